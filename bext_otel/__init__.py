@@ -1,0 +1,1 @@
+"""OpenTelemetry distribution for the bext platform."""

@@ -1,0 +1,247 @@
+"""What is measured: every metric, label, unit, merge rule and kind of work, declared once as data.
+
+Views, Prometheus names, the JSON document, the metric reference and the label budgets are derived from these rows. To add a metric,
+add a row here. Needs the standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from bext_otel.errors import CatalogueError
+
+__all__ = ["LABELS", "METRICS", "OVERFLOW", "QUANTILES", "UNKNOWN", "WORKS", "Kind", "Label", "Merge", "Metric", "Work", "by_name"]
+
+Kind = Literal["counter", "gauge", "summary", "histogram"]
+"""`summary` is quantiles of the recent window on `/metrics`, and an exponential histogram in OTLP."""
+
+Merge = Literal["sum", "last", "once"]
+"""How the values of several workers become one: added up, the newest one, or the value of one of them (all describe the same thing)."""
+
+QUANTILES = (0.5, 0.9, 0.95, 0.99)
+"""The quantiles that every summary shows."""
+
+UNKNOWN = "unknown"
+"""Value of a label whose source had no answer."""
+
+OVERFLOW = "_overflow"
+"""Value that stands for every label value past the label's budget."""
+
+# Unit (UCUM) -> what the exported name ends in. A unit in braces counts things and is not part of a name.
+_SUFFIXES: Mapping[str, str] = {"ms": "ms", "us": "us", "s": "seconds", "By": "bytes", "1": "ratio"}
+
+
+@dataclass(frozen=True, eq=False)
+class Label:
+    """A dimension of metrics.
+
+    `values` is the closed set of what it may hold, or None where configuration, route templates or code decide; `budget` is how many
+    distinct values a service may show before the rest folds into `OVERFLOW` (for a closed set it is the size of the set).
+    """
+
+    name: str
+    description: str
+    values: tuple[str, ...] | None = None
+    budget: int = 100
+
+    def __post_init__(self) -> None:
+        if self.values is not None:
+            object.__setattr__(self, "budget", len(self.values))
+
+
+@dataclass(frozen=True, eq=False)
+class Metric:
+    """A row: one instrument and the stream it exports.
+
+    `name` is the instrument's dotted name, `unit` its UCUM unit, `merge` how workers add up. `exported` is the name on `/metrics`, in JSON
+    and in OTLP (the unit is part of it, so the exported stream has an empty unit). `recent` says that readers also want its increase
+    over the rate window.
+    """
+
+    name: str
+    kind: Kind
+    unit: str
+    description: str
+    labels: tuple[Label, ...]
+    merge: Merge = "sum"
+    exported: str = ""
+    recent: bool = False
+    bounds: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.exported:
+            object.__setattr__(self, "exported", _exported(self.name, self.kind, self.unit))
+        if (self.kind == "histogram") != bool(self.bounds):
+            raise CatalogueError(f"{self.name}: bounds belong to a histogram, and to nothing else")
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Label names in their declared order."""
+        return tuple(label.name for label in self.labels)
+
+    @property
+    def type_0_0_4(self) -> str:
+        """The `# TYPE` of Prometheus text 0.0.4."""
+        return self.kind
+
+    @property
+    def type_openmetrics(self) -> str:
+        """The `# TYPE` of OpenMetrics; a counter there must end in `_total`, so one that does not is `unknown`."""
+        return "unknown" if self.kind == "counter" and not self.exported.endswith("_total") else self.kind
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """A kind of work that takes time: what `operation()` measures and traces.
+
+    `name` is the span's default name; `labels` are given when it starts. `duration` is recorded at its end. `completed`, if any, counts
+    every end; `failed`, if any, counts those that failed. A label of these three that the start did not name is given before the end:
+    `status` and `error_type` have defaults. `slow_ms` is the threshold past which its end is worth a warning; None: never.
+    """
+
+    name: str
+    description: str
+    labels: tuple[Label, ...]
+    duration: Metric
+    completed: Metric | None = None
+    failed: Metric | None = None
+    slow_ms: float | None = None
+
+
+def _exported(name: str, kind: Kind, unit: str) -> str:
+    """The Prometheus name: dots become underscores, a real unit ends the name once, a counter ends in `_total`."""
+    flat = name.replace(".", "_")
+    suffix = _SUFFIXES.get(unit, "")
+    if suffix and not flat.endswith(f"_{suffix}"):
+        flat = f"{flat}_{suffix}"
+    return f"{flat}_total" if kind == "counter" else flat
+
+
+def _counter(name: str, unit: str, description: str, *labels: Label, exported: str = "", recent: bool = False) -> Metric:
+    return Metric(name, "counter", unit, description, labels, exported=exported, recent=recent)
+
+
+def _gauge(name: str, unit: str, description: str, *labels: Label, merge: Merge = "sum") -> Metric:
+    return Metric(name, "gauge", unit, description, labels, merge=merge)
+
+
+def _summary(name: str, unit: str, description: str, *labels: Label) -> Metric:
+    return Metric(name, "summary", unit, description, labels)
+
+
+# --- Labels -------------------------------------------------------------------------------------------------------------------------
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY")
+"""Methods known to the HTTP semantic conventions (RFC 9110, RFC 5789, and QUERY); any other one is `_OTHER`."""
+
+APP = Label("app", "Application that the work was done for, from `[apps]`.", budget=200)
+METHOD = Label("method", "HTTP request method; `_OTHER` for one that is not a standard method.", (*METHODS, "_OTHER"))
+STATUS = Label("status", "HTTP response status code.", tuple(str(code) for code in range(100, 600)))
+ROUTE = Label("route", "Route template of the request; `unmatched` where no route did.", budget=1000)
+DIRECTION = Label("direction", "Which body was measured.", ("request", "response"))
+LAYER = Label("layer", "Cache layer.", ("isr", "fragment", "layout", "tenant", UNKNOWN))
+CACHE_OPERATION = Label("operation", "What was asked of the cache.", ("lookup", "store", "invalidate"))
+INVALIDATED_BY = Label("method", "What selected the entries that were invalidated.", ("tag", "path", "gc"))
+ERROR_TYPE = Label("error_type", "Class of the failure.", budget=50)
+ENCODING = Label("encoding", "Content coding.", ("gzip", "brotli", "zstd"))
+PLUGIN = Label("plugin", "Name of the plugin.", budget=200)
+HOOK = Label("hook", "Hook that was called.", budget=50)
+DEPLOY_STATUS = Label("status", "How the deploy ended.", ("success", "failed", "rolled_back"))
+FLOW_NAME = Label("flow_name", "Name of the flow.", budget=200)
+BUDGETED_LABEL = Label("label", "Label whose budget was used up.", budget=50)
+SIGNAL = Label("signal", "Telemetry signal.", ("traces", "metrics", "logs"))
+
+# --- Requests -----------------------------------------------------------------------------------------------------------------------
+
+REQUESTS = _counter("bext.requests", "{request}", "Requests answered.", APP, METHOD, STATUS, ROUTE, recent=True)
+REQUEST_DURATION = _summary("bext.request.duration", "ms", "Time from a request's first byte to its answer's last.", APP, ROUTE)
+REQUEST_SIZE = _summary("bext.request.size", "By", "Size of request and response bodies, as sent.", APP, DIRECTION)
+
+# Attribute names are those of the HTTP semantic conventions (stable since 1.23), so are the advised bounds.
+_HTTP_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+HTTP_METHOD = Label("http.request.method", "HTTP request method; `_OTHER` for one that is not a standard method.", (*METHODS, "_OTHER"))
+HTTP_STATUS = Label("http.response.status_code", "HTTP response status code.", budget=500)
+HTTP_ROUTE = Label("http.route", "Route template of the request.", budget=1000)
+URL_SCHEME = Label("url.scheme", "Scheme of the request.", ("http", "https", "ws", "wss"))
+PROTOCOL_VERSION = Label("network.protocol.version", "Version of HTTP.", ("1.0", "1.1", "2", "3"))
+HTTP_ERROR_TYPE = Label("error.type", "Status code of a 5xx answer, or the class of an unhandled exception.", budget=50)
+HTTP_SERVER_REQUEST_DURATION = Metric(
+    "http.server.request.duration",
+    "histogram",
+    "s",
+    "Duration of HTTP server requests.",
+    (HTTP_METHOD, URL_SCHEME, HTTP_STATUS, HTTP_ROUTE, PROTOCOL_VERSION, HTTP_ERROR_TYPE),
+    bounds=_HTTP_BOUNDS,
+)
+
+# --- Cache --------------------------------------------------------------------------------------------------------------------------
+
+CACHE_HITS = _counter("bext.cache.hits", "{hit}", "Lookups answered by a layer.", APP, LAYER)
+CACHE_MISSES = _counter("bext.cache.misses", "{miss}", "Lookups that a layer could not answer.", APP, LAYER)
+CACHE_ENTRIES = _gauge("bext.cache.entries", "{entry}", "Entries held by a layer.", APP, LAYER)
+CACHE_BYTES = _gauge("bext.cache.bytes", "By", "Bytes held by a layer.", APP, LAYER)
+CACHE_EVICTIONS = _counter("bext.cache.evictions", "{entry}", "Entries dropped to make room.", APP, LAYER)
+CACHE_INVALIDATIONS = _counter("bext.cache.invalidations", "{entry}", "Entries dropped on purpose.", APP, INVALIDATED_BY)
+CACHE_DURATION = _summary("bext.cache.duration", "us", "Time that a cache operation took.", APP, LAYER, CACHE_OPERATION)
+
+# --- Isolates -----------------------------------------------------------------------------------------------------------------------
+
+ISOLATE_COUNT = _gauge("bext.isolate.count", "{isolate}", "Render isolates that are up.", APP)
+ISOLATE_MEMORY = _gauge("bext.isolate.memory", "By", "Heap held by render isolates.", APP)
+ISOLATE_RENDER_DURATION = _summary("bext.isolate.render.duration", "ms", "Time that a render took.", APP)
+ISOLATE_ERRORS = _counter("bext.isolate.errors", "{error}", "Renders that failed.", APP, ERROR_TYPE)
+
+# --- Compression --------------------------------------------------------------------------------------------------------------------
+
+COMPRESSION_RATIO = _summary("bext.compression.ratio", "1", "Compressed size over original size of a body.", APP, ENCODING)
+COMPRESSION_DURATION = _summary("bext.compression.duration", "us", "Time that the compression of a body took.", APP, ENCODING)
+
+# --- Plugins ------------------------------------------------------------------------------------------------------------------------
+
+PLUGIN_DURATION = _summary("bext.plugin.duration", "us", "Time that a plugin's hook took.", PLUGIN, HOOK)
+PLUGIN_ERRORS = _counter("bext.plugin.errors", "{error}", "Plugin hooks that failed.", PLUGIN, HOOK)
+PLUGIN_FUEL_CONSUMED = _counter(
+    "bext.plugin.fuel.consumed", "{fuel}", "Fuel that a plugin consumed.", PLUGIN, exported="bext_plugin_fuel_consumed"
+)
+
+# --- Deploys ------------------------------------------------------------------------------------------------------------------------
+
+DEPLOYS = _counter("bext.deploys", "{deploy}", "Deploys that ended.", APP, DEPLOY_STATUS)
+DEPLOY_DURATION = _summary("bext.deploy.duration", "ms", "Time that a deploy took.", APP)
+
+# --- Flows --------------------------------------------------------------------------------------------------------------------------
+
+FLOW_ACTIVE_RUNS = _gauge("bext.flow.active_runs", "{run}", "Flow runs in progress.")
+FLOW_COMPLETED = _counter("bext.flow.completed", "{run}", "Flow runs that completed.")
+FLOW_FAILED = _counter("bext.flow.failed", "{run}", "Flow runs that failed.")
+FLOW_STEP_DURATION = _summary("bext.flow.step.duration", "ms", "Time that a step of a flow took.", FLOW_NAME)
+
+# --- Telemetry about telemetry ------------------------------------------------------------------------------------------------------
+
+LABEL_OVERFLOW = _counter("bext.otel.label.overflow", "{value}", "Label values folded because the label's budget was used up.", BUDGETED_LABEL)
+
+METRICS: tuple[Metric, ...] = tuple(row for row in globals().values() if isinstance(row, Metric))
+"""Every row, in declared order."""
+
+LABELS: tuple[Label, ...] = tuple({label: None for row in METRICS for label in row.labels})
+"""Every label of every row, once."""
+
+# --- Kinds of work ------------------------------------------------------------------------------------------------------------------
+
+REQUEST = Work("bext.request", "A request, answered.", (APP, ROUTE), REQUEST_DURATION, completed=REQUESTS, slow_ms=500.0)
+CACHE = Work("bext.cache", "An operation on a cache layer.", (APP, LAYER, CACHE_OPERATION), CACHE_DURATION)
+RENDER = Work("bext.render", "A page rendered in an isolate.", (APP,), ISOLATE_RENDER_DURATION, failed=ISOLATE_ERRORS, slow_ms=100.0)
+COMPRESSION = Work("bext.compression", "A body compressed.", (APP, ENCODING), COMPRESSION_DURATION)
+PLUGIN_HOOK = Work("bext.plugin.hook", "A plugin's hook called.", (PLUGIN, HOOK), PLUGIN_DURATION, failed=PLUGIN_ERRORS)
+DEPLOY = Work("bext.deploy", "A version of an application deployed.", (APP,), DEPLOY_DURATION, completed=DEPLOYS)
+FLOW_STEP = Work("bext.flow.step", "A step of a durable flow.", (FLOW_NAME,), FLOW_STEP_DURATION)
+
+WORKS: tuple[Work, ...] = tuple(row for row in globals().values() if isinstance(row, Work))
+"""Every kind of work, in declared order."""
+
+
+def by_name(rows: Iterable[Metric] = METRICS) -> dict[str, Metric]:
+    """Rows by instrument name."""
+    return {row.name: row for row in rows}

@@ -1,0 +1,1 @@
+"""Probes and what they add up to."""

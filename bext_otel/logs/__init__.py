@@ -1,0 +1,1 @@
+"""Log records: one chain, several sinks."""

@@ -1,0 +1,1 @@
+"""A small local OTLP receiver and its pages."""
