@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from bext_otel.errors import CatalogueError
@@ -76,7 +77,7 @@ class Metric:
         if (self.kind == "histogram") != bool(self.bounds):
             raise CatalogueError(f"{self.name}: bounds belong to a histogram, and to nothing else")
 
-    @property
+    @cached_property
     def label_names(self) -> tuple[str, ...]:
         """Label names in their declared order."""
         return tuple(label.name for label in self.labels)
@@ -151,7 +152,6 @@ HOOK = Label("hook", "Hook that was called.", budget=50)
 DEPLOY_STATUS = Label("status", "How the deploy ended.", ("success", "failed", "rolled_back"))
 FLOW_NAME = Label("flow_name", "Name of the flow.", budget=200)
 BUDGETED_LABEL = Label("label", "Label whose budget was used up.", budget=50)
-SIGNAL = Label("signal", "Telemetry signal.", ("traces", "metrics", "logs"))
 
 # --- Requests -----------------------------------------------------------------------------------------------------------------------
 
@@ -220,7 +220,7 @@ FLOW_STEP_DURATION = _summary("bext.flow.step.duration", "ms", "Time that a step
 
 # --- Telemetry about telemetry ------------------------------------------------------------------------------------------------------
 
-LABEL_OVERFLOW = _counter("bext.otel.label.overflow", "{value}", "Label values folded because the label's budget was used up.", BUDGETED_LABEL)
+LABEL_OVERFLOW = _counter("bext.otel.label.overflow", "{value}", "Label values folded past the budget of their label.", BUDGETED_LABEL)
 
 METRICS: tuple[Metric, ...] = tuple(row for row in globals().values() if isinstance(row, Metric))
 """Every row, in declared order."""

@@ -1,0 +1,324 @@
+"""How work is measured: one span, one duration, one outcome for anything that takes time.
+
+Knows the OpenTelemetry API only, so that instrumentors and applications that use it cost nothing while no provider is set, and reach
+any provider that is. Where the provider's instruments can `bind` an attribute set, a measurement goes straight to its cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, TypeAlias
+
+from opentelemetry import _logs, context, metrics, trace
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.context import Context
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.util.types import AttributeValue
+
+from bext_otel.catalogue import UNKNOWN, Metric, Work
+
+__all__ = [
+    "SCOPE",
+    "Operation",
+    "Settings",
+    "count",
+    "finish",
+    "gauge",
+    "measure",
+    "observe",
+    "operation",
+    "request_logger",
+    "settings",
+    "start",
+    "tracer",
+    "use",
+]
+
+SCOPE = "bext_otel"
+"""Instrumentation scope of everything that the catalogue declares."""
+
+LabelValue: TypeAlias = "str | int | None"
+"""A label's value; None leaves the attribute out."""
+
+Measure: TypeAlias = Callable[..., None]
+Callback: TypeAlias = Callable[[], Iterable[tuple[float, tuple[str, ...]]]]
+
+# Handles are kept for the attribute sets in use. Labels come from bounded sources, so this is a safety net for callers that break the rule.
+_MAX_HANDLES = 20_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the composition root decided for the whole process.
+
+    `resolver` maps a request's host and path to its app; `log_requests` asks for a log record at the end of each request;
+    `slow_request_ms` is from where that record is a warning; `units` says whether instruments carry their unit, or leave it to the name.
+    """
+
+    resolver: Callable[[str, str], str] | None = None
+    log_requests: bool = True
+    slow_request_ms: float = 500.0
+    units: bool = True
+
+
+_settings = Settings()
+
+
+def settings() -> Settings:
+    """The settings in force."""
+    return _settings
+
+
+def use(new: Settings) -> None:
+    """Put settings in force, and look the providers up again at the next measurement."""
+    global _settings, _instruments, _tracer, _request_logger
+    _settings = new
+    _instruments = _Instruments(metrics.get_meter_provider(), units=new.units)
+    _tracer = _request_logger = None
+
+
+class _Instruments:
+    """The catalogue's instruments at one meter provider, and measuring handles for the label values seen."""
+
+    def __init__(self, provider: metrics.MeterProvider, *, units: bool) -> None:
+        self.provider = provider
+        self._units = units
+        self._meter = provider.get_meter(SCOPE)
+        self._made: dict[Metric, Any] = {}
+        self._handles: dict[tuple[Metric, tuple[LabelValue, ...]], Measure] = {}
+
+    def handle(self, metric: Metric, values: tuple[LabelValue, ...]) -> Measure:
+        """What records one measurement of `metric` for these label values, in the order of its labels."""
+        key = (metric, values)
+        found = self._handles.get(key)
+        if found is None:
+            if len(self._handles) >= _MAX_HANDLES:
+                self._handles.clear()
+            found = self._handles[key] = self._make(metric, values)
+        return found
+
+    def observe(self, metric: Metric, callback: Callback) -> None:
+        def observations(_: CallbackOptions) -> Iterator[Observation]:
+            for value, values in callback():
+                yield Observation(value, _attributes(metric, values))
+
+        create = self._meter.create_observable_gauge if metric.kind == "gauge" else self._meter.create_observable_counter
+        create(metric.name, callbacks=[observations], unit=self._unit(metric), description=metric.description)
+
+    def _make(self, metric: Metric, values: tuple[LabelValue, ...]) -> Measure:
+        instrument = self._made.get(metric)
+        if instrument is None:
+            instrument = self._made[metric] = self._create(metric)
+        attributes = _attributes(metric, values)
+        if (bind := getattr(instrument, "bind", None)) is not None:
+            bound: Measure = bind(attributes)
+            return bound
+        method = {"counter": "add", "gauge": "set"}.get(metric.kind, "record")
+        call = getattr(instrument, method)
+        return lambda value, context=None: call(value, attributes, context)
+
+    def _create(self, metric: Metric) -> Any:
+        unit = self._unit(metric)
+        if metric.kind == "counter":
+            return self._meter.create_counter(metric.name, unit, metric.description)
+        if metric.kind == "gauge":
+            return self._meter.create_gauge(metric.name, unit, metric.description)
+        bounds = list(metric.bounds) or None
+        return self._meter.create_histogram(metric.name, unit, metric.description, explicit_bucket_boundaries_advisory=bounds)
+
+    def _unit(self, metric: Metric) -> str:
+        return metric.unit if self._units else ""
+
+
+def _attributes(metric: Metric, values: tuple[LabelValue, ...]) -> dict[str, AttributeValue]:
+    if len(values) != len(metric.labels):
+        raise TypeError(f"{metric.name} takes {len(metric.labels)} label values ({', '.join(metric.label_names)}), not {values!r}")
+    return {name: value for name, value in zip(metric.label_names, values, strict=True) if value is not None}
+
+
+_instruments = _Instruments(metrics.get_meter_provider(), units=True)
+_tracer: tuple[trace.TracerProvider, trace.Tracer] | None = None
+_request_logger: tuple[_logs.LoggerProvider, _logs.Logger] | None = None
+
+
+def _current() -> _Instruments:
+    global _instruments
+    provider = metrics.get_meter_provider()
+    if _instruments.provider is not provider:
+        _instruments = _Instruments(provider, units=_settings.units)
+    return _instruments
+
+
+def tracer() -> trace.Tracer:
+    """The tracer of the current tracer provider."""
+    global _tracer
+    provider = trace.get_tracer_provider()
+    if _tracer is None or _tracer[0] is not provider:
+        _tracer = (provider, provider.get_tracer(SCOPE))
+    return _tracer[1]
+
+
+def request_logger() -> _logs.Logger:
+    """The OpenTelemetry logger that completed requests are told to."""
+    global _request_logger
+    provider = _logs.get_logger_provider()
+    if _request_logger is None or _request_logger[0] is not provider:
+        _request_logger = (provider, provider.get_logger("bext.request"))
+    return _request_logger[1]
+
+
+def measure(metric: Metric, value: float, *labels: LabelValue, context: Context | None = None) -> None:
+    """Record `value`, in the metric's unit, for these label values in the order that the catalogue declares them.
+
+    Adds to a counter, records in a summary or histogram, sets a gauge. `context` names the span that an exemplar points to; None:
+    the current one. Raises TypeError for a wrong number of labels.
+    """
+    _current().handle(metric, labels)(value, context)
+
+
+def count(metric: Metric, *labels: LabelValue, by: float = 1) -> None:
+    """Add `by` (at least 0) to a counter."""
+    _current().handle(metric, labels)(by)
+
+
+def gauge(metric: Metric, value: float, *labels: LabelValue) -> None:
+    """Set a gauge to `value`."""
+    _current().handle(metric, labels)(value)
+
+
+def observe(metric: Metric, callback: Callback) -> None:
+    """Ask `callback` at each reading for pairs of a value and its label values; for gauges, and for counters kept elsewhere."""
+    _current().observe(metric, callback)
+
+
+class Operation:
+    """A piece of work in progress: its span, and the label values known so far.
+
+    `labels` maps label names to values and may be written until the end; `set` also shows a value on the span.
+    """
+
+    __slots__ = ("_ended", "elapsed_ms", "labels", "span", "started", "work")
+
+    def __init__(self, work: Work, span: Span, labels: dict[str, str], started: float) -> None:
+        self.work = work
+        self.span = span
+        self.labels = labels
+        self.started = started
+        self.elapsed_ms = 0.0
+        self._ended = False
+
+    def set(self, **fields: AttributeValue) -> None:
+        """State facts: each becomes the span attribute `bext.<field>`, and the label's value where the work's metrics have one."""
+        for name, value in fields.items():
+            self.span.set_attribute(f"bext.{name}", value)
+            self.labels[name] = str(value)
+
+    def measure(self, metric: Metric, value: float, *labels: LabelValue) -> None:
+        """Record a measurement that belongs to this work, with its span as the exemplar."""
+        measure(metric, value, *labels, context=trace.set_span_in_context(self.span))
+
+    def end(self, error: BaseException | str | None = None) -> None:
+        """See `finish`."""
+        finish(self, error)
+
+
+# Seconds to the unit of a duration.
+_PER_SECOND: Mapping[str, float] = {"s": 1.0, "ms": 1e3, "us": 1e6}
+
+
+def start(
+    work: Work,
+    *,
+    name: str | None = None,
+    kind: SpanKind = SpanKind.INTERNAL,
+    context: Context | None = None,
+    attributes: Mapping[str, AttributeValue] | None = None,
+    **labels: str,
+) -> Operation:
+    """Begin a piece of work: a span named `name` (default: the work's name), child of `context` (default: the current one).
+
+    `labels` are the work's labels; each is also the span attribute `bext.<label>`. The span is not made current: `operation` does that.
+    """
+    return _start(work, labels, name, kind, context, attributes)
+
+
+def _start(
+    work: Work,
+    labels: dict[str, str],
+    name: str | None = None,
+    kind: SpanKind = SpanKind.INTERNAL,
+    context: Context | None = None,
+    attributes: Mapping[str, AttributeValue] | None = None,
+) -> Operation:
+    shown: dict[str, AttributeValue] = {f"bext.{label}": value for label, value in labels.items()}
+    if attributes:
+        shown.update(attributes)
+    span = tracer().start_span(name or work.name, context, kind, shown)
+    return Operation(work, span, labels, perf_counter())
+
+
+def finish(operation: Operation, error: BaseException | str | None = None) -> None:
+    """End a piece of work, once: its duration, its outcome and its span. `error` is what it failed with; None: it succeeded."""
+    if operation._ended:
+        return
+    operation._ended = True
+    elapsed = perf_counter() - operation.started
+    operation.elapsed_ms = elapsed * 1e3
+    work, labels = operation.work, operation.labels
+    if error is not None:
+        _failed(operation, error)
+    instruments = _current()
+    here = trace.set_span_in_context(operation.span)
+    instruments.handle(work.duration, _values(work.duration, labels))(elapsed * _PER_SECOND[work.duration.unit], here)
+    if work.completed is not None:
+        labels.setdefault("status", "success" if error is None else "failed")
+        instruments.handle(work.completed, _values(work.completed, labels))(1, here)
+    if work.failed is not None and error is not None:
+        instruments.handle(work.failed, _values(work.failed, labels))(1, here)
+    if work.slow_ms is not None and operation.elapsed_ms > work.slow_ms:
+        _slow(operation, here)
+    operation.span.end()
+
+
+def _values(metric: Metric, labels: Mapping[str, str]) -> tuple[LabelValue, ...]:
+    return tuple([labels.get(name, UNKNOWN) for name in metric.label_names])
+
+
+def _failed(operation: Operation, error: BaseException | str) -> None:
+    span = operation.span
+    if isinstance(error, BaseException):
+        error_type = type(error).__qualname__
+        span.record_exception(error)
+    else:
+        error_type = error
+    operation.labels.setdefault("error_type", error_type)
+    span.set_attribute("error.type", operation.labels["error_type"])
+    span.set_status(Status(StatusCode.ERROR))
+
+
+def _slow(operation: Operation, here: Context) -> None:
+    """A warning that a piece of work took longer than its threshold."""
+    attributes: dict[str, Any] = {**operation.labels, "duration_ms": round(operation.elapsed_ms, 3), "threshold_ms": operation.work.slow_ms}
+    record = LogRecord(
+        context=here, severity_number=SeverityNumber.WARN, severity_text="WARN", body=f"{operation.work.name} slow", attributes=attributes
+    )
+    _logs.get_logger(operation.work.name).emit(record)
+
+
+@contextmanager
+def operation(work: Work, **labels: str) -> Iterator[Operation]:
+    """Measure and trace the body: `with operation(RENDER, app=app) as op`. What it raises passes on, and is its outcome."""
+    current = _start(work, labels)
+    token = context.attach(trace.set_span_in_context(current.span))
+    try:
+        yield current
+    except BaseException as error:
+        finish(current, error)
+        raise
+    finally:
+        context.detach(token)
+        finish(current)
