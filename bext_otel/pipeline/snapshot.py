@@ -1,0 +1,197 @@
+"""What a reading hands out: one immutable picture of the service's metrics, as plain data.
+
+Text, JSON, alert rules and pages are pure functions of a `Snapshot`, so they agree with each other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal, TypeAlias, overload
+
+from bext_otel.catalogue import Metric
+
+__all__ = ["Exemplar", "Family", "FamilyType", "Histogram", "LabelSet", "Numbers", "Point", "Series", "Snapshot", "Summary"]
+
+LabelSet: TypeAlias = tuple[tuple[str, str], ...]
+"""(name, value) pairs in declared order."""
+
+FamilyType: TypeAlias = Literal["counter", "gauge", "summary", "histogram", "unknown"]
+
+# What must not stand in a quoted label value as it is. NUL ends the input for Prometheus' own lexer; a lone surrogate is not UTF-8.
+_AWKWARD = re.compile('["\\\\\n\x00\ud800-\udfff]')
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n"}
+
+
+class Series:
+    """One combination of labels of one family, made once and kept as long as the series lives.
+
+    `labels` are (name, value) pairs in their declared order. `cache` belongs to whoever renders text: `(key, what it computed from the
+    labels under that key)`, replaced as a whole, so that label text is computed once and not for every scrape.
+    """
+
+    __slots__ = ("cache", "labels")
+
+    def __init__(self, labels: LabelSet) -> None:
+        self.labels = labels
+        self.cache: tuple[object, Any] | None = None
+
+    @property
+    def text(self) -> str:
+        r"""The labels as Prometheus writes them, without braces: `app="a",route="/x"`, with `\`, `"` and newlines escaped.
+
+        Safe for any label: names become legal (`http.route` is `http_route`; two that become the same are joined by `;`), and what cannot
+        be written as UTF-8, or is NUL, becomes U+FFFD. Computed on each use, since what readers keep is made of it.
+        """
+        return label_text(self.labels)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Series) and self.labels == other.labels
+
+    def __hash__(self) -> int:
+        return hash(self.labels)
+
+    def __repr__(self) -> str:
+        return f"Series({self.labels!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """`count` and `sum` of the service's whole life, and (quantile, value) of the recent window; NaN where that is empty."""
+
+    count: int
+    sum: float
+    quantiles: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Explicit buckets. `counts` are not cumulative, and one longer than `bounds`: the last one is everything above the last bound."""
+
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    sum: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """One measurement and the trace it was made in; ids in lower-case hexadecimal, time in seconds since 1970."""
+
+    value: float
+    time_unix: float
+    trace_id: str
+    span_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The value of one series."""
+
+    series: Series
+    value: float | Summary | Histogram
+    exemplar: Exemplar | None = None
+
+
+class Numbers(Sequence[Point]):
+    """Points whose values are plain numbers, kept as two columns of one length: 100,000 points cost no object each.
+
+    `exemplars` has the position of a point -> its exemplar, for those that have one.
+    """
+
+    __slots__ = ("exemplars", "series", "values")
+
+    def __init__(self, series: Sequence[Series], values: Sequence[float], exemplars: Mapping[int, Exemplar] | None = None) -> None:
+        if len(series) != len(values):
+            raise ValueError(f"{len(series)} series, {len(values)} values: expected as many of both")
+        self.series = series
+        self.values = values
+        self.exemplars = exemplars or {}
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @overload
+    def __getitem__(self, index: int) -> Point: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Point]: ...
+    def __getitem__(self, index: int | slice) -> Point | Sequence[Point]:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(len(self)))]
+        position = index + len(self) if index < 0 else index
+        return Point(self.series[position], self.values[position], self.exemplars.get(position))
+
+    def __iter__(self) -> Iterator[Point]:
+        exemplars = self.exemplars
+        for position, (series, value) in enumerate(zip(self.series, self.values, strict=True)):
+            yield Point(series, value, exemplars.get(position))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and len(self) == len(other) and all(mine == its for mine, its in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]  # a column may be as long as a service has series
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """All series of one metric.
+
+    `name` is the exported one (`bext_requests_total`), `unit` the UCUM unit. `metric` is its row in the catalogue; None for an instrument
+    of another library. Values are numbers, `Summary` or `Histogram`, as `type` says.
+    """
+
+    name: str
+    type: FamilyType
+    description: str
+    unit: str
+    points: Sequence[Point]
+    metric: Metric | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The service at one moment.
+
+    Times are seconds since 1970; `rates` has increases per second over the rate window, by exported name and labels; `system` has
+    `memory_mb`, `cpu_percent` and `open_fds` as far as they are known; `telemetry` tells how telemetry itself fares; `resource` has the
+    attributes of the resource as text.
+    """
+
+    time_unix: float
+    started_unix: float
+    uptime_seconds: float
+    families: tuple[Family, ...] = ()
+    rates: Mapping[str, Mapping[LabelSet, float]] = field(default_factory=dict)
+    system: Mapping[str, float] = field(default_factory=dict)
+    telemetry: Mapping[str, int | float | str] = field(default_factory=dict)
+    resource: Mapping[str, str] = field(default_factory=dict)
+
+    def family(self, metric: Metric) -> Family | None:
+        """The family of a row of the catalogue; None while nothing was recorded for it."""
+        return next((family for family in self.families if family.metric is metric), None)
+
+
+def label_text(labels: LabelSet) -> str:
+    """Labels as Prometheus writes them, without braces; see `Series.text`."""
+    written: dict[str, str] = {}
+    for name, value in labels:
+        legal = label_name(name)
+        quoted = escape(str(value))
+        written[legal] = f"{written[legal]};{quoted}" if legal in written else quoted
+    return ",".join([f'{name}="{value}"' for name, value in written.items()])
+
+
+@lru_cache(maxsize=1024)
+def label_name(name: str) -> str:
+    """A legal label name: other characters, and runs of `_`, become one `_` (OpenTelemetry's translation to Prometheus)."""
+    legal = re.sub(r"[^a-zA-Z0-9]+", "_", name) or "_"
+    return f"_{legal}" if legal[0].isdigit() else legal
+
+
+def escape(value: str) -> str:
+    """A label value as it stands between quotes."""
+    if _AWKWARD.search(value) is None:
+        return value
+    return _AWKWARD.sub(lambda found: _ESCAPES.get(found[0], "\N{REPLACEMENT CHARACTER}"), value)
