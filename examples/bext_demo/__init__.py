@@ -1,0 +1,1 @@
+"""A coffee roaster's platform: a website, a dashboard and an API in one process."""

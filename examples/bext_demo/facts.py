@@ -1,0 +1,72 @@
+"""Business facts for telemetry: the only module that knows there is any.
+
+Without a telemetry provider every function here costs next to nothing and does nothing.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from bext_otel import catalogue
+from bext_otel.operation import Operation, count, gauge, measure, operation
+
+__all__ = [
+    "cache_dropped",
+    "cache_evicted",
+    "cache_lookup",
+    "cache_size",
+    "compressed",
+    "isolates",
+    "plugin_fuel",
+    "plugin_hook",
+    "render",
+]
+
+
+def cache_lookup(app: str, layer: str, *, hit: bool) -> None:
+    """A layer was asked for an entry."""
+    count(catalogue.CACHE_HITS if hit else catalogue.CACHE_MISSES, app, layer)
+
+
+def cache_size(app: str, layer: str, *, entries: int, size_bytes: int) -> None:
+    """What a layer holds now."""
+    gauge(catalogue.CACHE_ENTRIES, entries, app, layer)
+    gauge(catalogue.CACHE_BYTES, size_bytes, app, layer)
+
+
+def cache_evicted(app: str, layer: str) -> None:
+    """An entry was dropped to make room."""
+    count(catalogue.CACHE_EVICTIONS, app, layer)
+
+
+def cache_dropped(app: str, *, by: str, entries: int) -> None:
+    """Entries were dropped on purpose: `by` tag or path, or by gc because their time was over."""
+    if entries:
+        count(catalogue.CACHE_INVALIDATIONS, app, by, by=entries)
+
+
+def render(app: str) -> AbstractContextManager[Operation]:
+    """A render: `with render("marketing"): ...`."""
+    return operation(catalogue.RENDER, app=app)
+
+
+def isolates(app: str, *, active: int, memory_bytes: int) -> None:
+    """How many isolates are up, and the heap that they hold together."""
+    gauge(catalogue.ISOLATE_COUNT, active, app)
+    gauge(catalogue.ISOLATE_MEMORY, memory_bytes, app)
+
+
+def compressed(app: str, encoding: str, *, original_bytes: int, compressed_bytes: int, duration_us: float) -> None:
+    """A body was compressed."""
+    measure(catalogue.COMPRESSION_RATIO, compressed_bytes / original_bytes, app, encoding)
+    measure(catalogue.COMPRESSION_DURATION, duration_us, app, encoding)
+
+
+def plugin_hook(plugin: str, hook: str) -> AbstractContextManager[Operation]:
+    """A call of a plugin's hook: `with plugin_hook("fingerprint", "on_request"): ...`."""
+    return operation(catalogue.PLUGIN_HOOK, plugin=plugin, hook=hook)
+
+
+def plugin_fuel(plugin: str, fuel: int) -> None:
+    """Fuel that a call consumed."""
+    count(catalogue.PLUGIN_FUEL_CONSUMED, plugin, by=fuel)

@@ -1,0 +1,50 @@
+"""Settings of the platform, from environment variables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an operator may choose.
+
+    `data_dir` holds the database and is kept; None: a temporary directory, gone at the end. `isolates` is how many V8 isolates may run at
+    once, `isolate_memory_bytes` the heap of each, `render_timeout_seconds` the time of one render. A cached page is served as it is for
+    `fresh_seconds`, and while it is rendered again for up to `stale_seconds`; the cache holds `cache_bytes` of HTML. `fuel` bounds one
+    call of a WASM plugin, in wasmtime's units (about one for each instruction). `report_seconds` is how long the warehouse takes to report.
+    """
+
+    data_dir: Path | None = None
+    isolates: int = 2
+    isolate_memory_bytes: int = 64 * 1024 * 1024
+    render_timeout_seconds: float = 0.5
+    fresh_seconds: float = 10.0
+    stale_seconds: float = 60.0
+    cache_bytes: int = 48 * 1024
+    fuel: int = 250_000
+    report_seconds: float = 0.7
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Settings from `DEMO_DATA_DIR`, `DEMO_ISOLATES` and `DEMO_CACHE_BYTES`; ValueError names one that is no positive number."""
+        data_dir = environ.get("DEMO_DATA_DIR")
+        return cls(
+            data_dir=Path(data_dir) if data_dir else None,
+            isolates=_positive(environ, "DEMO_ISOLATES", cls.isolates),
+            cache_bytes=_positive(environ, "DEMO_CACHE_BYTES", cls.cache_bytes),
+        )
+
+
+def _positive(environ: Mapping[str, str], name: str, default: int) -> int:
+    raw = environ.get(name, "")
+    if not raw:
+        return default
+    if not raw.isdecimal() or int(raw) == 0:
+        raise ValueError(f"{name}={raw!r}: expected a positive whole number, e.g. {default}")
+    return int(raw)
