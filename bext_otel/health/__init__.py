@@ -1,1 +1,7 @@
 """Probes and what they add up to."""
+
+from bext_otel.health.builtin import database, disk, isolates, telemetry
+from bext_otel.health.checks import Check, Status
+from bext_otel.health.evaluation import Health, Report
+
+__all__ = ["Check", "Health", "Report", "Status", "database", "disk", "isolates", "telemetry"]

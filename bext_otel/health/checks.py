@@ -1,0 +1,85 @@
+"""What a probe found, and what several findings add up to."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from bext_otel.logs.values import plain
+
+__all__ = ["Check", "Status", "combined", "found", "weighed"]
+
+Status = Literal["healthy", "degraded", "unhealthy"]
+
+_STATUSES: tuple[Status, ...] = get_args(Status)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A finding: its status, details that are shown beside it, and how long the probe took in milliseconds."""
+
+    status: Status
+    details: Mapping[str, Any] = field(default_factory=dict)
+    latency_ms: float | None = None
+
+    @classmethod
+    def healthy(cls, **details: Any) -> Check:
+        """All is well."""
+        return cls("healthy", details)
+
+    @classmethod
+    def degraded(cls, **details: Any) -> Check:
+        """It works, though not as it should."""
+        return cls("degraded", details)
+
+    @classmethod
+    def unhealthy(cls, **details: Any) -> Check:
+        """It does not work."""
+        return cls("unhealthy", details)
+
+    def document(self) -> dict[str, Any]:
+        """Status, latency where it was measured, then the details; a detail never hides the two."""
+        head: dict[str, Any] = {"status": self.status}
+        if self.latency_ms is not None:
+            head["latency_ms"] = round(self.latency_ms, 1)
+        return head | {name: _shown(value) for name, value in self.details.items() if name not in head}
+
+
+def combined(statuses: Iterable[Status]) -> Status:
+    """The worst of them; healthy if there are none."""
+    return _STATUSES[max(map(_STATUSES.index, statuses), default=0)]
+
+
+def weighed(status: Status, *, critical: bool) -> Status:
+    """What a check means for the whole: without something that isn't critical the service still works, degraded."""
+    return "degraded" if status == "unhealthy" and not critical else status
+
+
+def found(answer: object) -> Check:
+    """What a probe's answer means.
+
+    A `Check` is itself; a mapping is details, healthy unless its `status` says otherwise; False is unhealthy. Any other answer means that
+    the probe got through (a cursor, a reply, None), and so healthy.
+    """
+    if isinstance(answer, Check):
+        return answer
+    if answer is False:
+        return Check.unhealthy()
+    if inspect.iscoroutine(answer):
+        answer.close()
+        return Check.unhealthy(reason="the probe is a coroutine function; give a function that does the asking")
+    if isinstance(answer, Mapping):
+        details = {str(name): value for name, value in answer.items()}
+        status = details.pop("status", "healthy")
+        return Check(status if status in _STATUSES else "healthy", details)
+    return Check.healthy()
+
+
+def _shown(value: object) -> Any:
+    """`value` as JSON can hold it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return plain(value)
