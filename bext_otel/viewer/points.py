@@ -1,0 +1,142 @@
+"""OTLP data points of every kind, brought to one shape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from opentelemetry.proto.metrics.v1 import metrics_pb2
+
+from bext_otel.viewer.limits import Limits
+from bext_otel.viewer.quantiles import Explicit, Exponential, Histogram
+from bext_otel.viewer.values import attributes
+
+__all__ = ["Kind", "Labels", "Point", "points"]
+
+Kind = Literal["counter", "gauge", "distribution"]
+Labels = tuple[tuple[str, str], ...]
+
+_DELTA = metrics_pb2.AGGREGATION_TEMPORALITY_DELTA
+# Scales that the data model's base function is defined for with doubles; an SDK stays within -10 to 20.
+_SCALES = range(-11, 53)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A data point: a counter's or gauge's `value`; a distribution's `count`, `sum` and `histogram` or ready-made `quantiles`.
+
+    Times in Unix nanoseconds. `delta` says that it holds what came since the last one, not since `start_ns`. `low` and `high` are the
+    smallest and largest value known.
+    """
+
+    kind: Kind
+    labels: Labels
+    start_ns: int
+    time_ns: int
+    delta: bool
+    value: float = 0.0
+    count: int = 0
+    sum: float = 0.0
+    histogram: Histogram | None = None
+    quantiles: dict[float, float] = field(default_factory=dict)
+    low: float = -math.inf
+    high: float = math.inf
+
+
+def points(metric: metrics_pb2.Metric, limits: Limits) -> Iterator[Point | None]:
+    """The metric's points; None for one that is not usable: no recorded value, too many buckets, a scale that is none."""
+    kind = metric.WhichOneof("data")
+    if kind == "gauge":
+        yield from (_number(point, "gauge", False, limits) for point in metric.gauge.data_points)
+    elif kind == "sum":
+        delta = metric.sum.aggregation_temporality == _DELTA
+        name: Kind = "counter" if metric.sum.is_monotonic else "gauge"
+        yield from (_number(point, name, delta, limits) for point in metric.sum.data_points)
+    elif kind == "histogram":
+        delta = metric.histogram.aggregation_temporality == _DELTA
+        yield from (_explicit(point, delta, limits) for point in metric.histogram.data_points)
+    elif kind == "exponential_histogram":
+        delta = metric.exponential_histogram.aggregation_temporality == _DELTA
+        yield from (_exponential(point, delta, limits) for point in metric.exponential_histogram.data_points)
+    elif kind == "summary":
+        yield from (_summary(point, limits) for point in metric.summary.data_points)
+
+
+def _number(point: metrics_pb2.NumberDataPoint, kind: Kind, delta: bool, limits: Limits) -> Point | None:
+    which = point.WhichOneof("value")
+    if which is None or _unrecorded(point.flags):
+        return None
+    value = float(point.as_int) if which == "as_int" else point.as_double
+    return Point(kind, _labels(point, limits), point.start_time_unix_nano, point.time_unix_nano, delta, value=value)
+
+
+def _explicit(point: metrics_pb2.HistogramDataPoint, delta: bool, limits: Limits) -> Point | None:
+    bounds, counts = tuple(point.explicit_bounds), tuple(point.bucket_counts)
+    fits = len(counts) == len(bounds) + 1 and list(bounds) == sorted(bounds)
+    if _unrecorded(point.flags) or len(counts) > limits.buckets or (counts and not fits):
+        return None
+    return Point(
+        "distribution",
+        _labels(point, limits),
+        point.start_time_unix_nano,
+        point.time_unix_nano,
+        delta,
+        count=point.count,
+        sum=point.sum,
+        histogram=Explicit(bounds, counts) if counts else None,
+        low=point.min if point.HasField("min") else -math.inf,
+        high=point.max if point.HasField("max") else math.inf,
+    )
+
+
+def _exponential(point: metrics_pb2.ExponentialHistogramDataPoint, delta: bool, limits: Limits) -> Point | None:
+    size = len(point.positive.bucket_counts) + len(point.negative.bucket_counts)
+    if _unrecorded(point.flags) or size > limits.buckets or point.scale not in _SCALES:
+        return None
+    return Point(
+        "distribution",
+        _labels(point, limits),
+        point.start_time_unix_nano,
+        point.time_unix_nano,
+        delta,
+        count=point.count,
+        sum=point.sum,
+        histogram=Exponential(point.scale, point.zero_count, _sparse(point.positive), _sparse(point.negative)),
+        low=point.min if point.HasField("min") else -math.inf,
+        high=point.max if point.HasField("max") else math.inf,
+    )
+
+
+def _summary(point: metrics_pb2.SummaryDataPoint, limits: Limits) -> Point | None:
+    if _unrecorded(point.flags) or len(point.quantile_values) > limits.buckets:
+        return None
+    return Point(
+        "distribution",
+        _labels(point, limits),
+        point.start_time_unix_nano,
+        point.time_unix_nano,
+        False,
+        count=point.count,
+        sum=point.sum,
+        quantiles={at.quantile: at.value for at in point.quantile_values},
+    )
+
+
+def _sparse(buckets: metrics_pb2.ExponentialHistogramDataPoint.Buckets) -> dict[int, int]:
+    return {buckets.offset + index: count for index, count in enumerate(buckets.bucket_counts) if count}
+
+
+_AnyPoint = (
+    metrics_pb2.NumberDataPoint | metrics_pb2.HistogramDataPoint | metrics_pb2.ExponentialHistogramDataPoint | metrics_pb2.SummaryDataPoint
+)
+
+
+def _labels(point: _AnyPoint, limits: Limits) -> Labels:
+    return tuple(sorted((key, str(value)) for key, value in attributes(point.attributes, limits.text).items()))
+
+
+def _unrecorded(flags: int) -> bool:
+    """A point that only says that its series ended."""
+    return bool(flags & metrics_pb2.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK)

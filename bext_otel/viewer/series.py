@@ -1,0 +1,105 @@
+"""One series: what its points say since the last one, kept in a ring."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+
+from bext_otel.viewer.points import Point
+from bext_otel.viewer.quantiles import Exponential, quantile
+
+__all__ = ["COLUMNS", "Series"]
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "counter": ("rate",),
+    "gauge": ("value",),
+    "distribution": ("rate", "mean", "p50", "p90", "p99"),
+}
+"""What is kept of each point, after its time, by kind. `rate` is in units per second."""
+
+_QUANTILES = (0.5, 0.9, 0.99)
+_NS = 1_000_000_000
+
+
+class Series:
+    """The recent past of one series.
+
+    `rows` are tuples of Unix time in milliseconds and the values of `COLUMNS` (None where there is no value, e.g. a quantile of nothing).
+    `total` is a counter's sum or a distribution's count since its start, a gauge's last value; `total_sum` a distribution's sum.
+    """
+
+    __slots__ = ("_last", "_last_start_ns", "last_ns", "rows", "total", "total_sum")
+
+    def __init__(self, points: int) -> None:
+        self.rows: deque[tuple[float | None, ...]] = deque(maxlen=points)
+        self.last_ns = 0
+        self.total = 0.0
+        self.total_sum = 0.0
+        self._last: Point | None = None
+        self._last_start_ns = 0
+
+    def add(self, point: Point, *, source_last_ns: int) -> bool:
+        """Take a point; False for one that is not newer than the last (an exporter that retries sends points twice).
+
+        `source_last_ns` is when the sender last told of any series, 0 if never: a series that appears later began after that.
+        """
+        if point.time_ns <= self.last_ns:
+            return False
+        earlier = self._last
+        restarted = earlier is None or point.delta or _restarted(point, earlier)
+        base = None if restarted else earlier
+        since_ns = self.last_ns if base or point.delta else max(point.start_ns, source_last_ns)
+        seconds = (point.time_ns - since_ns) / _NS if since_ns else 0.0
+        self.rows.append((point.time_ns / 1e6, *self._values(point, base, seconds)))
+        self._count(point)
+        self._last = point
+        self.last_ns = point.time_ns
+        return True
+
+    def _values(self, point: Point, base: Point | None, seconds: float) -> Sequence[float | None]:
+        if point.kind == "gauge":
+            return (_finite(self.total + point.value if point.delta else point.value),)
+        if point.kind == "counter":
+            return (_rate(point.value - (base.value if base else 0.0), seconds),)
+        count = point.count - (base.count if base else 0)
+        total = point.sum - (base.sum if base else 0.0)
+        mean = _finite(total / count) if count > 0 else None
+        return (_rate(count, seconds), mean, *_quantiles(point, base))
+
+    def _count(self, point: Point) -> None:
+        if point.kind == "distribution":
+            self.total = point.count + (self.total if point.delta else 0)
+            self.total_sum = point.sum + (self.total_sum if point.delta else 0.0)
+        else:
+            self.total = point.value + (self.total if point.delta else 0.0)
+
+
+def _restarted(point: Point, earlier: Point) -> bool:
+    """Whether a cumulative series began anew: its start moved past the last point, or it went back."""
+    if point.start_ns > earlier.time_ns:
+        return True
+    return point.value < earlier.value if point.kind == "counter" else point.count < earlier.count
+
+
+def _quantiles(point: Point, base: Point | None) -> list[float | None]:
+    if point.quantiles:
+        return [_finite(point.quantiles.get(q, math.nan)) for q in _QUANTILES]
+    histogram = point.histogram
+    if histogram is None:
+        return [None] * len(_QUANTILES)
+    if base is not None and base.histogram is not None:
+        histogram = histogram.minus(base.histogram) or histogram
+    cells = histogram.cells()
+    log = isinstance(histogram, Exponential)
+    found = (quantile(cells, q, low=point.low, high=point.high, log=log) for q in _QUANTILES)
+    return [None if value is None else _finite(value) for value in found]
+
+
+def _rate(increase: float, seconds: float) -> float | None:
+    return _finite(increase / seconds) if seconds > 0 else None
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no NaN and no infinity."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,91 @@
+"""The viewer, served on loopback."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from types import TracebackType
+from typing import Any
+
+from waitress import wasyncore
+from waitress.server import create_server
+
+from bext_otel.errors import ConfigError
+from bext_otel.viewer.app import ViewerApp
+from bext_otel.viewer.limits import Limits
+from bext_otel.viewer.store import Store
+
+__all__ = ["Viewer"]
+
+_LOOPBACK = {"127.0.0.1": socket.AF_INET, "localhost": socket.AF_INET, "::1": socket.AF_INET6}
+_WORKERS = 4
+
+
+class Viewer:
+    """An OTLP/HTTP receiver with pages at the same address.
+
+    `port` 0 takes a free one. It listens from the moment it is built, and answers from `start()` on. Raises `ConfigError` for a host that
+    is not loopback, `OSError` for a port that can't be had.
+    """
+
+    def __init__(self, *, host: str = "127.0.0.1", port: int = 4318, limits: Limits | None = None) -> None:
+        if host not in _LOOPBACK:
+            raise ConfigError(f"viewer host = {host!r}: what it shows is nobody else's business, so expected one of {', '.join(_LOOPBACK)}")
+        self.store = Store(limits)
+        # Any: waitress' stubs take a map of sockets, and a server of several sockets for what is one.
+        self._map: Any = {}
+        self._socket = _listen(_LOOPBACK[host], "127.0.0.1" if host == "localhost" else host, port)
+        self.host, self.port = self._socket.getsockname()[:2]
+        self._server: Any = create_server(
+            ViewerApp(self.store),
+            map=self._map,
+            sockets=[self._socket],
+            threads=_WORKERS,
+            ident="bext-otel",
+            max_request_body_size=self.store.limits.body_bytes,
+            clear_untrusted_proxy_headers=True,
+        )
+        self._thread = threading.Thread(target=self._server.run, name="bext-otel-viewer", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where its pages are, and where OTLP goes."""
+        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+
+    def start(self) -> Viewer:
+        """Begin to answer, in a thread."""
+        self._thread.start()
+        return self
+
+    def stop(self, *, seconds: float = 2.0) -> None:
+        """Answer what has begun for at most `seconds`, then close every connection."""
+        # Workers wake the loop through a pipe when they are done, so they must be gone before it is closed.
+        self._server.task_dispatcher.shutdown(timeout=seconds)
+        if self._thread.is_alive():
+            self._server.trigger.pull_trigger(self._close)
+            self._thread.join(seconds)
+        else:
+            self._close()
+
+    def __enter__(self) -> Viewer:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def _close(self) -> None:
+        wasyncore.close_all(self._map)
+        self._socket.close()
+
+
+def _listen(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # Without it, a port stays taken for a minute after its last connection. It doesn't share a port that somebody listens on.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(128)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
