@@ -15,6 +15,6 @@ COPY examples /srv/examples
 RUN mkdir -p /srv/data && chown 10001:10001 /srv/data
 USER 10001:10001
 WORKDIR /srv/data
-ENV PATH=/opt/demo/bin:$PATH HOME=/srv/data PYTHONUNBUFFERED=1 BEXT_CONFIG=/srv/examples/bext.config.toml
+ENV PATH=/opt/demo/bin:$PATH HOME=/srv/data DEMO_DATA_DIR=/srv/data PYTHONUNBUFFERED=1 BEXT_CONFIG=/srv/examples/bext.config.toml
 EXPOSE 8000 9464
 CMD ["opentelemetry-instrument", "uvicorn", "--app-dir", "/srv/examples", "--host", "0.0.0.0", "--port", "8000", "bext_demo.asgi:app"]

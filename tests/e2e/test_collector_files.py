@@ -81,9 +81,10 @@ def test_the_memory_limiter_comes_first_everywhere(name: str) -> None:
 
 @pytest.mark.parametrize("name", COLLECTOR_FILES)
 def test_prometheus_names_get_no_suffix(name: str) -> None:
-    """Exported names already hold their unit."""
+    """Exported names already hold their unit. The strategy is what newer collectors obey, the boolean what older ones do."""
     exporter = exporters(name)["prometheus"]
     assert exporter["add_metric_suffixes"] is False
+    assert "UnderscoreEscapingWithoutSuffixes" == exporter["translation_strategy"]
     assert "enable_open_metrics" not in exporter
 
 

@@ -1,0 +1,288 @@
+"""The demo platform before a real Jaeger, a real Prometheus and a real collector."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import StatusCode
+
+from tests.e2e import backends
+from tests.e2e.backends import CONFIG, ROOT, Collector, Jaeger, Prometheus, families, fetch, free_port, running
+from tests.waiting import until
+
+pytestmark = [pytest.mark.backends, pytest.mark.e2e]
+
+REQUEST_METRICS = ("bext_requests_total", "bext_request_duration_ms", "bext_request_size_bytes")
+PAGE = "/products/yirgacheffe"
+
+
+# --- The demo platform ----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A running demo platform: its pages, and its stand-alone endpoints."""
+
+    url: str
+    endpoints: str
+
+    def get(self, path: str) -> str:
+        """A request as the continuation of a new, sampled trace; its trace id."""
+        trace_id, span_id = secrets.token_hex(16), secrets.token_hex(8)
+        status, body = fetch(self.url + path, headers={"traceparent": f"00-{trace_id}-{span_id}-01"})
+        assert status == 200, f"{path}: {status} {body[:300]!r}"
+        return trace_id
+
+    def metrics(self) -> str:
+        """What /metrics shows."""
+        status, body = fetch(f"http://{self.endpoints}/metrics")
+        assert status == 200
+        return body.decode()
+
+
+@contextmanager
+def demo(folder: Path, otlp: dict[str, str]) -> Iterator[Demo]:
+    """The demo platform as the README starts it, on free ports; `otlp` says where its telemetry goes."""
+    port, endpoints = free_port(), free_port()
+    argv = [str(Path(sys.executable).with_name(name)) for name in ("opentelemetry-instrument", "uvicorn")]
+    argv += ["--app-dir", str(ROOT / "examples"), "--port", str(port), "bext_demo.asgi:app"]
+    env = {
+        "BEXT_CONFIG": str(ROOT / "examples" / "bext.config.toml"),
+        "OTEL_SERVICE_NAME": "bext-demo",
+        "OTEL_EXPORTER_PROMETHEUS_PORT": str(endpoints),
+        "OTEL_BSP_SCHEDULE_DELAY": "200",
+        "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+        **otlp,
+    }
+    # Ready when the endpoints answer: they start after the application.
+    with running(argv, ready=f"http://127.0.0.1:{endpoints}/health/live", log=folder / "demo.log", env=env, cwd=folder):
+        url = f"http://127.0.0.1:{port}"
+        until(lambda: fetch(url)[0], seconds=30, why="the demo answers")
+        yield Demo(url, f"127.0.0.1:{endpoints}")
+
+
+# --- What runs, once for all tests here -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
+    with backends.jaeger(tmp_path_factory.mktemp("jaeger")) as running_jaeger:
+        yield running_jaeger
+
+
+@pytest.fixture(scope="module")
+def witness(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file to which the collector writes every span that it got, as OTLP JSON."""
+    return tmp_path_factory.mktemp("witness") / "spans.json"
+
+
+@pytest.fixture(scope="module")
+def collector(tmp_path_factory: pytest.TempPathFactory, jaeger: Jaeger, witness: Path) -> Iterator[Collector]:
+    """The shipped collector.yaml; what is added is a witness."""
+    overlay = {
+        "exporters": {"file/witness": {"path": str(witness), "flush_interval": "100ms"}},
+        "service": {"pipelines": {"traces": {"exporters": ["otlp_grpc/jaeger", "span_metrics", "file/witness"]}}},
+    }
+    with backends.collector(
+        tmp_path_factory.mktemp("collector"), "collector", env={"JAEGER_ENDPOINT": jaeger.grpc}, overlay=overlay
+    ) as running_collector:
+        yield running_collector
+
+
+@pytest.fixture(scope="module")
+def demo_to_jaeger(tmp_path_factory: pytest.TempPathFactory, jaeger: Jaeger) -> Iterator[Demo]:
+    """Traces straight to Jaeger, which takes nothing else; metrics by /metrics alone."""
+    otlp = {"OTEL_EXPORTER_OTLP_ENDPOINT": jaeger.http, "OTEL_METRICS_EXPORTER": "prometheus", "OTEL_LOGS_EXPORTER": "none"}
+    with demo(tmp_path_factory.mktemp("demo-to-jaeger"), otlp) as running_demo:
+        yield running_demo
+
+
+@pytest.fixture(scope="module")
+def demo_to_collector(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Demo]:
+    """Everything to the collector, by the endpoint alone."""
+    with demo(tmp_path_factory.mktemp("demo-to-collector"), {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.http}) as running_demo:
+        yield running_demo
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory, demo_to_collector: Demo, collector: Collector) -> Iterator[Prometheus]:
+    """The shipped prometheus.yml, with our targets in place of the compose file's; one job more reads the collector unfiltered."""
+    targets = {"demo:9464": demo_to_collector.endpoints, "collector:8889": collector.metrics, "collector:8888": collector.telemetry}
+    config = yaml.safe_load((CONFIG / "prometheus.yml").read_text())
+    config["global"]["scrape_interval"] = "1s"
+    config["scrape_configs"] = [job for job in config["scrape_configs"] if job["job_name"] != "jaeger"]
+    for job in config["scrape_configs"]:
+        job["static_configs"] = [{"targets": [targets[target] for target in job["static_configs"][0]["targets"]]}]
+    unfiltered = {"targets": [collector.metrics], "labels": {"path": "unfiltered"}}
+    config["scrape_configs"].append({"job_name": "unfiltered", "honor_labels": True, "static_configs": [unfiltered]})
+    with backends.prometheus(tmp_path_factory.mktemp("prometheus"), config) as running_prometheus:
+        yield running_prometheus
+
+
+# --- Traces -----------------------------------------------------------------------------------------------------------------------------
+
+
+def parents(spans: list[dict[str, Any]]) -> dict[str, str]:
+    """Span id -> the id of its parent."""
+    return {span["spanID"]: reference["spanID"] for span in spans for reference in span["references"] if reference["refType"] == "CHILD_OF"}
+
+
+def tags(span: dict[str, Any]) -> dict[str, Any]:
+    """Attributes of a span, as Jaeger shows them."""
+    return {tag["key"]: tag["value"] for tag in span["tags"]}
+
+
+def with_server_span(jaeger: Jaeger, trace_id: str) -> list[dict[str, Any]]:
+    """The trace's spans, as soon as its server span is among them: it ends last, so the others are there too."""
+    spans = until(
+        lambda: [span for span in jaeger.spans(trace_id) if tags(span).get("span.kind") == "server"] and jaeger.spans(trace_id),
+        seconds=30,
+        why=f"Jaeger knows the server span of {trace_id}",
+    )
+    return list(spans)
+
+
+def test_jaeger_finds_a_request_by_its_trace_id(demo_to_jaeger: Demo, jaeger: Jaeger) -> None:
+    """One server span that continues our own, and below it one connected tree of the work that answered it."""
+    trace_id = demo_to_jaeger.get(PAGE)
+    spans = with_server_span(jaeger, trace_id)
+    servers = [span for span in spans if tags(span).get("span.kind") == "server"]
+    assert 1 == len(servers)
+    assert "GET /products/{slug}" == servers[0]["operationName"]
+    known, parent_of = {span["spanID"] for span in spans}, parents(spans)
+    assert len(known) > 2, "a rendered page is more than its request"
+    outside = {span for span in known if parent_of.get(span) not in known}
+    assert {servers[0]["spanID"]} == outside
+
+
+def witnessed(file: Path, trace_id: str) -> set[str]:
+    """Ids of the trace's spans that the collector got."""
+    lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    spans = [span for line in lines for resource in line["resourceSpans"] for scope in resource["scopeSpans"] for span in scope["spans"]]
+    return {span["spanId"] for span in spans if span["traceId"] == trace_id}
+
+
+def test_jaeger_holds_every_span_that_the_collector_got(demo_to_collector: Demo, jaeger: Jaeger, witness: Path) -> None:
+    trace_id = demo_to_collector.get(PAGE)
+    with_server_span(jaeger, trace_id)
+    seen = until(lambda: witnessed(witness, trace_id), why="the collector's file holds the trace")
+    assert len(seen) > 2
+    assert seen == until(
+        lambda: jaeger.span_ids(trace_id) >= witnessed(witness, trace_id) and jaeger.span_ids(trace_id), why="the same spans"
+    )
+
+
+# --- Metrics ----------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", REQUEST_METRICS)
+def test_prometheus_answers_for_each_request_metric(metric: str, demo_to_collector: Demo, prometheus: Prometheus) -> None:
+    demo_to_collector.get(PAGE)
+    # A summary without quantiles in its window is no answer: ask for a number.
+    result = until(lambda: prometheus.query(f'{metric}{{job="bext"}} > 0'), seconds=30, why=f"Prometheus has {metric}")
+    labels = set(result[0]["metric"])
+    assert labels >= {"bext_requests_total": {"app", "method", "status", "route"}, "bext_request_duration_ms": {"app", "route", "quantile"},
+                      "bext_request_size_bytes": {"app", "direction", "quantile"}}[metric]  # fmt: skip
+
+
+def test_every_target_of_the_shipped_file_is_up(prometheus: Prometheus) -> None:
+    until(lambda: set(prometheus.targets().values()) == {"up"}, seconds=20, why="all targets up")
+
+
+def bext_families(text: str) -> set[str]:
+    return {name for name in families(text) if name.startswith("bext_")}
+
+
+def test_the_collector_shows_the_names_of_the_service(demo_to_collector: Demo, collector: Collector) -> None:
+    """Nothing on the way of OTLP appends a unit or a suffix."""
+    demo_to_collector.get(PAGE)
+    until(lambda: set(REQUEST_METRICS) <= set(collector.families()), seconds=30, why="the request metrics came through")
+    until(
+        lambda: bext_families(demo_to_collector.metrics()) == {name for name in collector.families() if name.startswith("bext_")},
+        seconds=20,
+        why="both show the same names",
+    )
+
+
+def test_quantiles_of_exponential_histograms_come_through_the_collector(demo_to_collector: Demo, prometheus: Prometheus) -> None:
+    """What is a summary on /metrics is a native histogram here, which may be added over instances."""
+    demo_to_collector.get(PAGE)
+    expression = 'histogram_quantile(0.5, sum(bext_request_duration_ms{path="unfiltered"})) > 0'
+    assert until(lambda: prometheus.query(expression), seconds=30, why="a native histogram with observations")
+
+
+def test_nothing_is_counted_twice(demo_to_collector: Demo, prometheus: Prometheus) -> None:
+    """The service is scraped and also pushes: the shipped file keeps one of both."""
+    demo_to_collector.get(PAGE)
+    pushed = 'bext_requests_total{path="unfiltered"}'
+    until(lambda: prometheus.query(pushed), seconds=30, why="the collector shows what the service pushed")
+    until(lambda: prometheus.query('bext_requests_total{path=""}'), seconds=30, why="the service is scraped")
+    shipped = prometheus.query('{__name__=~"bext_.+|http_server_request_.+", path=""}')
+    assert {"bext"} == {series["metric"]["job"] for series in shipped}
+
+
+@pytest.mark.parametrize("path", sorted((CONFIG / "grafana" / "dashboards").glob("*.json")), ids=lambda path: path.stem)
+def test_every_panel_of_the_dashboards_draws_something(path: Path, demo_to_collector: Demo, prometheus: Prometheus) -> None:
+    demo_to_collector.get(PAGE)
+    panels = json.loads(path.read_text())["panels"]
+    for expression in [target["expr"] for panel in panels for target in panel["targets"]]:
+        asked = expression.replace("$__rate_interval", "30s").replace("$app", ".*")
+        assert until(lambda asked=asked: prometheus.query(asked), seconds=40, why=asked)
+
+
+# --- Agent and gateway --------------------------------------------------------------------------------------------------------------------
+
+
+def send_traces(endpoint: str, *, failed: int, fine: int) -> tuple[set[str], set[str]]:
+    """Traces of two spans each, sent over gRPC; the ids of the failed ones and of the others."""
+    provider = TracerProvider(resource=Resource({"service.name": "sender"}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, insecure=True)))
+    tracer, ids = provider.get_tracer(__name__), (set[str](), set[str]())
+    for number in range(failed + fine):
+        with tracer.start_as_current_span("outer") as outer, tracer.start_as_current_span("inner") as inner:
+            inner.set_attribute("url.full", "http://shop.test/?token=hunter2&page=1")
+            if number < failed:
+                inner.set_status(StatusCode.ERROR)
+            ids[0 if number < failed else 1].add(f"{outer.get_span_context().trace_id:032x}")
+    provider.shutdown()
+    return ids
+
+
+def measured_spans(gateway: Collector) -> float:
+    """Spans that the gateway's span metrics have counted."""
+    text = fetch(f"http://{gateway.metrics}/metrics")[1].decode()
+    return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith("traces_span_metrics_calls{"))
+
+
+def test_gateways_keep_every_failed_trace_whole(tmp_path: Path, jaeger: Jaeger) -> None:
+    """Agent, two gateways, Jaeger: with no share of the rest kept, exactly the failed traces arrive, unsplit and without secrets."""
+    settings = {"JAEGER_ENDPOINT": jaeger.grpc, "TAIL_DECISION_WAIT": "1s", "TAIL_PERCENT": "0", "SPAN_METRICS_FLUSH": "1s"}
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    with (
+        backends.collector(tmp_path / "one", "gateway", env=settings) as one,
+        backends.collector(tmp_path / "two", "gateway", env=settings) as two,
+    ):
+        # Two gateways on one host differ in their port, which a name cannot say; in production the shipped resolver asks DNS.
+        resolver = {"exporters": {"load_balancing": {"resolver": {"dns": None, "static": {"hostnames": [one.grpc, two.grpc]}}}}}
+        env = {"GATEWAY_HOST": "127.0.0.1", "GATEWAY_PORT": one.grpc.rpartition(":")[2]}
+        with backends.collector(tmp_path, "agent", env=env, overlay=resolver) as agent:
+            failed, fine = send_traces(agent.grpc, failed=20, fine=20)
+            until(lambda: all(len(jaeger.spans(trace_id)) == 2 for trace_id in failed), seconds=30, why="every failed trace, whole")
+            until(lambda: measured_spans(one) + measured_spans(two) == 80, seconds=30, why="both measured every span, kept or not")
+    assert [] == [trace_id for trace_id in fine if jaeger.spans(trace_id)]
+    shown = {tags(span)["url.full"] for trace_id in failed for span in jaeger.spans(trace_id) if span["operationName"] == "inner"}
+    assert {"http://shop.test/?****&page=1"} == shown
