@@ -1,0 +1,269 @@
+"""Whose work it is: the application of a request, and label values that nobody outside can multiply."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Mapping
+from json import dumps
+from threading import RLock
+from typing import Any, TypeAlias
+
+from opentelemetry import baggage
+from opentelemetry.context import Context, create_key, get_value, set_value
+
+from bext_otel.catalogue import OVERFLOW, UNKNOWN, Label
+from bext_otel.config import App
+from bext_otel.errors import ConfigError
+
+__all__ = [
+    "BAGGAGE_KEY",
+    "AppResolver",
+    "Budget",
+    "Budgets",
+    "Resolver",
+    "clean",
+    "current_app",
+    "default_app",
+    "guarded",
+    "import_resolver",
+    "with_app",
+]
+
+Resolver: TypeAlias = Callable[[str, str], str]
+"""Maps a request's host (the Host header, as sent) and path (with what it is mounted under) to the name of its app."""
+
+BAGGAGE_KEY = "bext.app"
+"""Baggage entry that tells downstream services the app. An incoming one is passed on, and never believed as a label."""
+
+_APP = create_key("bext-otel-app")
+_MAX_CHARACTERS = 256
+
+# A DNS name has at most 253 characters; past this a Host header is not worth reading.
+_MAX_HOST = 300
+
+
+class AppResolver:
+    """Finds the app of a request in `[apps]`: the longest path prefix or mount, then the host, then the prefix `/`, then `default`.
+
+    A prefix matches whole segments: `/api` is `/api` and `/api/x`, not `/apiary`. Hosts are compared without case, port and trailing
+    dot; `*.shop.example` is every name below `shop.example`. Takes a few dictionary look-ups, no more than the deepest prefix has
+    segments and the longest suffix labels, and keeps nothing of what clients send. Where two apps claim the same, the first one named has it.
+    """
+
+    def __init__(self, apps: Mapping[str, App], *, default: str) -> None:
+        self._prefixes: dict[str, str] = {}
+        self._hosts: dict[str, str] = {}
+        self._suffixes: dict[str, str] = {}
+        for name, app in apps.items():
+            shown = clean(name)
+            for prefix in (*app.paths, *app.mounts):
+                self._prefixes.setdefault(prefix.rstrip("/"), shown)
+            for host in app.hosts:
+                table = self._suffixes if host.startswith("*.") else self._hosts
+                table.setdefault(_host_name(host.removeprefix("*.")), shown)
+        self._default = self._prefixes.pop("", default)
+        # How far a path is split from the left, and a host from the right: no further than something configured reaches.
+        self._depth = max((prefix.count("/") for prefix in self._prefixes), default=0)
+        self._labels = max((suffix.count(".") + 1 for suffix in self._suffixes), default=0)
+
+    def __call__(self, host: str, path: str) -> str:
+        """The app of a request; `host` as in the Host header ("" if there was none), `path` decoded and complete."""
+        return (self._by_path(path) if self._depth else None) or self._by_host(host) or self._default
+
+    def _by_path(self, path: str) -> str | None:
+        segments = path.split("/", self._depth + 1)[: self._depth + 1]
+        while len(segments) > 1:
+            found = self._prefixes.get("/".join(segments))
+            if found is not None:
+                return found
+            segments.pop()
+        return None
+
+    def _by_host(self, host: str) -> str | None:
+        found = self._hosts.get(host)  # most clients send it as it is configured
+        if found is not None or len(host) > _MAX_HOST or not (self._hosts or self._suffixes):
+            return found
+        name = _host_name(host)
+        found = self._hosts.get(name)
+        if found is None and self._labels:
+            labels = name.rsplit(".", self._labels)
+            while found is None and len(labels) > 1:
+                del labels[0]
+                found = self._suffixes.get(".".join(labels))
+        return found
+
+
+def _host_name(host: str) -> str:
+    """The name in a Host header: in lower case, without port, without the dot at the end, an IPv6 address without brackets."""
+    name = host.strip().lower()
+    if name.startswith("["):
+        return name[1:].partition("]")[0]
+    if name.count(":") == 1:
+        name = name.partition(":")[0]
+    return name.removesuffix(".")
+
+
+def default_app(apps: Mapping[str, App], service_name: str) -> str:
+    """The app of requests that match none: the service itself where no apps are configured, else `unknown`."""
+    return UNKNOWN if apps or not service_name else clean(service_name)
+
+
+def guarded(resolver: Resolver, default: str = UNKNOWN, *, failed: Callable[[str], None] | None = None) -> Resolver:
+    """`resolver` made safe to call in a request: where it raises, or returns no name, the app is `default`.
+
+    `failed` is told of the first such failure, with one line that names the function and what to do.
+    """
+    told = False
+
+    def resolve(host: str, path: str) -> str:
+        nonlocal told
+        try:
+            app = resolver(host, path)
+            if isinstance(app, str) and app:
+                return clean(app)
+            reason = f"returned {type(app).__name__}" if app != "" else "returned no name"
+        except Exception as error:  # a resolver is the application's code, its failure must not be the request's
+            reason = f"raised {type(error).__name__}"
+        if not told:
+            told = True
+            if failed is not None:
+                name = getattr(resolver, "__qualname__", type(resolver).__qualname__)
+                failed(
+                    f"[telemetry] app_resolver: {name} {reason}; the app is {default!r} then; return the name of an app for every request"
+                )
+        return default
+
+    return resolve
+
+
+def import_resolver(reference: str) -> Resolver:
+    """The function that `[telemetry] app_resolver` names as `module:function`. Raises ConfigError where there is none."""
+    module_name, _, name = reference.partition(":")
+    setting = f"[telemetry] app_resolver = {reference!r}"
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except AttributeError:
+        raise ConfigError(f"{setting}: module {module_name!r} has no {name!r}; name a function as module:function") from None
+    except Exception as error:  # the module is the application's code and may raise anything while it is imported
+        raise ConfigError(
+            f"{setting}: {module_name!r} cannot be imported ({type(error).__name__}); name a function as module:function"
+        ) from error
+    if not callable(found):
+        raise ConfigError(f"{setting}: is {type(found).__name__}; expected a function of host and path that returns the name of an app")
+    resolver: Resolver = found
+    return resolver
+
+
+def current_app() -> str | None:
+    """The app whose work is being done in the current context; None outside of any."""
+    app = get_value(_APP)
+    return app if isinstance(app, str) else None
+
+
+def with_app(app: str, context: Context | None = None) -> Context:
+    """`context` (default: the current one) as the context of `app`'s work, with the app in the baggage for downstream services."""
+    return set_value(_APP, app, baggage.set_baggage(BAGGAGE_KEY, clean(app), context))
+
+
+def clean(value: object) -> str:
+    """A label value as text that can always be written as UTF-8, of at most 256 characters.
+
+    Bytes are decoded; lone surrogates, NUL and bytes that are not UTF-8 become U+FFFD; True is `true`, and lists are JSON, as in the
+    OpenTelemetry specification for Prometheus.
+    """
+    text = value if type(value) is str else _text(value)
+    if len(text) > _MAX_CHARACTERS:
+        text = text[:_MAX_CHARACTERS]
+    if "\0" in text:
+        text = text.replace("\0", "\ufffd")
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in text)
+    return text
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return str.__str__(value)  # an enumeration's member is its value, not `Color.RED`
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value[: 4 * _MAX_CHARACTERS]).decode("utf-8", "replace")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    try:
+        return dumps(value, default=str) if isinstance(value, (list, tuple)) else str(value)
+    except Exception:  # __str__ is the application's code; a label that cannot be shown is unknown
+        return UNKNOWN
+
+
+# One lock for all budgets: it is taken for new values only. Reentrant, since a signal handler may measure too.
+_admission = RLock()
+
+
+def _renew_lock() -> None:
+    global _admission
+    _admission = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    # Another thread of the parent may hold it at the moment of a fork, and would never give it back in the child.
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
+class Budget:
+    """The values that one label may show: the first `limit` different ones, and `_overflow` for all others.
+
+    For a label with a closed set, a value outside of it becomes `_OTHER` or `unknown`, if the set has that, else `_overflow`.
+    `overflowed` counts how often a value was folded into `_overflow`. Memory is bounded by the limit.
+    """
+
+    def __init__(self, label: Label, limit: int) -> None:
+        self.label = label
+        self.limit = limit
+        self.overflowed = 0
+        self._admitted: set[str] = set()
+        self._closed = None if label.values is None else frozenset(label.values)
+        self._other = next((name for name in ("_OTHER", UNKNOWN) if name in (label.values or ())), OVERFLOW)
+
+    def admit(self, value: str) -> str:
+        """What to show for `value`: itself, or what it is folded into. An admitted value stays admitted."""
+        if value in self._admitted or value == OVERFLOW:
+            return value
+        with _admission:
+            if self._closed is not None and value not in self._closed:
+                value = self._other
+            if value in self._admitted:
+                return value
+            if value != OVERFLOW and len(self._admitted) < self.limit:
+                self._admitted.add(value)
+                return value
+            self.overflowed += 1
+            return OVERFLOW
+
+
+class Budgets:
+    """A budget for each label, made when it is first asked for. `overrides` are limits by label name, from `[metrics.budgets]`."""
+
+    def __init__(self, overrides: Mapping[str, int]) -> None:
+        self._overrides = overrides
+        self._budgets: dict[Label, Budget] = {}
+
+    def of(self, label: Label) -> Budget:
+        """The budget of `label`. Labels are told apart by identity: two may share a name and have different closed sets."""
+        found = self._budgets.get(label)
+        if found is None:
+            found = self._budgets.setdefault(label, Budget(label, self._overrides.get(label.name, label.budget)))
+        return found
+
+    def overflowed(self) -> Mapping[str, int]:
+        """How often values were folded, by label name; labels that never were are left out."""
+        found: dict[str, int] = {}
+        for budget in tuple(self._budgets.values()):
+            if budget.overflowed:
+                found[budget.label.name] = found.get(budget.label.name, 0) + budget.overflowed
+        return found

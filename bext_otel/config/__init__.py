@@ -1,0 +1,8 @@
+"""Settings: `bext.config.toml`, the environment and explicit arguments, made into one frozen and validated `Config`."""
+
+from __future__ import annotations
+
+from bext_otel.config.loading import Loaded, load
+from bext_otel.config.model import App, Config, Exporters, Health, Level, Logging, Metrics, Signal, Target, Telemetry
+
+__all__ = ["App", "Config", "Exporters", "Health", "Level", "Loaded", "Logging", "Metrics", "Signal", "Target", "Telemetry", "load"]

@@ -1,0 +1,110 @@
+"""Who gets each signal: the standard variables that name exporters, and those that speak of one signal only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import cast
+from urllib.parse import urlsplit
+
+from bext_otel.config.fields import Wrong, fields_of
+from bext_otel.config.model import SIGNALS, Exporters, Protocol, Signal, Target, Telemetry
+from bext_otel.config.report import Given, Report, nearest
+
+__all__ = ["check_endpoint", "exporters"]
+
+_KNOWN: Mapping[Signal, tuple[str, ...]] = {
+    "traces": ("otlp", "console", "none"),
+    "metrics": ("otlp", "prometheus", "console", "none"),
+    "logs": ("otlp", "console", "none"),
+}
+# Upstream's names for exporters of one protocol; the protocol has a variable of its own.
+_ALIASES: Mapping[str, str] = {"otlp_proto_http": "otlp", "otlp_proto_grpc": "otlp", "logging": "console"}
+
+# What gRPC takes besides URLs: host:port, and its own name schemes.
+_GRPC_ADDRESS = re.compile(r"(?:(?:dns|ipv4|ipv6|unix|unix-abstract|xds):\S+|(?:[\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5})")
+_EXPECTED = 'an http:// or https:// URL with a host, e.g. "http://127.0.0.1:4318"'
+
+
+def check_endpoint(endpoint: str, protocol: str) -> None:
+    """Raises Wrong where `endpoint` cannot be exported to; an empty one is no endpoint, and right."""
+    if not endpoint or _is_url(endpoint) or (protocol == "grpc" and _GRPC_ADDRESS.fullmatch(endpoint)):
+        return
+    raise Wrong(_EXPECTED)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0 and not re.search(r"[\s\x00-\x1f]", text)
+    except ValueError:  # a port out of range, or brackets that do not match
+        return False
+
+
+def exporters(environ: Mapping[str, str], telemetry: Telemetry, *, explicit: bool, report: Report) -> Exporters:
+    """Exporters by signal.
+
+    `telemetry` holds what goes for all signals. `explicit`: its endpoint was given in code, which comes before every variable.
+    """
+    targets = dict(_targets(environ, telemetry, explicit, report))
+    chosen = {signal: _chosen(environ, signal, report) for signal in SIGNALS}
+    names: dict[str, tuple[str, ...]] = {}
+    for signal in SIGNALS:
+        named = chosen[signal]
+        names[signal] = named if named is not None else ("otlp",) if signal in targets else ()
+        if "otlp" not in names[signal]:
+            targets.pop(signal, None)
+    metrics = chosen["metrics"]
+    return Exporters(**names, targets=targets, prometheus=metrics is None or "prometheus" in metrics)
+
+
+def _targets(environ: Mapping[str, str], telemetry: Telemetry, explicit: bool, report: Report) -> Iterator[tuple[Signal, Target]]:
+    for signal in SIGNALS:
+        protocol = _protocol(environ, signal, telemetry, report)
+        name = f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT"
+        own = environ.get(name, "").strip()
+        try:
+            check_endpoint(own, protocol)
+        except Wrong as wrong:
+            report.wrong(Given(("telemetry", "otlp_endpoint"), own, name, text=True), str(wrong), instead="treated as not set")
+            own = ""
+        if own and not (explicit and telemetry.otlp_endpoint):
+            yield signal, Target(endpoint=own, protocol=protocol)
+        elif telemetry.otlp_endpoint:
+            yield signal, Target(endpoint=_complete(telemetry.otlp_endpoint, signal, protocol), protocol=protocol)
+
+
+def _complete(endpoint: str, signal: Signal, protocol: str) -> str:
+    """The URL of a signal below the endpoint of all: the specification appends `v1/<signal>` to its path, for HTTP only."""
+    if protocol == "grpc":
+        return endpoint
+    base, mark, query = endpoint.partition("?")
+    return f"{base.rstrip('/')}/v1/{signal}{mark}{query}"
+
+
+def _protocol(environ: Mapping[str, str], signal: Signal, telemetry: Telemetry, report: Report) -> Protocol:
+    name = f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL"
+    raw = environ.get(name, "").strip()
+    if not raw:
+        return telemetry.otlp_protocol
+    try:
+        return cast("Protocol", fields_of(Telemetry)["otlp_protocol"].convert(raw, text=True))
+    except Wrong as wrong:
+        report.wrong(Given(("telemetry", "otlp_protocol"), raw, name, text=True), str(wrong))
+        return telemetry.otlp_protocol
+
+
+def _chosen(environ: Mapping[str, str], signal: Signal, report: Report) -> tuple[str, ...] | None:
+    """What `OTEL_<SIGNAL>_EXPORTER` names, without `none`; None where it is not set, or names nothing that is known."""
+    variable = f"OTEL_{signal.upper()}_EXPORTER"
+    found: dict[str, None] = {}
+    for word in environ.get(variable, "").split(","):
+        name = word.strip().lower()
+        name = _ALIASES.get(name, name)
+        if name in _KNOWN[signal]:
+            found[name] = None
+        elif name:
+            report.say(f"{variable}: no exporter {name[:64]!r}; {nearest(name, _KNOWN[signal])}; ignored")
+    if not found:
+        return None
+    return tuple(name for name in found if name != "none")

@@ -1,0 +1,157 @@
+"""One setting: its description, what it takes in words, and a raw value made into a checked one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from types import MappingProxyType
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import inspect
+
+from bext_otel.config.model import COMPUTED
+from bext_otel.redaction import SECRET, redact_url
+
+__all__ = ["Field", "Wrong", "fields_of", "shown", "toml"]
+
+# `yes` and `on` are for BEXT_ variables only; the standard ones know "true" alone, and msgspec "true", "false", "1" and "0".
+_BOOLEANS: Mapping[str, bool] = {"yes": True, "on": True, "no": False, "off": False}
+_ALIASES: Mapping[str, str] = {"warning": "warn"}
+_MAX_SHOWN = 120
+
+
+class Wrong(Exception):  # noqa: N818  # never leaves this package
+    """A value is not what its setting takes; the message says what would be."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A setting, or an element of one.
+
+    `hint` is its type with constraints, `type` the same as msgspec sees it, `extra` what else is known: `unit`, `example`, `expected`
+    (what it takes, where type and constraints do not say it), `secret`.
+    """
+
+    name: str
+    hint: Any
+    type: inspect.Type
+    default: Any = None
+    description: str = ""
+    extra: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def secret(self) -> bool:
+        """Whether the value may never be shown."""
+        return bool(self.extra.get("secret"))
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the setting is a table of its own, such as `[metrics.budgets]`."""
+        return isinstance(self.type, inspect.DictType)
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the setting is a list."""
+        return isinstance(self.type, inspect.VarTupleType)
+
+    @property
+    def element(self) -> Field:
+        """What a value of the table, or an element of the list, is."""
+        arguments = get_args(_bare(self.hint))
+        return _field(self.name, arguments[1] if self.is_table else arguments[0], None)
+
+    def expected(self, scale: float = 1.0, unit: str = "") -> str:
+        """What the setting takes, in words; `scale` and `unit` for a variable in another unit than the setting's."""
+        text = self.extra.get("expected") or _kind(self.hint, self.type, scale, unit or self.extra.get("unit", ""))
+        example = self.extra.get("example", None if isinstance(self.type, inspect.LiteralType) else self.default)
+        if example in (None, "", ()) or isinstance(example, bool):
+            return text
+        return f"{text}, e.g. {_number(example * scale) if isinstance(example, (int, float)) else toml(example)}"
+
+    def convert(self, raw: Any, *, text: bool = False) -> Any:
+        """`raw` as the setting's type; `text` for a value of the environment, which is always a string. Raises Wrong."""
+        if isinstance(raw, os.PathLike):
+            raw = os.fspath(raw)
+        if isinstance(raw, str):
+            raw = self._from_text(raw, text=text)
+        try:
+            return msgspec.convert(raw, self.hint, strict=not text)
+        except (msgspec.ValidationError, ValueError, OverflowError, TypeError):
+            raise Wrong(self.expected()) from None
+
+    def _from_text(self, raw: str, *, text: bool) -> Any:
+        if isinstance(self.type, inspect.LiteralType):
+            folded = raw.strip().lower()
+            return _ALIASES.get(folded, folded)
+        if text and isinstance(self.type, inspect.BoolType):
+            return _BOOLEANS.get(raw.lower(), raw)
+        if text and isinstance(self.type, inspect.IntType) and not raw.lstrip("+-").isdecimal():
+            raise Wrong(self.expected())  # msgspec would take 1e3 and 5.0
+        return raw
+
+
+@cache
+def fields_of(struct: type[msgspec.Struct]) -> Mapping[str, Field]:
+    """The settings of a section, in declared order."""
+    hints = get_type_hints(struct, include_extras=True)
+    defaults = msgspec.structs.asdict(struct())
+    return {name: _field(name, hint, defaults[name]) for name, hint in hints.items() if name not in COMPUTED}
+
+
+def shown(value: Any, *, secret: bool = False) -> str:
+    """A value for a person to read: on one line, not too long, never a secret."""
+    if secret:
+        return SECRET
+    text = repr(redact_url(value) if isinstance(value, str) else value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
+
+
+def toml(value: Any) -> str:
+    """A value as it is written in the file."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(toml, value))}]"
+    if isinstance(value, str):
+        return f'"{value}"'
+    return _number(value) if isinstance(value, (int, float)) else str(value)
+
+
+def _field(name: str, hint: Any, default: Any) -> Field:
+    extra: dict[str, Any] = {}
+    description = ""
+    for meta in get_args(hint)[1:] if get_origin(hint) is Annotated else ():
+        extra.update(meta.extra or {})
+        description = meta.description or description
+    seen = inspect.type_info(hint)
+    return Field(name, hint, seen.type if isinstance(seen, inspect.Metadata) else seen, default, description, extra)
+
+
+def _bare(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+_KINDS: Mapping[type[inspect.Type], str] = {
+    inspect.BoolType: "true or false",
+    inspect.VarTupleType: "a list",
+    inspect.DictType: "a table",
+}
+
+
+def _kind(hint: Any, kind: inspect.Type, scale: float, unit: str) -> str:
+    if isinstance(kind, inspect.LiteralType):
+        return f"one of {', '.join(toml(value) for value in get_args(_bare(hint)) if value)}"
+    if isinstance(kind, (inspect.IntType, inspect.FloatType)):
+        number = "a whole number" if isinstance(kind, inspect.IntType) and scale == 1 else "a number"
+        low, high = (_number((limit or 0) * scale) for limit in (kind.ge, kind.le))
+        return f"{number}{f' of {unit}' if unit else ''} from {low} to {high}"
+    if isinstance(kind, inspect.StrType):
+        return "a text that is not empty" if kind.min_length else "a text"
+    return _KINDS[type(kind)]
+
+
+def _number(value: float) -> str:
+    return f"{value:.15g}"

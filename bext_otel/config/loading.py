@@ -1,0 +1,153 @@
+"""Layers of settings made into one `Config`: explicit arguments, `OTEL_*`, `BEXT_*`, the file, defaults."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any
+
+import msgspec
+
+from bext_otel.config.environment import bext_variables, standard_variables
+from bext_otel.config.exporters import check_endpoint, exporters
+from bext_otel.config.fields import Field, Wrong, fields_of
+from bext_otel.config.file import read_file
+from bext_otel.config.model import SECTIONS, App, Config, Health, Logging, Metrics, Telemetry
+from bext_otel.config.report import Given, Path, Report
+from bext_otel.config.rules import check_apps, check_budgets, check_together
+from bext_otel.config.tree import flatten
+
+__all__ = ["Loaded", "load"]
+
+_ENDPOINT: Path = ("telemetry", "otlp_endpoint")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What was read: the settings, one line for each thing wrong with them, and the file they came from ("" if none)."""
+
+    config: Config
+    warnings: tuple[str, ...]
+    source: str
+
+
+def load(explicit: Mapping[str, Any] | None = None, *, environ: Mapping[str, str] = os.environ, cwd: FilePath | None = None) -> Loaded:
+    """Read all settings. `explicit` is nested like the file and comes before everything; `cwd` is where the file is looked for.
+
+    What is wrong in the file or the environment falls back to what the next layer says, with one line in `warnings`.
+    Raises ConfigError for what is wrong in `explicit`.
+    """
+    report = Report()
+    settings = _Settings(report)
+    content, source = read_file(environ, cwd, report)
+    settings.take(flatten(content, report))
+    settings.take(bext_variables(environ, report))
+    settings.take(standard_variables(environ, report))
+    settings.take(flatten(explicit or {}, report, explicit=True))
+    for rule in (_check_endpoint, check_together, check_budgets, check_apps):
+        rule(settings.winners, report)
+    telemetry = Telemetry(**settings.section("telemetry"))
+    endpoint = settings.winners.get(_ENDPOINT)
+    found = exporters(environ, telemetry, explicit=endpoint is not None and endpoint.explicit, report=report)
+    config = Config(
+        metrics=Metrics(**settings.section("metrics")),
+        health=Health(**settings.section("health")),
+        logging=Logging(**settings.section("logging")),
+        telemetry=msgspec.structs.replace(telemetry, exporters=found),
+        apps=settings.apps(),
+    )
+    return Loaded(config, report.lines(lambda path: _at(config, path)), source)
+
+
+class _Settings:
+    """Checked values by path. Whoever comes later wins; `winners` keeps who said it."""
+
+    def __init__(self, report: Report) -> None:
+        self.winners: dict[Path, Given] = {}
+        self._report = report
+
+    def take(self, layer: Iterable[Given]) -> None:
+        """Check the values of a layer and put them over what is there."""
+        for given in layer:
+            try:
+                value = _checked(given, self._report)
+            except Wrong as wrong:
+                self._report.wrong(given, str(wrong))
+                continue
+            self.winners[given.path] = given.holding(value)
+
+    def section(self, name: str) -> dict[str, Any]:
+        """The values of a section, as its Struct takes them."""
+        found: dict[str, Any] = {}
+        for path, given in self.winners.items():
+            if path[0] != name:
+                continue
+            if len(path) == 2:
+                found[path[1]] = given.raw
+            else:
+                found.setdefault(path[1], {})[path[2]] = given.raw
+        return found
+
+    def apps(self) -> dict[str, App]:
+        """Applications in the order they were named."""
+        found: dict[str, dict[str, Any]] = {}
+        for path, given in self.winners.items():
+            if path[0] == "apps":
+                app = found.setdefault(path[1], {})
+                if len(path) == 3:
+                    app[path[2]] = given.raw
+        return {name: App(**values) for name, values in found.items()}
+
+
+def _checked(given: Given, report: Report) -> Any:
+    if given.path[0] == "apps":
+        if len(given.path) == 2:
+            return None
+        field = fields_of(App)[given.path[2]]
+    else:
+        field = fields_of(SECTIONS[given.path[0]])[given.path[1]]
+    if field.is_table:
+        field = field.element
+    if field.is_list and isinstance(given.raw, (list, tuple)):
+        return tuple(_elements(given, field.element, report))
+    if given.scale == 1.0:
+        value = field.convert(given.raw, text=given.text)
+        if given.path == _ENDPOINT:
+            check_endpoint(value, "grpc")  # the more lenient protocol, as the last layer may still say which it is
+        return value
+    try:
+        return field.convert(float(given.raw) / given.scale, text=given.text)
+    except (ValueError, Wrong):
+        raise Wrong(field.expected(given.scale, given.unit)) from None
+
+
+def _elements(given: Given, element: Field, report: Report) -> Iterator[Any]:
+    """The elements of a list that are right; each wrong one has a line of its own."""
+    for index, raw in enumerate(given.raw):
+        try:
+            yield element.convert(raw, text=given.text)
+        except Wrong as wrong:
+            report.wrong(Given(given.path, raw, f"{given.name}[{index}]", explicit=given.explicit), str(wrong), instead="ignored")
+
+
+def _check_endpoint(winners: dict[Path, Given], report: Report) -> None:
+    """What an endpoint may look like depends on the protocol, so this comes after all layers."""
+    given = winners.get(_ENDPOINT)
+    if given is None:
+        return
+    protocol = winners.get(("telemetry", "otlp_protocol"))
+    try:
+        check_endpoint(given.raw, Telemetry().otlp_protocol if protocol is None else protocol.raw)
+    except Wrong as wrong:
+        del winners[_ENDPOINT]
+        report.wrong(given, str(wrong))
+
+
+def _at(config: Config, path: Path) -> Any:
+    """The final value at `path`; None where nothing holds one."""
+    found: Any = config
+    for key in path:
+        found = found.get(key) if isinstance(found, Mapping) else getattr(found, key, None)
+    return found

@@ -1,0 +1,206 @@
+"""What can be set: each setting once, with its type, range, unit, default and meaning.
+
+Checks, messages and the settings reference in `docs/` are derived from these fields. To add a setting, add a field here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from bext_otel.redaction import SECRET, redact_url
+
+__all__ = [
+    "COMPUTED",
+    "LEVELS",
+    "SECTIONS",
+    "SIGNALS",
+    "App",
+    "Config",
+    "Exporters",
+    "Health",
+    "Level",
+    "Logging",
+    "Metrics",
+    "Protocol",
+    "Signal",
+    "Target",
+    "Telemetry",
+]
+
+Level = Literal["trace", "debug", "info", "warn", "error"]
+"""Log levels of the platform, from the most to the least said."""
+
+LEVELS: tuple[Level, ...] = ("trace", "debug", "info", "warn", "error")
+
+Signal = Literal["traces", "metrics", "logs"]
+"""What OpenTelemetry exports."""
+
+SIGNALS: tuple[Signal, ...] = ("traces", "metrics", "logs")
+
+Protocol = Literal["http/protobuf", "grpc"]
+"""How OTLP is spoken."""
+
+COMPUTED = frozenset({"exporters"})
+"""Fields of `Telemetry` that are derived from standard variables, and are no settings of their own."""
+
+_DAY = 86_400
+_URL_PATH = r"^/[^\s?#]+$"
+_HOST = r"^[^\s/?#@]+$"
+_PREFIX = r"^/[^\s?#]*$"
+_A_PATH = 'a path that starts with "/" and holds no blank, "?" or "#"'
+
+Seconds = Annotated[float, Meta(ge=0.01, le=_DAY, extra={"unit": "seconds"})]
+Timeout = Annotated[float, Meta(ge=0.01, le=600, extra={"unit": "seconds"})]
+EndpointPath = Annotated[str, Meta(pattern=_URL_PATH, extra={"expected": _A_PATH})]
+HostName = Annotated[str, Meta(pattern=_HOST, extra={"expected": 'a host name without scheme or path, e.g. "shop.example"'})]
+PathPrefix = Annotated[str, Meta(pattern=_PREFIX, extra={"expected": f'{_A_PATH}, e.g. "/shop"'})]
+Limit = Annotated[int, Meta(ge=1, le=1_000_000, extra={"unit": "values", "example": 200})]
+
+
+class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[metrics]`: what is measured, and where it is served."""
+
+    enabled: Annotated[bool, Meta(description="Measure, and serve the metrics.")] = True
+    path: Annotated[EndpointPath, Meta(description="Where metrics are served, beside `/__bext/metrics`.")] = "/metrics"
+    include_process: Annotated[bool, Meta(description="Memory, CPU and open files, in `system` of the JSON document.")] = True
+    mount: Annotated[bool, Meta(description="Serve the endpoints on the application's own port too, without code.")] = False
+    host: Annotated[str, Meta(min_length=1, description="Address of the stand-alone server.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535, description="Port of the stand-alone server; 0 takes any free one.")] = 9464
+    tick_seconds: Annotated[float, Meta(ge=0.01, le=60, description="How often windows move on.", extra={"unit": "seconds"})] = 1.0
+    window_seconds: Annotated[Seconds, Meta(description="How far back quantiles look.")] = 300.0
+    rate_window_seconds: Annotated[Seconds, Meta(description="How far back rates, such as `rps`, look.")] = 60.0
+    export_interval_seconds: Annotated[Seconds, Meta(description="How often metrics are exported over OTLP.")] = 60.0
+    budgets: Annotated[
+        Mapping[str, Limit],
+        Meta(description="`[metrics.budgets]`: how many distinct values a label may show before the rest folds into `_overflow`."),
+    ] = {}
+
+
+class Health(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[health]`: what the health endpoints say."""
+
+    enabled: Annotated[bool, Meta(description="Serve the health endpoints.")] = True
+    path: Annotated[
+        EndpointPath, Meta(description="Where full health is served, beside `/__bext/health`; `/live` and `/ready` stand below it.")
+    ] = "/health"
+    include_details: Annotated[bool, Meta(description="Show each check, not just the status.")] = True
+    timeout_seconds: Annotated[Timeout, Meta(description="How long a check may take before it counts as unhealthy.")] = 2.0
+    cache_seconds: Annotated[float, Meta(ge=0, le=_DAY, description="How long a check's result holds.", extra={"unit": "seconds"})] = 1.0
+    disk_path: Annotated[str, Meta(min_length=1, description="Directory whose disk the disk check looks at.")] = "."
+    disk_min_free_mb: Annotated[
+        int, Meta(ge=0, le=2**40, description="Free space below which the disk check is unhealthy.", extra={"unit": "megabytes"})
+    ] = 100
+
+
+class Logging(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[logging]`: what is logged, in which form, and where to."""
+
+    enabled: Annotated[bool, Meta(description="Take over logging; false leaves structlog and the root logger as they are.")] = True
+    level: Annotated[Level, Meta(description="Least level that is logged.")] = "info"
+    format: Annotated[Literal["json", "pretty"], Meta(description="Form of a line.")] = "json"
+    output: Annotated[Literal["stdout", "stderr", "file", "none"], Meta(description="Where lines go; `none`: to OTLP only.")] = "stdout"
+    file_path: Annotated[str, Meta(description='File that `output = "file"` writes to.', extra={"example": "/var/log/bext/app.log"})] = ""
+    requests: Annotated[bool, Meta(description="One line at the end of each request.")] = True
+    slow_request_ms: Annotated[
+        float, Meta(ge=0, le=_DAY * 1000, description="From where a request's line is a warning.", extra={"unit": "milliseconds"})
+    ] = 500.0
+    filters: Annotated[Mapping[str, Level], Meta(description="`[logging.filters]`: least level by logger name.")] = {}
+    rotate: Annotated[bool, Meta(description="Rotate the log file.")] = False
+    rotate_max_size_mb: Annotated[int, Meta(ge=1, le=2**20, description="Size at which it is rotated.", extra={"unit": "megabytes"})] = 100
+    rotate_max_files: Annotated[int, Meta(ge=1, le=10_000, description="How many rotated files are kept.", extra={"unit": "files"})] = 5
+    rotate_compress: Annotated[bool, Meta(description="Compress rotated files with gzip.")] = False
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one signal goes over OTLP: the complete URL (for `grpc` the address), and the protocol."""
+
+    endpoint: str
+    protocol: Protocol
+
+    def __repr__(self) -> str:
+        return f"Target(endpoint={redact_url(self.endpoint)!r}, protocol={self.protocol!r})"
+
+
+class Exporters(msgspec.Struct, frozen=True, kw_only=True):
+    """Who gets each signal.
+
+    `traces`, `metrics` and `logs` name exporters (`otlp`, `console`; `prometheus` for metrics), nobody if empty. `targets` says where
+    the signals that name `otlp` go. `prometheus` is False only where `OTEL_METRICS_EXPORTER` is given and leaves `prometheus` out.
+    """
+
+    traces: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    logs: tuple[str, ...] = ()
+    targets: Mapping[Signal, Target] = {}
+    prometheus: bool = True
+
+
+class Telemetry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[telemetry]`: where telemetry goes."""
+
+    disabled: Annotated[bool, Meta(description="No telemetry at all; health still answers.")] = False
+    engine: Annotated[Literal["bext", "upstream"], Meta(description="Who measures: bext-otel, or the OpenTelemetry SDK.")] = "bext"
+    otlp_endpoint: Annotated[
+        str,
+        Meta(description="Where traces, metrics and logs are exported to; empty: nowhere.", extra={"example": "http://127.0.0.1:4318"}),
+    ] = ""
+    otlp_protocol: Annotated[Protocol, Meta(description="Protocol of the export.")] = "http/protobuf"
+    service_name: Annotated[str, Meta(description="Name of the service.", extra={"example": "shop"})] = ""
+    app_resolver: Annotated[
+        str,
+        Meta(
+            pattern=r"^$|^[\w.]+:[\w.]+$",
+            description="Function that maps a request's host and path to its app, instead of `[apps]`.",
+            extra={"expected": '"module:function"', "example": "shop.telemetry:app_of"},
+        ),
+    ] = ""
+    token: Annotated[
+        str,
+        Meta(
+            pattern=r"^[!-~]*$",
+            description="Bearer token for details of health on the application's own port; empty: not shown there.",
+            extra={"secret": True, "expected": "printable ASCII characters without blanks"},
+        ),
+    ] = ""
+    shutdown_timeout_seconds: Annotated[Timeout, Meta(description="How long the last export may hold up the exit, in all.")] = 3.0
+    exporters: Exporters = Exporters()
+
+    def __repr__(self) -> str:
+        shown: dict[str, Any] = msgspec.structs.asdict(self)
+        shown["token"] = SECRET if self.token else ""
+        shown["otlp_endpoint"] = redact_url(self.otlp_endpoint)
+        return f"Telemetry({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[apps.NAME]`: one application of the process, and how its requests are recognised."""
+
+    hosts: Annotated[
+        tuple[HostName, ...],
+        Meta(description="Host names, without port; `*.` in front stands for any subdomain.", extra={"example": ["shop.example"]}),
+    ] = ()
+    paths: Annotated[tuple[PathPrefix, ...], Meta(description="Path prefixes, in whole segments.", extra={"example": ["/shop"]})] = ()
+    mounts: Annotated[tuple[PathPrefix, ...], Meta(description="Paths where the app is mounted.", extra={"example": ["/shop"]})] = ()
+    log_level: Annotated[Literal["", Level], Meta(description="Least level that is logged for this app; empty: as `[logging] level`.")] = ""
+    version: Annotated[str, Meta(description="Version shown by health.", extra={"example": "1.4.2"})] = ""
+    status: Annotated[
+        Literal["running", "stopped", "deploying", "failed", "draining"], Meta(description="Status that health shows at first.")
+    ] = "running"
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting, validated."""
+
+    metrics: Metrics = Metrics()
+    health: Health = Health()
+    logging: Logging = Logging()
+    telemetry: Telemetry = Telemetry()
+    apps: Mapping[str, App] = {}
+
+
+SECTIONS: Mapping[str, type[msgspec.Struct]] = {"metrics": Metrics, "health": Health, "logging": Logging, "telemetry": Telemetry}
+"""Our sections of the file, but for `[apps.NAME]`."""

@@ -1,0 +1,97 @@
+"""What was wrong with the settings: raised for those given in code, one line each for those of the file and the environment."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Any
+
+from bext_otel.config.fields import shown
+from bext_otel.errors import ConfigError
+
+__all__ = ["Given", "Path", "Report", "nearest", "setting_name"]
+
+Path = tuple[str, ...]
+"""Where a setting stands: `("logging", "level")`, `("apps", "shop", "hosts")`, `("metrics", "budgets", "route")`."""
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True)
+class Given:
+    """A raw value that somebody gave to the setting at `path`.
+
+    `name` is what they call the setting. `explicit`: in code. `text`: in the environment, as a string. `scale` and `unit` belong to
+    a variable whose unit is not the setting's: how many of it make one of the setting's.
+    """
+
+    path: Path
+    raw: Any
+    name: str
+    explicit: bool = False
+    text: bool = False
+    scale: float = 1.0
+    unit: str = ""
+    secret: bool = False
+
+    def holding(self, value: Any) -> Given:
+        """The same with the checked value."""
+        return replace(self, raw=value)
+
+    def __str__(self) -> str:
+        value = shown(self.raw, secret=self.secret)
+        return f"{self.name}={value}" if self.text else f"{self.name} = {value}"
+
+
+class Report:
+    """Collects lines. `lines` completes them with what is used instead, once that is known."""
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[str, Given | None]] = []
+
+    def wrong(self, given: Given, expected: str, *, instead: str | None = None) -> None:
+        """A value that is not what its setting takes. `instead` says what happens; None: what the setting ends up as."""
+        message = f"{given}: expected {expected}"
+        if given.explicit:
+            raise ConfigError(message)
+        self._entries.append((f"{message}; {instead}", None) if instead else (message, given))
+
+    def say(self, line: str, *, explicit: bool = False) -> None:
+        """Anything else that is wrong."""
+        if explicit:
+            raise ConfigError(line)
+        self._entries.append((line, None))
+
+    def unknown(self, name: str, key: str, known: Iterable[str], *, explicit: bool = False) -> None:
+        """A setting that does not exist; its value is not shown, as the name may be a secret's, mistyped."""
+        self.say(f"{name}: no such setting; {nearest(key, known)}", explicit=explicit)
+
+    def lines(self, final: Callable[[Path], Any]) -> tuple[str, ...]:
+        """One line for each finding, in the order they were found."""
+        return tuple(line if given is None else f"{line}; {_using(final(given.path), given)}" for line, given in self._entries)
+
+
+def _using(value: Any, given: Given) -> str:
+    if value is None or value in ("", ()):
+        return "treated as not set"
+    return f"using {shown(value if given.scale == 1 else value * given.scale, secret=given.secret)}"
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """The remedy for an unknown key: the nearest known one, or all of them."""
+    names = sorted(known)
+    close = get_close_matches(key[:64], names, n=1, cutoff=0.6)
+    return f"did you mean {close[0]}?" if close else f"known are {', '.join(names)}"
+
+
+def setting_name(path: Path) -> str:
+    """The name of a setting as a reader of the file knows it: `[metrics.budgets] route`."""
+    table, key = path[:-1], path[-1]
+    return f"[{'.'.join(map(_key, table))}] {_key(key)}" if table else f"[{_key(key)}]"
+
+
+def _key(key: str) -> str:
+    return key if _BARE_KEY.fullmatch(key) else json.dumps(key[:64])

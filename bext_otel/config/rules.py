@@ -1,0 +1,47 @@
+"""Rules over several settings at once."""
+
+from __future__ import annotations
+
+from bext_otel.catalogue import LABELS
+from bext_otel.config.model import Health, Metrics
+from bext_otel.config.report import Given, Path, Report, nearest
+
+__all__ = ["check_apps", "check_budgets", "check_together"]
+
+
+def check_together(winners: dict[Path, Given], report: Report) -> None:
+    """Settings that contradict each other."""
+    output, file_path = winners.get(("logging", "output")), winners.get(("logging", "file_path"))
+    if output is not None and output.raw == "file" and (file_path is None or not file_path.raw):
+        del winners[output.path]
+        report.wrong(output, '[logging] file_path to say which file, e.g. "/var/log/bext/app.log"')
+    metrics, health = winners.get(("metrics", "path")), winners.get(("health", "path"))
+    metrics_path = Metrics().path if metrics is None else metrics.raw
+    health_path = Health().path if health is None else health.raw
+    if metrics_path == health_path:
+        culprit = health or metrics
+        assert culprit is not None  # the defaults differ
+        del winners[culprit.path]
+        report.wrong(culprit, "another path than that of the other endpoint")
+
+
+def check_budgets(winners: dict[Path, Given], report: Report) -> None:
+    """Budgets of labels that no metric has."""
+    known = sorted({label.name for label in LABELS})
+    for path in [path for path in winners if path[:2] == ("metrics", "budgets") and path[2] not in known]:
+        given = winners.pop(path)
+        report.say(f"{given.name}: no metric has a label of this name; {nearest(path[2], known)}; ignored", explicit=given.explicit)
+
+
+def check_apps(winners: dict[Path, Given], report: Report) -> None:
+    """Hosts and path prefixes that two applications claim: the first one named has them."""
+    owners: dict[tuple[str, str], str] = {}
+    for path, given in winners.items():
+        if path[0] != "apps" or path[2:] not in {("hosts",), ("paths",), ("mounts",)}:
+            continue
+        for value in given.raw:
+            kind = "host" if path[2] == "hosts" else "path"
+            owner = owners.setdefault((kind, value.lower() if kind == "host" else value.rstrip("/")), path[1])
+            if owner != path[1]:
+                line = f"{given.name}: {kind} {value!r} belongs to [apps.{owner}] already; give each app its own"
+                report.say(line, explicit=given.explicit)

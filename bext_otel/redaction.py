@@ -1,0 +1,85 @@
+"""What never leaves the process: secrets in URLs and in settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+__all__ = ["REDACTED", "SECRET", "is_secret", "redact_query", "redact_settings", "redact_url"]
+
+REDACTED = "REDACTED"
+"""What stands for a secret in a URL, as the OpenTelemetry semantic conventions have it."""
+
+SECRET = "***"  # noqa: S105  # the opposite of one
+"""What stands for a secret setting."""
+
+# Names are compared in lower case without separators. The conventions for `url.full` and `url.query` name AWSAccessKeyId, Signature, sig
+# and X-Goog-Signature; the others are what session, OAuth, SAML and cloud URLs carry.
+_SECRET_PARTS = re.compile(
+    "token|secret|passw|passphrase|pwd|signature|credential|apikey|accesskey|privatekey|sessionid|samlresponse|jwt|authorization|cookie"
+)
+_SECRET_NAMES = frozenset({"sig", "auth", "key", "pass", "sid", "otp", "bearer"})
+_SEPARATORS = str.maketrans("", "", "-_. []")
+_DELIMITER = re.compile("([&;])")
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+
+
+def is_secret(name: str) -> bool:
+    """Whether a parameter or a setting of this name holds a secret. Errs on the side of yes."""
+    if "%" in name or "+" in name:
+        name = unquote(name.replace("+", " "))
+    flat = name.lower().translate(_SEPARATORS)
+    return flat in _SECRET_NAMES or _SECRET_PARTS.search(flat) is not None
+
+
+def redact_query(query: str) -> str:
+    """A query string with the values of secret parameters replaced by `REDACTED`; names, order and everything else stay."""
+    if "=" not in query:
+        return query
+    return "".join([_redact_pair(part) for part in _DELIMITER.split(query)])
+
+
+def _redact_pair(pair: str) -> str:
+    name, equals, value = pair.partition("=")
+    return f"{name}={REDACTED}" if equals and value and is_secret(name) else pair
+
+
+def redact_url(url: str) -> str:
+    """A URL, or something meant to be one, without user, password and secret parameters; never fails.
+
+    By the OpenTelemetry semantic conventions for `url.full`: `https://REDACTED:REDACTED@host/path?sig=REDACTED`.
+    """
+    rest, hash_, fragment = url.partition("#")
+    rest, mark, query = rest.partition("?")
+    if "@" in rest:
+        rest = _redact_userinfo(rest)
+    return f"{rest}{mark}{redact_query(query)}{hash_}{redact_query(fragment)}"
+
+
+def _redact_userinfo(url: str) -> str:
+    """`url` has neither query nor fragment."""
+    found = _SCHEME.match(url)
+    start = found.end() if found else 2 if url.startswith("//") else 0
+    authority, slash, path = url[start:].partition("/")
+    userinfo, at, host = authority.rpartition("@")
+    if not at:
+        return url
+    hidden = f"{REDACTED}:{REDACTED}" if ":" in userinfo else REDACTED
+    return f"{url[:start]}{hidden}@{host}{slash}{path}"
+
+
+def redact_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of nested settings, fit to be shown: secret settings as `***`, URLs without their secrets."""
+    return {name: SECRET if value and is_secret(str(name)) else _redact_value(value) for name, value in settings.items()}
+
+
+def _redact_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return redact_settings(value)
+    if isinstance(value, str):
+        return redact_url(value) if "://" in value or "@" in value else value
+    if isinstance(value, (list, tuple)):
+        return [_redact_value(item) for item in value]
+    return value
