@@ -83,6 +83,16 @@ class Metric:
         return tuple(label.name for label in self.labels)
 
     @property
+    def streamed(self) -> str:
+        """The stream's name in OTLP: the exported one for our own rows, the standard one for those of the semantic conventions."""
+        return self.exported if self.name.startswith("bext.") else self.name
+
+    @property
+    def streamed_unit(self) -> str:
+        """The stream's unit in OTLP: empty where it is in the name, so that no translation appends it again."""
+        return "" if self.name.startswith("bext.") else self.unit
+
+    @property
     def type_0_0_4(self) -> str:
         """The `# TYPE` of Prometheus text 0.0.4."""
         return self.kind

@@ -1,0 +1,45 @@
+"""Every private upstream name that bext-otel relies on; tests/test_compat.py fails when upstream changes one.
+
+Nothing else imports a name with a leading underscore from OpenTelemetry, but for `opentelemetry._logs`, which is the public logs API.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Literal
+
+from opentelemetry.exporter.prometheus._mapping import map_unit, sanitize_full_name
+from opentelemetry.metrics import _Gauge as Gauge
+
+__all__ = ["Gauge", "otlp_exporter", "prometheus_name", "shut_batch_processor"]
+
+_OTLP = {
+    "traces": ("trace_exporter", "OTLPSpanExporter"),
+    "metrics": ("metric_exporter", "OTLPMetricExporter"),
+    "logs": ("_log_exporter", "OTLPLogExporter"),
+}
+
+
+def prometheus_name(name: str, unit: str, *, counter: bool) -> str:
+    """The standard translation of an instrument's name and unit to Prometheus (OpenTelemetry compatibility specification).
+
+    Ratios of unit `1` end in `_ratio` when they are gauges; a counter ends in `_total`.
+    """
+    legal: str = sanitize_full_name(name)
+    suffix: str = map_unit(unit)
+    if unit == "1" and not counter:
+        suffix = "ratio"
+    if suffix and not legal.endswith(f"_{suffix}"):
+        legal = f"{legal}_{suffix}"
+    return f"{legal}_total" if counter and not legal.endswith("_total") else legal
+
+
+def otlp_exporter(protocol: Literal["http/protobuf", "grpc"], signal: Literal["traces", "metrics", "logs"]) -> Any:
+    """The class of upstream's OTLP exporter; imported when asked for, since gRPC takes longer to import than everything else together."""
+    module, name = _OTLP[signal]
+    return getattr(import_module(f"opentelemetry.exporter.otlp.proto.{protocol.partition('/')[0]}.{module}"), name)
+
+
+def shut_batch_processor(processor: Any, timeout_millis: float) -> None:
+    """Shut a batch span or log record processor down within `timeout_millis`; its public `shutdown` takes no timeout."""
+    processor._batch_processor.shutdown(timeout_millis=timeout_millis)

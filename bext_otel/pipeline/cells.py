@@ -1,0 +1,183 @@
+"""Cells: where measurements are kept, one for each series.
+
+A measurement appends to its cell's list and does nothing else: `list.append` is atomic, takes no lock that a fork could leave locked, and
+is safe in a signal handler. Whoever reads drains the lists, one at a time, under the reading's lock. No code of a user runs in here.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+
+from bext_otel.pipeline.exponential import Buckets, add_values
+from bext_otel.pipeline.snapshot import Exemplar, Series
+from bext_otel.pipeline.windows import Window
+
+if TYPE_CHECKING:
+    from bext_otel.pipeline.streams import Stream
+
+__all__ = ["Cell", "CounterCell", "GaugeCell", "HistogramCell", "SummaryCell"]
+
+# A list is drained by whoever makes it longer than this, so that it stays small also when nobody reads.
+_MAX_PENDING = 4096
+
+
+class Cell:
+    """One series: what was measured and not yet drained, and what was drained.
+
+    `live` is False until the first measurement; after a fork it is False again in the child.
+    """
+
+    __slots__ = ("attributes", "dirty", "exemplar", "hungry", "live", "pending", "series", "stream")
+
+    def __init__(self, stream: Stream, series: Series, attributes: dict[str, Any]) -> None:
+        self.stream = stream
+        self.series = series
+        self.attributes = attributes
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything measured; in a forked child that was the parent's."""
+        self.pending: list[Any] = []
+        self.dirty = False
+        self.live = False
+        self.hungry = True
+        self.exemplar: Exemplar | None = None
+
+    def add(self, amount: float, context: Context | None = None) -> None:
+        """Take one measurement."""
+        pending = self.pending
+        pending.append(amount)
+        # Append first, look second: a drain clears the flag before it takes the list, so nothing is left behind unflagged.
+        if not self.dirty:
+            self.dirty = True
+            self.stream.touched(self)
+        elif len(pending) > _MAX_PENDING:
+            self.stream.relieve()
+        if self.hungry:
+            self._taste(amount, context)
+
+    def _taste(self, amount: float, context: Context | None) -> None:
+        """Keep the first measurement of a tick as exemplar, if it was made inside a sampled span."""
+        self.hungry = False
+        span = trace.get_current_span(context).get_span_context()
+        if span.trace_flags & trace.TraceFlags.SAMPLED and span.is_valid:
+            self.exemplar = Exemplar(amount, self.stream.clock(), trace.format_trace_id(span.trace_id), trace.format_span_id(span.span_id))
+
+    def drain(self, now: float) -> None:
+        """Move what is pending into what is kept. Called under the reading's lock; `now` is monotonic seconds."""
+        self.dirty = False
+        pending = self.pending
+        taken = len(pending)
+        batch = pending[:taken]
+        del pending[:taken]
+        self.live = True
+        self.hungry = True
+        try:
+            self._keep(batch, now)
+        except (TypeError, ValueError, OverflowError):  # something in the batch is no number: keep the rest, one by one
+            for amount in batch:
+                try:
+                    self._keep([amount], now)
+                except (TypeError, ValueError, OverflowError):
+                    self.stream.rejected += 1
+
+    def _keep(self, batch: list[Any], now: float) -> None:
+        raise NotImplementedError
+
+
+class CounterCell(Cell):
+    """A sum that only grows. `value` is the total since start."""
+
+    __slots__ = ("value",)
+
+    def reset(self) -> None:
+        super().reset()
+        self.value: float = 0
+
+    def _keep(self, batch: list[Any], now: float) -> None:
+        total = sum(batch)
+        if not (min(batch, default=0) >= 0 and total < math.inf):
+            if len(batch) == 1:
+                raise ValueError("a counter takes finite amounts that are not negative")
+            raise TypeError("look at each")
+        self.value += total
+        self.stream.increased(self, total, now)
+
+
+class GaugeCell(Cell):
+    """The newest value."""
+
+    __slots__ = ("value",)
+
+    def reset(self) -> None:
+        super().reset()
+        self.value: float = math.nan
+
+    def _keep(self, batch: list[Any], now: float) -> None:
+        if batch:
+            self.value = float(batch[-1]) if not isinstance(batch[-1], int) else batch[-1]
+
+
+class SummaryCell(Cell):
+    """The whole life's exponential buckets, and the recent window's."""
+
+    __slots__ = ("buckets", "count", "maximum", "minimum", "sum", "window", "zeros")
+
+    def reset(self) -> None:
+        super().reset()
+        self.buckets: Buckets = Buckets()
+        self.count = self.zeros = 0
+        self.sum = 0.0
+        self.minimum, self.maximum = math.inf, -math.inf
+        self.window = Window(self.stream.window_seconds)
+
+    def _keep(self, batch: list[Any], now: float) -> None:
+        if not batch:
+            return
+        low, high, total = min(batch), max(batch), float(sum(batch))
+        if not (low >= 0 and high < math.inf and total >= 0):  # the sum finds a NaN that min and max pass over
+            raise ValueError("a summary takes finite values that are not negative")
+        positive = batch if low > 0 else [value for value in batch if value > 0]
+        counted: Buckets = Buckets()
+        add_values(counted, positive)
+        zeros = len(batch) - len(positive)
+        self.buckets.update(counted)
+        self.count += len(batch)
+        self.zeros += zeros
+        self.sum += total
+        self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
+        self.window.add(counted, zeros, low, high, now)
+
+
+class HistogramCell(Cell):
+    """Counts between fixed bounds; `counts[i]` are the values up to and including `bounds[i]`, the last the values above them all."""
+
+    __slots__ = ("count", "counts", "maximum", "minimum", "sum")
+
+    def reset(self) -> None:
+        super().reset()
+        self.counts = [0] * (len(self.stream.metric.bounds) + 1)
+        self.count = 0
+        self.sum = 0.0
+        self.minimum, self.maximum = math.inf, -math.inf
+
+    def _keep(self, batch: list[Any], now: float) -> None:
+        total = float(sum(batch))
+        if not math.isfinite(total):
+            raise ValueError("a histogram takes finite values")
+        bounds, counts = self.stream.metric.bounds, self.counts
+        for value in batch:
+            counts[bisect_left(bounds, value)] += 1
+        self.count += len(batch)
+        self.sum += total
+        if batch:
+            self.minimum, self.maximum = min(self.minimum, *batch), max(self.maximum, *batch)
+
+
+CELLS: dict[str, Callable[..., Cell]] = {"counter": CounterCell, "gauge": GaugeCell, "summary": SummaryCell, "histogram": HistogramCell}

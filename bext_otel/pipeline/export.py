@@ -1,0 +1,156 @@
+"""Metrics on their way out: the cells as the SDK's data, sent at an interval."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from opentelemetry.sdk.metrics import Exemplar
+from opentelemetry.sdk.metrics import export as sdk
+from opentelemetry.sdk.metrics.export import AggregationTemporality, Buckets, MetricExporter, MetricExportResult, MetricsData
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from bext_otel.operation import SCOPE
+from bext_otel.pipeline import snapshot as ours
+from bext_otel.pipeline.cells import Cell, CounterCell, GaugeCell, HistogramCell, SummaryCell
+from bext_otel.pipeline.delivery import Delivery
+from bext_otel.pipeline.exponential import downscaled
+from bext_otel.pipeline.reading import Reading
+from bext_otel.pipeline.streams import Stream
+
+__all__ = ["MetricExport", "metrics_data"]
+
+_SCOPE = InstrumentationScope(SCOPE)
+_CUMULATIVE = AggregationTemporality.CUMULATIVE
+_NANO = 1_000_000_000
+
+
+def metrics_data(reading: Reading, resource: Resource) -> MetricsData:
+    """This process's own part of the metrics, cumulative since its start, with the other libraries' behind the catalogue's."""
+    foreign = reading.collect_foreign()
+    observed = reading.observed()
+    with reading.streams.lock:
+        reading.streams.drain()
+        start, now = int(reading.started_unix * _NANO), int(reading.streams.clock() * _NANO)
+        own = [metric for stream, values in observed.items() if (metric := _metric(stream, values, start, now)) is not None]
+    scopes: dict[InstrumentationScope, list[sdk.Metric]] = {_SCOPE: own} if own else {}
+    for scope, metric in foreign:
+        scopes.setdefault(scope, []).append(metric)
+    grouped = [sdk.ScopeMetrics(scope=scope, metrics=metrics, schema_url=scope.schema_url or "") for scope, metrics in scopes.items()]
+    return MetricsData(resource_metrics=[sdk.ResourceMetrics(resource=resource, scope_metrics=grouped, schema_url=resource.schema_url)])
+
+
+def _metric(stream: Stream, observed: dict[Cell, float], start: int, now: int) -> sdk.Metric | None:
+    row = stream.metric
+    cells = [*stream.cells(), *(cell for cell in observed if not cell.live)]
+    if not cells:
+        return None
+    points: list[Any] = [_point(cell, observed.get(cell, 0), start, now) for cell in cells]
+    data: sdk.DataT
+    if row.kind == "counter":
+        data = sdk.Sum(data_points=points, aggregation_temporality=_CUMULATIVE, is_monotonic=True)
+    elif row.kind == "gauge":
+        data = sdk.Gauge(data_points=points)
+    elif row.kind == "summary":
+        data = sdk.ExponentialHistogram(data_points=points, aggregation_temporality=_CUMULATIVE)
+    else:
+        data = sdk.Histogram(data_points=points, aggregation_temporality=_CUMULATIVE)
+    return sdk.Metric(name=row.streamed, description=row.description, unit=row.streamed_unit, data=data)
+
+
+def _point(cell: Cell, observed: float, start: int, now: int) -> Any:
+    common: dict[str, Any] = {
+        "attributes": cell.attributes,
+        "start_time_unix_nano": start,
+        "time_unix_nano": now,
+        "exemplars": _exemplars(cell.exemplar),
+    }
+    if isinstance(cell, (CounterCell, GaugeCell)):
+        return sdk.NumberDataPoint(value=observed + (cell.value if cell.live else 0), **common)
+    if isinstance(cell, SummaryCell):
+        scale, offset, counts = downscaled(cell.buckets)
+        return sdk.ExponentialHistogramDataPoint(
+            count=cell.count,
+            sum=cell.sum,
+            scale=scale,
+            zero_count=cell.zeros,
+            positive=Buckets(offset=offset, bucket_counts=counts),
+            negative=Buckets(offset=0, bucket_counts=[]),
+            flags=0,
+            min=cell.minimum,
+            max=cell.maximum,
+            **common,
+        )
+    assert isinstance(cell, HistogramCell)
+    return sdk.HistogramDataPoint(
+        count=cell.count,
+        sum=cell.sum,
+        bucket_counts=tuple(cell.counts),
+        explicit_bounds=cell.stream.metric.bounds,
+        min=cell.minimum,
+        max=cell.maximum,
+        **common,
+    )
+
+
+def _exemplars(exemplar: ours.Exemplar | None) -> Sequence[Exemplar]:
+    if exemplar is None:
+        return ()
+    nanos = int(exemplar.time_unix * _NANO)
+    return (Exemplar({}, exemplar.value, nanos, span_id=int(exemplar.span_id, 16), trace_id=int(exemplar.trace_id, 16)),)
+
+
+class MetricExport:
+    """Sends the metrics every `interval_seconds`, in a thread of its own that starts at the first measurement."""
+
+    def __init__(self, reading: Reading, resource: Resource, exporter: MetricExporter, delivery: Delivery, interval_seconds: float) -> None:
+        self._reading = reading
+        self._resource = resource
+        self._exporter = exporter
+        self._delivery = delivery
+        self._interval_seconds = interval_seconds
+        self.reset()
+
+    def reset(self) -> None:
+        """Start over without a thread, as a forked child does."""
+        self._stop = threading.Event()
+        self._sending = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to send; once."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="bext-otel-metric-export", daemon=True)
+            self._thread.start()
+
+    def send(self) -> bool:
+        """Send now; whether it arrived."""
+        with self._sending:
+            data = metrics_data(self._reading, self._resource)
+            points = sum(len(m.data.data_points) for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics)
+            if not points:
+                return True
+            try:
+                arrived = self._exporter.export(data) is MetricExportResult.SUCCESS
+                reason = ""
+            except Exception as error:  # an exporter must not end the thread that serves all others
+                arrived, reason = False, f"{type(error).__name__}: {error}"
+        if arrived:
+            self._delivery.succeeded(points)
+        else:
+            self._delivery.lost(points, reason)
+        return arrived
+
+    def shutdown(self, timeout_seconds: float) -> None:
+        """Send what is there for the last time, and end; within `timeout_seconds` unless the exporter hangs."""
+        self._stop.set()
+        if self._sending.acquire(timeout=timeout_seconds):
+            self._sending.release()
+            self.send()
+        self._exporter.shutdown(timeout_millis=timeout_seconds * 1e3)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._interval_seconds):
+            self.send()

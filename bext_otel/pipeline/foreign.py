@@ -1,0 +1,186 @@
+"""Instruments of other libraries: collected by the SDK, kept here as totals since start.
+
+The SDK is asked for increases (delta temporality) and they are added up here, for two reasons: a forked child starts at nothing instead of
+at its parent's totals, and an interval of zeros does not coarsen an exponential histogram for good, as the SDK's own cumulative merge does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import Any
+
+from opentelemetry.sdk.metrics import Counter, Histogram, ObservableCounter
+from opentelemetry.sdk.metrics import export as sdk
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    ExponentialHistogramDataPoint,
+    HistogramDataPoint,
+    MetricReader,
+    MetricsData,
+    NumberDataPoint,
+)
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from bext_otel._compat import prometheus_name
+from bext_otel.apps import clean
+from bext_otel.pipeline import snapshot as ours
+from bext_otel.pipeline.exponential import dense
+from bext_otel.pipeline.snapshot import Family, FamilyType, Point, Series
+
+__all__ = ["ForeignReader"]
+
+# Series of all other libraries together. The SDK before 1.45.2 has no limit of its own.
+_MAX_SERIES = 50_000
+
+_DELTA = AggregationTemporality.DELTA
+
+
+@dataclass
+class _Stream:
+    """One metric of one scope: the newest description, and points by attributes."""
+
+    scope: InstrumentationScope
+    metric: sdk.Metric
+    points: dict[Any, Any] = field(default_factory=dict)
+
+
+class ForeignReader(MetricReader):
+    """The one reader of the SDK's part. `dropped` counts the points that found no room."""
+
+    def __init__(self) -> None:
+        super().__init__(preferred_temporality={Counter: _DELTA, Histogram: _DELTA, ObservableCounter: _DELTA})
+        self.dropped = 0
+        self._lock = Lock()
+        self._streams: dict[tuple[InstrumentationScope, str], _Stream] = {}
+        self._series = 0
+
+    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
+        """Called by `collect`."""
+        with self._lock:
+            for resource_metrics in metrics_data.resource_metrics:
+                for scope_metrics in resource_metrics.scope_metrics:
+                    for metric in scope_metrics.metrics:
+                        self._add(scope_metrics.scope, metric)
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """Nothing is held that needs ending."""
+
+    def reset(self) -> None:
+        """Start over, as a forked child does: discard what the parent left to be collected, and its totals."""
+        self._lock = Lock()
+        self.collect()
+        with self._lock:
+            self._streams.clear()
+            self._series = 0
+
+    def totals(self) -> list[tuple[InstrumentationScope, sdk.Metric]]:
+        """Every metric with its points since start, as the SDK's own data with cumulative temporality."""
+        with self._lock:
+            return [(stream.scope, _with_points(stream.metric, list(stream.points.values()))) for stream in self._streams.values()]
+
+    def families(self) -> list[Family]:
+        """Every metric as a Prometheus family, named by the standard translation; two of one name are one family."""
+        named: dict[str, Family] = {}
+        points: dict[str, dict[ours.LabelSet, Point]] = {}
+        for _, metric in self.totals():
+            family = _family(metric)
+            first = named.setdefault(family.name, family)
+            if first.type == family.type:
+                points.setdefault(family.name, {}).update((point.series.labels, point) for point in family.points)
+        return [replace(family, points=tuple(points[name].values())) for name, family in named.items()]
+
+    def _add(self, scope: InstrumentationScope, metric: sdk.Metric) -> None:
+        stream = self._streams.setdefault((scope, metric.name), _Stream(scope, metric))
+        stream.metric = metric
+        adding = getattr(metric.data, "aggregation_temporality", None) is _DELTA
+        for point in metric.data.data_points:
+            key = tuple(sorted((name, type(value).__name__, str(value)) for name, value in (point.attributes or {}).items()))
+            before = stream.points.get(key)
+            if before is None and self._series >= _MAX_SERIES:
+                self.dropped += 1
+                continue
+            self._series += before is None
+            stream.points[key] = _plus(before, point) if adding and before is not None else point
+
+
+def _with_points(metric: sdk.Metric, points: list[Any]) -> sdk.Metric:
+    data: Any = metric.data
+    changed: dict[str, Any] = {"data_points": points}
+    if hasattr(data, "aggregation_temporality"):
+        changed["aggregation_temporality"] = AggregationTemporality.CUMULATIVE
+    return replace(metric, data=replace(data, **changed))
+
+
+def _plus(before: Any, point: Any) -> Any:
+    """Two points of one series as one that spans both intervals."""
+    start = before.start_time_unix_nano
+    if isinstance(point, NumberDataPoint):
+        return replace(point, start_time_unix_nano=start, value=before.value + point.value)
+    merged = {
+        "start_time_unix_nano": start,
+        "count": before.count + point.count,
+        "sum": before.sum + point.sum,
+        "min": min(before.min, point.min),
+        "max": max(before.max, point.max),
+    }
+    if isinstance(point, HistogramDataPoint):
+        if before.explicit_bounds != point.explicit_bounds:  # a view was changed under way: the newest holds
+            return point
+        counts = [a + b for a, b in zip(before.bucket_counts, point.bucket_counts, strict=True)]
+        return replace(point, bucket_counts=counts, **merged)
+    return _plus_exponential(before, point, merged)
+
+
+def _plus_exponential(before: ExponentialHistogramDataPoint, point: ExponentialHistogramDataPoint, merged: dict[str, Any]) -> Any:
+    # A point without buckets (only zeros) carries an arbitrary scale: it must not decide.
+    scales = [side.scale for side in (before, point) if any(side.positive.bucket_counts) or any(side.negative.bucket_counts)]
+    scale = min(scales, default=point.scale)
+    positive = _plus_buckets(scale, before.scale, before.positive, point.scale, point.positive)
+    negative = _plus_buckets(scale, before.scale, before.negative, point.scale, point.negative)
+    zeros = before.zero_count + point.zero_count
+    return replace(point, scale=scale, positive=positive, negative=negative, zero_count=zeros, **merged)
+
+
+def _plus_buckets(scale: int, scale_a: int, a: sdk.Buckets, scale_b: int, b: sdk.Buckets) -> sdk.Buckets:
+    counts: dict[int, int] = {}
+    for own_scale, buckets in ((scale_a, a), (scale_b, b)):
+        for position, count in enumerate(buckets.bucket_counts):
+            if count:
+                index = (buckets.offset + position) >> (own_scale - scale)
+                counts[index] = counts.get(index, 0) + count
+    if not counts:
+        return sdk.Buckets(offset=0, bucket_counts=[])
+    low, high = min(counts), max(counts)
+    return sdk.Buckets(offset=low, bucket_counts=[counts.get(index, 0) for index in range(low, high + 1)])
+
+
+def _family(metric: sdk.Metric) -> Family:
+    data = metric.data
+    counter = isinstance(data, sdk.Sum) and data.is_monotonic
+    kind: FamilyType = "gauge"
+    if counter:
+        kind = "counter"
+    elif isinstance(data, (sdk.Histogram, sdk.ExponentialHistogram)):
+        kind = "histogram"
+    name = prometheus_name(metric.name, metric.unit or "", counter=counter)
+    return Family(name, kind, metric.description or "", "", tuple(_points(data.data_points)))
+
+
+def _points(data_points: Iterable[Any]) -> Iterator[Point]:
+    for point in data_points:
+        series = Series(tuple((name, clean(value)) for name, value in sorted((point.attributes or {}).items())))
+        yield Point(series, _value(point))
+
+
+def _value(point: Any) -> float | ours.Histogram:
+    if isinstance(point, NumberDataPoint):
+        return point.value
+    if isinstance(point, HistogramDataPoint):
+        return ours.Histogram(tuple(point.explicit_bounds), tuple(point.bucket_counts), point.sum, point.count)
+    # An exponential histogram reads as an explicit one whose bounds are those of its buckets; what is not above zero stands before them.
+    negatives = sum(point.negative.bucket_counts)
+    buckets = dense(point.scale, point.positive.offset, point.positive.bucket_counts)
+    bounds = (0.0, *(bound for bound, _ in buckets))
+    return ours.Histogram(bounds, (negatives + point.zero_count, *(count for _, count in buckets), 0), point.sum, point.count)

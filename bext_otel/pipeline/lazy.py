@@ -1,0 +1,86 @@
+"""Processors that are built at the first span or record, so that a process which emits none, such as a server's master, has no thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from opentelemetry.context import Context
+from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from bext_otel._compat import shut_batch_processor
+
+__all__ = ["LazyLogRecordProcessor", "LazySpanProcessor"]
+
+P = TypeVar("P", bound="BatchSpanProcessor | BatchLogRecordProcessor")
+
+
+class _Lazy(Generic[P]):
+    """Builds its processor once, at the first use."""
+
+    def __init__(self, build: Callable[[], P]) -> None:
+        self._build = build
+        self._lock = threading.Lock()
+        self._built: P | None = None
+        self._ended = False
+
+    def reset(self) -> None:
+        """A forked child takes a lock of its own; the processor renews itself."""
+        self._lock = threading.Lock()
+
+    def get(self) -> P:
+        built = self._built
+        if built is None:
+            with self._lock:
+                built = self._built
+                if built is None:
+                    built = self._built = self._build()
+        return built
+
+    def shutdown_within(self, timeout_millis: float) -> None:
+        """Export what is queued and end, within `timeout_millis`."""
+        if self._built is not None and not self._ended:
+            self._ended = True
+            shut_batch_processor(self._built, timeout_millis)
+
+    def flush(self, timeout_millis: int) -> bool:
+        return self._built is None or self._built.force_flush(timeout_millis)
+
+
+class LazySpanProcessor(SpanProcessor):
+    """A `BatchSpanProcessor`, built when the first span ends."""
+
+    def __init__(self, build: Callable[[], BatchSpanProcessor]) -> None:
+        self.lazy: _Lazy[BatchSpanProcessor] = _Lazy(build)
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """A batch processor does nothing here."""
+
+    def on_end(self, span: ReadableSpan) -> None:
+        self.lazy.get().on_end(span)
+
+    def shutdown(self) -> None:
+        self.lazy.shutdown_within(30_000)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return self.lazy.flush(timeout_millis)
+
+
+class LazyLogRecordProcessor(LogRecordProcessor):
+    """A `BatchLogRecordProcessor`, built when the first record is emitted."""
+
+    def __init__(self, build: Callable[[], BatchLogRecordProcessor]) -> None:
+        self.lazy: _Lazy[BatchLogRecordProcessor] = _Lazy(build)
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        self.lazy.get().on_emit(log_record)
+
+    def shutdown(self) -> None:
+        self.lazy.shutdown_within(30_000)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return self.lazy.flush(timeout_millis)

@@ -1,0 +1,86 @@
+"""The metrics signal: provider, reading and export, for either engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.resources import Resource
+
+from bext_otel.apps import Budgets
+from bext_otel.config import Config
+from bext_otel.pipeline.delivery import Delivery
+from bext_otel.pipeline.export import MetricExport
+from bext_otel.pipeline.otlp import metric_exporters
+from bext_otel.pipeline.provider import BextMeterProvider
+from bext_otel.pipeline.reading import Reading
+from bext_otel.pipeline.snapshot import Snapshot
+from bext_otel.pipeline.streams import Streams
+from bext_otel.pipeline.upstream import build_upstream
+
+__all__ = ["MetricsSignal", "build_metrics"]
+
+
+class Reads(Protocol):
+    """Whoever can tell how the service is."""
+
+    def snapshot(self) -> Snapshot:
+        """A fresh picture of everything."""
+        ...
+
+
+def _nothing(_: float = 0.0) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class MetricsSignal:
+    """A meter provider, what reads it, and how it ends, begins again in a forked child, and tells that a measurement was made."""
+
+    provider: MeterProvider
+    reads: Reads
+    deliveries: tuple[Delivery, ...] = ()
+    end: Callable[[float], None] = _nothing
+    in_child: Callable[[], None] = _nothing
+    on_first_measurement: list[Callable[[], None]] = field(default_factory=list)
+
+
+def build_metrics(config: Config, resource: Resource, telemetry: Callable[[], Mapping[str, int | float | str]]) -> MetricsSignal:
+    """The signal that `[telemetry] engine` names. `telemetry` tells how export fares."""
+    shown = {name: str(value) for name, value in resource.attributes.items()}
+    exporters = metric_exporters(config.telemetry.exporters)
+    deliveries = tuple(delivery for _, delivery in exporters)
+    interval = config.metrics.export_interval_seconds
+    if config.telemetry.engine == "upstream":
+        provider, reads = build_upstream(resource, exporters, interval, shown, telemetry)
+        return MetricsSignal(provider, reads, deliveries, end=lambda seconds: provider.shutdown(timeout_millis=seconds * 1e3))
+    streams = Streams(
+        Budgets(config.metrics.budgets), window_seconds=config.metrics.window_seconds, rate_seconds=config.metrics.rate_window_seconds
+    )
+    own = BextMeterProvider(streams, resource)
+    signal: MetricsSignal
+    reading = Reading(
+        streams,
+        own.foreign,
+        resource=shown,
+        telemetry=telemetry,
+        include_process=config.metrics.include_process,
+        tick_seconds=config.metrics.tick_seconds,
+        on_start=lambda: [call() for call in signal.on_first_measurement],
+    )
+    exports = [MetricExport(reading, resource, exporter, delivery, interval) for exporter, delivery in exporters]
+
+    def end(seconds: float) -> None:
+        reading.stop()
+        for export in exports:
+            export.shutdown(seconds)
+
+    def in_child() -> None:
+        reading.reset()
+        for export in exports:
+            export.reset()
+
+    signal = MetricsSignal(own, reading, deliveries, end, in_child, [export.start for export in exports])
+    return signal

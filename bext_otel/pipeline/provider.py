@@ -1,0 +1,35 @@
+"""The meter provider: the SDK's own, with the catalogue's rows served from cells."""
+
+from __future__ import annotations
+
+from opentelemetry.metrics import Meter, NoOpMeter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.util.types import Attributes
+
+from bext_otel.pipeline.foreign import ForeignReader
+from bext_otel.pipeline.instruments import CatalogueMeter
+from bext_otel.pipeline.streams import Streams
+
+__all__ = ["BextMeterProvider"]
+
+
+class BextMeterProvider(MeterProvider):
+    """A `MeterProvider` for applications and libraries that ask for one: only the catalogue's instruments differ.
+
+    It has one reader, `foreign`, which collects what is not the catalogue's. Applications may add readers of their own; the catalogue's
+    instruments do not reach those.
+    """
+
+    def __init__(self, streams: Streams, resource: Resource) -> None:
+        self.streams = streams
+        self.foreign = ForeignReader()
+        # The composition root ends all three signals within one deadline, so no exit handler of the provider's own.
+        super().__init__(metric_readers=[self.foreign], resource=resource, shutdown_on_exit=False)
+
+    def get_meter(self, name: str, version: str | None = None, schema_url: str | None = None, attributes: Attributes = None) -> Meter:
+        """See `opentelemetry.metrics.MeterProvider.get_meter`."""
+        other = super().get_meter(name, version, schema_url, attributes)
+        if isinstance(other, NoOpMeter):  # after shutdown
+            return other
+        return CatalogueMeter(self.streams, other, name, version, schema_url)

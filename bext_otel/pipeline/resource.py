@@ -1,0 +1,66 @@
+"""Who speaks: the resource of every signal."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from opentelemetry.sdk.resources import OTELResourceDetector, ProcessResourceDetector, Resource, get_aggregated_resources
+
+__all__ = ["DISTRO_NAME", "build_resource", "container_id"]
+
+DISTRO_NAME = "bext-otel"
+
+# A container's id is 64 hexadecimal digits, in cgroup v1's path or in the mounts of cgroup v2.
+_CONTAINER_ID = re.compile(r"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
+
+
+def build_resource(*, service_name: str = "", attributes: Mapping[str, str] | None = None) -> Resource:
+    """`service.*`, `telemetry.*`, `process.*`, `host.*`, and `container.id` when inside one.
+
+    What `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` say comes before `service_name`, and `attributes` before both.
+    """
+    ours: dict[str, str] = {
+        "telemetry.distro.name": DISTRO_NAME,
+        "telemetry.distro.version": version("bext-otel"),
+        "host.name": os.uname().nodename if hasattr(os, "uname") else "",
+        "host.arch": os.uname().machine if hasattr(os, "uname") else "",
+    }
+    if service_name:
+        ours["service.name"] = service_name
+    if found := container_id():
+        ours["container.id"] = found
+    base = Resource.create({name: value for name, value in ours.items() if value})
+    environment = OTELResourceDetector().detect()
+    detected = get_aggregated_resources([_Process()], base)
+    # `service.name` of the environment holds: `Resource.create` lets an attribute given in code win over it.
+    return detected.merge(environment).merge(Resource(dict(attributes or {})))
+
+
+class _Process(ProcessResourceDetector):
+    """The process, without its arguments: they may hold a secret."""
+
+    def detect(self) -> Resource:
+        found = super().detect()
+        return Resource({name: value for name, value in found.attributes.items() if name not in _ARGUMENTS})
+
+
+_ARGUMENTS = frozenset({"process.command", "process.command_line", "process.command_args"})
+
+
+def container_id(proc: Path = Path("/proc/self")) -> str | None:
+    """The id of the container that this process runs in; None outside of one, or where the system hides it."""
+    for name in ("cgroup", "mountinfo"):
+        try:
+            text = (proc / name).read_text(encoding="ascii", errors="replace")
+        except OSError:
+            continue
+        for line in text.splitlines():
+            if name == "mountinfo" and "/hostname" not in line:  # other mounts may carry layers' digests of the same length
+                continue
+            if found := _CONTAINER_ID.search(line):
+                return found[1]
+    return None

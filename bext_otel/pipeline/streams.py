@@ -1,0 +1,175 @@
+"""Streams: the cells of one catalogue row, found by the attributes of a measurement."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from threading import RLock
+from typing import Any, TypeAlias
+
+from bext_otel.apps import Budgets, clean
+from bext_otel.catalogue import OVERFLOW, Metric
+from bext_otel.pipeline.cells import CELLS, Cell
+from bext_otel.pipeline.snapshot import Series
+from bext_otel.pipeline.windows import RateWindow
+
+__all__ = ["Observer", "Stream", "Streams"]
+
+Observer: TypeAlias = Callable[[], Iterable[tuple[float, Mapping[str, Any]]]]
+"""Asked at each reading for pairs of a value and its attributes."""
+
+# Series of one metric. Budgets bound each label; this bounds their product.
+_MAX_SERIES = 200_000
+
+
+class Stream:
+    """One metric's series. Attributes that the catalogue does not declare are left out."""
+
+    def __init__(self, metric: Metric, parent: Streams) -> None:
+        self.metric = metric
+        self.rejected = 0
+        self.observers: list[Observer] = []
+        self.window_seconds = parent.window_seconds
+        self.clock = parent.clock
+        self.rates: RateWindow[Cell] | None = RateWindow(parent.rate_seconds, parent.monotonic()) if metric.recent else None
+        self._parent = parent
+        self._cells: dict[tuple[str | None, ...], Cell] = {}
+        # From the raw attribute values, with their types since 1 == True == 1.0, to the cell; only for values within their budgets.
+        self._known: dict[tuple[Any, ...], Cell] = {}
+        self._create = CELLS[metric.kind]
+
+    def cell(self, attributes: Mapping[str, Any] | None) -> Cell:
+        """The cell of these attributes, made when it is first asked for."""
+        get = (attributes or {}).get
+        values = [get(name) for name in self.metric.label_names]
+        try:
+            key = (*values, *map(type, values))
+            found = self._known.get(key)
+        except TypeError:  # a value that cannot be hashed is shown as text, like any other
+            return self._make(values)[0]
+        if found is not None:
+            return found
+        cell, exact = self._make(values)
+        if exact and len(self._known) < _MAX_SERIES:
+            self._known[key] = cell
+        return cell
+
+    def cells(self) -> list[Cell]:
+        """All cells that hold a measurement, in no particular order."""
+        return [cell for cell in list(self._cells.values()) if cell.live]
+
+    def touched(self, cell: Cell) -> None:
+        """A cell has something to drain."""
+        self._parent.touched(cell)
+
+    def relieve(self) -> None:
+        """Some list has grown long: drain now, unless somebody is at it."""
+        self._parent.drain(wait=False)
+
+    def increased(self, cell: Cell, amount: float, now: float) -> None:
+        """A counter grew by `amount`."""
+        if self.rates is not None:
+            self.rates.add(cell, amount, now)
+
+    def observed(self) -> Iterator[tuple[Cell, float]]:
+        """What the observers say now. An observer that fails says nothing, and is counted."""
+        for observer in tuple(self.observers):
+            try:
+                for value, attributes in observer():
+                    yield self.cell(attributes), value
+            except Exception:  # a callback of the application is broken: its own logs tell, ours count
+                self.rejected += 1
+
+    def reset(self) -> None:
+        """Forget everything measured, in place, as handles point to the cells."""
+        for cell in self._cells.values():
+            cell.reset()
+        if self.rates is not None:
+            self.rates = RateWindow(self._parent.rate_seconds, self._parent.monotonic())
+
+    def _make(self, values: list[Any]) -> tuple[Cell, bool]:
+        """The cell for these values, and whether it is theirs alone, with none of them folded."""
+        budgets = self._parent.budgets
+        given = [None if value is None else clean(value) for value in values]
+        shown = [
+            None if text is None else budgets.of(label).admit(text) for label, text in zip(self.metric.labels, given, strict=True)
+        ]
+        exact = shown == given
+        if tuple(shown) not in self._cells and len(self._cells) >= _MAX_SERIES:
+            shown, exact = [None if text is None else OVERFLOW for text in shown], False
+        key = tuple(shown)
+        cell = self._cells.get(key)
+        if cell is None:
+            names = self.metric.label_names
+            pairs = tuple((name, text) for name, text in zip(names, key, strict=True) if text is not None)
+            # An integer (a status code) stays one in OTLP, as the semantic conventions have it.
+            typed = {
+                name: value if isinstance(value, int) and not isinstance(value, bool) and exact else text
+                for name, value, text in zip(names, values, key, strict=True)
+                if text is not None
+            }
+            cell = self._cells.setdefault(key, self._create(self, Series(pairs), typed))
+        return cell, exact
+
+
+class Streams:
+    """Every stream of a process, and the lock under which they are drained.
+
+    `window_seconds` is the length of the window for quantiles, `rate_seconds` of that for rates; `clock` is Unix seconds, `monotonic`
+    seconds that never jump. `wake` is called when there is something to drain.
+    """
+
+    def __init__(
+        self,
+        budgets: Budgets,
+        *,
+        window_seconds: float = 300.0,
+        rate_seconds: float = 60.0,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.budgets = budgets
+        self.window_seconds = window_seconds
+        self.rate_seconds = rate_seconds
+        self.clock = clock
+        self.monotonic = monotonic
+        self.wake: Callable[[], None] = lambda: None
+        # Reentrant: a signal handler may flush in the middle of a drain.
+        self.lock = RLock()
+        self._streams: dict[Metric, Stream] = {}
+        self._dirty: list[Cell] = []
+
+    def __iter__(self) -> Iterator[Stream]:
+        return iter(list(self._streams.values()))
+
+    def stream(self, metric: Metric) -> Stream:
+        """The stream of a row."""
+        found = self._streams.get(metric)
+        return found if found is not None else self._streams.setdefault(metric, Stream(metric, self))
+
+    def touched(self, cell: Cell) -> None:
+        """A cell has something to drain."""
+        self._dirty.append(cell)
+        self.wake()
+
+    def drain(self, *, wait: bool = True) -> bool:
+        """Drain every cell that has something; whether there was any. `wait=False` gives up if somebody is draining."""
+        if not self.lock.acquire(blocking=wait):
+            return True
+        try:
+            taken = len(self._dirty)
+            cells = self._dirty[:taken]
+            del self._dirty[:taken]
+            now = self.monotonic()
+            for cell in cells:
+                cell.drain(now)
+            return bool(cells)
+        finally:
+            self.lock.release()
+
+    def reset(self) -> None:
+        """Start over, as a forked child does: the parent's counts, and a lock that some thread of it may have held, are not ours."""
+        self.lock = RLock()
+        self._dirty = []
+        for stream in self._streams.values():
+            stream.reset()

@@ -1,0 +1,65 @@
+"""The ticker: drains the cells each second while there is something to drain, and sleeps otherwise."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+
+__all__ = ["Ticker"]
+
+
+class Ticker:
+    """Calls `tick` every `seconds` as long as it answers that there was work.
+
+    The thread starts at the first `wake`, so that a process which never measures, such as a server's master, has none. `wake` may be
+    called from anywhere, a signal handler included: a `SimpleQueue` is reentrant where an `Event` is not. `on_start` is called once, in
+    that thread.
+    """
+
+    def __init__(self, tick: Callable[[], bool], seconds: float, on_start: Callable[[], object] = lambda: None) -> None:
+        self._tick = tick
+        self._seconds = seconds
+        self._on_start = on_start
+        self.reset()
+
+    def reset(self) -> None:
+        """Start over without a thread, as a forked child does."""
+        self._awake = False
+        self._asleep = False
+        self._started = False
+        self._stopped = False
+        self._alarm: SimpleQueue[None] = SimpleQueue()
+        self._stop = threading.Event()
+
+    def wake(self) -> None:
+        """There is something to drain."""
+        if self._awake or self._stopped:
+            return
+        self._awake = True
+        if self._started:
+            if self._asleep:
+                self._alarm.put(None)
+            return
+        self._started = True
+        try:
+            threading.Thread(target=self._run, name="bext-otel-ticker", daemon=True).start()
+        except RuntimeError:  # no thread can be started any more while the interpreter ends; the last reading drains by itself
+            self._stopped = True
+
+    def stop(self) -> None:
+        """End the thread soon; no further tick begins after the one under way."""
+        self._stopped = True
+        self._stop.set()
+        self._alarm.put(None)
+
+    def _run(self) -> None:
+        self._on_start()
+        while not self._stop.wait(self._seconds):
+            # Sleepy before looking: what is measured from here on wakes us again.
+            self._awake = False
+            if not self._tick():
+                self._asleep = True
+                if not self._awake:
+                    self._alarm.get()
+                self._asleep = False
