@@ -20,10 +20,10 @@ function build(hash) {
   const [path, query = ""] = hash.replace(/^#\/?/, "").split("?");
   const [tab, id] = path.split("/").map(decodeURIComponent);
   const given = Object.fromEntries(new URLSearchParams(query));
+  if (tab === "traces" && id) return ["traces", tracePage(id, given.span)];
   filters[tab] = { ...filters[tab], ...given };
   if (tab === "logs") return ["logs", logsPage(filters.logs)];
   if (tab === "metrics") return ["metrics", metricsPage(filters.metrics)];
-  if (tab === "traces" && id) return ["traces", tracePage(id)];
   return ["traces", tracesPage((filters.traces ??= {}))];
 }
 

@@ -10,8 +10,8 @@ const RIGHT = 10;
 const TOP = 8;
 const BOTTOM = 20;
 
-// `lines`: {name, times (Unix ms, ascending), values (null for a gap), colour, dashed}. `seconds`: how far back, 0 for all.
-export function chart(lines, { seconds, read }) {
+// `lines`: {name, times (Unix ms, ascending), values (null for a gap), colour, dashed}. `seconds`: how far back, 0 for all. `binary`: bytes.
+export function chart(lines, { seconds, read, binary }) {
   const present = lines.filter((line) => line.values.some((value) => value !== null));
   const ends = present.map((line) => line.times[line.times.length - 1]);
   if (!ends.length) return el("p", { class: "empty small" }, "No value yet.");
@@ -25,7 +25,7 @@ export function chart(lines, { seconds, read }) {
   const x = (time) => LEFT + ((time - first) / (last - first)) * (WIDTH - LEFT - RIGHT);
   const y = (value) => HEIGHT - BOTTOM - ((value - bottom) / (top * 1.05 - bottom)) * (HEIGHT - TOP - BOTTOM);
   const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": cut.map((line) => line.name).join(", ") });
-  picture.append(...grid(bottom, top, first, last, x, y, read), ...cut.flatMap((line) => draw(line, x, y)));
+  picture.append(...grid(bottom, top, first, last, x, y, read, binary), ...cut.flatMap((line) => draw(line, x, y)));
   return el("div", { class: "chart" }, picture, pointer(picture, cut, x, y, read));
 }
 
@@ -34,8 +34,8 @@ function within(line, first) {
   return { ...line, times: line.times.slice(Math.max(from, 0)), values: line.values.slice(Math.max(from, 0)) };
 }
 
-function grid(bottom, top, first, last, x, y, read) {
-  const heights = bottom < 0 ? [bottom, 0, top] : steps(top, 3);
+function grid(bottom, top, first, last, x, y, read, binary) {
+  const heights = bottom < 0 ? [bottom, 0, top] : steps(top, 3, binary);
   const across = heights.map((value) => [
     svg("line", { class: "rule", x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value) }),
     svg("text", { class: "tick", x: LEFT - 6, y: y(value) + 3.5, "text-anchor": "end" }, read(value)),

@@ -54,11 +54,12 @@ export function clock(ms, withMillis = true) {
   return `${pad(at.getHours())}:${pad(at.getMinutes())}:${pad(at.getSeconds())}${rest}`;
 }
 
-// Round steps of 1, 2 or 5 times a power of ten, about `wanted` of them from 0 to `top`.
-export function steps(top, wanted = 4) {
-  const raw = top / wanted;
+// Round steps of 1, 2 or 5 times a power of ten (of bytes: of those times a power of 1024), about `wanted` of them from 0 to `top`.
+export function steps(top, wanted = 4, binary = false) {
+  const scale = binary ? 1024 ** Math.max(Math.floor(Math.log(top) / Math.log(1024)), 0) : 1;
+  const raw = top / scale / wanted;
   const power = 10 ** Math.floor(Math.log10(raw));
-  const size = [1, 2, 5, 10].find((factor) => factor * power >= raw) * power;
+  const size = [1, 2, 5, 10].find((factor) => factor * power >= raw) * power * scale;
   return Array.from({ length: Math.floor(top / size + 1e-9) + 1 }, (_, index) => index * size);
 }
 

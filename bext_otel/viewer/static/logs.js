@@ -60,7 +60,7 @@ export function line(entry, open, { linked }) {
       el("span", { class: `badge ${levelClass(entry.level)}` }, entry.level || "–"),
       el("span", { class: "target" }, entry.target),
       el("span", { class: "message" }, text(entry.message), extra.map(([key, value]) => [" ", el("span", { class: "pair" }, el("i", {}, `${key}=`), text(value))])),
-      linked && entry.trace_id ? el("a", { href: `#/traces/${entry.trace_id}`, title: entry.trace_id }, "trace") : null,
+      linked && entry.trace_id ? el("a", { href: `#/traces/${entry.trace_id}?span=${entry.span_id}`, title: entry.trace_id }, "trace") : null,
     ),
     more,
   );

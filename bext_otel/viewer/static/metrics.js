@@ -2,10 +2,10 @@
 
 import { chart } from "/static/chart.js";
 import { ask, choice, el, search } from "/static/dom.js";
-import { colour, count, duration, reader } from "/static/format.js";
+import { bytes, colour, count, duration, reader } from "/static/format.js";
 
 const SPANS = [["60", "Last minute"], ["300", "Last 5 minutes"], ["900", "Last 15 minutes"], ["0", "Everything held"]];
-const FEW = 6;
+const FEW = { counter: 6, gauge: 6, distribution: 4 };
 const MANY = 30;
 
 export function metricsPage(filter) {
@@ -62,6 +62,7 @@ const ours = (left, right) => Number(right.startsWith("bext_")) - Number(left.st
 function metricCard(metric) {
   const plot = el("div", { class: "plot" });
   const legend = el("ul", { class: "legend" });
+  const shared = el("p", { class: "dim shared" });
   const more = el("button", { type: "button", class: "link", hidden: true });
   const node = el(
     "article",
@@ -69,21 +70,25 @@ function metricCard(metric) {
     el("h2", {}, metric.name, el("span", { class: "kind" }, KIND[metric.kind])),
     el("p", { class: "dim" }, metric.description || " "),
     plot,
+    shared,
     legend,
     more,
   );
   const card = { node, visible: false, refresh };
   const hidden = new Set();
-  let limit = FEW;
+  const few = FEW[metric.kind];
+  let limit = few;
 
   async function refresh(filter) {
+    // Somebody is reading values off the chart.
+    if (plot.matches(":hover") && plot.childElementCount) return;
     const found = await ask(`/api/metrics/${encodeURIComponent(metric.name)}`, { series: limit });
     if (!found) return;
     draw(found, Number(filter.seconds));
-    more.hidden = found.series_count <= FEW;
-    more.textContent = limit === FEW ? `${found.series_count - FEW} more series` : "fewer series";
+    more.hidden = found.series_count <= few;
+    more.textContent = limit === few ? `${found.series_count - few} more series` : "fewer series";
     more.onclick = () => {
-      limit = limit === FEW ? MANY : FEW;
+      limit = limit === few ? MANY : few;
       refresh(filter);
     };
   }
@@ -93,7 +98,9 @@ function metricCard(metric) {
     const lines = found.series.flatMap((series, index) => (hidden.has(label(series)) ? [] : linesOf(found, series, index)));
     const perSecond = found.kind === "counter";
     const y = (value) => (perSecond ? `${read(value)}/s` : read(value));
-    plot.replaceChildren(chart(lines, { seconds, read: y }));
+    plot.replaceChildren(chart(lines, { seconds, read: y, binary: read === bytes }));
+    const same = sharedLabels(found.series);
+    shared.textContent = Object.entries(same).map(([key, value]) => `${key}=${value}`).join(" ");
     legend.replaceChildren(
       ...found.series.map((series, index) => {
         const name = label(series);
@@ -101,7 +108,7 @@ function metricCard(metric) {
           if (!hidden.delete(name)) hidden.add(name);
           draw(found, seconds);
         };
-        const key = el("button", { type: "button", class: "key", "aria-pressed": String(!hidden.has(name)), on: { click: turn }, css: { "--dot": colour(index) } }, name);
+        const key = el("button", { type: "button", class: "key", "aria-pressed": String(!hidden.has(name)), on: { click: turn }, title: name, css: { "--dot": colour(index) } }, pairs(series, same));
         return el("li", {}, key, el("span", { class: "now" }, latest(found, series, read)));
       }),
     );
@@ -112,6 +119,18 @@ function metricCard(metric) {
 const KIND = { counter: "counter, per second", gauge: "gauge", distribution: "p50 — p99 ┄" };
 
 const label = (series) => Object.entries(series.labels).map(([key, value]) => `${key}=${value}`).join(" ") || "(no labels)";
+
+// Labels that all of several series have in common: said once, so that those which differ have room.
+function sharedLabels(all) {
+  if (all.length < 2) return {};
+  const [first, ...others] = all.map((series) => series.labels);
+  return Object.fromEntries(Object.entries(first).filter(([key, value]) => others.every((labels) => labels[key] === value)));
+}
+
+function pairs(series, same) {
+  const own = Object.entries(series.labels).filter(([key]) => !(key in same));
+  return own.length ? own.map(([key, value]) => [el("i", {}, `${key}=`), `${value} `]) : "(no labels)";
+}
 
 function linesOf(found, series, index) {
   const column = (name) => series.values[found.columns.indexOf(name)] ?? [];

@@ -5,9 +5,9 @@ import { clock, colour, duration, steps } from "/static/format.js";
 import { line } from "/static/logs.js";
 import { status } from "/static/traces.js";
 
-export function tracePage(id) {
+export function tracePage(id, chosen = null) {
   const node = el("section", { class: "trace" }, el("p", { class: "empty" }, "Loading…"));
-  const state = { chosen: null, folded: new Set(), open: new Set() };
+  const state = { chosen, folded: new Set(), open: new Set() };
   let seen = "";
 
   async function refresh() {
@@ -98,7 +98,7 @@ function spanRow(span, parent, total, fill, state, again) {
       { class: "lane" },
       el("div", { class: "bar", css: { left: `${clamp(left)}%`, width: `${Math.min(width, 100)}%`, "--fill": fill } }),
       events,
-      el("span", { class: left + width > 80 ? "took before" : "took", css: { "--edge": `${left + width > 80 ? 100 - clamp(left) : clamp(left + width)}%` } }, duration(span.duration_ms)),
+      el("span", { class: "took", css: { "--edge": `${clamp(left + width)}%` } }, duration(span.duration_ms)),
     ),
   );
 }

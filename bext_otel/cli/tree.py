@@ -1,0 +1,55 @@
+"""A trace as a tree of lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.text import Text
+from rich.tree import Tree
+
+from bext_otel.viewer import Store, documents
+
+__all__ = ["best_trace", "trace_tree"]
+
+_MOST_SPANS = 40
+
+
+def best_trace(store: Store) -> dict[str, Any] | None:
+    """The trace that shows most: of those that succeeded and fit on a screen the one with most applications, then most spans."""
+    with store.reading():
+        rows = documents.traces(store, limit=store.limits.traces)["traces"]
+        fitting = [row for row in rows if row["span_count"] <= _MOST_SPANS and not row["error"]] or rows
+        best = max(fitting, key=lambda row: row["span_count"], default=None)
+        return None if best is None else documents.trace(store, best["trace_id"])
+
+
+def trace_tree(trace: dict[str, Any]) -> Tree:
+    """The spans of a trace document under its id, each with its duration, and its log lines where they were written."""
+    tree = Tree(
+        Text.assemble(("trace ", "dim"), trace["trace_id"], (f"  {trace['duration_ms']:.1f} ms, {trace['span_count']} spans", "dim"))
+    )
+    above: list[Tree] = [tree]
+    for span in trace["spans"][:_MOST_SPANS]:
+        del above[span["depth"] + 1 :]
+        node = above[-1].add(_label(span))
+        above.append(node)
+        for line in trace["logs"]:
+            if line["span_id"] == span["span_id"]:
+                node.add(Text.assemble((f"{_clean(line['level'])}: {_clean(line['message'])}", "italic dim")))
+    if len(trace["spans"]) > _MOST_SPANS:
+        tree.add(Text(f"and {len(trace['spans']) - _MOST_SPANS} more", style="dim"))
+    return tree
+
+
+def _label(span: dict[str, Any]) -> Text:
+    attributes = span["attributes"]
+    shown = [str(attributes[name]) for name in ("bext.app", "app", "cache", "http.response.status_code") if name in attributes]
+    style = "bold red" if span["status"] == "error" else "bold" if span["kind"] == "server" else ""
+    return Text.assemble(
+        (_clean(span["name"]), style), (f"  {span['duration_ms']:.2f} ms", "cyan"), ("  " + _clean(" ".join(shown)), "dim")
+    )
+
+
+def _clean(text: object) -> str:
+    """Telemetry is somebody else's text: nothing in it may steer the terminal."""
+    return "".join(letter if letter.isprintable() else "·" for letter in str(text))[:200]
