@@ -1,0 +1,159 @@
+"""Where the standard library's logging and structlog meet: an event becomes one OpenTelemetry log record."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import traceback
+from collections.abc import Mapping
+from logging import LogRecord as PythonRecord
+from types import TracebackType
+from typing import Any, TypeAlias
+
+from opentelemetry._logs import Logger, LoggerProvider, LogRecord
+from opentelemetry.semconv.attributes import code_attributes, exception_attributes
+
+from bext_otel.logs.levels import Gate, severity, severity_text
+from bext_otel.logs.values import Plain, plain, shown, text
+
+__all__ = ["Chain"]
+
+MAX_FIELDS = 100
+MAX_STACKTRACE = 32_768
+MAX_LOGGERS = 1000
+MAX_DEPTH = 3
+
+ExcInfo: TypeAlias = "tuple[type[BaseException] | None, BaseException | None, TracebackType | None]"
+
+# What every record of the standard library has; the rest of its attributes are what the caller gave as `extra`.
+_STANDARD = frozenset(vars(PythonRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName"}
+
+
+class Chain:
+    """Emits events at `provider`; `gate` drops those below the level of the app at work. Never raises; counts what fails in `failures`."""
+
+    def __init__(self, provider: LoggerProvider, gate: Gate) -> None:
+        self.gate = gate
+        self.failures = 0
+        self._provider = provider
+        self._loggers: dict[str, Logger] = {}
+        self._depth = threading.local()
+
+    def python(self, record: PythonRecord) -> None:
+        """An event of the standard library's logging."""
+        try:
+            body, fields = _said(record)
+            exc_info = record.exc_info or None
+            if exc_info is None and record.exc_text:
+                # It came through a queue, which keeps the text only.
+                fields[exception_attributes.EXCEPTION_STACKTRACE] = record.exc_text
+            self.emit(record.name, record.levelno, body, fields, exc_info, record.stack_info, timestamp=int(record.created * 1e9))
+        except Exception:  # logging must not fail the work that is logged
+            self.failures += 1
+
+    def emit(
+        self,
+        logger: str,
+        level: int,
+        body: object,
+        fields: Mapping[str, object],
+        exc_info: object = None,
+        stack: str | None = None,
+        *,
+        timestamp: int | None = None,
+    ) -> None:
+        """An event: who says it, how grave, what, with which facts, caused by which exception, at which nanosecond (None: now)."""
+        depth = getattr(self._depth, "now", 0)
+        if depth >= MAX_DEPTH:
+            # A value whose repr logs that value again.
+            self.failures += 1
+            return
+        self._depth.now = depth + 1
+        try:
+            attributes = _attributes(fields)
+            if exc_info:
+                attributes.update(_exception(exc_info))
+            if stack:
+                attributes[code_attributes.CODE_STACKTRACE] = text(str(stack))
+            record = LogRecord(
+                timestamp=timestamp,
+                severity_number=severity(level),
+                severity_text=severity_text(level),
+                body=text(body) if type(body) is str else plain(body),
+                attributes=attributes,
+            )
+            if timestamp is None:
+                record.timestamp = record.observed_timestamp
+            self._logger(logger).emit(record)
+        except Exception:  # logging must not fail the work that is logged
+            self.failures += 1
+        finally:
+            self._depth.now = depth
+
+    def _logger(self, name: str) -> Logger:
+        found = self._loggers.get(name)
+        if found is None:
+            if len(self._loggers) < MAX_LOGGERS:
+                found = self._loggers[name] = self._provider.get_logger(name)
+            else:
+                # The provider keeps loggers for ever, except those that have attributes.
+                found = self._provider.get_logger(name, attributes={})
+        return found
+
+
+def _said(record: PythonRecord) -> tuple[object, dict[str, Any]]:
+    """The message, and the fields that came with it."""
+    fields = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    message = record.msg
+    if type(message) is str and not record.args:
+        return message, fields
+    if isinstance(message, Mapping) and not record.args and "event" in message:
+        # structlog's ProcessorFormatter.wrap_for_formatter hands the event over like this, with helpers of its own.
+        given = {str(name): value for name, value in message.items()}
+        fields = {name: value for name, value in fields.items() if not name.startswith("_")}
+        return given.pop("event"), {**fields, **given}
+    try:
+        return record.getMessage(), fields
+    except Exception:  # the arguments don't fit the message: show both rather than lose the event
+        return shown(message) if not isinstance(message, str) else message, {**fields, "args": record.args}
+
+
+def _attributes(fields: Mapping[str, object]) -> dict[str, Any]:
+    attributes: dict[str, Plain] = {}
+    for name, value in fields.items():
+        if len(attributes) >= MAX_FIELDS:
+            attributes["fields_dropped"] = len(fields) - MAX_FIELDS
+            break
+        # OpenTelemetry has no empty names, and warns about each.
+        attributes[text(name if type(name) is str else str(name)) or '""'] = plain(value)
+    return attributes
+
+
+def _exception(given: object) -> dict[str, Any]:
+    """The exception attributes of OpenTelemetry's semantic conventions; `given` is whatever `exc_info` may be."""
+    kind, value, trace = _exc_info(given)
+    if kind is None:
+        return {}
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        message = str(value)
+    except Exception:  # a broken __str__ is the application's business, the event is ours
+        message = shown(value)
+    try:
+        stacktrace = "".join(traceback.format_exception(kind, value, trace))
+    except Exception:  # likewise
+        stacktrace = "".join(traceback.format_tb(trace))
+    return {
+        exception_attributes.EXCEPTION_TYPE: name,
+        exception_attributes.EXCEPTION_MESSAGE: text(message),
+        # Its end names the cause.
+        exception_attributes.EXCEPTION_STACKTRACE: text(stacktrace[-MAX_STACKTRACE:]),
+    }
+
+
+def _exc_info(given: object) -> ExcInfo:
+    if isinstance(given, BaseException):
+        return type(given), given, given.__traceback__
+    if isinstance(given, tuple) and len(given) == 3:
+        return given
+    return sys.exc_info()

@@ -1,0 +1,181 @@
+"""Putting logs together: the provider with its sinks, and the two libraries that feed it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import wrapt
+from opentelemetry._logs import LoggerProvider as APILoggerProvider
+from opentelemetry.sdk._logs import LoggerProvider, LogRecordLimits, LogRecordProcessor
+from opentelemetry.sdk._logs.export import LogRecordExporter
+from opentelemetry.sdk.resources import Resource
+
+from bext_otel.config import App, Logging
+from bext_otel.logs import structured
+from bext_otel.logs.chain import Chain
+from bext_otel.logs.files import RotatingFile
+from bext_otel.logs.formats import Format, json_line, pretty_line
+from bext_otel.logs.levels import Gate, level_number
+from bext_otel.logs.outputs import Output, Stream
+from bext_otel.logs.sinks import Completion, ExportSink, LineSink, say
+from bext_otel.logs.stdlib import attach
+
+__all__ = ["BextLoggerProvider", "Installed", "build_provider", "install"]
+
+_MB = 1024 * 1024
+
+
+class BextLoggerProvider(LoggerProvider):
+    """The SDK's provider, which knows its sinks."""
+
+    def __init__(self, resource: Resource, sinks: list[LogRecordProcessor], *, shutdown_on_exit: bool) -> None:
+        super().__init__(resource, shutdown_on_exit=shutdown_on_exit, log_record_limits=_limits())
+        self.sinks = sinks
+        for processor in [Completion(), *sinks]:
+            self.add_log_record_processor(processor)
+
+    def lost(self) -> Mapping[str, int]:
+        """How many lines could not be written, and records not be handed to the exporter's queue."""
+        return {
+            "log_lines_lost": sum(sink.losses.count for sink in self.sinks if isinstance(sink, LineSink)),
+            "log_records_lost": sum(sink.losses.count for sink in self.sinks if isinstance(sink, ExportSink)),
+        }
+
+
+def build_provider(
+    config: Logging,
+    resource: Resource,
+    otlp_exporter: LogRecordExporter | None,
+    *,
+    shutdown_timeout_seconds: float = 3.0,
+    shutdown_on_exit: bool = False,
+) -> BextLoggerProvider:
+    """A logger provider with the sinks that are asked for: lines where `[logging] output` says, and the exporter if there is one.
+
+    Its shutdown takes at most `shutdown_timeout_seconds`; whoever builds it calls that, or asks for it with `shutdown_on_exit`.
+    """
+    sinks: list[LogRecordProcessor] = []
+    if _prints(config):
+        output = _output(config)
+        sinks.append(LineSink(_format(config, output), output))
+    if otlp_exporter is not None:
+        sinks.append(ExportSink(otlp_exporter, shutdown_millis=shutdown_timeout_seconds * 1e3))
+    return BextLoggerProvider(resource, sinks, shutdown_on_exit=shutdown_on_exit)
+
+
+def _prints(config: Logging) -> bool:
+    return config.enabled and config.output != "none"
+
+
+def _output(config: Logging) -> Output:
+    if config.output != "file":
+        return Stream(config.output)
+    file = RotatingFile(
+        config.file_path,
+        max_bytes=config.rotate_max_size_mb * _MB if config.rotate else 0,
+        keep=config.rotate_max_files,
+        compress=config.rotate_compress,
+    )
+    try:
+        file.open()
+    except OSError as exc:
+        say(f"[logging] file_path = {config.file_path!r}: {exc.strerror or exc}; give a path that can be written. Log lines go to stdout")
+        return Stream("stdout")
+    return file
+
+
+def _format(config: Logging, output: Output) -> Format:
+    if config.format == "json":
+        return json_line
+    color = isinstance(output, Stream) and output.isatty()
+    return lambda record: pretty_line(record, color=color)
+
+
+def _limits() -> LogRecordLimits:
+    try:
+        return LogRecordLimits()
+    except ValueError as exc:
+        say(f"{exc}; the standard limits apply")
+        return LogRecordLimits(*[LogRecordLimits.UNSET] * 4)
+
+
+class Installed:
+    """What `install` did; `remove` undoes all of it."""
+
+    def __init__(self, undo: list[Callable[[], None]], chain: Chain | None) -> None:
+        self._undo = undo
+        self._chain = chain
+
+    @property
+    def failures(self) -> int:
+        """Events that could not be made into a record."""
+        return self._chain.failures if self._chain is not None else 0
+
+    def remove(self) -> None:
+        """Leave logging and structlog as they were found; a second call does nothing."""
+        while self._undo:
+            self._undo.pop()()
+
+
+_current: Installed | None = None
+
+
+def install(config: Logging, provider: APILoggerProvider, *, apps: Mapping[str, App]) -> Installed:
+    """Let the standard library's logging and structlog enter the one chain that ends in the provider's sinks.
+
+    Levels: `[logging] level` goes to the root logger if nobody has set one there (a level other than Python's default stays), each of
+    `[logging.filters]` to the logger of that name, `[apps.NAME] log_level` applies to events while that app is at work. A second
+    `install` takes the place of the first, because two would tell everything twice. With `enabled = false`, or with no sink at all,
+    nothing is touched.
+    """
+    global _current
+    if _current is not None:
+        _current.remove()
+    # The SDK's loggers know whether any processor wants a record.
+    if not config.enabled or not provider.get_logger("bext_otel.logs").enabled():
+        _current = Installed([], None)
+        return _current
+    base = level_number(config.level)
+    gate = Gate(base, {name: level_number(app.log_level, base) for name, app in apps.items() if app.log_level})
+    chain = Chain(provider, gate)
+    undo = [_set_level(name, level_number(level)) for name, level in config.filters.items()]
+    if logging.root.level == logging.WARNING:
+        undo.append(_set_level(None, gate.lowest))
+    undo.append(attach(chain, prints=_prints(config)).remove)
+    undo.append(_when_structlog_is_there(chain, prints=_prints(config)))
+    _current = Installed(undo, chain)
+    return _current
+
+
+def _set_level(name: str | None, level: int) -> Callable[[], None]:
+    """Set a logger's level; what it returns sets the one before, unless somebody has changed it meanwhile."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(level)
+
+    def undo() -> None:
+        if logger.level == level:
+            logger.setLevel(before)
+
+    return undo
+
+
+def _when_structlog_is_there(chain: Chain, *, prints: bool) -> Callable[[], None]:
+    """Configure structlog as soon as the program imports it, which may be never; importing it here would cost every program."""
+    undo: list[Callable[[], None]] = []
+    removed = False
+
+    def configure(_: Any) -> None:
+        if not removed:
+            undo.append(structured.configure(chain, prints=prints))
+
+    def remove() -> None:
+        nonlocal removed
+        removed = True
+        while undo:
+            undo.pop()()
+
+    wrapt.register_post_import_hook(configure, "structlog")
+    return remove

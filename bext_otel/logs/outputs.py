@@ -1,0 +1,106 @@
+"""Where lines go: a standard stream, or a file (see `files`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Protocol
+
+__all__ = ["Output", "Stream", "WholeLines"]
+
+
+class Output(Protocol):
+    """Takes whole lines."""
+
+    name: str
+
+    def write(self, line: bytes) -> None:
+        """Write a line that ends in a newline. Raises OSError or ValueError if that isn't possible."""
+
+
+class Stream:
+    """`sys.stdout` or `sys.stderr`, looked up at each write because applications and tests replace them.
+
+    A line is one system call past Python's buffers: lines of several processes on one pipe stay whole, and a reader that has gone leaves
+    nothing behind that would fail again, with exit code 120, when the interpreter flushes at its end.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._lines = WholeLines()
+        self._start_over()
+        _streams.add(self)
+
+    def _start_over(self) -> None:
+        self._lock = threading.RLock()
+
+    def isatty(self) -> bool:
+        """Does somebody look at it?"""
+        try:
+            return bool(getattr(sys, self.name).isatty())
+        except (AttributeError, ValueError):  # there is none, or it is closed
+            return False
+
+    def write(self, line: bytes) -> None:
+        """See `Output`."""
+        stream = getattr(sys, self.name, None)
+        if stream is None:
+            raise OSError(f"there is no sys.{self.name}")
+        raw = getattr(getattr(stream, "buffer", None), "raw", None)
+        with self._lock:
+            # What the application printed before comes before.
+            stream.flush()
+            if raw is None:
+                _write_text(stream, line.decode())
+                return
+            self._lines.write(raw.write, line)
+
+
+def _write_text(stream: object, text: str) -> None:
+    write: Callable[[str], object] = stream.write  # type: ignore[attr-defined]  # sys.stdout may be anything that prints
+    try:
+        write(text)
+    except UnicodeEncodeError:
+        # Beyond ASCII, JSON holds characters only inside strings, where an escape means the same.
+        write(re.sub(r"[^\x00-\x7f]", lambda match: json.dumps(match[0])[1:-1], text))
+    stream.flush()  # type: ignore[attr-defined]
+
+
+class WholeLines:
+    """Writes lines so that each starts on a line of its own, also after one that got through only in part."""
+
+    def __init__(self) -> None:
+        self._torn = False
+
+    def write(self, write: Callable[[bytes], int | None], line: bytes) -> None:
+        """Write all of `line`. Raises OSError if that fails; BlockingIOError if the descriptor doesn't block, and its reader is behind."""
+        if self._torn:
+            line = b"\n" + line
+        done = 0
+        try:
+            while done < len(line):
+                written = write(line[done:] if done else line)
+                if written is None:
+                    raise BlockingIOError("the reader is behind, and the descriptor does not block")
+                done += written
+        finally:
+            if done:
+                self._torn = done < len(line)
+
+
+_streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    """A thread of the parent may have been writing."""
+    for stream in list(_streams):
+        stream._start_over()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,178 @@
+"""What becomes of a log record: processors of OpenTelemetry's logger provider, in the order in which they see each record."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from typing import Any, cast
+
+from opentelemetry._logs import SeverityNumber
+from opentelemetry.context import Context
+from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter, LogRecordExportResult
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from bext_otel._compat import shut_batch_processor
+from bext_otel.apps import current_app
+from bext_otel.logs.formats import Format
+from bext_otel.logs.outputs import Output
+from bext_otel.logs.values import plain, text
+
+__all__ = ["Completion", "ExportSink", "LineSink", "Losses", "say"]
+
+_QUIET_SECONDS = 300.0
+
+
+def say(line: str) -> None:
+    """One line on standard error, past logging: for trouble with logging itself."""
+    try:
+        sys.stderr.write(f"bext-otel: {line}\n")
+    except (AttributeError, OSError, ValueError):  # there is no standard error, it is closed or full: nobody left to tell
+        return
+
+
+class Losses:
+    """Counts what a sink couldn't take, and says so once: a full disk makes one line, not one for each lost line."""
+
+    def __init__(self, sink: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.count = 0
+        self._sink = sink
+        self._clock = clock
+        self._said: float | None = None
+
+    def add(self, error: BaseException, count: int = 1) -> None:
+        """`count` more are lost because of `error`."""
+        self.count += count
+        now = self._clock()
+        if self._said is None or now - self._said >= _QUIET_SECONDS:
+            self._said = now
+            say(f"log lines can't be written to {self._sink} ({type(error).__name__}: {error}); dropped and counted: {self.count} so far")
+
+
+class Completion(LogRecordProcessor):
+    """First in line: adds the app at work, and sees to it that any exporter can encode the record. No sink of its own."""
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        """See `LogRecordProcessor`."""
+        try:
+            self._complete(log_record)
+        except Exception as exc:  # an odd record goes on as it is
+            say(f"a log record could not be completed ({type(exc).__name__})")
+
+    def _complete(self, log_record: ReadWriteLogRecord) -> None:
+        log = log_record.log_record
+        attributes = cast("MutableMapping[str, Any]", log.attributes)
+        for name, value in [*attributes.items()]:
+            if _refused(value):
+                attributes[name] = plain(value)
+            if _refused(name):
+                attributes[text(name)] = attributes.pop(name)
+        if _refused(log.body):
+            log.body = plain(log.body)
+        if "app" not in attributes and (app := current_app()):
+            attributes["app"] = app
+
+    def enabled(
+        self,
+        *,
+        context: Context | None = None,
+        instrumentation_scope: InstrumentationScope | None = None,
+        severity_number: SeverityNumber | None = None,
+        event_name: str | None = None,
+    ) -> bool:
+        """False: a record that only passes here reaches nobody."""
+        return False
+
+    def shutdown(self) -> None:
+        """Nothing to end."""
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Nothing to flush."""
+        return True
+
+
+def _refused(value: object) -> bool:
+    """Is there something in `value` that protobuf refuses: a lone surrogate, or an int outside 64 bits?"""
+    if isinstance(value, str):
+        return not value.isascii() and text(value) is not value
+    if isinstance(value, int):
+        return not -(2**63) <= value < 2**63
+    if isinstance(value, Mapping):
+        return any(_refused(name) or _refused(item) for name, item in value.items())
+    return isinstance(value, Sequence) and not isinstance(value, bytes) and any(map(_refused, value))
+
+
+class LineSink(LogRecordProcessor):
+    """Writes each record as a line, at once."""
+
+    def __init__(self, line: Format, output: Output, *, losses: Losses | None = None) -> None:
+        self.output = output
+        self.losses = losses or Losses(output.name)
+        self._line = line
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        """See `LogRecordProcessor`."""
+        try:
+            self.output.write(self._line(log_record))
+        except Exception as exc:  # a full disk or a reader that has gone must not fail the work that is logged
+            self.losses.add(exc)
+
+    def shutdown(self) -> None:
+        """Nothing is buffered."""
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Nothing is buffered."""
+        return True
+
+
+_exporting = threading.local()
+
+
+class ExportSink(BatchLogRecordProcessor):
+    """Hands records to an exporter in batches, but for those that exporting itself causes, which would feed themselves.
+
+    Those are all records of `opentelemetry.*` loggers, and whatever is logged (by an HTTP client, say) on the exporting thread.
+    """
+
+    def __init__(self, exporter: LogRecordExporter, *, shutdown_millis: float) -> None:
+        self.losses = Losses("the OpenTelemetry exporter")
+        self._shutdown_millis = shutdown_millis
+        super().__init__(_Marked(exporter))
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        """See `LogRecordProcessor`."""
+        scope = log_record.instrumentation_scope
+        if getattr(_exporting, "now", False) or (scope is not None and f"{scope.name}.".startswith("opentelemetry.")):
+            return
+        try:
+            super().on_emit(log_record)
+        except Exception as exc:  # nothing that telemetry does may fail the work that is logged
+            self.losses.add(exc)
+
+    def shutdown(self) -> None:
+        """Export what is left, within the time given."""
+        shut_batch_processor(self, self._shutdown_millis)
+
+
+class _Marked(LogRecordExporter):
+    """An exporter whose thread is marked while it exports."""
+
+    def __init__(self, exporter: LogRecordExporter) -> None:
+        self._exporter = exporter
+        # As it is, because the batch processor looks into its signature for a time limit.
+        self.shutdown = exporter.shutdown  # type: ignore[method-assign]
+
+    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+        _exporting.now = True
+        try:
+            return self._exporter.export(batch)
+        finally:
+            _exporting.now = False
+
+    def shutdown(self) -> None:
+        """Replaced by the exporter's own."""
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        return self._exporter.force_flush(timeout_millis)
