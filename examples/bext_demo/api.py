@@ -36,7 +36,7 @@ def create_app(database: Database, *, report_seconds: float) -> Starlette:
             Route("/orders/{order_id:int}/payment", api.pay, methods=["POST"]),
             Route("/reports/sales", api.sales),
         ],
-        exception_handlers={HTTPException: _refuse},
+        exception_handlers={HTTPException: _refuse, Exception: _fail},
     )
 
 
@@ -103,7 +103,7 @@ async def _json(request: Request) -> object:
 def _wanted(body: object) -> tuple[str, int]:
     """Slug and quantity of an order; 422 if it isn't one."""
     match body:
-        case {"slug": str(slug), "quantity": int(quantity)} if 1 <= quantity <= 100:
+        case {"slug": str(slug), "quantity": int(quantity)} if slug.isascii() and 1 <= quantity <= 100:
             return slug, quantity
     raise HTTPException(422, 'an order is {"slug": a product\'s, "quantity": 1 to 100}')
 
@@ -121,3 +121,8 @@ def _found(document: shop.Product | shop.Order | None, otherwise: str, *, status
 async def _refuse(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": error.detail}, status_code=error.status_code, headers=error.headers)
+
+
+async def _fail(_: Request, __: Exception) -> Response:
+    """The answer to an exception that nobody handled. The server hangs up after it, and the client had better know."""
+    return JSONResponse({"error": "internal error"}, status_code=500, headers={"connection": "close"})

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
-from bext_demo import api, dashboard, marketing
+from bext_demo import api, dashboard, facts, marketing
 from bext_demo.cache import IsrCache
 from bext_demo.compression import Compression
 from bext_demo.database import Database
@@ -43,7 +43,7 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
         app="marketing", max_bytes=settings.cache_bytes, fresh_seconds=settings.fresh_seconds, stale_seconds=settings.stale_seconds
     )
     client = Api(transport)
-    plugin = Plugin(fuel=settings.fuel)
+    plugin = Plugin(fuel={"on_request": settings.request_fuel, "on_response": settings.response_fuel})
     flask = _asgi(dashboard.create_app(database, revalidate=revalidate))
     site = marketing.create_app(isolates=isolates, cache=cache, plugin=plugin, api=client)
 
@@ -59,6 +59,7 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
             await client.start()
             parts.push_async_callback(client.close)
             parts.push_async_callback(cache.close)
+            parts.callback(facts.watch(database=database.check, isolates=lambda: {"active": isolates.active, "max": isolates.size}))
             yield
 
     return Starlette(

@@ -5,8 +5,10 @@ Without a telemetry provider every function here costs next to nothing and does 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 
+import bext_otel
 from bext_otel import catalogue
 from bext_otel.operation import Operation, count, gauge, measure, operation
 
@@ -20,6 +22,7 @@ __all__ = [
     "plugin_fuel",
     "plugin_hook",
     "render",
+    "watch",
 ]
 
 
@@ -70,3 +73,26 @@ def plugin_hook(plugin: str, hook: str) -> AbstractContextManager[Operation]:
 def plugin_fuel(plugin: str, fuel: int) -> None:
     """Fuel that a call consumed."""
     count(catalogue.PLUGIN_FUEL_CONSUMED, plugin, by=fuel)
+
+
+def watch(*, database: Callable[[], None], isolates: Callable[[], Mapping[str, int]]) -> Callable[[], None]:
+    """Have `/health` ask these two, and `/health/ready` wait for them; the returned function ends that.
+
+    `database` raises if it is not there; `isolates` tells how many are `active`, of at most `max`.
+    """
+
+    def isolate_check() -> Mapping[str, object]:
+        found = isolates()
+        return {"status": "healthy" if found["active"] else "unhealthy", **found}
+
+    if not callable(getattr(bext_otel, "health", None)):
+        return lambda: None
+    health = bext_otel.health()  # type: ignore[attr-defined]
+    health.register("database", database, critical=True)
+    health.register("isolates", isolate_check, critical=True)
+
+    def end() -> None:
+        health.unregister("database")
+        health.unregister("isolates")
+
+    return end

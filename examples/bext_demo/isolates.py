@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import anyio.to_thread
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 
 # The engine stops the isolate to count its heap, which takes about half a millisecond.
 _HEAP_EVERY_SECONDS = 1.0
+_LOAD_SECONDS = 5.0
+# The engine's bridge to Python can't carry half a surrogate pair: it would look like a render that never ends.
+_WELL_FORMED = "const wellFormed = (page) => typeof page === 'string' ? page.toWellFormed() : page;"
 
 
 class RenderError(Exception):
@@ -50,14 +54,15 @@ class Isolate:
         # A worker thread has no event loop, so the engine brings its own and never calls back into the server's.
         self._engine = MiniRacer()
         self._engine.set_hard_memory_limit(memory_limit_bytes)
-        self._engine.eval(source, timeout_sec=5.0)
+        self._engine.eval(source, timeout_sec=_LOAD_SECONDS)
+        self._engine.eval(_WELL_FORMED, timeout_sec=_LOAD_SECONDS)
         self.heap_bytes = 0
         self._heap_read_at = 0.0
         self._read_heap()
 
     def render(self, page: str, props: Mapping[str, Any], *, timeout_seconds: float) -> str:
         """The HTML of a page; RenderError if there is none."""
-        call = f"render({json.dumps(page)}, {json.dumps(props)})"
+        call = f"wellFormed(render({json.dumps(page)}, {json.dumps(props)}))"
         try:
             html = self._engine.eval(call, timeout_sec=timeout_seconds)
         except JSTimeoutException:
@@ -78,6 +83,9 @@ class Isolate:
 
     def close(self) -> None:
         """End the isolate and its thread."""
+        # A script that was stopped still calls back; the engine answers in order, so an answer now means that it has.
+        with suppress(JSEvalException):
+            self._engine.eval("0", timeout_sec=_LOAD_SECONDS)
         self._engine.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -34,13 +35,13 @@ class OutOfFuelError(PluginError):
 class Plugin:
     """The fingerprint plugin in a store of its own; for one thread, between `start` and `close`.
 
-    `fuel` is the budget of one call, in wasmtime's units: about one for each instruction.
+    `fuel` is the budget of one call of each hook, in wasmtime's units: about one for each instruction, so 15 for each byte of input.
     """
 
     name = "fingerprint"
 
-    def __init__(self, *, fuel: int) -> None:
-        self._budget = fuel
+    def __init__(self, *, fuel: Mapping[Hook, int]) -> None:
+        self._fuel = fuel
 
     def start(self) -> None:
         """Compile the module."""
@@ -48,7 +49,6 @@ class Plugin:
         config.consume_fuel = True
         engine = Engine(config)
         self._store = Store(engine)
-        self._store.set_fuel(self._budget)
         self._exports = Instance(self._store, Module(engine, _SOURCE.read_text(encoding="utf-8")), []).exports(self._store)
 
     def close(self) -> None:
@@ -60,15 +60,16 @@ class Plugin:
         with facts.plugin_hook(self.name, hook):
             if len(data) > _MAX_INPUT_BYTES:
                 raise PluginError(f"{self.name}.{hook}: {len(data)} bytes are more than its memory holds")
-            self._store.set_fuel(self._budget)
+            budget = self._fuel[hook]
+            self._store.set_fuel(budget)
             try:
                 return self._run(hook, data)
             except Trap as trap:
                 if trap.trap_code is TrapCode.OUT_OF_FUEL:
-                    raise OutOfFuelError(f"{self.name}.{hook}: {self._budget} units of fuel were not enough") from None
+                    raise OutOfFuelError(f"{self.name}.{hook}: {budget} units of fuel were not enough") from None
                 raise PluginError(f"{self.name}.{hook}: {trap.trap_code}") from None
             finally:
-                facts.plugin_fuel(self.name, self._budget - self._store.get_fuel())
+                facts.plugin_fuel(self.name, budget - self._store.get_fuel())
 
     def _run(self, hook: Hook, data: bytes) -> int:
         memory, function = self._exports["memory"], self._exports[hook]

@@ -16,8 +16,9 @@ class Settings:
 
     `data_dir` holds the database and is kept; None: a temporary directory, gone at the end. `isolates` is how many V8 isolates may run at
     once, `isolate_memory_bytes` the heap of each, `render_timeout_seconds` the time of one render. A cached page is served as it is for
-    `fresh_seconds`, and while it is rendered again for up to `stale_seconds`; the cache holds `cache_bytes` of HTML. `fuel` bounds one
-    call of a WASM plugin, in wasmtime's units (about one for each instruction). `report_seconds` is how long the warehouse takes to report.
+    `fresh_seconds`, and while it is rendered again for up to `stale_seconds`; the cache holds `cache_bytes` of HTML. What a call
+    of the WASM plugin may burn, in wasmtime's units (about one for each instruction), is `request_fuel` for a request's target and
+    `response_fuel` for a page. `report_seconds` is how long the warehouse takes to report.
     """
 
     data_dir: Path | None = None
@@ -26,8 +27,9 @@ class Settings:
     render_timeout_seconds: float = 0.5
     fresh_seconds: float = 10.0
     stale_seconds: float = 60.0
-    cache_bytes: int = 48 * 1024
-    fuel: int = 250_000
+    cache_bytes: int = 24 * 1024
+    request_fuel: int = 20_000
+    response_fuel: int = 400_000
     report_seconds: float = 0.7
 
     @classmethod
