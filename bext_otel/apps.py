@@ -47,8 +47,10 @@ class AppResolver:
     """Finds the app of a request in `[apps]`: the longest path prefix or mount, then the host, then the prefix `/`, then `default`.
 
     A prefix matches whole segments: `/api` is `/api` and `/api/x`, not `/apiary`. Hosts are compared without case, port and trailing
-    dot; `*.shop.example` is every name below `shop.example`. Takes a few dictionary look-ups, no more than the deepest prefix has
-    segments and the longest suffix labels, and keeps nothing of what clients send. Where two apps claim the same, the first one named has it.
+    dot; `*.shop.example` is every name below `shop.example`. Where two apps claim the same, the first one named has it.
+
+    Takes a few dictionary look-ups, no more than the deepest prefix has segments and the longest suffix labels, and keeps nothing of
+    what clients send.
     """
 
     def __init__(self, apps: Mapping[str, App], *, default: str) -> None:

@@ -62,7 +62,7 @@ def _entries(given: Given, report: Report) -> Iterator[Given]:
     for entry in given.raw.split(","):
         key, equals, value = (part.strip() for part in entry.partition("="))
         if key and equals and value:
-            yield Given((*given.path, key), value, f"{given.name}: {key}", text=True)
+            yield Given((*given.path, key), value, f"{given.name}: {key[:64]}", text=True)
         elif entry.strip():
             report.say(f"{given.name}: {entry.strip()[:64]!r} is not key=value; expected key=value,key=value; ignored")
 

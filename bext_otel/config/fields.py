@@ -13,7 +13,7 @@ import msgspec
 from msgspec import inspect
 
 from bext_otel.config.model import COMPUTED
-from bext_otel.redaction import SECRET, redact_url
+from bext_otel.redaction import SECRET, redact_settings, redact_url
 
 __all__ = ["Field", "Wrong", "fields_of", "shown", "toml"]
 
@@ -76,6 +76,7 @@ class Field:
         if isinstance(raw, os.PathLike):
             raw = os.fspath(raw)
         if isinstance(raw, str):
+            _check_text(raw)
             raw = self._from_text(raw, text=text)
         try:
             return msgspec.convert(raw, self.hint, strict=not text)
@@ -105,7 +106,7 @@ def shown(value: Any, *, secret: bool = False) -> str:
     """A value for a person to read: on one line, not too long, never a secret."""
     if secret:
         return SECRET
-    text = repr(redact_url(value) if isinstance(value, str) else value)
+    text = repr(redact_url(value) if isinstance(value, str) else redact_settings({"": value})[""])
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
@@ -128,6 +129,16 @@ def _field(name: str, hint: Any, default: Any) -> Field:
         description = meta.description or description
     seen = inspect.type_info(hint)
     return Field(name, hint, seen.type if isinstance(seen, inspect.Metadata) else seen, default, description, extra)
+
+
+def _check_text(text: str) -> None:
+    """No system call and no exporter takes NUL, or text that is not UTF-8 (which arrives in variables as lone surrogates)."""
+    try:
+        if b"\0" not in text.encode():
+            return
+    except UnicodeEncodeError:
+        pass  # the same remedy
+    raise Wrong("text in UTF-8, without NUL")
 
 
 def _bare(hint: Any) -> Any:

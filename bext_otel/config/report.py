@@ -12,11 +12,12 @@ from typing import Any
 from bext_otel.config.fields import shown
 from bext_otel.errors import ConfigError
 
-__all__ = ["Given", "Path", "Report", "nearest", "setting_name"]
+__all__ = ["Given", "Path", "Report", "nearest", "setting_name", "table_name"]
 
 Path = tuple[str, ...]
 """Where a setting stands: `("logging", "level")`, `("apps", "shop", "hosts")`, `("metrics", "budgets", "route")`."""
 
+_MAX_LINES = 100
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -54,7 +55,7 @@ class Report:
 
     def wrong(self, given: Given, expected: str, *, instead: str | None = None) -> None:
         """A value that is not what its setting takes. `instead` says what happens; None: what the setting ends up as."""
-        message = f"{given}: expected {expected}"
+        message = _printable(f"{given}: expected {expected}")
         if given.explicit:
             raise ConfigError(message)
         self._entries.append((f"{message}; {instead}", None) if instead else (message, given))
@@ -62,8 +63,8 @@ class Report:
     def say(self, line: str, *, explicit: bool = False) -> None:
         """Anything else that is wrong."""
         if explicit:
-            raise ConfigError(line)
-        self._entries.append((line, None))
+            raise ConfigError(_printable(line))
+        self._entries.append((_printable(line), None))
 
     def unknown(self, name: str, key: str, known: Iterable[str], *, explicit: bool = False) -> None:
         """A setting that does not exist; its value is not shown, as the name may be a secret's, mistyped."""
@@ -71,7 +72,16 @@ class Report:
 
     def lines(self, final: Callable[[Path], Any]) -> tuple[str, ...]:
         """One line for each finding, in the order they were found."""
-        return tuple(line if given is None else f"{line}; {_using(final(given.path), given)}" for line, given in self._entries)
+        told = self._entries[:_MAX_LINES]
+        lines = [line if given is None else f"{line}; {_using(final(given.path), given)}" for line, given in told]
+        if len(self._entries) > len(told):
+            lines.append(f"{len(self._entries) - len(told)} more settings are wrong; correct these first")
+        return tuple(lines)
+
+
+def _printable(line: str) -> str:
+    """One line, whatever keys and names of variables hold."""
+    return line if line.isprintable() else "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
 
 
 def _using(value: Any, given: Given) -> str:
@@ -89,8 +99,12 @@ def nearest(key: str, known: Iterable[str]) -> str:
 
 def setting_name(path: Path) -> str:
     """The name of a setting as a reader of the file knows it: `[metrics.budgets] route`."""
-    table, key = path[:-1], path[-1]
-    return f"[{'.'.join(map(_key, table))}] {_key(key)}" if table else f"[{_key(key)}]"
+    return f"{table_name(path[:-1])} {_key(path[-1])}"
+
+
+def table_name(path: Path) -> str:
+    """The name of a table: `[metrics.budgets]`."""
+    return f"[{'.'.join(map(_key, path))}]"
 
 
 def _key(key: str) -> str:

@@ -16,11 +16,13 @@ def check_together(winners: dict[Path, Given], report: Report) -> None:
         del winners[output.path]
         report.wrong(output, '[logging] file_path to say which file, e.g. "/var/log/bext/app.log"')
     metrics, health = winners.get(("metrics", "path")), winners.get(("health", "path"))
-    metrics_path = Metrics().path if metrics is None else metrics.raw
-    health_path = Health().path if health is None else health.raw
-    if metrics_path == health_path:
-        culprit = health or metrics
-        assert culprit is not None  # the defaults differ
+    clash = Metrics().path if metrics is None else metrics.raw
+    if clash == (Health().path if health is None else health.raw):
+        # Only one whose default is another path can give way; code comes before the world.
+        candidates = [
+            given for given, default in ((health, Health().path), (metrics, Metrics().path)) if given is not None and default != clash
+        ]
+        culprit = min(candidates, key=lambda given: given.explicit)
         del winners[culprit.path]
         report.wrong(culprit, "another path than that of the other endpoint")
 

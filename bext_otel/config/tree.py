@@ -9,7 +9,7 @@ import msgspec
 
 from bext_otel.config.fields import Field, fields_of, shown
 from bext_otel.config.model import SECTIONS, App
-from bext_otel.config.report import Given, Path, Report, setting_name
+from bext_otel.config.report import Given, Path, Report, setting_name, table_name
 
 __all__ = ["flatten"]
 
@@ -23,7 +23,7 @@ def flatten(tree: Mapping[str, Any], report: Report, *, explicit: bool = False) 
         elif section in SECTIONS:
             yield from _section((section,), fields_of(SECTIONS[section]), content, report, explicit)
         elif explicit:
-            report.unknown(setting_name((str(section),)), str(section), [*SECTIONS, "apps"], explicit=True)
+            report.unknown(table_name((str(section),)), str(section), [*SECTIONS, "apps"], explicit=True)
 
 
 def _app(name: Any, content: Any, report: Report, explicit: bool) -> Iterator[Given]:
@@ -32,7 +32,7 @@ def _app(name: Any, content: Any, report: Report, explicit: bool) -> Iterator[Gi
         return
     path = ("apps", name)
     if isinstance(content, (Mapping, msgspec.Struct)):
-        yield Given(path, None, setting_name(path), explicit)  # it exists, even if nothing is said about it
+        yield Given(path, None, table_name(path), explicit)  # it exists, even if nothing is said about it
     yield from _section(path, fields_of(App), content, report, explicit)
 
 
@@ -57,6 +57,5 @@ def _table(path: Path, content: Any, report: Report, explicit: bool) -> Mapping[
     if isinstance(content, Mapping):
         return content
     # The value is not shown: nobody knows what it was meant to be.
-    name = setting_name(path) if len(path) < 2 else f"[{'.'.join(path)}]"
-    report.say(f"{name}: expected a table, not {type(content).__name__}; ignored", explicit=explicit)
+    report.say(f"{table_name(path)}: expected a table, not {type(content).__name__}; ignored", explicit=explicit)
     return {}
