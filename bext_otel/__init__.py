@@ -1,1 +1,40 @@
-"""OpenTelemetry distribution for the bext platform."""
+"""OpenTelemetry distribution for the bext platform: what an application uses in code, which is little."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bext_otel import catalogue, operation
+
+if TYPE_CHECKING:
+    from bext_otel.distro import configure, runtime
+    from bext_otel.mounting import asgi_app, blueprint, health, wsgi_app
+
+__all__ = [
+    "asgi_app",
+    "blueprint",
+    "catalogue",
+    "configure",
+    "health",
+    "operation",
+    "runtime",
+    "wsgi_app",
+]
+
+# An application that states facts needs the OpenTelemetry API only; the SDK and Flask are imported when they are asked for.
+_LATER = {
+    "asgi_app": "mounting",
+    "blueprint": "mounting",
+    "configure": "distro",
+    "health": "mounting",
+    "runtime": "distro",
+    "wsgi_app": "mounting",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

@@ -8,10 +8,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, Literal
 
+from opentelemetry import _logs, metrics, trace
+from opentelemetry._logs._internal import ProxyLoggerProvider
 from opentelemetry.exporter.prometheus._mapping import map_unit, sanitize_full_name
 from opentelemetry.metrics import _Gauge as Gauge
+from opentelemetry.metrics._internal import _ProxyMeterProvider
 
-__all__ = ["Gauge", "otlp_exporter", "prometheus_name", "shut_batch_processor"]
+__all__ = ["Gauge", "already_installed", "otlp_exporter", "prometheus_name", "shut_batch_processor"]
 
 _OTLP = {
     "traces": ("trace_exporter", "OTLPSpanExporter"),
@@ -32,6 +35,16 @@ def prometheus_name(name: str, unit: str, *, counter: bool) -> str:
     if suffix and not legal.endswith(f"_{suffix}"):
         legal = f"{legal}_{suffix}"
     return f"{legal}_total" if counter and not legal.endswith("_total") else legal
+
+
+def already_installed() -> tuple[str, ...]:
+    """The signals whose provider the application has set by itself."""
+    proxies = {
+        "traces": (trace.get_tracer_provider(), trace.ProxyTracerProvider),
+        "metrics": (metrics.get_meter_provider(), _ProxyMeterProvider),
+        "logs": (_logs.get_logger_provider(), ProxyLoggerProvider),
+    }
+    return tuple(signal for signal, (provider, proxy) in proxies.items() if not isinstance(provider, proxy))
 
 
 def otlp_exporter(protocol: Literal["http/protobuf", "grpc"], signal: Literal["traces", "metrics", "logs"]) -> Any:

@@ -41,11 +41,11 @@ class _Lazy(Generic[P]):
                     built = self._built = self._build()
         return built
 
-    def shutdown_within(self, timeout_millis: float) -> None:
-        """Export what is queued and end, within `timeout_millis`."""
+    def shutdown_seconds(self, seconds: float) -> None:
+        """Export what is queued and end, within `seconds`."""
         if self._built is not None and not self._ended:
             self._ended = True
-            shut_batch_processor(self._built, timeout_millis)
+            shut_batch_processor(self._built, seconds * 1e3)
 
     def flush(self, timeout_millis: int) -> bool:
         return self._built is None or self._built.force_flush(timeout_millis)
@@ -64,7 +64,7 @@ class LazySpanProcessor(SpanProcessor):
         self.lazy.get().on_end(span)
 
     def shutdown(self) -> None:
-        self.lazy.shutdown_within(30_000)
+        self.lazy.shutdown_seconds(30.0)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return self.lazy.flush(timeout_millis)
@@ -80,7 +80,7 @@ class LazyLogRecordProcessor(LogRecordProcessor):
         self.lazy.get().on_emit(log_record)
 
     def shutdown(self) -> None:
-        self.lazy.shutdown_within(30_000)
+        self.lazy.shutdown_seconds(30.0)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return self.lazy.flush(timeout_millis)

@@ -1,0 +1,59 @@
+# `make demo` and `make test` need make, Python 3.10 or newer with venv, and nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format docs bench nox backends clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+demo: $(VENV)/demo.done  ## run the demo platform with traffic and a local viewer (ARGS=--once ends by itself)
+	$(BIN)/bext-otel demo $(ARGS)
+
+test: $(VENV)/dev.done  ## run the whole test suite
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/dev.done  ## formatting, ruff, mypy, import contract, generated files
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mypy examples/bext_demo
+	$(BIN)/lint-imports
+	$(BIN)/bext-otel catalogue --check docs/metrics.md
+	$(BIN)/python scripts/settings_reference.py --check
+
+docs: $(VENV)/dev.done  ## write the generated pages again
+	$(BIN)/bext-otel catalogue --write docs/metrics.md
+	$(BIN)/python scripts/settings_reference.py
+
+bench: $(VENV)/dev.done  ## what a request and a scrape cost, beside a bare application and upstream
+	$(BIN)/python -m benchmarks.requests
+	$(BIN)/python -m benchmarks.scrape
+
+nox: $(VENV)/dev.done  ## the test suite on every Python that is here
+	$(BIN)/nox
+
+backends:  ## install and build the collector, Jaeger and Prometheus for the end-to-end tests (needs root, Go and Debian)
+	scripts/backends.sh install
+	scripts/backends.sh build all
+	scripts/images.sh
+
+clean:  ## remove what make made in this checkout
+	rm -rf $(VENV) .nox build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "bext-otel needs Python 3.10 or newer; $(PYTHON) is older: make PYTHON=/path/to/python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "This Python has no venv: on Debian, apt install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/demo.done: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing bext-otel and the demo's libraries (a minute or two, once) ..."
+	$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	@touch $@
+
+$(VENV)/dev.done: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing bext-otel and everything its tests use (a few minutes, once) ..."
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/demo.done

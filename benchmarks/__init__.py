@@ -1,0 +1,1 @@
+"""Repeatable measurements. Each has a bare application and upstream beside ours, interleaved in one run, and reports ratios of CPU time."""

@@ -1,0 +1,203 @@
+"""What a request costs above a bare application: ours beside upstream's default instrumentation, on ASGI (Starlette) and on Flask.
+
+`python -m benchmarks.requests`. No socket: the application is called as its server would call it. Both sides batch their spans to an exporter that
+drops them, and hold metrics for a Prometheus scrape.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import os
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from benchmarks.interleaved import compare, contestant_loop, ratio
+
+Work = Callable[[int], object]
+
+_HEADERS = [
+    (b"host", b"shop.example:8000"),
+    (b"user-agent", b"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+    (b"accept", b"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
+    (b"accept-language", b"en-US,en;q=0.5"),
+    (b"accept-encoding", b"gzip, deflate, br"),
+    (b"connection", b"keep-alive"),
+]
+
+
+def _asgi_work(app: Any) -> Work:
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/products/chair",
+        "raw_path": b"/products/chair",
+        "query_string": b"",
+        "root_path": "",
+        "headers": _HEADERS,
+        "server": ("127.0.0.1", 8000),
+        "client": ("127.0.0.1", 51234),
+    }
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        pass
+
+    async def run(times: int) -> None:
+        for _ in range(times):
+            await app({**scope, "state": {}}, receive, send)
+
+    loop = asyncio.new_event_loop()
+    return lambda times: loop.run_until_complete(run(times))
+
+
+def _wsgi_work(app: Any) -> Work:
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": "/products/chair",
+        "QUERY_STRING": "",
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": "8000",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.errors": io.StringIO(),
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        **{f"HTTP_{name.decode().upper().replace('-', '_')}": value.decode() for name, value in _HEADERS},
+    }
+
+    def start_response(status: str, headers: Sequence[tuple[str, str]], exc_info: object = None) -> Callable[[bytes], object]:
+        return lambda _: None
+
+    def run(times: int) -> None:
+        for _ in range(times):
+            answer: Iterable[bytes] = app({**environ, "wsgi.input": io.BytesIO()}, start_response)
+            for _part in answer:
+                pass
+            close = getattr(answer, "close", None)
+            if close is not None:
+                close()
+
+    return run
+
+
+def _starlette() -> Any:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
+
+    async def product(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(f"a {request.path_params['slug']}")
+
+    return Starlette(routes=[Route("/products/{slug}", product)])
+
+
+def _flask() -> Any:
+    from flask import Flask
+
+    app = Flask("shop")
+
+    @app.get("/products/<slug>")
+    def product(slug: str) -> str:
+        return f"a {slug}"
+
+    return app
+
+
+def _drop_spans() -> Any:
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+    class Dropping(SpanExporter):
+        def export(self, spans: Sequence[Any]) -> SpanExportResult:
+            return SpanExportResult.SUCCESS
+
+        def shutdown(self) -> None:
+            pass
+
+    return BatchSpanProcessor(Dropping())
+
+
+def _ours(*, log_requests: bool) -> None:
+    from bext_otel import configure
+
+    runtime = configure(
+        metrics={"host": "127.0.0.1", "port": 0, "mount": True},
+        logging={"requests": log_requests, "output": "file", "file_path": os.devnull},
+        telemetry={"service_name": "shop"},
+    )
+    runtime.tracer_provider.add_span_processor(_drop_spans())
+
+
+def _upstream_providers() -> None:
+    from opentelemetry import metrics, trace
+    from opentelemetry.exporter.prometheus import PrometheusMetricReader
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.trace import TracerProvider
+
+    tracer_provider = TracerProvider()
+    tracer_provider.add_span_processor(_drop_spans())
+    trace.set_tracer_provider(tracer_provider)
+    metrics.set_meter_provider(MeterProvider(metric_readers=[PrometheusMetricReader()]))
+
+
+def _contestant(name: str) -> Work:
+    framework, side = name.split(" ", 1)
+    if side.startswith("bext"):
+        from bext_otel_instrumentors.flask import FlaskInstrumentor
+        from bext_otel_instrumentors.starlette import StarletteInstrumentor
+
+        _ours(log_requests=side.endswith("lines"))
+        StarletteInstrumentor().instrument()
+        FlaskInstrumentor().instrument()
+    elif side == "upstream":
+        _upstream_providers()
+    if framework == "asgi":
+        app = _starlette()
+        if side == "upstream":
+            from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+
+            app = OpenTelemetryMiddleware(app)
+        return _asgi_work(app)
+    app = _flask()
+    if side == "upstream":
+        from opentelemetry.instrumentation.flask import FlaskInstrumentor as UpstreamFlask
+
+        UpstreamFlask().instrument_app(app)
+    return _wsgi_work(app)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--requests", type=int, default=2000, help="requests a round")
+    parser.add_argument("--contestant", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.contestant:
+        contestant_loop(_contestant(arguments.contestant))
+        return
+    for framework, target in (("asgi", 0.45), ("flask", 0.55)):
+        sides = ("bare", "bext", "bext with completion lines", "upstream")
+        names = [f"{framework} {side}" for side in sides]
+        figures = compare("benchmarks.requests", names, rounds=arguments.rounds, times=arguments.requests)
+        for name in names:
+            print(f"{name:32} {statistics.median(figures[name]):8.1f} us of CPU a request (median of {arguments.rounds} rounds)")
+        for side in sides[1:3]:
+            low, middle, high = ratio(figures, f"{framework} {side}", f"{framework} upstream", f"{framework} bare")
+            print(f"{framework} {side}: above bare {middle:.2f} of upstream's (min {low:.2f}, max {high:.2f}; target without lines {target})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""The composition root's two doors: `opentelemetry-instrument` comes in by entry points, code by `configure()`."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint
+from typing import Any
+
+from opentelemetry.instrumentation.dependencies import DependencyConflictError
+from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]  # upstream turned checking off there
+
+from bext_otel.apps import Resolver
+from bext_otel.config import load
+from bext_otel.faces.endpoints import Reply
+from bext_otel.runtime import Runtime, build_runtime
+
+__all__ = ["BextConfigurator", "BextDistro", "configure", "runtime"]
+
+_log = logging.getLogger("bext_otel")
+
+# What upstream instruments and we do ourselves. Both at once would count every request twice and export every event twice.
+_REPLACED = frozenset({"asgi", "django", "fastapi", "flask", "logging", "starlette", "structlog", "wsgi"})
+
+_runtime: Runtime | None = None
+
+
+def runtime() -> Runtime:
+    """What runs in this process; configured with the defaults if nobody has done it yet."""
+    return _runtime if _runtime is not None else configure()
+
+
+def configure(*, app_resolver: Resolver | None = None, resource: Mapping[str, str] | None = None, **settings: Mapping[str, Any]) -> Runtime:
+    """Set telemetry up, once for the process: `configure(metrics={"mount": True}, telemetry={"service_name": "shop"})`.
+
+    `settings` are sections of `bext.config.toml`, and come before the environment and the file. `app_resolver` maps a request's host and
+    path to its app, `resource` adds resource attributes. Raises ConfigError for a wrong setting given here; what is wrong elsewhere falls
+    back to its default, with a line in the log. A second call changes nothing and returns what runs.
+    """
+    global _runtime
+    if _runtime is not None:
+        if settings or app_resolver or resource:
+            _log.warning("telemetry is configured already, by opentelemetry-instrument or by code; these settings are ignored")
+        return _runtime
+    loaded = load(settings)
+    _runtime = build_runtime(loaded.config, app_resolver=app_resolver, resource=resource)
+    # Told when logging stands, so that each is one line like any other.
+    for line in loaded.warnings:
+        _log.warning("%s", line)
+    return _runtime
+
+
+class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
+    """`opentelemetry-instrument`'s distribution: asks for our configurator, and hands our instrumentors what to mount."""
+
+    def _configure(self, **kwargs: Any) -> None:
+        os.environ.setdefault("OTEL_PYTHON_CONFIGURATOR", "bext")
+
+    def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
+        """Activate one instrumentor. One that fails is left out, with a line, and keeps nobody else from being activated."""
+        running = runtime()
+        if running.config.telemetry.disabled:
+            return
+        upstream = running.config.telemetry.engine == "upstream"
+        ours = entry_point.name.startswith("bext_")
+        if entry_point.name in _REPLACED and not (upstream and entry_point.name not in {"logging", "structlog"}):
+            _log.debug("instrumentation %s is left out: bext-otel does it itself", entry_point.name)
+            return
+        # Upstream checked the requirements of the whole distribution; each instrumentor has its own.
+        kwargs.pop("skip_dep_check", None)
+        if ours:
+            kwargs.update(mount=_mount if running.config.metrics.mount else None, on_serving=running.evidence)
+        try:
+            super().load_instrumentor(entry_point, raise_exception_on_conflict=True, **kwargs)
+        except (ImportError, DependencyConflictError):
+            raise  # the loader skips it, with a line at debug level
+        except Exception as error:  # the loader would give up all instrumentors that come after this one
+            _log.warning("instrumentation %s is left out: %s: %s", entry_point.name, type(error).__name__, error)
+
+
+def _mount(method: str, path: str, query: str, headers: Mapping[str, str]) -> Reply | None:
+    # The application's own port: whoever asks may have come through a proxy on this host.
+    return runtime().endpoints.reply(method, path, query, headers, trusted=False)
+
+
+class BextConfigurator:
+    """`opentelemetry-instrument`'s configurator. Never raises: an application starts, whatever its telemetry makes of it."""
+
+    def configure(self, **kwargs: Any) -> None:
+        """Set telemetry up from the environment and the file."""
+        try:
+            configure()
+        except Exception:  # the application starts without telemetry, and says why
+            _log.exception("telemetry could not be set up; the application runs without it")

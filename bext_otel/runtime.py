@@ -1,0 +1,195 @@
+"""What runs in a process: providers, endpoints and health, built from settings and ended together."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from opentelemetry import _logs, metrics, trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.propagate import set_global_textmap
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from bext_otel._compat import already_installed
+from bext_otel.apps import AppResolver, Resolver, default_app, guarded, import_resolver
+from bext_otel.config import Config
+from bext_otel.errors import ConfigError
+from bext_otel.faces.endpoints import Endpoints
+from bext_otel.faces.server import StandaloneServer
+from bext_otel.faces.serving import Serving
+from bext_otel.health.builtin import disk
+from bext_otel.health.builtin import telemetry as telemetry_check
+from bext_otel.health.evaluation import Health
+from bext_otel.logs.install import build_provider, install
+from bext_otel.operation import Settings, use
+from bext_otel.pipeline.delivery import Delivery, listen_to_exporters
+from bext_otel.pipeline.ending import end_all
+from bext_otel.pipeline.metrics import build_metrics
+from bext_otel.pipeline.otlp import log_exporters
+from bext_otel.pipeline.resource import build_resource
+from bext_otel.pipeline.traces import build_traces
+from bext_otel.workers.forks import on_fork
+
+__all__ = ["Runtime", "build_runtime"]
+
+_log = logging.getLogger("bext_otel")
+
+Ending: TypeAlias = Callable[[float], None]
+Figures: TypeAlias = Mapping[str, "int | float | str"]
+
+
+@dataclass
+class Runtime:
+    """A configured process. `tracer_provider` is None where telemetry is disabled."""
+
+    config: Config
+    health: Health
+    endpoints: Endpoints
+    serving: Serving | None = None
+    tracer_provider: TracerProvider | None = None
+    _endings: list[Ending] = field(default_factory=list)
+    _closings: list[Callable[[], None]] = field(default_factory=list)
+
+    def evidence(self) -> None:
+        """This process serves an application: the stand-alone server may open."""
+        if self.serving is not None:
+            self.serving.evidence()
+
+    def shutdown(self) -> bool:
+        """Flush every signal and stop, within `[telemetry] shutdown_timeout_seconds`; whether all of it was in time. Once."""
+        atexit.unregister(self.shutdown)
+        while self._closings:
+            self._closings.pop()()
+        endings, self._endings = self._endings, []
+        return end_all(endings, self.config.telemetry.shutdown_timeout_seconds)
+
+
+def build_runtime(config: Config, *, app_resolver: Resolver | None = None, resource: Mapping[str, str] | None = None) -> Runtime:
+    """Build what the settings ask for, install it as the process's providers, and have it end at exit."""
+    made = build_resource(service_name=config.telemetry.service_name, attributes={**_bext_attributes(config), **(resource or {})})
+    health = _health(config, str(made.attributes.get("service.version", "unknown")))
+    runtime = _disabled(config, health) if config.telemetry.disabled else _enabled(config, health, made)
+    if not config.telemetry.disabled:
+        resolver = _resolver(config, app_resolver, str(made.attributes.get("service.name", "")))
+        use(
+            Settings(
+                resolver=resolver,
+                log_requests=config.logging.enabled and config.logging.requests,
+                slow_request_ms=config.logging.slow_request_ms,
+                units=config.telemetry.engine == "bext",
+            )
+        )
+    if not config.metrics.mount and config.telemetry.exporters.prometheus:
+        runtime.serving = _serve(config, runtime, str(made.attributes.get("service.name", "")))
+    atexit.register(runtime.shutdown)
+    return runtime
+
+
+def _bext_attributes(config: Config) -> dict[str, str]:
+    attributes: dict[str, str] = {"bext.engine": config.telemetry.engine}
+    if config.apps:
+        attributes["bext.apps"] = ",".join(sorted(config.apps))
+    return attributes
+
+
+def _health(config: Config, version: str) -> Health:
+    settings = config.health
+    health = Health(timeout_seconds=settings.timeout_seconds, cache_seconds=settings.cache_seconds, version=version)
+    health.register("disk", disk(settings.disk_path, settings.disk_min_free_mb))
+    for name, app in config.apps.items():
+        health.register_app(name, app.status, app.version)
+    return health
+
+
+def _disabled(config: Config, health: Health) -> Runtime:
+    endpoints = Endpoints(metrics=config.metrics, health_settings=config.health, read=None, health=health, token=config.telemetry.token)
+    return Runtime(config, health, endpoints)
+
+
+def _enabled(config: Config, health: Health, resource: Resource) -> Runtime:
+    listen_to_exporters()
+    exporters = config.telemetry.exporters
+    deliveries: list[Delivery] = []
+
+    def figures() -> Figures:
+        """How telemetry itself fares: what each signal delivered and lost."""
+        delivered = {name: value for delivery in deliveries for name, value in delivery.figures().items()}
+        return {"engine": config.telemetry.engine, **delivered, **logger_provider.lost()}
+
+    tracer_provider, span_processors, span_deliveries = build_traces(exporters, resource)
+    signal = build_metrics(config, resource, figures)
+    log_exporter, log_delivery = next(iter(log_exporters(exporters)), (None, None))
+    patience = config.telemetry.shutdown_timeout_seconds
+    logger_provider = build_provider(config.logging, resource, log_exporter, shutdown_timeout_seconds=patience)
+    deliveries += [*span_deliveries, *signal.deliveries, *([log_delivery] if log_delivery else [])]
+    _install(tracer_provider, signal.provider, logger_provider)
+    installed = install(config.logging, logger_provider, apps=config.apps)
+    health.register("telemetry", telemetry_check(lambda: {"status": _status(deliveries), **figures()}))
+
+    read = signal.reads.snapshot if config.metrics.enabled else None
+    endpoints = Endpoints(metrics=config.metrics, health_settings=config.health, read=read, health=health, token=config.telemetry.token)
+    runtime = Runtime(config, health, endpoints, tracer_provider=tracer_provider)
+    signal.on_first_measurement.append(runtime.evidence)
+
+    def in_child() -> None:
+        for processor in span_processors:
+            processor.lazy.reset()
+        signal.in_child()
+
+    runtime._closings += [on_fork(in_child=in_child).close, installed.remove]
+    runtime._endings += [processor.lazy.shutdown_seconds for processor in span_processors]
+    runtime._endings += [signal.end, lambda _: logger_provider.shutdown()]
+    return runtime
+
+
+def _status(deliveries: Sequence[Delivery]) -> str:
+    return "degraded" if any(delivery.failing for delivery in deliveries) else "healthy"
+
+
+def _install(tracer_provider: TracerProvider, meter_provider: MeterProvider, logger_provider: LoggerProvider) -> None:
+    """Make these the process's providers, but for those that the application has set by itself."""
+    users = already_installed()
+    if users:
+        _log.warning(
+            "the application has set its own provider for %s; bext-otel leaves it alone, so those do not pass through bext-otel "
+            "(call bext_otel.configure() first, or leave the provider to it)",
+            ", ".join(users),
+        )
+    if "traces" not in users:
+        trace.set_tracer_provider(tracer_provider)
+    if "metrics" not in users:
+        metrics.set_meter_provider(meter_provider)
+    if "logs" not in users:
+        _logs.set_logger_provider(logger_provider)
+    if not os.environ.get("OTEL_PROPAGATORS"):
+        set_global_textmap(CompositePropagator([TraceContextTextMapPropagator(), W3CBaggagePropagator()]))
+
+
+def _resolver(config: Config, given: Resolver | None, service_name: str) -> Resolver:
+    default = default_app(config.apps, "" if service_name.startswith("unknown_service") else service_name)
+    if given is not None:
+        return guarded(given, failed=_log.warning)
+    if config.telemetry.app_resolver:
+        try:
+            return guarded(import_resolver(config.telemetry.app_resolver), failed=_log.warning)
+        except ConfigError as error:
+            _log.warning("%s; requests are told apart by [apps] instead", error)
+    return AppResolver(config.apps, default=default)
+
+
+def _serve(config: Config, runtime: Runtime, service_name: str) -> Serving:
+    # Workers of one service share a process group; what else listens on the port is somebody else.
+    key = f"{service_name}-{os.getpgid(0)}" if hasattr(os, "getpgid") else service_name
+    server = StandaloneServer(runtime.endpoints, config.metrics.host, config.metrics.port, service_key=key, log=_log.warning)
+    serving = Serving(server)
+    runtime._closings.append(serving.close)
+    return serving
