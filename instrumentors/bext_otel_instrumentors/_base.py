@@ -1,0 +1,39 @@
+"""What the instrumentors have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # upstream turned checking off there
+
+from bext_otel_instrumentors._patch import Patches
+from bext_otel_instrumentors._serving import Hosting
+
+__all__ = ["Instrumentor"]
+
+
+class Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # as above
+    """Instruments a library by replacing attributes of its classes, so that it matters not when an application is made.
+
+    `instrument(mount=..., on_serving=...)`: see `Hosting`. Doing it twice does nothing; undoing puts everything back.
+    """
+
+    _patches: Patches
+    _hosting: Hosting
+
+    @abstractmethod
+    def _patch(self, patches: Patches, hosting: Hosting) -> None:
+        """Replace what is to be replaced."""
+
+    def _instrument(self, **kwargs: Any) -> None:
+        self._hosting = Hosting(kwargs.get("mount"), kwargs.get("on_serving"))
+        self._patches = Patches()
+        try:
+            self._patch(self._patches, self._hosting)
+        except BaseException:
+            self._patches.undo()
+            raise
+
+    def _uninstrument(self, **kwargs: Any) -> None:  # upstream's signature
+        self._patches.undo()

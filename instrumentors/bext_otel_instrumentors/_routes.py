@@ -1,0 +1,53 @@
+"""The route template of an ASGI request, from what Starlette, FastAPI, or a framework mounted in them, left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bext_otel_instrumentors._request import Exchange
+
+__all__ = ["template"]
+
+
+def template(exchange: Exchange, scope: Mapping[str, Any]) -> str | None:
+    """The whole template, with what the application is mounted under; None where no route matched, or none is known."""
+    matched = exchange.matched
+    if exchange.routed:
+        if matched is None:
+            return None
+        root = scope.get("app_root_path") or scope.get("root_path") or ""
+        if not exchange.mounts:
+            return f"{root}{matched}" if root else matched
+        # A mount keeps the root path from before the first one under `app_root_path`.
+        return f"{scope.get('app_root_path') or ''}{exchange.mounts}{matched}"
+    if "route" not in scope:
+        return None
+    return _guess(scope)
+
+
+def _guess(scope: Mapping[str, Any]) -> str | None:
+    """The template of an application whose framework is not instrumented: root path and path of the route in the scope.
+
+    Below a mount whose path has parameters the root path holds their values, which clients choose: those are put back to their names,
+    and where that does not work out there is no template.
+    """
+    route = scope["route"]
+    path = getattr(route, "path", None)
+    if not isinstance(path, str):
+        return None
+    root = scope.get("root_path") or ""
+    outer = scope.get("app_root_path", root) or ""
+    mounts = root[len(outer) :]
+    own = getattr(route, "param_convertors", {})
+    for name, value in (scope.get("path_params") or {}).items():
+        if name in own or not mounts:
+            continue
+        found = f"/{value}"
+        if f"{mounts}/".count(f"{found}/") != 1:
+            return None
+        mounts = f"{mounts}/".replace(f"{found}/", f"/{{{name}}}/")[:-1]
+    if hasattr(route, "app") and not hasattr(route, "endpoint"):
+        # A Mount: what it serves has no routes of its own that we could see.
+        return None if getattr(route, "routes", None) else f"{outer}{mounts}/{{path}}"
+    return f"{outer}{mounts}{path}"

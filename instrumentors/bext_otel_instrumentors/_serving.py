@@ -1,0 +1,118 @@
+"""What an instrumentor was asked to serve beside the application: endpoints on its port, and the news that it serves."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol, TypeAlias
+
+from bext_otel_instrumentors._guard import report
+
+__all__ = ["Hosting", "Mount", "Reply"]
+
+
+class Reply(Protocol):
+    """An answer, ready to be sent."""
+
+    @property
+    def status(self) -> int:
+        """HTTP status code."""
+
+    @property
+    def content_type(self) -> str:
+        """Value of the Content-Type header."""
+
+    @property
+    def body(self) -> bytes:
+        """The whole body."""
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """Further headers."""
+
+
+Mount: TypeAlias = Callable[[str, str, str, Mapping[str, str]], "Reply | None"]
+"""Answers a request (method, path below the application's root, query, headers by lower-case name), or None: it is the application's.
+
+It may have an attribute `owns`, a function that says of a path whether it would answer; then only those are asked, off the event loop.
+"""
+
+
+class LazyHeaders(Mapping[str, str]):
+    """Request headers by lower-case name, decoded when somebody looks."""
+
+    def __init__(self, read: Callable[[], Mapping[str, str]]) -> None:
+        self._read = read
+        self._found: Mapping[str, str] | None = None
+
+    def _headers(self) -> Mapping[str, str]:
+        if self._found is None:
+            self._found = self._read()
+        return self._found
+
+    def __getitem__(self, name: str) -> str:
+        return self._headers()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._headers())
+
+    def __len__(self) -> int:
+        return len(self._headers())
+
+
+class Hosting:
+    """What to serve: `mount` answers before the application, `on_serving` hears of an application being made and of the first request.
+
+    The first request counts for each process: workers that were forked after an application was made have their own.
+    """
+
+    def __init__(self, mount: Mount | None = None, on_serving: Callable[[], None] | None = None) -> None:
+        self.mount = mount
+        self._owns: Callable[[str], bool] | None = getattr(mount, "owns", None)
+        self._on_serving = on_serving
+        self.waiting = on_serving is not None
+        _all.add(self)
+
+    def made(self) -> None:
+        """An application was made."""
+        if self._on_serving is not None:
+            try:
+                self._on_serving()
+            except Exception as error:
+                report("on_serving", error)
+
+    def first(self) -> None:
+        """The first request of this process, or its lifespan."""
+        self.waiting = False
+        self.made()
+
+    def may_answer(self, path: str) -> bool | None:
+        """Whether `mount` would answer; None: it has to be asked."""
+        return None if self._owns is None else self._owns(path)
+
+    def wait_again(self) -> None:
+        """In a forked child, the first request is still to come."""
+        self.waiting = self._on_serving is not None
+
+    def answer(self, method: str, path: str, query: str, read_headers: Callable[[], Mapping[str, str]]) -> Reply | None:
+        """The endpoint's answer; None where the application is to answer. Never raises."""
+        if self.mount is None:
+            return None
+        try:
+            return self.mount(method, path, query, LazyHeaders(read_headers))
+        except Exception as error:
+            report("an endpoint", error)
+            return None
+
+
+_all: weakref.WeakSet[Hosting] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for hosting in tuple(_all):
+        hosting.wait_again()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,245 @@
+"""ASGI applications: one server span, the request metrics and a completion record for each HTTP request; one span for each websocket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from functools import partial
+from typing import Any, TypeAlias
+
+from opentelemetry.context import Context, attach, detach, get_current
+
+from bext_otel_instrumentors._guard import report
+from bext_otel_instrumentors._headers import extract, is_w3c_only
+from bext_otel_instrumentors._request import KEY, Exchange, current, declared_length, open_exchange
+from bext_otel_instrumentors._routes import template
+from bext_otel_instrumentors._serving import Hosting, Mount, Reply
+from bext_otel_instrumentors._websocket import Handshake
+
+__all__ = ["ASGIApp", "ASGIMiddleware", "Receive", "Scope", "Send", "serve"]
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_NOTHING = Context()
+# Answers that have no body, whatever an application sends along (RFC 9110, sections 9.3.2, 15.3.5 and 15.4.5).
+_BODILESS = frozenset({204, 304})
+# FastAPI (since 0.137) makes a server span and metrics of its own, but not for a request whose scope says that it is excluded.
+_FASTAPI_TELEMETRY = "fastapi.telemetry"
+_VERSIONS: Mapping[str, str] = {"1": "1.0", "2.0": "2", "3.0": "3"}
+
+
+class ASGIMiddleware:
+    """Instruments one ASGI application by hand: `app = ASGIMiddleware(app)`. Put it outside of everything else.
+
+    `mount` answers requests for endpoints before the application, `on_serving` hears that the process serves: see `Hosting`.
+    """
+
+    def __init__(self, app: ASGIApp, *, mount: Mount | None = None, on_serving: Callable[[], None] | None = None) -> None:
+        self.app = app
+        self._hosting = Hosting(mount, on_serving)
+        self._hosting.made()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await serve(self.app, scope, receive, send, self._hosting)
+
+
+async def serve(app: ASGIApp, scope: Scope, receive: Receive, send: Send, hosting: Hosting, *, upstream: bool = False) -> None:
+    """Call `app`, measured; untouched where the request is being measured further outside, or is none.
+
+    `upstream` says that upstream's instrumentation is inside of `app`: its span is then a child of ours.
+    """
+    if KEY in scope:
+        await app(scope, receive, send)
+        return
+    kind = scope["type"]
+    if hosting.waiting:
+        hosting.first()
+    if kind == "http":
+        if hosting.mount is not None and (reply := await _answer(scope, hosting)) is not None:
+            await _send_reply(reply, scope, send)
+            return
+        exchange = _open(scope, scope["method"], upstream)
+        if exchange is not None:
+            await _serve_http(app, scope, receive, send, exchange)
+            return
+    elif kind == "websocket":
+        exchange = _open(scope, "GET", upstream)
+        if exchange is not None:
+            await _serve_websocket(app, scope, receive, send, exchange)
+            return
+    await app(scope, receive, send)
+
+
+def _open(scope: Scope, method: str, upstream: bool) -> Exchange | None:
+    """Begin the exchange of this scope; None where that failed, and the application is to be called as if we were not there."""
+    try:
+        pairs = scope["headers"]
+        headers: dict[bytes, bytes] = dict(pairs)
+        context = get_current()
+        if context and (around := current(context)) is not None and around.finished:
+            # A server that reads the next request of a connection inside the task of the last one hands on that one's context.
+            context = _NOTHING
+        if b"traceparent" in headers or b"baggage" in headers or not is_w3c_only():
+            context = extract(_all_values(pairs), context)
+        host, agent, query = headers.get(b"host"), headers.get(b"user-agent"), scope.get("query_string")
+        version = scope.get("http_version", "")
+        exchange = open_exchange(
+            method,
+            scope.get("scheme") or ("http" if scope["type"] == "http" else "ws"),
+            scope["path"],
+            query.decode("latin-1") if query else "",
+            _VERSIONS.get(version, version),
+            host.decode("latin-1") if host else "",
+            scope.get("server"),
+            scope.get("client"),
+            agent.decode("latin-1") if agent else "",
+            context,
+        )
+        exchange.upstream = upstream
+        length = declared_length(headers.get(b"content-length"))
+        # Without a declared length a message of HTTP/1 has no body, unless its coding says so (RFC 9112, section 6.3).
+        exchange.request_bytes = length if length is not None else 0
+        exchange.counting = length is None and (b"transfer-encoding" in headers or version not in _HTTP_1)
+        scope[KEY] = exchange
+        scope[_FASTAPI_TELEMETRY] = None
+    except Exception as error:
+        report("the start of a request", error)
+        return None
+    return exchange
+
+
+_HTTP_1 = frozenset({"1.0", "1.1", "1"})
+
+
+def _all_values(pairs: Any) -> dict[str, list[str]]:
+    values: dict[str, list[str]] = {}
+    for name, value in pairs:
+        values.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+    return values
+
+
+async def _serve_http(app: ASGIApp, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
+    token = attach(exchange.context)
+    try:
+        await app(scope, _counted(receive, exchange) if exchange.counting else receive, _observed(send, scope, exchange))
+    except BaseException as error:
+        exchange.finish(template(exchange, scope), error)
+        raise
+    finally:
+        detach(token)
+        if not exchange.finished:
+            exchange.finish(template(exchange, scope))
+
+
+def _counted(receive: Receive, exchange: Exchange) -> Receive:
+    async def counting() -> Message:
+        message = await receive()
+        exchange.request_bytes += len(message.get("body") or b"")
+        return message
+
+    return counting
+
+
+def _observed(send: Send, scope: Scope, exchange: Exchange) -> Send:
+    """`send`, telling the exchange what goes by. A plain function: wherever it can, it hands on the awaitable of `send` itself."""
+    bodiless = exchange.method == "HEAD"
+    trailers = False
+
+    def observing(message: Message) -> Awaitable[None]:
+        nonlocal bodiless, trailers
+        last = False
+        try:
+            kind = message["type"]
+            if kind == "http.response.body":
+                if not bodiless and (body := message.get("body")):
+                    exchange.response_bytes += len(body)
+                last = not trailers and not message.get("more_body", False)
+            elif kind == "http.response.start":
+                status = message["status"]
+                exchange.begin_answer(status, message.get("headers") or ())
+                trailers = message.get("trailers", False)
+                bodiless = bodiless or status in _BODILESS
+                if not exchange.owned:
+                    exchange.annotate(template(exchange, scope))
+            else:
+                last = _extension(message, exchange, bodiless=bodiless, trailers=trailers)
+        except Exception as error:
+            report("an answer", error)
+        return _send_last(send, message, scope, exchange) if last else send(message)
+
+    return observing
+
+
+def _extension(message: Message, exchange: Exchange, *, bodiless: bool, trailers: bool) -> bool:
+    """Account for a message of an ASGI extension; True for the last of an answer."""
+    kind = message["type"]
+    if kind in {"http.response.pathsend", "http.response.zerocopysend"}:
+        if not bodiless:
+            # The server reads the file itself; the application only says how much it is.
+            exchange.response_bytes = _response_length(exchange)
+        return not trailers and not message.get("more_body", False)
+    return bool(kind == "http.response.trailers" and not message.get("more_trailers", False))
+
+
+def _response_length(exchange: Exchange) -> int:
+    for name, value in exchange.headers:
+        if name.lower() == b"content-length":
+            return declared_length(value) or 0
+    return 0
+
+
+async def _send_last(send: Send, message: Message, scope: Scope, exchange: Exchange) -> None:
+    await send(message)
+    exchange.answered()
+    # Behind a 5xx an exception may follow (Starlette answers, then raises): its class is worth waiting for.
+    if exchange.status < 500:
+        exchange.finish(template(exchange, scope))
+
+
+async def _serve_websocket(app: ASGIApp, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
+    handshake = Handshake(exchange, partial(template, exchange, scope))
+    token = attach(exchange.context)
+    try:
+        await app(scope, handshake.watching(receive), handshake.observing(send))
+    except BaseException as error:
+        handshake.finish(error)
+        raise
+    finally:
+        detach(token)
+        handshake.finish()
+
+
+async def _answer(scope: Scope, hosting: Hosting) -> Reply | None:
+    path, root = scope["path"], scope.get("root_path") or ""
+    if root and path.startswith(root):
+        path = path[len(root) :]
+    method, query = scope["method"], (scope.get("query_string") or b"").decode("latin-1")
+    ask = partial(hosting.answer, method, path, query, lambda: _last_values(scope["headers"]))
+    mine = hosting.may_answer(path)
+    if mine is None:
+        return ask()
+    if not mine:
+        return None
+    try:
+        # A scrape of many series, or a health check that waits, must not hold up the application's requests.
+        loop = asyncio.get_running_loop()
+    except RuntimeError:  # trio
+        return ask()
+    return await loop.run_in_executor(None, ask)
+
+
+def _last_values(pairs: Any) -> dict[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in pairs}
+
+
+async def _send_reply(reply: Reply, scope: Scope, send: Send) -> None:
+    headers = [(b"content-type", reply.content_type.encode("latin-1"))]
+    headers += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
+    if not any(name == b"content-length" for name, _ in headers):
+        headers.append((b"content-length", str(len(reply.body)).encode()))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})

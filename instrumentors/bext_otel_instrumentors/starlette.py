@@ -1,0 +1,143 @@
+"""Starlette and FastAPI: every application, made before or after, at the outermost place; route templates from their routers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial, wraps
+from typing import Any
+
+from wrapt import when_imported
+
+from bext_otel_instrumentors._base import Instrumentor
+from bext_otel_instrumentors._patch import Patches
+from bext_otel_instrumentors._request import KEY, Exchange
+from bext_otel_instrumentors._serving import Hosting
+from bext_otel_instrumentors.asgi import Receive, Scope, Send, serve
+
+__all__ = ["StarletteInstrumentor"]
+
+Call = Callable[[Any, Scope, Receive, Send], Awaitable[None]]
+
+
+class StarletteInstrumentor(Instrumentor):
+    """Instruments Starlette, and FastAPI as soon as it is imported.
+
+    `instrument(mount=..., on_serving=...)`: see `Hosting`. The applications' `__call__` is wrapped, which is outside of the error
+    middleware and of FastAPI's own telemetry: an unhandled exception is seen, and FastAPI adds no second server span and no second
+    `http.server.request.duration`.
+    """
+
+    _active: StarletteInstrumentor | None = None
+    _waits_for_fastapi = False
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Starlette; FastAPI brings it."""
+        return ("starlette >= 0.40",)
+
+    def _patch(self, patches: Patches, hosting: Hosting) -> None:
+        from starlette.applications import Starlette
+        from starlette.routing import Mount, Route, WebSocketRoute
+
+        self._cover(Starlette)
+        patches.wrap(Route, "handle", _matching)
+        patches.wrap(WebSocketRoute, "handle", _matching)
+        patches.wrap(Mount, "handle", _mounting)
+        StarletteInstrumentor._active = self
+        if (fastapi := sys.modules.get("fastapi.applications")) is not None:
+            self.cover_fastapi(fastapi)
+        if not StarletteInstrumentor._waits_for_fastapi:
+            # Such a hook cannot be taken back; it asks who is active when it is called.
+            StarletteInstrumentor._waits_for_fastapi = True
+            when_imported("fastapi.applications")(_fastapi_imported)
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        StarletteInstrumentor._active = None
+        self._covered_fastapi = False
+        super()._uninstrument(**kwargs)
+
+    def _cover(self, application: type) -> None:
+        self._patches.wrap(application, "__call__", partial(_serving, self._hosting))
+        self._patches.wrap(application, "__init__", partial(_making, self._hosting))
+
+    _covered_fastapi = False
+
+    def cover_fastapi(self, module: Any) -> None:
+        """Cover the module `fastapi.applications`, which is imported now."""
+        if self._covered_fastapi:
+            return
+        self._covered_fastapi = True
+        from fastapi.routing import APIRoute
+
+        self._cover(module.FastAPI)
+        self._patches.wrap(APIRoute, "handle", _matching_api)
+
+
+def _fastapi_imported(module: Any) -> None:
+    active = StarletteInstrumentor._active
+    if active is not None:
+        active.cover_fastapi(module)
+
+
+def _serving(hosting: Hosting, original: Call) -> Call:
+    @wraps(original)
+    async def __call__(self: Any, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: N807  # it becomes that method
+        if KEY in scope:
+            await original(self, scope, receive, send)
+        else:
+            upstream = getattr(self, "_is_instrumented_by_opentelemetry", False)
+            await serve(partial(original, self), scope, receive, send, hosting, upstream=upstream)
+
+    return __call__
+
+
+def _making(hosting: Hosting, original: Callable[..., None]) -> Callable[..., None]:
+    @wraps(original)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807  # it becomes that method
+        original(self, *args, **kwargs)
+        hosting.made()
+
+    return __init__
+
+
+def _matching(original: Call) -> Call:
+    """A route was matched."""
+
+    @wraps(original)
+    def handle(self: Any, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        exchange = scope.get(KEY)
+        if exchange is not None:
+            exchange.match(self.path)
+        return original(self, scope, receive, send)
+
+    return handle
+
+
+def _matching_api(original: Call) -> Call:
+    """A route of FastAPI was matched: below an included router, its whole path is in what FastAPI calls the effective route context."""
+
+    @wraps(original)
+    def handle(self: Any, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        exchange = scope.get(KEY)
+        if exchange is not None:
+            context = (scope.get("fastapi") or {}).get("effective_route_context")
+            exchange.match(context.path if context is not None and context.original_route is self else self.path)
+        return original(self, scope, receive, send)
+
+    return handle
+
+
+def _mounting(original: Call) -> Call:
+    """A mount was entered: its template, not the path that matched it, goes before the route that is found further inside."""
+
+    @wraps(original)
+    def handle(self: Any, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        exchange: Exchange | None = scope.get(KEY)
+        if exchange is not None:
+            exchange.mounts += self.path
+            exchange.mounted = scope.get("root_path", "")
+            # An application without routes of its own (static files, WSGI) is one route; one with routes has yet to match.
+            exchange.match(None if self.routes else "/{path}")
+        return original(self, scope, receive, send)
+
+    return handle
