@@ -75,10 +75,13 @@ class Database:
 def _fill(cursor: sqlite3.Cursor) -> None:
     # Several workers may start on one file at once: whoever comes first fills it.
     cursor.executemany("INSERT OR IGNORE INTO products VALUES (?, ?, ?, ?, ?, ?)", GOODS)
-    for number in range(1, _FIRST_ORDERS + 1):
-        good = GOODS[number * 5 % len(GOODS)]
-        quantity = 1 + number % 4
-        cursor.execute(
-            "INSERT OR IGNORE INTO orders (id, slug, quantity, cents, state) VALUES (?, ?, ?, ?, ?)",
-            (number, good.slug, quantity, quantity * good.price_cents, "paid" if number % 3 else "placed"),
-        )
+    cursor.executemany(
+        "INSERT OR IGNORE INTO orders (id, slug, quantity, cents, state) VALUES (?, ?, ?, ?, ?)",
+        [_first_order(number) for number in range(1, _FIRST_ORDERS + 1)],
+    )
+
+
+def _first_order(number: int) -> tuple[int, str, int, int, str]:
+    good = GOODS[number * 5 % len(GOODS)]
+    quantity = 1 + number % 4
+    return number, good.slug, quantity, quantity * good.price_cents, "paid" if number % 3 else "placed"

@@ -5,10 +5,11 @@ Without a telemetry provider every function here costs next to nothing and does 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from typing import Any
 
-import bext_otel
 from bext_otel import catalogue
 from bext_otel.operation import Operation, count, gauge, measure, operation
 
@@ -85,9 +86,9 @@ def watch(*, database: Callable[[], None], isolates: Callable[[], Mapping[str, i
         found = isolates()
         return {"status": "healthy" if found["active"] else "unhealthy", **found}
 
-    if not callable(getattr(bext_otel, "health", None)):
+    health = _health()
+    if health is None:
         return lambda: None
-    health = bext_otel.health()  # type: ignore[attr-defined]
     health.register("database", database, critical=True)
     health.register("isolates", isolate_check, critical=True)
 
@@ -96,3 +97,10 @@ def watch(*, database: Callable[[], None], isolates: Callable[[], Mapping[str, i
         health.unregister("isolates")
 
     return end
+
+
+def _health() -> Any:
+    """The process's health, or None where it was launched without telemetry: asking for it there would start some."""
+    distro = sys.modules.get("bext_otel.distro")
+    running = getattr(distro, "_runtime", None)
+    return running.health if running is not None else None

@@ -106,6 +106,7 @@ class IsolatePool:
         self._wait_seconds = wait_seconds
         self._idle: list[Isolate] = []
         self._all: set[Isolate] = set()
+        self._renders: set[asyncio.Task[str]] = set()
 
     @property
     def active(self) -> int:
@@ -129,7 +130,8 @@ class IsolatePool:
         self._idle.append(await self._create())
 
     async def close(self) -> None:
-        """End every isolate. Renders must be over."""
+        """End every isolate, after the renders under way."""
+        await asyncio.gather(*self._renders, return_exceptions=True)
         self._idle.clear()
         while self._all:
             await anyio.to_thread.run_sync(self._all.pop().close)
@@ -142,10 +144,17 @@ class IsolatePool:
                 await asyncio.wait_for(self._free.acquire(), self._wait_seconds)
             except asyncio.TimeoutError:
                 raise PoolBusyError(f"{page}: no isolate became free within {self._wait_seconds} s") from None
-            try:
-                return await self._render(page, props)
-            finally:
-                self._free.release()
+            # Shielded, because a thread can't be cancelled: whoever stops waiting leaves the isolate to a task that puts it back.
+            task = asyncio.ensure_future(self._render(page, props))
+            self._renders.add(task)
+            task.add_done_callback(self._rendered)
+            return await asyncio.shield(task)
+
+    def _rendered(self, task: asyncio.Task[str]) -> None:
+        self._renders.discard(task)
+        self._free.release()
+        if not task.cancelled():
+            task.exception()  # asyncio complains about an error that nobody took, and the visitor may have left
 
     async def _render(self, page: str, props: Mapping[str, Any]) -> str:
         isolate = self._idle.pop() if self._idle else await self._create()

@@ -128,6 +128,30 @@ def test_who_waits_too_long_for_an_isolate_is_told_so() -> None:
     assert "done" == asyncio.run(scenario())
 
 
+def test_a_visitor_who_leaves_gives_the_isolate_back() -> None:
+    async def scenario() -> tuple[str, int]:
+        async with pool(size=1, timeout_seconds=5.0) as isolates:
+            leaving = asyncio.ensure_future(isolates.render("spin", {"ms": 100}))
+            await asyncio.sleep(0.01)
+            leaving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await leaving
+            return await isolates.render("count", {}), isolates.active
+
+    assert ("1", 1) == asyncio.run(scenario())
+
+
+def test_closing_waits_for_a_render_that_nobody_waits_for() -> None:
+    async def scenario() -> int:
+        async with pool(size=1, timeout_seconds=0.2) as isolates:
+            leaving = asyncio.ensure_future(isolates.render("endless", {}))
+            await asyncio.sleep(0.01)
+            leaving.cancel()
+        return isolates.active
+
+    assert 0 == asyncio.run(scenario())
+
+
 def test_a_closed_pool_leaves_no_thread_behind() -> None:
     async def scenario() -> None:
         async with pool(size=2) as isolates:
