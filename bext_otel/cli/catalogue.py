@@ -14,7 +14,7 @@ __all__ = ["catalogue"]
 
 @click.command()
 @click.option(
-    "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the page to FILE instead of printing it.", metavar="FILE"
+    "--write", type=click.Path(dir_okay=False, path_type=Path), help="Write the page to FILE instead of printing it.", metavar="FILE"
 )
 @click.option(
     "--check",
@@ -22,13 +22,13 @@ __all__ = ["catalogue"]
     help="Compare with FILE: exit code 1 and the difference if it is out of date.",
     metavar="FILE",
 )
-def catalogue(output: Path | None, check: Path | None) -> None:
+def catalogue(write: Path | None, check: Path | None) -> None:
     """Print the metric reference as Markdown, derived from the catalogue."""
     page = reference()
     if check is not None:
         _compare(page, check)
-    if output is not None:
-        output.write_text(page, encoding="utf-8")
+    if write is not None:
+        write.write_text(page, encoding="utf-8")
     elif check is None:
         click.echo(page, nl=False)
 
@@ -39,4 +39,4 @@ def _compare(page: str, file: Path) -> None:
         return
     lines = difflib.unified_diff(held.splitlines(), page.splitlines(), str(file), "the catalogue", lineterm="", n=1)
     click.echo("\n".join(lines))
-    raise click.ClickException(f"{file} is out of date: run bext-otel catalogue --output {file}")
+    raise click.ClickException(f"{file} is out of date: run bext-otel catalogue --write {file}")

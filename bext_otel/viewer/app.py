@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs
 
 import msgspec
 from google.protobuf.message import Message
@@ -165,7 +165,7 @@ def _documents(store: Store, path: str, query: Mapping[str, str]) -> dict[str, A
     if path == "/api/metrics":
         return documents.metrics(store)
     if path.startswith("/api/metrics/"):
-        return documents.metric(store, unquote(path.removeprefix("/api/metrics/")), limit=int(_number(query, "series", 8, 1, 100)))
+        return documents.metric(store, path.removeprefix("/api/metrics/"), limit=int(_number(query, "series", 8, 1, 100)))
     return None
 
 

@@ -62,7 +62,7 @@ def traces(store: Store, *, text: str = "", app: str = "", errors: bool = False,
         apps[row["app"]] = None
         if len(found) >= limit or (app and row["app"] != app) or (errors and not row["error"]) or row["duration_ms"] < min_ms:
             continue
-        if wanted and not any(wanted in str(row[key]).lower() for key in ("name", "route", "services", "trace_id", "status")):
+        if wanted and not any(wanted in str(row[key] or "").lower() for key in ("name", "route", "services", "trace_id", "status")):
             continue
         found.append(row)
     return {"version": store.version, "traces": found, "apps": sorted(name for name in apps if name), "total": len(store.spans)}

@@ -54,7 +54,7 @@ def decode(message: _M, body: bytes, *, content_type: str, encoding: str, limit:
         if kind == PROTOBUF:
             message.ParseFromString(plain)
         else:
-            json_format.ParseDict(_with_base64_ids(msgspec.json.decode(plain)), message, ignore_unknown_fields=True)
+            json_format.ParseDict(_with_base64_ids(msgspec.json.decode(plain, type=dict[str, Any])), message, ignore_unknown_fields=True)
     except DecodeError as exc:
         raise BadBodyError(400, "the body is no protobuf message of this signal") from exc
     except (json_format.ParseError, msgspec.DecodeError, ValueError, TypeError, AttributeError, RecursionError) as exc:

@@ -49,7 +49,7 @@ class Series:
         earlier = self._last
         restarted = earlier is None or point.delta or _restarted(point, earlier)
         base = None if restarted else earlier
-        since_ns = self.last_ns if base or point.delta else max(point.start_ns, source_last_ns)
+        since_ns = self.last_ns if base or (point.delta and earlier) else max(point.start_ns, source_last_ns)
         seconds = (point.time_ns - since_ns) / _NS if since_ns else 0.0
         self.rows.append((point.time_ns / 1e6, *self._values(point, base, seconds)))
         self._count(point)
