@@ -16,7 +16,7 @@ from bext_otel import config
 from bext_otel.faces import json, negotiate, text
 from bext_otel.pipeline.snapshot import Snapshot
 
-__all__ = ["Endpoints", "HealthLike", "Reply", "ReportLike", "plain_text"]
+__all__ = ["NOT_FOUND", "Endpoints", "HealthLike", "Reply", "ReportLike", "finished", "plain_text"]
 
 METRICS_ALIAS = "/__bext/metrics"
 HEALTH_ALIAS = "/__bext/health"
@@ -119,6 +119,10 @@ class Endpoints:
             ]
         return tuple(listed)
 
+    def is_quick(self, path: str) -> bool:
+        """Whether the answer is made at once, without asking anybody: such a path must never wait behind another."""
+        return self._routes.get(path, self._live) == self._live
+
     def reply(self, method: str, path: str, query: str, headers: Mapping[str, str], *, trusted: bool) -> Reply | None:
         """The answer to a request; None for a path that is not ours. Never raises.
 
@@ -130,14 +134,14 @@ class Endpoints:
             return None
         if method not in {"GET", "HEAD"}:
             wrong = plain_text(405, f"{path} answers GET and HEAD only")
-            return _finished(replace(wrong, headers=(("allow", "GET, HEAD"),)), method, headers)
+            return finished(replace(wrong, headers=(("allow", "GET, HEAD"),)), method, headers)
         try:
-            reply = _finished(handler(query, headers, trusted), method, headers)
+            reply = finished(handler(query, headers, trusted), method, headers)
             self._failed.pop(path, None)
             return reply
         except Exception as exc:  # telemetry never hurts the application, and a client sees no traceback
             self._warn(path, exc)
-            return _finished(
+            return finished(
                 plain_text(503, f"{path} could not be answered ({type(exc).__name__}); the next request tries again"), method, headers
             )
 
@@ -199,13 +203,16 @@ def plain_text(status: int, line: str) -> Reply:
     return Reply(status, "text/plain; charset=utf-8", f"{line}\n".encode(errors="replace"))
 
 
+NOT_FOUND = plain_text(404, "not found")
+
+
 def _format(query: str) -> str:
     """The last `format` of a query, in lower case; empty if there is none."""
     pairs = parse_qsl(query[:_MAX_QUERY], errors="replace")
     return next((value.strip().lower() for name, value in reversed(pairs) if name == "format"), "")
 
 
-def _finished(reply: Reply, method: str, headers: Mapping[str, str]) -> Reply:
+def finished(reply: Reply, method: str, headers: Mapping[str, str]) -> Reply:
     """With gzip where it is welcome and helps, the headers that every reply has, and no body for HEAD."""
     body, added = reply.body, [("cache-control", "no-store"), ("x-content-type-options", "nosniff")]
     vary = ", ".join([*(value for name, value in reply.headers if name == "vary"), "accept-encoding"])

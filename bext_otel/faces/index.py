@@ -29,6 +29,5 @@ def index(endpoints: Endpoints) -> Reply:
     rows = [f'<dt><a href="{escape(address)}">{escape(address)}</a><dd>{escape(shows)}' for address, shows in endpoints.listing]
     page = _PAGE.format(rows="\n".join(rows) or "<dt>nothing<dd>metrics and health are both off")
     # Nothing on this page needs more than its own style, so nothing else may be loaded, whatever a path holds.
-    headers = (("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'"), ("cache-control", "no-store"))
-    body = page.encode()
-    return Reply(200, "text/html; charset=utf-8", body, (*headers, ("content-length", str(len(body)))))
+    policy = ("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'")
+    return Reply(200, "text/html; charset=utf-8", page.encode(), (policy,))
