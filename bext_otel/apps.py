@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from json import dumps
 from threading import RLock
 from typing import Any, TypeAlias
@@ -127,13 +128,12 @@ def guarded(resolver: Resolver, default: str = UNKNOWN, *, failed: Callable[[str
             reason = f"returned {type(app).__name__}" if app != "" else "returned no name"
         except Exception as error:  # a resolver is the application's code, its failure must not be the request's
             reason = f"raised {type(error).__name__}"
-        if not told:
+        if not told and failed is not None:
             told = True
-            if failed is not None:
-                name = getattr(resolver, "__qualname__", type(resolver).__qualname__)
-                failed(
-                    f"[telemetry] app_resolver: {name} {reason}; the app is {default!r} then; return the name of an app for every request"
-                )
+            name = getattr(resolver, "__qualname__", type(resolver).__qualname__)
+            line = f"[telemetry] app_resolver: {name} {reason}, so the app is {default!r}; return an app's name for every request"
+            with suppress(Exception):  # telling is not worth a request either
+                failed(line)
         return default
 
     return resolve

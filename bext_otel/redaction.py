@@ -23,6 +23,7 @@ _SECRET_PARTS = re.compile(
 _SECRET_NAMES = frozenset({"sig", "auth", "key", "pass", "sid", "otp", "bearer"})
 _SEPARATORS = str.maketrans("", "", "-_. []")
 _DELIMITER = re.compile("([&;])")
+_AUTHORITY_END = re.compile("[/?#]")
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 
 
@@ -51,23 +52,25 @@ def redact_url(url: str) -> str:
 
     By the OpenTelemetry semantic conventions for `url.full`: `https://REDACTED:REDACTED@host/path?sig=REDACTED`.
     """
+    if "@" in url:
+        url = _redact_userinfo(url)
     rest, hash_, fragment = url.partition("#")
     rest, mark, query = rest.partition("?")
-    if "@" in rest:
-        rest = _redact_userinfo(rest)
     return f"{rest}{mark}{redact_query(query)}{hash_}{redact_query(fragment)}"
 
 
 def _redact_userinfo(url: str) -> str:
-    """`url` has neither query nor fragment."""
     found = _SCHEME.match(url)
     start = found.end() if found else 2 if url.startswith("//") else 0
-    authority, slash, path = url[start:].partition("/")
-    userinfo, at, host = authority.rpartition("@")
-    if not at:
+    authority = _AUTHORITY_END.split(url[start:], maxsplit=1)[0]
+    at = url.rfind("@", start, start + len(authority))
+    port = "" if authority.startswith("[") else authority.partition(":")[2]
+    if at < 0 and found and port and not port.isdecimal():
+        at = url.rfind("@")  # a password with an unescaped "/", "?" or "#", as connection strings have them
+    if at < 0:
         return url
-    hidden = f"{REDACTED}:{REDACTED}" if ":" in userinfo else REDACTED
-    return f"{url[:start]}{hidden}@{host}{slash}{path}"
+    hidden = f"{REDACTED}:{REDACTED}" if ":" in url[start:at] else REDACTED
+    return f"{url[:start]}{hidden}{url[at:]}"
 
 
 def redact_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,103 @@
+"""What never leaves the process."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bext_otel.redaction import is_secret, redact_query, redact_settings, redact_url
+
+SECRET = "hunter2-hunter2"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        # The examples of the OpenTelemetry semantic conventions for url.full.
+        ("https://username:password@www.example.com/", "https://REDACTED:REDACTED@www.example.com/"),
+        ("https://www.example.com/path?color=blue&sig=s3cr3t", "https://www.example.com/path?color=blue&sig=REDACTED"),
+        ("https://x/?q=OpenTelemetry&X-Goog-Signature=1#top", "https://x/?q=OpenTelemetry&X-Goog-Signature=REDACTED#top"),
+        ("https://x/?AWSAccessKeyId=1&Signature=2", "https://x/?AWSAccessKeyId=REDACTED&Signature=REDACTED"),
+        ("https://user@x/", "https://REDACTED@x/"),
+        ("//user:pw@x/y", "//REDACTED:REDACTED@x/y"),
+        ("user:pw@x:4317", "REDACTED:REDACTED@x:4317"),
+        ("postgresql+psycopg://u:p@h:5432/db?sslmode=require", "postgresql+psycopg://REDACTED:REDACTED@h:5432/db?sslmode=require"),
+        ("https://u:p@ss@x/", "https://REDACTED:REDACTED@x/"),
+        ("https://x/@me", "https://x/@me"),
+        ("https://x?email=a@b.example", "https://x?email=a@b.example"),
+        ("https://x:80/?email=a@b.example", "https://x:80/?email=a@b.example"),
+        ("https://[::1]:80/?email=a@b.example", "https://[::1]:80/?email=a@b.example"),
+        ("https://[::1]/?email=a@b.example", "https://[::1]/?email=a@b.example"),
+        ("postgres://u:p?a/s#s@h/db", "postgres://REDACTED:REDACTED@h/db"),
+        ("https://x/callback#access_token=1&state=2", "https://x/callback#access_token=REDACTED&state=2"),
+        ("/path?token=1", "/path?token=REDACTED"),
+        ("https://x/?a@b=1", "https://x/?a@b=1"),
+        ("", ""),
+    ],
+)
+def test_a_url_loses_its_secrets_and_nothing_else(url: str, expected: str) -> None:
+    assert expected == redact_url(url)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("token", "access_token", "refreshToken", "id-token", "X-Amz-Security-Token", "csrfmiddlewaretoken", "TOKEN"),
+        *("password", "passwd", "pwd", "pass", "new_password", "secret", "client_secret", "api_key", "apikey", "key", "X-API-Key"),
+        *("sig", "signature", "X-Amz-Signature", "X-Amz-Credential", "jwt", "auth", "Authorization", "session_id", "SAMLResponse"),
+        *("%74oken", "user[password]", "tok%65n", "api+key"),
+    ],
+)
+def test_names_of_secrets(name: str) -> None:
+    assert f"a=1&{name}=REDACTED&b=2" == redact_query(f"a=1&{name}={SECRET}&b=2")
+
+
+@pytest.mark.parametrize("name", ["q", "page", "author", "keyword", "sigma", "passenger", "monkey", "color", "utm_source", "id", ""])
+def test_names_of_anything_else(name: str) -> None:
+    assert f"{name}={SECRET}" == redact_query(f"{name}={SECRET}")
+
+
+@pytest.mark.parametrize("query", ["", "token", "token=", "=", "&&", "a=1;b=2", "a=b=c&"])
+def test_a_query_without_secrets_stays_as_it_is(query: str) -> None:
+    assert query == redact_query(query)
+
+
+def test_a_semicolon_separates_too() -> None:
+    assert "a=1;token=REDACTED;b=2" == redact_query("a=1;token=2;b=2")
+
+
+NAMES = st.sampled_from(["q", "token", "page", "sig", "user[password]", "ключ"])
+
+
+@given(st.lists(st.tuples(NAMES, st.text(max_size=20).map(SECRET.__add__)), max_size=6))
+def test_no_value_of_a_secret_parameter_survives(pairs: list[tuple[str, str]]) -> None:
+    """Whatever the value is, as long as it is encoded; names and order stay."""
+    left = parse_qsl(urlsplit(redact_url(f"https://x/?{urlencode(pairs)}")).query, keep_blank_values=True)
+    assert [(name, "REDACTED" if is_secret(name) else value) for name, value in pairs] == left
+
+
+@given(st.text() | st.from_regex(r"\A[a-z:/@?#&=;%\[\].+]*\Z"))
+@example("http://[::1")
+@example("@@//@?#?@")
+def test_any_text_is_redacted_once_and_for_all(url: str) -> None:
+    once = redact_url(url)
+    assert once == redact_url(once)
+
+
+def test_settings_are_shown_without_secrets() -> None:
+    settings = {
+        "telemetry": {"token": SECRET, "otlp_endpoint": f"http://u:{SECRET}@collector", "engine": "bext"},
+        "database": [{"dsn": f"postgres://u:{SECRET}@h/db", "password": SECRET, "port": 5432}],
+        "api_key": "",
+        "metrics": {"budgets": {"route": 5}},
+    }
+    assert {
+        "telemetry": {"token": "***", "otlp_endpoint": "http://REDACTED:REDACTED@collector", "engine": "bext"},
+        "database": [{"dsn": "postgres://REDACTED:REDACTED@h/db", "password": "***", "port": 5432}],
+        "api_key": "",
+        "metrics": {"budgets": {"route": 5}},
+    } == redact_settings(settings)
+    assert SECRET == settings["telemetry"]["token"]  # type: ignore[call-overload,index]  # the original stays
