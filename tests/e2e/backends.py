@@ -145,7 +145,9 @@ def jaeger(folder: Path) -> Iterator[Jaeger]:
     config = folder / "jaeger.yaml"
     config.write_text(yaml.safe_dump(_jaeger_config(ports)))
     query = f"http://127.0.0.1:{ports['query']}"
-    with running([program("jaeger"), "--config", str(config)], ready=f"{query}/api/services", log=folder / "jaeger.log"):
+    # Jaeger traces itself, and waits ten seconds at its end for somebody who takes that.
+    quiet = {"OTEL_TRACES_SAMPLER": "always_off"}
+    with running([program("jaeger"), "--config", str(config)], ready=f"{query}/api/services", log=folder / "jaeger.log", env=quiet):
         yield Jaeger(grpc=f"127.0.0.1:{ports['grpc']}", http=f"http://127.0.0.1:{ports['http']}", query=query)
 
 
