@@ -1,4 +1,4 @@
-"""Whether what was sent is seen: one trace, one count and a log line for every request."""
+"""Whether what was sent is seen: a trace and a log line for every request, and a count for every one that a span tells of."""
 
 from __future__ import annotations
 
@@ -14,33 +14,40 @@ __all__ = ["Arrivals", "arrivals", "wait_for"]
 
 @dataclass(frozen=True)
 class Arrivals:
-    """What the viewer has: traces that begin with a request, log lines, and requests that the metrics count."""
+    """What the viewer has.
+
+    `traces` begin with a request; `requests` are all that spans tell of, those among the applications of the platform included; `counted`
+    are those that the metrics tell of. `logs` are log lines.
+    """
 
     traces: int
-    logs: int
+    requests: int
     counted: int
+    logs: int
 
     def missing(self, requests: int) -> list[str]:
         """What should be there after `requests` answers, and isn't, in words; nothing if all is."""
         found = []
         if self.traces < requests:
             found.append(f"spans: {self.traces} of {requests} requests have a trace")
-        if not self.logs:
-            found.append("logs: no line came")
-        if self.counted < requests:
-            found.append(f"metrics: {catalogue.REQUESTS.exported} counts {self.counted} of {requests} requests")
+        if self.logs < requests:
+            found.append(f"logs: {self.logs} lines for {requests} requests")
+        if self.counted < max(self.requests, requests):
+            found.append(f"metrics: {catalogue.REQUESTS.exported} counts {self.counted} of {max(self.requests, requests)} requests")
         return found
 
 
 def arrivals(store: Store) -> Arrivals:
     """What has come so far."""
     with store.reading():
-        roots = [root_of(trace.spans) for _, trace in store.spans.newest()]
+        held = [trace.spans for _, trace in store.spans.newest()]
+        roots = [root_of(spans) for spans in held]
         family = store.metrics.families.get(catalogue.REQUESTS.exported)
         return Arrivals(
-            traces=sum(1 for root in roots if root.kind == "server" and not root.parent_id),
-            logs=store.logs.received,
+            traces=sum(root.kind == "server" and not root.parent_id for root in roots),
+            requests=sum(span.kind == "server" for spans in held for span in spans.values()),
             counted=int(sum(series.total for series in family.series.values())) if family else 0,
+            logs=store.logs.received,
         )
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
 from bext_otel.cli.arrivals import arrivals, wait_for
@@ -132,9 +131,8 @@ def _show(console: Console, platform: Platform, viewer: Viewer, endpoints: int, 
         console.print()
         console.print(trace_tree(trace))
     came = arrivals(viewer.store)
-    console.print(f"\n{came.traces} requests traced, {came.logs} log lines, {came.counted} requests counted.\n")
+    console.print(f"\n{came.traces} traces of {came.requests} requests, {came.counted} requests counted, {came.logs} log lines.\n")
     app, service = f"http://127.0.0.1:{platform.port}", f"http://127.0.0.1:{endpoints}"
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     rows = (
         ("Viewer", f"{viewer.url}/", "traces, logs, metrics"),
         ("Website", f"{app}/", "rendered in isolates, cached"),
@@ -146,8 +144,8 @@ def _show(console: Console, platform: Platform, viewer: Viewer, endpoints: int, 
         ("Output", str(log), "JSON lines; gone at the end"),
     )
     for name, address, words in rows:
-        table.add_row(name, Text(address, style="bold", overflow="fold"), Text(words, style="dim"))
-    console.print(table)
+        # Not a table: it would break addresses where the terminal is narrow, and nobody could follow them.
+        console.print(Text.assemble(f"{name:<11}", (f"{address:<43}", "bold"), (f" {words}" if words else "", "dim")), soft_wrap=True)
     console.print()
 
 

@@ -45,9 +45,8 @@ def _label(span: dict[str, Any]) -> Text:
     attributes = span["attributes"]
     shown = [str(attributes[name]) for name in ("bext.app", "app", "cache", "http.response.status_code") if name in attributes]
     style = "bold red" if span["status"] == "error" else "bold" if span["kind"] == "server" else ""
-    return Text.assemble(
-        (_clean(span["name"]), style), (f"  {span['duration_ms']:.2f} ms", "cyan"), ("  " + _clean(" ".join(shown)), "dim")
-    )
+    facts = f"  {_clean(' '.join(shown))}" if shown else ""
+    return Text.assemble((_clean(span["name"]), style), (f"  {span['duration_ms']:.2f} ms", "cyan"), (facts, "dim"))
 
 
 def _clean(text: object) -> str:

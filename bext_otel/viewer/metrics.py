@@ -80,7 +80,9 @@ class Metrics:
                 refused += 1
                 continue
             family = self._family(metric, name, point.kind)
-            if not self._series(family, (name, source, point.labels)).add(point, source_last_ns=self._sources.get(source, 0)):
+            series = self._series(family, (name, source, point.labels))
+            if not series.add(point, source_last_ns=self._sources.get(source, 0)) and point.time_ns < series.last_ns:
+                # Older than what is shown. One that came twice is no loss.
                 self.dropped += 1
             newest = max(newest, point.time_ns)
         return refused, newest

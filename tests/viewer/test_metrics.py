@@ -43,8 +43,8 @@ def test_a_nameless_metric_is_refused() -> None:
     assert 0 == len(held)
 
 
-def test_a_point_that_comes_twice_is_counted_as_dropped() -> None:
+def test_a_point_that_comes_too_late_is_counted_and_one_that_comes_twice_is_not() -> None:
     held = Metrics(Limits())
-    for _ in range(2):
-        held.add(metrics(gauge("g", [(1, 1)])))
-    assert (2, 1) == (held.received, held.dropped)
+    for at in (2, 2, 1):
+        held.add(metrics(gauge("g", [(at, 1)])))
+    assert (3, 1) == (held.received, held.dropped)
