@@ -23,14 +23,13 @@ _ALIASES: Mapping[str, str] = {"otlp_proto_http": "otlp", "otlp_proto_grpc": "ot
 
 # What gRPC takes besides URLs: host:port, and its own name schemes.
 _GRPC_ADDRESS = re.compile(r"(?:(?:dns|ipv4|ipv6|unix|unix-abstract|xds):\S+|(?:[\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5})")
-_EXPECTED = 'an http:// or https:// URL with a host, e.g. "http://127.0.0.1:4318"'
 
 
 def check_endpoint(endpoint: str, protocol: str) -> None:
     """Raises Wrong where `endpoint` cannot be exported to; an empty one is no endpoint, and right."""
     if not endpoint or _is_url(endpoint) or (protocol == "grpc" and _GRPC_ADDRESS.fullmatch(endpoint)):
         return
-    raise Wrong(_EXPECTED)
+    raise Wrong(fields_of(Telemetry)["otlp_endpoint"].expected())
 
 
 def _is_url(text: str) -> bool:

@@ -146,7 +146,10 @@ class Telemetry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     engine: Annotated[Literal["bext", "upstream"], Meta(description="Who measures: bext-otel, or the OpenTelemetry SDK.")] = "bext"
     otlp_endpoint: Annotated[
         str,
-        Meta(description="Where traces, metrics and logs are exported to; empty: nowhere.", extra={"example": "http://127.0.0.1:4318"}),
+        Meta(
+            description="Where traces, metrics and logs are exported to; empty: nowhere.",
+            extra={"expected": "an http:// or https:// URL with a host", "example": "http://127.0.0.1:4318"},
+        ),
     ] = ""
     otlp_protocol: Annotated[Protocol, Meta(description="Protocol of the export.")] = "http/protobuf"
     service_name: Annotated[str, Meta(description="Name of the service.", extra={"example": "shop"})] = ""
