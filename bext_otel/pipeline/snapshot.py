@@ -120,7 +120,7 @@ class Numbers(Sequence[Point]):
     def __getitem__(self, index: int | slice) -> Point | Sequence[Point]:
         if isinstance(index, slice):
             return [self[position] for position in range(*index.indices(len(self)))]
-        position = index + len(self) if index < 0 else index
+        position = range(len(self))[index]
         return Point(self.series[position], self.values[position], self.exemplars.get(position))
 
     def __iter__(self) -> Iterator[Point]:

@@ -1,0 +1,162 @@
+"""The stand-alone server of the endpoints, for applications that mount nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from bext_otel.faces import wsgi
+from bext_otel.faces.endpoints import Endpoints, Reply, plain_text
+from bext_otel.faces.index import index
+from bext_otel.faces.listening import SERVICE_HEADER, holder, is_loopback, listen
+from bext_otel.faces.waitressing import Serving
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+__all__ = ["StandaloneServer"]
+
+RETRY_SECONDS = 2.0
+"""How often a taken port is tried again: workers of a service take over within 5 seconds."""
+
+_JOIN_SECONDS = 2.0
+_REMEDY = "set OTEL_EXPORTER_PROMETHEUS_HOST or OTEL_EXPORTER_PROMETHEUS_PORT to a free address"
+
+# Whoever forwards requests to us lets others in.
+_FORWARDED = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PROTO", "HTTP_X_REAL_IP", "HTTP_VIA")
+
+
+class StandaloneServer:
+    """Serves `endpoints` at `host` and `port` (0: any free one) from daemon threads, which exist between `start` and `stop` only.
+
+    `service_key` is the same for all workers of a service: one of them holds the port, the others wait for it in silence. A port that
+    somebody else holds is one line to `log`.
+    """
+
+    def __init__(self, endpoints: Endpoints, host: str, port: int, *, service_key: str, log: Callable[[str], None]) -> None:
+        self._endpoints = endpoints
+        self._host = host
+        self._port = port
+        self._service_key = service_key
+        self._log = log
+        self._told: set[str] = set()
+        self._lock = threading.Lock()
+        self._life: _Life | None = None
+
+    @property
+    def port(self) -> int | None:
+        """The port that this process holds; None while it holds none."""
+        life = self._life
+        return life.port if life is not None else None
+
+    def start(self) -> None:
+        """Serve, now or as soon as the port is free; nothing happens if it does already. Never raises."""
+        with self._lock:
+            if self._life is not None and self._life.pid == os.getpid():
+                return
+            self._life = _Life(self)
+            try:
+                self._life.thread.start()
+            except RuntimeError as exc:  # the system gives no more threads, or the interpreter ends
+                self._life = None
+                self.tell("no thread", f"the endpoints are not served: no thread can be started ({exc})")
+
+    def stop(self) -> None:
+        """Release the port and end the threads; nothing happens if there are none. `start` begins anew."""
+        with self._lock:
+            life, self._life = self._life, None
+        if life is not None and life.pid == os.getpid():
+            life.end()
+
+    def forget(self) -> None:
+        """In a forked child: close what came along of the parent's server, whose threads stayed there. `start` begins anew."""
+        self._lock = threading.Lock()  # the parent's may be held
+        life, self._life = self._life, None
+        if life is not None and life.serving is not None:
+            life.serving.forget()
+
+    def application(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """What the server answers, as a WSGI application."""
+        reply = wsgi.answer(self._endpoints, environ, trusted=self._trusts(environ), otherwise=self._page)
+        return wsgi.respond(reply, start_response, (SERVICE_HEADER, self._service_key))
+
+    def _page(self, path: str) -> Reply:
+        return index(self._endpoints) if path == "/" else plain_text(404, "not found; / lists what there is")
+
+    def _trusts(self, environ: WSGIEnvironment) -> bool:
+        """Whether a caller is somebody on this machine.
+
+        We listen on loopback, nobody forwards for others, and the request means this machine: a web page whose name was made to resolve to
+        127.0.0.1 (DNS rebinding) sends its own name.
+        """
+        name = environ.get("HTTP_HOST", self._host).rpartition("@")[2]
+        name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
+        meant = is_loopback(name) or name.lower() == self._host.lower()
+        return is_loopback(self._host) and meant and not any(header in environ for header in _FORWARDED)
+
+    def serve(self, life: _Life) -> None:
+        """Take the port and serve until the life ends; the port is tried again as long as it is taken."""
+        silences = 0
+        while not life.ending.is_set():
+            try:
+                life.serve(Serving(listen(self._host, self._port), self.application, is_quick=self._endpoints.is_quick))
+            except OSError as exc:
+                silences = silences + 1 if self._explain(exc, after=silences) else 0
+            except Exception as exc:  # never an exception into the application, and the endpoints come back
+                self.tell("failed", f"the endpoints at {self._address} failed and are started again: {exc!r}")
+            life.ending.wait(RETRY_SECONDS)
+
+    @property
+    def _address(self) -> str:
+        return f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
+
+    def _explain(self, exc: OSError, *, after: int) -> bool:
+        """Say why the port can't be had, unless a sibling has it; True if its holder is silent, which is told the second time only."""
+        if exc.errno != errno.EADDRINUSE:
+            self.tell("address", f"the endpoints cannot be served at {self._address} ({exc.strerror or exc}); {_REMEDY}")
+            return False
+        found = holder(self._host, self._port, self._service_key)
+        if found == "stranger" or (found == "unknown" and after):
+            self.tell("taken", f"the endpoints wait for {self._address}, which another program holds; {_REMEDY}")
+        return found == "unknown"
+
+    def tell(self, about: str, line: str) -> None:
+        """One line, once for this server."""
+        if about not in self._told:
+            self._told.add(about)
+            self._log(line)
+
+
+class _Life:
+    """What exists between a start and its stop."""
+
+    def __init__(self, server: StandaloneServer) -> None:
+        self.pid = os.getpid()
+        self.ending = threading.Event()
+        self.serving: Serving | None = None
+        self.port: int | None = None
+        self.thread = threading.Thread(target=server.serve, args=(self,), name="bext-otel-endpoints", daemon=True)
+
+    def serve(self, serving: Serving) -> None:
+        """Serve until the end, or until the socket is lost."""
+        self.serving, self.port = serving, serving.port
+        try:
+            while not self.ending.is_set() and serving.turn():
+                pass
+        finally:
+            self.serving = self.port = None
+            serving.close()
+
+    def end(self) -> None:
+        """Release the port and end the thread, within a bound."""
+        self.ending.set()
+        serving = self.serving
+        if serving is not None:
+            serving.wake()
+        if self.thread is not threading.current_thread():
+            self.thread.join(_JOIN_SECONDS)
+            if serving is not None and self.thread.is_alive():
+                serving.release()
