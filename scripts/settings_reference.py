@@ -79,7 +79,8 @@ SIGNALS = """
 | `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, `..._METRICS_...`, `..._LOGS_...` | complete URL for one signal, used as it is |
 | `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL`, `..._METRICS_...`, `..._LOGS_...` | protocol for one signal |
 
-Without a variable that names its exporters, a signal goes to `otlp` where an endpoint is set for it, and nowhere else. Over HTTP,
+Without a variable that names its exporters, a signal goes to `otlp` where an endpoint is set for it, and nowhere else; where `otlp` is
+named and no endpoint set, it goes to port 4318 of localhost (4317 for gRPC). Over HTTP,
 `/v1/traces`, `/v1/metrics` or `/v1/logs` is added to an endpoint for all signals. An endpoint that is no URL is one line, and counts as
 not set. Headers, certificates, compression and timeouts of the export have their standard variables only (`OTEL_EXPORTER_OTLP_HEADERS`
 and so on), as have samplers (`OTEL_TRACES_SAMPLER`) and propagators (`OTEL_PROPAGATORS`).

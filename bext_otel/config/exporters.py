@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -20,6 +20,9 @@ _KNOWN: Mapping[Signal, tuple[str, ...]] = {
 }
 # Upstream's names for exporters of one protocol; the protocol has a variable of its own.
 _ALIASES: Mapping[str, str] = {"otlp_proto_http": "otlp", "otlp_proto_grpc": "otlp", "logging": "console"}
+
+# Where the specification has an exporter go that is named without an endpoint.
+_DEFAULTS: Mapping[Protocol, str] = {"http/protobuf": "http://localhost:4318", "grpc": "http://localhost:4317"}
 
 # What gRPC takes besides URLs: host:port, and its own name schemes.
 _GRPC_ADDRESS = re.compile(r"(?:(?:dns|ipv4|ipv6|unix|unix-abstract|xds):\S+|(?:[\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5})")
@@ -45,32 +48,33 @@ def exporters(environ: Mapping[str, str], telemetry: Telemetry, *, explicit: boo
 
     `telemetry` holds what goes for all signals. `explicit`: its endpoint was given in code, which comes before every variable.
     """
-    targets = dict(_targets(environ, telemetry, explicit, report))
-    chosen = {signal: _chosen(environ, signal, report) for signal in SIGNALS}
-    names: dict[str, tuple[str, ...]] = {}
-    for signal in SIGNALS:
-        named = chosen[signal]
-        names[signal] = named if named is not None else ("otlp",) if signal in targets else ()
-        if "otlp" not in names[signal]:
-            targets.pop(signal, None)
-    metrics = chosen["metrics"]
-    return Exporters(**names, targets=targets, prometheus=metrics is None or "prometheus" in metrics)
-
-
-def _targets(environ: Mapping[str, str], telemetry: Telemetry, explicit: bool, report: Report) -> Iterator[tuple[Signal, Target]]:
+    names: dict[Signal, tuple[str, ...]] = {}
+    targets: dict[Signal, Target] = {}
+    prometheus = True
     for signal in SIGNALS:
         protocol = _protocol(environ, signal, telemetry, report)
-        name = f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT"
-        own = environ.get(name, "").strip()
-        try:
-            check_endpoint(own, protocol)
-        except Wrong as wrong:
-            report.wrong(Given(("telemetry", "otlp_endpoint"), own, name, text=True), str(wrong), instead="treated as not set")
-            own = ""
-        if own and not (explicit and telemetry.otlp_endpoint):
-            yield signal, Target(endpoint=own, protocol=protocol)
-        elif telemetry.otlp_endpoint:
-            yield signal, Target(endpoint=_complete(telemetry.otlp_endpoint, signal, protocol), protocol=protocol)
+        endpoint = _endpoint(environ, signal, protocol, telemetry.otlp_endpoint, explicit, report)
+        chosen = _chosen(environ, signal, report)
+        names[signal] = chosen if chosen is not None else ("otlp",) if endpoint else ()
+        if "otlp" in names[signal]:
+            targets[signal] = Target(endpoint=endpoint or _complete(_DEFAULTS[protocol], signal, protocol), protocol=protocol)
+        if signal == "metrics" and chosen is not None:
+            prometheus = "prometheus" in chosen
+    return Exporters(traces=names["traces"], metrics=names["metrics"], logs=names["logs"], targets=targets, prometheus=prometheus)
+
+
+def _endpoint(environ: Mapping[str, str], signal: Signal, protocol: Protocol, general: str, explicit: bool, report: Report) -> str:
+    """Where a signal goes, "" for nowhere. The endpoint of one signal is used as it is, and comes before the general one."""
+    name = f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT"
+    own = environ.get(name, "").strip()
+    try:
+        check_endpoint(own, protocol)
+    except Wrong as wrong:
+        report.wrong(Given(("telemetry", "otlp_endpoint"), own, name, text=True), str(wrong), instead="treated as not set")
+        own = ""
+    if own and not (explicit and general):
+        return own
+    return _complete(general, signal, protocol) if general else ""
 
 
 def _complete(endpoint: str, signal: Signal, protocol: str) -> str:

@@ -116,9 +116,11 @@ def test_named_exporters_are_those_and_no_others(named: str, metrics: tuple[str,
 
 
 def test_otlp_that_is_named_without_an_endpoint_goes_to_the_standard_one() -> None:
-    """The exporter's own default, http://localhost:4318, is what no target means."""
-    exporters = found(OTEL_TRACES_EXPORTER="otlp")
-    assert (("otlp",), {}) == (exporters.traces, exporters.targets)
+    exporters = found(OTEL_TRACES_EXPORTER="otlp", OTEL_LOGS_EXPORTER="otlp", OTEL_EXPORTER_OTLP_LOGS_PROTOCOL="grpc")
+    assert {
+        "traces": Target(endpoint="http://localhost:4318/v1/traces", protocol=HTTP),
+        "logs": Target(endpoint="http://localhost:4317", protocol="grpc"),
+    } == exporters.targets
 
 
 def test_an_unknown_exporter_is_one_line_and_left_out() -> None:
