@@ -129,15 +129,21 @@ def _drop_spans() -> Any:
     return BatchSpanProcessor(Dropping())
 
 
-def _ours(*, log_requests: bool) -> None:
+def _ours(framework: str, *, log_requests: bool) -> None:
     from bext_otel import configure
 
+    if framework == "asgi":
+        from bext_otel_instrumentors.starlette import StarletteInstrumentor as Instrumentor
+    else:
+        from bext_otel_instrumentors.flask import FlaskInstrumentor as Instrumentor  # type: ignore[assignment]  # one of the two
     runtime = configure(
         metrics={"host": "127.0.0.1", "port": 0, "mount": True},
         logging={"requests": log_requests, "output": "file", "file_path": os.devnull},
         telemetry={"service_name": "shop"},
     )
+    assert runtime.tracer_provider is not None
     runtime.tracer_provider.add_span_processor(_drop_spans())
+    Instrumentor().instrument()
 
 
 def _upstream_providers() -> None:
@@ -155,12 +161,7 @@ def _upstream_providers() -> None:
 def _contestant(name: str) -> Work:
     framework, side = name.split(" ", 1)
     if side.startswith("bext"):
-        from bext_otel_instrumentors.flask import FlaskInstrumentor
-        from bext_otel_instrumentors.starlette import StarletteInstrumentor
-
-        _ours(log_requests=side.endswith("lines"))
-        StarletteInstrumentor().instrument()
-        FlaskInstrumentor().instrument()
+        _ours(framework, log_requests=side.endswith("lines"))
     elif side == "upstream":
         _upstream_providers()
     if framework == "asgi":
@@ -183,12 +184,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--requests", type=int, default=2000, help="requests a round")
+    parser.add_argument("--framework", choices=["asgi", "flask"], help="only this one")
     parser.add_argument("--contestant", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.contestant:
         contestant_loop(_contestant(arguments.contestant))
         return
     for framework, target in (("asgi", 0.45), ("flask", 0.55)):
+        if arguments.framework not in {None, framework}:
+            continue
         sides = ("bare", "bext", "bext with completion lines", "upstream")
         names = [f"{framework} {side}" for side in sides]
         figures = compare("benchmarks.requests", names, rounds=arguments.rounds, times=arguments.requests)

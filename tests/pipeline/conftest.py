@@ -1,0 +1,29 @@
+"""A reading of its own for each test, with a clock that stands still."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from bext_otel.apps import Budgets
+from bext_otel.pipeline.reading import Reading
+from bext_otel.pipeline.streams import Streams
+from bext_otel.testing import Clock
+
+
+@pytest.fixture
+def monotonic() -> Clock:
+    return Clock(1000.0)
+
+
+@pytest.fixture
+def streams(bext_clock: Clock, monotonic: Clock) -> Streams:
+    return Streams(Budgets({}), clock=bext_clock, monotonic=monotonic)
+
+
+@pytest.fixture
+def reading(streams: Streams) -> Iterator[Reading]:
+    made = Reading(streams, include_process=False)
+    yield made
+    made.stop()

@@ -1,0 +1,37 @@
+"""The end takes one deadline, whatever hangs."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from bext_otel.pipeline.ending import end_all
+
+
+def test_endings_run_side_by_side_and_learn_their_time() -> None:
+    meet, given = threading.Barrier(3, timeout=5), []
+
+    def ending(seconds: float) -> None:
+        given.append(seconds)
+        meet.wait()
+
+    assert end_all([ending, ending, ending], 5.0)
+    assert [5.0] * 3 == given
+
+
+def test_one_that_hangs_is_left_behind() -> None:
+    release = threading.Event()
+    started = time.monotonic()
+    assert not end_all([lambda _: release.wait(60), lambda _: None], 0.2)
+    assert time.monotonic() - started < 30
+    release.set()
+
+
+def test_one_that_raises_stops_no_other() -> None:
+    ended = threading.Event()
+
+    def broken(_: float) -> None:
+        raise RuntimeError
+
+    assert end_all([broken, lambda _: ended.set()], 5.0)
+    assert ended.is_set()

@@ -1,0 +1,167 @@
+"""The way out: the cells as the SDK's data, and upstream's own engine as the oracle."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    ExponentialHistogramDataPoint,
+    HistogramDataPoint,
+    InMemoryMetricReader,
+    MetricExporter,
+    MetricExportResult,
+    MetricsData,
+    NumberDataPoint,
+)
+from opentelemetry.sdk.resources import Resource
+
+from bext_otel.apps import Budgets
+from bext_otel.catalogue import CACHE_ENTRIES, CACHE_HITS, HTTP_SERVER_REQUEST_DURATION, METRICS, PLUGIN_FUEL_CONSUMED, REQUEST_DURATION
+from bext_otel.operation import SCOPE
+from bext_otel.pipeline.delivery import Delivery
+from bext_otel.pipeline.export import MetricExport, metrics_data
+from bext_otel.pipeline.provider import BextMeterProvider
+from bext_otel.pipeline.reading import Reading
+from bext_otel.pipeline.streams import Streams
+from tests.waiting import until
+
+RESOURCE = Resource({"service.name": "shop"})
+
+
+class Ours:
+    def __init__(self) -> None:
+        self.streams = Streams(Budgets({}))
+        self.provider = BextMeterProvider(self.streams, RESOURCE)
+        self.reading = Reading(self.streams, self.provider.foreign, include_process=False)
+
+    def points(self) -> dict[str, list[Any]]:
+        data = metrics_data(self.reading, RESOURCE)
+        return {m.name: list(m.data.data_points) for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics}
+
+
+@pytest.fixture
+def ours() -> Iterator[Ours]:
+    made = Ours()
+    yield made
+    made.reading.stop()
+    made.provider.shutdown()
+
+
+def test_streams_have_the_specifications_name_and_an_empty_unit(ours: Ours) -> None:
+    for row in METRICS:
+        ours.streams.stream(row).cell({label.name: (label.values or ("x",))[0] for label in row.labels}).add(1)
+    data = metrics_data(ours.reading, RESOURCE)
+    (scope,) = data.resource_metrics[0].scope_metrics
+    assert SCOPE == scope.scope.name
+    streamed = {metric.name: metric.unit for metric in scope.metrics}
+    assert {row.streamed: row.streamed_unit for row in METRICS} == streamed
+    assert "s" == streamed.pop("http.server.request.duration")
+    assert {""} == set(streamed.values())
+
+
+def test_other_libraries_follow_in_their_own_scope(ours: Ours) -> None:
+    ours.provider.get_meter("some.library").create_counter("queue.jobs").add(3)
+    (point,) = ours.points()["queue.jobs"]
+    assert 3 == point.value
+
+
+def record_everywhere(provider: MeterProvider) -> None:
+    """The same records for either engine, through the API."""
+    meter = provider.get_meter(SCOPE)
+    hits = meter.create_counter(CACHE_HITS.name)
+    entries = meter.create_gauge(CACHE_ENTRIES.name)
+    fuel = meter.create_counter(PLUGIN_FUEL_CONSUMED.name)
+    seconds = meter.create_histogram(
+        HTTP_SERVER_REQUEST_DURATION.name, "s", explicit_bucket_boundaries_advisory=list(HTTP_SERVER_REQUEST_DURATION.bounds)
+    )
+    for number in range(200):
+        hits.add(number % 3, {"app": f"app-{number % 4}", "layer": "isr"})
+        entries.set(number, {"app": f"app-{number % 4}", "layer": "isr"})
+        fuel.add(0.25 * number, {"plugin": "seal"})
+        seconds.record(number / 40, {"http.request.method": "GET", "http.response.status_code": 200 + number % 2})
+
+
+def comparable(points: list[Any]) -> dict[Any, Any]:
+    told: dict[Any, Any] = {}
+    for point in points:
+        key = tuple(sorted((point.attributes or {}).items()))
+        if isinstance(point, NumberDataPoint):
+            told[key] = point.value
+        else:
+            assert isinstance(point, HistogramDataPoint)
+            assert tuple(HTTP_SERVER_REQUEST_DURATION.bounds) == tuple(point.explicit_bounds)
+            told[key] = (tuple(point.bucket_counts), point.count, point.sum, point.min, point.max)
+    return told
+
+
+def test_both_engines_say_the_same_of_the_same_records(ours: Ours) -> None:
+    reader = InMemoryMetricReader()
+    upstream = MeterProvider([reader], shutdown_on_exit=False)
+    record_everywhere(upstream)
+    record_everywhere(ours.provider)
+    data = reader.get_metrics_data()
+    assert data is not None
+    theirs = {m.name: list(m.data.data_points) for m in data.resource_metrics[0].scope_metrics[0].metrics}
+    mine = ours.points()
+    for row in (CACHE_HITS, CACHE_ENTRIES, PLUGIN_FUEL_CONSUMED, HTTP_SERVER_REQUEST_DURATION):
+        assert comparable(theirs[row.name]) == comparable(mine[row.streamed])
+    upstream.shutdown()
+
+
+def test_a_summary_leaves_as_an_exponential_histogram(ours: Ours) -> None:
+    cell = ours.streams.stream(REQUEST_DURATION).cell({"app": "shop", "route": "/"})
+    for value in (0.0, 1.0, 2.0, 1000.0):
+        cell.add(value)
+    (point,) = ours.points()[REQUEST_DURATION.exported]
+    assert isinstance(point, ExponentialHistogramDataPoint)
+    assert (4, 1003.0, 1, 0.0, 1000.0) == (point.count, point.sum, point.zero_count, point.min, point.max)
+    assert 3 == sum(point.positive.bucket_counts)
+
+
+class Collecting(MetricExporter):
+    def __init__(self, result: MetricExportResult = MetricExportResult.SUCCESS) -> None:
+        super().__init__()
+        self.result = result
+        self.batches: list[MetricsData] = []
+        self.ended = threading.Event()
+
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
+        self.batches.append(metrics_data)
+        return self.result
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        self.ended.set()
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        return True
+
+
+def test_metrics_are_sent_at_the_interval_and_once_more_at_the_end(ours: Ours) -> None:
+    exporter, delivery = Collecting(), Delivery("metrics", "nowhere")
+    export = MetricExport(ours.reading, RESOURCE, exporter, delivery, 0.01)
+    ours.streams.stream(CACHE_HITS).cell({"app": "shop", "layer": "isr"}).add(1)
+    export.start()
+    until(lambda: len(exporter.batches) >= 2, why="two batches")
+    export.shutdown(1.0)
+    assert exporter.ended.is_set()
+    assert delivery.exported >= 3
+    assert AggregationTemporality.CUMULATIVE == exporter.batches[0].resource_metrics[0].scope_metrics[0].metrics[0].data.aggregation_temporality  # type: ignore[union-attr]
+
+
+def test_what_a_backend_refuses_is_counted(ours: Ours) -> None:
+    delivery = Delivery("metrics", "nowhere")
+    export = MetricExport(ours.reading, RESOURCE, Collecting(MetricExportResult.FAILURE), delivery, 60)
+    ours.streams.stream(CACHE_HITS).cell({"app": "shop", "layer": "isr"}).add(1)
+    assert not export.send()
+    assert (0, 1, True) == (delivery.exported, delivery.failed, delivery.failing)
+
+
+def test_nothing_measured_is_nothing_sent(ours: Ours) -> None:
+    exporter = Collecting()
+    assert MetricExport(ours.reading, RESOURCE, exporter, Delivery("metrics", "nowhere"), 60).send()
+    assert [] == exporter.batches

@@ -1,0 +1,53 @@
+"""The ticker works while there is work, and sleeps otherwise."""
+
+from __future__ import annotations
+
+import threading
+
+from bext_otel.pipeline.ticker import Ticker
+from tests.waiting import until
+
+
+def thread_names() -> list[str]:
+    return [thread.name for thread in threading.enumerate()]
+
+
+def test_no_thread_before_the_first_measurement() -> None:
+    ticker = Ticker(lambda: False, 0.01)
+    assert "bext-otel-ticker" not in thread_names()
+    ticker.stop()
+
+
+def test_it_ticks_again_after_each_wake_and_not_while_idle() -> None:
+    ticks = 0
+
+    def tick() -> bool:
+        nonlocal ticks
+        ticks += 1
+        return False
+
+    ticker = Ticker(tick, 0.001)
+    for expected in (1, 2, 3):
+        ticker.wake()
+        until(lambda expected=expected: ticks == expected, why=f"{expected} ticks")  # type: ignore[misc]
+        until(lambda: ticker._asleep, why="asleep")
+    ticker.stop()
+    until(lambda: "bext-otel-ticker" not in thread_names(), why="the thread has ended")
+
+
+def test_it_tells_once_that_it_has_started() -> None:
+    started: list[str] = []
+    ticker = Ticker(lambda: False, 0.001, lambda: started.append(threading.current_thread().name))
+    for _ in range(5):
+        ticker.wake()
+    until(lambda: started)
+    ticker.stop()
+    until(lambda: "bext-otel-ticker" not in thread_names(), why="the thread has ended")
+    assert ["bext-otel-ticker"] == started
+
+
+def test_nothing_starts_after_it_was_stopped() -> None:
+    ticker = Ticker(lambda: False, 0.001)
+    ticker.stop()
+    ticker.wake()
+    assert "bext-otel-ticker" not in thread_names()
