@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry import baggage
 from opentelemetry.context import Context, attach, detach
@@ -103,6 +103,7 @@ HOSTS = (
 PATHS = st.text(max_size=20) | st.lists(st.sampled_from(["", "a", "b", "api"]), max_size=6).map("/".join)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(
     st.dictionaries(
         NAMES, st.builds(App, hosts=st.lists(HOSTS).map(tuple), paths=st.lists(PATHS).map(tuple), mounts=st.lists(PATHS).map(tuple))
@@ -118,6 +119,7 @@ def _segments(prefix: str) -> list[str]:
     return prefix.rstrip("/").split("/")
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.dictionaries(NAMES, st.builds(App, paths=st.lists(PATHS.map("/".__add__)).map(tuple))), PATHS.map("/".__add__))
 def test_the_longest_prefix_of_whole_segments_wins(apps: dict[str, App], path: str) -> None:
     """The same, said without tables: of all prefixes whose segments the path starts with, the longest."""
@@ -289,6 +291,7 @@ ANYTHING = (
 )
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(ANYTHING | st.lists(ANYTHING))
 def test_clean_text_can_be_written_and_stays_as_it_is(value: object) -> None:
     text = clean(value)
@@ -298,6 +301,7 @@ def test_clean_text_can_be_written_and_stays_as_it_is(value: object) -> None:
     assert text == clean(text)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(st.text(max_size=3)), st.integers(0, 10))
 def test_no_more_values_are_shown_than_the_budget_has(values: list[str], limit: int) -> None:
     """Admitted values stay admitted, the first ones are those, and every other one is counted."""
@@ -309,6 +313,7 @@ def test_no_more_values_are_shown_than_the_budget_has(values: list[str], limit: 
     assert first == [budget.admit(value) for value in first]
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(st.text(max_size=3) | st.sampled_from(METHOD.values or ())), st.sampled_from([METHOD, LAYER, INVALIDATED_BY]))
 def test_a_closed_set_stays_closed(values: list[str], label: Label) -> None:
     budget = Budget(label, label.budget)

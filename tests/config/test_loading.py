@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bext_otel.config import App, Config, Loaded, load
@@ -287,6 +287,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.dictionaries(KEYS, VALUES, max_size=5))
 def test_code_gets_settings_or_a_config_error(explicit: dict[str, Any]) -> None:
     """Nothing else is ever raised."""
@@ -298,6 +299,7 @@ def test_code_gets_settings_or_a_config_error(explicit: dict[str, Any]) -> None:
         assert config == from_code(explicit)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(
     st.dictionaries(
         st.sampled_from(
@@ -317,6 +319,7 @@ def test_no_environment_raises(environ: dict[str, str]) -> None:
     assert all(line.isprintable() for line in loaded.warnings)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_no_file_raises(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     folder = tmp_path_factory.mktemp("settings")
