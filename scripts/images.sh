@@ -47,7 +47,7 @@ EOF
 [storage]
 driver = "overlay"
 graphroot = "$containers/storage"
-runroot = "/run/bext-otel-containers"
+runroot = "/run/bext-otel-$(printf %s "$containers" | cksum | cut -d' ' -f1)"
 EOF
     export CONTAINERS_CONF="$containers/containers.conf" CONTAINERS_STORAGE_CONF="$containers/storage.conf"
 }

@@ -158,6 +158,7 @@ def jaeger(folder: Path) -> Iterator[Jaeger]:
 class Collector:
     """A running collector: where it takes OTLP, and where Prometheus fetches what it got (`metrics`) and how it fares (`telemetry`)."""
 
+    pid: int
     grpc: str
     http: str
     metrics: str
@@ -170,26 +171,26 @@ class Collector:
 
 @contextmanager
 def collector(folder: Path, name: str, *, env: Mapping[str, str], overlay: Mapping[str, Any] | None = None) -> Iterator[Collector]:
-    """A collector that runs the shipped file `collector-config/<name>.yaml`, merged with `overlay`, on free loopback ports."""
-    grpc, http, metrics, health, telemetry = (f"127.0.0.1:{free_port()}" for _ in range(5))
+    """A collector that runs the shipped file `collector-config/<name>.yaml`, merged with `overlay`, on free loopback ports.
+
+    `env` holds the file's variables; one that says where to listen replaces a free port. The queue is kept in `folder`.
+    """
     argv = [program("collector"), "--config", str(CONFIG / f"{name}.yaml")]
     if overlay is not None:
         extra = folder / f"{name}-overlay.yaml"
         extra.write_text(yaml.safe_dump(dict(overlay)))
         argv += ["--config", str(extra)]
-    storage = folder / f"{name}-storage"
-    own = {
-        "OTLP_GRPC_ENDPOINT": grpc,
-        "OTLP_HTTP_ENDPOINT": http,
-        "PROMETHEUS_ENDPOINT": metrics,
-        "HEALTH_ENDPOINT": health,
-        "TELEMETRY_HOST": "127.0.0.1",
-        "TELEMETRY_PORT": telemetry.rpartition(":")[2],
-        "STORAGE_DIRECTORY": str(storage),
-        **env,
-    }
-    with running(argv, ready=f"http://{health}/", log=folder / f"{name}.log", env=own):
-        yield Collector(grpc=grpc, http=f"http://{http}", metrics=metrics, telemetry=telemetry)
+    listening = ("OTLP_GRPC_ENDPOINT", "OTLP_HTTP_ENDPOINT", "PROMETHEUS_ENDPOINT", "HEALTH_ENDPOINT")
+    own = {variable: f"127.0.0.1:{free_port()}" for variable in listening}
+    own |= {"TELEMETRY_HOST": "127.0.0.1", "TELEMETRY_PORT": str(free_port()), "STORAGE_DIRECTORY": str(folder / f"{name}-storage"), **env}
+    with running(argv, ready=f"http://{own['HEALTH_ENDPOINT']}/", log=folder / f"{name}.log", env=own) as pid:
+        yield Collector(
+            pid=pid,
+            grpc=own["OTLP_GRPC_ENDPOINT"],
+            http=f"http://{own['OTLP_HTTP_ENDPOINT']}",
+            metrics=own["PROMETHEUS_ENDPOINT"],
+            telemetry=f"127.0.0.1:{own['TELEMETRY_PORT']}",
+        )
 
 
 def families(text: str) -> dict[str, str]:

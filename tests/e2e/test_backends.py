@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -241,7 +244,7 @@ def test_every_panel_of_the_dashboards_draws_something(path: Path, demo_to_colle
     panels = json.loads(path.read_text())["panels"]
     for expression in [target["expr"] for panel in panels for target in panel["targets"]]:
         asked = expression.replace("$__rate_interval", "30s").replace("$app", ".*")
-        assert until(lambda asked=asked: prometheus.query(asked), seconds=40, why=asked)
+        until(partial(prometheus.query, asked), seconds=40, why=asked)
 
 
 # --- Agent and gateway --------------------------------------------------------------------------------------------------------------------
@@ -287,3 +290,15 @@ def test_gateways_keep_every_failed_trace_whole(tmp_path: Path, jaeger: Jaeger) 
     assert [] == [trace_id for trace_id in fine if jaeger.spans(trace_id)]
     shown = {tags(span)["url.full"] for trace_id in failed for span in jaeger.spans(trace_id) if span["operationName"] == "inner"}
     assert {"http://shop.test/?****&page=1"} == shown
+
+
+def test_an_agent_that_is_killed_forgets_nothing(tmp_path: Path, jaeger: Jaeger) -> None:
+    """No gateway is there, the agent is killed with its queue full, and both come back: every trace it had taken arrives."""
+    gateway = f"127.0.0.1:{free_port()}"
+    env = {"GATEWAY_HOST": "127.0.0.1", "GATEWAY_PORT": gateway.rpartition(":")[2]}
+    with backends.collector(tmp_path, "agent", env=env) as agent:
+        failed, fine = send_traces(agent.grpc, failed=10, fine=10)
+        os.kill(agent.pid, signal.SIGKILL)
+    settings = {"OTLP_GRPC_ENDPOINT": gateway, "JAEGER_ENDPOINT": jaeger.grpc, "TAIL_DECISION_WAIT": "1s", "TAIL_PERCENT": "100"}
+    with backends.collector(tmp_path, "gateway", env=settings), backends.collector(tmp_path, "agent", env=env):
+        until(lambda: all(len(jaeger.spans(trace_id)) == 2 for trace_id in failed | fine), seconds=60, why="every trace of the dead agent")

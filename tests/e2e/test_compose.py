@@ -10,6 +10,7 @@ import subprocess
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ def test_traffic_of_the_compose_file_is_found_and_everything_stops(stack: Stack)
         return list(json.loads(body)["data"]["result"]) if status == 200 else []
 
     for metric in ("bext_requests_total", "bext_request_duration_ms", "bext_request_size_bytes"):
-        assert until(lambda metric=metric: total(metric), seconds=60, why=f"Prometheus has {metric}")
+        until(partial(total, metric), seconds=60, why=f"Prometheus has {metric}")
 
     assert {name: True for name in services() if name != "grafana"} == {
         name: state["Running"] for name, state in stack.containers().items()
