@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-import threading
 import traceback
 from collections.abc import Mapping
+from contextvars import ContextVar
 from logging import LogRecord as PythonRecord
-from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any
 
 from opentelemetry._logs import Logger, LoggerProvider, LogRecord
 from opentelemetry.semconv.attributes import code_attributes, exception_attributes
@@ -16,17 +15,23 @@ from opentelemetry.semconv.attributes import code_attributes, exception_attribut
 from bext_otel.logs.levels import Gate, severity, severity_text
 from bext_otel.logs.values import Plain, plain, shown, text
 
-__all__ = ["Chain"]
+__all__ = ["Chain", "Passed"]
 
 MAX_FIELDS = 100
 MAX_STACKTRACE = 32_768
 MAX_LOGGERS = 1000
 MAX_DEPTH = 3
 
-ExcInfo: TypeAlias = "tuple[type[BaseException] | None, BaseException | None, TracebackType | None]"
-
 # What every record of the standard library has; the rest of its attributes are what the caller gave as `extra`.
 _STANDARD = frozenset(vars(PythonRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName"}
+
+
+# How many events this one is nested in. Not a thread's variable, because greenlets share a thread.
+_depth: ContextVar[int] = ContextVar("bext_otel_logs_depth", default=0)
+
+
+class Passed(LogRecord):
+    """A record whose level has been checked."""
 
 
 class Chain:
@@ -37,7 +42,6 @@ class Chain:
         self.failures = 0
         self._provider = provider
         self._loggers: dict[str, Logger] = {}
-        self._depth = threading.local()
 
     def python(self, record: PythonRecord) -> None:
         """An event of the standard library's logging."""
@@ -63,19 +67,19 @@ class Chain:
         timestamp: int | None = None,
     ) -> None:
         """An event: who says it, how grave, what, with which facts, caused by which exception, at which nanosecond (None: now)."""
-        depth = getattr(self._depth, "now", 0)
+        depth = _depth.get()
         if depth >= MAX_DEPTH:
             # A value whose repr logs that value again.
             self.failures += 1
             return
-        self._depth.now = depth + 1
+        token = _depth.set(depth + 1)
         try:
             attributes = _attributes(fields)
             if exc_info:
                 attributes.update(_exception(exc_info))
             if stack:
                 attributes[code_attributes.CODE_STACKTRACE] = text(str(stack))
-            record = LogRecord(
+            record = Passed(
                 timestamp=timestamp,
                 severity_number=severity(level),
                 severity_text=severity_text(level),
@@ -88,16 +92,16 @@ class Chain:
         except Exception:  # logging must not fail the work that is logged
             self.failures += 1
         finally:
-            self._depth.now = depth
+            _depth.reset(token)
 
     def _logger(self, name: str) -> Logger:
         found = self._loggers.get(name)
         if found is None:
             if len(self._loggers) < MAX_LOGGERS:
-                found = self._loggers[name] = self._provider.get_logger(name)
+                found = self._loggers[name] = self._provider.get_logger(text(name))
             else:
                 # The provider keeps loggers for ever, except those that have attributes.
-                found = self._provider.get_logger(name, attributes={})
+                found = self._provider.get_logger(text(name), attributes={})
         return found
 
 
@@ -131,9 +135,10 @@ def _attributes(fields: Mapping[str, object]) -> dict[str, Any]:
 
 def _exception(given: object) -> dict[str, Any]:
     """The exception attributes of OpenTelemetry's semantic conventions; `given` is whatever `exc_info` may be."""
-    kind, value, trace = _exc_info(given)
-    if kind is None:
+    value = _exception_of(given)
+    if value is None:
         return {}
+    kind, trace = type(value), value.__traceback__
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     try:
         message = str(value)
@@ -151,9 +156,9 @@ def _exception(given: object) -> dict[str, Any]:
     }
 
 
-def _exc_info(given: object) -> ExcInfo:
-    if isinstance(given, BaseException):
-        return type(given), given, given.__traceback__
-    if isinstance(given, tuple) and len(given) == 3:
-        return given
-    return sys.exc_info()
+def _exception_of(given: object) -> BaseException | None:
+    if isinstance(given, tuple):
+        given = given[1] if len(given) == 3 else None
+    elif not isinstance(given, BaseException):
+        given = sys.exc_info()[1]
+    return given if isinstance(given, BaseException) else None

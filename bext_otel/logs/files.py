@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import shutil
 import sys
 import threading
@@ -96,12 +97,14 @@ class RotatingFile:
         return True
 
     def _shift(self) -> None:
-        for suffix in ("", ".gz"):
-            self._numbered(self._keep, suffix).unlink(missing_ok=True)
-            for number in range(self._keep - 1, 0, -1):
-                source = self._numbered(number, suffix)
-                if source.exists():
-                    source.replace(self._numbered(number + 1, suffix))
+        rotated = re.compile(re.escape(self.path.name) + r"\.(\d{1,9})(\.gz)?")
+        there = [found for name in os.listdir(self.path.parent) if (found := rotated.fullmatch(name)) is not None]  # noqa: PTH208  # names, not paths
+        for found in sorted(there, key=lambda found: int(found[1]), reverse=True):
+            number, suffix = int(found[1]), found[2] or ""
+            if number >= self._keep:
+                self._numbered(number, suffix).unlink()
+            else:
+                self._numbered(number, suffix).replace(self._numbered(number + 1, suffix))
         # Last, because from here on other processes write to a new file, and may want to rotate that.
         self.path.replace(self._numbered(1))
 

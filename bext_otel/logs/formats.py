@@ -50,7 +50,7 @@ def _line(record: ReadWriteLogRecord) -> dict[str, Any]:
     if (app := fields.pop("app", None)) is not None:
         line["app"] = app
     for name, value in fields.items():
-        line[_free(name, line) if name in _FIXED else name] = value
+        line[_free(name, fields) if name in _FIXED else name] = value
     if log.trace_id:
         line["trace_id"] = format_trace_id(log.trace_id)
     if log.span_id:
@@ -59,7 +59,7 @@ def _line(record: ReadWriteLogRecord) -> dict[str, Any]:
 
 
 def _free(name: str, taken: Mapping[str, Any]) -> str:
-    while name in _FIXED or name in taken:
+    while name in taken:
         name = f"fields.{name}"
     return name
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import wrapt
 from opentelemetry._logs import LoggerProvider as APILoggerProvider
-from opentelemetry.sdk._logs import LoggerProvider, LogRecordLimits, LogRecordProcessor
+from opentelemetry.sdk._logs import LoggerProvider, LogRecordLimits
 from opentelemetry.sdk._logs.export import LogRecordExporter
 from opentelemetry.sdk.resources import Resource
 
@@ -30,11 +30,16 @@ _MB = 1024 * 1024
 class BextLoggerProvider(LoggerProvider):
     """The SDK's provider, which knows its sinks."""
 
-    def __init__(self, resource: Resource, sinks: list[LogRecordProcessor], *, shutdown_on_exit: bool) -> None:
+    def __init__(self, resource: Resource, sinks: list[LineSink | ExportSink], *, shutdown_on_exit: bool) -> None:
         super().__init__(resource, shutdown_on_exit=shutdown_on_exit, log_record_limits=_limits())
         self.sinks = sinks
         for processor in [Completion(), *sinks]:
             self.add_log_record_processor(processor)
+
+    def use(self, gate: Gate | None) -> None:
+        """Hold back records below the gate's levels that are emitted past any logger; None: let all of them through."""
+        for sink in self.sinks:
+            sink.gate = gate
 
     def lost(self) -> Mapping[str, int]:
         """How many lines could not be written, and records not be handed to the exporter's queue."""
@@ -56,7 +61,7 @@ def build_provider(
 
     Its shutdown takes at most `shutdown_timeout_seconds`; whoever builds it calls that, or asks for it with `shutdown_on_exit`.
     """
-    sinks: list[LogRecordProcessor] = []
+    sinks: list[LineSink | ExportSink] = []
     if _prints(config):
         output = _output(config)
         sinks.append(LineSink(_format(config, output), output))
@@ -140,7 +145,11 @@ def install(config: Logging, provider: APILoggerProvider, *, apps: Mapping[str, 
     base = level_number(config.level)
     gate = Gate(base, {name: level_number(app.log_level, base) for name, app in apps.items() if app.log_level})
     chain = Chain(provider, gate)
-    undo = [_set_level(name, level_number(level)) for name, level in config.filters.items()]
+    undo: list[Callable[[], None]] = []
+    if isinstance(provider, BextLoggerProvider):
+        provider.use(gate)
+        undo.append(lambda: provider.use(None))
+    undo += [_set_level(name, level_number(level)) for name, level in config.filters.items()]
     if logging.root.level == logging.WARNING:
         undo.append(_set_level(None, gate.lowest))
     undo.append(attach(chain, prints=_prints(config)).remove)

@@ -74,15 +74,27 @@ class Gate:
         self.lowest = min([base, *apps.values()])
         self._apps = apps
 
-    def admits(self, logger_name: str, number: int) -> bool:
-        """Does an event of level `number` of this logger pass, for the app at work?"""
+    def admits(self, logger_name: str, number: int, app: str | None = None) -> bool:
+        """Does an event of level `number` that this logger let through pass, for `app` (None: the app at work)?"""
         if not self._apps:
             return True
-        threshold = self._apps.get(current_app() or "")
+        threshold = self._apps.get(app or current_app() or "")
         if threshold is None:
             # A root level that the application changed has been checked already, by the logger.
             threshold = self.base if logging.root.level == self.lowest else logging.NOTSET
         return number >= threshold or _has_own_level(logger_name)
+
+    def wants(self, scope: str, number: SeverityNumber | None, app: str | None = None) -> bool:
+        """Does a record of this severity pass that was emitted past any logger, at the scope of this name? One without severity does."""
+        if number is None or number is SeverityNumber.UNSPECIFIED:
+            return True
+        level = _level(number)
+        return logging.getLogger(scope).isEnabledFor(level) and self.admits(scope, level, app)
+
+
+def _level(number: SeverityNumber) -> int:
+    """Python's level number for a severity."""
+    return next((level for level, lowest, _ in _SEVERITIES if number.value >= lowest.value), TRACE)
 
 
 def _has_own_level(name: str) -> bool:

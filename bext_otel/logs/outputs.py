@@ -9,7 +9,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 __all__ = ["Output", "Stream", "WholeLines"]
 
@@ -33,11 +33,13 @@ class Stream:
     def __init__(self, name: str) -> None:
         self.name = name
         self._lines = WholeLines()
+        self._looping: object = None
         self._start_over()
         _streams.add(self)
 
     def _start_over(self) -> None:
         self._lock = threading.RLock()
+        self._inside: object = None
 
     def isatty(self) -> bool:
         """Does somebody look at it?"""
@@ -48,27 +50,42 @@ class Stream:
 
     def write(self, line: bytes) -> None:
         """See `Output`."""
-        stream = getattr(sys, self.name, None)
-        if stream is None:
-            raise OSError(f"there is no sys.{self.name}")
-        raw = getattr(getattr(stream, "buffer", None), "raw", None)
         with self._lock:
+            stream = self._stream()
+            if stream is self._inside:
+                # It gives what is written to it back to logging, as Celery's does.
+                self._looping = stream
+                return
+            raw = getattr(getattr(stream, "buffer", None), "raw", None)
             # What the application printed before comes before.
             stream.flush()
-            if raw is None:
-                _write_text(stream, line.decode())
+            if raw is not None:
+                self._lines.write(raw.write, line)
                 return
-            self._lines.write(raw.write, line)
+            self._inside = stream
+            try:
+                _write_text(stream, line.decode())
+            finally:
+                self._inside = None
+            if stream is self._looping:
+                self.write(line)
+
+    def _stream(self) -> Any:
+        stream = getattr(sys, self.name, None)
+        if stream is not None and stream is self._looping:
+            stream = getattr(sys, f"__{self.name}__")
+        if stream is None:
+            raise OSError(f"there is no sys.{self.name}")
+        return stream
 
 
-def _write_text(stream: object, text: str) -> None:
-    write: Callable[[str], object] = stream.write  # type: ignore[attr-defined]  # sys.stdout may be anything that prints
+def _write_text(stream: Any, text: str) -> None:
     try:
-        write(text)
+        stream.write(text)
     except UnicodeEncodeError:
         # Beyond ASCII, JSON holds characters only inside strings, where an escape means the same.
-        write(re.sub(r"[^\x00-\x7f]", lambda match: json.dumps(match[0])[1:-1], text))
-    stream.flush()  # type: ignore[attr-defined]
+        stream.write(re.sub(r"[^\x00-\x7f]", lambda match: json.dumps(match[0])[1:-1], text))
+    stream.flush()
 
 
 class WholeLines:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from contextvars import ContextVar
 from typing import Any, cast
 
 from opentelemetry._logs import SeverityNumber
@@ -16,7 +16,9 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from bext_otel._compat import shut_batch_processor
 from bext_otel.apps import current_app
+from bext_otel.logs.chain import Passed
 from bext_otel.logs.formats import Format
+from bext_otel.logs.levels import Gate
 from bext_otel.logs.outputs import Output
 from bext_otel.logs.values import plain, text
 
@@ -104,7 +106,34 @@ def _refused(value: object) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, bytes) and any(map(_refused, value))
 
 
-class LineSink(LogRecordProcessor):
+class Gated(LogRecordProcessor):
+    """A sink that leaves out records below the levels of `gate`, if it has one."""
+
+    gate: Gate | None = None
+
+    def wants(self, record: ReadWriteLogRecord) -> bool:
+        """Has the record been let through, or would it be?"""
+        log, scope = record.log_record, record.instrumentation_scope
+        if self.gate is None or type(log) is Passed or scope is None:
+            return True
+        app = (log.attributes or {}).get("app")
+        return self.gate.wants(scope.name, log.severity_number, app if isinstance(app, str) else None)
+
+    def enabled(
+        self,
+        *,
+        context: Context | None = None,
+        instrumentation_scope: InstrumentationScope | None = None,
+        severity_number: SeverityNumber | None = None,
+        event_name: str | None = None,
+    ) -> bool:
+        """Would such a record be written, or handed on?"""
+        if self.gate is None or instrumentation_scope is None:
+            return True
+        return self.gate.wants(instrumentation_scope.name, severity_number)
+
+
+class LineSink(Gated):
     """Writes each record as a line, at once."""
 
     def __init__(self, line: Format, output: Output, *, losses: Losses | None = None) -> None:
@@ -115,7 +144,8 @@ class LineSink(LogRecordProcessor):
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """See `LogRecordProcessor`."""
         try:
-            self.output.write(self._line(log_record))
+            if self.wants(log_record):
+                self.output.write(self._line(log_record))
         except Exception as exc:  # a full disk or a reader that has gone must not fail the work that is logged
             self.losses.add(exc)
 
@@ -127,10 +157,10 @@ class LineSink(LogRecordProcessor):
         return True
 
 
-_exporting = threading.local()
+_exporting: ContextVar[bool] = ContextVar("bext_otel_logs_exporting", default=False)
 
 
-class ExportSink(BatchLogRecordProcessor):
+class ExportSink(Gated, BatchLogRecordProcessor):
     """Hands records to an exporter in batches, but for those that exporting itself causes, which would feed themselves.
 
     Those are all records of `opentelemetry.*` loggers, and whatever is logged (by an HTTP client, say) on the exporting thread.
@@ -139,15 +169,16 @@ class ExportSink(BatchLogRecordProcessor):
     def __init__(self, exporter: LogRecordExporter, *, shutdown_millis: float) -> None:
         self.losses = Losses("the OpenTelemetry exporter")
         self._shutdown_millis = shutdown_millis
-        super().__init__(_Marked(exporter))
+        BatchLogRecordProcessor.__init__(self, _Marked(exporter))
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """See `LogRecordProcessor`."""
         scope = log_record.instrumentation_scope
-        if getattr(_exporting, "now", False) or (scope is not None and f"{scope.name}.".startswith("opentelemetry.")):
+        if _exporting.get() or (scope is not None and f"{scope.name}.".startswith("opentelemetry.")):
             return
         try:
-            super().on_emit(log_record)
+            if self.wants(log_record):
+                BatchLogRecordProcessor.on_emit(self, log_record)
         except Exception as exc:  # nothing that telemetry does may fail the work that is logged
             self.losses.add(exc)
 
@@ -157,7 +188,7 @@ class ExportSink(BatchLogRecordProcessor):
 
 
 class _Marked(LogRecordExporter):
-    """An exporter whose thread is marked while it exports."""
+    """An exporter that leaves a mark while it exports."""
 
     def __init__(self, exporter: LogRecordExporter) -> None:
         self._exporter = exporter
@@ -165,11 +196,11 @@ class _Marked(LogRecordExporter):
         self.shutdown = exporter.shutdown  # type: ignore[method-assign]
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        _exporting.now = True
+        token = _exporting.set(True)
         try:
             return self._exporter.export(batch)
         finally:
-            _exporting.now = False
+            _exporting.reset(token)
 
     def shutdown(self) -> None:
         """Replaced by the exporter's own."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
@@ -62,7 +63,7 @@ def configure(chain: Chain, *, prints: bool) -> Callable[[], None]:
         structlog.configure(
             processors=[structlog.contextvars.merge_contextvars, bridge],
             wrapper_class=_wrapper(chain.gate.lowest),
-            logger_factory=structlog.stdlib.LoggerFactory(),
+            logger_factory=_python_logger,
             cache_logger_on_first_use=False,
         )
     else:
@@ -74,6 +75,19 @@ def configure(chain: Chain, *, prints: bool) -> Callable[[], None]:
             structlog.reset_defaults()
 
     return undo
+
+
+def _python_logger(*names: Any) -> logging.Logger:
+    """The standard library's logger of the name given, or of the module that asks.
+
+    structlog's own factory does this too, and replaces the class of all loggers of the program on the way.
+    """
+    if names:
+        return logging.getLogger(str(names[0]))
+    frame = sys._getframe(1)
+    while frame.f_back is not None and f"{frame.f_globals.get('__name__')}.".startswith("structlog."):
+        frame = frame.f_back
+    return logging.getLogger(frame.f_globals.get("__name__") or "structlog")
 
 
 def _wrapper(lowest: int) -> type[Any]:

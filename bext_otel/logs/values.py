@@ -37,8 +37,8 @@ def text(value: str) -> str:
 def plain(value: object, depth: int = MAX_DEPTH) -> Plain:
     """`value` as text, number, truth value, None, or a list or mapping of those.
 
-    Bytes are decoded with replacement; an int outside 64 bits is text; dates, UUIDs, decimals and paths are text; anything else is its
-    `repr`, at most `MAX_REPR` characters. Collections keep their first `MAX_ITEMS` items, `MAX_DEPTH` levels deep.
+    Bytes are decoded with replacement; an int outside 64 bits is text; dates are ISO 8601; UUIDs, decimals and paths are text; anything
+    else is its `repr`, at most `MAX_REPR` characters. Collections keep their first `MAX_ITEMS` items, `MAX_DEPTH` levels deep.
     """
     kind = type(value)
     if kind is str:
@@ -94,7 +94,8 @@ _CONVERSIONS: tuple[tuple[type | tuple[type, ...], Callable[[Any, int], Plain]],
     (int, lambda value, depth: plain(int(value), depth)),
     (float, lambda value, _: float(value)),
     ((bytes, bytearray, memoryview), lambda value, _: bytes(value).decode(errors="replace")),
-    ((date, time, UUID, Decimal, PurePath), lambda value, _: text(str(value))),
+    ((date, time), lambda value, _: str(value.isoformat())),
+    ((UUID, Decimal, PurePath), lambda value, _: text(str(value))),
     (Mapping, _mapping),
     ((Sequence, Set), _items),
 )

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import fcntl
+import gzip
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from bext_otel.logs.files import RotatingFile
+from tests.waiting import until
+
+
+def lines_in(directory: Path) -> list[str]:
+    """All lines of all files of a log, rotated and compressed ones included."""
+    found: list[str] = []
+    for path in directory.glob("app.log*"):
+        if path.suffix != ".lock":
+            data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+            found += data.decode().splitlines()
+    return found
+
+
+def numbered(count: int) -> list[bytes]:
+    return [f"{number:07}\n".encode() for number in range(count)]
+
+
+def test_lines_are_appended_to_what_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "app.log"
+    path.write_bytes(b"before\n")
+    file = RotatingFile(path)
+    file.write(b"after\n")
+    file.close()
+    assert b"before\nafter\n" == path.read_bytes()
+
+
+def test_a_file_rotates_before_it_outgrows_its_size_and_old_ones_go(tmp_path: Path) -> None:
+    file = RotatingFile(tmp_path / "app.log", max_bytes=16, keep=2)
+    for line in numbered(9):
+        file.write(line)
+    file.close()
+    assert {
+        "app.log": b"0000008\n",
+        "app.log.1": b"0000006\n0000007\n",
+        "app.log.2": b"0000004\n0000005\n",
+        "app.log.lock": b"",
+    } == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+def test_a_line_longer_than_the_size_gets_a_file_of_its_own(tmp_path: Path) -> None:
+    file = RotatingFile(tmp_path / "app.log", max_bytes=4, keep=3)
+    file.write(b"a long line\n")
+    file.write(b"another one\n")
+    file.close()
+    assert ["a long line", "another one"] == [(tmp_path / name).read_text().strip() for name in ("app.log.1", "app.log")]
+
+
+def test_without_a_size_nothing_rotates(tmp_path: Path) -> None:
+    file = RotatingFile(tmp_path / "app.log")
+    for line in numbered(1000):
+        file.write(line)
+    file.close()
+    assert ["app.log"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_a_file_that_somebody_else_moved_away_is_made_anew(tmp_path: Path) -> None:
+    """As logrotate does."""
+    path = tmp_path / "app.log"
+    file = RotatingFile(path)
+    file.write(b"one\n")
+    path.rename(tmp_path / "moved")
+    file.write(b"two\n")
+    file.close()
+    assert (b"one\n", b"two\n") == ((tmp_path / "moved").read_bytes(), path.read_bytes())
+
+
+def test_rotated_files_from_the_second_on_are_compressed(tmp_path: Path) -> None:
+    file = RotatingFile(tmp_path / "app.log", max_bytes=8, keep=9, compress=True)
+    for number, line in enumerate(numbered(5)):
+        file.write(line)
+        if number >= 2:
+            until(lambda: (tmp_path / "app.log.2.gz").exists() and not (tmp_path / "app.log.2").exists())
+            until(lambda: lock_is_free(tmp_path / "app.log.lock"))
+    file.close()
+    expected = {"app.log", "app.log.1", "app.log.2.gz", "app.log.3.gz", "app.log.4.gz", "app.log.lock"}
+    assert expected == {path.name for path in tmp_path.iterdir()}
+    assert [line.decode().strip() for line in numbered(5)] == sorted(lines_in(tmp_path))
+
+
+def lock_is_free(path: Path) -> bool:
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+
+def test_who_does_not_get_the_lock_goes_on_writing(tmp_path: Path) -> None:
+    """A process that was stopped in the middle of a rotation must not stop the others."""
+    file = RotatingFile(tmp_path / "app.log", max_bytes=8)
+    with (tmp_path / "app.log.lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        for line in numbered(3):
+            file.write(line)
+    assert b"".join(numbered(3)) == (tmp_path / "app.log").read_bytes()
+    file.write(b"free\n")
+    file.close()
+    assert b"free\n" == (tmp_path / "app.log").read_bytes()
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_several_processes_that_rotate_one_file_lose_nothing(tmp_path: Path, compress: bool) -> None:
+    file = RotatingFile(tmp_path / "app.log", max_bytes=4000, keep=1000, compress=compress)
+    file.write(b"parent\n")
+    children = []
+    for child in range(4):
+        pid = os.fork()
+        if not pid:
+            for number in range(500):
+                file.write(f"{child} {number} {'x' * 30}\n".encode())
+            os._exit(0)
+        children.append(pid)
+    for pid in children:
+        assert 0 == os.waitpid(pid, 0)[1]
+    file.close()
+    until(lambda: not any(thread.name == "bext-log-gzip" for thread in threading.enumerate()))
+    for unfinished in tmp_path.glob("*.tmp"):
+        unfinished.unlink()
+    written = {line.rsplit(" ", 1)[0] for line in lines_in(tmp_path)}
+    assert {"parent"} | {f"{child} {number}" for child in range(4) for number in range(500)} == written
+    assert len(list(tmp_path.glob("app.log.*"))) > 3
+
+
+def test_a_child_does_not_keep_the_parent_s_rotation_lock(tmp_path: Path) -> None:
+    from bext_otel.logs import files
+
+    path = tmp_path / "app.log.lock"
+    lock = files._locked(path)
+    assert lock is not None
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.read(reader, 1)
+        os._exit(0)
+    files._unlock(lock)
+    free = until(lambda: lock_is_free(path), why="the child closes its copy")
+    os.write(writer, b"x")
+    os.waitpid(pid, 0)
+    os.close(reader)
+    os.close(writer)
+    assert free
+
+
+def test_a_path_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="directory"):
+        RotatingFile(tmp_path / "nowhere" / "app.log").open()

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.context import Context
+from opentelemetry.sdk._logs import LogRecordLimits, ReadWriteLogRecord
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_context
+
+from bext_otel.logs.formats import json_line, pretty_line
+
+NANOSECONDS = 1_774_711_842_123_999_999
+SPAN = set_span_in_context(NonRecordingSpan(SpanContext(0xABC123DEF456, 0x789, is_remote=False)), Context())
+
+
+def record(
+    body: Any = "request completed", attributes: dict[str, Any] | None = None, context: Context | None = None, **log: Any
+) -> ReadWriteLogRecord:
+    made = LogRecord(
+        **{"timestamp": NANOSECONDS, "severity_number": SeverityNumber.INFO, **log},
+        body=body,
+        attributes=attributes or {},
+        context=context,
+    )
+    return ReadWriteLogRecord(made, Resource({}), InstrumentationScope("bext.request"), LogRecordLimits())
+
+
+def test_the_line_is_the_specification_s() -> None:
+    attributes = {"app": "marketing", "method": "GET", "path": "/about", "status": 200, "duration_ms": 2.1, "cache": "hit"}
+    expected = (
+        b'{"timestamp":"2026-03-28T15:30:42.123Z","level":"info","target":"bext.request","message":"request completed",'
+        b'"app":"marketing","method":"GET","path":"/about","status":200,"duration_ms":2.1,"cache":"hit",'
+        b'"trace_id":"00000000000000000000abc123def456","span_id":"0000000000000789"}\n'
+    )
+    assert expected == json_line(record(attributes=attributes, context=SPAN))
+
+
+def test_the_app_stands_before_the_other_fields_and_no_trace_leaves_no_ids() -> None:
+    line = msgspec.json.decode(json_line(record(attributes={"status": 200, "app": "api"})))
+    assert ["timestamp", "level", "target", "message", "app", "status"] == list(line)
+
+
+def test_fields_cannot_take_the_place_of_fixed_keys() -> None:
+    fields = {"timestamp": 1, "level": 2, "target": 3, "message": 4, "trace_id": 5, "span_id": 6, "fields.level": 7}
+    line = msgspec.json.decode(json_line(record(attributes=fields, context=SPAN)))
+    assert ("info", "request completed", "00000000000000000000abc123def456") == (line["level"], line["message"], line["trace_id"])
+    assert {1, 2, 3, 4, 5, 6, 7} <= {value for value in line.values() if isinstance(value, int)}
+
+
+def test_a_moment_outside_the_calendar_becomes_now() -> None:
+    line = msgspec.json.decode(json_line(record(timestamp=10**30)))
+    assert line["timestamp"].startswith("20")
+
+
+def test_an_event_without_a_body_is_called_by_its_name() -> None:
+    assert "deploy" == msgspec.json.decode(json_line(record(body=None, event_name="deploy")))["message"]
+
+
+def test_a_body_with_a_structure_stays_one() -> None:
+    assert {"a": [1, 2]} == msgspec.json.decode(json_line(record(body={"a": [1, 2]})))["message"]
+
+
+@given(
+    st.text(st.characters()), st.dictionaries(st.text(st.characters(), min_size=1), st.text(st.characters()) | st.floats() | st.integers())
+)
+def test_whatever_a_record_holds_the_line_is_one_line_of_json(body: str, fields: dict[str, Any]) -> None:
+    """Also for records that other libraries emit, which never went through our cleaning."""
+    line = json_line(record(body=body, attributes=fields))
+    assert 1 == line.count(b"\n")
+    msgspec.json.decode(line)
+
+
+@given(st.text(st.characters()), st.dictionaries(st.text(st.characters(), min_size=1), st.text(st.characters())))
+def test_a_pretty_line_can_neither_break_nor_move_the_cursor(body: str, fields: dict[str, str]) -> None:
+    line = pretty_line(record(body=body, attributes=fields)).decode()
+    assert 1 == len(line.splitlines())
+    assert "\x1b" not in line
+
+
+def test_a_pretty_line_reads_well() -> None:
+    expected = '2026-03-28T15:30:42.123Z WARN  bext.request: slow app=api path=/a text="two words"\n'
+    attributes = {"app": "api", "path": "/a", "text": "two words"}
+    assert expected == pretty_line(record("slow", attributes, severity_number=SeverityNumber.WARN)).decode()
+
+
+def test_a_pretty_line_shows_the_stack_trace_below() -> None:
+    attributes = {"exception.type": "KeyError", "exception.stacktrace": "Traceback:\n  here\n"}
+    assert ["    Traceback:", "      here"] == pretty_line(record("boom", attributes)).decode().splitlines()[1:]
+
+
+@pytest.mark.parametrize("level", [SeverityNumber.TRACE, SeverityNumber.DEBUG, SeverityNumber.INFO, SeverityNumber.ERROR, None])
+def test_color_is_around_the_level_only(level: SeverityNumber | None) -> None:
+    colored = pretty_line(record(severity_number=level), color=True).decode()
+    plain = pretty_line(record(severity_number=level)).decode()
+    assert 2 == colored.count("\x1b[")
+    assert len(plain) + len("\x1b[31m\x1b[0m") == len(colored)

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+from opentelemetry import context
+from opentelemetry._logs import NoOpLoggerProvider
+from opentelemetry.sdk.resources import Resource
+
+from bext_otel.apps import with_app
+from bext_otel.config import Logging
+from bext_otel.logs import build_provider, install
+from bext_otel.logs.sinks import ExportSink, LineSink
+from tests.logs.conftest import Start
+
+
+def test_an_app_s_level_applies_while_it_is_at_work(start: Start, logger: logging.Logger) -> None:
+    logs = start(apps={"api": "debug", "dashboard": "error"})
+    for app in ("api", "dashboard", "marketing"):
+        token = context.attach(with_app(app, context.get_current()))
+        logger.debug("debug")
+        logger.info("info")
+        logger.error("error")
+        context.detach(token)
+    expected = [("api", "debug"), ("api", "info"), ("api", "error"), ("dashboard", "error"), ("marketing", "info"), ("marketing", "error")]
+    assert expected == [(line["app"], line["message"]) for line in logs.lines()]
+
+
+def test_a_disabled_level_is_stopped_by_the_standard_library_itself(start: Start, logger: logging.Logger) -> None:
+    start(level="warn", filters={f"{logger.name}.db": "debug"})
+    assert not logger.isEnabledFor(logging.INFO)
+    assert logging.getLogger(f"{logger.name}.db").isEnabledFor(logging.DEBUG)
+
+
+def test_a_filter_makes_one_logger_quieter_or_louder(start: Start, logger: logging.Logger) -> None:
+    logs = start(filters={f"{logger.name}.loud": "trace", f"{logger.name}.quiet": "error"})
+    for name in ("loud", "quiet"):
+        logging.getLogger(f"{logger.name}.{name}").log(5, name)
+        logging.getLogger(f"{logger.name}.{name}").warning(name)
+    assert [("loud", "trace"), ("loud", "warn")] == [(line["message"], line["level"]) for line in logs.lines()]
+
+
+@pytest.mark.parametrize(("output", "kinds"), [("stdout", [LineSink]), ("stderr", [LineSink]), ("none", [])])
+def test_the_sinks_are_those_that_were_asked_for(output: str, kinds: list[type]) -> None:
+    provider = build_provider(Logging(output=output), Resource({}), None)  # type: ignore[arg-type]
+    assert kinds == [type(sink) for sink in provider.sinks]
+    provider.shutdown()
+
+
+def test_a_file_gets_the_lines(tmp_path: Path, logger: logging.Logger) -> None:
+    path = tmp_path / "app.log"
+    config = Logging(output="file", file_path=str(path), rotate=True)
+    provider = build_provider(config, Resource({}), None)
+    installed = install(config, provider, apps={})
+    logger.info("hello")
+    installed.remove()
+    provider.shutdown()
+    assert "hello" == json.loads(path.read_text())["message"]
+
+
+@pytest.mark.parametrize("file_path", ["", "/nowhere/at/all/app.log"])
+def test_a_file_that_cannot_be_written_is_one_line_and_lines_go_to_stdout(
+    file_path: str, logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = Logging(output="file", file_path=file_path)
+    provider = build_provider(config, Resource({}), None)
+    installed = install(config, provider, apps={})
+    logger.info("hello")
+    installed.remove()
+    provider.shutdown()
+    told = capsys.readouterr()
+    assert "hello" == json.loads(told.out)["message"]
+    assert 1 == told.err.count("\n")
+    assert f"[logging] file_path = {file_path!r}" in told.err
+
+
+def test_pretty_lines_are_for_readers(start: Start, logger: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+    start(format="pretty")
+    logger.warning("hello", extra={"layer": "isr"})
+    assert capsys.readouterr().out.endswith(f"WARN  {logger.name}: hello layer=isr\n")
+
+
+def test_a_provider_without_sinks_leaves_logging_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = logging.root.handlers[:], logging.root.parent, logging.root.level
+    installed = install(Logging(), NoOpLoggerProvider(), apps={})
+    assert before == (logging.root.handlers, logging.root.parent, logging.root.level)
+    assert 0 == installed.failures
+    installed.remove()
+
+
+def test_a_limit_that_is_no_number_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("OTEL_ATTRIBUTE_COUNT_LIMIT", "many")
+    build_provider(Logging(), Resource({}), None).shutdown()
+    told = capsys.readouterr().err
+    assert (1, True) == (told.count("\n"), "OTEL_ATTRIBUTE_COUNT_LIMIT" in told)
+
+
+def test_an_exporter_gets_its_records_in_batches(start: Start) -> None:
+    logs = start()
+    assert [LineSink, ExportSink] == [type(sink) for sink in logs.provider.sinks]

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from bext_otel.logs.outputs import Stream, WholeLines
+
+
+def run(script: str, **options: object) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=False, **options)  # type: ignore[call-overload,no-any-return]
+
+
+def test_the_stream_is_looked_up_at_each_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, first, second = Stream("stdout"), io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stdout", first)
+    stream.write(b"one\n")
+    monkeypatch.setattr(sys, "stdout", second)
+    stream.write(b"two\n")
+    assert ("one\n", "two\n") == (first.getvalue(), second.getvalue())
+
+
+def test_a_program_without_stdout_is_told_apart_from_a_broken_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(OSError, match=r"there is no sys\.stdout"):
+        Stream("stdout").write(b"x\n")
+
+
+def test_lines_come_after_what_the_program_printed_before() -> None:
+    script = """
+import sys
+from bext_otel.logs.outputs import Stream
+print("printed")
+Stream("stdout").write(b"logged\\n")
+print("printed again")
+"""
+    assert b"printed\nlogged\nprinted again\n" == run(script).stdout
+
+
+def test_a_terminal_that_knows_only_ascii_gets_json_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    Stream("stdout").write('{"message":"café 🎉"}\n'.encode())
+    assert {"message": "café 🎉"} == json.loads(raw.getvalue().decode("ascii"))
+    monkeypatch.undo()
+
+
+def test_a_reader_that_has_gone_costs_lines_not_the_exit_code() -> None:
+    """Python's own buffer would fail again at the end, and end a healthy program with 120."""
+    script = """
+import logging
+from bext_otel.config import Logging
+from bext_otel.logs import build_provider, install
+from opentelemetry.sdk.resources import Resource
+config = Logging()
+provider = build_provider(config, Resource({}), None)
+install(config, provider, apps={})
+for _ in range(1000):
+    logging.getLogger("shop").info("hello")
+assert provider.lost()["log_lines_lost"] == 1000, provider.lost()
+"""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-c", script], stdout=writer, stderr=subprocess.PIPE, timeout=60, check=False)
+    os.close(writer)
+    assert 0 == done.returncode, done.stderr
+    assert 1 == done.stderr.count(b"\n")
+    assert b"can't be written to stdout (BrokenPipeError" in done.stderr
+
+
+def test_several_processes_on_one_pipe_keep_lines_whole() -> None:
+    script = """
+import os
+from bext_otel.logs.outputs import Stream
+stream = Stream("stdout")
+children = []
+for child in range(4):
+    pid = os.fork()
+    if not pid:
+        for _ in range(300):
+            stream.write(str(child).encode() * 1000 + b"\\n")
+        os._exit(0)
+    children.append(pid)
+for pid in children:
+    os.waitpid(pid, 0)
+"""
+    lines = run(script).stdout.decode().splitlines()
+    assert sorted(str(child) * 1000 for child in range(4) for _ in range(300)) == sorted(lines)
+
+
+def test_several_threads_keep_lines_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "out"
+    with path.open("w") as file:
+        monkeypatch.setattr(sys, "stdout", file)
+        stream = Stream("stdout")
+        threads = [
+            threading.Thread(target=lambda name=name: [stream.write(name * 9000 + b"\n") for _ in range(50)]) for name in (b"a", b"b", b"c")
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        monkeypatch.undo()
+    assert sorted(name * 9000 for name in "abc" for _ in range(50)) == sorted(path.read_text().splitlines())
+
+
+def test_a_stdout_that_feeds_logging_does_not_feed_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Celery replaces `sys.stdout` by an object that logs what is printed; the lines then go to the real one."""
+    stream, real = Stream("stdout"), io.StringIO()
+
+    class Redirected(io.StringIO):
+        seen = 0
+
+        def write(self, text: str) -> int:
+            Redirected.seen += 1
+            stream.write(b"as a log line: " + text.encode())
+            return len(text)
+
+    monkeypatch.setattr(sys, "__stdout__", real)
+    monkeypatch.setattr(sys, "stdout", Redirected())
+    stream.write(b"one\n")
+    stream.write(b"two\n")
+    assert ("one\ntwo\n", 1) == (real.getvalue(), Redirected.seen)
+
+
+def test_a_line_after_a_torn_one_starts_on_a_line_of_its_own() -> None:
+    lines, out = WholeLines(), io.BytesIO()
+    room = [3]
+
+    def write(data: bytes) -> int | None:
+        if not room[0]:
+            return None
+        taken = min(room[0], len(data))
+        room[0] -= taken
+        return out.write(data[:taken])
+
+    with pytest.raises(BlockingIOError):
+        lines.write(write, b"first\n")
+    with pytest.raises(BlockingIOError):
+        lines.write(write, b"lost\n")
+    room[0] = 100
+    lines.write(write, b"second\n")
+    lines.write(write, b"third\n")
+    assert b"fir\nsecond\nthird\n" == out.getvalue()

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry import context
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, LogRecordExporter, LogRecordExportResult
+from opentelemetry.sdk.resources import Resource
+
+from bext_otel.apps import with_app
+from bext_otel.config import Logging
+from bext_otel.logs import BextLoggerProvider, build_provider, install
+from bext_otel.logs.sinks import Losses
+from tests.logs.conftest import Start
+
+
+def test_records_of_opentelemetry_s_own_loggers_are_lines_and_never_exported(start: Start) -> None:
+    logs = start()
+    for name in ("opentelemetry", "opentelemetry.sdk.trace.export", "opentelemetry_demo"):
+        logging.getLogger(name).warning(name)
+    assert ["opentelemetry", "opentelemetry.sdk.trace.export", "opentelemetry_demo"] == [line["message"] for line in logs.lines()]
+    assert ["opentelemetry_demo"] == [record.body for record in logs.exported()]
+
+
+class Talkative(LogRecordExporter):
+    """Logs with an HTTP client's name while it exports, as such clients do at debug level."""
+
+    def __init__(self) -> None:
+        self.bodies: list[Any] = []
+
+    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+        logging.getLogger("urllib3.connectionpool").warning("POST /v1/logs")
+        self.bodies += [record.log_record.body for record in batch]
+        return LogRecordExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        """Nothing to end."""
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        return True
+
+
+def test_what_the_exporter_itself_logs_does_not_feed_it(capsys: pytest.CaptureFixture[str]) -> None:
+    exporter = Talkative()
+    provider = build_provider(Logging(), Resource({}), exporter)
+    installed = install(Logging(), provider, apps={})
+    try:
+        logging.getLogger("shop").info("hello")
+        provider.force_flush()
+        provider.force_flush()
+    finally:
+        installed.remove()
+        provider.shutdown()
+    assert ["hello"] == exporter.bodies
+    assert 1 == capsys.readouterr().out.count("POST /v1/logs")
+
+
+def test_the_provider_s_shutdown_exports_what_is_left_within_its_time() -> None:
+    """With an exporter that hangs, too."""
+    released, asked = threading.Event(), threading.Event()
+
+    class Hung(InMemoryLogRecordExporter):
+        def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+            asked.set()
+            released.wait(60)
+            return super().export(batch)
+
+    exporter = Hung()
+    provider = build_provider(Logging(output="none"), Resource({}), exporter, shutdown_timeout_seconds=0.05)
+    provider.get_logger("shop").emit(LogRecord(body="last words"))
+    ended = threading.Thread(target=provider.shutdown)
+    ended.start()
+    ended.join(30)
+    assert not ended.is_alive()
+    assert asked.is_set()
+    released.set()
+
+
+def emit(provider: BextLoggerProvider, **fields: Any) -> None:
+    provider.get_logger("bext.request").emit(LogRecord(**{"severity_number": SeverityNumber.INFO, "body": "request completed", **fields}))
+
+
+def test_a_record_emitted_past_logging_gets_its_app_and_is_made_exportable(start: Start) -> None:
+    logs = start()
+    token = context.attach(with_app("marketing", context.get_current()))
+    emit(logs.provider, attributes={"path": "/\ud800", "n": 2**70, "status": 200})
+    context.detach(token)
+    (line,), (record,) = logs.lines(), logs.exported()
+    assert ("marketing", "/�", str(2**70), 200) == (line["app"], line["path"], line["n"], line["status"])
+    assert {"app": "marketing", "path": "/�", "n": str(2**70), "status": 200} == dict(record.attributes or {})
+
+
+def test_a_record_emitted_past_logging_obeys_the_levels(start: Start) -> None:
+    logs = start(level="warn", filters={"bext.quiet": "error"}, apps={"api": "info"})
+    emit(logs.provider)
+    emit(logs.provider, attributes={"app": "api"})
+    emit(logs.provider, severity_number=SeverityNumber.WARN)
+    emit(logs.provider, severity_number=None, body="no severity")
+    logs.provider.get_logger("bext.quiet").emit(LogRecord(severity_number=SeverityNumber.WARN, body="filtered"))
+    expected = [("request completed", "api"), ("request completed", None), ("no severity", None)]
+    assert expected == [(line["message"], line.get("app")) for line in logs.lines()]
+    assert 3 == len(logs.exported())
+
+
+def test_whoever_makes_records_can_ask_whether_they_are_wanted(start: Start) -> None:
+    """So that a disabled completion line costs nothing."""
+    logger = start(level="warn").provider.get_logger("bext.request")
+    assert (False, True) == (logger.enabled(severity_number=SeverityNumber.INFO), logger.enabled(severity_number=SeverityNumber.WARN))
+
+
+def test_a_full_disk_makes_one_line_on_stderr_and_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    config = Logging(output="file", file_path="/dev/full")
+    provider = build_provider(config, Resource({}), None)
+    installed = install(config, provider, apps={})
+    try:
+        for _ in range(100):
+            logging.getLogger("shop").error("hello")
+    finally:
+        installed.remove()
+        provider.shutdown()
+    told = capsys.readouterr()
+    assert "" == told.out
+    assert 1 == told.err.count("\n")
+    assert "/dev/full" in told.err
+    assert "No space left" in told.err
+    assert {"log_lines_lost": 100, "log_records_lost": 0} == provider.lost()
+
+
+def test_a_sink_that_fails_leaves_the_others_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    config = Logging(output="file", file_path="/dev/full")
+    exporter = InMemoryLogRecordExporter()
+    provider = build_provider(config, Resource({}), exporter)
+    emit(provider)
+    provider.shutdown()
+    assert 1 == len(exporter.get_finished_logs())
+
+
+def test_losses_are_told_again_after_a_while(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    losses = Losses("stdout", clock=lambda: now[0])
+    for _ in range(10):
+        losses.add(OSError("full"))
+    now[0] += 300
+    losses.add(OSError("full"))
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.endswith("dropped and counted: 1 so far")
+    assert second.endswith("dropped and counted: 11 so far")
+
+
+def test_trouble_without_a_stderr_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    losses = Losses("stdout")
+    losses.add(OSError("full"))
+    assert 1 == losses.count
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_writes_lines_while_the_parent_was_writing_one(start: Start) -> None:
+    """A lock that a thread of the parent holds at the fork must not stop the child."""
+    logs = start()
+    (sink, _) = logs.provider.sinks
+    held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with sink.output._lock:  # type: ignore[union-attr]
+            held.set()
+            release.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(60)
+    pid = os.fork()
+    if pid == 0:
+        logging.getLogger("shop").info("child")
+        os._exit(0)
+    assert 0 == os.waitpid(pid, 0)[1]
+    release.set()
+    thread.join()

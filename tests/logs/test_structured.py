@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from tests.logs.conftest import Start
+
+
+@pytest.fixture(autouse=True)
+def unconfigured() -> Iterator[None]:
+    logger_class = logging.getLoggerClass()
+    structlog.reset_defaults()
+    yield
+    # structlog's own logger factory replaces it.
+    logging.setLoggerClass(logger_class)
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+
+
+def test_an_event_is_one_line_and_one_exported_record(start: Start) -> None:
+    logs = start()
+    structlog.get_logger().warning("render.slow", app="marketing", elapsed_ms=3.2)
+    (line,), (record,) = logs.lines(), logs.exported()
+    line.pop("timestamp")
+    expected = {"level": "warn", "target": __name__, "message": "render.slow", "app": "marketing", "elapsed_ms": 3.2}
+    assert expected == line
+    assert ("render.slow", {"app": "marketing", "elapsed_ms": 3.2}) == (record.body, dict(record.attributes or {}))
+
+
+def test_a_logger_s_name_and_bound_values_are_on_the_line(start: Start) -> None:
+    logs = start()
+    structlog.contextvars.bind_contextvars(tenant="acme")
+    structlog.get_logger("shop.cart", cart=7).bind(item=8).info("added %s", "tea")
+    (line,) = logs.lines()
+    assert ("shop.cart", "added tea", 7, 8, "acme") == tuple(line[key] for key in ("target", "message", "cart", "item", "tenant"))
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [
+        ("trace", ["trace", "debug", "info", "warn", "error", "error"]),
+        ("debug", ["debug", "info", "warn", "error", "error"]),
+        ("warn", ["warn", "error", "error"]),
+        ("error", ["error", "error"]),
+    ],
+)
+def test_levels_apply(start: Start, level: str, expected: list[str]) -> None:
+    logs = start(level=level)
+    log = structlog.get_logger()
+    for method in ("trace", "debug", "info", "warning", "error", "critical"):
+        getattr(log, method)("event %s", 1)
+    assert expected == [line["level"] for line in logs.lines()]
+
+
+def test_trace_is_a_severity_of_its_own(start: Start) -> None:
+    logs = start(level="trace")
+    structlog.get_logger().trace("fuel", consumed=3)
+    (record,) = logs.exported()
+    assert ("TRACE", 1) == (record.severity_text, record.severity_number.value if record.severity_number else None)
+
+
+def test_filters_apply_by_name(start: Start) -> None:
+    logs = start(filters={"noisy": "error", "chatty": "debug"})
+    structlog.get_logger("noisy").info("no")
+    structlog.get_logger("noisy.inner").error("yes")
+    assert ["yes"] == [line["message"] for line in logs.lines()]
+
+
+def test_a_disabled_level_runs_no_processor(start: Start) -> None:
+    """Below the lowest level anybody wants, a method is structlog's own empty one."""
+    start(level="info")
+    assert "_nop" == structlog.get_logger().bind().debug.__func__.__name__
+
+
+def test_an_exception_is_told(start: Start) -> None:
+    logs = start()
+    log = structlog.get_logger()
+    try:
+        raise KeyError("k")
+    except KeyError as error:
+        log.exception("one")
+        log.error("two", exc_info=error)
+        log.error("three", exc_info=True)
+    assert ["KeyError"] * 3 == [line["exception.type"] for line in logs.lines()]
+
+
+def test_asynchronous_methods_keep_the_context(start: Start) -> None:
+    logs = start()
+
+    async def work() -> None:
+        structlog.contextvars.bind_contextvars(tenant="acme")
+        await structlog.get_logger("shop").ainfo("hello")
+
+    asyncio.run(work())
+    assert [("hello", "acme", "shop")] == [(line["message"], line["tenant"], line["target"]) for line in logs.lines()]
+
+
+def test_values_that_cannot_be_written_raise_nothing(start: Start) -> None:
+    logs = start()
+    structlog.get_logger().info("\ud800", level="mine", event_id={1}, thing=object)
+    (line,) = logs.lines()
+    assert ("�", "mine", [1], "<class 'object'>") == (line["message"], line["fields.level"], line["event_id"], line["thing"])
+
+
+def test_a_program_that_configured_structlog_for_logging_arrives_once(start: Start) -> None:
+    structlog.configure(
+        processors=[structlog.stdlib.add_log_level, structlog.stdlib.render_to_log_kwargs],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    logs = start()
+    structlog.get_logger("shop").info("hello", items=2)
+    structlog.reset_defaults()
+    (line,), (record,) = logs.lines(), logs.exported()
+    assert ("info", "shop", "hello", 2) == tuple(line[key] for key in ("level", "target", "message", "items"))
+    assert "hello" == record.body
+
+
+def test_a_program_that_configures_structlog_later_has_its_way(start: Start) -> None:
+    logs = start()
+    seen: list[Any] = []
+
+    def last(_: Any, __: str, event: Any) -> str:
+        seen.append(event)
+        return str(event["event"])
+
+    structlog.configure(processors=[last], logger_factory=structlog.stdlib.LoggerFactory())
+    structlog.get_logger("shop").info("hello")
+    structlog.reset_defaults()
+    assert (["hello"], 1, 1) == ([line["message"] for line in logs.lines()], len(seen), len(logs.exported()))
+
+
+def test_a_later_configuration_survives_our_leaving(start: Start) -> None:
+    logs = start()
+    structlog.configure(processors=[structlog.processors.JSONRenderer()], logger_factory=structlog.PrintLoggerFactory())
+    logs.installed.remove()
+    assert structlog.is_configured()
+    structlog.reset_defaults()
+
+
+def test_without_output_structlog_prints_as_ever_and_is_exported(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
+    logs = start(output="none")
+    structlog.get_logger().info("hello", items=2)
+    assert 1 == capsys.readouterr().out.count("hello")
+    assert [("hello", {"items": 2})] == [(record.body, dict(record.attributes or {})) for record in logs.exported()]
+
+
+def test_our_configuration_leaves_the_program_s_logger_class_alone(start: Start) -> None:
+    before = logging.getLoggerClass()
+    start()
+    structlog.get_logger().info("hello")
+    assert before is logging.getLoggerClass()
+
+
+def test_structlog_is_configured_when_the_program_imports_it_and_not_imported_before() -> None:
+    script = """
+import json, sys
+from bext_otel.config import Logging
+from bext_otel.logs import build_provider, install
+from opentelemetry.sdk.resources import Resource
+provider = build_provider(Logging(), Resource({}), None)
+installed = install(Logging(), provider, apps={})
+assert "structlog" not in sys.modules
+import structlog
+structlog.get_logger().info("hello")
+installed.remove()
+assert not structlog.is_configured()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (0, 1) == (done.returncode, done.stdout.count('"message":"hello"')), done.stderr
