@@ -119,6 +119,10 @@ class Endpoints:
             ]
         return tuple(listed)
 
+    def owns(self, path: str) -> bool:
+        """Whether a path is answered here."""
+        return path in self._routes
+
     def is_quick(self, path: str) -> bool:
         """Whether the answer is made at once, without asking anybody: such a path must never wait behind another."""
         return self._routes.get(path, self._live) == self._live

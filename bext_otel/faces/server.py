@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
@@ -40,7 +41,8 @@ class StandaloneServer:
         self._endpoints = endpoints
         self._host = host
         self._port = port
-        self._service_key = service_key
+        # A header's value; the key may be made of a name that people gave.
+        self._service_key = re.sub(r"[^\x21-\x7e]", "_", service_key)
         self._log = log
         self._told: set[str] = set()
         self._lock = threading.Lock()

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from bext_otel.faces import text
+from bext_otel.faces.listening import holder
 from bext_otel.faces.server import StandaloneServer
 from bext_otel.pipeline.snapshot import Snapshot
 from tests.faces.parts import FixedHealth, endpoints
@@ -79,6 +80,13 @@ def test_the_endpoints_are_served_with_the_key_of_the_service(server: Servers) -
     assert b"/health/ready" in ask(port, "/").content
     assert (404, "k3y") == ((other := ask(port, "/elsewhere")).status, other.headers["x-bext-otel-service"])
     assert 405 == ask(port, "/metrics", method="POST").status
+
+
+def test_a_service_key_may_be_made_of_any_name(server: Servers) -> None:
+    port = started(server(key="caf\u00e9 \u2603\r\nset-cookie: x"))
+    answer = ask(port, "/metrics")
+    assert ("caf_____set-cookie:_x", None) == (answer.headers["x-bext-otel-service"], answer.headers["set-cookie"])
+    assert "sibling" == holder("127.0.0.1", port, "caf_____set-cookie:_x")
 
 
 def test_head_has_the_length_of_get(server: Servers) -> None:
@@ -273,6 +281,7 @@ def test_health_of_a_broken_part_is_answered(server: Servers) -> None:
 
 WORKER = """
 import os, sys, threading
+from bext_otel.faces.listening import holder
 from bext_otel.faces.server import StandaloneServer
 from tests.faces.parts import endpoints
 server = StandaloneServer(endpoints(), "127.0.0.1", int(sys.argv[1]), service_key="k3y", log=lambda line: print("LINE", line, flush=True))
@@ -294,9 +303,9 @@ def test_another_worker_takes_over_within_5_seconds_when_one_is_killed() -> None
             assert one.stdout is not None
             assert "up\n" == one.stdout.readline()
         until(lambda: answers(port), why="one serves")
-        holder = next(one for one in workers if any(f":{port:04X} 00000000:0000 0A" in line for line in listeners(one.pid)))
-        holder.send_signal(signal.SIGKILL)
-        holder.wait()
+        owner = next(one for one in workers if any(f":{port:04X} 00000000:0000 0A" in line for line in listeners(one.pid)))
+        owner.send_signal(signal.SIGKILL)
+        owner.wait()
         until(lambda: answers(port), seconds=5, why="the other serves")
     finally:
         outputs = [ended(one) for one in workers]
