@@ -21,7 +21,17 @@ from bext_otel.redaction import redact_query
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._upstream import measures_requests
 
-__all__ = ["CLIENT_CLOSED_REQUEST", "CLIENT_GONE", "KEY", "UNMATCHED", "Exchange", "current", "declared_length", "open_exchange"]
+__all__ = [
+    "BODILESS",
+    "CLIENT_CLOSED_REQUEST",
+    "CLIENT_GONE",
+    "KEY",
+    "UNMATCHED",
+    "Exchange",
+    "current",
+    "declared_length",
+    "open_exchange",
+]
 
 KEY = "bext_otel.exchange"
 """Where an ASGI scope or a WSGI environ holds the exchange of the request, so that whoever is further inside adds to it."""
@@ -44,6 +54,9 @@ CLIENT_GONE = frozenset({"CancelledError", "ClientDisconnect", "WebSocketDisconn
 CLIENT_CLOSED_REQUEST = 499
 """Status that counts a request whose client went away before any answer; nginx's, since HTTP has none."""
 
+BODILESS = frozenset({204, 304})
+"""Answers that have no body, as those to HEAD, whatever an application sends along (RFC 9110, sections 9.3.2, 15.3.5 and 15.4.5)."""
+
 _EXCHANGE = create_key("bext-otel-exchange")
 _NOTHING = Context()
 # The key under which a context holds its span, found by putting one there.
@@ -61,11 +74,12 @@ class Exchange:
     template of what the matched route is mounted under and `mounted` the path behind it, `matched` the route's own template (None: none
     matched), `routed` says that a framework told, so that nobody needs to guess. `owned` is False where another instrumentation's span
     stands for this request; `upstream` says that upstream's instrumentation runs inside. `counting` says that no length of the request's
-    body was declared, so its bytes are counted as they are read.
+    body was declared, so its bytes are counted as they are read; `asgi` that its server speaks ASGI.
     """
 
     __slots__ = (
         "app",
+        "asgi",
         "context",
         "counting",
         "ended_ns",
@@ -92,6 +106,7 @@ class Exchange:
 
     def __init__(self, app: str, method: str, scheme: str, path: str, version: str) -> None:
         self.started = perf_counter()
+        self.asgi = False
         self.app = app
         self.method = method
         self.scheme = scheme
@@ -119,6 +134,13 @@ class Exchange:
         """A framework matched this route template (None: it has none that matches)."""
         self.matched = route
         self.routed = True
+
+    def match_below(self, script_name: str, route: str | None) -> None:
+        """As `match`, by an application that is reached under `script_name`: further in than mounts have told of, perhaps."""
+        if script_name.startswith(self.mounted):
+            self.mounts += script_name[len(self.mounted) :]
+            self.mounted = script_name
+        self.match(route)
 
     def begin_answer(self, status: int, headers: Iterable[tuple[Any, Any]]) -> None:
         """The application answers with this status and these headers."""

@@ -5,25 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._request import Exchange
 
 __all__ = ["template"]
 
 
 def template(exchange: Exchange, scope: Mapping[str, Any]) -> str | None:
-    """The whole template, with what the application is mounted under; None where no route matched, or none is known."""
-    matched = exchange.matched
-    if exchange.routed:
-        if matched is None:
-            return None
-        root = scope.get("app_root_path") or scope.get("root_path") or ""
-        if not exchange.mounts:
-            return f"{root}{matched}" if root else matched
-        # A mount keeps the root path from before the first one under `app_root_path`.
-        return f"{scope.get('app_root_path') or ''}{exchange.mounts}{matched}"
-    if "route" not in scope:
+    """The whole template, with what the application is mounted under; None where no route matched, or none is known. Never raises."""
+    try:
+        return _told(exchange, scope) if exchange.routed else _guess(scope)
+    except Exception as error:
+        report("a route", error)
         return None
-    return _guess(scope)
+
+
+def _told(exchange: Exchange, scope: Mapping[str, Any]) -> str | None:
+    """What the framework told."""
+    if exchange.matched is None:
+        return None
+    # A mount keeps under `app_root_path` what the root path was before the first one.
+    root = scope.get("app_root_path")
+    if root is None:
+        root = scope.get("root_path") or ""
+    return f"{root}{exchange.mounts}{exchange.matched}"
 
 
 def _guess(scope: Mapping[str, Any]) -> str | None:
@@ -32,7 +37,7 @@ def _guess(scope: Mapping[str, Any]) -> str | None:
     Below a mount whose path has parameters the root path holds their values, which clients choose: those are put back to their names,
     and where that does not work out there is no template.
     """
-    route = scope["route"]
+    route = scope.get("route")
     path = getattr(route, "path", None)
     if not isinstance(path, str):
         return None

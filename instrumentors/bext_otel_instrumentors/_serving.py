@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol, TypeAlias
+from functools import wraps
+from typing import Any, Protocol, TypeAlias
 
 from bext_otel_instrumentors._guard import report
 
@@ -81,6 +82,16 @@ class Hosting:
                 self._on_serving()
             except Exception as error:
                 report("on_serving", error)
+
+    def after(self, original: Callable[..., None]) -> Callable[..., None]:
+        """An `__init__` that tells us when an application was made."""
+
+        @wraps(original)
+        def __init__(application: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807  # it becomes that method
+            original(application, *args, **kwargs)
+            self.made()
+
+        return __init__
 
     def first(self) -> None:
         """The first request of this process, or its lifespan."""

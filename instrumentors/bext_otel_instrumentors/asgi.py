@@ -11,7 +11,7 @@ from opentelemetry.context import Context, attach, detach, get_current
 
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._headers import extract, is_w3c_only
-from bext_otel_instrumentors._request import KEY, Exchange, current, declared_length, open_exchange
+from bext_otel_instrumentors._request import BODILESS, KEY, Exchange, current, declared_length, open_exchange
 from bext_otel_instrumentors._routes import template
 from bext_otel_instrumentors._serving import Hosting, Mount, Reply
 from bext_otel_instrumentors._websocket import Handshake
@@ -25,8 +25,6 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _NOTHING = Context()
-# Answers that have no body, whatever an application sends along (RFC 9110, sections 9.3.2, 15.3.5 and 15.4.5).
-_BODILESS = frozenset({204, 304})
 # FastAPI (since 0.137) makes a server span and metrics of its own, but not for a request whose scope says that it is excluded.
 _FASTAPI_TELEMETRY = "fastapi.telemetry"
 _VERSIONS: Mapping[str, str] = {"1": "1.0", "2.0": "2", "3.0": "3"}
@@ -52,7 +50,7 @@ async def serve(app: ASGIApp, scope: Scope, receive: Receive, send: Send, hostin
 
     `upstream` says that upstream's instrumentation is inside of `app`: its span is then a child of ours.
     """
-    if KEY in scope:
+    if KEY in scope or _inside_wsgi(scope):
         await app(scope, receive, send)
         return
     kind = scope["type"]
@@ -72,6 +70,16 @@ async def serve(app: ASGIApp, scope: Scope, receive: Receive, send: Send, hostin
             await _serve_websocket(app, scope, receive, send, exchange)
             return
     await app(scope, receive, send)
+
+
+def _inside_wsgi(scope: Scope) -> bool:
+    """Whether a WSGI application that is being measured runs this one; a2wsgi shows its environ."""
+    environ = scope.get("wsgi_environ")
+    if environ is None or KEY not in environ:
+        return False
+    scope[KEY] = environ[KEY]
+    scope[_FASTAPI_TELEMETRY] = None
+    return True
 
 
 def _open(scope: Scope, method: str, upstream: bool) -> Exchange | None:
@@ -99,7 +107,9 @@ def _open(scope: Scope, method: str, upstream: bool) -> Exchange | None:
             agent.decode("latin-1") if agent else "",
             context,
         )
+        exchange.asgi = True
         exchange.upstream = upstream
+        exchange.mounted = scope.get("root_path") or ""
         length = declared_length(headers.get(b"content-length"))
         # Without a declared length a message of HTTP/1 has no body, unless its coding says so (RFC 9112, section 6.3).
         exchange.request_bytes = length if length is not None else 0
@@ -162,7 +172,7 @@ def _observed(send: Send, scope: Scope, exchange: Exchange) -> Send:
                 status = message["status"]
                 exchange.begin_answer(status, message.get("headers") or ())
                 trailers = message.get("trailers", False)
-                bodiless = bodiless or status in _BODILESS
+                bodiless = bodiless or status in BODILESS
                 if not exchange.owned:
                     exchange.annotate(template(exchange, scope))
             else:

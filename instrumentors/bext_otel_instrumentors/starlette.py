@@ -58,7 +58,7 @@ class StarletteInstrumentor(Instrumentor):
 
     def _cover(self, application: type) -> None:
         self._patches.wrap(application, "__call__", partial(_serving, self._hosting))
-        self._patches.wrap(application, "__init__", partial(_making, self._hosting))
+        self._patches.wrap(application, "__init__", self._hosting.after)
 
     _covered_fastapi = False
 
@@ -89,15 +89,6 @@ def _serving(hosting: Hosting, original: Call) -> Call:
             await serve(partial(original, self), scope, receive, send, hosting, upstream=upstream)
 
     return __call__
-
-
-def _making(hosting: Hosting, original: Callable[..., None]) -> Callable[..., None]:
-    @wraps(original)
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807  # it becomes that method
-        original(self, *args, **kwargs)
-        hosting.made()
-
-    return __init__
 
 
 def _matching(original: Call) -> Call:

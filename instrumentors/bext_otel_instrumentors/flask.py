@@ -1,0 +1,92 @@
+"""Flask: every application, made before or after, at the outermost place; route templates from its URL rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from functools import partial, wraps
+from typing import Any
+
+from bext_otel_instrumentors._base import Instrumentor
+from bext_otel_instrumentors._guard import report
+from bext_otel_instrumentors._patch import Patches
+from bext_otel_instrumentors._request import KEY, Exchange
+from bext_otel_instrumentors._serving import Hosting
+from bext_otel_instrumentors.wsgi import Environ, StartResponse, serve, text_of
+
+__all__ = ["FlaskInstrumentor"]
+
+Call = Callable[[Any, Environ, StartResponse], Iterable[bytes]]
+
+# Set when the route of the current application is known: `__call__` and `wsgi_app` both look, in case a middleware skipped one.
+_MATCHED = f"{KEY}.matched"
+
+
+class FlaskInstrumentor(Instrumentor):
+    """Instruments Flask.
+
+    `instrument(mount=..., on_serving=...)`: see `Hosting`. `Flask.__call__` is outside of whatever replaced an application's `wsgi_app`;
+    `Flask.wsgi_app` is wrapped too, for whoever calls that directly.
+    """
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Flask."""
+        return ("flask >= 3.0",)
+
+    def _patch(self, patches: Patches, hosting: Hosting) -> None:
+        from flask import Flask, got_request_exception
+
+        patches.wrap(Flask, "__call__", partial(_serving, hosting))
+        patches.wrap(Flask, "wsgi_app", partial(_serving, hosting))
+        patches.wrap(Flask, "__init__", hosting.after)
+        got_request_exception.connect(_failed, weak=False)
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        from flask import got_request_exception
+
+        got_request_exception.disconnect(_failed)
+        super()._uninstrument(**kwargs)
+
+
+def _serving(hosting: Hosting, original: Call) -> Call:
+    @wraps(original)
+    def call(self: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if KEY in environ:
+            return _routed(original, self, environ, start_response)
+        upstream = getattr(self, "_is_instrumented_by_opentelemetry", False)
+        return serve(partial(_routed, original, self), environ, start_response, hosting, upstream=upstream)
+
+    return call
+
+
+def _routed(original: Call, app: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    try:
+        return original(app, environ, start_response)
+    finally:
+        # werkzeug leaves the request in the environ, so that nothing has to be hooked into the request itself.
+        request = environ.get("werkzeug.request")
+        if request is not None and environ.get(_MATCHED) is not request:
+            environ[_MATCHED] = request
+            try:
+                environ[KEY].match_below(text_of(environ.get("SCRIPT_NAME") or ""), _rule(app, request))
+            except Exception as error:
+                report("a Flask route", error)
+
+
+def _rule(app: Any, request: Any) -> str | None:
+    """The rule that matched, or that would have for another method."""
+    if (rule := request.url_rule) is not None:
+        return str(rule.rule)
+    methods = getattr(request.routing_exception, "valid_methods", None)
+    if not methods:
+        return None
+    adapter = app.create_url_adapter(request)
+    return str(adapter.match(method=methods[0], return_rule=True)[0].rule)
+
+
+def _failed(sender: Any, exception: BaseException, **_: Any) -> None:  # noqa: ARG001  # blinker's signature
+    """Flask turns an unhandled exception into an answer, after it told about it."""
+    from flask import request
+
+    exchange: Exchange | None = request.environ.get(KEY)
+    if exchange is not None:
+        exchange.failed(exception)

@@ -1,0 +1,112 @@
+"""Real providers of the SDK, in memory, in force for one test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+from opentelemetry import _logs, metrics, trace
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
+from opentelemetry.trace import SpanKind
+
+from bext_otel import operation
+from bext_otel.catalogue import Metric
+
+Labels = tuple[Any, ...]
+
+
+class Telemetry:
+    """What was recorded."""
+
+    def __init__(self, sampler: Sampler = ALWAYS_ON) -> None:
+        self._spans = InMemorySpanExporter()
+        self.tracer_provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
+        self.tracer_provider.add_span_processor(SimpleSpanProcessor(self._spans))
+        self._metrics = InMemoryMetricReader()
+        self.meter_provider = MeterProvider([self._metrics], shutdown_on_exit=False)
+        self._records = InMemoryLogRecordExporter()
+        self.logger_provider = LoggerProvider(shutdown_on_exit=False)
+        self.logger_provider.add_log_record_processor(SimpleLogRecordProcessor(self._records))
+
+    def spans(self) -> list[ReadableSpan]:
+        return list(self._spans.get_finished_spans())
+
+    def servers(self) -> list[ReadableSpan]:
+        return [span for span in self.spans() if span.kind is SpanKind.SERVER]
+
+    def server(self) -> ReadableSpan:
+        """The one and only server span."""
+        servers = self.servers()
+        assert 1 == len(servers), [(span.name, dict(span.attributes or {})) for span in servers]
+        return servers[0]
+
+    def attributes(self) -> Mapping[str, Any]:
+        return dict(self.server().attributes or {})
+
+    def points(self, metric: Metric) -> dict[Labels, Any]:
+        """Data points of a metric, of any scope, by label values in the order of the catalogue (None: not there)."""
+        data = self._metrics.get_metrics_data()
+        found: dict[Labels, Any] = {}
+        for resource in data.resource_metrics if data else ():
+            for scope in resource.scope_metrics:
+                for stream in scope.metrics:
+                    if stream.name == metric.name:
+                        for point in stream.data.data_points:
+                            labels = tuple((point.attributes or {}).get(name) for name in metric.label_names)
+                            assert labels not in found, f"counted in two scopes: {labels}"
+                            found[labels] = point
+        return found
+
+    def counts(self, metric: Metric) -> dict[Labels, int]:
+        """How often each series was recorded (a counter: its value)."""
+        return {labels: getattr(point, "count", getattr(point, "value", None)) for labels, point in self.points(metric).items()}
+
+    def sums(self, metric: Metric) -> dict[Labels, float]:
+        return {labels: point.sum for labels, point in self.points(metric).items()}
+
+    def completions(self) -> list[Any]:
+        """Completion records, as the SDK's log data."""
+        return [data for data in self._records.get_finished_logs() if data.log_record.body == "request completed"]
+
+    def completion(self) -> Mapping[str, Any]:
+        """Attributes of the only completion record."""
+        completions = self.completions()
+        assert 1 == len(completions)
+        return dict(completions[0].log_record.attributes)
+
+    def clear(self) -> None:
+        """Forget spans and records; metrics go on."""
+        self._spans.clear()
+        self._records.clear()
+
+
+@pytest.fixture
+def use_telemetry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Telemetry]]:
+    """Puts providers in force, without the API's rule that this can be done only once in a process."""
+    before = operation.settings()
+
+    def put_in_force(sampler: Sampler = ALWAYS_ON, **settings: Any) -> Telemetry:
+        telemetry = Telemetry(sampler)
+        monkeypatch.setattr(trace, "get_tracer_provider", lambda: telemetry.tracer_provider)
+        monkeypatch.setattr(metrics, "get_meter_provider", lambda: telemetry.meter_provider)
+        monkeypatch.setattr(_logs, "get_logger_provider", lambda: telemetry.logger_provider)
+        settings.setdefault("resolver", lambda host, path: "shop")
+        operation.use(operation.Settings(**settings))
+        return telemetry
+
+    yield put_in_force
+    monkeypatch.undo()
+    operation.use(before)
+
+
+@pytest.fixture
+def telemetry(use_telemetry: Callable[..., Telemetry]) -> Telemetry:
+    return use_telemetry()
