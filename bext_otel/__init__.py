@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 from bext_otel import catalogue, operation
 
 if TYPE_CHECKING:
-    from bext_otel.distro import configure, runtime
-    from bext_otel.mounting import asgi_app, blueprint, health, wsgi_app
+    from bext_otel.distro import configure, running
+    from bext_otel.mounting import asgi_app, blueprint, register_check, wsgi_app
 
 __all__ = [
     "asgi_app",
     "blueprint",
     "catalogue",
     "configure",
-    "health",
     "operation",
-    "runtime",
+    "register_check",
+    "running",
     "wsgi_app",
 ]
 
@@ -26,8 +26,8 @@ _LATER = {
     "asgi_app": "mounting",
     "blueprint": "mounting",
     "configure": "distro",
-    "health": "mounting",
-    "runtime": "distro",
+    "register_check": "mounting",
+    "running": "distro",
     "wsgi_app": "mounting",
 }
 

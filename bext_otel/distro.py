@@ -11,12 +11,12 @@ from typing import Any
 from opentelemetry.instrumentation.dependencies import DependencyConflictError
 from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]  # upstream turned checking off there
 
-from bext_otel.apps import Resolver
+from bext_otel.apps import Resolver, import_resolver
 from bext_otel.config import load
 from bext_otel.faces.endpoints import Reply
 from bext_otel.runtime import Runtime, build_runtime
 
-__all__ = ["BextConfigurator", "BextDistro", "configure", "runtime"]
+__all__ = ["BextConfigurator", "BextDistro", "configure", "running"]
 
 _log = logging.getLogger("bext_otel")
 
@@ -26,9 +26,9 @@ _REPLACED = frozenset({"asgi", "django", "fastapi", "flask", "logging", "starlet
 _runtime: Runtime | None = None
 
 
-def runtime() -> Runtime:
-    """What runs in this process; configured with the defaults if nobody has done it yet."""
-    return _runtime if _runtime is not None else configure()
+def running() -> Runtime | None:
+    """What runs in this process; None if nobody has set telemetry up."""
+    return _runtime
 
 
 def configure(*, app_resolver: Resolver | None = None, resource: Mapping[str, str] | None = None, **settings: Mapping[str, Any]) -> Runtime:
@@ -44,6 +44,8 @@ def configure(*, app_resolver: Resolver | None = None, resource: Mapping[str, st
             _log.warning("telemetry is configured already, by opentelemetry-instrument or by code; these settings are ignored")
         return _runtime
     loaded = load(settings)
+    if reference := settings.get("telemetry", {}).get("app_resolver"):
+        app_resolver = app_resolver or import_resolver(reference)
     _runtime = build_runtime(loaded.config, app_resolver=app_resolver, resource=resource)
     # Told when logging stands, so that each is one line like any other.
     for line in loaded.warnings:
@@ -59,10 +61,10 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
         """Activate one instrumentor. One that fails is left out, with a line, and keeps nobody else from being activated."""
-        running = runtime()
-        if running.config.telemetry.disabled:
+        runs = configure()
+        if runs.config.telemetry.disabled:
             return
-        upstream = running.config.telemetry.engine == "upstream"
+        upstream = runs.config.telemetry.engine == "upstream"
         ours = entry_point.name.startswith("bext_")
         if entry_point.name in _REPLACED and not (upstream and entry_point.name not in {"logging", "structlog"}):
             _log.debug("instrumentation %s is left out: bext-otel does it itself", entry_point.name)
@@ -70,7 +72,7 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
         # Upstream checked the requirements of the whole distribution; each instrumentor has its own.
         kwargs.pop("skip_dep_check", None)
         if ours:
-            kwargs.update(mount=_mount if running.config.metrics.mount else None, on_serving=running.evidence)
+            kwargs.update(mount=_mount if runs.config.metrics.mount else None, on_serving=runs.evidence)
         try:
             super().load_instrumentor(entry_point, raise_exception_on_conflict=True, **kwargs)
         except (ImportError, DependencyConflictError):
@@ -81,7 +83,7 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
 
 def _mount(method: str, path: str, query: str, headers: Mapping[str, str]) -> Reply | None:
     # The application's own port: whoever asks may have come through a proxy on this host.
-    return runtime().endpoints.reply(method, path, query, headers, trusted=False)
+    return configure().endpoints.reply(method, path, query, headers, trusted=False)
 
 
 class BextConfigurator:

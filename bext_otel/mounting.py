@@ -1,33 +1,39 @@
-"""What an application mounts in code: the endpoints as a Flask blueprint, as an ASGI or WSGI app, and health to register checks with."""
+"""What an application mounts and registers in code: the endpoints as a Flask blueprint, as an ASGI or WSGI app, and health checks."""
 
 from __future__ import annotations
 
-from flask import Blueprint
+from typing import TYPE_CHECKING
 
-from bext_otel.distro import runtime
+from bext_otel.distro import configure, running
 from bext_otel.faces.asgi import ASGIEndpoints
-from bext_otel.faces.blueprint import blueprint as _blueprint
 from bext_otel.faces.wsgi import WSGIEndpoints
-from bext_otel.health.evaluation import Health
+from bext_otel.health.probes import Ask
 
-__all__ = ["asgi_app", "blueprint", "health", "wsgi_app"]
+if TYPE_CHECKING:
+    from flask import Blueprint
+
+__all__ = ["asgi_app", "blueprint", "register_check", "wsgi_app"]
 
 
 def blueprint() -> Blueprint:
-    """The endpoints for a Flask application: `app.register_blueprint(bext_otel.blueprint())`."""
-    return _blueprint(runtime().endpoints)
+    """The endpoints for a Flask application: `app.register_blueprint(bext_otel.blueprint())`. Sets telemetry up if nobody has."""
+    from bext_otel.faces.blueprint import blueprint as made  # Flask takes a while to import, and few mount a blueprint
+
+    return made(configure().endpoints)
 
 
 def asgi_app() -> ASGIEndpoints:
-    """The endpoints as an ASGI application to mount: `Mount("/ops", bext_otel.asgi_app())`."""
-    return ASGIEndpoints(runtime().endpoints)
+    """The endpoints as an ASGI application: `Mount("/ops", bext_otel.asgi_app())`. Sets telemetry up if nobody has."""
+    return ASGIEndpoints(configure().endpoints)
 
 
 def wsgi_app() -> WSGIEndpoints:
-    """The endpoints as a WSGI application to mount."""
-    return WSGIEndpoints(runtime().endpoints)
+    """The endpoints as a WSGI application to mount. Sets telemetry up if nobody has."""
+    return WSGIEndpoints(configure().endpoints)
 
 
-def health() -> Health:
-    """The process's health: `bext_otel.health().register("database", probe)`."""
-    return runtime().health
+def register_check(name: str, probe: Ask, *, critical: bool | None = None, timeout_seconds: float | None = None) -> None:
+    """Let `/health` ask `probe` too, as `Health.register` says; without telemetry in this process, do nothing."""
+    runs = running()
+    if runs is not None:
+        runs.health.register(name, probe, critical=critical, timeout_seconds=timeout_seconds)

@@ -29,7 +29,8 @@ from bext_otel.faces.serving import Serving
 from bext_otel.health.builtin import disk
 from bext_otel.health.builtin import telemetry as telemetry_check
 from bext_otel.health.evaluation import Health
-from bext_otel.logs.install import build_provider, install
+from bext_otel.logs.install import BextLoggerProvider, build_provider, install
+from bext_otel.logs.sinks import ExportSink
 from bext_otel.operation import Settings, use
 from bext_otel.pipeline.delivery import Delivery, listen_to_exporters
 from bext_otel.pipeline.ending import end_all
@@ -127,10 +128,8 @@ def _enabled(config: Config, health: Health, resource: Resource) -> Runtime:
 
     tracer_provider, span_processors, span_deliveries = build_traces(exporters, resource)
     signal = build_metrics(config, resource, figures)
-    log_exporter, log_delivery = next(iter(log_exporters(exporters)), (None, None))
-    patience = config.telemetry.shutdown_timeout_seconds
-    logger_provider = build_provider(config.logging, resource, log_exporter, shutdown_timeout_seconds=patience)
-    deliveries += [*span_deliveries, *signal.deliveries, *([log_delivery] if log_delivery else [])]
+    logger_provider, log_deliveries = _logs_signal(config, resource)
+    deliveries += [*span_deliveries, *signal.deliveries, *log_deliveries]
     _install(tracer_provider, signal.provider, logger_provider)
     installed = install(config.logging, logger_provider, apps=config.apps)
     health.register("telemetry", telemetry_check(lambda: {"status": _status(deliveries), **figures()}))
@@ -140,15 +139,25 @@ def _enabled(config: Config, health: Health, resource: Resource) -> Runtime:
     runtime = Runtime(config, health, endpoints, tracer_provider=tracer_provider)
     signal.on_first_measurement.append(runtime.evidence)
 
+
     def in_child() -> None:
         for processor in span_processors:
             processor.lazy.reset()
         signal.in_child()
 
     runtime._closings += [on_fork(in_child=in_child).close, installed.remove]
-    runtime._endings += [processor.lazy.shutdown_seconds for processor in span_processors]
-    runtime._endings += [signal.end, lambda _: logger_provider.shutdown()]
+    runtime._endings += [signal.end, *(processor.lazy.shutdown_seconds for processor in span_processors)]
+    runtime._endings.append(lambda _: logger_provider.shutdown())
     return runtime
+
+
+def _logs_signal(config: Config, resource: Resource) -> tuple[BextLoggerProvider, list[Delivery]]:
+    patience = config.telemetry.shutdown_timeout_seconds
+    outlets = log_exporters(config.telemetry.exporters)
+    provider = build_provider(config.logging, resource, outlets[0][0] if outlets else None, shutdown_timeout_seconds=patience)
+    for exporter, _ in outlets[1:]:
+        provider.add_log_record_processor(ExportSink(exporter, shutdown_seconds=patience))
+    return provider, [delivery for _, delivery in outlets]
 
 
 def _status(deliveries: Sequence[Delivery]) -> str:

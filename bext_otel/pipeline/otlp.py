@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter, Sp
 from bext_otel._compat import otlp_exporter
 from bext_otel.config import Exporters, Signal, Target
 from bext_otel.pipeline.delivery import Delivery
+from bext_otel.redaction import redact_url
 
 __all__ = ["log_exporters", "metric_exporters", "span_exporters"]
 
@@ -99,7 +100,7 @@ def metric_exporters(exporters: Exporters) -> list[tuple[MetricExporter, Deliver
 
 
 def _where(name: str, exporters: Exporters, signal: Signal) -> str:
-    return exporters.targets[signal].endpoint if name == "otlp" else name
+    return redact_url(exporters.targets[signal].endpoint) if name == "otlp" else name
 
 
 def _otlp(target: Target, signal: Signal) -> Any:

@@ -21,7 +21,8 @@ _CONTAINER_ID = re.compile(r"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
 def build_resource(*, service_name: str = "", attributes: Mapping[str, str] | None = None) -> Resource:
     """`service.*`, `telemetry.*`, `process.*`, `host.*`, and `container.id` when inside one.
 
-    What `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` say comes before `service_name`, and `attributes` before both.
+    What `OTEL_RESOURCE_ATTRIBUTES` says comes before what is detected; `service_name`, which the settings have weighed against the
+    standard variables already, and `attributes` come before everything.
     """
     ours: dict[str, str] = {
         "telemetry.distro.name": DISTRO_NAME,
@@ -29,15 +30,13 @@ def build_resource(*, service_name: str = "", attributes: Mapping[str, str] | No
         "host.name": os.uname().nodename if hasattr(os, "uname") else "",
         "host.arch": os.uname().machine if hasattr(os, "uname") else "",
     }
-    if service_name:
-        ours["service.name"] = service_name
     if found := container_id():
         ours["container.id"] = found
     base = Resource.create({name: value for name, value in ours.items() if value})
     environment = OTELResourceDetector().detect()
     detected = get_aggregated_resources([_Process()], base)
-    # `service.name` of the environment holds: `Resource.create` lets an attribute given in code win over it.
-    return detected.merge(environment).merge(Resource(dict(attributes or {})))
+    named = {"service.name": service_name} if service_name else {}
+    return detected.merge(environment).merge(Resource({**named, **(attributes or {})}))
 
 
 class _Process(ProcessResourceDetector):

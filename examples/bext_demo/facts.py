@@ -5,11 +5,10 @@ Without a telemetry provider every function here costs next to nothing and does 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any
 
+import bext_otel
 from bext_otel import catalogue
 from bext_otel.operation import Operation, count, gauge, measure, operation
 
@@ -86,9 +85,10 @@ def watch(*, database: Callable[[], None], isolates: Callable[[], Mapping[str, i
         found = isolates()
         return {"status": "healthy" if found["active"] else "unhealthy", **found}
 
-    health = _health()
-    if health is None:
+    telemetry = bext_otel.running()
+    if telemetry is None:
         return lambda: None
+    health = telemetry.health
     health.register("database", database, critical=True)
     health.register("isolates", isolate_check, critical=True)
 
@@ -97,10 +97,3 @@ def watch(*, database: Callable[[], None], isolates: Callable[[], Mapping[str, i
         health.unregister("isolates")
 
     return end
-
-
-def _health() -> Any:
-    """The process's health, or None where it was launched without telemetry: asking for it there would start some."""
-    distro = sys.modules.get("bext_otel.distro")
-    running = getattr(distro, "_runtime", None)
-    return running.health if running is not None else None

@@ -25,10 +25,11 @@ def test_the_processs_arguments_are_left_out() -> None:
     assert not {name for name in build_resource().attributes if "command" in name}
 
 
-def test_the_standard_variables_come_before_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_standard_variables_come_before_what_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_SERVICE_NAME", "named")
-    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=prod")
-    attributes = build_resource(service_name="shop").attributes
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=prod,host.name=web-1")
+    attributes = build_resource().attributes
+    assert "web-1" == attributes["host.name"]
     assert ("named", "prod") == (attributes["service.name"], attributes["deployment.environment.name"])
 
 
