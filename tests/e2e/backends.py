@@ -115,6 +115,11 @@ class Jaeger:
         return {span["spanID"] for span in self.spans(trace_id)}
 
 
+def tags(span: dict[str, Any]) -> dict[str, Any]:
+    """Attributes of a span, as Jaeger shows them."""
+    return {tag["key"]: tag["value"] for tag in span["tags"]}
+
+
 def _jaeger_config(ports: Mapping[str, int]) -> dict[str, Any]:
     """What `jaeger` runs with no configuration, less the receivers that nobody uses, on ports of our own."""
     return {
