@@ -8,15 +8,20 @@ import re
 import shutil
 import sys
 import threading
+import time
 import weakref
+from contextlib import suppress
 from pathlib import Path
 
-from bext_otel.logs.outputs import WholeLines
+from bext_otel.logs.outputs import WholeLines, say
 
 if sys.platform != "win32":
     import fcntl
 
 __all__ = ["RotatingFile"]
+
+SETTLED_SECONDS = 60.0
+"""How long nobody must have written to a rotated file before it is compressed."""
 
 
 class RotatingFile:
@@ -24,7 +29,8 @@ class RotatingFile:
 
     `logging.handlers.RotatingFileHandler` rotates once for each process that writes, and loses lines doing so. Here each line is one
     append, each process notices by the inode that the file was replaced, and a lock file lets one process at a time rotate; who doesn't
-    get it goes on writing. With `compress`, files from `path.2` on are gzipped: nobody can be writing to those any more.
+    get it goes on writing. With `compress`, rotated files are gzipped, a while after the last line was written to them:
+    a process may have been interrupted between finding its file in place and writing to it.
     """
 
     def __init__(self, path: str | Path, *, max_bytes: int = 0, keep: int = 5, compress: bool = False) -> None:
@@ -34,6 +40,7 @@ class RotatingFile:
         self._keep = max(1, keep)
         self._compress = compress
         self._fd: int | None = None
+        self._told = False
         self._lines = WholeLines()
         self._start_over()
         _files.add(self)
@@ -45,7 +52,7 @@ class RotatingFile:
         """Append a line. Raises OSError if that isn't possible."""
         with self._lock:
             fd, size = self._current()
-            if self._is_full(size, line) and self._rotate(line):
+            if self._is_full(size, line) and self._rotated_for(line):
                 fd, _ = self._current()
             self._lines.write(lambda data: os.write(fd, data), line)
 
@@ -78,6 +85,15 @@ class RotatingFile:
     def _is_full(self, size: int, line: bytes) -> bool:
         return 0 < self._max_bytes < size + len(line) and size > 0
 
+    def _rotated_for(self, line: bytes) -> bool:
+        try:
+            return self._rotate(line)
+        except OSError as exc:  # a line in a file that is too large is better than no line
+            if not self._told:
+                self._told = True
+                say(f"log file {self.name} can't be rotated ({exc}); it grows until it can")
+            return False
+
     def _rotate(self, line: bytes) -> bool:
         """Move the files on by one; False if another process is at it."""
         lock = _locked(self.path.with_name(self.path.name + ".lock"))
@@ -88,8 +104,8 @@ class RotatingFile:
             _, size = self._current()  # another process may have been faster
             if self._is_full(size, line):
                 self._shift()
-            if self._compress and (old := self._numbered(2)).exists():
-                threading.Thread(target=_compress, args=(old, lock), name="bext-log-gzip", daemon=True).start()
+            if self._compress and (settled := self._settled()):
+                threading.Thread(target=_compress, args=(settled, lock), name="bext-log-gzip", daemon=True).start()
                 handed_over = True
         finally:
             if not handed_over:
@@ -97,16 +113,25 @@ class RotatingFile:
         return True
 
     def _shift(self) -> None:
-        rotated = re.compile(re.escape(self.path.name) + r"\.(\d{1,9})(\.gz)?")
-        there = [found for name in os.listdir(self.path.parent) if (found := rotated.fullmatch(name)) is not None]  # noqa: PTH208  # names, not paths
-        for found in sorted(there, key=lambda found: int(found[1]), reverse=True):
-            number, suffix = int(found[1]), found[2] or ""
+        for number, suffix in sorted(self._rotated(), reverse=True):
             if number >= self._keep:
                 self._numbered(number, suffix).unlink()
             else:
                 self._numbered(number, suffix).replace(self._numbered(number + 1, suffix))
         # Last, because from here on other processes write to a new file, and may want to rotate that.
         self.path.replace(self._numbered(1))
+
+    def _settled(self) -> list[Path]:
+        """The rotated files to compress now."""
+        latest = time.time() - SETTLED_SECONDS
+        plain = [self._numbered(number) for number, suffix in self._rotated() if not suffix]
+        return [path for path in plain if path.stat().st_mtime < latest]
+
+    def _rotated(self) -> list[tuple[int, str]]:
+        """Number and suffix of each rotated file."""
+        pattern = re.compile(re.escape(self.path.name) + r"\.(\d{1,9})(\.gz)?")
+        found = [pattern.fullmatch(path.name) for path in self.path.parent.iterdir()]
+        return [(int(match[1]), match[2] or "") for match in found if match is not None]
 
     def _numbered(self, number: int, suffix: str = "") -> Path:
         return self.path.with_name(f"{self.path.name}.{number}{suffix}")
@@ -131,16 +156,18 @@ def _unlock(lock: int) -> None:
     os.close(lock)
 
 
-def _compress(path: Path, lock: int) -> None:
-    """Replace `path` with its gzipped self; the lock, held meanwhile, keeps others from renaming it."""
-    unfinished = path.with_name(path.name + ".gz.tmp")
+def _compress(paths: list[Path], lock: int) -> None:
+    """Replace files by their gzipped selves; the lock, held meanwhile, keeps others from renaming them."""
     try:
-        with path.open("rb") as source, gzip.open(unfinished, "wb", compresslevel=6) as target:
-            shutil.copyfileobj(source, target)
-        unfinished.replace(path.with_name(path.name + ".gz"))
-        path.unlink()
-    except OSError:  # no room, most likely: the file stays as it is
-        unfinished.unlink(missing_ok=True)
+        for path in paths:
+            unfinished = path.with_name(path.name + ".gz.tmp")
+            with path.open("rb") as source, gzip.open(unfinished, "wb", compresslevel=6) as target:
+                shutil.copyfileobj(source, target)
+            unfinished.replace(path.with_name(path.name + ".gz"))
+            path.unlink()
+    except OSError:  # no room, most likely: what isn't compressed stays as it is
+        with suppress(OSError):
+            unfinished.unlink()
     finally:
         _unlock(lock)
 

@@ -18,8 +18,8 @@ from bext_otel.logs.chain import Chain
 from bext_otel.logs.files import RotatingFile
 from bext_otel.logs.formats import Format, json_line, pretty_line
 from bext_otel.logs.levels import Gate, level_number
-from bext_otel.logs.outputs import Output, Stream
-from bext_otel.logs.sinks import Completion, ExportSink, LineSink, say
+from bext_otel.logs.outputs import Output, Stream, say
+from bext_otel.logs.sinks import Completion, ExportSink, LineSink
 from bext_otel.logs.stdlib import attach
 
 __all__ = ["BextLoggerProvider", "Installed", "build_provider", "install"]
@@ -66,7 +66,7 @@ def build_provider(
         output = _output(config)
         sinks.append(LineSink(_format(config, output), output))
     if otlp_exporter is not None:
-        sinks.append(ExportSink(otlp_exporter, shutdown_millis=shutdown_timeout_seconds * 1e3))
+        sinks.append(ExportSink(otlp_exporter, shutdown_seconds=shutdown_timeout_seconds))
     return BextLoggerProvider(resource, sinks, shutdown_on_exit=shutdown_on_exit)
 
 

@@ -25,6 +25,12 @@ _SEVERITIES = (
     (logging.INFO, SeverityNumber.INFO, "INFO"),
     (logging.DEBUG, SeverityNumber.DEBUG, "DEBUG"),
 )
+_LOWEST = [*[(name.lower(), lowest) for _, lowest, name in _SEVERITIES if name != "FATAL"], ("trace", SeverityNumber.TRACE)]
+_NAMES: Mapping[SeverityNumber | None, str] = {
+    number: next(name for name, lowest in _LOWEST if number.value >= lowest.value)
+    for number in SeverityNumber
+    if number is not SeverityNumber.UNSPECIFIED
+}
 _TEXTS = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 
 
@@ -52,14 +58,7 @@ def severity_text(number: int) -> str:
 
 def level_name(number: SeverityNumber | None) -> str:
     """The platform's name for a severity; info where a record has none. Fatal is an error, there is nothing above."""
-    value = 0 if number is None else number.value
-    if value >= SeverityNumber.ERROR.value:
-        return "error"
-    if value >= SeverityNumber.WARN.value:
-        return "warn"
-    if value >= SeverityNumber.INFO.value or value == 0:
-        return "info"
-    return "debug" if value >= SeverityNumber.DEBUG.value else "trace"
+    return _NAMES.get(number, "info")
 
 
 class Gate:

@@ -11,7 +11,15 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
-__all__ = ["Output", "Stream", "WholeLines"]
+__all__ = ["Output", "Stream", "WholeLines", "say"]
+
+
+def say(line: str) -> None:
+    """One line on standard error, past logging: for trouble with logging itself."""
+    try:
+        sys.stderr.write(f"bext-otel: {line}\n")
+    except (AttributeError, OSError, ValueError):  # there is no standard error, it is closed or full: nobody left to tell
+        return
 
 
 class Output(Protocol):

@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-import sys
+import os
 import time
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, cast
+from typing import cast
 
 from opentelemetry._logs import SeverityNumber
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter, LogRecordExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from bext_otel._compat import shut_batch_processor
 from bext_otel.apps import current_app
 from bext_otel.logs.chain import Passed
 from bext_otel.logs.formats import Format
 from bext_otel.logs.levels import Gate
-from bext_otel.logs.outputs import Output
+from bext_otel.logs.outputs import Output, say
 from bext_otel.logs.values import plain, text
+from bext_otel.pipeline.lazy import LazyLogRecordProcessor
 
-__all__ = ["Completion", "ExportSink", "LineSink", "Losses", "say"]
+__all__ = ["Completion", "ExportSink", "LineSink", "Losses"]
 
 _QUIET_SECONDS = 300.0
-
-
-def say(line: str) -> None:
-    """One line on standard error, past logging: for trouble with logging itself."""
-    try:
-        sys.stderr.write(f"bext-otel: {line}\n")
-    except (AttributeError, OSError, ValueError):  # there is no standard error, it is closed or full: nobody left to tell
-        return
 
 
 class Losses:
@@ -65,14 +59,15 @@ class Completion(LogRecordProcessor):
 
     def _complete(self, log_record: ReadWriteLogRecord) -> None:
         log = log_record.log_record
-        attributes = cast("MutableMapping[str, Any]", log.attributes)
-        for name, value in [*attributes.items()]:
-            if _refused(value):
-                attributes[name] = plain(value)
-            if _refused(name):
-                attributes[text(name)] = attributes.pop(name)
-        if _refused(log.body):
-            log.body = plain(log.body)
+        attributes = cast("BoundedAttributes", log.attributes)
+        if type(log) is not Passed:
+            for name, value in attributes.copy().items():
+                if _refused(value):
+                    attributes[name] = plain(value)
+                if _refused(name):
+                    attributes[text(name)] = attributes.pop(name)
+            if _refused(log.body):
+                log.body = plain(log.body)
         if "app" not in attributes and (app := current_app()):
             attributes["app"] = app
 
@@ -160,16 +155,22 @@ class LineSink(Gated):
 _exporting: ContextVar[bool] = ContextVar("bext_otel_logs_exporting", default=False)
 
 
-class ExportSink(Gated, BatchLogRecordProcessor):
+class ExportSink(Gated):
     """Hands records to an exporter in batches, but for those that exporting itself causes, which would feed themselves.
 
-    Those are all records of `opentelemetry.*` loggers, and whatever is logged (by an HTTP client, say) on the exporting thread.
+    Those are all records of `opentelemetry.*` loggers, and whatever is logged (by an HTTP client, say) on the exporting thread. That
+    thread starts with the first record, so that a server's master, which has none, can fork without one.
     """
 
-    def __init__(self, exporter: LogRecordExporter, *, shutdown_millis: float) -> None:
+    def __init__(self, exporter: LogRecordExporter, *, shutdown_seconds: float) -> None:
         self.losses = Losses("the OpenTelemetry exporter")
-        self._shutdown_millis = shutdown_millis
-        BatchLogRecordProcessor.__init__(self, _Marked(exporter))
+        self._shutdown_seconds = shutdown_seconds
+        self._batches = LazyLogRecordProcessor(lambda: BatchLogRecordProcessor(_Marked(exporter)))
+        _sinks.add(self)
+
+    def start_over(self) -> None:
+        """In a forked child: let go of what a thread of the parent may hold."""
+        self._batches.lazy.reset()
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """See `LogRecordProcessor`."""
@@ -178,13 +179,17 @@ class ExportSink(Gated, BatchLogRecordProcessor):
             return
         try:
             if self.wants(log_record):
-                BatchLogRecordProcessor.on_emit(self, log_record)
+                self._batches.on_emit(log_record)
         except Exception as exc:  # nothing that telemetry does may fail the work that is logged
             self.losses.add(exc)
 
     def shutdown(self) -> None:
         """Export what is left, within the time given."""
-        shut_batch_processor(self, self._shutdown_millis)
+        self._batches.lazy.shutdown_seconds(self._shutdown_seconds)
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Export what is queued."""
+        return self._batches.force_flush(timeout_millis)
 
 
 class _Marked(LogRecordExporter):
@@ -207,3 +212,16 @@ class _Marked(LogRecordExporter):
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         return self._exporter.force_flush(timeout_millis)
+
+
+_sinks: weakref.WeakSet[ExportSink] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    """The batch processor renews itself."""
+    for sink in list(_sinks):
+        sink.start_over()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
