@@ -13,7 +13,7 @@ from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr
 
 from bext_otel.apps import Resolver, import_resolver
 from bext_otel.config import load
-from bext_otel.faces.endpoints import Reply
+from bext_otel.faces.endpoints import Endpoints, Reply
 from bext_otel.runtime import Runtime, build_runtime
 
 __all__ = ["BextConfigurator", "BextDistro", "configure", "running"]
@@ -72,7 +72,7 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
         # Upstream checked the requirements of the whole distribution; each instrumentor has its own.
         kwargs.pop("skip_dep_check", None)
         if ours:
-            kwargs.update(mount=_mount if runs.config.metrics.mount else None, on_serving=runs.evidence)
+            kwargs.update(mount=_Mount(runs.endpoints) if runs.config.metrics.mount else None, on_serving=runs.evidence)
         try:
             super().load_instrumentor(entry_point, raise_exception_on_conflict=True, **kwargs)
         except (ImportError, DependencyConflictError):
@@ -81,9 +81,15 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
             _log.warning("instrumentation %s is left out: %s: %s", entry_point.name, type(error).__name__, error)
 
 
-def _mount(method: str, path: str, query: str, headers: Mapping[str, str]) -> Reply | None:
-    # The application's own port: whoever asks may have come through a proxy on this host.
-    return configure().endpoints.reply(method, path, query, headers, trusted=False)
+class _Mount:
+    """The endpoints on the application's own port. Whoever asks may have come through a proxy on this host, so nobody is trusted."""
+
+    def __init__(self, endpoints: Endpoints) -> None:
+        self.owns = endpoints.owns
+        self._reply = endpoints.reply
+
+    def __call__(self, method: str, path: str, query: str, headers: Mapping[str, str]) -> Reply | None:
+        return self._reply(method, path, query, headers, trusted=False)
 
 
 class BextConfigurator:
