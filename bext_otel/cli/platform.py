@@ -18,7 +18,8 @@ import click
 __all__ = ["Platform", "Request", "find_examples", "missing_requirements", "status_of", "traffic"]
 
 _APP = "bext_demo.asgi:app"
-_REQUIREMENT = re.compile(r"""([A-Za-z0-9._-]+).*;\s*(?:.*\band\s+)?extra\s*==\s*["']demo["']""")
+# One with a further condition, e.g. on the version of Python, is left to the installer: it may rightly be absent.
+_REQUIREMENT = re.compile(r"""([A-Za-z0-9._-]+)[^;]*;\s*extra\s*==\s*["']demo["']\s*""")
 
 
 class Request(Protocol):
@@ -130,7 +131,7 @@ def traffic(examples: Path, requests: int, seed: int) -> list[Request]:
 
 def _requirements() -> Iterator[str]:
     for line in metadata.requires("bext-otel") or ():
-        if match := _REQUIREMENT.match(line):
+        if match := _REQUIREMENT.fullmatch(line):
             yield match[1]
 
 

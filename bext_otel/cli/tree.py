@@ -43,7 +43,7 @@ def trace_tree(trace: dict[str, Any]) -> Tree:
 
 def _label(span: dict[str, Any]) -> Text:
     attributes = span["attributes"]
-    shown = [str(attributes[name]) for name in ("bext.app", "app", "cache", "http.response.status_code") if name in attributes]
+    shown = [str(value) for name, value in attributes.items() if name.startswith("bext.") or name == "http.response.status_code"]
     style = "bold red" if span["status"] == "error" else "bold" if span["kind"] == "server" else ""
     facts = f"  {_clean(' '.join(shown))}" if shown else ""
     return Text.assemble((_clean(span["name"]), style), (f"  {span['duration_ms']:.2f} ms", "cyan"), (facts, "dim"))

@@ -12,7 +12,7 @@ from bext_otel.viewer.series import COLUMNS, Series
 from bext_otel.viewer.spans import Span, Trace
 from bext_otel.viewer.store import Store
 from bext_otel.viewer.values import Plain
-from bext_otel.viewer.waterfall import root_of, rows
+from bext_otel.viewer.waterfall import nested, root_of
 
 __all__ = ["app_of", "log_lines", "metric", "metrics", "summary", "trace", "traces"]
 
@@ -57,8 +57,9 @@ def traces(store: Store, *, text: str = "", app: str = "", errors: bool = False,
     wanted = text.lower()
     found: list[Document] = []
     apps: dict[str, None] = {}
-    for trace_id, held in store.spans.newest():
-        row = _headline(trace_id, held)
+    # By start: in order of arrival, a batch that was sent late would stand above what happened after it.
+    rows = sorted((_headline(trace_id, held) for trace_id, held in store.spans.newest()), key=lambda row: -row["start_unix_ms"])
+    for row in rows:
         apps[row["app"]] = None
         if len(found) >= limit or (app and row["app"] != app) or (errors and not row["error"]) or row["duration_ms"] < min_ms:
             continue
@@ -77,7 +78,7 @@ def trace(store: Store, trace_id: str) -> Document | None:
     lines = sorted((line for line in store.logs.newest() if line.trace_id == trace_id), key=lambda line: line.time_ns)
     return {
         **_headline(trace_id, held),
-        "spans": [_span(depth, span, start_ns) for depth, span in rows(held.spans)],
+        "spans": [_span(depth, span, start_ns) for depth, span in nested(held.spans)],
         "logs": [_line(line) for line in lines],
     }
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 
 from bext_otel.viewer.spans import Span
 
-__all__ = ["root_of", "rows"]
+__all__ = ["nested", "root_of"]
 
 
-def rows(spans: Mapping[str, Span]) -> list[tuple[int, Span]]:
+def nested(spans: Mapping[str, Span]) -> list[tuple[int, Span]]:
     """Depth and span, parents before their children, siblings by start.
 
     A span whose parent is not there (it is another service's, or not yet received) stands at depth 0. So does one of each ring of spans

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from bext_otel.viewer.limits import Limits
 from bext_otel.viewer.spans import Span, Spans
-from bext_otel.viewer.waterfall import root_of, rows
+from bext_otel.viewer.waterfall import nested, root_of
 from tests.viewer.otlp import span, spans
 
 
@@ -17,7 +17,7 @@ def trace(*held: object) -> dict[str, Span]:
 
 
 def shown(held: dict[str, Span]) -> list[tuple[int, str]]:
-    return [(depth, one.name) for depth, one in rows(held)]
+    return [(depth, one.name) for depth, one in nested(held)]
 
 
 def test_children_stand_under_their_parents_by_start() -> None:
@@ -40,7 +40,7 @@ def test_the_trace_is_called_after_its_first_span_without_a_parent() -> None:
 
 
 def test_a_trace_deeper_than_the_stack_is_shown() -> None:
-    found = rows(trace(*(span(number, parent=number - 1, start=number) for number in range(1, 5_001))))
+    found = nested(trace(*(span(number, parent=number - 1, start=number) for number in range(1, 5_001))))
     assert list(range(5_000)) == [depth for depth, _ in found]
 
 
@@ -48,7 +48,7 @@ def test_a_trace_deeper_than_the_stack_is_shown() -> None:
 def test_every_span_is_shown_once_whatever_its_parent(parents: dict[int, tuple[int, int]]) -> None:
     """Also when spans are each other's parents, or their own."""
     held = trace(*(span(number, parent=parent, start=start) for number, (parent, start) in parents.items()))
-    found = rows(held)
+    found = nested(held)
     assert sorted(held) == sorted(one.span_id for _, one in found)
     assert root_of(held).span_id in held
     above: list[str] = []

@@ -18,13 +18,22 @@ let filters = {};
 // What a page offers: `node`, `refresh()` (asked when something new came), and `close()` if it has something to undo.
 function build(hash) {
   const [path, query = ""] = hash.replace(/^#\/?/, "").split("?");
-  const [tab, id] = path.split("/").map(decodeURIComponent);
+  const [tab, id] = path.split("/").map(decoded);
   const given = Object.fromEntries(new URLSearchParams(query));
   if (tab === "traces" && id) return ["traces", tracePage(id, given.span)];
   filters[tab] = { ...filters[tab], ...given };
   if (tab === "logs") return ["logs", logsPage(filters.logs)];
   if (tab === "metrics") return ["metrics", metricsPage(filters.metrics)];
   return ["traces", tracesPage((filters.traces ??= {}))];
+}
+
+// An address may hold anything; what can't be decoded stands for itself.
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 function open() {

@@ -61,7 +61,7 @@ function waterfall(trace, state, again) {
     const parent = trace.spans[index + 1]?.depth > span.depth;
     rows.push(spanRow(span, parent, total, colour(names.indexOf(span.name)), state, again));
   });
-  const marks = steps(total, 4).map((at) => el("span", { css: { left: `${(at / total) * 100}%` } }, duration(at)));
+  const marks = steps(total, 6).map((at) => el("span", { css: { left: `${(at / total) * 100}%` } }, duration(at)));
   return el("div", { class: "waterfall" }, el("div", { class: "axis" }, el("span"), el("div", {}, marks)), rows);
 }
 
@@ -91,7 +91,7 @@ function spanRow(span, parent, total, fill, state, again) {
       "div",
       { class: "label", css: { "--depth": String(Math.min(span.depth, 24)) } },
       caret,
-      el("button", { type: "button", class: "link", title: `${span.name} (${span.kind})` }, span.name || "(no name)"),
+      el("button", { type: "button", class: "link", title: `${span.name} (${span.kind})` }, span.name || "(no name)", " ", el("span", { class: "dim" }, hint(span))),
     ),
     el(
       "div",
@@ -101,6 +101,16 @@ function spanRow(span, parent, total, fill, state, again) {
       el("span", { class: "took", css: { "--edge": `${clamp(left + width)}%` } }, duration(span.duration_ms)),
     ),
   );
+}
+
+// What tells spans of one name apart: where a call went, what was asked of a database, which plugin it was.
+function hint({ kind, attributes }) {
+  const url = kind === "client" ? attributes["url.full"] ?? attributes["http.url"] : null;
+  if (url) return String(url).replace(/^[a-z]+:\/\/[^/]*/i, "");
+  const query = attributes["db.query.text"] ?? attributes["db.statement"];
+  if (query) return String(query);
+  const labels = Object.entries(attributes).filter(([key]) => key.startsWith("bext.") && key !== "bext.app");
+  return labels.map(([, value]) => text(value)).join(" ");
 }
 
 function details(trace, state, again) {

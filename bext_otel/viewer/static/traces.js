@@ -49,7 +49,8 @@ export function tracesPage(filter) {
 
 function row(trace, longest, index) {
   const href = `#/traces/${trace.trace_id}`;
-  const share = `${Math.max((trace.duration_ms / longest) * 100, 0.5)}%`;
+  // Logarithmic: one slow trace would make all others look alike.
+  const share = `${Math.max((Math.log1p(trace.duration_ms * 10) / Math.log1p(longest * 10)) * 100, 1)}%`;
   const request = trace.route && !trace.name.includes(trace.route) ? el("span", { class: "dim" }, ` ${trace.route}`) : null;
   const open = (event) => {
     if (!event.target.closest("a")) location.hash = href;

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from bext_otel.cli import main
+from bext_otel.errors import ConfigError
+
+
+@pytest.mark.parametrize("command", sorted(main.commands))
+def test_every_command_explains_itself(command: str) -> None:
+    told = CliRunner().invoke(main, [command, "-h"])
+    assert 0 == told.exit_code
+    assert told.output.startswith(f"Usage: main {command}")
+
+
+def test_the_version_is_told() -> None:
+    assert CliRunner().invoke(main, ["--version"]).output.startswith("bext-otel ")
+
+
+def test_an_error_of_ours_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> str:
+        raise ConfigError("[metrics] path = 3: expected a path, e.g. /metrics")
+
+    monkeypatch.setattr("bext_otel.cli.catalogue.reference", broken)
+    told = CliRunner().invoke(main, ["catalogue"])
+    assert (1, "Error: [metrics] path = 3: expected a path, e.g. /metrics\n") == (told.exit_code, told.output)
