@@ -33,17 +33,21 @@ class BextLoggerProvider(LoggerProvider):
     def __init__(self, resource: Resource, sinks: list[LineSink | ExportSink], *, shutdown_on_exit: bool) -> None:
         super().__init__(resource, shutdown_on_exit=shutdown_on_exit, log_record_limits=_limits())
         self.sinks = sinks
-        for processor in [Completion(), *sinks]:
+        self._completion = Completion()
+        self._chain: Chain | None = None
+        for processor in [self._completion, *sinks]:
             self.add_log_record_processor(processor)
 
-    def use(self, gate: Gate | None) -> None:
-        """Hold back records below the gate's levels that are emitted past any logger; None: let all of them through."""
+    def use(self, chain: Chain | None) -> None:
+        """Hold back records below the chain's levels that are emitted past any logger; None: let all of them through."""
+        self._chain = chain
         for sink in self.sinks:
-            sink.gate = gate
+            sink.gate = chain.gate if chain is not None else None
 
     def lost(self) -> Mapping[str, int]:
-        """How many lines could not be written, and records not be handed to the exporter's queue."""
+        """How many events could not be made into a whole record, lines not be written, records not be queued for export."""
         return {
+            "log_events_failed": self._completion.failures + (self._chain.failures if self._chain is not None else 0),
             "log_lines_lost": sum(sink.losses.count for sink in self.sinks if isinstance(sink, LineSink)),
             "log_records_lost": sum(sink.losses.count for sink in self.sinks if isinstance(sink, ExportSink)),
         }
@@ -147,7 +151,7 @@ def install(config: Logging, provider: APILoggerProvider, *, apps: Mapping[str, 
     chain = Chain(provider, gate)
     undo: list[Callable[[], None]] = []
     if isinstance(provider, BextLoggerProvider):
-        provider.use(gate)
+        provider.use(chain)
         undo.append(lambda: provider.use(None))
     undo += [_set_level(name, level_number(level)) for name, level in config.filters.items()]
     if logging.root.level == logging.WARNING:

@@ -109,6 +109,17 @@ def test_a_record_emitted_past_logging_obeys_the_levels(start: Start) -> None:
     assert 3 == len(logs.exported())
 
 
+def test_a_record_too_odd_to_be_completed_goes_on_and_is_counted(start: Start) -> None:
+    class Odd(dict[str, Any]):
+        def items(self) -> Any:
+            raise RuntimeError
+
+    logs = start()
+    emit(logs.provider, body=Odd())
+    assert 1 == len(logs.lines())
+    assert 1 == logs.provider.lost()["log_events_failed"]
+
+
 def test_whoever_makes_records_can_ask_whether_they_are_wanted(start: Start) -> None:
     """So that a disabled completion line costs nothing."""
     logger = start(level="warn").provider.get_logger("bext.request")
@@ -132,7 +143,7 @@ def test_a_full_disk_makes_one_line_on_stderr_and_is_counted(capsys: pytest.Capt
     assert 1 == told.err.count("\n")
     assert "/dev/full" in told.err
     assert "No space left" in told.err
-    assert {"log_lines_lost": 100, "log_records_lost": 0} == provider.lost()
+    assert {"log_events_failed": 0, "log_lines_lost": 100, "log_records_lost": 0} == provider.lost()
 
 
 def test_a_sink_that_fails_leaves_the_others_alone(capsys: pytest.CaptureFixture[str]) -> None:
