@@ -192,7 +192,9 @@ class Exchange:
         if error is not None:
             error_type = type(error).__qualname__
             if error_type in CLIENT_GONE:
-                counted = status or CLIENT_CLOSED_REQUEST
+                # With nobody left to read it, a 5xx is what a framework makes of the exception that says so.
+                counted = status if 0 < status < 500 else CLIENT_CLOSED_REQUEST
+                status = status if status < 500 else 0
             else:
                 counted = status if status >= 500 else 500
                 status = status or 500

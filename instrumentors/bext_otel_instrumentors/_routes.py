@@ -43,15 +43,15 @@ def _guess(scope: Mapping[str, Any]) -> str | None:
         return None
     root = scope.get("root_path") or ""
     outer = scope.get("app_root_path", root) or ""
-    mounts = root[len(outer) :]
+    segments = root[len(outer) :].split("/")
     own = getattr(route, "param_convertors", {})
-    for name, value in (scope.get("path_params") or {}).items():
-        if name in own or not mounts:
+    for name, value in (scope.get("path_params") or {}).items() if len(segments) > 1 else ():
+        if name in own:
             continue
-        found = f"/{value}"
-        if f"{mounts}/".count(f"{found}/") != 1:
+        if segments.count(str(value)) != 1:
             return None
-        mounts = f"{mounts}/".replace(f"{found}/", f"/{{{name}}}/")[:-1]
+        segments[segments.index(str(value))] = f"{{{name}}}"
+    mounts = "/".join(segments)
     if hasattr(route, "app") and not hasattr(route, "endpoint"):
         # A Mount: what it serves has no routes of its own that we could see.
         return None if getattr(route, "routes", None) else f"{outer}{mounts}/{{path}}"

@@ -51,14 +51,14 @@ class Handshake:
     def observing(self, send: Send) -> Send:
         """`send`, noting how the handshake is answered and the code that the application closes with."""
 
-        def observed(message: Message) -> Awaitable[None]:
+        async def observed(message: Message) -> None:
             try:
                 kind = message["type"]
                 if kind != "websocket.send":
                     self._note(kind, message)
             except Exception as error:
                 report("a websocket", error)
-            return send(message)
+            await send(message)
 
         return observed
 

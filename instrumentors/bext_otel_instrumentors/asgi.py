@@ -155,11 +155,11 @@ def _counted(receive: Receive, exchange: Exchange) -> Receive:
 
 
 def _observed(send: Send, scope: Scope, exchange: Exchange) -> Send:
-    """`send`, telling the exchange what goes by. A plain function: wherever it can, it hands on the awaitable of `send` itself."""
+    """`send`, telling the exchange what goes by."""
     bodiless = exchange.method == "HEAD"
     trailers = False
 
-    def observing(message: Message) -> Awaitable[None]:
+    async def observing(message: Message) -> None:
         nonlocal bodiless, trailers
         last = False
         try:
@@ -179,7 +179,12 @@ def _observed(send: Send, scope: Scope, exchange: Exchange) -> Send:
                 last = _extension(message, exchange, bodiless=bodiless, trailers=trailers)
         except Exception as error:
             report("an answer", error)
-        return _send_last(send, message, scope, exchange) if last else send(message)
+        await send(message)
+        if last:
+            exchange.answered()
+            # Behind a 5xx an exception may follow (Starlette answers, then raises): its class is worth waiting for.
+            if exchange.status < 500:
+                exchange.finish(template(exchange, scope))
 
     return observing
 
@@ -200,14 +205,6 @@ def _response_length(exchange: Exchange) -> int:
         if name.lower() == b"content-length":
             return declared_length(value) or 0
     return 0
-
-
-async def _send_last(send: Send, message: Message, scope: Scope, exchange: Exchange) -> None:
-    await send(message)
-    exchange.answered()
-    # Behind a 5xx an exception may follow (Starlette answers, then raises): its class is worth waiting for.
-    if exchange.status < 500:
-        exchange.finish(template(exchange, scope))
 
 
 async def _serve_websocket(app: ASGIApp, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:

@@ -17,8 +17,8 @@ __all__ = ["FlaskInstrumentor"]
 
 Call = Callable[[Any, Environ, StartResponse], Iterable[bytes]]
 
-# Set when the route of the current application is known: `__call__` and `wsgi_app` both look, in case a middleware skipped one.
-_MATCHED = f"{KEY}.matched"
+# The application whose answer is watched already: `__call__` and `wsgi_app` both do, in case a middleware or a server skips one.
+_WATCHED = f"{KEY}.flask"
 
 
 class FlaskInstrumentor(Instrumentor):
@@ -59,17 +59,27 @@ def _serving(hosting: Hosting, original: Call) -> Call:
 
 
 def _routed(original: Call, app: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    try:
+    """Call `app`, and learn the route when it starts to answer."""
+    if environ.get(_WATCHED) is app:
         return original(app, environ, start_response)
-    finally:
-        # werkzeug leaves the request in the environ, so that nothing has to be hooked into the request itself.
+    exchange = environ[KEY]
+    environ[_WATCHED] = app
+
+    def observing(*answer: Any) -> Any:
+        _tell_route(exchange, app, environ)
+        return start_response(*answer)
+
+    return original(app, environ, observing)
+
+
+def _tell_route(exchange: Exchange, app: Any, environ: Environ) -> None:
+    try:
+        # werkzeug leaves the request here as long as it is worked on, so that nothing has to be hooked into the request itself.
         request = environ.get("werkzeug.request")
-        if request is not None and environ.get(_MATCHED) is not request:
-            environ[_MATCHED] = request
-            try:
-                environ[KEY].match_below(text_of(environ.get("SCRIPT_NAME") or ""), _rule(app, request))
-            except Exception as error:
-                report("a Flask route", error)
+        if request is not None:
+            exchange.match_below(text_of(environ.get("SCRIPT_NAME") or ""), _rule(app, request))
+    except Exception as error:
+        report("a Flask route", error)
 
 
 def _rule(app: Any, request: Any) -> str | None:
@@ -83,10 +93,12 @@ def _rule(app: Any, request: Any) -> str | None:
     return str(adapter.match(method=methods[0], return_rule=True)[0].rule)
 
 
-def _failed(sender: Any, exception: BaseException, **_: Any) -> None:  # noqa: ARG001  # blinker's signature
+def _failed(sender: Any, exception: BaseException, **_: Any) -> None:  # blinker's signature
     """Flask turns an unhandled exception into an answer, after it told about it."""
     from flask import request
 
     exchange: Exchange | None = request.environ.get(KEY)
     if exchange is not None:
         exchange.failed(exception)
+        # It may be raised on, and then there is no answer to learn the route from.
+        _tell_route(exchange, sender, request.environ)
