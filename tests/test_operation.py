@@ -1,0 +1,186 @@
+"""Work is measured by one abstraction, through whatever provider is set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from opentelemetry import _logs, metrics, trace
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
+
+from bext_otel import operation as room
+from bext_otel.apps import Budgets
+from bext_otel.catalogue import (
+    CACHE_HITS,
+    DEPLOY,
+    ISOLATE_ERRORS,
+    ISOLATE_MEMORY,
+    ISOLATE_RENDER_DURATION,
+    PLUGIN_HOOK,
+    RENDER,
+    REQUEST_SIZE,
+)
+from bext_otel.operation import Settings, count, finish, gauge, measure, observe, operation, settings, start, use
+from bext_otel.pipeline.provider import BextMeterProvider
+from bext_otel.pipeline.streams import Streams
+
+
+@dataclass
+class Told:
+    """What the providers were told."""
+
+    spans_out: InMemorySpanExporter
+    records_out: InMemoryLogRecordExporter
+    reader: InMemoryMetricReader
+
+    @property
+    def spans(self) -> tuple[ReadableSpan, ...]:
+        return self.spans_out.get_finished_spans()
+
+    def points(self, name: str) -> dict[tuple[tuple[str, object], ...], object]:
+        data = self.reader.get_metrics_data()
+        assert data is not None
+        found = [m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics if m.name == name]
+        return {tuple((p.attributes or {}).items()): getattr(p, "value", None) or p for m in found for p in m.data.data_points}
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
+    """The SDK's own providers in the place of the process's, for one test."""
+    spans_out, records_out, reader = InMemorySpanExporter(), InMemoryLogRecordExporter(), InMemoryMetricReader()
+    tracer_provider, meter_provider = TracerProvider(shutdown_on_exit=False), MeterProvider([reader], shutdown_on_exit=False)
+    logger_provider = LoggerProvider(shutdown_on_exit=False)
+    tracer_provider.add_span_processor(SimpleSpanProcessor(spans_out))
+    logger_provider.add_log_record_processor(SimpleLogRecordProcessor(records_out))
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: tracer_provider)
+    monkeypatch.setattr(metrics, "get_meter_provider", lambda: meter_provider)
+    monkeypatch.setattr(_logs, "get_logger_provider", lambda: logger_provider)
+    monkeypatch.setattr(_logs, "get_logger", logger_provider.get_logger)
+    yield Told(spans_out, records_out, reader)
+    meter_provider.shutdown()
+
+
+def test_a_piece_of_work_is_a_span_a_duration_and_an_outcome(told: Told) -> None:
+    with operation(RENDER, app="shop") as op:
+        op.set(cache="miss")
+    (span,) = told.spans
+    assert ("bext.render", {"bext.app": "shop", "bext.cache": "miss"}) == (span.name, dict(span.attributes or {}))
+    assert StatusCode.UNSET == span.status.status_code
+    assert [(("app", "shop"),)] == list(told.points(ISOLATE_RENDER_DURATION.name))
+    assert {} == told.points(ISOLATE_ERRORS.name)
+
+
+def test_work_that_raises_failed_with_what_it_raised_and_the_caller_gets_it(told: Told) -> None:
+    with pytest.raises(ZeroDivisionError), operation(RENDER, app="shop"):
+        raise ZeroDivisionError
+    (span,) = told.spans
+    assert StatusCode.ERROR == span.status.status_code
+    assert "ZeroDivisionError" == (span.attributes or {})["error.type"]
+    assert {(("app", "shop"), ("error_type", "ZeroDivisionError")): 1} == told.points(ISOLATE_ERRORS.name)
+
+
+def test_a_base_exception_is_an_outcome_too(told: Told) -> None:
+    with pytest.raises(KeyboardInterrupt), operation(PLUGIN_HOOK, plugin="seal", hook="on_request"):
+        raise KeyboardInterrupt
+    assert {(("plugin", "seal"), ("hook", "on_request")): 1} == told.points("bext.plugin.errors")
+
+
+def test_how_a_deploy_ended_is_its_status(told: Told) -> None:
+    with operation(DEPLOY, app="shop"):
+        pass
+    with operation(DEPLOY, app="shop") as op:
+        op.set(status="rolled_back")
+    finish(start(DEPLOY, app="shop"), error="timeout")
+    assert {"success", "rolled_back", "failed"} == {dict(labels)["status"] for labels in told.points("bext.deploys")}
+
+
+def test_it_ends_once(told: Told) -> None:
+    op = start(RENDER, app="shop")
+    finish(op)
+    op.end("late")
+    assert 1 == len(told.spans)
+    assert {} == told.points(ISOLATE_ERRORS.name)
+
+
+def test_work_inside_work_is_its_child(told: Told) -> None:
+    with operation(RENDER, app="shop"), operation(PLUGIN_HOOK, plugin="seal", hook="on_request"):
+        pass
+    child, parent = told.spans
+    assert child.parent is not None
+    assert parent.context is not None
+    assert parent.context.span_id == child.parent.span_id
+
+
+def test_work_that_took_too_long_is_a_warning_with_its_labels(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([0.0, 0.25])
+    monkeypatch.setattr(room, "perf_counter", lambda: next(times))
+    with operation(RENDER, app="shop"):
+        pass
+    (record,) = told.records_out.get_finished_logs()
+    assert "bext.render slow" == record.log_record.body
+    assert {"app": "shop", "duration_ms": 250.0, "threshold_ms": 100.0} == dict(record.log_record.attributes or {})
+    (span,) = told.spans
+    assert span.context is not None
+    assert span.context.trace_id == record.log_record.trace_id
+
+
+def test_plain_counters_gauges_and_observers(told: Told) -> None:
+    count(CACHE_HITS, "shop", "isr")
+    count(CACHE_HITS, "shop", "isr", by=2)
+    gauge(ISOLATE_MEMORY, 4096, "shop")
+    observe(ISOLATE_MEMORY, lambda: [(1, ("observed",))])
+    measure(REQUEST_SIZE, 10, "shop", "request")
+    assert {(("app", "shop"), ("layer", "isr")): 3} == told.points(CACHE_HITS.name)
+    assert {(("app", "shop"),): 4096, (("app", "observed"),): 1} == told.points(ISOLATE_MEMORY.name)
+
+
+def test_a_label_of_none_is_left_out(told: Told) -> None:
+    count(CACHE_HITS, "shop", None)
+    assert {(("app", "shop"),): 1} == told.points(CACHE_HITS.name)
+
+
+def test_too_few_labels_are_the_callers_mistake(told: Told) -> None:
+    with pytest.raises(TypeError, match=r"bext.cache.hits takes 2 label values \(app, layer\)"):
+        count(CACHE_HITS, "shop")
+
+
+def test_with_no_provider_nothing_happens_and_nothing_fails() -> None:
+    with operation(RENDER, app="shop") as op:
+        op.measure(REQUEST_SIZE, 1, "shop", "request")
+    assert op.elapsed_ms >= 0
+
+
+def test_an_instrument_that_can_bind_is_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = Streams(Budgets({}))
+    provider = BextMeterProvider(streams, Resource({}))
+    monkeypatch.setattr(metrics, "get_meter_provider", lambda: provider)
+    count(CACHE_HITS, "shop", "isr", by=4)
+    (cell,) = [cell for stream in streams for cell in stream._cells.values()]
+    assert [4] == cell.pending
+    provider.shutdown()
+
+
+def test_label_values_without_bounds_do_not_pile_up_handles(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "_MAX_HANDLES", 10)
+    for number in range(100):
+        count(CACHE_HITS, f"app-{number}", "isr")
+    assert len(room._current()._handles) <= 10
+    assert 100 == len(told.points(CACHE_HITS.name))
+
+
+def test_settings_are_put_in_force_as_a_whole() -> None:
+    before = settings()
+    try:
+        use(Settings(log_requests=False))
+        assert Settings(log_requests=False) == settings()
+    finally:
+        use(before)
