@@ -19,6 +19,7 @@ from opentelemetry.trace import SpanKind
 
 from bext_otel import operation
 from bext_otel.catalogue import Metric
+from bext_otel_instrumentors import _guard
 
 Labels = tuple[Any, ...]
 
@@ -86,6 +87,12 @@ class Telemetry:
         """Forget spans and records; metrics go on."""
         self._spans.clear()
         self._records.clear()
+
+
+@pytest.fixture(autouse=True)
+def first_failures() -> None:
+    """A failure of ours is told in full only the first time; each test is to see its own."""
+    _guard._seen.clear()
 
 
 @pytest.fixture

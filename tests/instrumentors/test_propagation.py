@@ -1,0 +1,226 @@
+"""Trace context and baggage of incoming requests: strict, silent about what is wrong, and nearly free where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry import baggage, propagate, trace
+from opentelemetry.context import Context
+from opentelemetry.propagators.textmap import TextMapPropagator
+
+from bext_otel.apps import current_app
+from bext_otel.catalogue import REQUESTS
+from bext_otel_instrumentors._headers import clean_baggage, clean_traceparent, clean_tracestate, extract
+from bext_otel_instrumentors.asgi import ASGIMiddleware
+from bext_otel_instrumentors.wsgi import WSGIMiddleware
+from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.driving import Header, ask, ask_wsgi
+
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+GOOD = f"00-{TRACE}-{SPAN}-01"
+
+
+class Seen:
+    """What an application sees of the context it works in."""
+
+    def __init__(self) -> None:
+        self.baggage: dict[str, Any] = {}
+        self.app: str | None = None
+        self.state = ""
+
+    def look(self) -> None:
+        self.baggage = dict(baggage.get_all())
+        self.app = current_app()
+        self.state = trace.get_current_span().get_span_context().trace_state.to_header()
+
+
+def request(kind: str, headers: list[Header]) -> Seen:
+    seen = Seen()
+    if kind == "asgi":
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            seen.look()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        ask(ASGIMiddleware(app), headers=headers)
+    else:
+
+        def wsgi_app(environ: Any, start_response: Any) -> Any:
+            seen.look()
+            start_response("200 OK", [])
+            return []
+
+        joined: dict[str, str] = {}
+        for name, value in headers:
+            joined[name] = f"{joined[name]},{value}" if name in joined else value  # as servers do
+        ask_wsgi(WSGIMiddleware(wsgi_app), headers=list(joined.items()))
+    return seen
+
+
+KINDS = pytest.mark.parametrize("kind", ["asgi", "wsgi"])
+
+
+@KINDS
+def test_a_traceparent_is_the_parent_and_its_state_goes_on(telemetry: Telemetry, kind: str) -> None:
+    seen = request(kind, [("traceparent", GOOD), ("tracestate", "a=1,b@c=2")])
+    parent = telemetry.server().parent
+    assert (int(TRACE, 16), int(SPAN, 16), True) == (parent.trace_id, parent.span_id, parent.is_remote)
+    assert "a=1,b@c=2" == seen.state
+
+
+BAD = {
+    "empty": [""],
+    "short": [GOOD[:-1]],
+    "long": [f"{GOOD}-extra"],
+    "10 kB": ["0" * 10_000],
+    "10 kB, a future version": [f"01-{TRACE}-{SPAN}-01-" + "x" * 10_000],
+    "twice": [GOOD, GOOD],
+    "twice, different": [GOOD, GOOD.replace("b7", "c8")],
+    "upper case": [GOOD.upper()],
+    "version ff": ["ff" + GOOD[2:]],
+    "no trace id": [f"00-{'0' * 32}-{SPAN}-01"],
+    "no span id": [f"00-{TRACE}-{'0' * 16}-01"],
+    "other digits": [GOOD.replace("0af7", "\u00b2af7")],
+    "line break": [GOOD + "\n"],
+    "nul": ["\0" + GOOD[1:]],
+}
+
+
+@KINDS
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_traceparent_starts_a_new_trace_and_is_not_repeated_in_logs(
+    telemetry: Telemetry, caplog: pytest.LogCaptureFixture, kind: str, name: str
+) -> None:
+    caplog.set_level(0)
+    headers = [("traceparent", value) for value in BAD[name]]
+    seen = request(kind, [*headers, ("tracestate", "a=1")])
+    assert None is telemetry.server().parent
+    assert "" == seen.state
+    assert "" == "".join(record.getMessage() for record in caplog.records if record.name != "asyncio")
+    assert {("shop", "GET", "200", "unmatched"): 1} == telemetry.counts(REQUESTS)
+
+
+BAD_STATES = [
+    "a=1,a=2",
+    "A=1",
+    "a=1,b",
+    "a@b@c=1",
+    "a@=1",
+    "t" * 242 + "@v=1",
+    "t@" + "v" * 15 + "=1",
+    "k" * 257 + "=1",
+    "a=\u00e9",
+    "a= ,",
+    "a=1=2",
+]
+
+
+@KINDS
+@pytest.mark.parametrize("state", BAD_STATES)
+def test_a_bad_tracestate_is_dropped_and_the_trace_goes_on(
+    telemetry: Telemetry, caplog: pytest.LogCaptureFixture, kind: str, state: str
+) -> None:
+    caplog.set_level(0)
+    seen = request(kind, [("traceparent", GOOD), ("tracestate", state)])
+    assert int(TRACE, 16) == telemetry.server().context.trace_id
+    assert "" == seen.state
+    assert "" == "".join(record.getMessage() for record in caplog.records if record.name != "asyncio")
+
+
+@KINDS
+def test_tracestate_headers_are_one_list(telemetry: Telemetry, kind: str) -> None:
+    assert "a=1,b=2,c=3" == request(kind, [("traceparent", GOOD), ("tracestate", "a=1 ,\tb=2,"), ("tracestate", "c=3")]).state
+
+
+@KINDS
+def test_baggage_headers_are_one_list_and_pluses_are_pluses(telemetry: Telemetry, kind: str) -> None:
+    seen = request(kind, [("baggage", "user=a+b;internal, x=1"), ("baggage", "y=a%20b")])
+    assert {"user": "a+b", "x": "1", "y": "a b", "bext.app": "shop"} == seen.baggage
+
+
+@KINDS
+def test_bad_baggage_is_dropped_and_not_repeated_in_logs(telemetry: Telemetry, caplog: pytest.LogCaptureFixture, kind: str) -> None:
+    caplog.set_level(0)
+    seen = request(kind, [("baggage", f"ok=1,no value,sp ace=1,=2,b=\u00e9,long={'x' * 5000},last=2")])
+    assert {"ok": "1", "last": "2", "bext.app": "shop"} == seen.baggage
+    assert "" == "".join(record.getMessage() for record in caplog.records if record.name != "asyncio")
+
+
+@KINDS
+def test_baggage_past_the_limit_is_dropped(telemetry: Telemetry, kind: str) -> None:
+    assert {"bext.app": "shop"} == request(kind, [("baggage", ",".join(f"k{n}={'x' * 50}" for n in range(500)))]).baggage
+
+
+@KINDS
+def test_an_app_that_a_client_names_is_not_believed(telemetry: Telemetry, kind: str) -> None:
+    seen = request(kind, [("baggage", "bext.app=admin")])
+    assert ("shop", {"bext.app": "shop"}) == (seen.app, seen.baggage)
+
+
+@KINDS
+def test_without_a_parent_the_app_is_in_the_baggage(telemetry: Telemetry, kind: str) -> None:
+    assert {"bext.app": "shop"} == request(kind, []).baggage
+
+
+class OneHeader(TextMapPropagator):
+    """Another propagator, as B3 or a vendor's."""
+
+    def extract(self, carrier: Any, context: Context | None = None, getter: Any = None) -> Context:
+        value = getter.get(carrier, "X-Vendor-Trace")
+        return baggage.set_baggage("vendor", value[0], context) if value else context or Context()
+
+    def inject(self, carrier: Any, context: Context | None = None, setter: Any = None) -> None:
+        """Nothing goes out."""
+
+    @property
+    def fields(self) -> set[str]:
+        return {"x-vendor-trace"}
+
+
+@pytest.fixture
+def vendor() -> Iterator[None]:
+    before = propagate.get_global_textmap()
+    propagate.set_global_textmap(OneHeader())
+    yield
+    propagate.set_global_textmap(before)
+
+
+@KINDS
+def test_the_global_propagator_decides_what_is_read(telemetry: Telemetry, vendor: None, kind: str) -> None:
+    seen = request(kind, [("x-vendor-trace", "7"), ("traceparent", GOOD)])
+    assert None is telemetry.server().parent
+    assert "7" == seen.baggage["vendor"]
+
+
+def test_without_headers_of_the_propagator_it_is_not_asked(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(*_: Any, **__: Any) -> Context:
+        raise AssertionError("asked")
+
+    monkeypatch.setattr(propagate.get_global_textmap(), "extract", asked)
+    request("asgi", [("accept", "*/*")])
+    assert telemetry.server()
+
+
+@given(st.lists(st.text(max_size=600), max_size=3))
+def test_a_traceparent_passes_only_if_upstream_reads_it_as_it_stands(values: list[str]) -> None:
+    cleaned = clean_traceparent(values)
+    assert cleaned is None or [cleaned] == [value.strip(" \t") for value in values]
+
+
+@given(st.lists(st.text(max_size=300), max_size=3))
+def test_cleaning_is_idempotent_and_bounded(values: list[str]) -> None:
+    for clean in (clean_traceparent, clean_tracestate, clean_baggage):
+        once = clean(values)
+        if once is not None:
+            assert len(once) <= 8192
+            assert once == clean([once])
+
+
+@given(st.dictionaries(st.sampled_from(["traceparent", "tracestate", "baggage", "other"]), st.lists(st.text(), min_size=1, max_size=3)))
+def test_any_headers_can_be_read(headers: dict[str, list[str]]) -> None:
+    assert isinstance(extract(headers, Context()), Context)
