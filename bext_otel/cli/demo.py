@@ -24,8 +24,8 @@ __all__ = ["demo"]
 
 _START_SECONDS = 60.0
 _PER_SECOND = 40.0
-# The last spans, lines and counts leave within a second; a slow machine gets ten, at four looks a second.
-_ARRIVAL_TRIES = 40
+# The last spans, lines and counts leave within a second; a slow machine gets twenty, at four looks a second.
+_ARRIVAL_TRIES = 80
 _SEED = 7
 
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics import export as sdk
 from opentelemetry.sdk.metrics.export import AggregationTemporality, Buckets, MetricExporter, MetricExportResult, MetricsData
@@ -16,7 +17,6 @@ from bext_otel.operation import SCOPE
 from bext_otel.pipeline import snapshot as ours
 from bext_otel.pipeline.cells import Cell, CounterCell, GaugeCell, HistogramCell, SummaryCell
 from bext_otel.pipeline.delivery import Delivery
-from bext_otel.pipeline.exponential import downscaled
 from bext_otel.pipeline.reading import Reading
 from bext_otel.pipeline.streams import Stream
 
@@ -70,13 +70,13 @@ def _point(cell: Cell, observed: float, start: int, now: int) -> Any:
     if isinstance(cell, (CounterCell, GaugeCell)):
         return sdk.NumberDataPoint(value=observed + (cell.value if cell.live else 0), **common)
     if isinstance(cell, SummaryCell):
-        scale, offset, counts = downscaled(cell.buckets)
+        held = cell.buckets.buckets
         return sdk.ExponentialHistogramDataPoint(
             count=cell.count,
             sum=cell.sum,
-            scale=scale,
+            scale=cell.buckets.scale,
             zero_count=cell.zeros,
-            positive=Buckets(offset=offset, bucket_counts=counts),
+            positive=Buckets(offset=held.offset, bucket_counts=list(held.counts)),
             negative=Buckets(offset=0, bucket_counts=[]),
             flags=0,
             min=cell.minimum,
@@ -133,7 +133,9 @@ class MetricExport:
             if not points:
                 return True
             try:
-                arrived = self._exporter.export(data) is MetricExportResult.SUCCESS
+                # The exporter's own request is nobody's trace: without this, an instrumented `requests` would make one every interval.
+                with suppress_instrumentation():
+                    arrived = self._exporter.export(data) is MetricExportResult.SUCCESS
                 reason = ""
             except Exception as error:  # an exporter must not end the thread that serves all others
                 arrived, reason = False, f"{type(error).__name__}: {error}"

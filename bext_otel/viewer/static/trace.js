@@ -104,11 +104,11 @@ function spanRow(span, parent, total, fill, state, again) {
 }
 
 // What tells spans of one name apart: where a call went, what was asked of a database, which plugin it was.
-function hint({ kind, attributes }) {
+function hint({ name, kind, attributes }) {
   const url = kind === "client" ? attributes["url.full"] ?? attributes["http.url"] : null;
   if (url) return String(url).replace(/^[a-z]+:\/\/[^/]*/i, "");
   const query = attributes["db.query.text"] ?? attributes["db.statement"];
-  if (query) return String(query);
+  if (query) return String(query).startsWith(name) ? String(query).slice(name.length).trim() : String(query);
   const labels = Object.entries(attributes).filter(([key]) => key.startsWith("bext.") && key !== "bext.app");
   return labels.map(([, value]) => text(value)).join(" ");
 }
