@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import trace
 from opentelemetry.context import Context
 
-from bext_otel.pipeline.exponential import Buckets, add_values
+from bext_otel.pipeline.exponential import Scaled, counted
 from bext_otel.pipeline.snapshot import Exemplar, Series
 from bext_otel.pipeline.windows import Window
 
@@ -125,13 +125,13 @@ class GaugeCell(Cell):
 
 
 class SummaryCell(Cell):
-    """The whole life's exponential buckets, and the recent window's."""
+    """The whole life's exponential buckets, coarsened to what OTLP takes, and the recent window's at full resolution."""
 
     __slots__ = ("buckets", "count", "maximum", "minimum", "sum", "window", "zeros")
 
     def reset(self) -> None:
         super().reset()
-        self.buckets: Buckets = Buckets()
+        self.buckets = Scaled()
         self.count = self.zeros = 0
         self.sum = 0.0
         self.minimum, self.maximum = math.inf, -math.inf
@@ -144,15 +144,14 @@ class SummaryCell(Cell):
         if not (low >= 0 and high < math.inf and total >= 0):  # the sum finds a NaN that min and max pass over
             raise ValueError("a summary takes finite values that are not negative")
         positive = batch if low > 0 else [value for value in batch if value > 0]
-        counted: Buckets = Buckets()
-        add_values(counted, positive)
+        counts = counted(positive)
         zeros = len(batch) - len(positive)
-        self.buckets.update(counted)
+        self.buckets.add(counts)
         self.count += len(batch)
         self.zeros += zeros
         self.sum += total
         self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
-        self.window.add(counted, zeros, low, high, now)
+        self.window.add(counts, zeros, low, high, now)
 
 
 class HistogramCell(Cell):

@@ -135,7 +135,7 @@ def _observed(stream: Stream) -> dict[Cell, float]:
 
 def _value(cell: Cell, now: float) -> Summary | Histogram:
     if isinstance(cell, SummaryCell):
-        return Summary(cell.count, cell.sum, cell.window.quantiles(now))
+        return Summary(cell.count, cell.sum, cell.window.recent(now).quantiles())
     assert isinstance(cell, HistogramCell)
     return Histogram(cell.stream.metric.bounds, tuple(cell.counts), cell.sum, cell.count)
 

@@ -3,63 +3,94 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from collections import Counter, deque
+from collections.abc import Hashable
+from typing import Generic, NamedTuple, TypeVar
 
 from bext_otel.catalogue import QUANTILES
-from bext_otel.pipeline.exponential import Buckets, quantile
+from bext_otel.pipeline.exponential import Buckets, quantiles
 
-__all__ = ["RateWindow", "Window"]
+__all__ = ["RateWindow", "Recent", "Window"]
 
 # A window is a handful of frames: it holds its length and at most one step more.
 _FRAMES = 5
 
 
-@dataclass
+class Recent(NamedTuple):
+    """The values of a window: counts by bucket, how many were zero, the least and the greatest."""
+
+    buckets: Buckets
+    zeros: int
+    low: float
+    high: float
+
+    @classmethod
+    def merged(cls, parts: list[Recent]) -> Recent:
+        """Of several windows together: those of frames, or those of workers."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            Buckets.merged(part.buckets for part in parts),
+            sum(part.zeros for part in parts),
+            min((part.low for part in parts), default=math.inf),
+            max((part.high for part in parts), default=-math.inf),
+        )
+
+    def quantiles(self) -> tuple[tuple[float, float], ...]:
+        """Pairs of a quantile and its value; NaN where the window is empty."""
+        return quantiles(QUANTILES, self.buckets, self.zeros, self.low, self.high)
+
+
 class _Frame:
-    step: int
-    buckets: Buckets = field(default_factory=Buckets)
-    zeros: int = 0
-    low: float = math.inf
-    high: float = -math.inf
+    __slots__ = ("recent", "step")
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+        self.recent = Recent(Buckets(), 0, math.inf, -math.inf)
 
 
 class Window:
     """Exponential buckets of the last `seconds`, kept as frames of a fifth of that."""
 
-    __slots__ = ("_frames", "_step_seconds")
+    __slots__ = ("_closed", "_frames", "_step_seconds")
 
     def __init__(self, seconds: float) -> None:
         self._step_seconds = seconds / _FRAMES
-        self._frames: deque[_Frame] = deque()
+        self._frames: list[_Frame] = []
+        # The sum of all frames but the newest, which is the only one that still changes.
+        self._closed: Recent | None = None
 
-    def add(self, counted: Mapping[int, int], zeros: int, low: float, high: float, now: float) -> None:
+    def add(self, counts: Counter[int], zeros: int, low: float, high: float, now: float) -> None:
         """Take a batch of values, counted; `low` and `high` are the least and the greatest; `now` is monotonic seconds."""
         step = int(now / self._step_seconds)
         if not self._frames or self._frames[-1].step != step:
             self._frames.append(_Frame(step))
+            self._closed = None
             self._expire(step)
         frame = self._frames[-1]
-        frame.buckets.update(counted)
-        frame.zeros += zeros
-        frame.low, frame.high = min(frame.low, low), max(frame.high, high)
+        buckets = frame.recent.buckets
+        buckets.add(counts)
+        frame.recent = Recent(buckets, frame.recent.zeros + zeros, min(frame.recent.low, low), max(frame.recent.high, high))
 
-    def quantiles(self, now: float) -> tuple[tuple[float, float], ...]:
-        """Pairs of a quantile and its value; NaN where the window is empty."""
+    def recent(self, now: float) -> Recent:
+        """Everything in the window."""
         self._expire(int(now / self._step_seconds))
-        merged: Buckets = Buckets()
-        zeros, low, high = 0, math.inf, -math.inf
-        for frame in self._frames:
-            merged.update(frame.buckets)
-            zeros += frame.zeros
-            low, high = min(low, frame.low), max(high, frame.high)
-        return tuple((q, quantile(q, merged, zeros, low, high)) for q in QUANTILES)
+        if not self._frames:
+            return Recent(Buckets(), 0, math.inf, -math.inf)
+        if len(self._frames) == 1:
+            return self._frames[0].recent
+        if self._closed is None:
+            self._closed = Recent.merged([frame.recent for frame in self._frames[:-1]])
+        return Recent.merged([self._closed, self._frames[-1].recent])
+
+    def empty_at(self) -> float:
+        """Monotonic seconds from when nothing is left of what is in the window now; 0 if nothing is."""
+        return (self._frames[-1].step + _FRAMES + 1) * self._step_seconds if self._frames else 0.0
 
     def _expire(self, step: int) -> None:
         while self._frames and self._frames[0].step < step - _FRAMES:
-            self._frames.popleft()
+            del self._frames[0]
+            self._closed = None
 
 
 K = TypeVar("K", bound=Hashable)
@@ -71,13 +102,13 @@ class RateWindow(Generic[K]):
     _STEPS = 12
 
     def __init__(self, seconds: float, started: float) -> None:
-        self._seconds = seconds
+        self.seconds = seconds
         self._started = started
         self._frames: deque[tuple[int, dict[K, float]]] = deque()
 
     def add(self, key: K, increase: float, now: float) -> None:
         """Take an increase; `now` is monotonic seconds."""
-        step = int(now / (self._seconds / self._STEPS))
+        step = int(now / (self.seconds / self._STEPS))
         if not self._frames or self._frames[-1][0] != step:
             self._frames.append((step, {}))
             self._expire(step)
@@ -86,7 +117,7 @@ class RateWindow(Generic[K]):
 
     def rates(self, now: float) -> dict[K, float]:
         """Increase per second of each key that grew, over the window or the time since start, whichever is shorter."""
-        width = self._seconds / self._STEPS
+        width = self.seconds / self._STEPS
         step = int(now / width)
         self._expire(step)
         # The frames hold the current, unfinished step and the whole steps before it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
@@ -11,19 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bext_otel.catalogue import QUANTILES
-from bext_otel.pipeline.exponential import MAX_OTLP_BUCKETS, SCALE, Buckets, add_values, dense, downscaled, quantile
+from bext_otel.pipeline.exponential import MAX_OTLP_BUCKETS, SCALE, Buckets, Scaled, counted, dense, quantiles
 
 positive = st.floats(min_value=1e-9, max_value=1e9, allow_nan=False, allow_infinity=False)
 
 
-def counted(values: Sequence[float]) -> Buckets:
+def bucketed(values: Sequence[float]) -> Buckets:
     buckets = Buckets()
-    add_values(buckets, [value for value in values if value > 0])
+    buckets.add(counted([value for value in values if value > 0]))
     return buckets
 
 
 def of(q: float, values: Sequence[float]) -> float:
-    return quantile(q, counted(values), sum(value == 0 for value in values), min(values), max(values))
+    ((_, value),) = quantiles([q], bucketed(values), sum(value == 0 for value in values), min(values), max(values))
+    return value
 
 
 def exact(q: float, values: Sequence[float]) -> float:
@@ -63,37 +65,69 @@ def test_zeros_are_counted_below_everything() -> None:
 
 
 def test_nothing_has_no_quantile() -> None:
-    assert math.isnan(quantile(0.5, {}, 0, math.inf, -math.inf))
+    ((_, value),) = quantiles([0.5], Buckets(), 0, math.inf, -math.inf)
+    assert math.isnan(value)
 
 
-@given(st.lists(positive, max_size=50), st.lists(positive, max_size=50))
-def test_merging_is_adding(one: list[float], other: list[float]) -> None:
-    assert counted(one + other) == counted(one) + counted(other)
+@given(st.lists(positive, max_size=50), st.lists(positive, max_size=50), st.lists(positive, max_size=50))
+def test_merging_is_adding(one: list[float], two: list[float], three: list[float]) -> None:
+    assert bucketed(one + two + three) == Buckets.merged([bucketed(one), bucketed(two), bucketed(three)])
+
+
+@given(st.lists(st.dictionaries(st.integers(-2000, 2000), st.integers(1, 10**10), max_size=5), max_size=6))
+def test_counts_of_any_size_add_up(additions: list[dict[int, int]]) -> None:
+    """A count outgrows the narrow integers that it starts in."""
+    buckets, expected = Buckets(), Counter[int]()
+    for more in additions:
+        buckets.add(more)
+        expected.update(more)
+    assert sorted(expected.items()) == buckets.items()
+
+
+def test_a_short_time_is_kept_in_a_byte_for_each_bucket() -> None:
+    assert "B" == bucketed([1.0, 2.0, 3.0]).counts.typecode
+    assert "H" == bucketed([1.0] * 300).counts.typecode
 
 
 @given(positive)
 def test_a_value_lies_in_its_bucket(value: float) -> None:
     (index,) = counted([value])
-    low, high = 2.0 ** ((index - 1) / (1 << SCALE)), 2.0 ** (index / (1 << SCALE))
+    low, high = 2.0 ** (index / (1 << SCALE)), 2.0 ** ((index + 1) / (1 << SCALE))
     assert low * (1 - 1e-12) <= value <= high * (1 + 1e-12)
 
 
-@given(st.lists(positive, min_size=1, max_size=100))
-def test_downscaling_keeps_every_value_in_a_bucket_that_holds_it(values: list[float]) -> None:
-    scale, offset, counts = downscaled(counted(values))
-    assert len(counts) <= MAX_OTLP_BUCKETS
-    assert len(values) == sum(counts)
-    for bound, count in dense(scale, offset, counts):
-        below = sum(value <= bound * (1 + 1e-9) for value in values)
-        assert below >= count
+def test_the_upper_bound_of_a_bucket_belongs_to_it() -> None:
+    assert [-1] == list(counted([1.0]))
+    assert [63] == list(counted([2.0]))
 
 
-def test_downscaling_keeps_the_scale_where_the_buckets_fit() -> None:
-    assert (SCALE, 0, [1]) == downscaled(Buckets({1: 1}))
-    assert (SCALE, 0, []) == downscaled({})
+@given(st.lists(st.lists(positive, min_size=1, max_size=40), min_size=1, max_size=5))
+def test_buckets_for_life_lose_no_value_and_never_grow_past_the_limit(batches: list[list[float]]) -> None:
+    scaled, values = Scaled(), [value for batch in batches for value in batch]
+    for batch in batches:
+        scaled.add(counted(batch))
+    held = scaled.buckets
+    assert len(held.counts) <= MAX_OTLP_BUCKETS
+    assert len(values) == sum(held.counts)
+    ordered, seen = sorted(values), 0
+    for bound, count in dense(scaled.scale, held.offset, held.counts):
+        seen += count
+        assert ordered[seen - 1] <= bound * (1 + 1e-9)
 
 
-def test_downscaling_merges_pairs_of_neighbours() -> None:
-    wide = Buckets({1: 1, 161: 2})
-    scale, offset, counts = downscaled(wide)
-    assert (SCALE - 1, 0, 3) == (scale, offset, sum(counts))
+@given(st.lists(positive, max_size=40), st.lists(positive, max_size=40))
+def test_merging_buckets_for_life_is_adding_to_one(one: list[float], other: list[float]) -> None:
+    together, first, second = Scaled(), Scaled(), Scaled()
+    together.add(counted(one + other))
+    first.add(counted(one))
+    second.add(counted(other))
+    first.merge(second)
+    assert (together.scale, together.buckets) == (first.scale, first.buckets)
+
+
+def test_the_scale_stays_where_the_buckets_fit_and_steps_down_by_pairs_where_not() -> None:
+    narrow, wide = Scaled(), Scaled()
+    narrow.add({0: 1, 159: 1})
+    wide.add({0: 1, 160: 2})
+    assert (SCALE, SCALE - 1) == (narrow.scale, wide.scale)
+    assert [(0, 1), (80, 2)] == wide.buckets.items()
