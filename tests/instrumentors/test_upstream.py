@@ -197,3 +197,40 @@ def test_the_standard_duration_is_recorded_once_whoever_does_it(where: str, conv
         cwd=Path(__file__).parents[2],
     )
     assert ("1\n1\n1\n", "") == (done.stdout, done.stderr)
+
+
+DJANGO = """
+import sys
+from opentelemetry.instrumentation.django import DjangoInstrumentor as Upstream
+from opentelemetry import metrics, trace
+from tests.instrumentors import django_project
+from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.test_django import by_asgi, by_wsgi
+from bext_otel import catalogue
+from bext_otel_instrumentors.django import DjangoInstrumentor
+telemetry = Telemetry()
+trace.set_tracer_provider(telemetry.tracer_provider)
+metrics.set_meter_provider(telemetry.meter_provider)
+Upstream().instrument(tracer_provider=telemetry.tracer_provider, meter_provider=telemetry.meter_provider)
+DjangoInstrumentor().instrument()
+{"wsgi": by_wsgi, "asgi": by_asgi}[sys.argv[1]]("/items/7/")
+print(telemetry.server().name, telemetry.server().instrumentation_scope.name)
+print(sum(telemetry.counts(catalogue.HTTP_SERVER_REQUEST_DURATION).values()))
+print(sum(telemetry.counts(catalogue.REQUESTS).values()))
+"""
+
+
+@pytest.mark.parametrize("handler", ["wsgi", "asgi"])
+@pytest.mark.parametrize("conventions", ["http", ""])
+def test_django_instrumented_by_upstream(handler: str, conventions: str) -> None:
+    """In a process of its own: upstream adds a middleware to the settings."""
+    done = subprocess.run(
+        [sys.executable, "-c", DJANGO, handler],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "OTEL_SEMCONV_STABILITY_OPT_IN": conventions},
+        cwd=Path(__file__).parents[2],
+    )
+    assert ("GET /items/<int:item>/ bext_otel\n1\n1\n", "") == (done.stdout, done.stderr)
