@@ -58,14 +58,16 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
 
     def _configure(self, **kwargs: Any) -> None:
         os.environ.setdefault("OTEL_PYTHON_CONFIGURATOR", "bext")
+        # So that upstream's instrumentors of outgoing calls speak as our own spans do, by the stable conventions. They read it when they load.
+        os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
         """Activate one instrumentor. One that fails is left out, with a line, and keeps nobody else from being activated."""
         runs = configure()
-        if runs.config.telemetry.disabled:
-            return
         upstream = runs.config.telemetry.engine == "upstream"
         ours = entry_point.name.startswith("bext_")
+        if runs.config.telemetry.disabled and not ours:
+            return  # ours know when the application serves, and where: health still answers
         if entry_point.name in _REPLACED and not (upstream and entry_point.name not in {"logging", "structlog"}):
             _log.debug("instrumentation %s is left out: bext-otel does it itself", entry_point.name)
             return
