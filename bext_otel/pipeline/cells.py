@@ -11,9 +11,11 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from opentelemetry import trace
 from opentelemetry.context import Context
 
+from bext_otel.pipeline.contribution import HistogramRow, Labels, NumberRow, Row, SummaryRow, encode_row, exemplar_row
 from bext_otel.pipeline.exponential import Scaled, counted
 from bext_otel.pipeline.snapshot import Exemplar, Series
 from bext_otel.pipeline.windows import Window
@@ -21,7 +23,7 @@ from bext_otel.pipeline.windows import Window
 if TYPE_CHECKING:
     from bext_otel.pipeline.streams import Stream
 
-__all__ = ["Cell", "CounterCell", "GaugeCell", "HistogramCell", "SummaryCell"]
+__all__ = ["CELLS", "Cell", "CounterCell", "GaugeCell", "HistogramCell", "NumberCell", "SummaryCell"]
 
 # A list is drained by whoever makes it longer than this, so that it stays small also when nobody reads.
 _MAX_PENDING = 4096
@@ -30,13 +32,15 @@ _MAX_PENDING = 4096
 class Cell:
     """One series: what was measured and not yet drained, and what was drained.
 
-    `live` is False until the first measurement; after a fork it is False again in the child.
+    `key` has its label values in the catalogue's order, `live` is False until the first measurement; after a fork it is False again in
+    the child. `encoded` is what was published of it, and None when that is out of date.
     """
 
-    __slots__ = ("attributes", "dirty", "exemplar", "hungry", "live", "pending", "series", "stream")
+    __slots__ = ("attributes", "dirty", "encoded", "exemplar", "hungry", "key", "live", "pending", "series", "stream")
 
-    def __init__(self, stream: Stream, series: Series, attributes: dict[str, Any]) -> None:
+    def __init__(self, stream: Stream, key: Labels, series: Series, attributes: dict[str, Any]) -> None:
         self.stream = stream
+        self.key = key
         self.series = series
         self.attributes = attributes
         self.reset()
@@ -48,6 +52,7 @@ class Cell:
         self.live = False
         self.hungry = True
         self.exemplar: Exemplar | None = None
+        self.encoded: msgspec.Raw | None = None
 
     def add(self, amount: float, context: Context | None = None) -> None:
         """Take one measurement."""
@@ -76,6 +81,7 @@ class Cell:
         taken = len(pending)
         batch = pending[:taken]
         del pending[:taken]
+        self.encoded = None
         self.live = True
         self.hungry = True
         try:
@@ -87,18 +93,39 @@ class Cell:
                 except (TypeError, ValueError, OverflowError):
                     self.stream.rejected += 1
 
+    def row(self, now: float) -> Row:
+        """What there is to say of this series, for the other workers."""
+        raise NotImplementedError
+
+    def encoded_row(self, now: float) -> msgspec.Raw:
+        """The same as bytes, made when it has changed."""
+        if self.encoded is None:
+            self.encoded = encode_row(self.row(now))
+        return self.encoded
+
     def _keep(self, batch: list[Any], now: float) -> None:
         raise NotImplementedError
 
 
-class CounterCell(Cell):
-    """A sum that only grows. `value` is the total since start."""
+class NumberCell(Cell):
+    """A series whose value is a number."""
 
     __slots__ = ("value",)
 
+    value: float
+
+    def row(self, now: float) -> NumberRow:
+        return NumberRow(self.key, self.value, exemplar_row(self.exemplar))
+
+
+class CounterCell(NumberCell):
+    """A sum that only grows. `value` is the total since start."""
+
+    __slots__ = ()
+
     def reset(self) -> None:
         super().reset()
-        self.value: float = 0
+        self.value = 0
 
     def _keep(self, batch: list[Any], now: float) -> None:
         total = sum(batch)
@@ -110,14 +137,14 @@ class CounterCell(Cell):
         self.stream.increased(self, total, now)
 
 
-class GaugeCell(Cell):
+class GaugeCell(NumberCell):
     """The newest value."""
 
-    __slots__ = ("value",)
+    __slots__ = ()
 
     def reset(self) -> None:
         super().reset()
-        self.value: float = math.nan
+        self.value = math.nan
 
     def _keep(self, batch: list[Any], now: float) -> None:
         if batch:
@@ -136,6 +163,15 @@ class SummaryCell(Cell):
         self.sum = 0.0
         self.minimum, self.maximum = math.inf, -math.inf
         self.window = Window(self.stream.window_seconds)
+
+    def encoded_row(self, now: float) -> msgspec.Raw:
+        if 0 < self.window.changes_at() <= now:
+            self.encoded = None
+        return super().encoded_row(now)
+
+    def row(self, now: float) -> SummaryRow:
+        totals = (self.count, self.sum, self.zeros, self.minimum, self.maximum)
+        return SummaryRow.of(self.key, totals, self.buckets, self.window.recent(now), self.window.empty_at())
 
     def _keep(self, batch: list[Any], now: float) -> None:
         if not batch:
@@ -165,6 +201,9 @@ class HistogramCell(Cell):
         self.count = 0
         self.sum = 0.0
         self.minimum, self.maximum = math.inf, -math.inf
+
+    def row(self, now: float) -> HistogramRow:
+        return HistogramRow(self.key, tuple(self.counts), self.sum, self.count)
 
     def _keep(self, batch: list[Any], now: float) -> None:
         total = float(sum(batch))

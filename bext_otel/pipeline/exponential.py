@@ -106,9 +106,7 @@ def _width_for(largest: int) -> str:
     return next(code for code in _WIDTHS if largest < 1 << 8 * array(code).itemsize)
 
 
-def quantiles(
-    qs: Sequence[float], buckets: Buckets, zeros: int, smallest: float, largest: float
-) -> tuple[tuple[float, float], ...]:
+def quantiles(qs: Sequence[float], buckets: Buckets, zeros: int, smallest: float, largest: float) -> tuple[tuple[float, float], ...]:
     """Pairs of `q` and the `ceil(q * n)`-th smallest of the values counted, within 0.54 %; NaN of none.
 
     `smallest` and `largest` of the values bound the answer, so a constant comes back exactly. Each `q` is within (0, 1].

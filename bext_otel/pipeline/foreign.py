@@ -6,6 +6,7 @@ at its parent's totals, and an interval of zeros does not coarsen an exponential
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from threading import Lock
@@ -77,8 +78,12 @@ class ForeignReader(MetricReader):
 
     def totals(self) -> list[tuple[InstrumentationScope, sdk.Metric]]:
         """Every metric with its points since start, as the SDK's own data with cumulative temporality."""
+        now = time.time_ns()
         with self._lock:
-            return [(stream.scope, _with_points(stream.metric, list(stream.points.values()))) for stream in self._streams.values()]
+            return [
+                (stream.scope, _with_points(stream.metric, [replace(point, time_unix_nano=now) for point in stream.points.values()]))
+                for stream in self._streams.values()
+            ]
 
     def families(self) -> list[Family]:
         """Every metric as a Prometheus family, named by the standard translation; two of one name are one family."""

@@ -26,8 +26,8 @@ __all__ = ["MetricsSignal", "build_metrics"]
 class Reads(Protocol):
     """Whoever can tell how the service is."""
 
-    def snapshot(self) -> Snapshot:
-        """A fresh picture of everything."""
+    def snapshot(self, *, native: bool = False) -> Snapshot:
+        """A fresh picture of everything; `native` asks for the buckets of summaries."""
         ...
 
 

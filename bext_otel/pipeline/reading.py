@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 from opentelemetry.sdk.metrics.export import Metric as SdkMetric
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from bext_otel.catalogue import LABEL_OVERFLOW
-from bext_otel.pipeline.cells import Cell, CounterCell, GaugeCell, HistogramCell, SummaryCell
+from bext_otel.pipeline import families, own
+from bext_otel.pipeline.cells import Cell
+from bext_otel.pipeline.contribution import Contribution, ForeignPart, encode
 from bext_otel.pipeline.foreign import ForeignReader
-from bext_otel.pipeline.snapshot import Family, Histogram, LabelSet, Numbers, Point, Snapshot, Summary
+from bext_otel.pipeline.merge import Tally
+from bext_otel.pipeline.service import LedgerLike, Service
+from bext_otel.pipeline.snapshot import Family, LabelSet, Snapshot
 from bext_otel.pipeline.streams import Stream, Streams
 from bext_otel.pipeline.system import System
 from bext_otel.pipeline.ticker import Ticker
 
 __all__ = ["Reading"]
 
-Telemetry = Mapping[str, "int | float | str"]
+Telemetry: TypeAlias = Mapping[str, "int | float | str"]
 
 
 def _nothing() -> None:
@@ -25,7 +30,7 @@ def _nothing() -> None:
 
 
 class Reading:
-    """Reads the cells of the catalogue and what other libraries measure.
+    """Reads the cells of the catalogue and what other libraries measure, in this process and, by `ledger`, in the service's others.
 
     `telemetry` tells how export fares, `resource` is the resource's attributes, `tick_seconds` how often cells are drained while busy;
     `on_start` is called in the ticker's thread when the first measurement has started it.
@@ -36,6 +41,7 @@ class Reading:
         streams: Streams,
         foreign: ForeignReader | None = None,
         *,
+        ledger: LedgerLike | None = None,
         resource: Mapping[str, str] | None = None,
         telemetry: Callable[[], Telemetry] = dict,
         include_process: bool = True,
@@ -47,83 +53,144 @@ class Reading:
         self._resource = resource or {}
         self._telemetry = telemetry
         self._include_process = include_process
-        self._ticker = Ticker(streams.drain, tick_seconds, on_start)
+        self._service = Service(ledger, streams.monotonic) if ledger is not None else None
+        self._ticker = Ticker(self.tick, tick_seconds, on_start)
         streams.wake = self._ticker.wake
         streams.stream(LABEL_OVERFLOW).observers.append(
             lambda: [(count, {"label": name}) for name, count in streams.budgets.overflowed().items()]
         )
-        self.reset(drop=False)
+        self._begin()
 
-    def reset(self, *, drop: bool = True) -> None:
-        """Begin a life: as of now, and after a fork (`drop`) without what the parent counted."""
+    def _begin(self) -> None:
         self.started_unix = self.streams.clock()
         self._started = self.streams.monotonic()
         self._system = System() if self._include_process else None
-        if drop:
-            self._ticker.reset()
-            self.streams.reset()
-            if self.foreign is not None:
-                self.foreign.reset()
+        self._foreign_parts: list[ForeignPart] = []
+        self._fading_until = 0.0
+
+    def reset(self) -> None:
+        """Begin anew, as a forked child does: what the parent counted is the parent's."""
+        self._ticker.reset()
+        self.streams.reset()
+        if self.foreign is not None:
+            self.foreign.reset()
+        if self._service is not None:
+            self._service.reset()
+        self._begin()
 
     def stop(self) -> None:
-        """Tick no more."""
+        """Tick no more, and leave the others what there is to say."""
         self._ticker.stop()
+        if self._service is not None and self._service.company():
+            self._collected()
+            self._publish(self.observed())
 
-    def snapshot(self) -> Snapshot:
-        """A fresh picture of everything."""
+    def tick(self) -> bool:
+        """Drain, and publish if there is company; whether there is, or will be, more to do soon."""
+        busy, now = self.streams.drain(), self.streams.monotonic()
+        if self._service is None or not self._service.company():
+            return busy
+        if busy:
+            # What is recent fades also when nothing happens any more, and the others should see that it does.
+            self._fading_until = now + self.streams.window_seconds * 1.2
+        if busy or now < self._fading_until:
+            self._publish(self.observed())
+        return now < self._fading_until
+
+    def snapshot(self, *, native: bool = False) -> Snapshot:
+        """A fresh picture of everything, all workers included; `native` asks for the buckets of summaries."""
         # Callbacks of the application run before the lock is taken: one that measures, or waits, must not meet it.
-        self.collect_foreign()
-        foreign = self.foreign.families() if self.foreign is not None else []
+        foreign = self._collected()
         observed = self.observed()
+        if self._service is not None and self._service.company():
+            return self._of_service(self._service, observed, native)
         with self.streams.lock:
             self.streams.drain()
             now = self.streams.monotonic()
-            families = [family for stream, values in observed.items() if (family := _family(stream, values, now)) is not None]
-            rates = {stream.metric.exported: _rates(stream, now) for stream in observed if stream.rates is not None}
-        taken = {family.name for family in families}
-        return Snapshot(
-            time_unix=self.streams.clock(),
-            started_unix=self.started_unix,
-            uptime_seconds=now - self._started,
-            families=(*families, *(family for family in foreign if family.name not in taken)),
-            rates=rates,
-            system=self._system.figures() if self._system is not None else {},
-            telemetry={**self._telemetry(), "series": sum(len(family.points) for family in families)},
-            resource=self._resource,
-        )
+            mine = families.of_process(observed, now, native=native)
+            rates = families.rates_of_process(self.streams, now)
+        system = self._system.figures() if self._system is not None else {}
+        return self._snapshot(mine, foreign, rates, self.started_unix, now - self._started, system, self._telemetry())
 
     def observed(self) -> dict[Stream, dict[Cell, float]]:
         """Every stream, with what observers say of its series now; two observers that speak of the same one add up."""
         return {stream: _observed(stream) for stream in self.streams}
 
     def collect_foreign(self) -> list[tuple[InstrumentationScope, SdkMetric]]:
-        """What other libraries measured, as of now, with cumulative temporality."""
+        """What other libraries measured here, as of now, with cumulative temporality."""
         if self.foreign is None:
             return []
         self.foreign.collect()
         return self.foreign.totals()
 
+    def _collected(self) -> list[Family]:
+        if self.foreign is None:
+            return []
+        self.foreign.collect()
+        found = self.foreign.families()
+        self._foreign_parts = families.foreign_parts(found)
+        return found
 
-def _family(stream: Stream, observed: Mapping[Cell, float], now: float) -> Family | None:
-    """A stream as a family; None before its first measurement."""
-    metric = stream.metric
-    cells = [*stream.cells(), *(cell for cell in observed if not cell.live)]
-    if not cells:
-        return None
-    points: Sequence[Point]
-    if metric.kind in {"counter", "gauge"}:
-        numbers = [cell.value for cell in _numeric(cells)]
-        if observed:
-            numbers = [observed.get(cell, 0) + (cell.value if cell.live else 0) for cell in _numeric(cells)]
-        exemplars = {position: cell.exemplar for position, cell in enumerate(cells) if cell.exemplar is not None}
-        points = Numbers([cell.series for cell in cells], numbers, exemplars)
-    else:
-        points = tuple(Point(cell.series, _value(cell, now), cell.exemplar) for cell in cells)
-    return Family(metric.exported, metric.kind, metric.description, metric.unit, points, metric)
+    def _of_service(self, service: Service, observed: families.Observed, native: bool) -> Snapshot:
+        # Published first: whichever worker is asked next must not know less than this one is about to say.
+        self._publish(observed)
+        tally = Tally(self.streams.monotonic())
+        tally.add(self._contribution(service.base, observed), alive=True)
+        for shared in service.others():
+            tally.add(shared.contribution, alive=shared.alive)
+        return self._snapshot(
+            families.of_service(self.streams, tally, native=native),
+            families.of_foreign(tally.foreign.values()),
+            families.rates_of_service(self.streams, tally),
+            tally.started_unix or self.started_unix,
+            tally.now - tally.started,
+            tally.system,
+            tally.telemetry,
+        )
 
+    def _snapshot(
+        self,
+        mine: list[Family],
+        foreign: list[Family],
+        rates: Mapping[str, Mapping[LabelSet, float]],
+        started_unix: float,
+        uptime_seconds: float,
+        system: Mapping[str, float],
+        telemetry: Telemetry,
+    ) -> Snapshot:
+        taken = {family.name for family in mine}
+        return Snapshot(
+            time_unix=self.streams.clock(),
+            started_unix=started_unix,
+            uptime_seconds=uptime_seconds,
+            families=(*mine, *(family for family in foreign if family.name not in taken)),
+            rates=rates,
+            system=system,
+            telemetry={**telemetry, "series": sum(len(family.points) for family in mine)},
+            resource=self._resource,
+        )
 
-def _numeric(cells: list[Cell]) -> Iterator[CounterCell | GaugeCell]:
-    return (cell for cell in cells if isinstance(cell, (CounterCell, GaugeCell)))
+    def _publish(self, observed: families.Observed) -> None:
+        assert self._service is not None
+        self._service.publish(lambda base: encode(self._contribution(base, observed, encoded=True)))
+
+    def _contribution(self, base: Contribution | None, observed: families.Observed, *, encoded: bool = False) -> Contribution:
+        with self.streams.lock:
+            self.streams.drain()
+            now = self.streams.monotonic()
+            rows = own.rows(observed, now, encoded=encoded)
+            rates = own.rates(self.streams, now)
+        return Contribution(
+            started=self._started,
+            started_unix=self.started_unix,
+            published=now,
+            rates=rates,
+            foreign=self._foreign_parts,
+            system=self._system.figures() if self._system is not None else {},
+            telemetry=self._telemetry(),
+            base=base,
+            **rows,
+        )
 
 
 def _observed(stream: Stream) -> dict[Cell, float]:
@@ -131,17 +198,3 @@ def _observed(stream: Stream) -> dict[Cell, float]:
     for cell, value in stream.observed():
         values[cell] = values.get(cell, 0) + value
     return values
-
-
-def _value(cell: Cell, now: float) -> Summary | Histogram:
-    if isinstance(cell, SummaryCell):
-        return Summary(cell.count, cell.sum, cell.window.recent(now).quantiles())
-    assert isinstance(cell, HistogramCell)
-    return Histogram(cell.stream.metric.bounds, tuple(cell.counts), cell.sum, cell.count)
-
-
-def _rates(stream: Stream, now: float) -> dict[LabelSet, float]:
-    assert stream.rates is not None
-    return {cell.series.labels: rate for cell, rate in stream.rates.rates(now).items()}
-
-

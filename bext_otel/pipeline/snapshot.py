@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias, overload
 
 from bext_otel.catalogue import Metric
 
-__all__ = ["Exemplar", "Family", "FamilyType", "Histogram", "LabelSet", "Numbers", "Point", "Series", "Snapshot", "Summary"]
+__all__ = ["Exemplar", "Family", "FamilyType", "Histogram", "LabelSet", "Native", "Numbers", "Point", "Series", "Snapshot", "Summary"]
 
 LabelSet: TypeAlias = tuple[tuple[str, str], ...]
 """(name, value) pairs in declared order."""
@@ -58,12 +58,26 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class Native:
+    """Exponential buckets: `counts[k]` are the values in `(base ** (offset + k), base ** (offset + k + 1)]`, `base = 2 ** 2 ** -scale`."""
+
+    scale: int
+    offset: int
+    counts: tuple[int, ...]
+    zeros: int
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
-    """`count` and `sum` of the service's whole life, and (quantile, value) of the recent window; NaN where that is empty."""
+    """`count` and `sum` of the service's whole life, and (quantile, value) of the recent window; NaN where that is empty.
+
+    `native` has the buckets of the whole life, where the snapshot was asked for them.
+    """
 
     count: int
     sum: float
     quantiles: tuple[tuple[float, float], ...]
+    native: Native | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from bext_otel.apps import Budgets, clean
 from bext_otel.catalogue import OVERFLOW, Metric
 from bext_otel.pipeline.cells import CELLS, Cell
+from bext_otel.pipeline.contribution import Labels
 from bext_otel.pipeline.snapshot import Series
 from bext_otel.pipeline.windows import RateWindow
 
@@ -31,11 +32,13 @@ class Stream:
         self.observers: list[Observer] = []
         self.window_seconds = parent.window_seconds
         self.clock = parent.clock
-        self.rates: RateWindow[Cell] | None = RateWindow(parent.rate_seconds, parent.monotonic()) if metric.recent else None
+        self.rates: RateWindow[Cell] | None = RateWindow(parent.rate_seconds, parent.started) if metric.recent else None
         self._parent = parent
-        self._cells: dict[tuple[str | None, ...], Cell] = {}
+        self._cells: dict[Labels, Cell] = {}
         # From the raw attribute values, with their types since 1 == True == 1.0, to the cell; only for values within their budgets.
         self._known: dict[tuple[Any, ...], Cell] = {}
+        # Series that other workers have and this one has not.
+        self._others: dict[Labels, Series] = {}
         self._create = CELLS[metric.kind]
 
     def cell(self, attributes: Mapping[str, Any] | None) -> Cell:
@@ -57,6 +60,19 @@ class Stream:
     def cells(self) -> list[Cell]:
         """All cells that hold a measurement, in no particular order."""
         return [cell for cell in list(self._cells.values()) if cell.live]
+
+    def series(self, key: Labels) -> Series:
+        """The series with these label values, the same object each time: text that was rendered for it is kept in it."""
+        cell = self._cells.get(key)
+        if cell is not None:
+            return cell.series
+        found = self._others.get(key)
+        if found is None:
+            pairs = tuple((name, text) for name, text in zip(self.metric.label_names, key, strict=True) if text is not None)
+            found = Series(pairs)
+            if len(self._others) < _MAX_SERIES:
+                self._others[key] = found
+        return found
 
     def touched(self, cell: Cell) -> None:
         """A cell has something to drain."""
@@ -85,15 +101,13 @@ class Stream:
         for cell in self._cells.values():
             cell.reset()
         if self.rates is not None:
-            self.rates = RateWindow(self._parent.rate_seconds, self._parent.monotonic())
+            self.rates = RateWindow(self._parent.rate_seconds, self._parent.started)
 
     def _make(self, values: list[Any]) -> tuple[Cell, bool]:
         """The cell for these values, and whether it is theirs alone, with none of them folded."""
         budgets = self._parent.budgets
         given = [None if value is None else clean(value) for value in values]
-        shown = [
-            None if text is None else budgets.of(label).admit(text) for label, text in zip(self.metric.labels, given, strict=True)
-        ]
+        shown = [None if text is None else budgets.of(label).admit(text) for label, text in zip(self.metric.labels, given, strict=True)]
         exact = shown == given
         if tuple(shown) not in self._cells and len(self._cells) >= _MAX_SERIES:
             shown, exact = [None if text is None else OVERFLOW for text in shown], False
@@ -101,14 +115,13 @@ class Stream:
         cell = self._cells.get(key)
         if cell is None:
             names = self.metric.label_names
-            pairs = tuple((name, text) for name, text in zip(names, key, strict=True) if text is not None)
             # An integer (a status code) stays one in OTLP, as the semantic conventions have it.
             typed = {
                 name: value if isinstance(value, int) and not isinstance(value, bool) and exact else text
                 for name, value, text in zip(names, values, key, strict=True)
                 if text is not None
             }
-            cell = self._cells.setdefault(key, self._create(self, Series(pairs), typed))
+            cell = self._cells.setdefault(key, self._create(self, key, self.series(key), typed))
         return cell, exact
 
 
@@ -133,6 +146,7 @@ class Streams:
         self.rate_seconds = rate_seconds
         self.clock = clock
         self.monotonic = monotonic
+        self.started = monotonic()
         self.wake: Callable[[], None] = lambda: None
         # Reentrant: a signal handler may flush in the middle of a drain.
         self.lock = RLock()
@@ -170,6 +184,7 @@ class Streams:
     def reset(self) -> None:
         """Start over, as a forked child does: the parent's counts, and a lock that some thread of it may have held, are not ours."""
         self.lock = RLock()
+        self.started = self.monotonic()
         self._dirty = []
         for stream in self._streams.values():
             stream.reset()

@@ -57,7 +57,7 @@ class UpstreamReading:
         self._started_unix, self._started = time.time(), time.monotonic()
         self._system = System()
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, *, native: bool = False) -> Snapshot:
         """A fresh picture of this process."""
         rows = {row.exported: row for row in METRICS}
         return Snapshot(

@@ -87,6 +87,10 @@ class Window:
         """Monotonic seconds from when nothing is left of what is in the window now; 0 if nothing is."""
         return (self._frames[-1].step + _FRAMES + 1) * self._step_seconds if self._frames else 0.0
 
+    def changes_at(self) -> float:
+        """Monotonic seconds from when the oldest values will have left; 0 if the window is empty."""
+        return (self._frames[0].step + _FRAMES + 1) * self._step_seconds if self._frames else 0.0
+
     def _expire(self, step: int) -> None:
         while self._frames and self._frames[0].step < step - _FRAMES:
             del self._frames[0]

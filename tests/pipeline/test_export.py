@@ -150,7 +150,10 @@ def test_metrics_are_sent_at_the_interval_and_once_more_at_the_end(ours: Ours) -
     export.shutdown(1.0)
     assert exporter.ended.is_set()
     assert delivery.exported >= 3
-    assert AggregationTemporality.CUMULATIVE == exporter.batches[0].resource_metrics[0].scope_metrics[0].metrics[0].data.aggregation_temporality  # type: ignore[union-attr]
+    assert (
+        AggregationTemporality.CUMULATIVE
+        == exporter.batches[0].resource_metrics[0].scope_metrics[0].metrics[0].data.aggregation_temporality
+    )  # type: ignore[union-attr]
 
 
 def test_what_a_backend_refuses_is_counted(ours: Ours) -> None:

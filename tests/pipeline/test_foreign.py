@@ -44,7 +44,8 @@ def test_a_series_that_falls_silent_keeps_its_total() -> None:
 
 
 @pytest.mark.parametrize(
-    ("unit", "expected"), [("ms", "job_time_milliseconds"), ("s", "job_time_seconds"), ("By", "job_time_bytes"), ("{job}", "job_time"), ("", "job_time")]
+    ("unit", "expected"),
+    [("ms", "job_time_milliseconds"), ("s", "job_time_seconds"), ("By", "job_time_bytes"), ("{job}", "job_time"), ("", "job_time")],
 )
 def test_units_become_words(unit: str, expected: str) -> None:
     library = Library()
@@ -134,7 +135,13 @@ def point(scale: int, offset: int, counts: list[int], zeros: int = 0) -> Exponen
     return ExponentialHistogramDataPoint({}, 1, 2, count, 1.0, scale, zeros, Buckets(offset, counts), Buckets(0, []), 0, 0.0, 1.0)
 
 
-@given(st.integers(-2, 8), st.integers(-2, 8), st.lists(st.integers(0, 5), max_size=8), st.lists(st.integers(0, 5), max_size=8), st.integers(-20, 20))
+@given(
+    st.integers(-2, 8),
+    st.integers(-2, 8),
+    st.lists(st.integers(0, 5), max_size=8),
+    st.lists(st.integers(0, 5), max_size=8),
+    st.integers(-20, 20),
+)
 def test_adding_exponential_points_of_any_scales_loses_no_value(
     scale_a: int, scale_b: int, counts_a: list[int], counts_b: list[int], offset: int
 ) -> None:

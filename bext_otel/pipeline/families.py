@@ -1,0 +1,145 @@
+"""Families for a snapshot: from this process's cells alone, or from the tally of all workers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+from bext_otel.catalogue import METRICS
+from bext_otel.pipeline.cells import Cell, HistogramCell, NumberCell, SummaryCell
+from bext_otel.pipeline.contribution import ForeignPart, ForeignRow, Labels, NumberRow, SummaryRow
+from bext_otel.pipeline.exponential import Scaled
+from bext_otel.pipeline.merge import Tally, recent
+from bext_otel.pipeline.snapshot import Exemplar, Family, Histogram, LabelSet, Native, Numbers, Point, Series, Summary
+from bext_otel.pipeline.streams import Stream, Streams
+from bext_otel.pipeline.windows import Recent
+
+__all__ = ["Observed", "foreign_parts", "of_foreign", "of_process", "of_service", "rates_of_process", "rates_of_service"]
+
+Observed: TypeAlias = Mapping[Stream, Mapping[Cell, float]]
+"""What observers said, by stream and series."""
+
+_EMPTY: tuple[tuple[float, float], ...] = Recent.merged([]).quantiles()
+
+
+def of_process(observed: Observed, now: float, *, native: bool = False) -> list[Family]:
+    """This process's own families, of what was measured at least once. `native` asks for the buckets of summaries."""
+    return [family for stream, values in observed.items() if (family := _own_family(stream, values, now, native)) is not None]
+
+
+def _own_family(stream: Stream, observed: Mapping[Cell, float], now: float, native: bool) -> Family | None:
+    cells = [*stream.cells(), *(cell for cell in observed if not cell.live)]
+    if not cells:
+        return None
+    points: Sequence[Point]
+    if stream.metric.kind in {"counter", "gauge"}:
+        numbers = [cell.value for cell in cells if isinstance(cell, NumberCell)]
+        if observed:
+            numbers = [observed.get(cell, 0) + (value if cell.live else 0) for cell, value in zip(cells, numbers, strict=True)]
+        exemplars = {position: cell.exemplar for position, cell in enumerate(cells) if cell.exemplar is not None}
+        points = Numbers([cell.series for cell in cells], numbers, exemplars)
+    else:
+        points = tuple(Point(cell.series, _own_value(cell, now, native), cell.exemplar) for cell in cells)
+    return _family(stream, points)
+
+
+def _own_value(cell: Cell, now: float, native: bool) -> Summary | Histogram:
+    if isinstance(cell, SummaryCell):
+        buckets = _native(cell.buckets, cell.zeros) if native else None
+        return Summary(cell.count, cell.sum, cell.window.recent(now).quantiles(), buckets)
+    assert isinstance(cell, HistogramCell)
+    return Histogram(cell.stream.metric.bounds, tuple(cell.counts), cell.sum, cell.count)
+
+
+def rates_of_process(streams: Streams, now: float) -> dict[str, dict[LabelSet, float]]:
+    """Increases per second, by exported name and labels."""
+    return {
+        stream.metric.exported: {cell.series.labels: rate for cell, rate in stream.rates.rates(now).items()}
+        for stream in streams
+        if stream.rates is not None
+    }
+
+
+def of_service(streams: Streams, tally: Tally, *, native: bool = False) -> list[Family]:
+    """The families of all workers together, in the catalogue's order. `native` asks for the buckets of summaries."""
+    families = []
+    for metric in METRICS:
+        stream, name = streams.stream(metric), metric.exported
+        if rows := tally.numbers.get(name):
+            families.append(_family(stream, _numbers(stream, rows)))
+        elif summaries := tally.summaries.get(name):
+            points = [Point(stream.series(labels), _summary(held, tally.now, native)) for labels, held in summaries.items()]
+            families.append(_family(stream, points))
+        elif histograms := tally.histograms.get(name):
+            families.append(
+                _family(
+                    stream,
+                    [
+                        Point(stream.series(row.labels), Histogram(metric.bounds, row.counts, row.sum, row.count))
+                        for row in histograms.values()
+                    ],
+                )
+            )
+    return families
+
+
+def _numbers(stream: Stream, rows: Mapping[Labels, NumberRow]) -> Numbers:
+    exemplars = {position: Exemplar(*row.exemplar) for position, row in enumerate(rows.values()) if row.exemplar is not None}
+    return Numbers([stream.series(labels) for labels in rows], [row.value for row in rows.values()], exemplars)
+
+
+def _summary(rows: Sequence[SummaryRow], now: float, native: bool) -> Summary:
+    window, buckets = recent(rows, now), None
+    if native:
+        life = Scaled()
+        for row in rows:
+            life.merge(row.lifetime())
+        buckets = _native(life, sum(row.zeros for row in rows))
+    quantiles = window.quantiles() if window else _EMPTY
+    return Summary(sum(row.count for row in rows), math.fsum(row.sum for row in rows), quantiles, buckets)
+
+
+def _native(life: Scaled, zeros: int) -> Native:
+    return Native(life.scale, life.buckets.offset, tuple(life.buckets.counts), zeros)
+
+
+def rates_of_service(streams: Streams, tally: Tally) -> dict[str, dict[LabelSet, float]]:
+    """Increases per second of all workers together."""
+    by_name = {stream.metric.exported: stream for stream in streams}
+    return {
+        name: {by_name[name].series(labels).labels: rate for labels, rate in rates.items()}
+        for name, rates in tally.rates.items()
+        if name in by_name
+    }
+
+
+def _family(stream: Stream, points: Sequence[Point]) -> Family:
+    metric = stream.metric
+    return Family(metric.exported, metric.kind, metric.description, metric.unit, points, metric)
+
+
+def foreign_parts(families: Iterable[Family]) -> list[ForeignPart]:
+    """Other libraries' families as they are published."""
+    return [
+        ForeignPart(family.name, family.type, family.description, tuple(_foreign_row(point) for point in family.points))
+        for family in families
+    ]
+
+
+def _foreign_row(point: Point) -> ForeignRow:
+    value = point.value
+    if isinstance(value, Histogram):
+        return ForeignRow(point.series.labels, None, (value.bounds, value.counts, value.sum, value.count))
+    assert not isinstance(value, Summary)  # other libraries' instruments never become one
+    return ForeignRow(point.series.labels, value)
+
+
+def of_foreign(parts: Iterable[ForeignPart]) -> list[Family]:
+    """Other libraries' families, back from what was published."""
+    return [Family(part.name, part.type, part.description, "", tuple(map(_foreign_point, part.rows))) for part in parts]
+
+
+def _foreign_point(row: ForeignRow) -> Point:
+    value = Histogram(*row.histogram) if row.histogram is not None else row.number
+    return Point(Series(row.labels), value if value is not None else math.nan)

@@ -1,0 +1,185 @@
+"""Several workers as one service: what is counted adds up, what is held adds up over those alive, what is recent is put together.
+
+Merging is associative and commutative (tests hold it to that), so it does not matter who reads whom first, nor whether a worker's counts
+come from itself or from the one that took them over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+from bext_otel.catalogue import METRICS, Merge
+from bext_otel.pipeline.contribution import Contribution, ForeignPart, ForeignRow, HistogramRow, Labels, NumberRow, SummaryRow
+from bext_otel.pipeline.exponential import Scaled
+from bext_otel.pipeline.windows import Recent
+
+__all__ = ["Shared", "Tally", "compacted"]
+
+Figures: TypeAlias = Mapping[str, "int | float | str"]
+
+_ROWS = {row.exported: row for row in METRICS}
+
+
+class Shared:
+    """A contribution and whether who made it is alive. The dead hold nothing any more, but what they counted happened."""
+
+    __slots__ = ("alive", "contribution")
+
+    def __init__(self, contribution: Contribution, *, alive: bool) -> None:
+        self.contribution = contribution
+        self.alive = alive
+
+
+class Tally:
+    """Adds contributions up. `now` is monotonic seconds: windows that are over by then are left out."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+        self.started = now
+        self.started_unix: float | None = None
+        self.numbers: dict[str, dict[Labels, NumberRow]] = {}
+        self.summaries: dict[str, dict[Labels, list[SummaryRow]]] = {}
+        self.histograms: dict[str, dict[Labels, HistogramRow]] = {}
+        self.rates: dict[str, dict[Labels, float]] = {}
+        self.admitted: dict[str, dict[str, float]] = {}
+        self.foreign: dict[str, ForeignPart] = {}
+        self.system: dict[str, float] = {}
+        self.telemetry: dict[str, int | float | str] = {}
+        self._newest: dict[tuple[str, Labels], float] = {}
+
+    def add(self, contribution: Contribution, *, alive: bool) -> None:
+        """Add one worker's, with what it took over."""
+        if contribution.started < self.started or self.started_unix is None:
+            self.started, self.started_unix = min(self.started, contribution.started), contribution.started_unix
+        for name, numbers in contribution.numbers.items():
+            self._add_numbers(name, numbers, contribution.published, alive=alive)
+        for name, summaries in contribution.summaries.items():
+            held = self.summaries.setdefault(name, {})
+            for summary in summaries:
+                held.setdefault(summary.labels, []).append(summary)
+        for name, histograms in contribution.histograms.items():
+            self._add_histograms(name, histograms)
+        for name, admitted in contribution.admitted.items():
+            first = self.admitted.setdefault(name, {})
+            for value, since in admitted:
+                first[value] = min(first.get(value, since), since)
+        for part in contribution.foreign:
+            self._add_foreign(part, alive=alive)
+        if alive:
+            self._add_present(contribution)
+        if contribution.base is not None:
+            self.add(contribution.base, alive=False)
+
+    def _add_numbers(self, name: str, rows: Iterable[NumberRow], published: float, *, alive: bool) -> None:
+        metric = _ROWS.get(name)
+        if metric is None or (metric.kind == "gauge" and not alive):
+            return
+        rule: Merge = "sum" if metric.kind == "counter" else metric.merge
+        held = self.numbers.setdefault(name, {})
+        for row in rows:
+            before = held.get(row.labels)
+            if before is None:
+                held[row.labels] = row
+            elif rule == "sum":
+                held[row.labels] = NumberRow(row.labels, before.value + row.value, before.exemplar or row.exemplar)
+            elif self._newest.get((name, row.labels), 0.0) <= published:
+                held[row.labels] = row
+            if rule != "sum":
+                self._newest[name, row.labels] = max(published, self._newest.get((name, row.labels), 0.0))
+
+    def _add_histograms(self, name: str, rows: Iterable[HistogramRow]) -> None:
+        held = self.histograms.setdefault(name, {})
+        for row in rows:
+            before = held.get(row.labels)
+            if before is not None and len(before.counts) == len(row.counts):
+                counts = tuple(map(sum, zip(before.counts, row.counts, strict=True)))
+                held[row.labels] = HistogramRow(row.labels, counts, before.sum + row.sum, before.count + row.count)
+            else:
+                held[row.labels] = row
+
+    def _add_foreign(self, part: ForeignPart, *, alive: bool) -> None:
+        additive = part.type in {"counter", "histogram"}
+        if not (alive or additive):
+            return
+        before = self.foreign.get(part.name)
+        if before is None or before.type != part.type:
+            self.foreign.setdefault(part.name, part)
+            return
+        held = {row.labels: row for row in before.rows}
+        for row in part.rows:
+            held[row.labels] = _plus_foreign(held.get(row.labels), row)
+        self.foreign[part.name] = ForeignPart(part.name, part.type, part.description, tuple(held.values()))
+
+    def _add_present(self, contribution: Contribution) -> None:
+        for name, rates in contribution.rates.items():
+            held = self.rates.setdefault(name, {})
+            for labels, rate in rates:
+                held[labels] = held.get(labels, 0.0) + rate
+        for name, figure in contribution.system.items():
+            self.system[name] = round(self.system.get(name, 0.0) + figure, 1)
+        add_figures(self.telemetry, contribution.telemetry)
+
+
+def add_figures(held: dict[str, int | float | str], more: Figures) -> None:
+    """Add what workers say of their telemetry: numbers add up; of words, one that is not `ok` stays."""
+    for name, value in more.items():
+        before = held.get(name)
+        if isinstance(value, str) or isinstance(before, str):
+            held[name] = value if before in {None, "ok"} else before
+        else:
+            held[name] = (before or 0) + value
+
+
+def recent(rows: Sequence[SummaryRow], now: float) -> Recent | None:
+    """The windows of several rows of one series, together; None if all of them are over."""
+    windows = [window for row in rows if (window := row.recent(now)) is not None]
+    return Recent.merged(windows) if windows else None
+
+
+def one_summary(labels: Labels, rows: Sequence[SummaryRow], now: float) -> SummaryRow:
+    """Several rows of one series as one."""
+    if len(rows) == 1:
+        return rows[0]
+    life = Scaled()
+    for row in rows:
+        life.merge(row.lifetime())
+    totals = (
+        sum(row.count for row in rows),
+        sum(row.sum for row in rows),
+        sum(row.zeros for row in rows),
+        min(row.minimum for row in rows),
+        max(row.maximum for row in rows),
+    )
+    window = recent(rows, now) or Recent.merged([])
+    return SummaryRow.of(labels, totals, life, window, max(row.empty_at for row in rows))
+
+
+def compacted(contributions: Iterable[Contribution], now: float) -> Contribution:
+    """What workers that are gone had counted, as one contribution without a base of its own."""
+    tally = Tally(now)
+    for contribution in contributions:
+        tally.add(contribution, alive=False)
+    return Contribution(
+        started=tally.started,
+        started_unix=tally.started_unix or 0.0,
+        published=now,
+        numbers={name: list(rows.values()) for name, rows in tally.numbers.items()},
+        summaries={name: [one_summary(labels, rows, now) for labels, rows in held.items()] for name, held in tally.summaries.items()},
+        histograms={name: list(rows.values()) for name, rows in tally.histograms.items()},
+        admitted={name: list(values.items()) for name, values in tally.admitted.items()},
+        foreign=list(tally.foreign.values()),
+    )
+
+
+def _plus_foreign(before: ForeignRow | None, row: ForeignRow) -> ForeignRow:
+    if before is None:
+        return row
+    if before.number is not None and row.number is not None:
+        return ForeignRow(row.labels, before.number + row.number)
+    if before.histogram is None or row.histogram is None or before.histogram[0] != row.histogram[0]:
+        return row
+    counts = tuple(map(sum, zip(before.histogram[1], row.histogram[1], strict=True)))
+    return ForeignRow(
+        row.labels, None, (row.histogram[0], counts, before.histogram[2] + row.histogram[2], before.histogram[3] + row.histogram[3])
+    )

@@ -1,0 +1,43 @@
+"""This worker's own part, as rows to publish."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bext_otel.catalogue import Kind
+from bext_otel.pipeline.cells import Cell, NumberCell
+from bext_otel.pipeline.contribution import Labels, NumberRow, encode_row
+from bext_otel.pipeline.families import Observed
+from bext_otel.pipeline.streams import Streams
+
+__all__ = ["rates", "rows"]
+
+_FIELDS: Mapping[Kind, str] = {"counter": "numbers", "gauge": "numbers", "summary": "summaries", "histogram": "histograms"}
+
+
+def rows(observed: Observed, now: float, *, encoded: bool) -> dict[str, Any]:
+    """The rows of every stream, by field of a contribution and exported name; as bytes if `encoded`, each made when it has changed."""
+    found: dict[str, dict[str, list[Any]]] = {field: {} for field in _FIELDS.values()}
+    for stream, values in observed.items():
+        told = [cell.encoded_row(now) if encoded else cell.row(now) for cell in stream.cells() if cell not in values]
+        for cell, value in values.items():
+            row = NumberRow(cell.key, value + _counted(cell))
+            told.append(encode_row(row) if encoded else row)
+        if told:
+            found[_FIELDS[stream.metric.kind]][stream.metric.exported] = told
+    return found
+
+
+def rates(streams: Streams, now: float) -> dict[str, list[tuple[Labels, float]]]:
+    """Increases per second, by exported name."""
+    return {
+        stream.metric.exported: [(cell.key, rate) for cell, rate in stream.rates.rates(now).items()]
+        for stream in streams
+        if stream.rates is not None
+    }
+
+
+def _counted(cell: Cell) -> float:
+    """What was counted in a series that is observed as well."""
+    return cell.value if cell.live and isinstance(cell, NumberCell) else 0

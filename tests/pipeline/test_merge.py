@@ -1,0 +1,329 @@
+"""Several workers as one service: whoever counts, reads, dies or takes over, the sum is what happened."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bext_otel.apps import Budgets
+from bext_otel.catalogue import CACHE_ENTRIES, CACHE_HITS, HTTP_SERVER_REQUEST_DURATION, REQUEST_DURATION, REQUESTS
+from bext_otel.pipeline.contribution import Contribution, decode, encode
+from bext_otel.pipeline.merge import Tally, compacted
+from bext_otel.pipeline.reading import Reading
+from bext_otel.pipeline.snapshot import Histogram, Snapshot, Summary
+from bext_otel.pipeline.streams import Streams
+from bext_otel.testing import Clock
+
+SHOP = {"app": "shop", "layer": "isr"}
+PAGE = {"app": "shop", "route": "/"}
+REQUEST = {"app": "shop", "method": "GET", "status": "200", "route": "/"}
+
+
+@dataclass
+class Peer:
+    slot: int
+    sequence: int
+    payload: bytes
+    alive: bool = True
+
+
+class Board:
+    """Where workers of one test publish: the ledger's contract, without processes."""
+
+    def __init__(self) -> None:
+        self.places: dict[int, Peer] = {}
+
+    def join(self) -> Seat:
+        return Seat(self)
+
+
+class Seat:
+    def __init__(self, board: Board) -> None:
+        self.board = board
+        self.slot: int | None = None
+
+    def company(self) -> bool:
+        return any(slot != self.slot for slot in self.board.places)
+
+    def take(self) -> bytes | None:
+        dead = next((peer for peer in self.board.places.values() if not peer.alive), None)
+        if dead is not None:
+            self.slot, dead.alive = dead.slot, True
+            return dead.payload
+        self.slot = len(self.board.places)
+        self.board.places[self.slot] = Peer(self.slot, 0, b"")
+        return None
+
+    def publish(self, payload: bytes) -> bool:
+        assert self.slot is not None
+        place = self.board.places[self.slot]
+        place.payload, place.sequence = payload, place.sequence + 1
+        return True
+
+    def peers(self) -> list[Peer]:
+        return [peer for peer in self.board.places.values() if peer.slot != self.slot and peer.payload]
+
+    def die(self) -> None:
+        if self.slot is not None:
+            self.board.places[self.slot].alive = False
+
+
+class Worker:
+    def __init__(self, board: Board, clock: Clock) -> None:
+        self.seat = board.join()
+        self.streams = Streams(Budgets({}), monotonic=clock, clock=clock)
+        self.reading = Reading(self.streams, ledger=self.seat, include_process=False)
+        self.reading.stop()
+
+    def hit(self, times: float = 1) -> None:
+        self.streams.stream(CACHE_HITS).cell(SHOP).add(times)
+
+    def hold(self, entries: int) -> None:
+        self.streams.stream(CACHE_ENTRIES).cell(SHOP).add(entries)
+
+    def take(self, milliseconds: float) -> None:
+        self.streams.stream(REQUEST_DURATION).cell(PAGE).add(milliseconds)
+        self.streams.stream(HTTP_SERVER_REQUEST_DURATION).cell({"http.request.method": "GET"}).add(milliseconds / 1e3)
+        self.streams.stream(REQUESTS).cell(REQUEST).add(1)
+
+    def publish(self) -> None:
+        self.reading._publish(self.reading.observed())
+
+
+def number(snapshot: Snapshot, metric: object = CACHE_HITS) -> float:
+    found = [family for family in snapshot.families if family.metric is metric]
+    return sum(point.value for family in found for point in family.points if isinstance(point.value, (int, float)))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(10_000.0)
+
+
+@pytest.fixture
+def worker(clock: Clock) -> Callable[[], Worker]:
+    board = Board()
+    return lambda: Worker(board, clock)
+
+
+def test_one_that_is_alone_publishes_nothing(worker: Callable[[], Worker]) -> None:
+    only = worker()
+    only.hit()
+    only.reading.tick()
+    assert 1 == number(only.reading.snapshot())
+    assert {} == only.seat.board.places
+
+
+def test_any_worker_shows_the_sum(worker: Callable[[], Worker]) -> None:
+    workers = [worker() for _ in range(3)]
+    for count, each in enumerate(workers, 1):
+        each.hit(count)
+        each.publish()
+    assert [6, 6, 6] == [number(each.reading.snapshot()) for each in workers]
+
+
+def test_what_one_has_shown_the_next_one_shows_too(worker: Callable[[], Worker]) -> None:
+    one, other = worker(), worker()
+    for each in (one, other):
+        each.publish()
+    shown = 0.0
+    for turn in range(10):
+        reader = (one, other)[turn % 2]
+        reader.hit()
+        now = number(reader.reading.snapshot())
+        assert now > shown
+        shown = now
+
+
+def test_the_counts_of_the_dead_stay_and_what_they_held_goes(worker: Callable[[], Worker]) -> None:
+    one, other = worker(), worker()
+    for each in (one, other):
+        each.hit(5)
+        each.hold(7)
+        each.publish()
+    other.seat.die()
+    snapshot = one.reading.snapshot()
+    assert (10, 7) == (number(snapshot), number(snapshot, CACHE_ENTRIES))
+
+
+def test_who_takes_a_dead_workers_place_answers_for_its_counts(worker: Callable[[], Worker]) -> None:
+    one, former = worker(), worker()
+    for each in (one, former):
+        each.hit(5)
+        each.publish()
+    former.seat.die()
+    heir = worker()
+    heir.hit(1)
+    assert 11 == number(heir.reading.snapshot())
+    assert 11 == number(one.reading.snapshot())
+    assert 2 == len(one.seat.board.places)
+
+
+def test_counts_survive_any_number_of_successions(worker: Callable[[], Worker]) -> None:
+    witness = worker()
+    witness.publish()
+    for _ in range(20):
+        heir = worker()
+        heir.hit(1)
+        heir.take(10.0)
+        heir.publish()
+        heir.seat.die()
+    snapshot = witness.reading.snapshot()
+    assert 20 == number(snapshot)
+    assert 2 == len(witness.seat.board.places)
+    (family,) = [family for family in snapshot.families if family.metric is REQUEST_DURATION]
+    (point,) = family.points
+    assert isinstance(point.value, Summary)
+    assert (20, 200.0, 10.0) == (point.value.count, point.value.sum, dict(point.value.quantiles)[0.5])
+
+
+def test_quantiles_are_of_all_workers_windows_together(worker: Callable[[], Worker]) -> None:
+    workers, rng = [worker() for _ in range(4)], random.Random(3)
+    values = [rng.lognormvariate(1, 1) for _ in range(2000)]
+    for position, value in enumerate(values):
+        workers[position % 4].take(value)
+    for each in workers:
+        each.publish()
+    (family,) = [family for family in workers[0].reading.snapshot().families if family.metric is REQUEST_DURATION]
+    value = family.points[0].value
+    assert isinstance(value, Summary)
+    for q, found in value.quantiles:
+        assert sorted(values)[math.ceil(q * len(values)) - 1] == pytest.approx(found, rel=0.01)
+
+
+def test_histograms_and_rates_add_up(worker: Callable[[], Worker], clock: Clock) -> None:
+    one, other = worker(), worker()
+    clock.advance(120)
+    for each in (one, other):
+        for _ in range(60):
+            each.take(2.0)
+        each.publish()
+    clock.advance(30)
+    other.publish()
+    snapshot = one.reading.snapshot()
+    (family,) = [family for family in snapshot.families if family.metric is HTTP_SERVER_REQUEST_DURATION]
+    assert isinstance(family.points[0].value, Histogram)
+    assert (120, 120) == (family.points[0].value.counts[0], family.points[0].value.count)
+    (rate,) = snapshot.rates[REQUESTS.exported].values()
+    assert 2.0 <= rate < 2.5  # 120 in the minute that the window holds, unfinished steps left out
+
+
+def test_the_window_of_a_worker_that_fell_silent_is_forgotten_in_time(worker: Callable[[], Worker], clock: Clock) -> None:
+    one, other = worker(), worker()
+    other.take(500.0)
+    other.publish()
+    one.take(1.0)
+    one.publish()
+    clock.advance(400)
+    one.take(1.0)
+    (family,) = [family for family in one.reading.snapshot().families if family.metric is REQUEST_DURATION]
+    value = family.points[0].value
+    assert isinstance(value, Summary)
+    assert (3, 1.0) == (value.count, dict(value.quantiles)[0.99])
+
+
+def test_the_service_is_as_old_as_its_oldest_worker(worker: Callable[[], Worker], clock: Clock) -> None:
+    old = worker()
+    old.publish()
+    clock.advance(100)
+    young = worker()
+    young.publish()
+    assert 100.0 == young.reading.snapshot().uptime_seconds
+    old.seat.die()
+    assert 100.0 == young.reading.snapshot().uptime_seconds
+
+
+def test_what_cannot_be_read_is_passed_over_and_counted(worker: Callable[[], Worker]) -> None:
+    one, other = worker(), worker()
+    one.hit(2)
+    other.publish()
+    other.seat.board.places[0].payload = b"\xc1 nonsense"
+    assert 2 == number(one.reading.snapshot())
+    assert one.reading._service is not None
+    assert 1 == one.reading._service.unreadable
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.sampled_from(["hit", "take", "publish", "scrape", "die", "idle"]), st.integers(0, 3)), max_size=60))
+def test_any_sequence_of_records_publications_scrapes_and_deaths_keeps_the_totals_and_never_goes_back(
+    events: list[tuple[str, int]],
+) -> None:
+    board, clock = Board(), Clock(1000.0)
+    workers = [Worker(board, clock) for _ in range(4)]
+    for each in workers:
+        each.publish()
+    hits, shown = 0, 0.0
+    for event, who in events:
+        worker = workers[who]
+        if event == "hit":
+            worker.hit()
+            hits += 1
+        elif event == "take":
+            worker.take(5.0)
+        elif event == "publish":
+            worker.publish()
+        elif event == "idle":
+            clock.advance(70)
+        elif event == "scrape":
+            now = number(worker.reading.snapshot())
+            assert now >= shown
+            shown = now
+        else:
+            worker.publish()  # what was not published dies with it: that is the one tick which a kill may cost
+            worker.seat.die()
+            workers[who] = Worker(board, clock)
+    for each in workers:
+        each.publish()
+    assert {hits} == {number(each.reading.snapshot()) for each in workers}
+    assert len(board.places) <= 8
+
+
+amounts = st.lists(st.tuples(st.integers(0, 5), st.floats(0.01, 1e4)), min_size=1, max_size=20)
+
+
+def contribution(measured: list[tuple[int, float]]) -> Contribution:
+    worker = Worker(Board(), Clock(1000.0))
+    for times, value in measured:
+        worker.hit(times)
+        worker.take(value)
+    made = decode(encode(worker.reading._contribution(None, worker.reading.observed(), encoded=True)))
+    assert made is not None
+    return made
+
+
+def told(*contributions: Contribution) -> object:
+    tally = Tally(1000.0)
+    for each in contributions:
+        tally.add(each, alive=False)
+    only = compacted(contributions, 1000.0)
+    (summary,) = only.summaries[REQUEST_DURATION.exported]
+    recent = summary.recent(1000.0)
+    assert recent is not None
+    return (
+        {name: {labels: row.value for labels, row in rows.items()} for name, rows in tally.numbers.items()},
+        {name: {labels: row.counts for labels, row in rows.items()} for name, rows in tally.histograms.items()},
+        (summary.count, pytest.approx(summary.sum), summary.minimum, summary.maximum, summary.scale, summary.lifetime().buckets, recent),
+    )
+
+
+@settings(max_examples=30)
+@given(amounts, amounts, amounts)
+def test_merging_is_commutative_and_associative(
+    one: list[tuple[int, float]], two: list[tuple[int, float]], three: list[tuple[int, float]]
+) -> None:
+    a, b, c = contribution(one), contribution(two), contribution(three)
+    expected = told(a, b, c)
+    assert expected == told(c, a, b)
+    assert expected == told(compacted([a, b], 1000.0), c)
+    assert expected == told(a, compacted([b, c], 1000.0))
+
+
+def test_bytes_of_another_version_or_of_nobody_are_no_contribution() -> None:
+    assert decode(b"") is None
+    assert decode(b"\x93\x02\x00\x00") is None
