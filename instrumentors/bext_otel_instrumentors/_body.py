@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from opentelemetry.context import attach, detach
 
-from bext_otel_instrumentors._request import Exchange
+from bext_otel_instrumentors._exchange import Exchange
 
 __all__ = ["Body", "ListBody", "counting_input"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bext_otel_instrumentors._exchange import Exchange
 from bext_otel_instrumentors._guard import report
-from bext_otel_instrumentors._request import Exchange
 
 __all__ = ["template"]
 

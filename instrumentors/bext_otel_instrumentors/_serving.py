@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from functools import wraps
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial, wraps
 from typing import Any, Protocol, TypeAlias
 
 from bext_otel_instrumentors._guard import report
@@ -36,8 +38,12 @@ class Reply(Protocol):
 Mount: TypeAlias = Callable[[str, str, str, Mapping[str, str]], "Reply | None"]
 """Answers a request (method, path below the application's root, query, headers by lower-case name), or None: it is the application's.
 
-It may have an attribute `owns`, a function that says of a path whether it would answer; then only those are asked, off the event loop.
+It may have two attributes: `owns`, a function that says of a path whether it would answer, so that others need not be asked; and
+`is_quick`, one that says whether the answer takes no time worth a thread.
 """
+
+# Enough for a scrape and a probe at a time; more would take the processor from the application.
+_THREADS = 2
 
 
 class LazyHeaders(Mapping[str, str]):
@@ -71,6 +77,8 @@ class Hosting:
     def __init__(self, mount: Mount | None = None, on_serving: Callable[[], None] | None = None) -> None:
         self.mount = mount
         self._owns: Callable[[str], bool] | None = getattr(mount, "owns", None)
+        self._is_quick: Callable[[str], bool] | None = getattr(mount, "is_quick", None)
+        self._threads: ThreadPoolExecutor | None = None
         self._on_serving = on_serving
         self.waiting = on_serving is not None
         _all.add(self)
@@ -98,13 +106,30 @@ class Hosting:
         self.waiting = False
         self.made()
 
-    def may_answer(self, path: str) -> bool | None:
-        """Whether `mount` would answer; None: it has to be asked."""
-        return None if self._owns is None else self._owns(path)
+    def may_answer(self, path: str) -> bool:
+        """Whether `mount` might answer."""
+        return self.mount is not None and (self._owns is None or self._owns(path))
 
     def wait_again(self) -> None:
-        """In a forked child, the first request is still to come."""
+        """In a forked child, the first request is still to come, and the parent's threads are not there."""
         self.waiting = self._on_serving is not None
+        self._threads = None
+
+    async def answer_async(self, method: str, path: str, query: str, read_headers: Callable[[], Mapping[str, str]]) -> Reply | None:
+        """As `answer`, and in a thread unless it is quick: a scrape, or a health check that waits, must not hold up other requests.
+
+        The thread is ours: the loop's own may be busy with the application's work. On a loop that is not asyncio's it answers at once.
+        """
+        ask = partial(self.answer, method, path, query, read_headers)
+        if self._owns is None or (self._is_quick is not None and self._is_quick(path)):
+            return ask()
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="bext-otel-endpoints")
+        try:
+            made = asyncio.get_running_loop().run_in_executor(self._threads, ask)
+        except RuntimeError:  # trio; or the interpreter ends, and starts no more threads
+            return ask()
+        return await made
 
     def answer(self, method: str, path: str, query: str, read_headers: Callable[[], Mapping[str, str]]) -> Reply | None:
         """The endpoint's answer; None where the application is to answer. Never raises."""

@@ -13,8 +13,8 @@ from opentelemetry.trace import StatusCode
 
 from bext_otel.catalogue import REQUESTS
 from bext_otel.operation import measure
+from bext_otel_instrumentors._exchange import CLIENT_CLOSED_REQUEST, CLIENT_GONE, UNMATCHED, Exchange
 from bext_otel_instrumentors._guard import report
-from bext_otel_instrumentors._request import CLIENT_CLOSED_REQUEST, CLIENT_GONE, UNMATCHED, Exchange
 
 __all__ = ["Handshake"]
 
@@ -98,6 +98,7 @@ class Handshake:
             self._finish(error)
         except Exception as failure:
             report("the end of a websocket", failure)
+        exchange.end_span()
         exchange.release()
 
     def _finish(self, error: BaseException | None) -> None:
@@ -123,4 +124,3 @@ class Handshake:
                 span.set_status(StatusCode.ERROR)
                 if error is not None:
                     span.record_exception(error)
-        span.end()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import partial
 from typing import Any, TypeAlias
 
 from opentelemetry.context import Context, attach, detach, get_current
 
+from bext_otel_instrumentors._exchange import BODILESS, KEY, Exchange, declared_length
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._headers import extract, is_w3c_only
-from bext_otel_instrumentors._request import BODILESS, KEY, Exchange, current, declared_length, open_exchange
+from bext_otel_instrumentors._opening import current, open_exchange
+from bext_otel_instrumentors._responding import response_headers
 from bext_otel_instrumentors._routes import template
 from bext_otel_instrumentors._serving import Hosting, Mount, Reply
 from bext_otel_instrumentors._websocket import Handshake
@@ -86,6 +87,9 @@ def _open(scope: Scope, method: str, upstream: bool) -> Exchange | None:
     """Begin the exchange of this scope; None where that failed, and the application is to be called as if we were not there."""
     try:
         pairs = scope["headers"]
+        if not isinstance(pairs, list | tuple):
+            # Any iterable is allowed, and the application is to find it as it was.
+            pairs = scope["headers"] = list(pairs)
         headers: dict[bytes, bytes] = dict(pairs)
         context = get_current()
         if context and (around := current(context)) is not None and around.finished:
@@ -172,6 +176,9 @@ def _observed(send: Send, scope: Scope, exchange: Exchange) -> Send:
                 status = message["status"]
                 exchange.begin_answer(status, message.get("headers") or ())
                 trailers = message.get("trailers", False)
+                if added := response_headers(exchange):
+                    more = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in added]
+                    message = {**message, "headers": [*(message.get("headers") or ()), *more]}
                 bodiless = bodiless or status in BODILESS
                 if not exchange.owned:
                     exchange.annotate(template(exchange, scope))
@@ -224,19 +231,10 @@ async def _answer(scope: Scope, hosting: Hosting) -> Reply | None:
     path, root = scope["path"], scope.get("root_path") or ""
     if root and path.startswith(root):
         path = path[len(root) :]
-    method, query = scope["method"], (scope.get("query_string") or b"").decode("latin-1")
-    ask = partial(hosting.answer, method, path, query, lambda: _last_values(scope["headers"]))
-    mine = hosting.may_answer(path)
-    if mine is None:
-        return ask()
-    if not mine:
+    if not hosting.may_answer(path):
         return None
-    try:
-        # A scrape of many series, or a health check that waits, must not hold up the application's requests.
-        loop = asyncio.get_running_loop()
-    except RuntimeError:  # trio
-        return ask()
-    return await loop.run_in_executor(None, ask)
+    query = (scope.get("query_string") or b"").decode("latin-1")
+    return await hosting.answer_async(scope["method"], path, query, lambda: _last_values(scope["headers"]))
 
 
 def _last_values(pairs: Any) -> dict[str, str]:

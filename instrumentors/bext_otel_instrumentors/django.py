@@ -9,9 +9,9 @@ from typing import Any
 
 from bext_otel_instrumentors import asgi, wsgi
 from bext_otel_instrumentors._base import Instrumentor
+from bext_otel_instrumentors._exchange import KEY, Exchange
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._patch import Patches
-from bext_otel_instrumentors._request import KEY, Exchange
 from bext_otel_instrumentors._serving import Hosting
 
 __all__ = ["DjangoInstrumentor"]

@@ -10,8 +10,8 @@ from typing import Any
 from wrapt import when_imported
 
 from bext_otel_instrumentors._base import Instrumentor
+from bext_otel_instrumentors._exchange import KEY, Exchange
 from bext_otel_instrumentors._patch import Patches
-from bext_otel_instrumentors._request import KEY, Exchange
 from bext_otel_instrumentors._serving import Hosting
 from bext_otel_instrumentors.asgi import Receive, Scope, Send, serve
 

@@ -9,9 +9,11 @@ from typing import Any, TypeAlias
 from opentelemetry.context import attach, detach, get_current
 
 from bext_otel_instrumentors._body import Body, ListBody, counting_input
+from bext_otel_instrumentors._exchange import BODILESS, KEY, Exchange, declared_length
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._headers import extract, is_w3c_only
-from bext_otel_instrumentors._request import BODILESS, KEY, Exchange, current, declared_length, open_exchange
+from bext_otel_instrumentors._opening import current, open_exchange
+from bext_otel_instrumentors._responding import response_headers
 from bext_otel_instrumentors._serving import Hosting, Mount, Reply
 
 __all__ = ["WSGIApp", "WSGIMiddleware", "serve", "text_of"]
@@ -88,6 +90,8 @@ def _watched(
 def _observed(start_response: StartResponse, exchange: Exchange) -> StartResponse:
     def observing(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
         try:
+            if added := response_headers(exchange):
+                headers = [*headers, *added]
             exchange.begin_answer(int(status[:3]), headers)
         except Exception as error:
             report("an answer", error)
@@ -171,7 +175,7 @@ _VERSIONS = {"1": "1.0", "2.0": "2", "3.0": "3"}
 
 def _answer(environ: Environ, hosting: Hosting) -> Reply | None:
     path = text_of(environ.get("PATH_INFO") or "")
-    if hosting.may_answer(path) is False:
+    if not hosting.may_answer(path):
         return None
     return hosting.answer(environ["REQUEST_METHOD"], path, environ.get("QUERY_STRING") or "", lambda: _header_values(environ))
 

@@ -356,7 +356,7 @@ def test_a_failure_of_ours_leaves_the_application_alone(
         calls.append(1)
         await answering()(scope, receive, send)
 
-    for place in ("asgi.open_exchange", "_request.measure", "_routes._guess", "_request.Exchange.begin_answer"):
+    for place in ("asgi.open_exchange", "_exchange.measure", "_routes._guess", "_exchange.Exchange.begin_answer"):
         with monkeypatch.context() as patch:
             patch.setattr(f"bext_otel_instrumentors.{place}", broken)
             answer = ask(ASGIMiddleware(app))

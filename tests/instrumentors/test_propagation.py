@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry import baggage, propagate, trace
 from opentelemetry.context import Context
+from opentelemetry.instrumentation.propagators import TraceResponsePropagator, set_global_response_propagator
 from opentelemetry.propagators.textmap import TextMapPropagator
 
 from bext_otel.apps import current_app
@@ -204,6 +205,34 @@ def test_without_headers_of_the_propagator_it_is_not_asked(telemetry: Telemetry,
     monkeypatch.setattr(propagate.get_global_textmap(), "extract", asked)
     request("asgi", [("accept", "*/*")])
     assert telemetry.server()
+
+
+@pytest.fixture
+def responding() -> Iterator[None]:
+    set_global_response_propagator(TraceResponsePropagator())
+    yield
+    set_global_response_propagator(None)
+
+
+def test_an_answer_carries_its_trace_where_the_application_asks_for_it(telemetry: Telemetry, responding: None) -> None:
+    """More than once with the same message, which is the application's."""
+    start = {"type": "http.response.start", "status": 200, "headers": []}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(start)
+        await send({"type": "http.response.body", "body": b""})
+
+    def wsgi_app(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+        return []
+
+    asks = [lambda: ask(ASGIMiddleware(app)), lambda: ask(ASGIMiddleware(app)), lambda: ask_wsgi(WSGIMiddleware(wsgi_app))]
+    for once in asks:
+        answer = once()
+        context = telemetry.server().context
+        assert f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}" == answer.header("traceresponse")
+        assert 2 == len(answer.headers)
+        telemetry.clear()
 
 
 @given(st.lists(st.text(max_size=600), max_size=3))

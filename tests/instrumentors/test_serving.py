@@ -123,6 +123,18 @@ def test_an_endpoint_that_knows_its_paths_answers_beside_the_event_loop(telemetr
     assert threading.get_ident() not in endpoint.threads
 
 
+def test_an_answer_that_is_quick_needs_no_thread(telemetry: Telemetry) -> None:
+    """So that a probe meets the event loop, which is what it asks after."""
+
+    class Quick(OwningEndpoint):
+        def is_quick(self, path: str) -> bool:
+            return True
+
+    endpoint = Quick()
+    assert b"metrics" == by_asgi(endpoint, "/metrics").body
+    assert {threading.get_ident()} == endpoint.threads
+
+
 @pytest.fixture
 def serving() -> Iterator[list[str]]:
     told: list[str] = []

@@ -211,7 +211,7 @@ def test_a_failure_of_ours_leaves_the_application_alone(
         calls.append(1)
         return answering()(environ, start_response)
 
-    for place in ("wsgi.open_exchange", "_request.measure", "_request.Exchange.begin_answer"):
+    for place in ("wsgi.open_exchange", "_exchange.measure", "_exchange.Exchange.begin_answer"):
         with monkeypatch.context() as patch:
             patch.setattr(f"bext_otel_instrumentors.{place}", broken)
             assert b"hello" == ask_wsgi(WSGIMiddleware(app)).body

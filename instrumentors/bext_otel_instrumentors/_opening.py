@@ -1,0 +1,141 @@
+"""How a request begins: its app, its span by the HTTP semantic conventions (stable), the context that its work is done in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.context import Context, create_key, get_current
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
+
+from bext_otel.apps import with_app
+from bext_otel.catalogue import METHODS, UNKNOWN
+from bext_otel.operation import settings, tracer
+from bext_otel.redaction import redact_query
+from bext_otel_instrumentors._exchange import Exchange
+
+__all__ = ["current", "open_exchange"]
+
+_KNOWN_METHODS = frozenset(METHODS)
+_DEFAULT_PORTS: Mapping[str, int] = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+
+# What a client may put into a span; servers accept more.
+_MAX_PATH = 4096
+_MAX_QUERY = 4096
+_MAX_HEADER = 512
+
+_EXCHANGE = create_key("bext-otel-exchange")
+# The key under which a context holds its span, found by putting one there.
+_SPAN = next(iter(trace.set_span_in_context(INVALID_SPAN, Context())))
+
+# Contexts that hold nothing but an app; apps are configured, and a resolver that makes them up only loses the shortcut.
+_app_contexts: dict[str, Context] = {}
+_MAX_APP_CONTEXTS = 1000
+
+
+def current(context: Context | None = None) -> Exchange | None:
+    """The exchange that the current code (or `context`) works for; None outside of a request."""
+    found = (get_current() if context is None else context).get(_EXCHANGE)
+    return found if isinstance(found, Exchange) else None
+
+
+def open_exchange(
+    method: str,
+    scheme: str,
+    path: str,
+    query: str,
+    version: str,
+    host: str,
+    server: tuple[str, int | None] | None,
+    client: tuple[str, int] | None,
+    user_agent: str,
+    context: Context,
+) -> Exchange:
+    """Begin a request, in `context` (what propagation found, or empty), as a span of kind SERVER unless one stands for it already.
+
+    `host` is the Host header, or empty; `server` and `client` are socket addresses. The new context is not attached.
+    """
+    known = method if method in _KNOWN_METHODS else "_OTHER"
+    current_settings = settings()
+    app = UNKNOWN if current_settings.resolver is None else current_settings.resolver(host, path)
+    exchange = Exchange(app, known, scheme, path, version)
+    span = _span_for_this_request(context) if context else None
+    if span is not None:
+        exchange.owned = False
+    else:
+        attributes: dict[str, Any] = {
+            "http.request.method": known,
+            "url.path": path if len(path) <= _MAX_PATH else path[:_MAX_PATH],
+            "url.scheme": scheme,
+            "bext.app": app,
+        }
+        if known != method:
+            attributes["http.request.method_original"] = method[:_MAX_HEADER]
+        if query:
+            attributes["url.query"] = redact_query(query[:_MAX_QUERY])
+        if version:
+            attributes["network.protocol.version"] = version
+        _add_addresses(attributes, scheme, host, server, client)
+        if user_agent:
+            attributes["user_agent.original"] = user_agent[:_MAX_HEADER]
+        name = known if known is method else "HTTP"
+        span = tracer().start_span(name, context, SpanKind.SERVER, attributes)
+    exchange.span = span
+    exchange.context = _context_of(app, span, exchange, context)
+    return exchange
+
+
+def _add_addresses(
+    attributes: dict[str, Any], scheme: str, host: str, server: tuple[str, int | None] | None, client: tuple[str, int] | None
+) -> None:
+    if host:
+        name, port = _authority(host, scheme)
+        attributes["server.address"] = name
+        attributes["server.port"] = port
+    elif server is not None:
+        attributes["server.address"] = server[0]
+        if server[1] is not None:
+            attributes["server.port"] = server[1]
+    if client is not None and client[0]:
+        attributes["client.address"] = attributes["network.peer.address"] = client[0]
+        if client[1]:
+            attributes["client.port"] = attributes["network.peer.port"] = client[1]
+
+
+def _authority(host: str, scheme: str) -> tuple[str, int]:
+    """Name and port of a Host header; the scheme's default port where it names none."""
+    if host[0] == "[":
+        name, _, rest = host[1:_MAX_HEADER].partition("]")
+        port = rest[1:]
+    else:
+        name, _, port = host[:_MAX_HEADER].partition(":")
+    if port and len(port) < 6 and port.isascii() and port.isdigit():
+        return name, int(port)
+    return name, _DEFAULT_PORTS.get(scheme, 80)
+
+
+def _span_for_this_request(context: Context) -> Span | None:
+    """The SERVER span that another instrumentation, outside of ours, has started for the request that is just coming in.
+
+    Such a span is local, recording, of kind SERVER, and not the one of an exchange of ours: below that, it is a new request that the
+    application sends to itself.
+    """
+    span = trace.get_current_span(context)
+    if getattr(span, "kind", None) is not SpanKind.SERVER or not span.is_recording():
+        return None
+    around = current(context)
+    return None if around is not None and around.span is span else span
+
+
+def _context_of(app: str, span: Span, exchange: Exchange, context: Context) -> Context:
+    if context:
+        base = with_app(app, context)
+    else:
+        found = _app_contexts.get(app)
+        if found is None:
+            found = with_app(app, Context())
+            if len(_app_contexts) < _MAX_APP_CONTEXTS:
+                _app_contexts[app] = found
+        base = found
+    return Context({**base, _SPAN: span, _EXCHANGE: exchange})
