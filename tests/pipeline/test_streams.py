@@ -6,7 +6,6 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -203,7 +202,10 @@ def test_folded_values_are_not_remembered() -> None:
 
 def test_observers_are_asked_at_each_reading_and_a_broken_one_is_counted(streams: Streams) -> None:
     stream = streams.stream(CACHE_ENTRIES)
-    broken: Callable[[], Any] = lambda: 1 / 0
+
+    def broken() -> Any:
+        return 1 / 0
+
     stream.observers += [lambda: [(4, LABELS)], broken]
     assert [(4, (("app", "shop"), ("layer", "isr")))] == [(value, cell.series.labels) for cell, value in stream.observed()]
     assert 1 == stream.rejected

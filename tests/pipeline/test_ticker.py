@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+
+import pytest
 
 from bext_otel.pipeline.ticker import Ticker
 from tests.waiting import until
 
 
-def thread_names() -> list[str]:
-    return [thread.name for thread in threading.enumerate()]
+@pytest.fixture
+def new_threads() -> Callable[[], list[str]]:
+    """Names of the threads that were started in this test: other tests' may take a moment to end."""
+    before = set(threading.enumerate())
+    return lambda: [thread.name for thread in threading.enumerate() if thread not in before]
 
 
-def test_no_thread_before_the_first_measurement() -> None:
+def test_no_thread_before_the_first_measurement(new_threads: Callable[[], list[str]]) -> None:
     ticker = Ticker(lambda: False, 0.01)
-    assert "bext-otel-ticker" not in thread_names()
+    assert "bext-otel-ticker" not in new_threads()
     ticker.stop()
 
 
-def test_it_ticks_again_after_each_wake_and_not_while_idle() -> None:
+def test_it_ticks_again_after_each_wake_and_not_while_idle(new_threads: Callable[[], list[str]]) -> None:
     ticks = 0
 
     def tick() -> bool:
@@ -32,22 +38,22 @@ def test_it_ticks_again_after_each_wake_and_not_while_idle() -> None:
         until(lambda expected=expected: ticks == expected, why=f"{expected} ticks")  # type: ignore[misc]
         until(lambda: ticker._asleep, why="asleep")
     ticker.stop()
-    until(lambda: "bext-otel-ticker" not in thread_names(), why="the thread has ended")
+    until(lambda: "bext-otel-ticker" not in new_threads(), why="the thread has ended")
 
 
-def test_it_tells_once_that_it_has_started() -> None:
+def test_it_tells_once_that_it_has_started(new_threads: Callable[[], list[str]]) -> None:
     started: list[str] = []
     ticker = Ticker(lambda: False, 0.001, lambda: started.append(threading.current_thread().name))
     for _ in range(5):
         ticker.wake()
     until(lambda: started)
     ticker.stop()
-    until(lambda: "bext-otel-ticker" not in thread_names(), why="the thread has ended")
+    until(lambda: "bext-otel-ticker" not in new_threads(), why="the thread has ended")
     assert ["bext-otel-ticker"] == started
 
 
-def test_nothing_starts_after_it_was_stopped() -> None:
+def test_nothing_starts_after_it_was_stopped(new_threads: Callable[[], list[str]]) -> None:
     ticker = Ticker(lambda: False, 0.001)
     ticker.stop()
     ticker.wake()
-    assert "bext-otel-ticker" not in thread_names()
+    assert "bext-otel-ticker" not in new_threads()
