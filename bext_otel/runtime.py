@@ -65,6 +65,11 @@ class Runtime:
         if self.serving is not None:
             self.serving.evidence()
 
+    def works(self) -> None:
+        """This process has measured something: its stand-alone server has something to show."""
+        if self.serving is not None:
+            self.serving.works()
+
     def shutdown(self) -> bool:
         """Flush every signal and stop, within `[telemetry] shutdown_timeout_seconds`; whether all of it was in time. Once."""
         atexit.unregister(self.shutdown)
@@ -137,8 +142,7 @@ def _enabled(config: Config, health: Health, resource: Resource) -> Runtime:
     read = signal.reads.snapshot if config.metrics.enabled else None
     endpoints = Endpoints(metrics=config.metrics, health_settings=config.health, read=read, health=health, token=config.telemetry.token)
     runtime = Runtime(config, health, endpoints, tracer_provider=tracer_provider)
-    signal.on_first_measurement.append(runtime.evidence)
-
+    signal.on_first_measurement.append(runtime.works)
 
     def in_child() -> None:
         for processor in span_processors:

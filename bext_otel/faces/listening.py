@@ -7,10 +7,13 @@ import os
 import socket
 from typing import Literal, TypeAlias
 
-__all__ = ["SERVICE_HEADER", "Holder", "holder", "is_loopback", "listen"]
+__all__ = ["CLAIM_HEADER", "SERVICE_HEADER", "Holder", "holder", "is_loopback", "listen"]
 
 SERVICE_HEADER = "x-bext-otel-service"
 """Tells workers of one service from strangers: each answers with the key of its service."""
+
+CLAIM_HEADER = "x-bext-otel-claim"
+"""Sent, with the key of its service, by a worker that has something to show: one that holds the port and has not may let go of it."""
 
 Holder: TypeAlias = Literal["sibling", "stranger", "unknown"]
 """Who holds a port: a worker of this service, somebody else, or somebody who does not answer (just starting, or stopped)."""
@@ -41,12 +44,13 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-def holder(host: str, port: int, service_key: str) -> Holder:
-    """Who answers at a port that is taken; within a second."""
+def holder(host: str, port: int, service_key: str, *, claim: bool = False) -> Holder:
+    """Who answers at a port that is taken; within a second. `claim` asks a sibling for the port."""
     try:
         target = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
         with socket.create_connection((target, port), timeout=_PROBE_SECONDS) as sock:
-            sock.sendall(f"HEAD / HTTP/1.0\r\nHost: {target}\r\n\r\n".encode())
+            claimed = f"{CLAIM_HEADER}: {service_key}\r\n" if claim else ""
+            sock.sendall(f"HEAD / HTTP/1.0\r\nHost: {target}\r\n{claimed}\r\n".encode())
             answer = b""
             while b"\r\n\r\n" not in answer and len(answer) < _MAX_ANSWER:
                 received = sock.recv(4096)

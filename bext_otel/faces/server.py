@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bext_otel.faces import wsgi
 from bext_otel.faces.endpoints import Endpoints, Reply, plain_text
 from bext_otel.faces.index import index
-from bext_otel.faces.listening import SERVICE_HEADER, holder, is_loopback, listen
+from bext_otel.faces.listening import CLAIM_HEADER, SERVICE_HEADER, holder, is_loopback, listen
 from bext_otel.faces.waitressing import Serving
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ RETRY_SECONDS = 2.0
 """How often a taken port is tried again: workers of a service take over within 5 seconds."""
 
 _JOIN_SECONDS = 2.0
+_CLAIM = f"HTTP_{CLAIM_HEADER.upper().replace('-', '_')}"
 _REMEDY = "set OTEL_EXPORTER_PROMETHEUS_HOST or OTEL_EXPORTER_PROMETHEUS_PORT to a free address"
 
 # Whoever forwards requests to us lets others in.
@@ -34,7 +35,8 @@ class StandaloneServer:
     """Serves `endpoints` at `host` and `port` (0: any free one) from daemon threads, which exist between `start` and `stop` only.
 
     `service_key` is the same for all workers of a service: one of them holds the port, the others wait for it in silence. A port that
-    somebody else holds is one line to `log`.
+    somebody else holds is one line to `log`. `works` says that this process has something to show: a sibling that has not, such as the
+    process that waits behind a reloader, lets go of the port when asked.
     """
 
     def __init__(self, endpoints: Endpoints, host: str, port: int, *, service_key: str, log: Callable[[str], None]) -> None:
@@ -44,6 +46,7 @@ class StandaloneServer:
         # A header's value; the key may be made of a name that people gave.
         self._service_key = re.sub(r"[^\x21-\x7e]", "_", service_key)
         self._log = log
+        self.works = False
         self._told: set[str] = set()
         self._lock = threading.Lock()
         self._life: _Life | None = None
@@ -82,6 +85,9 @@ class StandaloneServer:
 
     def application(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """What the server answers, as a WSGI application."""
+        life = self._life
+        if life is not None and not self.works and environ.get(_CLAIM) == self._service_key and self._trusts(environ):
+            life.yield_port()
         reply = wsgi.answer(self._endpoints, environ, trusted=self._trusts(environ), otherwise=self._page)
         return wsgi.respond(reply, start_response, (SERVICE_HEADER, self._service_key))
 
@@ -109,7 +115,9 @@ class StandaloneServer:
                 silences = silences + 1 if self._explain(exc, after=silences) else 0
             except Exception as exc:  # never an exception into the application, and the endpoints come back
                 self.tell("failed", f"the endpoints at {self._address} failed and are started again: {exc!r}")
-            life.ending.wait(RETRY_SECONDS)
+            # Whoever asked for the port tries again within one turn.
+            life.ending.wait(2 * RETRY_SECONDS if life.yielding.is_set() else RETRY_SECONDS)
+            life.yielding.clear()
 
     @property
     def _address(self) -> str:
@@ -120,7 +128,7 @@ class StandaloneServer:
         if exc.errno != errno.EADDRINUSE:
             self.tell("address", f"the endpoints cannot be served at {self._address} ({exc.strerror or exc}); {_REMEDY}")
             return False
-        found = holder(self._host, self._port, self._service_key)
+        found = holder(self._host, self._port, self._service_key, claim=self.works)
         if found == "stranger" or (found == "unknown" and after):
             self.tell("taken", f"the endpoints wait for {self._address}, which another program holds; {_REMEDY}")
         return found == "unknown"
@@ -138,19 +146,27 @@ class _Life:
     def __init__(self, server: StandaloneServer) -> None:
         self.pid = os.getpid()
         self.ending = threading.Event()
+        self.yielding = threading.Event()
         self.serving: Serving | None = None
         self.port: int | None = None
         self.thread = threading.Thread(target=server.serve, args=(self,), name="bext-otel-endpoints", daemon=True)
 
     def serve(self, serving: Serving) -> None:
-        """Serve until the end, or until the socket is lost."""
+        """Serve until the end, until the socket is lost, or until a sibling asks for it."""
         self.serving, self.port = serving, serving.port
         try:
-            while not self.ending.is_set() and serving.turn():
+            while not self.ending.is_set() and not self.yielding.is_set() and serving.turn():
                 pass
         finally:
             self.serving = self.port = None
             serving.close()
+
+    def yield_port(self) -> None:
+        """Let go of the port for a while."""
+        self.yielding.set()
+        serving = self.serving
+        if serving is not None:
+            serving.wake()
 
     def end(self) -> None:
         """Release the port and end the thread, within a bound."""

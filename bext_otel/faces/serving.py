@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
+from collections.abc import Callable
 from typing import Protocol
 
 from bext_otel.workers.forks import on_fork
@@ -15,6 +16,8 @@ _DELAY_SECONDS = 0.3
 
 
 class _Server(Protocol):
+    works: bool
+
     def start(self) -> None: ...
     def stop(self) -> None: ...
     def forget(self) -> None: ...
@@ -23,30 +26,38 @@ class _Server(Protocol):
 class Serving:
     """Starts `server` once there is evidence that this process serves.
 
-    Evidence is an application object, a request, or a measurement. Before a fork the server closes, so that the port is free for the
-    children and no thread runs across the fork; a forked worker opens it again, the parent only on new evidence.
+    An application object is evidence that this process, or one that it forks, may serve: before a fork the server closes, so that the port
+    is free for the children and no thread runs across the fork; each forked worker opens it again, the parent only on new evidence. A
+    measurement is evidence of work: such a process keeps its server when it forks helpers, and gets the port from one that has none.
     """
 
     def __init__(self, server: _Server) -> None:
         self._server = server
         self._timer: threading.Timer | None = None
         self._candidate = False
+        self._shown = False
         self._forks = on_fork(before=self._before_fork, in_child=self._in_child)
 
     def evidence(self) -> None:
-        """This process serves, or has something to show. Cheap when it is known."""
+        """This process may serve. Cheap when it is known."""
+        self._shown = True
         if not self._candidate:
-            self._schedule()
+            self._schedule(self._server.start)
+
+    def works(self) -> None:
+        """This process has something to show."""
+        self._server.works = True
+        self.evidence()
 
     def close(self) -> None:
         """Serve no more."""
         self._forks.close()
         self._stand_down()
 
-    def _schedule(self) -> None:
+    def _schedule(self, start: Callable[[], None]) -> None:
         self._candidate = True
         try:
-            self._timer = threading.Timer(_DELAY_SECONDS, self._server.start)
+            self._timer = threading.Timer(_DELAY_SECONDS, start)
             self._timer.daemon = True
             self._timer.name = "bext-otel-serving"
             self._timer.start()
@@ -62,18 +73,16 @@ class Serving:
         self._server.stop()
 
     def _before_fork(self) -> None:
-        self._was_candidate = self._candidate
-        if self._candidate:
+        if self._candidate and not self._server.works:
             self._stand_down()
 
     def _in_child(self) -> None:
         self._server.forget()
+        self._server.works = False
         self._candidate = False
-        if self._was_candidate:
-            self._candidate = True
-            self._timer = threading.Timer(_DELAY_SECONDS, self._start_unless_helper)
-            self._timer.daemon = True
-            self._timer.start()
+        self._timer = None
+        if self._shown:
+            self._schedule(self._start_unless_helper)
 
     def _start_unless_helper(self) -> None:
         # A child of `multiprocessing` computes something for its parent more often than it serves: it has to show evidence of its own.

@@ -358,3 +358,28 @@ os.waitpid(child, 0)
 def test_a_forked_child_forgets_the_parents_server_and_can_start_its_own() -> None:
     parent = worker(FORK, free_port())
     assert ["child holds None", "free while the child lives", "child took True"] == ended(parent).splitlines()
+
+
+def test_a_process_without_work_leaves_the_port_to_a_sibling_that_has_some(server: Servers, lines: list[str]) -> None:
+    port = free_port()
+    idle, busy = server(port), server(port)
+    started(idle)
+    busy.works = True
+    assert port == started(busy)
+    assert None is idle.port
+    assert [] == lines
+
+
+def test_a_process_with_work_keeps_the_port(server: Servers) -> None:
+    busy = server()
+    busy.works = True
+    port = started(busy)
+    assert "sibling" == holder("127.0.0.1", port, "k3y", claim=True)
+    assert (200, port) == (ask(port, "/health/live").status, busy.port)
+
+
+def test_nobody_but_a_sibling_may_claim_the_port(server: Servers) -> None:
+    idle = server()
+    port = started(idle)
+    assert "stranger" == holder("127.0.0.1", port, "another", claim=True)
+    assert (200, port) == (ask(port, "/health/live").status, idle.port)
