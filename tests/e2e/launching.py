@@ -170,6 +170,7 @@ def environment(folder: Path, endpoints_port: int, env: Mapping[str, str], first
         "PYTHONPATH": os.pathsep.join((*first, str(APPS))),
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "HOME": str(folder),  # gunicorn keeps a control socket there
         "TMPDIR": str(folder),
         "NO_PROXY": "127.0.0.1,localhost",
         "OTEL_EXPORTER_PROMETHEUS_PORT": str(endpoints_port),

@@ -1,4 +1,4 @@
-"""A small OTLP receiver, over HTTP and gRPC, that keeps every message as it came. Not our own viewer, so that neither covers for the other."""
+"""A small OTLP receiver, over HTTP and gRPC, that keeps every message as it came. It shares no code with the viewer."""
 
 from __future__ import annotations
 
