@@ -38,7 +38,7 @@ nox: $(VENV)/dev.done  ## the test suite on every Python that is here
 backends:  ## install and build the collector, Jaeger and Prometheus for the end-to-end tests (needs root, Go and Debian)
 	scripts/backends.sh install
 	scripts/backends.sh build all
-	scripts/images.sh
+	scripts/images.sh make
 
 clean:  ## remove what make made in this checkout
 	rm -rf $(VENV) .nox build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
