@@ -57,6 +57,8 @@ def open_exchange(
     `host` is the Host header, or empty; `server` and `client` are socket addresses. The new context is not attached.
     """
     known = method if method in _KNOWN_METHODS else "_OTHER"
+    if not path.isascii():
+        path = _encodable(path)
     current_settings = settings()
     app = UNKNOWN if current_settings.resolver is None else current_settings.resolver(host, path)
     exchange = Exchange(app, known, scheme, path, version)
@@ -71,7 +73,7 @@ def open_exchange(
             "bext.app": app,
         }
         if known != method:
-            attributes["http.request.method_original"] = method[:_MAX_HEADER]
+            attributes["http.request.method_original"] = _encodable(method[:_MAX_HEADER])
         if query:
             attributes["url.query"] = redact_query(query[:_MAX_QUERY])
         if version:
@@ -84,6 +86,11 @@ def open_exchange(
     exchange.span = span
     exchange.context = _context_of(app, span, exchange, context)
     return exchange
+
+
+def _encodable(text: str) -> str:
+    """Without lone surrogates, which would keep a whole batch of spans from being exported."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _add_addresses(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from opentelemetry.instrumentation import propagators as untyped
 
 from bext_otel_instrumentors._exchange import Exchange

@@ -8,7 +8,7 @@ from typing import Any
 from bext_otel_instrumentors._exchange import Exchange
 from bext_otel_instrumentors._guard import report
 
-__all__ = ["template"]
+__all__ = ["path_of", "template"]
 
 
 def template(exchange: Exchange, scope: Mapping[str, Any]) -> str | None:
@@ -31,6 +31,16 @@ def _told(exchange: Exchange, scope: Mapping[str, Any]) -> str | None:
     return f"{root}{exchange.mounts}{exchange.matched}"
 
 
+def path_of(route: Any, scope: Mapping[str, Any]) -> str | None:
+    """The template of a route of Starlette or FastAPI, up to the application that it belongs to; None if it has none.
+
+    A route of FastAPI that an included router brought has its own part only; the whole is in what FastAPI calls the effective context.
+    """
+    context = (scope.get("fastapi") or {}).get("effective_route_context")
+    path = getattr(context if context is not None and context.original_route is route else route, "path", None)
+    return path if isinstance(path, str) else None
+
+
 def _guess(scope: Mapping[str, Any]) -> str | None:
     """The template of an application whose framework is not instrumented: root path and path of the route in the scope.
 
@@ -38,8 +48,8 @@ def _guess(scope: Mapping[str, Any]) -> str | None:
     and where that does not work out there is no template.
     """
     route = scope.get("route")
-    path = getattr(route, "path", None)
-    if not isinstance(path, str):
+    path = path_of(route, scope)
+    if path is None:
         return None
     root = scope.get("root_path") or ""
     outer = scope.get("app_root_path", root) or ""

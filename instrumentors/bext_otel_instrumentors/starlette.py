@@ -12,6 +12,7 @@ from wrapt import when_imported
 from bext_otel_instrumentors._base import Instrumentor
 from bext_otel_instrumentors._exchange import KEY, Exchange
 from bext_otel_instrumentors._patch import Patches
+from bext_otel_instrumentors._routes import path_of
 from bext_otel_instrumentors._serving import Hosting
 from bext_otel_instrumentors.asgi import Receive, Scope, Send, serve
 
@@ -105,14 +106,13 @@ def _matching(original: Call) -> Call:
 
 
 def _matching_api(original: Call) -> Call:
-    """A route of FastAPI was matched: below an included router, its whole path is in what FastAPI calls the effective route context."""
+    """A route of FastAPI was matched."""
 
     @wraps(original)
     def handle(self: Any, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange = scope.get(KEY)
         if exchange is not None:
-            context = (scope.get("fastapi") or {}).get("effective_route_context")
-            exchange.match(context.path if context is not None and context.original_route is self else self.path)
+            exchange.match(path_of(self, scope))
         return original(self, scope, receive, send)
 
     return handle

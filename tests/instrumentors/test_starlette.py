@@ -237,6 +237,7 @@ def test_our_middleware_around_fastapi_is_its_only_server_span(telemetry: Teleme
     """Without the instrumentor, too: FastAPI measures itself unless it is told otherwise."""
     ask(ASGIMiddleware(fastapi()), "/api/r/in/1")
     assert ["bext_otel"] == [span.instrumentation_scope.name for span in telemetry.spans()]
+    assert "/api/r/in/{x}" == telemetry.attributes()["http.route"]
 
 
 @pytest.mark.parametrize(
