@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from json import dumps
 from threading import RLock
+from time import monotonic
 from typing import Any, TypeAlias
 
 from opentelemetry import baggage
@@ -221,28 +222,29 @@ class Budget:
     """The values that one label may show: the first `limit` different ones, and `_overflow` for all others.
 
     For a label with a closed set, a value outside of it becomes `_OTHER` or `unknown`, if the set has that, else `_overflow`.
-    `overflowed` counts how often a value was folded into `_overflow`. Memory is bounded by the limit.
+    `overflowed` counts how often a value was folded into `_overflow`. `admitted` has the values and since when (monotonic seconds), which
+    is how the workers of a service agree on whose values stay. Memory is bounded by the limit.
     """
 
     def __init__(self, label: Label, limit: int) -> None:
         self.label = label
         self.limit = limit
         self.overflowed = 0
-        self._admitted: set[str] = set()
+        self.admitted: dict[str, float] = {}
         self._closed = None if label.values is None else frozenset(label.values)
         self._other = next((name for name in ("_OTHER", UNKNOWN) if name in (label.values or ())), OVERFLOW)
 
     def admit(self, value: str) -> str:
         """What to show for `value`: itself, or what it is folded into. An admitted value stays admitted."""
-        if value in self._admitted or value == OVERFLOW:
+        if value in self.admitted or value == OVERFLOW:
             return value
         with _admission:
             if self._closed is not None and value not in self._closed:
                 value = self._other
-            if value in self._admitted:
+            if value in self.admitted:
                 return value
-            if value != OVERFLOW and len(self._admitted) < self.limit:
-                self._admitted.add(value)
+            if value != OVERFLOW and len(self.admitted) < self.limit:
+                self.admitted[value] = monotonic()
                 return value
             self.overflowed += 1
             return OVERFLOW
@@ -261,6 +263,10 @@ class Budgets:
         if found is None:
             found = self._budgets.setdefault(label, Budget(label, self._overrides.get(label.name, label.budget)))
         return found
+
+    def admitted(self) -> dict[str, dict[str, float]]:
+        """The values of open labels and since when they are admitted, by label name; a closed set needs no agreement."""
+        return {budget.label.name: dict(budget.admitted) for budget in tuple(self._budgets.values()) if budget.label.values is None}
 
     def overflowed(self) -> Mapping[str, int]:
         """How often values were folded, by label name; labels that never were are left out."""

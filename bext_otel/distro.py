@@ -88,6 +88,7 @@ class _Mount:
 
     def __init__(self, endpoints: Endpoints) -> None:
         self.owns = endpoints.owns
+        self.is_quick = endpoints.is_quick
         self._reply = endpoints.reply
 
     def __call__(self, method: str, path: str, query: str, headers: Mapping[str, str]) -> Reply | None:

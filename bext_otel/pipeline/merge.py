@@ -7,6 +7,7 @@ come from itself or from the one that took them over.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import add
 from typing import TypeAlias
 
 from bext_otel.catalogue import METRICS, Merge
@@ -14,7 +15,7 @@ from bext_otel.pipeline.contribution import Contribution, ForeignPart, ForeignRo
 from bext_otel.pipeline.exponential import Scaled
 from bext_otel.pipeline.windows import Recent
 
-__all__ = ["Shared", "Tally", "compacted"]
+__all__ = ["Shared", "Tally", "compacted", "plus_histogram", "plus_number"]
 
 Figures: TypeAlias = Mapping[str, "int | float | str"]
 
@@ -82,7 +83,7 @@ class Tally:
             if before is None:
                 held[row.labels] = row
             elif rule == "sum":
-                held[row.labels] = NumberRow(row.labels, before.value + row.value, before.exemplar or row.exemplar)
+                held[row.labels] = plus_number(row.labels, before, row)
             elif self._newest.get((name, row.labels), 0.0) <= published:
                 held[row.labels] = row
             if rule != "sum":
@@ -92,11 +93,7 @@ class Tally:
         held = self.histograms.setdefault(name, {})
         for row in rows:
             before = held.get(row.labels)
-            if before is not None and len(before.counts) == len(row.counts):
-                counts = tuple(map(sum, zip(before.counts, row.counts, strict=True)))
-                held[row.labels] = HistogramRow(row.labels, counts, before.sum + row.sum, before.count + row.count)
-            else:
-                held[row.labels] = row
+            held[row.labels] = row if before is None else plus_histogram(row.labels, before, row)
 
     def _add_foreign(self, part: ForeignPart, *, alive: bool) -> None:
         additive = part.type in {"counter", "histogram"}
@@ -119,6 +116,18 @@ class Tally:
         for name, figure in contribution.system.items():
             self.system[name] = round(self.system.get(name, 0.0) + figure, 1)
         add_figures(self.telemetry, contribution.telemetry)
+
+
+def plus_number(labels: Labels, one: NumberRow, other: NumberRow) -> NumberRow:
+    """Two rows as the one of `labels`."""
+    return NumberRow(labels, one.value + other.value, one.exemplar or other.exemplar)
+
+
+def plus_histogram(labels: Labels, one: HistogramRow, other: HistogramRow) -> HistogramRow:
+    """Two rows as the one of `labels`; the bounds are the catalogue's, the same in every worker of one version."""
+    if len(one.counts) != len(other.counts):
+        return other
+    return HistogramRow(labels, tuple(map(add, one.counts, other.counts)), one.sum + other.sum, one.count + other.count)
 
 
 def add_figures(held: dict[str, int | float | str], more: Figures) -> None:
@@ -179,7 +188,7 @@ def _plus_foreign(before: ForeignRow | None, row: ForeignRow) -> ForeignRow:
         return ForeignRow(row.labels, before.number + row.number)
     if before.histogram is None or row.histogram is None or before.histogram[0] != row.histogram[0]:
         return row
-    counts = tuple(map(sum, zip(before.histogram[1], row.histogram[1], strict=True)))
+    counts = tuple(map(add, before.histogram[1], row.histogram[1]))
     return ForeignRow(
         row.labels, None, (row.histogram[0], counts, before.histogram[2] + row.histogram[2], before.histogram[3] + row.histogram[3])
     )

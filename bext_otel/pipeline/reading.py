@@ -12,6 +12,7 @@ from bext_otel.catalogue import LABEL_OVERFLOW
 from bext_otel.pipeline import families, own
 from bext_otel.pipeline.cells import Cell
 from bext_otel.pipeline.contribution import Contribution, ForeignPart, encode
+from bext_otel.pipeline.folding import fold
 from bext_otel.pipeline.foreign import ForeignReader
 from bext_otel.pipeline.merge import Tally
 from bext_otel.pipeline.service import LedgerLike, Service
@@ -138,6 +139,7 @@ class Reading:
         tally.add(self._contribution(service.base, observed), alive=True)
         for shared in service.others():
             tally.add(shared.contribution, alive=shared.alive)
+        fold(tally, self.streams.budgets)
         return self._snapshot(
             families.of_service(self.streams, tally, native=native),
             families.of_foreign(tally.foreign.values()),
@@ -185,6 +187,7 @@ class Reading:
             started_unix=self.started_unix,
             published=now,
             rates=rates,
+            admitted={name: list(values.items()) for name, values in self.streams.budgets.admitted().items()},
             foreign=self._foreign_parts,
             system=self._system.figures() if self._system is not None else {},
             telemetry=self._telemetry(),

@@ -12,7 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bext_otel.apps import Budgets
-from bext_otel.catalogue import CACHE_ENTRIES, CACHE_HITS, HTTP_SERVER_REQUEST_DURATION, REQUEST_DURATION, REQUESTS
+from bext_otel.catalogue import (
+    CACHE_ENTRIES,
+    CACHE_HITS,
+    HTTP_SERVER_REQUEST_DURATION,
+    LABEL_OVERFLOW,
+    OVERFLOW,
+    PLUGIN_FUEL_CONSUMED,
+    REQUEST_DURATION,
+    REQUESTS,
+    Metric,
+)
 from bext_otel.pipeline.contribution import Contribution, decode, encode
 from bext_otel.pipeline.merge import Tally, compacted
 from bext_otel.pipeline.reading import Reading
@@ -75,9 +85,9 @@ class Seat:
 
 
 class Worker:
-    def __init__(self, board: Board, clock: Clock) -> None:
+    def __init__(self, board: Board, clock: Clock, *, budgets: Budgets | None = None) -> None:
         self.seat = board.join()
-        self.streams = Streams(Budgets({}), monotonic=clock, clock=clock)
+        self.streams = Streams(budgets or Budgets({}), monotonic=clock, clock=clock)
         self.reading = Reading(self.streams, ledger=self.seat, include_process=False)
         self.reading.stop()
 
@@ -247,6 +257,27 @@ def test_what_cannot_be_read_is_passed_over_and_counted(worker: Callable[[], Wor
     assert 2 == number(one.reading.snapshot())
     assert one.reading._service is not None
     assert 1 == one.reading._service.unreadable
+
+
+def plugins(snapshot: Snapshot, metric: Metric = PLUGIN_FUEL_CONSUMED) -> dict[str, float]:
+    family = snapshot.family(metric)
+    assert family is not None
+    return {point.series.labels[0][1]: point.value for point in family.points if isinstance(point.value, (int, float))}
+
+
+def test_a_budget_holds_for_the_service_and_every_worker_folds_the_same_values() -> None:
+    board, clock = Board(), Clock(1000.0)
+    workers = [Worker(board, clock, budgets=Budgets({"plugin": 10})) for _ in range(3)]
+    for number_ in range(24):
+        worker = workers[number_ % 3]
+        worker.streams.stream(PLUGIN_FUEL_CONSUMED).cell({"plugin": f"plugin-{number_:02}"}).add(1)
+    for worker in workers:
+        worker.publish()
+    shown = [plugins(worker.reading.snapshot()) for worker in workers]
+    assert shown[0] == shown[1] == shown[2]
+    assert {*(f"plugin-{number_:02}" for number_ in range(10)), OVERFLOW} == set(shown[0])
+    assert 24 == sum(shown[0].values())
+    assert {"plugin": 14} == plugins(workers[0].reading.snapshot(), LABEL_OVERFLOW)
 
 
 @settings(max_examples=60)
