@@ -1,0 +1,111 @@
+"""Where things stand in the file that the processes of a service share.
+
+    0      magic, version, name of the service
+    4096   a mark for each slot that was ever used; the locks are on these bytes
+    8192   directory: two headers for each slot, one for each half
+    128 K  payloads
+
+A slot holds two payloads, the valid one and the one being written. Where a payload goes is fixed by slot, half and length: its first
+16 KiB into the first region, the next 32 KiB into the second, and so on. So nothing is ever allocated, and no lock is needed for it that
+a stopped process could hold. The file is sparse: what isn't written takes no memory. It takes at most twice the largest payload of each
+slot used.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+from zlib import crc32
+
+__all__ = [
+    "BEGINNING",
+    "DIRECTORY",
+    "ENTRY",
+    "LARGEST",
+    "MARKS",
+    "SLOTS",
+    "Header",
+    "beginning",
+    "extents",
+    "newest",
+    "place",
+    "service_of",
+]
+
+SLOTS = 1024
+"""How many processes of one service can take part at a time."""
+MARKS = 4096
+DIRECTORY = 8192
+_PAYLOADS = 128 * 1024
+_FIRST = 16 * 1024
+_REGIONS = 13
+LARGEST = _FIRST * ((1 << _REGIONS) - 1)
+"""The largest payload in bytes, 128 MiB."""
+
+_MAGIC = b"\x89bext-otel\r\n\x1a\n\0\x01"  # control characters as PNG has them: no text file begins so; the last byte is the version
+_SERVICE_BYTES = 1024
+BEGINNING = len(_MAGIC) + 2 + _SERVICE_BYTES
+"""How much of the file says whose it is, in bytes."""
+_HEADER = struct.Struct("<QQI")
+_CHECK = struct.Struct("<I")
+_SIZE = 32
+ENTRY = 2 * _SIZE
+
+
+class Header(NamedTuple):
+    """What is said of one payload: the slot's how manieth it is, its length in bytes, its CRC-32."""
+
+    sequence: int
+    length: int
+    crc: int
+
+    def pack(self) -> bytes:
+        """As bytes, with a checksum of its own."""
+        packed = _HEADER.pack(*self)
+        return (packed + _CHECK.pack(crc32(packed))).ljust(_SIZE, b"\0")
+
+
+def newest(entry: bytes) -> Header | None:
+    """The later one of a slot's headers that are whole; None if neither is."""
+    found: Header | None = None
+    for half in (0, 1):
+        packed = entry[half * _SIZE : half * _SIZE + _HEADER.size]
+        (check,) = _CHECK.unpack_from(entry, half * _SIZE + _HEADER.size)
+        if check != crc32(packed):
+            continue
+        header = Header(*_HEADER.unpack(packed))
+        if header.sequence % 2 == half and header.length <= LARGEST and (found is None or header.sequence > found.sequence):
+            found = header
+    return found
+
+
+def place(slot: int, sequence: int) -> int:
+    """Where the header stands of this slot's payload with this number."""
+    return DIRECTORY + slot * ENTRY + sequence % 2 * _SIZE
+
+
+def extents(slot: int, sequence: int, length: int) -> Iterator[tuple[int, int]]:
+    """Where this slot's payload with this number stands: offset in the file and length, piece by piece."""
+    region = _PAYLOADS
+    for number in range(_REGIONS):
+        if length <= 0:
+            return
+        size = _FIRST << number
+        yield region + (2 * slot + sequence % 2) * size, min(length, size)
+        region += 2 * SLOTS * size
+        length -= size
+
+
+def beginning(service: str) -> bytes:
+    """What the file begins with."""
+    name = service.encode("utf-8", "replace")[:_SERVICE_BYTES]
+    return _MAGIC + struct.pack("<H", len(name)) + name
+
+
+def service_of(start: bytes) -> bytes | None:
+    """The name of the service, of a file that begins with this; None if it is no file of ours."""
+    if not start.startswith(_MAGIC) or len(start) < len(_MAGIC) + 2:
+        return None
+    (length,) = struct.unpack_from("<H", start, len(_MAGIC))
+    return start[len(_MAGIC) + 2 : len(_MAGIC) + 2 + length]
