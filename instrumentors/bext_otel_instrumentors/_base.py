@@ -16,11 +16,13 @@ __all__ = ["Instrumentor"]
 class Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # as above
     """Instruments a library by replacing attributes of its classes, so that it matters not when an application is made.
 
-    `instrument(mount=..., on_serving=...)`: see `Hosting`. Doing it twice does nothing; undoing puts everything back.
+    `instrument(mount=..., on_serving=...)`: see `Hosting`; `upstream=True` has upstream's middleware make the span, around ours. Doing it
+    twice does nothing; undoing puts everything back.
     """
 
     _patches: Patches
     _hosting: Hosting
+    _upstream = False
 
     @abstractmethod
     def _patch(self, patches: Patches, hosting: Hosting) -> None:
@@ -28,6 +30,7 @@ class Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # as above
 
     def _instrument(self, **kwargs: Any) -> None:
         self._hosting = Hosting(kwargs.get("mount"), kwargs.get("on_serving"))
+        self._upstream = kwargs.get("upstream", False)
         self._patches = Patches()
         try:
             self._patch(self._patches, self._hosting)

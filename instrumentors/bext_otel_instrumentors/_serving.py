@@ -80,7 +80,8 @@ class Hosting:
         self._is_quick: Callable[[str], bool] | None = getattr(mount, "is_quick", None)
         self._threads: ThreadPoolExecutor | None = None
         self._on_serving = on_serving
-        self.waiting = on_serving is not None
+        self.tells = on_serving is not None
+        self.waiting = self.tells
         _all.add(self)
 
     def made(self) -> None:
@@ -112,7 +113,7 @@ class Hosting:
 
     def wait_again(self) -> None:
         """In a forked child, the first request is still to come, and the parent's threads are not there."""
-        self.waiting = self._on_serving is not None
+        self.waiting = self.tells
         self._threads = None
 
     async def answer_async(self, method: str, path: str, query: str, read_headers: Callable[[], Mapping[str, str]]) -> Reply | None:
@@ -150,5 +151,11 @@ def _after_fork() -> None:
         hosting.wait_again()
 
 
+def _after_fork_in_parent() -> None:
+    """A parent closes its endpoints for the children's sake; a request of its own shows that it serves itself."""
+    for hosting in tuple(_all):
+        hosting.waiting = hosting.tells
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_parent=_after_fork_in_parent, after_in_child=_after_fork)

@@ -12,6 +12,7 @@ from bext_otel_instrumentors._base import Instrumentor
 from bext_otel_instrumentors._exchange import KEY, Exchange
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._patch import Patches
+from bext_otel_instrumentors._peer import around_asgi, around_wsgi
 from bext_otel_instrumentors._serving import Hosting
 
 __all__ = ["DjangoInstrumentor"]
@@ -37,6 +38,9 @@ class DjangoInstrumentor(Instrumentor):
         patches.wrap(ASGIHandler, "__call__", partial(_serving_asgi, hosting))
         patches.wrap(ASGIHandler, "__init__", hosting.after)
         patches.wrap(BaseHandler, "resolve_request", _resolving)
+        if self._upstream:
+            patches.wrap(WSGIHandler, "__call__", around_wsgi)
+            patches.wrap(ASGIHandler, "__call__", around_asgi)
         got_request_exception.connect(_failed, weak=False, dispatch_uid=_failed.__qualname__)
 
     def _uninstrument(self, **kwargs: Any) -> None:

@@ -10,6 +10,7 @@ from bext_otel_instrumentors._base import Instrumentor
 from bext_otel_instrumentors._exchange import KEY, Exchange
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._patch import Patches
+from bext_otel_instrumentors._peer import around_wsgi
 from bext_otel_instrumentors._serving import Hosting
 from bext_otel_instrumentors.wsgi import Environ, StartResponse, serve, text_of
 
@@ -37,6 +38,8 @@ class FlaskInstrumentor(Instrumentor):
 
         patches.wrap(Flask, "__call__", partial(_serving, hosting))
         patches.wrap(Flask, "wsgi_app", partial(_serving, hosting))
+        if self._upstream:
+            patches.wrap(Flask, "__call__", around_wsgi)
         patches.wrap(Flask, "__init__", hosting.after)
         got_request_exception.connect(_failed, weak=False)
 

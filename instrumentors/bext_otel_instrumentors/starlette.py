@@ -12,6 +12,7 @@ from wrapt import when_imported
 from bext_otel_instrumentors._base import Instrumentor
 from bext_otel_instrumentors._exchange import KEY, Exchange
 from bext_otel_instrumentors._patch import Patches
+from bext_otel_instrumentors._peer import around_asgi
 from bext_otel_instrumentors._routes import path_of
 from bext_otel_instrumentors._serving import Hosting
 from bext_otel_instrumentors.asgi import Receive, Scope, Send, serve
@@ -59,6 +60,8 @@ class StarletteInstrumentor(Instrumentor):
 
     def _cover(self, application: type) -> None:
         self._patches.wrap(application, "__call__", partial(_serving, self._hosting))
+        if self._upstream:
+            self._patches.wrap(application, "__call__", around_asgi)
         self._patches.wrap(application, "__init__", self._hosting.after)
 
     _covered_fastapi = False
