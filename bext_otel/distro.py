@@ -68,13 +68,13 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
         ours = entry_point.name.startswith("bext_")
         if runs.config.telemetry.disabled and not ours:
             return  # ours know when the application serves, and where: health still answers
-        if entry_point.name in _REPLACED and not (upstream and entry_point.name not in {"logging", "structlog"}):
+        if entry_point.name in _REPLACED:
             _log.debug("instrumentation %s is left out: bext-otel does it itself", entry_point.name)
             return
         # Upstream checked the requirements of the whole distribution; each instrumentor has its own.
         kwargs.pop("skip_dep_check", None)
         if ours:
-            kwargs.update(mount=_Mount(runs.endpoints) if runs.config.metrics.mount else None, on_serving=runs.evidence)
+            kwargs.update(mount=_Mount(runs.endpoints) if runs.config.metrics.mount else None, on_serving=runs.evidence, upstream=upstream)
         try:
             super().load_instrumentor(entry_point, raise_exception_on_conflict=True, **kwargs)
         except (ImportError, DependencyConflictError):
