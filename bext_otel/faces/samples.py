@@ -47,13 +47,11 @@ def lines(heads: Sequence[str], values: Sequence[float], exemplars: Exemplars | 
     return "".join(parts)
 
 
-def numbers(
-    name: str, points: Sequence[Point], *, add: bool, known_distinct: bool = False
-) -> tuple[Sequence[str], Sequence[float], Exemplars]:
+def numbers(name: str, points: Sequence[Point], *, add: bool, declared: bool = False) -> tuple[Sequence[str], Sequence[float], Exemplars]:
     """Heads, values and exemplars of counters and gauges.
 
-    Series whose labels are written alike (`a.b` and `a_b`) become one: added up if `add`, else the last one. `known_distinct` says that
-    there are none.
+    Series whose labels are written alike (`a.b` and `a_b`, or another order) become one: added up if `add`, else the last one. `declared`
+    says that their labels have a declared order, which stays, and distinct legal names: then none are alike.
     """
     series: Sequence[Series]
     values: Sequence[float]
@@ -64,8 +62,8 @@ def numbers(
         told = [(point.series, point.value, point.exemplar) for point in points if isinstance(point.value, (int, float))]
         series, values = [one for one, _, _ in told], [value for _, value, _ in told]
         exemplars = {position: exemplar for position, (_, _, exemplar) in enumerate(told) if exemplar is not None}
-    heads = _heads(name, series)
-    if known_distinct or len(set(heads)) == len(heads):
+    heads = _heads((name, declared), series)
+    if declared or len(set(heads)) == len(heads):
         return heads, values, exemplars
     distinct: dict[str, float] = {}
     for head, value in zip(heads, values, strict=True):
@@ -83,7 +81,7 @@ def non_negative(heads: Sequence[str], values: Sequence[float], exemplars: Exemp
     return [heads[position] for position in keep], [values[position] for position in keep], moved
 
 
-def summaries(name: str, points: Sequence[Point], *, openmetrics: bool) -> tuple[list[str], list[float]]:
+def summaries(name: str, points: Sequence[Point], *, openmetrics: bool, declared: bool = False) -> tuple[list[str], list[float]]:
     """Heads and values of `name{...,quantile="..."}`, `name_sum` and `name_count`.
 
     Series whose labels are written alike become one; quantiles can't be added, so those of the busier one stay.
@@ -93,7 +91,7 @@ def summaries(name: str, points: Sequence[Point], *, openmetrics: bool) -> tuple
         summary = point.value
         if not isinstance(summary, Summary):
             continue
-        mine: list[str] = _cached(point.series, (name, tuple([quantile for quantile, _ in summary.quantiles])), _summary_heads)
+        mine: list[str] = _cached(point.series, (name, declared, tuple([quantile for quantile, _ in summary.quantiles])), _summary_heads)
         if mine[-1] in distinct:
             its, twin = distinct[mine[-1]]
             busier, heads_of_busier = (summary, mine) if summary.count > twin.count else (twin, its)
@@ -114,7 +112,9 @@ def summaries(name: str, points: Sequence[Point], *, openmetrics: bool) -> tuple
     return heads, values
 
 
-def histograms(name: str, points: Sequence[Point], *, openmetrics: bool) -> tuple[list[str], list[float], Exemplars]:
+def histograms(
+    name: str, points: Sequence[Point], *, openmetrics: bool, declared: bool = False
+) -> tuple[list[str], list[float], Exemplars]:
     """Heads, values and exemplars of `name_bucket{...,le="..."}`, `name_sum` and `name_count`.
 
     Series whose labels are written alike are added up; one whose bounds differ from the first one's can't be, and is left out.
@@ -124,7 +124,7 @@ def histograms(name: str, points: Sequence[Point], *, openmetrics: bool) -> tupl
         histogram, exemplar = point.value, point.exemplar
         if not isinstance(histogram, Histogram):
             continue
-        mine: list[str] = _cached(point.series, (name, histogram.bounds), _histogram_heads)
+        mine: list[str] = _cached(point.series, (name, declared, histogram.bounds), _histogram_heads)
         _, twin, its_exemplar = distinct.get(mine[-1], (mine, None, None))
         if twin is None or twin.bounds == histogram.bounds:
             distinct[mine[-1]] = (mine, _sum(histogram, twin), exemplar or its_exemplar)
@@ -150,12 +150,12 @@ def _sum(one: Histogram, other: Histogram | None) -> Histogram:
     return Histogram(one.bounds, counts, one.sum + other.sum, one.count + other.count)
 
 
-def _heads(name: str, series: Sequence[Series]) -> list[str]:
+def _heads(key: tuple[str, bool], series: Sequence[Series]) -> list[str]:
     """`name{labels} ` of each series, from its cache; computed for those that have none yet."""
-    heads: list[Any] = [cache[1] if (cache := one.cache) is not None and cache[0] == name else None for one in series]
+    heads: list[Any] = [cache[1] if (cache := one.cache) is not None and cache[0] == key else None for one in series]
     if None not in heads:
         return heads
-    return [_cached(one, name, _number_head) if head is None else head for head, one in zip(heads, series, strict=True)]
+    return [_cached(one, key, _number_head) if head is None else head for head, one in zip(heads, series, strict=True)]
 
 
 def _cached(series: Series, key: Any, compute: Callable[[Series, Any], Any]) -> Any:
@@ -171,27 +171,28 @@ def _head(name: str, *labels: str) -> str:
     return f"{name}{{{text}}} " if text else f"{name} "
 
 
-def _number_head(series: Series, name: str) -> str:
-    return _head(name, series.text)
+def _number_head(series: Series, key: tuple[str, bool]) -> str:
+    name, declared = key
+    return _head(name, series.text if declared else series.sorted_text)
 
 
-def _own(series: Series, reserved: str) -> str:
+def _own(series: Series, reserved: str, *, declared: bool) -> str:
     """The labels of a series, one named like a label of the format itself becoming `exported_...`, as Prometheus names such clashes."""
-    if all(name != reserved for name, _ in series.labels):
-        return series.text
-    return Series(tuple((f"exported_{name}" if name == reserved else name, value) for name, value in series.labels)).text
+    if any(name == reserved for name, _ in series.labels):
+        series = Series(tuple((f"exported_{name}" if name == reserved else name, value) for name, value in series.labels))
+    return series.text if declared else series.sorted_text
 
 
-def _summary_heads(series: Series, key: tuple[str, tuple[float, ...]]) -> list[str]:
-    name, quantiles = key
-    text = _own(series, "quantile")
+def _summary_heads(series: Series, key: tuple[str, bool, tuple[float, ...]]) -> list[str]:
+    name, declared, quantiles = key
+    text = _own(series, "quantile", declared=declared)
     heads = [_head(name, text, f'quantile="{quantile}"') for quantile in quantiles]
     return [*heads, _head(f"{name}_sum", text), _head(f"{name}_count", text)]
 
 
-def _histogram_heads(series: Series, key: tuple[str, tuple[float, ...]]) -> list[str]:
-    name, bounds = key
-    text = _own(series, "le")
+def _histogram_heads(series: Series, key: tuple[str, bool, tuple[float, ...]]) -> list[str]:
+    name, declared, bounds = key
+    text = _own(series, "le", declared=declared)
     limits = [*[str(float(bound)) for bound in bounds], "+Inf"]
     return [*[_head(f"{name}_bucket", text, f'le="{limit}"') for limit in limits], _head(f"{name}_sum", text), _head(f"{name}_count", text)]
 

@@ -129,14 +129,14 @@ def _samples(family: Family, head: _Head, *, openmetrics: bool) -> str:
     exemplars: samples.Exemplars = {}
     heads: Sequence[str]
     values: Sequence[float]
+    # Rows of the catalogue have distinct label names, all legal, in one order.
+    declared = family.metric is not None
     if family.type == "summary":
-        heads, values = samples.summaries(head.sample, family.points, openmetrics=openmetrics)
+        heads, values = samples.summaries(head.sample, family.points, openmetrics=openmetrics, declared=declared)
     elif family.type == "histogram":
-        heads, values, exemplars = samples.histograms(head.sample, family.points, openmetrics=openmetrics)
+        heads, values, exemplars = samples.histograms(head.sample, family.points, openmetrics=openmetrics, declared=declared)
     else:
-        # Rows of the catalogue have distinct label names, all legal.
-        row = family.metric is not None
-        heads, values, exemplars = samples.numbers(head.sample, family.points, add=family.type == "counter", known_distinct=row)
+        heads, values, exemplars = samples.numbers(head.sample, family.points, add=family.type == "counter", declared=declared)
         if openmetrics and head.type == "counter":
             heads, values, exemplars = samples.non_negative(heads, values, exemplars)
     has_exemplars = openmetrics and head.type in ("counter", "histogram")

@@ -47,6 +47,11 @@ class Series:
         """
         return label_text(self.labels)
 
+    @property
+    def sorted_text(self) -> str:
+        """The same in the order of names: alike for series that differ in the order of their labels only."""
+        return label_text(tuple(sorted(self.labels)), by_name=True)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Series) and self.labels == other.labels
 
@@ -187,14 +192,20 @@ class Snapshot:
         return next((family for family in self.families if family.metric is metric), None)
 
 
-def label_text(labels: LabelSet) -> str:
+def label_text(labels: LabelSet, *, by_name: bool = False) -> str:
     """Labels as Prometheus writes them, without braces; see `Series.text`."""
+    written = legal_labels(labels)
+    names = sorted(written) if by_name else written
+    return ",".join([f'{name}="{escape(written[name])}"' for name in names])
+
+
+def legal_labels(labels: LabelSet) -> dict[str, str]:
+    """Labels by legal, distinct names; values stay as they are, those of names that become the same are joined by `;`."""
     written: dict[str, str] = {}
     for name, value in labels:
-        legal = label_name(name)
-        quoted = escape(str(value))
-        written[legal] = f"{written[legal]};{quoted}" if legal in written else quoted
-    return ",".join([f'{name}="{value}"' for name, value in written.items()])
+        legal, text = label_name(name), str(value)
+        written[legal] = f"{written[legal]};{text}" if legal in written else text
+    return written
 
 
 @lru_cache(maxsize=1024)

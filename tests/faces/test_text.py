@@ -171,6 +171,16 @@ def test_series_that_are_written_alike_become_one() -> None:
         assert [5, 6.0, 7] == [sample.value for sample in read["s"].samples]
 
 
+def test_labels_in_another_order_are_the_same_series() -> None:
+    """Also where their names are alike only when written; the declared order of the catalogue's own labels stays."""
+    orders = [Series((("b", "x"), ("a.b", "y"), ("a", "z"))), Series((("a", "z"), ("b", "x"), ("a_b", "y")))]
+    assert ['c_total{a="z",a_b="y",b="x"} 4'] == lines(other("c_total", "counter", [Point(one, 2) for one in orders]))[2:]
+    sized = Histogram((), (3,), 1.0, 3)
+    assert 'h_count{a="z",a_b="y",b="x"} 6' in lines(other("h", "histogram", [Point(one, sized) for one in orders]))
+    assert 's_count{a="z",a_b="y",b="x"} 2' in lines(other("s", "summary", [Point(one, Summary(1, 1.0, ())) for one in orders]))
+    assert 'bext_cache_hits_total{app="z",layer="a"} 1' in lines(numbers(catalogue.CACHE_HITS, {("z", "a"): 1}))
+
+
 def test_labels_of_the_format_itself_cannot_be_taken() -> None:
     point = Summary(1, 2.0, ((0.5, 3.0),))
     assert 's{exported_quantile="mine",quantile="0.5"} 3' in lines(other("s", "summary", [Point(Series((("quantile", "mine"),)), point)]))
