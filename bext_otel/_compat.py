@@ -5,6 +5,7 @@ Nothing else imports a name with a leading underscore from OpenTelemetry, but fo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Literal
 
@@ -13,8 +14,9 @@ from opentelemetry._logs._internal import ProxyLoggerProvider
 from opentelemetry.exporter.prometheus._mapping import map_unit, sanitize_full_name
 from opentelemetry.metrics import _Gauge as Gauge
 from opentelemetry.metrics._internal import _ProxyMeterProvider
+from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter
 
-__all__ = ["Gauge", "already_installed", "otlp_exporter", "prometheus_name", "shut_batch_processor"]
+__all__ = ["Gauge", "already_installed", "otlp_exporter", "preferred_temporality", "prometheus_name", "shut_batch_processor"]
 
 _OTLP = {
     "traces": ("trace_exporter", "OTLPSpanExporter"),
@@ -56,3 +58,8 @@ def otlp_exporter(protocol: Literal["http/protobuf", "grpc"], signal: Literal["t
 def shut_batch_processor(processor: Any, timeout_millis: float) -> None:
     """Shut a batch span or log record processor down within `timeout_millis`; its public `shutdown` takes no timeout."""
     processor._batch_processor.shutdown(timeout_millis=timeout_millis)
+
+
+def preferred_temporality(exporter: MetricExporter) -> Mapping[type, AggregationTemporality]:
+    """What an exporter prefers, by the SDK's classes of instruments; empty for one that has no preference."""
+    return getattr(exporter, "_preferred_temporality", None) or {}

@@ -6,6 +6,8 @@ import inspect
 
 import pytest
 from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import Counter, Histogram, ObservableCounter
+from opentelemetry.sdk.metrics.export import AggregationTemporality, ConsoleMetricExporter
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -56,3 +58,28 @@ def test_a_proxy_is_no_provider_that_the_application_has_set() -> None:
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         assert "traces" not in _compat.already_installed()
     assert set(_compat.already_installed()) <= {"traces", "metrics", "logs"}
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+@pytest.mark.parametrize(
+    ("value", "deltas"),
+    [
+        ("cumulative", set()),
+        ("delta", {Counter, ObservableCounter, Histogram}),
+        ("lowmemory", {Counter, Histogram}),
+        ("DELTA", {Counter, ObservableCounter, Histogram}),
+        ("sometimes", set()),
+    ],
+)
+def test_an_exporter_prefers_the_temporality_of_the_standard_variable(
+    monkeypatch: pytest.MonkeyPatch, protocol: str, value: str, deltas: set[type]
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", value)
+    exporter = _compat.otlp_exporter(protocol, "metrics")(endpoint="http://127.0.0.1:1")  # type: ignore[arg-type]
+    found = {kind for kind, prefers in _compat.preferred_temporality(exporter).items() if prefers is AggregationTemporality.DELTA}
+    exporter.shutdown()
+    assert deltas == found
+
+
+def test_an_exporter_without_a_preference_has_none() -> None:
+    assert not _compat.preferred_temporality(ConsoleMetricExporter())

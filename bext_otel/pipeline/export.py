@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -17,8 +18,10 @@ from bext_otel.operation import SCOPE
 from bext_otel.pipeline import snapshot as ours
 from bext_otel.pipeline.cells import Cell, CounterCell, GaugeCell, HistogramCell, SummaryCell
 from bext_otel.pipeline.delivery import Delivery
+from bext_otel.pipeline.foreign import series_key
 from bext_otel.pipeline.reading import Reading
 from bext_otel.pipeline.streams import Stream
+from bext_otel.pipeline.temporality import Account, Series
 
 __all__ = ["MetricExport", "metrics_data"]
 
@@ -27,37 +30,68 @@ _CUMULATIVE = AggregationTemporality.CUMULATIVE
 _NANO = 1_000_000_000
 
 
-def metrics_data(reading: Reading, resource: Resource) -> MetricsData:
-    """This process's own part of the metrics, cumulative since its start, with the other libraries' behind the catalogue's."""
+def metrics_data(reading: Reading, resource: Resource, account: Account | None = None) -> MetricsData:
+    """This process's own part of the metrics, with the other libraries' behind the catalogue's.
+
+    Totals since its start; with an `account`, what the account's exporter prefers, and then a series of which it would get a delta is left
+    out if nothing has come.
+    """
     foreign = reading.collect_foreign()
     observed = reading.observed()
     with reading.streams.lock:
         reading.streams.drain()
         start, now = int(reading.started_unix * _NANO), int(reading.streams.clock() * _NANO)
-        own = [metric for stream, values in observed.items() if (metric := _metric(stream, values, start, now)) is not None]
+        if account is not None:
+            account.open(now)
+        own = [metric for stream, values in observed.items() if (metric := _metric(stream, values, start, now, account)) is not None]
     scopes: dict[InstrumentationScope, list[sdk.Metric]] = {_SCOPE: own} if own else {}
     for scope, metric in foreign:
-        scopes.setdefault(scope, []).append(metric)
+        wanted = _foreign(reading, scope, metric, account) if account is not None else metric
+        if wanted is not None:
+            scopes.setdefault(scope, []).append(wanted)
     grouped = [sdk.ScopeMetrics(scope=scope, metrics=metrics, schema_url=scope.schema_url or "") for scope, metrics in scopes.items()]
     return MetricsData(resource_metrics=[sdk.ResourceMetrics(resource=resource, scope_metrics=grouped, schema_url=resource.schema_url)])
 
 
-def _metric(stream: Stream, observed: dict[Cell, float], start: int, now: int) -> sdk.Metric | None:
+def _metric(stream: Stream, observed: dict[Cell, float], start: int, now: int, account: Account | None) -> sdk.Metric | None:
     row = stream.metric
     cells = [*stream.cells(), *(cell for cell in observed if not cell.live)]
-    if not cells:
-        return None
     points: list[Any] = [_point(cell, observed.get(cell, 0), start, now) for cell in cells]
+    temporality = _CUMULATIVE
+    if account is not None and row.kind != "gauge":
+        counter: Series = "observed" if stream.observers else "counter"
+        temporality = account.temporality(counter if row.kind == "counter" else "histogram")
+        if temporality is not _CUMULATIVE:
+            points = [delta for cell, point in zip(cells, points, strict=True) if (delta := account.since(cell, point)) is not None]
+    if not points:
+        return None
     data: sdk.DataT
     if row.kind == "counter":
-        data = sdk.Sum(data_points=points, aggregation_temporality=_CUMULATIVE, is_monotonic=True)
+        data = sdk.Sum(data_points=points, aggregation_temporality=temporality, is_monotonic=True)
     elif row.kind == "gauge":
         data = sdk.Gauge(data_points=points)
     elif row.kind == "summary":
-        data = sdk.ExponentialHistogram(data_points=points, aggregation_temporality=_CUMULATIVE)
+        data = sdk.ExponentialHistogram(data_points=points, aggregation_temporality=temporality)
     else:
-        data = sdk.Histogram(data_points=points, aggregation_temporality=_CUMULATIVE)
+        data = sdk.Histogram(data_points=points, aggregation_temporality=temporality)
     return sdk.Metric(name=row.streamed, description=row.description, unit=row.streamed_unit, data=data)
+
+
+def _foreign(reading: Reading, scope: InstrumentationScope, metric: sdk.Metric, account: Account) -> sdk.Metric | None:
+    data = metric.data
+    if isinstance(data, sdk.Gauge) or (isinstance(data, sdk.Sum) and not data.is_monotonic):
+        return metric
+    kind: Series = "histogram"
+    if isinstance(data, sdk.Sum):
+        kind = "observed" if reading.foreign is not None and reading.foreign.observes(scope, metric.name) else "counter"
+    temporality = account.temporality(kind)
+    if temporality is _CUMULATIVE:
+        return metric
+    points = [delta for point in data.data_points if (delta := account.since((scope, metric.name, series_key(point)), point)) is not None]
+    if not points:
+        return None
+    changed: Any = replace(data, data_points=points, aggregation_temporality=temporality)  # type: ignore[arg-type]  # of the data's own type
+    return replace(metric, data=changed)
 
 
 def _point(cell: Cell, observed: float, start: int, now: int) -> Any:
@@ -111,6 +145,7 @@ class MetricExport:
         self._exporter = exporter
         self._delivery = delivery
         self._interval_seconds = interval_seconds
+        self._account = Account(exporter)
         self.reset()
 
     def reset(self) -> None:
@@ -118,6 +153,7 @@ class MetricExport:
         self._stop = threading.Event()
         self._sending = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._account.reset()
 
     def start(self) -> None:
         """Begin to send; once."""
@@ -128,9 +164,10 @@ class MetricExport:
     def send(self) -> bool:
         """Send now; whether it arrived."""
         with self._sending:
-            data = metrics_data(self._reading, self._resource)
+            data = metrics_data(self._reading, self._resource, self._account)
             points = sum(len(m.data.data_points) for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics)
             if not points:
+                self._account.settle(delivered=True)
                 return True
             try:
                 # The exporter's own request is nobody's trace: without this, an instrumented `requests` would make one every interval.
@@ -139,6 +176,7 @@ class MetricExport:
                 reason = ""
             except Exception as error:  # an exporter must not end the thread that serves all others
                 arrived, reason = False, f"{type(error).__name__}: {error}"
+            self._account.settle(delivered=arrived)
         if arrived:
             self._delivery.succeeded(points)
         else:

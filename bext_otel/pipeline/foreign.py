@@ -2,6 +2,7 @@
 
 The SDK is asked for increases (delta temporality) and they are added up here, for two reasons: a forked child starts at nothing instead of
 at its parent's totals, and an interval of zeros does not coarsen an exponential histogram for good, as the SDK's own cumulative merge does.
+Of observable counters it is asked for totals, as their callbacks have them; a forked child counts from what they are at the fork.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
 
-from opentelemetry.sdk.metrics import Counter, Histogram, ObservableCounter
+from opentelemetry.sdk.metrics import Counter, Histogram
 from opentelemetry.sdk.metrics import export as sdk
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -30,7 +31,7 @@ from bext_otel.pipeline import snapshot as ours
 from bext_otel.pipeline.exponential import dense
 from bext_otel.pipeline.snapshot import Family, FamilyType, Point, Series
 
-__all__ = ["ForeignReader"]
+__all__ = ["ForeignReader", "series_key"]
 
 # Series of all other libraries together. The SDK before 1.45.2 has no limit of its own.
 _MAX_SERIES = 50_000
@@ -40,19 +41,23 @@ _DELTA = AggregationTemporality.DELTA
 
 @dataclass
 class _Stream:
-    """One metric of one scope: the newest description, and points by attributes."""
+    """One metric of one scope: the newest description, and points by attributes. `observed`: of an observable counter."""
 
     scope: InstrumentationScope
     metric: sdk.Metric
     points: dict[Any, Any] = field(default_factory=dict)
+    observed: bool = False
 
 
 class ForeignReader(MetricReader):
     """The one reader of the SDK's part. `dropped` counts the points that found no room."""
 
     def __init__(self) -> None:
-        super().__init__(preferred_temporality={Counter: _DELTA, Histogram: _DELTA, ObservableCounter: _DELTA})
+        super().__init__(preferred_temporality={Counter: _DELTA, Histogram: _DELTA})
         self.dropped = 0
+        # What observable counters showed at the fork, by stream and series, and when that was.
+        self._inherited: dict[tuple[InstrumentationScope, str], dict[Any, float]] = {}
+        self._began = 0
         self._lock = Lock()
         self._streams: dict[tuple[InstrumentationScope, str], _Stream] = {}
         self._series = 0
@@ -71,10 +76,22 @@ class ForeignReader(MetricReader):
     def reset(self) -> None:
         """Start over, as a forked child does: discard what the parent left to be collected, and its totals."""
         self._lock = Lock()
+        self._inherited.clear()
         self.collect()
         with self._lock:
+            self._began = time.time_ns()
+            self._inherited = {
+                name: {key: point.value for key, point in stream.points.items()}
+                for name, stream in self._streams.items()
+                if stream.observed
+            }
             self._streams.clear()
             self._series = 0
+
+    def observes(self, scope: InstrumentationScope, name: str) -> bool:
+        """Whether this is an observable counter."""
+        stream = self._streams.get((scope, name))
+        return stream is not None and stream.observed
 
     def totals(self) -> list[tuple[InstrumentationScope, sdk.Metric]]:
         """Every metric with its points since start, as the SDK's own data with cumulative temporality."""
@@ -97,17 +114,35 @@ class ForeignReader(MetricReader):
         return [replace(family, points=tuple(points[name].values())) for name, family in named.items()]
 
     def _add(self, scope: InstrumentationScope, metric: sdk.Metric) -> None:
-        stream = self._streams.setdefault((scope, metric.name), _Stream(scope, metric))
+        name = (scope, metric.name)
+        stream = self._streams.setdefault(name, _Stream(scope, metric))
         stream.metric = metric
         adding = getattr(metric.data, "aggregation_temporality", None) is _DELTA
+        stream.observed = isinstance(metric.data, sdk.Sum) and metric.data.is_monotonic and not adding
+        inherited = self._inherited.get(name, {}) if stream.observed else None
         for point in metric.data.data_points:
-            key = tuple(sorted((name, type(value).__name__, str(value)) for name, value in (point.attributes or {}).items()))
+            key = series_key(point)
             before = stream.points.get(key)
             if before is None and self._series >= _MAX_SERIES:
                 self.dropped += 1
                 continue
             self._series += before is None
-            stream.points[key] = _plus(before, point) if adding and before is not None else point
+            if inherited is not None:
+                stream.points[key] = self._since_fork(inherited, key, point)
+            else:
+                stream.points[key] = _plus(before, point) if adding and before is not None else point
+
+    def _since_fork(self, inherited: dict[Any, float], key: Any, point: Any) -> Any:
+        if not self._began:
+            return point
+        if point.value < inherited.get(key, 0):  # it has begun anew, as what counts for a process does in a new one
+            inherited.pop(key, None)
+        return replace(point, value=point.value - inherited.get(key, 0), start_time_unix_nano=self._began)
+
+
+def series_key(point: Any) -> tuple[tuple[str, str, str], ...]:
+    """What tells a point's series from others: names and values of its attributes, with the values' types since 1 == True == 1.0."""
+    return tuple(sorted((name, type(value).__name__, str(value)) for name, value in (point.attributes or {}).items()))
 
 
 def _with_points(metric: sdk.Metric, points: list[Any]) -> sdk.Metric:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics import Histogram as HistogramInstrument
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import AggregationTemporality, Buckets, ExponentialHistogramDataPoint, InMemoryMetricReader
@@ -128,6 +129,17 @@ def test_a_reset_discards_what_the_parent_had_counted() -> None:
     library.reader.reset()
     counter.add(1)
     assert {"queue_jobs_total{}": 1} == library.values()
+
+
+def test_an_observable_counter_counts_from_the_fork() -> None:
+    library, seen = Library(), {"done": 100, "ticks": 50}
+    library.meter.create_observable_counter("work", [lambda _: [Observation(value, {"of": name}) for name, value in seen.items()]])
+    assert {'work_total{of="done"}': 100, 'work_total{of="ticks"}': 50} == library.values()
+    library.reader.reset()
+    assert {'work_total{of="done"}': 0, 'work_total{of="ticks"}': 0} == library.values()
+    # What the operating system counts for a process starts anew in a child, and says so only later.
+    seen.update(done=103, ticks=2)
+    assert {'work_total{of="done"}': 3, 'work_total{of="ticks"}': 2} == library.values()
 
 
 def point(scale: int, offset: int, counts: list[int], zeros: int = 0) -> ExponentialHistogramDataPoint:

@@ -1,0 +1,137 @@
+"""What an exporter is sent of a series: its total since start, or what came since the exporter last took delivery (delta temporality).
+
+A delta is the difference to what was delivered last, so an export that failed loses nothing: the next one starts where the last delivered
+one ended. An exporter that failed after all had arrived counts that interval twice, as every retry over a network may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
+from typing import Any, Literal, TypeAlias
+
+from opentelemetry.sdk.metrics import Counter, Histogram, ObservableCounter
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    Buckets,
+    ExponentialHistogramDataPoint,
+    HistogramDataPoint,
+    MetricExporter,
+    NumberDataPoint,
+)
+
+from bext_otel._compat import preferred_temporality
+
+__all__ = ["Account", "Series"]
+
+Series: TypeAlias = Literal["counter", "observed", "histogram"]
+"""A counter, a counter that is observed, a histogram: what temporality is a question for. Up-down counters and gauges always are values."""
+
+_INSTRUMENTS: Mapping[Series, type] = {"counter": Counter, "observed": ObservableCounter, "histogram": Histogram}
+
+
+class Account:
+    """What one exporter was delivered. `exporter` prefers what `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE` says, or its maker did.
+
+    Holds a value for each series that the exporter wants as deltas, and nothing for others. Not thread-safe: one export at a time.
+    """
+
+    def __init__(self, exporter: MetricExporter) -> None:
+        prefers = preferred_temporality(exporter)
+        self._temporality = {kind: prefers.get(instrument, AggregationTemporality.CUMULATIVE) for kind, instrument in _INSTRUMENTS.items()}
+        self.reset()
+
+    def reset(self) -> None:
+        """Nothing was delivered, as in a forked child."""
+        self._delivered: dict[Hashable, Any] = {}
+        self._sent: dict[Hashable, Any] = {}
+        self._until = self._now = 0
+
+    def temporality(self, series: Series) -> AggregationTemporality:
+        """What this exporter wants of such series."""
+        return self._temporality[series]
+
+    def open(self, now_unix_nano: int) -> None:
+        """An export begins, of what is so now."""
+        self._now = now_unix_nano
+        self._sent = {}
+
+    def since(self, key: Hashable, point: Any) -> Any | None:
+        """`point`, a total, less what was delivered of this series; None if nothing came since."""
+        before = self._delivered.get(key)
+        if before is None:
+            found = point
+        elif (found := _difference(before, point)) is None:
+            return None
+        self._sent[key] = point.value if isinstance(point, NumberDataPoint) else point
+        if not self._until:
+            return replace(found, time_unix_nano=self._now)
+        # A clock that was set back must not make an interval that ends before it begins.
+        since = min(self._until, self._now)
+        fresh = [exemplar for exemplar in point.exemplars if exemplar.time_unix_nano > since]
+        return replace(found, start_time_unix_nano=since, time_unix_nano=self._now, exemplars=fresh)
+
+    def settle(self, *, delivered: bool) -> None:
+        """The export that began last has ended."""
+        if delivered:
+            self._delivered.update(self._sent)
+            self._until = self._now
+        self._sent = {}
+
+
+def _difference(before: Any, point: Any) -> Any | None:
+    """The newer point less the older; None if they are the same. One that has begun anew meanwhile stands for itself."""
+    if isinstance(point, NumberDataPoint):
+        if point.value == before:
+            return None
+        return point if point.value < before else replace(point, value=point.value - before)
+    if before.count == point.count:
+        return None
+    less = _exponential_less if isinstance(point, ExponentialHistogramDataPoint) else _explicit_less
+    buckets = less(before, point) if type(before) is type(point) and before.count < point.count else None
+    if buckets is None:
+        return point
+    return replace(
+        point,
+        count=point.count - before.count,
+        sum=point.sum - before.sum,
+        # Of an interval inside a life, an extreme is known only if it is the life's new one.
+        min=point.min if point.min < before.min else None,
+        max=point.max if point.max > before.max else None,
+        **buckets,
+    )
+
+
+def _explicit_less(before: HistogramDataPoint, point: HistogramDataPoint) -> dict[str, Any] | None:
+    """The buckets of the difference; None if there is none, since the points are not of one life."""
+    if before.explicit_bounds != point.explicit_bounds:
+        return None
+    counts = [a - b for a, b in zip(point.bucket_counts, before.bucket_counts, strict=True)]
+    return {"bucket_counts": counts} if min(counts) >= 0 else None
+
+
+def _exponential_less(before: ExponentialHistogramDataPoint, point: ExponentialHistogramDataPoint) -> dict[str, Any] | None:
+    """The same, at the newer point's scale: a life only ever gets coarser."""
+    shift = before.scale - point.scale
+    zeros = point.zero_count - before.zero_count
+    if shift < 0 or zeros < 0:
+        return None
+    positive = _less(point.positive, before.positive, shift)
+    negative = _less(point.negative, before.negative, shift)
+    if positive is None or negative is None:
+        return None
+    return {"positive": positive, "negative": negative, "zero_count": zeros}
+
+
+def _less(total: Buckets, before: Buckets, shift: int) -> Buckets | None:
+    """Bucket by bucket; None where `before`, which is finer by `shift` scales, holds more."""
+    counts = dict(enumerate(total.bucket_counts, total.offset))
+    for index, count in enumerate(before.bucket_counts, before.offset):
+        if count:
+            counts[index >> shift] = counts.get(index >> shift, 0) - count
+    filled = [index for index, count in counts.items() if count]
+    if not filled:
+        return Buckets(offset=0, bucket_counts=[])
+    low, high = min(filled), max(filled)
+    dense = [counts.get(index, 0) for index in range(low, high + 1)]
+    return None if min(dense) < 0 else Buckets(offset=low, bucket_counts=dense)
