@@ -16,7 +16,7 @@ from typing import Literal
 
 from bext_otel.workers.procfs import Proc, Stat
 
-__all__ = ["Birth", "Kind", "how_born", "relatives"]
+__all__ = ["Birth", "Kind", "how_born", "is_helper", "is_spawned", "relatives"]
 
 Kind = Literal["inert", "joins", "forked", "new", "unknown"]
 
@@ -47,12 +47,12 @@ def how_born(argv: Sequence[str], environ: Mapping[str, str], proc: Proc, *, pid
         argv: the whole command line, as `sys.orig_argv`.
         starting: the interpreter is still starting (sitecustomize is being imported), so this is no fork, whatever the numbers say.
     """
-    if _runs(argv, "multiprocessing.resource_tracker"):
+    if is_helper(argv):
         return Birth("inert", reason="multiprocessing's resource tracker takes no part")
     me = proc.stat(pid)
     if me is None:
         return Birth("unknown", reason=f"{proc.root} does not tell how this process was started")
-    if _spawned(argv) or environ.get("GUNICORN_PID") == str(me.parent):
+    if is_spawned(argv) or environ.get("GUNICORN_PID") == str(me.parent):
         return Birth("joins", tuple(_line(me.parent, proc)))
     if not starting and not me.stack:
         return Birth("unknown", reason=f"{proc.root}/{pid}/stat does not tell whether this process is a fork")
@@ -87,7 +87,9 @@ def _continues(pid: int, proc: Proc) -> bool:
     """Whether this process belongs to the service of its parent. Cheap questions first: many are asked."""
     stat = proc.stat(pid)
     return stat is not None and (
-        _fork_of(stat, proc.stat(stat.parent)) or _spawned(proc.arguments(pid)) or proc.environ(pid).get("GUNICORN_PID") == str(stat.parent)
+        _fork_of(stat, proc.stat(stat.parent))
+        or is_spawned(proc.arguments(pid))
+        or proc.environ(pid).get("GUNICORN_PID") == str(stat.parent)
     )
 
 
@@ -101,7 +103,13 @@ def _fork_of(child: Stat, parent: Stat | None) -> bool:
     return child.session == parent.session
 
 
-def _spawned(argv: Sequence[str]) -> bool:
+def is_helper(argv: Sequence[str]) -> bool:
+    """Whether a command line is that of `multiprocessing`'s resource tracker, which does no work of the application."""
+    return _runs(argv, "multiprocessing.resource_tracker")
+
+
+def is_spawned(argv: Sequence[str]) -> bool:
+    """Whether a command line is that of a child which `multiprocessing` spawned, or of its fork server."""
     return "--multiprocessing-fork" in argv or _runs(argv, "multiprocessing.forkserver")
 
 

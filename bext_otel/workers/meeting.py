@@ -28,7 +28,9 @@ Found = tuple[Arena | None, str]
 def find(birth: Birth, proc: Proc, service: str, directories: tuple[str, ...] = memory.DIRECTORIES) -> Found:
     """The file to share. Waits for siblings, seldom, and at most `PATIENCE_SECONDS`."""
     if birth.kind == "new":
-        return Arena.create(service, directories)
+        # Forks that it made before it was set up, or before it lost the file, may have met without it.
+        me = os.getpid()
+        return _meet(me, proc, service, directories) if proc.children(me) else Arena.create(service, directories)
     if birth.kind not in ("joins", "forked"):
         return None, birth.reason
     for pid in birth.line:
