@@ -6,15 +6,18 @@ import logging
 import os
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.dependencies import DependencyConflictError
 from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]  # upstream turned checking off there
 
 from bext_otel.apps import Resolver, import_resolver
 from bext_otel.config import load
+from bext_otel.config.upstream import correct_upstream_variables
 from bext_otel.faces.endpoints import Endpoints, Reply
-from bext_otel.runtime import Runtime, build_runtime
+
+if TYPE_CHECKING:
+    from bext_otel.runtime import Runtime
 
 __all__ = ["BextConfigurator", "BextDistro", "configure", "running"]
 
@@ -46,9 +49,12 @@ def configure(*, app_resolver: Resolver | None = None, resource: Mapping[str, st
     loaded = load(settings)
     if reference := settings.get("telemetry", {}).get("app_resolver"):
         app_resolver = app_resolver or import_resolver(reference)
+    corrected = correct_upstream_variables(os.environ)
+    from bext_otel.runtime import build_runtime  # only now: upstream's SDK reads variables when it is imported
+
     _runtime = build_runtime(loaded.config, app_resolver=app_resolver, resource=resource)
     # Told when logging stands, so that each is one line like any other.
-    for line in loaded.warnings:
+    for line in (*loaded.warnings, *corrected):
         _log.warning("%s", line)
     return _runtime
 
@@ -58,12 +64,14 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
 
     def _configure(self, **kwargs: Any) -> None:
         os.environ.setdefault("OTEL_PYTHON_CONFIGURATOR", "bext")
-        # So that upstream's instrumentors of outgoing calls speak as our own spans do, by the stable conventions. They read it when they load.
+        # So that upstream's instrumentors of outgoing calls speak as our own spans do, by the stable conventions; read when they load.
         os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
         """Activate one instrumentor. One that fails is left out, with a line, and keeps nobody else from being activated."""
-        runs = configure()
+        runs = running()
+        if runs is None:  # a helper of multiprocessing, or what could not be set up: the application goes without
+            return
         upstream = runs.config.telemetry.engine == "upstream"
         ours = entry_point.name.startswith("bext_")
         if runs.config.telemetry.disabled and not ours:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -16,6 +17,8 @@ from bext_otel._compat import shut_batch_processor
 
 __all__ = ["LazyLogRecordProcessor", "LazySpanProcessor"]
 
+_log = logging.getLogger("bext_otel.export")
+
 P = TypeVar("P", bound="BatchSpanProcessor | BatchLogRecordProcessor")
 
 
@@ -27,6 +30,7 @@ class _Lazy(Generic[P]):
         self._lock = threading.Lock()
         self._built: P | None = None
         self._ended = False
+        self._told = False
 
     def reset(self) -> None:
         """A forked child takes a lock of its own; the processor renews itself."""
@@ -40,6 +44,12 @@ class _Lazy(Generic[P]):
                 if built is None:
                     built = self._built = self._build()
         return built
+
+    def failed(self, error: Exception) -> None:
+        """What should be exported is lost, since its processor cannot be built or does not take it. Told once."""
+        if not self._told:
+            self._told = True
+            _log.warning("what is to be exported is lost: %s: %s; the application goes on", type(error).__name__, error)
 
     def shutdown_seconds(self, seconds: float) -> None:
         """Export what is queued and end, within `seconds`."""
@@ -61,7 +71,10 @@ class LazySpanProcessor(SpanProcessor):
         """A batch processor does nothing here."""
 
     def on_end(self, span: ReadableSpan) -> None:
-        self.lazy.get().on_end(span)
+        try:
+            self.lazy.get().on_end(span)
+        except Exception as error:  # the span ends in the application's code, which goes on
+            self.lazy.failed(error)
 
     def shutdown(self) -> None:
         self.lazy.shutdown_seconds(30.0)
