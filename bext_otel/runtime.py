@@ -38,7 +38,10 @@ from bext_otel.pipeline.metrics import build_metrics
 from bext_otel.pipeline.otlp import log_exporters
 from bext_otel.pipeline.resource import build_resource
 from bext_otel.pipeline.traces import build_traces
+from bext_otel.workers.children import at_end_of_children
+from bext_otel.workers.find import join_service
 from bext_otel.workers.forks import on_fork
+from bext_otel.workers.ledger import Ledger
 
 __all__ = ["Runtime", "build_runtime"]
 
@@ -129,15 +132,17 @@ def _enabled(config: Config, health: Health, resource: Resource) -> Runtime:
     def figures() -> Figures:
         """How telemetry itself fares: what each signal delivered and lost."""
         delivered = {name: value for delivery in deliveries for name, value in delivery.figures().items()}
-        return {"engine": config.telemetry.engine, **delivered, **logger_provider.lost()}
+        alone = {"workers_alone": ledger.reason} if ledger is not None and ledger.alone else {}
+        return {"engine": config.telemetry.engine, **delivered, **logger_provider.lost(), **alone}
 
     tracer_provider, span_processors, span_deliveries = build_traces(exporters, resource)
-    signal = build_metrics(config, resource, figures)
+    ledger = _join(config, resource)
+    signal = build_metrics(config, resource, figures, ledger=ledger)
     logger_provider, log_deliveries = _logs_signal(config, resource)
     deliveries += [*span_deliveries, *signal.deliveries, *log_deliveries]
     _install(tracer_provider, signal.provider, logger_provider)
     installed = install(config.logging, logger_provider, apps=config.apps)
-    health.register("telemetry", telemetry_check(lambda: {"status": _status(deliveries), **figures()}))
+    health.register("telemetry", telemetry_check(lambda: {"status": _status(deliveries, ledger), **figures()}))
 
     read = signal.reads.snapshot if config.metrics.enabled else None
     endpoints = Endpoints(metrics=config.metrics, health_settings=config.health, read=read, health=health, token=config.telemetry.token)
@@ -149,7 +154,7 @@ def _enabled(config: Config, health: Health, resource: Resource) -> Runtime:
             processor.lazy.reset()
         signal.in_child()
 
-    runtime._closings += [on_fork(in_child=in_child).close, installed.remove]
+    runtime._closings += [on_fork(in_child=in_child).close, at_end_of_children(runtime.shutdown).close, installed.remove]
     runtime._endings += [signal.end, *(processor.lazy.shutdown_seconds for processor in span_processors)]
     runtime._endings.append(lambda _: logger_provider.shutdown())
     return runtime
@@ -164,8 +169,21 @@ def _logs_signal(config: Config, resource: Resource) -> tuple[BextLoggerProvider
     return provider, [delivery for _, delivery in outlets]
 
 
-def _status(deliveries: Sequence[Delivery]) -> str:
-    return "degraded" if any(delivery.failing for delivery in deliveries) else "healthy"
+def _status(deliveries: Sequence[Delivery], ledger: Ledger | None) -> str:
+    alone = ledger is not None and ledger.alone
+    return "degraded" if alone or any(delivery.failing for delivery in deliveries) else "healthy"
+
+
+def _join(config: Config, resource: Resource) -> Ledger | None:
+    """Where the workers of this service publish; None for the SDK's own metrics, which know their process only."""
+    if config.telemetry.engine == "upstream":
+        return None
+    ledger = join_service(str(resource.attributes.get("service.name", "")))
+    if ledger.alone:
+        _log.warning(
+            "this process can't share its metrics with other workers of the service (%s): /metrics shows its own part only", ledger.reason
+        )
+    return ledger
 
 
 def _install(tracer_provider: TracerProvider, meter_provider: MeterProvider, logger_provider: LoggerProvider) -> None:

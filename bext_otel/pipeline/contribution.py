@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Optional, TypeAlias
 
 import msgspec
 
@@ -31,7 +31,8 @@ __all__ = [
     "exemplar_row",
 ]
 
-Labels: TypeAlias = tuple["str | None", ...]
+# Evaluated by msgspec, which cannot read the text of a type on Python 3.10.
+Labels: TypeAlias = tuple[Optional[str], ...]  # noqa: UP045
 
 _FORMAT = 1
 

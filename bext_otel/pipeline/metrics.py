@@ -16,6 +16,7 @@ from bext_otel.pipeline.export import MetricExport
 from bext_otel.pipeline.otlp import metric_exporters
 from bext_otel.pipeline.provider import BextMeterProvider
 from bext_otel.pipeline.reading import Reading
+from bext_otel.pipeline.service import LedgerLike
 from bext_otel.pipeline.snapshot import Snapshot
 from bext_otel.pipeline.streams import Streams
 from bext_otel.pipeline.upstream import build_upstream
@@ -47,8 +48,10 @@ class MetricsSignal:
     on_first_measurement: list[Callable[[], None]] = field(default_factory=list)
 
 
-def build_metrics(config: Config, resource: Resource, telemetry: Callable[[], Mapping[str, int | float | str]]) -> MetricsSignal:
-    """The signal that `[telemetry] engine` names. `telemetry` tells how export fares."""
+def build_metrics(
+    config: Config, resource: Resource, telemetry: Callable[[], Mapping[str, int | float | str]], *, ledger: LedgerLike | None = None
+) -> MetricsSignal:
+    """The signal that `[telemetry] engine` names. `telemetry` tells how export fares, `ledger` is where the service's workers publish."""
     shown = {name: str(value) for name, value in resource.attributes.items()}
     exporters = metric_exporters(config.telemetry.exporters)
     deliveries = tuple(delivery for _, delivery in exporters)
@@ -64,6 +67,7 @@ def build_metrics(config: Config, resource: Resource, telemetry: Callable[[], Ma
     reading = Reading(
         streams,
         own.foreign,
+        ledger=ledger,
         resource=shown,
         telemetry=telemetry,
         include_process=config.metrics.include_process,
@@ -76,6 +80,8 @@ def build_metrics(config: Config, resource: Resource, telemetry: Callable[[], Ma
         reading.stop()
         for export in exports:
             export.shutdown(seconds)
+        if ledger is not None:
+            ledger.close()
 
     def in_child() -> None:
         reading.reset()

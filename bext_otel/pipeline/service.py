@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from threading import Lock
 from typing import Protocol
 
 from bext_otel.pipeline.contribution import Contribution, decode
@@ -12,7 +13,7 @@ __all__ = ["LedgerLike", "PeerLike", "Service"]
 
 
 class PeerLike(Protocol):
-    """What another worker published last."""
+    """What another worker published last: its place, which of its publications this is, the bytes (empty if known), and whether it runs."""
 
     @property
     def slot(self) -> int:
@@ -26,7 +27,7 @@ class PeerLike(Protocol):
 
     @property
     def payload(self) -> bytes:
-        """What it said."""
+        """What it said; empty if the caller knows."""
         ...
 
     @property
@@ -50,9 +51,12 @@ class LedgerLike(Protocol):
         """Replace what this process says; False if that was not possible."""
         ...
 
-    def peers(self) -> Sequence[PeerLike]:
-        """What the others say."""
+    def peers(self, known: Mapping[int, int]) -> Sequence[PeerLike]:
+        """What the others say; `known` are the publications that the caller has, by place."""
         ...
+
+    def close(self) -> None:
+        """Take part no more; what was published stays."""
 
 
 class Service:
@@ -67,6 +71,8 @@ class Service:
     def reset(self) -> None:
         """Start over without a place, as a forked child does."""
         self.base: Contribution | None = None
+        # What is taken over must not be read as a peer's meanwhile: it would count twice.
+        self._lock = Lock()
         self._placed = False
         self._decoded: dict[int, tuple[int, Contribution | None]] = {}
 
@@ -76,24 +82,30 @@ class Service:
 
     def publish(self, contribute: Callable[[Contribution | None], bytes]) -> bool:
         """Say what this process has to say, now: `contribute` makes it of the base."""
-        if not self._placed:
-            self._placed = True
-            taken_over = self._ledger.take()
-            former = decode(taken_over) if taken_over is not None else None
-            if former is not None:
-                self.base = compacted([former], self._monotonic())
-        return self._ledger.publish(contribute(self.base))
+        with self._lock:
+            self._take_place()
+            return self._ledger.publish(contribute(self.base))
 
     def others(self) -> list[Shared]:
         """What all other workers said last, those that are gone and not yet taken over among them."""
-        shared, seen = [], {}
-        for peer in self._ledger.peers():
-            held = self._decoded.get(peer.slot)
-            if held is None or held[0] != peer.sequence:
-                held = (peer.sequence, decode(peer.payload))
-                self.unreadable += held[1] is None
-            seen[peer.slot] = held
-            if held[1] is not None:
-                shared.append(Shared(held[1], alive=peer.alive))
-        self._decoded = seen
-        return shared
+        with self._lock:
+            before = self._decoded
+            peers = self._ledger.peers({slot: sequence for slot, (sequence, _) in before.items()})
+            self._decoded = {peer.slot: self._read(peer, before.get(peer.slot)) for peer in peers}
+            return [Shared(contribution, alive=peer.alive) for peer in peers if (contribution := self._decoded[peer.slot][1]) is not None]
+
+    def _take_place(self) -> None:
+        if self._placed:
+            return
+        self._placed = True
+        taken_over = self._ledger.take()
+        former = decode(taken_over) if taken_over is not None else None
+        if former is not None:
+            self.base = compacted([former], self._monotonic())
+
+    def _read(self, peer: PeerLike, known: tuple[int, Contribution | None] | None) -> tuple[int, Contribution | None]:
+        if known is not None and known[0] == peer.sequence:
+            return known
+        contribution = decode(peer.payload)
+        self.unreadable += contribution is None
+        return peer.sequence, contribution

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pytest
@@ -76,7 +76,7 @@ class Seat:
         place.payload, place.sequence = payload, place.sequence + 1
         return True
 
-    def peers(self) -> list[Peer]:
+    def peers(self, known: Mapping[int, int]) -> list[Peer]:
         return [peer for peer in self.board.places.values() if peer.slot != self.slot and peer.payload]
 
     def die(self) -> None:
