@@ -14,6 +14,7 @@ nox.options.error_on_missing_interpreters = False
 @nox.session(python=["3.10", "3.11", "3.12", "3.13"])
 def tests(session: nox.Session) -> None:
     """Run the tests that need no backend."""
+    session.install("--upgrade", "pip")
     session.install("-e", ".[test]")
     session.run("pytest", "-m", "not backends", *session.posargs)
 
