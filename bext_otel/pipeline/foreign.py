@@ -110,7 +110,10 @@ class ForeignReader(MetricReader):
             family = _family(metric)
             first = named.setdefault(family.name, family)
             if first.type == family.type:
-                points.setdefault(family.name, {}).update((point.series.labels, point) for point in family.points)
+                known = points.setdefault(family.name, {})
+                for point in family.points:
+                    labels = point.series.labels
+                    known[labels] = _joined(known[labels], point, family.type) if labels in known else point
         return [replace(family, points=tuple(points[name].values())) for name, family in named.items()]
 
     def _add(self, scope: InstrumentationScope, metric: sdk.Metric) -> None:
@@ -206,6 +209,17 @@ def _family(metric: sdk.Metric) -> Family:
         kind = "histogram"
     name = prometheus_name(metric.name, metric.unit or "", counter=counter)
     return Family(name, kind, metric.description or "", "", tuple(_points(data.data_points)))
+
+
+def _joined(one: Point, other: Point, kind: FamilyType) -> Point:
+    """Two points whose labels are written alike (bytes that are no text have one stand-in): totals add up, of gauges the newer holds."""
+    a, b = one.value, other.value
+    if isinstance(a, ours.Histogram) and isinstance(b, ours.Histogram) and a.bounds == b.bounds:
+        counts = tuple(map(sum, zip(a.counts, b.counts, strict=True)))
+        return replace(one, value=ours.Histogram(a.bounds, counts, a.sum + b.sum, a.count + b.count))
+    if kind == "counter" and isinstance(a, (int, float)) and isinstance(b, (int, float)):
+        return replace(one, value=a + b)
+    return other
 
 
 def _points(data_points: Iterable[Any]) -> Iterator[Point]:

@@ -120,6 +120,23 @@ def test_two_names_that_translate_to_one_are_one_family_without_duplicate_series
     assert ["queue_jobs_total{}"] == list(library.values())
 
 
+def test_attributes_that_are_written_alike_add_up() -> None:
+    """Each byte that is no UTF-8 becomes the same replacement character."""
+    library = Library()
+    counter, histogram = library.meter.create_counter("odd"), library.meter.create_histogram("odd.size")
+    gauge = library.meter.create_gauge("odd.level")
+    for value in ("\udcff", "\udcfe", "\x00"):
+        counter.add(1, {"value": value})
+        histogram.record(3, {"value": value})
+        gauge.set(4, {"value": value})
+    values = library.values()
+    label = '{value="\ufffd"}'
+    assert (3, 4) == (values[f"odd_total{label}"], values[f"odd_level{label}"])
+    sizes = values[f"odd_size{label}"]
+    assert isinstance(sizes, Histogram)
+    assert (3, 9, 3) == (sizes.count, sizes.sum, sum(sizes.counts))
+
+
 def test_a_reset_discards_what_the_parent_had_counted() -> None:
     library = Library()
     counter = library.meter.create_counter("queue.jobs")
