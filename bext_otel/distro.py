@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from bext_otel.apps import Resolver, import_resolver
 from bext_otel.config import load
 from bext_otel.config.upstream import correct_upstream_variables
 from bext_otel.faces.endpoints import Endpoints, Reply
+from bext_otel.workers.lineage import is_helper
 
 if TYPE_CHECKING:
     from bext_otel.runtime import Runtime
@@ -108,6 +110,8 @@ class BextConfigurator:
 
     def configure(self, **kwargs: Any) -> None:
         """Set telemetry up from the environment and the file."""
+        if is_helper(sys.orig_argv):
+            return
         try:
             configure()
         except Exception:  # the application starts without telemetry, and says why
