@@ -5,7 +5,7 @@ Nothing else imports a name with a leading underscore from OpenTelemetry, but fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Literal
 
@@ -15,8 +15,17 @@ from opentelemetry.exporter.prometheus._mapping import map_unit, sanitize_full_n
 from opentelemetry.metrics import _Gauge as Gauge
 from opentelemetry.metrics._internal import _ProxyMeterProvider
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter
+from opentelemetry.sdk.resources import Resource
 
-__all__ = ["Gauge", "already_installed", "otlp_exporter", "preferred_temporality", "prometheus_name", "shut_batch_processor"]
+__all__ = [
+    "Gauge",
+    "already_installed",
+    "otlp_exporter",
+    "own_resource",
+    "preferred_temporality",
+    "prometheus_name",
+    "shut_batch_processor",
+]
 
 _OTLP = {
     "traces": ("trace_exporter", "OTLPSpanExporter"),
@@ -63,3 +72,10 @@ def shut_batch_processor(processor: Any, timeout_millis: float) -> None:
 def preferred_temporality(exporter: MetricExporter) -> Mapping[type, AggregationTemporality]:
     """What an exporter prefers, by the SDK's classes of instruments; empty for one that has no preference."""
     return getattr(exporter, "_preferred_temporality", None) or {}
+
+
+def own_resource(provider: Any) -> Callable[[Resource], None]:
+    """Keep a tracer, meter or logger provider from changing its resource after a fork; what it answers with merges a resource into it."""
+    update: Callable[[Resource], None] = provider._update_resource
+    provider._update_resource = lambda _: None
+    return update

@@ -34,6 +34,7 @@ from bext_otel.logs.sinks import ExportSink
 from bext_otel.operation import Settings, use
 from bext_otel.pipeline.delivery import Delivery, listen_to_exporters
 from bext_otel.pipeline.ending import end_all
+from bext_otel.pipeline.identity import Identity
 from bext_otel.pipeline.metrics import build_metrics
 from bext_otel.pipeline.otlp import log_exporters
 from bext_otel.pipeline.resource import build_resource
@@ -84,9 +85,12 @@ class Runtime:
 
 def build_runtime(config: Config, *, app_resolver: Resolver | None = None, resource: Mapping[str, str] | None = None) -> Runtime:
     """Build what the settings ask for, install it as the process's providers, and have it end at exit."""
-    made = build_resource(service_name=config.telemetry.service_name, attributes={**_bext_attributes(config), **(resource or {})})
+    identity = Identity(
+        build_resource(service_name=config.telemetry.service_name, attributes={**_bext_attributes(config), **(resource or {})})
+    )
+    made = identity.resource
     health = _health(config, str(made.attributes.get("service.version", "unknown")))
-    runtime = _disabled(config, health) if config.telemetry.disabled else _enabled(config, health, made)
+    runtime = _disabled(config, health) if config.telemetry.disabled else _enabled(config, health, identity)
     if not config.telemetry.disabled:
         resolver = _resolver(config, app_resolver, str(made.attributes.get("service.name", "")))
         use(
@@ -124,8 +128,9 @@ def _disabled(config: Config, health: Health) -> Runtime:
     return Runtime(config, health, endpoints)
 
 
-def _enabled(config: Config, health: Health, resource: Resource) -> Runtime:
+def _enabled(config: Config, health: Health, identity: Identity) -> Runtime:
     listen_to_exporters()
+    resource = identity.resource
     exporters = config.telemetry.exporters
     deliveries: list[Delivery] = []
 
@@ -140,6 +145,8 @@ def _enabled(config: Config, health: Health, resource: Resource) -> Runtime:
     signal = build_metrics(config, resource, figures, ledger=ledger)
     logger_provider, log_deliveries = _logs_signal(config, resource)
     deliveries += [*span_deliveries, *signal.deliveries, *log_deliveries]
+    identity.keep(tracer_provider, signal.provider, logger_provider)
+    identity.tell(signal.speaks_for)
     _install(tracer_provider, signal.provider, logger_provider)
     installed = install(config.logging, logger_provider, apps=config.apps)
     health.register("telemetry", telemetry_check(lambda: {"status": _status(deliveries, ledger), **figures()}))
@@ -152,6 +159,7 @@ def _enabled(config: Config, health: Health, resource: Resource) -> Runtime:
     def in_child() -> None:
         for processor in span_processors:
             processor.lazy.reset()
+        identity.in_child()
         signal.in_child()
 
     runtime._closings += [on_fork(in_child=in_child).close, at_end_of_children(runtime.shutdown).close, installed.remove]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Mapping
 
 import pytest
 from opentelemetry import metrics, trace
-from opentelemetry.sdk.metrics import Counter, Histogram, ObservableCounter
-from opentelemetry.sdk.metrics.export import AggregationTemporality, ConsoleMetricExporter
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider, ObservableCounter
+from opentelemetry.sdk.metrics.export import AggregationTemporality, ConsoleMetricExporter, InMemoryMetricReader
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from bext_otel import _compat
@@ -83,3 +87,36 @@ def test_an_exporter_prefers_the_temporality_of_the_standard_variable(
 
 def test_an_exporter_without_a_preference_has_none() -> None:
     assert not _compat.preferred_temporality(ConsoleMetricExporter())
+
+
+def resource_of(provider: object) -> Mapping[str, object]:
+    """As its signal would be exported."""
+    if isinstance(provider, TracerProvider):
+        exporter = InMemorySpanExporter()
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        provider.get_tracer("t").start_span("s").end()
+        return exporter.get_finished_spans()[0].resource.attributes
+    if isinstance(provider, MeterProvider):
+        provider.get_meter("t").create_counter("c").add(1)
+        (reader,) = provider._all_metric_readers
+        assert isinstance(reader, InMemoryMetricReader)
+        data = reader.get_metrics_data()
+        assert data is not None
+        return data.resource_metrics[0].resource.attributes
+    assert isinstance(provider, LoggerProvider)
+    logs = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]  # upstream left it untyped
+    provider.add_log_record_processor(SimpleLogRecordProcessor(logs))
+    provider.get_logger("t").emit(body="b")
+    return logs.get_finished_logs()[0].resource.attributes
+
+
+@pytest.mark.parametrize("make", [TracerProvider, lambda **given: MeterProvider([InMemoryMetricReader()], **given), LoggerProvider])
+def test_a_provider_keeps_its_resource_over_a_fork_and_takes_what_it_is_told(make: Callable[..., object]) -> None:
+    given = Resource({"service.instance.id": "mine", "service.name": "shop"})
+    provider = make(resource=given, shutdown_on_exit=False)
+    update = _compat.own_resource(provider)
+    provider._handle_fork()  # type: ignore[attr-defined]  # what upstream has called in a child
+    assert "mine" == resource_of(provider)["service.instance.id"]
+    update(Resource({"service.instance.id": "mine-2"}))
+    provider._handle_fork()  # type: ignore[attr-defined]
+    assert {"service.instance.id": "mine-2", "service.name": "shop"} == dict(resource_of(provider))

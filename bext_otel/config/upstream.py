@@ -65,6 +65,9 @@ CHECKS: Mapping[str, Check] = {
     "OTEL_TRACES_SAMPLER": _one_of(
         "always_on", "always_off", "parentbased_always_on", "parentbased_always_off", "traceidratio", "parentbased_traceidratio"
     ),
+    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": _one_of("cumulative", "delta", "lowmemory"),
+    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": _one_of("explicit_bucket_histogram", "base2_exponential_bucket_histogram"),
+    "OTEL_METRIC_EXPORT_TIMEOUT": _MILLISECONDS,
     "OTEL_METRICS_EXEMPLAR_FILTER": _one_of("always_on", "always_off", "trace_based"),
 }
 

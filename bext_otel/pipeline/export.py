@@ -137,11 +137,11 @@ def _exemplars(exemplar: ours.Exemplar | None) -> Sequence[Exemplar]:
 
 
 class MetricExport:
-    """Sends the metrics every `interval_seconds`, in a thread of its own that starts at the first measurement."""
+    """Sends the metrics of `resource` every `interval_seconds`, in a thread of its own that starts at the first measurement."""
 
     def __init__(self, reading: Reading, resource: Resource, exporter: MetricExporter, delivery: Delivery, interval_seconds: float) -> None:
         self._reading = reading
-        self._resource = resource
+        self.resource = resource
         self._exporter = exporter
         self._delivery = delivery
         self._interval_seconds = interval_seconds
@@ -164,7 +164,7 @@ class MetricExport:
     def send(self) -> bool:
         """Send now; whether it arrived."""
         with self._sending:
-            data = metrics_data(self._reading, self._resource, self._account)
+            data = metrics_data(self._reading, self.resource, self._account)
             points = sum(len(m.data.data_points) for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics)
             if not points:
                 self._account.settle(delivered=True)

@@ -36,15 +36,23 @@ def _nothing(_: float = 0.0) -> None:
     pass
 
 
+def _nothing_of(_: Resource) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class MetricsSignal:
-    """A meter provider, what reads it, and how it ends, begins again in a forked child, and tells that a measurement was made."""
+    """A meter provider, what reads it, and how it ends, begins again in a forked child, and tells that a measurement was made.
+
+    `speaks_for` tells it of another resource.
+    """
 
     provider: MeterProvider
     reads: Reads
     deliveries: tuple[Delivery, ...] = ()
     end: Callable[[float], None] = _nothing
     in_child: Callable[[], None] = _nothing
+    speaks_for: Callable[[Resource], None] = _nothing_of
     on_first_measurement: list[Callable[[], None]] = field(default_factory=list)
 
 
@@ -52,13 +60,19 @@ def build_metrics(
     config: Config, resource: Resource, telemetry: Callable[[], Mapping[str, int | float | str]], *, ledger: LedgerLike | None = None
 ) -> MetricsSignal:
     """The signal that `[telemetry] engine` names. `telemetry` tells how export fares, `ledger` is where the service's workers publish."""
-    shown = {name: str(value) for name, value in resource.attributes.items()}
+    shown = _shown(resource)
     exporters = metric_exporters(config.telemetry.exporters)
     deliveries = tuple(delivery for _, delivery in exporters)
     interval = config.metrics.export_interval_seconds
     if config.telemetry.engine == "upstream":
         provider, reads = build_upstream(resource, exporters, interval, shown, telemetry)
-        return MetricsSignal(provider, reads, deliveries, end=lambda seconds: provider.shutdown(timeout_millis=seconds * 1e3))
+        return MetricsSignal(
+            provider,
+            reads,
+            deliveries,
+            end=lambda seconds: provider.shutdown(timeout_millis=seconds * 1e3),
+            speaks_for=lambda changed: shown.update(_shown(changed)),
+        )
     streams = Streams(
         Budgets(config.metrics.budgets), window_seconds=config.metrics.window_seconds, rate_seconds=config.metrics.rate_window_seconds
     )
@@ -88,5 +102,14 @@ def build_metrics(
         for export in exports:
             export.reset()
 
-    signal = MetricsSignal(own, reading, deliveries, end, in_child, [export.start for export in exports])
+    def speaks_for(changed: Resource) -> None:
+        shown.update(_shown(changed))
+        for export in exports:
+            export.resource = changed
+
+    signal = MetricsSignal(own, reading, deliveries, end, in_child, speaks_for, [export.start for export in exports])
     return signal
+
+
+def _shown(resource: Resource) -> dict[str, str]:
+    return {name: str(value) for name, value in resource.attributes.items()}
