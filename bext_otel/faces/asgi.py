@@ -17,8 +17,8 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
-# Enough for a scrape and a probe at a time; more would take the processor from the application.
-_THREADS = 2
+# Sixteen scrapers wait for one collection, and probes should not queue behind them; threads that nobody needed are never started.
+_THREADS = 18
 
 
 class ASGIEndpoints:
@@ -66,7 +66,7 @@ class ASGIEndpoints:
     def _executor(self) -> ThreadPoolExecutor:
         """Threads of this process: a fork leaves the parent's behind."""
         if self._threads is None or self._pid != os.getpid():
-            self._threads, self._pid = ThreadPoolExecutor(_THREADS, thread_name_prefix="bext-otel-endpoints"), os.getpid()
+            self._threads, self._pid = ThreadPoolExecutor(_THREADS, thread_name_prefix="bext-otel-mounted"), os.getpid()
         return self._threads
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from bext_otel.faces import samples
 from bext_otel.pipeline.snapshot import Family, FamilyType, Series, Snapshot, escape
 
-__all__ = ["CONTENT_TYPE", "OPENMETRICS_CONTENT_TYPE", "render"]
+__all__ = ["CONTENT_TYPE", "OPENMETRICS_CONTENT_TYPE", "chunks", "render"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -31,6 +31,9 @@ _UNIT_WORDS: Mapping[str, str] = {
     "%": "percent",
 }
 
+# Characters: half a millisecond's work; less at a time would cost more in all.
+_LARGE = 32 * 1024
+
 # The resource tells who speaks. Its other attributes (command line, user, host) are nobody's business on an open endpoint.
 _TOLD_OF_THE_RESOURCE = ("service.", "telemetry.", "deployment.", "bext.")
 
@@ -47,21 +50,31 @@ class _Head:
 
 def render(snapshot: Snapshot, *, openmetrics: bool = False) -> bytes:
     """All families as UTF-8 text; always legal, whatever the label values, descriptions and names."""
+    return b"".join(chunks(snapshot, openmetrics=openmetrics))
+
+
+def chunks(snapshot: Snapshot, *, openmetrics: bool = False) -> Iterator[bytes]:
+    """The same in pieces, none of which takes long to make: between two of them others may work."""
     taken: set[str] = set()
-    parts = [_resource(snapshot, taken, openmetrics=openmetrics)]
+    small = [_resource(snapshot, taken, openmetrics=openmetrics)]
     families = list(_merged(snapshot))
     reserved = {family.name for family in families if family.type != "counter"}
     for family in families:
         head = _head(family, taken, reserved, openmetrics=openmetrics)
         if head.left_out:
             if not openmetrics:  # there, a comment is an error
-                parts.append(f"# {head.name} is left out: another family has its names\n")
+                small.append(f"# {head.name} is left out: another family has its names\n")
             continue
-        parts.append(_metadata(family, head, openmetrics=openmetrics))
-        parts.append(_samples(family, head, openmetrics=openmetrics))
+        small.append(_metadata(family, head, openmetrics=openmetrics))
+        for lines in _samples(family, head, openmetrics=openmetrics):
+            small.append(lines)
+            if sum(map(len, small)) >= _LARGE:
+                yield "".join(small).encode()
+                small.clear()
     if openmetrics:
-        parts.append("# EOF\n")
-    return "".join(parts).encode()
+        small.append("# EOF\n")
+    if any(small):
+        yield "".join(small).encode()
 
 
 def _merged(snapshot: Snapshot) -> Iterator[Family]:
@@ -125,7 +138,7 @@ def _metadata(family: Family, head: _Head, *, openmetrics: bool) -> str:
     return "".join(parts)
 
 
-def _samples(family: Family, head: _Head, *, openmetrics: bool) -> str:
+def _samples(family: Family, head: _Head, *, openmetrics: bool) -> Iterator[str]:
     exemplars: samples.Exemplars = {}
     heads: Sequence[str]
     values: Sequence[float]
@@ -140,4 +153,4 @@ def _samples(family: Family, head: _Head, *, openmetrics: bool) -> str:
         if openmetrics and head.type == "counter":
             heads, values, exemplars = samples.non_negative(heads, values, exemplars)
     has_exemplars = openmetrics and head.type in ("counter", "histogram")
-    return samples.lines(heads, values, exemplars if has_exemplars else None)
+    return samples.lines(heads, values, exemplars if has_exemplars else {})

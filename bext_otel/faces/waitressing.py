@@ -23,6 +23,8 @@ _SILENT = logging.Logger("bext_otel.endpoints", logging.CRITICAL + 1)
 _SILENT.addHandler(logging.NullHandler())
 
 _THREADS = 3
+# Scrapers who come together wait for one collection together, each in a thread, which takes no processor.
+_MOST_THREADS = 18
 _POLL_SECONDS = 5
 _SHUTDOWN_SECONDS = 0.5
 _MAX_PAGE = 1 << 30
@@ -164,7 +166,14 @@ class _Lanes:
 
     def add_task(self, channel: Any) -> None:
         path = getattr(channel.requests[0], "path", "") if channel.requests else ""
-        (self._quick if self._is_quick(path) else self._other).add_task(channel)
+        if self._is_quick(path):
+            self._quick.add_task(channel)
+            return
+        waiting, threads = len(self._other.queue), len(self._other.threads)
+        if waiting + self._other.active_count >= threads and 0 < threads < _MOST_THREADS:
+            with suppress(RuntimeError):  # the interpreter ends, and starts no more threads
+                self._other.set_thread_count(threads + 1)
+        self._other.add_task(channel)
 
     def shutdown(self) -> None:
         for lane in (self._quick, self._other):

@@ -3,6 +3,9 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -10,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bext_otel.faces import text
+from bext_otel.faces import sharing, text
 from bext_otel.faces.endpoints import Reply
 from bext_otel.pipeline.snapshot import Snapshot
 from tests.faces.parts import FixedHealth, endpoints, get
 from tests.faces.snapshots import SPECIFICATION
+from tests.waiting import until
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "health.json"
 
@@ -121,6 +125,41 @@ def test_a_reading_that_fails_is_a_clear_503(caplog: pytest.LogCaptureFixture) -
     assert [503, 503, 200, 503] == [reply.status for reply in replies]
     assert b"/metrics could not be answered (RuntimeError); the next request tries again\n" == replies[0].body
     assert ["/metrics could not be answered: RuntimeError('lock /secret/path is gone')"] * 2 == caplog.messages
+
+
+def test_sixteen_concurrent_scrapers_cost_at_most_two_collections() -> None:
+    """In three formats, packed and not; more only if some come when others have been answered."""
+    read, together = [], threading.Barrier(16)
+
+    def counted() -> Snapshot:
+        read.append(1)
+        assert everybody_asks.wait(10)
+        return SPECIFICATION
+
+    asked = endpoints(read=counted)
+    everybody_asks, formats = threading.Event(), ("json", "openmetrics", "prometheus")
+
+    def scrape(number: int) -> int:
+        together.wait(10)
+        return get(asked, "/metrics", f"format={formats[number % 3]}", accept_encoding="gzip" if number % 2 else "").status
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = [pool.submit(scrape, number) for number in range(16)]
+        until(lambda: read)
+        until(lambda: sum("get" in frames(thread) for thread in pool._threads) == 16)
+        everybody_asks.set()
+        assert [200] * 16 == [answer.result(20) for answer in answers]
+    assert len(read) <= 2
+
+
+def frames(thread: threading.Thread) -> set[str]:
+    """Names of the functions that a thread is in."""
+    frame, names = sys._current_frames().get(thread.ident or 0), set()
+    while frame is not None:
+        if frame.f_code.co_filename == sharing.__file__:
+            names.add(frame.f_code.co_name)
+        frame = frame.f_back
+    return names
 
 
 def test_health_is_as_agreed() -> None:

@@ -194,7 +194,7 @@ def test_liveness_never_waits_behind_what_hangs(server: Servers) -> None:
     port = started(server(read=hang))
     with ThreadPoolExecutor(8) as pool:
         scrapes = [pool.submit(ask, port, "/metrics") for _ in range(8)]
-        assert all(hanging.acquire(timeout=10) for _ in range(3))
+        assert hanging.acquire(timeout=10)
         assert 200 == ask(port, "/health/live").status
         assert not any(scrape.done() for scrape in scrapes)
         finish.set()
