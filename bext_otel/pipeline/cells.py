@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CELLS", "Cell", "CounterCell", "GaugeCell", "HistogramCell", "NumberCell", "SummaryCell"]
 
-# A list is drained by whoever makes it longer than this, so that it stays small also when nobody reads.
-_MAX_PENDING = 4096
+# Whoever makes a list this long, or a multiple of it, drains it, so that it stays small also when nobody reads. A power of two less one:
+# only one measurement in so many tries, for while a thread drains the others would all try in vain.
+_RELIEF = 4096 - 1
 
 
 class Cell:
@@ -62,7 +63,7 @@ class Cell:
         if not self.dirty:
             self.dirty = True
             self.stream.touched(self)
-        elif len(pending) > _MAX_PENDING:
+        elif not len(pending) & _RELIEF:
             self.stream.relieve()
         if self.hungry:
             self._taste(amount, context)
