@@ -23,6 +23,7 @@ from bext_otel.catalogue import UNKNOWN, Metric, Work
 
 __all__ = [
     "SCOPE",
+    "SHARED",
     "Operation",
     "Settings",
     "count",
@@ -40,6 +41,9 @@ __all__ = [
 
 SCOPE = "bext_otel"
 """Instrumentation scope of everything that the catalogue declares."""
+
+SHARED = "bext.shared"
+"""Attribute of an observation that names its source where that is not this process; no label, and never exported by our engine."""
 
 LabelValue: TypeAlias = "str | int | None"
 """A label's value; None leaves the attribute out."""
@@ -101,10 +105,12 @@ class _Instruments:
             found = self._handles[key] = self._make(metric, values)
         return found
 
-    def observe(self, metric: Metric, callback: Callback) -> None:
+    def observe(self, metric: Metric, callback: Callback, shared: str) -> None:
+        source = {SHARED: shared} if shared else {}
+
         def observations(_: CallbackOptions) -> Iterator[Observation]:
             for value, values in callback():
-                yield Observation(value, _attributes(metric, values))
+                yield Observation(value, {**_attributes(metric, values), **source})
 
         create = self._meter.create_observable_gauge if metric.kind == "gauge" else self._meter.create_observable_counter
         create(metric.name, callbacks=[observations], unit=self._unit(metric), description=metric.description)
@@ -190,9 +196,12 @@ def gauge(metric: Metric, value: float, *labels: LabelValue) -> None:
     _current().handle(metric, labels)(value)
 
 
-def observe(metric: Metric, callback: Callback) -> None:
-    """Ask `callback` at each reading for pairs of a value and its label values; for gauges, and for counters kept elsewhere."""
-    _current().observe(metric, callback)
+def observe(metric: Metric, callback: Callback, *, shared: str = "") -> None:
+    """Ask `callback` at each reading for pairs of a value and its label values; for gauges, and for counters kept elsewhere.
+
+    What each worker of the service holds is added up. `shared` names what they all look at, such as a database: that counts once.
+    """
+    _current().observe(metric, callback, shared)
 
 
 class Operation:

@@ -55,11 +55,12 @@ class _Array(msgspec.Struct, array_like=True, frozen=True):
 
 
 class NumberRow(msgspec.Struct, array_like=True, frozen=True):
-    """A counter's or a gauge's series."""
+    """A counter's or a gauge's series. `source` is empty for what a worker holds, and names what several look at."""
 
     labels: Labels
     value: float | int
     exemplar: tuple[float, float, str, str] | None = None
+    source: str = ""
 
 
 class SummaryRow(msgspec.Struct, array_like=True, frozen=True):

@@ -17,8 +17,8 @@ from bext_otel.pipeline.windows import Recent
 
 __all__ = ["Observed", "foreign_parts", "of_foreign", "of_process", "of_service", "rates_of_process", "rates_of_service"]
 
-Observed: TypeAlias = Mapping[Stream, Mapping[Cell, float]]
-"""What observers said, by stream and series."""
+Observed: TypeAlias = Mapping[Stream, Mapping[Cell, Mapping[str, float]]]
+"""What observers said, by stream, series and source."""
 
 _EMPTY: tuple[tuple[float, float], ...] = Recent.merged([]).quantiles()
 
@@ -28,7 +28,7 @@ def of_process(observed: Observed, now: float, *, native: bool = False) -> list[
     return [family for stream, values in observed.items() if (family := _own_family(stream, values, now, native)) is not None]
 
 
-def _own_family(stream: Stream, observed: Mapping[Cell, float], now: float, native: bool) -> Family | None:
+def _own_family(stream: Stream, observed: Mapping[Cell, Mapping[str, float]], now: float, native: bool) -> Family | None:
     cells = [*stream.cells(), *(cell for cell in observed if not cell.live)]
     if not cells:
         return None
@@ -36,7 +36,8 @@ def _own_family(stream: Stream, observed: Mapping[Cell, float], now: float, nati
     if stream.metric.kind in {"counter", "gauge"}:
         numbers = [cell.value for cell in cells if isinstance(cell, NumberCell)]
         if observed:
-            numbers = [observed.get(cell, 0) + (value if cell.live else 0) for cell, value in zip(cells, numbers, strict=True)]
+            counted = zip(cells, numbers, strict=True)
+            numbers = [sum(observed.get(cell, {}).values()) + (value if cell.live else 0) for cell, value in counted]
         exemplars = {position: cell.exemplar for position, cell in enumerate(cells) if cell.exemplar is not None}
         points = Numbers([cell.series for cell in cells], numbers, exemplars)
     else:

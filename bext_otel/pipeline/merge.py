@@ -40,6 +40,7 @@ class Tally:
         self.started = now
         self.started_unix: float | None = None
         self.numbers: dict[str, dict[Labels, NumberRow]] = {}
+        self.shared: dict[str, dict[tuple[Labels, str], tuple[float, NumberRow]]] = {}
         self.summaries: dict[str, dict[Labels, list[SummaryRow]]] = {}
         self.histograms: dict[str, dict[Labels, HistogramRow]] = {}
         self.rates: dict[str, dict[Labels, float]] = {}
@@ -80,7 +81,9 @@ class Tally:
         held = self.numbers.setdefault(name, {})
         for row in rows:
             before = held.get(row.labels)
-            if before is None:
+            if row.source:
+                self._add_shared(name, row, published)
+            elif before is None:
                 held[row.labels] = row
             elif rule == "sum":
                 held[row.labels] = plus_number(row.labels, before, row)
@@ -88,6 +91,22 @@ class Tally:
                 held[row.labels] = row
             if rule != "sum":
                 self._newest[name, row.labels] = max(published, self._newest.get((name, row.labels), 0.0))
+
+    def _add_shared(self, name: str, row: NumberRow, published: float) -> None:
+        """What several workers look at counts once: as the newest of them saw it."""
+        held = self.shared.setdefault(name, {})
+        key = (row.labels, row.source)
+        if key not in held or held[key][0] <= published:
+            held[key] = (published, row)
+
+    def settle(self) -> None:
+        """Add what is shared to what each holds. Once, when everybody's contribution is in."""
+        for name, rows in self.shared.items():
+            held = self.numbers.setdefault(name, {})
+            for (labels, _), (_, row) in rows.items():
+                before = held.get(labels)
+                held[labels] = row if before is None else plus_number(labels, before, row)
+        self.shared = {}
 
     def _add_histograms(self, name: str, rows: Iterable[HistogramRow]) -> None:
         held = self.histograms.setdefault(name, {})
@@ -173,7 +192,10 @@ def compacted(contributions: Iterable[Contribution], now: float) -> Contribution
         started=tally.started,
         started_unix=tally.started_unix or 0.0,
         published=now,
-        numbers={name: list(rows.values()) for name, rows in tally.numbers.items()},
+        numbers={
+            name: [*tally.numbers.get(name, {}).values(), *(row for _, row in tally.shared.get(name, {}).values())]
+            for name in {*tally.numbers, *tally.shared}
+        },
         summaries={name: [one_summary(labels, rows, now) for labels, rows in held.items()] for name, held in tally.summaries.items()},
         histograms={name: list(rows.values()) for name, rows in tally.histograms.items()},
         admitted={name: list(values.items()) for name, values in tally.admitted.items()},

@@ -21,9 +21,8 @@ def rows(observed: Observed, now: float, *, encoded: bool) -> dict[str, Any]:
     found: dict[str, dict[str, list[Any]]] = {field: {} for field in _FIELDS.values()}
     for stream, values in observed.items():
         told = [cell.encoded_row(now) if encoded else cell.row(now) for cell in stream.cells() if cell not in values]
-        for cell, value in values.items():
-            row = NumberRow(cell.key, value + _counted(cell))
-            told.append(encode_row(row) if encoded else row)
+        for cell, by_source in values.items():
+            told += [encode_row(row) if encoded else row for row in _observed(cell, by_source)]
         if told:
             found[_FIELDS[stream.metric.kind]][stream.metric.exported] = told
     return found
@@ -38,6 +37,10 @@ def rates(streams: Streams, now: float) -> dict[str, list[tuple[Labels, float]]]
     }
 
 
-def _counted(cell: Cell) -> float:
-    """What was counted in a series that is observed as well."""
-    return cell.value if cell.live and isinstance(cell, NumberCell) else 0
+def _observed(cell: Cell, by_source: Mapping[str, float]) -> list[NumberRow]:
+    """A row for what is this process's, whatever was counted in the series included, and one for each source that workers share."""
+    counted = cell.value if cell.live and isinstance(cell, NumberCell) else 0
+    rows = [NumberRow(cell.key, value, None, source) for source, value in by_source.items() if source]
+    if cell.live or "" in by_source:
+        rows.append(NumberRow(cell.key, by_source.get("", 0) + counted))
+    return rows

@@ -113,8 +113,8 @@ class Reading:
         system = self._system.figures() if self._system is not None else {}
         return self._snapshot(mine, foreign, rates, self.started_unix, now - self._started, system, self._telemetry())
 
-    def observed(self) -> dict[Stream, dict[Cell, float]]:
-        """Every stream, with what observers say of its series now; two observers that speak of the same one add up."""
+    def observed(self) -> dict[Stream, dict[Cell, dict[str, float]]]:
+        """Every stream, with what observers say of its series now, by source; two that speak of one series of this process add up."""
         return {stream: _observed(stream) for stream in self.streams}
 
     def collect_foreign(self) -> list[tuple[InstrumentationScope, SdkMetric]]:
@@ -139,6 +139,7 @@ class Reading:
         tally.add(self._contribution(service.base, observed), alive=True)
         for shared in service.others():
             tally.add(shared.contribution, alive=shared.alive)
+        tally.settle()
         fold(tally, self.streams.budgets)
         return self._snapshot(
             families.of_service(self.streams, tally, native=native),
@@ -196,8 +197,10 @@ class Reading:
         )
 
 
-def _observed(stream: Stream) -> dict[Cell, float]:
-    values: dict[Cell, float] = {}
-    for cell, value in stream.observed():
-        values[cell] = values.get(cell, 0) + value
+def _observed(stream: Stream) -> dict[Cell, dict[str, float]]:
+    values: dict[Cell, dict[str, float]] = {}
+    for cell, value, source in stream.observed():
+        by_source = values.setdefault(cell, {})
+        # Two observers of one shared thing in one process see the same.
+        by_source[source] = value if source else by_source.get(source, 0) + value
     return values

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from bext_otel.apps import Budgets, clean
 from bext_otel.catalogue import OVERFLOW, Metric
+from bext_otel.operation import SHARED
 from bext_otel.pipeline.cells import CELLS, Cell
 from bext_otel.pipeline.contribution import Labels
 from bext_otel.pipeline.snapshot import Series
@@ -87,12 +88,12 @@ class Stream:
         if self.rates is not None:
             self.rates.add(cell, amount, now)
 
-    def observed(self) -> Iterator[tuple[Cell, float]]:
-        """What the observers say now. An observer that fails says nothing, and is counted."""
+    def observed(self) -> Iterator[tuple[Cell, float, str]]:
+        """What the observers say now: series, value, and the source if that is shared. One that fails says nothing, and is counted."""
         for observer in tuple(self.observers):
             try:
                 for value, attributes in observer():
-                    yield self.cell(attributes), value
+                    yield self.cell(attributes), value, str(attributes.get(SHARED, ""))
             except Exception:  # a callback of the application is broken: its own logs tell, ours count
                 self.rejected += 1
 

@@ -91,7 +91,7 @@ def generate() -> Iterator[Iterable[Observation]]:
 def test_an_observable_gauge_is_asked_at_each_reading(provider: BextMeterProvider, streams: Streams, callback: object) -> None:
     provider.get_meter("any").create_observable_gauge(CACHE_ENTRIES.name, [callback])  # type: ignore[list-item]
     for _ in range(2):
-        assert [4] == [value for _, value in streams.stream(CACHE_ENTRIES).observed()]
+        assert [4] == [value for _, value, _ in streams.stream(CACHE_ENTRIES).observed()]
 
 
 def test_after_shutdown_nothing_is_measured(provider: BextMeterProvider) -> None:

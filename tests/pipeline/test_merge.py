@@ -23,6 +23,7 @@ from bext_otel.catalogue import (
     REQUESTS,
     Metric,
 )
+from bext_otel.operation import SHARED
 from bext_otel.pipeline.contribution import Contribution, decode, encode
 from bext_otel.pipeline.merge import Tally, compacted
 from bext_otel.pipeline.reading import Reading
@@ -160,6 +161,19 @@ def test_the_counts_of_the_dead_stay_and_what_they_held_goes(worker: Callable[[]
     other.seat.die()
     snapshot = one.reading.snapshot()
     assert (10, 7) == (number(snapshot), number(snapshot, CACHE_ENTRIES))
+
+
+def test_what_workers_share_counts_once_and_what_each_holds_adds_up(worker: Callable[[], Worker]) -> None:
+    workers = [worker() for _ in range(3)]
+    for entries, each in enumerate(workers, 1):
+        observers = each.streams.stream(CACHE_ENTRIES).observers
+        observers.append(lambda entries=entries: [(entries, SHOP)])
+        observers.append(lambda: [(100, {**SHOP, SHARED: "redis://cache"})])
+        observers.append(lambda: [(1000, {**SHOP, SHARED: "redis://other"})])
+        each.publish()
+    assert [1106] * 3 == [number(each.reading.snapshot(), CACHE_ENTRIES) for each in workers]
+    workers[0].seat.die()
+    assert 1105 == number(workers[1].reading.snapshot(), CACHE_ENTRIES)
 
 
 def test_who_takes_a_dead_workers_place_answers_for_its_counts(worker: Callable[[], Worker]) -> None:

@@ -207,7 +207,7 @@ def test_observers_are_asked_at_each_reading_and_a_broken_one_is_counted(streams
         return 1 / 0
 
     stream.observers += [lambda: [(4, LABELS)], broken]
-    assert [(4, (("app", "shop"), ("layer", "isr")))] == [(value, cell.series.labels) for cell, value in stream.observed()]
+    assert [(4, (("app", "shop"), ("layer", "isr")))] == [(value, cell.series.labels) for cell, value, _ in stream.observed()]
     assert 1 == stream.rejected
 
 
