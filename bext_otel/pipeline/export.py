@@ -53,10 +53,10 @@ def metrics_data(reading: Reading, resource: Resource, account: Account | None =
     return MetricsData(resource_metrics=[sdk.ResourceMetrics(resource=resource, scope_metrics=grouped, schema_url=resource.schema_url)])
 
 
-def _metric(stream: Stream, observed: dict[Cell, float], start: int, now: int, account: Account | None) -> sdk.Metric | None:
+def _metric(stream: Stream, observed: dict[Cell, dict[str, float]], start: int, now: int, account: Account | None) -> sdk.Metric | None:
     row = stream.metric
     cells = [*stream.cells(), *(cell for cell in observed if not cell.live)]
-    points: list[Any] = [_point(cell, observed.get(cell, 0), start, now) for cell in cells]
+    points: list[Any] = [_point(cell, sum(observed.get(cell, {}).values()), start, now) for cell in cells]
     temporality = _CUMULATIVE
     if account is not None and row.kind != "gauge":
         counter: Series = "observed" if stream.observers else "counter"
