@@ -13,7 +13,7 @@ import msgspec
 
 from bext_otel import config
 from bext_otel.faces import json, negotiate
-from bext_otel.faces.pages import FORMATS, Collection, content_type, packed
+from bext_otel.faces.pages import FORMATS, Collection, content_type, packed, wants_buckets
 from bext_otel.faces.sharing import Sharing
 from bext_otel.pipeline.snapshot import Snapshot
 
@@ -158,10 +158,10 @@ class Endpoints:
             return plain_text(404, "metrics are off: [metrics] enabled (BEXT_METRICS_ENABLED) is false")
         if self._collections is None:
             return plain_text(404, "metrics are off: nothing is collected in this process, as with OTEL_SDK_DISABLED=true")
-        wanted = _format(query) or negotiate.text_format(headers.get("accept", ""))
+        wanted = _format(query) or negotiate.metrics_format(headers.get("accept", ""))
         if wanted not in FORMATS:
             return plain_text(400, f"unknown format {wanted[:50]!r}: expected one of {', '.join(FORMATS)}")
-        found = self._collections.get()
+        found = self._collections.get(native=wants_buckets(wanted))
         small = found.packed_page(wanted) if negotiate.gzip_wanted(headers.get("accept-encoding", "")) else None
         if small is None:
             return Reply(200, content_type(wanted), found.page(wanted), (("vary", "accept"),))

@@ -5,26 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
-__all__ = ["TextFormat", "gzip_wanted", "text_format"]
+__all__ = ["MetricsFormat", "gzip_wanted", "metrics_format"]
 
-TextFormat: TypeAlias = Literal["prometheus", "openmetrics"]
+MetricsFormat: TypeAlias = Literal["prometheus", "openmetrics", "protobuf"]
 
 # Longer headers are read up to here: what a client prefers stands in front, and no client may keep us busy.
 _MAX_HEADER = 2048
 
 
-def text_format(accept: str) -> TextFormat:
-    """OpenMetrics if the client likes it at least as well as plain text, in a version that we speak; else Prometheus 0.0.4.
+def metrics_format(accept: str) -> MetricsFormat:
+    """The format that a client likes best, of those that we speak; of several the one that tells most.
 
-    Wildcards don't ask for OpenMetrics: who accepts anything gets the format of the specification.
+    Wildcards ask for Prometheus 0.0.4: who accepts anything gets the format of the specification.
     """
-    openmetrics = plain = 0.0
+    liked: dict[MetricsFormat, float] = {"protobuf": 0.0, "openmetrics": 0.0, "prometheus": 0.0}
     for media_type, parameters, quality in _preferences(accept):
-        if media_type == "application/openmetrics-text" and parameters.get("version", "1.0.0") in {"1.0.0", "0.0.1"}:
-            openmetrics = max(openmetrics, quality)
-        elif media_type == "text/plain":
-            plain = max(plain, quality)
-    return "openmetrics" if openmetrics > 0 and openmetrics >= plain else "prometheus"
+        if (form := _format(media_type, parameters)) is not None:
+            liked[form] = max(liked[form], quality)
+    best = max(liked, key=lambda form: liked[form])
+    return best if liked[best] > 0 else "prometheus"
+
+
+def _format(media_type: str, parameters: dict[str, str]) -> MetricsFormat | None:
+    if media_type == "text/plain":
+        return "prometheus"
+    if media_type == "application/openmetrics-text" and parameters.get("version", "1.0.0") in {"1.0.0", "0.0.1"}:
+        return "openmetrics"
+    delimited = parameters.get("proto") == "io.prometheus.client.MetricFamily" and parameters.get("encoding") == "delimited"
+    return "protobuf" if media_type == "application/vnd.google.protobuf" and delimited else None
 
 
 def gzip_wanted(accept_encoding: str) -> bool:

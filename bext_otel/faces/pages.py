@@ -8,10 +8,10 @@ from threading import Lock
 from time import sleep
 from typing import TypeAlias
 
-from bext_otel.faces import json, text
+from bext_otel.faces import json, protobuf, text
 from bext_otel.pipeline.snapshot import Snapshot
 
-__all__ = ["FORMATS", "Collection", "content_type", "packed"]
+__all__ = ["FORMATS", "Collection", "content_type", "packed", "wants_buckets"]
 
 Render: TypeAlias = Callable[[Snapshot], Iterable[bytes]]
 
@@ -19,6 +19,7 @@ _RENDERED: Mapping[str, tuple[str, Render]] = {
     "json": (json.CONTENT_TYPE, lambda snapshot: [json.render(snapshot)]),
     "openmetrics": (text.OPENMETRICS_CONTENT_TYPE, lambda snapshot: text.chunks(snapshot, openmetrics=True)),
     "prometheus": (text.CONTENT_TYPE, text.chunks),
+    "protobuf": (protobuf.CONTENT_TYPE, protobuf.chunks),
 }
 
 FORMATS = tuple(_RENDERED)
@@ -32,6 +33,11 @@ _GZIP_FORMAT = 16 + zlib.MAX_WBITS
 # A thread that sleeps hands the interpreter over at once; one that only runs keeps it for 5 ms against a waiting event loop. The kernel
 # adds its own 50 us, so a large page takes a tenth longer.
 _BREATH_SECONDS = 0.00005
+
+
+def wants_buckets(form: str) -> bool:
+    """Whether a format shows the buckets of summaries."""
+    return form == "protobuf"
 
 
 def content_type(form: str) -> str:

@@ -11,11 +11,26 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from math import isfinite, isnan
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, cast
 
 from bext_otel.pipeline.snapshot import Exemplar, Histogram, Numbers, Point, Series, Summary
 
-__all__ = ["Exemplars", "histograms", "lines", "non_negative", "numbers", "summaries"]
+__all__ = [
+    "Exemplars",
+    "cached",
+    "columns",
+    "distinct",
+    "heads",
+    "histograms",
+    "is_traced",
+    "lines",
+    "non_negative",
+    "numbers",
+    "summaries",
+]
+
+T = TypeVar("T")
+K = TypeVar("K")
 
 Exemplars: TypeAlias = Mapping[int, Exemplar]
 """Position of a sample -> its exemplar."""
@@ -67,22 +82,28 @@ def numbers(name: str, points: Sequence[Point], *, add: bool, declared: bool = F
     Series whose labels are written alike (`a.b` and `a_b`, or another order) become one: added up if `add`, else the last one. `declared`
     says that their labels have a declared order, which stays, and distinct legal names: then none are alike.
     """
-    series: Sequence[Series]
-    values: Sequence[float]
-    exemplars: Exemplars
+    series, values, exemplars = columns(points)
+    written = heads((name, declared), series, _number_head)
+    if declared or len(set(written)) == len(written):
+        return written, values, exemplars
+    return distinct(written, values, add=add)
+
+
+def columns(points: Sequence[Point]) -> tuple[Sequence[Series], Sequence[float], Exemplars]:
+    """Series, values and exemplars of points whose values are numbers; others are left out."""
     if isinstance(points, Numbers):
-        series, values, exemplars = points.series, points.values, points.exemplars
-    else:
-        told = [(point.series, point.value, point.exemplar) for point in points if isinstance(point.value, (int, float))]
-        series, values = [one for one, _, _ in told], [value for _, value, _ in told]
-        exemplars = {position: exemplar for position, (_, _, exemplar) in enumerate(told) if exemplar is not None}
-    heads = _heads((name, declared), series)
-    if declared or len(set(heads)) == len(heads):
-        return heads, values, exemplars
-    distinct: dict[str, float] = {}
-    for head, value in zip(heads, values, strict=True):
-        distinct[head] = distinct[head] + value if add and head in distinct else value
-    return list(distinct), list(distinct.values()), {}
+        return points.series, points.values, points.exemplars
+    told = [(point.series, point.value, point.exemplar) for point in points if isinstance(point.value, (int, float))]
+    exemplars = {position: exemplar for position, (_, _, exemplar) in enumerate(told) if exemplar is not None}
+    return [series for series, _, _ in told], [value for _, value, _ in told], exemplars
+
+
+def distinct(written: Sequence[T], values: Sequence[float], *, add: bool) -> tuple[list[T], list[float], Exemplars]:
+    """One value for each head: those of heads that are alike added up if `add`, else the last one."""
+    held: dict[T, float] = {}
+    for head, value in zip(written, values, strict=True):
+        held[head] = held[head] + value if add and head in held else value
+    return list(held), list(held.values()), {}
 
 
 def non_negative(heads: Sequence[str], values: Sequence[float], exemplars: Exemplars) -> tuple[Sequence[str], Sequence[float], Exemplars]:
@@ -105,7 +126,7 @@ def summaries(name: str, points: Sequence[Point], *, openmetrics: bool, declared
         summary = point.value
         if not isinstance(summary, Summary):
             continue
-        mine: list[str] = _cached(point.series, (name, declared, tuple([quantile for quantile, _ in summary.quantiles])), _summary_heads)
+        mine: list[str] = cached(point.series, (name, declared, tuple([quantile for quantile, _ in summary.quantiles])), _summary_heads)
         if mine[-1] in distinct:
             its, twin = distinct[mine[-1]]
             busier, heads_of_busier = (summary, mine) if summary.count > twin.count else (twin, its)
@@ -138,7 +159,7 @@ def histograms(
         histogram, exemplar = point.value, point.exemplar
         if not isinstance(histogram, Histogram):
             continue
-        mine: list[str] = _cached(point.series, (name, declared, histogram.bounds), _histogram_heads)
+        mine: list[str] = cached(point.series, (name, declared, histogram.bounds), _histogram_heads)
         _, twin, its_exemplar = distinct.get(mine[-1], (mine, None, None))
         if twin is None or twin.bounds == histogram.bounds:
             distinct[mine[-1]] = (mine, _sum(histogram, twin), exemplar or its_exemplar)
@@ -164,20 +185,20 @@ def _sum(one: Histogram, other: Histogram | None) -> Histogram:
     return Histogram(one.bounds, counts, one.sum + other.sum, one.count + other.count)
 
 
-def _heads(key: tuple[str, bool], series: Sequence[Series]) -> list[str]:
-    """`name{labels} ` of each series, from its cache; computed for those that have none yet."""
-    heads: list[Any] = [cache[1] if (cache := one.cache) is not None and cache[0] == key else None for one in series]
-    if None not in heads:
-        return heads
-    return [_cached(one, key, _number_head) if head is None else head for head, one in zip(heads, series, strict=True)]
+def heads(key: K, series: Sequence[Series], compute: Callable[[Series, K], T]) -> list[T]:
+    """What `compute` makes of each series and the key, from its cache; computed for those that have none yet."""
+    found: list[Any] = [cache[1] if (cache := one.cache) is not None and cache[0] == key else None for one in series]
+    if None not in found:
+        return found
+    return [cached(one, key, compute) if head is None else head for head, one in zip(found, series, strict=True)]
 
 
-def _cached(series: Series, key: Any, compute: Callable[[Series, Any], Any]) -> Any:
+def cached(series: Series, key: K, compute: Callable[[Series, K], T]) -> T:
     """What `compute` makes of a series and a key, kept until it is asked for another key."""
     cache = series.cache
     if cache is None or cache[0] != key:
         cache = series.cache = (key, compute(series, key))
-    return cache[1]
+    return cast("T", cache[1])
 
 
 def _head(name: str, *labels: str) -> str:
@@ -211,9 +232,14 @@ def _histogram_heads(series: Series, key: tuple[str, bool, tuple[float, ...]]) -
     return [*[_head(f"{name}_bucket", text, f'le="{limit}"') for limit in limits], _head(f"{name}_sum", text), _head(f"{name}_count", text)]
 
 
+def is_traced(exemplar: Exemplar) -> bool:
+    """Whether an exemplar's ids are ids, and its time is known."""
+    return bool(_ID.fullmatch(exemplar.trace_id) and _ID.fullmatch(exemplar.span_id) and isfinite(exemplar.time_unix))
+
+
 def _exemplar(exemplar: Exemplar) -> str:
     """` # {trace_id="...",span_id="..."} value time`; empty for one whose ids are none, or whose time is not known."""
-    if not (_ID.fullmatch(exemplar.trace_id) and _ID.fullmatch(exemplar.span_id) and isfinite(exemplar.time_unix)):
+    if not is_traced(exemplar):
         return ""
     value = _lines([""], [exemplar.value], {}).rstrip("\n")
     return f' # {{trace_id="{exemplar.trace_id}",span_id="{exemplar.span_id}"}} {value} {exemplar.time_unix:.3f}'

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bext_otel.faces import sharing, text
+from bext_otel.faces import protobuf, sharing, text
 from bext_otel.faces.endpoints import Reply
 from bext_otel.pipeline.snapshot import Snapshot
 from tests.faces.parts import FixedHealth, endpoints, get
@@ -50,9 +50,23 @@ def test_the_format_is_chosen_by_parameter_then_by_accept(query: str, accept: st
     assert (200, content_type) == (reply.status, reply.content_type)
 
 
+def test_protobuf_is_read_with_buckets_and_others_without() -> None:
+    asked = []
+
+    def read(*, native: bool = False) -> Snapshot:
+        asked.append(native)
+        return SPECIFICATION
+
+    accept = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+    reply = get(endpoints(read=read), "/metrics", accept=accept)
+    assert (200, protobuf.CONTENT_TYPE, protobuf.render(SPECIFICATION)) == (reply.status, reply.content_type, reply.body)
+    get(endpoints(read=read), "/metrics")
+    assert [True, False] == asked
+
+
 def test_an_unknown_format_names_the_known_ones() -> None:
     reply = get(endpoints(), "/metrics", "format=xml")
-    assert (400, b"unknown format 'xml': expected one of json, openmetrics, prometheus\n") == (reply.status, reply.body)
+    assert (400, b"unknown format 'xml': expected one of json, openmetrics, prometheus, protobuf\n") == (reply.status, reply.body)
 
 
 def test_gzip_is_used_where_it_is_welcome() -> None:

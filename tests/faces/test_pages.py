@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from bext_otel.faces import json, pages, text
+from bext_otel.faces import json, pages, protobuf, text
 from bext_otel.faces.pages import FORMATS, Collection
 from bext_otel.pipeline.snapshot import Family, Numbers, Series
 from tests.faces.snapshots import EMPTY, EXEMPLAR, SPECIFICATION
@@ -34,9 +34,13 @@ LARGE = replace(
 @pytest.mark.parametrize("snapshot", [SPECIFICATION, LARGE], ids=["small", "large"])
 def test_pages_are_what_the_formats_make_of_the_snapshot(form: str, snapshot: object) -> None:
     collection = Collection(snapshot)  # type: ignore[arg-type]
-    whole = {"json": json.render, "prometheus": text.render, "openmetrics": lambda it: text.render(it, openmetrics=True)}.get(form)
-    if whole is not None:
-        assert whole(collection.snapshot) == collection.page(form)
+    whole = {
+        "json": json.render,
+        "protobuf": protobuf.render,
+        "prometheus": text.render,
+        "openmetrics": lambda it: text.render(it, openmetrics=True),
+    }[form]
+    assert whole(collection.snapshot) == collection.page(form)
     small = collection.packed_page(form)
     assert small is None or collection.page(form) == gzip.decompress(small)
 

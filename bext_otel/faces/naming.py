@@ -1,0 +1,86 @@
+"""Names on a page: legal, distinct, and each for one family only, whatever instruments of other libraries are called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from bext_otel.pipeline.snapshot import Family, FamilyType, Series, Snapshot
+
+__all__ = ["RESOURCE", "Head", "about_the_resource", "headed"]
+
+RESOURCE = "target_info"
+"""The metric whose labels tell who speaks (OpenTelemetry's translation to Prometheus)."""
+
+# Sample names that a family may show besides its own (OpenMetrics 1.0.0, "Metric types"); no other family may have them.
+_SUFFIXES: Mapping[str, tuple[str, ...]] = {
+    "counter": ("", "_total", "_created"),
+    "summary": ("", "_count", "_sum", "_created"),
+    "histogram": ("", "_count", "_sum", "_bucket", "_created"),
+}
+
+# Its other attributes (command line, user, host) are nobody's business on an open endpoint.
+_TOLD_OF_THE_RESOURCE = ("service.", "telemetry.", "deployment.", "bext.")
+
+
+@dataclass(frozen=True)
+class Head:
+    """A family as the format names it: `sample` is the name of its plain samples, `left_out` says that another family has its names."""
+
+    name: str
+    type: str
+    sample: str
+    left_out: bool = False
+
+
+def about_the_resource(snapshot: Snapshot) -> Series | None:
+    """The labels of `RESOURCE`; None where there is nothing to tell."""
+    told = tuple((key, value) for key, value in snapshot.resource.items() if key.startswith(_TOLD_OF_THE_RESOURCE))
+    return Series(told) if told else None
+
+
+def headed(snapshot: Snapshot, *, openmetrics: bool = False) -> Iterator[tuple[Family, Head]]:
+    """Every family with its head. Families of one name and type become one, since a type may be said only once for a name."""
+    taken = {"target", RESOURCE} if about_the_resource(snapshot) is not None else set()
+    families = list(_merged(snapshot))
+    reserved = {family.name for family in families if family.type != "counter"}
+    for family in families:
+        yield family, _head(family, taken, reserved, openmetrics=openmetrics)
+
+
+def _merged(snapshot: Snapshot) -> Iterator[Family]:
+    groups: dict[tuple[str, FamilyType], list[Family]] = {}
+    for family in snapshot.families:
+        groups.setdefault((_legal(family.name), family.type), []).append(family)
+    for (name, _), group in groups.items():
+        first = group[0]
+        if len(group) == 1 and first.name == name:
+            yield first
+        else:
+            yield replace(first, name=name, points=[point for family in group for point in family.points], metric=None)
+
+
+def _legal(name: str) -> str:
+    """A legal metric name; what is not legal becomes `_`."""
+    if re.fullmatch(r"[a-zA-Z_:][a-zA-Z0-9_:]*", name):
+        return name
+    legal = re.sub(r"[^a-zA-Z0-9:]+", "_", name) or "_"
+    return f"_{legal}" if legal[0].isdigit() else legal
+
+
+def _head(family: Family, taken: set[str], reserved: set[str], *, openmetrics: bool) -> Head:
+    """How a family is announced; its names are added to `taken`."""
+    name, kind = family.name, str(family.type)
+    if kind == "unknown" and not openmetrics:
+        kind = "untyped"
+    if openmetrics and kind == "counter":
+        base = name.removesuffix("_total")
+        # A counter there ends in `_total`; nothing appends that to a name of the specification, and `base` must be free.
+        name, kind = (base, kind) if base not in ("", name) and base not in reserved else (name, "unknown")
+    suffixes = _SUFFIXES.get(kind, ("",)) if openmetrics or kind != "counter" else ("",)
+    names = {name + suffix for suffix in suffixes}
+    left_out = not names.isdisjoint(taken)
+    if not left_out:
+        taken |= names
+    return Head(name, kind, family.name, left_out)
