@@ -5,17 +5,24 @@ Nothing else imports a name with a leading underscore from OpenTelemetry, but fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal
+from threading import Lock, RLock
+from typing import Any, Literal, Protocol
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry._logs._internal import ProxyLoggerProvider
 from opentelemetry.exporter.prometheus._mapping import map_unit, sanitize_full_name
 from opentelemetry.metrics import _Gauge as Gauge
 from opentelemetry.metrics._internal import _ProxyMeterProvider
+from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping.exponent_mapping import ExponentMapping
+from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping.logarithm_mapping import LogarithmMapping
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.trace import SpanContext
 
 __all__ = [
     "Gauge",
@@ -25,12 +32,20 @@ __all__ = [
     "preferred_temporality",
     "prometheus_name",
     "shut_batch_processor",
+    "start_metrics_over",
 ]
 
 _OTLP = {
     "traces": ("trace_exporter", "OTLPSpanExporter"),
     "metrics": ("metric_exporter", "OTLPMetricExporter"),
     "logs": ("_log_exporter", "OTLPLogExporter"),
+}
+
+# By the word of upstream's HTTP client for what it sends.
+_REPLIES = {
+    "spans": ("trace", "ExportTraceServiceResponse"),
+    "metrics": ("metrics", "ExportMetricsServiceResponse"),
+    "logs": ("logs", "ExportLogsServiceResponse"),
 }
 
 
@@ -79,3 +94,128 @@ def own_resource(provider: Any) -> Callable[[Resource], None]:
     update: Callable[[Resource], None] = provider._update_resource
     provider._update_resource = lambda _: None
     return update
+
+
+class _TracerMetrics(Protocol):
+    def start_span(self, parent: SpanContext | None, decision: Decision, /) -> Callable[[], object]: ...
+
+
+class _LoggerMetrics(Protocol):
+    def emit_log(self) -> None: ...
+
+
+class _ProcessorMetrics(Protocol):
+    def finish_items(self, count: int) -> None: ...
+    def drop_items(self, count: int, error_type: str = "queue_full") -> None: ...
+
+
+def count_spans(tracer: trace.Tracer, counts: _TracerMetrics) -> None:
+    """Have a tracer tell `counts` of each span that starts; what that answers with is called when a recorded span ends."""
+    if hasattr(tracer, "_tracer_metrics"):
+        tracer._tracer_metrics = counts
+
+
+def count_logs(provider: Any, counts: _LoggerMetrics) -> None:
+    """Have the loggers that a provider makes from now on tell `counts` of each record."""
+    provider._logger_metrics = counts
+
+
+def watch_queue(processor: Any, metrics: _ProcessorMetrics) -> tuple[Callable[[], int], int]:
+    """Have a batch processor tell `metrics` what it hands on and what it drops; how many items wait in it, and how many may."""
+    inner = processor._batch_processor
+    inner._metrics = metrics
+    return lambda: len(inner._queue), inner._max_queue_size
+
+
+@dataclass
+class _Outcome:
+    """What upstream's exporters write down of an export: `ExportResult` of their own telemetry."""
+
+    error: Exception | None = None
+    error_attrs: Mapping[str, object] | None = None
+
+
+class _Explaining:
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+
+    @contextmanager
+    def export_operation(self, num_items: int) -> Iterator[_Outcome]:
+        outcome = _Outcome()
+        try:
+            yield outcome
+        finally:
+            status = next(iter((outcome.error_attrs or {}).values()), None)
+            if status is not None or outcome.error is not None:
+                self._tell(str(status) if status is not None else type(outcome.error).__qualname__)
+
+
+def explain_exports(exporter: Any, failed: Callable[[str], None], rejected: Callable[[int, str], None]) -> None:
+    """Have one of upstream's OTLP exporters tell why an export failed, in a word, and what the backend rejected of one it took.
+
+    Upstream reads neither the reply nor, over HTTP, the status of a refusal.
+    """
+    exporter._metrics = _Explaining(failed)
+
+    def look(reply: Any) -> None:
+        partial = reply.partial_success
+        counts = [value for field, value in partial.ListFields() if field.name.startswith("rejected_")]
+        if counts:
+            rejected(counts[0], partial.error_message)
+
+    client: Any = getattr(exporter, "_client", None)
+    transport = getattr(client, "_transport", None)
+    if transport is not None:
+        package, name = _REPLIES[client._kind]
+        kind = getattr(import_module(f"opentelemetry.proto.collector.{package}.v1.{package}_service_pb2"), name)
+        send = transport.request
+
+        def request(*args: Any, **kwargs: Any) -> Any:
+            result = send(*args, **kwargs)
+            if result.status_code is not None and 200 <= result.status_code < 300:
+                with suppress(Exception):  # a reply that cannot be read rejects nothing
+                    if content := result.content():
+                        look(kind.FromString(content))
+            return result
+
+        transport.request = request
+        return
+    make = exporter._stub
+
+    def stub(channel: Any) -> Any:
+        made = make(channel)
+        export = made.Export
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            reply = export(*args, **kwargs)
+            look(reply)
+            return reply
+
+        made.Export = call
+        return made
+
+    exporter._stub = stub
+    exporter._client = stub(exporter._channel)
+
+
+def start_metrics_over(provider: Any, reader: Any) -> None:
+    """In a forked child: renew the locks that a thread of the parent may have held, and have `reader` forget what the parent measured.
+
+    Upstream renews the provider's own two locks only. Nothing is collected for this, since that would call the application's callbacks
+    in the middle of a fork.
+    """
+    consumer = provider._measurement_consumer
+    consumer._lock = Lock()
+    for meter in provider._meters.values():
+        meter._instrument_registration_lock = Lock()
+    for each, storage in consumer._reader_storages.items():
+        storage._lock = RLock()
+        if each is reader:
+            storage._instrument_view_instrument_matches = {}
+            continue
+        for match in [match for matches in storage._instrument_view_instrument_matches.values() for match in matches]:
+            match._lock = Lock()
+            for aggregation in match._attributes_aggregation.values():
+                aggregation._lock = Lock()
+    for mapping in (ExponentMapping, LogarithmMapping):
+        mapping._mappings_lock = Lock()

@@ -98,7 +98,7 @@ def resource_of(provider: object) -> Mapping[str, object]:
         return exporter.get_finished_spans()[0].resource.attributes
     if isinstance(provider, MeterProvider):
         provider.get_meter("t").create_counter("c").add(1)
-        (reader,) = provider._all_metric_readers
+        (reader,) = provider._metric_readers
         assert isinstance(reader, InMemoryMetricReader)
         data = reader.get_metrics_data()
         assert data is not None
@@ -120,3 +120,28 @@ def test_a_provider_keeps_its_resource_over_a_fork_and_takes_what_it_is_told(mak
     update(Resource({"service.instance.id": "mine-2"}))
     provider._handle_fork()  # type: ignore[attr-defined]
     assert {"service.instance.id": "mine-2", "service.name": "shop"} == dict(resource_of(provider))
+
+
+def test_metrics_start_over_although_every_lock_is_held() -> None:
+    """As in a child that was forked while other threads of the parent measured and collected."""
+    reader, other = InMemoryMetricReader({Counter: AggregationTemporality.DELTA}), InMemoryMetricReader()
+    provider = MeterProvider([reader, other], shutdown_on_exit=False)
+    meter = provider.get_meter("some.library")
+    counter = meter.create_counter("jobs")
+    meter.create_histogram("sizes").record(1)
+    counter.add(5)
+    locks = [provider._measurement_consumer._lock, *(meter._instrument_registration_lock for meter in provider._meters.values())]
+    for storage in provider._measurement_consumer._reader_storages.values():
+        for match in [match for matches in storage._instrument_view_instrument_matches.values() for match in matches]:
+            locks += [match._lock, *(aggregation._lock for aggregation in match._attributes_aggregation.values())]
+    for lock in locks:
+        assert lock.acquire(blocking=False)
+    _compat.start_metrics_over(provider, reader)
+    counter.add(1)
+    meter.create_counter("more").add(1)
+    ours, theirs = reader.get_metrics_data(), other.get_metrics_data()
+    assert ours is not None
+    assert theirs is not None
+    assert {"jobs": 1, "more": 1} == {m.name: m.data.data_points[0].value for m in ours.resource_metrics[0].scope_metrics[0].metrics}
+    assert "jobs" in {m.name for m in theirs.resource_metrics[0].scope_metrics[0].metrics}
+    provider.shutdown()

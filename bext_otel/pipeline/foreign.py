@@ -8,7 +8,7 @@ Of observable counters it is asked for totals, as their callbacks have them; a f
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
@@ -53,6 +53,8 @@ class ForeignReader(MetricReader):
     """The one reader of the SDK's part. `dropped` counts the points that found no room."""
 
     def __init__(self) -> None:
+        # How the SDK is made to drop what it holds for us; a provider that can do it without collecting says how.
+        self.forget: Callable[[], None] = self.collect
         super().__init__(preferred_temporality={Counter: _DELTA, Histogram: _DELTA})
         self.dropped = 0
         # What observable counters showed at the fork, by stream and series, and when that was.
@@ -77,7 +79,7 @@ class ForeignReader(MetricReader):
         """Start over, as a forked child does: discard what the parent left to be collected, and its totals."""
         self._lock = Lock()
         self._inherited.clear()
-        self.collect()
+        self.forget()
         with self._lock:
             self._began = time.time_ns()
             self._inherited = {

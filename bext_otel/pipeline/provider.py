@@ -7,6 +7,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.util.types import Attributes
 
+from bext_otel._compat import start_metrics_over
 from bext_otel.pipeline.foreign import ForeignReader
 from bext_otel.pipeline.instruments import CatalogueMeter
 from bext_otel.pipeline.streams import Streams
@@ -26,6 +27,7 @@ class BextMeterProvider(MeterProvider):
         self.foreign = ForeignReader()
         # The composition root ends all three signals within one deadline, so no exit handler of the provider's own.
         super().__init__(metric_readers=[self.foreign], resource=resource, shutdown_on_exit=False)
+        self.foreign.forget = lambda: start_metrics_over(self, self.foreign)
 
     def get_meter(self, name: str, version: str | None = None, schema_url: str | None = None, attributes: Attributes = None) -> Meter:
         """See `opentelemetry.metrics.MeterProvider.get_meter`."""
