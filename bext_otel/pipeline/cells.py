@@ -9,25 +9,41 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import msgspec
 from opentelemetry import trace
 from opentelemetry.context import Context
 
+from bext_otel.catalogue import Metric
 from bext_otel.pipeline.contribution import HistogramRow, Labels, NumberRow, Row, SummaryRow, encode_row, exemplar_row
 from bext_otel.pipeline.exponential import Scaled, counted
 from bext_otel.pipeline.snapshot import Exemplar, Series
 from bext_otel.pipeline.windows import Window
 
-if TYPE_CHECKING:
-    from bext_otel.pipeline.streams import Stream
-
-__all__ = ["CELLS", "Cell", "CounterCell", "GaugeCell", "HistogramCell", "NumberCell", "SummaryCell"]
+__all__ = ["CELLS", "Cell", "CounterCell", "GaugeCell", "HistogramCell", "Home", "NumberCell", "SummaryCell"]
 
 # Whoever makes a list this long, or a multiple of it, drains it, so that it stays small also when nobody reads. A power of two less one:
 # only one measurement in so many tries, for while a thread drains the others would all try in vain.
 _RELIEF = 4096 - 1
+
+
+class Home(Protocol):
+    """The stream that a cell belongs to, as far as the cell knows it."""
+
+    metric: Metric
+    rejected: int
+    window_seconds: float
+    clock: Callable[[], float]
+
+    def touched(self, cell: Cell) -> None:
+        """It has something to drain."""
+
+    def relieve(self) -> None:
+        """Some list has grown long: drain now, unless somebody is at it."""
+
+    def increased(self, cell: Cell, amount: float, now: float) -> None:
+        """A counter grew."""
 
 
 class Cell:
@@ -39,7 +55,7 @@ class Cell:
 
     __slots__ = ("attributes", "dirty", "encoded", "exemplar", "hungry", "key", "live", "pending", "series", "stream")
 
-    def __init__(self, stream: Stream, key: Labels, series: Series, attributes: dict[str, Any]) -> None:
+    def __init__(self, stream: Home, key: Labels, series: Series, attributes: dict[str, Any]) -> None:
         self.stream = stream
         self.key = key
         self.series = series
