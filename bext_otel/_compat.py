@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
 from threading import Lock, RLock
 from typing import Any, Literal, Protocol
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry._logs._internal import ProxyLoggerProvider
-from opentelemetry.exporter.prometheus._mapping import map_unit, sanitize_full_name
 from opentelemetry.metrics import _Gauge as Gauge
 from opentelemetry.metrics._internal import _ProxyMeterProvider
 from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping.exponent_mapping import ExponentMapping
@@ -49,13 +51,29 @@ _REPLIES = {
 }
 
 
+@cache
+def _prometheus_mapping() -> Any:
+    """The module with upstream's translation alone: its package imports `prometheus_client`, which then shows metrics of its own."""
+    package = find_spec("opentelemetry.exporter.prometheus")
+    if package is None or not package.submodule_search_locations:
+        raise ImportError("opentelemetry-exporter-prometheus is not installed: reinstall bext-otel")
+    path = Path(package.submodule_search_locations[0]) / "_mapping.py"
+    spec = spec_from_file_location("bext_otel._prometheus_mapping", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} cannot be loaded: reinstall opentelemetry-exporter-prometheus")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def prometheus_name(name: str, unit: str, *, counter: bool) -> str:
     """The standard translation of an instrument's name and unit to Prometheus (OpenTelemetry compatibility specification).
 
     Ratios of unit `1` end in `_ratio` when they are gauges; a counter ends in `_total`.
     """
-    legal: str = sanitize_full_name(name)
-    suffix: str = map_unit(unit)
+    mapping = _prometheus_mapping()
+    legal: str = mapping.sanitize_full_name(name)
+    suffix: str = mapping.map_unit(unit)
     if unit == "1" and not counter:
         suffix = "ratio"
     if suffix and not legal.endswith(f"_{suffix}"):

@@ -23,6 +23,7 @@ from bext_otel._compat import already_installed
 from bext_otel.apps import AppResolver, Resolver, default_app, guarded, import_resolver
 from bext_otel.config import Config
 from bext_otel.errors import ConfigError
+from bext_otel.faces.collector import expose
 from bext_otel.faces.endpoints import Endpoints
 from bext_otel.faces.server import StandaloneServer
 from bext_otel.faces.serving import Serving
@@ -162,6 +163,8 @@ def _enabled(config: Config, health: Health, identity: Identity) -> Runtime:
         identity.in_child()
         signal.in_child()
 
+    if read is not None and config.telemetry.engine == "bext":
+        runtime._closings.append(expose(read))
     runtime._closings += [on_fork(in_child=in_child).close, at_end_of_children(runtime.shutdown).close, installed.remove]
     runtime._endings += [signal.end, *(processor.lazy.shutdown_seconds for processor in span_processors)]
     runtime._endings.append(lambda _: logger_provider.shutdown())

@@ -132,15 +132,20 @@ def _foreign_row(point: Point) -> ForeignRow:
     value = point.value
     if isinstance(value, Histogram):
         return ForeignRow(point.series.labels, None, (value.bounds, value.counts, value.sum, value.count))
-    assert not isinstance(value, Summary)  # other libraries' instruments never become one
+    if isinstance(value, Summary):  # prometheus_client's own: without quantiles, so that it can be added up
+        return ForeignRow(point.series.labels, None, ((), (value.count,), value.sum, value.count))
     return ForeignRow(point.series.labels, value)
 
 
 def of_foreign(parts: Iterable[ForeignPart]) -> list[Family]:
     """Other libraries' families, back from what was published."""
-    return [Family(part.name, part.type, part.description, "", tuple(map(_foreign_point, part.rows))) for part in parts]
+    return [
+        Family(part.name, part.type, part.description, "", tuple(_foreign_point(part.type, row) for row in part.rows)) for part in parts
+    ]
 
 
-def _foreign_point(row: ForeignRow) -> Point:
+def _foreign_point(kind: str, row: ForeignRow) -> Point:
+    if kind == "summary" and row.histogram is not None:
+        return Point(Series(row.labels), Summary(row.histogram[3], row.histogram[2], ()))
     value = Histogram(*row.histogram) if row.histogram is not None else row.number
     return Point(Series(row.labels), value if value is not None else math.nan)

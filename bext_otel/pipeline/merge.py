@@ -19,6 +19,9 @@ __all__ = ["Shared", "Tally", "compacted", "plus_histogram", "plus_number"]
 
 Figures: TypeAlias = Mapping[str, "int | float | str"]
 
+# Gauges of prometheus_client's default collectors of which each worker has its own, and of which no sum means anything.
+_NOT_ADDED = frozenset({"process_max_fds", "process_start_time_seconds", "python_info"})
+
 _ROWS = {row.exported: row for row in METRICS}
 
 
@@ -115,12 +118,14 @@ class Tally:
             held[row.labels] = row if before is None else plus_histogram(row.labels, before, row)
 
     def _add_foreign(self, part: ForeignPart, *, alive: bool) -> None:
-        additive = part.type in {"counter", "histogram"}
+        additive = part.type in {"counter", "histogram", "summary"}
         if not (alive or additive):
             return
         before = self.foreign.get(part.name)
         if before is None or before.type != part.type:
             self.foreign.setdefault(part.name, part)
+            return
+        if part.name in _NOT_ADDED:
             return
         held = {row.labels: row for row in before.rows}
         for row in part.rows:

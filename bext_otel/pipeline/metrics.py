@@ -17,9 +17,9 @@ from bext_otel.pipeline.otlp import metric_exporters
 from bext_otel.pipeline.provider import BextMeterProvider
 from bext_otel.pipeline.reading import Reading
 from bext_otel.pipeline.service import LedgerLike
+from bext_otel.pipeline.registry import registered
 from bext_otel.pipeline.snapshot import Snapshot
 from bext_otel.pipeline.streams import Streams
-from bext_otel.pipeline.upstream import build_upstream
 
 __all__ = ["MetricsSignal", "build_metrics"]
 
@@ -65,6 +65,8 @@ def build_metrics(
     deliveries = tuple(delivery for _, delivery in exporters)
     interval = config.metrics.export_interval_seconds
     if config.telemetry.engine == "upstream":
+        from bext_otel.pipeline.upstream import build_upstream  # imports prometheus_client, which then shows metrics of its own
+
         provider, reads = build_upstream(resource, exporters, interval, shown, telemetry)
         return MetricsSignal(
             provider,
@@ -81,6 +83,7 @@ def build_metrics(
     reading = Reading(
         streams,
         own.foreign,
+        registered=registered,
         ledger=ledger,
         resource=shown,
         telemetry=telemetry,

@@ -33,6 +33,8 @@ def _nothing() -> None:
 class Reading:
     """Reads the cells of the catalogue and what other libraries measure, in this process and, by `ledger`, in the service's others.
 
+    `registered` tells what others registered with a metrics library of their own.
+
     `telemetry` tells how export fares, `resource` is the resource's attributes, `tick_seconds` how often cells are drained while busy;
     `on_start` is called in the ticker's thread when the first measurement has started it.
     """
@@ -42,6 +44,7 @@ class Reading:
         streams: Streams,
         foreign: ForeignReader | None = None,
         *,
+        registered: Callable[[], list[Family]] = list,
         ledger: LedgerLike | None = None,
         resource: Mapping[str, str] | None = None,
         telemetry: Callable[[], Telemetry] = dict,
@@ -51,6 +54,7 @@ class Reading:
     ) -> None:
         self.streams = streams
         self.foreign = foreign
+        self._registered = registered
         self._resource = resource or {}
         self._telemetry = telemetry
         self._include_process = include_process
@@ -125,10 +129,12 @@ class Reading:
         return self.foreign.totals()
 
     def _collected(self) -> list[Family]:
-        if self.foreign is None:
-            return []
-        self.foreign.collect()
-        found = self.foreign.families()
+        found: list[Family] = []
+        if self.foreign is not None:
+            self.foreign.collect()
+            found = self.foreign.families()
+        taken = {family.name for family in found}
+        found += [family for family in self._registered() if family.name not in taken]
         self._foreign_parts = families.foreign_parts(found)
         return found
 

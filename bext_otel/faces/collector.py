@@ -1,0 +1,110 @@
+"""Our metrics in `prometheus_client`'s own registry, so that a `/metrics` that an application has of its own shows them as well."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
+from typing import Any
+
+import wrapt
+
+from bext_otel.faces import naming, samples
+from bext_otel.faces.naming import Head
+from bext_otel.pipeline.registry import names_of_others, within_reading
+from bext_otel.pipeline.snapshot import Exemplar, Family, Histogram, LabelSet, Snapshot, Summary, legal_labels
+
+__all__ = ["Collector", "expose"]
+
+_log = logging.getLogger(__name__)
+
+
+def expose(read: Callable[[], Snapshot]) -> Callable[[], None]:
+    """Register a collector as soon as somebody imports `prometheus_client`, or now if somebody has; call the answer to undo it."""
+    collector = Collector(read)
+    wrapt.register_post_import_hook(collector.register, "prometheus_client")
+    return collector.close
+
+
+class Collector:
+    """What `prometheus_client` asks: our families as its own, but for those whose names the registry has already."""
+
+    def __init__(self, read: Callable[[], Snapshot]) -> None:
+        self._read = read
+        self._registry: Any = None
+        self._closed = False
+
+    def register(self, library: Any) -> None:
+        """Join the registry of the library, which was just imported."""
+        if not self._closed:
+            self._registry = library.REGISTRY
+            self._registry.register(self)
+
+    def close(self) -> None:
+        """Leave the registry, and never join it."""
+        self._closed = True
+        registry, self._registry = self._registry, None
+        if registry is not None:
+            try:
+                registry.unregister(self)
+            except KeyError:  # the application has cleared its registry
+                _log.debug("our collector had left prometheus_client's registry already")
+
+    def describe(self) -> list[Any]:
+        """Nothing is promised: the registry would otherwise collect everything when we join it."""
+        return []
+
+    def collect(self) -> Iterator[Any]:
+        """Our families; none while the registry is read for a snapshot of ours. Never raises: it is the application's own page."""
+        if self._closed or within_reading():
+            return
+        try:
+            snapshot = self._read()
+            others = names_of_others()
+            made = [
+                _metric(family, head)
+                for family, head in naming.headed(snapshot, openmetrics=True)
+                if not head.left_out and others.isdisjoint({head.name, head.sample})
+            ]
+        except Exception as error:
+            _log.warning("our metrics are left out of prometheus_client's registry: %r", error)
+            return
+        yield from made
+
+
+def _metric(family: Family, head: Head) -> Any:
+    from prometheus_client.core import Metric
+    from prometheus_client.samples import Sample
+
+    metric = Metric(head.name, family.description, head.type)
+    seen: set[LabelSet] = set()
+    for point in family.points:
+        labels = legal_labels(point.series.labels)
+        key = tuple(sorted(labels.items()))
+        if key in seen:
+            continue
+        seen.add(key)
+        exemplar = _exemplar(point.exemplar) if head.type == "counter" else None
+        metric.samples += [
+            Sample(name, {**labels, **more}, value, None, exemplar) for name, more, value in _samples(head.sample, point.value)
+        ]
+    return metric
+
+
+def _samples(name: str, value: float | Summary | Histogram) -> Iterable[tuple[str, dict[str, str], float]]:
+    if isinstance(value, Summary):
+        quantiles = [(name, {"quantile": str(quantile)}, found) for quantile, found in value.quantiles]
+        return [*quantiles, (f"{name}_count", {}, value.count), (f"{name}_sum", {}, value.sum)]
+    if isinstance(value, Histogram):
+        limits = [*[str(float(bound)) for bound in value.bounds], "+Inf"]
+        buckets = [(f"{name}_bucket", {"le": limit}, total) for limit, total in zip(limits, accumulate(value.counts), strict=True)]
+        return [*buckets, (f"{name}_count", {}, value.count), (f"{name}_sum", {}, value.sum)]
+    return [(name, {}, value)]
+
+
+def _exemplar(exemplar: Exemplar | None) -> Any:
+    from prometheus_client.samples import Exemplar as TheirExemplar
+
+    if exemplar is None or not samples.is_traced(exemplar):
+        return None
+    return TheirExemplar({"trace_id": exemplar.trace_id, "span_id": exemplar.span_id}, exemplar.value, exemplar.time_unix)

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import prometheus_client
+import pytest
+from prometheus_client import REGISTRY
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.parser import text_string_to_metric_families as plain
+
+from bext_otel import catalogue
+from bext_otel.faces.collector import expose
+from bext_otel.pipeline.registry import registered
+from bext_otel.pipeline.snapshot import Point, Series, Snapshot
+from tests.faces.snapshots import EMPTY, EXEMPLAR, SPECIFICATION, family, numbers, other
+
+
+@pytest.fixture
+def exposed() -> Iterator[Callable[[Callable[[], Snapshot]], None]]:
+    """Exposes a reading until the end of the test."""
+    closings = []
+    yield lambda read: closings.append(expose(read))
+    for close in closings:
+        close()
+
+
+def page() -> dict[str, list[tuple[dict[str, str], float]]]:
+    text = prometheus_client.generate_latest(REGISTRY).decode()
+    return {metric.name: [(sample.labels, sample.value) for sample in metric.samples] for metric in plain(text)}
+
+
+def test_ours_are_in_the_registry(exposed: Callable[..., None]) -> None:
+    exposed(lambda: SPECIFICATION)
+    shown = page()
+    assert ({"app": "marketing", "layer": "isr"}, 39842.0) in shown["bext_cache_hits"]
+    assert ({"app": "marketing", "route": "/about", "quantile": "0.99"}, 48.3) in shown["bext_request_duration_ms"]
+    assert [({"plugin": "analytics"}, 123456789)] == shown["bext_plugin_fuel_consumed"]
+    assert "http_server_request_duration_seconds" in shown
+    assert "python_info" in shown
+
+
+def test_its_openmetrics_passes_the_strict_parser_with_our_exemplars(exposed: Callable[..., None]) -> None:
+    exposed(lambda: replace(SPECIFICATION, families=(family(catalogue.FLOW_FAILED, {(): 2}, exemplar=EXEMPLAR), *SPECIFICATION.families)))
+    read = {metric.name: metric for metric in text_string_to_metric_families(generate_openmetrics(REGISTRY).decode())}
+    assert EXEMPLAR.trace_id == read["bext_flow_failed"].samples[0].exemplar.labels["trace_id"]
+    empty = [sample.value for sample in read["bext_request_duration_ms"].samples if sample.labels.get("app") == "api"]
+    assert any(math.isnan(value) for value in empty)
+
+
+def test_nothing_is_there_twice_and_nothing_goes_round_in_circles(exposed: Callable[..., None]) -> None:
+    """A snapshot that reads the registry, in which our collector takes a snapshot."""
+    reads = []
+
+    def read() -> Snapshot:
+        reads.append(1)
+        return replace(EMPTY, families=(numbers(catalogue.FLOW_FAILED, {(): 2}), *registered()))
+
+    jobs = prometheus_client.Counter("round_jobs", "Jobs.")
+    jobs.inc()
+    try:
+        exposed(read)
+        text = prometheus_client.generate_latest(REGISTRY).decode()
+        assert [1] == reads
+        assert 1 == text.count("\nround_jobs_total 1.0") == text.count("\nbext_flow_failed_total 2.0")
+        assert not [one for one in registered() if one.name.startswith("bext_")]
+    finally:
+        REGISTRY.unregister(jobs)
+
+
+def test_a_name_that_the_registry_has_already_is_left_to_it(exposed: Callable[..., None]) -> None:
+    rival = prometheus_client.Counter("bext_flow_failed", "A rival.")
+    try:
+        registered()
+        exposed(lambda: replace(EMPTY, families=(numbers(catalogue.FLOW_FAILED, {(): 2}), numbers(catalogue.FLOW_COMPLETED, {(): 3}))))
+        assert ([({}, 0.0)], [({}, 3.0)]) == (
+            [sample for sample in page()["bext_flow_failed"] if not sample[0]],
+            page()["bext_flow_completed"],
+        )
+    finally:
+        REGISTRY.unregister(rival)
+        registered()
+
+
+def test_series_that_are_written_alike_are_told_once(exposed: Callable[..., None]) -> None:
+    twins = [Point(Series((("a.b", "x"),)), 1), Point(Series((("a_b", "x"),)), 2)]
+    exposed(lambda: replace(EMPTY, families=(other("twin", "gauge", twins),)))
+    assert [({"a_b": "x"}, 1.0)] == page()["twin"]
+
+
+def test_a_reading_that_fails_leaves_the_applications_page_alone(exposed: Callable[..., None], caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> Snapshot:
+        raise RuntimeError("no")
+
+    exposed(broken)
+    assert "python_info" in page()
+    assert "our metrics are left out of prometheus_client's registry: RuntimeError('no')" in caplog.messages
+
+
+def test_closed_it_is_gone_also_if_the_application_has_cleared_its_registry() -> None:
+    close = expose(lambda: SPECIFICATION)
+    assert "bext_cache_hits" in page()
+    close()
+    close()
+    assert "bext_cache_hits" not in page()
+    close = expose(lambda: SPECIFICATION)
+    (mine,) = [one for one in REGISTRY._collector_to_names if type(one).__module__ == "bext_otel.faces.collector"]
+    REGISTRY.unregister(mine)
+    close()
