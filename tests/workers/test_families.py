@@ -74,19 +74,14 @@ TWO_SERVICES = """
 import subprocess, sys
 FORKS = '''
 import os
-from counter import counter
-if {preloaded}: counter.add(0)
-read, write = os.pipe()
+from counter import counter, say
 for by in (1, 10):
     if os.fork() == 0:
-        counter.add({times} * by)
-        os.write(write, b"x")
-        os._exit(0)
-while len(os.read(read, 1)) and not os.wait(): pass
-os.wait()
-print(counter.total())
+        os._exit(not counter.add({times} * by))
+for _ in range(2): assert os.wait()[1] == 0
+say(counter.total())
 '''
-services = [subprocess.Popen([sys.executable, "-c", FORKS.format(times=times, preloaded=True)]) for times in (1, 2)]
+services = [subprocess.Popen([sys.executable, "-c", FORKS.format(times=times)]) for times in (1, 2)]
 for service in services: assert service.wait() == 0
 """
 
@@ -98,18 +93,19 @@ def test_two_services_that_one_script_starts_are_apart(tmp_path: Path, launched:
 
 NAMED = """
 import os
-def worker(service, by, other, mine):
-    from bext_otel.workers.find import join_service
-    ledger = join_service(service)
-    assert ledger.publish(by), ledger.reason
-    os.write(mine[1], b"x")
-    os.read(other[0], 1)
-    os.write(1, f"{service} {[peer.payload for peer in ledger.peers()]}\\n".encode())
-    os._exit(0)
-pipes = [os.pipe() for _ in range(4)]
+from bext_otel.workers.find import join_service
+told, tell = os.pipe()
+gone, go = os.pipe()
 for number, service in enumerate(("shop", "shop", "blog", "blog")):
     if os.fork() == 0:
-        worker(service, str(number).encode(), pipes[number ^ 1], pipes[number])
+        ledger = join_service(service)
+        assert ledger.publish(str(number).encode()), ledger.reason
+        os.write(tell, b"x")
+        os.read(gone, 1)
+        os.write(1, f"{service} {[peer.payload for peer in ledger.peers()]}\\n".encode())
+        os._exit(0)
+    os.read(told, 1)  # one after another, so that each could find any before it
+os.write(go, b"xxxx")
 for _ in range(4): os.wait()
 """
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bext_otel.workers.arena import Arena
+from bext_otel.workers import layout, memory
+from bext_otel.workers.arena import Arena, Copy, TornError
 from bext_otel.workers.ledger import Ledger, Peer
 from tests.workers.people import Worker, crew
 
@@ -225,6 +226,51 @@ def test_a_damaged_slot_is_skipped_and_counted(hire) -> None:
     three.do(scribble, 8192 + 64, b"\xff" * 64)
     assert [Peer(0, 1, b"fine", True)] == three.peers()
     assert 1 == three.do(unreadable)
+
+
+def test_a_damaged_payload_is_skipped_and_counted(hire) -> None:
+    one, two = hire(), hire()
+    one.publish(b"first")
+    offset, _ = next(layout.extents(0, 1, 5))
+    two.do(scribble, offset, b"worst")
+    assert [] == two.peers()
+    assert 1 == two.do(unreadable)
+
+
+class Overtaken(Arena):
+    """Is overwritten that many times between reading a header and what it says."""
+
+    times = 0
+
+    def _entry(self, slot: int) -> bytes:
+        entry = super()._entry(slot)
+        for _ in range(min(self.times, 1)):
+            self.times -= 1
+            sequence = self.sequence_of(entry)
+            for following in (sequence + 1, sequence + 2):
+                self.write(slot, following, b"%d" % following)
+        return entry
+
+    @staticmethod
+    def sequence_of(entry: bytes) -> int:
+        header = layout.newest(entry)
+        assert header is not None
+        return header.sequence
+
+
+def test_what_is_overwritten_while_it_is_read_is_read_again() -> None:
+    descriptor, _ = memory.create(layout.beginning("overtaken"))
+    assert descriptor is not None
+    arena = Overtaken(descriptor)
+    try:
+        arena.write(0, 1, b"1")
+        arena.times = 3
+        assert Copy(7, b"7") == arena.read(0)
+        arena.times = 1000
+        with pytest.raises(TornError):
+            arena.read(0)
+    finally:
+        arena.close()
 
 
 def test_of_a_damaged_slot_the_reader_keeps_what_it_knows(hire) -> None:
