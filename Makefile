@@ -17,6 +17,7 @@ test: $(VENV)/dev.done  ## run the whole test suite
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/dev.done  ## formatting, ruff, mypy, import contract, generated files
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/mypy examples/bext_demo

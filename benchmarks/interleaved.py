@@ -73,7 +73,5 @@ def compare(module: str, names: Sequence[str], *, rounds: int, times: int) -> di
 
 def ratio(figures: dict[str, list[float]], ours: str, theirs: str, bare: str) -> tuple[float, float, float]:
     """Minimum, median and maximum over the rounds of what ours costs above bare, as a share of what theirs does."""
-    shares = sorted(
-        (mine - base) / (other - base) for mine, other, base in zip(figures[ours], figures[theirs], figures[bare], strict=True)
-    )
+    shares = sorted((mine - base) / (other - base) for mine, other, base in zip(figures[ours], figures[theirs], figures[bare], strict=True))
     return shares[0], statistics.median(shares), shares[-1]

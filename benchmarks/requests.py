@@ -1,7 +1,7 @@
 """What a request costs above a bare application: ours beside upstream's default instrumentation, on ASGI (Starlette) and on Flask.
 
-`python -m benchmarks.requests`. No socket: the application is called as its server would call it. Both sides batch their spans to an exporter that
-drops them, and hold metrics for a Prometheus scrape.
+`python -m benchmarks.requests`. No socket: the application is called as its server would call it. Both sides batch their spans to an
+exporter that drops them, and hold metrics for a Prometheus scrape.
 """
 
 from __future__ import annotations
@@ -200,7 +200,8 @@ def main() -> None:
             print(f"{name:32} {statistics.median(figures[name]):8.1f} us of CPU a request (median of {arguments.rounds} rounds)")
         for side in sides[1:3]:
             low, middle, high = ratio(figures, f"{framework} {side}", f"{framework} upstream", f"{framework} bare")
-            print(f"{framework} {side}: above bare {middle:.2f} of upstream's (min {low:.2f}, max {high:.2f}; target without lines {target})")
+            share = f"{middle:.2f} of upstream's (min {low:.2f}, max {high:.2f}; target without lines {target})"
+            print(f"{framework} {side}: above bare {share}")
 
 
 if __name__ == "__main__":
