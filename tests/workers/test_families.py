@@ -177,7 +177,7 @@ def test_a_worker_that_changed_its_user_goes_on_and_what_it_spawns_is_alone() ->
         path = os.pathsep.join([environment()["PYTHONPATH"], *site.getsitepackages()])
         done = subprocess.run(
             ["unshare", "-m", "sh", "-c", command],
-            env={**environment(), "PYTHONPATH": path},
+            env={**environment(), "PYTHONPATH": path, "LD_LIBRARY_PATH": f"{directory}/python/lib"},  # where libpython is
             capture_output=True,
             text=True,
             timeout=60,
