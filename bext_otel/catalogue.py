@@ -93,6 +93,11 @@ class Metric:
         return "" if self.name.startswith("bext.") else self.unit
 
     @property
+    def adds_up(self) -> bool:
+        """Whether a gauge is an up-down counter of the semantic conventions: in OTLP a sum that may fall."""
+        return self.kind == "gauge" and not self.name.startswith("bext.")
+
+    @property
     def type_0_0_4(self) -> str:
         """The `# TYPE` of Prometheus text 0.0.4."""
         return self.kind
@@ -231,6 +236,67 @@ FLOW_STEP_DURATION = _summary("bext.flow.step.duration", "ms", "Time that a step
 # --- Telemetry about telemetry ------------------------------------------------------------------------------------------------------
 
 LABEL_OVERFLOW = _counter("bext.otel.label.overflow", "{value}", "Label values folded past the budget of their label.", BUDGETED_LABEL)
+
+# Names, units, attributes and the set of instruments are those of the semantic conventions for SDKs (`otel.sdk.*`, in development).
+COMPONENT_TYPE = Label("otel.component.type", "Kind of processor, exporter or reader.", budget=20)
+COMPONENT_NAME = Label("otel.component.name", "Which of that kind.", budget=50)
+SERVER_ADDRESS = Label("server.address", "Host that is exported to.", budget=20)
+SERVER_PORT = Label("server.port", "Port that is exported to.", budget=20)
+FAILURE = Label("error.type", "Why it failed; without it, it did not.", budget=50)
+PARENT_ORIGIN = Label("otel.span.parent.origin", "Where the span's parent is.", ("none", "local", "remote"))
+SAMPLING_RESULT = Label("otel.span.sampling_result", "What the sampler decided.", ("DROP", "RECORD_ONLY", "RECORD_AND_SAMPLE"))
+_PROCESSOR = (COMPONENT_TYPE, COMPONENT_NAME)
+_EXPORTER = (COMPONENT_TYPE, COMPONENT_NAME, SERVER_ADDRESS, SERVER_PORT)
+
+OTEL_SDK_SPAN_STARTED = _counter("otel.sdk.span.started", "{span}", "Spans started.", PARENT_ORIGIN, SAMPLING_RESULT)
+OTEL_SDK_SPAN_LIVE = _gauge("otel.sdk.span.live", "{span}", "Recorded spans that have not ended.", SAMPLING_RESULT)
+OTEL_SDK_LOG_CREATED = _counter("otel.sdk.log.created", "{log_record}", "Log records made.")
+
+
+def _queue(kind: str, unit: str, items: str) -> tuple[Metric, Metric, Metric]:
+    name = f"otel.sdk.processor.{kind}"
+    return (
+        _gauge(f"{name}.queue.size", unit, f"{items} that wait for export.", *_PROCESSOR),
+        _gauge(f"{name}.queue.capacity", unit, f"{items} that may wait for export.", *_PROCESSOR),
+        _counter(f"{name}.processed", unit, f"{items} handed to the exporter, or dropped.", *_PROCESSOR, FAILURE),
+    )
+
+
+def _outlet(kind: str, unit: str, items: str) -> tuple[Metric, Metric]:
+    name = f"otel.sdk.exporter.{kind}"
+    return (
+        _gauge(f"{name}.inflight", unit, f"{items} on their way to the backend.", *_EXPORTER),
+        _counter(f"{name}.exported", unit, f"{items} whose export has ended, well or not.", *_EXPORTER, FAILURE),
+    )
+
+
+(OTEL_SDK_PROCESSOR_SPAN_QUEUE_SIZE, OTEL_SDK_PROCESSOR_SPAN_QUEUE_CAPACITY, OTEL_SDK_PROCESSOR_SPAN_PROCESSED) = _queue(
+    "span", "{span}", "Spans"
+)
+(OTEL_SDK_PROCESSOR_LOG_QUEUE_SIZE, OTEL_SDK_PROCESSOR_LOG_QUEUE_CAPACITY, OTEL_SDK_PROCESSOR_LOG_PROCESSED) = _queue(
+    "log", "{log_record}", "Log records"
+)
+OTEL_SDK_EXPORTER_SPAN_INFLIGHT, OTEL_SDK_EXPORTER_SPAN_EXPORTED = _outlet("span", "{span}", "Spans")
+OTEL_SDK_EXPORTER_LOG_INFLIGHT, OTEL_SDK_EXPORTER_LOG_EXPORTED = _outlet("log", "{log_record}", "Log records")
+OTEL_SDK_EXPORTER_METRIC_DATA_POINT_INFLIGHT, OTEL_SDK_EXPORTER_METRIC_DATA_POINT_EXPORTED = _outlet(
+    "metric_data_point", "{data_point}", "Data points of metrics"
+)
+OTEL_SDK_EXPORTER_OPERATION_DURATION = Metric(
+    "otel.sdk.exporter.operation.duration",
+    "histogram",
+    "s",
+    "Time that an export took, with its retries.",
+    (*_EXPORTER, FAILURE),
+    bounds=_HTTP_BOUNDS,
+)
+OTEL_SDK_METRIC_READER_COLLECTION_DURATION = Metric(
+    "otel.sdk.metric_reader.collection.duration",
+    "histogram",
+    "s",
+    "Time that reading all metrics for an export took.",
+    (*_PROCESSOR, FAILURE),
+    bounds=_HTTP_BOUNDS,
+)
 
 METRICS: tuple[Metric, ...] = tuple(row for row in globals().values() if isinstance(row, Metric))
 """Every row, in declared order."""

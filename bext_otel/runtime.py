@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -19,7 +19,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from bext_otel._compat import already_installed
+from bext_otel._compat import already_installed, count_logs
 from bext_otel.apps import AppResolver, Resolver, default_app, guarded, import_resolver
 from bext_otel.config import Config
 from bext_otel.errors import ConfigError
@@ -39,6 +39,7 @@ from bext_otel.pipeline.identity import Identity
 from bext_otel.pipeline.metrics import build_metrics
 from bext_otel.pipeline.otlp import log_exporters
 from bext_otel.pipeline.resource import build_resource
+from bext_otel.pipeline.selftelemetry import SelfTelemetry
 from bext_otel.pipeline.traces import build_traces
 from bext_otel.workers.children import at_end_of_children
 from bext_otel.workers.find import join_service
@@ -133,24 +134,27 @@ def _enabled(config: Config, health: Health, identity: Identity) -> Runtime:
     listen_to_exporters()
     resource = identity.resource
     exporters = config.telemetry.exporters
-    deliveries: list[Delivery] = []
+    own = SelfTelemetry()
 
     def figures() -> Figures:
         """How telemetry itself fares: what each signal delivered and lost."""
-        delivered = {name: value for delivery in deliveries for name, value in delivery.figures().items()}
         alone = {"workers_alone": ledger.reason} if ledger is not None and ledger.alone else {}
-        return {"engine": config.telemetry.engine, **delivered, **logger_provider.lost(), **alone}
+        return {"engine": config.telemetry.engine, **own.figures(metric_points_dropped=signal.dropped()), **logger_provider.lost(), **alone}
 
-    tracer_provider, span_processors, span_deliveries = build_traces(exporters, resource)
+    tracer_provider, span_processors, span_deliveries = build_traces(exporters, resource, own.spans)
     ledger = _join(config, resource)
     signal = build_metrics(config, resource, figures, ledger=ledger)
     logger_provider, log_deliveries = _logs_signal(config, resource)
-    deliveries += [*span_deliveries, *signal.deliveries, *log_deliveries]
+    count_logs(logger_provider, own.logs)
+    own.deliveries += [*span_deliveries, *signal.deliveries, *log_deliveries]
+    own.observe(signal.provider, units=config.telemetry.engine == "bext")
+    for processor in span_processors:
+        processor.lazy.on_built = signal.wake
     identity.keep(tracer_provider, signal.provider, logger_provider)
     identity.tell(signal.speaks_for)
     _install(tracer_provider, signal.provider, logger_provider)
     installed = install(config.logging, logger_provider, apps=config.apps)
-    health.register("telemetry", telemetry_check(lambda: {"status": _status(deliveries, ledger), **figures()}))
+    health.register("telemetry", telemetry_check(lambda: {"status": _status(own, ledger), **figures()}))
 
     read = signal.reads.snapshot if config.metrics.enabled else None
     endpoints = Endpoints(metrics=config.metrics, health_settings=config.health, read=read, health=health, token=config.telemetry.token)
@@ -160,6 +164,7 @@ def _enabled(config: Config, health: Health, identity: Identity) -> Runtime:
     def in_child() -> None:
         for processor in span_processors:
             processor.lazy.reset()
+        own.reset()
         identity.in_child()
         signal.in_child()
 
@@ -180,9 +185,9 @@ def _logs_signal(config: Config, resource: Resource) -> tuple[BextLoggerProvider
     return provider, [delivery for _, delivery in outlets]
 
 
-def _status(deliveries: Sequence[Delivery], ledger: Ledger | None) -> str:
+def _status(own: SelfTelemetry, ledger: Ledger | None) -> str:
     alone = ledger is not None and ledger.alone
-    return "degraded" if alone or any(delivery.failing for delivery in deliveries) else "healthy"
+    return "degraded" if alone or own.losing() else "healthy"
 
 
 def _join(config: Config, resource: Resource) -> Ledger | None:

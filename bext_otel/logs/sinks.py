@@ -22,6 +22,7 @@ from bext_otel.logs.formats import Format
 from bext_otel.logs.levels import Gate
 from bext_otel.logs.outputs import Output, say
 from bext_otel.logs.values import plain, text
+from bext_otel.pipeline.delivery import Delivery
 from bext_otel.pipeline.lazy import LazyLogRecordProcessor
 
 __all__ = ["Completion", "ExportSink", "LineSink", "Losses"]
@@ -171,7 +172,10 @@ class ExportSink(Gated):
     def __init__(self, exporter: LogRecordExporter, *, shutdown_seconds: float) -> None:
         self.losses = Losses("the OpenTelemetry exporter")
         self._shutdown_seconds = shutdown_seconds
-        self._batches = LazyLogRecordProcessor(lambda: BatchLogRecordProcessor(_Marked(exporter)))
+        # Our own exporters know who counts for them.
+        delivery = getattr(exporter, "delivery", None)
+        queue = delivery.queue if isinstance(delivery, Delivery) else None
+        self._batches = LazyLogRecordProcessor(lambda: BatchLogRecordProcessor(_Marked(exporter)), queue)
         _sinks.add(self)
 
     def start_over(self) -> None:

@@ -4,25 +4,111 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeAlias
+from urllib.parse import urlsplit
 
-__all__ = ["Delivery", "listen_to_exporters"]
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+
+from bext_otel.pipeline.queueing import Queue
+
+__all__ = ["Delivery", "Figures", "Signal", "listen_to_exporters"]
 
 _log = logging.getLogger("bext_otel.export")
 
 # What upstream's exporters say while they retry, a line each time. The last one of a thread is the reason of its failed export.
 _UPSTREAM = "opentelemetry.exporter.otlp"
+# What upstream's batch processors say of each item that they drop. `Queue` counts those, and says so.
+_PROCESSORS = "opentelemetry.sdk._shared_internal"
+
+# Causes of failure that are told apart. Semantic conventions: `error.type` is `_OTHER` for one without a name.
+_MAX_CAUSES = 32
+_OTHER = "_OTHER"
+# Durations that wait to be read; nobody may be reading.
+_MAX_DURATIONS = 1024
+
+Figures: TypeAlias = Mapping[str, "int | str"]
+Signal: TypeAlias = Literal["traces", "metrics", "logs"]
+
+_ITEMS: Mapping[str, str] = {"traces": "spans", "logs": "log records", "metrics": "metric points"}
+_KINDS: Mapping[str, str] = {"traces": "span", "logs": "log", "metrics": "metric"}
+_ROOM: Mapping[str, str] = {"traces": "OTEL_BSP_MAX_QUEUE_SIZE", "logs": "OTEL_BLRP_MAX_QUEUE_SIZE", "metrics": ""}
 
 
 class Delivery:
-    """The way of one signal to one endpoint. Counts are items: spans, log records, data points."""
+    """The way of one signal to one endpoint. Counts are items: spans, log records, data points.
 
-    def __init__(self, signal: str, endpoint: str) -> None:
-        self.signal = signal
+    `endpoint` is where it sends, for people. `component` is the exporter's type by the semantic conventions (`otel.component.type`),
+    `number` tells it from others of the same type.
+    """
+
+    def __init__(
+        self, signal: Signal, endpoint: str, *, component: str = "", number: int = 0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.signal: Signal = signal
         self.endpoint = endpoint
-        self.exported = 0
-        self.failed = 0
+        self.component = component or f"console_{_KINDS[signal]}_exporter"
+        self.number = number
+        self.address, self.port = _server(endpoint, grpc="grpc" in self.component)
+        self.items = _ITEMS[signal]
+        self.queue = Queue(self.items, _ROOM[signal], clock=clock)
+        self._clock = clock
+        self.reset()
+
+    def reset(self) -> None:
+        """Start over, as a forked child does."""
+        self.queue.reset()
+        self.exported = self.inflight = 0
+        self.failures: dict[str, int] = {}
         self.failing = False
+        self.last_loss: float | None = None
+        self._cause, self._rejected = "", 0
+        # Pairs of seconds and a cause of failure ("" for none): of exports, and of readings for them.
+        self.durations: deque[tuple[float, str]] = deque(maxlen=_MAX_DURATIONS)
+        self.readings: deque[tuple[float, str]] = deque(maxlen=_MAX_DURATIONS)
+
+    @property
+    def failed(self) -> int:
+        """Items that were given up, or that the backend rejected."""
+        return sum(self.failures.values())
+
+    def attempt(self, items: int, export: Callable[[], bool]) -> bool:
+        """Have `items` exported by `export`, which says whether they arrived; count, time and explain. Never raises an Exception.
+
+        One at a time. The exporter's own requests are nobody's trace: without suppression, an instrumented `requests` makes one of each.
+        """
+        self.inflight += items
+        self._cause, self._rejected = "", 0
+        reason, arrived, began = "", False, time.perf_counter()
+        try:
+            with suppress_instrumentation():
+                arrived = export()
+        except Exception as error:  # an exporter must not end the thread that feeds it
+            reason, self._cause = f"{type(error).__name__}: {error}", type(error).__qualname__
+        finally:
+            self.inflight -= items
+        rejected = min(self._rejected, items)
+        if arrived:
+            self.succeeded(items - rejected)
+            if rejected:
+                self._lose(rejected, "rejected")
+        else:
+            self.lost(items, reason)
+        self.durations.append((time.perf_counter() - began, "" if arrived and not rejected else self._cause or "rejected"))
+        return arrived
+
+    def explain(self, cause: str) -> None:
+        """Why the export in progress failed, in a word: an exception's class, or a status."""
+        self._cause = cause
+
+    def rejected(self, items: int, message: str) -> None:
+        """The backend took the export in progress but for `items` of it (OTLP's partial success)."""
+        if items > 0:
+            if self.last_loss is None:
+                _log.warning("%s of %s took not all %s: %s; counted as failed", self.signal, self.endpoint, self.items, message[:300])
+            self._rejected += items
 
     def succeeded(self, items: int) -> None:
         """A batch arrived."""
@@ -33,7 +119,8 @@ class Delivery:
 
     def lost(self, items: int, reason: str = "") -> None:
         """A batch was given up."""
-        self.failed += items
+        self._cause = self._cause or _OTHER
+        self._lose(items, self._cause)
         if not self.failing:
             self.failing = True
             why = reason or _heard.take() or "no reason given"
@@ -45,13 +132,38 @@ class Delivery:
                 why,
             )
 
-    def figures(self) -> Mapping[str, int | str]:
-        """For the JSON document and the telemetry check."""
+    def _lose(self, items: int, cause: str) -> None:
+        name = cause if cause in self.failures or len(self.failures) < _MAX_CAUSES else _OTHER
+        self.failures[name] = self.failures.get(name, 0) + items
+        self.last_loss = self._clock()
+
+    def lost_within(self, seconds: float) -> bool:
+        """Whether something was dropped, rejected or given up in the last `seconds`."""
+        then = self._clock() - seconds
+        return any(moment is not None and moment > then for moment in (self.last_loss, self.queue.last_drop))
+
+    def figures(self) -> Figures:
+        """For the JSON document and the telemetry check. What waits is what is queued, or on its way."""
+        word = self.items.replace(" ", "_")
         return {
-            f"{self.signal}_exported": self.exported,
-            f"{self.signal}_failed": self.failed,
-            f"{self.signal}_export": "failing" if self.failing else "ok",
+            f"{word}_queued": self.queue.size + self.inflight,
+            f"{word}_exported": self.exported,
+            f"{word}_dropped": sum(self.queue.dropped.values()),
+            f"{word}_failed": self.failed,
+            f"{word}_export": "failing" if self.failing else "ok",
         }
+
+
+def _server(endpoint: str, *, grpc: bool) -> tuple[str, int | None]:
+    """Host and port of an endpoint; ("", None) for what is no address, such as `console`."""
+    if "://" not in endpoint and ":" not in endpoint:
+        return "", None
+    try:
+        parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
+        port = parts.port
+    except ValueError:
+        return "", None
+    return parts.hostname or "", port or (443 if grpc or parts.scheme == "https" else 80)
 
 
 class _Heard(logging.Handler):
@@ -77,8 +189,11 @@ _heard = _Heard()
 
 
 def listen_to_exporters() -> None:
-    """Let upstream's exporters talk to us instead of to the application's log."""
+    """Let upstream's exporters talk to us instead of to the application's log, and its processors be silent about what they drop."""
     upstream = logging.getLogger(_UPSTREAM)
     if _heard not in upstream.handlers:
         upstream.addHandler(_heard)
     upstream.propagate = False
+    processors = logging.getLogger(_PROCESSORS)
+    if processors.level == logging.NOTSET:
+        processors.setLevel(logging.ERROR)

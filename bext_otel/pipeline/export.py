@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from time import perf_counter
 from typing import Any
 
-from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics import export as sdk
 from opentelemetry.sdk.metrics.export import AggregationTemporality, Buckets, MetricExporter, MetricExportResult, MetricsData
@@ -68,6 +68,8 @@ def _metric(stream: Stream, observed: dict[Cell, dict[str, float]], start: int, 
     data: sdk.DataT
     if row.kind == "counter":
         data = sdk.Sum(data_points=points, aggregation_temporality=temporality, is_monotonic=True)
+    elif row.adds_up:
+        data = sdk.Sum(data_points=points, aggregation_temporality=_CUMULATIVE, is_monotonic=False)
     elif row.kind == "gauge":
         data = sdk.Gauge(data_points=points)
     elif row.kind == "summary":
@@ -164,23 +166,12 @@ class MetricExport:
     def send(self) -> bool:
         """Send now; whether it arrived."""
         with self._sending:
+            began = perf_counter()
             data = metrics_data(self._reading, self.resource, self._account)
+            self._delivery.readings.append((perf_counter() - began, ""))
             points = sum(len(m.data.data_points) for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics)
-            if not points:
-                self._account.settle(delivered=True)
-                return True
-            try:
-                # The exporter's own request is nobody's trace: without this, an instrumented `requests` would make one every interval.
-                with suppress_instrumentation():
-                    arrived = self._exporter.export(data) is MetricExportResult.SUCCESS
-                reason = ""
-            except Exception as error:  # an exporter must not end the thread that serves all others
-                arrived, reason = False, f"{type(error).__name__}: {error}"
+            arrived = not points or self._delivery.attempt(points, lambda: self._exporter.export(data) is MetricExportResult.SUCCESS)
             self._account.settle(delivered=arrived)
-        if arrived:
-            self._delivery.succeeded(points)
-        else:
-            self._delivery.lost(points, reason)
         return arrived
 
     def shutdown(self, timeout_seconds: float) -> None:

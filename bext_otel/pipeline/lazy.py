@@ -13,7 +13,8 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from bext_otel._compat import shut_batch_processor
+from bext_otel._compat import shut_batch_processor, watch_queue
+from bext_otel.pipeline.queueing import Queue
 
 __all__ = ["LazyLogRecordProcessor", "LazySpanProcessor"]
 
@@ -22,11 +23,17 @@ _log = logging.getLogger("bext_otel.export")
 P = TypeVar("P", bound="BatchSpanProcessor | BatchLogRecordProcessor")
 
 
-class _Lazy(Generic[P]):
-    """Builds its processor once, at the first use."""
+def _nothing() -> None:
+    pass
 
-    def __init__(self, build: Callable[[], P]) -> None:
+
+class _Lazy(Generic[P]):
+    """Builds its processor once, at the first use, and then calls `on_built`. What the processor lets go is told to `queue`."""
+
+    def __init__(self, build: Callable[[], P], queue: Queue | None) -> None:
         self._build = build
+        self._queue = queue
+        self.on_built: Callable[[], None] = _nothing
         self._lock = threading.Lock()
         self._built: P | None = None
         self._ended = False
@@ -42,11 +49,17 @@ class _Lazy(Generic[P]):
             with self._lock:
                 built = self._built
                 if built is None:
-                    built = self._built = self._build()
+                    built = self._build()
+                    if self._queue is not None:
+                        self._queue.attach(*watch_queue(built, self._queue))
+                    self._built = built
+            self.on_built()
         return built
 
     def failed(self, error: Exception) -> None:
         """What should be exported is lost, since its processor cannot be built or does not take it. Told once."""
+        if self._queue is not None:
+            self._queue.drop_items(1, type(error).__qualname__)
         if not self._told:
             self._told = True
             _log.warning("what is to be exported is lost: %s: %s; the application goes on", type(error).__name__, error)
@@ -64,8 +77,8 @@ class _Lazy(Generic[P]):
 class LazySpanProcessor(SpanProcessor):
     """A `BatchSpanProcessor`, built when the first span ends."""
 
-    def __init__(self, build: Callable[[], BatchSpanProcessor]) -> None:
-        self.lazy: _Lazy[BatchSpanProcessor] = _Lazy(build)
+    def __init__(self, build: Callable[[], BatchSpanProcessor], queue: Queue | None = None) -> None:
+        self.lazy: _Lazy[BatchSpanProcessor] = _Lazy(build, queue)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """A batch processor does nothing here."""
@@ -86,8 +99,8 @@ class LazySpanProcessor(SpanProcessor):
 class LazyLogRecordProcessor(LogRecordProcessor):
     """A `BatchLogRecordProcessor`, built when the first record is emitted."""
 
-    def __init__(self, build: Callable[[], BatchLogRecordProcessor]) -> None:
-        self.lazy: _Lazy[BatchLogRecordProcessor] = _Lazy(build)
+    def __init__(self, build: Callable[[], BatchLogRecordProcessor], queue: Queue | None = None) -> None:
+        self.lazy: _Lazy[BatchLogRecordProcessor] = _Lazy(build, queue)
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         self.lazy.get().on_emit(log_record)

@@ -16,8 +16,8 @@ from bext_otel.pipeline.export import MetricExport
 from bext_otel.pipeline.otlp import metric_exporters
 from bext_otel.pipeline.provider import BextMeterProvider
 from bext_otel.pipeline.reading import Reading
-from bext_otel.pipeline.service import LedgerLike
 from bext_otel.pipeline.registry import registered
+from bext_otel.pipeline.service import LedgerLike
 from bext_otel.pipeline.snapshot import Snapshot
 from bext_otel.pipeline.streams import Streams
 
@@ -44,7 +44,8 @@ def _nothing_of(_: Resource) -> None:
 class MetricsSignal:
     """A meter provider, what reads it, and how it ends, begins again in a forked child, and tells that a measurement was made.
 
-    `speaks_for` tells it of another resource.
+    `speaks_for` tells it of another resource, `wake` that there may be something to read though no measurement told,
+    `dropped` how many measurements found no room, or were no numbers that their instrument takes.
     """
 
     provider: MeterProvider
@@ -53,6 +54,8 @@ class MetricsSignal:
     end: Callable[[float], None] = _nothing
     in_child: Callable[[], None] = _nothing
     speaks_for: Callable[[Resource], None] = _nothing_of
+    wake: Callable[[], None] = _nothing
+    dropped: Callable[[], int] = int
     on_first_measurement: list[Callable[[], None]] = field(default_factory=list)
 
 
@@ -110,7 +113,11 @@ def build_metrics(
         for export in exports:
             export.resource = changed
 
-    signal = MetricsSignal(own, reading, deliveries, end, in_child, speaks_for, [export.start for export in exports])
+    def dropped() -> int:
+        return own.foreign.dropped + sum(stream.rejected for stream in streams)
+
+    starts = [export.start for export in exports]
+    signal = MetricsSignal(own, reading, deliveries, end, in_child, speaks_for, streams.wake, dropped, starts)
     return signal
 
 

@@ -2,106 +2,172 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
 
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk._logs.export import ConsoleLogRecordExporter, LogRecordExporter, LogRecordExportResult
-from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricExporter
+from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricExporter, MetricExportResult, MetricsData
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter, SpanExportResult
 
-from bext_otel._compat import otlp_exporter
-from bext_otel.config import Exporters, Signal, Target
+from bext_otel._compat import explain_exports, otlp_exporter, preferred_temporality
+from bext_otel.config import Exporters, Signal
 from bext_otel.pipeline.delivery import Delivery
 from bext_otel.redaction import redact_url
 
-__all__ = ["log_exporters", "metric_exporters", "span_exporters"]
+__all__ = ["CountedMetricExporter", "log_exporters", "metric_exporters", "span_exporters"]
+
+E = TypeVar("E")
+
+
+class _Own(Generic[E]):
+    """An exporter that each process has for itself. A forked child makes another at its first export, because two processes that speak
+    over one connection understand nothing; what it inherited is kept as it is, for to close it might end the parent's connection."""
+
+    def __init__(self, make: Callable[[], E]) -> None:
+        self._make = make
+        self._inherited: list[E] = []
+        self._made = make()
+        self._pid = os.getpid()
+
+    def get(self) -> E:
+        """This process's."""
+        if self._pid != os.getpid():
+            self._inherited.append(self._made)
+            self._made = self._make()
+            self._pid = os.getpid()
+        return self._made
+
+    def end(self, shutdown: Callable[[E], object]) -> None:
+        """Shut this process's down, if it has any."""
+        if self._pid == os.getpid():
+            shutdown(self._made)
 
 
 class _Spans(SpanExporter):
-    def __init__(self, inner: SpanExporter, delivery: Delivery) -> None:
-        self._inner = inner
-        self._delivery = delivery
+    def __init__(self, own: _Own[SpanExporter], delivery: Delivery) -> None:
+        self._own = own
+        self.delivery = delivery
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        result, reason = SpanExportResult.FAILURE, ""
-        try:
-            result = self._inner.export(spans)
-        except Exception as error:  # an exporter must not end the thread that feeds it
-            reason = f"{type(error).__name__}: {error}"
-        _tell(self._delivery, len(spans), delivered=result is SpanExportResult.SUCCESS, reason=reason)
-        return result
+        arrived = self.delivery.attempt(len(spans), lambda: self._own.get().export(spans) is SpanExportResult.SUCCESS)
+        return SpanExportResult.SUCCESS if arrived else SpanExportResult.FAILURE
 
     def shutdown(self) -> None:
-        self._inner.shutdown()
+        self._own.end(lambda exporter: exporter.shutdown())
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        return self._inner.force_flush(timeout_millis)
+        return self._own.get().force_flush(timeout_millis)
 
 
 class _Logs(LogRecordExporter):
-    def __init__(self, inner: LogRecordExporter, delivery: Delivery) -> None:
-        self._inner = inner
-        self._delivery = delivery
+    def __init__(self, own: _Own[LogRecordExporter], delivery: Delivery) -> None:
+        self._own = own
+        self.delivery = delivery
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        result, reason = LogRecordExportResult.FAILURE, ""
-        try:
-            result = self._inner.export(batch)
-        except Exception as error:  # an exporter must not end the thread that feeds it
-            reason = f"{type(error).__name__}: {error}"
-        _tell(self._delivery, len(batch), delivered=result is LogRecordExportResult.SUCCESS, reason=reason)
-        return result
+        arrived = self.delivery.attempt(len(batch), lambda: self._own.get().export(batch) is LogRecordExportResult.SUCCESS)
+        return LogRecordExportResult.SUCCESS if arrived else LogRecordExportResult.FAILURE
 
     def shutdown(self) -> None:
-        self._inner.shutdown()  # type: ignore[no-untyped-call]  # upstream left it untyped
+        self._own.end(lambda exporter: exporter.shutdown())  # type: ignore[no-untyped-call]  # upstream left it untyped
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        return self._inner.force_flush(timeout_millis)
+        return self._own.get().force_flush(timeout_millis)
 
 
-def _tell(delivery: Delivery, items: int, *, delivered: bool, reason: str) -> None:
-    if delivered:
-        delivery.succeeded(items)
-    else:
-        delivery.lost(items, reason)
+class _Metrics(MetricExporter):
+    def __init__(self, own: _Own[MetricExporter]) -> None:
+        super().__init__(preferred_temporality=dict(preferred_temporality(own.get())))
+        self._own = own
+
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
+        return self._own.get().export(metrics_data, timeout_millis, **kwargs)
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        self._own.end(lambda exporter: exporter.shutdown(timeout_millis, **kwargs))
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        return self._own.get().force_flush(timeout_millis)
+
+
+class CountedMetricExporter(MetricExporter):
+    """A metric exporter for the SDK's own reader, which counts nothing itself."""
+
+    def __init__(self, exporter: MetricExporter, delivery: Delivery) -> None:
+        super().__init__(preferred_temporality=dict(preferred_temporality(exporter)))
+        self._exporter = exporter
+        self._delivery = delivery
+
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
+        """See `MetricExporter`."""
+        points = sum(len(m.data.data_points) for r in metrics_data.resource_metrics for s in r.scope_metrics for m in s.metrics)
+        arrived = self._delivery.attempt(
+            points, lambda: self._exporter.export(metrics_data, timeout_millis, **kwargs) is MetricExportResult.SUCCESS
+        )
+        return MetricExportResult.SUCCESS if arrived else MetricExportResult.FAILURE
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """See `MetricExporter`."""
+        self._exporter.shutdown(timeout_millis, **kwargs)
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """See `MetricExporter`."""
+        return self._exporter.force_flush(timeout_millis)
 
 
 def span_exporters(exporters: Exporters) -> list[tuple[SpanExporter, Delivery]]:
     """The exporters that `OTEL_TRACES_EXPORTER` and the endpoints ask for."""
     made: list[tuple[SpanExporter, Delivery]] = []
-    for name in exporters.traces:
-        inner = ConsoleSpanExporter() if name == "console" else _otlp(exporters.targets["traces"], "traces")
-        delivery = Delivery("traces", _where(name, exporters, "traces"))
-        made.append((_Spans(inner, delivery), delivery))
+    for number, name in enumerate(exporters.traces):
+        delivery = _delivery(name, exporters, "traces", number)
+        make = ConsoleSpanExporter if name == "console" else _otlp(exporters, "traces", delivery)
+        made.append((_Spans(_Own(make), delivery), delivery))
     return made
 
 
 def log_exporters(exporters: Exporters) -> list[tuple[LogRecordExporter, Delivery]]:
     """The exporters that `OTEL_LOGS_EXPORTER` and the endpoints ask for."""
     made: list[tuple[LogRecordExporter, Delivery]] = []
-    for name in exporters.logs:
-        inner = ConsoleLogRecordExporter() if name == "console" else _otlp(exporters.targets["logs"], "logs")
-        delivery = Delivery("logs", _where(name, exporters, "logs"))
-        made.append((_Logs(inner, delivery), delivery))
+    for number, name in enumerate(exporters.logs):
+        delivery = _delivery(name, exporters, "logs", number)
+        make = ConsoleLogRecordExporter if name == "console" else _otlp(exporters, "logs", delivery)
+        made.append((_Logs(_Own(make), delivery), delivery))
     return made
 
 
 def metric_exporters(exporters: Exporters) -> list[tuple[MetricExporter, Delivery]]:
     """The push exporters that `OTEL_METRICS_EXPORTER` and the endpoints ask for; `prometheus` pulls and is not among them."""
     made: list[tuple[MetricExporter, Delivery]] = []
-    for name in exporters.metrics:
+    for number, name in enumerate(exporters.metrics):
         if name == "prometheus":
             continue
-        inner = ConsoleMetricExporter() if name == "console" else _otlp(exporters.targets["metrics"], "metrics")
-        made.append((inner, Delivery("metrics", _where(name, exporters, "metrics"))))
+        delivery = _delivery(name, exporters, "metrics", number)
+        make = ConsoleMetricExporter if name == "console" else _otlp(exporters, "metrics", delivery)
+        made.append((_Metrics(_Own(make)), delivery))
     return made
 
 
-def _where(name: str, exporters: Exporters, signal: Signal) -> str:
-    return redact_url(exporters.targets[signal].endpoint) if name == "otlp" else name
+# As the semantic conventions name them (`otel.component.type`).
+_KINDS = {"traces": "span", "logs": "log", "metrics": "metric"}
 
 
-def _otlp(target: Target, signal: Signal) -> Any:
-    return otlp_exporter(target.protocol, signal)(endpoint=target.endpoint)
+def _delivery(name: str, exporters: Exporters, signal: Signal, number: int) -> Delivery:
+    if name != "otlp":
+        return Delivery(signal, name, number=number)
+    target = exporters.targets[signal]
+    component = f"otlp_{target.protocol.partition('/')[0]}_{_KINDS[signal]}_exporter"
+    return Delivery(signal, redact_url(target.endpoint), component=component, number=number)
+
+
+def _otlp(exporters: Exporters, signal: Signal, delivery: Delivery) -> Callable[[], Any]:
+    target = exporters.targets[signal]
+
+    def make() -> Any:
+        exporter = otlp_exporter(target.protocol, signal)(endpoint=target.endpoint)
+        explain_exports(exporter, delivery.explain, delivery.rejected)
+        return exporter
+
+    return make

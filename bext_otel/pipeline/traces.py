@@ -5,21 +5,48 @@ from __future__ import annotations
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Tracer
+from opentelemetry.util.types import Attributes
 
+from bext_otel._compat import count_spans
 from bext_otel.config import Exporters
 from bext_otel.pipeline.delivery import Delivery
 from bext_otel.pipeline.lazy import LazySpanProcessor
 from bext_otel.pipeline.otlp import span_exporters
+from bext_otel.pipeline.selftelemetry import SpanCounts
 
-__all__ = ["build_traces"]
+__all__ = ["BextTracerProvider", "build_traces"]
 
 
-def build_traces(exporters: Exporters, resource: Resource) -> tuple[TracerProvider, list[LazySpanProcessor], list[Delivery]]:
+class BextTracerProvider(TracerProvider):
+    """The SDK's provider, whose tracers count the spans that they start."""
+
+    def __init__(self, resource: Resource, counts: SpanCounts) -> None:
+        # The composition root ends all three signals within one deadline, so no exit handler of the provider's own.
+        super().__init__(resource=resource, shutdown_on_exit=False)
+        self._counts = counts
+
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Attributes = None,
+    ) -> Tracer:
+        """See `opentelemetry.trace.TracerProvider.get_tracer`."""
+        tracer = super().get_tracer(instrumenting_module_name, instrumenting_library_version, schema_url, attributes)
+        count_spans(tracer, self._counts)
+        return tracer
+
+
+def build_traces(
+    exporters: Exporters, resource: Resource, counts: SpanCounts
+) -> tuple[TracerProvider, list[LazySpanProcessor], list[Delivery]]:
     """The provider, its processors and how their export fares. `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*` and the span limits hold as upstream."""
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    provider = BextTracerProvider(resource, counts)
     processors, deliveries = [], []
     for exporter, delivery in span_exporters(exporters):
-        processor = LazySpanProcessor(lambda exporter=exporter: BatchSpanProcessor(exporter))  # type: ignore[misc]  # binds the loop's value
+        processor = LazySpanProcessor(lambda exporter=exporter: BatchSpanProcessor(exporter), delivery.queue)  # type: ignore[misc]  # binds the loop's value
         provider.add_span_processor(processor)
         processors.append(processor)
         deliveries.append(delivery)

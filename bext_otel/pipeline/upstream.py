@@ -20,6 +20,7 @@ from prometheus_client.core import Metric as PrometheusFamily
 
 from bext_otel.catalogue import METRICS, Metric
 from bext_otel.pipeline.delivery import Delivery
+from bext_otel.pipeline.otlp import CountedMetricExporter
 from bext_otel.pipeline.snapshot import Family, FamilyType, Histogram, LabelSet, Point, Series, Snapshot
 from bext_otel.pipeline.system import System
 
@@ -35,7 +36,10 @@ def build_upstream(
 ) -> tuple[MeterProvider, UpstreamReading]:
     """The SDK's provider with the catalogue as views, and what reads its Prometheus registry."""
     readers: list[MetricReader] = [PrometheusMetricReader(scope_info_enabled=False)]
-    readers += [PeriodicExportingMetricReader(exporter, export_interval_millis=interval_seconds * 1e3) for exporter, _ in exporters]
+    readers += [
+        PeriodicExportingMetricReader(CountedMetricExporter(exporter, delivery), export_interval_millis=interval_seconds * 1e3)
+        for exporter, delivery in exporters
+    ]
     provider = MeterProvider(readers, resource, shutdown_on_exit=False, views=[_view(row) for row in METRICS])
     return provider, UpstreamReading(REGISTRY, shown, telemetry)
 

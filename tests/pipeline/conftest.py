@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -27,3 +28,10 @@ def reading(streams: Streams) -> Iterator[Reading]:
     made = Reading(streams, include_process=False)
     yield made
     made.stop()
+
+
+@pytest.fixture(autouse=True)
+def upstream_loggers_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `listen_to_exporters` sets holds for one test."""
+    monkeypatch.setattr(logging.getLogger("opentelemetry.exporter.otlp"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("opentelemetry.sdk._shared_internal"), "level", logging.NOTSET)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 
 import pytest
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from bext_otel.pipeline.delivery import Delivery, listen_to_exporters
+from bext_otel.testing import Clock
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -20,7 +22,7 @@ def test_an_outage_is_one_line_that_says_what_and_where(caplog: pytest.LogCaptur
     (line,) = lines(caplog)
     assert "traces to http://127.0.0.1:4318/v1/traces fails: connection refused" in line
     assert "OTEL_EXPORTER_OTLP_ENDPOINT" in line
-    assert {"traces_exported": 0, "traces_failed": 50, "traces_export": "failing"} == delivery.figures()
+    assert {"spans_queued": 0, "spans_exported": 0, "spans_dropped": 0, "spans_failed": 50, "spans_export": "failing"} == delivery.figures()
 
 
 def test_the_end_of_an_outage_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
@@ -32,7 +34,8 @@ def test_the_end_of_an_outage_is_one_line(caplog: pytest.LogCaptureFixture) -> N
     delivery.succeeded(1)
     assert 2 == len(lines(caplog))
     assert "works again" in lines(caplog)[1]
-    assert {"logs_exported": 3, "logs_failed": 1, "logs_export": "ok"} == delivery.figures()
+    figures = delivery.figures()
+    assert (3, 1, "ok") == (figures["log_records_exported"], figures["log_records_failed"], figures["log_records_export"])
 
 
 def test_what_upstreams_exporter_said_last_is_the_reason(caplog: pytest.LogCaptureFixture) -> None:
@@ -43,3 +46,99 @@ def test_what_upstreams_exporter_said_last_is_the_reason(caplog: pytest.LogCaptu
     (line,) = lines(caplog)
     assert "Transient error Unavailable encountered" in line
     assert [] == [record for record in caplog.records if record.name == exporter.name]
+
+
+def test_an_attempt_counts_what_is_on_its_way_and_how_long_it_took() -> None:
+    delivery = Delivery("metrics", "here")
+    seen = []
+
+    def export() -> bool:
+        seen.append((delivery.inflight, delivery.figures()["metric_points_queued"], is_instrumentation_enabled()))
+        return True
+
+    assert delivery.attempt(7, export)
+    assert [(7, 7, False)] == seen
+    assert (0, 7, 0) == (delivery.inflight, delivery.exported, delivery.failed)
+    ((seconds, cause),) = delivery.durations
+    assert (True, "") == (seconds >= 0, cause)
+
+
+def test_an_exporter_that_raises_is_a_failure_of_that_kind() -> None:
+    delivery = Delivery("traces", "here")
+    assert not delivery.attempt(3, lambda: bool(1 // 0))
+    assert {"ZeroDivisionError": 3} == delivery.failures
+    assert ["ZeroDivisionError"] == [cause for _, cause in delivery.durations]
+
+
+def test_a_failure_without_a_name_is_other() -> None:
+    delivery = Delivery("traces", "here")
+    assert not delivery.attempt(3, lambda: False)
+    assert {"_OTHER": 3} == delivery.failures
+
+
+def test_causes_of_failure_are_bounded() -> None:
+    delivery = Delivery("traces", "here")
+    for number in range(100):
+
+        def export(cause: str = f"cause-{number}") -> bool:
+            delivery.explain(cause)
+            return False
+
+        delivery.attempt(1, export)
+    assert 33 == len(delivery.failures)
+    assert (100, 68) == (delivery.failed, delivery.failures["_OTHER"])
+
+
+def test_what_the_backend_rejects_is_failed_and_the_rest_exported(caplog: pytest.LogCaptureFixture) -> None:
+    delivery = Delivery("traces", "here")
+
+    def export() -> bool:
+        delivery.rejected(2, "too old")
+        return True
+
+    assert delivery.attempt(5, export)
+    assert delivery.attempt(5, export)
+    assert (6, {"rejected": 4}, False) == (delivery.exported, delivery.failures, delivery.failing)
+    (line,) = lines(caplog)
+    assert "too old" in line
+
+
+def test_a_loss_is_recent_for_its_time() -> None:
+    clock = Clock(1000.0)
+    delivery = Delivery("traces", "here", clock=clock)
+    assert not delivery.lost_within(60)
+    delivery.lost(1, "gone")
+    clock.advance(59)
+    assert delivery.lost_within(60)
+    clock.advance(2)
+    assert not delivery.lost_within(60)
+    delivery.queue.drop_items(1)
+    assert delivery.lost_within(60)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "component", "expected"),
+    [
+        ("http://collector:4318/v1/traces", "otlp_http_span_exporter", ("collector", 4318)),
+        ("https://collector/v1/traces", "otlp_http_span_exporter", ("collector", 443)),
+        ("http://collector", "otlp_http_span_exporter", ("collector", 80)),
+        ("http://collector", "otlp_grpc_span_exporter", ("collector", 443)),
+        ("collector:4317", "otlp_grpc_span_exporter", ("collector", 4317)),
+        ("http://[::1]:4318/v1/traces", "otlp_http_span_exporter", ("::1", 4318)),
+        ("console", "", ("", None)),
+        ("http://[::1", "otlp_http_span_exporter", ("", None)),
+    ],
+)
+def test_where_it_goes_is_an_address_and_a_port(endpoint: str, component: str, expected: tuple[str, int | None]) -> None:
+    delivery = Delivery("traces", endpoint, component=component)
+    assert expected == (delivery.address, delivery.port)
+
+
+def test_a_forked_child_has_delivered_nothing_yet() -> None:
+    delivery = Delivery("traces", "here")
+    delivery.attempt(2, lambda: True)
+    delivery.attempt(2, lambda: False)
+    delivery.queue.drop_items(1)
+    delivery.reset()
+    assert {"spans_queued": 0, "spans_exported": 0, "spans_dropped": 0, "spans_failed": 0, "spans_export": "ok"} == delivery.figures()
+    assert not delivery.lost_within(60)
