@@ -1,25 +1,25 @@
 """How work is measured: one span, one duration, one outcome for anything that takes time.
 
 Knows the OpenTelemetry API only, so that instrumentors and applications that use it cost nothing while no provider is set, and reach
-any provider that is. Where the provider's instruments can `bind` an attribute set, a measurement goes straight to its cell.
+any provider that is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any
 
-from opentelemetry import _logs, context, metrics, trace
+from opentelemetry import _logs, context, trace
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import Context
-from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
 
 from bext_otel.catalogue import UNKNOWN, Metric, Work
+from bext_otel.measuring import SCOPE, SHARED, LabelValue, count, gauge, handle, measure, name_units, observe
 
 __all__ = [
     "SCOPE",
@@ -38,21 +38,6 @@ __all__ = [
     "tracer",
     "use",
 ]
-
-SCOPE = "bext_otel"
-"""Instrumentation scope of everything that the catalogue declares."""
-
-SHARED = "bext.shared"
-"""Attribute of an observation that names its source where that is not this process; no label, and never exported by our engine."""
-
-LabelValue: TypeAlias = "str | int | None"
-"""A label's value; None leaves the attribute out."""
-
-Measure: TypeAlias = Callable[..., None]
-Callback: TypeAlias = Callable[[], Iterable[tuple[float, tuple[str, ...]]]]
-
-# Handles are kept for the attribute sets in use. Labels come from bounded sources, so this is a safety net for callers that break the rule.
-_MAX_HANDLES = 20_000
 
 
 @dataclass(frozen=True)
@@ -78,85 +63,14 @@ def settings() -> Settings:
 
 
 def use(new: Settings) -> None:
-    """Put settings in force, and look the providers up again at the next measurement."""
-    global _settings, _instruments, _tracer, _request_logger
+    """Put settings in force."""
+    global _settings
     _settings = new
-    _instruments = _Instruments(metrics.get_meter_provider(), units=new.units)
-    _tracer = _request_logger = None
+    name_units(on_instruments=new.units)
 
 
-class _Instruments:
-    """The catalogue's instruments at one meter provider, and measuring handles for the label values seen."""
-
-    def __init__(self, provider: metrics.MeterProvider, *, units: bool) -> None:
-        self.provider = provider
-        self._units = units
-        self._meter = provider.get_meter(SCOPE)
-        self._made: dict[Metric, Any] = {}
-        self._handles: dict[tuple[Metric, tuple[LabelValue, ...]], Measure] = {}
-
-    def handle(self, metric: Metric, values: tuple[LabelValue, ...]) -> Measure:
-        """What records one measurement of `metric` for these label values, in the order of its labels."""
-        key = (metric, values)
-        found = self._handles.get(key)
-        if found is None:
-            if len(self._handles) >= _MAX_HANDLES:
-                self._handles.clear()
-            found = self._handles[key] = self._make(metric, values)
-        return found
-
-    def observe(self, metric: Metric, callback: Callback, shared: str) -> None:
-        source = {SHARED: shared} if shared else {}
-
-        def observations(_: CallbackOptions) -> Iterator[Observation]:
-            for value, values in callback():
-                yield Observation(value, {**_attributes(metric, values), **source})
-
-        create = self._meter.create_observable_gauge if metric.kind == "gauge" else self._meter.create_observable_counter
-        create(metric.name, callbacks=[observations], unit=self._unit(metric), description=metric.description)
-
-    def _make(self, metric: Metric, values: tuple[LabelValue, ...]) -> Measure:
-        instrument = self._made.get(metric)
-        if instrument is None:
-            instrument = self._made[metric] = self._create(metric)
-        attributes = _attributes(metric, values)
-        if (bind := getattr(instrument, "bind", None)) is not None:
-            bound: Measure = bind(attributes)
-            return bound
-        method = {"counter": "add", "gauge": "set"}.get(metric.kind, "record")
-        call = getattr(instrument, method)
-        return lambda value, context=None: call(value, attributes, context)
-
-    def _create(self, metric: Metric) -> Any:
-        unit = self._unit(metric)
-        if metric.kind == "counter":
-            return self._meter.create_counter(metric.name, unit, metric.description)
-        if metric.kind == "gauge":
-            return self._meter.create_gauge(metric.name, unit, metric.description)
-        bounds = list(metric.bounds) or None
-        return self._meter.create_histogram(metric.name, unit, metric.description, explicit_bucket_boundaries_advisory=bounds)
-
-    def _unit(self, metric: Metric) -> str:
-        return metric.unit if self._units else ""
-
-
-def _attributes(metric: Metric, values: tuple[LabelValue, ...]) -> dict[str, AttributeValue]:
-    if len(values) != len(metric.labels):
-        raise TypeError(f"{metric.name} takes {len(metric.labels)} label values ({', '.join(metric.label_names)}), not {values!r}")
-    return {name: value for name, value in zip(metric.label_names, values, strict=True) if value is not None}
-
-
-_instruments = _Instruments(metrics.get_meter_provider(), units=True)
 _tracer: tuple[trace.TracerProvider, trace.Tracer] | None = None
 _request_logger: tuple[_logs.LoggerProvider, _logs.Logger] | None = None
-
-
-def _current() -> _Instruments:
-    global _instruments
-    provider = metrics.get_meter_provider()
-    if _instruments.provider is not provider:
-        _instruments = _Instruments(provider, units=_settings.units)
-    return _instruments
 
 
 def tracer() -> trace.Tracer:
@@ -175,33 +89,6 @@ def request_logger() -> _logs.Logger:
     if _request_logger is None or _request_logger[0] is not provider:
         _request_logger = (provider, provider.get_logger("bext.request"))
     return _request_logger[1]
-
-
-def measure(metric: Metric, value: float, *labels: LabelValue, context: Context | None = None) -> None:
-    """Record `value`, in the metric's unit, for these label values in the order that the catalogue declares them.
-
-    Adds to a counter, records in a summary or histogram, sets a gauge. `context` names the span that an exemplar points to; None:
-    the current one. Raises TypeError for a wrong number of labels.
-    """
-    _current().handle(metric, labels)(value, context)
-
-
-def count(metric: Metric, *labels: LabelValue, by: float = 1) -> None:
-    """Add `by` (at least 0) to a counter."""
-    _current().handle(metric, labels)(by)
-
-
-def gauge(metric: Metric, value: float, *labels: LabelValue) -> None:
-    """Set a gauge to `value`."""
-    _current().handle(metric, labels)(value)
-
-
-def observe(metric: Metric, callback: Callback, *, shared: str = "") -> None:
-    """Ask `callback` at each reading for pairs of a value and its label values; for gauges, and for counters kept elsewhere.
-
-    What each worker of the service holds is added up. `shared` names what they all look at, such as a database: that counts once.
-    """
-    _current().observe(metric, callback, shared)
 
 
 class Operation:
@@ -280,14 +167,13 @@ def finish(operation: Operation, error: BaseException | str | None = None) -> No
     work, labels = operation.work, operation.labels
     if error is not None:
         _failed(operation, error)
-    instruments = _current()
     here = trace.set_span_in_context(operation.span)
-    instruments.handle(work.duration, _values(work.duration, labels))(elapsed * _PER_SECOND[work.duration.unit], here)
+    handle(work.duration, _values(work.duration, labels))(elapsed * _PER_SECOND[work.duration.unit], here)
     if work.completed is not None:
         labels.setdefault("status", "success" if error is None else "failed")
-        instruments.handle(work.completed, _values(work.completed, labels))(1, here)
+        handle(work.completed, _values(work.completed, labels))(1, here)
     if work.failed is not None and error is not None:
-        instruments.handle(work.failed, _values(work.failed, labels))(1, here)
+        handle(work.failed, _values(work.failed, labels))(1, here)
     if work.slow_ms is not None and operation.elapsed_ms > work.slow_ms:
         _slow(operation, here)
     operation.span.end()

@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
+from bext_otel import measuring
 from bext_otel import operation as room
 from bext_otel.apps import Budgets
 from bext_otel.catalogue import (
@@ -170,10 +171,10 @@ def test_an_instrument_that_can_bind_is_bound(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_label_values_without_bounds_do_not_pile_up_handles(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "_MAX_HANDLES", 10)
+    monkeypatch.setattr(measuring, "_MAX_HANDLES", 10)
     for number in range(100):
         count(CACHE_HITS, f"app-{number}", "isr")
-    assert len(room._current()._handles) <= 10
+    assert len(measuring._current()._handles) <= 10
     assert 100 == len(told.points(CACHE_HITS.name))
 
 

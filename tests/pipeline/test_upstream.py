@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 
 from bext_otel.catalogue import METRICS, PLUGIN_FUEL_CONSUMED, Metric
 from bext_otel.faces import text
-from bext_otel.operation import _Instruments
+from bext_otel.measuring import _Instruments
 from bext_otel.pipeline.snapshot import Histogram
 from bext_otel.pipeline.upstream import UpstreamReading, build_upstream
 
