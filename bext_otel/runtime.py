@@ -6,6 +6,7 @@ import atexit
 import logging
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -80,7 +81,8 @@ class Runtime:
         """Flush every signal and stop, within `[telemetry] shutdown_timeout_seconds`; whether all of it was in time. Once."""
         atexit.unregister(self.shutdown)
         while self._closings:
-            self._closings.pop()()
+            with suppress(Exception):  # one that fails keeps nothing else from being flushed, and nobody is left to be told
+                self._closings.pop()()
         endings, self._endings = self._endings, []
         return end_all(endings, self.config.telemetry.shutdown_timeout_seconds)
 

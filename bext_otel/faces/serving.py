@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from bext_otel.workers.forks import on_fork
@@ -36,13 +37,18 @@ class Serving:
         self._timer: threading.Timer | None = None
         self._candidate = False
         self._shown = False
+        self._closed = False
+        # Evidence may come from any thread, while another forks or closes.
+        self._lock = threading.RLock()
         self._forks = on_fork(before=self._before_fork, in_child=self._in_child)
 
     def evidence(self) -> None:
         """This process may serve. Cheap when it is known."""
         self._shown = True
         if not self._candidate:
-            self._schedule(self._server.start)
+            with self._lock:
+                if not (self._candidate or self._closed):
+                    self._schedule(self._server.start)
 
     def works(self) -> None:
         """This process has something to show."""
@@ -52,17 +58,18 @@ class Serving:
     def close(self) -> None:
         """Serve no more."""
         self._forks.close()
-        self._stand_down()
+        with self._lock:
+            self._closed = True
+            self._stand_down()
 
     def _schedule(self, start: Callable[[], None]) -> None:
         self._candidate = True
-        try:
-            self._timer = threading.Timer(_DELAY_SECONDS, start)
-            self._timer.daemon = True
-            self._timer.name = "bext-otel-serving"
-            self._timer.start()
-        except RuntimeError:  # no thread can be started any more while the interpreter ends
-            self._timer = None
+        timer = threading.Timer(_DELAY_SECONDS, start)
+        timer.daemon = True
+        timer.name = "bext-otel-serving"
+        with suppress(RuntimeError):  # no thread can be started any more while the interpreter ends
+            timer.start()
+            self._timer = timer
 
     def _stand_down(self) -> None:
         self._candidate = False
@@ -73,15 +80,17 @@ class Serving:
         self._server.stop()
 
     def _before_fork(self) -> None:
-        if self._candidate and not self._server.works:
-            self._stand_down()
+        with self._lock:
+            if self._candidate and not self._server.works:
+                self._stand_down()
 
     def _in_child(self) -> None:
+        self._lock = threading.RLock()  # another thread of the parent may hold it
         self._server.forget()
         self._server.works = False
         self._candidate = False
         self._timer = None
-        if self._shown:
+        if self._shown and not self._closed:
             self._schedule(self._start_unless_helper)
 
     def _start_unless_helper(self) -> None:

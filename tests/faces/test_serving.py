@@ -125,3 +125,22 @@ def test_a_helper_of_multiprocessing_opens_nothing_by_itself(serving: Serving, s
     process.close()
     reader.close()
     writer.close()
+
+
+def test_closed_is_closed(serving: Serving, server: Recorded) -> None:
+    serving.evidence()
+    serving.close()
+    serving.works()
+    assert (["stop"], []) == (server.calls, opening())
+
+
+def test_evidence_may_come_from_many_threads_while_it_closes(server: Recorded) -> None:
+    for _ in range(50):
+        serving = Serving(server)
+        threads = [threading.Thread(target=serving.works) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        serving.close()
+        for thread in threads:
+            thread.join()
+        assert [] == opening()
