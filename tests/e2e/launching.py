@@ -77,7 +77,7 @@ class Launched:
 
     def lines(self, **expected: object) -> list[dict[str, Any]]:
         """Log lines that are JSON, with these fields."""
-        found = [json.loads(line) for line in self.output().splitlines() if line.startswith("{") and line.endswith("}")]
+        found = [json.loads(line) for line in self.output().split("\n") if line.startswith("{") and line.endswith("}")]
         return [line for line in found if expected.items() <= line.items()]
 
     def completion(self, path: str) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def environment(folder: Path, endpoints_port: int, env: Mapping[str, str], first
     return {
         **kept,
         "PATH": os.pathsep.join((SCRIPTS, kept.get("PATH", os.defpath))),
-        "PYTHONPATH": os.pathsep.join((*first, str(APPS))),
+        "PYTHONPATH": os.pathsep.join(path for path in (*first, str(APPS), kept.get("PYTHONPATH", "")) if path),
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "HOME": str(folder),  # gunicorn keeps a control socket there

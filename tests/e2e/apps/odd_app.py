@@ -1,0 +1,32 @@
+"""A Starlette application that measures and logs whatever it is sent."""
+
+import logging
+import os
+
+from opentelemetry import metrics, trace
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from bext_otel import operation
+from bext_otel.catalogue import CACHE_HITS
+
+log = logging.getLogger("shop")
+things = metrics.get_meter("shop").create_counter("shop.things")
+
+
+async def odd(request: Request) -> Response:
+    value = (await request.body()).decode("utf-8", "surrogateescape")
+    things.add(1, {"value": value})
+    operation.count(CACHE_HITS, value, value)
+    trace.get_current_span().set_attribute("value", value)
+    log.warning(value, extra={"value": value})
+    return Response(status_code=204)
+
+
+def item(request: Request) -> Response:
+    return JSONResponse({"pid": os.getpid()})
+
+
+app = Starlette(routes=[Route("/items/{item}", item), Route("/odd", odd, methods=["POST"])])
