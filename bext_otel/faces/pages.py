@@ -5,10 +5,10 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from threading import Lock
-from time import sleep
 from typing import TypeAlias
 
 from bext_otel.faces import json, protobuf, text
+from bext_otel.pipeline.breathing import breathe
 from bext_otel.pipeline.snapshot import Snapshot
 
 __all__ = ["FORMATS", "Collection", "content_type", "packed", "wants_buckets"]
@@ -29,10 +29,6 @@ FORMATS = tuple(_RENDERED)
 _GZIP_LEVEL = 3
 # zlib's own flag for a gzip header around the data; the header has no time in it, so that one page always packs alike.
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
-
-# A thread that sleeps hands the interpreter over at once; one that only runs keeps it for 5 ms against a waiting event loop. The kernel
-# adds its own 50 us, so a large page takes a tenth longer.
-_BREATH_SECONDS = 0.00005
 
 
 def wants_buckets(form: str) -> bool:
@@ -73,7 +69,7 @@ class Collection:
             chunks: list[bytes] = []
             for chunk in _RENDERED[form][1](self.snapshot):
                 if chunks:
-                    sleep(_BREATH_SECONDS)
+                    breathe()
                 chunks.append(chunk)
             self._chunks[form] = chunks
         return self._chunks[form]

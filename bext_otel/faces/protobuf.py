@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 from bext_otel.faces import naming, samples
 from bext_otel.faces.wire import double, message, packed_doubles, packed_zigzag, signed, unsigned, varint
+from bext_otel.pipeline.breathing import AT_ONCE
 from bext_otel.pipeline.snapshot import Exemplar, Family, Histogram, Native, Point, Series, Snapshot, Summary, legal_labels
 
 __all__ = ["CONTENT_TYPE", "chunks", "render"]
@@ -37,8 +38,6 @@ _ZERO_THRESHOLD = 2.0**-128
 
 _SCALES = range(-4, 9)
 """The schemas that Prometheus knows."""
-
-_AT_ONCE = 1000
 
 _Values: TypeAlias = "float | Summary | Histogram"
 _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
@@ -75,20 +74,22 @@ def _family(name: str, family: Family) -> Iterator[bytes]:
 
 def _metrics(family: Family, field: int) -> Iterator[bytes]:
     declared = family.metric is not None
-    if family.type in {"summary", "histogram"}:
-        return _measured(family.points, "quantile" if family.type == "summary" else "le", field, declared=declared)
-    return _numbers(family, field, declared=declared)
+    for points in samples.slices(family.points) if declared else (family.points,):
+        if family.type in {"summary", "histogram"}:
+            yield from _measured(points, "quantile" if family.type == "summary" else "le", field, declared=declared)
+        else:
+            yield from _numbers(points, family.type, field, declared=declared)
 
 
-def _numbers(family: Family, field: int, *, declared: bool) -> Iterator[bytes]:
-    series, values, exemplars = samples.columns(family.points)
+def _numbers(points: Sequence[Point], kind: str, field: int, *, declared: bool) -> Iterator[bytes]:
+    series, values, exemplars = samples.columns(points)
     heads = samples.heads((field, declared), series, _number_head)
     if not declared and len(set(heads)) < len(heads):
-        heads, values, exemplars = samples.distinct(heads, values, add=family.type == "counter")
-    if family.type != "counter":
+        heads, values, exemplars = samples.distinct(heads, values, add=kind == "counter")
+    if kind != "counter":
         exemplars = {}
-    for start in range(0, len(heads), _AT_ONCE):
-        end = start + _AT_ONCE
+    for start in range(0, len(heads), AT_ONCE):
+        end = start + AT_ONCE
         parts = [b""] * (2 * len(heads[start:end]))
         parts[::2] = heads[start:end]
         parts[1::2] = packed_doubles(values[start:end])
@@ -116,7 +117,7 @@ def _measured(points: Sequence[Point], reserved: str, field: int, *, declared: b
         if labels not in seen:
             seen.add(labels)
             written.append(message(4, labels + message(field, _value(point, native=field == _TYPES["histogram"][1]))))
-        if len(written) >= _AT_ONCE // 10:
+        if len(written) >= AT_ONCE // 10:
             yield b"".join(written)
             written.clear()
     yield b"".join(written)

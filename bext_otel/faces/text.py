@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bext_otel.faces import naming, samples
 from bext_otel.faces.naming import Head
-from bext_otel.pipeline.snapshot import Family, Snapshot, escape
+from bext_otel.pipeline.snapshot import Family, Point, Snapshot, escape
 
 __all__ = ["CONTENT_TYPE", "OPENMETRICS_CONTENT_TYPE", "chunks", "render"]
 
@@ -76,17 +76,23 @@ def _metadata(family: Family, head: Head, *, openmetrics: bool) -> str:
 
 
 def _samples(family: Family, head: Head, *, openmetrics: bool) -> Iterator[str]:
+    """The lines, a thousand or so at a time."""
+    # Rows of the catalogue have distinct label names, all legal, in one order: no two series are written alike, wherever they stand.
+    for points in samples.slices(family.points) if family.metric is not None else (family.points,):
+        yield from _lines(family, points, head, openmetrics=openmetrics)
+
+
+def _lines(family: Family, points: Sequence[Point], head: Head, *, openmetrics: bool) -> Iterator[str]:
     exemplars: samples.Exemplars = {}
     heads: Sequence[str]
     values: Sequence[float]
-    # Rows of the catalogue have distinct label names, all legal, in one order.
     declared = family.metric is not None
     if family.type == "summary":
-        heads, values = samples.summaries(head.sample, family.points, openmetrics=openmetrics, declared=declared)
+        heads, values = samples.summaries(head.sample, points, openmetrics=openmetrics, declared=declared)
     elif family.type == "histogram":
-        heads, values, exemplars = samples.histograms(head.sample, family.points, openmetrics=openmetrics, declared=declared)
+        heads, values, exemplars = samples.histograms(head.sample, points, openmetrics=openmetrics, declared=declared)
     else:
-        heads, values, exemplars = samples.numbers(head.sample, family.points, add=family.type == "counter", declared=declared)
+        heads, values, exemplars = samples.numbers(head.sample, points, add=family.type == "counter", declared=declared)
         if openmetrics and head.type == "counter":
             heads, values, exemplars = samples.non_negative(heads, values, exemplars)
     has_exemplars = openmetrics and head.type in ("counter", "histogram")

@@ -21,11 +21,15 @@ from bext_otel.pipeline.exponential import Scaled, counted
 from bext_otel.pipeline.snapshot import Exemplar, Series
 from bext_otel.pipeline.windows import Window
 
-__all__ = ["CELLS", "Cell", "CounterCell", "GaugeCell", "HistogramCell", "Home", "NumberCell", "SummaryCell"]
+__all__ = ["CELLS", "Cell", "CounterCell", "GaugeCell", "HistogramCell", "Home", "NumberCell", "SummaryCell", "drain_all"]
 
 # Whoever makes a list this long, or a multiple of it, drains it, so that it stays small also when nobody reads. A power of two less one:
 # only one measurement in so many tries, for while a thread drains the others would all try in vain.
 _RELIEF = 4096 - 1
+
+
+# Adding up amounts of this size comes to no infinity.
+_ORDINARY = 1e200
 
 
 class Home(Protocol):
@@ -42,9 +46,6 @@ class Home(Protocol):
     def relieve(self) -> None:
         """Some list has grown long: drain now, unless somebody is at it."""
 
-    def increased(self, cell: Cell, amount: float, now: float) -> None:
-        """A counter grew."""
-
 
 class Cell:
     """One series: what was measured and not yet drained, and what was drained.
@@ -53,14 +54,20 @@ class Cell:
     the child. `encoded` is what was published of it, and None when that is out of date.
     """
 
-    __slots__ = ("attributes", "dirty", "encoded", "exemplar", "hungry", "key", "live", "pending", "series", "stream")
+    __slots__ = ("dirty", "encoded", "exemplar", "hungry", "key", "live", "pending", "series", "stream", "typed")
 
-    def __init__(self, stream: Home, key: Labels, series: Series, attributes: dict[str, Any]) -> None:
+    def __init__(self, stream: Home, key: Labels, series: Series, typed: tuple[Any, ...] | None = None) -> None:
         self.stream = stream
         self.key = key
         self.series = series
-        self.attributes = attributes
+        self.typed = typed
         self.reset()
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Its attributes for OTLP: the label values, as the types that `typed` has where they are not all text."""
+        values = self.key if self.typed is None else self.typed
+        return {name: value for name, value in zip(self.stream.metric.label_names, values, strict=True) if value is not None}
 
     def reset(self) -> None:
         """Forget everything measured; in a forked child that was the parent's."""
@@ -146,12 +153,11 @@ class CounterCell(NumberCell):
 
     def _keep(self, batch: list[Any], now: float) -> None:
         total = sum(batch)
-        if not (min(batch, default=0) >= 0 and total < math.inf):
+        if not (min(batch, default=0) >= 0 and math.isfinite(total)):
             if len(batch) == 1:
                 raise ValueError("a counter takes finite amounts that are not negative")
             raise TypeError("look at each")
         self.value += total
-        self.stream.increased(self, total, now)
 
 
 class GaugeCell(NumberCell):
@@ -233,6 +239,29 @@ class HistogramCell(Cell):
         self.sum += total
         if batch:
             self.minimum, self.maximum = min(self.minimum, *batch), max(self.maximum, *batch)
+
+
+def drain_all(cells: list[Cell], now: float) -> None:
+    """Drain each. A counter that was added to once, as most of many were, is done here, without a call for each."""
+    for cell in cells:
+        if type(cell) is not CounterCell:
+            cell.drain(now)
+            continue
+        pending = cell.pending
+        # Flag first, look second, as in `Cell.drain`: what comes in from here on makes it dirty again.
+        cell.dirty = False
+        try:
+            amount = pending[0] if len(pending) == 1 else -1
+            small = 0 <= amount <= _ORDINARY
+        except TypeError:
+            small = False
+        if not small:
+            cell.drain(now)
+            continue
+        del pending[0]
+        cell.value += amount
+        cell.encoded = None
+        cell.live = cell.hungry = True
 
 
 CELLS: dict[str, Callable[..., Cell]] = {"counter": CounterCell, "gauge": GaugeCell, "summary": SummaryCell, "histogram": HistogramCell}

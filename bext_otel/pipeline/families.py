@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
+from operator import attrgetter
 from typing import TypeAlias
 
 from bext_otel.catalogue import METRICS
-from bext_otel.pipeline.cells import Cell, HistogramCell, NumberCell, SummaryCell
+from bext_otel.pipeline.breathing import AT_ONCE, breathe
+from bext_otel.pipeline.cells import Cell, HistogramCell, SummaryCell
 from bext_otel.pipeline.contribution import ForeignPart, ForeignRow, Labels, NumberRow, SummaryRow
 from bext_otel.pipeline.exponential import Scaled
 from bext_otel.pipeline.merge import Tally, recent
+from bext_otel.pipeline.rates import floats
 from bext_otel.pipeline.snapshot import Exemplar, Family, Histogram, LabelSet, Native, Numbers, Point, Series, Summary
 from bext_otel.pipeline.streams import Stream, Streams
 from bext_otel.pipeline.windows import Recent
@@ -19,6 +23,8 @@ __all__ = ["Observed", "foreign_parts", "of_foreign", "of_process", "of_service"
 
 Observed: TypeAlias = Mapping[Stream, Mapping[Cell, Mapping[str, float]]]
 """What observers said, by stream, series and source."""
+
+_series, _value, _exemplar = attrgetter("series"), attrgetter("value"), attrgetter("exemplar")
 
 _EMPTY: tuple[tuple[float, float], ...] = Recent.merged([]).quantiles()
 
@@ -34,15 +40,27 @@ def _own_family(stream: Stream, observed: Mapping[Cell, Mapping[str, float]], no
         return None
     points: Sequence[Point]
     if stream.metric.kind in {"counter", "gauge"}:
-        numbers = [cell.value for cell in cells if isinstance(cell, NumberCell)]
-        if observed:
-            counted = zip(cells, numbers, strict=True)
-            numbers = [sum(observed.get(cell, {}).values()) + (value if cell.live else 0) for cell, value in counted]
-        exemplars = {position: cell.exemplar for position, cell in enumerate(cells) if cell.exemplar is not None}
-        points = Numbers([cell.series for cell in cells], numbers, exemplars)
+        points = _columns(cells, observed)
     else:
         points = tuple(Point(cell.series, _own_value(cell, now, native), cell.exemplar) for cell in cells)
     return _family(stream, points)
+
+
+def _columns(cells: Sequence[Cell], observed: Mapping[Cell, Mapping[str, float]]) -> Numbers:
+    series: list[Series] = []
+    values: list[float] = []
+    exemplars: dict[int, Exemplar] = {}
+    for start in range(0, len(cells), 4 * AT_ONCE):  # a quarter of the work that anything else is
+        if start:
+            breathe()
+        part = cells[start : start + 4 * AT_ONCE]
+        series += map(_series, part)
+        values += map(_value, part)
+        exemplars |= {position: found for position, found in enumerate(map(_exemplar, part), start) if found is not None}
+    if observed:
+        told = zip(cells, values, strict=True)
+        values = [sum(observed.get(cell, {}).values()) + (value if cell.live else 0) for cell, value in told]
+    return Numbers(series, values, exemplars)
 
 
 def _own_value(cell: Cell, now: float, native: bool) -> Summary | Histogram:
@@ -53,13 +71,39 @@ def _own_value(cell: Cell, now: float, native: bool) -> Summary | Histogram:
     return Histogram(cell.stream.metric.bounds, tuple(cell.counts), cell.sum, cell.count)
 
 
-def rates_of_process(streams: Streams, now: float) -> dict[str, dict[LabelSet, float]]:
+def rates_of_process(streams: Streams, now: float) -> dict[str, Mapping[LabelSet, float]]:
     """Increases per second, by exported name and labels."""
-    return {
-        stream.metric.exported: {cell.series.labels: rate for cell, rate in stream.rates.rates(now).items()}
-        for stream in streams
-        if stream.rates is not None
-    }
+    return {stream.metric.exported: Growth(stream, now) for stream in streams if stream.rates is not None}
+
+
+class Growth(Mapping[LabelSet, float]):
+    """Increases per second by labels, as of one moment; computed when somebody looks, since most scrapers don't."""
+
+    def __init__(self, stream: Stream, now: float) -> None:
+        base, self._seconds = (None, 1.0) if stream.rates is None else stream.rates.base(now)
+        self._base = base or ()
+        # What the cells hold goes on growing.
+        self._cells, totals = stream.totals() if base is not None else ([], [])
+        self._totals = floats(totals)
+        self._made: dict[LabelSet, float] | None = None
+
+    def _rates(self) -> dict[LabelSet, float]:
+        if self._made is None:
+            grown = zip(self._cells, zip_longest(self._totals, self._base, fillvalue=0.0), strict=True)
+            self._made = {cell.series.labels: (total - before) / self._seconds for cell, (total, before) in grown if total != before}
+        return self._made
+
+    def __getitem__(self, labels: LabelSet) -> float:
+        return self._rates()[labels]
+
+    def __iter__(self) -> Iterator[LabelSet]:
+        return iter(self._rates())
+
+    def __len__(self) -> int:
+        return len(self._rates())
+
+    def __repr__(self) -> str:
+        return repr(self._rates())
 
 
 def of_service(streams: Streams, tally: Tally, *, native: bool = False) -> list[Family]:

@@ -31,9 +31,7 @@ def rows(observed: Observed, now: float, *, encoded: bool) -> dict[str, Any]:
 def rates(streams: Streams, now: float) -> dict[str, list[tuple[Labels, float]]]:
     """Increases per second, by exported name."""
     return {
-        stream.metric.exported: [(cell.key, rate) for cell, rate in stream.rates.rates(now).items()]
-        for stream in streams
-        if stream.rates is not None
+        stream.metric.exported: [(cell.key, rate) for cell, rate in stream.grown(now)] for stream in streams if stream.rates is not None
     }
 
 

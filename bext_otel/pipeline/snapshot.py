@@ -28,15 +28,28 @@ _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n"}
 class Series:
     """One combination of labels of one family, made once and kept as long as the series lives.
 
-    `labels` are (name, value) pairs in their declared order. `cache` belongs to whoever renders text: `(key, what it computed from the
+    Labels stand in their declared order. `cache` belongs to whoever renders text: `(key, what it computed from the
     labels under that key)`, replaced as a whole, so that label text is computed once and not for every scrape.
     """
 
-    __slots__ = ("cache", "labels")
+    __slots__ = ("_names", "_values", "cache")
 
     def __init__(self, labels: LabelSet) -> None:
-        self.labels = labels
+        self._names: tuple[str, ...] = tuple([name for name, _ in labels])
+        self._values: tuple[str | None, ...] = tuple([value for _, value in labels])
         self.cache: tuple[object, Any] | None = None
+
+    @classmethod
+    def of(cls, names: tuple[str, ...], values: tuple[str | None, ...]) -> Series:
+        """The series of these names and values, without those that are None. Both are kept as they are: others may hold them too."""
+        made = cls.__new__(cls)
+        made._names, made._values, made.cache = names, values, None
+        return made
+
+    @property
+    def labels(self) -> LabelSet:
+        """(name, value) pairs; made for each use, since pairs take more memory than everything else about a series."""
+        return tuple([(name, value) for name, value in zip(self._names, self._values, strict=True) if value is not None])
 
     @property
     def text(self) -> str:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import zip_longest
 from threading import RLock
 from typing import Any, TypeAlias
 
 from bext_otel.apps import Budgets, clean
 from bext_otel.catalogue import OVERFLOW, Metric
 from bext_otel.operation import SHARED
-from bext_otel.pipeline.cells import CELLS, Cell
+from bext_otel.pipeline.breathing import AT_ONCE, breathe
+from bext_otel.pipeline.cells import CELLS, Cell, CounterCell, drain_all
 from bext_otel.pipeline.contribution import Labels
+from bext_otel.pipeline.rates import Rates
 from bext_otel.pipeline.snapshot import Series
-from bext_otel.pipeline.windows import RateWindow
 
 __all__ = ["Observer", "Stream", "Streams"]
 
@@ -33,10 +35,11 @@ class Stream:
         self.observers: list[Observer] = []
         self.window_seconds = parent.window_seconds
         self.clock = parent.clock
-        self.rates: RateWindow[Cell] | None = RateWindow(parent.rate_seconds, parent.started) if metric.recent else None
+        self.rates: Rates | None = Rates(parent.rate_seconds, parent.started) if metric.recent else None
         self._parent = parent
         self._cells: dict[Labels, Cell] = {}
-        # From the raw attribute values, with their types since 1 == True == 1.0, to the cell; only for values within their budgets.
+        # From the raw attribute values, with their types since 1 == True == 1.0, to the cell; only for values within their budgets, and
+        # only where not all of them are the text that is shown: then `_cells` has it already.
         self._known: dict[tuple[Any, ...], Cell] = {}
         # Series that other workers have and this one has not.
         self._others: dict[Labels, Series] = {}
@@ -45,17 +48,17 @@ class Stream:
     def cell(self, attributes: Mapping[str, Any] | None) -> Cell:
         """The cell of these attributes, made when it is first asked for."""
         get = (attributes or {}).get
-        values = [get(name) for name in self.metric.label_names]
+        values = tuple([get(name) for name in self.metric.label_names])
         try:
-            key = (*values, *map(type, values))
-            found = self._known.get(key)
+            found = (self._known.get((*values, *map(type, values))) if self._known else None) or self._cells.get(values)
         except TypeError:  # a value that cannot be hashed is shown as text, like any other
             return self._make(values)[0]
         if found is not None:
             return found
         cell, exact = self._make(values)
-        if exact and len(self._known) < _MAX_SERIES:
-            self._known[key] = cell
+        if exact and cell.key != values and len(self._known) < _MAX_SERIES:
+            typed = (*values, *map(type, values))
+            self._known[typed] = cell
         return cell
 
     def cells(self) -> list[Cell]:
@@ -69,8 +72,7 @@ class Stream:
             return cell.series
         found = self._others.get(key)
         if found is None:
-            pairs = tuple((name, text) for name, text in zip(self.metric.label_names, key, strict=True) if text is not None)
-            found = Series(pairs)
+            found = Series.of(self.metric.label_names, key)
             if len(self._others) < _MAX_SERIES:
                 self._others[key] = found
         return found
@@ -83,10 +85,24 @@ class Stream:
         """Some list has grown long: drain now, unless somebody is at it."""
         self._parent.drain(wait=False)
 
-    def increased(self, cell: Cell, amount: float, now: float) -> None:
-        """A counter grew by `amount`."""
+    def mark(self, now: float) -> None:
+        """Counters are about to grow."""
         if self.rates is not None:
-            self.rates.add(cell, amount, now)
+            self.rates.mark(now, lambda: self.totals()[1])
+
+    def totals(self) -> tuple[list[Any], list[float]]:
+        """All cells of a counter, in an order in which new ones come last, and their totals."""
+        cells = list(self._cells.values())
+        return cells, [cell.value for cell in cells if isinstance(cell, CounterCell)]
+
+    def grown(self, now: float) -> list[tuple[Cell, float]]:
+        """Cells that grew within the rate window, and by how much per second."""
+        base, seconds = (None, 1.0) if self.rates is None else self.rates.base(now)
+        if base is None:
+            return []
+        cells, totals = self.totals()
+        grown = zip_longest(totals, base, fillvalue=0.0)
+        return [(cell, (total - before) / seconds) for cell, (total, before) in zip(cells, grown, strict=True) if total != before]
 
     def observed(self) -> Iterator[tuple[Cell, float, str]]:
         """What the observers say now: series, value, and the source if that is shared. One that fails says nothing, and is counted."""
@@ -102,9 +118,9 @@ class Stream:
         for cell in self._cells.values():
             cell.reset()
         if self.rates is not None:
-            self.rates = RateWindow(self._parent.rate_seconds, self._parent.started)
+            self.rates = Rates(self._parent.rate_seconds, self._parent.started)
 
-    def _make(self, values: list[Any]) -> tuple[Cell, bool]:
+    def _make(self, values: tuple[Any, ...]) -> tuple[Cell, bool]:
         """The cell for these values, and whether it is theirs alone, with none of them folded."""
         budgets = self._parent.budgets
         given = [None if value is None else clean(value) for value in values]
@@ -115,14 +131,10 @@ class Stream:
         key = tuple(shown)
         cell = self._cells.get(key)
         if cell is None:
-            names = self.metric.label_names
             # An integer (a status code) stays one in OTLP, as the semantic conventions have it.
-            typed = {
-                name: value if isinstance(value, int) and not isinstance(value, bool) and exact else text
-                for name, value, text in zip(names, values, key, strict=True)
-                if text is not None
-            }
-            cell = self._cells.setdefault(key, self._create(self, key, self.series(key), typed))
+            pairs = zip(values, key, strict=True)
+            typed = tuple([value if isinstance(value, int) and not isinstance(value, bool) and exact else text for value, text in pairs])
+            cell = self._cells.setdefault(key, self._create(self, key, self.series(key), None if typed == key else typed))
         return cell, exact
 
 
@@ -176,8 +188,12 @@ class Streams:
             cells = self._dirty[:taken]
             del self._dirty[:taken]
             now = self.monotonic()
-            for cell in cells:
-                cell.drain(now)
+            for stream in self if cells else ():
+                stream.mark(now)
+            for start in range(0, taken, AT_ONCE):
+                if start and wait:
+                    breathe()
+                drain_all(cells[start : start + AT_ONCE], now)
             return bool(cells)
         finally:
             self.lock.release()

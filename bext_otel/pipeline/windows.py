@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
-from collections.abc import Hashable
-from typing import Generic, NamedTuple, TypeVar
+from collections import Counter
+from typing import NamedTuple
 
 from bext_otel.catalogue import QUANTILES
 from bext_otel.pipeline.exponential import Buckets, quantiles
 
-__all__ = ["RateWindow", "Recent", "Window"]
+__all__ = ["Recent", "Window"]
 
 # A window is a handful of frames: it holds its length and at most one step more.
 _FRAMES = 5
@@ -95,43 +94,3 @@ class Window:
         while self._frames and self._frames[0].step < step - _FRAMES:
             del self._frames[0]
             self._closed = None
-
-
-K = TypeVar("K", bound=Hashable)
-
-
-class RateWindow(Generic[K]):
-    """Increases of counters over the last `seconds`, kept as a dozen frames of what grew."""
-
-    _STEPS = 12
-
-    def __init__(self, seconds: float, started: float) -> None:
-        self.seconds = seconds
-        self._started = started
-        self._frames: deque[tuple[int, dict[K, float]]] = deque()
-
-    def add(self, key: K, increase: float, now: float) -> None:
-        """Take an increase; `now` is monotonic seconds."""
-        step = int(now / (self.seconds / self._STEPS))
-        if not self._frames or self._frames[-1][0] != step:
-            self._frames.append((step, {}))
-            self._expire(step)
-        frame = self._frames[-1][1]
-        frame[key] = frame.get(key, 0) + increase
-
-    def rates(self, now: float) -> dict[K, float]:
-        """Increase per second of each key that grew, over the window or the time since start, whichever is shorter."""
-        width = self.seconds / self._STEPS
-        step = int(now / width)
-        self._expire(step)
-        # The frames hold the current, unfinished step and the whole steps before it.
-        held = min((self._STEPS - 1) * width + now % width, now - self._started)
-        grown: dict[K, float] = {}
-        for _, frame in self._frames:
-            for key, increase in frame.items():
-                grown[key] = grown.get(key, 0) + increase
-        return {key: increase / max(held, 1.0) for key, increase in grown.items()}
-
-    def _expire(self, step: int) -> None:
-        while self._frames and self._frames[0][0] <= step - self._STEPS:
-            self._frames.popleft()

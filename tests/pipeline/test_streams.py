@@ -197,7 +197,17 @@ def test_folded_values_are_not_remembered() -> None:
     stream = streams.stream(PLUGIN_FUEL_CONSUMED)
     for number in range(1000):
         stream.cell({"plugin": f"plugin-{number}"})
-    assert 2 == len(stream._known)
+    assert not stream._known, "which is for values that are not text"
+    assert 3 == len(stream._cells)
+
+
+def test_values_that_are_not_text_find_their_series_by_type() -> None:
+    """1, 1.0 and True are equal in Python, and shown differently."""
+    stream = Streams(Budgets({})).stream(PLUGIN_FUEL_CONSUMED)
+    for _ in range(2):
+        found = [stream.cell({"plugin": value}) for value in (1, True, "1", 1.0, "true", b"true")]
+        assert ["1", "true", "1", "1.0", "true", "true"] == [cell.key[0] for cell in found]
+        assert 3 == len(set(found))
 
 
 def test_observers_are_asked_at_each_reading_and_a_broken_one_is_counted(streams: Streams) -> None:

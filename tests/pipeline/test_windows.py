@@ -6,12 +6,11 @@ import math
 import random
 import sys
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bext_otel.pipeline.exponential import SCALE, Buckets, Scaled, counted
-from bext_otel.pipeline.windows import RateWindow, Recent, Window
+from bext_otel.pipeline.windows import Recent, Window
 
 
 def add(window: Window, value: float, now: float) -> None:
@@ -102,27 +101,3 @@ def deep_size(thing: object) -> int:
     if isinstance(thing, (list, tuple)):
         return size + sum(map(deep_size, thing))
     return size + sum(deep_size(getattr(thing, name)) for name in getattr(type(thing), "__slots__", ()) if hasattr(thing, name))
-
-
-@given(st.lists(st.tuples(st.floats(0, 100), st.integers(0, 50)), min_size=1, max_size=60))
-def test_rates_lose_nothing_that_is_within_the_window(increases: list[tuple[float, int]]) -> None:
-    rates: RateWindow[str] = RateWindow(60.0, started=0.0)
-    total_in_window = 0
-    for now, amount in sorted(increases):
-        rates.add("app", amount, now)
-    end = max(now for now, _ in increases)
-    held = min(55 + end % 5, end)
-    total_in_window = sum(amount for now, amount in increases if int(now / 5) > int(end / 5) - 12)
-    assert total_in_window / max(held, 1.0) == pytest.approx(rates.rates(end).get("app", 0))
-
-
-def test_a_rate_right_after_start_is_not_diluted() -> None:
-    rates: RateWindow[str] = RateWindow(60.0, started=100.0)
-    rates.add("app", 40, 101.0)
-    assert 10.0 == rates.rates(104.0)["app"]
-
-
-def test_a_rate_fades_to_nothing() -> None:
-    rates: RateWindow[str] = RateWindow(60.0, started=0.0)
-    rates.add("app", 40, 1.0)
-    assert {} == rates.rates(3600.0)
