@@ -31,7 +31,7 @@ docs: $(VENV)/dev.done  ## write the generated pages again
 
 bench: $(VENV)/dev.done  ## what a request and a scrape cost, beside a bare application and upstream
 	$(BIN)/python -m benchmarks.requests
-	$(BIN)/python -m benchmarks.scrape
+	$(BIN)/python -m benchmarks.exposition
 
 nox: $(VENV)/dev.done  ## the test suite on every Python that is here
 	$(BIN)/nox
