@@ -9,4 +9,6 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("OTEL_PYTHON_DISTRO", "bext")
+# Upstream's distribution leaves its configurator to chance as well, which would be ours.
+if os.environ.setdefault("OTEL_PYTHON_DISTRO", "bext") == "distro":
+    os.environ.setdefault("OTEL_PYTHON_CONFIGURATOR", "configurator")
