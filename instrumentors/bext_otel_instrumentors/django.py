@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from functools import partial, wraps
 from typing import Any
 
+from wrapt import when_imported
+
 from bext_otel_instrumentors import asgi, wsgi
 from bext_otel_instrumentors._base import Instrumentor
 from bext_otel_instrumentors._exchange import KEY, Exchange
@@ -20,34 +22,70 @@ __all__ = ["DjangoInstrumentor"]
 _UPSTREAM = "opentelemetry.instrumentation.django.middleware.otel_middleware._DjangoMiddleware"
 
 
+_HANDLERS = ("django.core.handlers.base", "django.core.handlers.wsgi", "django.core.handlers.asgi")
+
+
 class DjangoInstrumentor(Instrumentor):
-    """Instruments Django. `instrument(mount=..., on_serving=...)`: see `Hosting`. Settings are not touched, and no middleware is added."""
+    """Instruments Django as soon as it is imported. `instrument(mount=..., on_serving=...)`: see `Hosting`. Settings are not touched, and
+    no middleware is added.
+
+    Importing it for an application that does not use it takes time and makes objects that raise when they are looked at while there are no
+    settings, as gevent does that patches threads.
+    """
+
+    _active: DjangoInstrumentor | None = None
+    _waits = False
+    _covered: frozenset[str] = frozenset()
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Django."""
         return ("django >= 4.2",)
 
     def _patch(self, patches: Patches, hosting: Hosting) -> None:
-        from django.core.handlers.asgi import ASGIHandler
-        from django.core.handlers.base import BaseHandler
-        from django.core.handlers.wsgi import WSGIHandler
-        from django.core.signals import got_request_exception
+        DjangoInstrumentor._active = self
+        for name in _HANDLERS:
+            if (module := sys.modules.get(name)) is not None:
+                self.cover(module)
+        if not DjangoInstrumentor._waits:
+            # Such a hook cannot be taken back; it asks who is active when it is called.
+            DjangoInstrumentor._waits = True
+            for name in _HANDLERS:
+                when_imported(name)(_imported)
 
-        patches.wrap(WSGIHandler, "__call__", partial(_serving_wsgi, hosting))
-        patches.wrap(WSGIHandler, "__init__", hosting.after)
-        patches.wrap(ASGIHandler, "__call__", partial(_serving_asgi, hosting))
-        patches.wrap(ASGIHandler, "__init__", hosting.after)
-        patches.wrap(BaseHandler, "resolve_request", _resolving)
+    def cover(self, module: Any) -> None:
+        """Cover the handlers of this module, which is imported now."""
+        if module.__name__ in self._covered:
+            return
+        self._covered |= {module.__name__}
+        if hasattr(module, "WSGIHandler"):
+            self._cover(module.WSGIHandler, _serving_wsgi, around_wsgi)
+        elif hasattr(module, "ASGIHandler"):
+            self._cover(module.ASGIHandler, _serving_asgi, around_asgi)
+        else:
+            from django.core.signals import got_request_exception
+
+            self._patches.wrap(module.BaseHandler, "resolve_request", _resolving)
+            got_request_exception.connect(_failed, weak=False, dispatch_uid=_failed.__qualname__)
+
+    def _cover(self, handler: type, serving: Callable[..., Any], around: Callable[..., Any]) -> None:
+        self._patches.wrap(handler, "__call__", partial(serving, self._hosting))
+        self._patches.wrap(handler, "__init__", self._hosting.after)
         if self._upstream:
-            patches.wrap(WSGIHandler, "__call__", around_wsgi)
-            patches.wrap(ASGIHandler, "__call__", around_asgi)
-        got_request_exception.connect(_failed, weak=False, dispatch_uid=_failed.__qualname__)
+            self._patches.wrap(handler, "__call__", around)
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        from django.core.signals import got_request_exception
+        DjangoInstrumentor._active = None
+        if self._covered:
+            from django.core.signals import got_request_exception
 
-        got_request_exception.disconnect(dispatch_uid=_failed.__qualname__)
+            got_request_exception.disconnect(dispatch_uid=_failed.__qualname__)
+        self._covered = frozenset()
         super()._uninstrument(**kwargs)
+
+
+def _imported(module: Any) -> None:
+    if (active := DjangoInstrumentor._active) is not None:
+        active.cover(module)
 
 
 def _has_upstream() -> bool:
