@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bext_otel import catalogue, operation
 
 if TYPE_CHECKING:
+    from bext_otel.deploys import deploy
     from bext_otel.distro import configure, running
     from bext_otel.mounting import asgi_app, blueprint, register_check, wsgi_app
 
@@ -15,6 +16,7 @@ __all__ = [
     "blueprint",
     "catalogue",
     "configure",
+    "deploy",
     "operation",
     "register_check",
     "running",
@@ -26,6 +28,7 @@ _LATER = {
     "asgi_app": "mounting",
     "blueprint": "mounting",
     "configure": "distro",
+    "deploy": "deploys",
     "register_check": "mounting",
     "running": "distro",
     "wsgi_app": "mounting",

@@ -8,6 +8,7 @@ import click
 
 from bext_otel.cli.catalogue import catalogue
 from bext_otel.cli.demo import demo
+from bext_otel.cli.deploy import deploy
 from bext_otel.cli.view import view
 from bext_otel.errors import BextOtelError
 
@@ -36,3 +37,4 @@ def main() -> None:
 main.add_command(demo)
 main.add_command(view)
 main.add_command(catalogue)
+main.add_command(deploy)
