@@ -154,8 +154,8 @@ def _enabled(config: Config, health: Health, identity: Identity) -> Runtime:
         processor.lazy.on_built = signal.wake
     identity.keep(tracer_provider, signal.provider, logger_provider)
     identity.tell(signal.speaks_for)
-    _install(tracer_provider, signal.provider, logger_provider)
     installed = install(config.logging, logger_provider, apps=config.apps)
+    _install(tracer_provider, signal.provider, logger_provider)
     health.register("telemetry", telemetry_check(lambda: {"status": _status(own, ledger), **figures()}))
 
     read = signal.reads.snapshot if config.metrics.enabled else None

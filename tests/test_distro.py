@@ -1,0 +1,179 @@
+"""The composition root's two doors: what they do, refuse and leave alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.fresh import fresh
+
+
+def test_configuring_twice_is_configuring_once(tmp_path: Path) -> None:
+    shown, lines = fresh(
+        """
+        import bext_otel
+        first = bext_otel.configure(telemetry={"service_name": "shop"})
+        second = bext_otel.configure(telemetry={"service_name": "other"})
+        third = bext_otel.configure()
+        show([first is second is third is bext_otel.running(), first.config.telemetry.service_name])
+        """,
+        tmp_path,
+    )
+    assert [True, "shop"] == shown
+    (line,) = lines
+    assert ("warn", "bext_otel") == (line["level"], line["target"])
+    assert "these settings are ignored" in line["message"]
+
+
+def test_a_wrong_setting_in_code_raises_and_sets_nothing_up(tmp_path: Path) -> None:
+    shown, _ = fresh(
+        """
+        import bext_otel
+        from bext_otel.errors import ConfigError
+        told = []
+        for wrong in (
+            {"metrics": {"port": "many"}},
+            {"metrics": {"prot": 1}},
+            {"telemetry": {"otlp_endpoint": "collector 4318"}},
+            {"telemetry": {"app_resolver": "no_such_module:resolve"}},
+        ):
+            try:
+                bext_otel.configure(**wrong)
+            except ConfigError as error:
+                told.append(str(error))
+        show([told, bext_otel.running() is None])
+        """,
+        tmp_path,
+    )
+    told, nothing = shown
+    assert nothing
+    assert 4 == len(told)
+    for part, line in zip(("port", "did you mean port?", "otlp_endpoint", "no_such_module:resolve"), told, strict=True):
+        assert part in line
+
+
+def test_code_comes_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:
+    (tmp_path / "bext.config.toml").write_text("[health]\ntimeout_seconds = 1\ncache_seconds = 1\ndisk_min_free_mb = 1\n")
+    shown, lines = fresh(
+        """
+        import bext_otel
+        health = bext_otel.configure(health={"timeout_seconds": 3}).config.health
+        show([health.timeout_seconds, health.cache_seconds, health.disk_min_free_mb])
+        """,
+        tmp_path,
+        BEXT_HEALTH_TIMEOUT_SECONDS="2",
+        BEXT_HEALTH_CACHE_SECONDS="2",
+    )
+    assert [3, 2, 1] == shown
+    assert [] == lines
+
+
+def test_a_provider_that_the_application_has_set_stays(tmp_path: Path) -> None:
+    shown, lines = fresh(
+        """
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        own = TracerProvider()
+        trace.set_tracer_provider(own)
+        import bext_otel
+        bext_otel.configure()
+        show(trace.get_tracer_provider() is own)
+        """,
+        tmp_path,
+    )
+    assert shown
+    (line,) = lines
+    assert "its own provider for traces" in line["message"]
+
+
+def test_the_configurator_never_raises(tmp_path: Path) -> None:
+    """Here because the disk holds a resolver that fails as it is imported, in a way that nobody foresees."""
+    (tmp_path / "resolving.py").write_text("class Odd(BaseException): pass\nraise RuntimeError('no licence')\n")
+    shown, lines = fresh(
+        """
+        import sys
+        sys.path.insert(0, "")
+        from bext_otel.distro import BextConfigurator, running
+        BextConfigurator().configure()
+        show(running() is not None)
+        """,
+        tmp_path,
+        BEXT_TELEMETRY_APP_RESOLVER="resolving:app_of",
+    )
+    assert shown, "only the resolver is missing"
+    (line,) = lines
+    assert "resolving:app_of" in line["message"]
+
+
+def test_an_instrumentor_that_fails_keeps_nobody_else_from_being_loaded(tmp_path: Path) -> None:
+    (tmp_path / "odd.py").write_text(
+        "from opentelemetry.instrumentation.instrumentor import BaseInstrumentor\n"
+        "class Plain:\n"
+        "    needs, asked = (), []\n"
+        "    def instrumentation_dependencies(self): return self.needs\n"
+        "    def _instrument(self, **kwargs): self.asked.append(sorted(kwargs))\n"
+        "    def _uninstrument(self, **kwargs): pass\n"
+        "class Good(Plain, BaseInstrumentor): pass\n"
+        "class Ours(Plain, BaseInstrumentor): pass\n"
+        "class Needy(Plain, BaseInstrumentor): needs = ('no-such-library >= 3',)\n"
+        "class Odd(Plain, BaseInstrumentor):\n"
+        "    def _instrument(self, **kwargs): raise KeyError('table')\n"
+    )
+    shown, lines = fresh(
+        """
+        import sys
+        sys.path.insert(0, "")
+        from importlib.metadata import EntryPoint
+        import odd
+        from bext_otel.distro import BextConfigurator, BextDistro
+        distro = BextDistro()
+        distro.configure()
+        BextConfigurator().configure()
+        outcomes = []
+        for name, value in [("odd", "odd:Odd"), ("needy", "odd:Needy"), ("gone", "no_such_module:X"), ("flask", "odd:Good"),
+                            ("good", "odd:Good"), ("bext_good", "odd:Ours")]:
+            try:
+                distro.load_instrumentor(EntryPoint(name, value, "opentelemetry_instrumentor"), skip_dep_check=True)
+                outcomes.append("")
+            except Exception as error:
+                outcomes.append(type(error).__name__)
+        show([outcomes, odd.Plain.asked])
+        """,
+        tmp_path,
+    )
+    outcomes, asked = shown
+    # The loader skips those that raise what it knows, each with a line at debug level.
+    assert ["", "DependencyConflictError", "ModuleNotFoundError", "", "", ""] == outcomes
+    assert 2 == len(asked), "upstream's own for Flask is left out"
+    assert {"mount", "on_serving"} <= set(asked[1])
+    assert not {"mount", "on_serving"} & set(asked[0])
+    (line,) = lines
+    assert "instrumentation odd is left out: KeyError: 'table'" == line["message"]
+
+
+def test_importing_the_package_costs_neither_sdk_nor_flask(tmp_path: Path) -> None:
+    shown, _ = fresh(
+        """
+        import sys
+        import bext_otel
+        bext_otel.catalogue, bext_otel.operation
+        known = ("opentelemetry.sdk", "flask", "waitress", "structlog", "grpc", "requests")
+        show(sorted({name for name in known if name in sys.modules}))
+        """,
+        tmp_path,
+    )
+    assert [] == shown
+
+
+def test_the_public_surface_is_a_list(tmp_path: Path) -> None:
+    shown, _ = fresh(
+        """
+        import bext_otel
+        missing = [name for name in bext_otel.__all__ if getattr(bext_otel, name, None) is None]
+        try:
+            bext_otel.no_such_name
+        except AttributeError as error:
+            show([missing, str(error)])
+        """,
+        tmp_path,
+    )
+    assert [[], "module 'bext_otel' has no attribute 'no_such_name'"] == shown

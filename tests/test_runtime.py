@@ -1,0 +1,151 @@
+"""What runs in a process: built from settings, and ended together within one deadline."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from bext_otel.config import load
+from bext_otel.faces.endpoints import Endpoints
+from bext_otel.health.evaluation import Health
+from bext_otel.runtime import Runtime
+from tests.e2e.otlp import receiving
+from tests.fresh import fresh
+
+
+def test_a_close_that_fails_keeps_nothing_from_being_flushed(tmp_path: Path) -> None:
+    config = load({}, environ={}, cwd=tmp_path).config
+    health = Health(timeout_seconds=1, cache_seconds=1, version="1")
+    endpoints = Endpoints(metrics=config.metrics, health_settings=config.health, read=None, health=health)
+    done: list[object] = []
+
+    def fails() -> None:
+        raise RuntimeError("cannot join thread before it is started")
+
+    runtime = Runtime(config, health, endpoints)
+    runtime._closings += [lambda: done.append("first"), fails, lambda: done.append("last")]
+    runtime._endings.append(lambda seconds: done.append(seconds))
+    assert runtime.shutdown()
+    assert ["last", "first", config.telemetry.shutdown_timeout_seconds] == done
+    assert runtime.shutdown()
+    assert 3 == len(done), "once"
+
+
+def test_the_end_delivers_what_is_queued_and_work_goes_on_unharmed(tmp_path: Path) -> None:
+    with receiving() as received:
+        shown, _ = fresh(
+            """
+            import logging
+            import bext_otel
+            from bext_otel.catalogue import RENDER
+            runs = bext_otel.configure()
+            def work(name):
+                with bext_otel.operation.operation(RENDER, app=name):
+                    logging.getLogger("shop").warning("rendering", extra={"where": name})
+            work("before")
+            ended = runs.shutdown()
+            work("after")
+            show([ended, runs.shutdown()])
+            """,
+            tmp_path,
+            OTEL_EXPORTER_OTLP_ENDPOINT=received.endpoint,
+        )
+        assert [True, True] == shown
+        assert ["before"] == [span.attributes["bext.app"] for span in received.spans()]
+        assert ["before"] == [line.attributes["where"] for line in received.lines("rendering")]
+        assert received.metrics("bext_isolate_render_duration_ms")
+
+
+@pytest.mark.parametrize("signals", [("TRACES",), ("LOGS",), ("METRICS",), ("TRACES", "LOGS", "METRICS")])
+def test_an_exporter_that_hangs_costs_one_deadline(tmp_path: Path, signals: tuple[str, ...]) -> None:
+    """A process that is not within the minute that the helper gives it fails the test; the runtime says that it was not in time."""
+    with socket.create_server(("127.0.0.1", 0)) as black_hole:
+        endpoint = f"http://127.0.0.1:{black_hole.getsockname()[1]}"
+        shown, _ = fresh(
+            """
+            import logging, time
+            import bext_otel
+            from bext_otel.catalogue import RENDER
+            runs = bext_otel.configure(telemetry={"shutdown_timeout_seconds": 0.5})
+            with bext_otel.operation.operation(RENDER, app="shop"):
+                logging.getLogger("shop").warning("rendering")
+            began = time.monotonic()
+            runs.shutdown()
+            show(time.monotonic() - began < 8)
+            """,
+            tmp_path,
+            **{f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT": endpoint for signal in signals},
+        )
+    assert shown, "without the deadline it is the ten seconds of an export, or a multiple"
+
+
+def test_the_resource_tells_engine_apps_and_what_code_adds(tmp_path: Path) -> None:
+    (tmp_path / "bext.config.toml").write_text("[apps.till]\n[apps.shop]\n")
+    shown, _ = fresh(
+        """
+        import bext_otel
+        runs = bext_otel.configure(resource={"shop.floor": "2"}, telemetry={"service_name": "shop"})
+        show(dict(runs.tracer_provider.resource.attributes))
+        """,
+        tmp_path,
+        OTEL_RESOURCE_ATTRIBUTES="service.name=other,team=blue",
+    )
+    assert {
+        "service.name": "shop",
+        "bext.engine": "bext",
+        "bext.apps": "shop,till",
+        "shop.floor": "2",
+        "team": "blue",
+    }.items() <= shown.items()
+    assert not [name for name in shown if "command" in name], "arguments may hold a secret"
+
+
+@pytest.mark.parametrize(
+    ("given", "fields"), [({}, {"traceparent", "tracestate", "baggage"}), ({"OTEL_PROPAGATORS": "baggage"}, {"baggage"})]
+)
+def test_context_is_propagated_as_w3c_has_it_unless_told_otherwise(tmp_path: Path, given: dict[str, str], fields: set[str]) -> None:
+    shown, _ = fresh(
+        """
+        import bext_otel
+        bext_otel.configure()
+        from opentelemetry.propagate import get_global_textmap
+        show(sorted(get_global_textmap().fields))
+        """,
+        tmp_path,
+        **given,
+    )
+    assert sorted(fields) == shown
+
+
+def test_a_process_that_measures_nothing_has_no_thread(tmp_path: Path) -> None:
+    """As a server's master has none: threads do not survive a fork, and a fork among threads may deadlock."""
+    shown, _ = fresh(
+        """
+        import threading
+        import bext_otel
+        bext_otel.configure()
+        show([thread.name for thread in threading.enumerate()])
+        """,
+        tmp_path,
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9",
+    )
+    assert ["MainThread"] == shown
+
+
+def test_disabled_telemetry_sets_no_provider(tmp_path: Path) -> None:
+    shown, lines = fresh(
+        """
+        import logging, sys
+        import bext_otel
+        runs = bext_otel.configure()
+        logging.getLogger("shop").warning("as it was")
+        from opentelemetry import metrics, trace
+        show([type(trace.get_tracer_provider()).__name__, type(metrics.get_meter_provider()).__name__, runs.health.ready().http_status])
+        """,
+        tmp_path,
+        OTEL_SDK_DISABLED="true",
+    )
+    assert ["ProxyTracerProvider", "_ProxyMeterProvider", 200] == shown
+    assert [] == lines
