@@ -9,6 +9,7 @@ from bext_otel import catalogue, operation
 if TYPE_CHECKING:
     from bext_otel.deploys import deploy
     from bext_otel.distro import configure, running
+    from bext_otel.flows import flow, step
     from bext_otel.mounting import asgi_app, blueprint, register_check, wsgi_app
 
 __all__ = [
@@ -17,9 +18,11 @@ __all__ = [
     "catalogue",
     "configure",
     "deploy",
+    "flow",
     "operation",
     "register_check",
     "running",
+    "step",
     "wsgi_app",
 ]
 
@@ -29,8 +32,10 @@ _LATER = {
     "blueprint": "mounting",
     "configure": "distro",
     "deploy": "deploys",
+    "flow": "flows",
     "register_check": "mounting",
     "running": "distro",
+    "step": "flows",
     "wsgi_app": "mounting",
 }
 

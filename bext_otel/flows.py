@@ -1,0 +1,254 @@
+"""Flows of one's own engine: runs that are counted, steps that are timed and traced, one trace also after a restart.
+
+    with flow("checkout", resume=saved) as run:
+        with run.step("charge"):
+            ...
+        save(run.carrier)
+
+`flow` and `step` are decorators too, of functions and of coroutine functions, and `async with` does as well. Needs the OpenTelemetry
+API only.
+
+A run may outlive its process, so no span lasts as long as it: it is a span that ends at once, and below that one for each step. Those
+that ended are exported, whatever happens to the process, and no span ever misses its parent.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from contextvars import Token
+from functools import wraps
+from types import TracebackType
+from typing import Any, TypeVar, cast, overload
+
+from opentelemetry import _logs, context, trace
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.context import Context, create_key, get_value, set_value
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, TraceFlags
+from opentelemetry.util.types import AttributeValue
+
+from bext_otel.apps import clean
+from bext_otel.catalogue import FLOW_COMPLETED, FLOW_FAILED, FLOW_STEP, UNKNOWN
+from bext_otel.operation import Operation, finish, measure, start, tracer
+from bext_otel.runs import Hold, hold
+
+__all__ = ["Flow", "Run", "Step", "current_run", "flow", "step"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_RUN = create_key("bext-otel-flow-run")
+_FLOW = "bext.flow"
+
+# A traceparent of W3C Trace Context, version 00, and the id of the step before.
+_CARRIER = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:;([0-9a-f]{16}))?")
+
+
+class Run:
+    """A run of a flow, in this process.
+
+    `carrier` is a short text (at most 72 characters of ASCII) that a later `flow(name, resume=carrier)`, in any process, goes on from: in
+    the same trace, with a link to the last step that ended. Persist it with what the engine persists after a step. It is empty while
+    nothing is traced.
+    """
+
+    def __init__(self, name: str, resume: str = "") -> None:
+        self.name = name
+        self._resume = resume
+        parent, self._before = _parse(resume)
+        links = [Link(self._before)] if self._before is not None else []
+        current = trace.get_current_span().get_span_context()
+        if parent is not None and current.is_valid and current.trace_id != parent.trace_id:
+            links.append(Link(current))  # what had it resumed
+        above = trace.set_span_in_context(NonRecordingSpan(parent)) if parent is not None else context.get_current()
+        shown: dict[str, AttributeValue] = {"bext.flow_name": name, **({"bext.resumed": True} if parent is not None else {})}
+        span = tracer().start_span(f"{_FLOW} {name}", above, attributes=shown, links=links)
+        span.end()
+        self._span = span.get_span_context()
+        # The first step after a restart shows what it goes on from; later ones stand in order by themselves.
+        self._link = self._before
+        self.context = set_value(_RUN, self, trace.set_span_in_context(NonRecordingSpan(self._span), above))
+        self._suspended = False
+
+    @property
+    def carrier(self) -> str:
+        """See the class."""
+        if not self._span.is_valid:
+            return self._resume
+        parent = f"00-{self._span.trace_id:032x}-{self._span.span_id:016x}-{self._span.trace_flags & 0xFF:02x}"
+        return f"{parent};{self._before.span_id:016x}" if self._before is not None else parent
+
+    def step(self, name: str, *, attempt: int = 1) -> Step:
+        """`with run.step("charge") as op`: a step of this run, also in another thread. `attempt` counts from 1 where it is tried again."""
+        return Step(name, run=self, attempt=attempt)
+
+    def suspended(self) -> None:
+        """The run does not end with its body: it waits, and is resumed later, maybe elsewhere. It is neither completed nor failed."""
+        self._suspended = True
+
+    def _parent(self) -> Context:
+        """The current context where it is this run's; in a thread, which begins without one, the run's own."""
+        return context.get_current() if get_value(_RUN) is self else self.context
+
+    def _link_to_before(self) -> SpanContext | None:
+        link, self._link = self._link, None
+        return link
+
+    def _end(self, held: Hold, error: BaseException | None) -> None:
+        held.release()
+        if self._suspended:
+            return
+        measure(FLOW_COMPLETED if error is None else FLOW_FAILED, 1, context=self.context)
+        if error is not None:
+            tell_failure(self.name, type(error).__qualname__, self.context)
+
+
+class Step:
+    """A step: a context manager, plain or `async`, that gives its `Operation`. What the body raises passes on, and is its outcome."""
+
+    def __init__(self, name: str, *, run: Run | None = None, attempt: int = 1) -> None:
+        self._name = name
+        self._run = run
+        self._attempt = attempt
+        self._operation: Operation | None = None
+        self._token: Token[Context] | None = None
+
+    def __enter__(self) -> Operation:
+        run = self._run = self._run or current_run()
+        shown: dict[str, AttributeValue] = {"bext.step": clean(self._name)}
+        if self._attempt > 1:
+            shown["bext.attempt"] = self._attempt
+        above = context.get_current() if run is None else run._parent()
+        flow_name = UNKNOWN if run is None else run.name
+        made = start(FLOW_STEP, name=f"{FLOW_STEP.name} {clean(self._name)}", context=above, attributes=shown, flow_name=flow_name)
+        if run is not None and (before := run._link_to_before()) is not None:
+            made.span.add_link(before)
+        self._operation = made
+        self._token = context.attach(trace.set_span_in_context(made.span, above))
+        return made
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if self._operation is None or self._token is None:
+            return
+        context.detach(self._token)
+        finish(self._operation, error)
+        if self._run is not None and (span := self._operation.span.get_span_context()).is_valid:
+            self._run._before = span
+
+    async def __aenter__(self) -> Operation:
+        return self.__enter__()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.__exit__(kind, error, traceback)
+
+    def __call__(self, function: F) -> F:
+        return _around(function, lambda: Step(self._name))
+
+
+class Flow:
+    """A flow: a context manager, plain or `async`, that gives the `Run`. It completed if its body ends, and failed if it raises."""
+
+    def __init__(self, name: str, resume: str | None = None) -> None:
+        self._name = clean(name) or UNKNOWN
+        self._resume = resume or ""
+        self._opened: tuple[Run, Hold, Token[Context]] | None = None
+
+    def __enter__(self) -> Run:
+        run = Run(self._name, self._resume)
+        self._opened = (run, hold(), context.attach(run.context))
+        return run
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if self._opened is None:
+            return
+        run, held, token = self._opened
+        self._opened = None
+        context.detach(token)
+        run._end(held, error)
+
+    async def __aenter__(self) -> Run:
+        return self.__enter__()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.__exit__(kind, error, traceback)
+
+    def __call__(self, function: F) -> F:
+        return _around(function, lambda: Flow(self._name, self._resume))
+
+
+@overload
+def flow(name: str, *, resume: str | None = None) -> Flow: ...
+@overload
+def flow(name: F) -> F: ...
+def flow(name: str | F, *, resume: str | None = None) -> Flow | F:
+    """A run of the flow `name`, around a `with` body, or around each call of the function that it decorates; bare, the function names it.
+
+    `resume` is the `carrier` of a run that this one goes on from; None or "" begins a new one, and so does a text that is no carrier. The
+    run is a child of the current span, or, resumed, of itself. Raises TypeError for a generator function, whose body others interrupt.
+    """
+    return Flow(name, resume) if isinstance(name, str) else Flow(_name_of(name))(name)
+
+
+@overload
+def step(name: str) -> Step: ...
+@overload
+def step(name: F) -> F: ...
+def step(name: str | F) -> Step | F:
+    """A step of the current run, around a `with` body, or around each call of the function that it decorates; bare, the function names it.
+
+    Outside of any run it is a step of the flow `unknown`. Raises TypeError for a generator function.
+    """
+    return Step(name) if isinstance(name, str) else Step(_name_of(name))(name)
+
+
+def current_run() -> Run | None:
+    """The run whose work is being done in the current context; None outside of any."""
+    run = get_value(_RUN)
+    return run if isinstance(run, Run) else None
+
+
+def tell_failure(flow_name: str, error_type: str, here: Context) -> None:
+    """A log entry, at error, that a run of a flow failed."""
+    logger = _logs.get_logger_provider().get_logger(_FLOW)
+    if logger.enabled(severity_number=SeverityNumber.ERROR, context=here):
+        fields: dict[str, Any] = {"flow_name": flow_name, "error_type": error_type}
+        record = LogRecord(context=here, severity_number=SeverityNumber.ERROR, severity_text="ERROR", body="flow failed", attributes=fields)
+        logger.emit(record)
+
+
+def _parse(carrier: str) -> tuple[SpanContext | None, SpanContext | None]:
+    """The span of the run and that of the step before; None for what the carrier does not hold."""
+    match = _CARRIER.fullmatch(carrier)
+    if match is None:
+        return None, None
+    trace_id, span_id, flags, before = match.groups()
+    sampled = TraceFlags(int(flags, 16))
+    parent = SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=sampled)
+    if not parent.is_valid:
+        return None, None
+    return parent, SpanContext(parent.trace_id, int(before, 16), is_remote=True, trace_flags=sampled) if before else None
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def _around(function: F, make: Callable[[], Flow | Step]) -> F:
+    """`function` with each of its calls inside of what `make` makes."""
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{_name_of(function)} is a generator, and its caller decides when it goes on: use `with` inside of it")
+    if inspect.iscoroutinefunction(function):
+
+        @wraps(function)
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            with make():
+                return await function(*args, **kwargs)
+
+        return cast("F", call)
+
+    @wraps(function)
+    def call_now(*args: Any, **kwargs: Any) -> Any:
+        with make():
+            return function(*args, **kwargs)
+
+    return cast("F", call_now)
