@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 # Bound here: if gevent has not patched it by now, a pause must not switch to a greenlet that waits for a lock which this thread holds.
 from time import sleep
+from typing import TypeVar
 
-__all__ = ["AT_ONCE", "breathe"]
+__all__ = ["AT_ONCE", "breathe", "slices"]
+
+T = TypeVar("T")
 
 AT_ONCE = 1000
 """Series to handle between two pauses: about half a millisecond's work."""
@@ -18,3 +23,11 @@ _SECONDS = 0.00005
 def breathe() -> None:
     """Let others work."""
     sleep(_SECONDS)
+
+
+def slices(items: Sequence[T], size: int = 4 * AT_ONCE) -> Iterator[Sequence[T]]:
+    """Parts of a sequence, with a pause between two; the size suits work that is nothing but reading an attribute."""
+    for start in range(0, len(items), size):
+        if start:
+            breathe()
+        yield items[start : start + size]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import msgspec
@@ -241,7 +241,7 @@ class HistogramCell(Cell):
             self.minimum, self.maximum = min(self.minimum, *batch), max(self.maximum, *batch)
 
 
-def drain_all(cells: list[Cell], now: float) -> None:
+def drain_all(cells: Iterable[Cell], now: float) -> None:
     """Drain each. A counter that was added to once, as most of many were, is done here, without a call for each."""
     for cell in cells:
         if type(cell) is not CounterCell:

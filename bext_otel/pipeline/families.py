@@ -9,12 +9,11 @@ from operator import attrgetter
 from typing import TypeAlias
 
 from bext_otel.catalogue import METRICS
-from bext_otel.pipeline.breathing import AT_ONCE, breathe
+from bext_otel.pipeline.breathing import slices
 from bext_otel.pipeline.cells import Cell, HistogramCell, SummaryCell
 from bext_otel.pipeline.contribution import ForeignPart, ForeignRow, Labels, NumberRow, SummaryRow
 from bext_otel.pipeline.exponential import Scaled
 from bext_otel.pipeline.merge import Tally, recent
-from bext_otel.pipeline.rates import floats
 from bext_otel.pipeline.snapshot import Exemplar, Family, Histogram, LabelSet, Native, Numbers, Point, Series, Summary
 from bext_otel.pipeline.streams import Stream, Streams
 from bext_otel.pipeline.windows import Recent
@@ -50,13 +49,10 @@ def _columns(cells: Sequence[Cell], observed: Mapping[Cell, Mapping[str, float]]
     series: list[Series] = []
     values: list[float] = []
     exemplars: dict[int, Exemplar] = {}
-    for start in range(0, len(cells), 4 * AT_ONCE):  # a quarter of the work that anything else is
-        if start:
-            breathe()
-        part = cells[start : start + 4 * AT_ONCE]
+    for part in slices(cells):
+        exemplars |= {position: found for position, found in enumerate(map(_exemplar, part), len(series)) if found is not None}
         series += map(_series, part)
         values += map(_value, part)
-        exemplars |= {position: found for position, found in enumerate(map(_exemplar, part), start) if found is not None}
     if observed:
         told = zip(cells, values, strict=True)
         values = [sum(observed.get(cell, {}).values()) + (value if cell.live else 0) for cell, value in told]
@@ -80,11 +76,11 @@ class Growth(Mapping[LabelSet, float]):
     """Increases per second by labels, as of one moment; computed when somebody looks, since most scrapers don't."""
 
     def __init__(self, stream: Stream, now: float) -> None:
+        self._totals: Sequence[float]
         base, self._seconds = (None, 1.0) if stream.rates is None else stream.rates.base(now)
         self._base = base or ()
         # What the cells hold goes on growing.
-        self._cells, totals = stream.totals() if base is not None else ([], [])
-        self._totals = floats(totals)
+        self._cells, self._totals = stream.totals() if base is not None else ([], ())
         self._made: dict[LabelSet, float] | None = None
 
     def _rates(self) -> dict[LabelSet, float]:

@@ -25,11 +25,11 @@ class Rates:
         self._started = started
         self._frames: deque[tuple[int, array[float]]] = deque()
 
-    def mark(self, now: float, totals: Callable[[], Iterable[float]]) -> None:
+    def mark(self, now: float, totals: Callable[[], array[float]]) -> None:
         """To be called before counters grow: keeps the totals if these are the first of a step."""
         step = int(now / self._width)
         if not self._frames or self._frames[-1][0] != step:
-            self._frames.append((step, floats(totals())))
+            self._frames.append((step, totals()))
             self._expire(step)
 
     def base(self, now: float) -> tuple[array[float] | None, float]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import zip_longest
+from operator import attrgetter
 from threading import RLock
 from typing import Any, TypeAlias
 
 from bext_otel.apps import Budgets, clean
 from bext_otel.catalogue import OVERFLOW, Metric
 from bext_otel.operation import SHARED
-from bext_otel.pipeline.breathing import AT_ONCE, breathe
-from bext_otel.pipeline.cells import CELLS, Cell, CounterCell, drain_all
+from bext_otel.pipeline.breathing import AT_ONCE, slices
+from bext_otel.pipeline.cells import CELLS, Cell, drain_all
 from bext_otel.pipeline.contribution import Labels
-from bext_otel.pipeline.rates import Rates
+from bext_otel.pipeline.rates import Rates, floats
 from bext_otel.pipeline.snapshot import Series
 
 __all__ = ["Observer", "Stream", "Streams"]
@@ -24,6 +26,8 @@ Observer: TypeAlias = Callable[[], Iterable[tuple[float, Mapping[str, Any]]]]
 
 # Series of one metric. Budgets bound each label; this bounds their product.
 _MAX_SERIES = 200_000
+
+_value = attrgetter("value")
 
 
 class Stream:
@@ -63,7 +67,10 @@ class Stream:
 
     def cells(self) -> list[Cell]:
         """All cells that hold a measurement, in no particular order."""
-        return [cell for cell in list(self._cells.values()) if cell.live]
+        live: list[Cell] = []
+        for cells in slices(list(self._cells.values())):
+            live += [cell for cell in cells if cell.live]
+        return live
 
     def series(self, key: Labels) -> Series:
         """The series with these label values, the same object each time: text that was rendered for it is kept in it."""
@@ -90,10 +97,12 @@ class Stream:
         if self.rates is not None:
             self.rates.mark(now, lambda: self.totals()[1])
 
-    def totals(self) -> tuple[list[Any], list[float]]:
+    def totals(self) -> tuple[list[Cell], array[float]]:
         """All cells of a counter, in an order in which new ones come last, and their totals."""
-        cells = list(self._cells.values())
-        return cells, [cell.value for cell in cells if isinstance(cell, CounterCell)]
+        cells, totals = list(self._cells.values()), array("d")
+        for part in slices(cells):
+            totals.extend(floats(map(_value, part)))
+        return cells, totals
 
     def grown(self, now: float) -> list[tuple[Cell, float]]:
         """Cells that grew within the rate window, and by how much per second."""
@@ -190,10 +199,8 @@ class Streams:
             now = self.monotonic()
             for stream in self if cells else ():
                 stream.mark(now)
-            for start in range(0, taken, AT_ONCE):
-                if start and wait:
-                    breathe()
-                drain_all(cells[start : start + AT_ONCE], now)
+            for part in slices(cells, AT_ONCE):
+                drain_all(part, now)
             return bool(cells)
         finally:
             self.lock.release()

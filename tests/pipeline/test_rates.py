@@ -17,7 +17,7 @@ class Counters:
         self.rates = Rates(60.0, started)
 
     def add(self, position: int, amount: float, now: float) -> None:
-        self.rates.mark(now, lambda: self.totals)
+        self.rates.mark(now, lambda: floats(self.totals))
         self.totals += [0] * (position + 1 - len(self.totals))
         self.totals[position] += amount
 
