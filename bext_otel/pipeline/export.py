@@ -175,10 +175,18 @@ class MetricExport:
         return arrived
 
     def shutdown(self, timeout_seconds: float) -> None:
-        """Send what is there for the last time, and end; within `timeout_seconds` unless the exporter hangs."""
+        """Send what is there for the last time, and end. Once.
+
+        After `timeout_seconds` the exporter is told to give up, which ends its retries; one that hangs is left behind in a daemon thread.
+        """
+        if self._stop.is_set():
+            return
         self._stop.set()
-        if self._sending.acquire(timeout=timeout_seconds):
-            self._sending.release()
+        last = threading.Thread(target=self.send, name="bext-otel-metric-export-last", daemon=True)
+        try:
+            last.start()
+            last.join(timeout_seconds)
+        except RuntimeError:  # the interpreter ends and starts no thread any more
             self.send()
         self._exporter.shutdown(timeout_millis=timeout_seconds * 1e3)
 

@@ -94,7 +94,8 @@ def build_metrics(
         tick_seconds=config.metrics.tick_seconds,
         on_start=lambda: [call() for call in signal.on_first_measurement],
     )
-    exports = [MetricExport(reading, resource, exporter, delivery, interval) for exporter, delivery in exporters]
+    exports = own.exports
+    exports += [MetricExport(reading, resource, exporter, delivery, interval) for exporter, delivery in exporters]
 
     def end(seconds: float) -> None:
         reading.stop()

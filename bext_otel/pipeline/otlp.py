@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
@@ -18,6 +19,10 @@ from bext_otel.pipeline.delivery import Delivery
 from bext_otel.redaction import redact_url
 
 __all__ = ["CountedMetricExporter", "log_exporters", "metric_exporters", "span_exporters"]
+
+_log = logging.getLogger("bext_otel.export")
+
+_AGGREGATION = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
 
 E = TypeVar("E")
 
@@ -140,6 +145,12 @@ def log_exporters(exporters: Exporters) -> list[tuple[LogRecordExporter, Deliver
 
 def metric_exporters(exporters: Exporters) -> list[tuple[MetricExporter, Delivery]]:
     """The push exporters that `OTEL_METRICS_EXPORTER` and the endpoints ask for; `prometheus` pulls and is not among them."""
+    if os.environ.get(_AGGREGATION, "").strip().lower() == "base2_exponential_bucket_histogram":
+        _log.info(
+            "%s: bext's durations, sizes and ratios are exponential histograms anyway; other histograms keep their bounds, "
+            "by which workers add up on /metrics",
+            _AGGREGATION,
+        )
     made: list[tuple[MetricExporter, Delivery]] = []
     for number, name in enumerate(exporters.metrics):
         if name == "prometheus":

@@ -8,6 +8,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.util.types import Attributes
 
 from bext_otel._compat import start_metrics_over
+from bext_otel.pipeline.export import MetricExport
 from bext_otel.pipeline.foreign import ForeignReader
 from bext_otel.pipeline.instruments import CatalogueMeter
 from bext_otel.pipeline.streams import Streams
@@ -19,12 +20,13 @@ class BextMeterProvider(MeterProvider):
     """A `MeterProvider` for applications and libraries that ask for one: only the catalogue's instruments differ.
 
     It has one reader, `foreign`, which collects what is not the catalogue's. Applications may add readers of their own; the catalogue's
-    instruments do not reach those.
+    instruments do not reach those. What `exports` send goes out when the application asks for it.
     """
 
     def __init__(self, streams: Streams, resource: Resource) -> None:
         self.streams = streams
         self.foreign = ForeignReader()
+        self.exports: list[MetricExport] = []
         # The composition root ends all three signals within one deadline, so no exit handler of the provider's own.
         super().__init__(metric_readers=[self.foreign], resource=resource, shutdown_on_exit=False)
         self.foreign.forget = lambda: start_metrics_over(self, self.foreign)
@@ -35,3 +37,13 @@ class BextMeterProvider(MeterProvider):
         if isinstance(other, NoOpMeter):  # after shutdown
             return other
         return CatalogueMeter(self.streams, other, name, version, schema_url)
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """Send everything now; whether it arrived. An export takes as long as its exporter tries (`OTEL_EXPORTER_OTLP_TIMEOUT`)."""
+        return all([super().force_flush(timeout_millis), *(export.send() for export in self.exports)])
+
+    def shutdown(self, timeout_millis: float = 30_000) -> None:
+        """Send what is there for the last time; nothing is measured after that."""
+        for export in self.exports:
+            export.shutdown(timeout_millis / 1e3)
+        super().shutdown(timeout_millis)

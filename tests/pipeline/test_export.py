@@ -28,6 +28,7 @@ from bext_otel.pipeline.export import MetricExport, metrics_data
 from bext_otel.pipeline.provider import BextMeterProvider
 from bext_otel.pipeline.reading import Reading
 from bext_otel.pipeline.streams import Streams
+from tests.pipeline.test_merge import Board
 from tests.waiting import until
 
 RESOURCE = Resource({"service.name": "shop"})
@@ -168,3 +169,60 @@ def test_nothing_measured_is_nothing_sent(ours: Ours) -> None:
     exporter = Collecting()
     assert MetricExport(ours.reading, RESOURCE, exporter, Delivery("metrics", "nowhere"), 60).send()
     assert [] == exporter.batches
+
+
+def test_what_an_export_drained_is_told_to_the_other_workers() -> None:
+    """An export between two ticks takes what the second would have found."""
+    board = Board()
+    first, second = (Reading(Streams(Budgets({})), ledger=board.join(), include_process=False) for _ in range(2))
+    for reading in (first, second):
+        reading.streams.stream(CACHE_HITS).cell({"app": "shop", "layer": "isr"}).add(1)
+        reading.tick()
+    first.streams.stream(CACHE_HITS).cell({"app": "shop", "layer": "isr"}).add(5)
+    MetricExport(first, RESOURCE, Collecting(), Delivery("metrics", "nowhere"), 60).send()
+    first.tick()
+    family = second.snapshot().family(CACHE_HITS)
+    assert family is not None
+    assert [7] == [point.value for point in family.points]
+    for reading in (first, second):
+        reading.stop()
+
+
+class Hanging(Collecting):
+    """Does not come back until it is told to give up."""
+
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
+        self.batches.append(metrics_data)
+        self.ended.wait(30)
+        return MetricExportResult.FAILURE
+
+
+def test_the_end_does_not_wait_for_an_exporter_that_hangs(ours: Ours) -> None:
+    """It is told to give up, and what it held is counted."""
+    exporter, delivery = Hanging(), Delivery("metrics", "nowhere")
+    ours.streams.stream(CACHE_HITS).cell({"app": "shop", "layer": "isr"}).add(1)
+    MetricExport(ours.reading, RESOURCE, exporter, delivery, 60).shutdown(0.05)
+    assert exporter.ended.is_set()
+    until(lambda: 1 == delivery.failed, why="the last export has given up")
+
+
+def test_a_second_end_sends_nothing(ours: Ours) -> None:
+    exporter = Collecting()
+    export = MetricExport(ours.reading, RESOURCE, exporter, Delivery("metrics", "nowhere"), 60)
+    ours.streams.stream(CACHE_HITS).cell({"app": "shop", "layer": "isr"}).add(1)
+    export.shutdown(1.0)
+    export.shutdown(1.0)
+    assert 1 == len(exporter.batches)
+
+
+def test_an_application_may_flush_and_end_by_the_provider(ours: Ours) -> None:
+    """As with upstream's, whose exports are readers."""
+    exporter = Collecting()
+    ours.provider.exports.append(MetricExport(ours.reading, RESOURCE, exporter, Delivery("metrics", "nowhere"), 60))
+    ours.streams.stream(CACHE_HITS).cell({"app": "shop", "layer": "isr"}).add(1)
+    assert ours.provider.force_flush()
+    exporter.result = MetricExportResult.FAILURE
+    assert not ours.provider.force_flush()
+    ours.provider.shutdown()
+    assert 3 == len(exporter.batches)
+    assert exporter.ended.is_set()
