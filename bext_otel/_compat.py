@@ -29,6 +29,7 @@ from opentelemetry.trace import SpanContext
 __all__ = [
     "Gauge",
     "already_installed",
+    "hear_measurements",
     "otlp_exporter",
     "own_resource",
     "preferred_temporality",
@@ -105,6 +106,18 @@ def shut_batch_processor(processor: Any, timeout_millis: float) -> None:
 def preferred_temporality(exporter: MetricExporter) -> Mapping[type, AggregationTemporality]:
     """What an exporter prefers, by the SDK's classes of instruments; empty for one that has no preference."""
     return getattr(exporter, "_preferred_temporality", None) or {}
+
+
+def hear_measurements(provider: Any, heard: Callable[[], None]) -> None:
+    """Have a meter provider's instruments call `heard` after each measurement that the SDK has taken."""
+    consumer = provider._measurement_consumer
+    consume: Callable[[Any], None] = consumer.consume_measurement
+
+    def consume_measurement(measurement: Any) -> None:
+        consume(measurement)
+        heard()
+
+    consumer.consume_measurement = consume_measurement
 
 
 def own_resource(provider: Any) -> Callable[[Resource], None]:

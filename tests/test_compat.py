@@ -85,6 +85,15 @@ def test_an_exporter_prefers_the_temporality_of_the_standard_variable(
     assert deltas == found
 
 
+def test_each_measurement_that_the_sdk_takes_is_heard_of() -> None:
+    reader, heard = InMemoryMetricReader(), []
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    _compat.hear_measurements(provider, lambda: heard.append(reader.get_metrics_data() is not None))
+    provider.get_meter("m").create_counter("c").add(1)
+    assert [True] == heard
+    provider.shutdown()
+
+
 def test_an_exporter_without_a_preference_has_none() -> None:
     assert not _compat.preferred_temporality(ConsoleMetricExporter())
 

@@ -50,13 +50,14 @@ class _Stream:
 
 
 class ForeignReader(MetricReader):
-    """The one reader of the SDK's part. `dropped` counts the points that found no room."""
+    """The one reader of the SDK's part. `dropped` counts the points that found no room; `on_measurement` is called after each."""
 
     def __init__(self) -> None:
         # How the SDK is made to drop what it holds for us; a provider that can do it without collecting says how.
         self.forget: Callable[[], None] = self.collect
         super().__init__(preferred_temporality={Counter: _DELTA, Histogram: _DELTA})
         self.dropped = 0
+        self.on_measurement: Callable[[], None] = lambda: None
         # What observable counters showed at the fork, by stream and series, and when that was.
         self._inherited: dict[tuple[InstrumentationScope, str], dict[Any, float]] = {}
         self._began = 0

@@ -16,13 +16,13 @@ __all__ = ["rates", "rows"]
 _FIELDS: Mapping[Kind, str] = {"counter": "numbers", "gauge": "numbers", "summary": "summaries", "histogram": "histograms"}
 
 
-def rows(observed: Observed, now: float, *, encoded: bool) -> dict[str, Any]:
-    """The rows of every stream, by field of a contribution and exported name; as bytes if `encoded`, each made when it has changed."""
+def rows(observed: Observed, now: float) -> dict[str, Any]:
+    """The rows of every stream as bytes, each made when it has changed, by field of a contribution and exported name."""
     found: dict[str, dict[str, list[Any]]] = {field: {} for field in _FIELDS.values()}
     for stream, values in observed.items():
-        told = [cell.encoded_row(now) if encoded else cell.row(now) for cell in stream.cells() if cell not in values]
+        told = [cell.encoded_row(now) for cell in stream.cells() if cell not in values]
         for cell, by_source in values.items():
-            told += [encode_row(row) if encoded else row for row in _observed(cell, by_source)]
+            told += map(encode_row, _observed(cell, by_source))
         if told:
             found[_FIELDS[stream.metric.kind]][stream.metric.exported] = told
     return found

@@ -7,7 +7,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.util.types import Attributes
 
-from bext_otel._compat import start_metrics_over
+from bext_otel._compat import hear_measurements, start_metrics_over
 from bext_otel.pipeline.export import MetricExport
 from bext_otel.pipeline.foreign import ForeignReader
 from bext_otel.pipeline.instruments import CatalogueMeter
@@ -29,6 +29,7 @@ class BextMeterProvider(MeterProvider):
         self.exports: list[MetricExport] = []
         # The composition root ends all three signals within one deadline, so no exit handler of the provider's own.
         super().__init__(metric_readers=[self.foreign], resource=resource, shutdown_on_exit=False)
+        hear_measurements(self, lambda: self.foreign.on_measurement())  # noqa: PLW0108  a reading sets it later
         self.foreign.forget = lambda: start_metrics_over(self, self.foreign)
 
     def get_meter(self, name: str, version: str | None = None, schema_url: str | None = None, attributes: Attributes = None) -> Meter:

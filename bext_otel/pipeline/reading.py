@@ -11,7 +11,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from bext_otel.catalogue import LABEL_OVERFLOW
 from bext_otel.pipeline import families, own
 from bext_otel.pipeline.cells import Cell
-from bext_otel.pipeline.contribution import Contribution, ForeignPart, encode
+from bext_otel.pipeline.contribution import Contribution, ForeignPart, decode, encode
 from bext_otel.pipeline.folding import fold
 from bext_otel.pipeline.foreign import ForeignReader
 from bext_otel.pipeline.merge import Tally
@@ -20,10 +20,14 @@ from bext_otel.pipeline.snapshot import Family, LabelSet, Snapshot
 from bext_otel.pipeline.streams import Stream, Streams
 from bext_otel.pipeline.system import System
 from bext_otel.pipeline.ticker import Ticker
+from bext_otel.workers.forks import catch_up
 
 __all__ = ["Reading"]
 
 Telemetry: TypeAlias = Mapping[str, "int | float | str"]
+
+# Other libraries may have callbacks that take long; a tick collects again when this many times as long as the last collection took is over.
+_PACE = 20
 
 
 def _nothing() -> None:
@@ -60,18 +64,33 @@ class Reading:
         self._include_process = include_process
         self._service = Service(ledger, streams.monotonic) if ledger is not None else None
         self._ticker = Ticker(self.tick, tick_seconds, on_start)
-        streams.wake = self._ticker.wake
+        streams.wake = self._wake
+        if foreign is not None:
+            foreign.on_measurement = self._heard
         streams.stream(LABEL_OVERFLOW).observers.append(
             lambda: [(count, {"label": name}) for name, count in streams.budgets.overflowed().items()]
         )
         self._begin()
+
+    def _wake(self) -> None:
+        catch_up()
+        self._ticker.wake()
+
+    def _heard(self) -> None:
+        """Another library measured something, which it keeps until it is collected."""
+        self._foreign_busy = True
+        self._wake()
 
     def _begin(self) -> None:
         self.started_unix = self.streams.clock()
         self._started = self.streams.monotonic()
         self._system = System() if self._include_process else None
         self._foreign_parts: list[ForeignPart] = []
+        self._foreign_busy = False
+        self._collect_from = 0.0
         self._fading_until = 0.0
+        self._unsaid = False
+        self._changes_seen = self.streams.changes
 
     def reset(self) -> None:
         """Begin anew, as a forked child does: what the parent counted is the parent's."""
@@ -88,22 +107,34 @@ class Reading:
         self._ticker.stop()
         if self._service is not None and self._service.company():
             self._collected()
-            self._publish(self.observed())
+            self._publish(self._service, self.observed())
 
     def tick(self) -> bool:
         """Drain, and publish if there is company; whether there is, or will be, more to do soon."""
-        busy, now = self.streams.drain(), self.streams.monotonic()
-        if self._service is None or not self._service.company():
+        self.streams.drain()
+        changes, self._changes_seen = self._changes_seen, self.streams.changes
+        foreign_busy, self._foreign_busy = self._foreign_busy, False
+        # Not what this drain found: a scrape or an export may have drained before it.
+        busy, now = foreign_busy or changes != self._changes_seen, self.streams.monotonic()
+        service = self._service
+        if service is None:
             return busy
+        company = service.company()
         if busy:
+            self._unsaid = True
             # What is recent fades also when nothing happens any more, and the others should see that it does.
             self._fading_until = now + self.streams.window_seconds * 1.2
-        if busy or now < self._fading_until:
-            self._publish(self.observed())
-        return now < self._fading_until
+        fading = company and now < self._fading_until
+        # Alone, nobody reads it. Said when work pauses nevertheless: who joins while the ticker sleeps would not know.
+        if fading or (self._unsaid and not busy):
+            if busy and now >= self._collect_from:
+                self._collected()
+            self._publish(service, self.observed())
+        return fading or busy
 
     def snapshot(self, *, native: bool = False) -> Snapshot:
         """A fresh picture of everything, all workers included; `native` asks for the buckets of summaries."""
+        catch_up()
         # Callbacks of the application run before the lock is taken: one that measures, or waits, must not meet it.
         foreign = self._collected()
         observed = self.observed()
@@ -130,19 +161,23 @@ class Reading:
 
     def _collected(self) -> list[Family]:
         found: list[Family] = []
+        began = self.streams.monotonic()
         if self.foreign is not None:
             self.foreign.collect()
             found = self.foreign.families()
         taken = {family.name for family in found}
         found += [family for family in self._registered() if family.name not in taken]
         self._foreign_parts = families.foreign_parts(found)
+        ended = self.streams.monotonic()
+        self._collect_from = ended + _PACE * (ended - began)
         return found
 
     def _of_service(self, service: Service, observed: families.Observed, native: bool) -> Snapshot:
-        # Published first: whichever worker is asked next must not know less than this one is about to say.
-        self._publish(observed)
+        # Of this process, just what it published: whichever worker is asked next must not know less than this one is about to say.
+        published = decode(self._publish(service, observed))
         tally = Tally(self.streams.monotonic())
-        tally.add(self._contribution(service.base, observed), alive=True)
+        if published is not None:
+            tally.add(published, alive=True)
         for shared in service.others():
             tally.add(shared.contribution, alive=shared.alive)
         tally.settle()
@@ -179,15 +214,15 @@ class Reading:
             resource=self._resource,
         )
 
-    def _publish(self, observed: families.Observed) -> None:
-        assert self._service is not None
-        self._service.publish(lambda base: encode(self._contribution(base, observed, encoded=True)))
+    def _publish(self, service: Service, observed: families.Observed) -> bytes:
+        self._unsaid = False
+        return service.publish(lambda base: encode(self._contribution(base, observed)))
 
-    def _contribution(self, base: Contribution | None, observed: families.Observed, *, encoded: bool = False) -> Contribution:
+    def _contribution(self, base: Contribution | None, observed: families.Observed) -> Contribution:
         with self.streams.lock:
             self.streams.drain()
             now = self.streams.monotonic()
-            rows = own.rows(observed, now, encoded=encoded)
+            rows = own.rows(observed, now)
             rates = own.rates(self.streams, now)
         return Contribution(
             started=self._started,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import Protocol
@@ -10,6 +11,8 @@ from bext_otel.pipeline.contribution import Contribution, decode
 from bext_otel.pipeline.merge import Shared, compacted
 
 __all__ = ["LedgerLike", "PeerLike", "Service"]
+
+_log = logging.getLogger("bext_otel")
 
 
 class PeerLike(Protocol):
@@ -39,6 +42,11 @@ class PeerLike(Protocol):
 class LedgerLike(Protocol):
     """Where workers publish."""
 
+    @property
+    def reason(self) -> str:
+        """Why this process stands alone, or why its last publication failed; empty while all is well."""
+        ...
+
     def company(self) -> bool:
         """Whether any other process of the service takes part, or has."""
         ...
@@ -66,6 +74,8 @@ class Service:
         self._ledger = ledger
         self._monotonic = monotonic
         self.unreadable = 0
+        # Whoever made a ledger that never worked has told so.
+        self._told = {"", ledger.reason}
         self.reset()
 
     def reset(self) -> None:
@@ -77,14 +87,26 @@ class Service:
         self._decoded: dict[int, tuple[int, Contribution | None]] = {}
 
     def company(self) -> bool:
-        """Whether there is anybody else to speak to. A process that is alone publishes nothing."""
-        return self._placed or self._ledger.company()
+        """Whether there is anybody else to speak to, or for."""
+        return self.base is not None or self._ledger.company()
 
-    def publish(self, contribute: Callable[[Contribution | None], bytes]) -> bool:
-        """Say what this process has to say, now: `contribute` makes it of the base."""
+    def publish(self, contribute: Callable[[Contribution | None], bytes]) -> bytes:
+        """Say what this process has to say, now: `contribute` makes it of the base, and it is the answer too."""
         with self._lock:
             self._take_place()
-            return self._ledger.publish(contribute(self.base))
+            payload = contribute(self.base)
+            if not self._ledger.publish(payload):
+                self._complain()
+            return payload
+
+    def _complain(self) -> None:
+        """One line for each reason."""
+        reason = self._ledger.reason
+        if reason not in self._told:
+            self._told.add(reason)
+            _log.warning(
+                "what this process has measured can't be shared with the other workers of the service (%s): their /metrics lack it", reason
+            )
 
     def others(self) -> list[Shared]:
         """What all other workers said last, those that are gone and not yet taken over among them."""

@@ -174,6 +174,8 @@ class Streams:
         self.lock = RLock()
         self._streams: dict[Metric, Stream] = {}
         self._dirty: list[Cell] = []
+        # How many drains, whoever's, have found something.
+        self.changes = 0
 
     def __iter__(self) -> Iterator[Stream]:
         return iter(list(self._streams.values()))
@@ -196,6 +198,7 @@ class Streams:
             taken = len(self._dirty)
             cells = self._dirty[:taken]
             del self._dirty[:taken]
+            self.changes += bool(taken)
             now = self.monotonic()
             for stream in self if cells else ():
                 stream.mark(now)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.sdk.resources import Resource
 
 from bext_otel.apps import Budgets
 from bext_otel.catalogue import (
@@ -26,6 +28,7 @@ from bext_otel.catalogue import (
 from bext_otel.operation import SHARED
 from bext_otel.pipeline.contribution import Contribution, decode, encode
 from bext_otel.pipeline.merge import Tally, compacted
+from bext_otel.pipeline.provider import BextMeterProvider
 from bext_otel.pipeline.reading import Reading
 from bext_otel.pipeline.snapshot import Histogram, Snapshot, Summary
 from bext_otel.pipeline.streams import Streams
@@ -49,18 +52,22 @@ class Board:
 
     def __init__(self) -> None:
         self.places: dict[int, Peer] = {}
+        self.joined = 0
 
     def join(self) -> Seat:
+        self.joined += 1
         return Seat(self)
 
 
 class Seat:
+    reason = ""
+
     def __init__(self, board: Board) -> None:
         self.board = board
         self.slot: int | None = None
 
     def company(self) -> bool:
-        return any(slot != self.slot for slot in self.board.places)
+        return self.board.joined > 1
 
     def take(self) -> bytes | None:
         dead = next((peer for peer in self.board.places.values() if not peer.alive), None)
@@ -89,7 +96,8 @@ class Worker:
     def __init__(self, board: Board, clock: Clock, *, budgets: Budgets | None = None) -> None:
         self.seat = board.join()
         self.streams = Streams(budgets or Budgets({}), monotonic=clock, clock=clock)
-        self.reading = Reading(self.streams, ledger=self.seat, include_process=False)
+        self.provider = BextMeterProvider(self.streams, Resource({}))
+        self.reading = Reading(self.streams, self.provider.foreign, ledger=self.seat, include_process=False)
         self.reading.stop()
 
     def hit(self, times: float = 1) -> None:
@@ -104,7 +112,8 @@ class Worker:
         self.streams.stream(REQUESTS).cell(REQUEST).add(1)
 
     def publish(self) -> None:
-        self.reading._publish(self.reading.observed())
+        assert self.reading._service is not None
+        self.reading._publish(self.reading._service, self.reading.observed())
 
 
 def number(snapshot: Snapshot, metric: object = CACHE_HITS) -> float:
@@ -129,6 +138,76 @@ def test_one_that_is_alone_publishes_nothing(worker: Callable[[], Worker]) -> No
     only.reading.tick()
     assert 1 == number(only.reading.snapshot())
     assert {} == only.seat.board.places
+
+
+def test_one_that_is_alone_says_once_what_it_has_counted_when_work_pauses(clock: Clock) -> None:
+    """Whoever joins finds it, though the ticker sleeps by then."""
+    board = Board()
+    only = Worker(board, clock)
+    only.hit()
+    assert only.reading.tick(), "it was busy"
+    assert {} == board.places
+    assert not only.reading.tick()
+    assert 1 == board.places[0].sequence
+    assert not only.reading.tick()
+    assert 1 == board.places[0].sequence
+    assert 1 == number(Worker(board, clock).reading.snapshot())
+
+
+def test_what_is_measured_while_one_publishes_for_a_scrape_is_not_shown_before_others_know(worker: Callable[[], Worker]) -> None:
+    one, other = worker(), worker()
+    one.hit()
+    publish = one.seat.publish
+
+    def and_measure(payload: bytes) -> bool:
+        said = publish(payload)
+        one.hit()
+        return said
+
+    one.seat.publish = and_measure  # type: ignore[method-assign]
+    assert number(one.reading.snapshot()) <= number(other.reading.snapshot())
+
+
+def test_what_other_libraries_count_is_everybodys_after_a_tick(worker: Callable[[], Worker]) -> None:
+    """Nothing of the catalogue need be measured for it."""
+    one, other = worker(), worker()
+    things = one.provider.get_meter("shop").create_counter("shop.things")
+    things.add(2, {"kind": "tea"})
+    assert one.reading.tick()
+    things.add(3, {"kind": "tea"})
+    one.reading.tick()
+    (family,) = (family for family in other.reading.snapshot().families if family.name == "shop_things_total")
+    assert [5] == [point.value for point in family.points]
+
+
+def test_callbacks_that_take_long_are_not_called_at_each_tick(clock: Clock) -> None:
+    """The time that passes in them is a twentieth of all time at most."""
+    board, called = Board(), []
+    one, _ = Worker(board, clock), Worker(board, clock)
+
+    def slow(_: CallbackOptions) -> list[Observation]:
+        called.append(clock.now)
+        clock.advance(0.5)
+        return [Observation(1)]
+
+    one.provider.get_meter("shop").create_observable_gauge("shop.depth", [slow])
+    for _ in range(40):
+        one.hit()
+        one.reading.tick()
+        clock.advance(1)
+    assert 4 == len(called)
+
+
+def test_why_nothing_can_be_shared_any_more_is_one_line(worker: Callable[[], Worker], caplog: pytest.LogCaptureFixture) -> None:
+    one, _ = worker(), worker()
+    one.seat.publish = lambda _: False  # type: ignore[method-assign]
+    one.seat.reason = "no space left"
+    for _ in range(3):
+        one.hit()
+        one.reading.tick()
+    (record,) = caplog.records
+    assert "(no space left)" in record.getMessage()
+    assert 3 == number(one.reading.snapshot())
 
 
 def test_any_worker_shows_the_sum(worker: Callable[[], Worker]) -> None:
@@ -337,7 +416,7 @@ def contribution(measured: list[tuple[int, float]]) -> Contribution:
     for times, value in measured:
         worker.hit(times)
         worker.take(value)
-    made = decode(encode(worker.reading._contribution(None, worker.reading.observed(), encoded=True)))
+    made = decode(encode(worker.reading._contribution(None, worker.reading.observed())))
     assert made is not None
     return made
 
