@@ -85,6 +85,7 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
         kwargs.pop("skip_dep_check", None)
         if ours:
             kwargs.update(mount=_Mount(runs.endpoints) if runs.config.metrics.mount else None, on_serving=runs.evidence, upstream=upstream)
+            kwargs.update(layers=runs.config.cache.layers)
         try:
             super().load_instrumentor(entry_point, raise_exception_on_conflict=True, **kwargs)
         except (ImportError, DependencyConflictError):

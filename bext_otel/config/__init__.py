@@ -3,6 +3,20 @@
 from __future__ import annotations
 
 from bext_otel.config.loading import Loaded, load
-from bext_otel.config.model import App, Config, Exporters, Health, Level, Logging, Metrics, Signal, Target, Telemetry
+from bext_otel.config.model import App, Cache, Config, Exporters, Health, Level, Logging, Metrics, Signal, Target, Telemetry
 
-__all__ = ["App", "Config", "Exporters", "Health", "Level", "Loaded", "Logging", "Metrics", "Signal", "Target", "Telemetry", "load"]
+__all__ = [
+    "App",
+    "Cache",
+    "Config",
+    "Exporters",
+    "Health",
+    "Level",
+    "Loaded",
+    "Logging",
+    "Metrics",
+    "Signal",
+    "Target",
+    "Telemetry",
+    "load",
+]

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from bext_otel.config.fields import fields_of
 from bext_otel.config.file import FILE_NAME
-from bext_otel.config.model import SECTIONS
+from bext_otel.config.model import SECTIONS, SHARED
 from bext_otel.config.report import Given, Path, Report
 
 __all__ = ["STANDARD", "Standard", "bext_variables", "standard_variables", "variable"]
@@ -53,7 +53,7 @@ def bext_variables(environ: Mapping[str, str], report: Report) -> Iterator[Given
             yield from _entries(given, report) if field.is_table else (given,)
         elif name.startswith("BEXT_APPS_"):
             report.say(f"{name}: apps cannot be set by variables; write [apps.NAME] in {FILE_NAME}")
-        elif name not in known and any(name.startswith(f"BEXT_{section}_".upper()) for section in SECTIONS):
+        elif name not in known and any(name.startswith(f"BEXT_{section}_".upper()) for section in SECTIONS if section not in SHARED):
             report.unknown(name, name, [one for one in known if one.split("_")[1] == name.split("_")[1]])
 
 

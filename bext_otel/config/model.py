@@ -17,8 +17,10 @@ __all__ = [
     "COMPUTED",
     "LEVELS",
     "SECTIONS",
+    "SHARED",
     "SIGNALS",
     "App",
+    "Cache",
     "Config",
     "Exporters",
     "Health",
@@ -117,6 +119,18 @@ class Logging(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     rotate_compress: Annotated[bool, Meta(description="Compress rotated files with gzip.")] = False
 
 
+class Cache(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[cache]`: what the caches of the process are for; the bext server's own settings of this section are left alone."""
+
+    layers: Annotated[
+        Mapping[str, Annotated[Literal["isr", "fragment", "layout", "tenant", "unknown"], Meta(extra={"example": "isr"})]],
+        Meta(
+            description="`[cache.layers]`: layer of a cache by its name, which is a Django alias, a cached function, a class or module; "
+            "a name that ends in `*` is the beginning of names, and of the keys by which redis-py counts as a cache."
+        ),
+    ] = {}
+
+
 class Target(msgspec.Struct, frozen=True, kw_only=True):
     """Where one signal goes over OTLP: the complete URL (for `grpc` the address), and the protocol."""
 
@@ -204,8 +218,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     health: Health = Health()
     logging: Logging = Logging()
     telemetry: Telemetry = Telemetry()
+    cache: Cache = Cache()
     apps: Mapping[str, App] = {}
 
 
-SECTIONS: Mapping[str, type[msgspec.Struct]] = {"metrics": Metrics, "health": Health, "logging": Logging, "telemetry": Telemetry}
+SECTIONS: Mapping[str, type[msgspec.Struct]] = {
+    "metrics": Metrics,
+    "health": Health,
+    "logging": Logging,
+    "telemetry": Telemetry,
+    "cache": Cache,
+}
 """Our sections of the file, but for `[apps.NAME]`."""
+
+SHARED = frozenset({"cache"})
+"""Sections in which the bext server has settings of its own: a key that we do not know is one of those."""

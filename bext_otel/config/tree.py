@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from bext_otel.config.fields import Field, fields_of, shown
-from bext_otel.config.model import SECTIONS, App
+from bext_otel.config.model import SECTIONS, SHARED, App
 from bext_otel.config.report import Given, Path, Report, setting_name, table_name
 
 __all__ = ["flatten"]
@@ -40,6 +40,8 @@ def _section(path: Path, known: Mapping[str, Field], content: Any, report: Repor
     for key, raw in _table(path, content, report, explicit).items():
         here = (*path, str(key))
         field = known.get(key)
+        if field is None and not explicit and path[0] in SHARED:
+            continue
         if field is None:
             report.unknown(setting_name(here), str(key), known, explicit=explicit)
         elif field.is_table:

@@ -1,0 +1,271 @@
+"""What happens in caches, whichever library they are from: lookups, loads, evictions and invalidations, counted, traced and told.
+
+Nothing here raises. A lookup is a counter and, at debug, a log line; loads, evictions and invalidations are spans as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
+from typing import Literal
+
+from opentelemetry import context, trace
+from opentelemetry.context import Context
+from opentelemetry.util.types import AttributeValue
+
+from bext_otel.apps import current_app
+from bext_otel.catalogue import CACHE, CACHE_DURATION, CACHE_EVICTIONS, CACHE_HITS, CACHE_INVALIDATIONS, CACHE_MISSES, UNKNOWN
+from bext_otel.operation import Operation, count, finish, measure, start, tracer
+from bext_otel_instrumentors._cache_log import tell_dropped, tell_lookup
+from bext_otel_instrumentors._guard import report
+
+__all__ = [
+    "Call",
+    "Load",
+    "Selector",
+    "app_here",
+    "begin_load",
+    "calling",
+    "during",
+    "end_load",
+    "evicted",
+    "invalidated",
+    "invalidating",
+    "invalidation",
+    "looked_up",
+    "stored",
+]
+
+Selector = Literal["tag", "path", "gc"]
+"""What selected entries that were dropped on purpose: `path` is a key, `tag` whatever selects many, `gc` their age."""
+
+
+def app_here() -> str:
+    """The app whose work is being done."""
+    return current_app() or UNKNOWN
+
+
+# --- Lookups and stores -------------------------------------------------------------------------------------------------------------
+
+
+def looked_up(layer: str, found: bool, cache: str, *, times: int = 1, seconds: float | None = None) -> None:
+    """`times` lookups were answered by the cache, or were not, and took `seconds` together; None: not worth measuring."""
+    try:
+        app = app_here()
+        count(CACHE_HITS if found else CACHE_MISSES, app, layer, by=times)
+        if seconds is not None:
+            measure(CACHE_DURATION, seconds * 1e6, app, layer, "lookup")
+        tell_lookup(found, app, layer, cache, times)
+    except Exception as error:  # the guard's only purpose
+        report("a cache lookup", error)
+
+
+def stored(layer: str, seconds: float) -> None:
+    """A value was stored."""
+    try:
+        measure(CACHE_DURATION, seconds * 1e6, app_here(), layer, "store")
+    except Exception as error:  # as above
+        report("a cache store", error)
+
+
+# --- Loads --------------------------------------------------------------------------------------------------------------------------
+
+Load = tuple[Operation, "Token[Context]", "Token[Call | None]"]
+
+
+def begin_load(layer: str, function: str) -> Load | None:
+    """The value that a lookup did not find begins to be made; what is done until `end_load` is part of it."""
+    try:
+        called = {"code.function.name": function}
+        work = start(CACHE, name="bext.cache.load", attributes=called, app=app_here(), layer=layer, operation="store")
+        return work, context.attach(trace.set_span_in_context(work.span)), _call.set(None)
+    except Exception as error:  # as above
+        report("a cache load", error)
+        return None
+
+
+def end_load(load: Load | None, error: BaseException | None = None) -> None:
+    """It was made, or `error` came of it."""
+    if load is None:
+        return
+    try:
+        work, token, call = load
+        _call.reset(call)
+        context.detach(token)
+        finish(work, error)
+    except Exception as failure:  # as above
+        report("a cache load", failure)
+
+
+# --- Evictions and invalidations that have happened already -------------------------------------------------------------------------
+
+
+def evicted(layer: str, cache: str, *, started_ns: int, entries: int = 1) -> None:
+    """`entries` were dropped to make room; `started_ns` is when that began, in Unix nanoseconds."""
+    try:
+        app = app_here()
+        count(CACHE_EVICTIONS, app, layer, by=entries)
+        _span("bext.cache.evict", app, layer, started_ns, entries)
+        tell_dropped(app, layer, entries, cache=cache)
+    except Exception as error:  # as above
+        report("a cache eviction", error)
+
+
+def invalidated(layer: str, by: Selector, cache: str, *, started_ns: int, entries: int = 1, seconds: float | None = None) -> None:
+    """`entries` were dropped on purpose. What `invalidating` surrounds is part of that."""
+    try:
+        around = _around.get()
+        if around is not None and by != "gc":
+            around.entries += entries
+            around.layers.add(layer)
+            return
+        app = app_here()
+        count(CACHE_INVALIDATIONS, app, by, by=entries)
+        span = _span("bext.cache.invalidate", app, layer, started_ns, entries, by)
+        if seconds is not None:
+            measure(CACHE_DURATION, seconds * 1e6, app, layer, "invalidate", context=span)
+        tell_dropped(app, layer, entries, by, cache=cache)
+    except Exception as error:  # as above
+        report("a cache invalidation", error)
+
+
+def _span(name: str, app: str, layer: str, started_ns: int, entries: int, by: str = "") -> Context:
+    attributes: dict[str, AttributeValue] = {"bext.app": app, "bext.layer": layer, "bext.entries": entries}
+    if by:
+        attributes["bext.method"] = by
+    span = tracer().start_span(name, attributes=attributes, start_time=started_ns)
+    span.end()
+    return trace.set_span_in_context(span)
+
+
+# --- Calls to a backend, which may make others --------------------------------------------------------------------------------------
+
+
+class Call:
+    """A call to a cache's backend. What it calls in turn, of the same library or of the next one below, is part of it and not counted.
+
+    `found` says whether the first lookup inside was answered, None if there was none; `entries` how many were dropped.
+    """
+
+    __slots__ = ("entries", "found", "loaded", "told")
+
+    def __init__(self) -> None:
+        self.found: bool | None = None
+        self.loaded = False
+        self.entries = 0
+        self.told = False
+
+
+_call: ContextVar[Call | None] = ContextVar("bext_otel_cache_call", default=None)
+
+
+def calling() -> Call | None:
+    """The call that is being made; None outside of any."""
+    return _call.get()
+
+
+@contextmanager
+def during(call: Call | None = None) -> Iterator[Call]:
+    """What is done in the body is one call to a backend."""
+    call = call or Call()
+    token = _call.set(call)
+    try:
+        yield call
+    finally:
+        _call.reset(token)
+
+
+@contextmanager
+def invalidation(layer: str, by: Selector, cache: str) -> Iterator[Call]:
+    """The body, a call to a backend, drops entries on purpose, and says how many: `call.entries`."""
+    around = _around.get()
+    if around is not None:
+        with during() as call:
+            yield call
+        around.entries += call.entries
+        around.layers.add(layer)
+        return
+    app = app_here()
+    work, token = _open(app, layer, by)
+    failure: BaseException | None = None
+    try:
+        with during() as call:
+            yield call
+    except BaseException as error:
+        failure = error
+        raise
+    finally:
+        _close(work, token, failure)
+        if failure is None:
+            _dropped(work, app, layer, by, call.entries, cache)
+
+
+def _open(app: str, layer: str, by: str) -> tuple[Operation | None, Token[Context] | None]:
+    try:
+        attributes = {"bext.method": by}
+        work = start(CACHE, name="bext.cache.invalidate", attributes=attributes, app=app, layer=layer, operation="invalidate")
+        return work, context.attach(trace.set_span_in_context(work.span))
+    except Exception as error:  # as above
+        report("a cache invalidation", error)
+        return None, None
+
+
+def _close(work: Operation | None, token: Token[Context] | None, failure: BaseException | None) -> None:
+    try:
+        if token is not None:
+            context.detach(token)
+        if work is not None and failure is not None:
+            finish(work, failure)
+    except Exception as error:  # as above
+        report("a cache invalidation", error)
+
+
+def _dropped(work: Operation | None, app: str, layer: str, by: Selector, entries: int, cache: str) -> None:
+    try:
+        if work is not None:
+            work.span.set_attribute("bext.entries", entries)
+            finish(work)
+        if entries:
+            count(CACHE_INVALIDATIONS, app, by, by=entries)
+            tell_dropped(app, layer, entries, by, cache=cache)
+    except Exception as error:  # as above
+        report("a cache invalidation", error)
+
+
+class _Around:
+    """What was dropped inside of `invalidating`."""
+
+    def __init__(self) -> None:
+        self.entries = 0
+        self.layers: set[str] = set()
+
+
+_around: ContextVar[_Around | None] = ContextVar("bext_otel_invalidating", default=None)
+
+
+@contextmanager
+def invalidating(by: Selector) -> Iterator[None]:
+    """Whatever the body drops from caches is one invalidation `by` a tag, a path or age, which the library could not know.
+
+    One span and one log line stand for all of it; each entry counts. Raises ValueError for another selector.
+    """
+    if by not in {"tag", "path", "gc"}:
+        raise ValueError(f"invalidating({by!r}): expected 'tag', 'path' or 'gc'")
+    around = _Around()
+    app = app_here()
+    work, opened = _open(app, UNKNOWN, by)
+    token = _around.set(around)
+    failure: BaseException | None = None
+    try:
+        yield
+    except BaseException as error:
+        failure = error
+        raise
+    finally:
+        _around.reset(token)
+        layer = around.layers.pop() if len(around.layers) == 1 else UNKNOWN
+        if work is not None:
+            work.set(layer=layer)
+        _close(work, opened, failure)
+        _dropped(work, app, layer, by, around.entries, "")

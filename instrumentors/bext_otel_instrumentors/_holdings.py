@@ -1,0 +1,83 @@
+"""How much the caches of this process hold: entries and bytes, asked for when metrics are read, never when caches are used."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from opentelemetry import metrics
+
+from bext_otel.catalogue import CACHE_BYTES, CACHE_ENTRIES
+from bext_otel.operation import observe
+from bext_otel_instrumentors._guard import report
+
+__all__ = ["Holdings", "Owner", "holdings"]
+
+Size = tuple[float | None, float | None]
+"""Entries and bytes; None for what a cache cannot tell."""
+
+
+class Owner(Protocol):
+    """Whose a cache is, at this moment."""
+
+    app: str
+    layer: str
+
+
+class Holdings:
+    """Caches, held weakly, and how to ask each for its size.
+
+    The question is asked from the thread that reads metrics, at any moment: it may only read, and must not take the cache's lock.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[int, tuple[weakref.ref[Any], Owner, Callable[[Any], Size]]] = {}
+        self._provider: weakref.ref[Any] | None = None
+        self._turn: object = None
+
+    def add(self, cache: object, owner: Owner, size: Callable[[Any], Size], *, key: int | None = None) -> None:
+        """Report what `cache` holds, for as long as it lives. `key` is the same for objects that stand before the same store."""
+        name = id(cache) if key is None else key
+        held = self._held
+        held[name] = (weakref.ref(cache, lambda gone: self._drop(name, gone)), owner, size)
+        self._observe()
+
+    def remove(self, key: int) -> None:
+        """Report a cache no longer."""
+        self._held.pop(key, None)
+
+    def _drop(self, name: int, gone: object) -> None:
+        found = self._held.get(name)
+        if found is not None and found[0] is gone:
+            del self._held[name]
+
+    def _observe(self) -> None:
+        """Have the current meter provider ask. A callback cannot be taken back, so each knows whether it is its turn."""
+        provider = metrics.get_meter_provider()
+        if self._provider is not None and self._provider() is provider:
+            return
+        self._provider = weakref.ref(provider)
+        turn = self._turn = object()
+        observe(CACHE_ENTRIES, lambda: self._sums(0) if self._turn is turn else iter(()))
+        observe(CACHE_BYTES, lambda: self._sums(1) if self._turn is turn else iter(()))
+
+    def _sums(self, which: int) -> Iterator[tuple[float, tuple[str, ...]]]:
+        sums: dict[tuple[str, ...], float] = {}
+        for ref, owner, size in list(self._held.values()):
+            cache = ref()
+            if cache is None:
+                continue
+            try:
+                value = size(cache)[which]
+                if value is not None and math.isfinite(value) and value >= 0:
+                    labels = (owner.app, owner.layer)
+                    sums[labels] = sums.get(labels, 0) + value
+            except Exception as error:  # a class of the application's own may answer anything
+                report("the size of a cache", error)
+        return ((value, labels) for labels, value in sums.items())
+
+
+holdings = Holdings()
+"""Those of this process."""

@@ -1,0 +1,49 @@
+"""What tests of caches ask of the telemetry."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Any
+
+from opentelemetry import context
+
+from bext_otel.apps import with_app
+from bext_otel.catalogue import CACHE_EVICTIONS, CACHE_HITS, CACHE_INVALIDATIONS, CACHE_MISSES, Metric
+from tests.instrumentors.conftest import Telemetry
+
+
+@contextmanager
+def app(name: str = "shop"):
+    """The body is work of an app."""
+    token = context.attach(with_app(name))
+    try:
+        yield
+    finally:
+        context.detach(token)
+
+
+def lookups(telemetry: Telemetry, layer: str, app: str = "shop") -> tuple[int, int]:
+    """Hits and misses of a layer."""
+    return telemetry.counts(CACHE_HITS).get((app, layer), 0), telemetry.counts(CACHE_MISSES).get((app, layer), 0)
+
+
+def evictions(telemetry: Telemetry) -> int:
+    return sum(telemetry.counts(CACHE_EVICTIONS).values())
+
+
+def invalidations(telemetry: Telemetry) -> dict[str, int]:
+    """Entries dropped, by what selected them."""
+    return {labels[1]: value for labels, value in telemetry.counts(CACHE_INVALIDATIONS).items()}
+
+
+def gauges(telemetry: Telemetry, metric: Metric) -> dict[tuple[Any, ...], float]:
+    return {labels: point.value for labels, point in telemetry.points(metric).items()}
+
+
+def names(telemetry: Telemetry) -> list[str]:
+    return [span.name for span in telemetry.spans()]
+
+
+def records(telemetry: Telemetry, body: str) -> list[dict[str, Any]]:
+    """Attributes of the log records that say `body`."""
+    return [dict(data.log_record.attributes) for data in telemetry._records.get_finished_logs() if data.log_record.body == body]
