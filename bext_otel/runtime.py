@@ -41,6 +41,7 @@ from bext_otel.pipeline.metrics import build_metrics
 from bext_otel.pipeline.otlp import log_exporters
 from bext_otel.pipeline.resource import build_resource
 from bext_otel.pipeline.selftelemetry import SelfTelemetry
+from bext_otel.pipeline.termination import end_on_termination
 from bext_otel.pipeline.traces import build_traces
 from bext_otel.workers.children import at_end_of_children
 from bext_otel.workers.find import join_service
@@ -50,6 +51,9 @@ from bext_otel.workers.ledger import Ledger
 __all__ = ["Runtime", "build_runtime"]
 
 _log = logging.getLogger("bext_otel")
+
+# What closing takes besides, at most: the stand-alone server ends its threads.
+_CLOSING_SECONDS = 2.0
 
 Ending: TypeAlias = Callable[[float], None]
 Figures: TypeAlias = Mapping[str, "int | float | str"]
@@ -108,6 +112,9 @@ def build_runtime(config: Config, *, app_resolver: Resolver | None = None, resou
     if not config.metrics.mount and config.telemetry.exporters.prometheus:
         runtime.serving = _serve(config, runtime, str(made.attributes.get("service.name", "")))
     atexit.register(runtime.shutdown)
+    if not config.telemetry.disabled:
+        deadline = config.telemetry.shutdown_timeout_seconds + _CLOSING_SECONDS
+        runtime._closings.append(end_on_termination(runtime.shutdown, deadline_seconds=deadline))
     return runtime
 
 

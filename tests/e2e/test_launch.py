@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,13 +162,6 @@ def test_metrics_go_out_over_otlp_under_the_same_names(running: Running) -> None
     assert running.received.metrics("http.server.request.duration")[-1].HasField("histogram")
 
 
-def test_the_server_ends_by_itself_when_asked_to(running: Running, tmp_path: Path) -> None:
-    with launched(tmp_path, running.launch.command, env={"OTEL_EXPORTER_OTLP_ENDPOINT": running.received.endpoint}) as program:
-        program.get("/items/1")
-        assert program.end() in {0, -15}
-        assert "Traceback" not in program.output()
-
-
 def test_telemetry_goes_out_over_grpc(tmp_path: Path) -> None:
     with receiving_grpc() as received:
         env = {**SOON, "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
@@ -198,3 +192,26 @@ def test_what_a_script_did_last_is_delivered_before_it_ends(tmp_path: Path) -> N
         assert ["job begins"] == [line.body for line in received.lines("job begins")]
         assert "200" in program.output().splitlines()
         assert 200 == received.span(kind="client").attributes["http.response.status_code"]
+
+
+@pytest.mark.parametrize("command", [launch.command for launch in LAUNCHES.values()], ids=LAUNCHES)
+def test_what_a_server_did_last_is_delivered_when_it_is_terminated(tmp_path: Path, command: str) -> None:
+    """With upstream's own delays: five seconds for spans, a minute for metrics. SIGTERM is how containers are stopped."""
+    with receiving() as received:
+        with launched(tmp_path, command, env={"OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint}) as program:
+            for position in range(10):
+                program.get(f"/items/last{position}")
+            assert program.end() in {0, -15}
+            assert "Traceback" not in program.output()
+        paths = {f"/items/last{position}" for position in range(10)}
+        assert paths <= {span.attributes["url.path"] for span in received.spans(kind="server")}
+        assert 10 <= len(received.lines("item read"))
+        assert received.metrics("bext_requests_total")
+
+
+def test_a_terminated_server_whose_collector_hangs_ends_in_time(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as black_hole:
+        env = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{black_hole.getsockname()[1]}"}
+        with launched(tmp_path, "uvicorn --port {port} starlette_app:app", env=env) as program:
+            program.get("/items/1")
+            assert -15 == program.end(seconds=15)
