@@ -5,6 +5,7 @@ Nothing else imports a name with a leading underscore from OpenTelemetry, but fo
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -151,11 +152,45 @@ def count_logs(provider: Any, counts: _LoggerMetrics) -> None:
     provider._logger_metrics = counts
 
 
+class _Watched:
+    """Tells of what upstream counts right."""
+
+    def __init__(self, metrics: _ProcessorMetrics) -> None:
+        self.finish_items = metrics.finish_items
+        self._drop_items = metrics.drop_items
+
+    def drop_items(self, count: int, error_type: str = "queue_full") -> None:
+        if error_type != "queue_full":
+            self._drop_items(count, error_type)
+
+
+class _Bounded(deque[Any]):
+    """A queue of at most `capacity` items that tells of each item that it lets go.
+
+    Upstream looks whether there is room and then adds, between which the exporting thread may have made some: its count is too high.
+    """
+
+    def __init__(self, capacity: int, dropped: Callable[[int], object]) -> None:
+        super().__init__()
+        self._capacity = capacity
+        self._dropped = dropped
+
+    def appendleft(self, item: Any) -> None:
+        super().appendleft(item)
+        if len(self) > self._capacity:
+            try:
+                self.pop()
+            except IndexError:  # the exporting thread has just taken all of them
+                return
+            self._dropped(1)
+
+
 def watch_queue(processor: Any, metrics: _ProcessorMetrics) -> tuple[Callable[[], int], int]:
-    """Have a batch processor tell `metrics` what it hands on and what it drops; how many items wait in it, and how many may."""
+    """Have a batch processor, just made, tell `metrics` what it hands on and what it drops; how many items wait in it, and how many may."""
     inner = processor._batch_processor
-    inner._metrics = metrics
-    return lambda: len(inner._queue), inner._max_queue_size
+    inner._metrics = _Watched(metrics)
+    queue = inner._queue = _Bounded(inner._max_queue_size, metrics.drop_items)
+    return lambda: len(queue), inner._max_queue_size
 
 
 @dataclass

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import pytest
 from opentelemetry import metrics, trace
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider, ObservableCounter
-from opentelemetry.sdk.metrics.export import AggregationTemporality, ConsoleMetricExporter, InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import AggregationTemporality, ConsoleMetricExporter, InMemoryMetricReader, MetricsData
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import Decision
 
 from bext_otel import _compat
 
@@ -154,3 +156,75 @@ def test_metrics_start_over_although_every_lock_is_held() -> None:
     assert {"jobs": 1, "more": 1} == {m.name: m.data.data_points[0].value for m in ours.resource_metrics[0].scope_metrics[0].metrics}
     assert "jobs" in {m.name for m in theirs.resource_metrics[0].scope_metrics[0].metrics}
     provider.shutdown()
+
+
+class Told:
+    """Takes what upstream's hooks say."""
+
+    def __init__(self) -> None:
+        self.said: list[object] = []
+
+    def start_span(self, parent: object, decision: object) -> Callable[[], object]:
+        self.said.append(("start", parent, decision))
+        return lambda: self.said.append("end")
+
+    def emit_log(self) -> None:
+        self.said.append("log")
+
+    def finish_items(self, count: int) -> None:
+        self.said.append(("finish", count))
+
+    def drop_items(self, count: int, error_type: str = "queue_full") -> None:
+        self.said.append(("drop", count, error_type))
+
+
+def test_a_tracer_tells_of_the_start_and_the_end_of_each_span() -> None:
+    told, tracer = Told(), TracerProvider(shutdown_on_exit=False).get_tracer("t")
+    _compat.count_spans(tracer, told)
+    tracer.start_span("s").end()
+    assert [("start", None, Decision.RECORD_AND_SAMPLE), "end"] == told.said
+
+
+def test_a_tracer_that_counts_nothing_is_left_alone() -> None:
+    _compat.count_spans(trace.NoOpTracer(), Told())
+
+
+def test_a_provider_of_loggers_tells_of_each_record() -> None:
+    told, provider = Told(), LoggerProvider(shutdown_on_exit=False)
+    _compat.count_logs(provider, told)
+    provider.get_logger("t").emit(body="b")
+    assert ["log"] == told.said
+
+
+def test_a_batch_processor_tells_what_it_hands_on_and_what_it_drops() -> None:
+    told, processor = (
+        Told(),
+        BatchSpanProcessor(InMemorySpanExporter(), max_queue_size=2, max_export_batch_size=2, schedule_delay_millis=60_000),
+    )
+    size, capacity = _compat.watch_queue(processor, told)
+    inner = processor._batch_processor
+    assert (0, 2) == (size(), capacity)
+    with inner._export_lock:  # so that nobody takes anything
+        for name in ("one", "two", "three"):
+            inner.emit(name)
+        assert (2, ["two", "three"]) == (size(), list(reversed(inner._queue)))
+        assert [("drop", 1, "queue_full")] == told.said
+        inner._queue.clear()
+    processor.shutdown()
+    inner.emit("late")
+    assert [("drop", 1, "queue_full"), ("drop", 1, "already_shutdown")] == told.said
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+@pytest.mark.parametrize("signal", ["traces", "metrics", "logs"])
+def test_every_otlp_exporter_can_be_asked_why_it_failed(
+    monkeypatch: pytest.MonkeyPatch, protocol: Literal["http/protobuf", "grpc"], signal: Literal["traces", "metrics", "logs"]
+) -> None:
+    """Nobody listens there."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.2")
+    exporter = _compat.otlp_exporter(protocol, signal)(endpoint="http://127.0.0.1:1")
+    why: list[str] = []
+    _compat.explain_exports(exporter, why.append, lambda count, message: None)
+    exporter.export(MetricsData([]) if signal == "metrics" else [])
+    exporter.shutdown()
+    assert why in (["ConnectionError"], ["UNAVAILABLE"], ["DEADLINE_EXCEEDED"])

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import pytest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
+from bext_otel.pipeline.lazy import LazySpanProcessor
 from bext_otel.pipeline.queueing import Queue, Ticks
 from bext_otel.testing import Clock
 
@@ -58,3 +62,48 @@ def test_a_queue_that_stays_full_is_a_line_a_minute(caplog: pytest.LogCaptureFix
 def test_the_end_of_a_process_is_no_reason_for_a_line(caplog: pytest.LogCaptureFixture) -> None:
     Queue("spans", "OTEL_BSP_MAX_QUEUE_SIZE").drop_items(1, "already_shutdown")
     assert [] == caplog.records
+
+
+class Slow(SpanExporter):
+    """Takes spans one at a time."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.taken += len(spans)
+        return SpanExportResult.SUCCESS
+
+
+def test_no_span_is_lost_from_the_count_while_threads_fill_what_another_empties() -> None:
+    """Handed on, dropped and waiting make up all of them, in the midst of it too."""
+    exporter, queue = Slow(), Queue("spans", "OTEL_BSP_MAX_QUEUE_SIZE")
+    processor = LazySpanProcessor(lambda: BatchSpanProcessor(exporter, max_queue_size=3, max_export_batch_size=2), queue)
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(processor)
+    tracer = provider.get_tracer("t")
+
+    def make() -> None:
+        for _ in range(2000):
+            tracer.start_span("s").end()
+
+    threads = [threading.Thread(target=make) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert provider.force_flush()
+    assert 6000 == exporter.taken + queue.dropped["queue_full"]
+    assert (exporter.taken, 0) == (queue.processed, queue.size)
+    provider.shutdown()
+
+
+def test_what_comes_after_the_end_is_dropped_for_that_reason() -> None:
+    queue = Queue("spans", "OTEL_BSP_MAX_QUEUE_SIZE")
+    processor = LazySpanProcessor(lambda: BatchSpanProcessor(Slow()), queue)
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(processor)
+    provider.get_tracer("t").start_span("s").end()
+    processor.shutdown()
+    provider.get_tracer("t").start_span("s").end()
+    assert {"queue_full": 0, "already_shutdown": 1, "_OTHER": 0} == queue.dropped
