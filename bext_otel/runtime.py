@@ -45,7 +45,7 @@ from bext_otel.pipeline.termination import end_on_termination
 from bext_otel.pipeline.traces import build_traces
 from bext_otel.workers.children import at_end_of_children
 from bext_otel.workers.find import join_service
-from bext_otel.workers.forks import on_fork
+from bext_otel.workers.forks import catch_up, on_fork
 from bext_otel.workers.ledger import Ledger
 
 __all__ = ["Runtime", "build_runtime"]
@@ -73,6 +73,7 @@ class Runtime:
 
     def evidence(self) -> None:
         """This process serves an application: the stand-alone server may open."""
+        catch_up()
         if self.serving is not None:
             self.serving.evidence()
 
@@ -147,7 +148,7 @@ def _enabled(config: Config, health: Health, identity: Identity) -> Runtime:
 
     def figures() -> Figures:
         """How telemetry itself fares: what each signal delivered and lost."""
-        alone = {"workers_alone": ledger.reason} if ledger is not None and ledger.alone else {}
+        alone = {"workers_alone" if ledger.alone else "workers_unshared": ledger.reason} if ledger is not None and ledger.reason else {}
         return {"engine": config.telemetry.engine, **own.figures(metric_points_dropped=signal.dropped()), **logger_provider.lost(), **alone}
 
     tracer_provider, span_processors, span_deliveries = build_traces(exporters, resource, own.spans)
@@ -195,8 +196,8 @@ def _logs_signal(config: Config, resource: Resource) -> tuple[BextLoggerProvider
 
 
 def _status(own: SelfTelemetry, ledger: Ledger | None) -> str:
-    alone = ledger is not None and ledger.alone
-    return "degraded" if alone or own.losing() else "healthy"
+    apart = ledger is not None and ledger.reason
+    return "degraded" if apart or own.losing() else "healthy"
 
 
 def _join(config: Config, resource: Resource) -> Ledger | None:

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 import psutil
 
 __all__ = ["System"]
 
+# The kernel counts processor time in hundredths of a second: of less than this there is little to say.
+_SHORTEST_SECONDS = 1.0
+
 
 class System:
     """Memory, processor time and descriptors of this process."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._process = psutil.Process()
-        self._process.cpu_percent()  # the first call only sets the mark from which the next one counts
+        self._clock = clock
+        self._marked = clock()
+        self._used_before = self._used()
+        self._percent: float | None = None
 
     def figures(self) -> Mapping[str, float]:
-        """`memory_mb` (resident, MiB), `cpu_percent` (since the last call; 100 is one core), `open_fds`; without what the system hides."""
+        """`memory_mb` (resident, MiB), `cpu_percent` (since it was asked for last, a second at least; 100 is one core), `open_fds`; without
+        what the system hides."""
         known: dict[str, float] = {}
         for name, ask in (
             ("memory_mb", lambda: round(self._process.memory_info().rss / 2**20, 1)),
-            ("cpu_percent", lambda: round(self._process.cpu_percent(), 1)),
+            ("cpu_percent", self._cpu_percent),
             ("open_fds", self._process.num_fds),
         ):
             try:
@@ -29,3 +37,18 @@ class System:
             except (psutil.Error, OSError, AttributeError):  # hidden by the system, or not offered by it
                 continue
         return known
+
+    def _cpu_percent(self) -> float:
+        # Who asks twice at once, as a tick and a scrape do, must not make it a share of nothing.
+        elapsed = self._clock() - self._marked
+        if self._percent is not None and elapsed < _SHORTEST_SECONDS:
+            return self._percent
+        used = self._used()
+        percent = round(100 * (used - self._used_before) / max(elapsed, _SHORTEST_SECONDS), 1)
+        if elapsed >= _SHORTEST_SECONDS:
+            self._percent, self._marked, self._used_before = percent, self._clock(), used
+        return percent
+
+    def _used(self) -> float:
+        times = self._process.cpu_times()
+        return float(times.user + times.system)
