@@ -1,0 +1,34 @@
+"""brotli-asgi's BrotliMiddleware. Where it falls back to gzip, that is Starlette's, which has an instrumentor of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from bext_otel_instrumentors._base import Instrumentor
+from bext_otel_instrumentors._compression import watch_responder, watch_sending
+from bext_otel_instrumentors._imported import Imports
+from bext_otel_instrumentors._patch import Patches
+from bext_otel_instrumentors._serving import Hosting
+
+__all__ = ["BrotliAsgiInstrumentor"]
+
+
+class BrotliAsgiInstrumentor(Instrumentor):
+    """Instruments brotli-asgi, as soon as it is imported: every response that it compresses, also a streaming one."""
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """brotli-asgi."""
+        return ("brotli-asgi >= 1.4",)
+
+    def _patch(self, patches: Patches, hosting: Hosting) -> None:
+        self._imports = Imports()
+        self._imports.when("brotli_asgi", self._cover)
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        self._imports.forget()
+        super()._uninstrument(**kwargs)
+
+    def _cover(self, module: Any) -> None:
+        self._patches.wrap(module.BrotliResponder, "send_with_brotli", watch_sending)
+        self._patches.wrap(module.BrotliResponder, "__call__", watch_responder)
