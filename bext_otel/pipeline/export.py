@@ -152,14 +152,20 @@ class MetricExport:
 
     def reset(self) -> None:
         """Start over without a thread, as a forked child does."""
+        self._thread: threading.Thread | None = None
+        self._make()
+        self._account.reset()
+
+    def _make(self) -> None:
+        # Anew when the thread starts: gevent's workers patch `threading` after the fork, and a lock of the system's that is held while
+        # gevent waits for the network would stop all there is.
         self._stop = threading.Event()
         self._sending = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._account.reset()
 
     def start(self) -> None:
         """Begin to send; once."""
         if self._thread is None:
+            self._make()
             self._thread = threading.Thread(target=self._run, name="bext-otel-metric-export", daemon=True)
             self._thread.start()
 

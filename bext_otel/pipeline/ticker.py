@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
 
 __all__ = ["Ticker"]
 
@@ -29,7 +29,12 @@ class Ticker:
         self._asleep = False
         self._started = False
         self._stopped = False
-        self._alarm: SimpleQueue[None] = SimpleQueue()
+        self._make()
+
+    def _make(self) -> None:
+        """What the thread waits for. Looked up in its modules now: gevent's workers patch those after the fork, and a thread of gevent's
+        that waited for something of the system's would hold up all others."""
+        self._alarm: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._stop = threading.Event()
 
     def wake(self) -> None:
@@ -42,6 +47,7 @@ class Ticker:
                 self._alarm.put(None)
             return
         self._started = True
+        self._make()
         try:
             threading.Thread(target=self._run, name="bext-otel-ticker", daemon=True).start()
         except RuntimeError:  # no thread can be started any more while the interpreter ends; the last reading drains by itself

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable
 
@@ -57,3 +58,20 @@ def test_nothing_starts_after_it_was_stopped(new_threads: Callable[[], list[str]
     ticker.stop()
     ticker.wake()
     assert "bext-otel-ticker" not in new_threads()
+
+
+def test_it_waits_with_what_its_modules_offer_when_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A greenlet that waited for a queue of the system's would hold up all others: gevent patches modules after a worker was forked."""
+
+    class Queue(queue.SimpleQueue):  # type: ignore[type-arg]  # of None
+        pass
+
+    class Event(threading.Event):
+        pass
+
+    ticker = Ticker(lambda: False, 0.01)
+    monkeypatch.setattr(queue, "SimpleQueue", Queue)
+    monkeypatch.setattr(threading, "Event", Event)
+    ticker.wake()
+    assert (Queue, Event) == (type(ticker._alarm), type(ticker._stop))
+    ticker.stop()
