@@ -2,6 +2,9 @@
 
 A delta is the difference to what was delivered last, so an export that failed loses nothing: the next one starts where the last delivered
 one ended. An exporter that failed after all had arrived counts that interval twice, as every retry over a network may.
+
+A series that rests is left out, and starts again where its own last delivered point ended, not at the last export: the collector's
+Prometheus exporter takes a point that does not begin where its series ended for another life, and forgets what it had added up.
 """
 
 from __future__ import annotations
@@ -43,7 +46,8 @@ class Account:
 
     def reset(self) -> None:
         """Nothing was delivered, as in a forked child."""
-        self._delivered: dict[Hashable, Any] = {}
+        # By series: what was delivered of it in all, and up to when.
+        self._delivered: dict[Hashable, tuple[Any, int]] = {}
         self._sent: dict[Hashable, Any] = {}
         self._until = self._now = 0
 
@@ -58,23 +62,23 @@ class Account:
 
     def since(self, key: Hashable, point: Any) -> Any | None:
         """`point`, a total, less what was delivered of this series; None if nothing came since."""
-        before = self._delivered.get(key)
+        before, until = self._delivered.get(key, (None, self._until))
         if before is None:
             found = point
         elif (found := _difference(before, point)) is None:
             return None
         self._sent[key] = point.value if isinstance(point, NumberDataPoint) else point
-        if not self._until:
+        if not until:
             return replace(found, time_unix_nano=self._now)
         # A clock that was set back must not make an interval that ends before it begins.
-        since = min(self._until, self._now)
+        since = min(until, self._now)
         fresh = [exemplar for exemplar in point.exemplars if exemplar.time_unix_nano > since]
         return replace(found, start_time_unix_nano=since, time_unix_nano=self._now, exemplars=fresh)
 
     def settle(self, *, delivered: bool) -> None:
         """The export that began last has ended."""
         if delivered:
-            self._delivered.update(self._sent)
+            self._delivered.update((key, (total, self._now)) for key, total in self._sent.items())
             self._until = self._now
         self._sent = {}
 

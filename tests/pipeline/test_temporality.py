@@ -234,13 +234,25 @@ def test_an_interval_begins_where_the_last_delivered_one_ended(exported: Exporte
     assert first < failed[1] < last[1]
 
 
-def test_an_interval_without_anything_new_counts_as_delivered(exported: Exported) -> None:
+def test_a_series_that_rested_goes_on_where_its_last_delivered_point_ended(exported: Exported) -> None:
+    """So that whoever adds up deltas sees one life."""
     exported.hit(1)
-    exported.send()
+    (first,) = exported.send()[CACHE_HITS.exported].data.data_points
+    for _ in range(3):
+        exported.hit(1, app="other")
+        exported.send()
+    exported.hit(1)
+    (again,) = exported.send()[CACHE_HITS.exported].data.data_points
+    assert first.time_unix_nano == again.start_time_unix_nano
+
+
+def test_a_new_series_begins_at_the_export_before(exported: Exported) -> None:
+    exported.hit(1)
+    (first,) = exported.send()[CACHE_HITS.exported].data.data_points
     assert {} == exported.send()
-    exported.hit(1)
-    (point,) = exported.send()[CACHE_HITS.exported].data.data_points
-    assert 10_000_000_000 == point.time_unix_nano - point.start_time_unix_nano
+    exported.hit(1, app="other")
+    (new,) = exported.send()[CACHE_HITS.exported].data.data_points
+    assert 10_000_000_000 == new.time_unix_nano - new.start_time_unix_nano == new.start_time_unix_nano - first.time_unix_nano
 
 
 def test_a_clock_that_jumps_back_makes_no_interval_that_ends_before_it_begins(exported: Exported) -> None:
