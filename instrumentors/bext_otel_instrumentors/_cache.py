@@ -5,6 +5,7 @@ Nothing here raises. A lookup is a counter and, at debug, a log line; loads, evi
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
@@ -145,16 +146,25 @@ def _span(name: str, app: str, layer: str, started_ns: int, entries: int, by: st
 class Call:
     """A call to a cache's backend. What it calls in turn, of the same library or of the next one below, is part of it and not counted.
 
-    `found` says whether the first lookup inside was answered, None if there was none; `entries` how many were dropped.
+    `what` it does; whether the first lookup inside was `found`, None if there was none; how many `entries` it dropped on purpose, how many
+    were `evicted` for it and how many it found `expired`.
     """
 
-    __slots__ = ("entries", "found", "loaded", "told")
+    __slots__ = ("entries", "evicted", "expired", "found", "seconds", "started_ns", "what")
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "") -> None:
+        self.what = what
         self.found: bool | None = None
-        self.loaded = False
-        self.entries = 0
-        self.told = False
+        self.entries = self.evicted = self.expired = 0
+        self.started_ns = time.time_ns()
+        self.seconds = 0.0
+
+    def settle(self, layer: str, cache: str) -> None:
+        """Tell what it dropped by the way. Only now, as it may have held a lock that an exporter wants."""
+        if self.evicted:
+            evicted(layer, cache, started_ns=self.started_ns, entries=self.evicted)
+        if self.expired:
+            invalidated(layer, "gc", cache, started_ns=self.started_ns, entries=self.expired)
 
 
 _call: ContextVar[Call | None] = ContextVar("bext_otel_cache_call", default=None)
@@ -166,13 +176,15 @@ def calling() -> Call | None:
 
 
 @contextmanager
-def during(call: Call | None = None) -> Iterator[Call]:
-    """What is done in the body is one call to a backend."""
-    call = call or Call()
+def during(what: str = "") -> Iterator[Call]:
+    """What is done in the body is one call to a backend, which takes `call.seconds`."""
+    call = Call(what)
     token = _call.set(call)
+    started = time.perf_counter()
     try:
         yield call
     finally:
+        call.seconds = time.perf_counter() - started
         _call.reset(token)
 
 
@@ -181,7 +193,7 @@ def invalidation(layer: str, by: Selector, cache: str) -> Iterator[Call]:
     """The body, a call to a backend, drops entries on purpose, and says how many: `call.entries`."""
     around = _around.get()
     if around is not None:
-        with during() as call:
+        with during("invalidate") as call:
             yield call
         around.entries += call.entries
         around.layers.add(layer)
@@ -190,7 +202,7 @@ def invalidation(layer: str, by: Selector, cache: str) -> Iterator[Call]:
     work, token = _open(app, layer, by)
     failure: BaseException | None = None
     try:
-        with during() as call:
+        with during("invalidate") as call:
             yield call
     except BaseException as error:
         failure = error

@@ -54,7 +54,7 @@ class Known:
         record = self.records.get(id(cache))
         if record is None:
             record = self.records.setdefault(id(cache), Record(cache, made_by))
-            holdings.add(cache, record, size_of)
+            holdings.add(cache, record, size_of, group="cachetools")
         return record
 
     def dropping(self, key: int) -> Callable[[object], None]:
@@ -66,8 +66,7 @@ class Known:
         return drop
 
     def forget(self) -> None:
-        for key in list(self.records):
-            holdings.remove(key)
+        holdings.forget("cachetools")
         self.records.clear()
 
 

@@ -1,4 +1,4 @@
-"""Compressed bodies: their ratio, how long complete took, by encoding. Sizes and times of what passes by; nothing is read or compressed here.
+"""Compressed bodies: their ratio and how long compressing took, by encoding. What passes by is measured; nothing is read for it.
 
 The duration is the compressor's alone: neither the application's time between two pieces, nor the client's to take them.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from opentelemetry import metrics
 
@@ -26,6 +26,13 @@ class Owner(Protocol):
     layer: str
 
 
+class _Held(NamedTuple):
+    cache: weakref.ref[Any]
+    owner: Owner
+    size: Callable[[Any], Size]
+    group: str
+
+
 class Holdings:
     """Caches, held weakly, and how to ask each for its size.
 
@@ -33,24 +40,30 @@ class Holdings:
     """
 
     def __init__(self) -> None:
-        self._held: dict[int, tuple[weakref.ref[Any], Owner, Callable[[Any], Size]]] = {}
+        self._held: dict[int, _Held] = {}
         self._provider: weakref.ref[Any] | None = None
         self._turn: object = None
 
-    def add(self, cache: object, owner: Owner, size: Callable[[Any], Size], *, key: int | None = None) -> None:
-        """Report what `cache` holds, for as long as it lives. `key` is the same for objects that stand before the same store."""
-        name = id(cache) if key is None else key
-        held = self._held
-        held[name] = (weakref.ref(cache, lambda gone: self._drop(name, gone)), owner, size)
+    def add(self, cache: object, owner: Owner, size: Callable[[Any], Size], *, group: str) -> None:
+        """Report what `cache` holds, for as long as it lives, or until its `group` is forgotten."""
+        name = id(cache)
+        self._held[name] = _Held(weakref.ref(cache, lambda gone: self._drop(name, gone)), owner, size, group)
         self._observe()
 
-    def remove(self, key: int) -> None:
-        """Report a cache no longer."""
-        self._held.pop(key, None)
+    def owner(self, cache: object) -> Owner | None:
+        """Whose a cache is; None if it is not reported."""
+        held = self._held.get(id(cache))
+        return held.owner if held is not None and held.cache() is cache else None
+
+    def forget(self, group: str) -> None:
+        """Report the caches of a group no longer."""
+        for name, held in list(self._held.items()):
+            if held.group == group:
+                self._held.pop(name, None)
 
     def _drop(self, name: int, gone: object) -> None:
         found = self._held.get(name)
-        if found is not None and found[0] is gone:
+        if found is not None and found.cache is gone:
             del self._held[name]
 
     def _observe(self) -> None:
@@ -65,14 +78,14 @@ class Holdings:
 
     def _sums(self, which: int) -> Iterator[tuple[float, tuple[str, ...]]]:
         sums: dict[tuple[str, ...], float] = {}
-        for ref, owner, size in list(self._held.values()):
-            cache = ref()
+        for held in list(self._held.values()):
+            cache = held.cache()
             if cache is None:
                 continue
             try:
-                value = size(cache)[which]
+                value = held.size(cache)[which]
                 if value is not None and math.isfinite(value) and value >= 0:
-                    labels = (owner.app, owner.layer)
+                    labels = (held.owner.app, held.owner.layer)
                     sums[labels] = sums.get(labels, 0) + value
             except Exception as error:  # a class of the application's own may answer anything
                 report("the size of a cache", error)
