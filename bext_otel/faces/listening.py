@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import ipaddress
 import os
 import socket
 from typing import Literal, TypeAlias
 
-__all__ = ["CLAIM_HEADER", "SERVICE_HEADER", "Holder", "holder", "is_loopback", "listen"]
+__all__ = ["CLAIM_HEADER", "SERVICE_HEADER", "Holder", "holder", "is_loopback", "listen", "take_word"]
 
 SERVICE_HEADER = "x-bext-otel-service"
 """Tells workers of one service from strangers: each answers with the key of its service."""
@@ -63,6 +65,23 @@ def holder(host: str, port: int, service_key: str, *, claim: bool = False) -> Ho
         return "unknown"
     lines = answer.decode("latin-1").lower().split("\r\n")
     return "sibling" if f"{SERVICE_HEADER}: {service_key.lower()}" in lines else "stranger"
+
+
+def take_word(name: str) -> socket.socket | None:
+    """The right to speak for all processes that ask for it by this name, until the socket is closed; None where another one has it.
+
+    Where the system has no abstract sockets (Linux has), everybody gets it.
+    """
+    sock = socket.socket(getattr(socket, "AF_UNIX", socket.AF_INET), socket.SOCK_DGRAM)
+    try:
+        sock.bind(b"\0bext-otel-word-" + hashlib.sha256(name.encode()).hexdigest().encode())
+    except OSError as exc:
+        if exc.errno == errno.EADDRINUSE:
+            sock.close()
+            return None
+    except TypeError:  # no such addresses
+        pass
+    return sock
 
 
 def is_loopback(host: str) -> bool:

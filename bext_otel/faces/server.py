@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import socket
 import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from bext_otel.faces import wsgi
 from bext_otel.faces.endpoints import Endpoints, Reply, plain_text
 from bext_otel.faces.index import index
-from bext_otel.faces.listening import CLAIM_HEADER, SERVICE_HEADER, holder, is_loopback, listen
+from bext_otel.faces.listening import CLAIM_HEADER, SERVICE_HEADER, holder, is_loopback, listen, take_word
 from bext_otel.faces.waitressing import Serving
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class StandaloneServer:
         self._log = log
         self.works = False
         self._told: set[str] = set()
+        self._words: list[socket.socket] = []
         self._lock = threading.Lock()
         self._life: _Life | None = None
 
@@ -75,10 +77,12 @@ class StandaloneServer:
             life, self._life = self._life, None
         if life is not None and life.pid == os.getpid():
             life.end()
+        self._give_words_back()
 
     def forget(self) -> None:
         """In a forked child: close what came along of the parent's server, whose threads stayed there. `start` begins anew."""
         self._lock = threading.Lock()  # the parent's may be held
+        self._give_words_back()
         life, self._life = self._life, None
         if life is not None and life.serving is not None:
             life.serving.forget()
@@ -134,10 +138,18 @@ class StandaloneServer:
         return found == "unknown"
 
     def tell(self, about: str, line: str) -> None:
-        """One line, once for this server."""
-        if about not in self._told:
-            self._told.add(about)
+        """One line, once for all workers of the service."""
+        if about in self._told:
+            return
+        self._told.add(about)
+        word = take_word(f"{self._service_key} {self._address} {about}")
+        if word is not None:
+            self._words.append(word)
             self._log(line)
+
+    def _give_words_back(self) -> None:
+        while self._words:
+            self._words.pop().close()
 
 
 class _Life:

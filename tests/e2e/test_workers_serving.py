@@ -23,7 +23,6 @@ pytestmark = pytest.mark.e2e
 WORKERS = {
     "gunicorn": "gunicorn -w 3 -b 127.0.0.1:{port} flask_app:app",
     "gunicorn-preload": "gunicorn -w 3 --preload -b 127.0.0.1:{port} flask_app:app",
-    "gunicorn-threads": "gunicorn -w 2 --threads 2 -b 127.0.0.1:{port} flask_app:app",
     "gunicorn-asgi": "gunicorn -w 2 -k asgi -b 127.0.0.1:{port} starlette_app:app",
     "uvicorn": "uvicorn --port {port} --workers 2 starlette_app:app",
 }
@@ -130,8 +129,9 @@ def told(program: Launched, port: int) -> list[str]:
 
 
 @pytest.mark.parametrize("taken_by", [stranger, silent])
-def test_a_port_that_somebody_else_holds_is_one_line(tmp_path: Path, taken_by: type[Iterator[int]]) -> None:
-    with taken_by() as port, launched(tmp_path, ONE, env={"OTEL_EXPORTER_PROMETHEUS_PORT": str(port)}) as program:
+@pytest.mark.parametrize("command", [ONE, WORKERS["gunicorn"]], ids=["one", "workers"])
+def test_a_port_that_somebody_else_holds_is_one_line(tmp_path: Path, taken_by: type[Iterator[int]], command: str) -> None:
+    with taken_by() as port, launched(tmp_path, command, env={"OTEL_EXPORTER_PROMETHEUS_PORT": str(port)}) as program:
         (line,) = until(lambda: told(program, port), seconds=20, why=f"a line about the port in:\n{program.output()}")
         assert "OTEL_EXPORTER_PROMETHEUS_HOST" in line
         assert "OTEL_EXPORTER_PROMETHEUS_PORT" in line

@@ -3,12 +3,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from bext_otel.faces.listening import holder, is_loopback, listen
+from bext_otel.faces.listening import holder, is_loopback, listen, take_word
 
 
 def test_a_port_is_never_shared() -> None:
@@ -89,3 +90,17 @@ def test_wildcard_addresses_are_asked_on_this_machine() -> None:
 )
 def test_loopback_is_known(host: str, local: bool) -> None:
     assert local == is_loopback(host)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has abstract sockets")
+def test_one_process_speaks_for_all() -> None:
+    word = take_word("shop 127.0.0.1:9464 taken")
+    assert word is not None
+    with word:
+        assert None is take_word("shop 127.0.0.1:9464 taken")
+        other = take_word("till 127.0.0.1:9464 taken")
+        assert other is not None
+        other.close()
+    again = take_word("shop 127.0.0.1:9464 taken")
+    assert again is not None
+    again.close()
