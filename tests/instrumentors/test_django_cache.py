@@ -207,6 +207,7 @@ CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
 def test_every_call_gives_what_it_gives_without_us(telemetry: Telemetry, caches: CacheHandler, alias: str) -> None:
     def outcomes(cache: Any) -> list[Any]:
         found: list[Any] = []
+        cache._max_entries = 100  # the files that make room for others are chosen at random
         cache.clear()
         for method, args, kwargs in CALLS:
             try:
