@@ -1,0 +1,194 @@
+"""What a Celery worker does: each task is a step of a run, which ends with the last of its canvas, or with the first that fails."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from time import perf_counter
+from typing import Any
+from weakref import WeakSet
+
+from opentelemetry import context, propagate, trace
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.util.types import AttributeValue
+
+from bext_otel.apps import clean
+from bext_otel.catalogue import FLOW_COMPLETED, FLOW_FAILED, FLOW_STEP, FLOW_STEP_DURATION
+from bext_otel.flows import tell_failure
+from bext_otel.operation import finish, measure, start, tracer
+from bext_otel.runs import hold
+from bext_otel_instrumentors._celery_messages import BEFORE, CARRIER, FLOW, MACHINERY, RUN, Identity, Step, current_step, upstream_traces
+from bext_otel_instrumentors._guard import report
+
+__all__ = ["ActiveRuns", "after_run", "before_run", "failed_elsewhere", "revoked"]
+
+_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+
+
+def before_run(task_id: str = "", task: Any = None, **_: Any) -> None:
+    """The signal `task_prerun`."""
+    try:
+        request = task.request
+        step = Step(request, task.name, task_id, _identity(request, task.name), outer=current_step.get())
+        if not upstream_traces():
+            here = _context(request)
+            if task.name not in MACHINERY:
+                here = _open(step, task.name, here)
+            step.token = context.attach(here)
+        if getattr(request, "is_eager", False):
+            # In a worker, its main process knows which runs are active: it outlives those that execute them.
+            step.held = hold()
+        current_step.set(step)
+    except Exception as error:  # the task runs all the same
+        report("the start of a task", error)
+
+
+def _open(step: Step, name: str, above: Context) -> Context:
+    """Begin the step's span below `above`; the context inside of it."""
+    shown: dict[str, AttributeValue] = {
+        "messaging.system": "celery",
+        "messaging.operation.name": "process",
+        "messaging.operation.type": "process",
+        "messaging.message.id": step.task_id,
+        "bext.step": clean(name),
+        "bext.attempt": int(step.request.retries or 0) + 1,
+    }
+    title = f"{FLOW_STEP.name} {clean(name)}"
+    step.operation = start(FLOW_STEP, name=title, kind=SpanKind.CONSUMER, context=above, attributes=shown, flow_name=step.identity.flow)
+    if (before := _before(step.request)) is not None:
+        step.operation.span.add_link(before)
+    return trace.set_span_in_context(step.operation.span, above)
+
+
+def after_run(task_id: str = "", task: Any = None, retval: Any = None, state: str | None = None, **_: Any) -> None:
+    """The signal `task_postrun`. It has no state where something beyond an exception ends the task, or an eager one raises."""
+    step = current_step.get()
+    if step is None or step.task_id != task_id:
+        return
+    current_step.set(step.outer)
+    error = _error(retval, state)
+    try:
+        if step.held is not None:
+            step.held.release()
+        if step.token is not None:
+            context.detach(step.token)
+        if task.name in MACHINERY:
+            return
+        here = context.get_current()
+        if step.operation is not None:
+            here = trace.set_span_in_context(step.operation.span)
+            if state == "RETRY":
+                step.operation.span.set_attribute("bext.retried", True)
+            finish(step.operation, error)
+        else:
+            measure(FLOW_STEP_DURATION, (perf_counter() - step.started) * 1e3, step.identity.flow)
+        if state == "SUCCESS" and step.is_last():
+            measure(FLOW_COMPLETED, 1, context=here)
+        elif state in {"FAILURE", None}:
+            _run_failed(step.identity.flow, type(error).__qualname__, here)
+    except Exception as failure:  # the task has run all the same
+        report("the end of a task", failure)
+
+
+def _error(retval: Any, state: str | None) -> BaseException | None:
+    """What an attempt failed with. One that only asks to be called again later has not failed, nor has one that was ignored."""
+    if state == "RETRY":
+        cause = getattr(retval, "exc", None)
+        return cause if isinstance(cause, BaseException) else None
+    if state == "FAILURE":
+        return retval if isinstance(retval, BaseException) else RuntimeError()
+    return sys.exc_info()[1] if state is None else None
+
+
+def failed_elsewhere(sender: Any = None, task_id: str = "", exception: BaseException | None = None, **_: Any) -> None:
+    """The signal `task_failure`, in the main process: whoever executed the task was killed, out of time or lost, and could not tell."""
+    step = current_step.get()
+    if step is None or step.task_id != task_id:
+        request = getattr(sender, "request", None)
+        known = request if getattr(request, "id", None) == task_id else None
+        _lost(str(getattr(sender, "name", sender)), task_id, known, type(exception).__qualname__)
+
+
+def revoked(sender: Any = None, request: Any = None, terminated: bool = False, expired: bool = False, **_: Any) -> None:
+    """The signal `task_revoked`, in the main process."""
+    reason = "expired" if expired else "terminated" if terminated else "revoked"
+    _lost(str(getattr(sender, "name", sender)), str(getattr(request, "id", "")), request, reason)
+
+
+def _lost(name: str, task_id: str, request: Any, reason: str) -> None:
+    """Tell of a step whose own span will never come."""
+    try:
+        if name in MACHINERY:
+            return
+        flow = _identity(request, name).flow
+        here = _context(request) if request is not None else context.get_current()
+        if not upstream_traces():
+            shown = {"bext.flow_name": flow, "bext.step": clean(name), "messaging.message.id": task_id, "error.type": reason}
+            span = tracer().start_span(f"{FLOW_STEP.name} {clean(name)}", here, SpanKind.CONSUMER, shown)
+            span.set_status(Status(StatusCode.ERROR))
+            span.end()
+            here = trace.set_span_in_context(span, here)
+        _run_failed(flow, reason, here)
+    except Exception as error:  # the worker goes on all the same
+        report("the loss of a task", error)
+
+
+def _run_failed(flow: str, reason: str, here: Context) -> None:
+    measure(FLOW_FAILED, 1, context=here)
+    tell_failure(flow, reason, here)
+
+
+def _identity(request: Any, name: str) -> Identity:
+    """What the message says; a publisher without instrumentation says nothing, and Celery's own root id tells runs apart."""
+    flow, run = getattr(request, FLOW, None), getattr(request, RUN, None)
+    return Identity(clean(flow) if flow else clean(name), str(run or getattr(request, "root_id", None) or getattr(request, "id", "")))
+
+
+def _context(request: Any) -> Context:
+    """The context that came with the message; the current one where none did, as when a task is called eagerly."""
+    came = propagate.extract(request, getter=CARRIER)
+    return came if trace.get_current_span(came).get_span_context().is_valid else context.get_current()
+
+
+def _before(request: Any) -> SpanContext | None:
+    match = _TRACEPARENT.fullmatch(str(getattr(request, BEFORE, "")))
+    if match is None:
+        return None
+    return SpanContext(int(match[1], 16), int(match[2], 16), is_remote=True, trace_flags=TraceFlags(int(match[3], 16)))
+
+
+class ActiveRuns:
+    """The runs that the main process of a worker knows of: their tasks are executed, or have begun before and wait for their turn here.
+
+    So a run that waits to be tried again is active. One whose next task still lies in the broker is nobody's.
+    """
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._received: WeakSet[Any] = WeakSet()
+
+    def received(self, request: Any = None, **_: Any) -> None:
+        """The signal `task_received`."""
+        headers = request.request_dict
+        if headers.get("retries") or _run(request) != request.id:
+            self._received.add(request)
+
+    def __call__(self) -> int:
+        """How many there are; 0 in the processes that execute tasks, which have a copy of this."""
+        state = sys.modules.get("celery.worker.state")
+        if os.getpid() != self._pid or state is None:
+            return 0
+        found = {_run(request) for request in tuple(state.active_requests)}
+        found |= {_run(request) for request in tuple(self._received) if _waits(request)}
+        return len(found)
+
+
+def _run(request: Any) -> str:
+    return str(request.request_dict.get(RUN) or request.root_id or request.id)
+
+
+def _waits(request: Any) -> bool:
+    # What has begun is among the active ones until it is done; a request that was revoked stays until nobody refers to it.
+    return request.time_start is None and not getattr(request, "_already_revoked", False)

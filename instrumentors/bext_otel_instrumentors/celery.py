@@ -1,0 +1,102 @@
+"""Celery: chains, groups and chords are runs of flows, their tasks steps; a plain task is a run of one step; all of a run is in one trace.
+
+A flow is named after its first task, or by the caller: `apply_async(headers={"bext_flow": "checkout"})`. Celery tells nobody when a group
+without a chord is over, so there each branch that ends counts as a run completed or failed; as active it counts once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from typing import Any
+
+from opentelemetry import _logs, metrics, trace
+
+from bext_otel.runs import also_active
+from bext_otel_instrumentors import _celery_steps as steps
+from bext_otel_instrumentors._base import Instrumentor
+from bext_otel_instrumentors._celery_messages import before_publish, publishing, sending
+from bext_otel_instrumentors._guard import report
+from bext_otel_instrumentors._imported import Imports
+from bext_otel_instrumentors._patch import Patches
+from bext_otel_instrumentors._serving import Hosting
+
+__all__ = ["CeleryInstrumentor"]
+
+# A worker's child leaves without running exit handlers; what it still has to tell may hold it up no longer than this.
+_FLUSH_SECONDS = 3.0
+
+
+class CeleryInstrumentor(Instrumentor):
+    """Instruments Celery as soon as it is imported, in publishers and in workers with any pool."""
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Celery 5, whose messages have headers."""
+        return ("celery >= 5.3, < 6",)
+
+    def _instrument(self, **kwargs: Any) -> None:
+        self._imports = Imports()
+        self._connected: list[tuple[Any, Callable[..., None]]] = []
+        self._forget: Callable[[], None] | None = None
+        super()._instrument(**kwargs)
+
+    def _patch(self, patches: Patches, hosting: Hosting) -> None:
+        self._imports.when("celery.app.base", self._cover_app)
+        self._imports.when("celery.canvas", self._cover_canvas)
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        self._imports.forget()
+        while self._connected:
+            signal, receiver = self._connected.pop()
+            signal.disconnect(receiver)
+        if self._forget is not None:
+            self._forget()
+        super()._uninstrument(**kwargs)
+
+    def _cover_canvas(self, module: Any) -> None:
+        self._patches.wrap(module.group, "apply_async", publishing)
+        self._patches.wrap(module._chord, "apply_async", publishing)
+
+    def _cover_app(self, module: Any) -> None:
+        from celery import signals
+
+        self._patches.wrap(module.Celery, "send_task", sending)
+        for signal, receiver in (
+            (signals.before_task_publish, before_publish),
+            (signals.task_prerun, steps.before_run),
+            (signals.task_postrun, steps.after_run),
+            (signals.task_failure, steps.failed_elsewhere),
+            (signals.task_revoked, steps.revoked),
+            (signals.worker_init, self._worker_begins),
+            (signals.worker_ready, self._worker_ready),
+            (signals.worker_process_shutdown, _flush),
+        ):
+            self._connect(signal, receiver)
+
+    def _connect(self, signal: Any, receiver: Callable[..., None]) -> None:
+        signal.connect(receiver, weak=False)
+        self._connected.append((signal, receiver))
+
+    def _worker_begins(self, **_: Any) -> None:
+        """The main process of a worker, before its pool."""
+        from celery import signals
+
+        active = steps.ActiveRuns()
+        self._connect(signals.task_received, active.received)
+        if self._forget is not None:
+            self._forget()
+        self._forget = also_active(active)
+
+    def _worker_ready(self, **_: Any) -> None:
+        """It lives longer than its children, so it is the one to show the service's metrics."""
+        self._hosting.made()
+
+
+def _flush(**_: Any) -> None:
+    until = time.monotonic() + _FLUSH_SECONDS
+    for provider in (trace.get_tracer_provider(), metrics.get_meter_provider(), _logs.get_logger_provider()):
+        try:
+            if (flush := getattr(provider, "force_flush", None)) is not None:
+                flush(max(1, round((until - time.monotonic()) * 1000)))
+        except Exception as error:  # the child ends all the same
+            report("the end of a worker's process", error)
