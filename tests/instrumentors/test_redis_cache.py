@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+from flask import Flask
+from flask_caching import Cache
+
+from bext_otel.catalogue import CACHE_DURATION
+from bext_otel_instrumentors import _cache_log
+from bext_otel_instrumentors.flask_caching import FlaskCachingInstrumentor
+from bext_otel_instrumentors.redis_cache import RedisCacheInstrumentor, invalidating
+from tests.instrumentors.caching import app, invalidations, lookups, names
+from tests.instrumentors.conftest import Telemetry
+from tests.waiting import until
+
+SERVER = shutil.which("redis-server")
+pytestmark = pytest.mark.skipif(SERVER is None, reason="needs redis-server (Debian: apt-get install redis-server)")
+
+LAYERS = {"page:*": "isr", "part:*": "fragment", "redis": "tenant"}
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """A Redis of this module's own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        free: int = probe.getsockname()[1]
+    command = [str(SERVER), "--port", str(free), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", "/"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        try:
+            until(lambda: answers(free), why="the Redis to answer")
+            yield free
+        finally:
+            server.terminate()
+
+
+def answers(port: int) -> bool:
+    try:
+        with redis.Redis(port=port) as client:
+            return bool(client.ping())
+    except redis.ConnectionError:
+        return False
+
+
+@pytest.fixture
+def client(port: int) -> Iterator[Any]:
+    with redis.Redis(port=port, decode_responses=True) as one:
+        one.flushall()
+        yield one
+
+
+@pytest.fixture
+def instrumented(telemetry: Telemetry) -> Iterator[Telemetry]:
+    _cache_log._paces.clear()
+    RedisCacheInstrumentor().instrument(layers=LAYERS, skip_dep_check=True)
+    with app():
+        yield telemetry
+    RedisCacheInstrumentor().uninstrument()
+
+
+def test_lookups_of_a_caches_keys_count_and_are_timed(client: Any, instrumented: Telemetry) -> None:
+    client.set("page:a", "1", ex=10)
+    assert "1" == client.get("page:a")
+    assert client.get(b"page:b") is None
+    client.hset("part:h", mapping={"x": 1})
+    assert {"x": "1"} == client.hgetall("part:h")
+    assert {} == client.hgetall("part:none")
+    assert (1, 1) == lookups(instrumented, "isr")
+    assert (1, 1) == lookups(instrumented, "fragment")
+    assert {
+        ("shop", "isr", "lookup"): 2,
+        ("shop", "isr", "store"): 1,
+        ("shop", "fragment", "lookup"): 2,
+        ("shop", "fragment", "store"): 1,
+    } == instrumented.counts(CACHE_DURATION)
+
+
+def test_other_keys_are_no_cache(client: Any, instrumented: Telemetry) -> None:
+    client.set("queue:a", 1)
+    client.get("queue:a")
+    client.incr("page:a")
+    client.delete("queue:a")
+    client.get("redis")
+    assert (0, 0) == lookups(instrumented, "isr")
+    assert {} == instrumented.counts(CACHE_DURATION)
+    assert [] == names(instrumented)
+
+
+def test_many_at_once_count_by_their_layers(client: Any, instrumented: Telemetry) -> None:
+    client.mset({"page:a": 1, "part:b": 2})
+    assert ["1", None, "2", None] == client.mget(["page:a", "page:x", "part:b", "queue:a"])
+    assert (1, 1) == lookups(instrumented, "isr")
+    assert (1, 0) == lookups(instrumented, "fragment")
+
+
+def test_deletes_are_by_path_and_only_what_was_there(client: Any, instrumented: Telemetry) -> None:
+    client.mset({"page:a": 1, "page:b": 2, "page:c": 3})
+    assert 2 == client.delete("page:a", "page:b", "page:x")
+    assert "3" == client.getdel("page:c")
+    assert 0 == client.unlink("page:c")
+    client.flushdb()
+    assert {"path": 3} == invalidations(instrumented)
+    assert ["bext.cache.invalidate"] * 4 == names(instrumented)
+
+
+def test_what_a_tag_drops_is_one_invalidation(client: Any, instrumented: Telemetry) -> None:
+    client.mset({"page:a": 1, "page:b": 2})
+    with invalidating("tag"):
+        client.delete("page:a")
+        client.delete("page:b")
+    assert {"tag": 2} == invalidations(instrumented)
+    assert ["bext.cache.invalidate"] == names(instrumented)
+
+
+@pytest.mark.parametrize("transaction", [True, False])
+def test_pipelines_count_command_by_command(client: Any, instrumented: Telemetry, transaction: bool) -> None:
+    with client.pipeline(transaction=transaction) as pipeline:
+        pipeline.set("page:a", 1).get("page:a").get("page:b").get("queue:a").delete("page:a")
+        assert [True, "1", None, None, 1] == pipeline.execute()
+    assert (1, 1) == lookups(instrumented, "isr")
+    assert {"path": 1} == invalidations(instrumented)
+
+
+def test_the_asynchronous_client_too(port: int, client: Any, instrumented: Telemetry) -> None:
+    async def use() -> list[Any]:
+        async with redis.asyncio.Redis(port=port, decode_responses=True) as one:
+            await one.set("page:a", 1)
+            found = [await one.get("page:a"), await one.get("page:b")]
+            async with one.pipeline() as pipeline:
+                found.append(await pipeline.get("page:a").delete("page:a").execute())
+            return [*found, await one.delete("page:a")]
+
+    assert ["1", None, ["1", 1], 0] == asyncio.run(use())
+    assert (2, 1) == lookups(instrumented, "isr")
+    assert {"path": 1} == invalidations(instrumented)
+
+
+def test_a_server_that_is_gone_is_neither_hit_nor_miss(instrumented: Telemetry) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        gone = redis.Redis(port=probe.getsockname()[1], retry=None)
+        for call in (lambda: gone.get("page:a"), lambda: gone.delete("page:a")):
+            with pytest.raises(redis.ConnectionError):
+                call()
+        gone.close()
+    assert (0, 0) == lookups(instrumented, "isr")
+    (span,) = instrumented.spans()
+    assert "ConnectionError" == span.attributes["error.type"]
+
+
+def test_a_library_above_counts_and_redis_does_not_count_again(port: int, client: Any, instrumented: Telemetry) -> None:
+    FlaskCachingInstrumentor().instrument(layers={"RedisCache": "layout"}, skip_dep_check=True)
+    try:
+        site = Flask(__name__)
+        settings = {"CACHE_TYPE": "RedisCache", "CACHE_REDIS_PORT": port, "CACHE_KEY_PREFIX": "page:"}
+        cache = Cache(site, config=settings)
+        with site.app_context():
+            cache.set("a", 1)
+            assert [1, None] == [cache.get("a"), cache.get("b")]
+            cache.delete("a")
+    finally:
+        FlaskCachingInstrumentor().uninstrument()
+    assert (1, 1) == lookups(instrumented, "layout")
+    assert (0, 0) == lookups(instrumented, "isr")
+    assert {"path": 1} == invalidations(instrumented)
+
+
+def test_without_beginnings_nothing_is_a_cache(client: Any, telemetry: Telemetry) -> None:
+    before = dict(vars(redis.Redis))
+    RedisCacheInstrumentor().instrument(layers={"page": "isr"}, skip_dep_check=True)
+    try:
+        assert before == dict(vars(redis.Redis))
+    finally:
+        RedisCacheInstrumentor().uninstrument()
+
+
+def test_what_was_patched_is_put_back() -> None:
+    kinds = (redis.Redis, redis.client.Pipeline, redis.asyncio.Redis, redis.asyncio.client.Pipeline, redis.RedisCluster)
+    before = [dict(vars(kind)) for kind in kinds]
+    RedisCacheInstrumentor().instrument(layers=LAYERS, skip_dep_check=True)
+    assert before != [dict(vars(kind)) for kind in kinds]
+    RedisCacheInstrumentor().uninstrument()
+    assert before == [dict(vars(kind)) for kind in kinds]
+
+
+COMMANDS: list[tuple[Any, ...]] = [
+    ("SET", "page:a", 1),
+    ("get", "page:a"),
+    ("GET", "page:a"),
+    ("GET", b"page:\xff"),
+    ("GET", 7),
+    ("GET",),
+    (),
+    (b"GET", "page:a"),
+    (7, "page:a"),
+    ("GET", None),
+    ("GET", "page:\ud800"),
+    ("HGETALL", "page:a"),
+    ("SET", "page:a", 2, "NX"),
+    ("MSET", "page:b"),
+    ("MGET", "page:a", "page:b"),
+    ("DEL",),
+    ("GETDEL", "page:a"),
+    ("DEL", "page:a", 5),
+    ("FLUSHDB", "ASYNC"),
+    ("NONSENSE", "page:a"),
+]
+
+
+def test_every_command_gives_what_it_gives_without_us(client: Any, telemetry: Telemetry) -> None:
+    def outcomes() -> list[Any]:
+        client.flushall()
+        found: list[Any] = []
+        for command in COMMANDS:
+            try:
+                found.append(client.execute_command(*command))
+            except Exception as error:
+                found.append((type(error), str(error)))
+        with client.pipeline() as pipeline:
+            pipeline.set("page:a", 1).hgetall("page:a").get("page:a")
+            with pytest.raises(redis.ResponseError) as failure:
+                pipeline.execute()
+            pipeline.get("page:a").hgetall("page:a")
+            kept = pipeline.execute(raise_on_error=False)
+        return [*found, str(failure.value), kept[0], type(kept[1])]
+
+    without = outcomes()
+    RedisCacheInstrumentor().instrument(layers=LAYERS, skip_dep_check=True)
+    try:
+        assert without == outcomes()
+    finally:
+        RedisCacheInstrumentor().uninstrument()
