@@ -225,8 +225,11 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(folder: Path, config: Mapping[str, Any]) -> Iterator[Prometheus]:
-    """A Prometheus with this configuration and the shipped alert rules beside it."""
+def prometheus(folder: Path, config: Mapping[str, Any], *, native: bool = False) -> Iterator[Prometheus]:
+    """A Prometheus with this configuration and the shipped alert rules beside it.
+
+    `native` has it ask for protobuf and keep native histograms, which then stand in the place of quantiles.
+    """
     (folder / "prometheus.yml").write_text(yaml.safe_dump(dict(config)))
     (folder / "collector-alerts.yml").write_text((CONFIG / "collector-alerts.yml").read_text())
     address = f"127.0.0.1:{free_port()}"
@@ -235,7 +238,7 @@ def prometheus(folder: Path, config: Mapping[str, Any]) -> Iterator[Prometheus]:
         f"--config.file={folder / 'prometheus.yml'}",
         f"--storage.tsdb.path={folder / 'prometheus'}",
         f"--web.listen-address={address}",
-        "--enable-feature=native-histograms,exemplar-storage",
+        f"--enable-feature=exemplar-storage{',native-histograms' if native else ''}",
         "--log.level=warn",
     ]
     with running(argv, ready=f"http://{address}/-/ready", log=folder / "prometheus.log"):

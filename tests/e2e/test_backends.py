@@ -209,11 +209,16 @@ def test_the_collector_shows_the_names_of_the_service(demo_to_collector: Demo, c
     )
 
 
-def test_quantiles_of_exponential_histograms_come_through_the_collector(demo_to_collector: Demo, prometheus: Prometheus) -> None:
+def test_quantiles_of_exponential_histograms_come_through_the_collector(
+    tmp_path: Path, demo_to_collector: Demo, collector: Collector
+) -> None:
     """What is a summary on /metrics is a native histogram here, which may be added over instances."""
     demo_to_collector.get(PAGE)
-    expression = 'histogram_quantile(0.5, sum(bext_request_duration_ms{path="unfiltered"})) > 0'
-    assert until(lambda: prometheus.query(expression), seconds=30, why="a native histogram with observations")
+    job = {"job_name": "collector", "honor_labels": True, "static_configs": [{"targets": [collector.metrics]}]}
+    config = {"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}
+    expression = "histogram_quantile(0.5, sum(bext_request_duration_ms)) > 0"
+    with backends.prometheus(tmp_path, config, native=True) as native:
+        assert until(lambda: native.query(expression), seconds=30, why="a native histogram with observations")
 
 
 def test_nothing_is_counted_twice(demo_to_collector: Demo, prometheus: Prometheus) -> None:

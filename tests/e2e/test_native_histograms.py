@@ -58,7 +58,7 @@ def test_quantiles_over_two_instances_are_within_a_bucket_of_the_truth(tmp_path:
         ]
         for instance in instances:
             until(lambda instance=instance: fetch(f"{instance.endpoints_url}/metrics")[0] == 200, seconds=30, why=instance.output())
-        server = stack.enter_context(prometheus(tmp_path, scraping(instances)))
+        server = stack.enter_context(prometheus(tmp_path, scraping(instances), native=True))
         first = durations(0) + durations(1)
         until(
             lambda: len(first) == single(server, "histogram_count(sum(bext_request_duration_ms))"),

@@ -236,9 +236,13 @@ def test_oversized_requests_are_refused_in_silence(
 
 
 def test_an_application_that_uses_waitress_keeps_its_loggers(server: Servers) -> None:
+
+    def loggers() -> list[tuple[object, ...]]:
+        return [(logger.handlers, logger.level, logger.propagate) for logger in map(logging.getLogger, ("waitress", "waitress.queue"))]
+
+    before = loggers()
     started(server())
-    for name in ("waitress", "waitress.queue"):
-        assert ([], logging.NOTSET, True) == ((logger := logging.getLogger(name)).handlers, logger.level, logger.propagate)
+    assert before == loggers()
 
 
 def test_a_descriptor_closed_by_the_application_is_replaced(server: Servers) -> None:
