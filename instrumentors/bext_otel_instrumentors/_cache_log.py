@@ -14,15 +14,26 @@ __all__ = ["tell_dropped", "tell_lookup"]
 _TELL_EVERY_SECONDS = 1.0
 _MAX_PACES = 1000
 
+# Asking the sinks takes more than the rest of a lookup's counting, so their answer holds for a second.
+_ASK_EVERY_SECONDS = 1.0
+_answer: tuple[_logs.LoggerProvider, float, bool] | None = None
+
 _found: tuple[_logs.LoggerProvider, _logs.Logger] | None = None
 _paces: dict[tuple[str, ...], list[float]] = {}
 
 
 def tell_lookup(found: bool, app: str, layer: str, cache: str, lookups: int) -> None:
     """Lookups, at debug."""
-    logger = _logger()
-    if logger.enabled(severity_number=SeverityNumber.DEBUG):
-        _emit(logger, SeverityNumber.DEBUG, "DEBUG", "cache hit" if found else "cache miss", app, layer, cache=cache, lookups=lookups)
+    if _wants_lookups():
+        _emit(_logger(), SeverityNumber.DEBUG, "DEBUG", "cache hit" if found else "cache miss", app, layer, cache=cache, lookups=lookups)
+
+
+def _wants_lookups() -> bool:
+    global _answer
+    answer, now, provider = _answer, time.monotonic(), _logs.get_logger_provider()
+    if answer is None or answer[0] is not provider or now >= answer[1]:
+        answer = _answer = (provider, now + _ASK_EVERY_SECONDS, _logger().enabled(severity_number=SeverityNumber.DEBUG))
+    return answer[2]
 
 
 def _logger() -> _logs.Logger:
