@@ -84,7 +84,8 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
         # Upstream checked the requirements of the whole distribution; each instrumentor has its own.
         kwargs.pop("skip_dep_check", None)
         if ours:
-            kwargs.update(mount=_Mount(runs.endpoints) if runs.config.metrics.mount else None, on_serving=runs.evidence, upstream=upstream)
+            mount = _Mount(runs.endpoints) if runs.config.metrics.mount else None
+            kwargs.update(mount=mount, on_serving=runs.evidence, on_ending=runs.flush, upstream=upstream)
             kwargs.update(layers=runs.config.cache.layers)
         try:
             super().load_instrumentor(entry_point, raise_exception_on_conflict=True, **kwargs)

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
 
 from opentelemetry import _logs, metrics, trace
@@ -68,6 +69,7 @@ class Runtime:
     endpoints: Endpoints
     serving: Serving | None = None
     tracer_provider: TracerProvider | None = None
+    _flushings: list[Ending] = field(default_factory=list)
     _endings: list[Ending] = field(default_factory=list)
     _closings: list[Callable[[], None]] = field(default_factory=list)
 
@@ -81,6 +83,11 @@ class Runtime:
         """This process has measured something: its stand-alone server has something to show."""
         if self.serving is not None:
             self.serving.works()
+
+    def flush(self) -> bool:
+        """Send and share what there is, as long as `shutdown` may take; whether all of it was in time. The process may go on, or end by a
+        signal."""
+        return end_all(self._flushings, self.config.telemetry.shutdown_timeout_seconds)
 
     def shutdown(self) -> bool:
         """Flush every signal and stop, within `[telemetry] shutdown_timeout_seconds`; whether all of it was in time. Once."""
@@ -181,9 +188,17 @@ def _enabled(config: Config, health: Health, identity: Identity) -> Runtime:
     if read is not None and config.telemetry.engine == "bext":
         runtime._closings.append(expose(read))
     runtime._closings += [on_fork(in_child=in_child).close, at_end_of_children(runtime.shutdown).close, installed.remove]
+    runtime._flushings += [
+        lambda _: signal.share(),
+        *(partial(_flush, provider) for provider in (tracer_provider, signal.provider, logger_provider)),
+    ]
     runtime._endings += [signal.end, *(processor.lazy.shutdown_seconds for processor in span_processors)]
     runtime._endings.append(lambda _: logger_provider.shutdown())
     return runtime
+
+
+def _flush(provider: TracerProvider | MeterProvider | LoggerProvider, seconds: float) -> None:
+    provider.force_flush(int(seconds * 1e3))
 
 
 def _logs_signal(config: Config, resource: Resource) -> tuple[BextLoggerProvider, list[Delivery]]:

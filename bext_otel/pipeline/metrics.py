@@ -45,7 +45,8 @@ class MetricsSignal:
     """A meter provider, what reads it, and how it ends, begins again in a forked child, and tells that a measurement was made.
 
     `speaks_for` tells it of another resource, `wake` that there may be something to read though no measurement told,
-    `dropped` how many measurements found no room, or were no numbers that their instrument takes.
+    `dropped` how many measurements found no room, or were no numbers that their instrument takes. `share` leaves the other workers
+    of the service what there is to say.
     """
 
     provider: MeterProvider
@@ -57,6 +58,7 @@ class MetricsSignal:
     wake: Callable[[], None] = _nothing
     dropped: Callable[[], int] = int
     on_first_measurement: list[Callable[[], None]] = field(default_factory=list)
+    share: Callable[[], None] = _nothing
 
 
 def build_metrics(
@@ -118,7 +120,7 @@ def build_metrics(
         return own.foreign.dropped + sum(stream.rejected for stream in streams)
 
     starts = [export.start for export in exports]
-    signal = MetricsSignal(own, reading, deliveries, end, in_child, speaks_for, streams.wake, dropped, starts)
+    signal = MetricsSignal(own, reading, deliveries, end, in_child, speaks_for, streams.wake, dropped, starts, reading.share)
     return signal
 
 

@@ -105,6 +105,10 @@ class Reading:
     def stop(self) -> None:
         """Tick no more, and leave the others what there is to say."""
         self._ticker.stop()
+        self.share()
+
+    def share(self) -> None:
+        """Leave the others what there is to say, now."""
         if self._service is not None and self._service.company():
             self._collected()
             self._publish(self._service, self.observed())

@@ -29,7 +29,7 @@ class Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # as above
         """Replace what is to be replaced."""
 
     def _instrument(self, **kwargs: Any) -> None:
-        self._hosting = Hosting(kwargs.get("mount"), kwargs.get("on_serving"))
+        self._hosting = Hosting(kwargs.get("mount"), kwargs.get("on_serving"), kwargs.get("on_ending"))
         self._upstream = kwargs.get("upstream", False)
         self._patches = Patches()
         try:

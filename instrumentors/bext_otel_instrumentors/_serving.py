@@ -69,13 +69,18 @@ class LazyHeaders(Mapping[str, str]):
 
 
 class Hosting:
-    """What to serve: `mount` answers before the application, `on_serving` hears of an application being made and of the first request.
+    """What to serve: `mount` answers before the application, `on_serving` hears of an application being made and of the first request,
+    `on_ending` of an ASGI application that has shut down: some servers then end the process by a signal, without exit handlers.
 
     The first request counts for each process: workers that were forked after an application was made have their own.
     """
 
-    def __init__(self, mount: Mount | None = None, on_serving: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, mount: Mount | None = None, on_serving: Callable[[], None] | None = None, on_ending: Callable[[], object] | None = None
+    ) -> None:
         self.mount = mount
+        self._on_ending = on_ending
+        self.hears_end = on_ending is not None
         self._owns: Callable[[str], bool] | None = getattr(mount, "owns", None)
         self._is_quick: Callable[[str], bool] | None = getattr(mount, "is_quick", None)
         self._threads: ThreadPoolExecutor | None = None
@@ -106,6 +111,14 @@ class Hosting:
         """The first request of this process, or its lifespan."""
         self.waiting = False
         self.made()
+
+    def ended(self) -> None:
+        """An application has shut down."""
+        if self._on_ending is not None:
+            try:
+                self._on_ending()
+            except Exception as error:
+                report("on_ending", error)
 
     def may_answer(self, path: str) -> bool:
         """Whether `mount` might answer."""

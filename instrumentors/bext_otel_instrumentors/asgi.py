@@ -70,7 +70,18 @@ async def serve(app: ASGIApp, scope: Scope, receive: Receive, send: Send, hostin
         if exchange is not None:
             await _serve_websocket(app, scope, receive, send, exchange)
             return
+    elif kind == "lifespan" and hosting.hears_end:
+        send = _telling(send, hosting)
     await app(scope, receive, send)
+
+
+def _telling(send: Send, hosting: Hosting) -> Send:
+    async def told(message: Message) -> None:
+        if message["type"] in {"lifespan.shutdown.complete", "lifespan.shutdown.failed"}:
+            hosting.ended()
+        await send(message)
+
+    return told
 
 
 def _inside_wsgi(scope: Scope) -> bool:

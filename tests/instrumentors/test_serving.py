@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 
 from bext_otel.catalogue import REQUESTS
 from bext_otel_instrumentors._serving import Hosting
-from bext_otel_instrumentors.asgi import ASGIMiddleware
+from bext_otel_instrumentors.asgi import ASGIMiddleware, serve
 from bext_otel_instrumentors.flask import FlaskInstrumentor
 from bext_otel_instrumentors.starlette import StarletteInstrumentor
 from bext_otel_instrumentors.wsgi import WSGIMiddleware
@@ -178,3 +178,22 @@ def test_after_a_fork_child_and_parent_have_a_first_request_of_their_own() -> No
         os._exit(0 if hosting.waiting else 1)
     assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert hosting.waiting
+
+
+def test_an_application_that_has_shut_down_is_told_of_before_the_server_knows(telemetry: Telemetry) -> None:
+    """Some servers end the process as soon as they know."""
+    said: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        for state in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{state}.complete"})
+
+    async def receive() -> Any:
+        return {}
+
+    async def send(message: Any) -> None:
+        said.append(message["type"])
+
+    asyncio.run(serve(app, {"type": "lifespan"}, receive, send, Hosting(on_ending=lambda: said.append("told"))))
+    assert ["lifespan.startup.complete", "told", "lifespan.shutdown.complete"] == said
