@@ -46,7 +46,7 @@ class MiniRacerInstrumentor(Instrumentor):
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """The versions whose classes are known."""
-        return ("mini-racer >= 0.12",)
+        return ("mini-racer >= 0.12.4",)
 
     def _patch(self, patches: Patches, hosting: Hosting) -> None:
         self._imports = Imports()
@@ -67,7 +67,7 @@ def _cover(patches: Patches, module: Any) -> None:
         patches.wrap(racer, "eval_cancelable", _rendering_async)
     if hasattr(module, "_make_context"):  # every end of an isolate comes through here, also that of `mini_racer()`
         patches.wrap(module, "_make_context", _owning)
-    elif hasattr(racer, "close"):
+    else:
         patches.wrap(racer, "close", _closing)
     objects = sys.modules.get("py_mini_racer._objects")
     function = getattr(objects, "JSFunctionImpl", None) or getattr(objects, "JSFunction", None)
