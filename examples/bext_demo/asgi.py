@@ -39,9 +39,7 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
         timeout_seconds=settings.render_timeout_seconds,
         memory_limit_bytes=settings.isolate_memory_bytes,
     )
-    cache = IsrCache(
-        app="marketing", max_bytes=settings.cache_bytes, fresh_seconds=settings.fresh_seconds, stale_seconds=settings.stale_seconds
-    )
+    cache = IsrCache(max_bytes=settings.cache_bytes, fresh_seconds=settings.fresh_seconds, stale_seconds=settings.stale_seconds)
     client = Api(transport)
     plugin = Plugin(fuel={"on_request": settings.request_fuel, "on_response": settings.response_fuel})
     flask = _asgi(dashboard.create_app(database, revalidate=revalidate))
@@ -66,9 +64,9 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
         lifespan=lifespan,
         routes=[
             Route("/dashboard", _to_dashboard),
-            Mount("/dashboard", Compression(flask, name="dashboard")),
-            Mount("/api", Compression(api.create_app(database, report_seconds=settings.report_seconds), name="api")),
-            Mount("/", Compression(site, name="marketing")),
+            Mount("/dashboard", Compression(flask)),
+            Mount("/api", Compression(api.create_app(database, report_seconds=settings.report_seconds))),
+            Mount("/", Compression(site)),
         ],
     )
 

@@ -20,7 +20,6 @@ log = logging.getLogger(__name__)
 Outcome = Literal["hit", "stale", "miss"]
 """How a lookup ended: with a fresh page, with one that is being rendered again, or with none."""
 
-_LAYER = "isr"
 _MAX_REGENERATIONS = 16
 
 
@@ -41,18 +40,6 @@ class _Entry:
 Render = Callable[[], Awaitable[Rendered]]
 
 
-class _Store(TTLCache[str, _Entry]):
-    """Entries by path. cachetools calls `popitem` for each entry that it drops to make room."""
-
-    app: str
-
-    def popitem(self) -> tuple[str, _Entry]:
-        path, entry = super().popitem()
-        log.warning("page evicted", extra={"app": self.app, "evicted": path})
-        facts.cache_evicted(self.app, _LAYER)
-        return path, entry
-
-
 class IsrCache:
     """Pages by path, bounded by the bytes of their HTML; for one event loop.
 
@@ -60,14 +47,11 @@ class IsrCache:
     stored; after that it is gone. `clock` is in seconds and never goes back.
     """
 
-    def __init__(
-        self, *, app: str, max_bytes: int, fresh_seconds: float, stale_seconds: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._app = app
+    def __init__(self, *, max_bytes: int, fresh_seconds: float, stale_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._fresh_seconds = fresh_seconds
         self._clock = clock
-        self._store = _Store(maxsize=max_bytes, ttl=stale_seconds, timer=clock, getsizeof=_size)
-        self._store.app = app
+        self._store = TTLCache[str, _Entry](maxsize=max_bytes, ttl=stale_seconds, timer=clock, getsizeof=_size)
+        self._tags: dict[str, frozenset[str]] = {}
         self._rendering: dict[str, asyncio.Task[Rendered]] = {}
         self._invalidations = 0
 
@@ -81,9 +65,8 @@ class IsrCache:
 
     async def get(self, path: str, render: Render) -> tuple[Rendered, Outcome]:
         """The page at `path`, rendered by `render` if need be, once for everybody who asks meanwhile. What `render` raises passes on."""
-        self._expire()
+        self._store.expire()
         entry = self._store.get(path)
-        facts.cache_lookup(self._app, _LAYER, hit=entry is not None)
         if entry is None:
             # Shielded, because others may wait for the same task when this visitor goes away.
             return await asyncio.shield(self._regenerate(path, render)), "miss"
@@ -98,15 +81,12 @@ class IsrCache:
         self._invalidations += 1
         by_path = sum(self._store.pop(path, None) is not None for path in set(paths))
         wanted = frozenset(tags)
-        tagged = [path for path, entry in self._store.items() if entry.page.tags & wanted]
-        for path in tagged:
-            del self._store[path]
-        facts.cache_dropped(self._app, by="path", entries=by_path)
-        facts.cache_dropped(self._app, by="tag", entries=len(tagged))
-        self._report()
-        if dropped := by_path + len(tagged):
-            log.info("pages invalidated", extra={"app": self._app, "entries": dropped})
-        return dropped
+        tagged = [path for path in self._store if self._tags[path] & wanted]
+        if tagged:
+            with facts.tags_dropped():
+                for path in tagged:
+                    self._store.pop(path, None)
+        return by_path + len(tagged)
 
     async def close(self) -> None:
         """Stop rendering and forget every page."""
@@ -138,16 +118,8 @@ class IsrCache:
         entry = _Entry(page, stale_at=self._clock() + self._fresh_seconds)
         if _size(entry) <= self._store.maxsize:
             self._store[path] = entry
-        self._report()
-
-    def _expire(self) -> None:
-        expired = sum(1 for _ in self._store.expire())
-        if expired:
-            facts.cache_dropped(self._app, by="gc", entries=expired)
-            self._report()
-
-    def _report(self) -> None:
-        facts.cache_size(self._app, _LAYER, entries=len(self._store), size_bytes=self.size_bytes)
+            # Of what was evicted or expired meanwhile, nothing is kept.
+            self._tags = {kept: tags for kept, tags in [*self._tags.items(), (path, page.tags)] if kept in self._store}
 
 
 def _size(entry: _Entry) -> int:

@@ -10,42 +10,22 @@ from contextlib import AbstractContextManager
 
 import bext_otel
 from bext_otel import catalogue
-from bext_otel.operation import Operation, count, gauge, measure, operation
+from bext_otel.operation import Operation, count, gauge, operation
+from bext_otel_instrumentors.cachetools import invalidating
 
 __all__ = [
-    "cache_dropped",
-    "cache_evicted",
-    "cache_lookup",
-    "cache_size",
-    "compressed",
     "isolates",
     "plugin_fuel",
     "plugin_hook",
     "render",
+    "tags_dropped",
     "watch",
 ]
 
 
-def cache_lookup(app: str, layer: str, *, hit: bool) -> None:
-    """A layer was asked for an entry."""
-    count(catalogue.CACHE_HITS if hit else catalogue.CACHE_MISSES, app, layer)
-
-
-def cache_size(app: str, layer: str, *, entries: int, size_bytes: int) -> None:
-    """What a layer holds now."""
-    gauge(catalogue.CACHE_ENTRIES, entries, app, layer)
-    gauge(catalogue.CACHE_BYTES, size_bytes, app, layer)
-
-
-def cache_evicted(app: str, layer: str) -> None:
-    """An entry was dropped to make room."""
-    count(catalogue.CACHE_EVICTIONS, app, layer)
-
-
-def cache_dropped(app: str, *, by: str, entries: int) -> None:
-    """Entries were dropped on purpose: `by` tag or path, or by gc because their time was over."""
-    if entries:
-        count(catalogue.CACHE_INVALIDATIONS, app, by, by=entries)
+def tags_dropped() -> AbstractContextManager[None]:
+    """What the body drops from a cache was selected by its tags; cachetools knows of keys and of age only."""
+    return invalidating("tag")
 
 
 def render(app: str) -> AbstractContextManager[Operation]:
@@ -57,12 +37,6 @@ def isolates(app: str, *, active: int, memory_bytes: int) -> None:
     """How many isolates are up, and the heap that they hold together."""
     gauge(catalogue.ISOLATE_COUNT, active, app)
     gauge(catalogue.ISOLATE_MEMORY, memory_bytes, app)
-
-
-def compressed(app: str, encoding: str, *, original_bytes: int, compressed_bytes: int, duration_us: float) -> None:
-    """A body was compressed."""
-    measure(catalogue.COMPRESSION_RATIO, compressed_bytes / original_bytes, app, encoding)
-    measure(catalogue.COMPRESSION_DURATION, duration_us, app, encoding)
 
 
 def plugin_hook(plugin: str, hook: str) -> AbstractContextManager[Operation]:

@@ -15,7 +15,7 @@ class Site:
     def __init__(self, max_bytes: int = 1000) -> None:
         self.now = 0.0
         self.renders = 0
-        self.cache = IsrCache(app="test", max_bytes=max_bytes, fresh_seconds=10, stale_seconds=60, clock=lambda: self.now)
+        self.cache = IsrCache(max_bytes=max_bytes, fresh_seconds=10, stale_seconds=60, clock=lambda: self.now)
 
     async def get(self, path: str = "/", *tags: str, size: int = 3) -> tuple[str, Outcome]:
         async def render() -> Rendered:

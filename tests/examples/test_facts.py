@@ -29,7 +29,9 @@ def imports(path: Path) -> set[str]:
 
 def test_only_one_module_knows_of_telemetry() -> None:
     modules = list(Path(bext_demo.__file__).parent.glob("*.py"))
-    assert {"facts.py"} == {module.name for module in modules if imports(module) & {"bext_otel", "opentelemetry"}}
+    assert {"facts.py"} == {
+        module.name for module in modules if imports(module) & {"bext_otel", "bext_otel_instrumentors", "opentelemetry"}
+    }
 
 
 class Heard:
@@ -80,18 +82,11 @@ def test_the_shortest_full_plan_tells_every_fact(heard: Heard, platform: TestCli
     heard.close()
 
     assert {"bext.render", "bext.plugin.hook"} <= spans
-    here = (("app", "marketing"), ("layer", "isr"))
-    for name in ("bext.cache.hits", "bext.cache.misses", "bext.cache.entries", "bext.cache.bytes", "bext.cache.evictions"):
-        assert values[name][here] > 0, name
-    assert values["bext.cache.invalidations"][("app", "marketing"), ("method", "path")] > 0
     assert values["bext.isolate.count"][(("app", "marketing"),)] in {1, 2}
     assert values["bext.isolate.memory"][(("app", "marketing"),)] > 100_000
     assert values["bext.isolate.render.duration"][(("app", "marketing"),)] > 0
     errors = {dict(labels)["error_type"] for labels in values["bext.isolate.errors"]}
     assert {"RenderTimeoutError", "RenderOutOfMemoryError", "RenderScriptError"} == errors
-    compressed = {(("app", app), ("encoding", encoding)) for app in ("marketing", "dashboard", "api") for encoding in ("brotli", "gzip")}
-    assert compressed <= set(values["bext.compression.ratio"]) | {(("app", "dashboard"), ("encoding", "gzip"))}
-    assert set(values["bext.compression.ratio"]) == set(values["bext.compression.duration"])
     hooks = {(("hook", hook), ("plugin", "fingerprint")) for hook in ("on_request", "on_response")}
     assert hooks == set(values["bext.plugin.duration"])
     assert {(("hook", "on_request"), ("plugin", "fingerprint"))} == set(values["bext.plugin.errors"])
