@@ -32,6 +32,7 @@ docs: $(VENV)/dev.done  ## write the generated pages again
 bench: $(VENV)/dev.done  ## what a request and a scrape cost, beside a bare application and upstream
 	$(BIN)/python -m benchmarks.requests
 	$(BIN)/python -m benchmarks.exposition
+	$(BIN)/python -m benchmarks.instruments
 
 nox: $(VENV)/dev.done  ## the test suite on every Python that is here
 	$(BIN)/nox
