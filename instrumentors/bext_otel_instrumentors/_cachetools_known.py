@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from bext_otel.catalogue import UNKNOWN
@@ -15,19 +16,23 @@ __all__ = ["Known", "Method", "Record", "known"]
 Method = Callable[..., Any]
 
 
+@lru_cache(maxsize=256)  # an application may make a cache for each of its objects
+def _names(kind: type, made_by: str, library: str) -> tuple[str, ...]:
+    """What the application wrote tells more than where it stands, and that more than a class of the library."""
+    own = [one for one in kind.__mro__ if one.__module__ != library]
+    theirs = [one for one in kind.__mro__ if one.__module__ == library]
+    return (*names_of(*own), *([made_by] if made_by else []), *names_of(*theirs))
+
+
 class Record:
     """What is known about a cache; outside of it, so that its copies and pickles are what they are without us."""
 
     __slots__ = ("app", "explicit", "kind", "layer", "names", "ref")
 
     def __init__(self, cache: Any, made_by: str) -> None:
-        kind = type(cache)
+        kind: Any = type(cache)
         self.kind = kind.__qualname__
-        library = known.module.__name__
-        own = [one for one in kind.__mro__ if one.__module__ != library]
-        # What the application wrote tells more than where it stands, and that more than a class of the library.
-        theirs = [one for one in kind.__mro__ if one.__module__ == library]
-        self.names: tuple[str, ...] = (*names_of(*own), *([made_by] if made_by else []), *names_of(*theirs))
+        self.names = _names(kind, made_by, known.module.__name__)
         self.layer = known.layers.named(*self.names)
         self.app = UNKNOWN
         self.explicit = False

@@ -25,9 +25,16 @@ class Imports:
         self._covers: list[tuple[str, Cover]] = []
 
     def when(self, name: str, cover: Cover) -> None:
-        """Call `cover` with the module `name`: now if it is imported, else as soon as it is. A failure later on is a log line."""
+        """Call `cover` with the module `name`: now if it is imported, else as soon as it is.
+
+        A failure is raised now, when nothing is waited for any more; later on it is a log line.
+        """
         if (module := sys.modules.get(name)) is not None:
-            cover(module)
+            try:
+                cover(module)
+            except BaseException:
+                self.forget()
+                raise
             return
         known = name in _waiting
         _waiting.setdefault(name, []).append(cover)

@@ -25,6 +25,10 @@ __all__ = ["CachetoolsInstrumentor", "assign", "invalidating"]
 _CLASSES = ("Cache", "FIFOCache", "LFUCache", "LRUCache", "MRUCache", "RRCache", "TTLCache", "TLRUCache")
 
 
+# Which every class of the library calls.
+_BASE_ONLY = ("__init__",)
+
+
 class CachetoolsInstrumentor(Instrumentor):
     """Instruments cachetools, as soon as it is imported.
 
@@ -54,6 +58,8 @@ class CachetoolsInstrumentor(Instrumentor):
         known.module = module
         for kind in (getattr(module, name) for name in _CLASSES if hasattr(module, name)):
             for name, make in METHODS.items():
+                if name in _BASE_ONLY and kind is not module.Cache:
+                    continue
                 if name in vars(kind) or (kind is module.Cache and hasattr(kind, name)):
                     self._patches.wrap(kind, name, make)
         self._patches.wrap(module, "cached", watch_cached)
