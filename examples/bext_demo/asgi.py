@@ -34,7 +34,6 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
     database = Database(settings.data_dir)
     isolates = IsolatePool(
         marketing.TEMPLATES,
-        app="marketing",
         size=settings.isolates,
         timeout_seconds=settings.render_timeout_seconds,
         memory_limit_bytes=settings.isolate_memory_bytes,

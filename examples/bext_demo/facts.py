@@ -8,16 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+
 import bext_otel
-from bext_otel import catalogue
-from bext_otel.operation import Operation, count, gauge, operation
 from bext_otel_instrumentors.cachetools import invalidating
 
 __all__ = [
-    "isolates",
-    "plugin_fuel",
-    "plugin_hook",
-    "render",
+    "no_render",
     "tags_dropped",
     "watch",
 ]
@@ -28,25 +25,9 @@ def tags_dropped() -> AbstractContextManager[None]:
     return invalidating("tag")
 
 
-def render(app: str) -> AbstractContextManager[Operation]:
-    """A render: `with render("marketing"): ...`."""
-    return operation(catalogue.RENDER, app=app)
-
-
-def isolates(app: str, *, active: int, memory_bytes: int) -> None:
-    """How many isolates are up, and the heap that they hold together."""
-    gauge(catalogue.ISOLATE_COUNT, active, app)
-    gauge(catalogue.ISOLATE_MEMORY, memory_bytes, app)
-
-
-def plugin_hook(plugin: str, hook: str) -> AbstractContextManager[Operation]:
-    """A call of a plugin's hook: `with plugin_hook("fingerprint", "on_request"): ...`."""
-    return operation(catalogue.PLUGIN_HOOK, plugin=plugin, hook=hook)
-
-
-def plugin_fuel(plugin: str, fuel: int) -> None:
-    """Fuel that a call consumed."""
-    count(catalogue.PLUGIN_FUEL_CONSUMED, plugin, by=fuel)
+def no_render() -> AbstractContextManager[None]:
+    """What the body has an isolate evaluate is no page: mini-racer can't tell a script that is loaded from one that renders."""
+    return suppress_instrumentation()
 
 
 def watch(*, database: Callable[[], None], isolates: Callable[[], Mapping[str, int]]) -> Callable[[], None]:

@@ -1,6 +1,6 @@
 ;; A fingerprint of bytes: 32-bit FNV-1a (offset basis 2166136261, prime 16777619).
 ;; The host writes the bytes at address 0 and calls a hook with their length.
-(module
+(module $fingerprint
   (memory (export "memory") 2 2)
 
   (func $fnv1a (param $length i32) (result i32)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -20,8 +19,6 @@ __all__ = ["IsolatePool", "PoolBusyError", "RenderError", "RenderOutOfMemoryErro
 
 log = logging.getLogger(__name__)
 
-# The engine stops the isolate to count its heap, which takes about half a millisecond.
-_HEAP_EVERY_SECONDS = 1.0
 _LOAD_SECONDS = 5.0
 # The engine's bridge to Python can't carry half a surrogate pair: it would look like a render that never ends.
 _WELL_FORMED = "const wellFormed = (page) => typeof page === 'string' ? page.toWellFormed() : page;"
@@ -54,11 +51,9 @@ class Isolate:
         # A worker thread has no event loop, so the engine brings its own and never calls back into the server's.
         self._engine = MiniRacer()
         self._engine.set_hard_memory_limit(memory_limit_bytes)
-        self._engine.eval(source, timeout_sec=_LOAD_SECONDS)
-        self._engine.eval(_WELL_FORMED, timeout_sec=_LOAD_SECONDS)
-        self.heap_bytes = 0
-        self._heap_read_at = 0.0
-        self._read_heap()
+        with facts.no_render():
+            self._engine.eval(source, timeout_sec=_LOAD_SECONDS)
+            self._engine.eval(_WELL_FORMED, timeout_sec=_LOAD_SECONDS)
 
     def render(self, page: str, props: Mapping[str, Any], *, timeout_seconds: float) -> str:
         """The HTML of a page; RenderError if there is none."""
@@ -73,18 +68,12 @@ class Isolate:
             raise RenderScriptError(f"{page}: {_first_line(error)}") from None
         if not isinstance(html, str):
             raise RenderScriptError(f"{page}: returned {type(html).__name__}, not text")
-        if time.monotonic() - self._heap_read_at > _HEAP_EVERY_SECONDS:
-            self._read_heap()
         return html
-
-    def _read_heap(self) -> None:
-        self.heap_bytes = int(self._engine.heap_stats()["total_heap_size"])
-        self._heap_read_at = time.monotonic()
 
     def close(self) -> None:
         """End the isolate and its thread."""
         # A script that was stopped still calls back; the engine answers in order, so an answer now means that it has.
-        with suppress(JSEvalException):
+        with facts.no_render(), suppress(JSEvalException):
             self._engine.eval("0", timeout_sec=_LOAD_SECONDS)
         self._engine.close()
 
@@ -95,11 +84,8 @@ class IsolatePool:
     An isolate whose script ran out of time or memory is closed: what such a script left behind is nobody's to inherit.
     """
 
-    def __init__(
-        self, source: str, *, app: str, size: int, timeout_seconds: float, memory_limit_bytes: int, wait_seconds: float = 5.0
-    ) -> None:
+    def __init__(self, source: str, *, size: int, timeout_seconds: float, memory_limit_bytes: int, wait_seconds: float = 5.0) -> None:
         self._source = source
-        self._app = app
         self._size = size
         self._timeout_seconds = timeout_seconds
         self._memory_limit_bytes = memory_limit_bytes
@@ -118,11 +104,6 @@ class IsolatePool:
         """Isolates that may be up."""
         return self._size
 
-    @property
-    def memory_bytes(self) -> int:
-        """Heap of all isolates, as the engine last counted it."""
-        return sum(isolate.heap_bytes for isolate in self._all)
-
     async def start(self) -> None:
         """Bring the first isolate up, so that the first visitor doesn't wait for the engine."""
         self._free = asyncio.Semaphore(self._size)
@@ -135,20 +116,18 @@ class IsolatePool:
         self._idle.clear()
         while self._all:
             await anyio.to_thread.run_sync(self._all.pop().close)
-        self._report()
 
     async def render(self, page: str, props: Mapping[str, Any]) -> str:
         """The HTML of a page; RenderError if there is none."""
-        with facts.render(self._app):
-            try:
-                await asyncio.wait_for(self._free.acquire(), self._wait_seconds)
-            except asyncio.TimeoutError:
-                raise PoolBusyError(f"{page}: no isolate became free within {self._wait_seconds} s") from None
-            # Shielded, because a thread can't be cancelled: whoever stops waiting leaves the isolate to a task that puts it back.
-            task = asyncio.ensure_future(self._render(page, props))
-            self._renders.add(task)
-            task.add_done_callback(self._rendered)
-            return await asyncio.shield(task)
+        try:
+            await asyncio.wait_for(self._free.acquire(), self._wait_seconds)
+        except asyncio.TimeoutError:
+            raise PoolBusyError(f"{page}: no isolate became free within {self._wait_seconds} s") from None
+        # Shielded, because a thread can't be cancelled: whoever stops waiting leaves the isolate to a task that puts it back.
+        task = asyncio.ensure_future(self._render(page, props))
+        self._renders.add(task)
+        task.add_done_callback(self._rendered)
+        return await asyncio.shield(task)
 
     def _rendered(self, task: asyncio.Task[str]) -> None:
         self._renders.discard(task)
@@ -172,7 +151,6 @@ class IsolatePool:
             self._idle.append(isolate)
             raise
         self._idle.append(isolate)
-        self._report()
         return html
 
     async def _create(self) -> Isolate:
@@ -181,16 +159,11 @@ class IsolatePool:
 
         isolate = await anyio.to_thread.run_sync(create, limiter=self._threads)
         self._all.add(isolate)
-        self._report()
         return isolate
 
     async def _discard(self, isolate: Isolate) -> None:
         self._all.discard(isolate)
-        self._report()
         await anyio.to_thread.run_sync(isolate.close, limiter=self._threads)
-
-    def _report(self) -> None:
-        facts.isolates(self._app, active=self.active, memory_bytes=self.memory_bytes)
 
 
 def _first_line(error: Exception) -> str:

@@ -11,8 +11,6 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wasmtime import Config, Engine, Func, Instance, Memory, Module, Store, Trap, TrapCode
 
-from bext_demo import facts
-
 __all__ = ["Hook", "OutOfFuelError", "Plugin", "PluginError", "PluginMiddleware"]
 
 log = logging.getLogger(__name__)
@@ -57,19 +55,16 @@ class Plugin:
 
     def call(self, hook: Hook, data: bytes) -> int:
         """The hook's answer for `data`, 0 to 2**32 - 1; OutOfFuelError or another PluginError if it has none."""
-        with facts.plugin_hook(self.name, hook):
-            if len(data) > _MAX_INPUT_BYTES:
-                raise PluginError(f"{self.name}.{hook}: {len(data)} bytes are more than its memory holds")
-            budget = self._fuel[hook]
-            self._store.set_fuel(budget)
-            try:
-                return self._run(hook, data)
-            except Trap as trap:
-                if trap.trap_code is TrapCode.OUT_OF_FUEL:
-                    raise OutOfFuelError(f"{self.name}.{hook}: {budget} units of fuel were not enough") from None
-                raise PluginError(f"{self.name}.{hook}: {trap.trap_code}") from None
-            finally:
-                facts.plugin_fuel(self.name, budget - self._store.get_fuel())
+        if len(data) > _MAX_INPUT_BYTES:
+            raise PluginError(f"{self.name}.{hook}: {len(data)} bytes are more than its memory holds")
+        budget = self._fuel[hook]
+        self._store.set_fuel(budget)
+        try:
+            return self._run(hook, data)
+        except Trap as trap:
+            if trap.trap_code is TrapCode.OUT_OF_FUEL:
+                raise OutOfFuelError(f"{self.name}.{hook}: {budget} units of fuel were not enough") from None
+            raise PluginError(f"{self.name}.{hook}: {trap.trap_code}") from None
 
     def _run(self, hook: Hook, data: bytes) -> int:
         memory, function = self._exports["memory"], self._exports[hook]
