@@ -107,7 +107,7 @@ class _Isolates:
             except Exception as error:  # a pool of the application's own may answer anything
                 report("the workers of a pool", error)
                 continue
-            if value is not None:
+            if value:
                 app = isolate.app or UNKNOWN
                 sums[app] = sums.get(app, 0) + value
                 self._shown[metric, app] = None
