@@ -46,9 +46,7 @@ def on_fork(
     """Have these called around every fork of this process, until the answer is closed. Where there is no fork, they never are."""
     global _registered
     if not _registered and hasattr(os, "register_at_fork"):
-        os.register_at_fork(
-            before=lambda: _call("before"), after_in_parent=lambda: _call("in_parent"), after_in_child=_after_in_child
-        )
+        os.register_at_fork(before=lambda: _call("before"), after_in_parent=lambda: _call("in_parent"), after_in_child=_after_in_child)
         _registered = True
     forks = Forks(before, in_parent, in_child)
     _interested.append(forks)
