@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -12,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from bext_demo import shop
+from bext_demo import facts, shop
 from bext_demo.database import Database
 
 __all__ = ["create_app"]
@@ -22,9 +23,9 @@ _EXPORTED_ORDERS = 500
 _EXPORT_CHUNK = 50
 
 
-def create_app(database: Database, *, report_seconds: float) -> Starlette:
-    """The application, on this database; the sales report waits `report_seconds` for the warehouse."""
-    api = _Api(database, report_seconds)
+def create_app(database: Database, *, report_seconds: float, payment_seconds: float) -> Starlette:
+    """The application, on this database, with how long the warehouse takes for the sales report and the payment provider for a payment."""
+    api = _Api(database, report_seconds, payment_seconds)
     return Starlette(
         routes=[
             Route("/products", api.products),
@@ -41,8 +42,9 @@ def create_app(database: Database, *, report_seconds: float) -> Starlette:
 
 
 class _Api:
-    def __init__(self, database: Database, report_seconds: float) -> None:
+    def __init__(self, database: Database, report_seconds: float, payment_seconds: float) -> None:
         self._database = database
+        self._payment_seconds = payment_seconds
         self._report_seconds = report_seconds
 
     async def products(self, _: Request) -> Response:
@@ -68,7 +70,18 @@ class _Api:
     async def pay(self, request: Request) -> Response:
         """The payment provider's failures are nobody's to handle: they end as 500."""
         order_id = _order_id(request)
-        return _found(await self._database.ask(lambda cursor: shop.pay(cursor, order_id)), f"no order {order_id}")
+        order = await self._database.ask(lambda cursor: shop.order(cursor, order_id))
+        if order is not None:
+            async with facts.flow("order"):
+                async with facts.step("reserve"):
+                    await self._database.ask(partial(shop.reserve, order=order))
+                async with facts.step("charge"):
+                    await asyncio.sleep(self._payment_seconds)
+                    await self._database.ask(partial(shop.charge, order=order))
+                async with facts.step("ship"):
+                    await self._database.ask(partial(shop.ship, order=order))
+            order = await self._database.ask(lambda cursor: shop.order(cursor, order_id))
+        return _found(order, f"no order {order_id}")
 
     async def sales(self, _: Request) -> Response:
         await asyncio.sleep(self._report_seconds)

@@ -43,6 +43,7 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
     plugin = Plugin(fuel={"on_request": settings.request_fuel, "on_response": settings.response_fuel})
     flask = _asgi(dashboard.create_app(database, revalidate=revalidate))
     site = marketing.create_app(isolates=isolates, cache=cache, plugin=plugin, api=client)
+    shop_api = api.create_app(database, report_seconds=settings.report_seconds, payment_seconds=settings.payment_seconds)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -51,8 +52,12 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
             parts.callback(database.close)
             plugin.start()
             parts.callback(plugin.close)
-            await isolates.start()
-            parts.push_async_callback(isolates.close)
+            with facts.deploy("marketing", marketing.VERSION) as deploy:
+                with deploy.step("warm isolates"):
+                    await isolates.start()
+                    parts.push_async_callback(isolates.close)
+                with deploy.step("warm cache"):
+                    await marketing.warm(isolates, cache)
             await client.start()
             parts.push_async_callback(client.close)
             parts.push_async_callback(cache.close)
@@ -64,7 +69,7 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
         routes=[
             Route("/dashboard", _to_dashboard),
             Mount("/dashboard", Compression(flask)),
-            Mount("/api", Compression(api.create_app(database, report_seconds=settings.report_seconds))),
+            Mount("/api", Compression(shop_api)),
             Mount("/", Compression(site)),
         ],
     )

@@ -11,10 +11,15 @@ from contextlib import AbstractContextManager
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 import bext_otel
+from bext_otel.deploys import deploy
+from bext_otel.flows import flow, step
 from bext_otel_instrumentors.cachetools import invalidating
 
 __all__ = [
+    "deploy",
+    "flow",
     "no_render",
+    "step",
     "tags_dropped",
     "watch",
 ]

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,7 +25,7 @@ from bext_demo.isolates import IsolatePool, PoolBusyError, RenderError, RenderTi
 from bext_demo.loopback import Api, ApiError, base_url
 from bext_demo.plugins import Plugin, PluginError, PluginMiddleware
 
-__all__ = ["TEMPLATES", "create_app"]
+__all__ = ["TEMPLATES", "VERSION", "create_app", "warm"]
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,11 @@ _HERE = Path(__file__).parent
 TEMPLATES = (_HERE / "pages.js").read_text(encoding="utf-8")
 """The script that renders pages: `render(page, props)` returns HTML."""
 
+VERSION = "2026.11.2"
+"""Of the website."""
+
 _CATALOGUE = "catalogue"
+_ABOUT = "/about"
 _MAX_EVENTS = 20
 _EVENT_SECONDS = 0.1
 _MAX_QUESTIONS = 100
@@ -61,6 +66,15 @@ def create_app(*, isolates: IsolatePool, cache: IsrCache, plugin: Plugin, api: A
     )
 
 
+async def warm(isolates: IsolatePool, cache: IsrCache) -> None:
+    """Render what needs no other application, none of which can be reached while the server starts."""
+    await cache.get(_ABOUT, partial(_about, isolates))
+
+
+async def _about(isolates: IsolatePool) -> Rendered:
+    return Rendered(await isolates.render("about", {}))
+
+
 class _Site:
     def __init__(self, isolates: IsolatePool, cache: IsrCache, plugin: Plugin, api: Api) -> None:
         self._isolates = isolates
@@ -76,10 +90,7 @@ class _Site:
         return await self._cached(request, "/", render)
 
     async def about(self, request: Request) -> Response:
-        async def render() -> Rendered:
-            return Rendered(await self._isolates.render("about", {}))
-
-        return await self._cached(request, "/about", render)
+        return await self._cached(request, _ABOUT, partial(_about, self._isolates))
 
     async def product(self, request: Request) -> Response:
         slug = request.path_params["slug"]

@@ -18,7 +18,8 @@ class Settings:
     once, `isolate_memory_bytes` the heap of each, `render_timeout_seconds` the time of one render. A cached page is served as it is for
     `fresh_seconds`, and while it is rendered again for up to `stale_seconds`; the cache holds `cache_bytes` of HTML. What a call
     of the WASM plugin may burn, in wasmtime's units (about one for each instruction), is `request_fuel` for a request's target and
-    `response_fuel` for a page. `report_seconds` is how long the warehouse takes to report.
+    `response_fuel` for a page. `report_seconds` is how long the warehouse takes to report,
+    `payment_seconds` the payment provider to answer.
     """
 
     data_dir: Path | None = None
@@ -31,6 +32,7 @@ class Settings:
     request_fuel: int = 20_000
     response_fuel: int = 400_000
     report_seconds: float = 0.7
+    payment_seconds: float = 0.1
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:

@@ -11,15 +11,17 @@ __all__ = [
     "PaymentProviderDownError",
     "Product",
     "Sales",
+    "charge",
     "order",
     "orders",
-    "pay",
     "place_order",
     "product",
     "products",
+    "reserve",
     "sales",
     "search",
     "set_price",
+    "ship",
 ]
 
 
@@ -112,14 +114,22 @@ def place_order(cursor: sqlite3.Cursor, slug: str, quantity: int) -> Order | Non
     return order(cursor, int(cursor.lastrowid or 0))
 
 
-def pay(cursor: sqlite3.Cursor, order_id: int) -> Order | None:
-    """Take the money for an order; None if there is no such order. The pretended provider is down for each seventh order."""
-    if order(cursor, order_id) is None:
-        return None
-    if order_id % 7 == 0:
+def reserve(cursor: sqlite3.Cursor, order: Order) -> None:
+    """Hold an order's bags. An order whose payment failed holds them still, so doing it again changes nothing."""
+    values = (order["id"], order["slug"], order["quantity"])
+    cursor.execute("INSERT OR IGNORE INTO reservations (order_id, slug, quantity) VALUES (?, ?, ?)", values)
+
+
+def charge(cursor: sqlite3.Cursor, order: Order) -> None:
+    """Take the money for an order. The pretended provider is down for each seventh one."""
+    if order["id"] % 7 == 0:
         raise PaymentProviderDownError("payment provider: no answer")
-    cursor.execute("UPDATE orders SET state = 'paid' WHERE id = ?", (order_id,))
-    return order(cursor, order_id)
+    cursor.execute("UPDATE orders SET state = 'paid' WHERE id = ?", (order["id"],))
+
+
+def ship(cursor: sqlite3.Cursor, order: Order) -> None:
+    """Hand the bags that were held to the carrier."""
+    cursor.execute("DELETE FROM reservations WHERE order_id = ?", (order["id"],))
 
 
 def sales(cursor: sqlite3.Cursor) -> list[Sales]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 from starlette.testclient import TestClient
+
+from bext_demo.settings import Settings
 
 
 def test_products_have_prices(platform: TestClient) -> None:
@@ -25,6 +30,13 @@ def test_the_payment_provider_is_down_for_each_seventh_order(platform: TestClien
     before = platform.get("/api/orders/21").json()
     assert 500 == platform.post("/api/orders/21/payment").status_code
     assert before == platform.get("/api/orders/21").json()
+
+
+def test_bags_are_held_until_they_are_shipped(platform: TestClient, settings: Settings) -> None:
+    assert [500, 500, 200] == [platform.post(f"/api/orders/{order_id}/payment").status_code for order_id in (21, 21, 22)]
+    assert settings.data_dir is not None
+    with closing(sqlite3.connect(settings.data_dir / "shop.sqlite3")) as connection:
+        assert [(21,)] == connection.execute("SELECT order_id FROM reservations").fetchall()
 
 
 @pytest.mark.parametrize(
