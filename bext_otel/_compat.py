@@ -67,6 +67,10 @@ def _prometheus_mapping() -> Any:
     spec.loader.exec_module(module)
     return module
 
+# Imported by `requests` and `socket` within their first request. A child that is forked meanwhile waits for these imports for good: Python
+# renews no module's import lock.
+_LATE = ("encodings.idna", "netrc")
+
 
 def prometheus_name(name: str, unit: str, *, counter: bool) -> str:
     """The standard translation of an instrument's name and unit to Prometheus (OpenTelemetry compatibility specification).
@@ -96,7 +100,10 @@ def already_installed() -> tuple[str, ...]:
 def otlp_exporter(protocol: Literal["http/protobuf", "grpc"], signal: Literal["traces", "metrics", "logs"]) -> Any:
     """The class of upstream's OTLP exporter; imported when asked for, since gRPC takes longer to import than everything else together."""
     module, name = _OTLP[signal]
-    return getattr(import_module(f"opentelemetry.exporter.otlp.proto.{protocol.partition('/')[0]}.{module}"), name)
+    transport = protocol.partition("/")[0]
+    for late in _LATE if transport == "http" else ():
+        import_module(late)
+    return getattr(import_module(f"opentelemetry.exporter.otlp.proto.{transport}.{module}"), name)
 
 
 def shut_batch_processor(processor: Any, timeout_millis: float) -> None:

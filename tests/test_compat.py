@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -19,6 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import Decision
 
 from bext_otel import _compat
+from tests.fresh import fresh
 
 
 def test_the_synchronous_gauge_has_set() -> None:
@@ -46,6 +48,23 @@ def test_the_standard_translation_to_prometheus(name: str, unit: str, counter: b
 def test_every_otlp_exporter_is_where_we_look_for_it(protocol: str, signal: str) -> None:
     exporter = _compat.otlp_exporter(protocol, signal)  # type: ignore[arg-type]
     assert {"endpoint", "headers", "timeout"} <= set(inspect.signature(exporter.__init__).parameters)
+
+
+def test_a_first_request_imports_nothing_that_is_not_there_already(tmp_path: Path) -> None:
+    """A fork in the middle of an import leaves its lock held in the child."""
+    shown, _ = fresh(
+        """
+        import sys
+        from bext_otel import _compat
+        exporter = _compat.otlp_exporter("http/protobuf", "logs")(endpoint="http://localhost:9/v1/logs", timeout=0.2)
+        before = set(sys.modules)
+        exporter.export([])
+        exporter.shutdown()
+        show(sorted(set(sys.modules) - before))
+        """,
+        tmp_path,
+    )
+    assert [] == shown
 
 
 def test_a_batch_processor_shuts_down_within_a_time_and_exports_what_it_holds() -> None:
