@@ -67,6 +67,7 @@ def _prometheus_mapping() -> Any:
     spec.loader.exec_module(module)
     return module
 
+
 # Imported by `requests` and `socket` within their first request. A child that is forked meanwhile waits for these imports for good: Python
 # renews no module's import lock.
 _LATE = ("encodings.idna", "netrc")
