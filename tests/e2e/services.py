@@ -30,12 +30,12 @@ def port_of(program: Launched) -> int:
 
 
 @contextmanager
-def serving(folder: Path, command: str, **env: str) -> Iterator[Launched]:
-    """A server with the endpoints on its port; it has answered no request for the application."""
+def serving(folder: Path, command: str, *, first: tuple[str, ...] = (), **env: str) -> Iterator[Launched]:
+    """A server with the endpoints on its port; it has answered no request for the application. `first` is where else it finds programs."""
     for word, distribution in NEEDS.items():
         if word in command:
             _need(distribution)
-    with launched(folder, command, env={**MOUNTED, **env}, path="/health/live") as program:
+    with launched(folder, command, env={**MOUNTED, **env}, path="/health/live", first=first) as program:
         yield program
 
 
@@ -52,14 +52,21 @@ def both_answer(traffic: Traffic, *, without: set[int] = frozenset()) -> None:  
     until(lambda: len(traffic.pids(since) - without) >= 2, seconds=40, why=f"two workers to answer that are none of {without}")
 
 
+def _killed(traffic: Traffic) -> tuple[int, float] | None:
+    """The worker that was killed, and when; None if the one chosen was just retiring after a reload."""
+    victim, began = traffic.answers[-1].pid, time.monotonic()
+    try:
+        until(lambda: traffic.before_last_second(victim, began, time.monotonic()) > 20, seconds=10)
+        os.kill(victim, signal.SIGKILL)
+    except (AssertionError, ProcessLookupError):
+        return None
+    return victim, time.monotonic()
+
+
 def kill_one(port: int, traffic: Traffic) -> None:
     """What a worker counted before its last second outlives it."""
-    victim = traffic.answers[-1].pid
     with traffic.flowing():
-        began = time.monotonic()
-        until(lambda: traffic.before_last_second(victim, began, time.monotonic()) > 20, seconds=30)
-        killed = time.monotonic()
-        os.kill(victim, signal.SIGKILL)
+        victim, killed = until(lambda: _killed(traffic), seconds=40, why="a worker to kill")
         both_answer(traffic, without={victim})
     low, high = traffic.bounds
     settled(port, low - traffic.last_second(victim, killed), high)
