@@ -258,6 +258,7 @@ if pid == 0:
     os._exit(10 + sum(telemetry.counts(ISOLATE_COUNT).values()))
 _, status = os.waitpid(pid, 0)
 print(os.waitstatus_to_exitcode(status), sum(telemetry.counts(ISOLATE_COUNT).values()))
+racer.close()
 """
 
 
