@@ -9,8 +9,10 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def loggers_that_speak() -> None:
-    """Other tests configure logging, and `disable_existing_loggers` is the standard library's default."""
+    """Other tests' libraries configure logging for the whole process: they raise the root's level, and disable existing loggers."""
     logging.disable(logging.NOTSET)
+    logging.root.setLevel(logging.WARNING)
     for name, logger in logging.root.manager.loggerDict.items():
         if name.startswith("bext_otel") and isinstance(logger, logging.Logger):
             logger.disabled = False
+            logger.setLevel(logging.NOTSET)
