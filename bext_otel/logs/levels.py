@@ -51,7 +51,8 @@ def severity(number: int) -> SeverityNumber:
 def severity_text(number: int) -> str:
     """The severity's text: the application's own name for its own level, else the data model's (`WARN`, not `WARNING`)."""
     name = logging.getLevelName(number)
-    if not name.startswith("Level "):
+    # Celery's process pool gives the trace level a name of its own, SUBDEBUG, wherever it is imported.
+    if not name.startswith("Level ") and number != TRACE:
         return _TEXTS.get(name, name)
     return next((text for lowest, _, text in _SEVERITIES if number >= lowest), "TRACE")
 

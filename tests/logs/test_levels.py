@@ -17,7 +17,7 @@ from bext_otel.logs.levels import LEVELS, TRACE, Gate, level_name, level_number,
         (TRACE, SeverityNumber.TRACE, "TRACE", "trace"),
         (logging.DEBUG, SeverityNumber.DEBUG, "DEBUG", "debug"),
         (logging.INFO, SeverityNumber.INFO, "INFO", "info"),
-        (25, SeverityNumber.INFO, "INFO", "info"),
+        (23, SeverityNumber.INFO, "INFO", "info"),
         (logging.WARNING, SeverityNumber.WARN, "WARN", "warn"),
         (logging.ERROR, SeverityNumber.ERROR, "ERROR", "error"),
         (logging.CRITICAL, SeverityNumber.FATAL, "FATAL", "error"),
@@ -26,6 +26,11 @@ from bext_otel.logs.levels import LEVELS, TRACE, Gate, level_name, level_number,
 )
 def test_a_python_level_has_a_severity_a_text_and_a_name(number: int, expected: SeverityNumber, text: str, name: str) -> None:
     assert (expected, text, name) == (severity(number), severity_text(number), level_name(severity(number)))
+
+
+def test_an_application_s_own_level_keeps_its_name_and_trace_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging, "getLevelName", {27: "NOTICE", TRACE: "SUBDEBUG"}.__getitem__)
+    assert ["NOTICE", "TRACE"] == [severity_text(27), severity_text(TRACE)]
 
 
 def test_a_record_without_severity_is_information() -> None:
