@@ -170,6 +170,10 @@ def _enabled(config: Config, health: Health, identity: Identity) -> Runtime:
     identity.keep(tracer_provider, signal.provider, logger_provider)
     identity.tell(signal.speaks_for)
     installed = install(config.logging, logger_provider, apps=config.apps)
+    if ledger is not None and ledger.alone:
+        _log.warning(
+            "this process can't share its metrics with other workers of the service (%s): /metrics shows its own part only", ledger.reason
+        )
     _install(tracer_provider, signal.provider, logger_provider)
     health.register("telemetry", telemetry_check(lambda: {"status": _status(own, ledger), **figures()}))
 
@@ -219,12 +223,7 @@ def _join(config: Config, resource: Resource) -> Ledger | None:
     """Where the workers of this service publish; None for the SDK's own metrics, which know their process only."""
     if config.telemetry.engine == "upstream":
         return None
-    ledger = join_service(str(resource.attributes.get("service.name", "")))
-    if ledger.alone:
-        _log.warning(
-            "this process can't share its metrics with other workers of the service (%s): /metrics shows its own part only", ledger.reason
-        )
-    return ledger
+    return join_service(str(resource.attributes.get("service.name", "")))
 
 
 def _install(tracer_provider: TracerProvider, meter_provider: MeterProvider, logger_provider: LoggerProvider) -> None:

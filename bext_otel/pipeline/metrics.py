@@ -96,6 +96,7 @@ def build_metrics(
         tick_seconds=config.metrics.tick_seconds,
         on_start=lambda: [call() for call in signal.on_first_measurement],
     )
+    own.share = reading.share
     exports = own.exports
     exports += [MetricExport(reading, resource, exporter, delivery, interval) for exporter, delivery in exporters]
 

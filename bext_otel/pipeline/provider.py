@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from opentelemetry.metrics import Meter, NoOpMeter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
@@ -20,13 +22,15 @@ class BextMeterProvider(MeterProvider):
     """A `MeterProvider` for applications and libraries that ask for one: only the catalogue's instruments differ.
 
     It has one reader, `foreign`, which collects what is not the catalogue's. Applications may add readers of their own; the catalogue's
-    instruments do not reach those. What `exports` send goes out when the application asks for it.
+    instruments do not reach those. What `exports` send, and what `share` tells the other workers of the service, goes out when the
+    application asks for it.
     """
 
     def __init__(self, streams: Streams, resource: Resource) -> None:
         self.streams = streams
         self.foreign = ForeignReader()
         self.exports: list[MetricExport] = []
+        self.share: Callable[[], None] = lambda: None
         # The composition root ends all three signals within one deadline, so no exit handler of the provider's own.
         super().__init__(metric_readers=[self.foreign], resource=resource, shutdown_on_exit=False)
         hear_measurements(self, lambda: self.foreign.on_measurement())  # noqa: PLW0108  a reading sets it later
@@ -41,6 +45,7 @@ class BextMeterProvider(MeterProvider):
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Send everything now; whether it arrived. An export takes as long as its exporter tries (`OTEL_EXPORTER_OTLP_TIMEOUT`)."""
+        self.share()
         return all([super().force_flush(timeout_millis), *(export.send() for export in self.exports)])
 
     def shutdown(self, timeout_millis: float = 30_000) -> None:

@@ -174,6 +174,7 @@ class Streams:
         self.lock = RLock()
         self._streams: dict[Metric, Stream] = {}
         self._dirty: list[Cell] = []
+        self._draining = False
         # How many drains, whoever's, have found something.
         self.changes = 0
 
@@ -194,6 +195,12 @@ class Streams:
         """Drain every cell that has something; whether there was any. `wait=False` gives up if somebody is draining."""
         if not self.lock.acquire(blocking=wait):
             return True
+        if self._draining:
+            # A signal handler, in the middle of a drain of this very thread: Python 3.10 handles signals between any two steps, so what is
+            # taken out there might be taken twice. What the handler measured is drained next time.
+            self.lock.release()
+            return True
+        self._draining = True
         try:
             taken = len(self._dirty)
             cells = self._dirty[:taken]
@@ -206,11 +213,13 @@ class Streams:
                 drain_all(part, now)
             return bool(cells)
         finally:
+            self._draining = False
             self.lock.release()
 
     def reset(self) -> None:
         """Start over, as a forked child does: the parent's counts, and a lock that some thread of it may have held, are not ours."""
         self.lock = RLock()
+        self._draining = False
         self.started = self.monotonic()
         self._dirty = []
         for stream in self._streams.values():
