@@ -23,18 +23,25 @@ PLACES = ("/dev/shm", "/tmp", "/var/tmp")
 
 def left() -> set[str]:
     """What lies about that could be ours."""
-    return {f"{place}/{name}" for place in PLACES for name in os.listdir(place) if "bext" in name}
+    return {f"{place}/{name}" for place in PLACES for name in os.listdir(place) if "bext-otel" in name}
 
 
-def descriptors() -> list[str]:
-    """Files of ours that processes other than these tests have open."""
-    found = []
+def shared(pid: int) -> int | None:
+    """The inode of the memory that this process shares with other workers."""
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):
+            if os.readlink(file).startswith("/memfd:bext-otel"):
+                return file.stat().st_ino
+    return None
+
+
+def holders(inode: int | None) -> set[int]:
+    """Processes of this host that have it open."""
+    found = set()
     for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            for name in os.listdir(f"/proc/{process.pid}/fd"):
-                with suppress(OSError):
-                    target = os.readlink(f"/proc/{process.pid}/fd/{name}")
-                    found += [f"{process.pid}: {target}"] * target.startswith("/memfd:bext-otel")
+        with suppress(OSError):
+            if shared(process.pid) == inode:
+                found.add(process.pid)
     return found
 
 
@@ -133,17 +140,19 @@ def test_two_services_on_one_host_are_apart_and_so_is_a_script_that_one_runs(tmp
 
 def test_a_service_that_is_started_again_begins_at_nothing_and_nothing_is_left_of_the_one_before(tmp_path: Path) -> None:
     """Master and workers are killed with SIGKILL, all at once."""
-    before = left(), sorted(descriptors())
+    before = left()
     for _ in range(2):
         with serving(tmp_path, f"{GUNICORN} {FLASK}") as program:
             traffic = Traffic(port_of(program))
             for _ in range(20):
                 assert traffic.ask() is not None
             settled(traffic.port, 20, 20)
-            assert {process.pid for process in program.processes()} <= {int(name.partition(":")[0]) for name in descriptors()}
+            inode = shared(program.process.pid)
+            assert inode is not None
+            assert {process.pid for process in program.processes()} == holders(inode)
             os.killpg(program.process.pid, signal.SIGKILL)
-        until(lambda: before[1] == sorted(descriptors()), why=f"all to be gone but {before[1]}")
-    assert before[0] == left()
+        until(lambda inode=inode: not holders(inode), why="nobody to hold it any more")  # type: ignore[misc]
+    assert before == left()
 
 
 def test_a_gevent_worker_that_has_nothing_to_tell_any_more_answers(tmp_path: Path) -> None:

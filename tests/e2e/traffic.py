@@ -6,7 +6,7 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,11 +27,11 @@ class Answer:
     pid: int
 
 
-def fetch(port: int, path: str, *, seconds: float = 20) -> tuple[int, bytes]:
+def fetch(port: int, path: str, *, seconds: float = 20, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
     """Status and body, over a connection of its own. Raises OSError or HTTPException if there is no whole answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:
-        connection.request("GET", path, headers={"Connection": "close"})
+        connection.request("GET", path, headers={"Connection": "close", **(headers or {})})
         reply = connection.getresponse()
         return reply.status, reply.read()
     finally:
