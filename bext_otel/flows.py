@@ -52,7 +52,8 @@ class Run:
     nothing is traced.
     """
 
-    def __init__(self, name: str, resume: str = "") -> None:
+    def __init__(self, name: str, resume: str = "", *, again: bool = True) -> None:
+        """`again` is False where `resume` comes from who asked for the run, and nothing of it has been done yet."""
         self.name = name
         self._resume = resume
         parent, self._before = _parse(resume)
@@ -61,7 +62,7 @@ class Run:
         if parent is not None and current.is_valid and current.trace_id != parent.trace_id:
             links.append(Link(current))  # what had it resumed
         above = trace.set_span_in_context(NonRecordingSpan(parent)) if parent is not None else context.get_current()
-        shown: dict[str, AttributeValue] = {"bext.flow_name": name, **({"bext.resumed": True} if parent is not None else {})}
+        shown: dict[str, AttributeValue] = {"bext.flow_name": name, **({"bext.resumed": True} if again and parent is not None else {})}
         span = tracer().start_span(f"{_FLOW} {name}", above, attributes=shown, links=links)
         span.end()
         self._span = span.get_span_context()
@@ -69,6 +70,7 @@ class Run:
         self._link = self._before
         self.context = set_value(_RUN, self, trace.set_span_in_context(NonRecordingSpan(self._span), above))
         self._suspended = False
+        self._saved: SpanContext | None = self._before
 
     @property
     def carrier(self) -> str:
@@ -90,9 +92,22 @@ class Run:
         """The current context where it is this run's; in a thread, which begins without one, the run's own."""
         return context.get_current() if get_value(_RUN) is self else self.context
 
-    def _link_to_before(self) -> SpanContext | None:
+    def take_link(self) -> SpanContext | None:
+        """What the span of a step that begins should link to: the step before, for the first one after a restart."""
         link, self._link = self._link, None
         return link
+
+    def passed(self, span: SpanContext) -> None:
+        """A step with that span has ended."""
+        if span.is_valid:
+            self._before = span
+
+    def unsaved(self) -> str:
+        """The carrier if a step has passed since it was asked for here; else "", for nothing would be new about it."""
+        if self._before is self._saved:
+            return ""
+        self._saved = self._before
+        return self.carrier
 
     def _end(self, held: Hold, error: BaseException | None) -> None:
         held.release()
@@ -121,7 +136,7 @@ class Step:
         above = context.get_current() if run is None else run._parent()
         flow_name = UNKNOWN if run is None else run.name
         made = start(FLOW_STEP, name=f"{FLOW_STEP.name} {clean(self._name)}", context=above, attributes=shown, flow_name=flow_name)
-        if run is not None and (before := run._link_to_before()) is not None:
+        if run is not None and (before := run.take_link()) is not None:
             made.span.add_link(before)
         self._operation = made
         self._token = context.attach(trace.set_span_in_context(made.span, above))
@@ -132,8 +147,8 @@ class Step:
             return
         context.detach(self._token)
         finish(self._operation, error)
-        if self._run is not None and (span := self._operation.span.get_span_context()).is_valid:
-            self._run._before = span
+        if self._run is not None:
+            self._run.passed(self._operation.span.get_span_context())
 
     async def __aenter__(self) -> Operation:
         return self.__enter__()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections import OrderedDict
 from time import perf_counter
 from typing import Any
 from weakref import WeakSet
@@ -17,14 +18,28 @@ from opentelemetry.util.types import AttributeValue
 from bext_otel.apps import clean
 from bext_otel.catalogue import FLOW_COMPLETED, FLOW_FAILED, FLOW_STEP, FLOW_STEP_DURATION
 from bext_otel.flows import tell_failure
-from bext_otel.operation import finish, measure, start, tracer
+from bext_otel.operation import count, finish, measure, start, tracer
 from bext_otel.runs import hold
 from bext_otel_instrumentors._celery_messages import BEFORE, CARRIER, FLOW, MACHINERY, RUN, Identity, Step, current_step, upstream_traces
 from bext_otel_instrumentors._guard import report
 
-__all__ = ["ActiveRuns", "after_run", "before_run", "failed_elsewhere", "revoked"]
+__all__ = ["ActiveRuns", "after_run", "before_run", "failed_elsewhere", "in_child", "revoked"]
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+
+
+# Ids of tasks that were lost, the newest of them.
+_told: OrderedDict[str, None] = OrderedDict()
+_MAX_TOLD = 1000
+
+# Whether this process is one of a pool, below the main process of a worker.
+_child = False
+
+
+def in_child(**_: Any) -> None:
+    """The signal `worker_process_init`."""
+    global _child
+    _child = True
 
 
 def before_run(task_id: str = "", task: Any = None, **_: Any) -> None:
@@ -74,7 +89,8 @@ def after_run(task_id: str = "", task: Any = None, retval: Any = None, state: st
             step.held.release()
         if step.token is not None:
             context.detach(step.token)
-        if task.name in MACHINERY:
+        if task.name in MACHINERY or (state is None and not step.request.is_eager and _child):
+            # The child is asked to end in the middle of it, or does so by itself: the main process will tell, whichever way it ends.
             return
         here = context.get_current()
         if step.operation is not None:
@@ -118,10 +134,13 @@ def revoked(sender: Any = None, request: Any = None, terminated: bool = False, e
 
 
 def _lost(name: str, task_id: str, request: Any, reason: str) -> None:
-    """Tell of a step whose own span will never come."""
+    """Tell of a step whose own span will never come. Celery tells twice of a task that runs out of its time."""
     try:
-        if name in MACHINERY:
+        if name in MACHINERY or task_id in _told:
             return
+        _told[task_id] = None
+        if len(_told) > _MAX_TOLD:
+            _told.popitem(last=False)
         flow = _identity(request, name).flow
         here = _context(request) if request is not None else context.get_current()
         if not upstream_traces():
@@ -159,6 +178,15 @@ def _before(request: Any) -> SpanContext | None:
     return SpanContext(int(match[1], 16), int(match[2], 16), is_remote=True, trace_flags=TraceFlags(int(match[3], 16)))
 
 
+# How long a process whose gauges change goes on telling the others of it without having measured something: longer than this.
+_SHOW_SECONDS = 60.0
+
+
+def _show() -> None:
+    """Have other processes of the service see what this one observes: the main process of a worker measures next to nothing itself."""
+    count(FLOW_FAILED, by=0)
+
+
 class ActiveRuns:
     """The runs that the main process of a worker knows of: their tasks are executed, or have begun before and wait for their turn here.
 
@@ -168,12 +196,26 @@ class ActiveRuns:
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._received: WeakSet[Any] = WeakSet()
+        self._timed = False
 
-    def received(self, request: Any = None, **_: Any) -> None:
-        """The signal `task_received`."""
-        headers = request.request_dict
-        if headers.get("retries") or _run(request) != request.id:
-            self._received.add(request)
+    def received(self, sender: Any = None, request: Any = None, **_: Any) -> None:
+        """The signal `task_received`, from the consumer."""
+        try:
+            if request.request_dict.get("retries") or _run(request) != request.id:
+                self._received.add(request)
+            _show()
+            if not self._timed:
+                self._timed = True
+                sender.timer.call_after(_SHOW_SECONDS, self._again, (sender.timer,))
+        except Exception as error:  # the worker goes on all the same
+            report("the receipt of a task", error)
+
+    def _again(self, timer: Any) -> None:
+        """While there is something to show, and once more when there is nothing any more."""
+        self._timed = self() > 0
+        _show()
+        if self._timed:
+            timer.call_after(_SHOW_SECONDS, self._again, (timer,))
 
     def __call__(self) -> int:
         """How many there are; 0 in the processes that execute tasks, which have a copy of this."""

@@ -69,6 +69,7 @@ class CeleryInstrumentor(Instrumentor):
             (signals.task_revoked, steps.revoked),
             (signals.worker_init, self._worker_begins),
             (signals.worker_ready, self._worker_ready),
+            (signals.worker_process_init, steps.in_child),
             (signals.worker_process_shutdown, _flush),
         ):
             self._connect(signal, receiver)
