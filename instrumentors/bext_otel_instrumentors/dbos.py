@@ -1,0 +1,55 @@
+"""DBOS: durable workflows are runs of flows, in one trace, also when another process goes on with them after this one was killed.
+
+DBOS makes spans of its own with `enable_otlp`; then it goes on to, in the same trace, and ours are left out. A workflow that is
+cancelled neither completes nor fails; one that waits in a queue is not active yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from bext_otel_instrumentors import _dbos_runs as runs
+from bext_otel_instrumentors._base import Instrumentor
+from bext_otel_instrumentors._imported import Imports
+from bext_otel_instrumentors._patch import Patches
+from bext_otel_instrumentors._serving import Hosting
+
+__all__ = ["DBOSInstrumentor"]
+
+
+class DBOSInstrumentor(Instrumentor):
+    """Instruments DBOS as soon as it is imported."""
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """DBOS 3, which keeps attributes with workflows. Steps and outcomes can be seen inside of it only, hence the upper bound."""
+        return ("dbos >= 3.4, < 4",)
+
+    def _instrument(self, **kwargs: Any) -> None:
+        self._imports = Imports()
+        super()._instrument(**kwargs)
+
+    def _patch(self, patches: Patches, hosting: Hosting) -> None:
+        self._imports.when("dbos", self._cover)
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        self._imports.forget()
+        super()._uninstrument(**kwargs)
+
+    def _cover(self, _: Any) -> None:
+        from dbos import _context, _core, _queue, _sys_db
+
+        replaced: tuple[tuple[Any, str, Any], ...] = (
+            (_core, "execute_dequeued_workflow", runs.claiming),
+            (_queue, "execute_dequeued_workflow", runs.claiming),
+            (_core, "_assemble_workflow_status", runs.assembling),
+            (_core, "invoke_step", runs.executing),
+            (_context.DBOSContext, "create_start_workflow_child", runs.making),
+            (_context.DBOSContext, "start_workflow", runs.starting),
+            (_context.DBOSContext, "end_workflow", runs.ending),
+            (_sys_db.SystemDatabase, "update_workflow_outcome", runs.outcome),
+            (_sys_db.SystemDatabase, "record_operation_result", runs.recording),
+            (_sys_db.SystemDatabase, "list_workflows", runs.listing),
+        )
+        for owner, name, make in replaced:
+            self._patches.wrap(owner, name, make)
