@@ -13,10 +13,14 @@ from typing import Literal
 
 from bext_otel.errors import CatalogueError
 
-__all__ = ["LABELS", "METRICS", "OVERFLOW", "QUANTILES", "UNKNOWN", "WORKS", "Kind", "Label", "Merge", "Metric", "Work", "by_name"]
+__all__ = ["LABELS", "METRICS", "OVERFLOW", "QUANTILES", "UNKNOWN", "WORKS", "Kind", "Label", "Merge", "Metric", "Type", "Work", "by_name"]
 
-Kind = Literal["counter", "gauge", "summary", "histogram"]
-"""`summary` is quantiles of the recent window on `/metrics`, and an exponential histogram in OTLP."""
+Kind = Literal["counter", "up_down_counter", "gauge", "summary", "histogram"]
+"""`up_down_counter` is a sum that may fall: a gauge on `/metrics`, a sum in OTLP. `summary` is quantiles of the recent window on
+`/metrics`, and an exponential histogram in OTLP."""
+
+Type = Literal["counter", "gauge", "summary", "histogram"]
+"""What a metric is in Prometheus."""
 
 Merge = Literal["sum", "last", "once"]
 """How the values of several workers become one: added up, the newest one, or the value of one of them (all describe the same thing)."""
@@ -93,19 +97,14 @@ class Metric:
         return "" if self.name.startswith("bext.") else self.unit
 
     @property
-    def adds_up(self) -> bool:
-        """Whether a gauge is an up-down counter of the semantic conventions: in OTLP a sum that may fall."""
-        return self.kind == "gauge" and not self.name.startswith("bext.")
-
-    @property
-    def type_0_0_4(self) -> str:
+    def type_0_0_4(self) -> Type:
         """The `# TYPE` of Prometheus text 0.0.4."""
-        return self.kind
+        return "gauge" if self.kind == "up_down_counter" else self.kind
 
     @property
     def type_openmetrics(self) -> str:
         """The `# TYPE` of OpenMetrics; a counter there must end in `_total`, so one that does not is `unknown`."""
-        return "unknown" if self.kind == "counter" and not self.exported.endswith("_total") else self.kind
+        return "unknown" if self.kind == "counter" and not self.exported.endswith("_total") else self.type_0_0_4
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +140,10 @@ def _counter(name: str, unit: str, description: str, *labels: Label, exported: s
 
 def _gauge(name: str, unit: str, description: str, *labels: Label, merge: Merge = "sum") -> Metric:
     return Metric(name, "gauge", unit, description, labels, merge=merge)
+
+
+def _up_down_counter(name: str, unit: str, description: str, *labels: Label) -> Metric:
+    return Metric(name, "up_down_counter", unit, description, labels)
 
 
 def _summary(name: str, unit: str, description: str, *labels: Label) -> Metric:
@@ -228,7 +231,7 @@ DEPLOY_DURATION = _summary("bext.deploy.duration", "ms", "Time that a deploy too
 
 # --- Flows --------------------------------------------------------------------------------------------------------------------------
 
-FLOW_ACTIVE_RUNS = _gauge("bext.flow.active_runs", "{run}", "Flow runs in progress.")
+FLOW_ACTIVE_RUNS = _up_down_counter("bext.flow.active_runs", "{run}", "Flow runs in progress.")
 FLOW_COMPLETED = _counter("bext.flow.completed", "{run}", "Flow runs that completed.")
 FLOW_FAILED = _counter("bext.flow.failed", "{run}", "Flow runs that failed.")
 FLOW_STEP_DURATION = _summary("bext.flow.step.duration", "ms", "Time that a step of a flow took.", FLOW_NAME)
@@ -249,15 +252,15 @@ _PROCESSOR = (COMPONENT_TYPE, COMPONENT_NAME)
 _EXPORTER = (COMPONENT_TYPE, COMPONENT_NAME, SERVER_ADDRESS, SERVER_PORT)
 
 OTEL_SDK_SPAN_STARTED = _counter("otel.sdk.span.started", "{span}", "Spans started.", PARENT_ORIGIN, SAMPLING_RESULT)
-OTEL_SDK_SPAN_LIVE = _gauge("otel.sdk.span.live", "{span}", "Recorded spans that have not ended.", SAMPLING_RESULT)
+OTEL_SDK_SPAN_LIVE = _up_down_counter("otel.sdk.span.live", "{span}", "Recorded spans that have not ended.", SAMPLING_RESULT)
 OTEL_SDK_LOG_CREATED = _counter("otel.sdk.log.created", "{log_record}", "Log records made.")
 
 
 def _queue(kind: str, unit: str, items: str) -> tuple[Metric, Metric, Metric]:
     name = f"otel.sdk.processor.{kind}"
     return (
-        _gauge(f"{name}.queue.size", unit, f"{items} that wait for export.", *_PROCESSOR),
-        _gauge(f"{name}.queue.capacity", unit, f"{items} that may wait for export.", *_PROCESSOR),
+        _up_down_counter(f"{name}.queue.size", unit, f"{items} that wait for export.", *_PROCESSOR),
+        _up_down_counter(f"{name}.queue.capacity", unit, f"{items} that may wait for export.", *_PROCESSOR),
         _counter(f"{name}.processed", unit, f"{items} handed to the exporter, or dropped.", *_PROCESSOR, FAILURE),
     )
 
@@ -265,7 +268,7 @@ def _queue(kind: str, unit: str, items: str) -> tuple[Metric, Metric, Metric]:
 def _outlet(kind: str, unit: str, items: str) -> tuple[Metric, Metric]:
     name = f"otel.sdk.exporter.{kind}"
     return (
-        _gauge(f"{name}.inflight", unit, f"{items} on their way to the backend.", *_EXPORTER),
+        _up_down_counter(f"{name}.inflight", unit, f"{items} on their way to the backend.", *_EXPORTER),
         _counter(f"{name}.exported", unit, f"{items} whose export has ended, well or not.", *_EXPORTER, FAILURE),
     )
 

@@ -13,9 +13,9 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.util.types import AttributeValue
 
-from bext_otel.catalogue import Metric
+from bext_otel.catalogue import Kind, Metric
 
-__all__ = ["SCOPE", "SHARED", "Callback", "LabelValue", "count", "gauge", "handle", "measure", "name_units", "observe"]
+__all__ = ["SCOPE", "SHARED", "Callback", "LabelValue", "count", "gauge", "handle", "measure", "name_units", "observable", "observe"]
 
 SCOPE = "bext_otel"
 """Instrumentation scope of everything that the catalogue declares."""
@@ -60,8 +60,7 @@ class _Instruments:
             for value, values in callback():
                 yield Observation(value, {**_attributes(metric, values), **source})
 
-        create = self._meter.create_observable_gauge if metric.kind == "gauge" else self._meter.create_observable_counter
-        create(metric.name, callbacks=[observations], unit=self._unit(metric), description=metric.description)
+        observable(self._meter, metric.kind)(metric.name, callbacks=[observations], unit=self._unit(metric), description=metric.description)
 
     def _make(self, metric: Metric, values: tuple[LabelValue, ...]) -> Measure:
         instrument = self._made.get(metric)
@@ -71,7 +70,7 @@ class _Instruments:
         if (bind := getattr(instrument, "bind", None)) is not None:
             bound: Measure = bind(attributes)
             return bound
-        method = {"counter": "add", "gauge": "set"}.get(metric.kind, "record")
+        method = {"counter": "add", "up_down_counter": "add", "gauge": "set"}.get(metric.kind, "record")
         call = getattr(instrument, method)
         return lambda value, context=None: call(value, attributes, context)
 
@@ -79,6 +78,8 @@ class _Instruments:
         unit = self._unit(metric)
         if metric.kind == "counter":
             return self._meter.create_counter(metric.name, unit, metric.description)
+        if metric.kind == "up_down_counter":
+            return self._meter.create_up_down_counter(metric.name, unit, metric.description)
         if metric.kind == "gauge":
             return self._meter.create_gauge(metric.name, unit, metric.description)
         bounds = list(metric.bounds) or None
@@ -86,6 +87,13 @@ class _Instruments:
 
     def _unit(self, metric: Metric) -> str:
         return metric.unit if self._units else ""
+
+
+def observable(meter: metrics.Meter, kind: Kind) -> Callable[..., Any]:
+    """What makes the instrument that is observed, for rows of this kind: a gauge, a counter or an up-down counter."""
+    if kind == "gauge":
+        return meter.create_observable_gauge
+    return meter.create_observable_counter if kind == "counter" else meter.create_observable_up_down_counter
 
 
 def _attributes(metric: Metric, values: tuple[LabelValue, ...]) -> dict[str, AttributeValue]:
@@ -121,8 +129,8 @@ def handle(metric: Metric, values: tuple[LabelValue, ...]) -> Measure:
 def measure(metric: Metric, value: float, *labels: LabelValue, context: Context | None = None) -> None:
     """Record `value`, in the metric's unit, for these label values in the order that the catalogue declares them.
 
-    Adds to a counter, records in a summary or histogram, sets a gauge. `context` names the span that an exemplar points to; None:
-    the current one. Raises TypeError for a wrong number of labels.
+    Adds to a counter or an up-down counter, records in a summary or histogram, sets a gauge. `context` names the span that an exemplar
+    points to; None: the current one. Raises TypeError for a wrong number of labels.
     """
     _current().handle(metric, labels)(value, context)
 

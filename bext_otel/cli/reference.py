@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from bext_otel.catalogue import LABEL_OVERFLOW, LABELS, METRICS, OVERFLOW, QUANTILES, WORKS, Label, Metric, Work
+from bext_otel.catalogue import LABEL_OVERFLOW, LABELS, METRICS, OVERFLOW, QUANTILES, WORKS, Kind, Label, Metric, Work
 from bext_otel.pipeline.snapshot import label_name
 
 __all__ = ["reference"]
@@ -23,7 +23,13 @@ and `_count` since the start. The quantiles of an empty window are `NaN`."""
 _BUDGETS = f"""\
 No label takes what a client writes. Past its budget, further values of a label become `{OVERFLOW}`; totals stay exact, and
 `{LABEL_OVERFLOW.exported}` counts the values folded. `[metrics.budgets]` changes a budget: `route = 5000`."""
-_OTLP = {"counter": "monotonic sum", "gauge": "gauge", "summary": "exponential histogram", "histogram": "histogram"}
+_OTLP: Mapping[Kind, str] = {
+    "counter": "monotonic sum",
+    "up_down_counter": "sum",
+    "gauge": "gauge",
+    "summary": "exponential histogram",
+    "histogram": "histogram",
+}
 _MERGE = {"sum": "added up", "last": "the newest", "once": "any one of them"}
 
 
@@ -51,7 +57,13 @@ def reference() -> str:
 
 
 def _row(metric: Metric) -> Sequence[str]:
-    return f"`{metric.exported}`", metric.kind, _codes(label_name(name) for name in metric.label_names), _unit(metric), metric.description
+    return (
+        f"`{metric.exported}`",
+        metric.type_0_0_4,
+        _codes(label_name(name) for name in metric.label_names),
+        _unit(metric),
+        metric.description,
+    )
 
 
 def _instrument(metric: Metric) -> Sequence[str]:

@@ -8,20 +8,31 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import msgspec
 from opentelemetry import trace
 from opentelemetry.context import Context
 
-from bext_otel.catalogue import Metric
+from bext_otel.catalogue import Kind, Metric
 from bext_otel.pipeline.contribution import HistogramRow, Labels, NumberRow, Row, SummaryRow, encode_row, exemplar_row
 from bext_otel.pipeline.exponential import Scaled, counted
 from bext_otel.pipeline.snapshot import Exemplar, Series
 from bext_otel.pipeline.windows import Window
 
-__all__ = ["CELLS", "Cell", "CounterCell", "GaugeCell", "HistogramCell", "Home", "NumberCell", "SummaryCell", "drain_all"]
+__all__ = [
+    "CELLS",
+    "Cell",
+    "CounterCell",
+    "GaugeCell",
+    "HistogramCell",
+    "Home",
+    "NumberCell",
+    "SummaryCell",
+    "UpDownCounterCell",
+    "drain_all",
+]
 
 # Whoever makes a list this long, or a multiple of it, drains it, so that it stays small also when nobody reads. A power of two less one:
 # only one measurement in so many tries, for while a thread drains the others would all try in vain.
@@ -160,6 +171,22 @@ class CounterCell(NumberCell):
         self.value += total
 
 
+class UpDownCounterCell(NumberCell):
+    """A sum that may fall."""
+
+    __slots__ = ()
+
+    def reset(self) -> None:
+        super().reset()
+        self.value = 0
+
+    def _keep(self, batch: list[Any], now: float) -> None:
+        total = sum(batch)
+        if not math.isfinite(total):
+            raise ValueError("an up-down counter takes finite amounts")
+        self.value += total
+
+
 class GaugeCell(NumberCell):
     """The newest value."""
 
@@ -264,4 +291,10 @@ def drain_all(cells: Iterable[Cell], now: float) -> None:
         cell.live = cell.hungry = True
 
 
-CELLS: dict[str, Callable[..., Cell]] = {"counter": CounterCell, "gauge": GaugeCell, "summary": SummaryCell, "histogram": HistogramCell}
+CELLS: Mapping[Kind, Callable[..., Cell]] = {
+    "counter": CounterCell,
+    "up_down_counter": UpDownCounterCell,
+    "gauge": GaugeCell,
+    "summary": SummaryCell,
+    "histogram": HistogramCell,
+}

@@ -16,7 +16,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from bext_otel.operation import SCOPE
 from bext_otel.pipeline import snapshot as ours
-from bext_otel.pipeline.cells import Cell, CounterCell, GaugeCell, HistogramCell, SummaryCell
+from bext_otel.pipeline.cells import Cell, HistogramCell, NumberCell, SummaryCell
 from bext_otel.pipeline.delivery import Delivery
 from bext_otel.pipeline.foreign import series_key
 from bext_otel.pipeline.reading import Reading
@@ -58,7 +58,7 @@ def _metric(stream: Stream, observed: dict[Cell, dict[str, float]], start: int, 
     cells = [*stream.cells(), *(cell for cell in observed if not cell.live)]
     points: list[Any] = [_point(cell, sum(observed.get(cell, {}).values()), start, now) for cell in cells]
     temporality = _CUMULATIVE
-    if account is not None and row.kind != "gauge":
+    if account is not None and row.kind not in {"up_down_counter", "gauge"}:
         counter: Series = "observed" if stream.observers else "counter"
         temporality = account.temporality(counter if row.kind == "counter" else "histogram")
         if temporality is not _CUMULATIVE:
@@ -68,7 +68,7 @@ def _metric(stream: Stream, observed: dict[Cell, dict[str, float]], start: int, 
     data: sdk.DataT
     if row.kind == "counter":
         data = sdk.Sum(data_points=points, aggregation_temporality=temporality, is_monotonic=True)
-    elif row.adds_up:
+    elif row.kind == "up_down_counter":  # cumulative, whatever is preferred: a sum of deltas that fall means nothing to most backends
         data = sdk.Sum(data_points=points, aggregation_temporality=_CUMULATIVE, is_monotonic=False)
     elif row.kind == "gauge":
         data = sdk.Gauge(data_points=points)
@@ -103,7 +103,7 @@ def _point(cell: Cell, observed: float, start: int, now: int) -> Any:
         "time_unix_nano": now,
         "exemplars": _exemplars(cell.exemplar),
     }
-    if isinstance(cell, (CounterCell, GaugeCell)):
+    if isinstance(cell, NumberCell):
         return sdk.NumberDataPoint(value=observed + (cell.value if cell.live else 0), **common)
     if isinstance(cell, SummaryCell):
         held = cell.buckets.buckets

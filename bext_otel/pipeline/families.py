@@ -38,7 +38,7 @@ def _own_family(stream: Stream, observed: Mapping[Cell, Mapping[str, float]], no
     if not cells:
         return None
     points: Sequence[Point]
-    if stream.metric.kind in {"counter", "gauge"}:
+    if stream.metric.kind not in {"summary", "histogram"}:
         points = _columns(cells, observed)
     else:
         points = tuple(Point(cell.series, _own_value(cell, now, native), cell.exemplar) for cell in cells)
@@ -157,7 +157,7 @@ def rates_of_service(streams: Streams, tally: Tally) -> dict[str, dict[LabelSet,
 
 def _family(stream: Stream, points: Sequence[Point]) -> Family:
     metric = stream.metric
-    return Family(metric.exported, metric.kind, metric.description, metric.unit, points, metric)
+    return Family(metric.exported, metric.type_0_0_4, metric.description, metric.unit, points, metric)
 
 
 def foreign_parts(families: Iterable[Family]) -> list[ForeignPart]:

@@ -40,6 +40,14 @@ class _Counter(_Instrument, metrics.Counter):
         self._stream.cell(attributes).add(amount, context)
 
 
+class _UpDownCounter(_Instrument, metrics.UpDownCounter):
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def add(self, amount: float, attributes: Attributes = None, context: Context | None = None) -> None:
+        self._stream.cell(attributes).add(amount, context)
+
+
 class _Histogram(_Instrument, metrics.Histogram):
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -66,6 +74,10 @@ class _ObservableGauge(_Observable, metrics.ObservableGauge):
 
 
 class _ObservableCounter(_Observable, metrics.ObservableCounter):
+    pass
+
+
+class _ObservableUpDownCounter(_Observable, metrics.ObservableUpDownCounter):
     pass
 
 
@@ -104,7 +116,8 @@ class CatalogueMeter(metrics.Meter):
         return self._other.create_counter(name, unit, description) if stream is None else _Counter(stream)
 
     def create_up_down_counter(self, name: str, unit: str = "", description: str = "") -> metrics.UpDownCounter:
-        return self._other.create_up_down_counter(name, unit, description)
+        stream = self._stream(name, ("up_down_counter",))
+        return self._other.create_up_down_counter(name, unit, description) if stream is None else _UpDownCounter(stream)
 
     def create_histogram(
         self, name: str, unit: str = "", description: str = "", *, explicit_bucket_boundaries_advisory: Sequence[float] | None = None
@@ -138,4 +151,7 @@ class CatalogueMeter(metrics.Meter):
     def create_observable_up_down_counter(
         self, name: str, callbacks: Sequence[CallbackT] | None = None, unit: str = "", description: str = ""
     ) -> metrics.ObservableUpDownCounter:
-        return self._other.create_observable_up_down_counter(name, callbacks, unit, description)
+        stream = self._stream(name, ("up_down_counter",))
+        if stream is None:
+            return self._other.create_observable_up_down_counter(name, callbacks, unit, description)
+        return _ObservableUpDownCounter(stream, callbacks)

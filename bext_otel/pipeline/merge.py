@@ -78,7 +78,7 @@ class Tally:
 
     def _add_numbers(self, name: str, rows: Iterable[NumberRow], published: float, *, alive: bool) -> None:
         metric = _ROWS.get(name)
-        if metric is None or (metric.kind == "gauge" and not alive):
+        if metric is None or (metric.kind != "counter" and not alive):
             return
         rule: Merge = "sum" if metric.kind == "counter" else metric.merge
         held = self.numbers.setdefault(name, {})

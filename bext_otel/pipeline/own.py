@@ -13,7 +13,13 @@ from bext_otel.pipeline.streams import Streams
 
 __all__ = ["rates", "rows"]
 
-_FIELDS: Mapping[Kind, str] = {"counter": "numbers", "gauge": "numbers", "summary": "summaries", "histogram": "histograms"}
+_FIELDS: Mapping[Kind, str] = {
+    "counter": "numbers",
+    "up_down_counter": "numbers",
+    "gauge": "numbers",
+    "summary": "summaries",
+    "histogram": "histograms",
+}
 
 
 def rows(observed: Observed, now: float) -> dict[str, Any]:

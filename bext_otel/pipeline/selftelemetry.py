@@ -17,7 +17,7 @@ from opentelemetry.util.types import Attributes
 
 from bext_otel import catalogue
 from bext_otel.catalogue import Metric
-from bext_otel.operation import SCOPE
+from bext_otel.measuring import SCOPE, observable
 from bext_otel.pipeline.delivery import Delivery, Signal
 from bext_otel.pipeline.queueing import Queue, Ticks
 
@@ -151,8 +151,7 @@ class SelfTelemetry:
             return self.spans.started()
 
         for row, tell in {catalogue.OTEL_SDK_SPAN_STARTED: started, **self._sources()}.items():
-            create = meter.create_observable_gauge if row.kind == "gauge" else meter.create_observable_counter
-            create(row.name, callbacks=[_callback(tell)], unit=row.unit if units else "", description=row.description)
+            observable(meter, row.kind)(row.name, callbacks=[_callback(tell)], unit=row.unit if units else "", description=row.description)
 
     def _sources(self) -> dict[Metric, Callable[[], Told]]:
         told: dict[Metric, Callable[[], Told]] = {

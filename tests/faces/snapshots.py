@@ -20,13 +20,13 @@ def series(metric: Metric, *values: str) -> Series:
 def family(metric: Metric, points: dict[tuple[str, ...], float | Summary | Histogram], *, exemplar: Exemplar | None = None) -> Family:
     """A row's family: label values -> value."""
     made = [Point(series(metric, *values), value, exemplar) for values, value in points.items()]
-    return Family(metric.exported, metric.kind, metric.description, metric.unit, made, metric)
+    return Family(metric.exported, metric.type_0_0_4, metric.description, metric.unit, made, metric)
 
 
 def numbers(metric: Metric, values: dict[tuple[str, ...], float]) -> Family:
     """The same, in columns."""
     points = Numbers([series(metric, *labels) for labels in values], list(values.values()))
-    return Family(metric.exported, metric.kind, metric.description, metric.unit, points, metric)
+    return Family(metric.exported, metric.type_0_0_4, metric.description, metric.unit, points, metric)
 
 
 def other(name: str, kind: FamilyType, points: list[Point], *, unit: str = "") -> Family:

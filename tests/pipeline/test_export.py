@@ -7,21 +7,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     ExponentialHistogramDataPoint,
-    HistogramDataPoint,
-    InMemoryMetricReader,
     MetricExporter,
     MetricExportResult,
     MetricsData,
-    NumberDataPoint,
 )
 from opentelemetry.sdk.resources import Resource
 
 from bext_otel.apps import Budgets
-from bext_otel.catalogue import CACHE_ENTRIES, CACHE_HITS, HTTP_SERVER_REQUEST_DURATION, METRICS, PLUGIN_FUEL_CONSUMED, REQUEST_DURATION
+from bext_otel.catalogue import CACHE_HITS, METRICS, REQUEST_DURATION
 from bext_otel.operation import SCOPE
 from bext_otel.pipeline.delivery import Delivery
 from bext_otel.pipeline.export import MetricExport, metrics_data
@@ -69,49 +65,6 @@ def test_other_libraries_follow_in_their_own_scope(ours: Ours) -> None:
     ours.provider.get_meter("some.library").create_counter("queue.jobs").add(3)
     (point,) = ours.points()["queue.jobs"]
     assert 3 == point.value
-
-
-def record_everywhere(provider: MeterProvider) -> None:
-    """The same records for either engine, through the API."""
-    meter = provider.get_meter(SCOPE)
-    hits = meter.create_counter(CACHE_HITS.name)
-    entries = meter.create_gauge(CACHE_ENTRIES.name)
-    fuel = meter.create_counter(PLUGIN_FUEL_CONSUMED.name)
-    seconds = meter.create_histogram(
-        HTTP_SERVER_REQUEST_DURATION.name, "s", explicit_bucket_boundaries_advisory=list(HTTP_SERVER_REQUEST_DURATION.bounds)
-    )
-    for number in range(200):
-        hits.add(number % 3, {"app": f"app-{number % 4}", "layer": "isr"})
-        entries.set(number, {"app": f"app-{number % 4}", "layer": "isr"})
-        fuel.add(0.25 * number, {"plugin": "seal"})
-        seconds.record(number / 40, {"http.request.method": "GET", "http.response.status_code": 200 + number % 2})
-
-
-def comparable(points: list[Any]) -> dict[Any, Any]:
-    told: dict[Any, Any] = {}
-    for point in points:
-        key = tuple(sorted((point.attributes or {}).items()))
-        if isinstance(point, NumberDataPoint):
-            told[key] = point.value
-        else:
-            assert isinstance(point, HistogramDataPoint)
-            assert tuple(HTTP_SERVER_REQUEST_DURATION.bounds) == tuple(point.explicit_bounds)
-            told[key] = (tuple(point.bucket_counts), point.count, point.sum, point.min, point.max)
-    return told
-
-
-def test_both_engines_say_the_same_of_the_same_records(ours: Ours) -> None:
-    reader = InMemoryMetricReader()
-    upstream = MeterProvider([reader], shutdown_on_exit=False)
-    record_everywhere(upstream)
-    record_everywhere(ours.provider)
-    data = reader.get_metrics_data()
-    assert data is not None
-    theirs = {m.name: list(m.data.data_points) for m in data.resource_metrics[0].scope_metrics[0].metrics}
-    mine = ours.points()
-    for row in (CACHE_HITS, CACHE_ENTRIES, PLUGIN_FUEL_CONSUMED, HTTP_SERVER_REQUEST_DURATION):
-        assert comparable(theirs[row.name]) == comparable(mine[row.streamed])
-    upstream.shutdown()
 
 
 def test_a_summary_leaves_as_an_exponential_histogram(ours: Ours) -> None:

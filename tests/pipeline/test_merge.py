@@ -17,6 +17,7 @@ from bext_otel.apps import Budgets
 from bext_otel.catalogue import (
     CACHE_ENTRIES,
     CACHE_HITS,
+    FLOW_ACTIVE_RUNS,
     HTTP_SERVER_REQUEST_DURATION,
     LABEL_OVERFLOW,
     OVERFLOW,
@@ -240,6 +241,17 @@ def test_the_counts_of_the_dead_stay_and_what_they_held_goes(worker: Callable[[]
     other.seat.die()
     snapshot = one.reading.snapshot()
     assert (10, 7) == (number(snapshot), number(snapshot, CACHE_ENTRIES))
+
+
+def test_what_went_up_and_not_down_in_a_worker_that_died_goes_with_it(worker: Callable[[], Worker]) -> None:
+    one, other = worker(), worker()
+    for each in (one, other):
+        for amount in (3, -1):
+            each.streams.stream(FLOW_ACTIVE_RUNS).cell({}).add(amount)
+        each.publish()
+    assert 4 == number(one.reading.snapshot(), FLOW_ACTIVE_RUNS)
+    other.seat.die()
+    assert 2 == number(one.reading.snapshot(), FLOW_ACTIVE_RUNS)
 
 
 def test_what_workers_share_counts_once_and_what_each_holds_adds_up(worker: Callable[[], Worker]) -> None:

@@ -16,6 +16,7 @@ from bext_otel.apps import Budgets
 from bext_otel.catalogue import (
     CACHE_ENTRIES,
     CACHE_HITS,
+    FLOW_ACTIVE_RUNS,
     HTTP_SERVER_REQUEST_DURATION,
     OVERFLOW,
     PLUGIN_FUEL_CONSUMED,
@@ -23,7 +24,7 @@ from bext_otel.catalogue import (
     REQUESTS,
     Metric,
 )
-from bext_otel.pipeline.cells import Cell, CounterCell, GaugeCell, HistogramCell, SummaryCell
+from bext_otel.pipeline.cells import Cell, CounterCell, GaugeCell, HistogramCell, SummaryCell, UpDownCounterCell
 from bext_otel.pipeline.streams import Streams
 
 LABELS = {"app": "shop", "layer": "isr"}
@@ -74,6 +75,18 @@ def test_what_a_summary_cannot_take_is_dropped_and_counted(streams: Streams, wro
     streams.drain()
     assert isinstance(cell, SummaryCell)
     assert (2, 8.0, 1) == (cell.count, cell.sum, cell.stream.rejected)
+
+
+@given(st.lists(st.one_of(st.integers(-(10**6), 10**6), st.floats(-1e6, 1e6), st.just(math.nan), st.just(-math.inf))))
+def test_an_up_down_counter_adds_up_what_is_a_finite_number(amounts: list[float]) -> None:
+    streams = Streams(Budgets({}))
+    cell = streams.stream(FLOW_ACTIVE_RUNS).cell({})
+    for amount in amounts:
+        cell.add(amount)
+    streams.drain()
+    assert isinstance(cell, UpDownCounterCell)
+    taken = [amount for amount in amounts if math.isfinite(amount)]
+    assert (sum(taken), len(amounts) - len(taken)) == (pytest.approx(cell.value, abs=1e-6), streams.stream(FLOW_ACTIVE_RUNS).rejected)
 
 
 def test_a_gauge_keeps_the_newest_value(streams: Streams) -> None:
