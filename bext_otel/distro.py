@@ -86,7 +86,7 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
         if ours:
             mount = _Mount(runs.endpoints) if runs.config.metrics.mount else None
             kwargs.update(mount=mount, on_serving=runs.evidence, on_ending=runs.flush, upstream=upstream)
-            kwargs.update(layers=runs.config.cache.layers)
+            kwargs.update(layers=runs.config.cache.layers, redis_seconds=runs.config.cache.redis_seconds)
         try:
             super().load_instrumentor(entry_point, raise_exception_on_conflict=True, **kwargs)
         except (ImportError, DependencyConflictError):

@@ -129,6 +129,15 @@ class Cache(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             "a name that ends in `*` is the beginning of names, and of the keys by which redis-py counts as a cache."
         ),
     ] = {}
+    redis_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=_DAY,
+            description="How often a Redis that holds keys of `[cache.layers]` is asked how many and how large they are; 0: never.",
+            extra={"unit": "seconds"},
+        ),
+    ] = 30.0
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):

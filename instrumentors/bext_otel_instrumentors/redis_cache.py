@@ -1,6 +1,7 @@
 """redis-py, where it is used as a cache: commands on keys that begin as `[cache.layers]` says, `"page:*" = "isr"`, and no others.
 
-Redis drops what is too old and makes room by itself, and tells nobody; entries, bytes, evictions and expiry are the server's own figures.
+What a server holds of them is asked for now and then (`_redis_holdings`). It drops what is too old and makes room by itself, and tells
+nobody whose keys those were: evictions and expiry are the server's own figures.
 What Django's or Flask-Caching's backends do with their Redis is counted there, and not again here.
 """
 
@@ -18,6 +19,7 @@ from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._imported import Imports
 from bext_otel_instrumentors._layers import Layers
 from bext_otel_instrumentors._patch import Patches
+from bext_otel_instrumentors._redis_holdings import EVERY_SECONDS, RedisHoldings
 from bext_otel_instrumentors._serving import Hosting
 
 __all__ = ["RedisCacheInstrumentor", "invalidating"]
@@ -51,7 +53,8 @@ class RedisCacheInstrumentor(Instrumentor):
     """Instruments redis-py's clients, pipelines and cluster clients, synchronous and asynchronous, as soon as they are imported.
 
     `instrument(layers={"page:*": "isr", "session:*": "tenant"})`: which keys belong to a cache, by what they begin with; the layer
-    `unknown` makes a cache of keys that belong to none of the four.
+    `unknown` makes a cache of keys that belong to none of the four. `redis_seconds`: how often servers are asked what they hold, 0 for
+    never.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -60,6 +63,7 @@ class RedisCacheInstrumentor(Instrumentor):
 
     def _instrument(self, **kwargs: Any) -> None:
         self._layers = Layers(kwargs.get("layers"))
+        self._holdings = RedisHoldings(self._layers, kwargs.get("redis_seconds", EVERY_SECONDS))
         self._imports = Imports()
         super()._instrument(**kwargs)
 
@@ -75,6 +79,7 @@ class RedisCacheInstrumentor(Instrumentor):
 
     def _uninstrument(self, **kwargs: Any) -> None:
         self._imports.forget()
+        self._holdings.stop()
         super()._uninstrument(**kwargs)
 
     def _cover(self, module: Any) -> None:
@@ -85,12 +90,18 @@ class RedisCacheInstrumentor(Instrumentor):
         self._patches.wrap(module.Redis, "execute_command", self._async_commands)
         self._patches.wrap(module.Pipeline, "execute", self._async_pipeline)
 
+    def _asked(self, client: Any, args: tuple[Any, ...]) -> _Asked | None:
+        asked = _asked(self._layers, args)
+        if asked is not None:
+            self._holdings.used(client)
+        return asked
+
     # --- Single commands ------------------------------------------------------------------------------------------------------------
 
     def _commands(self, original: Method) -> Method:
         @wraps(original)
         def execute_command(client: Any, *args: Any, **options: Any) -> Any:
-            asked = _asked(self._layers, args)
+            asked = self._asked(client, args)
             if asked is None:
                 return original(client, *args, **options)
             if calling() is not None:
@@ -110,7 +121,7 @@ class RedisCacheInstrumentor(Instrumentor):
     def _async_commands(self, original: Callable[..., Awaitable[Any]]) -> Method:
         @wraps(original)
         async def execute_command(client: Any, *args: Any, **options: Any) -> Any:
-            asked = _asked(self._layers, args)
+            asked = self._asked(client, args)
             if asked is None:
                 return await original(client, *args, **options)
             if calling() is not None:
@@ -134,7 +145,7 @@ class RedisCacheInstrumentor(Instrumentor):
         def execute(pipeline: Any, *args: Any, **kwargs: Any) -> Any:
             stack, started = list(pipeline.command_stack), time_ns()
             results = original(pipeline, *args, **kwargs)
-            self._tell_all(stack, results, started)
+            self._tell_all(pipeline, stack, results, started)
             return results
 
         return execute
@@ -144,17 +155,17 @@ class RedisCacheInstrumentor(Instrumentor):
         async def execute(pipeline: Any, *args: Any, **kwargs: Any) -> Any:
             stack, started = list(pipeline.command_stack), time_ns()
             results = await original(pipeline, *args, **kwargs)
-            self._tell_all(stack, results, started)
+            self._tell_all(pipeline, stack, results, started)
             return results
 
         return execute
 
-    def _tell_all(self, stack: list[Any], results: Any, started: int) -> None:
+    def _tell_all(self, pipeline: Any, stack: list[Any], results: Any, started: int) -> None:
         if calling() is not None:
             return
         try:
             for (command, *_), result in zip(stack, results, strict=False):
-                asked = None if isinstance(result, Exception) else _asked(self._layers, command)
+                asked = None if isinstance(result, Exception) else self._asked(pipeline, command)
                 if asked is None:
                     continue
                 if asked.verb in {"drop", "flush"}:

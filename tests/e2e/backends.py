@@ -33,7 +33,7 @@ def unavailable(reason: str) -> NoReturn:
 
 
 def program(name: str) -> str:
-    """Path of collector, jaeger, prometheus, promtool or podman."""
+    """Path of collector, jaeger, prometheus, promtool, podman or redis-server."""
     found = subprocess.run([ROOT / "scripts" / "backends.sh", "path", name], capture_output=True, text=True, check=False, timeout=30)
     if found.returncode != 0:
         unavailable(found.stderr.strip())

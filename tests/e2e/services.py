@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.backends import unavailable
 from tests.e2e.launching import Launched, launched
 from tests.e2e.traffic import Traffic, settled
 from tests.waiting import until
@@ -43,7 +44,7 @@ def _need(distribution: str) -> None:
     try:
         version(distribution)
     except PackageNotFoundError:
-        pytest.skip(f"{distribution} is not installed")
+        unavailable(f"{distribution} is not installed")
 
 
 def both_answer(traffic: Traffic, *, without: set[int] = frozenset()) -> None:  # type: ignore[assignment]  # nobody adds to it

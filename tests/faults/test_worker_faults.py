@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.e2e.backends import unavailable
 from tests.e2e.services import FLASK, GUNICORN, ON_LINUX, both_answer, port_of, serving
 from tests.e2e.traffic import Scrapes, Traffic, document, items_of, page, settled
 from tests.waiting import until
@@ -66,9 +67,10 @@ def test_when_all_workers_die_at_once_those_that_follow_answer_for_them(tmp_path
             former = settled(port, former + new - lost, traffic.bounds[1])
 
 
-@pytest.mark.skipif(not shutil.which("gcc"), reason="what turns the clock is written in C, and there is no gcc")
 def test_a_clock_that_jumps_back_an_hour_takes_nothing_back(tmp_path: Path) -> None:
     """The wall clock of all workers does, while they serve; what is recent goes by the clock that never jumps."""
+    if not shutil.which("gcc"):
+        unavailable("what turns the clock is written in C, and there is no gcc")
     library, offset = tmp_path / "clock.so", tmp_path / "offset"
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, PROGRAMS / "clock.c"], check=True)
     offset.write_bytes(struct.pack("q", 0))

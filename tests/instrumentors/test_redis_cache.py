@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import socket
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,12 +14,10 @@ from bext_otel.catalogue import CACHE_DURATION
 from bext_otel_instrumentors import _cache_log
 from bext_otel_instrumentors.flask_caching import FlaskCachingInstrumentor
 from bext_otel_instrumentors.redis_cache import RedisCacheInstrumentor, invalidating
+from tests.e2e.backends import free_port
 from tests.instrumentors.caching import app, invalidations, lookups, names
 from tests.instrumentors.conftest import Telemetry
-from tests.waiting import until
-
-SERVER = shutil.which("redis-server")
-pytestmark = pytest.mark.skipif(SERVER is None, reason="needs redis-server (Debian: apt-get install redis-server)")
+from tests.instrumentors.redis_server import redis_server
 
 LAYERS = {"page:*": "isr", "part:*": "fragment", "redis": "tenant"}
 
@@ -30,24 +25,8 @@ LAYERS = {"page:*": "isr", "part:*": "fragment", "redis": "tenant"}
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     """A Redis of this module's own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        free: int = probe.getsockname()[1]
-    command = [str(SERVER), "--port", str(free), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", "/"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
-        try:
-            until(lambda: answers(free), why="the Redis to answer")
-            yield free
-        finally:
-            server.terminate()
-
-
-def answers(port: int) -> bool:
-    try:
-        with redis.Redis(port=port) as client:
-            return bool(client.ping())
-    except redis.ConnectionError:
-        return False
+    with redis_server() as made:
+        yield made
 
 
 @pytest.fixture
@@ -144,13 +123,10 @@ def test_the_asynchronous_client_too(port: int, client: Any, instrumented: Telem
 
 
 def test_a_server_that_is_gone_is_neither_hit_nor_miss(instrumented: Telemetry) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        gone = redis.Redis(port=probe.getsockname()[1], retry=None)
+    with redis.Redis(port=free_port(), retry=None) as gone:
         for call in (lambda: gone.get("page:a"), lambda: gone.delete("page:a")):
             with pytest.raises(redis.ConnectionError):
                 call()
-        gone.close()
     assert (0, 0) == lookups(instrumented, "isr")
     (span,) = instrumented.spans()
     assert "ConnectionError" == span.attributes["error.type"]
