@@ -9,13 +9,17 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(predicate: Callable[[], T], *, seconds: float = 10.0, every: float = 0.05, why: str = "") -> T:
-    """The first truthy answer of `predicate`, asked for at most `seconds`; an AssertionError that names what was awaited after that."""
+def until(predicate: Callable[[], T], *, seconds: float = 10.0, every: float = 0.05, why: str | Callable[[], str] = "") -> T:
+    """The first truthy answer of `predicate`, asked for at most `seconds`; an AssertionError that names what was awaited after that.
+
+    `why` is what was awaited, or tells it then.
+    """
     deadline = time.monotonic() + seconds
     while True:
         answer = predicate()
         if answer:
             return answer
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} s: {why or predicate}; last answer: {answer!r}")
+            awaited = why() if callable(why) else why or predicate
+            raise AssertionError(f"not within {seconds} s: {awaited}; last answer: {answer!r}")
         time.sleep(every)

@@ -194,7 +194,7 @@ def settled(port: int, at_least: int, at_most: int) -> int:
             return None
         return found if found is not None and at_least <= found <= at_most else None
 
-    return until(look, seconds=20, why=f"every scrape to show {at_least} to {at_most}; one shows {items_of(page(port))}")
+    return until(look, seconds=20, why=lambda: f"every scrape to show {at_least} to {at_most}; one shows {items_of(page(port))}")
 
 
 def items_in(whole: dict[str, Any]) -> int:
