@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import logging
+import signal
 
 import pytest
+
+# A job in the background ignores Ctrl-C, and so do the programs that it starts; some tests send it to theirs.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -140,13 +140,16 @@ while True: time.sleep(60)
 
 def test_signals_are_forwarded_and_what_the_command_makes_of_them_counts(env: dict[str, str], receiver: Receiver) -> None:
     with subprocess.Popen([*DEPLOY, "--", *python(LISTENER)], stdout=subprocess.PIPE, env=env) as process:
-        assert process.stdout is not None
-        assert b"up\n" == process.stdout.readline()
-        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM):
-            process.send_signal(number)
-            assert f"heard {number.name}\n".encode() == process.stdout.readline()
-        assert b"" == process.stdout.read()
-        assert 9 == process.wait(30)
+        try:
+            assert process.stdout is not None
+            assert b"up\n" == process.stdout.readline()
+            for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM):
+                process.send_signal(number)
+                assert f"heard {number.name}\n".encode() == process.stdout.readline()
+            assert b"" == process.stdout.read()
+            assert 9 == process.wait(30)
+        finally:
+            process.kill()
     assert {"failed": 1} == outcome(receiver)
 
 
