@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -33,10 +34,11 @@ from bext_otel.health.builtin import disk
 from bext_otel.health.builtin import telemetry as telemetry_check
 from bext_otel.health.evaluation import Health
 from bext_otel.logs.install import BextLoggerProvider, build_provider, install
+from bext_otel.logs.outputs import say
 from bext_otel.logs.sinks import ExportSink
 from bext_otel.operation import Settings, use
 from bext_otel.pipeline.delivery import Delivery, listen_to_exporters
-from bext_otel.pipeline.ending import end_all
+from bext_otel.pipeline.ending import Undelivered, end_all
 from bext_otel.pipeline.identity import Identity
 from bext_otel.pipeline.metrics import build_metrics
 from bext_otel.pipeline.otlp import log_exporters
@@ -55,6 +57,10 @@ _log = logging.getLogger("bext_otel")
 
 # What closing takes besides, at most: the stand-alone server ends its threads.
 _CLOSING_SECONDS = 2.0
+# What an end gets that comes so soon after a flush that was not in time.
+_LAST_SECONDS, _SOON_SECONDS = 0.2, 10.0
+# Where nothing got through lately: enough for a collector that is back, and no wait for one that is not.
+_HOPELESS_SECONDS = 1.0
 
 Ending: TypeAlias = Callable[[float], None]
 Figures: TypeAlias = Mapping[str, "int | float | str"]
@@ -69,9 +75,11 @@ class Runtime:
     endpoints: Endpoints
     serving: Serving | None = None
     tracer_provider: TracerProvider | None = None
+    _deliveries: list[Delivery] = field(default_factory=list)
     _flushings: list[Ending] = field(default_factory=list)
     _endings: list[Ending] = field(default_factory=list)
     _closings: list[Callable[[], None]] = field(default_factory=list)
+    _spent_until: float = 0.0
 
     def evidence(self) -> None:
         """This process serves an application: the stand-alone server may open."""
@@ -87,16 +95,39 @@ class Runtime:
     def flush(self) -> bool:
         """Send and share what there is, as long as `shutdown` may take; whether all of it was in time. The process may go on, or end by a
         signal."""
-        return end_all(self._flushings, self.config.telemetry.shutdown_timeout_seconds)
+        in_time = end_all(self._flushings, self._patience())
+        if not in_time:
+            self._spent_until = time.monotonic() + _SOON_SECONDS
+        return in_time
+
+    def _patience(self) -> float:
+        """Seconds that sending may take. A server that flushes when its application ends, and then ends itself, waits in vain once."""
+        whole = self.config.telemetry.shutdown_timeout_seconds
+        if time.monotonic() < self._spent_until:
+            return min(whole, _LAST_SECONDS)
+        hopeless = self._deliveries and all(delivery.failing for delivery in self._deliveries)
+        return min(whole, _HOPELESS_SECONDS) if hopeless else whole
+
+    def at_exit(self) -> None:
+        """`shutdown` at the exit of the interpreter, where nobody is left to catch a second Ctrl-C: that one ends the waiting."""
+        with suppress(KeyboardInterrupt, SystemExit):
+            self.shutdown()
 
     def shutdown(self) -> bool:
-        """Flush every signal and stop, within `[telemetry] shutdown_timeout_seconds`; whether all of it was in time. Once."""
-        atexit.unregister(self.shutdown)
+        """Flush every signal and stop, within `[telemetry] shutdown_timeout_seconds`; whether all of it was in time. Once.
+
+        What could not be delivered is one line on standard error.
+        """
+        atexit.unregister(self.at_exit)
         while self._closings:
             with suppress(Exception):  # one that fails keeps nothing else from being flushed, and nobody is left to be told
                 self._closings.pop()()
         endings, self._endings = self._endings, []
-        return end_all(endings, self.config.telemetry.shutdown_timeout_seconds)
+        undelivered = Undelivered(self._deliveries)
+        in_time = end_all(endings, self._patience())
+        if endings and (line := undelivered.line()):
+            say(line)  # logging has been left as it was found
+        return in_time
 
 
 def build_runtime(config: Config, *, app_resolver: Resolver | None = None, resource: Mapping[str, str] | None = None) -> Runtime:
@@ -117,9 +148,9 @@ def build_runtime(config: Config, *, app_resolver: Resolver | None = None, resou
                 units=config.telemetry.engine == "bext",
             )
         )
-    if not config.metrics.mount and config.telemetry.exporters.prometheus:
+    if not config.metrics.mount and (config.health.enabled or config.telemetry.exporters.prometheus):
         runtime.serving = _serve(config, runtime, str(made.attributes.get("service.name", "")))
-    atexit.register(runtime.shutdown)
+    atexit.register(runtime.at_exit)
     if not config.telemetry.disabled:
         deadline = config.telemetry.shutdown_timeout_seconds + _CLOSING_SECONDS
         runtime._closings.append(end_on_termination(runtime.shutdown, deadline_seconds=deadline))
@@ -178,8 +209,20 @@ def _enabled(config: Config, health: Health, identity: Identity) -> Runtime:
     health.register("telemetry", telemetry_check(lambda: {"status": _status(own, ledger), **figures()}))
 
     read = signal.reads.snapshot if config.metrics.enabled else None
-    endpoints = Endpoints(metrics=config.metrics, health_settings=config.health, read=read, health=health, token=config.telemetry.token)
-    runtime = Runtime(config, health, endpoints, tracer_provider=tracer_provider)
+    runtime = Runtime(
+        config,
+        health,
+        Endpoints(
+            metrics=config.metrics,
+            health_settings=config.health,
+            read=read if exporters.prometheus else None,
+            health=health,
+            token=config.telemetry.token,
+            unread="OTEL_METRICS_EXPORTER names other exporters, and not prometheus",
+        ),
+        tracer_provider=tracer_provider,
+        _deliveries=own.deliveries,
+    )
     signal.on_first_measurement.append(runtime.works)
 
     def in_child() -> None:

@@ -75,7 +75,7 @@ SIGNALS = """
 {rows}
 | `OTEL_RESOURCE_ATTRIBUTES` | its `service.name` is `[telemetry] service_name`, unless `OTEL_SERVICE_NAME` is set |
 | `OTEL_TRACES_EXPORTER`, `OTEL_LOGS_EXPORTER` | who gets the signal: `otlp`, `console`, `none`, or several with commas between |
-| `OTEL_METRICS_EXPORTER` | the same, and `prometheus`, which is our `/metrics` |
+| `OTEL_METRICS_EXPORTER` | the same, and `prometheus`, which is our `/metrics`; health is served without it too |
 | `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, `..._METRICS_...`, `..._LOGS_...` | complete URL for one signal, used as it is |
 | `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL`, `..._METRICS_...`, `..._LOGS_...` | protocol for one signal |
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from bext_otel.config import load
 from bext_otel.faces.endpoints import Endpoints
 from bext_otel.health.evaluation import Health
+from bext_otel.pipeline.delivery import Delivery
 from bext_otel.runtime import Runtime
 from tests.e2e.otlp import receiving
 from tests.fresh import fresh
@@ -31,6 +33,50 @@ def test_a_close_that_fails_keeps_nothing_from_being_flushed(tmp_path: Path) -> 
     assert ["last", "first", config.telemetry.shutdown_timeout_seconds] == done
     assert runtime.shutdown()
     assert 3 == len(done), "once"
+
+
+def runtime_of(tmp_path: Path, *deliveries: Delivery) -> Runtime:
+    config = load({"telemetry": {"shutdown_timeout_seconds": 1.5}}, environ={}, cwd=tmp_path).config
+    health = Health(timeout_seconds=1, cache_seconds=1, version="1")
+    endpoints = Endpoints(metrics=config.metrics, health_settings=config.health, read=None, health=health)
+    return Runtime(config, health, endpoints, _deliveries=list(deliveries))
+
+
+def test_a_flush_that_waited_in_vain_leaves_the_end_next_to_nothing_to_wait_for(tmp_path: Path) -> None:
+    """A server flushes when its application ends, and ends itself a moment later: that is one deadline, not two."""
+    given: list[float] = []
+    never = threading.Event()
+    runtime = runtime_of(tmp_path)
+    runtime._flushings.append(lambda _: never.wait(60))  # type: ignore[arg-type,return-value]
+    runtime._endings.append(given.append)
+    assert not runtime.flush()
+    runtime.shutdown()
+    never.set()
+    assert given[0] <= 0.2
+
+
+@pytest.mark.parametrize(("failing", "expected"), [([True, True], 1.0), ([True, False], 1.5), ([], 1.5)])
+def test_the_end_waits_less_where_nothing_got_through_lately(tmp_path: Path, failing: list[bool], expected: float) -> None:
+    given: list[float] = []
+    deliveries = [Delivery("traces", "here") for _ in failing]
+    for delivery, fails in zip(deliveries, failing, strict=True):
+        delivery.failing = fails
+    runtime = runtime_of(tmp_path, *deliveries)
+    runtime._endings.append(given.append)
+    runtime.shutdown()
+    assert [expected] == given
+
+
+def test_a_second_ctrl_c_ends_the_waiting_at_exit(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    runtime = runtime_of(tmp_path)
+    runtime._closings.append(interrupted)
+    assert runtime.at_exit() is None  # type: ignore[func-returns-value]
+    runtime._closings.append(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        runtime.shutdown()
 
 
 def test_the_end_delivers_what_is_queued_and_work_goes_on_unharmed(tmp_path: Path) -> None:

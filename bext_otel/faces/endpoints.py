@@ -79,8 +79,8 @@ _Handler: TypeAlias = Callable[[str, Mapping[str, str], bool], Reply]
 class Endpoints:
     """Metrics and health by path.
 
-    `read` gives a fresh snapshot; None says that nothing is collected in this process. `token` opens health details to callers that are
-    not trusted; without one they stay closed to them.
+    `read` gives a fresh snapshot; without it there are no metrics to be had, for the reason `unread`. `token` opens health details to
+    callers that are not trusted; without one they stay closed to them.
     """
 
     def __init__(
@@ -91,12 +91,14 @@ class Endpoints:
         read: ReadLike | None,
         health: HealthLike,
         token: str = "",
+        unread: str = "nothing is collected in this process, as with OTEL_SDK_DISABLED=true",
     ) -> None:
         self._metrics_settings = metrics
         self._health_settings = health_settings
         self._collections = None if read is None else Sharing(lambda native: Collection(read(native=True) if native else read()))
         self._health = health
         self._token = token.encode()
+        self._unread = unread
         self._failed: dict[str, str] = {}
         self._routes: dict[str, _Handler] = {}
         for base in (health_settings.path, HEALTH_ALIAS):
@@ -113,7 +115,7 @@ class Endpoints:
         """(address, what it shows) of what is on, for people."""
         metrics, health = self._metrics_settings.path, self._health_settings.path
         listed: list[tuple[str, str]] = []
-        if self._metrics_settings.enabled:
+        if self._metrics_settings.enabled and self._collections is not None:
             listed += [(metrics, "metrics for Prometheus"), (f"{metrics}?format=json", "metrics as JSON")]
         if self._health_settings.enabled:
             listed += [
@@ -157,7 +159,7 @@ class Endpoints:
         if not self._metrics_settings.enabled:
             return plain_text(404, "metrics are off: [metrics] enabled (BEXT_METRICS_ENABLED) is false")
         if self._collections is None:
-            return plain_text(404, "metrics are off: nothing is collected in this process, as with OTEL_SDK_DISABLED=true")
+            return plain_text(404, f"metrics are off: {self._unread}")
         wanted = _format(query) or negotiate.metrics_format(headers.get("accept", ""))
         if wanted not in FORMATS:
             return plain_text(400, f"unknown format {wanted[:50]!r}: expected one of {', '.join(FORMATS)}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -18,8 +20,12 @@ __all__ = ["Delivery", "Figures", "Signal", "listen_to_exporters"]
 
 _log = logging.getLogger("bext_otel.export")
 
-# What upstream's exporters say while they retry, a line each time. The last one of a thread is the reason of its failed export.
+# What upstream's exporters say while they retry, a line each time: why an export fails.
 _UPSTREAM = "opentelemetry.exporter.otlp"
+_TRANSIENT = re.compile(r"Transient error (.*?) encountered while exporting .*?(?:Error details: (.*))?$", re.DOTALL)
+_MAX_REASON = 500
+# Whose export this thread is at.
+_exporting = threading.local()
 # What upstream's batch processors say of each item that they drop. `Queue` counts those, and says so.
 _PROCESSORS = "opentelemetry.sdk._shared_internal"
 
@@ -65,6 +71,7 @@ class Delivery:
         self.failing = False
         self.last_loss: float | None = None
         self._cause, self._rejected = "", 0
+        self.reason = ""
         # Pairs of seconds and a cause of failure ("" for none): of exports, and of readings for them.
         self.durations: deque[tuple[float, str]] = deque(maxlen=_MAX_DURATIONS)
         self.readings: deque[tuple[float, str]] = deque(maxlen=_MAX_DURATIONS)
@@ -80,14 +87,16 @@ class Delivery:
         One at a time. The exporter's own requests are nobody's trace: without suppression, an instrumented `requests` makes one of each.
         """
         self.inflight += items
-        self._cause, self._rejected = "", 0
-        reason, arrived, began = "", False, time.perf_counter()
+        self._cause, self.reason, self._rejected = "", "", 0
+        arrived, began = False, time.perf_counter()
+        _exporting.delivery = self
         try:
             with suppress_instrumentation():
                 arrived = export()
         except Exception as error:  # an exporter must not end the thread that feeds it
-            reason, self._cause = f"{type(error).__name__}: {error}", type(error).__qualname__
+            self.reason, self._cause = f"{type(error).__name__}: {error}", type(error).__qualname__
         finally:
+            _exporting.delivery = None
             self.inflight -= items
         rejected = min(self._rejected, items)
         if arrived:
@@ -95,9 +104,16 @@ class Delivery:
             if rejected:
                 self._lose(rejected, "rejected")
         else:
-            self.lost(items, reason)
+            self.lost(items)
         self.durations.append((time.perf_counter() - began, "" if arrived and not rejected else self._cause or "rejected"))
         return arrived
+
+    def hear(self, text: str) -> None:
+        """What upstream's exporter says of the export in progress. Why it tries again tells more than that it gave up."""
+        if (told := _TRANSIENT.match(text)) is not None:
+            self.reason = ": ".join(part for part in told.groups() if part)
+        elif not self.reason:
+            self.reason = text
 
     def explain(self, cause: str) -> None:
         """Why the export in progress failed, in a word: an exception's class, or a status."""
@@ -123,7 +139,7 @@ class Delivery:
         self._lose(items, self._cause)
         if not self.failing:
             self.failing = True
-            why = reason or _heard.take() or "no reason given"
+            why = reason or self.reason or "no reason given"
             _log.warning(
                 "export of %s to %s fails: %s; the application goes on, what cannot be delivered is counted "
                 "(OTEL_EXPORTER_OTLP_ENDPOINT or [telemetry] otlp_endpoint says where to)",
@@ -137,6 +153,16 @@ class Delivery:
         self.failures[name] = self.failures.get(name, 0) + items
         self.last_loss = self._clock()
 
+    @property
+    def waiting(self) -> int:
+        """Items that are queued, or on their way."""
+        return self.queue.size + self.inflight
+
+    @property
+    def lost_so_far(self) -> int:
+        """Items that were dropped, given up or rejected."""
+        return self.failed + sum(self.queue.dropped.values())
+
     def lost_within(self, seconds: float) -> bool:
         """Whether something was dropped, rejected or given up in the last `seconds`."""
         then = self._clock() - seconds
@@ -146,7 +172,7 @@ class Delivery:
         """For the JSON document and the telemetry check. What waits is what is queued, or on its way."""
         word = self.items.replace(" ", "_")
         return {
-            f"{word}_queued": self.queue.size + self.inflight,
+            f"{word}_queued": self.waiting,
             f"{word}_exported": self.exported,
             f"{word}_dropped": sum(self.queue.dropped.values()),
             f"{word}_failed": self.failed,
@@ -167,22 +193,13 @@ def _server(endpoint: str, *, grpc: bool) -> tuple[str, int | None]:
 
 
 class _Heard(logging.Handler):
-    """Keeps the last thing that upstream's exporters said in a thread, instead of a line for each retry."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._said = threading.local()
+    """Tells a delivery what upstream's exporters say of it, instead of a line for each retry."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        try:
-            self._said.text = record.getMessage()[:300]
-        except Exception:  # a message that cannot be formatted has nothing to tell
-            self._said.text = ""
-
-    def take(self) -> str:
-        text: str = getattr(self._said, "text", "")
-        self._said.text = ""
-        return text
+        delivery: Delivery | None = getattr(_exporting, "delivery", None)
+        if delivery is not None:
+            with suppress(Exception):  # a message that cannot be formatted has nothing to tell
+                delivery.hear(record.getMessage()[:_MAX_REASON])
 
 
 _heard = _Heard()

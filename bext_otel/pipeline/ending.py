@@ -6,7 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-__all__ = ["end_all"]
+from bext_otel.pipeline.delivery import Delivery
+
+__all__ = ["Undelivered", "end_all"]
 
 
 def end_all(endings: Sequence[Callable[[float], None]], deadline_seconds: float) -> bool:
@@ -26,6 +28,22 @@ def end_all(endings: Sequence[Callable[[float], None]], deadline_seconds: float)
     for thread in threads:
         thread.join(max(until - time.monotonic(), 0.0))
     return not any(thread.is_alive() for thread in threads)
+
+
+class Undelivered:
+    """What is lost of several deliveries from now on, or still waits when it is asked for."""
+
+    def __init__(self, deliveries: Sequence[Delivery]) -> None:
+        self._before = [(delivery, delivery.lost_so_far) for delivery in deliveries]
+
+    def line(self) -> str:
+        """How much of what, where it should have gone, and why it did not; empty if nothing is missing."""
+        told = []
+        for delivery, before in self._before:
+            missing = delivery.lost_so_far - before + delivery.waiting
+            if missing > 0:
+                told.append(f"{missing} {delivery.items} to {delivery.endpoint} ({delivery.reason or 'no answer in time'})")
+        return f"not delivered at the end: {', '.join(told)}" if told else ""
 
 
 def _quietly(ending: Callable[[float], None], seconds: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
@@ -27,6 +27,8 @@ __all__ = ["MetricExport", "metrics_data"]
 
 _SCOPE = InstrumentationScope(SCOPE)
 _CUMULATIVE = AggregationTemporality.CUMULATIVE
+# Instruments of the semantic conventions by which an SDK tells of itself.
+_OF_ITSELF = "otel.sdk."
 _NANO = 1_000_000_000
 
 
@@ -138,6 +140,10 @@ def _exemplars(exemplar: ours.Exemplar | None) -> Sequence[Exemplar]:
     return (Exemplar({}, exemplar.value, nanos, span_id=int(exemplar.span_id, 16), trace_id=int(exemplar.trace_id, 16)),)
 
 
+def _metrics(data: MetricsData) -> Iterator[sdk.Metric]:
+    return (metric for resource in data.resource_metrics for scope in resource.scope_metrics for metric in scope.metrics)
+
+
 class MetricExport:
     """Sends the metrics of `resource` every `interval_seconds`, in a thread of its own that starts at the first measurement."""
 
@@ -169,13 +175,20 @@ class MetricExport:
             self._thread = threading.Thread(target=self._run, name="bext-otel-metric-export", daemon=True)
             self._thread.start()
 
-    def send(self) -> bool:
-        """Send now; whether it arrived."""
+    def _send_last(self) -> None:
+        # A process in which nothing was measured, such as a server's master, has to tell nothing but how its telemetry fares: that is
+        # neither worth a wait at its end nor one more instance of the service.
+        self.send(of_itself=self._thread is not None)
+
+    def send(self, *, of_itself: bool = True) -> bool:
+        """Send now; whether it arrived. Without `of_itself`, nothing is sent if that would be telemetry about telemetry alone."""
         with self._sending:
             began = perf_counter()
             data = metrics_data(self._reading, self.resource, self._account)
             self._delivery.readings.append((perf_counter() - began, ""))
-            points = sum(len(m.data.data_points) for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics)
+            if not of_itself and all(m.name.startswith(_OF_ITSELF) for m in _metrics(data)):
+                return True
+            points = sum(len(metric.data.data_points) for metric in _metrics(data))
             arrived = not points or self._delivery.attempt(points, lambda: self._exporter.export(data) is MetricExportResult.SUCCESS)
             self._account.settle(delivered=arrived)
         return arrived
@@ -188,12 +201,12 @@ class MetricExport:
         if self._stop.is_set():
             return
         self._stop.set()
-        last = threading.Thread(target=self.send, name="bext-otel-metric-export-last", daemon=True)
+        last = threading.Thread(target=self._send_last, name="bext-otel-metric-export-last", daemon=True)
         try:
             last.start()
             last.join(timeout_seconds)
         except RuntimeError:  # the interpreter ends and starts no thread any more
-            self.send()
+            self._send_last()
         self._exporter.shutdown(timeout_millis=timeout_seconds * 1e3)
 
     def _run(self) -> None:

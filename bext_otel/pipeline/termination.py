@@ -29,12 +29,12 @@ def end_on_termination(end: Callable[[], object], *, deadline_seconds: float) ->
     def handle(number: int, _: FrameType | None) -> None:
         if os.getpid() == 1:  # the kernel spares the first process of a container a signal that nobody handles
             return
+        signal.signal(number, signal.SIG_DFL)  # who asks again wants it at once
         # In a thread of its own: this one may hold a lock that the end needs, and then waits in vain, but not for ever.
         thread = threading.Thread(target=end, name="bext-otel-termination", daemon=True)
         with suppress(RuntimeError):  # no thread can be started any more
             thread.start()
             thread.join(deadline_seconds)
-        signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
     def undo() -> None:

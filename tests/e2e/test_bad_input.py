@@ -221,6 +221,31 @@ def test_a_script_ends_in_time_with_its_own_exit_code(tmp_path: Path, protocol: 
             assert "200" in program.output().splitlines(), "it did its work"
 
 
+@pytest.mark.parametrize("collector", [closed, black_hole, refusing])
+def test_what_a_short_life_could_not_deliver_is_one_line_at_its_end(tmp_path: Path, collector: type[Iterator[str]]) -> None:
+    with collector() as endpoint, launched(tmp_path / "server", UVICORN, instrument=False) as server:
+        env = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+            "DOWNSTREAM": f"{server.url}/headers",
+            "BEXT_TELEMETRY_SHUTDOWN_TIMEOUT_SECONDS": "1",
+        }
+        with launched(tmp_path / "script", SCRIPT, env=env) as program:
+            assert 3 == program.wait(seconds=20)
+            (line,) = (line for line in program.output().splitlines() if line.startswith("bext-otel: "))
+            assert re.search(rf"not delivered at the end: \d+ spans? to {endpoint}/v1/traces \(.+\), .*log record", line), line
+            assert {"closed": "refused", "refusing": "Service Unavailable"}.get(collector.__name__, "no answer in time") in line
+
+
+@pytest.mark.parametrize("code", ["pass", "import uvicorn"])
+def test_a_process_that_has_nothing_to_deliver_does_not_wait_for_a_collector_that_is_down(tmp_path: Path, code: str) -> None:
+    """With a deadline that would be noticed."""
+    (tmp_path / "nothing.py").write_text(code)
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}", "BEXT_TELEMETRY_SHUTDOWN_TIMEOUT_SECONDS": "60"}
+    with launched(tmp_path, "python nothing.py", env=env) as program:
+        assert 0 == program.wait(seconds=30)
+        assert "" == program.output()
+
+
 def test_a_collector_that_comes_back_is_told_and_gets_what_comes_then(tmp_path: Path) -> None:
     with receiving(503) as received:
         env = {**SOON, "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint, "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}

@@ -55,6 +55,17 @@ def test_the_applications_port_answers_metrics(mounted: tuple[Launched, Receiver
     assert 405 == httpx.post(f"{program.url}/metrics", trust_env=False).status_code
 
 
+@pytest.mark.parametrize("mount", [True, False], ids=["mounted", "stand-alone"])
+def test_health_answers_where_the_standard_variable_leaves_prometheus_out(tmp_path: Path, mount: bool) -> None:
+    env = {"OTEL_METRICS_EXPORTER": "none", "BEXT_METRICS_MOUNT": str(mount).lower()}
+    with launched(tmp_path, "uvicorn --port {port} starlette_app:app", env=env) as program:
+        ask = program.get if mount else program.endpoint
+        assert [200, 200, 200] == [ask(path).status_code for path in ("/health", "/health/live", "/health/ready")]
+        metrics = ask("/metrics")
+        assert 404 == metrics.status_code
+        assert "OTEL_METRICS_EXPORTER" in metrics.text
+
+
 def test_details_of_health_want_the_token(mounted: tuple[Launched, Receiver, str]) -> None:
     """Whoever asks may have come through a proxy on this machine, so that 127.0.0.1 says nothing."""
     program, _, _ = mounted

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -318,7 +319,10 @@ def test_another_worker_takes_over_within_5_seconds_when_one_is_killed() -> None
 
 def listeners(pid: int) -> list[str]:
     """Lines of the kernel's table of listening sockets that belong to a process."""
-    inodes = {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()}
+    inodes = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            inodes.add(os.readlink(link))
     return [line for line in Path("/proc/net/tcp").read_text().splitlines()[1:] if f"socket:[{line.split()[9]}]" in inodes]
 
 

@@ -38,14 +38,45 @@ def test_the_end_of_an_outage_is_one_line(caplog: pytest.LogCaptureFixture) -> N
     assert (3, 1, "ok") == (figures["log_records_exported"], figures["log_records_failed"], figures["log_records_export"])
 
 
-def test_what_upstreams_exporter_said_last_is_the_reason(caplog: pytest.LogCaptureFixture) -> None:
+EXPORTER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (["Failed to export traces batch code: 400, reason: Bad Request"], "Failed to export traces batch code: 400, reason: Bad Request"),
+        (
+            [
+                "Transient error Service Unavailable encountered while exporting traces batch, retrying in 1.02s.",
+                "Failed to export traces batch due to timeout, max retries or shutdown.",
+            ],
+            "Service Unavailable",
+        ),
+        (
+            [
+                "Transient error StatusCode.UNAVAILABLE encountered while exporting traces to a:1, retrying in 1s. Error details: refused",
+                "Shutdown in progress, aborting retry.",
+            ],
+            "StatusCode.UNAVAILABLE: refused",
+        ),
+    ],
+)
+def test_what_upstreams_exporter_said_is_the_reason(caplog: pytest.LogCaptureFixture, said: list[str], expected: str) -> None:
+    """Above all why it had to try again."""
     listen_to_exporters()
-    exporter = logging.getLogger("opentelemetry.exporter.otlp.proto.http.trace_exporter")
-    exporter.warning("Transient error %s encountered", "Unavailable")
-    Delivery("traces", "here").lost(1)
+    delivery = Delivery("traces", "here")
+
+    def export() -> bool:
+        for text in said:
+            logging.getLogger(EXPORTER).warning("%s", text)
+        return False
+
+    assert not delivery.attempt(1, export)
     (line,) = lines(caplog)
-    assert "Transient error Unavailable encountered" in line
-    assert [] == [record for record in caplog.records if record.name == exporter.name]
+    assert f"fails: {expected}; the application goes on" in line
+    assert [] == [record for record in caplog.records if record.name == EXPORTER]
+    assert not delivery.attempt(1, lambda: False)
+    assert "" == delivery.reason, "each export has its own"
 
 
 def test_an_attempt_counts_what_is_on_its_way_and_how_long_it_took() -> None:

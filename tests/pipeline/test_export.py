@@ -17,7 +17,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 
 from bext_otel.apps import Budgets
-from bext_otel.catalogue import CACHE_HITS, METRICS, REQUEST_DURATION
+from bext_otel.catalogue import CACHE_HITS, METRICS, OTEL_SDK_LOG_CREATED, REQUEST_DURATION
 from bext_otel.operation import SCOPE
 from bext_otel.pipeline.delivery import Delivery
 from bext_otel.pipeline.export import MetricExport, metrics_data
@@ -108,6 +108,20 @@ def test_metrics_are_sent_at_the_interval_and_once_more_at_the_end(ours: Ours) -
         AggregationTemporality.CUMULATIVE
         == exporter.batches[0].resource_metrics[0].scope_metrics[0].metrics[0].data.aggregation_temporality
     )  # type: ignore[union-attr]
+
+
+def test_telemetry_about_telemetry_alone_is_worth_no_last_export(ours: Ours) -> None:
+    """Such as that of a server's master, which would be one more instance of the service, and a wait for a collector that is down."""
+    exporter = Collecting()
+    export = MetricExport(ours.reading, RESOURCE, exporter, Delivery("metrics", "nowhere"), 60)
+    ours.streams.stream(OTEL_SDK_LOG_CREATED).observers.append(lambda: [(1, {})])
+    export.shutdown(5)
+    assert ([], True) == (exporter.batches, exporter.ended.is_set())
+    export.reset()
+    ours.streams.stream(CACHE_HITS).cell({"app": "shop", "layer": "isr"}).add(1)
+    export.shutdown(5)
+    (batch,) = exporter.batches
+    assert {CACHE_HITS.exported, OTEL_SDK_LOG_CREATED.name} == {m.name for m in batch.resource_metrics[0].scope_metrics[0].metrics}
 
 
 def test_what_a_backend_refuses_is_counted(ours: Ours) -> None:
