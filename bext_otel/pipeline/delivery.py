@@ -23,7 +23,8 @@ _log = logging.getLogger("bext_otel.export")
 # What upstream's exporters say while they retry, a line each time: why an export fails.
 _UPSTREAM = "opentelemetry.exporter.otlp"
 _TRANSIENT = re.compile(r"Transient error (.*?) encountered while exporting .*?(?:Error details: (.*))?$", re.DOTALL)
-_MAX_REASON = 500
+_SYSTEM_ERROR = re.compile(r"\[Errno -?\d+\] ([^\"'()]+)")
+_MAX_REASON = 300
 # Whose export this thread is at.
 _exporting = threading.local()
 # What upstream's batch processors say of each item that they drop. `Queue` counts those, and says so.
@@ -111,9 +112,12 @@ class Delivery:
     def hear(self, text: str) -> None:
         """What upstream's exporter says of the export in progress. Why it tries again tells more than that it gave up."""
         if (told := _TRANSIENT.match(text)) is not None:
-            self.reason = ": ".join(part for part in told.groups() if part)
-        elif not self.reason:
-            self.reason = text
+            text = ": ".join(part for part in told.groups() if part)
+        elif self.reason:
+            return
+        # urllib3 tells of every layer, the innermost of which is the reason.
+        innermost = _SYSTEM_ERROR.search(text)
+        self.reason = (innermost[1] if innermost is not None else text)[:_MAX_REASON]
 
     def explain(self, cause: str) -> None:
         """Why the export in progress failed, in a word: an exception's class, or a status."""
@@ -199,7 +203,7 @@ class _Heard(logging.Handler):
         delivery: Delivery | None = getattr(_exporting, "delivery", None)
         if delivery is not None:
             with suppress(Exception):  # a message that cannot be formatted has nothing to tell
-                delivery.hear(record.getMessage()[:_MAX_REASON])
+                delivery.hear(record.getMessage())
 
 
 _heard = _Heard()

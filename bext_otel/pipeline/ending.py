@@ -38,12 +38,13 @@ class Undelivered:
 
     def line(self) -> str:
         """How much of what, where it should have gone, and why it did not; empty if nothing is missing."""
-        told = []
+        by_reason: dict[str, list[str]] = {}
         for delivery, before in self._before:
             missing = delivery.lost_so_far - before + delivery.waiting
             if missing > 0:
-                told.append(f"{missing} {delivery.items} to {delivery.endpoint} ({delivery.reason or 'no answer in time'})")
-        return f"not delivered at the end: {', '.join(told)}" if told else ""
+                told = by_reason.setdefault(delivery.reason or "no answer in time", [])
+                told.append(f"{missing} {delivery.items} to {delivery.endpoint}")
+        return "; ".join(f"not delivered at the end: {', '.join(told)} ({reason})" for reason, told in by_reason.items())
 
 
 def _quietly(ending: Callable[[float], None], seconds: float) -> None:

@@ -54,6 +54,16 @@ EXPORTER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
         ),
         (
             [
+                (
+                    "Transient error Max retries exceeded with url: /v1/traces (Caused by NewConnectionError("
+                    '"Failed to establish a new connection: [Errno 111] Connection refused")) '
+                    "encountered while exporting traces batch, retrying in 1.02s."
+                )
+            ],
+            "Connection refused",
+        ),
+        (
+            [
                 "Transient error StatusCode.UNAVAILABLE encountered while exporting traces to a:1, retrying in 1s. Error details: refused",
                 "Shutdown in progress, aborting retry.",
             ],

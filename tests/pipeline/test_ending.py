@@ -37,7 +37,11 @@ def test_what_is_lost_or_still_waits_is_one_line_that_says_what_where_and_why() 
     traces.lost(2)
     logs.queue.attach(lambda: 3, 10)
     logs.queue.drop_items(1, "already_shutdown")
-    assert "not delivered at the end: 2 spans to there (refused), 4 log records to there too (no answer in time)" == undelivered.line()
+    metrics.lost(7, "any")
+    assert (
+        "not delivered at the end: 2 spans to there (refused); "
+        "not delivered at the end: 4 log records to there too, 7 metric points to elsewhere (no answer in time)"
+    ) == undelivered.line()
 
 
 def test_one_that_raises_stops_no_other() -> None:
