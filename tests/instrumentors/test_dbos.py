@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,9 +24,13 @@ from tests.e2e.otlp import Receiver, receiving
 from tests.instrumentors.conftest import Telemetry
 from tests.waiting import until
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+    # It takes for granted that a Python of this age has a SQLite of its age.
+    pytest.mark.skipif(
+        sys.version_info >= (3, 12) and sqlite3.sqlite_version_info < (3, 42), reason="DBOS needs SQLite 3.42 from Python 3.12 on"
+    ),
+]
 
 FLOW, STEP = "bext.flow ", "bext.flow.step "
 
