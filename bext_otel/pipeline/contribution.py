@@ -8,25 +8,30 @@ Times are monotonic seconds, which all processes of a Linux host share.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
-from typing import Optional, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional, TypeAlias, Union
 
 import msgspec
 
+from bext_otel.pipeline.breathing import slices
 from bext_otel.pipeline.exponential import Buckets, Scaled
 from bext_otel.pipeline.snapshot import Exemplar, FamilyType
 from bext_otel.pipeline.windows import Recent
 
 __all__ = [
+    "BLOCK",
     "Contribution",
     "ForeignRow",
     "HistogramRow",
+    "Known",
     "Labels",
     "NumberRow",
     "Row",
     "SummaryRow",
+    "blocks",
     "decode",
     "encode",
+    "encode_block",
     "encode_row",
     "exemplar_row",
 ]
@@ -34,10 +39,12 @@ __all__ = [
 # Evaluated by msgspec, which cannot read the text of a type on Python 3.10.
 Labels: TypeAlias = tuple[Optional[str], ...]  # noqa: UP045
 
-_FORMAT = 1
+_FORMAT = 2
+# Blocks to decode between two pauses.
+_BLOCKS_AT_ONCE = 8
 
 
-class _Array(msgspec.Struct, array_like=True, frozen=True):
+class _Array(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Buckets, packed: machine integers in native order, since nobody but a process of the same host reads them."""
 
     offset: int
@@ -54,7 +61,7 @@ class _Array(msgspec.Struct, array_like=True, frozen=True):
         return Buckets(self.offset, counts)
 
 
-class NumberRow(msgspec.Struct, array_like=True, frozen=True):
+class NumberRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A counter's or a gauge's series. `source` is empty for what a worker holds, and names what several look at."""
 
     labels: Labels
@@ -63,7 +70,7 @@ class NumberRow(msgspec.Struct, array_like=True, frozen=True):
     source: str = ""
 
 
-class SummaryRow(msgspec.Struct, array_like=True, frozen=True):
+class SummaryRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A summary's series: its life and its window."""
 
     labels: Labels
@@ -97,7 +104,7 @@ class SummaryRow(msgspec.Struct, array_like=True, frozen=True):
         return Recent(self.window.buckets(), self.window_zeros, self.window_low, self.window_high)
 
 
-class HistogramRow(msgspec.Struct, array_like=True, frozen=True):
+class HistogramRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A histogram's series; `counts` are not cumulative."""
 
     labels: Labels
@@ -126,7 +133,7 @@ class ForeignPart(msgspec.Struct, array_like=True, frozen=True):
 Row: TypeAlias = "NumberRow | SummaryRow | HistogramRow"
 
 
-class Contribution(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+class Contribution(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a worker publishes. Rows stand under the exported name of their metric."""
 
     format: int = _FORMAT
@@ -144,8 +151,37 @@ class Contribution(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     base: Contribution | None = None
 
 
+class _Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+    """A contribution on its way, field by field: rows in blocks, each of them bytes, so that a reader decodes only what has changed."""
+
+    format: int
+    started: float
+    started_unix: float
+    published: float
+    numbers: Mapping[str, list[msgspec.Raw]]
+    summaries: Mapping[str, list[msgspec.Raw]]
+    histograms: Mapping[str, list[msgspec.Raw]]
+    rates: Mapping[str, bytes]
+    admitted: Mapping[str, list[tuple[str, float]]]
+    foreign: list[ForeignPart]
+    system: Mapping[str, float]
+    telemetry: Mapping[str, Union[int, float, str]]  # noqa: UP007  as above
+    base: list[msgspec.Raw]  # one at most: msgspec knows no optional bytes
+
+
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Contribution)
+_decoder = msgspec.msgpack.Decoder(_Message)
+_DECODERS: Mapping[str, msgspec.msgpack.Decoder[Any]] = {
+    "numbers": msgspec.msgpack.Decoder(list[NumberRow]),
+    "summaries": msgspec.msgpack.Decoder(list[SummaryRow]),
+    "histograms": msgspec.msgpack.Decoder(list[HistogramRow]),
+}
+
+BLOCK = 128
+"""How many rows are encoded, and decoded, together."""
+
+Known: TypeAlias = dict[bytes, list[Any]]
+"""Rows by the bytes of their block, for a reader who knows most of them from before."""
 
 
 def encode_row(row: Row) -> msgspec.Raw:
@@ -153,18 +189,80 @@ def encode_row(row: Row) -> msgspec.Raw:
     return msgspec.Raw(_encoder.encode(row))
 
 
+def encode_block(rows: Sequence[Row | msgspec.Raw]) -> msgspec.Raw:
+    """The bytes of some rows, at most `BLOCK`, to be kept until one of them changes."""
+    return msgspec.Raw(_encoder.encode(rows))
+
+
+def blocks(rows: Sequence[Row | msgspec.Raw]) -> list[msgspec.Raw]:
+    """Rows as blocks."""
+    return [encode_block(rows[start : start + BLOCK]) for start in range(0, len(rows), BLOCK)]
+
+
 def encode(contribution: Contribution) -> bytes:
-    """A contribution's bytes. Its rows may be what `encode_row` made."""
-    return _encoder.encode(contribution)
+    """A contribution's bytes. In place of rows it may have what `blocks` made of them, in place of its base what `encode` made of that."""
+    base = contribution.base
+    fields = {name: getattr(contribution, name) for name in _Message.__struct_fields__}
+    fields |= {field: {name: _packed(rows) for name, rows in fields[field].items()} for field in _DECODERS}
+    fields["rates"] = {name: _column(contribution.numbers[name], rates) for name, rates in contribution.rates.items()}
+    fields["base"] = [] if base is None else [msgspec.Raw(encode(base)) if isinstance(base, Contribution) else base]
+    return _encoder.encode(_Message(**fields))
 
 
-def decode(payload: bytes) -> Contribution | None:
-    """A contribution from its bytes; None for those of another version, or no contribution at all."""
+def _packed(rows: Sequence[Any]) -> Sequence[msgspec.Raw]:
+    return rows if rows and isinstance(rows[0], msgspec.Raw) else blocks(rows)
+
+
+def _column(rows: Sequence[NumberRow], rates: Any) -> bytes:
+    """Rates in the order of the rows they belong to; 0 for those that have none. May be the column already."""
+    if isinstance(rates, array):
+        return rates.tobytes()
+    by_labels = dict(rates)
+    return array("d", [by_labels.get(row.labels, 0.0) for row in rows]).tobytes()
+
+
+def decode(payload: bytes, known: Known | None = None) -> Contribution | None:
+    """A contribution from its bytes; None for those of another version, or no contribution at all.
+
+    `known` has rows that were decoded before, and afterwards those of this contribution.
+    """
+    now: Known = {}
     try:
-        found = _decoder.decode(payload)
+        found = _decoded(payload, known or {}, now)
     except (msgspec.MsgspecError, ValueError):
         return None
-    return found if found.format == _FORMAT else None
+    if known is not None:
+        known.clear()
+        known.update(now)
+    return found
+
+
+def _decoded(payload: bytes | msgspec.Raw, before: Known, now: Known) -> Contribution | None:
+    message = _decoder.decode(payload)
+    if message.format != _FORMAT:
+        return None
+    fields = {name: getattr(message, name) for name in _Message.__struct_fields__}
+    for field, decoder in _DECODERS.items():
+        fields[field] = {name: _rows(packed, decoder, before, now) for name, packed in fields[field].items()}
+    fields["rates"] = {name: _rates(fields["numbers"].get(name, []), column) for name, column in message.rates.items()}
+    fields["base"] = next((_decoded(base, before, now) for base in message.base), None)
+    return Contribution(**fields)
+
+
+def _rows(packed: Sequence[msgspec.Raw], decoder: msgspec.msgpack.Decoder[Any], before: Known, now: Known) -> list[Any]:
+    rows: list[Any] = []
+    for part in slices(packed, _BLOCKS_AT_ONCE):
+        for block in map(bytes, part):
+            found = before.get(block)
+            now[block] = found = decoder.decode(block) if found is None else found
+            rows += found
+    return rows
+
+
+def _rates(rows: Sequence[NumberRow], column: bytes) -> list[tuple[Labels, float]]:
+    rates = array("d")
+    rates.frombytes(column)
+    return [(row.labels, rate) for row, rate in zip(rows, rates, strict=False) if rate]
 
 
 def exemplar_row(exemplar: Exemplar | None) -> tuple[float, float, str, str] | None:

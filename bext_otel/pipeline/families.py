@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import zip_longest
 from operator import attrgetter
 from typing import TypeAlias
@@ -145,14 +146,31 @@ def _native(life: Scaled, zeros: int) -> Native:
     return Native(life.scale, life.buckets.offset, tuple(life.buckets.counts), zeros)
 
 
-def rates_of_service(streams: Streams, tally: Tally) -> dict[str, dict[LabelSet, float]]:
+def rates_of_service(streams: Streams, tally: Tally) -> dict[str, Mapping[LabelSet, float]]:
     """Increases per second of all workers together."""
     by_name = {stream.metric.exported: stream for stream in streams}
-    return {
-        name: {by_name[name].series(labels).labels: rate for labels, rate in rates.items()}
-        for name, rates in tally.rates.items()
-        if name in by_name
-    }
+    return {name: _Told(by_name[name], rates) for name, rates in tally.rates.items() if name in by_name}
+
+
+class _Told(Mapping[LabelSet, float]):
+    """Rates by label values, as rates by labels; computed when somebody looks, since most scrapers don't."""
+
+    def __init__(self, stream: Stream, rates: Mapping[Labels, float]) -> None:
+        self._stream = stream
+        self._rates = rates
+
+    @cached_property
+    def _made(self) -> dict[LabelSet, float]:
+        return {self._stream.series(labels).labels: rate for labels, rate in self._rates.items()}
+
+    def __getitem__(self, labels: LabelSet) -> float:
+        return self._made[labels]
+
+    def __iter__(self) -> Iterator[LabelSet]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._rates)
 
 
 def _family(stream: Stream, points: Sequence[Point]) -> Family:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
+from typing import Any, TypeAlias
+
+import msgspec
 
 from bext_otel.catalogue import Kind
+from bext_otel.pipeline.breathing import slices
 from bext_otel.pipeline.cells import Cell, NumberCell
-from bext_otel.pipeline.contribution import Labels, NumberRow, encode_row
+from bext_otel.pipeline.contribution import BLOCK, NumberRow, blocks, encode_block
 from bext_otel.pipeline.families import Observed
-from bext_otel.pipeline.streams import Streams
 
-__all__ = ["rates", "rows"]
+__all__ = ["Own"]
 
 _FIELDS: Mapping[Kind, str] = {
     "counter": "numbers",
@@ -20,25 +23,48 @@ _FIELDS: Mapping[Kind, str] = {
     "summary": "summaries",
     "histogram": "histograms",
 }
+# Blocks of rows to handle between two pauses.
+_BLOCKS_AT_ONCE = 8
+
+_encoded = attrgetter("encoded")
+
+Block: TypeAlias = "tuple[list[msgspec.Raw], msgspec.Raw]"
+"""Rows as bytes, and these together."""
 
 
-def rows(observed: Observed, now: float) -> dict[str, Any]:
-    """The rows of every stream as bytes, each made when it has changed, by field of a contribution and exported name."""
-    found: dict[str, dict[str, list[Any]]] = {field: {} for field in _FIELDS.values()}
-    for stream, values in observed.items():
-        told = [cell.encoded_row(now) for cell in stream.cells() if cell not in values]
-        for cell, by_source in values.items():
-            told += map(encode_row, _observed(cell, by_source))
-        if told:
-            found[_FIELDS[stream.metric.kind]][stream.metric.exported] = told
-    return found
+class Own:
+    """Makes the rows of every stream, and keeps them until they change: of many series, few do within a second."""
 
+    def __init__(self) -> None:
+        self._blocks: dict[str, list[Block]] = {}
 
-def rates(streams: Streams, now: float) -> dict[str, list[tuple[Labels, float]]]:
-    """Increases per second, by exported name."""
-    return {
-        stream.metric.exported: [(cell.key, rate) for cell, rate in stream.grown(now)] for stream in streams if stream.rates is not None
-    }
+    def fields(self, observed: Observed, now: float) -> dict[str, Any]:
+        """Rows and rates, by field of a contribution and exported name. Called under the reading's lock; `now` is monotonic seconds."""
+        found: dict[str, dict[str, Any]] = {"rates": {}, **{field: {} for field in _FIELDS.values()}}
+        for stream, values in observed.items():
+            name = stream.metric.exported
+            cells = [cell for cell in stream.cells() if cell not in values] if values else stream.cells()
+            made = self._made(name, cells, now)
+            seen = [row for cell, by_source in values.items() for row in _observed(cell, by_source)]
+            if made or seen:
+                found[_FIELDS[stream.metric.kind]][name] = [*(packed for _, packed in made), *blocks(seen)]
+            if stream.rates is not None and any(rates := stream.grown(cells, now)):
+                found["rates"][name] = rates
+        return found
+
+    def _made(self, name: str, cells: Sequence[Cell], now: float) -> list[Block]:
+        before = self._blocks.get(name, [])
+        made: list[Block] = []
+        for part in slices(cells, _BLOCKS_AT_ONCE * BLOCK):
+            for start in range(0, len(part), BLOCK):
+                block = part[start : start + BLOCK]
+                # What is recent changes by itself.
+                kept: list[Any] = list(map(_encoded, block)) if isinstance(block[0], NumberCell) else [None]
+                rows = [cell.encoded_row(now) for cell in block] if None in kept else kept
+                same = before[len(made)] if len(made) < len(before) and before[len(made)][0] == rows else None
+                made.append(same or (rows, encode_block(rows)))
+        self._blocks[name] = made
+        return made
 
 
 def _observed(cell: Cell, by_source: Mapping[str, float]) -> list[NumberRow]:

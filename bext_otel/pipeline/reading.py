@@ -9,12 +9,13 @@ from opentelemetry.sdk.metrics.export import Metric as SdkMetric
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from bext_otel.catalogue import LABEL_OVERFLOW
-from bext_otel.pipeline import families, own
+from bext_otel.pipeline import families
 from bext_otel.pipeline.cells import Cell
-from bext_otel.pipeline.contribution import Contribution, ForeignPart, decode, encode
+from bext_otel.pipeline.contribution import Contribution, ForeignPart, Known, decode, encode
 from bext_otel.pipeline.folding import fold
 from bext_otel.pipeline.foreign import ForeignReader
 from bext_otel.pipeline.merge import Tally
+from bext_otel.pipeline.own import Own
 from bext_otel.pipeline.service import LedgerLike, Service
 from bext_otel.pipeline.snapshot import Family, LabelSet, Snapshot
 from bext_otel.pipeline.streams import Stream, Streams
@@ -28,6 +29,8 @@ Telemetry: TypeAlias = Mapping[str, "int | float | str"]
 
 # Other libraries may have callbacks that take long; a tick collects again when this many times as long as the last collection took is over.
 _PACE = 20
+# How often a worker says what is recent while nothing new happens: quantiles and rates look back far longer than that.
+_FADING_SECONDS = 5.0
 
 
 def _nothing() -> None:
@@ -91,6 +94,9 @@ class Reading:
         self._fading_until = 0.0
         self._unsaid = False
         self._changes_seen = self.streams.changes
+        self._own = Own()
+        self._known: Known = {}
+        self._faded_at = 0.0
 
     def reset(self) -> None:
         """Begin anew, as a forked child does: what the parent counted is the parent's."""
@@ -129,8 +135,11 @@ class Reading:
             # What is recent fades also when nothing happens any more, and the others should see that it does.
             self._fading_until = now + self.streams.window_seconds * 1.2
         fading = company and now < self._fading_until
+        if fading and not self._unsaid and now < self._faded_at + _FADING_SECONDS:
+            return True
         # Alone, nobody reads it. Said when work pauses nevertheless: who joins while the ticker sleeps would not know.
         if fading or (self._unsaid and not busy):
+            self._faded_at = now
             if busy and now >= self._collect_from:
                 self._collected()
             self._publish(service, self.observed())
@@ -178,7 +187,7 @@ class Reading:
 
     def _of_service(self, service: Service, observed: families.Observed, native: bool) -> Snapshot:
         # Of this process, just what it published: whichever worker is asked next must not know less than this one is about to say.
-        published = decode(self._publish(service, observed))
+        published = decode(self._publish(service, observed), self._known)
         tally = Tally(self.streams.monotonic())
         if published is not None:
             tally.add(published, alive=True)
@@ -226,19 +235,17 @@ class Reading:
         with self.streams.lock:
             self.streams.drain()
             now = self.streams.monotonic()
-            rows = own.rows(observed, now)
-            rates = own.rates(self.streams, now)
+            fields = self._own.fields(observed, now)
         return Contribution(
             started=self._started,
             started_unix=self.started_unix,
             published=now,
-            rates=rates,
             admitted={name: list(values.items()) for name, values in self.streams.budgets.admitted().items()},
             foreign=self._foreign_parts,
             system=self._system.figures() if self._system is not None else {},
             telemetry=self._telemetry(),
             base=base,
-            **rows,
+            **fields,
         )
 
 

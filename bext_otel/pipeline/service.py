@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import Protocol
 
-from bext_otel.pipeline.contribution import Contribution, decode
+from bext_otel.pipeline.contribution import Contribution, Known, decode
 from bext_otel.pipeline.merge import Shared, compacted
 
 __all__ = ["LedgerLike", "PeerLike", "Service"]
@@ -85,6 +85,8 @@ class Service:
         self._lock = Lock()
         self._placed = False
         self._decoded: dict[int, tuple[int, Contribution | None]] = {}
+        # The rows that each of the others said last, by slot.
+        self._known: dict[int, Known] = {}
 
     def company(self) -> bool:
         """Whether there is anybody else to speak to, or for."""
@@ -128,6 +130,6 @@ class Service:
     def _read(self, peer: PeerLike, known: tuple[int, Contribution | None] | None) -> tuple[int, Contribution | None]:
         if known is not None and known[0] == peer.sequence:
             return known
-        contribution = decode(peer.payload)
+        contribution = decode(peer.payload, self._known.setdefault(peer.slot, {}))
         self.unreadable += contribution is None
         return peer.sequence, contribution

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import zip_longest
-from operator import attrgetter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, repeat
+from operator import attrgetter, sub, truediv
 from threading import RLock
 from typing import Any, TypeAlias
 
@@ -104,14 +104,19 @@ class Stream:
             totals.extend(floats(map(_value, part)))
         return cells, totals
 
-    def grown(self, now: float) -> list[tuple[Cell, float]]:
-        """Cells that grew within the rate window, and by how much per second."""
+    def grown(self, cells: Sequence[Cell], now: float) -> array[float]:
+        """Increases of these cells per second, over the rate window; empty while nothing is known of it."""
         base, seconds = (None, 1.0) if self.rates is None else self.rates.base(now)
         if base is None:
-            return []
-        cells, totals = self.totals()
-        grown = zip_longest(totals, base, fillvalue=0.0)
-        return [(cell, (total - before) / seconds) for cell, (total, before) in zip(cells, grown, strict=True) if total != before]
+            return array("d")
+        every, totals = self.totals()
+        grown, before = array("d"), chain(base, repeat(0.0))
+        for part in slices(totals):
+            grown.extend(map(truediv, map(sub, part, before), repeat(seconds)))
+        if len(every) == len(cells):
+            return grown
+        by_cell = dict(zip(every, grown, strict=True))
+        return array("d", [by_cell[cell] for cell in cells])
 
     def observed(self) -> Iterator[tuple[Cell, float, str]]:
         """What the observers say now: series, value, and the source if that is shared. One that fails says nothing, and is counted."""
