@@ -29,10 +29,13 @@ docs: $(VENV)/dev.done  ## write the generated pages again
 	$(BIN)/bext-otel catalogue --write docs/metrics.md
 	$(BIN)/python scripts/settings_reference.py
 
-bench: $(VENV)/dev.done  ## what a request and a scrape cost, beside a bare application and upstream
+bench: $(VENV)/dev.done  ## what requests, scrapes, caches and plugins cost, beside a bare application and upstream
 	$(BIN)/python -m benchmarks.requests
 	$(BIN)/python -m benchmarks.exposition
 	$(BIN)/python -m benchmarks.instruments
+	$(BIN)/python -m benchmarks.cache_hit
+	$(BIN)/python -m benchmarks.plugin_hook
+	$(BIN)/python -m benchmarks.quiet
 
 nox: $(VENV)/dev.done  ## the test suite on every Python that is here
 	$(BIN)/nox

@@ -23,9 +23,10 @@ from bext_otel.operation import Operation, finish, start, tracer
 __all__ = ["Deploy", "context_of", "deploy"]
 
 _STEP = "bext.deploy.step"
+# Deploys are told of at info. One that failed is an error, as a failed request is: somebody has to look after it.
 _BODIES: Mapping[str, tuple[SeverityNumber, str]] = {
     "success": (SeverityNumber.INFO, "deploy completed"),
-    "rolled_back": (SeverityNumber.WARN, "deploy rolled back"),
+    "rolled_back": (SeverityNumber.INFO, "deploy rolled back"),
     "failed": (SeverityNumber.ERROR, "deploy failed"),
 }
 
@@ -114,6 +115,8 @@ class Deploy:
 @contextmanager
 def deploy(app: str, version: str) -> Iterator[Deploy]:
     """Measure and trace the body as a deploy of `version` of `app`: counted by outcome, timed, one log entry at its end.
+
+    The entry is at info, also of a deploy that was rolled back, and at error for one that failed.
 
     An exception that leaves the body passes on, and the deploy failed, unless `rolled_back()` was called; `sys.exit(0)` is a success.
     The span is a child of the current one; where there is none, of the one that `TRACEPARENT` in the environment names.

@@ -89,10 +89,20 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
             kwargs.update(layers=runs.config.cache.layers, redis_seconds=runs.config.cache.redis_seconds)
         try:
             super().load_instrumentor(entry_point, raise_exception_on_conflict=True, **kwargs)
-        except (ImportError, DependencyConflictError):
-            raise  # the loader skips it, with a line at debug level
+        except DependencyConflictError as error:
+            if not ours:
+                raise  # the loader skips it, with a line: an error where the library is there in another version
+            # Ours come all together, whichever libraries are there, so one that does not fit is nobody's mistake.
+            _log.debug("%s", _conflict(entry_point.name, error))
+        except ImportError:
+            raise  # the loader skips it, with a line
         except Exception as error:  # the loader would give up all instrumentors that come after this one
             _log.warning("instrumentation %s is left out: %s: %s", entry_point.name, type(error).__name__, error)
+
+
+def _conflict(name: str, error: DependencyConflictError) -> str:
+    needed, found = error.conflict.required, error.conflict.found
+    return f"instrumentation {name} is left out: it is for {needed}, and {found or 'that library'} is {'' if found else 'not '}installed"
 
 
 class _Mount:

@@ -78,7 +78,7 @@ def test_a_deploy_that_was_rolled_back_is_neither_success_nor_failure(telemetry:
         (span.attributes or {})["error.type"],
     )
     assert StatusCode.ERROR is span.status.status_code
-    assert [("WARN", "deploy rolled back")] == [(level, body) for level, body, _ in told(telemetry)]
+    assert [("INFO", "deploy rolled back")] == [(level, body) for level, body, _ in told(telemetry)]
 
 
 @pytest.mark.parametrize(("code", "status"), [(None, "success"), (0, "success"), (2, "failed"), ("no", "failed")])

@@ -130,7 +130,7 @@ def test_an_instrumentor_that_fails_keeps_nobody_else_from_being_loaded(tmp_path
         BextConfigurator().configure()
         outcomes = []
         for name, value in [("odd", "odd:Odd"), ("needy", "odd:Needy"), ("gone", "no_such_module:X"), ("flask", "odd:Good"),
-                            ("good", "odd:Good"), ("bext_good", "odd:Ours")]:
+                            ("good", "odd:Good"), ("bext_good", "odd:Ours"), ("bext_needy", "odd:Needy")]:
             try:
                 distro.load_instrumentor(EntryPoint(name, value, "opentelemetry_instrumentor"), skip_dep_check=True)
                 outcomes.append("")
@@ -141,13 +141,37 @@ def test_an_instrumentor_that_fails_keeps_nobody_else_from_being_loaded(tmp_path
         tmp_path,
     )
     outcomes, asked = shown
-    # The loader skips those that raise what it knows, each with a line at debug level.
-    assert ["", "DependencyConflictError", "ModuleNotFoundError", "", "", ""] == outcomes
+    # The loader skips those that raise what it knows, and says so; of ours that need what is not there, nobody hears.
+    assert ["", "DependencyConflictError", "ModuleNotFoundError", "", "", "", ""] == outcomes
     assert 2 == len(asked), "upstream's own for Flask is left out"
     assert {"mount", "on_serving"} <= set(asked[1])
     assert not {"mount", "on_serving"} & set(asked[0])
     (line,) = lines
     assert "instrumentation odd is left out: KeyError: 'table'" == line["message"]
+
+
+def test_a_library_in_a_version_that_ours_is_not_for_is_a_line_at_debug_level(tmp_path: Path) -> None:
+    """The launcher's own way, with the metadata of a version in front that nobody has any more."""
+    metadata = tmp_path / "cachetools-4.0.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text("Metadata-Version: 2.1\nName: cachetools\nVersion: 4.0\n")
+    code = """
+        import sys
+        sys.path.insert(0, "")
+        from importlib.metadata import version
+        from opentelemetry.instrumentation.auto_instrumentation import initialize
+        initialize()
+        show(version("cachetools"))
+        """
+    env = {"OTEL_TRACES_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}
+    shown, lines = fresh(code, tmp_path, BEXT_LOGGING_LEVEL="debug", **env)
+    assert "4.0" == shown
+    (line,) = [line for line in lines if "cachetools" in line["message"] and "left out" in line["message"]]
+    assert ("debug", "bext_otel") == (line["level"], line["target"])
+    assert "instrumentation bext_cachetools is left out: it is for cachetools >= 5.5, and cachetools 4.0 is installed" == line["message"]
+    assert [] == [line for line in lines if line["level"] in {"warn", "error"}]
+    _, lines = fresh(code, tmp_path, **env)
+    assert [] == lines
 
 
 def test_importing_the_package_costs_neither_sdk_nor_flask(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -77,15 +78,38 @@ def _set_up() -> Runtime | None:
         return runs
     # The command's streams are not ours to write to: records go to a file, if one is configured, and over OTLP.
     loaded = load()
+    telling = _Telling()
     for line in loaded.warnings:
-        click.echo(f"bext-otel deploy: {line}", err=True)
+        telling.tell(line)
     output = "file" if loaded.config.logging.output == "file" else "none"
+    logger = logging.getLogger("bext_otel")
+    logger.addHandler(telling)
     try:
         # Nobody can ask a process for its metrics that ends with its command, hence no server.
         return configure(telemetry=_service(), metrics={"mount": True}, logging={"output": output})
     except Exception as error:  # the deploy matters more than what is told about it
         click.echo(f"bext-otel deploy: goes on without telemetry: {error}", err=True)
         return None
+    finally:
+        logger.removeHandler(telling)
+
+
+class _Telling(logging.Handler):
+    """What is wrong with the settings, on standard error, each line once: where logging has no sink, Python would print it, too."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._told: set[str] = set()
+
+    def tell(self, line: str) -> None:
+        """Print a line that was not printed before."""
+        if line not in self._told:
+            self._told.add(line)
+            click.echo(f"bext-otel deploy: {line}", err=True)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """A line of ours that is logged."""
+        self.tell(record.getMessage())
 
 
 def _service() -> dict[str, str]:

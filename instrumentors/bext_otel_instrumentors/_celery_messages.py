@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context, propagate, trace
 from opentelemetry.propagators.textmap import Getter
@@ -19,12 +20,18 @@ from bext_otel.operation import Operation, tracer
 from bext_otel.runs import Hold
 from bext_otel_instrumentors._guard import report
 
+if TYPE_CHECKING:
+    from bext_otel_instrumentors._celery_eager import Canvas
+
 __all__ = [
     "BEFORE",
     "CARRIER",
+    "FLOW",
     "MACHINERY",
+    "RUN",
     "Identity",
     "Step",
+    "alone",
     "before_publish",
     "current_step",
     "publishing",
@@ -52,7 +59,10 @@ class Identity:
 
 @dataclass
 class Step:
-    """A task that is being executed. `operation` is None where upstream's instrumentation makes the span."""
+    """A task that is being executed. `operation` is None where upstream's instrumentation makes the span.
+
+    `canvas` is what executes it at once, with others of its run.
+    """
 
     request: Any
     name: str
@@ -62,6 +72,7 @@ class Step:
     held: Hold | None = None
     token: Any = None
     outer: Step | None = None
+    canvas: Canvas | None = None
     started: float = 0.0
     _successors: frozenset[str] | None = None
 
@@ -185,6 +196,16 @@ def publishing(original: Callable[..., Any]) -> Callable[..., Any]:
             _canvas.reset(token)
 
     return apply_async
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Around tasks that are executed at once: what they publish is none of a canvas that is being published here."""
+    token = _canvas.set(None)
+    try:
+        yield
+    finally:
+        _canvas.reset(token)
 
 
 def before_publish(sender: str | None = None, headers: MutableMapping[str, Any] | None = None, **_: Any) -> None:

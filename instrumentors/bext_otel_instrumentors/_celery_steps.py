@@ -20,6 +20,7 @@ from bext_otel.catalogue import FLOW_COMPLETED, FLOW_FAILED, FLOW_STEP, FLOW_STE
 from bext_otel.flows import tell_failure
 from bext_otel.operation import count, finish, measure, start, tracer
 from bext_otel.runs import hold
+from bext_otel_instrumentors._celery_eager import canvas_of, ended_in, join
 from bext_otel_instrumentors._celery_messages import BEFORE, CARRIER, FLOW, MACHINERY, RUN, Identity, Step, current_step, upstream_traces
 from bext_otel_instrumentors._guard import report
 
@@ -46,13 +47,15 @@ def before_run(task_id: str = "", task: Any = None, **_: Any) -> None:
     """The signal `task_prerun`."""
     try:
         request = task.request
-        step = Step(request, task.name, task_id, _identity(request, task.name), outer=current_step.get())
+        canvas = canvas_of(request)
+        identity = join(canvas, task_id, task.name) if canvas is not None else _identity(request, task.name)
+        step = Step(request, task.name, task_id, identity, outer=current_step.get(), canvas=canvas)
         if not upstream_traces():
-            here = _context(request)
+            here = _context(step)
             if task.name not in MACHINERY:
                 here = _open(step, task.name, here)
             step.token = context.attach(here)
-        if getattr(request, "is_eager", False):
+        if getattr(request, "is_eager", False) and canvas is None:
             # In a worker, its main process knows which runs are active: it outlives those that execute them.
             step.held = hold()
         current_step.set(step)
@@ -72,7 +75,7 @@ def _open(step: Step, name: str, above: Context) -> Context:
     }
     title = f"{FLOW_STEP.name} {clean(name)}"
     step.operation = start(FLOW_STEP, name=title, kind=SpanKind.CONSUMER, context=above, attributes=shown, flow_name=step.identity.flow)
-    if (before := _before(step.request)) is not None:
+    if (before := step.canvas.before if step.canvas is not None else _before(step.request)) is not None:
         step.operation.span.add_link(before)
     return trace.set_span_in_context(step.operation.span, above)
 
@@ -100,10 +103,13 @@ def after_run(task_id: str = "", task: Any = None, retval: Any = None, state: st
             finish(step.operation, error)
         else:
             measure(FLOW_STEP_DURATION, (perf_counter() - step.started) * 1e3, step.identity.flow)
-        if state == "SUCCESS" and step.is_last():
+        failure = type(error).__qualname__ if state in {"FAILURE", None} else None
+        if step.canvas is not None:
+            ended_in(step.canvas, step, failure, here)
+        elif state == "SUCCESS" and step.is_last():
             measure(FLOW_COMPLETED, 1, context=here)
-        elif state in {"FAILURE", None}:
-            _run_failed(step.identity.flow, type(error).__qualname__, here)
+        elif failure is not None:
+            _run_failed(step.identity.flow, failure, here)
     except Exception as failure:  # the task has run all the same
         report("the end of a task", failure)
 
@@ -142,7 +148,7 @@ def _lost(name: str, task_id: str, request: Any, reason: str) -> None:
         if len(_told) > _MAX_TOLD:
             _told.popitem(last=False)
         flow = _identity(request, name).flow
-        here = _context(request) if request is not None else context.get_current()
+        here = _came(request) if request is not None else context.get_current()
         if not upstream_traces():
             shown = {"bext.flow_name": flow, "bext.step": clean(name), "messaging.message.id": task_id, "error.type": reason}
             span = tracer().start_span(f"{FLOW_STEP.name} {clean(name)}", here, SpanKind.CONSUMER, shown)
@@ -165,8 +171,15 @@ def _identity(request: Any, name: str) -> Identity:
     return Identity(clean(flow) if flow else clean(name), str(run or getattr(request, "root_id", None) or getattr(request, "id", "")))
 
 
-def _context(request: Any) -> Context:
+def _context(step: Step) -> Context:
     """The context that came with the message; the current one where none did, as when a task is called eagerly."""
+    here = _came(step.request)
+    if step.canvas is not None and not trace.get_current_span(here).get_span_context().is_valid:
+        return step.canvas.run.above or here
+    return here
+
+
+def _came(request: Any) -> Context:
     came = propagate.extract(request, getter=CARRIER)
     return came if trace.get_current_span(came).get_span_context().is_valid else context.get_current()
 

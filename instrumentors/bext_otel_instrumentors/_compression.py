@@ -11,17 +11,21 @@ from functools import wraps
 from typing import Any
 
 from opentelemetry import context, trace
+from opentelemetry._logs import SeverityNumber
 from opentelemetry.util.types import AttributeValue
 
 from bext_otel.apps import current_app
 from bext_otel.catalogue import COMPRESSION, COMPRESSION_DURATION, COMPRESSION_RATIO, UNKNOWN
 from bext_otel.operation import measure, tracer
 from bext_otel_instrumentors._guard import report
+from bext_otel_instrumentors._measured import Entries
 
 __all__ = ["ENCODINGS", "Body", "watch_responder", "watch_sending"]
 
 ENCODINGS: Mapping[str, str] = {"gzip": "gzip", "x-gzip": "gzip", "br": "brotli", "zstd": "zstd"}
 """Content codings (RFC 9110, 7932, 8878) by the label that stands for them. `deflate` has none."""
+
+_entries = Entries("bext.compression")
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -45,12 +49,12 @@ class Body:
         self.started_ns = time.time_ns()
 
     def finish(self) -> None:
-        """The body is complete. One that was not compressed, or is empty, has no ratio."""
+        """The body is complete: it is measured, and told of at debug. One that was not compressed, or is empty, has no ratio."""
         encoding = ENCODINGS.get(self.encoding or "")
         if encoding is None or not self.original:
             return
         try:
-            app, here = self.app, self.context
+            app, here, took_us = self.app, self.context, self.seconds * 1e6
             if trace.get_current_span(here).is_recording():
                 # Its times are the body's, from the first byte to the last; a stream compresses for a small part of that.
                 attributes: dict[str, AttributeValue] = {
@@ -58,13 +62,15 @@ class Body:
                     "bext.encoding": encoding,
                     "bext.compression.original_bytes": self.original,
                     "bext.compression.compressed_bytes": self.compressed,
-                    "bext.compression.duration_us": round(self.seconds * 1e6, 1),
+                    "bext.compression.duration_us": round(took_us, 1),
                 }
                 span = tracer().start_span(COMPRESSION.name, context=here, attributes=attributes, start_time=self.started_ns)
                 span.end()
                 here = trace.set_span_in_context(span)
             measure(COMPRESSION_RATIO, self.compressed / self.original, app, encoding, context=here)
-            measure(COMPRESSION_DURATION, self.seconds * 1e6, app, encoding, context=here)
+            measure(COMPRESSION_DURATION, took_us, app, encoding, context=here)
+            sizes = {"original_bytes": self.original, "compressed_bytes": self.compressed}
+            _entries.tell(SeverityNumber.DEBUG, "body compressed", here, app=app, encoding=encoding, **sizes, duration_us=round(took_us, 1))
         except Exception as error:  # the guard's only purpose
             report("a compressed body", error)
 

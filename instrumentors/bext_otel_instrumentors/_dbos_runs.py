@@ -21,6 +21,7 @@ from bext_otel.catalogue import FLOW_COMPLETED, FLOW_FAILED, FLOW_STEP_DURATION
 from bext_otel.flows import Run, tell_failure
 from bext_otel.operation import measure
 from bext_otel.runs import Hold, hold
+from bext_otel_instrumentors._dbos_polling import working
 from bext_otel_instrumentors._guard import report
 
 __all__ = ["assembling", "claiming", "ending", "executing", "listing", "making", "outcome", "recording", "starting"]
@@ -56,7 +57,8 @@ def claiming(original: Callable[..., Any]) -> Callable[..., Any]:
     def execute_dequeued_workflow(dbos: Any, status: Any, *args: Any, **kwargs: Any) -> Any:
         token = _claimed.set(status)
         try:
-            return original(dbos, status, *args, **kwargs)
+            with working():
+                return original(dbos, status, *args, **kwargs)
         finally:
             _claimed.reset(token)
 

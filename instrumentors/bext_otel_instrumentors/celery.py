@@ -1,7 +1,8 @@
 """Celery: chains, groups and chords are runs of flows, their tasks steps; a plain task is a run of one step; all of a run is in one trace.
 
 A flow is named after its first task, or by the caller: `apply_async(headers={"bext_flow": "checkout"})`. Celery tells nobody when a group
-without a chord is over, so there each branch that ends counts as a run completed or failed; as active it counts once.
+without a chord is over, so there each branch that ends counts as a run completed or failed; as active it counts once. All this holds for
+those that are executed at once, too (`task_always_eager`, `apply`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from opentelemetry import _logs, metrics, trace
 from bext_otel.runs import also_active
 from bext_otel_instrumentors import _celery_steps as steps
 from bext_otel_instrumentors._base import Instrumentor
+from bext_otel_instrumentors._celery_eager import at_once, at_once_together
 from bext_otel_instrumentors._celery_messages import before_publish, publishing, sending
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._imported import Imports
@@ -56,6 +58,9 @@ class CeleryInstrumentor(Instrumentor):
     def _cover_canvas(self, module: Any) -> None:
         self._patches.wrap(module.group, "apply_async", publishing)
         self._patches.wrap(module._chord, "apply_async", publishing)
+        self._patches.wrap(module.group, "apply", at_once_together)
+        self._patches.wrap(module._chord, "apply", at_once)
+        self._patches.wrap(module._chain, "apply", at_once)
 
     def _cover_app(self, module: Any) -> None:
         from celery import signals

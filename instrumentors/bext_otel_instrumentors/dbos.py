@@ -1,7 +1,7 @@
 """DBOS: durable workflows are runs of flows, in one trace, also when another process goes on with them after this one was killed.
 
 DBOS makes spans of its own with `enable_otlp`; then it goes on to, in the same trace, and ours are left out. A workflow that is
-cancelled neither completes nor fails; one that waits in a queue is not active yet.
+cancelled neither completes nor fails; one that waits in a queue is not active yet. DBOS's own looking for work makes no spans.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from bext_otel_instrumentors import _dbos_runs as runs
 from bext_otel_instrumentors._base import Instrumentor
+from bext_otel_instrumentors._dbos_polling import polling
 from bext_otel_instrumentors._imported import Imports
 from bext_otel_instrumentors._patch import Patches
 from bext_otel_instrumentors._serving import Hosting
@@ -31,13 +32,14 @@ class DBOSInstrumentor(Instrumentor):
 
     def _patch(self, patches: Patches, hosting: Hosting) -> None:
         self._imports.when("dbos", self._cover)
+        self._imports.when("dbos._sys_db_postgres", self._cover_postgres)
 
     def _uninstrument(self, **kwargs: Any) -> None:
         self._imports.forget()
         super()._uninstrument(**kwargs)
 
     def _cover(self, _: Any) -> None:
-        from dbos import _context, _core, _queue, _sys_db
+        from dbos import _context, _core, _dbos, _queue, _scheduler, _sys_db
 
         replaced: tuple[tuple[Any, str, Any], ...] = (
             (_core, "execute_dequeued_workflow", runs.claiming),
@@ -53,3 +55,20 @@ class DBOSInstrumentor(Instrumentor):
         )
         for owner, name, make in replaced:
             self._patches.wrap(owner, name, make)
+        self._cover_polling(
+            (_dbos, "queue_thread"),
+            (_dbos, "background_jobs_thread"),
+            (_dbos, "dynamic_scheduler_loop"),
+            (_queue, "queue_worker_thread"),
+            (_scheduler._ScheduleThread, "_loop"),
+            (_sys_db.SystemDatabase, "run_notification_listener"),
+            (_sys_db.SystemDatabase, "run_notifier"),
+        )
+
+    def _cover_postgres(self, module: Any) -> None:
+        self._cover_polling((module.PostgresSystemDatabase, "run_notifier"))
+
+    def _cover_polling(self, *threads: tuple[Any, str]) -> None:
+        for owner, name in threads:
+            if hasattr(owner, name):  # each of DBOS's versions has its own
+                self._patches.wrap(owner, name, polling)

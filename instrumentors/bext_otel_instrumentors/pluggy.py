@@ -142,7 +142,9 @@ class _Executor:
         measured = copy.copy(method)
         wrapper = method.hookwrapper or getattr(method, "wrapper", False)
         measured.function = partial(_wrapping if wrapper else _calling, method.function, _name_of(method), hook_name)
-        pair = self._copies[id(method)] = (method, measured)
+        pair = (method, measured)
+        if method.plugin is not None:  # what `call_extra` is given is no plugin's, and made anew for each call
+            self._copies[id(method)] = pair
         return pair
 
 

@@ -194,11 +194,15 @@ def test_what_nobody_answers_does_not_hold_up_the_exit(env: dict[str, str]) -> N
             assert 3 == process.wait(9)
 
 
-def test_a_wrong_setting_is_told_and_the_command_runs(env: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("logs", ["otlp", "none"])
+def test_a_wrong_setting_is_told_once_and_the_command_runs(env: dict[str, str], tmp_path: Path, logs: str) -> None:
     (tmp_path / "bext.toml").write_text("[metrics]\nport = 'many'\n")
-    done = run({**env, "BEXT_CONFIG": str(tmp_path / "bext.toml")}, "echo", "ran")
+    wrong = {"BEXT_CONFIG": str(tmp_path / "bext.toml"), "OTEL_LOGS_EXPORTER": logs, "OTEL_BSP_SCHEDULE_DELAY": "soon"}
+    done = run({**env, **wrong}, "echo", "ran")
     assert (0, b"ran\n") == (done.returncode, done.stdout)
-    assert b"[metrics] port" in done.stderr
+    lines = done.stderr.decode().splitlines()
+    assert [] == [line for line in lines if not line.startswith("bext-otel deploy: ")]
+    assert [1, 1] == [len([line for line in lines if name in line]) for name in ("[metrics] port", "OTEL_BSP_SCHEDULE_DELAY")]
 
 
 def test_the_log_entry_goes_to_the_file_that_is_configured(env: dict[str, str], tmp_path: Path) -> None:

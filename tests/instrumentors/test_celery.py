@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import celery
@@ -284,6 +284,90 @@ def test_a_task_called_eagerly_is_a_run_in_this_process(instrumented: Telemetry)
     assert ["LookupError"] == [attribute(span, "error.type") for span in spans(instrumented, f"{STEP}fail")]
 
 
+@pytest.fixture
+def eager() -> App:
+    shop = App()
+    shop.app.conf.task_always_eager = True
+    return shop
+
+
+@pytest.mark.parametrize("how", ["apply", "apply_async"])
+@pytest.mark.parametrize("inside", [True, False])
+def test_an_eager_chain_is_one_run_in_one_trace(instrumented: Telemetry, eager: App, how: str, inside: bool) -> None:
+    seen: list[int] = []
+
+    @task_postrun.connect
+    def look(**_: Any) -> None:
+        seen.append(runs._active)
+
+    made = chain(eager.add.s(1), eager.add.s(2), eager.total.si([8]))
+    with instrumented.tracer_provider.get_tracer("app").start_as_current_span("request") if inside else nullcontext():
+        assert 8 == getattr(made, how)().get()
+    ended(instrumented, 1)
+    whole(instrumented)
+    assert {"add": 3} == steps(instrumented)
+    assert [1, 1, 1] == seen
+    first, second = spans(instrumented, f"{STEP}add")
+    (third,) = spans(instrumented, f"{STEP}total")
+    assert first.context is not None
+    assert second.context is not None
+    assert [[], [first.context.span_id], [second.context.span_id]] == [
+        [link.context.span_id for link in span.links] for span in (first, second, third)
+    ]
+
+
+def test_an_eager_chord_is_one_run_that_ends_with_its_body(instrumented: Telemetry, eager: App) -> None:
+    assert 5 == chord([eager.add.s(1), eager.add.s(2)], eager.total.s()).apply_async().get()
+    ended(instrumented, 1)
+    whole(instrumented)
+    assert {"add": 3} == steps(instrumented)
+    assert {(): 1} == instrumented.counts(FLOW_COMPLETED)
+
+
+def test_an_eager_chain_through_a_group_is_one_run_that_its_caller_may_name(instrumented: Telemetry, eager: App) -> None:
+    made = chain(eager.add.s(1), group(eager.add.s(2), eager.add.s(3)), eager.total.s())
+    assert 9 == made.apply_async(headers={"bext_flow": "checkout"}).get()
+    ended(instrumented, 1)
+    whole(instrumented)
+    assert {"checkout": 4} == steps(instrumented)
+
+
+def test_each_branch_of_an_eager_group_ends_by_itself(instrumented: Telemetry, eager: App) -> None:
+    sent = group(eager.total.s([1]), chain(eager.add.s(2), eager.add.s(3)), eager.fail.s()).apply_async()
+    assert [1, 6] == [sent[0].get(), sent[1].get()]
+    ended(instrumented, 2, 1)
+    whole(instrumented)
+    assert {"total": 4} == steps(instrumented)
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_an_eager_chain_fails_once_with_the_task_that_fails(instrumented: Telemetry, eager: App, last: bool) -> None:
+    made = chain(eager.add.s(1), eager.fail.s(), *(() if last else (eager.add.s(2),)))
+    with pytest.raises(LookupError, match="gone"):
+        made.apply_async((1,)).get()
+    ended(instrumented, 0, 1)
+    whole(instrumented)
+    assert {"add": 2} == steps(instrumented)
+    (record,) = [data.log_record for data in instrumented._records.get_finished_logs()]
+    assert {"flow_name": "add", "error_type": "LookupError"} == dict(record.attributes or {})
+    (failed,) = spans(instrumented, f"{STEP}fail")
+    assert failed.context is not None
+    assert failed.context.span_id == record.span_id
+
+
+def test_what_an_eager_chain_calls_back_ends_its_run(instrumented: Telemetry, eager: App) -> None:
+    assert 4 == chain(eager.add.s(1), eager.add.s(2)).apply_async(link=eager.total.si([1])).get()
+    ended(instrumented, 1)
+    whole(instrumented)
+
+
+def test_tasks_that_an_eager_canvas_s_task_calls_are_runs_of_their_own_in_its_trace(instrumented: Telemetry, eager: App) -> None:
+    chain(eager.parent.si(), eager.add.si(1)).apply_async()
+    ended(instrumented, 3)
+    whole(instrumented)
+    assert {"parent": 2, "add": 3} == steps(instrumented)
+
+
 def test_what_cannot_be_published_is_told_and_raised_as_ever(instrumented: Telemetry) -> None:
     shop = App()
     shop.app.conf.broker_url = "filesystem://"
@@ -335,6 +419,9 @@ def behaviour(shop: App) -> list[str]:
         shop.fail.delay(),
         shop.add.delay("x"),
         shop.add.apply((1,)),
+        chain(shop.add.s(1), shop.add.s(2)).apply(),
+        chord([shop.add.s(1), shop.add.s(2)], shop.total.s()).apply(),
+        chain(shop.add.s(1), shop.fail.s()).apply(),
     ]
     for call in calls:
         try:

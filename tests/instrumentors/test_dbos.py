@@ -7,12 +7,15 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dbos import DBOS, DBOSConfig, SetWorkflowAttributes, SetWorkflowID, WorkflowStatus
+from dbos._sys_db import SystemDatabase
+from opentelemetry.instrumentation.sqlite3 import SQLite3Instrumentor
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled, suppress_instrumentation
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
@@ -207,6 +210,52 @@ def test_dbos_makes_its_own_spans_if_it_is_told_to_and_ours_are_not_beside_them(
     )
     assert (1, 0) == outcomes(instrumented)
     assert {("checkout",): 2} == instrumented.counts(FLOW_STEP_DURATION)
+
+
+@pytest.fixture
+def database(instrumented: Telemetry) -> Iterator[Telemetry]:
+    """With upstream's instrumentation of the database that DBOS has."""
+    SQLite3Instrumentor().instrument(tracer_provider=instrumented.tracer_provider)
+    yield instrumented
+    SQLite3Instrumentor().uninstrument()
+
+
+# What DBOS's threads ask the database for, one each: the queues' manager, each queue's own, that of timers, and the scheduler.
+_ASKED = ("list_queues", "start_queued_workflows", "transition_delayed_workflows", "list_schedules")
+
+
+def test_dbos_makes_no_spans_while_it_is_idle(database: Telemetry, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    suppressed: dict[str, list[bool]] = {name: [] for name in _ASKED}
+
+    def noting(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            suppressed[name].append(not is_instrumentation_enabled())
+            return original(*args, **kwargs)
+
+        return noted
+
+    for name in _ASKED:
+        monkeypatch.setattr(SystemDatabase, name, noting(name, getattr(SystemDatabase, name)))
+    database.clear()
+    until(lambda: all(len(found) > 1 for found in suppressed.values()), seconds=20, why=f"each to be asked twice: {suppressed}")
+    assert [] == [span.name for span in database.spans()]
+    assert {True} == {one for found in suppressed.values() for one in found}
+
+
+@pytest.mark.parametrize("name", ["checkout", "asynchronous"])
+def test_what_dbos_s_threads_start_makes_spans_down_to_the_database(database: Telemetry, shop: Shop, name: str) -> None:
+    database.clear()
+    with database.tracer_provider.get_tracer("app").start_as_current_span("request"):
+        handle = shop.queue.enqueue(getattr(shop, name), 2)
+    with suppress_instrumentation():  # it asks the database again and again
+        handle.get_result()
+    until(lambda: runs._active == 0)
+    whole(database)
+    assert (1, 0) == outcomes(database)
+    assert 2 == len([span for span in database.spans() if span.name.startswith(STEP)])
+    run = {span.context.span_id for span in named(database, FLOW + name) if span.context}
+    queries = [span for span in database.spans() if attribute(span, "db.system") == "sqlite"]
+    assert run & {span.parent.span_id for span in queries if span.parent}, "what DBOS writes down of the run"
 
 
 def behaviour(folder: Path) -> list[str]:

@@ -13,7 +13,7 @@ from flask_compress import Compress, flask_compress
 from bext_otel.catalogue import COMPRESSION_RATIO
 from bext_otel_instrumentors.flask_compress import FlaskCompressInstrumentor
 from tests.instrumentors.caching import app as work_of
-from tests.instrumentors.compressing import ratios, times
+from tests.instrumentors.compressing import ratios, times, told
 from tests.instrumentors.conftest import Telemetry
 
 TEXT = b"a line that compresses well\n" * 2000
@@ -68,12 +68,15 @@ def test_ratio_and_duration_by_encoding(instrumented: Telemetry, path: str, enco
     assert TEXT == DECODE[encoding](answer.data)
     assert {label: len(answer.data) / len(TEXT)} == ratios(instrumented)
     assert {label: 1} == times(instrumented)
+    sizes = {"original_bytes": len(TEXT), "compressed_bytes": len(answer.data)}
+    assert [(label, {"app": "shop", **sizes}, 0)] == told(instrumented)
 
 
 @pytest.mark.parametrize(("path", "encoding"), [("/plain", "identity"), ("/small", "gzip"), ("/plain", "deflate"), ("/stream", "deflate")])
 def test_what_is_not_compressed_or_has_no_label_is_not_counted(instrumented: Telemetry, path: str, encoding: str) -> None:
     ask(site(), path, encoding)
     assert {} == instrumented.points(COMPRESSION_RATIO)
+    assert [] == told(instrumented)
 
 
 def test_a_body_from_its_own_cache_is_not_compressed_again(instrumented: Telemetry) -> None:

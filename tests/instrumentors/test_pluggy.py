@@ -14,6 +14,7 @@ import pytest
 from opentelemetry import metrics, trace
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.sdk.resources import Resource
+from pluggy import HookImpl
 
 from bext_otel.apps import Budgets
 from bext_otel.catalogue import OVERFLOW, PLUGIN_DURATION, PLUGIN_ERRORS
@@ -230,6 +231,19 @@ def test_a_plugin_that_was_unregistered_can_be_collected(instrumented: None, tel
     assert gone() is None
     made.hook.on_request(path="/")
     assert {("one", "on_request"): 2, ("two", "on_request"): 1} == telemetry.counts(PLUGIN_DURATION)
+
+
+def test_extra_methods_are_measured_and_leave_nothing_behind(instrumented: None, telemetry: Telemetry) -> None:
+    """pluggy makes a new implementation of each, for each call."""
+    made = manager(one=Plain())
+    kept = []
+    for _ in range(3):
+        for _ in range(100):
+            assert ["extra /", "plain /"] == made.hook.on_request.call_extra([lambda path: f"extra {path}"], {"path": "/"})
+        gc.collect()
+        kept.append(sum(type(thing) is HookImpl for thing in gc.get_objects()))
+    assert kept[0] == kept[1] == kept[2]
+    assert {("one", "on_request"): 300, ("<temp>", "on_request"): 300} == telemetry.counts(PLUGIN_DURATION)
 
 
 def test_monitors_see_the_real_hooks(instrumented: None, telemetry: Telemetry) -> None:

@@ -22,7 +22,7 @@ from bext_otel_instrumentors import _compression
 from bext_otel_instrumentors.brotli_asgi import BrotliAsgiInstrumentor
 from bext_otel_instrumentors.starlette_gzip import StarletteGzipInstrumentor
 from tests.instrumentors.caching import app as work_of
-from tests.instrumentors.compressing import ratios, times
+from tests.instrumentors.compressing import ratios, times, told
 from tests.instrumentors.conftest import Telemetry
 from tests.instrumentors.driving import ask
 
@@ -105,6 +105,8 @@ def test_ratio_and_duration_by_encoding(
     assert TEXT == decode(answer.body).decode()
     assert {label: len(answer.body) / len(TEXT)} == ratios(instrumented)
     assert {label: 1} == times(instrumented)
+    sizes = {"original_bytes": len(TEXT), "compressed_bytes": len(answer.body)}
+    assert [(label, {"app": "shop", **sizes}, 0)] == told(instrumented)
 
 
 @pytest.mark.parametrize(("path", "encoding"), [("/plain", "identity"), ("/small", "gzip"), ("/coded", "gzip")])
@@ -112,6 +114,7 @@ def test_what_is_not_compressed_has_no_ratio(instrumented: Telemetry, path: str,
     for middleware in (GZipMiddleware, BrotliMiddleware):
         ask(site(middleware), path, **accepting(encoding))
     assert {} == times(instrumented)
+    assert [] == told(instrumented)
 
 
 def test_the_time_between_pieces_is_not_the_compressors(instrumented: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,11 +139,14 @@ def test_a_compression_in_a_request_is_a_span_of_it(instrumented: Telemetry) -> 
         span.attributes["bext.compression.original_bytes"],
         span.attributes["bext.compression.compressed_bytes"],
     )
+    assert [span.context.span_id] == [span_id for _, _, span_id in told(instrumented)]
 
 
 @pytest.mark.parametrize("middleware", [GZipMiddleware, BrotliMiddleware])
 @pytest.mark.parametrize("path", ["/plain", "/stream", "/small", "/coded", "/missing"])
-def test_every_message_is_what_it_is_without_us(telemetry: Telemetry, middleware: Any, path: str) -> None:
+def test_every_message_is_what_it_is_without_us(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, middleware: Any, path: str) -> None:
+    monkeypatch.setattr(gzip, "time", SimpleNamespace(time=lambda: 0))  # the seconds are part of what it writes
+
     def messages() -> Any:
         found = [dict(message) for message in ask(site(middleware), path, **accepting("gzip, br")).messages]
         return [{**one, "headers": sorted(one["headers"])} if "headers" in one else one for one in found]
