@@ -11,7 +11,7 @@ from opentelemetry.context import Context
 from bext_otel.apps import current_app, with_app
 from bext_otel_instrumentors._guard import report
 
-__all__ = ["in_context", "packed", "unpacked"]
+__all__ = ["in_context", "packed", "unpacked", "unpacked_in"]
 
 
 R = TypeVar("R")
@@ -44,3 +44,8 @@ def unpacked(app: str, carrier: Mapping[str, str]) -> Context:
     except Exception as error:  # as above
         report("a propagator", error)
         return Context()
+
+
+def unpacked_in(app: str, carrier: Mapping[str, str], function: Callable[..., R], /, *args: Any, **kwargs: Any) -> R:
+    """What `function` returns or raises in the context that was packed; for the worker's side."""
+    return in_context(unpacked(app, carrier), function, *args, **kwargs)

@@ -1,9 +1,9 @@
-"""threading and concurrent.futures: work in another thread or process is a child of what started it, and of the same app."""
+"""Threads, and the pools of concurrent.futures and multiprocessing: work done there is a child of what caused it, and of its app."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from concurrent import futures
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from functools import partial, wraps
@@ -14,8 +14,9 @@ from opentelemetry import context
 from opentelemetry.context import Context
 
 from bext_otel_instrumentors._base import Instrumentor
-from bext_otel_instrumentors._carrying import in_context, packed, unpacked
+from bext_otel_instrumentors._carrying import in_context, packed, unpacked_in
 from bext_otel_instrumentors._guard import report
+from bext_otel_instrumentors._multiprocessing_pools import cover
 from bext_otel_instrumentors._patch import Patches
 from bext_otel_instrumentors._pools import Submit, submits
 from bext_otel_instrumentors._serving import Hosting
@@ -64,7 +65,8 @@ _RANK = 2  # after isolates, which carry it themselves
 
 
 class ThreadingInstrumentor(Instrumentor):
-    """Instruments `Thread`, `Timer`, `ThreadPoolExecutor` (so `loop.run_in_executor` too) and `ProcessPoolExecutor`.
+    """Instruments `Thread`, `Timer`, `ThreadPoolExecutor` (so `loop.run_in_executor` too), `ProcessPoolExecutor`
+    and the pools of multiprocessing.
 
     A thread carries the context of whoever starts it, if what it runs is its `target`; a task that of whoever submits it. A thread of
     another kind, such as a pool's worker, serves many: it starts in an empty context, and so does a pool's process. Where no context is
@@ -77,6 +79,7 @@ class ThreadingInstrumentor(Instrumentor):
 
     def _patch(self, patches: Patches, hosting: Hosting) -> None:
         patches.wrap(_THREAD, "start", _starting)
+        cover(patches)
         submits.add(_RANK, _submitted)
 
     def _uninstrument(self, **kwargs: Any) -> None:
@@ -155,10 +158,6 @@ def _submitted(submit: Submit, pool: Executor, args: tuple[Any, ...], kwargs: di
     here = context.get_current()
     if not here or isinstance(pool, _INTERPRETERS):
         return None
-    carried: tuple[Any, ...] = (_in_process, *packed()) if isinstance(pool, ProcessPoolExecutor) else (in_context, here)
+    carried: tuple[Any, ...] = (unpacked_in, *packed()) if isinstance(pool, ProcessPoolExecutor) else (in_context, here)
     # Within it workers are started, and forked, who are nobody's in particular.
     return in_context(_EMPTY, submit, pool, *carried, *args, **kwargs)
-
-
-def _in_process(app: str, carrier: Mapping[str, str], function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    return in_context(unpacked(app, carrier), function, *args, **kwargs)

@@ -12,7 +12,7 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.e2e
 
-PROCESSES = ("fork", "forkserver", "spawn")
+PROCESSES = ("fork", "forkserver", "spawn", "Pool")
 WAYS = ("thread", "timer", "pool", "run_in_executor", *PROCESSES)
 SERVERS = {
     "uvicorn": "uvicorn --port {port} elsewhere_asgi:app",

@@ -15,7 +15,8 @@ from concurrent import futures
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial, wraps
-from multiprocessing.pool import ThreadPool
+from multiprocessing.pool import Pool, ThreadPool
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from bext_otel_instrumentors.futures import FuturesInstrumentor, as_isolates
 from bext_otel_instrumentors.threading import ThreadingInstrumentor
 from tests.instrumentors import tasks
 from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.outcomes import outcome
 from tests.instrumentors.pools import PROCESSES, THREADS, Named, answer, without_traceback
 
 METHODS = multiprocessing.get_all_start_methods()
@@ -150,9 +152,9 @@ def listened(work: Callable[[], None]) -> None:
     listener.stop()
 
 
-def in_thread_pool(work: Callable[[], None]) -> None:
-    with ThreadPool(1) as pool:
-        pool.apply(work)
+def worker_s_start(work: Callable[[], None]) -> None:
+    with ThreadPool(1, initializer=work) as pool:
+        pool.apply(int)
 
 
 def of(module: str) -> Callable[[Callable[[], None]], None]:
@@ -169,7 +171,7 @@ def of(module: str) -> Callable[[Callable[[], None]], None]:
 MACHINERY: dict[str, Callable[[Callable[[], None]], Any]] = {
     "run of its own": lambda work: Worker(work).start(),
     "listener of a queue": listened,
-    "multiprocessing's workers": in_thread_pool,
+    "multiprocessing's workers": worker_s_start,
     "ours": of("bext_otel.pipeline.ticker"),
     "upstream's": of("opentelemetry.sdk._shared_internal"),
     "a driver's monitor": of("pymongo.periodic_executor"),
@@ -357,6 +359,68 @@ def test_under_gevent_a_worker_keeps_nothing_either() -> None:
     assert "['shop', 'shop', 'shop', None, None]" == done.stdout.strip(), done.stderr
 
 
+def seen(_: Any = None) -> Any:
+    return tasks.seen()
+
+
+def collected(pool: Any, way: str) -> list[Any]:
+    """What a pool's task sees, asked for in each of its ways."""
+    asked: dict[str, Callable[[], Any]] = {
+        "apply": lambda: [pool.apply(seen)],
+        "apply_async": lambda: [pool.apply_async(func=seen, args=(1,)).get(20)],
+        "map": lambda: pool.map(seen, [1, 2], chunksize=2),
+        "starmap": lambda: pool.starmap(seen, [(1,), (2,)]),
+        "imap": lambda: list(pool.imap(seen, [1, 2])),
+        "imap_unordered": lambda: list(pool.imap_unordered(seen, [1, 2], chunksize=2)),
+    }
+    return list(asked[way]())
+
+
+WAYS = ("apply", "apply_async", "map", "starmap", "imap", "imap_unordered")
+
+
+@pytest.mark.parametrize("method", [*METHODS, "threads"])
+def test_tasks_of_multiprocessing_s_pools_are_whose_they_are(
+    method: str, instrumentor: ThreadingInstrumentor, telemetry: Telemetry
+) -> None:
+    with request("shop"):  # which forks the workers
+        pool = ThreadPool(1) if method == "threads" else multiprocessing.get_context(method).Pool(1)
+    with pool:
+        for way in WAYS:
+            with request("blog") as expected:
+                assert {expected} == set(collected(pool, way)), way
+            assert {NOTHING} == set(collected(pool, way)), way
+
+
+POOL: dict[str, Callable[[Any], Any]] = {
+    "error": lambda pool: pool.apply(tasks.fail, (LookupError("x"),)),
+    "keyword": lambda pool: pool.apply_async(func=tasks.double, args=(1,), kwds={"add": 1}).get(20),
+    "map": lambda pool: pool.map(tasks.double, [1, 2, 3]),
+    "no function": lambda pool: pool.apply(5),
+    "no function to map": lambda pool: pool.map(None, [1]),
+    "nothing": lambda pool: pool.apply_async(),
+    "unsendable function": lambda pool: pool.apply(lambda: 1),
+    "unsendable result": lambda pool: pool.apply(tasks.unsendable),
+    "wrong arguments": lambda pool: pool.apply(tasks.double),
+}
+
+
+@pytest.mark.parametrize("call", POOL)
+def test_results_and_errors_of_multiprocessing_s_pools_are_the_library_s(call: str, telemetry: Telemetry) -> None:
+    def once() -> tuple[str, str]:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            return without_traceback(outcome(lambda: POOL[call](pool)))
+
+    with request("shop"):
+        bare = once()
+        instrumentor = ThreadingInstrumentor()
+        instrumentor.instrument()
+        try:
+            assert bare == once()
+        finally:
+            instrumentor.uninstrument()
+
+
 def compared(make: Callable[[], Executor], use: Callable[[Executor], Any]) -> tuple[Any, Any]:
     with request("shop"):
         bare = answer(make, use)
@@ -394,7 +458,7 @@ def test_a_propagator_that_fails_costs_the_trace_and_not_the_task(
 
 
 def test_everything_is_put_back(telemetry: Telemetry) -> None:
-    owners = (threading.Thread, threading.Timer, ThreadPoolExecutor, ProcessPoolExecutor)
+    owners = (threading.Thread, threading.Timer, ThreadPoolExecutor, ProcessPoolExecutor, Pool, BaseProcess)
     before = [dict(vars(owner)) for owner in owners]
     instrumentor = ThreadingInstrumentor()
     instrumentor.instrument()

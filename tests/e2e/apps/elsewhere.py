@@ -4,12 +4,20 @@ import asyncio
 import multiprocessing
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import cache
+from typing import Any
 
 from cachetools import LRUCache, cached
 
 # Threads that start within the first request, and processes that are forked in it, serve all others.
 pool = ThreadPoolExecutor(1)
 processes = {method: ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method)) for method in ("fork", "forkserver", "spawn")}
+
+
+@cache
+def forked() -> Any:
+    """A pool of multiprocessing, whose processes are forked at once."""
+    return multiprocessing.get_context("fork").Pool(1)
 
 
 @cached(LRUCache(1000))
@@ -21,6 +29,8 @@ def do(way: str, key: str) -> None:
     """Load something, in one of the ways."""
     if way == "pool":
         pool.submit(load, key).result()
+    elif way == "Pool":
+        forked().apply(load, (key,))
     elif way in processes:
         processes[way].submit(load, key).result()
     elif way == "run_in_executor":
