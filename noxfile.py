@@ -20,6 +20,7 @@ def tests(session: nox.Session) -> None:
 @nox.session(python=["3.12"])
 def upstream_patch(session: nox.Session) -> None:
     """Run the unit tests on the newest patch release of upstream, where parts of contrib may be missing."""
+    session.install("--upgrade", "pip")
     session.install("-e", ".[test]")
     session.install("--upgrade", "--no-deps", "opentelemetry-api==1.45.2", "opentelemetry-sdk==1.45.2")
     session.run("pytest", "-m", "not backends and not e2e", *session.posargs)

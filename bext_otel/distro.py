@@ -26,7 +26,7 @@ __all__ = ["BextConfigurator", "BextDistro", "configure", "running"]
 _log = logging.getLogger("bext_otel")
 
 # What upstream instruments and we do ourselves. Both at once would count every request twice and export every event twice.
-_REPLACED = frozenset({"asgi", "celery", "django", "fastapi", "flask", "logging", "starlette", "structlog", "wsgi"})
+_REPLACED = frozenset({"asgi", "celery", "django", "fastapi", "flask", "logging", "starlette", "structlog", "threading", "wsgi"})
 
 _runtime: Runtime | None = None
 

@@ -130,7 +130,7 @@ def test_an_instrumentor_that_fails_keeps_nobody_else_from_being_loaded(tmp_path
         BextConfigurator().configure()
         outcomes = []
         for name, value in [("odd", "odd:Odd"), ("needy", "odd:Needy"), ("gone", "no_such_module:X"), ("flask", "odd:Good"),
-                            ("good", "odd:Good"), ("bext_good", "odd:Ours"), ("bext_needy", "odd:Needy")]:
+                            ("threading", "odd:Good"), ("good", "odd:Good"), ("bext_good", "odd:Ours"), ("bext_needy", "odd:Needy")]:
             try:
                 distro.load_instrumentor(EntryPoint(name, value, "opentelemetry_instrumentor"), skip_dep_check=True)
                 outcomes.append("")
@@ -142,8 +142,8 @@ def test_an_instrumentor_that_fails_keeps_nobody_else_from_being_loaded(tmp_path
     )
     outcomes, asked = shown
     # The loader skips those that raise what it knows, and says so; of ours that need what is not there, nobody hears.
-    assert ["", "DependencyConflictError", "ModuleNotFoundError", "", "", "", ""] == outcomes
-    assert 2 == len(asked), "upstream's own for Flask is left out"
+    assert ["", "DependencyConflictError", "ModuleNotFoundError", "", "", "", "", ""] == outcomes
+    assert 2 == len(asked), "upstream's own for Flask and for threads are left out"
     assert {"mount", "on_serving"} <= set(asked[1])
     assert not {"mount", "on_serving"} & set(asked[0])
     (line,) = lines

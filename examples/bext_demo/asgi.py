@@ -20,6 +20,7 @@ from bext_demo import api, dashboard, facts, marketing
 from bext_demo.cache import IsrCache
 from bext_demo.compression import Compression
 from bext_demo.database import Database
+from bext_demo.fragments import Fragments
 from bext_demo.isolates import IsolatePool
 from bext_demo.loopback import Api, revalidate
 from bext_demo.plugins import Plugin
@@ -41,7 +42,8 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
     cache = IsrCache(max_bytes=settings.cache_bytes, fresh_seconds=settings.fresh_seconds, stale_seconds=settings.stale_seconds)
     client = Api(transport)
     plugin = Plugin(fuel={"on_request": settings.request_fuel, "on_response": settings.response_fuel})
-    flask = _asgi(dashboard.create_app(database, revalidate=revalidate))
+    fragments = Fragments(settings.redis_url)
+    flask = _asgi(dashboard.create_app(database, fragments=fragments, revalidate=revalidate))
     site = marketing.create_app(isolates=isolates, cache=cache, plugin=plugin, api=client)
     shop_api = api.create_app(database, report_seconds=settings.report_seconds, payment_seconds=settings.payment_seconds)
 
@@ -50,6 +52,8 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
         async with AsyncExitStack() as parts:
             await anyio.to_thread.run_sync(database.start)
             parts.callback(database.close)
+            await anyio.to_thread.run_sync(fragments.start)
+            parts.callback(fragments.close)
             plugin.start()
             parts.callback(plugin.close)
             with facts.deploy("marketing", marketing.VERSION) as deploy:

@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 
 import httpx
 from flask import Flask, abort, redirect, render_template, request, url_for
+from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from bext_demo import shop
 from bext_demo.database import Database
+from bext_demo.fragments import Fragments
 from bext_demo.loopback import base_url
 
 __all__ = ["create_app"]
@@ -19,11 +21,12 @@ __all__ = ["create_app"]
 log = logging.getLogger(__name__)
 
 _SHOWN_ORDERS = 12
+_PRICES = "prices"
 _MAX_PRICE = 10_000.0
 
 
-def create_app(database: Database, *, revalidate: Callable[[str, Sequence[str]], None]) -> Flask:
-    """The application, on this database.
+def create_app(database: Database, *, fragments: Fragments, revalidate: Callable[[str, Sequence[str]], None]) -> Flask:
+    """The application, on this database, with its list of prices among these fragments.
 
     `revalidate(base, tags)` has the website at `base` render the pages with these tags again; it raises httpx.HTTPError if it can't.
     """
@@ -35,11 +38,20 @@ def create_app(database: Database, *, revalidate: Callable[[str, Sequence[str]],
     def overview() -> str:
         with database.transaction() as cursor:
             sales = shop.sales(cursor)
-            products = shop.products(cursor)
             orders = shop.orders(cursor, limit=_SHOWN_ORDERS)
-        bags = {row["slug"]: row["bags"] for row in sales}
+
+        def prices() -> str:
+            bags = {row["slug"]: row["bags"] for row in sales}
+            return render_template("prices.html", products=database.run(shop.products), bags=bags)
+
         revenue = sum(row["cents"] for row in sales)
-        return render_template("overview.html", sales=sales, products=products, orders=orders, bags=bags, revenue=revenue)
+        return render_template(
+            "overview.html",
+            sales=sales,
+            orders=orders,
+            revenue=revenue,
+            prices=Markup(fragments.get(_PRICES, prices)),  # noqa: S704
+        )
 
     @app.get("/orders/<int:order_id>")
     def order(order_id: int) -> str:
@@ -53,6 +65,7 @@ def create_app(database: Database, *, revalidate: Callable[[str, Sequence[str]],
             abort(422, f"A price is a number from 0.01 to {_MAX_PRICE:.0f}.")
         if not database.run(lambda cursor: shop.set_price(cursor, slug, cents)):
             abort(404)
+        fragments.drop(_PRICES)
         try:
             revalidate(base_url(request.environ["asgi.scope"].get("server")), (f"product:{slug}", "catalogue"))
         except httpx.HTTPError as error:

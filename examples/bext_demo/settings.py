@@ -6,8 +6,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 __all__ = ["Settings"]
+
+_USUAL_REDIS = "redis://127.0.0.1:6379/0"
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Settings:
     `fresh_seconds`, and while it is rendered again for up to `stale_seconds`; the cache holds `cache_bytes` of HTML. What a call
     of the WASM plugin may burn, in wasmtime's units (about one for each instruction), is `request_fuel` for a request's target and
     `response_fuel` for a page. `report_seconds` is how long the warehouse takes to report,
-    `payment_seconds` the payment provider to answer.
+    `payment_seconds` the payment provider to answer. `redis_url` is a Redis for parts of pages, used only where it answers; None: none.
     """
 
     data_dir: Path | None = None
@@ -33,15 +36,17 @@ class Settings:
     response_fuel: int = 400_000
     report_seconds: float = 0.7
     payment_seconds: float = 0.1
+    redis_url: str | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        """Settings from `DEMO_DATA_DIR`, `DEMO_ISOLATES` and `DEMO_CACHE_BYTES`; ValueError names one that is no positive number."""
+        """Settings from `DEMO_DATA_DIR`, `DEMO_ISOLATES`, `DEMO_CACHE_BYTES` and `BEXT_DEMO_REDIS`; ValueError names one that is wrong."""
         data_dir = environ.get("DEMO_DATA_DIR")
         return cls(
             data_dir=Path(data_dir) if data_dir else None,
             isolates=_positive(environ, "DEMO_ISOLATES", cls.isolates),
             cache_bytes=_positive(environ, "DEMO_CACHE_BYTES", cls.cache_bytes),
+            redis_url=_redis_url(environ.get("BEXT_DEMO_REDIS", _USUAL_REDIS)),
         )
 
 
@@ -52,3 +57,17 @@ def _positive(environ: Mapping[str, str], name: str, default: int) -> int:
     if not raw.isdecimal() or int(raw) == 0:
         raise ValueError(f"{name}={raw!r}: expected a positive whole number, e.g. {default}")
     return int(raw)
+
+
+def _redis_url(raw: str) -> str | None:
+    """An address, None if it is empty."""
+    if not raw:
+        return None
+    try:
+        address = urlsplit(raw)
+        right = address.scheme in {"redis", "rediss"} and bool(address.hostname) and address.port != 0
+    except ValueError:  # a port that is none
+        right = False
+    if not right:
+        raise ValueError(f"BEXT_DEMO_REDIS={raw!r}: expected an address, e.g. {_USUAL_REDIS}, or nothing for none")
+    return raw

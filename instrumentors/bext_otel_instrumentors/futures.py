@@ -6,28 +6,30 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from fnmatch import fnmatchcase
-from functools import partial, wraps
+from functools import partial
 from typing import Any, TypeVar
 
-from opentelemetry import context, propagate, trace
+from opentelemetry import context, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Status, StatusCode
 
-from bext_otel.apps import current_app, with_app
 from bext_otel.catalogue import ISOLATE_ERRORS, RENDER, UNKNOWN
 from bext_otel.operation import count, tracer
 from bext_otel_instrumentors._base import Instrumentor
+from bext_otel_instrumentors._carrying import packed, unpacked
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._isolates import Isolate, Render, isolates, tell_crash
 from bext_otel_instrumentors._patch import Patches
+from bext_otel_instrumentors._pools import Submit, submits
 from bext_otel_instrumentors._serving import Hosting
 
 __all__ = ["FuturesInstrumentor", "as_isolates"]
 
 _KIND = "pool"
 _ISOLATE = "_bext_isolate"
+_RANK = 1
 _SETTING = "BEXT_ISOLATES_POOLS"
 
 _FAILURES = {"MemoryError": "out_of_memory", "TimeoutError": "timeout", "BrokenExecutor": "crashed"}
@@ -80,6 +82,7 @@ class FuturesInstrumentor(Instrumentor):
     def _uninstrument(self, **kwargs: Any) -> None:
         FuturesInstrumentor.active = None
         self._covered = False
+        submits.remove(_RANK)
         super()._uninstrument(**kwargs)
         isolates.forget(_KIND)
 
@@ -87,8 +90,7 @@ class FuturesInstrumentor(Instrumentor):
         """Somebody opted in."""
         if not self._covered:
             self._covered = True
-            self._patches.wrap(ThreadPoolExecutor, "submit", partial(_submitting, self._isolate_of, _to_thread))
-            self._patches.wrap(ProcessPoolExecutor, "submit", partial(_submitting, self._isolate_of, _to_process))
+            submits.add(_RANK, partial(_submitted, self._isolate_of))
         for pool in list(_opted_in):
             isolates.add(getattr(pool, _ISOLATE))
 
@@ -129,22 +131,19 @@ def _workers(ref: weakref.ref[Executor]) -> int:
 
 # --- Submitting ---------------------------------------------------------------------------------------------------------------------
 
-Submit = Callable[..., "Future[Any]"]
 
-
-def _submitting(isolate_of: Callable[[Executor], Isolate | None], to_worker: Callable[..., Future[Any]], original: Submit) -> Submit:
-    @wraps(original)
-    def submit(self: Executor, *args: Any, **kwargs: Any) -> Future[Any]:
-        isolate = None
-        try:
-            isolate = isolate_of(self)
-        except Exception as error:  # the guard's only purpose
-            report("a pool", error)
-        if isolate is None or not args:
-            return original(self, *args, **kwargs)
-        return to_worker(partial(original, self), isolate, args, kwargs)
-
-    return submit
+def _submitted(
+    isolate_of: Callable[[Executor], Isolate | None], submit: Submit, pool: Executor, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Future[Any] | None:
+    isolate = None
+    try:
+        isolate = isolate_of(pool)
+    except Exception as error:  # the guard's only purpose
+        report("a pool", error)
+    if isolate is None:
+        return None
+    to_worker = _to_process if isinstance(pool, ProcessPoolExecutor) else _to_thread
+    return to_worker(partial(submit, pool), isolate, args, kwargs)
 
 
 def _to_thread(submit: Submit, isolate: Isolate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
@@ -161,13 +160,8 @@ def _in_thread(isolate: Isolate, here: Context, function: Callable[..., Any], /,
 
 
 def _to_process(submit: Submit, isolate: Isolate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
-    app = current_app() or ""
+    app, carrier = packed()
     isolate.app = isolate.app or app
-    carrier: dict[str, str] = {}
-    try:
-        propagate.inject(carrier)
-    except Exception as error:  # a propagator of the application's own
-        report("a propagator", error)
     future = submit(_in_process, app or isolate.app, carrier, *args, **kwargs)
     future.add_done_callback(partial(_process_died, app or isolate.app or UNKNOWN, context.get_current(), time.time_ns()))
     return future
@@ -175,21 +169,12 @@ def _to_process(submit: Submit, isolate: Isolate, args: tuple[Any, ...], kwargs:
 
 def _in_process(app: str, carrier: Mapping[str, str], function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """In the worker: the context is what was sent along, nothing of what the process was forked from."""
-    token = context.attach(_received(app, carrier))
+    token = context.attach(unpacked(app, carrier))
     try:
         with Render(None, _FAILURES):
             return function(*args, **kwargs)
     finally:
         context.detach(token)
-
-
-def _received(app: str, carrier: Mapping[str, str]) -> Context:
-    try:
-        here = propagate.extract(carrier, context=Context())
-        return with_app(app, here) if app else here
-    except Exception as error:  # as above
-        report("a propagator", error)
-        return Context()
 
 
 def _process_died(app: str, here: Context, started_ns: int, future: Future[Any]) -> None:

@@ -36,15 +36,20 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path, *, telemetry: bool = False) -> Iterator[Served]:
-    """The platform under uvicorn, which keeps its files in `folder`; killed by its own id if the body did not end it."""
+def served(folder: Path, *, telemetry: bool = False, env: Mapping[str, str] | None = None) -> Iterator[Served]:
+    """The platform under uvicorn, which keeps its files in `folder`; killed by its own id if the body did not end it.
+
+    Without an `env` that names one, it has no Redis: one that runs on this machine is somebody's.
+    """
     port, endpoints_port = _free_port(), _free_port()
     serve = ["uvicorn", "--app-dir", str(EXAMPLES), "--port", str(port), "bext_demo.asgi:app"]
     scripts = sysconfig.get_path("scripts")
     command = [str(Path(scripts) / "opentelemetry-instrument"), *serve] if telemetry else [sys.executable, "-m", *serve]
     log = folder / "log"
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env=_environ(folder, scripts, endpoints_port), cwd=folder)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, env={**_environ(folder, scripts, endpoints_port), **(env or {})}, cwd=folder
+        )
     running = Served(process, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{endpoints_port}", log)
     try:
         until(lambda: process.poll() is not None or _answers(running.url), seconds=60, why="the server to answer")
@@ -65,6 +70,7 @@ def _environ(folder: Path, scripts: str, endpoints_port: int) -> Mapping[str, st
         "TMPDIR": str(folder),
         "NO_PROXY": "127.0.0.1",
         "BEXT_CONFIG": str(EXAMPLES / "bext.config.toml"),
+        "BEXT_DEMO_REDIS": "",
         "OTEL_PYTHON_DISTRO": "bext",
         "OTEL_EXPORTER_PROMETHEUS_PORT": str(endpoints_port),
     }

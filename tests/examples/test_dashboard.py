@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from bext_demo import dashboard
 from bext_demo.database import Database
+from bext_demo.fragments import Fragments
 from bext_demo.settings import Settings
 
 
@@ -39,7 +40,7 @@ class Shop:
         self._website_is_up = website_is_up
         database = Database(settings.data_dir)
         database.start()
-        self.client: FlaskClient = dashboard.create_app(database, revalidate=self._revalidate).test_client()
+        self.client: FlaskClient = dashboard.create_app(database, fragments=Fragments(None), revalidate=self._revalidate).test_client()
 
     def _revalidate(self, base: str, tags: Sequence[str]) -> None:
         if not self._website_is_up:

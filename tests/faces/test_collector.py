@@ -22,6 +22,7 @@ from tests.faces.snapshots import EMPTY, EXEMPLAR, SPECIFICATION, family, number
 def exposed() -> Iterator[Callable[[Callable[[], Snapshot]], None]]:
     """Exposes a reading until the end of the test."""
     closings = []
+    registered()  # what other tests had in the registry is no longer there
     yield lambda read: closings.append(expose(read))
     for close in closings:
         close()

@@ -23,7 +23,7 @@ from bext_otel.catalogue import ISOLATE_COUNT, ISOLATE_ERRORS, ISOLATE_MEMORY, I
 from bext_otel_instrumentors.futures import FuturesInstrumentor, as_isolates
 from tests.instrumentors import tasks
 from tests.instrumentors.conftest import Telemetry
-from tests.instrumentors.outcomes import outcome
+from tests.instrumentors.pools import PROCESSES, THREADS, Named, answer, without_traceback
 from tests.waiting import until
 
 Instrument = Callable[..., FuturesInstrumentor]
@@ -206,60 +206,12 @@ def test_a_forked_worker_measures_its_tasks_and_has_no_isolates_of_its_own() -> 
     assert "(0, 1) (1, 0)" == done.stdout.strip(), done.stderr
 
 
-class Named(ThreadPoolExecutor):
-    """A pool of the application's own."""
-
-    def submit(self, *args: Any, **kwargs: Any) -> Any:
-        return super().submit(*args, **kwargs)
-
-
-def shut(pool: Executor) -> Executor:
-    pool.shutdown()
-    return pool
-
-
-def cancelled(pool: Executor) -> bool:
-    started, release = threading.Event(), threading.Event()
-    pool.submit(lambda: (started.set(), release.wait()))
-    started.wait()
-    waiting = pool.submit(tasks.double, 1)
-    answer = waiting.cancel()
-    release.set()
-    return answer and waiting.cancelled()
-
-
-ANY: dict[str, Callable[[Executor], Any]] = {
-    "result": lambda pool: pool.submit(tasks.double, 2, add=1).result(),
-    "error": lambda pool: pool.submit(tasks.fail, LookupError("x")).result(),
-    "exit": lambda pool: pool.submit(tasks.fail, SystemExit(3)).result(),
-    "map": lambda pool: list(pool.map(tasks.double, [1, 2, 3])),
-    "nothing": lambda pool: pool.submit(),  # type: ignore[call-arg]
-    "no function": lambda pool: pool.submit(5).result(),  # type: ignore[arg-type]
-    "keyword": lambda pool: pool.submit(fn=tasks.double).result(),  # type: ignore[call-arg]
-    "wrong arguments": lambda pool: pool.submit(tasks.double).result(),
-    "shut": lambda pool: shut(pool).submit(tasks.double, 1).result(),
-    "type": lambda pool: type(pool.submit(tasks.double, 1)).__name__,
-}
-THREADS: dict[str, Callable[[Executor], Any]] = {**ANY, "cancelled": cancelled}
-PROCESSES: dict[str, Callable[[Executor], Any]] = {
-    **ANY,
-    "chunks": lambda pool: list(pool.map(tasks.double, range(10), chunksize=4)),
-    "unsendable function": lambda pool: pool.submit(lambda: 1).result(),
-    "unsendable result": lambda pool: pool.submit(tasks.unsendable).result(),
-    "dies": lambda pool: pool.submit(tasks.die).result(),
-}
-
-
 def compared(make: Callable[[], Executor], use: Callable[[Executor], Any]) -> tuple[Any, Any]:
-    def once() -> tuple[str, str]:
-        with make() as pool:
-            return outcome(lambda: use(pool))
-
-    bare = once()
+    bare = answer(make, use)
     instrumentor = FuturesInstrumentor()
     instrumentor.instrument(pools=["*", "processes"])
     try:
-        return bare, once()
+        return bare, answer(make, use)
     finally:
         instrumentor.uninstrument()
 
@@ -274,12 +226,7 @@ def test_results_and_errors_of_threads_are_the_library_s(call: str, make: Callab
 @pytest.mark.parametrize("call", PROCESSES)
 def test_results_and_errors_of_processes_are_the_library_s(call: str, telemetry: Telemetry) -> None:
     bare, instrumented = compared(processes, PROCESSES[call])
-    assert _without_traceback(bare) == _without_traceback(instrumented)
-
-
-def _without_traceback(came: tuple[str, str]) -> tuple[str, str]:
-    """The cause is the worker's traceback as text, which has our frame in it."""
-    return came[0], came[1].partition(" cause=")[0]
+    assert without_traceback(bare) == without_traceback(instrumented)
 
 
 def test_everything_is_put_back(instrument: Instrument, telemetry: Telemetry) -> None:
