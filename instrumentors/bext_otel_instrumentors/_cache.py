@@ -123,18 +123,19 @@ def evicted(layer: str, cache: str, *, started_ns: int, entries: int = 1) -> Non
         report("a cache eviction", error)
 
 
-def invalidated(layer: str, by: Selector, cache: str, *, started_ns: int, entries: int = 1, seconds: float | None = None) -> None:
-    """`entries` were dropped on purpose. What `invalidating` surrounds is part of that."""
+def invalidated(layer: str, by: Selector, cache: str, *, started_ns: int, entries: int | None = 1, seconds: float | None = None) -> None:
+    """`entries` were dropped on purpose, None: nobody knows how many. What `invalidating` surrounds is part of that."""
     try:
         if not is_instrumentation_enabled():
             return
         around = _around.get()
         if around is not None and by != "gc":
-            around.entries += entries
+            around.entries += entries or 0
             around.layers.add(layer)
             return
         app = app_here()
-        count(CACHE_INVALIDATIONS, app, by, by=entries)
+        if entries:
+            count(CACHE_INVALIDATIONS, app, by, by=entries)
         span = _span("bext.cache.invalidate", app, layer, started_ns, entries, by)
         if seconds is not None:
             measure(CACHE_DURATION, seconds * 1e6, app, layer, "invalidate", context=span)
@@ -143,8 +144,10 @@ def invalidated(layer: str, by: Selector, cache: str, *, started_ns: int, entrie
         report("a cache invalidation", error)
 
 
-def _span(name: str, app: str, layer: str, started_ns: int, entries: int, by: str = "") -> Context:
-    attributes: dict[str, AttributeValue] = {"bext.app": app, "bext.layer": layer, "bext.entries": entries}
+def _span(name: str, app: str, layer: str, started_ns: int, entries: int | None, by: str = "") -> Context:
+    attributes: dict[str, AttributeValue] = {"bext.app": app, "bext.layer": layer}
+    if entries is not None:
+        attributes["bext.entries"] = entries
     if by:
         attributes["bext.method"] = by
     span = tracer().start_span(name, attributes=attributes, start_time=started_ns)

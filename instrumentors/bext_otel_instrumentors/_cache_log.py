@@ -73,7 +73,7 @@ _Kind = tuple[str, str, str, str]
 """App, layer, what selected the entries ("": room was needed), and the cache."""
 
 _Untold = tuple[_logs.Logger, _Kind, int]
-"""A line that waits: who is to write it, of what, and of how many entries."""
+"""A line that waits: who is to write it, of what, and of how many entries; 0: nobody knows."""
 
 _paces: dict[_Kind, _Pace] = {}
 # Lasts only while something is untold.
@@ -90,9 +90,6 @@ def tell_dropped(app: str, layer: str, entries: int | None, by: str = "", *, cac
     if not logger.enabled(severity_number=_severity(by)):
         return
     kind, now = (app, layer, by, cache), time.monotonic()
-    if entries is None:
-        _tell(logger, kind, None)
-        return
     telling: list[_Untold] = []
     with _lock:
         if kind not in _paces and len(_paces) >= _MAX_PACES:  # labels are bounded; this is for callers that break the rule
@@ -100,12 +97,12 @@ def tell_dropped(app: str, layer: str, entries: int | None, by: str = "", *, cac
             _paces.clear()
         pace = _paces.setdefault(kind, _Pace())
         pace.logger = logger
-        pace.untold += entries
-        if now - pace.told < _TELL_EVERY_SECONDS:
-            _tell_later()
-        else:
+        pace.untold += entries or 0
+        if now - pace.told >= _TELL_EVERY_SECONDS:
             telling.append((logger, kind, pace.untold))
             pace.told, pace.untold = now, 0
+        elif pace.untold:
+            _tell_later()
     for one in telling:
         _tell(*one)
 
@@ -175,9 +172,9 @@ def _severity(by: str) -> SeverityNumber:
     return SeverityNumber.INFO if by else SeverityNumber.WARN
 
 
-def _tell(logger: _logs.Logger, kind: _Kind, entries: int | None) -> None:
+def _tell(logger: _logs.Logger, kind: _Kind, entries: int) -> None:
     app, layer, by, cache = kind
-    known = {} if entries is None else {"entries": entries}
+    known = {"entries": entries} if entries else {}
     _emit(logger, _severity(by), "cache invalidated" if by else "cache evicted", app, layer, cache=cache, **known, method=by)
 
 
