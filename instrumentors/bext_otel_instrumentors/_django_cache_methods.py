@@ -7,10 +7,11 @@ from functools import wraps
 from typing import Any
 
 from bext_otel.catalogue import UNKNOWN
-from bext_otel_instrumentors._cache import app_here, begin_load, calling, during, end_load, invalidation, looked_up, stored
+from bext_otel_instrumentors._cache import Call, app_here, begin_load, calling, during, end_load, invalidation, looked_up, stored
+from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._layers import Layers, names_of
 
-__all__ = ["METHODS", "RECORD", "Method", "Record"]
+__all__ = ["METHODS", "RECORD", "Method", "Record", "answering"]
 
 Method = Callable[..., Any]
 
@@ -204,7 +205,8 @@ def _delete_many(original: Method) -> Method:
         with invalidation(record.layer_of(next(iter(keys), "")), "path", record.alias) as call:
             result = original(self, keys, *args, **kwargs)
             if call.found is None:
-                call.entries = len(keys)  # in one request, of which no answer comes back: what was asked for
+                # In one request, which a backend of somebody else's may answer. Where no answer comes back, it is what was asked for.
+                call.entries = result if type(result) is int else len(keys)
         return result
 
     return delete_many
@@ -217,17 +219,53 @@ def _clear(original: Method) -> Method:
         if record is None:
             return original(self, *args, **kwargs)
         with invalidation(record.layer, "tag", record.alias) as call:
-            before = _entries(self)
+            before, call.what = _entries(self), "clear"
             result = original(self, *args, **kwargs)
-            call.entries = before
+            if before is not None:
+                call.entries += before
+            else:
+                call.known = call.found is True
         return result
 
     return clear
 
 
-def _entries(backend: Any) -> int:
+def _entries(backend: Any) -> int | None:
+    """How many entries a backend of this process holds; 0 for files, which are counted as they go; None for one that does not know."""
     store = getattr(backend, "_cache", None)
-    return len(store) if isinstance(store, dict) else 0
+    if isinstance(store, dict):
+        return len(store)
+    return 0 if hasattr(backend, "_list_cache_files") or type(backend).__module__.endswith(".dummy") else None
+
+
+def answering(original: Method) -> Method:
+    """`get_client` of the client that Django's Redis backend has: how many keys `delete_many` has deleted, it asks and does not tell."""
+
+    @wraps(original)
+    def get_client(self: Any, *args: Any, **kwargs: Any) -> Any:
+        client, call = original(self, *args, **kwargs), calling()
+        if call is not None and call.what == "invalidate":
+            try:
+                _listen(client, call)
+            except Exception as error:  # a client of any kind
+                report("a client of Redis", error)
+        return client
+
+    return get_client
+
+
+def _listen(client: Any, call: Call) -> None:
+    """A client that was made for this call tells it what DEL answers."""
+    execute = client.execute_command
+
+    @wraps(execute)
+    def execute_command(*args: Any, **options: Any) -> Any:
+        before, reply = call.entries, execute(*args, **options)
+        if args[:1] == ("DEL",) and type(reply) is int:
+            call.found, call.entries = True, before + reply
+        return reply
+
+    client.execute_command = execute_command
 
 
 # --- What backends of this process do by themselves ---------------------------------------------------------------------------------
@@ -245,6 +283,8 @@ def _drop(original: Method) -> Method:
                 call.expired += 1
             elif call.what == "cull":
                 call.evicted += 1
+            elif call.what == "clear":
+                call.entries += 1
         return result
 
     return _delete
@@ -258,12 +298,12 @@ def _cull(original: Method) -> Method:
         call = calling()
         if call is None:
             return original(self, *args, **kwargs)
-        before, what, call.what = _entries(self), call.what, "cull"
+        before, what, call.what = _entries(self) or 0, call.what, "cull"
         try:
             return original(self, *args, **kwargs)
         finally:
             call.what = what
-            call.evicted += before - _entries(self)
+            call.evicted += before - (_entries(self) or 0)
 
     return _cull
 

@@ -10,7 +10,7 @@ from typing import Any
 from bext_otel.catalogue import UNKNOWN
 from bext_otel_instrumentors._cache import app_here, begin_load, calling, during, end_load, invalidation, looked_up, stored
 from bext_otel_instrumentors._guard import report
-from bext_otel_instrumentors._holdings import Size
+from bext_otel_instrumentors._holdings import Size, size_of_store
 from bext_otel_instrumentors._layers import Layers, names_of
 
 __all__ = ["LOCAL", "METHODS", "Method", "Record", "size_of"]
@@ -18,9 +18,6 @@ __all__ = ["LOCAL", "METHODS", "Method", "Record", "size_of"]
 Method = Callable[..., Any]
 
 _RECORD = "_bext_otel_record"
-
-# Adding up the values of a bigger store would be felt by whoever reads the metrics.
-_MAX_MEASURED = 10_000
 
 
 class Record:
@@ -48,15 +45,7 @@ class Record:
 
 def size_of(backend: Any) -> Size:
     """Entries and bytes of a backend that keeps serialised values in a dictionary, together with when they expire."""
-    store = backend._cache
-    entries = len(store)
-    if entries > _MAX_MEASURED:
-        return entries, None
-    try:
-        values = [value for _, value in list(store.values())]
-    except (RuntimeError, TypeError, ValueError):  # changed in the middle by another thread; or of another shape
-        return entries, None
-    return entries, sum(map(len, values)) if all(type(value) is bytes for value in values) else None
+    return size_of_store(backend._cache, lambda kept: kept[1])
 
 
 # --- Decorated functions ------------------------------------------------------------------------------------------------------------
@@ -64,9 +53,12 @@ def size_of(backend: Any) -> Size:
 
 class _Turn:
     """A call of a decorated function: it looks up, calls the function if it must, and stores. Nothing says where it ends, so each of these
-    steps is its own once; what comes after is not of this function."""
+    steps is its own once; what comes after is not of this function.
 
-    __slots__ = ("bypassed", "function", "layer", "looked", "name", "stored")
+    What it looked up is counted only when it is known what the library makes of it: a None may have been stored, and a value may be stale.
+    """
+
+    __slots__ = ("bypassed", "function", "layer", "looked", "name", "stored", "waiting")
 
     def __init__(self, function: Any, *, bypassed: bool) -> None:
         self.function = function
@@ -75,6 +67,13 @@ class _Turn:
         found = Record.layers.named(self.name)
         self.layer = None if found is UNKNOWN else found
         self.looked = self.stored = bypassed
+        self.waiting: Callable[[bool], None] | None = None
+
+    def settle(self, found: bool) -> None:
+        """What it looked up was answered by the cache, or was not."""
+        waiting, self.waiting = self.waiting, None
+        if waiting is not None:
+            waiting(found)
 
 
 _turn: ContextVar[_Turn | None] = ContextVar("bext_otel_flask_caching_turn", default=None)
@@ -101,6 +100,7 @@ def _call_fn(original: Method) -> Method:
         turn = _turn.get()
         if turn is None or turn.function is not function or turn.bypassed:
             return original(self, function, *args, **kwargs)
+        turn.settle(False)
         load = begin_load(turn.layer or _layer(self, None), turn.name)
         try:
             value = original(self, function, *args, **kwargs)
@@ -114,6 +114,43 @@ def _call_fn(original: Method) -> Method:
         return value
 
     return _call_fn
+
+
+def _has(original: Method) -> Method:
+    """Looks something up, but not for its value. A decorated function that may answer None asks whether the None it got was stored."""
+
+    @wraps(original)
+    def has(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if calling() is not None:
+            return original(self, *args, **kwargs)
+        with during():
+            found = original(self, *args, **kwargs)
+        turn = _turn.get()
+        if turn is not None and turn.waiting is not None:
+            turn.stored = bool(found)
+            if not found or not hasattr(self, "_is_stale"):
+                turn.settle(bool(found))
+        return found
+
+    return has
+
+
+def _is_stale(original: Method) -> Method:
+    """Asked of each value that a decorated function has found; one that is stale is made anew."""
+
+    @wraps(original)
+    def _is_stale(self: Any, *args: Any, **kwargs: Any) -> Any:
+        turn, stale = _turn.get(), True
+        try:
+            stale = original(self, *args, **kwargs)
+        finally:
+            if turn is not None:
+                turn.settle(not stale)
+                turn.stored = not stale
+                _turn.set(turn)  # the application's function may have called others
+        return stale
+
+    return _is_stale
 
 
 def _layer(cache: Any, key: object, turn: _Turn | None = None) -> str:
@@ -154,11 +191,15 @@ def _get(original: Method) -> Method:
             turn.looked = True
         with during("lookup") as call:
             value = original(self, *args, **kwargs)
-        if turn is not None and value is not None:
-            turn.stored = True  # there will be nothing to store
-        layer = _layer(self, _first(args, kwargs), turn)
-        looked_up(layer, value is not None, _kind(self), seconds=call.seconds)
-        call.settle(layer, _kind(self))
+        layer, kind = _layer(self, _first(args, kwargs), turn), _kind(self)
+        if turn is None:
+            looked_up(layer, value is not None, kind, seconds=call.seconds)
+        else:
+            turn.stored = value is not None  # then there will be nothing to store
+            turn.waiting = lambda found: looked_up(layer, found, kind, seconds=call.seconds)
+            if value is not None and not hasattr(self, "_is_stale"):
+                turn.settle(True)
+        call.settle(layer, kind)
         return value
 
     return get
@@ -249,7 +290,10 @@ def _clear(original: Method) -> Method:
         with invalidation(_layer(self, None), "tag", _kind(self)) as call:
             entries = _entries(self)
             result = original(self, *args, **kwargs)
-            call.entries = entries or 0
+            if entries is not None:
+                call.entries = entries
+            else:
+                call.known = call.found is True  # a client below has told
         return result
 
     return clear
@@ -264,7 +308,8 @@ def _delete_memoized(original: Method) -> Method:
             return original(self, function, *args, **kwargs)
         named = getattr(function, "uncached", function)
         layer = _Turn(named, bypassed=True).layer or _layer(self, None)
-        with invalidation(layer, "tag", _kind(self)):
+        with invalidation(layer, "tag", _kind(self)) as call:
+            call.known = False
             return original(self, function)
 
     return delete_memoized
@@ -284,8 +329,18 @@ def _within(original: Method) -> Method:
 
 
 def _entries(cache: Any) -> int | None:
-    store = getattr(cache.cache, "_cache", None)
-    return len(store) if isinstance(store, dict) else None
+    """How many entries a backend of this process, or of files, holds; None for one that does not know."""
+    try:
+        backend = cache.cache
+        store = getattr(backend, "_cache", None)
+        if isinstance(store, dict):
+            return len(store)
+        if type(backend).__name__ == "NullCache":
+            return 0
+        # Files are counted as they come and go, in a file of their own, unless there may be any number of them.
+        return int(backend._file_count) if getattr(backend, "_threshold", 0) and hasattr(backend, "_file_count") else None
+    except Exception:  # no application, or a backend of any kind
+        return None
 
 
 METHODS: dict[str, Callable[[Method], Method]] = {
@@ -295,7 +350,8 @@ METHODS: dict[str, Callable[[Method], Method]] = {
     "get": _get,
     "get_many": _get_many,
     "get_dict": _get_many,
-    "has": _within,
+    "_is_stale": _is_stale,
+    "has": _has,
     "set": _storing,
     "add": _storing,
     "set_many": _storing,
