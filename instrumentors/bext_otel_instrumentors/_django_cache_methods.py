@@ -6,36 +6,12 @@ from collections.abc import Awaitable, Callable, Collection
 from functools import wraps
 from typing import Any
 
-from bext_otel.catalogue import UNKNOWN
-from bext_otel_instrumentors._cache import Call, app_here, begin_load, calling, during, end_load, invalidation, looked_up, stored
-from bext_otel_instrumentors._guard import report
-from bext_otel_instrumentors._layers import Layers, names_of
+from bext_otel_instrumentors._cache import begin_load, calling, during, end_load, invalidation, looked_up, stored
+from bext_otel_instrumentors._django_cache_backends import LOCAL, RECORD, Method, Record, entries
 
-__all__ = ["METHODS", "RECORD", "Method", "Record", "answering"]
-
-Method = Callable[..., Any]
-
-RECORD = "_bext_otel_record"
-"""Attribute of a backend that holds its record."""
+__all__ = ["METHODS"]
 
 _NOTHING: Any = object()
-
-
-class Record:
-    """What is known about a backend."""
-
-    __slots__ = ("alias", "app", "layer", "layers")
-
-    def __init__(self, layers: Layers, alias: str, kind: type) -> None:
-        self.alias = alias
-        self.layers = layers
-        self.layer = layers.named(alias, *names_of(*kind.__mro__))
-        self.app = UNKNOWN
-
-    def layer_of(self, key: object) -> str:
-        if self.app is UNKNOWN:
-            self.app = app_here()
-        return self.layers.keyed(key) or self.layer
 
 
 def _ours(self: Any) -> Record | None:
@@ -219,7 +195,7 @@ def _clear(original: Method) -> Method:
         if record is None:
             return original(self, *args, **kwargs)
         with invalidation(record.layer, "tag", record.alias) as call:
-            before, call.what = _entries(self), "clear"
+            before, call.what = entries(self), "clear"
             result = original(self, *args, **kwargs)
             if before is not None:
                 call.entries += before
@@ -228,84 +204,6 @@ def _clear(original: Method) -> Method:
         return result
 
     return clear
-
-
-def _entries(backend: Any) -> int | None:
-    """How many entries a backend of this process holds; 0 for files, which are counted as they go; None for one that does not know."""
-    store = getattr(backend, "_cache", None)
-    if isinstance(store, dict):
-        return len(store)
-    return 0 if hasattr(backend, "_list_cache_files") or type(backend).__module__.endswith(".dummy") else None
-
-
-def answering(original: Method) -> Method:
-    """`get_client` of the client that Django's Redis backend has: how many keys `delete_many` has deleted, it asks and does not tell."""
-
-    @wraps(original)
-    def get_client(self: Any, *args: Any, **kwargs: Any) -> Any:
-        client, call = original(self, *args, **kwargs), calling()
-        if call is not None and call.what == "invalidate":
-            try:
-                _listen(client, call)
-            except Exception as error:  # a client of any kind
-                report("a client of Redis", error)
-        return client
-
-    return get_client
-
-
-def _listen(client: Any, call: Call) -> None:
-    """A client that was made for this call tells it what DEL answers."""
-    execute = client.execute_command
-
-    @wraps(execute)
-    def execute_command(*args: Any, **options: Any) -> Any:
-        before, reply = call.entries, execute(*args, **options)
-        if args[:1] == ("DEL",) and type(reply) is int:
-            call.found, call.entries = True, before + reply
-        return reply
-
-    client.execute_command = execute_command
-
-
-# --- What backends of this process do by themselves ---------------------------------------------------------------------------------
-
-
-def _drop(original: Method) -> Method:
-    """The file and memory backends' `_delete`: of what is too old, when it is looked up, and of files that make room."""
-
-    @wraps(original)
-    def _delete(self: Any, *args: Any, **kwargs: Any) -> Any:
-        result = original(self, *args, **kwargs)
-        call = calling()
-        if call is not None and result is True:
-            if call.what == "lookup":
-                call.expired += 1
-            elif call.what == "cull":
-                call.evicted += 1
-            elif call.what == "clear":
-                call.entries += 1
-        return result
-
-    return _delete
-
-
-def _cull(original: Method) -> Method:
-    """Their `_cull`, which makes room."""
-
-    @wraps(original)
-    def _cull(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = calling()
-        if call is None:
-            return original(self, *args, **kwargs)
-        before, what, call.what = _entries(self) or 0, call.what, "cull"
-        try:
-            return original(self, *args, **kwargs)
-        finally:
-            call.what = what
-            call.evicted += before - (_entries(self) or 0)
-
-    return _cull
 
 
 METHODS: dict[str, Callable[[Method], Method]] = {
@@ -322,6 +220,5 @@ METHODS: dict[str, Callable[[Method], Method]] = {
     "delete": _delete,
     "delete_many": _delete_many,
     "clear": _clear,
-    "_delete": _drop,
-    "_cull": _cull,
+    **LOCAL,
 }

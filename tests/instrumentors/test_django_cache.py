@@ -18,6 +18,7 @@ from tests.instrumentors import django_project  # noqa: F401  # settings
 from tests.instrumentors.caching import app, evictions, gauges, invalidations, lookups, names, records
 from tests.instrumentors.conftest import Telemetry
 from tests.instrumentors.redis_server import redis_server
+from tests.waiting import until
 
 LAYERS = {"default": "fragment", "page:*": "isr", "FileBasedCache": "layout"}
 
@@ -190,6 +191,36 @@ def test_entries_and_bytes_of_a_memory_cache_count_once(instrumented: Telemetry,
     assert {("shop", "fragment"): 1} == gauges(instrumented, CACHE_ENTRIES)
     (size,) = gauges(instrumented, CACHE_BYTES).values()
     assert 1000 < size < 1100
+
+
+def test_entries_and_bytes_of_files_are_those_of_their_directory(instrumented: Telemetry, caches: CacheHandler, tmp_path: Any) -> None:
+    """Once, as all threads and workers share it, and from the first use on."""
+    (tmp_path / "other").write_bytes(b"of no cache")
+    cache = caches["files"]
+    assert {} == gauges(instrumented, CACHE_ENTRIES)
+    cache.set_many({"a": b"x" * 100, "b": b"y" * 10})
+    caches.create_connection("files").get("a")
+    size = sum(file.stat().st_size for file in tmp_path.glob("*.djcache"))
+    assert {("shop", "layout"): 2} == gauges(instrumented, CACHE_ENTRIES)
+    assert {("shop", "layout"): size} == gauges(instrumented, CACHE_BYTES)
+
+
+def test_entries_and_bytes_of_a_redis_are_those_of_keys_that_begin_as_the_backends(telemetry: Telemetry, port: int) -> None:
+    where = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": f"redis://127.0.0.1:{port}"}
+    cache = CacheHandler({"default": {**where, "KEY_PREFIX": "shop"}})["default"]
+    cache.clear()
+    CacheHandler({"other": {**where, "KEY_PREFIX": "other"}})["other"].set("c", 1)
+    DjangoCacheInstrumentor().instrument(layers=LAYERS, redis_seconds=0.05, skip_dep_check=True)
+    try:
+        cache = CacheHandler({"default": {**where, "KEY_PREFIX": "shop"}})["default"]
+        with app():
+            cache.set_many({"a": "x" * 100, "b": "y" * 10}, version=2)
+        expected = {("shop", "fragment"): 2}
+        until(lambda: expected == gauges(telemetry, CACHE_ENTRIES), why=lambda: f"{expected}, not {gauges(telemetry, CACHE_ENTRIES)}")
+        assert 200 > gauges(telemetry, CACHE_BYTES)["shop", "fragment"] / 2 > 55
+    finally:
+        DjangoCacheInstrumentor().uninstrument()
+    assert {} == gauges(telemetry, CACHE_ENTRIES)
 
 
 def test_bytes_of_a_big_cache_are_those_of_a_sample(instrumented: Telemetry, caches: CacheHandler) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import redis
 from flask import Flask
 from flask_caching import Cache, SimpleCache
 
@@ -13,6 +14,8 @@ from bext_otel_instrumentors.flask_caching import FlaskCachingInstrumentor, inva
 from tests.instrumentors.caching import app as work_of
 from tests.instrumentors.caching import evictions, gauges, invalidations, lookups, names, records
 from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.redis_server import redis_server
+from tests.waiting import until
 
 LAYERS = {"SimpleCache": "fragment", "page:*": "isr", f"{__name__}.site.*": "layout"}
 
@@ -240,6 +243,34 @@ def test_entries_and_bytes_of_the_memory_backend(instrumented: Telemetry) -> Non
     assert {("shop", "fragment"): 1} == gauges(instrumented, CACHE_ENTRIES)
     (size,) = gauges(instrumented, CACHE_BYTES).values()
     assert 1000 < size < 1100
+
+
+def test_entries_and_bytes_of_files_are_those_of_their_directory(instrumented: Telemetry, tmp_path: Any) -> None:
+    """From the first use on, and without the file that counts the others."""
+    one = site(kind="FileSystemCache", CACHE_DIR=str(tmp_path), CACHE_THRESHOLD=100)
+    assert {} == gauges(instrumented, CACHE_ENTRIES)
+    with one.app.app_context():
+        one.cache.set_many({"a": "x" * 100, "b": "y" * 10})
+        count = one.cache.cache._get_filename("__wz_cache_count")
+    size = sum(file.stat().st_size for file in tmp_path.iterdir() if str(file) != count)
+    assert {("shop", "unknown"): 2} == gauges(instrumented, CACHE_ENTRIES)
+    assert {("shop", "unknown"): size} == gauges(instrumented, CACHE_BYTES)
+
+
+def test_entries_and_bytes_of_a_redis_are_those_of_keys_with_its_prefix(telemetry: Telemetry) -> None:
+    with redis_server() as port, redis.Redis(port=port) as client:
+        client.set("queue:a", "of no cache")
+        FlaskCachingInstrumentor().instrument(layers={"RedisCache": "layout"}, redis_seconds=0.05, skip_dep_check=True)
+        try:
+            one = site(kind="RedisCache", CACHE_REDIS_PORT=port)
+            with work_of(), one.app.app_context():
+                one.cache.set_many({"a": "x" * 100, "b": "y" * 10})
+            until(lambda: {("shop", "layout"): 2} == gauges(telemetry, CACHE_ENTRIES), why="the entries that the Redis holds")
+            size = sum(client.memory_usage(f"flask_cache_{key}") for key in "ab")
+            assert {("shop", "layout"): size} == gauges(telemetry, CACHE_BYTES)
+        finally:
+            FlaskCachingInstrumentor().uninstrument()
+        assert {} == gauges(telemetry, CACHE_ENTRIES)
 
 
 def test_bytes_of_a_big_backend_are_those_of_a_sample(instrumented: Telemetry) -> None:
