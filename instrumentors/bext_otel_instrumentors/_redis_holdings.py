@@ -165,7 +165,8 @@ def _look(database: _Database) -> None:
     from redis.exceptions import ConnectionError, ResponseError, TimeoutError  # noqa: A004  redis-py's own, of the same names
 
     try:
-        settings = {**database.settings, "socket_timeout": _TIMEOUT_SECONDS, "socket_connect_timeout": _TIMEOUT_SECONDS}
+        # The next look tries again.
+        settings = {**database.settings, "socket_timeout": _TIMEOUT_SECONDS, "socket_connect_timeout": _TIMEOUT_SECONDS, "retry": None}
         # Nobody's trace, and no command of the application.
         with suppress_instrumentation(), Redis(**settings, single_connection_client=True) as client:
             database.held = _held(client, database.layers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,8 +40,14 @@ def _running(path: str, port: int, *more: str) -> Iterator[None]:
         try:
             until(lambda: _answers(port), why="the Redis to answer")
             yield
+            until(lambda: not lookers(), why="who asks what it holds to end")
         finally:
             server.terminate()
+
+
+def lookers() -> list[threading.Thread]:
+    """Threads that ask servers what they hold; they end soon after the instrumentation is undone."""
+    return [thread for thread in threading.enumerate() if thread.name == "bext-otel-redis-holdings"]
 
 
 def _answers(port: int) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from tests.e2e.services import GUNICORN, MOUNTED, ON_LINUX, port_of
 from tests.e2e.traffic import fetch
 from tests.instrumentors.caching import app, gauges
 from tests.instrumentors.conftest import Telemetry
-from tests.instrumentors.redis_server import redis_server
+from tests.instrumentors.redis_server import lookers, redis_server
 from tests.waiting import until
 
 LAYERS = {"page:*": "isr", "part:*": "fragment"}
@@ -48,10 +47,6 @@ def instrumented(telemetry: Telemetry) -> Iterator[Telemetry]:
         yield telemetry
     RedisCacheInstrumentor().uninstrument()
     until(lambda: not lookers())
-
-
-def lookers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "bext-otel-redis-holdings"]
 
 
 def held(telemetry: Telemetry) -> tuple[dict[Any, float], dict[Any, float]]:
