@@ -118,8 +118,9 @@ class IsrCache:
         entry = _Entry(page, stale_at=self._clock() + self._fresh_seconds)
         if _size(entry) <= self._store.maxsize:
             self._store[path] = entry
-            # Of what was evicted or expired meanwhile, nothing is kept.
-            self._tags = {kept: tags for kept, tags in [*self._tags.items(), (path, page.tags)] if kept in self._store}
+            # Of what was evicted or expired meanwhile, nothing is kept. To ask the cache for each would be to miss it.
+            held = set(self._store)
+            self._tags = {kept: tags for kept, tags in [*self._tags.items(), (path, page.tags)] if kept in held}
 
 
 def _size(entry: _Entry) -> int:

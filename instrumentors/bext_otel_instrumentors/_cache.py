@@ -1,18 +1,21 @@
 """What happens in caches, whichever library they are from: lookups, loads, evictions and invalidations, counted, traced and told.
 
-Nothing here raises. A lookup is a counter and, at debug, a log line; loads, evictions and invalidations are spans as well.
+Nothing here raises, and nothing is told where instrumentation is suppressed (`suppress_instrumentation`).
+
+A lookup is a counter and, at debug, a log line; loads, evictions and invalidations are spans as well.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
-from typing import Literal
+from typing import Any, Literal
 
 from opentelemetry import context, trace
 from opentelemetry.context import Context
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.util.types import AttributeValue
 
 from bext_otel.apps import current_app
@@ -53,6 +56,8 @@ def app_here() -> str:
 def looked_up(layer: str, found: bool, cache: str, *, times: int = 1, seconds: float | None = None) -> None:
     """`times` lookups were answered by the cache, or were not, and took `seconds` together; None: not worth measuring."""
     try:
+        if not is_instrumentation_enabled():
+            return
         app = app_here()
         count(CACHE_HITS if found else CACHE_MISSES, app, layer, by=times)
         if seconds is not None:
@@ -65,7 +70,8 @@ def looked_up(layer: str, found: bool, cache: str, *, times: int = 1, seconds: f
 def stored(layer: str, seconds: float) -> None:
     """A value was stored."""
     try:
-        measure(CACHE_DURATION, seconds * 1e6, app_here(), layer, "store")
+        if is_instrumentation_enabled():
+            measure(CACHE_DURATION, seconds * 1e6, app_here(), layer, "store")
     except Exception as error:  # as above
         report("a cache store", error)
 
@@ -78,6 +84,8 @@ Load = tuple[Operation, "Token[Context]", "Token[Call | None]"]
 def begin_load(layer: str, function: str) -> Load | None:
     """The value that a lookup did not find begins to be made; what is done until `end_load` is part of it."""
     try:
+        if not is_instrumentation_enabled():
+            return None
         called = {"code.function.name": function}
         work = start(CACHE, name="bext.cache.load", attributes=called, app=app_here(), layer=layer, operation="store")
         return work, context.attach(trace.set_span_in_context(work.span)), _call.set(None)
@@ -105,6 +113,8 @@ def end_load(load: Load | None, error: BaseException | None = None) -> None:
 def evicted(layer: str, cache: str, *, started_ns: int, entries: int = 1) -> None:
     """`entries` were dropped to make room; `started_ns` is when that began, in Unix nanoseconds."""
     try:
+        if not is_instrumentation_enabled():
+            return
         app = app_here()
         count(CACHE_EVICTIONS, app, layer, by=entries)
         _span("bext.cache.evict", app, layer, started_ns, entries)
@@ -113,16 +123,19 @@ def evicted(layer: str, cache: str, *, started_ns: int, entries: int = 1) -> Non
         report("a cache eviction", error)
 
 
-def invalidated(layer: str, by: Selector, cache: str, *, started_ns: int, entries: int = 1, seconds: float | None = None) -> None:
-    """`entries` were dropped on purpose. What `invalidating` surrounds is part of that."""
+def invalidated(layer: str, by: Selector, cache: str, *, started_ns: int, entries: int | None = 1, seconds: float | None = None) -> None:
+    """`entries` were dropped on purpose, None: nobody knows how many. What `invalidating` surrounds is part of that."""
     try:
+        if not is_instrumentation_enabled():
+            return
         around = _around.get()
         if around is not None and by != "gc":
-            around.entries += entries
+            around.entries += entries or 0
             around.layers.add(layer)
             return
         app = app_here()
-        count(CACHE_INVALIDATIONS, app, by, by=entries)
+        if entries:
+            count(CACHE_INVALIDATIONS, app, by, by=entries)
         span = _span("bext.cache.invalidate", app, layer, started_ns, entries, by)
         if seconds is not None:
             measure(CACHE_DURATION, seconds * 1e6, app, layer, "invalidate", context=span)
@@ -131,8 +144,10 @@ def invalidated(layer: str, by: Selector, cache: str, *, started_ns: int, entrie
         report("a cache invalidation", error)
 
 
-def _span(name: str, app: str, layer: str, started_ns: int, entries: int, by: str = "") -> Context:
-    attributes: dict[str, AttributeValue] = {"bext.app": app, "bext.layer": layer, "bext.entries": entries}
+def _span(name: str, app: str, layer: str, started_ns: int, entries: int | None, by: str = "") -> Context:
+    attributes: dict[str, AttributeValue] = {"bext.app": app, "bext.layer": layer}
+    if entries is not None:
+        attributes["bext.entries"] = entries
     if by:
         attributes["bext.method"] = by
     span = tracer().start_span(name, attributes=attributes, start_time=started_ns)
@@ -146,16 +161,19 @@ def _span(name: str, app: str, layer: str, started_ns: int, entries: int, by: st
 class Call:
     """A call to a cache's backend. What it calls in turn, of the same library or of the next one below, is part of it and not counted.
 
-    `what` it does; whether the first lookup inside was `found`, None if there was none; how many `entries` it dropped on purpose, how many
-    were `evicted` for it and how many it found `expired`.
+    `what` it does; whether the first lookup inside was `found`, None if there was none; how many `entries` it dropped on purpose, unless
+    that is not `known`, how many were `evicted` for it and how many it found `expired`; what the commands of a pipeline were answered that
+    does not return their `replies`.
     """
 
-    __slots__ = ("entries", "evicted", "expired", "found", "seconds", "started_ns", "what")
+    __slots__ = ("entries", "evicted", "expired", "found", "known", "replies", "seconds", "started_ns", "what")
 
     def __init__(self, what: str = "") -> None:
         self.what = what
         self.found: bool | None = None
+        self.replies: Sequence[Any] | None = None
         self.entries = self.evicted = self.expired = 0
+        self.known = True
         self.started_ns = time.time_ns()
         self.seconds = 0.0
 
@@ -192,11 +210,12 @@ def during(what: str = "") -> Iterator[Call]:
 def invalidation(layer: str, by: Selector, cache: str) -> Iterator[Call]:
     """The body, a call to a backend, drops entries on purpose, and says how many: `call.entries`."""
     around = _around.get()
-    if around is not None:
+    if around is not None or not is_instrumentation_enabled():
         with during("invalidate") as call:
             yield call
-        around.entries += call.entries
-        around.layers.add(layer)
+        if around is not None and is_instrumentation_enabled():
+            around.entries += call.entries
+            around.layers.add(layer)
         return
     app = app_here()
     work, token = _open(app, layer, by)
@@ -208,13 +227,14 @@ def invalidation(layer: str, by: Selector, cache: str) -> Iterator[Call]:
         failure = error
         raise
     finally:
-        _close(work, token, failure)
-        if failure is None:
-            _dropped(work, app, layer, by, call.entries, cache)
+        _close(token)
+        _dropped(work, app, layer, by, call.entries if failure is None else 0, cache, failure, known=call.known)
 
 
 def _open(app: str, layer: str, by: str) -> tuple[Operation | None, Token[Context] | None]:
     try:
+        if not is_instrumentation_enabled():
+            return None, None
         attributes = {"bext.method": by}
         work = start(CACHE, name="bext.cache.invalidate", attributes=attributes, app=app, layer=layer, operation="invalidate")
         return work, context.attach(trace.set_span_in_context(work.span))
@@ -223,24 +243,35 @@ def _open(app: str, layer: str, by: str) -> tuple[Operation | None, Token[Contex
         return None, None
 
 
-def _close(work: Operation | None, token: Token[Context] | None, failure: BaseException | None) -> None:
+def _close(token: Token[Context] | None) -> None:
     try:
         if token is not None:
             context.detach(token)
-        if work is not None and failure is not None:
-            finish(work, failure)
     except Exception as error:  # as above
         report("a cache invalidation", error)
 
 
-def _dropped(work: Operation | None, app: str, layer: str, by: Selector, entries: int, cache: str) -> None:
+def _dropped(
+    work: Operation | None,
+    app: str,
+    layer: str,
+    by: Selector,
+    entries: int,
+    cache: str,
+    failure: BaseException | None,
+    *,
+    known: bool = True,
+) -> None:
+    """`entries` were dropped, unless how many is not known, before `failure` came if one did."""
     try:
         if work is not None:
-            work.span.set_attribute("bext.entries", entries)
-            finish(work)
+            if entries or (known and failure is None):
+                work.span.set_attribute("bext.entries", entries)
+            finish(work, failure)
         if entries:
             count(CACHE_INVALIDATIONS, app, by, by=entries)
-            tell_dropped(app, layer, entries, by, cache=cache)
+        if entries or (not known and failure is None):
+            tell_dropped(app, layer, entries if known else None, by, cache=cache)
     except Exception as error:  # as above
         report("a cache invalidation", error)
 
@@ -279,5 +310,5 @@ def invalidating(by: Selector) -> Iterator[None]:
         layer = around.layers.pop() if len(around.layers) == 1 else UNKNOWN
         if work is not None:
             work.set(layer=layer)
-        _close(work, opened, failure)
-        _dropped(work, app, layer, by, around.entries, "")
+        _close(opened)
+        _dropped(work, app, layer, by, around.entries, "", failure)

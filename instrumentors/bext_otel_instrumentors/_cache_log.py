@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+import math
+import os
+import threading
 import time
 
 from opentelemetry import _logs, context
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.util.types import AttributeValue
+
+from bext_otel_instrumentors._guard import report
 
 __all__ = ["tell_dropped", "tell_lookup"]
 
@@ -14,25 +20,30 @@ __all__ = ["tell_dropped", "tell_lookup"]
 _TELL_EVERY_SECONDS = 1.0
 _MAX_PACES = 1000
 
-# Asking the sinks takes more than the rest of a lookup's counting, so their answer holds for a second.
+# Asking the sinks takes more than the rest of a lookup's counting, so their answer holds for a second; each app has a level of its own.
 _ASK_EVERY_SECONDS = 1.0
-_answer: tuple[_logs.LoggerProvider, float, bool] | None = None
+_MAX_ANSWERS = 1000
+_answers: dict[str, tuple[_logs.LoggerProvider, float, bool]] = {}
 
 _found: tuple[_logs.LoggerProvider, _logs.Logger] | None = None
-_paces: dict[tuple[str, ...], list[float]] = {}
+
+
+# --- Lookups ------------------------------------------------------------------------------------------------------------------------
 
 
 def tell_lookup(found: bool, app: str, layer: str, cache: str, lookups: int) -> None:
-    """Lookups, at debug."""
-    if _wants_lookups():
-        _emit(_logger(), SeverityNumber.DEBUG, "DEBUG", "cache hit" if found else "cache miss", app, layer, cache=cache, lookups=lookups)
+    """Lookups of the app at work, at debug."""
+    if _wants_lookups(app):
+        body = "cache hit" if found else "cache miss"
+        _emit(_logger(), SeverityNumber.DEBUG, body, app, layer, cache=cache, lookups=lookups)
 
 
-def _wants_lookups() -> bool:
-    global _answer
-    answer, now, provider = _answer, time.monotonic(), _logs.get_logger_provider()
+def _wants_lookups(app: str) -> bool:
+    answer, now, provider = _answers.get(app), time.monotonic(), _logs.get_logger_provider()
     if answer is None or answer[0] is not provider or now >= answer[1]:
-        answer = _answer = (provider, now + _ASK_EVERY_SECONDS, _logger().enabled(severity_number=SeverityNumber.DEBUG))
+        if len(_answers) >= _MAX_ANSWERS:  # labels are bounded; this is for callers that break the rule
+            _answers.clear()
+        answer = _answers[app] = (provider, now + _ASK_EVERY_SECONDS, _logger().enabled(severity_number=SeverityNumber.DEBUG))
     return answer[2]
 
 
@@ -44,31 +55,130 @@ def _logger() -> _logs.Logger:
     return _found[1]
 
 
-def tell_dropped(app: str, layer: str, entries: int, by: str = "", *, cache: str) -> None:
-    """Entries that were invalidated `by` something, at info, or evicted, as a warning.
+# --- Entries that were dropped ------------------------------------------------------------------------------------------------------
 
-    At most one record a second for each kind; the next one has the entries of those that were left out.
+
+class _Pace:
+    """How fast one kind of line is told: when the last one was, and the entries since that no line has told, to `logger`."""
+
+    __slots__ = ("logger", "told", "untold")
+
+    def __init__(self) -> None:
+        self.logger: _logs.Logger | None = None
+        self.told = -math.inf
+        self.untold = 0
+
+
+_Kind = tuple[str, str, str, str]
+"""App, layer, what selected the entries ("": room was needed), and the cache."""
+
+_Untold = tuple[_logs.Logger, _Kind, int]
+"""A line that waits: who is to write it, of what, and of how many entries; 0: nobody knows."""
+
+_paces: dict[_Kind, _Pace] = {}
+# Lasts only while something is untold.
+_timer: threading.Timer | None = None
+_lock = threading.RLock()  # a signal's handler may use caches as well
+
+
+def tell_dropped(app: str, layer: str, entries: int | None, by: str = "", *, cache: str) -> None:
+    """Entries that were invalidated `by` something, at info, or evicted, as a warning; None: nobody knows how many.
+
+    At most one record a second for each kind. What was left out is told when the second is over.
     """
-    severity, text, body = (SeverityNumber.INFO, "INFO", "cache invalidated") if by else (SeverityNumber.WARN, "WARN", "cache evicted")
     logger = _logger()
-    if not logger.enabled(severity_number=severity):
+    if not logger.enabled(severity_number=_severity(by)):
         return
-    now = time.monotonic()
-    key = (body, app, layer, by)
-    pace = _paces.get(key)
-    if pace is None:
-        if len(_paces) >= _MAX_PACES:  # labels are bounded; this is for callers that break the rule
+    kind, now = (app, layer, by, cache), time.monotonic()
+    telling: list[_Untold] = []
+    with _lock:
+        if kind not in _paces and len(_paces) >= _MAX_PACES:  # labels are bounded; this is for callers that break the rule
+            telling = _take(math.inf)
             _paces.clear()
-        pace = _paces[key] = [-_TELL_EVERY_SECONDS + now, 0]
-    pace[1] += entries
-    if now - pace[0] < _TELL_EVERY_SECONDS:
-        return
-    pace[0], entries, pace[1] = now, int(pace[1]), 0
-    more = {"method": by} if by else {}
-    _emit(logger, severity, text, body, app, layer, cache=cache, entries=entries, **more)
+        pace = _paces.setdefault(kind, _Pace())
+        pace.logger = logger
+        pace.untold += entries or 0
+        if now - pace.told >= _TELL_EVERY_SECONDS:
+            telling.append((logger, kind, pace.untold))
+            pace.told, pace.untold = now, 0
+        elif pace.untold:
+            _tell_later()
+    for one in telling:
+        _tell(*one)
 
 
-def _emit(logger: _logs.Logger, severity: SeverityNumber, text: str, body: str, app: str, layer: str, **more: AttributeValue) -> None:
+def _take(now: float) -> list[_Untold]:
+    """What has waited for a second or more; it is told by who takes it."""
+    taken: list[_Untold] = []
+    for kind, pace in _paces.items():
+        if pace.untold and pace.logger is not None and now - pace.told >= _TELL_EVERY_SECONDS:
+            taken.append((pace.logger, kind, pace.untold))
+            pace.told, pace.untold, pace.logger = min(now, time.monotonic()), 0, None
+    return taken
+
+
+def _tell_later() -> None:
+    """Have told in a second what nothing else has told until then."""
+    global _timer
+    if _timer is None:
+        timer = threading.Timer(_TELL_EVERY_SECONDS, _tell_rest)
+        timer.name, timer.daemon = "bext-otel-cache-log", True
+        try:
+            timer.start()
+        except RuntimeError:  # the interpreter ends, or there are too many threads: the next line tells it
+            return
+        _timer = timer
+
+
+def _tell_rest() -> None:
+    global _timer
+    with _lock:
+        _timer = None
+        taken = _take(time.monotonic())
+        if any(pace.untold for pace in _paces.values()):
+            _tell_later()
+    for one in taken:
+        _tell_guarded(one)
+
+
+def _tell_guarded(untold: _Untold) -> None:
+    try:
+        _tell(*untold)
+    except Exception as error:  # a sink of the application's
+        report("entries that a cache has dropped", error)
+
+
+@atexit.register
+def _tell_all() -> None:
+    """The process ends, and with it the time to wait."""
+    with _lock:
+        taken = _take(math.inf)
+    for one in taken:
+        _tell_guarded(one)
+
+
+def _after_fork_in_child() -> None:
+    """The parent tells what the parent has dropped, in a thread that is not here."""
+    global _timer, _lock
+    _timer, _lock = None, threading.RLock()
+    _paces.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _severity(by: str) -> SeverityNumber:
+    return SeverityNumber.INFO if by else SeverityNumber.WARN
+
+
+def _tell(logger: _logs.Logger, kind: _Kind, entries: int) -> None:
+    app, layer, by, cache = kind
+    known = {"entries": entries} if entries else {}
+    _emit(logger, _severity(by), "cache invalidated" if by else "cache evicted", app, layer, cache=cache, **known, method=by)
+
+
+def _emit(logger: _logs.Logger, severity: SeverityNumber, body: str, app: str, layer: str, **more: AttributeValue) -> None:
     attributes = {"app": app, "layer": layer, **{name: value for name, value in more.items() if value != ""}}
     here = context.get_current()
-    logger.emit(LogRecord(context=here, severity_number=severity, severity_text=text, body=body, attributes=attributes))
+    logger.emit(LogRecord(context=here, severity_number=severity, severity_text=severity.name, body=body, attributes=attributes))

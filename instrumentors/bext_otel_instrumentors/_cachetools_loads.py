@@ -5,12 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import wraps
 from typing import Any
+from weakref import WeakSet
 
 from bext_otel_instrumentors._cache import Load, begin_load, end_load
 from bext_otel_instrumentors._cachetools_known import Method, known
 from bext_otel_instrumentors._guard import report
 
-__all__ = ["OURS", "watch_cached", "watch_cachedmethod"]
+__all__ = ["OURS", "unwrapping", "watch_cached", "watch_cachedmethod"]
 
 OURS = "__bext_otel__"
 """Marks our `cached`."""
@@ -49,7 +50,24 @@ class _Loads:
             end_load(begun)
             return value
 
+        _loads.add(load)
         return load
+
+
+_loads: WeakSet[Any] = WeakSet()
+
+
+def unwrapping(original: Method) -> Method:
+    """The constructor of what takes the place of a method: it says that it wraps what the application wrote."""
+
+    @wraps(original)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807  # it becomes that method
+        original(self, *args, **kwargs)
+        load: Any = getattr(self, "__wrapped__", None)
+        if load in _loads:
+            self.__wrapped__ = load.__wrapped__
+
+    return __init__
 
 
 def watch_cached(original: Method) -> Method:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 from bext_otel.catalogue import UNKNOWN
 from bext_otel_instrumentors._cache import app_here, evicted, invalidated, looked_up
 from bext_otel_instrumentors._cachetools_known import Method, Record, known
+from bext_otel_instrumentors._cachetools_missing import begin, made
 from bext_otel_instrumentors._guard import report
 
 __all__ = ["METHODS"]
@@ -23,9 +24,14 @@ class _Doing(threading.local):
 
     cache: Any = None
     what = ""
+    # The instruction that asked for all keys last.
+    copying: tuple[CodeType, int] | None = None
 
 
 _doing = _Doing()
+
+# What views of a cache do, and comparing it.
+_MIXINS: dict[str, Any] = Mapping.items.__globals__
 
 
 def _record(cache: Any) -> Record:
@@ -36,8 +42,6 @@ def _record(cache: Any) -> Record:
 
 
 def _looked(cache: Any, found: bool) -> None:
-    if _doing.cache is cache:
-        return
     try:
         record = _record(cache)
         looked_up(record.layer, found, record.kind)
@@ -45,38 +49,74 @@ def _looked(cache: Any, found: bool) -> None:
         report("a lookup of cachetools", error)
 
 
+def _is_part(cache: Any) -> bool:
+    """Whether a lookup is part of something else: of another method, or of reading all that the cache holds, as for a copy of it."""
+    if _doing.cache is cache:
+        return True
+    frame = sys._getframe(2)
+    if frame.f_code is getattr(type(cache).__getitem__, "__code__", None) and frame.f_back is not None:
+        frame = frame.f_back  # a method of the application's class, which asks the library's
+    return frame.f_globals is _MIXINS or (_doing.copying is not None and _doing.copying == (frame.f_code, frame.f_lasti))
+
+
 def _getitem(original: Method) -> Method:
     @wraps(original)
     def __getitem__(self: Any, key: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807  # it becomes that method
-        # A class that makes missing values itself answers anyway, so it is asked first; the library's own `__contains__` changes nothing.
-        base = known.module.Cache
-        there = type(self).__missing__ is base.__missing__ or _kind_of(self).__contains__(self, key)
+        kind = type(self)
+        makes = kind.__missing__ is not known.module.Cache.__missing__
+        if makes:
+            begin(kind)
         try:
             value = original(self, key, *args, **kwargs)
         except KeyError:
-            _looked(self, False)
+            if not _is_part(self):
+                _looked(self, False)
             raise
-        _looked(self, there)
+        if not _is_part(self):
+            _looked(self, not (makes and made()))
         return value
 
     return __getitem__
 
 
-def _kind_of(cache: Any) -> Any:
-    """The class of the library that `cache` is, or is derived from."""
-    return next(one for one in type(cache).__mro__ if one.__module__ == known.module.__name__)
+def _contains(original: Method) -> Method:
+    """`in` is a lookup where the answer is no: after a yes, the value is looked up."""
+
+    @wraps(original)
+    def __contains__(self: Any, key: Any) -> Any:  # noqa: N807  # it becomes that method
+        found = original(self, key)
+        if not found and not _is_part(self):
+            _looked(self, False)
+        return found
+
+    return __contains__
+
+
+def _keys(original: Method) -> Method:
+    """What copies a cache, such as `dict`, asks for all keys and then for each: from one and the same instruction of its caller."""
+
+    @wraps(original)
+    def keys(self: Any) -> Any:
+        frame = sys._getframe(1)
+        _doing.copying = frame.f_code, frame.f_lasti
+        return original(self)
+
+    return keys
 
 
 def _get(original: Method) -> Method:
-    """`get` looks first and does not come to `__getitem__` for what is not there."""
-
     @wraps(original)
     def get(self: Any, key: Any, default: Any = None) -> Any:
-        value = original(self, key, _NOTHING)
-        if value is not _NOTHING:
-            return value
-        _looked(self, False)
-        return default
+        before = _doing.cache, _doing.what
+        if before[0] is self:
+            return original(self, key, default)
+        _doing.cache, _doing.what = self, "get"
+        try:
+            value = original(self, key, _NOTHING)
+        finally:
+            _doing.cache, _doing.what = before
+        _looked(self, value is not _NOTHING)
+        return default if value is _NOTHING else value
 
     return get
 
@@ -121,7 +161,7 @@ def _setitem(original: Method) -> Method:
 def _delitem(original: Method) -> Method:
     @wraps(original)
     def __delitem__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807  # it becomes that method
-        what = _doing.what if _doing.cache is self else "drop"
+        what = _doing.what if _doing.cache is self and _doing.what != "get" else "drop"
         started = time.time_ns()
         original(self, *args, **kwargs)
         if what == "store":
@@ -130,6 +170,20 @@ def _delitem(original: Method) -> Method:
             _dropped(self, "path", 1, started)
 
     return __delitem__
+
+
+def _expiring(original: Method) -> Method:
+    """What a value replaces that has expired already."""
+
+    @wraps(original)
+    def drop(self: Any, *args: Any, **kwargs: Any) -> Any:
+        before, started = _count(self), time.time_ns()
+        result = original(self, *args, **kwargs)
+        if (dropped := before - _count(self)) > 0:
+            _dropped(self, "gc", dropped, started)
+        return result
+
+    return drop
 
 
 def _sweeping(what: str) -> Callable[[Method], Method]:
@@ -199,6 +253,8 @@ def _maker() -> str:
 METHODS: dict[str, Callable[[Method], Method]] = {
     "__init__": _init,
     "__getitem__": _getitem,
+    "__contains__": _contains,
+    "keys": _keys,
     "get": _get,
     "__setitem__": _setitem,
     "setdefault": _while("default"),
@@ -207,4 +263,5 @@ METHODS: dict[str, Callable[[Method], Method]] = {
     "__delitem__": _delitem,
     "clear": _sweeping("clear"),
     "expire": _sweeping("expire"),
+    "_TLRUCache__delitem": _expiring,
 }

@@ -6,35 +6,12 @@ from collections.abc import Awaitable, Callable, Collection
 from functools import wraps
 from typing import Any
 
-from bext_otel.catalogue import UNKNOWN
-from bext_otel_instrumentors._cache import app_here, begin_load, calling, during, end_load, invalidation, looked_up, stored
-from bext_otel_instrumentors._layers import Layers, names_of
+from bext_otel_instrumentors._cache import begin_load, calling, during, end_load, invalidation, looked_up, stored
+from bext_otel_instrumentors._django_cache_backends import LOCAL, RECORD, Method, Record, entries
 
-__all__ = ["METHODS", "RECORD", "Method", "Record"]
-
-Method = Callable[..., Any]
-
-RECORD = "_bext_otel_record"
-"""Attribute of a backend that holds its record."""
+__all__ = ["METHODS"]
 
 _NOTHING: Any = object()
-
-
-class Record:
-    """What is known about a backend."""
-
-    __slots__ = ("alias", "app", "layer", "layers")
-
-    def __init__(self, layers: Layers, alias: str, kind: type) -> None:
-        self.alias = alias
-        self.layers = layers
-        self.layer = layers.named(alias, *names_of(*kind.__mro__))
-        self.app = UNKNOWN
-
-    def layer_of(self, key: object) -> str:
-        if self.app is UNKNOWN:
-            self.app = app_here()
-        return self.layers.keyed(key) or self.layer
 
 
 def _ours(self: Any) -> Record | None:
@@ -204,7 +181,8 @@ def _delete_many(original: Method) -> Method:
         with invalidation(record.layer_of(next(iter(keys), "")), "path", record.alias) as call:
             result = original(self, keys, *args, **kwargs)
             if call.found is None:
-                call.entries = len(keys)  # in one request, of which no answer comes back: what was asked for
+                # In one request, which a backend of somebody else's may answer. Where no answer comes back, it is what was asked for.
+                call.entries = result if type(result) is int else len(keys)
         return result
 
     return delete_many
@@ -217,55 +195,15 @@ def _clear(original: Method) -> Method:
         if record is None:
             return original(self, *args, **kwargs)
         with invalidation(record.layer, "tag", record.alias) as call:
-            before = _entries(self)
+            before, call.what = entries(self), "clear"
             result = original(self, *args, **kwargs)
-            call.entries = before
+            if before is not None:
+                call.entries += before
+            else:
+                call.known = call.found is True
         return result
 
     return clear
-
-
-def _entries(backend: Any) -> int:
-    store = getattr(backend, "_cache", None)
-    return len(store) if isinstance(store, dict) else 0
-
-
-# --- What backends of this process do by themselves ---------------------------------------------------------------------------------
-
-
-def _drop(original: Method) -> Method:
-    """The file and memory backends' `_delete`: of what is too old, when it is looked up, and of files that make room."""
-
-    @wraps(original)
-    def _delete(self: Any, *args: Any, **kwargs: Any) -> Any:
-        result = original(self, *args, **kwargs)
-        call = calling()
-        if call is not None and result is True:
-            if call.what == "lookup":
-                call.expired += 1
-            elif call.what == "cull":
-                call.evicted += 1
-        return result
-
-    return _delete
-
-
-def _cull(original: Method) -> Method:
-    """Their `_cull`, which makes room."""
-
-    @wraps(original)
-    def _cull(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = calling()
-        if call is None:
-            return original(self, *args, **kwargs)
-        before, what, call.what = _entries(self), call.what, "cull"
-        try:
-            return original(self, *args, **kwargs)
-        finally:
-            call.what = what
-            call.evicted += before - _entries(self)
-
-    return _cull
 
 
 METHODS: dict[str, Callable[[Method], Method]] = {
@@ -282,6 +220,5 @@ METHODS: dict[str, Callable[[Method], Method]] = {
     "delete": _delete,
     "delete_many": _delete_many,
     "clear": _clear,
-    "_delete": _drop,
-    "_cull": _cull,
+    **LOCAL,
 }

@@ -3,137 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
-from bext_otel.catalogue import UNKNOWN
-from bext_otel_instrumentors._cache import app_here, begin_load, calling, during, end_load, invalidation, looked_up, stored
-from bext_otel_instrumentors._guard import report
-from bext_otel_instrumentors._holdings import Size
-from bext_otel_instrumentors._layers import Layers, names_of
+from bext_otel_instrumentors._cache import calling, during, invalidation, looked_up, stored
+from bext_otel_instrumentors._flask_caching_backends import entries, kind_of, layer_of
+from bext_otel_instrumentors._flask_caching_turns import TURNS, Method, Turn, current
 
-__all__ = ["LOCAL", "METHODS", "Method", "Record", "size_of"]
-
-Method = Callable[..., Any]
-
-_RECORD = "_bext_otel_record"
-
-# Adding up the values of a bigger store would be felt by whoever reads the metrics.
-_MAX_MEASURED = 10_000
-
-
-class Record:
-    """What is known about a backend."""
-
-    layers = Layers()
-
-    def __init__(self, backend: Any) -> None:
-        self.kind = type(backend).__name__
-        self.layer = Record.layers.named(*names_of(*type(backend).__mro__))
-        self.from_layers = Record.layers
-        self.app = UNKNOWN
-
-    @classmethod
-    def of(cls, backend: Any) -> Record:
-        """The record of a backend, which is new if it is the first time."""
-        record = vars(backend).get(_RECORD)
-        if not isinstance(record, cls) or record.from_layers is not cls.layers:
-            record = cls(backend)
-            setattr(backend, _RECORD, record)
-        if record.app is UNKNOWN:
-            record.app = app_here()
-        return record
-
-
-def size_of(backend: Any) -> Size:
-    """Entries and bytes of a backend that keeps serialised values in a dictionary, together with when they expire."""
-    store = backend._cache
-    entries = len(store)
-    if entries > _MAX_MEASURED:
-        return entries, None
-    try:
-        values = [value for _, value in list(store.values())]
-    except (RuntimeError, TypeError, ValueError):  # changed in the middle by another thread; or of another shape
-        return entries, None
-    return entries, sum(map(len, values)) if all(type(value) is bytes for value in values) else None
-
-
-# --- Decorated functions ------------------------------------------------------------------------------------------------------------
-
-
-class _Turn:
-    """A call of a decorated function: it looks up, calls the function if it must, and stores. Nothing says where it ends, so each of these
-    steps is its own once; what comes after is not of this function."""
-
-    __slots__ = ("bypassed", "function", "layer", "looked", "name", "stored")
-
-    def __init__(self, function: Any, *, bypassed: bool) -> None:
-        self.function = function
-        self.bypassed = bypassed
-        self.name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__qualname__)}"
-        found = Record.layers.named(self.name)
-        self.layer = None if found is UNKNOWN else found
-        self.looked = self.stored = bypassed
-
-
-_turn: ContextVar[_Turn | None] = ContextVar("bext_otel_flask_caching_turn", default=None)
-
-
-def _bypass(original: Method) -> Method:
-    """The first that a call of a decorated function does is to ask whether to leave the cache out."""
-
-    @wraps(original)
-    def _bypass_cache(self: Any, unless: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
-        bypassed = original(self, unless, function, *args, **kwargs)
-        try:
-            _turn.set(_Turn(function, bypassed=bool(bypassed)))
-        except Exception as error:  # a function of any kind
-            report("a cached function", error)
-        return bypassed
-
-    return _bypass_cache
-
-
-def _call_fn(original: Method) -> Method:
-    @wraps(original)
-    def _call_fn(self: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
-        turn = _turn.get()
-        if turn is None or turn.function is not function or turn.bypassed:
-            return original(self, function, *args, **kwargs)
-        load = begin_load(turn.layer or _layer(self, None), turn.name)
-        try:
-            value = original(self, function, *args, **kwargs)
-        except BaseException as error:
-            turn.stored = True
-            end_load(load, error)
-            raise
-        end_load(load)
-        _turn.set(turn)  # the function may have called others
-        turn.looked = True
-        return value
-
-    return _call_fn
-
-
-def _layer(cache: Any, key: object, turn: _Turn | None = None) -> str:
-    try:
-        found = Record.layers.keyed(key)
-        if found is None and turn is not None:
-            found = turn.layer
-        return found or Record.of(cache.cache).layer
-    except Exception:  # no application, or a backend that takes no attribute
-        return UNKNOWN
-
-
-def _kind(cache: Any) -> str:
-    try:
-        return Record.of(cache.cache).kind
-    except Exception:  # as above
-        return UNKNOWN
-
-
-# --- Methods ------------------------------------------------------------------------------------------------------------------------
+__all__ = ["LOCAL", "METHODS", "Method"]
 
 
 def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
@@ -147,18 +24,22 @@ def _get(original: Method) -> Method:
     def get(self: Any, *args: Any, **kwargs: Any) -> Any:
         if calling() is not None:
             return original(self, *args, **kwargs)
-        turn = _turn.get()
+        turn = current()
         if turn is not None and turn.looked:
             turn = None
         elif turn is not None:
             turn.looked = True
         with during("lookup") as call:
             value = original(self, *args, **kwargs)
-        if turn is not None and value is not None:
-            turn.stored = True  # there will be nothing to store
-        layer = _layer(self, _first(args, kwargs), turn)
-        looked_up(layer, value is not None, _kind(self), seconds=call.seconds)
-        call.settle(layer, _kind(self))
+        layer, kind = layer_of(self, _first(args, kwargs), turn.layer if turn is not None else None), kind_of(self)
+        if turn is None:
+            looked_up(layer, value is not None, kind, seconds=call.seconds)
+        else:
+            turn.stored = value is not None  # then there will be nothing to store
+            turn.waiting = lambda found: looked_up(layer, found, kind, seconds=call.seconds)
+            if value is not None and not hasattr(self, "_is_stale"):
+                turn.settle(True)
+        call.settle(layer, kind)
         return value
 
     return get
@@ -173,7 +54,7 @@ def _get_many(original: Method) -> Method:
             return original(self, *args, **kwargs)
         with during("lookup") as call:
             found = original(self, *args, **kwargs)
-        layer, kind = _layer(self, _first(args, kwargs)), _kind(self)
+        layer, kind = layer_of(self, _first(args, kwargs)), kind_of(self)
         values = list(found.values()) if isinstance(found, dict) else found if isinstance(found, list) else []
         hits = sum(value is not None for value in values)
         if hits:
@@ -193,16 +74,16 @@ def _storing(original: Method) -> Method:
     def store(self: Any, *args: Any, **kwargs: Any) -> Any:
         if calling() is not None:
             return original(self, *args, **kwargs)
-        turn = _turn.get()
+        turn = current()
         if turn is not None and (turn.stored or not turn.looked):
             turn = None
         elif turn is not None:
             turn.stored = True
         with during("store") as call:
             result = original(self, *args, **kwargs)
-        layer = _layer(self, _first(args, kwargs), turn)
+        layer = layer_of(self, _first(args, kwargs), turn.layer if turn is not None else None)
         stored(layer, call.seconds)
-        call.settle(layer, _kind(self))
+        call.settle(layer, kind_of(self))
         return result
 
     return store
@@ -215,7 +96,7 @@ def _deleting(original: Method) -> Method:
     def delete(self: Any, *args: Any, **kwargs: Any) -> Any:
         if calling() is not None:
             return original(self, *args, **kwargs)
-        with invalidation(_layer(self, _first(args, kwargs)), "path", _kind(self)) as call:
+        with invalidation(layer_of(self, _first(args, kwargs)), "path", kind_of(self)) as call:
             result = original(self, *args, **kwargs)
             # cachelib answers with the keys that are gone now; a client, with how many went.
             call.entries = len(result) if isinstance(result, list) else int(result or 0)
@@ -231,10 +112,10 @@ def _delete_many(original: Method) -> Method:
     def delete_many(self: Any, *args: Any, **kwargs: Any) -> Any:
         if calling() is not None:
             return original(self, *args, **kwargs)
-        with invalidation(_layer(self, _first(args, kwargs)), "path", _kind(self)) as call:
-            before = _entries(self)
+        with invalidation(layer_of(self, _first(args, kwargs)), "path", kind_of(self)) as call:
+            before = entries(self)
             result = original(self, *args, **kwargs)
-            lost = None if before is None else before - (_entries(self) or 0)
+            lost = None if before is None else before - (entries(self) or 0)
             call.entries = max(lost, 0) if lost is not None else len(result) if isinstance(result, list) else 0
         return result
 
@@ -246,10 +127,13 @@ def _clear(original: Method) -> Method:
     def clear(self: Any, *args: Any, **kwargs: Any) -> Any:
         if calling() is not None:
             return original(self, *args, **kwargs)
-        with invalidation(_layer(self, None), "tag", _kind(self)) as call:
-            entries = _entries(self)
+        with invalidation(layer_of(self, None), "tag", kind_of(self)) as call:
+            held = entries(self)
             result = original(self, *args, **kwargs)
-            call.entries = entries or 0
+            if held is not None:
+                call.entries = held
+            else:
+                call.known = call.found is True  # a client below has told
         return result
 
     return clear
@@ -263,8 +147,9 @@ def _delete_memoized(original: Method) -> Method:
         if calling() is not None or args or kwargs:
             return original(self, function, *args, **kwargs)
         named = getattr(function, "uncached", function)
-        layer = _Turn(named, bypassed=True).layer or _layer(self, None)
-        with invalidation(layer, "tag", _kind(self)):
+        layer = Turn(named, bypassed=True).layer or layer_of(self, None)
+        with invalidation(layer, "tag", kind_of(self)) as call:
+            call.known = False
             return original(self, function)
 
     return delete_memoized
@@ -283,19 +168,12 @@ def _within(original: Method) -> Method:
     return method
 
 
-def _entries(cache: Any) -> int | None:
-    store = getattr(cache.cache, "_cache", None)
-    return len(store) if isinstance(store, dict) else None
-
-
 METHODS: dict[str, Callable[[Method], Method]] = {
-    "_bypass_cache": _bypass,
-    "_call_fn": _call_fn,
+    **TURNS,
     "_memoize_version": _within,
     "get": _get,
     "get_many": _get_many,
     "get_dict": _get_many,
-    "has": _within,
     "set": _storing,
     "add": _storing,
     "set_many": _storing,

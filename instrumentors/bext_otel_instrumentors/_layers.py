@@ -32,6 +32,11 @@ class Layers:
         """Whether there is any beginning of names, or keys."""
         return bool(self._beginnings)
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The beginnings of names, or keys; the longest first."""
+        return tuple(text for text, _, _ in self._beginnings)
+
     def named(self, *names: str) -> str:
         """The layer of a cache that is known by all of `names`, the most telling one first; `unknown` if nothing was said."""
         for name in names:

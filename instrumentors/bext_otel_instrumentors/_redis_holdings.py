@@ -50,9 +50,10 @@ _PLAIN = frozenset({"Connection", "SSLConnection", "UnixDomainSocketConnection"}
 class _Database:
     """A database of a server that holds cache entries, and what the last look at it found: entries and bytes by layer."""
 
-    def __init__(self, name: str, settings: dict[str, Any]) -> None:
+    def __init__(self, name: str, settings: dict[str, Any], layers: Layers) -> None:
         self.name = name
         self.settings = settings
+        self.layers = layers
         self.apps: set[str] = set()
         self.used = time.monotonic()
         self.held: dict[str, tuple[int, float]] = {}
@@ -80,8 +81,11 @@ class RedisHoldings:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
-    def used(self, client: Any) -> None:
-        """A command on keys of a cache is about to be made. Costs a look-up, and connects to nothing."""
+    def used(self, client: Any, layers: Layers | None = None) -> None:
+        """A command on keys of a cache is about to be made. Costs a look-up, and connects to nothing.
+
+        `layers`: of a client that belongs to one cache, whose keys all begin alike.
+        """
         if not self._every_seconds:
             return
         try:
@@ -91,7 +95,7 @@ class RedisHoldings:
             if pool is None:  # a cluster's client has one for each of its nodes
                 return
             if pool not in self._of_pool:
-                self._of_pool[pool] = self._database(pool)
+                self._of_pool[pool] = self._database(pool, layers)
             database = self._of_pool[pool]
             if database is not None:
                 database.used = time.monotonic()
@@ -105,7 +109,7 @@ class RedisHoldings:
         """Look no more, and tell nothing more."""
         self._stopping.set()
 
-    def _database(self, pool: Any) -> _Database | None:
+    def _database(self, pool: Any, layers: Layers | None) -> _Database | None:
         """The database behind a pool of connections; None for one that can't be looked at from outside of the pool."""
         kind = pool.connection_class.__name__
         given = pool.connection_kwargs
@@ -119,11 +123,12 @@ class RedisHoldings:
         elif kind == "SSLConnection":
             settings["ssl"] = True
         server = path or f"{given.get('host', 'localhost')}:{given.get('port', 6379)}"
-        name = f"redis://{server}/{given.get('db') or 0}"
+        # Several caches may share a database.
+        name = f"redis://{server}/{given.get('db') or 0}" + (f"#{','.join(layers.texts)}" if layers is not None else "")
         with self._lock:
             found = self._databases.get(name)
             if found is None and len(self._databases) < _MOST_DATABASES:
-                found = self._databases[name] = _Database(name, settings)
+                found = self._databases[name] = _Database(name, settings, layers or self._layers)
                 self._observe(found)
         return found
 
@@ -150,20 +155,21 @@ class RedisHoldings:
                 if now - database.used > _REST_SECONDS:
                     database.held = {}
                 elif not database.refuses:
-                    _look(database, self._layers)
+                    _look(database)
             stopping.wait(self._every_seconds)
 
 
-def _look(database: _Database, layers: Layers) -> None:
+def _look(database: _Database) -> None:
     """Find out what a database holds. One that can't be reached holds what it held; one that refuses is not asked again."""
     from redis import Redis
     from redis.exceptions import ConnectionError, ResponseError, TimeoutError  # noqa: A004  redis-py's own, of the same names
 
     try:
-        settings = {**database.settings, "socket_timeout": _TIMEOUT_SECONDS, "socket_connect_timeout": _TIMEOUT_SECONDS}
+        # The next look tries again.
+        settings = {**database.settings, "socket_timeout": _TIMEOUT_SECONDS, "socket_connect_timeout": _TIMEOUT_SECONDS, "retry": None}
         # Nobody's trace, and no command of the application.
         with suppress_instrumentation(), Redis(**settings, single_connection_client=True) as client:
-            database.held = _held(client, layers)
+            database.held = _held(client, database.layers)
     except (ConnectionError, TimeoutError) as error:
         _log.debug("%s could not be asked what it holds: %s", database.name, error)
     except ResponseError as error:

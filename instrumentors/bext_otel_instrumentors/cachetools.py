@@ -1,8 +1,9 @@
 """cachetools: every cache class and what is derived from them, and the functions and methods that `cached` and `cachedmethod` wrap.
 
-A lookup takes a few tenths of a microsecond, less than looking at the clock twice, so it is counted and not timed. Timed are loads (what
-`cached` calls for a value that is not there) and `clear`. Bytes are the cache's own size where it was given a `getsizeof`, which is taken
-to answer in bytes; without one every value counts 1, and no bytes are reported.
+A lookup is a value that is asked for, or `in` where it answers no; reading all that a cache holds, as a copy of it does, is none. It
+takes a few tenths of a microsecond, less than looking at the clock twice, so it is counted and not timed. Timed are loads (what `cached`
+calls for a value that is not there) and `clear`. Bytes are the cache's own size where it was given a `getsizeof`, which is taken to answer
+in bytes; without one every value counts 1, and no bytes are reported.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import Any
 from bext_otel_instrumentors._base import Instrumentor
 from bext_otel_instrumentors._cache import invalidating
 from bext_otel_instrumentors._cachetools_known import known
-from bext_otel_instrumentors._cachetools_loads import OURS, watch_cached, watch_cachedmethod
+from bext_otel_instrumentors._cachetools_loads import OURS, unwrapping, watch_cached, watch_cachedmethod
 from bext_otel_instrumentors._cachetools_methods import METHODS
+from bext_otel_instrumentors._cachetools_missing import forget as forget_missing
 from bext_otel_instrumentors._imported import Imports
 from bext_otel_instrumentors._layers import Layers
 from bext_otel_instrumentors._patch import Patches
@@ -48,10 +50,12 @@ class CachetoolsInstrumentor(Instrumentor):
     def _patch(self, patches: Patches, hosting: Hosting) -> None:
         self._imports.when("cachetools", self._cover)
         self._imports.when("cachetools.func", self._cover_func)
+        self._imports.when("cachetools._cachedmethod", self._cover_methods)
 
     def _uninstrument(self, **kwargs: Any) -> None:
         self._imports.forget()
         super()._uninstrument(**kwargs)
+        forget_missing()
         known.forget()
 
     def _cover(self, module: Any) -> None:
@@ -69,6 +73,12 @@ class CachetoolsInstrumentor(Instrumentor):
         """`cachetools.func` has taken `cached` by name; if it comes later than us, it has taken ours."""
         if not hasattr(module.cached, OURS):
             self._patches.wrap(module, "cached", watch_cached)
+
+    def _cover_methods(self, module: Any) -> None:
+        """Since cachetools 7, `cachedmethod` makes an object of this class for each object that has the method."""
+        wrapper = getattr(module, "_WrapperBase", None)
+        if wrapper is not None:
+            self._patches.wrap(wrapper, "__init__", unwrapping)
 
 
 def assign(cache: Any, *, layer: str | None = None, app: str | None = None) -> None:

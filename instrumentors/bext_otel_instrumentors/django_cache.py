@@ -1,7 +1,8 @@
 """Django's cache framework: every backend that `CACHES` names, by its alias.
 
-Counted and timed are calls of the application; what a backend calls in turn is part of them. What can't be known is not reported: entries
-and bytes of backends outside of this process, evictions that a server decides, and how much `clear` drops there.
+Counted and timed are calls of the application; what a backend calls in turn is part of them. Entries and bytes are those of memory, of
+files and of a Redis. What can't be known is not reported: entries and bytes of other backends, evictions that a server decides, and how
+much `clear` drops there. Of what `delete_many` drops from memcached, what was asked for counts.
 """
 
 from __future__ import annotations
@@ -12,24 +13,23 @@ from typing import Any
 
 from bext_otel_instrumentors._base import Instrumentor
 from bext_otel_instrumentors._cache import invalidating
-from bext_otel_instrumentors._django_cache_methods import METHODS, RECORD, Method, Record
+from bext_otel_instrumentors._django_cache_backends import RECORD, Method, answering, forget, record_of
+from bext_otel_instrumentors._django_cache_methods import METHODS
 from bext_otel_instrumentors._guard import report
-from bext_otel_instrumentors._holdings import Size, holdings
 from bext_otel_instrumentors._imported import Imports
 from bext_otel_instrumentors._layers import Layers
 from bext_otel_instrumentors._patch import Patches
+from bext_otel_instrumentors._redis_holdings import EVERY_SECONDS, RedisHoldings
 from bext_otel_instrumentors._serving import Hosting
 
 __all__ = ["DjangoCacheInstrumentor", "invalidating"]
-
-# Adding up the values of a bigger store would be felt by whoever reads the metrics.
-_MAX_MEASURED = 10_000
 
 
 class DjangoCacheInstrumentor(Instrumentor):
     """Instruments Django's cache framework, as soon as it is imported.
 
     `instrument(layers={"default": "fragment", "page:*": "isr"})`: layers by alias, by the backend's class, or by what keys begin with.
+    `redis_seconds`: how often a Redis is asked what it holds, 0 for never.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -38,6 +38,7 @@ class DjangoCacheInstrumentor(Instrumentor):
 
     def _instrument(self, **kwargs: Any) -> None:
         self._layers = Layers(kwargs.get("layers"))
+        self._redis = RedisHoldings(self._layers, kwargs.get("redis_seconds", EVERY_SECONDS))
         self._imports = Imports()
         self._covered: set[type] = set()
         super()._instrument(**kwargs)
@@ -48,7 +49,8 @@ class DjangoCacheInstrumentor(Instrumentor):
     def _uninstrument(self, **kwargs: Any) -> None:
         self._imports.forget()
         super()._uninstrument(**kwargs)
-        holdings.forget("django")
+        self._redis.stop()
+        forget()
 
     def _cover(self, module: Any) -> None:
         self._patches.wrap(module.CacheHandler, "create_connection", self._making)
@@ -67,25 +69,13 @@ class DjangoCacheInstrumentor(Instrumentor):
 
     def _adopt(self, backend: Any, alias: str) -> None:
         kind = type(backend)
-        store = getattr(backend, "_cache", None)
-        before = holdings.owner(store)  # each thread has a backend of its own before one store
-        record = before if isinstance(before, Record) and before.alias == alias else Record(self._layers, alias, kind)
-        setattr(backend, RECORD, record)
+        setattr(backend, RECORD, record_of(backend, alias, self._layers))
         if kind not in self._covered:
             self._covered.add(kind)
             for name, make in METHODS.items():
                 if hasattr(kind, name):
                     self._patches.wrap(kind, name, make)
-        if isinstance(store, dict) and record is not before:
-            holdings.add(store, record, _size, group="django")
-
-
-def _size(store: Any) -> Size:
-    entries = len(store)
-    if entries > _MAX_MEASURED:
-        return entries, None
-    try:
-        values = list(store.values())
-    except RuntimeError:  # changed in the middle by another thread, whose lock is not ours to take
-        return entries, None
-    return entries, sum(map(len, values)) if all(type(value) is bytes for value in values) else None
+        for client in getattr(getattr(backend, "_class", None), "__mro__", ()):
+            if client.__module__ == "django.core.cache.backends.redis" and "get_client" in vars(client) and client not in self._covered:
+                self._covered.add(client)
+                self._patches.wrap(client, "get_client", answering(self._redis))

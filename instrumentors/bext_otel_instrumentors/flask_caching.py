@@ -1,7 +1,8 @@
 """Flask-Caching: what a `Cache` is asked for, whichever backend it has, and the functions that `cached` and `memoize` wrap.
 
-A value of None is a miss, as it is for Flask-Caching. What can't be known is not reported: entries and bytes of backends outside of this
-process, and evictions that a server decides.
+A value of None is a miss, as it is for Flask-Caching, unless `cache_none` says that it was stored. Entries and bytes are those of the
+backend in memory, of files, and of a Redis where keys have a prefix. What can't be known is not reported: entries and bytes of other
+backends, and evictions that a server decides.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from typing import Any
 
 from bext_otel_instrumentors._base import Instrumentor
 from bext_otel_instrumentors._cache import invalidating
-from bext_otel_instrumentors._flask_caching_methods import LOCAL, METHODS, Method, Record, size_of
+from bext_otel_instrumentors._flask_caching_backends import Record, adopt, forget
+from bext_otel_instrumentors._flask_caching_methods import LOCAL, METHODS, Method
 from bext_otel_instrumentors._guard import report
-from bext_otel_instrumentors._holdings import holdings
 from bext_otel_instrumentors._imported import Imports
 from bext_otel_instrumentors._layers import Layers
 from bext_otel_instrumentors._patch import Patches
+from bext_otel_instrumentors._redis_holdings import EVERY_SECONDS, RedisHoldings
 from bext_otel_instrumentors._serving import Hosting
 
 __all__ = ["FlaskCachingInstrumentor", "invalidating"]
@@ -27,7 +29,8 @@ class FlaskCachingInstrumentor(Instrumentor):
     """Instruments Flask-Caching, as soon as it is imported.
 
     `instrument(layers={"shop.views.index": "isr", "SimpleCache": "fragment", "page:*": "isr"})`: layers by the function that is cached, by
-    the backend's class, or by what keys begin with (without the prefix that a backend adds).
+    the backend's class, or by what keys begin with (without the prefix that a backend adds). `redis_seconds`: how often a Redis is asked
+    what it holds, 0 for never.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -36,6 +39,7 @@ class FlaskCachingInstrumentor(Instrumentor):
 
     def _instrument(self, **kwargs: Any) -> None:
         Record.layers = Layers(kwargs.get("layers"))
+        Record.redis = RedisHoldings(Record.layers, kwargs.get("redis_seconds", EVERY_SECONDS))
         self._imports = Imports()
         super()._instrument(**kwargs)
 
@@ -45,7 +49,7 @@ class FlaskCachingInstrumentor(Instrumentor):
     def _uninstrument(self, **kwargs: Any) -> None:
         self._imports.forget()
         super()._uninstrument(**kwargs)
-        holdings.forget("flask")
+        forget()
 
     def _cover(self, module: Any) -> None:
         for name, make in METHODS.items():
@@ -64,9 +68,7 @@ def _making(original: Method) -> Method:
     def _set_cache(self: Any, app: Any, *args: Any, **kwargs: Any) -> Any:
         result = original(self, app, *args, **kwargs)
         try:
-            backend = app.extensions["cache"][self]
-            if isinstance(getattr(backend, "_cache", None), dict):
-                holdings.add(backend, Record.of(backend), size_of, group="flask")
+            adopt(app.extensions["cache"][self])
         except Exception as error:  # a backend of any kind
             report("a cache of Flask-Caching", error)
         return result

@@ -1,52 +1,31 @@
 """redis-py, where it is used as a cache: commands on keys that begin as `[cache.layers]` says, `"page:*" = "isr"`, and no others.
 
 What a server holds of them is asked for now and then (`_redis_holdings`). It drops what is too old and makes room by itself, and tells
-nobody whose keys those were: evictions and expiry are the server's own figures.
+nobody whose keys those were: evictions and expiry are the server's own figures. How much a flush drops, it does not say either, so that is
+told and traced, and counts nothing.
 What Django's or Flask-Caching's backends do with their Redis is counted there, and not again here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import wraps
-from time import time_ns
-from typing import Any, NamedTuple
+from typing import Any
 
-from bext_otel.catalogue import UNKNOWN
 from bext_otel_instrumentors._base import Instrumentor
-from bext_otel_instrumentors._cache import calling, during, invalidated, invalidating, invalidation, looked_up, stored
+from bext_otel_instrumentors._cache import Call, calling, during, invalidating, invalidation
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._imported import Imports
 from bext_otel_instrumentors._layers import Layers
 from bext_otel_instrumentors._patch import Patches
+from bext_otel_instrumentors._redis_commands import KIND, Asked, drop, for_the_caller, read, tell, tell_piped
 from bext_otel_instrumentors._redis_holdings import EVERY_SECONDS, RedisHoldings
 from bext_otel_instrumentors._serving import Hosting
 
 __all__ = ["RedisCacheInstrumentor", "invalidating"]
 
 Method = Callable[..., Any]
-
-# What commands do (redis.io/commands), and where their keys stand: the first argument, all of them, or every second one.
-_ONE, _ALL, _PAIRS = slice(1, 2), slice(1, None), slice(1, None, 2)
-_COMMANDS: dict[str, tuple[str, slice]] = {
-    "GET": ("lookup", _ONE),
-    "GETEX": ("lookup", _ONE),
-    "HGET": ("lookup", _ONE),
-    "HGETALL": ("lookup", _ONE),
-    "MGET": ("lookup", _ALL),
-    "SET": ("store", _ONE),
-    "SETEX": ("store", _ONE),
-    "PSETEX": ("store", _ONE),
-    "SETNX": ("store", _ONE),
-    "HSET": ("store", _ONE),
-    "MSET": ("store", _PAIRS),
-    "DEL": ("drop", _ALL),
-    "UNLINK": ("drop", _ALL),
-    "GETDEL": ("drop", _ONE),
-    "FLUSHDB": ("flush", _ONE),
-    "FLUSHALL": ("flush", _ONE),
-}
-_KIND = "redis"
+Wrapping = Callable[[Any], Method]
 
 
 class RedisCacheInstrumentor(Instrumentor):
@@ -70,31 +49,40 @@ class RedisCacheInstrumentor(Instrumentor):
     def _patch(self, patches: Patches, hosting: Hosting) -> None:
         if not self._layers.beginnings:
             return  # nothing is said to be a cache
-        self._imports.when("redis.client", self._cover)
-        self._imports.when("redis.asyncio.client", self._cover_async)
-        self._imports.when("redis.cluster", lambda module: self._patches.wrap(module.RedisCluster, "execute_command", self._commands))
-        self._imports.when(
-            "redis.asyncio.cluster", lambda module: self._patches.wrap(module.RedisCluster, "execute_command", self._async_commands)
-        )
+        self._imports.when("redis.client", lambda module: self._cover(module, self._commands, self._pipeline))
+        self._imports.when("redis.asyncio.client", lambda module: self._cover(module, self._async_commands, self._async_pipeline))
+        self._imports.when("redis.cluster", lambda module: self._cover_cluster(module, self._commands, self._pipeline))
+        self._imports.when("redis.asyncio.cluster", lambda module: self._cover_cluster(module, self._async_commands, self._async_pipeline))
 
     def _uninstrument(self, **kwargs: Any) -> None:
         self._imports.forget()
         self._holdings.stop()
         super()._uninstrument(**kwargs)
 
-    def _cover(self, module: Any) -> None:
-        self._patches.wrap(module.Redis, "execute_command", self._commands)
-        self._patches.wrap(module.Pipeline, "execute", self._pipeline)
+    def _cover(self, module: Any, commands: Wrapping, pipelines: Wrapping) -> None:
+        self._patches.wrap(module.Redis, "execute_command", commands)
+        self._patches.wrap(module.Pipeline, "execute", pipelines)
+        # What follows is not part of redis-py's interface, and may be missing: commands between WATCH and MULTI, which are made at once.
+        self._wrap_if_there(module.Pipeline, "immediate_execute_command", commands)
+        self._wrap_if_there(module.Pipeline, "raise_first_error", _keeping(1))
 
-    def _cover_async(self, module: Any) -> None:
-        self._patches.wrap(module.Redis, "execute_command", self._async_commands)
-        self._patches.wrap(module.Pipeline, "execute", self._async_pipeline)
+    def _cover_cluster(self, module: Any, commands: Wrapping, pipelines: Wrapping) -> None:
+        self._patches.wrap(module.RedisCluster, "execute_command", commands)
+        self._patches.wrap(module.ClusterPipeline, "execute", pipelines)
+        transaction = getattr(module, "TransactionStrategy", None)  # since redis-py 6
+        if transaction is not None:
+            self._wrap_if_there(transaction, "_immediate_execute_command", commands)
+            self._wrap_if_there(transaction, "_raise_first_error", _keeping(0))
 
-    def _asked(self, client: Any, args: tuple[Any, ...]) -> _Asked | None:
-        asked = _asked(self._layers, args)
-        if asked is not None:
+    def _wrap_if_there(self, owner: type, name: str, make: Wrapping) -> None:
+        if hasattr(owner, name):
+            self._patches.wrap(owner, name, make)
+
+    def _asked(self, client: Any, args: Sequence[Any]) -> Asked | None:
+        found = read(self._layers, args)
+        if found is not None:
             self._holdings.used(client)
-        return asked
+        return found
 
     # --- Single commands ------------------------------------------------------------------------------------------------------------
 
@@ -105,15 +93,15 @@ class RedisCacheInstrumentor(Instrumentor):
             if asked is None:
                 return original(client, *args, **options)
             if calling() is not None:
-                return _for_the_caller(asked, original(client, *args, **options))
-            if asked.verb in {"drop", "flush"}:
-                with invalidation(asked.layer, asked.by, _KIND) as call:
+                return for_the_caller(asked, original(client, *args, **options))
+            if asked.drops:
+                with invalidation(asked.layer, asked.by, KIND) as call:
                     result = original(client, *args, **options)
-                    call.entries = _dropped(asked, result)
+                    drop(call, asked, result)
                 return result
             with during(asked.verb) as call:
                 result = original(client, *args, **options)
-            _tell(asked, result, call.seconds)
+            tell(asked, result, call.seconds)
             return result
 
         return execute_command
@@ -125,15 +113,15 @@ class RedisCacheInstrumentor(Instrumentor):
             if asked is None:
                 return await original(client, *args, **options)
             if calling() is not None:
-                return _for_the_caller(asked, await original(client, *args, **options))
-            if asked.verb in {"drop", "flush"}:
-                with invalidation(asked.layer, asked.by, _KIND) as call:
+                return for_the_caller(asked, await original(client, *args, **options))
+            if asked.drops:
+                with invalidation(asked.layer, asked.by, KIND) as call:
                     result = await original(client, *args, **options)
-                    call.entries = _dropped(asked, result)
+                    drop(call, asked, result)
                 return result
             with during(asked.verb) as call:
                 result = await original(client, *args, **options)
-            _tell(asked, result, call.seconds)
+            tell(asked, result, call.seconds)
             return result
 
         return execute_command
@@ -143,9 +131,16 @@ class RedisCacheInstrumentor(Instrumentor):
     def _pipeline(self, original: Method) -> Method:
         @wraps(original)
         def execute(pipeline: Any, *args: Any, **kwargs: Any) -> Any:
-            stack, started = list(pipeline.command_stack), time_ns()
-            results = original(pipeline, *args, **kwargs)
-            self._tell_all(pipeline, stack, results, started)
+            if calling() is not None:
+                return original(pipeline, *args, **kwargs)
+            stack = _stack(pipeline)
+            with during("pipeline") as call:
+                try:
+                    results = original(pipeline, *args, **kwargs)
+                except BaseException as error:
+                    self._tell_all(pipeline, stack, _replies(call, stack, error), call.started_ns)
+                    raise
+            self._tell_all(pipeline, stack, results, call.started_ns)
             return results
 
         return execute
@@ -153,89 +148,60 @@ class RedisCacheInstrumentor(Instrumentor):
     def _async_pipeline(self, original: Callable[..., Awaitable[Any]]) -> Method:
         @wraps(original)
         async def execute(pipeline: Any, *args: Any, **kwargs: Any) -> Any:
-            stack, started = list(pipeline.command_stack), time_ns()
-            results = await original(pipeline, *args, **kwargs)
-            self._tell_all(pipeline, stack, results, started)
+            if calling() is not None:
+                return await original(pipeline, *args, **kwargs)
+            stack = _stack(pipeline)
+            with during("pipeline") as call:
+                try:
+                    results = await original(pipeline, *args, **kwargs)
+                except BaseException as error:
+                    self._tell_all(pipeline, stack, _replies(call, stack, error), call.started_ns)
+                    raise
+            self._tell_all(pipeline, stack, results, call.started_ns)
             return results
 
         return execute
 
-    def _tell_all(self, pipeline: Any, stack: list[Any], results: Any, started: int) -> None:
-        if calling() is not None:
-            return
+    def _tell_all(self, pipeline: Any, stack: list[Any], replies: Sequence[Any], started_ns: int) -> None:
         try:
-            for (command, *_), result in zip(stack, results, strict=False):
-                asked = None if isinstance(result, Exception) else self._asked(pipeline, command)
-                if asked is None:
-                    continue
-                if asked.verb in {"drop", "flush"}:
-                    if entries := _dropped(asked, result):
-                        invalidated(asked.layer, asked.by, _KIND, started_ns=started, entries=entries)
-                else:
-                    _tell(asked, result, None)
-        except Exception as error:  # a stack or results of another shape
+            for command, reply in zip(stack, replies, strict=False):
+                # A cluster's commands are objects, others a tuple of arguments and options.
+                asked = None if isinstance(reply, Exception) else self._asked(pipeline, getattr(command, "args", None) or command[0])
+                if asked is not None:
+                    tell_piped(asked, reply, started_ns)
+        except Exception as error:  # a stack or replies of another shape
             report("a pipeline of redis-py", error)
 
 
-class _Asked(NamedTuple):
-    """A command on keys of a cache: what it does, and the layer of each of its keys, None for one that is of no cache."""
-
-    verb: str
-    layers: tuple[str | None, ...]
-
-    @property
-    def layer(self) -> str:
-        return next((layer for layer in self.layers if layer is not None), UNKNOWN)
-
-    @property
-    def by(self) -> Any:
-        return "tag" if self.verb == "flush" else "path"
+def _stack(pipeline: Any) -> list[Any]:
+    """The commands of a pipeline, which forgets them when it is executed."""
+    strategy = getattr(pipeline, "_execution_strategy", pipeline)
+    for name in ("_command_queue", "_command_stack", "command_stack"):
+        stack = getattr(strategy, name, None)
+        if isinstance(stack, list):
+            return list(stack)
+    return []
 
 
-def _asked(layers: Layers, args: tuple[Any, ...]) -> _Asked | None:
-    """What a command asks of a cache; None if it is about something else."""
-    try:
-        name = args[0]
-        found = _COMMANDS.get(name) or _COMMANDS.get(name.upper())
-        if found is None:
-            return None
-        verb, where = found
-        if verb == "flush":
-            return _Asked(verb, ())
-        keyed = tuple(layers.keyed(key) for key in args[where])
-        return _Asked(verb, keyed) if any(keyed) else None
-    except Exception:  # whatever is no command is the client's to refuse
-        return None
+def _replies(call: Call, stack: list[Any], error: BaseException) -> Sequence[Any]:
+    """What was answered to the commands of a pipeline that raised `error`; nothing, if it was not for one of the answers."""
+    if call.replies is not None:
+        return call.replies
+    replies = [getattr(command, "result", None) for command in stack]
+    return replies if any(reply is error for reply in replies) else ()
 
 
-def _dropped(asked: _Asked, result: Any) -> int:
-    """How many entries of the cache a command has dropped; what a flush has dropped, the server does not say."""
-    if asked.verb == "flush":
-        return 0
-    if isinstance(result, int):
-        return min(result, sum(layer is not None for layer in asked.layers))
-    return int(result is not None)
+def _keeping(position: int) -> Callable[[Method], Method]:
+    """A method that raises the first error among replies, which are its argument at `position`: the pipeline's call keeps them."""
 
+    def make(original: Method) -> Method:
+        @wraps(original)
+        def raise_first_error(self: Any, *args: Any, **kwargs: Any) -> Any:
+            call = calling()
+            if call is not None and call.what == "pipeline" and len(args) > position:
+                call.replies = args[position]
+            return original(self, *args, **kwargs)
 
-def _for_the_caller(asked: _Asked, result: Any) -> Any:
-    """A library above has asked, and counts. How much it has dropped, it may not know."""
-    call = calling()
-    if call is not None and call.what == "invalidate" and asked.verb == "drop" and isinstance(result, int):
-        call.found, call.entries = True, call.entries + int(result)
-    return result
+        return raise_first_error
 
-
-def _tell(asked: _Asked, result: Any, seconds: float | None) -> None:
-    if asked.verb == "store":
-        if seconds is not None:
-            stored(asked.layer, seconds)
-        return
-    values = result if isinstance(result, (list, tuple)) and len(asked.layers) > 1 else [result]
-    counted: dict[tuple[str, bool], int] = {}
-    for layer, value in zip(asked.layers, values, strict=False):
-        if layer is not None:
-            found = value is not None and value != {}
-            counted[layer, found] = counted.get((layer, found), 0) + 1
-    for (layer, found), times in counted.items():
-        looked_up(layer, found, _KIND, times=times, seconds=seconds)
-        seconds = None
+    return make

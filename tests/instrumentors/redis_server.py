@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import redis
 
@@ -16,13 +18,36 @@ from tests.waiting import until
 def redis_server() -> Iterator[int]:
     """The port of a Redis that keeps nothing on disk."""
     path, port = program("redis-server"), free_port()
-    command = [path, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", "/"]
+    with _running(path, port, "--dir", "/"):
+        yield port
+
+
+@contextmanager
+def redis_cluster(directory: Path) -> Iterator[int]:
+    """The port of a cluster of one node, which keeps what it knows of itself in `directory`."""
+    path, port = program("redis-server"), free_port()
+    with _running(path, port, "--dir", str(directory), "--cluster-enabled", "yes", "--cluster-port", str(free_port())):
+        with redis.Redis(port=port, decode_responses=True) as node:
+            node.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+            until(lambda: node.execute_command("CLUSTER INFO")["cluster_state"] == "ok", why="the cluster to be complete")
+        yield port
+
+
+@contextmanager
+def _running(path: str, port: int, *more: str) -> Iterator[None]:
+    command = [path, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", *more]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
         try:
             until(lambda: _answers(port), why="the Redis to answer")
-            yield port
+            yield
+            until(lambda: not lookers(), why="who asks what it holds to end")
         finally:
             server.terminate()
+
+
+def lookers() -> list[threading.Thread]:
+    """Threads that ask servers what they hold; they end soon after the instrumentation is undone."""
+    return [thread for thread in threading.enumerate() if thread.name == "bext-otel-redis-holdings"]
 
 
 def _answers(port: int) -> bool:

@@ -6,7 +6,7 @@ import gc
 import pickle
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import cachetools
@@ -244,6 +244,157 @@ def test_a_class_that_makes_missing_values_itself_has_missed(instrumented: Telem
     squares = Squares(10)
     assert [4, 4] == [squares[2], squares[2]]
     assert (1, 1) == lookups(instrumented, "fragment")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_to_ask_whether_a_value_is_there_is_a_lookup_where_it_is_not(instrumented: Telemetry, kind: str) -> None:
+    """After a yes the value itself is looked up, after a no it is stored."""
+    cache = caches(maxsize=9)[kind]
+    for _ in range(2):
+        for number in range(5):
+            if number in cache:
+                assert number == cache[number]
+            else:
+                cache[number] = number
+    assert (5, 5) == lookups(instrumented, "isr")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_the_library_asks_on_its_way_is_no_lookup(instrumented: Telemetry, kind: str) -> None:
+    cache = caches(maxsize=9)[kind]
+    assert 1 == cache.setdefault("a", 1)
+    assert 1 == cache.setdefault("a", 2)
+    assert 1 == cache.pop("a")
+    assert cache.pop("a", None) is None
+    assert (0, 0) == lookups(instrumented, "isr")
+
+
+class Doubled(cachetools.LRUCache):
+    def __getitem__(self, key: Any) -> Any:
+        return 2 * super().__getitem__(key)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "Doubled"])
+def test_reading_all_that_a_cache_holds_is_no_lookup(instrumented: Telemetry, kind: str) -> None:
+    cache = (caches(maxsize=9) | {"Doubled": Doubled(9)})[kind]
+    cache["a"] = cache["b"] = 1
+    copies = [dict(cache), {**cache}, dict(cache.items())]
+    assert all(cache == one for one in copies)
+    assert list(copies[0].values()) == list(cache.values())
+    assert "c" not in cache.keys()  # noqa: SIM118  # a view is asked
+    plain: dict[Any, Any] = {}
+    plain.update(cache)
+    cachetools.LRUCache(9).update(cache)
+    for layer in ("isr", "fragment"):
+        assert (0, 0) == lookups(instrumented, layer)
+    for key in cache.keys():  # noqa: SIM118  # as above
+        assert cache[key]
+    assert 2 == sum(lookups(instrumented, layer)[0] for layer in ("isr", "fragment"))
+
+
+def test_a_mapping_of_the_applications_own_before_a_cache_looks_up(instrumented: Telemetry) -> None:
+    class Front(Mapping[str, int]):
+        def __init__(self) -> None:
+            self.cache = cachetools.LRUCache(9)
+
+        def __getitem__(self, key: str) -> int:
+            return self.cache[key]
+
+        def __iter__(self) -> Any:
+            return iter(self.cache)
+
+        def __len__(self) -> int:
+            return len(self.cache)
+
+    front = Front()
+    front.cache["a"] = 1
+    assert [1, None] == [front.get("a"), front.get("b")]
+    assert (1, 1) == lookups(instrumented, "isr")
+
+
+def test_a_class_that_makes_missing_values_asks_as_often_as_without_us(telemetry: Telemetry) -> None:
+    def asked() -> tuple[int, int]:
+        times, compared = [], []
+
+        class Key:
+            def __hash__(self) -> int:
+                return 1
+
+            def __eq__(self, other: object) -> bool:
+                compared.append(other)
+                return True
+
+        class Made(cachetools.TTLCache):
+            def __missing__(self, key: Any) -> int:
+                return 7
+
+        made = Made(9, 10, timer=lambda: times.append(1) or 0)
+        made[Key()] = 1
+        times.clear()
+        compared.clear()
+        assert 1 == made[Key()]
+        found = len(times), len(compared)
+        assert 7 == made["none"]
+        return found
+
+    without = asked()
+    CachetoolsInstrumentor().instrument(layers={f"{__name__}.*": "fragment"}, skip_dep_check=True)
+    try:
+        with app():
+            assert without == asked()
+    finally:
+        CachetoolsInstrumentor().uninstrument()
+    assert (1, 1) == lookups(telemetry, "fragment")
+
+
+def test_a_class_that_makes_values_of_others_has_missed_each(instrumented: Telemetry) -> None:
+    class Fibonacci(cachetools.LRUCache):
+        def __missing__(self, key: int) -> int:
+            self[key] = value = key if key < 2 else self[key - 1] + self[key - 2]
+            return value
+
+    numbers = Fibonacci(100)
+    assert 55 == numbers[10]
+    assert (8, 11) == lookups(instrumented, "fragment")
+
+
+def test_methods_that_make_missing_values_are_put_back(telemetry: Telemetry) -> None:
+    class Made(cachetools.LRUCache):
+        def __missing__(self, key: Any) -> int:
+            return 7
+
+    class Derived(Made):
+        """Has its `__missing__` from above."""
+
+    before = Made.__missing__
+    CachetoolsInstrumentor().instrument(skip_dep_check=True)
+    assert [7, 7] == [Made(9)["a"], Derived(9)["a"]]
+    assert before is not Made.__missing__
+    CachetoolsInstrumentor().uninstrument()
+    assert before is Made.__missing__
+    assert "__missing__" not in vars(Derived)
+
+
+def test_a_value_that_has_expired_already_takes_the_place_of_one_that_is_collected(instrumented: Telemetry) -> None:
+    cache = cachetools.TLRUCache(9, lambda key, value, now: now + value, timer=Clock())
+    cache["a"] = 10
+    cache["a"] = 0
+    held = len(cache)  # an old cachetools leaves the former value in it
+    assert {"gc": 1 - held} == (invalidations(instrumented) or {"gc": 0})
+
+
+def test_a_decorated_method_wraps_what_the_application_wrote(instrumented: Telemetry) -> None:
+    def page(self: Any, path: str) -> str:
+        return path
+
+    class Site:
+        cache = cachetools.LRUCache(10)
+        load = cachetools.cachedmethod(lambda self: self.cache)(page)
+
+    site = Site()
+    assert "a" == site.load("a")
+    assert page is site.load.__wrapped__
+    assert page is vars(Site)["load"].__wrapped__
 
 
 def test_a_class_that_watches_its_evictions_is_counted_once(instrumented: Telemetry) -> None:

@@ -13,9 +13,12 @@ from django.core.cache.backends.locmem import LocMemCache
 from bext_otel.catalogue import CACHE_BYTES, CACHE_DURATION, CACHE_ENTRIES
 from bext_otel_instrumentors import _cache_log
 from bext_otel_instrumentors.django_cache import DjangoCacheInstrumentor, invalidating
+from bext_otel_instrumentors.redis_cache import RedisCacheInstrumentor
 from tests.instrumentors import django_project  # noqa: F401  # settings
-from tests.instrumentors.caching import app, evictions, gauges, invalidations, lookups, names
+from tests.instrumentors.caching import app, evictions, gauges, invalidations, lookups, names, records
 from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.redis_server import redis_server
+from tests.waiting import until
 
 LAYERS = {"default": "fragment", "page:*": "isr", "FileBasedCache": "layout"}
 
@@ -128,7 +131,7 @@ def test_what_is_found_too_old_is_collected(instrumented: Telemetry, caches: Cac
     assert (0, 1) == lookups(instrumented, layer)
 
 
-@pytest.mark.parametrize("alias", ["default", "own"])
+@pytest.mark.parametrize("alias", ["default", "own", "files"])
 def test_deletes_are_by_path_and_clear_is_by_tag(instrumented: Telemetry, caches: CacheHandler, alias: str) -> None:
     cache = caches[alias]
     cache.set_many({"a": 1, "b": 2, "c": 3})
@@ -138,6 +141,36 @@ def test_deletes_are_by_path_and_clear_is_by_tag(instrumented: Telemetry, caches
     cache.clear()
     assert {"path": 2, "tag": 1} == invalidations(instrumented)
     assert ["bext.cache.invalidate"] * 4 == names(instrumented)
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """A Redis of this module's own."""
+    with redis_server() as made:
+        yield made
+
+
+@pytest.mark.parametrize("layers", [{}, {":1:*": "isr"}], ids=["alone", "with redis-py instrumented"])
+def test_what_a_redis_deletes_is_what_it_says(instrumented: Telemetry, port: int, layers: dict[str, str]) -> None:
+    RedisCacheInstrumentor().instrument(layers=layers, redis_seconds=0, skip_dep_check=True)
+    try:
+        where = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": f"redis://127.0.0.1:{port}"}
+        cache = CacheHandler({"default": where})["default"]
+        cache.set_many({"a": 1, "b": 2, "c": 3})
+        cache.delete_many(["missing", "x", "y"])
+        assert {} == invalidations(instrumented)
+        cache.delete_many(["a", "b", "x"])
+        cache.delete("c")
+        assert {"path": 3} == invalidations(instrumented)
+        cache.set("d", 1)
+        cache.clear()
+        assert cache.get("d") is None
+    finally:
+        RedisCacheInstrumentor().uninstrument()
+    assert {"path": 3} == invalidations(instrumented)
+    assert [{"app": "shop", "layer": "fragment", "cache": "default", "method": "tag"}] == [
+        record for record in records(instrumented, "cache invalidated") if record["method"] == "tag"
+    ]
 
 
 def test_what_a_tag_drops_is_one_invalidation(instrumented: Telemetry, caches: CacheHandler) -> None:
@@ -158,6 +191,45 @@ def test_entries_and_bytes_of_a_memory_cache_count_once(instrumented: Telemetry,
     assert {("shop", "fragment"): 1} == gauges(instrumented, CACHE_ENTRIES)
     (size,) = gauges(instrumented, CACHE_BYTES).values()
     assert 1000 < size < 1100
+
+
+def test_entries_and_bytes_of_files_are_those_of_their_directory(instrumented: Telemetry, caches: CacheHandler, tmp_path: Any) -> None:
+    """Once, as all threads and workers share it, and from the first use on."""
+    (tmp_path / "other").write_bytes(b"of no cache")
+    cache = caches["files"]
+    assert {} == gauges(instrumented, CACHE_ENTRIES)
+    cache.set_many({"a": b"x" * 100, "b": b"y" * 10})
+    caches.create_connection("files").get("a")
+    size = sum(file.stat().st_size for file in tmp_path.glob("*.djcache"))
+    assert {("shop", "layout"): 2} == gauges(instrumented, CACHE_ENTRIES)
+    assert {("shop", "layout"): size} == gauges(instrumented, CACHE_BYTES)
+
+
+def test_entries_and_bytes_of_a_redis_are_those_of_keys_that_begin_as_the_backends(telemetry: Telemetry, port: int) -> None:
+    where = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": f"redis://127.0.0.1:{port}"}
+    cache = CacheHandler({"default": {**where, "KEY_PREFIX": "shop"}})["default"]
+    cache.clear()
+    CacheHandler({"other": {**where, "KEY_PREFIX": "other"}})["other"].set("c", 1)
+    DjangoCacheInstrumentor().instrument(layers=LAYERS, redis_seconds=0.05, skip_dep_check=True)
+    try:
+        cache = CacheHandler({"default": {**where, "KEY_PREFIX": "shop"}})["default"]
+        with app():
+            cache.set_many({"a": "x" * 100, "b": "y" * 10}, version=2)
+        expected = {("shop", "fragment"): 2}
+        until(lambda: expected == gauges(telemetry, CACHE_ENTRIES), why=lambda: f"{expected}, not {gauges(telemetry, CACHE_ENTRIES)}")
+        assert 200 > gauges(telemetry, CACHE_BYTES)["shop", "fragment"] / 2 > 55
+    finally:
+        DjangoCacheInstrumentor().uninstrument()
+    assert {} == gauges(telemetry, CACHE_ENTRIES)
+
+
+def test_bytes_of_a_big_cache_are_those_of_a_sample(instrumented: Telemetry, caches: CacheHandler) -> None:
+    """They do not vanish where there are too many to add up."""
+    store = caches["default"]._cache
+    for number in range(10_001):
+        store[str(number)] = b"x" * (100 if number % 2 else 300)
+    assert {("unknown", "fragment"): 10_001} == gauges(instrumented, CACHE_ENTRIES)
+    assert {("unknown", "fragment"): pytest.approx(200 * 10_001, rel=0.05)} == gauges(instrumented, CACHE_BYTES)
 
 
 def test_what_was_patched_is_put_back(caches: CacheHandler) -> None:

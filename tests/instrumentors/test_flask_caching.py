@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import redis
 from flask import Flask
 from flask_caching import Cache, SimpleCache
 
@@ -11,8 +12,10 @@ from bext_otel.catalogue import CACHE_BYTES, CACHE_DURATION, CACHE_ENTRIES
 from bext_otel_instrumentors import _cache_log
 from bext_otel_instrumentors.flask_caching import FlaskCachingInstrumentor, invalidating
 from tests.instrumentors.caching import app as work_of
-from tests.instrumentors.caching import evictions, gauges, invalidations, lookups, names
+from tests.instrumentors.caching import evictions, gauges, invalidations, lookups, names, records
 from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.redis_server import redis_server
+from tests.waiting import until
 
 LAYERS = {"SimpleCache": "fragment", "page:*": "isr", f"{__name__}.site.*": "layout"}
 
@@ -145,6 +148,81 @@ def test_deletes_are_by_path_and_what_drops_many_is_by_tag(instrumented: Telemet
     assert counted["tag"] >= 2
 
 
+@pytest.mark.parametrize("decorator", ["cached", "memoize"])
+def test_a_none_that_was_stored_is_a_hit(instrumented: Telemetry, decorator: str) -> None:
+    """As the library counts it: it asks whether the None was stored."""
+    one = site()
+    cached = one.cache.cached(cache_none=True, key_prefix="none") if decorator == "cached" else one.cache.memoize(cache_none=True)
+
+    @cached
+    def nothing() -> None:
+        one.calls.append("nothing")
+
+    with one.app.test_request_context("/"):
+        assert [None] * 4 == [nothing() for _ in range(4)]
+    assert ["nothing"] == one.calls
+    assert (3, 1) == lookups(instrumented, "fragment")
+    assert 1 == names(instrumented).count("bext.cache.load")
+
+
+@pytest.mark.parametrize("decorator", ["cached", "memoize"])
+def test_a_value_that_is_stale_is_a_miss_and_made_anew(instrumented: Telemetry, decorator: str) -> None:
+    one = site()
+    options = {"is_stale": lambda value: one.square(3) and value == "1"}
+    cached = one.cache.cached(key_prefix="page", **options) if decorator == "cached" else one.cache.memoize(**options)
+
+    @cached
+    def page() -> str:
+        one.calls.append("page")
+        return str(one.calls.count("page"))
+
+    with one.app.test_request_context("/"):
+        one.square(3)
+        before = lookups(instrumented, "fragment"), lookups(instrumented, "layout")
+        assert ["1", "2", "2"] == [page() for _ in range(3)]
+    assert (1, 2) == _new(before[0], lookups(instrumented, "fragment"))
+    assert (2, 0) == _new(before[1], lookups(instrumented, "layout"))
+
+
+def _new(before: tuple[int, int], now: tuple[int, int]) -> tuple[int, int]:
+    return now[0] - before[0], now[1] - before[1]
+
+
+def test_a_check_for_staleness_that_fails_makes_a_miss(instrumented: Telemetry) -> None:
+    one = site()
+
+    def fail(value: str) -> bool:
+        raise LookupError("lost")
+
+    @one.cache.memoize(is_stale=fail)
+    def page() -> str:
+        return "page"
+
+    with one.app.test_request_context("/"):
+        assert ["page"] * 2 == [page(), page()]
+    assert (0, 2) == lookups(instrumented, "fragment")
+
+
+@pytest.mark.parametrize(("kind", "entries"), [("SimpleCache", 3), ("FileSystemCache", 3), ("NullCache", None)])
+def test_what_a_clear_drops_is_counted(instrumented: Telemetry, tmp_path: Any, kind: str, entries: int | None) -> None:
+    one = site(kind=kind, CACHE_DIR=str(tmp_path), CACHE_THRESHOLD=100)
+    with one.app.app_context():
+        one.cache.set_many({"a": 1, "b": 2, "c": 3})
+        one.cache.clear()
+    assert ({"tag": entries} if entries else {}) == invalidations(instrumented)
+    assert ([entries] if entries else []) == [record["entries"] for record in records(instrumented, "cache invalidated")]
+
+
+def test_a_clear_that_nobody_can_count_is_told_without_a_number(instrumented: Telemetry, tmp_path: Any) -> None:
+    one = site(kind="FileSystemCache", CACHE_DIR=str(tmp_path), CACHE_THRESHOLD=0)
+    with one.app.app_context():
+        one.cache.set("a", 1)
+        one.cache.clear()
+    assert {} == invalidations(instrumented)
+    (record,) = records(instrumented, "cache invalidated")
+    assert {"app": "shop", "layer": "unknown", "cache": "FileSystemCache", "method": "tag"} == record
+
+
 def test_what_makes_room_is_evicted_and_what_is_too_old_collected(instrumented: Telemetry) -> None:
     one = site(CACHE_THRESHOLD=3)
     with one.app.app_context():
@@ -165,6 +243,43 @@ def test_entries_and_bytes_of_the_memory_backend(instrumented: Telemetry) -> Non
     assert {("shop", "fragment"): 1} == gauges(instrumented, CACHE_ENTRIES)
     (size,) = gauges(instrumented, CACHE_BYTES).values()
     assert 1000 < size < 1100
+
+
+def test_entries_and_bytes_of_files_are_those_of_their_directory(instrumented: Telemetry, tmp_path: Any) -> None:
+    """From the first use on, and without the file that counts the others."""
+    one = site(kind="FileSystemCache", CACHE_DIR=str(tmp_path), CACHE_THRESHOLD=100)
+    assert {} == gauges(instrumented, CACHE_ENTRIES)
+    with one.app.app_context():
+        one.cache.set_many({"a": "x" * 100, "b": "y" * 10})
+        count = one.cache.cache._get_filename("__wz_cache_count")
+    size = sum(file.stat().st_size for file in tmp_path.iterdir() if str(file) != count)
+    assert {("shop", "unknown"): 2} == gauges(instrumented, CACHE_ENTRIES)
+    assert {("shop", "unknown"): size} == gauges(instrumented, CACHE_BYTES)
+
+
+def test_entries_and_bytes_of_a_redis_are_those_of_keys_with_its_prefix(telemetry: Telemetry) -> None:
+    with redis_server() as port, redis.Redis(port=port) as client:
+        client.set("queue:a", "of no cache")
+        FlaskCachingInstrumentor().instrument(layers={"RedisCache": "layout"}, redis_seconds=0.05, skip_dep_check=True)
+        try:
+            one = site(kind="RedisCache", CACHE_REDIS_PORT=port)
+            with work_of(), one.app.app_context():
+                one.cache.set_many({"a": "x" * 100, "b": "y" * 10})
+            until(lambda: {("shop", "layout"): 2} == gauges(telemetry, CACHE_ENTRIES), why="the entries that the Redis holds")
+            size = sum(client.memory_usage(f"flask_cache_{key}") for key in "ab")
+            assert {("shop", "layout"): size} == gauges(telemetry, CACHE_BYTES)
+        finally:
+            FlaskCachingInstrumentor().uninstrument()
+        assert {} == gauges(telemetry, CACHE_ENTRIES)
+
+
+def test_bytes_of_a_big_backend_are_those_of_a_sample(instrumented: Telemetry) -> None:
+    one = site(CACHE_THRESHOLD=50_000)
+    with one.app.app_context():
+        for number in range(25_001):
+            one.cache.cache._cache[str(number)] = (0, b"x" * (100 if number % 2 else 300))
+    assert {("shop", "fragment"): 25_001} == gauges(instrumented, CACHE_ENTRIES)
+    assert {("shop", "fragment"): pytest.approx(200 * 25_001, rel=0.05)} == gauges(instrumented, CACHE_BYTES)
 
 
 def test_a_null_cache_misses(instrumented: Telemetry) -> None:

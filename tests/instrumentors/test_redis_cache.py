@@ -15,7 +15,7 @@ from bext_otel_instrumentors import _cache_log
 from bext_otel_instrumentors.flask_caching import FlaskCachingInstrumentor
 from bext_otel_instrumentors.redis_cache import RedisCacheInstrumentor, invalidating
 from tests.e2e.backends import free_port
-from tests.instrumentors.caching import app, invalidations, lookups, names
+from tests.instrumentors.caching import app, invalidations, lookups, names, records
 from tests.instrumentors.conftest import Telemetry
 from tests.instrumentors.redis_server import redis_server
 
@@ -85,9 +85,36 @@ def test_deletes_are_by_path_and_only_what_was_there(client: Any, instrumented: 
     assert 2 == client.delete("page:a", "page:b", "page:x")
     assert "3" == client.getdel("page:c")
     assert 0 == client.unlink("page:c")
-    client.flushdb()
     assert {"path": 3} == invalidations(instrumented)
-    assert ["bext.cache.invalidate"] * 4 == names(instrumented)
+    assert ["bext.cache.invalidate"] * 3 == names(instrumented)
+
+
+def test_a_flush_is_told_and_counts_nothing_as_the_server_does_not_say_how_much(client: Any, instrumented: Telemetry) -> None:
+    client.mset({"page:a": 1, "page:b": 2})
+    client.flushdb()
+    with client.pipeline() as pipeline:
+        pipeline.flushdb().execute()
+    assert {} == invalidations(instrumented)
+    assert [{"app": "shop", "layer": "unknown", "cache": "redis", "method": "tag"}] == records(instrumented, "cache invalidated")
+    assert [("bext.cache.invalidate", None)] * 2 == [(span.name, span.attributes.get("bext.entries")) for span in instrumented.spans()]
+
+
+def test_what_is_taken_out_is_looked_up_and_dropped(client: Any, instrumented: Telemetry) -> None:
+    client.set("page:a", 1)
+    assert ["1", None] == [client.getdel("page:a"), client.getdel("page:a")]
+    with client.pipeline() as pipeline:
+        assert [True, "2", None] == pipeline.set("page:b", 2).getdel("page:b").getdel("page:b").execute()
+    assert (2, 2) == lookups(instrumented, "isr")
+    assert {"path": 2} == invalidations(instrumented)
+
+
+def test_each_field_and_each_key_of_many_is_a_lookup(client: Any, instrumented: Telemetry) -> None:
+    """Also where there is only one of them."""
+    client.hset("page:h", mapping={"x": 1, "y": 2})
+    assert ["1", None, "2"] == client.hmget("page:h", "x", "no", "y")
+    assert [None] == client.hmget("page:none", ["x"])
+    assert [None] == client.mget("page:none")
+    assert (2, 3) == lookups(instrumented, "isr")
 
 
 def test_what_a_tag_drops_is_one_invalidation(client: Any, instrumented: Telemetry) -> None:
@@ -106,6 +133,62 @@ def test_pipelines_count_command_by_command(client: Any, instrumented: Telemetry
         assert [True, "1", None, None, 1] == pipeline.execute()
     assert (1, 1) == lookups(instrumented, "isr")
     assert {"path": 1} == invalidations(instrumented)
+
+
+@pytest.mark.parametrize("transaction", [True, False])
+def test_a_pipeline_that_raises_has_made_its_lookups_all_the_same(client: Any, instrumented: Telemetry, transaction: bool) -> None:
+    client.mset({"page:a": 1, "page:c": 3})
+    with client.pipeline(transaction=transaction) as pipeline:
+        pipeline.get("page:a").hget("page:a", "x").get("page:b").hgetall("page:none").delete("page:c")
+        with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+            pipeline.execute()
+    assert (1, 2) == lookups(instrumented, "isr")
+    assert {"path": 1} == invalidations(instrumented)
+
+
+def test_a_pipeline_that_reaches_no_server_has_looked_nothing_up(instrumented: Telemetry) -> None:
+    with redis.Redis(port=free_port(), retry=None) as gone, gone.pipeline() as pipeline:
+        pipeline.get("page:a")
+        with pytest.raises(redis.ConnectionError):
+            pipeline.execute()
+    assert (0, 0) == lookups(instrumented, "isr")
+
+
+def test_what_is_looked_up_while_keys_are_watched_counts(client: Any, instrumented: Telemetry) -> None:
+    client.set("page:a", 1)
+    with client.pipeline() as pipeline:
+        pipeline.watch("page:a")
+        assert ["1", None] == [pipeline.get("page:a"), pipeline.get("page:b")]
+        pipeline.multi()
+        assert ["1"] == pipeline.get("page:a").execute()
+    assert (2, 1) == lookups(instrumented, "isr")
+
+
+def test_a_watched_key_that_changed_lets_nothing_be_looked_up(client: Any, instrumented: Telemetry) -> None:
+    with client.pipeline() as pipeline:
+        pipeline.watch("page:a")
+        client.set("page:a", 2)
+        pipeline.multi()
+        pipeline.get("page:a")
+        with pytest.raises(redis.WatchError):
+            pipeline.execute()
+    assert (0, 0) == lookups(instrumented, "isr")
+
+
+def test_asynchronous_pipelines_raise_and_watch_as_well(port: int, client: Any, instrumented: Telemetry) -> None:
+    async def use() -> list[Any]:
+        async with redis.asyncio.Redis(port=port, decode_responses=True) as one, one.pipeline() as pipeline:
+            await pipeline.watch("page:a")
+            found = [await pipeline.get("page:a")]
+            pipeline.multi()
+            pipeline.get("page:a").hget("page:a", "x").get("page:b")
+            with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+                await pipeline.execute()
+            return found
+
+    client.set("page:a", 1)
+    assert ["1"] == asyncio.run(use())
+    assert (2, 1) == lookups(instrumented, "isr")
 
 
 def test_the_asynchronous_client_too(port: int, client: Any, instrumented: Telemetry) -> None:
@@ -159,7 +242,16 @@ def test_without_beginnings_nothing_is_a_cache(client: Any, telemetry: Telemetry
 
 
 def test_what_was_patched_is_put_back() -> None:
-    kinds = (redis.Redis, redis.client.Pipeline, redis.asyncio.Redis, redis.asyncio.client.Pipeline, redis.RedisCluster)
+    kinds = (
+        redis.Redis,
+        redis.client.Pipeline,
+        redis.asyncio.Redis,
+        redis.asyncio.client.Pipeline,
+        redis.RedisCluster,
+        redis.cluster.ClusterPipeline,
+        redis.asyncio.RedisCluster,
+        redis.asyncio.cluster.ClusterPipeline,
+    )
     before = [dict(vars(kind)) for kind in kinds]
     RedisCacheInstrumentor().instrument(layers=LAYERS, skip_dep_check=True)
     assert before != [dict(vars(kind)) for kind in kinds]
