@@ -34,8 +34,8 @@ class FlaskCachingInstrumentor(Instrumentor):
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """Flask-Caching."""
-        return ("Flask-Caching >= 2.3",)
+        """Flask-Caching 2.5: before, a decorated function passed by the cache and asked the backend."""
+        return ("Flask-Caching >= 2.5",)
 
     def _instrument(self, **kwargs: Any) -> None:
         Record.layers = Layers(kwargs.get("layers"))

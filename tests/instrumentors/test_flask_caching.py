@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import redis
 from flask import Flask
-from flask_caching import Cache, SimpleCache
 
 from bext_otel.catalogue import CACHE_BYTES, CACHE_DURATION, CACHE_ENTRIES
 from bext_otel_instrumentors import _cache_log
@@ -16,6 +15,9 @@ from tests.instrumentors.caching import evictions, gauges, invalidations, lookup
 from tests.instrumentors.conftest import Telemetry
 from tests.instrumentors.redis_server import redis_server
 from tests.waiting import until
+
+flask_caching = pytest.importorskip("flask_caching", reason="Flask-Caching from 2.5 on needs Python 3.11")
+Cache, SimpleCache = flask_caching.Cache, flask_caching.SimpleCache
 
 LAYERS = {"SimpleCache": "fragment", "page:*": "isr", f"{__name__}.site.*": "layout"}
 
