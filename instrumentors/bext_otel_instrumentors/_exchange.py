@@ -49,12 +49,14 @@ class Exchange:
     template of what the matched route is mounted under and `mounted` the path behind it, `matched` the route's own template (None: none
     matched), `routed` says that a framework told, so that nobody needs to guess. `owned` is False where another instrumentation's span
     stands for this request; `upstream` says that upstream's instrumentation runs inside. `counting` says that no length of the request's
-    body was declared, so its bytes are counted as they are read; `asgi` that its server speaks ASGI.
+    body was declared, so its bytes are counted as they are read; `asgi` that its server speaks ASGI. `awaited` are the answered requests
+    that it is one of, while its application still runs.
     """
 
     __slots__ = (
         "app",
         "asgi",
+        "awaited",
         "context",
         "counting",
         "ended_ns",
@@ -82,6 +84,7 @@ class Exchange:
     def __init__(self, app: str, method: str, scheme: str, path: str, version: str) -> None:
         self.started = perf_counter()
         self.asgi = False
+        self.awaited: dict[Exchange, Any] | None = None
         self.app = app
         self.method = method
         self.scheme = scheme
@@ -128,7 +131,7 @@ class Exchange:
             self.error = error
 
     def answered(self) -> None:
-        """The last byte of the answer is out; what the application does after that is not part of the request."""
+        """The last byte of the answer is out; what the application does after that takes no time of the request's."""
         if not self.ended_ns:
             self.seconds = perf_counter() - self.started
             self.ended_ns = time_ns()
@@ -148,6 +151,8 @@ class Exchange:
         try:
             if not self.ended_ns:
                 self.seconds = perf_counter() - self.started
+            elif self.status < 500 and type(error).__qualname__ in CLIENT_GONE:
+                error = None  # a client that has its answer may leave
             if error is not None:
                 self.failed(error)
             self._finish(route)
@@ -169,6 +174,9 @@ class Exchange:
         self.context = _NOTHING
         self.headers = ()
         self.error = None
+        if self.awaited is not None:
+            self.awaited.pop(self, None)
+            self.awaited = None
 
     def _finish(self, route: str | None) -> None:
         error = self.error

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from opentelemetry.context import Context, attach, detach, get_current
 
+from bext_otel_instrumentors._afterwards import tell_late, watch
 from bext_otel_instrumentors._exchange import BODILESS, KEY, Exchange, declared_length
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._headers import extract, is_w3c_only
@@ -103,7 +104,7 @@ def _open(scope: Scope, method: str, upstream: bool) -> Exchange | None:
             pairs = scope["headers"] = list(pairs)
         headers: dict[bytes, bytes] = dict(pairs)
         context = get_current()
-        if context and (around := current(context)) is not None and around.finished:
+        if context and (around := current(context)) is not None and around.ended_ns:
             # A server that reads the next request of a connection inside the task of the last one hands on that one's context.
             context = _NOTHING
         if b"traceparent" in headers or b"baggage" in headers or not is_w3c_only():
@@ -152,7 +153,10 @@ async def _serve_http(app: ASGIApp, scope: Scope, receive: Receive, send: Send, 
     try:
         await app(scope, _counted(receive, exchange) if exchange.counting else receive, _observed(send, scope, exchange))
     except BaseException as error:
-        exchange.finish(template(exchange, scope), error)
+        if exchange.finished:
+            tell_late(exchange, error)
+        else:
+            exchange.finish(template(exchange, scope), error)
         raise
     finally:
         detach(token)
@@ -200,9 +204,7 @@ def _observed(send: Send, scope: Scope, exchange: Exchange) -> Send:
         await send(message)
         if last:
             exchange.answered()
-            # Behind a 5xx an exception may follow (Starlette answers, then raises): its class is worth waiting for.
-            if exchange.status < 500:
-                exchange.finish(template(exchange, scope))
+            watch(exchange, scope)
 
     return observing
 
