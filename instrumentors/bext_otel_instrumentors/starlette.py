@@ -41,7 +41,8 @@ class StarletteInstrumentor(Instrumentor):
         from starlette.applications import Starlette
         from starlette.routing import Mount, Route, WebSocketRoute
 
-        self._cover(Starlette)
+        if "starlette" not in self._disabled:
+            self._cover(Starlette)
         patches.wrap(Route, "handle", _matching)
         patches.wrap(WebSocketRoute, "handle", _matching)
         patches.wrap(Mount, "handle", _mounting)
@@ -71,6 +72,9 @@ class StarletteInstrumentor(Instrumentor):
         if self._covered_fastapi:
             return
         self._covered_fastapi = True
+        if "fastapi" in self._disabled:
+            self._patches.wrap(module.FastAPI, "__call__", _unmeasured)
+            return
         from fastapi.routing import APIRoute
 
         self._cover(module.FastAPI)
@@ -91,6 +95,17 @@ def _serving(hosting: Hosting, original: Call) -> Call:
         else:
             upstream = getattr(self, "_is_instrumented_by_opentelemetry", False)
             await serve(partial(original, self), scope, receive, send, hosting, upstream=upstream)
+
+    return __call__
+
+
+def _unmeasured(original: Call) -> Call:
+    """FastAPI's applications are Starlette's too, which would measure them."""
+
+    @wraps(original)
+    async def __call__(self: Any, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: N807  # it becomes that method
+        scope.setdefault(KEY, None)
+        await original(self, scope, receive, send)
 
     return __call__
 

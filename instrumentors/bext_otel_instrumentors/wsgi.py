@@ -64,7 +64,7 @@ def serve(app: WSGIApp, environ: Environ, start_response: StartResponse, hosting
 
     token = attach(exchange.context)
     try:
-        chunks = app(environ, _observed(start_response, exchange))
+        chunks = app(environ, _observed(start_response, environ, exchange))
     except BaseException as error:
         finish(error)
         raise
@@ -87,9 +87,11 @@ def _watched(
     return Body(chunks, exchange, finish)
 
 
-def _observed(start_response: StartResponse, exchange: Exchange) -> StartResponse:
+def _observed(start_response: StartResponse, environ: Environ, exchange: Exchange) -> StartResponse:
     def observing(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
         try:
+            if not exchange.routed and "werkzeug.request" in environ:
+                _guess_route(environ, exchange)
             if added := response_headers(exchange):
                 headers = [*headers, *added]
             exchange.begin_answer(int(status[:3]), headers)
@@ -104,6 +106,13 @@ def _observed(start_response: StartResponse, exchange: Exchange) -> StartRespons
         return counting_write
 
     return observing
+
+
+def _guess_route(environ: Environ, exchange: Exchange) -> None:
+    """The route of a Flask application that is not instrumented: its request holds the rule that matched, while it is worked on."""
+    rule = getattr(environ["werkzeug.request"], "url_rule", None)
+    if rule is not None:
+        exchange.match_below(text_of(environ.get("SCRIPT_NAME") or ""), str(rule.rule))
 
 
 def _inside_asgi(environ: Environ) -> bool:

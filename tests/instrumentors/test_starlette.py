@@ -311,6 +311,19 @@ def test_applications_made_before_are_covered_and_everything_is_put_back(telemet
     assert before == {(owner, name): vars(owner).get(name) for owner, name in before}
 
 
+@pytest.mark.parametrize(("disabled", "measured"), [("fastapi", "/starlette"), ("starlette", "/fastapi")])
+def test_one_of_the_two_can_be_left_alone(telemetry: Telemetry, disabled: str, measured: str) -> None:
+    api = FastAPI()
+    api.add_api_route("/fastapi", lambda: "x")
+    StarletteInstrumentor().instrument(disabled=frozenset({disabled}))
+    try:
+        assert 200 == ask(api, "/fastapi").status
+        assert 200 == ask(Starlette(routes=[Route("/starlette", hello)]), "/starlette").status
+    finally:
+        StarletteInstrumentor().uninstrument()
+    assert [("200", measured)] == labels(telemetry)
+
+
 def test_fastapi_is_covered_when_it_is_imported_later() -> None:
     """In a process of its own, since here it is imported already."""
     code = """
