@@ -10,6 +10,7 @@ from typing import Any
 from wrapt import when_imported
 
 from bext_otel_instrumentors._base import Instrumentor
+from bext_otel_instrumentors._choices import Choices, choices
 from bext_otel_instrumentors._exchange import KEY, Exchange
 from bext_otel_instrumentors._patch import Patches
 from bext_otel_instrumentors._peer import around_asgi
@@ -42,7 +43,7 @@ class StarletteInstrumentor(Instrumentor):
         from starlette.routing import Mount, Route, WebSocketRoute
 
         if "starlette" not in self._disabled:
-            self._cover(Starlette)
+            self._cover(Starlette, choices("starlette"))
         patches.wrap(Route, "handle", _matching)
         patches.wrap(WebSocketRoute, "handle", _matching)
         patches.wrap(Mount, "handle", _mounting)
@@ -59,10 +60,10 @@ class StarletteInstrumentor(Instrumentor):
         self._covered_fastapi = False
         super()._uninstrument(**kwargs)
 
-    def _cover(self, application: type) -> None:
-        self._patches.wrap(application, "__call__", partial(_serving, self._hosting))
+    def _cover(self, application: type, chosen: Choices) -> None:
+        self._patches.wrap(application, "__call__", partial(_serving, self._hosting, chosen))
         if self._upstream:
-            self._patches.wrap(application, "__call__", around_asgi)
+            self._patches.wrap(application, "__call__", partial(around_asgi, chosen))
         self._patches.wrap(application, "__init__", self._hosting.after)
 
     _covered_fastapi = False
@@ -77,7 +78,7 @@ class StarletteInstrumentor(Instrumentor):
             return
         from fastapi.routing import APIRoute
 
-        self._cover(module.FastAPI)
+        self._cover(module.FastAPI, choices("fastapi"))
         self._patches.wrap(APIRoute, "handle", _matching_api)
 
 
@@ -87,14 +88,14 @@ def _fastapi_imported(module: Any) -> None:
         active.cover_fastapi(module)
 
 
-def _serving(hosting: Hosting, original: Call) -> Call:
+def _serving(hosting: Hosting, chosen: Choices, original: Call) -> Call:
     @wraps(original)
     async def __call__(self: Any, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: N807  # it becomes that method
         if KEY in scope:
             await original(self, scope, receive, send)
         else:
             upstream = getattr(self, "_is_instrumented_by_opentelemetry", False)
-            await serve(partial(original, self), scope, receive, send, hosting, upstream=upstream)
+            await serve(partial(original, self), scope, receive, send, hosting, chosen, upstream=upstream)
 
     return __call__
 

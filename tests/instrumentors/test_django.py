@@ -113,3 +113,16 @@ def test_handlers_made_before_are_covered_and_everything_is_put_back(telemetry: 
         assert [] == telemetry.servers()
     assert before == [vars(owner).get(name) for owner, name in attributes]
     assert listeners == len(got_request_exception.receivers)
+
+
+@HANDLERS
+def test_an_excluded_url_leaves_nothing_behind(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, ask: Ask) -> None:
+    monkeypatch.setenv("OTEL_PYTHON_DJANGO_EXCLUDED_URLS", "/items/")
+    DjangoInstrumentor().instrument()
+    try:
+        assert 200 == ask("/items/7/").status
+        assert ([], {}, []) == (telemetry.spans(), telemetry.counts(REQUESTS), telemetry.records())
+        assert 200 == ask("/async/7/").status
+        assert 1 == len(telemetry.servers())
+    finally:
+        DjangoInstrumentor().uninstrument()
