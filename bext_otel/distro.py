@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["BextConfigurator", "BextDistro", "configure", "running"]
 
 _log = logging.getLogger("bext_otel")
+_launcher_log = logging.getLogger("opentelemetry.instrumentation.auto_instrumentation")
 
 # What upstream instruments and we do ourselves. Both at once would count every request twice and export every event twice.
 _REPLACED = frozenset({"asgi", "celery", "django", "fastapi", "flask", "logging", "starlette", "structlog", "wsgi"})
@@ -91,13 +92,21 @@ def _instrument() -> None:
 class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
     """`opentelemetry-instrument`'s distribution: asks for our configurator, and hands our instrumentors what to mount."""
 
+    _level: int | None = None
+
     def _configure(self, **kwargs: Any) -> None:
-        os.environ.setdefault("OTEL_PYTHON_CONFIGURATOR", "bext")
+        if os.environ.setdefault("OTEL_PYTHON_CONFIGURATOR", "bext") == "bext":
+            # It would warn, in each process, that the configurator of a distribution beside ours is not loaded, which is as it should be.
+            self._level = _launcher_log.level
+            _launcher_log.setLevel(logging.ERROR)
         # So that upstream's instrumentors of outgoing calls speak as our own spans do, by the stable conventions; read when they load.
         os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
         """Activate one instrumentor. One that fails is left out, with a line, and keeps nobody else from being activated."""
+        if self._level is not None:
+            _launcher_log.setLevel(self._level)
+            self._level = None
         runs = running()
         if runs is None:  # a helper of multiprocessing, or what could not be set up: the application goes without
             return

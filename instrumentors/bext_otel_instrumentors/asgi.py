@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from opentelemetry.context import Context, attach, detach, get_current
 
 from bext_otel_instrumentors._afterwards import tell_late, watch
-from bext_otel_instrumentors._choices import Choices, choices
+from bext_otel_instrumentors._choices import NO_CHOICES, Choices, choices
 from bext_otel_instrumentors._exchange import BODILESS, KEY, Exchange, declared_length
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._headers import extract, is_w3c_only
@@ -19,7 +19,7 @@ from bext_otel_instrumentors._routes import template
 from bext_otel_instrumentors._serving import Hosting, Mount, Reply
 from bext_otel_instrumentors._websocket import Handshake
 
-__all__ = ["ASGIApp", "ASGIMiddleware", "Receive", "Scope", "Send", "leaves_out", "serve"]
+__all__ = ["ASGIApp", "ASGIMiddleware", "Receive", "Scope", "Send", "leaves_out", "path_below", "serve"]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -50,7 +50,7 @@ class ASGIMiddleware:
 
 
 async def serve(
-    app: ASGIApp, scope: Scope, receive: Receive, send: Send, hosting: Hosting, chosen: Choices, *, upstream: bool = False
+    app: ASGIApp, scope: Scope, receive: Receive, send: Send, hosting: Hosting, chosen: Choices = NO_CHOICES, *, upstream: bool = False
 ) -> None:
     """Call `app`, measured; untouched where the request is being measured further outside, or is none.
 
@@ -266,10 +266,15 @@ async def _serve_websocket(app: ASGIApp, scope: Scope, receive: Receive, send: S
         handshake.finish()
 
 
+def path_below(scope: Scope) -> str:
+    """The path below what the server mounts the application under."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path") or ""
+    return path[len(root) :] if root and path.startswith(root) else path
+
+
 async def _answer(scope: Scope, hosting: Hosting) -> Reply | None:
-    path, root = scope["path"], scope.get("root_path") or ""
-    if root and path.startswith(root):
-        path = path[len(root) :]
+    path = path_below(scope)
     if not hosting.may_answer(path):
         return None
     query = (scope.get("query_string") or b"").decode("latin-1")

@@ -97,9 +97,20 @@ def _has_upstream() -> bool:
     return _UPSTREAM in settings.MIDDLEWARE
 
 
+def _has_route(path: str) -> bool:
+    from django.urls import Resolver404, resolve
+
+    try:
+        return _template(resolve(path).route) == path
+    except Resolver404:
+        return False
+
+
 def _serving_wsgi(hosting: Hosting, chosen: Choices, original: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
     @wraps(original)
     def call(self: Any, environ: wsgi.Environ, start_response: wsgi.StartResponse) -> Iterable[bytes]:
+        if hosting.mount is not None:
+            hosting.expect(wsgi.text_of(environ.get("PATH_INFO") or ""), _has_route)
         return wsgi.serve(partial(original, self), environ, start_response, hosting, chosen, upstream=_has_upstream())
 
     return call
@@ -108,6 +119,8 @@ def _serving_wsgi(hosting: Hosting, chosen: Choices, original: Callable[..., Ite
 def _serving_asgi(hosting: Hosting, chosen: Choices, original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     @wraps(original)
     async def call(self: Any, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        if hosting.mount is not None and scope["type"] == "http":
+            hosting.expect(asgi.path_below(scope), _has_route)
         await asgi.serve(partial(original, self), scope, receive, send, hosting, chosen, upstream=_has_upstream())
 
     return call

@@ -57,10 +57,17 @@ def _serving(hosting: Hosting, chosen: Choices, original: Call) -> Call:
     def call(self: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if KEY in environ:
             return _routed(original, self, environ, start_response)
+        if hosting.mount is not None:
+            hosting.expect(text_of(environ.get("PATH_INFO") or ""), partial(_has_route, self))
         upstream = getattr(self, "_is_instrumented_by_opentelemetry", False)
         return serve(partial(_routed, original, self), environ, start_response, hosting, chosen, upstream=upstream)
 
     return call
+
+
+def _has_route(app: Any, path: str) -> bool:
+    """Whether a rule is this path; our own blueprint's hides nothing."""
+    return any(rule.rule == path and not rule.endpoint.startswith("bext_otel.") for rule in app.url_map.iter_rules())
 
 
 def _routed(original: Call, app: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

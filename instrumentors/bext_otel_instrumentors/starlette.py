@@ -16,7 +16,7 @@ from bext_otel_instrumentors._patch import Patches
 from bext_otel_instrumentors._peer import around_asgi
 from bext_otel_instrumentors._routes import path_of
 from bext_otel_instrumentors._serving import Hosting
-from bext_otel_instrumentors.asgi import Receive, Scope, Send, serve
+from bext_otel_instrumentors.asgi import Receive, Scope, Send, path_below, serve
 
 __all__ = ["StarletteInstrumentor"]
 
@@ -94,10 +94,16 @@ def _serving(hosting: Hosting, chosen: Choices, original: Call) -> Call:
         if KEY in scope:
             await original(self, scope, receive, send)
         else:
+            if hosting.mount is not None and scope["type"] == "http":
+                hosting.expect(path_below(scope), partial(_has_route, self))
             upstream = getattr(self, "_is_instrumented_by_opentelemetry", False)
             await serve(partial(original, self), scope, receive, send, hosting, chosen, upstream=upstream)
 
     return __call__
+
+
+def _has_route(app: Any, path: str) -> bool:
+    return any(getattr(route, "path", None) == path for route in app.routes)
 
 
 def _unmeasured(original: Call) -> Call:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from opentelemetry.context import attach, detach, get_current
 
 from bext_otel_instrumentors._body import Body, ListBody, counting_input
-from bext_otel_instrumentors._choices import Choices, choices
+from bext_otel_instrumentors._choices import NO_CHOICES, Choices, choices
 from bext_otel_instrumentors._exchange import BODILESS, KEY, Exchange, declared_length
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._headers import extract, is_w3c_only
@@ -41,7 +41,7 @@ class WSGIMiddleware:
 
 
 def serve(
-    app: WSGIApp, environ: Environ, start_response: StartResponse, hosting: Hosting, chosen: Choices, *, upstream: bool = False
+    app: WSGIApp, environ: Environ, start_response: StartResponse, hosting: Hosting, chosen: Choices = NO_CHOICES, *, upstream: bool = False
 ) -> Iterable[bytes]:
     """Call `app`, measured; untouched where the request is being measured further outside.
 

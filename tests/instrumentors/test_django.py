@@ -126,3 +126,29 @@ def test_an_excluded_url_leaves_nothing_behind(telemetry: Telemetry, monkeypatch
         assert 1 == len(telemetry.servers())
     finally:
         DjangoInstrumentor().uninstrument()
+
+
+@HANDLERS
+def test_a_route_that_the_endpoints_hide_is_told_of_once(telemetry: Telemetry, caplog: pytest.LogCaptureFixture, ask: Ask) -> None:
+    DjangoInstrumentor().instrument(mount=Hiding())
+    try:
+        assert [b"hidden"] * 4 == [ask(path).body for path in ("/file/", "/file/", "/none/", "/items/7/")]
+    finally:
+        DjangoInstrumentor().uninstrument()
+    (record,) = caplog.records
+    assert record.getMessage().startswith("[metrics] mount answers at /file/, where the application has a route")
+
+
+class Hiding:
+    """Endpoints at some paths, one of which the project has as well, literally."""
+
+    status = 200
+    content_type = "text/plain"
+    body = b"hidden"
+    headers = ()
+
+    def owns(self, path: str) -> bool:
+        return path in {"/file/", "/none/", "/items/7/"}
+
+    def __call__(self, *_: Any) -> Hiding:
+        return self
