@@ -137,6 +137,7 @@ def _ours(framework: str, *, log_requests: bool) -> None:
     else:
         from bext_otel_instrumentors.flask import FlaskInstrumentor as Instrumentor  # type: ignore[assignment]  # one of the two
     runtime = configure(
+        instrument=False,
         metrics={"host": "127.0.0.1", "port": 0, "mount": True},
         logging={"requests": log_requests, "output": "file", "file_path": os.devnull},
         telemetry={"service_name": "shop"},

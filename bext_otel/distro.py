@@ -6,11 +6,12 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.dependencies import DependencyConflictError
 from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]  # upstream turned checking off there
+from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DISABLED_INSTRUMENTATIONS
 
 from bext_otel.apps import Resolver, import_resolver
 from bext_otel.config import load
@@ -24,9 +25,14 @@ if TYPE_CHECKING:
 __all__ = ["BextConfigurator", "BextDistro", "configure", "running"]
 
 _log = logging.getLogger("bext_otel")
+_launcher_log = logging.getLogger("opentelemetry.instrumentation.auto_instrumentation")
 
 # What upstream instruments and we do ourselves. Both at once would count every request twice and export every event twice.
 _REPLACED = frozenset({"asgi", "celery", "django", "fastapi", "flask", "logging", "starlette", "structlog", "threading", "wsgi"})
+
+# How the names of our own instrumentors begin; the rest is upstream's name of the library. One of ours stands for two of upstream's.
+_OURS = "bext_"
+_LIBRARIES: Mapping[str, frozenset[str]] = {"bext_starlette": frozenset({"starlette", "fastapi"})}
 
 _runtime: Runtime | None = None
 
@@ -36,12 +42,21 @@ def running() -> Runtime | None:
     return _runtime
 
 
-def configure(*, app_resolver: Resolver | None = None, resource: Mapping[str, str] | None = None, **settings: Mapping[str, Any]) -> Runtime:
+def configure(
+    *,
+    app_resolver: Resolver | None = None,
+    resource: Mapping[str, str] | None = None,
+    instrument: bool = True,
+    **settings: Mapping[str, Any],
+) -> Runtime:
     """Set telemetry up, once for the process: `configure(metrics={"mount": True}, telemetry={"service_name": "shop"})`.
 
     `settings` are sections of `bext.config.toml`, and come before the environment and the file. `app_resolver` maps a request's host and
-    path to its app, `resource` adds resource attributes. Raises ConfigError for a wrong setting given here; what is wrong elsewhere falls
-    back to its default, with a line in the log. A second call changes nothing and returns what runs.
+    path to its app, `resource` adds resource attributes. The libraries that bext-otel instruments itself are instrumented, as under
+    `opentelemetry-instrument`, whether an application was made before or comes after; `instrument=False` leaves that to you.
+
+    Raises ConfigError for a wrong setting given here; what is wrong elsewhere falls back to its default, with a line in the log. A second
+    call changes nothing and returns what runs.
     """
     global _runtime
     if _runtime is not None:
@@ -58,26 +73,52 @@ def configure(*, app_resolver: Resolver | None = None, resource: Mapping[str, st
     # Told when logging stands, so that each is one line like any other.
     for line in (*loaded.warnings, *corrected):
         _log.warning("%s", line)
+    if instrument:
+        _instrument()
     return _runtime
+
+
+def _instrument() -> None:
+    """Activate our instrumentors, of which each does it once, whoever else asks it to."""
+    distro = BextDistro()
+    for entry_point in entry_points(group="opentelemetry_instrumentor"):
+        if entry_point.name.startswith(_OURS):
+            try:
+                distro.load_instrumentor(entry_point)
+            except ImportError as error:  # its library is not there
+                _log.debug("instrumentation %s is left out: %s", entry_point.name, error)
 
 
 class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
     """`opentelemetry-instrument`'s distribution: asks for our configurator, and hands our instrumentors what to mount."""
 
+    _level: int | None = None
+
     def _configure(self, **kwargs: Any) -> None:
-        os.environ.setdefault("OTEL_PYTHON_CONFIGURATOR", "bext")
+        if os.environ.setdefault("OTEL_PYTHON_CONFIGURATOR", "bext") == "bext":
+            # It would warn, in each process, that the configurator of a distribution beside ours is not loaded, which is as it should be.
+            self._level = _launcher_log.level
+            _launcher_log.setLevel(logging.ERROR)
         # So that upstream's instrumentors of outgoing calls speak as our own spans do, by the stable conventions; read when they load.
         os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
         """Activate one instrumentor. One that fails is left out, with a line, and keeps nobody else from being activated."""
+        if self._level is not None:
+            _launcher_log.setLevel(self._level)
+            self._level = None
         runs = running()
         if runs is None:  # a helper of multiprocessing, or what could not be set up: the application goes without
             return
         upstream = runs.config.telemetry.engine == "upstream"
-        ours = entry_point.name.startswith("bext_")
+        ours = entry_point.name.startswith(_OURS)
         if runs.config.telemetry.disabled and not ours:
             return  # ours know when the application serves, and where: health still answers
+        libraries = _LIBRARIES.get(entry_point.name, frozenset({entry_point.name.removeprefix(_OURS)}))
+        disabled = _disabled(entry_point.name, libraries)
+        if disabled == libraries:
+            _log.debug("instrumentation %s is left out: %s says so", entry_point.name, OTEL_PYTHON_DISABLED_INSTRUMENTATIONS)
+            return
         if entry_point.name in _REPLACED:
             _log.debug("instrumentation %s is left out: bext-otel does it itself", entry_point.name)
             return
@@ -85,7 +126,7 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
         kwargs.pop("skip_dep_check", None)
         if ours:
             mount = _Mount(runs.endpoints) if runs.config.metrics.mount else None
-            kwargs.update(mount=mount, on_serving=runs.evidence, on_ending=runs.flush, upstream=upstream)
+            kwargs.update(disabled=disabled, mount=mount, on_serving=runs.evidence, on_ending=runs.flush, upstream=upstream)
             kwargs.update(layers=runs.config.cache.layers, redis_seconds=runs.config.cache.redis_seconds)
         try:
             super().load_instrumentor(entry_point, raise_exception_on_conflict=True, **kwargs)
@@ -103,6 +144,12 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
 def _conflict(name: str, error: DependencyConflictError) -> str:
     needed, found = error.conflict.required, error.conflict.found
     return f"instrumentation {name} is left out: it is for {needed}, and {found or 'that library'} is {'' if found else 'not '}installed"
+
+
+def _disabled(name: str, libraries: frozenset[str]) -> frozenset[str]:
+    """Which of an instrumentor's libraries are turned off, by upstream's name or by ours."""
+    words = {word.strip() for word in os.environ.get(OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, "").split(",")}
+    return libraries if "*" in words or name in words else libraries & words
 
 
 class _Mount:
@@ -125,6 +172,6 @@ class BextConfigurator:
         if is_helper(sys.orig_argv):
             return
         try:
-            configure()
+            configure(instrument=False)  # the launcher does that next, with everybody's instrumentors
         except Exception:  # the application starts without telemetry, and says why
             _log.exception("telemetry could not be set up; the application runs without it")

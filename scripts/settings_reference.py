@@ -62,9 +62,9 @@ set. A table is written as pairs: `BEXT_METRICS_BUDGETS="route=2000,app=50"`. `[
 APPS = """
 A request belongs to the app with the longest path prefix or mount that its path starts with, in whole segments (`/api` is `/api` and
 `/api/users`, not `/apiary`); then to the app that has its host; then to the app with the prefix `/`; else it is `unknown`. Where no
-apps are configured, every request is the service's own. Where two apps claim the same host or prefix, the first one named has it, and
-one line says so. `[telemetry] app_resolver` names a function of host and path to be asked instead; where it raises or returns no name,
-the app is `unknown`. Variables cannot set apps.
+apps are configured, every request is the service's own: its app has the service's name, and is `unknown` where that has none. Where two
+apps claim the same host or prefix, the first one named has it, and one line says so. `[telemetry] app_resolver` names a function of host
+and path to be asked instead; where it raises or returns no name, the app is `unknown`. Variables cannot set apps.
 """
 
 SIGNALS = """
@@ -84,6 +84,22 @@ named and no endpoint set, it goes to port 4318 of localhost (4317 for gRPC). Ov
 `/v1/traces`, `/v1/metrics` or `/v1/logs` is added to an endpoint for all signals. An endpoint that is no URL is one line, and counts as
 not set. Headers, certificates, compression and timeouts of the export have their standard variables only (`OTEL_EXPORTER_OTLP_HEADERS`
 and so on), as have samplers (`OTEL_TRACES_SAMPLER`) and propagators (`OTEL_PROPAGATORS`).
+
+### Requests
+
+Read once, when a library is instrumented. Lists have commas between; a word is a regular expression.
+
+| Variable | Meaning |
+|---|---|
+| `OTEL_PYTHON_EXCLUDED_URLS` | requests that leave no span, no metric and no line: a word is found anywhere in scheme, host and path |
+| `OTEL_PYTHON_STARLETTE_EXCLUDED_URLS`, `..._FASTAPI_...`, `..._FLASK_...`, `..._DJANGO_...`, `..._ASGI_...`, `..._WSGI_...` | the same, \
+of one framework, or of `ASGIMiddleware` or `WSGIMiddleware`; where it is set, the general one does not count there |
+| `OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST` | request headers that a span shows as `http.request.header.<name>`, \
+in lower case with dashes, as the conventions have it; a word is a whole name |
+| `OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_RESPONSE` | the same of the answer: `http.response.header.<name>` |
+| `OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS` | headers whose values are `[REDACTED]`, beside `authorization`, `cookie`, \
+`set-cookie` and others whose name says that they hold a secret |
+| `OTEL_PYTHON_DISABLED_INSTRUMENTATIONS` | libraries that are not instrumented, by upstream's names (`flask`, `celery`), by us neither |
 """
 
 

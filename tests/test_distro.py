@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.fresh import fresh
 
 
@@ -172,6 +174,59 @@ def test_a_library_in_a_version_that_ours_is_not_for_is_a_line_at_debug_level(tm
     assert [] == [line for line in lines if line["level"] in {"warn", "error"}]
     _, lines = fresh(code, tmp_path, **env)
     assert [] == lines
+
+
+@pytest.mark.parametrize(
+    ("call", "instrumented"),
+    [
+        ("bext_otel.configure()", [True, True, True]),
+        ("bext_otel.blueprint()", [True, True, True]),
+        ("bext_otel.configure(instrument=False)", [False, False, False]),
+        ("BextConfigurator().configure()", [False, False, False]),
+    ],
+)
+def test_code_instruments_what_the_launcher_would_unless_it_says_no(tmp_path: Path, call: str, instrumented: list[bool]) -> None:
+    """The configurator leaves it to the launcher, which comes to it next."""
+    shown, lines = fresh(
+        f"""
+        import bext_otel
+        from bext_otel.distro import BextConfigurator
+        {call}
+        from bext_otel_instrumentors.flask import FlaskInstrumentor
+        from bext_otel_instrumentors.futures import FuturesInstrumentor
+        from bext_otel_instrumentors.starlette import StarletteInstrumentor
+        ours = FlaskInstrumentor, FuturesInstrumentor, StarletteInstrumentor
+        show([each().is_instrumented_by_opentelemetry for each in ours])
+        """,
+        tmp_path,
+    )
+    assert instrumented == shown
+    assert [] == lines
+
+
+@pytest.mark.parametrize(
+    ("disabled", "instrumented"),
+    [
+        ("flask, requests", [False, True]),
+        ("bext_flask", [False, True]),
+        ("starlette", [True, True]),
+        ("starlette,fastapi", [True, False]),
+        ("*", [False, False]),
+    ],
+)
+def test_an_instrumentation_is_turned_off_by_upstreams_name_too(tmp_path: Path, disabled: str, instrumented: list[bool]) -> None:
+    shown, _ = fresh(
+        """
+        import bext_otel
+        bext_otel.configure()
+        from bext_otel_instrumentors.flask import FlaskInstrumentor
+        from bext_otel_instrumentors.starlette import StarletteInstrumentor
+        show([each().is_instrumented_by_opentelemetry for each in (FlaskInstrumentor, StarletteInstrumentor)])
+        """,
+        tmp_path,
+        OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=disabled,
+    )
+    assert instrumented == shown
 
 
 def test_importing_the_package_costs_neither_sdk_nor_flask(tmp_path: Path) -> None:

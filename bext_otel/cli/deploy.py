@@ -85,8 +85,8 @@ def _set_up() -> Runtime | None:
     logger = logging.getLogger("bext_otel")
     logger.addHandler(telling)
     try:
-        # Nobody can ask a process for its metrics that ends with its command, hence no server.
-        return configure(telemetry=_service(), metrics={"mount": True}, logging={"output": output})
+        # Nobody can ask a process for its metrics that ends with its command, hence no server; and there is nothing to instrument in it.
+        return configure(instrument=False, telemetry=_service(), metrics={"mount": True}, logging={"output": output})
     except Exception as error:  # the deploy matters more than what is told about it
         click.echo(f"bext-otel deploy: goes on without telemetry: {error}", err=True)
         return None

@@ -12,15 +12,30 @@ from bext_otel.viewer import Store, documents
 __all__ = ["best_trace", "trace_tree"]
 
 _MOST_SPANS = 40
+_LATE_NS = 1_000_000
 
 
 def best_trace(store: Store) -> dict[str, Any] | None:
-    """The trace that shows most: of those that succeeded and fit on a screen the one with most applications, then most spans."""
+    """The trace that shows most: of those that succeeded, fit on a screen and can be read without knowing more, the one with most spans.
+
+    A span that goes on after the one above it has ended, as a flow's does that another process resumes, reads as a mistake to whoever sees
+    the first trace of their life.
+    """
     with store.reading():
         rows = documents.traces(store, limit=store.limits.traces)["traces"]
         fitting = [row for row in rows if row["span_count"] <= _MOST_SPANS and not row["error"]] or rows
-        best = max(fitting, key=lambda row: row["span_count"], default=None)
+        most = sorted(fitting, key=lambda row: -row["span_count"])
+        best = next((row for row in most if _is_nested(store, row["trace_id"])), most[0] if most else None)
         return None if best is None else documents.trace(store, best["trace_id"])
+
+
+def _is_nested(store: Store, trace_id: str) -> bool:
+    """Whether each span of a trace ends before the one above it, but for what clocks and network may take."""
+    held = store.spans.get(trace_id)
+    if held is None:
+        return False
+    above = [(span, held.spans[span.parent_id]) for span in held.spans.values() if span.parent_id in held.spans]
+    return all(span.end_ns <= parent.end_ns + _LATE_NS for span, parent in above)
 
 
 def trace_tree(trace: dict[str, Any]) -> Tree:

@@ -70,7 +70,11 @@ class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     path: Annotated[EndpointPath, Meta(description="Where metrics are served, beside `/__bext/metrics`.")] = "/metrics"
     include_process: Annotated[bool, Meta(description="Memory, CPU and open files, in `system` of the JSON document.")] = True
     mount: Annotated[
-        bool, Meta(description="Serve the endpoints on the application's own port, without code; the stand-alone server then stays closed.")
+        bool,
+        Meta(
+            description="Serve the endpoints on the application's own port, without code, before any route that the application has there; "
+            "the stand-alone server then stays closed."
+        ),
     ] = False
     host: Annotated[str, Meta(min_length=1, description="Address of the stand-alone server.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535, description="Port of the stand-alone server; 0 takes any free one.")] = 9464

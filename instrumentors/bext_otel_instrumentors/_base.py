@@ -16,13 +16,19 @@ __all__ = ["Instrumentor"]
 class Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # as above
     """Instruments a library by replacing attributes of its classes, so that it matters not when an application is made.
 
-    `instrument(mount=..., on_serving=...)`: see `Hosting`; `upstream=True` has upstream's middleware make the span, around ours. Doing it
-    twice does nothing; undoing puts everything back.
+    `instrument(mount=..., on_serving=...)`: see `Hosting`; `upstream=True` has upstream's middleware make the span, around ours;
+    `disabled` names libraries that are to be left alone. Doing it twice does nothing, without a word: an application may ask for what has
+    been done for it. Undoing puts everything back.
     """
 
     _patches: Patches
     _hosting: Hosting
     _upstream = False
+    _disabled: frozenset[str] = frozenset()
+
+    def instrument(self, **kwargs: Any) -> Any:
+        """As upstream's, which warns of a second time."""
+        return None if self.is_instrumented_by_opentelemetry else super().instrument(**kwargs)
 
     @abstractmethod
     def _patch(self, patches: Patches, hosting: Hosting) -> None:
@@ -31,6 +37,7 @@ class Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # as above
     def _instrument(self, **kwargs: Any) -> None:
         self._hosting = Hosting(kwargs.get("mount"), kwargs.get("on_serving"), kwargs.get("on_ending"))
         self._upstream = kwargs.get("upstream", False)
+        self._disabled = kwargs.get("disabled", frozenset())
         self._patches = Patches()
         try:
             self._patch(self._patches, self._hosting)

@@ -14,6 +14,7 @@ from opentelemetry.trace import INVALID_SPAN, Span, StatusCode
 
 from bext_otel.catalogue import HTTP_SERVER_REQUEST_DURATION, REQUEST_DURATION, REQUEST_SIZE, REQUESTS
 from bext_otel.operation import measure, settings
+from bext_otel_instrumentors._choices import CapturedHeaders
 from bext_otel_instrumentors._completion import emit_completion
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._upstream import measures_requests
@@ -49,12 +50,15 @@ class Exchange:
     template of what the matched route is mounted under and `mounted` the path behind it, `matched` the route's own template (None: none
     matched), `routed` says that a framework told, so that nobody needs to guess. `owned` is False where another instrumentation's span
     stands for this request; `upstream` says that upstream's instrumentation runs inside. `counting` says that no length of the request's
-    body was declared, so its bytes are counted as they are read; `asgi` that its server speaks ASGI.
+    body was declared, so its bytes are counted as they are read; `asgi` that its server speaks ASGI. `awaited` are the answered requests
+    that it is one of, while its application still runs. `captured` are the headers of the answer that its span is to show.
     """
 
     __slots__ = (
         "app",
         "asgi",
+        "awaited",
+        "captured",
         "context",
         "counting",
         "ended_ns",
@@ -82,6 +86,8 @@ class Exchange:
     def __init__(self, app: str, method: str, scheme: str, path: str, version: str) -> None:
         self.started = perf_counter()
         self.asgi = False
+        self.awaited: dict[Exchange, Any] | None = None
+        self.captured: CapturedHeaders | None = None
         self.app = app
         self.method = method
         self.scheme = scheme
@@ -121,6 +127,13 @@ class Exchange:
         """The application answers with this status and these headers."""
         self.status = status
         self.headers = headers
+        if self.captured is not None:
+            self.show_headers(self.captured, headers)
+
+    def show_headers(self, captured: CapturedHeaders, headers: Iterable[tuple[Any, Any]]) -> None:
+        """Show headers on the span, if it is ours: whoever made another one has read the same variables."""
+        if self.owned and self.span.is_recording():
+            self.span.set_attributes(captured.attributes(headers))
 
     def failed(self, error: BaseException) -> None:
         """The application failed with `error`, even if somebody turns that into an answer."""
@@ -128,17 +141,28 @@ class Exchange:
             self.error = error
 
     def answered(self) -> None:
-        """The last byte of the answer is out; what the application does after that is not part of the request."""
+        """The last byte of the answer is out; what the application does after that takes no time of the request's."""
         if not self.ended_ns:
             self.seconds = perf_counter() - self.started
             self.ended_ns = time_ns()
 
     def annotate(self, route: str | None) -> None:
         """Show what only we know on a span that is not ours, while that is still open."""
-        if self.span.is_recording():
-            self.span.set_attribute("bext.app", self.app)
+        span = self.span
+        if span.is_recording():
+            span.set_attribute("bext.app", self.app)
             if route:
-                self.span.set_attribute("http.route", route)
+                span.set_attribute("http.route", route)
+                if self._is_path(getattr(span, "name", "")):
+                    span.update_name(f"{self.method} {route}")
+
+    def _is_path(self, name: str) -> bool:
+        """Whether a span is named by the path, as upstream's middlewares do that know no route. Another name is somebody's choice."""
+        path = name.removeprefix(f"{self.method} ")
+        if not path.startswith("/"):
+            return False
+        # A WSGI environ has it without what the application is mounted under, and as Latin-1.
+        return self.path.endswith((path, path.encode("latin-1", "replace").decode("utf-8", "replace")))
 
     def finish(self, route: str | None, error: BaseException | None = None) -> None:
         """End the request, once; never raises. `route` is the whole template, `error` what came out of the application."""
@@ -148,6 +172,8 @@ class Exchange:
         try:
             if not self.ended_ns:
                 self.seconds = perf_counter() - self.started
+            elif self.status < 500 and type(error).__qualname__ in CLIENT_GONE:
+                error = None  # a client that has its answer may leave
             if error is not None:
                 self.failed(error)
             self._finish(route)
@@ -169,6 +195,9 @@ class Exchange:
         self.context = _NOTHING
         self.headers = ()
         self.error = None
+        if self.awaited is not None:
+            self.awaited.pop(self, None)
+            self.awaited = None
 
     def _finish(self, route: str | None) -> None:
         error = self.error

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial, wraps
 from typing import Any
 from weakref import WeakKeyDictionary
+
+from bext_otel_instrumentors import asgi, wsgi
+from bext_otel_instrumentors._choices import Choices
+from bext_otel_instrumentors._exchange import KEY
 
 __all__ = ["around_asgi", "around_wsgi"]
 
@@ -13,7 +17,12 @@ __all__ = ["around_asgi", "around_wsgi"]
 _SEEN = "bext_otel.upstream"
 
 
-def around_asgi(original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+def _passes(surroundings: Mapping[str, Any]) -> bool:
+    """Whether a scope or environ is one that was seen, or that somebody further outside has left out."""
+    return _SEEN in surroundings or (KEY in surroundings and surroundings[KEY] is None)
+
+
+def around_asgi(chosen: Choices, original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     """`__call__` of an ASGI application class, with `OpenTelemetryMiddleware` around each application."""
     from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 
@@ -21,7 +30,7 @@ def around_asgi(original: Callable[..., Awaitable[None]]) -> Callable[..., Await
 
     @wraps(original)
     async def call(self: Any, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] not in {"http", "websocket"} or _SEEN in scope:
+        if scope["type"] not in {"http", "websocket"} or _passes(scope) or asgi.leaves_out(chosen, scope):
             await original(self, scope, receive, send)
             return
         middleware = middlewares.get(self)
@@ -32,7 +41,7 @@ def around_asgi(original: Callable[..., Awaitable[None]]) -> Callable[..., Await
     return call
 
 
-def around_wsgi(original: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+def around_wsgi(chosen: Choices, original: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
     """`__call__` of a WSGI application class, with upstream's `OpenTelemetryMiddleware` around each application."""
     from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware
 
@@ -40,7 +49,7 @@ def around_wsgi(original: Callable[..., Iterable[bytes]]) -> Callable[..., Itera
 
     @wraps(original)
     def call(self: Any, environ: Any, start_response: Any) -> Iterable[bytes]:
-        if _SEEN in environ:
+        if _passes(environ) or wsgi.leaves_out(chosen, environ):
             return original(self, environ, start_response)
         environ[_SEEN] = True
         middleware = middlewares.get(self)

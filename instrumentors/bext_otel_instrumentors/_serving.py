@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -34,6 +35,8 @@ class Reply(Protocol):
     def headers(self) -> tuple[tuple[str, str], ...]:
         """Further headers."""
 
+
+_log = logging.getLogger("bext_otel")
 
 Mount: TypeAlias = Callable[[str, str, str, Mapping[str, str]], "Reply | None"]
 """Answers a request (method, path below the application's root, query, headers by lower-case name), or None: it is the application's.
@@ -84,6 +87,8 @@ class Hosting:
         self._owns: Callable[[str], bool] | None = getattr(mount, "owns", None)
         self._is_quick: Callable[[str], bool] | None = getattr(mount, "is_quick", None)
         self._threads: ThreadPoolExecutor | None = None
+        # By path: who knows the application's routes, until that was asked. The endpoints have few paths.
+        self._routes: dict[str, Callable[[str], bool] | None] = {}
         self._on_serving = on_serving
         self.tells = on_serving is not None
         self.waiting = self.tells
@@ -124,6 +129,24 @@ class Hosting:
         """Whether `mount` might answer."""
         return self.mount is not None and (self._owns is None or self._owns(path))
 
+    def expect(self, path: str, has_route: Callable[[str], bool]) -> None:
+        """A request for `path` comes; `has_route` says whether the application has a route of its own there."""
+        if self._owns is not None and path not in self._routes and self._owns(path):
+            self._routes[path] = has_route
+
+    def _tell_hidden(self, path: str) -> None:
+        """Say once of each path that the endpoints hide a route of the application."""
+        has_route = self._routes.get(path)
+        if has_route is None:
+            return
+        self._routes[path] = None
+        if has_route(path):
+            _log.warning(
+                "[metrics] mount answers at %s, where the application has a route of its own that is not reached any more: "
+                "set [metrics] path or [health] path, or serve the endpoints without mount",
+                path,
+            )
+
     def wait_again(self) -> None:
         """In a forked child, the first request is still to come, and the parent's threads are not there."""
         self.waiting = self.tells
@@ -150,10 +173,13 @@ class Hosting:
         if self.mount is None:
             return None
         try:
-            return self.mount(method, path, query, LazyHeaders(read_headers))
+            reply = self.mount(method, path, query, LazyHeaders(read_headers))
+            if reply is not None:
+                self._tell_hidden(path)
         except Exception as error:
             report("an endpoint", error)
             return None
+        return reply
 
 
 _all: weakref.WeakSet[Hosting] = weakref.WeakSet()

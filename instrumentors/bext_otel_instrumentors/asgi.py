@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 
 from opentelemetry.context import Context, attach, detach, get_current
 
+from bext_otel_instrumentors._afterwards import tell_late, watch
+from bext_otel_instrumentors._choices import NO_CHOICES, Choices, choices
 from bext_otel_instrumentors._exchange import BODILESS, KEY, Exchange, declared_length
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._headers import extract, is_w3c_only
@@ -17,7 +19,7 @@ from bext_otel_instrumentors._routes import template
 from bext_otel_instrumentors._serving import Hosting, Mount, Reply
 from bext_otel_instrumentors._websocket import Handshake
 
-__all__ = ["ASGIApp", "ASGIMiddleware", "Receive", "Scope", "Send", "serve"]
+__all__ = ["ASGIApp", "ASGIMiddleware", "Receive", "Scope", "Send", "leaves_out", "path_below", "serve"]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -41,15 +43,19 @@ class ASGIMiddleware:
         self.app = app
         self._hosting = Hosting(mount, on_serving)
         self._hosting.made()
+        self._chosen = choices("asgi")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await serve(self.app, scope, receive, send, self._hosting)
+        await serve(self.app, scope, receive, send, self._hosting, self._chosen)
 
 
-async def serve(app: ASGIApp, scope: Scope, receive: Receive, send: Send, hosting: Hosting, *, upstream: bool = False) -> None:
+async def serve(
+    app: ASGIApp, scope: Scope, receive: Receive, send: Send, hosting: Hosting, chosen: Choices = NO_CHOICES, *, upstream: bool = False
+) -> None:
     """Call `app`, measured; untouched where the request is being measured further outside, or is none.
 
-    `upstream` says that upstream's instrumentation is inside of `app`: its span is then a child of ours.
+    `chosen` says which requests are left out, also by whoever is further inside. `upstream` says that upstream's instrumentation is inside
+    of `app`: its span is then a child of ours.
     """
     if KEY in scope or _inside_wsgi(scope):
         await app(scope, receive, send)
@@ -61,18 +67,36 @@ async def serve(app: ASGIApp, scope: Scope, receive: Receive, send: Send, hostin
         if hosting.mount is not None and (reply := await _answer(scope, hosting)) is not None:
             await _send_reply(reply, scope, send)
             return
-        exchange = _open(scope, scope["method"], upstream)
+        exchange = None if leaves_out(chosen, scope) else _open(scope, scope["method"], upstream, chosen)
         if exchange is not None:
             await _serve_http(app, scope, receive, send, exchange)
             return
     elif kind == "websocket":
-        exchange = _open(scope, "GET", upstream)
+        exchange = None if leaves_out(chosen, scope) else _open(scope, "GET", upstream, chosen)
         if exchange is not None:
             await _serve_websocket(app, scope, receive, send, exchange)
             return
     elif kind == "lifespan" and hosting.hears_end:
         send = _telling(send, hosting)
     await app(scope, receive, send)
+
+
+def leaves_out(chosen: Choices, scope: Scope) -> bool:
+    """Whether this request is excluded; its scope then says so. Never raises."""
+    if chosen.excluded is None:
+        return False
+    try:
+        server = scope.get("server")
+        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), None)
+        if host is None:
+            host = f"{server[0]}:{server[1]}" if server else ""
+        if not chosen.excluded(f"{scope.get('scheme', 'http')}://{host}{scope['path']}"):
+            return False
+    except Exception as error:
+        report("an excluded URL", error)
+        return False
+    scope[KEY] = scope[_FASTAPI_TELEMETRY] = None
+    return True
 
 
 def _telling(send: Send, hosting: Hosting) -> Send:
@@ -94,7 +118,7 @@ def _inside_wsgi(scope: Scope) -> bool:
     return True
 
 
-def _open(scope: Scope, method: str, upstream: bool) -> Exchange | None:
+def _open(scope: Scope, method: str, upstream: bool, chosen: Choices) -> Exchange | None:
     """Begin the exchange of this scope; None where that failed, and the application is to be called as if we were not there."""
     try:
         pairs = scope["headers"]
@@ -103,7 +127,7 @@ def _open(scope: Scope, method: str, upstream: bool) -> Exchange | None:
             pairs = scope["headers"] = list(pairs)
         headers: dict[bytes, bytes] = dict(pairs)
         context = get_current()
-        if context and (around := current(context)) is not None and around.finished:
+        if context and (around := current(context)) is not None and around.ended_ns:
             # A server that reads the next request of a connection inside the task of the last one hands on that one's context.
             context = _NOTHING
         if b"traceparent" in headers or b"baggage" in headers or not is_w3c_only():
@@ -125,6 +149,9 @@ def _open(scope: Scope, method: str, upstream: bool) -> Exchange | None:
         exchange.asgi = True
         exchange.upstream = upstream
         exchange.mounted = scope.get("root_path") or ""
+        exchange.captured = chosen.response
+        if chosen.request is not None:
+            exchange.show_headers(chosen.request, pairs)
         length = declared_length(headers.get(b"content-length"))
         # Without a declared length a message of HTTP/1 has no body, unless its coding says so (RFC 9112, section 6.3).
         exchange.request_bytes = length if length is not None else 0
@@ -152,7 +179,10 @@ async def _serve_http(app: ASGIApp, scope: Scope, receive: Receive, send: Send, 
     try:
         await app(scope, _counted(receive, exchange) if exchange.counting else receive, _observed(send, scope, exchange))
     except BaseException as error:
-        exchange.finish(template(exchange, scope), error)
+        if exchange.finished:
+            tell_late(exchange, error)
+        else:
+            exchange.finish(template(exchange, scope), error)
         raise
     finally:
         detach(token)
@@ -200,9 +230,7 @@ def _observed(send: Send, scope: Scope, exchange: Exchange) -> Send:
         await send(message)
         if last:
             exchange.answered()
-            # Behind a 5xx an exception may follow (Starlette answers, then raises): its class is worth waiting for.
-            if exchange.status < 500:
-                exchange.finish(template(exchange, scope))
+            watch(exchange, scope)
 
     return observing
 
@@ -238,10 +266,15 @@ async def _serve_websocket(app: ASGIApp, scope: Scope, receive: Receive, send: S
         handshake.finish()
 
 
+def path_below(scope: Scope) -> str:
+    """The path below what the server mounts the application under."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path") or ""
+    return path[len(root) :] if root and path.startswith(root) else path
+
+
 async def _answer(scope: Scope, hosting: Hosting) -> Reply | None:
-    path, root = scope["path"], scope.get("root_path") or ""
-    if root and path.startswith(root):
-        path = path[len(root) :]
+    path = path_below(scope)
     if not hosting.may_answer(path):
         return None
     query = (scope.get("query_string") or b"").decode("latin-1")

@@ -11,6 +11,7 @@ from wrapt import when_imported
 
 from bext_otel_instrumentors import asgi, wsgi
 from bext_otel_instrumentors._base import Instrumentor
+from bext_otel_instrumentors._choices import NO_CHOICES, Choices, choices
 from bext_otel_instrumentors._exchange import KEY, Exchange
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._patch import Patches
@@ -36,6 +37,7 @@ class DjangoInstrumentor(Instrumentor):
     _active: DjangoInstrumentor | None = None
     _waits = False
     _covered: frozenset[str] = frozenset()
+    _chosen = NO_CHOICES
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Django."""
@@ -43,6 +45,7 @@ class DjangoInstrumentor(Instrumentor):
 
     def _patch(self, patches: Patches, hosting: Hosting) -> None:
         DjangoInstrumentor._active = self
+        self._chosen = choices("django")
         for name in _HANDLERS:
             if (module := sys.modules.get(name)) is not None:
                 self.cover(module)
@@ -68,10 +71,10 @@ class DjangoInstrumentor(Instrumentor):
             got_request_exception.connect(_failed, weak=False, dispatch_uid=_failed.__qualname__)
 
     def _cover(self, handler: type, serving: Callable[..., Any], around: Callable[..., Any]) -> None:
-        self._patches.wrap(handler, "__call__", partial(serving, self._hosting))
+        self._patches.wrap(handler, "__call__", partial(serving, self._hosting, self._chosen))
         self._patches.wrap(handler, "__init__", self._hosting.after)
         if self._upstream:
-            self._patches.wrap(handler, "__call__", around)
+            self._patches.wrap(handler, "__call__", partial(around, self._chosen))
 
     def _uninstrument(self, **kwargs: Any) -> None:
         DjangoInstrumentor._active = None
@@ -94,18 +97,31 @@ def _has_upstream() -> bool:
     return _UPSTREAM in settings.MIDDLEWARE
 
 
-def _serving_wsgi(hosting: Hosting, original: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+def _has_route(path: str) -> bool:
+    from django.urls import Resolver404, resolve
+
+    try:
+        return _template(resolve(path).route) == path
+    except Resolver404:
+        return False
+
+
+def _serving_wsgi(hosting: Hosting, chosen: Choices, original: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
     @wraps(original)
     def call(self: Any, environ: wsgi.Environ, start_response: wsgi.StartResponse) -> Iterable[bytes]:
-        return wsgi.serve(partial(original, self), environ, start_response, hosting, upstream=_has_upstream())
+        if hosting.mount is not None:
+            hosting.expect(wsgi.text_of(environ.get("PATH_INFO") or ""), _has_route)
+        return wsgi.serve(partial(original, self), environ, start_response, hosting, chosen, upstream=_has_upstream())
 
     return call
 
 
-def _serving_asgi(hosting: Hosting, original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+def _serving_asgi(hosting: Hosting, chosen: Choices, original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     @wraps(original)
     async def call(self: Any, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
-        await asgi.serve(partial(original, self), scope, receive, send, hosting, upstream=_has_upstream())
+        if hosting.mount is not None and scope["type"] == "http":
+            hosting.expect(asgi.path_below(scope), _has_route)
+        await asgi.serve(partial(original, self), scope, receive, send, hosting, chosen, upstream=_has_upstream())
 
     return call
 

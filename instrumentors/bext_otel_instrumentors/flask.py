@@ -7,6 +7,7 @@ from functools import partial, wraps
 from typing import Any
 
 from bext_otel_instrumentors._base import Instrumentor
+from bext_otel_instrumentors._choices import Choices, choices
 from bext_otel_instrumentors._exchange import KEY, Exchange
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._patch import Patches
@@ -36,10 +37,11 @@ class FlaskInstrumentor(Instrumentor):
     def _patch(self, patches: Patches, hosting: Hosting) -> None:
         from flask import Flask, got_request_exception
 
-        patches.wrap(Flask, "__call__", partial(_serving, hosting))
-        patches.wrap(Flask, "wsgi_app", partial(_serving, hosting))
+        chosen = choices("flask")
+        patches.wrap(Flask, "__call__", partial(_serving, hosting, chosen))
+        patches.wrap(Flask, "wsgi_app", partial(_serving, hosting, chosen))
         if self._upstream:
-            patches.wrap(Flask, "__call__", around_wsgi)
+            patches.wrap(Flask, "__call__", partial(around_wsgi, chosen))
         patches.wrap(Flask, "__init__", hosting.after)
         got_request_exception.connect(_failed, weak=False)
 
@@ -50,22 +52,29 @@ class FlaskInstrumentor(Instrumentor):
         super()._uninstrument(**kwargs)
 
 
-def _serving(hosting: Hosting, original: Call) -> Call:
+def _serving(hosting: Hosting, chosen: Choices, original: Call) -> Call:
     @wraps(original)
     def call(self: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if KEY in environ:
             return _routed(original, self, environ, start_response)
+        if hosting.mount is not None:
+            hosting.expect(text_of(environ.get("PATH_INFO") or ""), partial(_has_route, self))
         upstream = getattr(self, "_is_instrumented_by_opentelemetry", False)
-        return serve(partial(_routed, original, self), environ, start_response, hosting, upstream=upstream)
+        return serve(partial(_routed, original, self), environ, start_response, hosting, chosen, upstream=upstream)
 
     return call
 
 
+def _has_route(app: Any, path: str) -> bool:
+    """Whether a rule is this path; our own blueprint's hides nothing."""
+    return any(rule.rule == path and not rule.endpoint.startswith("bext_otel.") for rule in app.url_map.iter_rules())
+
+
 def _routed(original: Call, app: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Call `app`, and learn the route when it starts to answer."""
-    if environ.get(_WATCHED) is app:
+    exchange = environ.get(KEY)
+    if exchange is None or environ.get(_WATCHED) is app:
         return original(app, environ, start_response)
-    exchange = environ[KEY]
     environ[_WATCHED] = app
 
     def observing(*answer: Any) -> Any:

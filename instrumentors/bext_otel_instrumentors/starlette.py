@@ -10,12 +10,13 @@ from typing import Any
 from wrapt import when_imported
 
 from bext_otel_instrumentors._base import Instrumentor
+from bext_otel_instrumentors._choices import Choices, choices
 from bext_otel_instrumentors._exchange import KEY, Exchange
 from bext_otel_instrumentors._patch import Patches
 from bext_otel_instrumentors._peer import around_asgi
 from bext_otel_instrumentors._routes import path_of
 from bext_otel_instrumentors._serving import Hosting
-from bext_otel_instrumentors.asgi import Receive, Scope, Send, serve
+from bext_otel_instrumentors.asgi import Receive, Scope, Send, path_below, serve
 
 __all__ = ["StarletteInstrumentor"]
 
@@ -41,7 +42,8 @@ class StarletteInstrumentor(Instrumentor):
         from starlette.applications import Starlette
         from starlette.routing import Mount, Route, WebSocketRoute
 
-        self._cover(Starlette)
+        if "starlette" not in self._disabled:
+            self._cover(Starlette, choices("starlette"))
         patches.wrap(Route, "handle", _matching)
         patches.wrap(WebSocketRoute, "handle", _matching)
         patches.wrap(Mount, "handle", _mounting)
@@ -58,10 +60,10 @@ class StarletteInstrumentor(Instrumentor):
         self._covered_fastapi = False
         super()._uninstrument(**kwargs)
 
-    def _cover(self, application: type) -> None:
-        self._patches.wrap(application, "__call__", partial(_serving, self._hosting))
+    def _cover(self, application: type, chosen: Choices) -> None:
+        self._patches.wrap(application, "__call__", partial(_serving, self._hosting, chosen))
         if self._upstream:
-            self._patches.wrap(application, "__call__", around_asgi)
+            self._patches.wrap(application, "__call__", partial(around_asgi, chosen))
         self._patches.wrap(application, "__init__", self._hosting.after)
 
     _covered_fastapi = False
@@ -71,9 +73,12 @@ class StarletteInstrumentor(Instrumentor):
         if self._covered_fastapi:
             return
         self._covered_fastapi = True
+        if "fastapi" in self._disabled:
+            self._patches.wrap(module.FastAPI, "__call__", _unmeasured)
+            return
         from fastapi.routing import APIRoute
 
-        self._cover(module.FastAPI)
+        self._cover(module.FastAPI, choices("fastapi"))
         self._patches.wrap(APIRoute, "handle", _matching_api)
 
 
@@ -83,14 +88,31 @@ def _fastapi_imported(module: Any) -> None:
         active.cover_fastapi(module)
 
 
-def _serving(hosting: Hosting, original: Call) -> Call:
+def _serving(hosting: Hosting, chosen: Choices, original: Call) -> Call:
     @wraps(original)
     async def __call__(self: Any, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: N807  # it becomes that method
         if KEY in scope:
             await original(self, scope, receive, send)
         else:
+            if hosting.mount is not None and scope["type"] == "http":
+                hosting.expect(path_below(scope), partial(_has_route, self))
             upstream = getattr(self, "_is_instrumented_by_opentelemetry", False)
-            await serve(partial(original, self), scope, receive, send, hosting, upstream=upstream)
+            await serve(partial(original, self), scope, receive, send, hosting, chosen, upstream=upstream)
+
+    return __call__
+
+
+def _has_route(app: Any, path: str) -> bool:
+    return any(getattr(route, "path", None) == path for route in app.routes)
+
+
+def _unmeasured(original: Call) -> Call:
+    """FastAPI's applications are Starlette's too, which would measure them."""
+
+    @wraps(original)
+    async def __call__(self: Any, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: N807  # it becomes that method
+        scope.setdefault(KEY, None)
+        await original(self, scope, receive, send)
 
     return __call__
 

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from opentelemetry.context import attach, detach, get_current
 
 from bext_otel_instrumentors._body import Body, ListBody, counting_input
+from bext_otel_instrumentors._choices import NO_CHOICES, Choices, choices
 from bext_otel_instrumentors._exchange import BODILESS, KEY, Exchange, declared_length
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._headers import extract, is_w3c_only
@@ -16,7 +17,7 @@ from bext_otel_instrumentors._opening import current, open_exchange
 from bext_otel_instrumentors._responding import response_headers
 from bext_otel_instrumentors._serving import Hosting, Mount, Reply
 
-__all__ = ["WSGIApp", "WSGIMiddleware", "serve", "text_of"]
+__all__ = ["WSGIApp", "WSGIMiddleware", "leaves_out", "serve", "text_of"]
 
 Environ: TypeAlias = MutableMapping[str, Any]
 StartResponse: TypeAlias = Callable[..., Any]
@@ -33,15 +34,19 @@ class WSGIMiddleware:
         self.app = app
         self._hosting = Hosting(mount, on_serving)
         self._hosting.made()
+        self._chosen = choices("wsgi")
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        return serve(self.app, environ, start_response, self._hosting)
+        return serve(self.app, environ, start_response, self._hosting, self._chosen)
 
 
-def serve(app: WSGIApp, environ: Environ, start_response: StartResponse, hosting: Hosting, *, upstream: bool = False) -> Iterable[bytes]:
+def serve(
+    app: WSGIApp, environ: Environ, start_response: StartResponse, hosting: Hosting, chosen: Choices = NO_CHOICES, *, upstream: bool = False
+) -> Iterable[bytes]:
     """Call `app`, measured; untouched where the request is being measured further outside.
 
-    `upstream` says that upstream's instrumentation is inside of `app`: its span is then a child of ours.
+    `chosen` says which requests are left out, also by whoever is further inside. `upstream` says that upstream's instrumentation is inside
+    of `app`: its span is then a child of ours.
     """
     if KEY in environ or _inside_asgi(environ):
         return app(environ, start_response)
@@ -49,7 +54,7 @@ def serve(app: WSGIApp, environ: Environ, start_response: StartResponse, hosting
         hosting.first()
     if hosting.mount is not None and (reply := _answer(environ, hosting)) is not None:
         return _send_reply(reply, environ, start_response)
-    exchange = _open(environ, upstream)
+    exchange = None if leaves_out(chosen, environ) else _open(environ, upstream, chosen)
     if exchange is None:
         return app(environ, start_response)
     root = exchange.mounted
@@ -64,13 +69,28 @@ def serve(app: WSGIApp, environ: Environ, start_response: StartResponse, hosting
 
     token = attach(exchange.context)
     try:
-        chunks = app(environ, _observed(start_response, exchange))
+        chunks = app(environ, _observed(start_response, environ, exchange))
     except BaseException as error:
         finish(error)
         raise
     finally:
         detach(token)
     return _watched(chunks, environ, exchange, finish)
+
+
+def leaves_out(chosen: Choices, environ: Environ) -> bool:
+    """Whether this request is excluded; its environ then says so. Never raises."""
+    if chosen.excluded is None:
+        return False
+    try:
+        host = environ.get("HTTP_HOST") or f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}"
+        if not chosen.excluded(f"{environ.get('wsgi.url_scheme', 'http')}://{host}{_path(environ)[1]}"):
+            return False
+    except Exception as error:
+        report("an excluded URL", error)
+        return False
+    environ[KEY] = None
+    return True
 
 
 def _watched(
@@ -87,9 +107,11 @@ def _watched(
     return Body(chunks, exchange, finish)
 
 
-def _observed(start_response: StartResponse, exchange: Exchange) -> StartResponse:
+def _observed(start_response: StartResponse, environ: Environ, exchange: Exchange) -> StartResponse:
     def observing(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
         try:
+            if not exchange.routed and "werkzeug.request" in environ:
+                _guess_route(environ, exchange)
             if added := response_headers(exchange):
                 headers = [*headers, *added]
             exchange.begin_answer(int(status[:3]), headers)
@@ -106,6 +128,13 @@ def _observed(start_response: StartResponse, exchange: Exchange) -> StartRespons
     return observing
 
 
+def _guess_route(environ: Environ, exchange: Exchange) -> None:
+    """The route of a Flask application that is not instrumented: its request holds the rule that matched, while it is worked on."""
+    rule = getattr(environ["werkzeug.request"], "url_rule", None)
+    if rule is not None:
+        exchange.match_below(text_of(environ.get("SCRIPT_NAME") or ""), str(rule.rule))
+
+
 def _inside_asgi(environ: Environ) -> bool:
     """Whether an ASGI application that is being measured runs this one.
 
@@ -113,10 +142,10 @@ def _inside_asgi(environ: Environ) -> bool:
     """
     scope = environ.get("asgi.scope")
     if scope is not None:
-        found = scope.get(KEY)
-    elif (found := current()) is not None and (found.finished or not found.asgi or found.path != _path(environ)[1]):
-        return False
-    if found is None:
+        if KEY not in scope:
+            return False
+        found = scope[KEY]
+    elif (found := current()) is None or found.finished or not found.asgi or found.path != _path(environ)[1]:
         return False
     environ[KEY] = found
     return True
@@ -133,7 +162,7 @@ def _path(environ: Environ) -> tuple[str, str]:
     return root, root + text_of(environ.get("PATH_INFO") or "")
 
 
-def _open(environ: Environ, upstream: bool) -> Exchange | None:
+def _open(environ: Environ, upstream: bool, chosen: Choices) -> Exchange | None:
     """Begin the exchange of this environ; None where that failed, and the application is to be called as if we were not there."""
     try:
         get = environ.get
@@ -158,6 +187,9 @@ def _open(environ: Environ, upstream: bool) -> Exchange | None:
         )
         exchange.upstream = upstream
         exchange.mounted = root
+        exchange.captured = chosen.response
+        if chosen.request is not None:
+            exchange.show_headers(chosen.request, _header_values(environ).items())
         length = declared_length(get("CONTENT_LENGTH"))
         if length is not None:
             exchange.request_bytes = length

@@ -52,6 +52,15 @@ def test_the_trace_that_shows_most_is_chosen_but_not_one_that_failed() -> None:
     assert f"{1:032x}" in best(store)
 
 
+def test_a_trace_whose_spans_outlive_the_ones_above_them_is_chosen_only_where_there_is_no_other() -> None:
+    outlived = [span(1, name="flow", end=1), span(2, parent=1, end=100 * MS), span(3, parent=2, end=50 * MS)]
+    store = Store()
+    store.add_spans(spans(*outlived))
+    assert "flow" in best(store)
+    store.add_spans(spans(span(1, trace=2, name="GET /", end=10 * MS), span(2, trace=2, parent=1, end=10 * MS + 500_000)))
+    assert "GET /" in best(store)
+
+
 def test_of_nothing_but_failures_one_is_chosen() -> None:
     store = Store()
     store.add_spans(spans(span(1, error=True, name="broken")))

@@ -116,7 +116,7 @@ def test_once_ends_well_when_everything_arrived(tmp_path: Path) -> None:
     assert "Sent 60 of 60 requests" in printed
     assert re.search(r"^trace [0-9a-f]{32}  \d+\.\d ms, \d+ spans$", printed, re.MULTILINE)
     assert re.search(r"^└── (GET|POST) /", printed, re.MULTILINE)
-    assert "info: request completed" in printed
+    assert re.search("(info|warn): request completed", printed), printed  # a warning, where the machine was slow
     for address in (f"127.0.0.1:{port}/dashboard/", f"127.0.0.1:{view_port}/", "/metrics?format=json", "/health"):
         assert address in printed
     assert "All of it arrived" in printed

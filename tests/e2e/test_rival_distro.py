@@ -52,6 +52,7 @@ def test_without_a_variable_ours_is_taken(tmp_path: Path, first: tuple[str, ...]
             assert program.metrics()['bext_requests_total{app="shop",method="GET",status="200",route="/items/{item}"}'] >= 1
             assert 200 == program.endpoint("/health/ready").status_code
             assert "Traceback" not in program.output()
+            assert "Configuration of" not in program.output(), "theirs is not loaded, which is nothing to warn of"
 
 
 def test_a_variable_takes_theirs(tmp_path: Path, first: tuple[str, ...]) -> None:

@@ -73,9 +73,13 @@ class Telemetry:
     def sums(self, metric: Metric) -> dict[Labels, float]:
         return {labels: point.sum for labels, point in self.points(metric).items()}
 
+    def records(self) -> list[Any]:
+        """All log records, as the SDK's log data."""
+        return list(self._records.get_finished_logs())
+
     def completions(self) -> list[Any]:
         """Completion records, as the SDK's log data."""
-        return [data for data in self._records.get_finished_logs() if data.log_record.body == "request completed"]
+        return [data for data in self.records() if data.log_record.body == "request completed"]
 
     def completion(self) -> Mapping[str, Any]:
         """Attributes of the only completion record."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -153,22 +154,107 @@ def test_a_client_that_leaves_before_the_answer_is_no_failure(telemetry: Telemet
     assert {("shop", "GET", "499", "unmatched"): 1} == telemetry.counts(REQUESTS)
 
 
-def test_what_comes_after_the_last_byte_is_not_part_of_the_request(telemetry: Telemetry) -> None:
-    seen: list[int] = []
+async def finished(telemetry: Telemetry, requests: int = 1) -> None:
+    """Waits until this many requests are over, while their applications run."""
+    for _ in range(2000):
+        if requests == len(telemetry.servers()):
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("a request is not over while its application runs")
+
+
+def test_an_exception_behind_the_last_byte_is_the_requests(telemetry: Telemetry) -> None:
+    """Starlette's BaseHTTPMiddleware ends a broken stream as if it were complete, and raises then."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"12", "more_body": True})
-        seen.append(len(telemetry.spans()))
-        await send({"type": "http.response.body", "body": b"34"})
-        seen.append(len(telemetry.spans()))
+        await answering()(scope, receive, send)
+        await asyncio.sleep(0)
         raise LookupError
 
     with pytest.raises(LookupError):
         ask(ASGIMiddleware(app))
-    assert [0, 1] == seen
+    assert (200, "LookupError") == (telemetry.attributes()["http.response.status_code"], telemetry.attributes()["error.type"])
+    assert ["exception"] == [event.name for event in telemetry.server().events]
+    assert {("shop", "GET", "500", "unmatched"): 1} == telemetry.counts(REQUESTS)
+    assert "ERROR" == telemetry.completions()[0].log_record.severity_text
+
+
+def test_a_client_that_has_its_answer_may_leave(telemetry: Telemetry) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await answering()(scope, receive, send)
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        ask(ASGIMiddleware(app))
     assert "error.type" not in telemetry.attributes()
     assert {("shop", "GET", "200", "unmatched"): 1} == telemetry.counts(REQUESTS)
+
+
+def test_work_behind_the_last_byte_does_not_delay_the_request_and_its_late_failure_is_a_record_of_the_trace(telemetry: Telemetry) -> None:
+    at: list[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"12", "more_body": True})
+        at.append(time.time_ns())
+        await send({"type": "http.response.body", "body": b"34"})
+        at.append(time.time_ns())
+        await finished(telemetry)
+        raise LookupError("too late")
+
+    with pytest.raises(LookupError):
+        ask(ASGIMiddleware(app), "/about")
+    assert at[0] <= (telemetry.server().end_time or 0) <= at[1]
+    assert "error.type" not in telemetry.attributes()
+    assert {("shop", "GET", "200", "unmatched"): 1} == telemetry.counts(REQUESTS)
+    late = next(data for data in telemetry.records() if data.log_record.body == "request failed after its answer")
+    assert telemetry.server().context.span_id == late.log_record.span_id
+    found = dict(late.log_record.attributes)
+    assert "LookupError: too late" in found.pop("exception.stacktrace")
+    assert {
+        "app": "shop",
+        "method": "GET",
+        "path": "/about",
+        "status": 200,
+        "error_type": "LookupError",
+        "exception.type": "builtins.LookupError",
+    } == found
+    assert "ERROR" == late.log_record.severity_text
+
+
+def test_requests_that_are_answered_one_after_the_other_are_each_over_in_their_time(telemetry: Telemetry) -> None:
+    """One timer is for all of them."""
+
+    async def both() -> None:
+        answered = asyncio.Event()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await answering()(scope, receive, send)
+            answered.set()
+            await asyncio.Event().wait()
+
+        first = asyncio.create_task(ask_async(ASGIMiddleware(app), http_scope("/first")))
+        await answered.wait()
+        second = asyncio.create_task(ask_async(ASGIMiddleware(app), http_scope("/second")))
+        await finished(telemetry, 2)
+        first.cancel()
+        second.cancel()
+        await asyncio.gather(first, second, return_exceptions=True)
+
+    asyncio.run(both())
+    assert ["/first", "/second"] == [(span.attributes or {})["url.path"] for span in telemetry.servers()]
+    assert {("shop", "GET", "200", "unmatched"): 2} == telemetry.counts(REQUESTS)
+
+
+def test_the_next_request_of_a_connection_is_none_of_one_that_is_answered_and_still_runs(telemetry: Telemetry) -> None:
+    app = ASGIMiddleware(answering())
+
+    async def first(scope: Any, receive: Any, send: Any) -> None:
+        await answering()(scope, receive, send)
+        await asyncio.create_task(ask_async(app, http_scope("/second")))
+
+    ask(ASGIMiddleware(first), "/first")
+    assert [None, None] == [span.parent for span in telemetry.servers()]
 
 
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
@@ -197,17 +283,18 @@ def test_a_file_that_the_server_sends_counts_what_was_declared(telemetry: Teleme
 
 
 def test_an_answer_with_trailers_ends_with_them(telemetry: Telemetry) -> None:
-    ended: list[int] = []
+    at: list[int] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": [], "trailers": True})
         await send({"type": "http.response.body", "body": b"x"})
-        ended.append(len(telemetry.spans()))
+        at.append(time.time_ns())
         await send({"type": "http.response.trailers", "headers": []})
-        ended.append(len(telemetry.spans()))
+        at.append(time.time_ns())
+        await asyncio.sleep(0)
 
     ask(ASGIMiddleware(app))
-    assert [0, 1] == ended
+    assert at[0] <= (telemetry.server().end_time or 0) <= at[1]
 
 
 def test_methods_that_are_none_share_one_value(telemetry: Telemetry) -> None:

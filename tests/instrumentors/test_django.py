@@ -113,3 +113,42 @@ def test_handlers_made_before_are_covered_and_everything_is_put_back(telemetry: 
         assert [] == telemetry.servers()
     assert before == [vars(owner).get(name) for owner, name in attributes]
     assert listeners == len(got_request_exception.receivers)
+
+
+@HANDLERS
+def test_an_excluded_url_leaves_nothing_behind(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, ask: Ask) -> None:
+    monkeypatch.setenv("OTEL_PYTHON_DJANGO_EXCLUDED_URLS", "/items/")
+    DjangoInstrumentor().instrument()
+    try:
+        assert 200 == ask("/items/7/").status
+        assert ([], {}, []) == (telemetry.spans(), telemetry.counts(REQUESTS), telemetry.records())
+        assert 200 == ask("/async/7/").status
+        assert 1 == len(telemetry.servers())
+    finally:
+        DjangoInstrumentor().uninstrument()
+
+
+@HANDLERS
+def test_a_route_that_the_endpoints_hide_is_told_of_once(telemetry: Telemetry, caplog: pytest.LogCaptureFixture, ask: Ask) -> None:
+    DjangoInstrumentor().instrument(mount=Hiding())
+    try:
+        assert [b"hidden"] * 4 == [ask(path).body for path in ("/file/", "/file/", "/none/", "/items/7/")]
+    finally:
+        DjangoInstrumentor().uninstrument()
+    (record,) = caplog.records
+    assert record.getMessage().startswith("[metrics] mount answers at /file/, where the application has a route")
+
+
+class Hiding:
+    """Endpoints at some paths, one of which the project has as well, literally."""
+
+    status = 200
+    content_type = "text/plain"
+    body = b"hidden"
+    headers = ()
+
+    def owns(self, path: str) -> bool:
+        return path in {"/file/", "/none/", "/items/7/"}
+
+    def __call__(self, *_: Any) -> Hiding:
+        return self

@@ -23,6 +23,7 @@ from bext_otel.catalogue import REQUEST_SIZE, REQUESTS
 from bext_otel_instrumentors.asgi import ASGIMiddleware
 from bext_otel_instrumentors.flask import FlaskInstrumentor
 from bext_otel_instrumentors.starlette import StarletteInstrumentor
+from bext_otel_instrumentors.wsgi import WSGIMiddleware
 from tests.instrumentors.conftest import Telemetry
 from tests.instrumentors.driving import ask, ask_wsgi, http_scope
 
@@ -250,3 +251,19 @@ def test_a_scope_of_another_request_is_not_mistaken_for_this_one(instrumented: T
 
     asyncio.run(ask_async(ASGIMiddleware(app), http_scope("/outer")))
     assert ["GET /a/<int:number>", "GET"] == [span.name for span in instrumented.servers()]
+
+
+@pytest.mark.parametrize(("path", "status", "route"), [("/users/7", 200, "/under/users/<int:user>"), ("/nothing", 404, "unmatched")])
+def test_our_middleware_alone_learns_the_route(telemetry: Telemetry, path: str, status: int, route: str) -> None:
+    app = Flask(__name__)
+    app.add_url_rule("/users/<int:user>", view_func=lambda user: str(user), endpoint="user")
+    app.wsgi_app = WSGIMiddleware(app.wsgi_app)  # type: ignore[method-assign]  # as Flask documents it
+    ask_wsgi(app, path, SCRIPT_NAME="/under")
+    assert {("shop", "GET", str(status), route): 1} == telemetry.counts(REQUESTS)
+
+
+def test_a_second_time_is_no_reason_for_a_warning(instrumented: Telemetry, caplog: pytest.LogCaptureFixture) -> None:
+    FlaskInstrumentor().instrument()
+    ask_wsgi(Flask(__name__), "/nothing")
+    assert 1 == len(instrumented.servers())
+    assert "" == caplog.text

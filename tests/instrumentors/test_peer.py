@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from opentelemetry import trace
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
@@ -41,17 +42,29 @@ def test_an_asgi_request_has_upstreams_span_and_our_counts(upstream: Telemetry) 
     answer = asyncio.run(ask_async(app, http_scope("/in/a/1")))
     assert b"hello" == answer.body
     assert {"opentelemetry.instrumentation.asgi"} == scopes(upstream)
+    assert "GET /in/a/{b}" == upstream.server().name
     assert "/in/a/{b}" == upstream.attributes()["http.route"]
     assert {("shop", "GET", "200", "/in/a/{b}"): 1} == upstream.counts(REQUESTS)
 
 
-def test_a_wsgi_request_has_upstreams_span_and_our_counts(upstream: Telemetry) -> None:
+@pytest.mark.parametrize("path", ["/a/1", "/a/caf\u00e9"])
+def test_a_wsgi_request_has_upstreams_span_and_our_counts(upstream: Telemetry, path: str) -> None:
     app = Flask(__name__)
     app.add_url_rule("/a/<b>", view_func=lambda b: "hello", endpoint="a")
-    answer = ask_wsgi(app, "/a/1")
+    answer = ask_wsgi(app, path)
     assert b"hello" == answer.body
     assert {"opentelemetry.instrumentation.wsgi"} == scopes(upstream)
+    assert "GET /a/<b>" == upstream.server().name
     assert {("shop", "GET", "200", "/a/<b>"): 1} == upstream.counts(REQUESTS)
+
+
+def test_a_name_that_somebody_chose_stays(upstream: Telemetry) -> None:
+    async def named(_: Any) -> PlainTextResponse:
+        trace.get_current_span().update_name("checkout")
+        return PlainTextResponse("x")
+
+    asyncio.run(ask_async(Starlette(routes=[Route("/a/{b}", named)]), http_scope("/a/1")))
+    assert "checkout" == upstream.server().name
 
 
 def test_undoing_takes_upstreams_middleware_away_too(telemetry: Telemetry) -> None:

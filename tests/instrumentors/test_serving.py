@@ -7,11 +7,15 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
-from flask import Flask
+from fastapi import FastAPI
+from flask import Blueprint, Flask
 from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from bext_otel.catalogue import REQUESTS
 from bext_otel_instrumentors._serving import Hosting
@@ -153,6 +157,71 @@ def test_instrumentors_serve_endpoints_and_tell_that_an_application_serves(telem
     assert 4 == len(serving)
     assert (404, 404) == (ask(starlette, "/x").status, ask_wsgi(flask, "/x").status)
     assert 4 == len(serving)
+
+
+def starlette_with(path: str) -> Callable[..., Answer]:
+    return partial(ask, Starlette(routes=[Route(path, lambda _: PlainTextResponse("own"))]))
+
+
+def fastapi_with(path: str) -> Callable[..., Answer]:
+    app = FastAPI()
+    app.add_api_route(path, lambda: "own")
+    return partial(ask, app)
+
+
+def flask_with(path: str) -> Callable[..., Answer]:
+    app = Flask(__name__)
+    app.add_url_rule(path, "own", lambda: "own")
+    return partial(ask_wsgi, app)
+
+
+def flask_with_our_blueprint(path: str) -> Callable[..., Answer]:
+    app = Flask(__name__)
+    ours = Blueprint("bext_otel", __name__)
+    ours.add_url_rule(path, "path_0", lambda: "ours")
+    app.register_blueprint(ours)
+    return partial(ask_wsgi, app)
+
+
+class DisabledEndpoint(OwningEndpoint):
+    """As where telemetry is disabled: what it owns, it leaves to the application."""
+
+    def __call__(self, *_: Any) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("make", "own", "endpoint", "lines"),
+    [
+        (starlette_with, "/metrics", OwningEndpoint, 1),
+        (fastapi_with, "/metrics", OwningEndpoint, 1),
+        (flask_with, "/metrics", OwningEndpoint, 1),
+        (starlette_with, "/items", OwningEndpoint, 0),
+        (flask_with, "/items", OwningEndpoint, 0),
+        (flask_with_our_blueprint, "/metrics", OwningEndpoint, 0),
+        (starlette_with, "/metrics", DisabledEndpoint, 0),
+    ],
+)
+def test_a_route_that_the_endpoints_hide_is_told_of_once(
+    telemetry: Telemetry,
+    caplog: pytest.LogCaptureFixture,
+    make: Callable[[str], Callable[..., Answer]],
+    own: str,
+    endpoint: type[OwningEndpoint],
+    lines: int,
+) -> None:
+    both = StarletteInstrumentor(), FlaskInstrumentor()
+    for instrumentor in both:
+        instrumentor.instrument(mount=endpoint())
+    try:
+        asking = make(own)
+        assert [200, 200] == [asking("/metrics").status for _ in range(2)]
+        asking("/items")
+    finally:
+        for instrumentor in both:
+            instrumentor.uninstrument()
+    assert lines == len(caplog.records)
+    assert all("[metrics] mount answers at /metrics" in record.getMessage() for record in caplog.records)
 
 
 def test_a_lifespan_tells_that_an_application_serves(telemetry: Telemetry) -> None:

@@ -15,6 +15,7 @@ from opentelemetry.trace import StatusCode
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Host, Mount, Route, WebSocketRoute
@@ -136,12 +137,47 @@ def test_streams_are_measured_to_their_last_byte_and_background_tasks_are_not(in
             seen.append(len(instrumented.spans()))
             yield b"12345"
 
+    async def background() -> None:
+        for _ in range(2000):
+            if instrumented.spans():
+                break
+            await asyncio.sleep(0.005)
+        seen.append(len(instrumented.spans()))
+
     async def stream(_: Any) -> StreamingResponse:
-        return StreamingResponse(chunks(), background=BackgroundTask(lambda: seen.append(len(instrumented.spans()))))
+        return StreamingResponse(chunks(), background=BackgroundTask(background))
 
     ask(Starlette(routes=[Route("/stream", stream)]), "/stream")
     assert [0, 0, 0, 1] == seen
     assert 15 == instrumented.sums(REQUEST_SIZE)["shop", "response"]
+
+
+@pytest.mark.parametrize("middleware", [[], [Middleware(BaseHTTPMiddleware, dispatch=lambda request, call_next: call_next(request))]])
+def test_a_stream_that_breaks_is_a_failure_whatever_middleware_ends_the_answer(instrumented: Telemetry, middleware: list[Any]) -> None:
+    async def chunks() -> Any:
+        yield b"12345"
+        raise LookupError("broken")
+
+    async def stream(_: Any) -> StreamingResponse:
+        return StreamingResponse(chunks())
+
+    with pytest.raises(LookupError):
+        ask(Starlette(routes=[Route("/stream", stream)], middleware=middleware), "/stream")
+    assert [("500", "/stream")] == labels(instrumented)
+    assert "LookupError" == instrumented.attributes()["error.type"]
+    assert StatusCode.ERROR is instrumented.server().status.status_code
+
+
+def test_a_background_task_that_fails_at_once_is_a_failure_of_its_request(instrumented: Telemetry) -> None:
+    def background() -> None:
+        raise LookupError("lost")
+
+    async def answer(_: Any) -> PlainTextResponse:
+        return PlainTextResponse("x", background=BackgroundTask(background))
+
+    with pytest.raises(LookupError):
+        ask(Starlette(routes=[Route("/x", answer)]), "/x")
+    assert "LookupError" == instrumented.attributes()["error.type"]
 
 
 def test_a_middleware_that_copies_the_scope_hides_no_route(instrumented: Telemetry) -> None:
@@ -273,6 +309,19 @@ def test_applications_made_before_are_covered_and_everything_is_put_back(telemet
         instrumentor.uninstrument()
         telemetry.clear()
     assert before == {(owner, name): vars(owner).get(name) for owner, name in before}
+
+
+@pytest.mark.parametrize(("disabled", "measured"), [("fastapi", "/starlette"), ("starlette", "/fastapi")])
+def test_one_of_the_two_can_be_left_alone(telemetry: Telemetry, disabled: str, measured: str) -> None:
+    api = FastAPI()
+    api.add_api_route("/fastapi", lambda: "x")
+    StarletteInstrumentor().instrument(disabled=frozenset({disabled}))
+    try:
+        assert 200 == ask(api, "/fastapi").status
+        assert 200 == ask(Starlette(routes=[Route("/starlette", hello)]), "/starlette").status
+    finally:
+        StarletteInstrumentor().uninstrument()
+    assert [("200", measured)] == labels(telemetry)
 
 
 def test_fastapi_is_covered_when_it_is_imported_later() -> None:

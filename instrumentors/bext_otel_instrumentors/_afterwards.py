@@ -1,0 +1,114 @@
+"""Requests that are answered while their ASGI application still runs.
+
+Most applications return with their last message, and nothing is left to wait for. Some fail after it: Starlette's `BaseHTTPMiddleware` ends
+an answer whose stream broke as if it were complete and raises then, and so does a background task. Such an exception is the request's,
+if it comes soon; a task that takes long must not keep the request from being counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import traceback
+from collections.abc import Mapping
+from contextvars import Context as Variables
+from time import time_ns
+from typing import Any
+
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.context import get_current
+
+from bext_otel.operation import request_logger
+from bext_otel_instrumentors._exchange import CLIENT_GONE, Exchange
+from bext_otel_instrumentors._guard import report
+from bext_otel_instrumentors._routes import template
+
+__all__ = ["tell_late", "watch"]
+
+_PATIENCE_SECONDS = 0.05
+_MAX_PATH = 1024
+_MAX_STACKTRACE = 16_384
+
+
+class Answered:
+    """The answered requests of one event loop. One timer is for all of them, so that a request costs none of its own."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        # In the order of their answers.
+        self._waiting: dict[Exchange, Mapping[str, Any]] = {}
+        self._armed = False
+
+    def add(self, exchange: Exchange, scope: Mapping[str, Any]) -> None:
+        """Finish this request soon, unless its application returns before."""
+        self._waiting[exchange] = scope
+        exchange.awaited = self._waiting
+        if not self._armed:
+            self._arm(_PATIENCE_SECONDS)
+
+    def _arm(self, seconds: float) -> None:
+        self._armed = True
+        # In a context of its own: the request's would live as long as the timer.
+        self.loop.call_later(seconds, self._sweep, context=Variables())
+
+    def _sweep(self) -> None:
+        self._armed = False
+        now = time_ns()
+        for exchange, scope in list(self._waiting.items()):
+            left = _PATIENCE_SECONDS - (now - (exchange.ended_ns or 0)) / 1e9
+            if 0 < left <= _PATIENCE_SECONDS:  # more, if somebody set the clock back
+                self._arm(left)
+                return
+            exchange.finish(template(exchange, scope))
+
+
+class _Here(threading.local):
+    answered: Answered | None = None
+
+
+_here = _Here()
+
+
+def watch(exchange: Exchange, scope: Mapping[str, Any]) -> None:
+    """This request has its last message; its application may go on. Never raises."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:  # trio, where nobody would call us back
+        exchange.finish(template(exchange, scope))
+        return
+    try:
+        answered = _here.answered
+        if answered is None or answered.loop is not loop:
+            answered = _here.answered = Answered(loop)
+        answered.add(exchange, scope)
+    except Exception as error:
+        report("the end of an answer", error)
+
+
+def tell_late(exchange: Exchange, error: BaseException) -> None:
+    """The application failed when its request was over: an error record in the request's trace, whose context is current. Never raises."""
+    name = type(error).__qualname__
+    if name in CLIENT_GONE:
+        return
+    try:
+        now = time_ns()
+        record = LogRecord(
+            timestamp=now,
+            observed_timestamp=now,
+            context=get_current(),
+            severity_number=SeverityNumber.ERROR,
+            severity_text="ERROR",
+            body="request failed after its answer",
+            attributes={
+                "app": exchange.app,
+                "method": exchange.method,
+                "path": exchange.path[:_MAX_PATH],
+                "status": exchange.status,
+                "error_type": name,
+                "exception.type": f"{type(error).__module__}.{name}",
+                "exception.stacktrace": "".join(traceback.format_exception(error))[-_MAX_STACKTRACE:],
+            },
+        )
+        request_logger().emit(record)
+    except Exception as failure:
+        report("a failure after an answer", failure)
