@@ -13,6 +13,7 @@ from bext_otel.apps import Budgets
 from bext_otel.config import Config
 from bext_otel.pipeline.delivery import Delivery
 from bext_otel.pipeline.export import MetricExport
+from bext_otel.pipeline.inheritance import inherit
 from bext_otel.pipeline.otlp import metric_exporters
 from bext_otel.pipeline.provider import BextMeterProvider
 from bext_otel.pipeline.reading import Reading
@@ -108,6 +109,7 @@ def build_metrics(
             ledger.close()
 
     def in_child() -> None:
+        inherit()
         reading.reset()
         for export in exports:
             export.reset()

@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from bext_otel.apps import clean
+from bext_otel.pipeline.inheritance import since_fork
 from bext_otel.pipeline.snapshot import Exemplar, Family, FamilyType, Histogram, LabelSet, Point, Series, Summary
 
 __all__ = ["names_of_others", "registered", "within_reading"]
@@ -43,6 +44,7 @@ def names_of_others() -> frozenset[str]:
 def registered() -> list[Family]:
     """What is in `prometheus_client.REGISTRY` now, but for our own metrics; nothing if nobody has imported the library.
 
+    A forked child counts from the fork, as far as the library itself does the counting.
     Calls collectors of the application, so no lock may be held. What one of them fails to tell is left out, with all that comes after it,
     and told in the log once.
     """
@@ -66,7 +68,7 @@ def registered() -> list[Family]:
     finally:
         _reading.reset(token)
     _names = frozenset(names)
-    return found
+    return since_fork(found)
 
 
 def _families(metric: Any) -> Iterator[Family]:
