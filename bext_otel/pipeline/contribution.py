@@ -2,6 +2,7 @@
 
 Rows carry label values in the order of the catalogue. Counters, summaries and histograms are totals since the worker's start, windows are
 what is recent, with the moment from when nothing of it is left; `base` is what workers that are gone had counted, and this one took over.
+Several rows of one series add up: in a base they hold a sum exactly, and windows that end at different times.
 Times are monotonic seconds, which all processes of a Linux host share.
 """
 
@@ -19,6 +20,7 @@ from bext_otel.pipeline.windows import Recent
 
 __all__ = [
     "Contribution",
+    "Exemplified",
     "ForeignRow",
     "HistogramRow",
     "Labels",
@@ -33,6 +35,9 @@ __all__ = [
 
 # Evaluated by msgspec, which cannot read the text of a type on Python 3.10.
 Labels: TypeAlias = tuple[Optional[str], ...]  # noqa: UP045
+
+Exemplified: TypeAlias = Optional[tuple[float, float, str, str]]  # noqa: UP045
+"""An exemplar's value, time, trace and span."""
 
 _FORMAT = 1
 
@@ -59,7 +64,7 @@ class NumberRow(msgspec.Struct, array_like=True, frozen=True):
 
     labels: Labels
     value: float | int
-    exemplar: tuple[float, float, str, str] | None = None
+    exemplar: Exemplified = None
     source: str = ""
 
 
@@ -79,12 +84,21 @@ class SummaryRow(msgspec.Struct, array_like=True, frozen=True):
     window_low: float
     window_high: float
     empty_at: float
+    exemplar: Exemplified = None
 
     @classmethod
-    def of(cls, labels: Labels, totals: tuple[int, float, int, float, float], life: Scaled, recent: Recent, empty_at: float) -> SummaryRow:
+    def of(
+        cls,
+        labels: Labels,
+        totals: tuple[int, float, int, float, float],
+        life: Scaled,
+        recent: Recent,
+        empty_at: float,
+        exemplar: Exemplified = None,
+    ) -> SummaryRow:
         """`totals` are count, sum, zeros, minimum and maximum."""
         life_packed, window_packed = _Array.of(life.buckets), _Array.of(recent.buckets)
-        return cls(labels, *totals, life.scale, life_packed, window_packed, recent.zeros, recent.low, recent.high, empty_at)
+        return cls(labels, *totals, life.scale, life_packed, window_packed, recent.zeros, recent.low, recent.high, empty_at, exemplar)
 
     def lifetime(self) -> Scaled:
         """The buckets of its life."""
@@ -104,6 +118,7 @@ class HistogramRow(msgspec.Struct, array_like=True, frozen=True):
     counts: tuple[int, ...]
     sum: float
     count: int
+    exemplar: Exemplified = None
 
 
 class ForeignRow(msgspec.Struct, array_like=True, frozen=True):
@@ -167,6 +182,6 @@ def decode(payload: bytes) -> Contribution | None:
     return found if found.format == _FORMAT else None
 
 
-def exemplar_row(exemplar: Exemplar | None) -> tuple[float, float, str, str] | None:
+def exemplar_row(exemplar: Exemplar | None) -> Exemplified:
     """An exemplar as it stands in a row."""
     return None if exemplar is None else (exemplar.value, exemplar.time_unix, exemplar.trace_id, exemplar.span_id)

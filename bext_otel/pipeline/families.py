@@ -11,11 +11,12 @@ from typing import TypeAlias
 from bext_otel.catalogue import METRICS
 from bext_otel.pipeline.breathing import slices
 from bext_otel.pipeline.cells import Cell, HistogramCell, SummaryCell
-from bext_otel.pipeline.contribution import ForeignPart, ForeignRow, Labels, NumberRow, SummaryRow
+from bext_otel.pipeline.contribution import Exemplified, ForeignPart, ForeignRow, HistogramRow, Labels, NumberRow, SummaryRow
 from bext_otel.pipeline.exponential import Scaled
-from bext_otel.pipeline.merge import Tally, recent
+from bext_otel.pipeline.merge import Tally
 from bext_otel.pipeline.snapshot import Exemplar, Family, Histogram, LabelSet, Native, Numbers, Point, Series, Summary
 from bext_otel.pipeline.streams import Stream, Streams
+from bext_otel.pipeline.totals import newest_exemplar, one_histogram, one_number, recent, total
 from bext_otel.pipeline.windows import Recent
 
 __all__ = ["Observed", "foreign_parts", "of_foreign", "of_process", "of_service", "rates_of_process", "rates_of_service"]
@@ -107,30 +108,30 @@ def of_service(streams: Streams, tally: Tally, *, native: bool = False) -> list[
     families = []
     for metric in METRICS:
         stream, name = streams.stream(metric), metric.exported
-        if rows := tally.numbers.get(name):
-            families.append(_family(stream, _numbers(stream, rows)))
+        if numbers := tally.numbers.get(name):
+            families.append(_family(stream, _numbers(stream, numbers)))
         elif summaries := tally.summaries.get(name):
-            points = [Point(stream.series(labels), _summary(held, tally.now, native)) for labels, held in summaries.items()]
+            points = [_summary(stream.series(labels), rows, tally.now, native) for labels, rows in summaries.items()]
             families.append(_family(stream, points))
         elif histograms := tally.histograms.get(name):
             families.append(
-                _family(
-                    stream,
-                    [
-                        Point(stream.series(row.labels), Histogram(metric.bounds, row.counts, row.sum, row.count))
-                        for row in histograms.values()
-                    ],
-                )
+                _family(stream, [_histogram(stream.series(labels), metric.bounds, rows) for labels, rows in histograms.items()])
             )
     return families
 
 
-def _numbers(stream: Stream, rows: Mapping[Labels, NumberRow]) -> Numbers:
-    exemplars = {position: Exemplar(*row.exemplar) for position, row in enumerate(rows.values()) if row.exemplar is not None}
-    return Numbers([stream.series(labels) for labels in rows], [row.value for row in rows.values()], exemplars)
+def _numbers(stream: Stream, held: Mapping[Labels, Sequence[NumberRow]]) -> Numbers:
+    rows = [one_number(rows) for rows in held.values()]
+    exemplars = {position: Exemplar(*row.exemplar) for position, row in enumerate(rows) if row.exemplar is not None}
+    return Numbers([stream.series(labels) for labels in held], [row.value for row in rows], exemplars)
 
 
-def _summary(rows: Sequence[SummaryRow], now: float, native: bool) -> Summary:
+def _histogram(series: Series, bounds: tuple[float, ...], rows: Sequence[HistogramRow]) -> Point:
+    row = one_histogram(rows)
+    return Point(series, Histogram(bounds, row.counts, row.sum, row.count), _measurement(row.exemplar))
+
+
+def _summary(series: Series, rows: Sequence[SummaryRow], now: float, native: bool) -> Point:
     window, buckets = recent(rows, now), None
     if native:
         life = Scaled()
@@ -138,7 +139,12 @@ def _summary(rows: Sequence[SummaryRow], now: float, native: bool) -> Summary:
             life.merge(row.lifetime())
         buckets = _native(life, sum(row.zeros for row in rows))
     quantiles = window.quantiles() if window else _EMPTY
-    return Summary(sum(row.count for row in rows), math.fsum(row.sum for row in rows), quantiles, buckets)
+    value = Summary(sum(row.count for row in rows), total([row.sum for row in rows]), quantiles, buckets)
+    return Point(series, value, _measurement(newest_exemplar(rows)))
+
+
+def _measurement(told: Exemplified) -> Exemplar | None:
+    return Exemplar(*told) if told is not None else None
 
 
 def _native(life: Scaled, zeros: int) -> Native:

@@ -62,7 +62,7 @@ class Reading:
         self._resource = resource or {}
         self._telemetry = telemetry
         self._include_process = include_process
-        self._service = Service(ledger, streams.monotonic) if ledger is not None else None
+        self._service = Service(ledger, streams.monotonic, streams.budgets) if ledger is not None else None
         self._ticker = Ticker(self.tick, tick_seconds, on_start)
         streams.wake = self._wake
         if foreign is not None:
@@ -233,7 +233,7 @@ class Reading:
             started_unix=self.started_unix,
             published=now,
             rates=rates,
-            admitted={name: list(values.items()) for name, values in self.streams.budgets.admitted().items()},
+            admitted={key: list(values.items()) for key, values in self.streams.budgets.admitted().items()},
             foreign=self._foreign_parts,
             system=self._system.figures() if self._system is not None else {},
             telemetry=self._telemetry(),
