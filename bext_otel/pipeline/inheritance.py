@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from bext_otel.apps import clean
 from bext_otel.pipeline.snapshot import Family, Histogram, LabelSet, Point, Summary
 
-__all__ = ["inherit", "since_fork"]
+__all__ = ["bequeath", "has_forked", "inherit", "since_fork"]
 
 _log = logging.getLogger(__name__)
 
@@ -28,9 +28,24 @@ Total: TypeAlias = "float | Histogram | Summary"
 # By name of the family and labels.
 _inherited: dict[Key, Total] = {}
 
+_forked = False
+
+
+def bequeath() -> None:
+    """This process has forked a child."""
+    global _forked
+    _forked = True
+
+
+def has_forked() -> bool:
+    """Whether this process has forked a child, and may fork more."""
+    return _forked
+
 
 def inherit() -> None:
     """This process was forked just now, and has counted nothing yet. Takes 2 us for each series; nothing if nobody uses the library."""
+    global _forked
+    _forked = False
     _inherited.clear()
     registry = getattr(sys.modules.get("prometheus_client.registry"), "REGISTRY", None)
     if registry is None:

@@ -28,6 +28,11 @@ Telemetry: TypeAlias = Mapping[str, "int | float | str"]
 
 # Other libraries may have callbacks that take long; a tick collects again when this many times as long as the last collection took is over.
 _PACE = 20
+# The same where it looks on its own for what may have been counted, and found nothing.
+_IDLE_PACE = 100
+
+# Figures of `prometheus_client` that change also when nothing happens.
+_RESTLESS = ("process_", "python_")
 
 
 def _nothing() -> None:
@@ -37,7 +42,7 @@ def _nothing() -> None:
 class Reading:
     """Reads the cells of the catalogue and what other libraries measure, in this process and, by `ledger`, in the service's others.
 
-    `registered` tells what others registered with a metrics library of their own.
+    `registered` tells what others registered with a metrics library of their own, `watched` whether they may count there unheard.
 
     `telemetry` tells how export fares, `resource` is the resource's attributes, `tick_seconds` how often cells are drained while busy;
     `on_start` is called in the ticker's thread when the first measurement has started it.
@@ -49,6 +54,7 @@ class Reading:
         foreign: ForeignReader | None = None,
         *,
         registered: Callable[[], list[Family]] = list,
+        watched: Callable[[], bool] = bool,
         ledger: LedgerLike | None = None,
         resource: Mapping[str, str] | None = None,
         telemetry: Callable[[], Telemetry] = dict,
@@ -59,6 +65,7 @@ class Reading:
         self.streams = streams
         self.foreign = foreign
         self._registered = registered
+        self._watched = watched
         self._resource = resource or {}
         self._telemetry = telemetry
         self._include_process = include_process
@@ -88,6 +95,7 @@ class Reading:
         self._foreign_parts: list[ForeignPart] = []
         self._foreign_busy = False
         self._collect_from = 0.0
+        self._look_from = 0.0
         self._fading_until = 0.0
         self._unsaid = False
         self._changes_seen = self.streams.changes
@@ -130,11 +138,22 @@ class Reading:
             self._fading_until = now + self.streams.window_seconds * 1.2
         fading = company and now < self._fading_until
         # Alone, nobody reads it. Said when work pauses nevertheless: who joins while the ticker sleeps would not know.
-        if fading or (self._unsaid and not busy):
-            if busy and now >= self._collect_from:
+        watching = company and self._watched()
+        counted = watching and now >= self._look_from and self._has_counted()
+        if fading or counted or (self._unsaid and not busy):
+            if busy and not counted and now >= self._collect_from:
                 self._collected()
             self._publish(service, self.observed())
-        return fading or busy
+        return fading or busy or watching
+
+    def _has_counted(self) -> bool:
+        """Look whether others have counted something of which nobody has told."""
+        before, began = _restful(self._foreign_parts), self.streams.monotonic()
+        self._collected()
+        counted = before != _restful(self._foreign_parts)
+        took = self.streams.monotonic() - began
+        self._look_from = began + took + (_PACE if counted else _IDLE_PACE) * took
+        return counted
 
     def snapshot(self, *, native: bool = False) -> Snapshot:
         """A fresh picture of everything, all workers included; `native` asks for the buckets of summaries."""
@@ -240,6 +259,10 @@ class Reading:
             base=base,
             **rows,
         )
+
+
+def _restful(parts: list[ForeignPart]) -> list[ForeignPart]:
+    return [part for part in parts if not part.name.startswith(_RESTLESS)]
 
 
 def _observed(stream: Stream) -> dict[Cell, dict[str, float]]:

@@ -14,10 +14,10 @@ from contextvars import ContextVar
 from typing import Any
 
 from bext_otel.apps import clean
-from bext_otel.pipeline.inheritance import since_fork
+from bext_otel.pipeline.inheritance import has_forked, since_fork
 from bext_otel.pipeline.snapshot import Exemplar, Family, FamilyType, Histogram, LabelSet, Point, Series, Summary
 
-__all__ = ["names_of_others", "registered", "within_reading"]
+__all__ = ["names_of_others", "registered", "watched", "within_reading"]
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +27,14 @@ _reading: ContextVar[bool] = ContextVar("bext_otel_reading_registry", default=Fa
 
 _names: frozenset[str] = frozenset()
 _failing = ""
+
+# Those that are there as soon as the library is imported, and ours.
+_NOT_WATCHED = {
+    "prometheus_client.process_collector",
+    "prometheus_client.platform_collector",
+    "prometheus_client.gc_collector",
+    "bext_otel.faces.collector",
+}
 
 _TYPES: Mapping[str, FamilyType] = {"gauge": "gauge", "info": "gauge", "stateset": "gauge"}
 
@@ -39,6 +47,18 @@ def within_reading() -> bool:
 def names_of_others() -> frozenset[str]:
     """The names that the registry showed when it was read last, without ours."""
     return _names
+
+
+def watched() -> bool:
+    """Whether somebody may count with the library, which tells nobody of it: then it is worth looking again and again.
+
+    Not in a process that forks: a child forked while we look would inherit a lock of the library's that nobody gives back.
+    """
+    registry = getattr(sys.modules.get("prometheus_client.registry"), "REGISTRY", None)
+    if registry is None or has_forked():
+        return False
+    # A tuple of all at once: others may register meanwhile.
+    return any(type(collector).__module__ not in _NOT_WATCHED for collector in tuple(getattr(registry, "_collector_to_names", ())))
 
 
 def registered() -> list[Family]:

@@ -34,7 +34,7 @@ from bext_otel.pipeline.contribution import Contribution, decode, encode
 from bext_otel.pipeline.merge import Tally, compacted
 from bext_otel.pipeline.provider import BextMeterProvider
 from bext_otel.pipeline.reading import Reading
-from bext_otel.pipeline.snapshot import Histogram, Snapshot, Summary
+from bext_otel.pipeline.snapshot import Family, Histogram, Point, Series, Snapshot, Summary
 from bext_otel.pipeline.streams import Streams
 from bext_otel.pipeline.totals import one_histogram, one_number, recent
 from bext_otel.testing import Clock
@@ -205,6 +205,42 @@ def test_callbacks_that_take_long_are_not_called_at_each_tick(clock: Clock) -> N
         one.reading.tick()
         clock.advance(1)
     assert 4 == len(called)
+
+
+def test_what_is_counted_unheard_is_everybodys_too_and_idle_costs_no_publication(worker: Callable[[], Worker], clock: Clock) -> None:
+    """`prometheus_client` tells nobody that somebody counts with it."""
+    one, other = worker(), worker()
+    jobs, looks = [0.0], list[float]()
+
+    def registered() -> list[Family]:
+        looks.append(clock.now)
+        clock.advance(0.05)
+        gauge = Family("process_open_fds", "gauge", "", "", [Point(Series(()), clock.now)])
+        return [gauge, Family("jobs_total", "counter", "", "", [Point(Series(()), jobs[0])])]
+
+    one.reading._registered = registered
+    assert not one.reading.tick()
+    assert [] == looks
+    one.reading._watched = lambda: True
+    for count in range(1, 4):
+        jobs[0] = count
+        clock.advance(60)
+        assert one.reading.tick(), "it goes on looking"
+        assert [count] == [family.points[0].value for family in other.reading.snapshot().families if family.name == "jobs_total"]
+    said = one.seat.board.places[0].sequence
+    looks.clear()
+    for _ in range(60):
+        clock.advance(1)
+        assert one.reading.tick()
+    assert said == one.seat.board.places[0].sequence
+    assert 10 <= len(looks) <= 15, "a hundredth of the time, as each takes a twentieth of a second"
+
+
+def test_one_that_is_alone_does_not_look_for_what_is_counted_unheard(clock: Clock) -> None:
+    only = Worker(Board(), clock)
+    only.reading._watched = lambda: True
+    only.reading._registered = lambda: pytest.fail("nobody would read it")
+    assert not only.reading.tick()
 
 
 def test_why_nothing_can_be_shared_any_more_is_one_line(worker: Callable[[], Worker], caplog: pytest.LogCaptureFixture) -> None:
