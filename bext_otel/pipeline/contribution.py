@@ -3,7 +3,8 @@
 Rows carry label values in the order of the catalogue. Counters, summaries and histograms are totals since the worker's start, windows are
 what is recent, with the moment from when nothing of it is left; `base` is what workers that are gone had counted, and this one took over.
 Several rows of one series add up: in a base they hold a sum exactly, and windows that end at different times.
-Times are monotonic seconds, which all processes of a Linux host share.
+`inherited` is what processes had counted from which this one was forked, by who they are, unless they speak for themselves, which they say
+by `speaks`. Times are monotonic seconds, which all processes of a Linux host share.
 """
 
 from __future__ import annotations
@@ -157,6 +158,8 @@ class Contribution(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     system: Mapping[str, float] = {}
     telemetry: Mapping[str, int | float | str] = {}
     base: Contribution | None = None
+    speaks: list[str] = []
+    inherited: list[tuple[str, list[ForeignPart]]] = []
 
 
 _encoder = msgspec.msgpack.Encoder()

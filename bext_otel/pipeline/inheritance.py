@@ -1,5 +1,8 @@
 """What `prometheus_client` had counted when this process was forked: that is the parent's, and is subtracted here.
 
+A parent that says nothing to the service, such as a server's master that has loaded the application, is spoken for by its children: they
+all tell what it had counted, and whose that is, so that it counts once.
+
 Its values are copied by a fork, so without this the workers of a service would each count them once more. Read in the child, which has one
 thread, and without a lock, since a thread of the parent may have held it at the fork. No collector of the application is asked, as that
 would run its code in the middle of a fork: only the library's own counters, histograms and summaries, and what it tells of the garbage
@@ -9,16 +12,18 @@ collector, are known here.
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from math import inf
 from typing import Any, TypeAlias
 
 from bext_otel.apps import clean
-from bext_otel.pipeline.snapshot import Family, Histogram, LabelSet, Point, Summary
+from bext_otel.pipeline.snapshot import Family, FamilyType, Histogram, LabelSet, Point, Series, Summary
 
-__all__ = ["bequeath", "has_forked", "inherit", "since_fork"]
+__all__ = ["bequeath", "has_forked", "inherit", "since_fork", "speak"]
 
 _log = logging.getLogger(__name__)
 
@@ -28,13 +33,29 @@ Total: TypeAlias = "float | Histogram | Summary"
 # By name of the family and labels.
 _inherited: dict[Key, Total] = {}
 
+# Which process this is, for good: process ids are used again.
+_me = f"{os.getpid()}.{time.monotonic_ns()}"
 _forked = False
+_spoken = False
+_spoken_for = False
+
+# What ancestors had counted that have not spoken, by who they are; the first ancestors first.
+_estate: list[tuple[str, list[Family]]] = []
+_MOST_ANCESTORS = 8
 
 
 def bequeath() -> None:
     """This process has forked a child."""
-    global _forked
+    global _forked, _spoken_for
     _forked = True
+    _spoken_for = _spoken_for or not _spoken
+
+
+def speak() -> tuple[list[str], list[tuple[str, list[Family]]]]:
+    """This process tells what it has counted: who it is, if children may have told some of it before, and for whom else it speaks."""
+    global _spoken
+    _spoken = True
+    return ([_me] if _spoken_for else []), _estate
 
 
 def has_forked() -> bool:
@@ -44,14 +65,23 @@ def has_forked() -> bool:
 
 def inherit() -> None:
     """This process was forked just now, and has counted nothing yet. Takes 2 us for each series; nothing if nobody uses the library."""
-    global _forked
-    _forked = False
+    global _forked, _spoken, _spoken_for, _me
+    parent, silent = _me, not _spoken
+    _me = f"{os.getpid()}.{time.monotonic_ns()}"
+    _forked = _spoken = _spoken_for = False
+    earlier = dict(_inherited)
     _inherited.clear()
+    if not silent:
+        _estate.clear()
     registry = getattr(sys.modules.get("prometheus_client.registry"), "REGISTRY", None)
     if registry is None:
         return
     try:
         _inherited.update(_totals(registry))
+        left = {key: own for key, value in _inherited.items() if _some(own := _own(value, earlier.get(key)))}
+        if silent and left:
+            _estate.append((parent, _families(left)))
+            del _estate[:-_MOST_ANCESTORS]
     except Exception as error:  # the library is not what it was: its counts are shown as they are
         _log.warning("what prometheus_client had counted before a fork is not known, and counted again: %r", error)
 
@@ -59,6 +89,28 @@ def inherit() -> None:
 def since_fork(families: Iterable[Family]) -> list[Family]:
     """The families, without what their series had counted before this process was forked."""
     return [_without(family) for family in families] if _inherited else list(families)
+
+
+def _own(value: Total, before: Total | None) -> Total:
+    since = _less(value, before) if before is not None else None
+    return value if since is None else since
+
+
+def _some(value: Total) -> bool:
+    return bool(value if isinstance(value, (int, float)) else value.count)
+
+
+def _families(totals: Mapping[Key, Total]) -> list[Family]:
+    points: dict[str, list[Point]] = {}
+    for (name, labels), value in totals.items():
+        points.setdefault(name, []).append(Point(Series(labels), value))
+    return [Family(name, _kind(found[0].value), "", "", tuple(found)) for name, found in points.items()]
+
+
+def _kind(value: Total) -> FamilyType:
+    if isinstance(value, Histogram):
+        return "histogram"
+    return "summary" if isinstance(value, Summary) else "counter"
 
 
 def _without(family: Family) -> Family:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from bext_otel.catalogue import METRICS, Merge
 from bext_otel.pipeline.contribution import Contribution, ForeignPart, ForeignRow, HistogramRow, Labels, NumberRow, SummaryRow
 from bext_otel.pipeline.snapshot import FamilyType
-from bext_otel.pipeline.totals import few_foreign, few_histograms, few_numbers, few_summaries, one_foreign
+from bext_otel.pipeline.totals import few_foreign, few_histograms, few_numbers, few_summaries, further, one_foreign
 
 __all__ = ["Shared", "Tally", "compacted"]
 
@@ -23,6 +23,9 @@ _NOT_ADDED = frozenset({"process_max_fds", "process_start_time_seconds", "python
 
 # What the figures of telemetry end in that count since a worker's start: these happened, also when it is gone.
 _COUNTS = ("_exported", "_failed", "_dropped", "_lost")
+
+# Of how many processes that forked others it is kept, when those are gone, who told what they had counted.
+_MOST_ANCESTORS = 64
 
 _ROWS = {row.exported: row for row in METRICS}
 
@@ -66,6 +69,8 @@ class Tally:
         self.histograms: dict[str, dict[Labels, list[HistogramRow]]] = {}
         self.rates: dict[str, dict[Labels, float]] = {}
         self.admitted: dict[str, dict[str, float]] = {}
+        self.speaking: dict[str, None] = {}
+        self.inherited: dict[str, dict[str, ForeignPart]] = {}
         self._foreign: dict[str, _Foreign] = {}
         self.system: dict[str, float] = {}
         self.telemetry: dict[str, int | float | str] = {}
@@ -88,6 +93,11 @@ class Tally:
         self.admit({key: dict(values) for key, values in contribution.admitted.items()})
         for part in contribution.foreign:
             self._add_foreign(part, alive=alive)
+        self.speaking |= dict.fromkeys(contribution.speaks)
+        for ancestor, parts in contribution.inherited:
+            left = self.inherited.setdefault(ancestor, {})
+            for part in parts:
+                left[part.name] = further(left.get(part.name), part)
         if alive:
             self._add_present(contribution)
         else:
@@ -128,12 +138,19 @@ class Tally:
             held[key] = (published, row)
 
     def settle(self) -> None:
-        """Add what is shared to what each holds. Once, when everybody's contribution is in."""
+        """Add what is shared, and what is left of processes that say nothing. Once, when everybody's contribution is in."""
         for name, rows in self.shared.items():
             held = self.numbers.setdefault(name, {})
             for (labels, _), (_, row) in rows.items():
                 held[labels] = [*held.get(labels, ()), row]
         self.shared = {}
+        for ancestor in self.inherited.keys() - self.speaking.keys():
+            self.acknowledge(ancestor)
+
+    def acknowledge(self, ancestor: str) -> None:
+        """Count what is left of a process."""
+        for part in self.inherited.pop(ancestor).values():
+            self._add_foreign(part, alive=False)
 
     @property
     def foreign(self) -> dict[str, ForeignPart]:
@@ -186,6 +203,8 @@ def compacted(contributions: Iterable[Contribution], now: float, fold: Callable[
     for contribution in contributions:
         tally.add(contribution, alive=False)
     fold(tally)
+    while len(tally.inherited) > _MOST_ANCESTORS:
+        tally.acknowledge(next(iter(tally.inherited)))
     numbers = {name: [row for labels, rows in held.items() for row in few_numbers(labels, rows)] for name, held in tally.numbers.items()}
     for name, shared in tally.shared.items():
         numbers.setdefault(name, []).extend(row for _, row in shared.values())
@@ -204,4 +223,6 @@ def compacted(contributions: Iterable[Contribution], now: float, fold: Callable[
         admitted={name: list(values.items()) for name, values in tally.admitted.items()},
         foreign=tally.foreign_kept(),
         telemetry=tally.telemetry,
+        speaks=list(tally.speaking)[-_MOST_ANCESTORS:],
+        inherited=[(ancestor, list(parts.values())) for ancestor, parts in tally.inherited.items()],
     )

@@ -13,7 +13,7 @@ from bext_otel.apps import Budgets
 from bext_otel.config import Config
 from bext_otel.pipeline.delivery import Delivery
 from bext_otel.pipeline.export import MetricExport
-from bext_otel.pipeline.inheritance import bequeath, inherit
+from bext_otel.pipeline.inheritance import bequeath, inherit, speak
 from bext_otel.pipeline.otlp import metric_exporters
 from bext_otel.pipeline.provider import BextMeterProvider
 from bext_otel.pipeline.reading import Reading
@@ -92,6 +92,7 @@ def build_metrics(
         own.foreign,
         registered=registered,
         watched=watched,
+        speak=speak,
         ledger=ledger,
         resource=shown,
         telemetry=telemetry,

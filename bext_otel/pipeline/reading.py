@@ -25,6 +25,7 @@ from bext_otel.workers.forks import catch_up
 __all__ = ["Reading"]
 
 Telemetry: TypeAlias = Mapping[str, "int | float | str"]
+Spoken: TypeAlias = tuple[list[str], list[tuple[str, list[Family]]]]
 
 # Other libraries may have callbacks that take long; a tick collects again when this many times as long as the last collection took is over.
 _PACE = 20
@@ -42,7 +43,8 @@ def _nothing() -> None:
 class Reading:
     """Reads the cells of the catalogue and what other libraries measure, in this process and, by `ledger`, in the service's others.
 
-    `registered` tells what others registered with a metrics library of their own, `watched` whether they may count there unheard.
+    `registered` tells what others registered with a metrics library of their own, `watched` whether they may count there unheard,
+    and `speak` who speaks for whom of the processes that this one was forked from, now that it publishes.
 
     `telemetry` tells how export fares, `resource` is the resource's attributes, `tick_seconds` how often cells are drained while busy;
     `on_start` is called in the ticker's thread when the first measurement has started it.
@@ -55,6 +57,7 @@ class Reading:
         *,
         registered: Callable[[], list[Family]] = list,
         watched: Callable[[], bool] = bool,
+        speak: Callable[[], Spoken] = lambda: ([], []),
         ledger: LedgerLike | None = None,
         resource: Mapping[str, str] | None = None,
         telemetry: Callable[[], Telemetry] = dict,
@@ -66,6 +69,7 @@ class Reading:
         self.foreign = foreign
         self._registered = registered
         self._watched = watched
+        self._speak = speak
         self._resource = resource or {}
         self._telemetry = telemetry
         self._include_process = include_process
@@ -98,6 +102,7 @@ class Reading:
         self._look_from = 0.0
         self._fading_until = 0.0
         self._unsaid = False
+        self._said = False
         self._changes_seen = self.streams.changes
 
     def reset(self) -> None:
@@ -141,7 +146,8 @@ class Reading:
         watching = company and self._watched()
         counted = watching and now >= self._look_from and self._has_counted()
         if fading or counted or (self._unsaid and not busy):
-            if busy and not counted and now >= self._collect_from:
+            # Whoever says something for the first time says all: his children may have told the rest, and leave it to him from then on.
+            if not counted and (not self._said or (busy and now >= self._collect_from)):
                 self._collected()
             self._publish(service, self.observed())
         return fading or busy or watching
@@ -238,7 +244,7 @@ class Reading:
         )
 
     def _publish(self, service: Service, observed: families.Observed) -> bytes:
-        self._unsaid = False
+        self._unsaid, self._said = False, True
         return service.publish(lambda base: encode(self._contribution(base, observed)))
 
     def _contribution(self, base: Contribution | None, observed: families.Observed) -> Contribution:
@@ -247,6 +253,7 @@ class Reading:
             now = self.streams.monotonic()
             rows = own.rows(observed, now)
             rates = own.rates(self.streams, now)
+        speaks, inherited = self._speak()
         return Contribution(
             started=self._started,
             started_unix=self.started_unix,
@@ -257,6 +264,8 @@ class Reading:
             system=self._system.figures() if self._system is not None else {},
             telemetry=self._telemetry(),
             base=base,
+            speaks=speaks,
+            inherited=[(ancestor, families.foreign_parts(left)) for ancestor, left in inherited],
             **rows,
         )
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from typing import TypeAlias, TypeVar
 
-from bext_otel.pipeline.contribution import Exemplified, ForeignRow, HistogramRow, Labels, NumberRow, SummaryRow
+from bext_otel.pipeline.contribution import Exemplified, ForeignPart, ForeignRow, HistogramRow, Labels, NumberRow, SummaryRow
 from bext_otel.pipeline.exponential import Scaled
 from bext_otel.pipeline.windows import Recent
 
@@ -22,6 +22,7 @@ __all__ = [
     "few_histograms",
     "few_numbers",
     "few_summaries",
+    "further",
     "newest_exemplar",
     "one_foreign",
     "one_histogram",
@@ -180,6 +181,22 @@ def few_foreign(rows: Sequence[ForeignRow]) -> list[ForeignRow]:
         ForeignRow(one.labels, None, (bounds, counts, largest, count)),
         *[ForeignRow(one.labels, None, (bounds, nothing, part, 0)) for part in more],
     ]
+
+
+def further(known: ForeignPart | None, part: ForeignPart) -> ForeignPart:
+    """What two saw of one family at different times: of each series what was counted further."""
+    if known is None:
+        return part
+    held = {row.labels: row for row in known.rows}
+    for row in part.rows:
+        before = held.get(row.labels)
+        if before is None or _counted(row) > _counted(before):
+            held[row.labels] = row
+    return ForeignPart(known.name, known.type, known.description, tuple(held.values()))
+
+
+def _counted(row: ForeignRow) -> float:
+    return row.histogram[3] if row.histogram is not None else row.number or 0
 
 
 def _bucketed(rows: Sequence[Bucketed]) -> tuple[tuple[float, ...], tuple[int, ...]]:

@@ -22,8 +22,11 @@ from bext_otel.pipeline.snapshot import Histogram, Summary
 def _as_it_was() -> Iterator[None]:
     """Whatever a test registers, or inherits, is gone afterwards."""
     before = set(REGISTRY._collector_to_names)
+    inheritance._spoken = inheritance._spoken_for = False
     yield
+    inheritance._spoken = inheritance._spoken_for = False
     inheritance._inherited.clear()
+    inheritance._estate.clear()
     for collector in set(REGISTRY._collector_to_names) - before:
         REGISTRY.unregister(collector)
 
@@ -58,6 +61,45 @@ def test_a_childs_child_inherits_the_sum() -> None:
         inheritance.inherit()
     jobs.inc(1)
     assert [1] == values("jobs_total")
+
+
+def left() -> list[tuple[str, list[Any]]]:
+    """What there is to tell of counters called `jobs`, by whose it is."""
+    _, estate = inheritance.speak()
+    return [
+        (who, [point.value for family in families if family.name == "jobs_total" for point in family.points]) for who, families in estate
+    ]
+
+
+def test_children_tell_what_ancestors_had_counted_that_say_nothing() -> None:
+    jobs = prometheus_client.Counter("jobs", "Jobs.")
+    jobs.inc(100)
+    master = inheritance._me
+    inheritance.inherit()
+    jobs.inc(5)
+    middle = inheritance._me
+    inheritance.inherit()
+    jobs.inc(1)
+    assert [(master, [100]), (middle, [5])] == left()
+    assert [1] == values("jobs_total")
+
+
+def test_children_tell_nothing_of_one_that_speaks_for_itself() -> None:
+    jobs = prometheus_client.Counter("jobs", "Jobs.")
+    jobs.inc(100)
+    inheritance.speak()
+    inheritance.inherit()
+    assert [] == left()
+
+
+def test_who_speaks_after_its_children_says_who_it_is() -> None:
+    me = inheritance._me
+    inheritance.bequeath()
+    assert [me] == inheritance.speak()[0]
+    inheritance.inherit()
+    assert [] == inheritance.speak()[0]
+    inheritance.bequeath()
+    assert [] == inheritance.speak()[0], "its children knew that it speaks"
 
 
 def test_what_begins_anew_in_the_child_is_shown_whole() -> None:
@@ -153,6 +195,31 @@ def test_children_of_a_process_that_counts_add_what_they_count_themselves() -> N
         "    process.start()\n"
         "    process.join()\n"
         "assert '\\njobs_total 103\\n' in page(), page()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert 0 == done.returncode, done.stderr
+
+
+def test_what_a_master_counted_that_measures_nothing_is_told_by_its_children_and_counts_once() -> None:
+    program = (
+        "import multiprocessing, os, sys, bext_otel\n"
+        "runtime = bext_otel.configure(metrics={'mount': True}, logging={'output': 'none'})\n"
+        "from prometheus_client import Counter\n"
+        "from bext_otel.operation import count\n"
+        "from bext_otel.catalogue import FLOW_COMPLETED\n"
+        "jobs = Counter('jobs', 'Jobs.')\n"
+        "def page(): return runtime.endpoints.reply('GET', '/metrics', '', {}, trusted=True).body.decode()\n"
+        "def child(total):\n"
+        "    count(FLOW_COMPLETED)\n"
+        "    jobs.inc()\n"
+        "    assert f'\\njobs_total {total}\\n' in page(), page()\n"
+        "for number in range(1, 4):\n"
+        "    jobs.inc(100)\n"
+        "    process = multiprocessing.get_context('fork').Process(target=child, args=(101 * number,))\n"
+        "    process.start()\n"
+        "    process.join()\n"
+        "    assert 0 == process.exitcode\n"
+        "assert '\\njobs_total 303\\n' in page(), page()\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert 0 == done.returncode, done.stderr
