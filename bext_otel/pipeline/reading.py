@@ -20,6 +20,7 @@ from bext_otel.pipeline.snapshot import Family, LabelSet, Snapshot
 from bext_otel.pipeline.streams import Stream, Streams
 from bext_otel.pipeline.system import System
 from bext_otel.pipeline.ticker import Ticker
+from bext_otel.pipeline.together import Processes, Together
 from bext_otel.workers.forks import catch_up
 
 __all__ = ["Reading"]
@@ -96,6 +97,7 @@ class Reading:
         self.started_unix = self.streams.clock()
         self._started = self.streams.monotonic()
         self._system = System() if self._include_process else None
+        self._processes = Processes(self._service.members) if self._include_process and self._service is not None else None
         self._foreign_parts: list[ForeignPart] = []
         self._foreign_busy = False
         self._collect_from = 0.0
@@ -217,7 +219,7 @@ class Reading:
             families.rates_of_service(self.streams, tally),
             tally.started_unix or self.started_unix,
             tally.now - tally.started,
-            tally.system,
+            Together(self._processes, tally.system) if self._processes is not None else tally.system,
             tally.telemetry,
         )
 

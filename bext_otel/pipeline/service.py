@@ -65,6 +65,10 @@ class LedgerLike(Protocol):
         """What the others say; `known` are the publications that the caller has, by place."""
         ...
 
+    def members(self) -> Sequence[int]:
+        """Ids of the processes that take part, or may."""
+        ...
+
     def close(self) -> None:
         """Take part no more; what was published stays."""
 
@@ -101,6 +105,10 @@ class Service:
             if not self._ledger.publish(payload):
                 self._complain()
             return payload
+
+    def members(self) -> Sequence[int]:
+        """Ids of the service's processes, also of those that have nothing to say."""
+        return self._ledger.members()
 
     def _complain(self) -> None:
         """One line for each reason."""

@@ -92,6 +92,9 @@ class Seat:
     def peers(self, known: Mapping[int, int]) -> list[Peer]:
         return [peer for peer in self.board.places.values() if peer.slot != self.slot and peer.payload]
 
+    def members(self) -> list[int]:
+        return []
+
     def die(self) -> None:
         if self.slot is not None:
             self.board.places[self.slot].alive = False
