@@ -16,7 +16,7 @@ from bext_otel.pipeline.exponential import Scaled
 from bext_otel.pipeline.merge import Tally
 from bext_otel.pipeline.snapshot import Exemplar, Family, Histogram, LabelSet, Native, Numbers, Point, Series, Summary
 from bext_otel.pipeline.streams import Stream, Streams
-from bext_otel.pipeline.totals import newest_exemplar, one_histogram, one_number, recent, total
+from bext_otel.pipeline.totals import newest_exemplar, one_histogram, recent, total
 from bext_otel.pipeline.windows import Recent
 
 __all__ = ["Observed", "foreign_parts", "of_foreign", "of_process", "of_service", "rates_of_process", "rates_of_service"]
@@ -121,9 +121,10 @@ def of_service(streams: Streams, tally: Tally, *, native: bool = False) -> list[
 
 
 def _numbers(stream: Stream, held: Mapping[Labels, Sequence[NumberRow]]) -> Numbers:
-    rows = [one_number(rows) for rows in held.values()]
-    exemplars = {position: Exemplar(*row.exemplar) for position, row in enumerate(rows) if row.exemplar is not None}
-    return Numbers([stream.series(labels) for labels in held], [row.value for row in rows], exemplars)
+    values = [rows[0].value if len(rows) == 1 else total([row.value for row in rows]) for rows in held.values()]
+    told = enumerate(map(newest_exemplar, held.values()))
+    exemplars = {position: Exemplar(*found) for position, found in told if found is not None}
+    return Numbers([stream.series(labels) for labels in held], values, exemplars)
 
 
 def _histogram(series: Series, bounds: tuple[float, ...], rows: Sequence[HistogramRow]) -> Point:

@@ -16,6 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from math import inf
 from typing import Any, TypeAlias
@@ -76,14 +77,15 @@ def inherit() -> None:
     registry = getattr(sys.modules.get("prometheus_client.registry"), "REGISTRY", None)
     if registry is None:
         return
-    try:
-        _inherited.update(_totals(registry))
-        left = {key: own for key, value in _inherited.items() if _some(own := _own(value, earlier.get(key)))}
-        if silent and left:
-            _estate.append((parent, _families(left)))
-            del _estate[:-_MOST_ANCESTORS]
-    except Exception as error:  # the library is not what it was: its counts are shown as they are
-        _log.warning("what prometheus_client had counted before a fork is not known, and counted again: %r", error)
+    for collector in tuple(getattr(registry, "_collector_to_names", ())):
+        try:
+            _inherited.update(_totals(collector))
+        except Exception as error:  # it is not what it was in the versions known here: its counts are shown as they are
+            _log.warning("what %s had counted before a fork is not known, and counted again: %r", type(collector).__qualname__, error)
+    left = {key: own for key, value in _inherited.items() if _some(own := _own(value, earlier.get(key)))}
+    if silent and left:
+        _estate.append((parent, _families(left)))
+        del _estate[:-_MOST_ANCESTORS]
 
 
 def since_fork(families: Iterable[Family]) -> list[Family]:
@@ -144,22 +146,21 @@ def _less(value: Total, before: Total) -> Total | None:
     return None
 
 
-def _totals(registry: Any) -> Iterator[tuple[Key, Total]]:
-    for collector in tuple(registry._collector_to_names):
-        kind = type(collector)
-        if kind.__module__ == "prometheus_client.gc_collector":
-            for metric in collector.collect():
-                for sample in metric.samples:
-                    yield (sample.name, _labels(sample.labels)), sample.value
-        elif (tell := _READ.get(getattr(collector, "_type", None) or "")) is not None and hasattr(collector, "_labelvalues"):
-            suffix, total = tell
-            children = collector._metrics.items() if collector._is_parent() else [((), collector)]
-            for values, child in tuple(children):
-                try:
-                    found = total(child)
-                except _SharedError:
-                    continue
-                yield (f"{collector._name}{suffix}", _labels(dict(zip(collector._labelnames, values, strict=True)))), found
+def _totals(collector: Any) -> Iterator[tuple[Key, Total]]:
+    kind = type(collector)
+    if kind.__module__ == "prometheus_client.gc_collector":
+        for metric in collector.collect():
+            for sample in metric.samples:
+                yield (sample.name, _labels(sample.labels)), sample.value
+        return
+    known = _READ.get(getattr(collector, "_type", None) or "")
+    if known is None or not hasattr(collector, "_labelvalues"):
+        return
+    suffix, total = known
+    children = collector._metrics.items() if collector._is_parent() else [((), collector)]
+    for values, child in tuple(children):
+        with suppress(_SharedError):
+            yield (f"{collector._name}{suffix}", _labels(dict(zip(collector._labelnames, values, strict=True)))), total(child)
 
 
 def _labels(labels: Mapping[str, str]) -> LabelSet:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from threading import Lock
 
 import psutil
 
@@ -28,11 +29,16 @@ class Processes:
         self._known: dict[int, System] = {}
         self._figures: dict[str, float] = {}
         self._until = -1.0
+        self._lock = Lock()
 
     def figures(self) -> Mapping[str, float]:
         """Sums of what `System` tells of each, a second old at most; nothing where the system does not tell who they are."""
-        if self._clock() < self._until:
+        with self._lock:
+            if self._clock() >= self._until:
+                self._figures, self._until = self._asked(), self._clock() + _KEPT_SECONDS
             return self._figures
+
+    def _asked(self) -> dict[str, float]:
         known, self._known = self._known, {}
         found: dict[str, float] = {}
         for pid in list(self._members())[:_MOST]:
@@ -43,7 +49,6 @@ class Processes:
                 self._known[pid] = system
                 for name, figure in system.figures().items():
                     found[name] = round(found.get(name, 0) + figure, 1)
-        self._figures, self._until = found, self._clock() + _KEPT_SECONDS
         return found
 
 

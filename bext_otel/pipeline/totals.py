@@ -11,6 +11,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
+from operator import itemgetter
 from typing import TypeAlias, TypeVar
 
 from bext_otel.pipeline.contribution import Exemplified, ForeignPart, ForeignRow, HistogramRow, Labels, NumberRow, SummaryRow
@@ -26,13 +27,13 @@ __all__ = [
     "newest_exemplar",
     "one_foreign",
     "one_histogram",
-    "one_number",
     "partials",
     "recent",
     "total",
 ]
 
 Bucketed: TypeAlias = tuple[tuple[float, ...], tuple[int, ...], float, int]
+_measured_at = itemgetter(1)
 T = TypeVar("T", NumberRow, HistogramRow, SummaryRow)
 
 # Windows end on steps that are a fifth of their length, so of one length no more than six are under way. Of several, that many are kept.
@@ -71,19 +72,14 @@ def partials(values: Sequence[float]) -> list[float]:
 
 def newest_exemplar(rows: Iterable[T]) -> Exemplified:
     """The exemplar that was measured last."""
-    return max((row.exemplar for row in rows if row.exemplar is not None), key=lambda told: told[1], default=None)
+    told = [row.exemplar for row in rows if row.exemplar is not None]
+    return max(told, key=_measured_at) if told else None
 
 
 def recent(rows: Sequence[SummaryRow], now: float) -> Recent | None:
     """The windows of several rows of one series, together; None if all of them are over."""
     windows = [window for row in rows if (window := row.recent(now)) is not None]
     return Recent.merged(windows) if windows else None
-
-
-def one_number(rows: Sequence[NumberRow]) -> NumberRow:
-    """The row of what they count together."""
-    first = rows[0]
-    return first if len(rows) == 1 else NumberRow(first.labels, total([row.value for row in rows]), newest_exemplar(rows))
 
 
 def few_numbers(labels: Labels, rows: Sequence[NumberRow]) -> list[NumberRow]:

@@ -169,10 +169,12 @@ def test_locks_that_the_parent_held_are_not_waited_for() -> None:
 
 
 def test_a_library_that_has_changed_is_one_warning(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    jobs = prometheus_client.Counter("jobs", "Jobs.")
-    jobs.inc(3)
+    jobs, others = prometheus_client.Counter("jobs", "Jobs."), prometheus_client.Counter("others", "Others.")
+    others.inc(3)
     monkeypatch.setattr(jobs, "_value", object())
     inheritance.inherit()
+    monkeypatch.undo()
+    assert [0] == values("others_total"), "one costs no other"
     assert ["counted again" in message for message in caplog.messages] == [True]
 
 

@@ -36,7 +36,7 @@ from bext_otel.pipeline.provider import BextMeterProvider
 from bext_otel.pipeline.reading import Reading
 from bext_otel.pipeline.snapshot import Family, Histogram, Point, Series, Snapshot, Summary
 from bext_otel.pipeline.streams import Streams
-from bext_otel.pipeline.totals import one_histogram, one_number, recent
+from bext_otel.pipeline.totals import one_histogram, recent, total
 from bext_otel.testing import Clock
 
 SHOP = {"app": "shop", "layer": "isr"}
@@ -669,7 +669,7 @@ def told(*contributions: Contribution) -> object:
     summary, *_ = rows = only.summaries[REQUEST_DURATION.exported]
     histograms = tally.histograms.items()
     return (
-        {name: {labels: one_number(rows).value for labels, rows in held.items()} for name, held in tally.numbers.items()},
+        {name: {labels: total([row.value for row in rows]) for labels, rows in held.items()} for name, held in tally.numbers.items()},
         {
             name: {labels: (one_histogram(rows).counts, one_histogram(rows).sum) for labels, rows in held.items()}
             for name, held in histograms
