@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from opentelemetry import baggage
 from opentelemetry.context import Context, create_key, get_value, set_value
 
-from bext_otel.catalogue import OVERFLOW, UNKNOWN, Label
+from bext_otel.catalogue import LABEL_KEYS, OVERFLOW, UNKNOWN, Label
 from bext_otel.config import App
 from bext_otel.errors import ConfigError
 
@@ -265,8 +265,12 @@ class Budgets:
         return found
 
     def admitted(self) -> dict[str, dict[str, float]]:
-        """The values of open labels and since when they are admitted, by label name; a closed set needs no agreement."""
-        return {budget.label.name: dict(budget.admitted) for budget in tuple(self._budgets.values()) if budget.label.values is None}
+        """Values of the catalogue's open labels and since when they are admitted, by the label's key; a closed set needs no agreement."""
+        return {
+            LABEL_KEYS[label]: dict(budget.admitted)
+            for label, budget in tuple(self._budgets.items())
+            if label.values is None and label in LABEL_KEYS
+        }
 
     def overflowed(self) -> Mapping[str, int]:
         """How often values were folded, by label name; labels that never were are left out."""

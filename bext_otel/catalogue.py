@@ -13,7 +13,22 @@ from typing import Literal
 
 from bext_otel.errors import CatalogueError
 
-__all__ = ["LABELS", "METRICS", "OVERFLOW", "QUANTILES", "UNKNOWN", "WORKS", "Kind", "Label", "Merge", "Metric", "Type", "Work", "by_name"]
+__all__ = [
+    "LABELS",
+    "LABEL_KEYS",
+    "METRICS",
+    "OVERFLOW",
+    "QUANTILES",
+    "UNKNOWN",
+    "WORKS",
+    "Kind",
+    "Label",
+    "Merge",
+    "Metric",
+    "Type",
+    "Work",
+    "by_name",
+]
 
 Kind = Literal["counter", "up_down_counter", "gauge", "summary", "histogram"]
 """`up_down_counter` is a sum that may fall: a gauge on `/metrics`, a sum in OTLP. `summary` is quantiles of the recent window on
@@ -306,6 +321,9 @@ METRICS: tuple[Metric, ...] = tuple(row for row in globals().values() if isinsta
 
 LABELS: tuple[Label, ...] = tuple({label: None for row in METRICS for label in row.labels})
 """Every label of every row, once."""
+
+LABEL_KEYS: Mapping[Label, str] = {label: f"{row.exported}.{label.name}" for row in reversed(METRICS) for label in row.labels}
+"""What tells labels apart, two of one name too: the first metric that has it, and its name."""
 
 # --- Kinds of work ------------------------------------------------------------------------------------------------------------------
 

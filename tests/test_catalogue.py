@@ -84,3 +84,8 @@ def test_what_a_kind_of_work_records_can_be_labelled_from_the_work() -> None:
 def test_bounds_belong_to_histograms_alone() -> None:
     with pytest.raises(CatalogueError, match="bounds belong to a histogram"):
         Metric("bext.x", "counter", "1", "A row that contradicts itself.", (), bounds=(1.0,))
+
+
+def test_every_label_has_a_key_of_its_own_also_where_two_share_a_name() -> None:
+    assert set(catalogue.LABELS) == set(catalogue.LABEL_KEYS)
+    assert len(catalogue.LABELS) == len(set(catalogue.LABEL_KEYS.values())) > len({label.name for label in catalogue.LABELS})

@@ -221,7 +221,7 @@ class SummaryCell(Cell):
 
     def row(self, now: float) -> SummaryRow:
         totals = (self.count, self.sum, self.zeros, self.minimum, self.maximum)
-        return SummaryRow.of(self.key, totals, self.buckets, self.window.recent(now), self.window.empty_at())
+        return SummaryRow.of(self.key, totals, self.buckets, self.window.recent(now), self.window.empty_at(), exemplar_row(self.exemplar))
 
     def _keep(self, batch: list[Any], now: float) -> None:
         if not batch:
@@ -253,7 +253,7 @@ class HistogramCell(Cell):
         self.minimum, self.maximum = math.inf, -math.inf
 
     def row(self, now: float) -> HistogramRow:
-        return HistogramRow(self.key, tuple(self.counts), self.sum, self.count)
+        return HistogramRow(self.key, tuple(self.counts), self.sum, self.count, exemplar_row(self.exemplar))
 
     def _keep(self, batch: list[Any], now: float) -> None:
         total = float(sum(batch))

@@ -2,13 +2,15 @@
 
 Rows carry label values in the order of the catalogue. Counters, summaries and histograms are totals since the worker's start, windows are
 what is recent, with the moment from when nothing of it is left; `base` is what workers that are gone had counted, and this one took over.
-Times are monotonic seconds, which all processes of a Linux host share.
+Several rows of one series add up: in a base they hold a sum exactly, and windows that end at different times.
+`inherited` is what processes had counted from which this one was forked, by who they are, unless they speak for themselves, which they say
+by `speaks`. Times are monotonic seconds, which all processes of a Linux host share.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Optional, TypeAlias, Union
 
 import msgspec
@@ -21,6 +23,7 @@ from bext_otel.pipeline.windows import Recent
 __all__ = [
     "BLOCK",
     "Contribution",
+    "Exemplified",
     "ForeignRow",
     "HistogramRow",
     "Known",
@@ -38,6 +41,9 @@ __all__ = [
 
 # Evaluated by msgspec, which cannot read the text of a type on Python 3.10.
 Labels: TypeAlias = tuple[Optional[str], ...]  # noqa: UP045
+
+Exemplified: TypeAlias = Optional[tuple[float, float, str, str]]  # noqa: UP045
+"""An exemplar's value, time, trace and span."""
 
 _FORMAT = 2
 # Blocks to decode between two pauses.
@@ -66,7 +72,7 @@ class NumberRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     labels: Labels
     value: float | int
-    exemplar: tuple[float, float, str, str] | None = None
+    exemplar: Exemplified = None
     source: str = ""
 
 
@@ -86,12 +92,21 @@ class SummaryRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     window_low: float
     window_high: float
     empty_at: float
+    exemplar: Exemplified = None
 
     @classmethod
-    def of(cls, labels: Labels, totals: tuple[int, float, int, float, float], life: Scaled, recent: Recent, empty_at: float) -> SummaryRow:
+    def of(
+        cls,
+        labels: Labels,
+        totals: tuple[int, float, int, float, float],
+        life: Scaled,
+        recent: Recent,
+        empty_at: float,
+        exemplar: Exemplified = None,
+    ) -> SummaryRow:
         """`totals` are count, sum, zeros, minimum and maximum."""
         life_packed, window_packed = _Array.of(life.buckets), _Array.of(recent.buckets)
-        return cls(labels, *totals, life.scale, life_packed, window_packed, recent.zeros, recent.low, recent.high, empty_at)
+        return cls(labels, *totals, life.scale, life_packed, window_packed, recent.zeros, recent.low, recent.high, empty_at, exemplar)
 
     def lifetime(self) -> Scaled:
         """The buckets of its life."""
@@ -111,6 +126,7 @@ class HistogramRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     counts: tuple[int, ...]
     sum: float
     count: int
+    exemplar: Exemplified = None
 
 
 class ForeignRow(msgspec.Struct, array_like=True, frozen=True):
@@ -143,12 +159,14 @@ class Contribution(msgspec.Struct, frozen=True, kw_only=True):
     numbers: Mapping[str, list[NumberRow]] = {}
     summaries: Mapping[str, list[SummaryRow]] = {}
     histograms: Mapping[str, list[HistogramRow]] = {}
-    rates: Mapping[str, list[tuple[Labels, float]]] = {}
+    rates: Mapping[str, Iterable[tuple[Labels, float]]] = {}
     admitted: Mapping[str, list[tuple[str, float]]] = {}
     foreign: list[ForeignPart] = []
     system: Mapping[str, float] = {}
     telemetry: Mapping[str, int | float | str] = {}
     base: Contribution | None = None
+    speaks: list[str] = []
+    inherited: list[tuple[str, list[ForeignPart]]] = []
 
 
 class _Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
@@ -167,6 +185,8 @@ class _Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     system: Mapping[str, float]
     telemetry: Mapping[str, Union[int, float, str]]  # noqa: UP007  as above
     base: list[msgspec.Raw]  # one at most: msgspec knows no optional bytes
+    speaks: list[str]
+    inherited: list[tuple[str, list[ForeignPart]]]
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -244,7 +264,7 @@ def _decoded(payload: bytes | msgspec.Raw, before: Known, now: Known) -> Contrib
     fields = {name: getattr(message, name) for name in _Message.__struct_fields__}
     for field, decoder in _DECODERS.items():
         fields[field] = {name: _rows(packed, decoder, before, now) for name, packed in fields[field].items()}
-    fields["rates"] = {name: _rates(fields["numbers"].get(name, []), column) for name, column in message.rates.items()}
+    fields["rates"] = {name: _Rates(fields["numbers"].get(name, []), column) for name, column in message.rates.items()}
     fields["base"] = next((_decoded(base, before, now) for base in message.base), None)
     return Contribution(**fields)
 
@@ -259,12 +279,19 @@ def _rows(packed: Sequence[msgspec.Raw], decoder: msgspec.msgpack.Decoder[Any], 
     return rows
 
 
-def _rates(rows: Sequence[NumberRow], column: bytes) -> list[tuple[Labels, float]]:
-    rates = array("d")
-    rates.frombytes(column)
-    return [(row.labels, rate) for row, rate in zip(rows, rates, strict=False) if rate]
+class _Rates:
+    """Rates by labels; computed when somebody looks, since most scrapers don't."""
+
+    def __init__(self, rows: Sequence[NumberRow], column: bytes) -> None:
+        self._rows = rows
+        self._column = column
+
+    def __iter__(self) -> Iterator[tuple[Labels, float]]:
+        rates = array("d")
+        rates.frombytes(self._column)
+        return ((row.labels, rate) for row, rate in zip(self._rows, rates, strict=False) if rate)
 
 
-def exemplar_row(exemplar: Exemplar | None) -> tuple[float, float, str, str] | None:
+def exemplar_row(exemplar: Exemplar | None) -> Exemplified:
     """An exemplar as it stands in a row."""
     return None if exemplar is None else (exemplar.value, exemplar.time_unix, exemplar.trace_id, exemplar.span_id)

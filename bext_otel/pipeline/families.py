@@ -10,13 +10,14 @@ from operator import attrgetter
 from typing import TypeAlias
 
 from bext_otel.catalogue import METRICS
-from bext_otel.pipeline.breathing import slices
+from bext_otel.pipeline.breathing import AT_ONCE, slices
 from bext_otel.pipeline.cells import Cell, HistogramCell, SummaryCell
-from bext_otel.pipeline.contribution import ForeignPart, ForeignRow, Labels, NumberRow, SummaryRow
+from bext_otel.pipeline.contribution import Exemplified, ForeignPart, ForeignRow, HistogramRow, Labels, NumberRow, SummaryRow
 from bext_otel.pipeline.exponential import Scaled
-from bext_otel.pipeline.merge import Tally, recent
+from bext_otel.pipeline.merge import Tally
 from bext_otel.pipeline.snapshot import Exemplar, Family, Histogram, LabelSet, Native, Numbers, Point, Series, Summary
 from bext_otel.pipeline.streams import Stream, Streams
+from bext_otel.pipeline.totals import newest_exemplar, one_histogram, recent, total
 from bext_otel.pipeline.windows import Recent
 
 __all__ = ["Observed", "foreign_parts", "of_foreign", "of_process", "of_service", "rates_of_process", "rates_of_service"]
@@ -25,6 +26,9 @@ Observed: TypeAlias = Mapping[Stream, Mapping[Cell, Mapping[str, float]]]
 """What observers said, by stream, series and source."""
 
 _series, _value, _exemplar = attrgetter("series"), attrgetter("value"), attrgetter("exemplar")
+
+# Summaries of several workers to put together between two pauses.
+_SUMMARIES_AT_ONCE = AT_ONCE // 20
 
 _EMPTY: tuple[tuple[float, float], ...] = Recent.merged([]).quantiles()
 
@@ -108,30 +112,40 @@ def of_service(streams: Streams, tally: Tally, *, native: bool = False) -> list[
     families = []
     for metric in METRICS:
         stream, name = streams.stream(metric), metric.exported
-        if rows := tally.numbers.get(name):
-            families.append(_family(stream, _numbers(stream, rows)))
+        if numbers := tally.numbers.get(name):
+            families.append(_family(stream, _numbers(stream, numbers)))
         elif summaries := tally.summaries.get(name):
-            points = [Point(stream.series(labels), _summary(held, tally.now, native)) for labels, held in summaries.items()]
+            points = [
+                _summary(stream.series(labels), rows, tally.now, native)
+                for part in slices(list(summaries.items()), _SUMMARIES_AT_ONCE)
+                for labels, rows in part
+            ]
             families.append(_family(stream, points))
         elif histograms := tally.histograms.get(name):
             families.append(
-                _family(
-                    stream,
-                    [
-                        Point(stream.series(row.labels), Histogram(metric.bounds, row.counts, row.sum, row.count))
-                        for row in histograms.values()
-                    ],
-                )
+                _family(stream, [_histogram(stream.series(labels), metric.bounds, rows) for labels, rows in histograms.items()])
             )
     return families
 
 
-def _numbers(stream: Stream, rows: Mapping[Labels, NumberRow]) -> Numbers:
-    exemplars = {position: Exemplar(*row.exemplar) for position, row in enumerate(rows.values()) if row.exemplar is not None}
-    return Numbers([stream.series(labels) for labels in rows], [row.value for row in rows.values()], exemplars)
+def _numbers(stream: Stream, held: Mapping[Labels, Sequence[NumberRow]]) -> Numbers:
+    series: list[Series] = []
+    values: list[float] = []
+    exemplars: dict[int, Exemplar] = {}
+    for part in slices(list(held.items()), AT_ONCE):
+        told = enumerate([newest_exemplar(rows) for _, rows in part], len(series))
+        exemplars |= {position: Exemplar(*found) for position, found in told if found is not None}
+        series += [stream.series(labels) for labels, _ in part]
+        values += [rows[0].value if len(rows) == 1 else total([row.value for row in rows]) for _, rows in part]
+    return Numbers(series, values, exemplars)
 
 
-def _summary(rows: Sequence[SummaryRow], now: float, native: bool) -> Summary:
+def _histogram(series: Series, bounds: tuple[float, ...], rows: Sequence[HistogramRow]) -> Point:
+    row = one_histogram(rows)
+    return Point(series, Histogram(bounds, row.counts, row.sum, row.count), _measurement(row.exemplar))
+
+
+def _summary(series: Series, rows: Sequence[SummaryRow], now: float, native: bool) -> Point:
     window, buckets = recent(rows, now), None
     if native:
         life = Scaled()
@@ -139,7 +153,12 @@ def _summary(rows: Sequence[SummaryRow], now: float, native: bool) -> Summary:
             life.merge(row.lifetime())
         buckets = _native(life, sum(row.zeros for row in rows))
     quantiles = window.quantiles() if window else _EMPTY
-    return Summary(sum(row.count for row in rows), math.fsum(row.sum for row in rows), quantiles, buckets)
+    value = Summary(sum(row.count for row in rows), total([row.sum for row in rows]), quantiles, buckets)
+    return Point(series, value, _measurement(newest_exemplar(rows)))
+
+
+def _measurement(told: Exemplified) -> Exemplar | None:
+    return Exemplar(*told) if told is not None else None
 
 
 def _native(life: Scaled, zeros: int) -> Native:
@@ -148,20 +167,20 @@ def _native(life: Scaled, zeros: int) -> Native:
 
 def rates_of_service(streams: Streams, tally: Tally) -> dict[str, Mapping[LabelSet, float]]:
     """Increases per second of all workers together."""
-    by_name = {stream.metric.exported: stream for stream in streams}
-    return {name: _Told(by_name[name], rates) for name, rates in tally.rates.items() if name in by_name}
+    return {stream.metric.exported: _Told(stream, tally) for stream in streams if stream.rates is not None}
 
 
 class _Told(Mapping[LabelSet, float]):
     """Rates by label values, as rates by labels; computed when somebody looks, since most scrapers don't."""
 
-    def __init__(self, stream: Stream, rates: Mapping[Labels, float]) -> None:
+    def __init__(self, stream: Stream, tally: Tally) -> None:
         self._stream = stream
-        self._rates = rates
+        self._tally = tally
 
     @cached_property
     def _made(self) -> dict[LabelSet, float]:
-        return {self._stream.series(labels).labels: rate for labels, rate in self._rates.items()}
+        rates = self._tally.rates.get(self._stream.metric.exported, {})
+        return {self._stream.series(labels).labels: rate for labels, rate in rates.items()}
 
     def __getitem__(self, labels: LabelSet) -> float:
         return self._made[labels]
@@ -170,7 +189,7 @@ class _Told(Mapping[LabelSet, float]):
         return iter(self._made)
 
     def __len__(self) -> int:
-        return len(self._rates)
+        return len(self._made)
 
 
 def _family(stream: Stream, points: Sequence[Point]) -> Family:

@@ -6,21 +6,30 @@ come from itself or from the one that took them over.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from operator import add
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import TypeAlias, TypeVar
 
 from bext_otel.catalogue import METRICS, Merge
+from bext_otel.pipeline.breathing import AT_ONCE, slices
 from bext_otel.pipeline.contribution import Contribution, ForeignPart, ForeignRow, HistogramRow, Labels, NumberRow, SummaryRow
-from bext_otel.pipeline.exponential import Scaled
-from bext_otel.pipeline.windows import Recent
+from bext_otel.pipeline.snapshot import FamilyType
+from bext_otel.pipeline.totals import few_foreign, few_histograms, few_numbers, few_summaries, further, one_foreign
 
-__all__ = ["Shared", "Tally", "compacted", "plus_histogram", "plus_number"]
+__all__ = ["Shared", "Tally", "compacted"]
+
+R = TypeVar("R", SummaryRow, HistogramRow)
 
 Figures: TypeAlias = Mapping[str, "int | float | str"]
 
 # Gauges of prometheus_client's default collectors of which each worker has its own, and of which no sum means anything.
 _NOT_ADDED = frozenset({"process_max_fds", "process_start_time_seconds", "python_info"})
+
+# What the figures of telemetry end in that count since a worker's start: these happened, also when it is gone.
+_COUNTS = ("_exported", "_failed", "_dropped", "_lost")
+
+# Of how many processes that forked others it is kept, when those are gone, who told what they had counted.
+_MOST_ANCESTORS = 64
 
 _ROWS = {row.exported: row for row in METRICS}
 
@@ -35,20 +44,38 @@ class Shared:
         self.alive = alive
 
 
+class _Foreign:
+    """A family of another library: what each worker says of each series."""
+
+    __slots__ = ("description", "rows", "type")
+
+    def __init__(self, part: ForeignPart) -> None:
+        self.type: FamilyType = part.type
+        self.description = part.description
+        self.rows: dict[tuple[tuple[str, str], ...], list[ForeignRow]] = {}
+        self.add(part)
+
+    def add(self, part: ForeignPart) -> None:
+        for row in part.rows:
+            self.rows.setdefault(row.labels, []).append(row)
+
+
 class Tally:
-    """Adds contributions up. `now` is monotonic seconds: windows that are over by then are left out."""
+    """Puts contributions together: the rows of each series, whose total is the service's. `now` is monotonic seconds."""
 
     def __init__(self, now: float) -> None:
         self.now = now
         self.started = now
         self.started_unix: float | None = None
-        self.numbers: dict[str, dict[Labels, NumberRow]] = {}
+        self.numbers: dict[str, dict[Labels, list[NumberRow]]] = {}
         self.shared: dict[str, dict[tuple[Labels, str], tuple[float, NumberRow]]] = {}
         self.summaries: dict[str, dict[Labels, list[SummaryRow]]] = {}
-        self.histograms: dict[str, dict[Labels, HistogramRow]] = {}
-        self.rates: dict[str, dict[Labels, float]] = {}
+        self.histograms: dict[str, dict[Labels, list[HistogramRow]]] = {}
+        self._rates: list[Mapping[str, Iterable[tuple[Labels, float]]]] = []
         self.admitted: dict[str, dict[str, float]] = {}
-        self.foreign: dict[str, ForeignPart] = {}
+        self.speaking: dict[str, None] = {}
+        self.inherited: dict[str, dict[str, ForeignPart]] = {}
+        self._foreign: dict[str, _Foreign] = {}
         self.system: dict[str, float] = {}
         self.telemetry: dict[str, int | float | str] = {}
         self._newest: dict[tuple[str, Labels], float] = {}
@@ -60,40 +87,49 @@ class Tally:
         for name, numbers in contribution.numbers.items():
             self._add_numbers(name, numbers, contribution.published, alive=alive)
         for name, summaries in contribution.summaries.items():
-            held = self.summaries.setdefault(name, {})
-            for summary in summaries:
-                held.setdefault(summary.labels, []).append(summary)
+            _gather(self.summaries.setdefault(name, {}), summaries)
         for name, histograms in contribution.histograms.items():
-            self._add_histograms(name, histograms)
-        for name, admitted in contribution.admitted.items():
-            first = self.admitted.setdefault(name, {})
-            for value, since in admitted:
-                first[value] = min(first.get(value, since), since)
-        for part in contribution.foreign:
-            self._add_foreign(part, alive=alive)
+            _gather(self.histograms.setdefault(name, {}), histograms)
+        self.admit({key: dict(values) for key, values in contribution.admitted.items()})
+        for family in contribution.foreign:
+            self._add_foreign(family, alive=alive)
+        self.speaking |= dict.fromkeys(contribution.speaks)
+        for ancestor, parts in contribution.inherited:
+            left = self.inherited.setdefault(ancestor, {})
+            for family in parts:
+                left[family.name] = further(left.get(family.name), family)
         if alive:
             self._add_present(contribution)
+        else:
+            add_figures(self.telemetry, {name: figure for name, figure in contribution.telemetry.items() if name.endswith(_COUNTS)})
         if contribution.base is not None:
             self.add(contribution.base, alive=False)
 
-    def _add_numbers(self, name: str, rows: Iterable[NumberRow], published: float, *, alive: bool) -> None:
+    def admit(self, admitted: Mapping[str, Mapping[str, float]]) -> None:
+        """Note since when which values of labels are shown, by the label's key: it counts who had a value first."""
+        for key, values in admitted.items():
+            first = self.admitted.setdefault(key, {})
+            for value, since in values.items():
+                first[value] = min(first.get(value, since), since)
+
+    def _add_numbers(self, name: str, rows: Sequence[NumberRow], published: float, *, alive: bool) -> None:
         metric = _ROWS.get(name)
         if metric is None or (metric.kind != "counter" and not alive):
             return
         rule: Merge = "sum" if metric.kind == "counter" else metric.merge
         held = self.numbers.setdefault(name, {})
-        for row in rows:
-            before = held.get(row.labels)
-            if row.source:
-                self._add_shared(name, row, published)
-            elif before is None:
-                held[row.labels] = row
-            elif rule == "sum":
-                held[row.labels] = plus_number(row.labels, before, row)
-            elif self._newest.get((name, row.labels), 0.0) <= published:
-                held[row.labels] = row
-            if rule != "sum":
-                self._newest[name, row.labels] = max(published, self._newest.get((name, row.labels), 0.0))
+        for part in slices(rows, AT_ONCE):
+            for row in part:
+                if row.source:
+                    self._add_shared(name, row, published)
+                elif rule == "sum":
+                    if (before := held.get(row.labels)) is None:
+                        held[row.labels] = [row]
+                    else:
+                        before.append(row)
+                elif self._newest.get((name, row.labels), 0.0) <= published:
+                    held[row.labels] = [row]
+                    self._newest[name, row.labels] = published
 
     def _add_shared(self, name: str, row: NumberRow, published: float) -> None:
         """What several workers look at counts once: as the newest of them saw it."""
@@ -103,55 +139,67 @@ class Tally:
             held[key] = (published, row)
 
     def settle(self) -> None:
-        """Add what is shared to what each holds. Once, when everybody's contribution is in."""
+        """Add what is shared, and what is left of processes that say nothing. Once, when everybody's contribution is in."""
         for name, rows in self.shared.items():
             held = self.numbers.setdefault(name, {})
             for (labels, _), (_, row) in rows.items():
-                before = held.get(labels)
-                held[labels] = row if before is None else plus_number(labels, before, row)
+                held[labels] = [*held.get(labels, ()), row]
         self.shared = {}
+        for ancestor in self.inherited.keys() - self.speaking.keys():
+            self.acknowledge(ancestor)
 
-    def _add_histograms(self, name: str, rows: Iterable[HistogramRow]) -> None:
-        held = self.histograms.setdefault(name, {})
-        for row in rows:
-            before = held.get(row.labels)
-            held[row.labels] = row if before is None else plus_histogram(row.labels, before, row)
+    def acknowledge(self, ancestor: str) -> None:
+        """Count what is left of a process."""
+        for part in self.inherited.pop(ancestor).values():
+            self._add_foreign(part, alive=False)
+
+    @property
+    def foreign(self) -> dict[str, ForeignPart]:
+        """Families of other libraries, by name."""
+        return {
+            name: ForeignPart(name, held.type, held.description, tuple([one_foreign(rows) for rows in held.rows.values()]))
+            for name, held in self._foreign.items()
+        }
+
+    def foreign_kept(self) -> list[ForeignPart]:
+        """The same, to be kept: in as few rows as say it exactly."""
+        return [
+            ForeignPart(name, held.type, held.description, tuple([row for rows in held.rows.values() for row in few_foreign(rows)]))
+            for name, held in self._foreign.items()
+        ]
 
     def _add_foreign(self, part: ForeignPart, *, alive: bool) -> None:
         additive = part.type in {"counter", "histogram", "summary"}
         if not (alive or additive):
             return
-        before = self.foreign.get(part.name)
-        if before is None or before.type != part.type:
-            self.foreign.setdefault(part.name, part)
-            return
-        if part.name in _NOT_ADDED:
-            return
-        held = {row.labels: row for row in before.rows}
-        for row in part.rows:
-            held[row.labels] = _plus_foreign(held.get(row.labels), row)
-        self.foreign[part.name] = ForeignPart(part.name, part.type, part.description, tuple(held.values()))
+        held = self._foreign.get(part.name)
+        if held is None:
+            self._foreign[part.name] = _Foreign(part)
+        elif held.type == part.type and part.name not in _NOT_ADDED:
+            held.add(part)
+
+    @cached_property
+    def rates(self) -> dict[str, dict[Labels, float]]:
+        """Increases per second, by exported name and labels; computed at the first look."""
+        found: dict[str, dict[Labels, float]] = {}
+        for told in self._rates:
+            for name, rates in told.items():
+                held = found.setdefault(name, {})
+                for labels, rate in rates:
+                    held[labels] = held.get(labels, 0.0) + rate
+        return found
 
     def _add_present(self, contribution: Contribution) -> None:
-        for name, rates in contribution.rates.items():
-            held = self.rates.setdefault(name, {})
-            for labels, rate in rates:
-                held[labels] = held.get(labels, 0.0) + rate
+        self._rates.append(contribution.rates)
         for name, figure in contribution.system.items():
             self.system[name] = round(self.system.get(name, 0.0) + figure, 1)
         add_figures(self.telemetry, contribution.telemetry)
 
 
-def plus_number(labels: Labels, one: NumberRow, other: NumberRow) -> NumberRow:
-    """Two rows as the one of `labels`."""
-    return NumberRow(labels, one.value + other.value, one.exemplar or other.exemplar)
-
-
-def plus_histogram(labels: Labels, one: HistogramRow, other: HistogramRow) -> HistogramRow:
-    """Two rows as the one of `labels`; the bounds are the catalogue's, the same in every worker of one version."""
-    if len(one.counts) != len(other.counts):
-        return other
-    return HistogramRow(labels, tuple(map(add, one.counts, other.counts)), one.sum + other.sum, one.count + other.count)
+def _gather(held: dict[Labels, list[R]], rows: Sequence[R]) -> None:
+    for part in slices(rows, AT_ONCE):
+        for row in part:
+            held.setdefault(row.labels, []).append(row)
 
 
 def add_figures(held: dict[str, int | float | str], more: Figures) -> None:
@@ -164,58 +212,32 @@ def add_figures(held: dict[str, int | float | str], more: Figures) -> None:
             held[name] = (before or 0) + value
 
 
-def recent(rows: Sequence[SummaryRow], now: float) -> Recent | None:
-    """The windows of several rows of one series, together; None if all of them are over."""
-    windows = [window for row in rows if (window := row.recent(now)) is not None]
-    return Recent.merged(windows) if windows else None
-
-
-def one_summary(labels: Labels, rows: Sequence[SummaryRow], now: float) -> SummaryRow:
-    """Several rows of one series as one."""
-    if len(rows) == 1:
-        return rows[0]
-    life = Scaled()
-    for row in rows:
-        life.merge(row.lifetime())
-    totals = (
-        sum(row.count for row in rows),
-        sum(row.sum for row in rows),
-        sum(row.zeros for row in rows),
-        min(row.minimum for row in rows),
-        max(row.maximum for row in rows),
-    )
-    window = recent(rows, now) or Recent.merged([])
-    return SummaryRow.of(labels, totals, life, window, max(row.empty_at for row in rows))
-
-
-def compacted(contributions: Iterable[Contribution], now: float) -> Contribution:
-    """What workers that are gone had counted, as one contribution without a base of its own."""
+def compacted(contributions: Iterable[Contribution], now: float, fold: Callable[[Tally], object] = lambda _: None) -> Contribution:
+    """What workers that are gone had counted, as one contribution without a base of its own. `fold` is done before, to what they say."""
     tally = Tally(now)
     for contribution in contributions:
         tally.add(contribution, alive=False)
+    fold(tally)
+    while len(tally.inherited) > _MOST_ANCESTORS:
+        tally.acknowledge(next(iter(tally.inherited)))
+    numbers = {name: [row for labels, rows in held.items() for row in few_numbers(labels, rows)] for name, held in tally.numbers.items()}
+    for name, shared in tally.shared.items():
+        numbers.setdefault(name, []).extend(row for _, row in shared.values())
     return Contribution(
         started=tally.started,
         started_unix=tally.started_unix or 0.0,
         published=now,
-        numbers={
-            name: [*tally.numbers.get(name, {}).values(), *(row for _, row in tally.shared.get(name, {}).values())]
-            for name in {*tally.numbers, *tally.shared}
+        numbers=numbers,
+        summaries={
+            name: [row for labels, rows in held.items() for row in few_summaries(labels, rows, now)]
+            for name, held in tally.summaries.items()
         },
-        summaries={name: [one_summary(labels, rows, now) for labels, rows in held.items()] for name, held in tally.summaries.items()},
-        histograms={name: list(rows.values()) for name, rows in tally.histograms.items()},
+        histograms={
+            name: [row for labels, rows in held.items() for row in few_histograms(labels, rows)] for name, held in tally.histograms.items()
+        },
         admitted={name: list(values.items()) for name, values in tally.admitted.items()},
-        foreign=list(tally.foreign.values()),
-    )
-
-
-def _plus_foreign(before: ForeignRow | None, row: ForeignRow) -> ForeignRow:
-    if before is None:
-        return row
-    if before.number is not None and row.number is not None:
-        return ForeignRow(row.labels, before.number + row.number)
-    if before.histogram is None or row.histogram is None or before.histogram[0] != row.histogram[0]:
-        return row
-    counts = tuple(map(add, before.histogram[1], row.histogram[1]))
-    return ForeignRow(
-        row.labels, None, (row.histogram[0], counts, before.histogram[2] + row.histogram[2], before.histogram[3] + row.histogram[3])
+        foreign=tally.foreign_kept(),
+        telemetry=tally.telemetry,
+        speaks=list(tally.speaking)[-_MOST_ANCESTORS:],
+        inherited=[(ancestor, list(parts.values())) for ancestor, parts in tally.inherited.items()],
     )

@@ -13,13 +13,15 @@ from bext_otel.apps import Budgets
 from bext_otel.config import Config
 from bext_otel.pipeline.delivery import Delivery
 from bext_otel.pipeline.export import MetricExport
+from bext_otel.pipeline.inheritance import bequeath, inherit, speak
 from bext_otel.pipeline.otlp import metric_exporters
 from bext_otel.pipeline.provider import BextMeterProvider
 from bext_otel.pipeline.reading import Reading
-from bext_otel.pipeline.registry import registered
+from bext_otel.pipeline.registry import registered, watched
 from bext_otel.pipeline.service import LedgerLike
 from bext_otel.pipeline.snapshot import Snapshot
 from bext_otel.pipeline.streams import Streams
+from bext_otel.workers.forks import on_fork
 
 __all__ = ["MetricsSignal", "build_metrics"]
 
@@ -89,6 +91,8 @@ def build_metrics(
         streams,
         own.foreign,
         registered=registered,
+        watched=watched,
+        speak=speak,
         ledger=ledger,
         resource=shown,
         telemetry=telemetry,
@@ -100,7 +104,10 @@ def build_metrics(
     exports = own.exports
     exports += [MetricExport(reading, resource, exporter, delivery, interval) for exporter, delivery in exporters]
 
+    forks = on_fork(in_parent=bequeath)
+
     def end(seconds: float) -> None:
+        forks.close()
         reading.stop()
         for export in exports:
             export.shutdown(seconds)
@@ -108,6 +115,7 @@ def build_metrics(
             ledger.close()
 
     def in_child() -> None:
+        inherit()
         reading.reset()
         for export in exports:
             export.reset()

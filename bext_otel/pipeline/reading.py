@@ -21,16 +21,23 @@ from bext_otel.pipeline.snapshot import Family, LabelSet, Snapshot
 from bext_otel.pipeline.streams import Stream, Streams
 from bext_otel.pipeline.system import System
 from bext_otel.pipeline.ticker import Ticker
+from bext_otel.pipeline.together import Processes, Together
 from bext_otel.workers.forks import catch_up
 
 __all__ = ["Reading"]
 
 Telemetry: TypeAlias = Mapping[str, "int | float | str"]
+Spoken: TypeAlias = tuple[list[str], list[tuple[str, list[Family]]]]
 
 # Other libraries may have callbacks that take long; a tick collects again when this many times as long as the last collection took is over.
 _PACE = 20
 # How often a worker says what is recent while nothing new happens: quantiles and rates look back far longer than that.
 _FADING_SECONDS = 5.0
+# The same where it looks on its own for what may have been counted, and found nothing.
+_IDLE_PACE = 100
+
+# Figures of `prometheus_client` that change also when nothing happens.
+_RESTLESS = ("process_", "python_")
 
 
 def _nothing() -> None:
@@ -40,7 +47,8 @@ def _nothing() -> None:
 class Reading:
     """Reads the cells of the catalogue and what other libraries measure, in this process and, by `ledger`, in the service's others.
 
-    `registered` tells what others registered with a metrics library of their own.
+    `registered` tells what others registered with a metrics library of their own, `watched` whether they may count there unheard,
+    and `speak` who speaks for whom of the processes that this one was forked from, now that it publishes.
 
     `telemetry` tells how export fares, `resource` is the resource's attributes, `tick_seconds` how often cells are drained while busy;
     `on_start` is called in the ticker's thread when the first measurement has started it.
@@ -52,6 +60,8 @@ class Reading:
         foreign: ForeignReader | None = None,
         *,
         registered: Callable[[], list[Family]] = list,
+        watched: Callable[[], bool] = bool,
+        speak: Callable[[], Spoken] = lambda: ([], []),
         ledger: LedgerLike | None = None,
         resource: Mapping[str, str] | None = None,
         telemetry: Callable[[], Telemetry] = dict,
@@ -62,10 +72,12 @@ class Reading:
         self.streams = streams
         self.foreign = foreign
         self._registered = registered
+        self._watched = watched
+        self._speak = speak
         self._resource = resource or {}
         self._telemetry = telemetry
         self._include_process = include_process
-        self._service = Service(ledger, streams.monotonic) if ledger is not None else None
+        self._service = Service(ledger, streams.monotonic, streams.budgets) if ledger is not None else None
         self._ticker = Ticker(self.tick, tick_seconds, on_start)
         streams.wake = self._wake
         if foreign is not None:
@@ -88,11 +100,14 @@ class Reading:
         self.started_unix = self.streams.clock()
         self._started = self.streams.monotonic()
         self._system = System() if self._include_process else None
+        self._processes = Processes(self._service.members) if self._include_process and self._service is not None else None
         self._foreign_parts: list[ForeignPart] = []
         self._foreign_busy = False
         self._collect_from = 0.0
+        self._look_from = 0.0
         self._fading_until = 0.0
         self._unsaid = False
+        self._said = False
         self._changes_seen = self.streams.changes
         self._own = Own()
         self._known: Known = {}
@@ -135,15 +150,26 @@ class Reading:
             # What is recent fades also when nothing happens any more, and the others should see that it does.
             self._fading_until = now + self.streams.window_seconds * 1.2
         fading = company and now < self._fading_until
-        if fading and not self._unsaid and now < self._faded_at + _FADING_SECONDS:
-            return True
+        watching = company and self._watched()
+        counted = watching and now >= self._look_from and self._has_counted()
+        fades = fading and (self._unsaid or now >= self._faded_at + _FADING_SECONDS)
         # Alone, nobody reads it. Said when work pauses nevertheless: who joins while the ticker sleeps would not know.
-        if fading or (self._unsaid and not busy):
+        if fades or counted or (self._unsaid and not busy):
             self._faded_at = now
-            if busy and now >= self._collect_from:
+            # Whoever says something for the first time says all: his children may have told the rest, and leave it to him from then on.
+            if not counted and (not self._said or (busy and now >= self._collect_from)):
                 self._collected()
             self._publish(service, self.observed())
-        return fading or busy
+        return fading or busy or watching
+
+    def _has_counted(self) -> bool:
+        """Look whether others have counted something of which nobody has told."""
+        before, began = _restful(self._foreign_parts), self.streams.monotonic()
+        self._collected()
+        counted = before != _restful(self._foreign_parts)
+        took = self.streams.monotonic() - began
+        self._look_from = began + took + (_PACE if counted else _IDLE_PACE) * took
+        return counted
 
     def snapshot(self, *, native: bool = False) -> Snapshot:
         """A fresh picture of everything, all workers included; `native` asks for the buckets of summaries."""
@@ -201,7 +227,7 @@ class Reading:
             families.rates_of_service(self.streams, tally),
             tally.started_unix or self.started_unix,
             tally.now - tally.started,
-            tally.system,
+            Together(self._processes, tally.system) if self._processes is not None else tally.system,
             tally.telemetry,
         )
 
@@ -228,7 +254,7 @@ class Reading:
         )
 
     def _publish(self, service: Service, observed: families.Observed) -> bytes:
-        self._unsaid = False
+        self._unsaid, self._said = False, True
         return service.publish(lambda base: encode(self._contribution(base, observed)))
 
     def _contribution(self, base: Contribution | None, observed: families.Observed) -> Contribution:
@@ -236,17 +262,24 @@ class Reading:
             self.streams.drain()
             now = self.streams.monotonic()
             fields = self._own.fields(observed, now)
+        speaks, inherited = self._speak()
         return Contribution(
             started=self._started,
             started_unix=self.started_unix,
             published=now,
-            admitted={name: list(values.items()) for name, values in self.streams.budgets.admitted().items()},
+            admitted={key: list(values.items()) for key, values in self.streams.budgets.admitted().items()},
             foreign=self._foreign_parts,
             system=self._system.figures() if self._system is not None else {},
             telemetry=self._telemetry(),
             base=base,
+            speaks=speaks,
+            inherited=[(ancestor, families.foreign_parts(left)) for ancestor, left in inherited],
             **fields,
         )
+
+
+def _restful(parts: list[ForeignPart]) -> list[ForeignPart]:
+    return [part for part in parts if not part.name.startswith(_RESTLESS)]
 
 
 def _observed(stream: Stream) -> dict[Cell, dict[str, float]]:

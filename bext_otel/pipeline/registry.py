@@ -14,9 +14,10 @@ from contextvars import ContextVar
 from typing import Any
 
 from bext_otel.apps import clean
+from bext_otel.pipeline.inheritance import has_forked, since_fork
 from bext_otel.pipeline.snapshot import Exemplar, Family, FamilyType, Histogram, LabelSet, Point, Series, Summary
 
-__all__ = ["names_of_others", "registered", "within_reading"]
+__all__ = ["names_of_others", "registered", "watched", "within_reading"]
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +27,14 @@ _reading: ContextVar[bool] = ContextVar("bext_otel_reading_registry", default=Fa
 
 _names: frozenset[str] = frozenset()
 _failing = ""
+
+# Those that are there as soon as the library is imported, and ours.
+_NOT_WATCHED = {
+    "prometheus_client.process_collector",
+    "prometheus_client.platform_collector",
+    "prometheus_client.gc_collector",
+    "bext_otel.faces.collector",
+}
 
 _TYPES: Mapping[str, FamilyType] = {"gauge": "gauge", "info": "gauge", "stateset": "gauge"}
 
@@ -40,9 +49,22 @@ def names_of_others() -> frozenset[str]:
     return _names
 
 
+def watched() -> bool:
+    """Whether somebody may count with the library, which tells nobody of it: then it is worth looking again and again.
+
+    Not in a process that forks: a child forked while we look would inherit a lock of the library's that nobody gives back.
+    """
+    registry = getattr(sys.modules.get("prometheus_client.registry"), "REGISTRY", None)
+    if registry is None or has_forked():
+        return False
+    # A tuple of all at once: others may register meanwhile.
+    return any(type(collector).__module__ not in _NOT_WATCHED for collector in tuple(getattr(registry, "_collector_to_names", ())))
+
+
 def registered() -> list[Family]:
     """What is in `prometheus_client.REGISTRY` now, but for our own metrics; nothing if nobody has imported the library.
 
+    A forked child counts from the fork, as far as the library itself does the counting.
     Calls collectors of the application, so no lock may be held. What one of them fails to tell is left out, with all that comes after it,
     and told in the log once.
     """
@@ -66,7 +88,7 @@ def registered() -> list[Family]:
     finally:
         _reading.reset(token)
     _names = frozenset(names)
-    return found
+    return since_fork(found)
 
 
 def _families(metric: Any) -> Iterator[Family]:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import Protocol
 
+from bext_otel.apps import Budgets
 from bext_otel.pipeline.contribution import Contribution, Known, decode
-from bext_otel.pipeline.merge import Shared, compacted
+from bext_otel.pipeline.folding import fold_for_good
+from bext_otel.pipeline.merge import Shared, Tally, compacted
 
 __all__ = ["LedgerLike", "PeerLike", "Service"]
 
@@ -63,6 +65,10 @@ class LedgerLike(Protocol):
         """What the others say; `known` are the publications that the caller has, by place."""
         ...
 
+    def members(self) -> Sequence[int]:
+        """Ids of the processes that take part, or may."""
+        ...
+
     def close(self) -> None:
         """Take part no more; what was published stays."""
 
@@ -70,9 +76,10 @@ class LedgerLike(Protocol):
 class Service:
     """Publishes this process's part and reads the others'. `base` is what it took over from workers that are gone, and answers for."""
 
-    def __init__(self, ledger: LedgerLike, monotonic: Callable[[], float]) -> None:
+    def __init__(self, ledger: LedgerLike, monotonic: Callable[[], float], budgets: Budgets) -> None:
         self._ledger = ledger
         self._monotonic = monotonic
+        self._budgets = budgets
         self.unreadable = 0
         # Whoever made a ledger that never worked has told so.
         self._told = {"", ledger.reason}
@@ -101,6 +108,10 @@ class Service:
                 self._complain()
             return payload
 
+    def members(self) -> Sequence[int]:
+        """Ids of the service's processes, also of those that have nothing to say."""
+        return self._ledger.members()
+
     def _complain(self) -> None:
         """One line for each reason."""
         reason = self._ledger.reason
@@ -113,10 +124,13 @@ class Service:
     def others(self) -> list[Shared]:
         """What all other workers said last, those that are gone and not yet taken over among them."""
         with self._lock:
-            before = self._decoded
-            peers = self._ledger.peers({slot: sequence for slot, (sequence, _) in before.items()})
-            self._decoded = {peer.slot: self._read(peer, before.get(peer.slot)) for peer in peers}
-            return [Shared(contribution, alive=peer.alive) for peer in peers if (contribution := self._decoded[peer.slot][1]) is not None]
+            return self._others()
+
+    def _others(self) -> list[Shared]:
+        before = self._decoded
+        peers = self._ledger.peers({slot: sequence for slot, (sequence, _) in before.items()})
+        self._decoded = {peer.slot: self._read(peer, before.get(peer.slot)) for peer in peers}
+        return [Shared(contribution, alive=peer.alive) for peer in peers if (contribution := self._decoded[peer.slot][1]) is not None]
 
     def _take_place(self) -> None:
         if self._placed:
@@ -125,7 +139,10 @@ class Service:
         taken_over = self._ledger.take()
         former = decode(taken_over) if taken_over is not None else None
         if former is not None:
-            self.base = compacted([former], self._monotonic())
+            self.base = compacted([former], self._monotonic(), self._fold)
+
+    def _fold(self, tally: Tally) -> None:
+        fold_for_good(tally, self._budgets, lambda: [shared.contribution for shared in self._others()])
 
     def _read(self, peer: PeerLike, known: tuple[int, Contribution | None] | None) -> tuple[int, Contribution | None]:
         if known is not None and known[0] == peer.sequence:

@@ -1,4 +1,4 @@
-"""What the process itself uses."""
+"""What a process uses."""
 
 from __future__ import annotations
 
@@ -14,14 +14,22 @@ _SHORTEST_SECONDS = 1.0
 
 
 class System:
-    """Memory, processor time and descriptors of this process."""
+    """Memory, processor time and descriptors of this process, or of another one."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._process = psutil.Process()
+    def __init__(self, clock: Callable[[], float] = time.monotonic, pid: int | None = None) -> None:
+        """Raises psutil.Error if there is no such process."""
+        self._process = psutil.Process(pid)
         self._clock = clock
         self._marked = clock()
         self._used_before = self._used()
         self._percent: float | None = None
+        if pid is not None:  # of another one nobody has asked before: the first share is that of its life
+            self._marked -= max(time.time() - self._process.create_time(), 0.0)
+            self._used_before = 0.0
+
+    def runs(self) -> bool:
+        """Whether the process still is there, and no other one has its id."""
+        return self._process.is_running()
 
     def figures(self) -> Mapping[str, float]:
         """`memory_mb` (resident, MiB), `cpu_percent` (since it was asked for last, a second at least; 100 is one core), `open_fds`; without

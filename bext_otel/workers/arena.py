@@ -48,11 +48,15 @@ class GoneError(OSError):
 
 
 class Arena:
-    """An open file of a service. Methods that touch the file raise OSError if that fails. Call `check` before any of them."""
+    """An open file of a service. Methods that touch the file raise OSError if that fails. Call `check` before any of them.
+
+    Attributes:
+        identity: device and inode of the file.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._identity = _identity(descriptor)
+        self.identity = _identity(descriptor)
 
     @classmethod
     def create(cls, service: str, directories: tuple[str, ...] = memory.DIRECTORIES) -> tuple[Arena | None, str]:
@@ -71,7 +75,7 @@ class Arena:
             identity = _identity(self._descriptor)
         except OSError:
             identity = None
-        if identity != self._identity:
+        if identity != self.identity:
             raise GoneError(errno.EBADF, f"the application closed or replaced descriptor {self._descriptor}, which the workers share")
 
     def lock(self, slot: int) -> bool:

@@ -10,6 +10,8 @@ from typing import NamedTuple, TypeVar
 
 from bext_otel.workers.arena import Arena, Copy, GoneError, TornError
 from bext_otel.workers.layout import SLOTS
+from bext_otel.workers.members import members
+from bext_otel.workers.procfs import Proc
 
 __all__ = ["Ledger", "Peer"]
 
@@ -102,6 +104,10 @@ class Ledger:
         """What this slot says; empty if nothing, or nothing that can be read."""
         copy = self._try(lambda arena: self._copy(arena, slot))
         return copy.payload if copy is not None else b""
+
+    def members(self) -> list[int]:
+        """Ids of the processes that take part, or may: all that have the file."""
+        return self._try(lambda arena: members(Proc(), arena.identity)) or []
 
     def in_child(self) -> None:
         """This process is a fork: it has the file, and neither slot nor lock of its parent."""

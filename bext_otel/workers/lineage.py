@@ -16,7 +16,7 @@ from typing import Literal
 
 from bext_otel.workers.procfs import Proc, Stat
 
-__all__ = ["Birth", "Kind", "how_born", "is_helper", "is_spawned", "relatives"]
+__all__ = ["Birth", "Kind", "how_born", "is_helper", "is_spawned", "line", "relatives"]
 
 Kind = Literal["inert", "joins", "forked", "new", "unknown"]
 
@@ -53,11 +53,11 @@ def how_born(argv: Sequence[str], environ: Mapping[str, str], proc: Proc, *, pid
     if me is None:
         return Birth("unknown", reason=f"{proc.root} does not tell how this process was started")
     if is_spawned(argv) or environ.get("GUNICORN_PID") == str(me.parent):
-        return Birth("joins", tuple(_line(me.parent, proc)))
+        return Birth("joins", tuple(line(me.parent, proc)))
     if not starting and not me.stack:
         return Birth("unknown", reason=f"{proc.root}/{pid}/stat does not tell whether this process is a fork")
     if not starting and _fork_of(me, proc.stat(me.parent)):
-        return Birth("forked", tuple(_line(me.parent, proc)))
+        return Birth("forked", tuple(line(me.parent, proc)))
     return Birth("new")
 
 
@@ -72,7 +72,8 @@ def relatives(ancestor: int, proc: Proc) -> Iterator[int]:
                 yield child
 
 
-def _line(pid: int, proc: Proc) -> Iterator[int]:
+def line(pid: int, proc: Proc) -> Iterator[int]:
+    """This process and those above it of the same service, nearest first."""
     for _ in range(GENERATIONS):
         if pid <= 0:  # the parent is outside this namespace
             return

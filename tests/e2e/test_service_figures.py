@@ -30,7 +30,8 @@ class Seen:
         self.work = work.answered
         self.requests = ITEMS + FAILED + self.work
         self.first_at, self.launched_at = work.answers[0].at, launched_at
-        self.processes = [psutil.Process(pid) for pid in work.pids()]
+        workers = [psutil.Process(pid) for pid in work.pids()]
+        self.processes = [*workers, workers[0].parent() or workers[0]]
         self.asked_at, self.asked_unix = time.monotonic(), time.time()
         self.document: dict[str, Any] = document(port)
         self.told_at = time.monotonic()
@@ -92,7 +93,7 @@ def test_plugins_are_called_twice_for_each_request_of_work(seen: Seen) -> None:
     assert {"analytics": {"calls": 2 * seen.work, "avg_us": 15}} == seen.document["plugins"]
 
 
-def test_the_system_is_what_both_workers_use_by_psutil(seen: Seen) -> None:
+def test_the_system_is_what_both_workers_and_their_master_use_by_psutil(seen: Seen) -> None:
     system = seen.document["system"]
     assert seen.memory_mb == pytest.approx(system["memory_mb"], rel=0.15)
     assert seen.open_fds == pytest.approx(system["open_fds"], abs=10)

@@ -6,12 +6,14 @@ import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
 
 from bext_otel.apps import Budgets
 from bext_otel.catalogue import (
@@ -20,6 +22,7 @@ from bext_otel.catalogue import (
     FLOW_ACTIVE_RUNS,
     HTTP_SERVER_REQUEST_DURATION,
     LABEL_OVERFLOW,
+    OTEL_SDK_EXPORTER_SPAN_EXPORTED,
     OVERFLOW,
     PLUGIN_FUEL_CONSUMED,
     REQUEST_DURATION,
@@ -27,12 +30,13 @@ from bext_otel.catalogue import (
     Metric,
 )
 from bext_otel.operation import SHARED
-from bext_otel.pipeline.contribution import Contribution, decode, encode
+from bext_otel.pipeline.contribution import Contribution, ForeignPart, ForeignRow, decode, encode
 from bext_otel.pipeline.merge import Tally, compacted
 from bext_otel.pipeline.provider import BextMeterProvider
 from bext_otel.pipeline.reading import Reading
-from bext_otel.pipeline.snapshot import Histogram, Snapshot, Summary
+from bext_otel.pipeline.snapshot import Family, Histogram, Point, Series, Snapshot, Summary
 from bext_otel.pipeline.streams import Streams
+from bext_otel.pipeline.totals import one_histogram, recent, total
 from bext_otel.testing import Clock
 
 SHOP = {"app": "shop", "layer": "isr"}
@@ -88,17 +92,24 @@ class Seat:
     def peers(self, known: Mapping[int, int]) -> list[Peer]:
         return [peer for peer in self.board.places.values() if peer.slot != self.slot and peer.payload]
 
+    def members(self) -> list[int]:
+        return []
+
     def die(self) -> None:
         if self.slot is not None:
             self.board.places[self.slot].alive = False
 
 
 class Worker:
-    def __init__(self, board: Board, clock: Clock, *, budgets: Budgets | None = None) -> None:
+    def __init__(
+        self, board: Board, clock: Clock, *, budgets: Budgets | None = None, telemetry: Mapping[str, int | str] = MappingProxyType({})
+    ) -> None:
         self.seat = board.join()
         self.streams = Streams(budgets or Budgets({}), monotonic=clock, clock=clock)
         self.provider = BextMeterProvider(self.streams, Resource({}))
-        self.reading = Reading(self.streams, self.provider.foreign, ledger=self.seat, include_process=False)
+        self.reading = Reading(
+            self.streams, self.provider.foreign, ledger=self.seat, include_process=False, telemetry=lambda: dict(telemetry)
+        )
         self.reading.stop()
 
     def hit(self, times: float = 1) -> None:
@@ -197,6 +208,42 @@ def test_callbacks_that_take_long_are_not_called_at_each_tick(clock: Clock) -> N
         one.reading.tick()
         clock.advance(1)
     assert 4 == len(called)
+
+
+def test_what_is_counted_unheard_is_everybodys_too_and_idle_costs_no_publication(worker: Callable[[], Worker], clock: Clock) -> None:
+    """`prometheus_client` tells nobody that somebody counts with it."""
+    one, other = worker(), worker()
+    jobs, looks = [0.0], list[float]()
+
+    def registered() -> list[Family]:
+        looks.append(clock.now)
+        clock.advance(0.05)
+        gauge = Family("process_open_fds", "gauge", "", "", [Point(Series(()), clock.now)])
+        return [gauge, Family("jobs_total", "counter", "", "", [Point(Series(()), jobs[0])])]
+
+    one.reading._registered = registered
+    assert not one.reading.tick()
+    assert [] == looks
+    one.reading._watched = lambda: True
+    for count in range(1, 4):
+        jobs[0] = count
+        clock.advance(60)
+        assert one.reading.tick(), "it goes on looking"
+        assert [count] == [family.points[0].value for family in other.reading.snapshot().families if family.name == "jobs_total"]
+    said = one.seat.board.places[0].sequence
+    looks.clear()
+    for _ in range(60):
+        clock.advance(1)
+        assert one.reading.tick()
+    assert said == one.seat.board.places[0].sequence
+    assert 10 <= len(looks) <= 15, "a hundredth of the time, as each takes a twentieth of a second"
+
+
+def test_one_that_is_alone_does_not_look_for_what_is_counted_unheard(clock: Clock) -> None:
+    only = Worker(Board(), clock)
+    only.reading._watched = lambda: True
+    only.reading._registered = lambda: pytest.fail("nobody would read it")
+    assert not only.reading.tick()
 
 
 def test_why_nothing_can_be_shared_any_more_is_one_line(worker: Callable[[], Worker], caplog: pytest.LogCaptureFixture) -> None:
@@ -385,6 +432,157 @@ def test_a_budget_holds_for_the_service_and_every_worker_folds_the_same_values()
     assert {"plugin": 14} == plugins(workers[0].reading.snapshot(), LABEL_OVERFLOW)
 
 
+def test_what_is_taken_over_stays_within_the_budgets_however_many_workers_die() -> None:
+    board, clock = Board(), Clock(1000.0)
+    watcher = Worker(board, clock, budgets=Budgets({"plugin": 10}))
+    watcher.publish()
+    shown, sizes = dict[str, float](), list[int]()
+    for generation in range(12):
+        heir = Worker(board, clock, budgets=Budgets({"plugin": 10}))
+        heir.publish()
+        for value in range(10):
+            heir.streams.stream(PLUGIN_FUEL_CONSUMED).cell({"plugin": f"{generation}-{value}"}).add(1.5)
+        heir.publish()
+        now = plugins(watcher.reading.snapshot())
+        assert all(now[name] >= value for name, value in shown.items())
+        assert 15 * (generation + 1) == sum(now.values())
+        assert 10 * generation == sum(plugins(watcher.reading.snapshot(), LABEL_OVERFLOW).values() if generation else ())
+        shown = now
+        sizes.append(len(board.places[1].payload))
+        heir.seat.die()
+        clock.advance(10)
+    assert {*(f"0-{value}" for value in range(10)), OVERFLOW} == set(shown)
+    assert max(sizes[2:]) <= 1.1 * min(sizes[2:])
+
+
+def test_what_a_living_worker_admitted_first_is_not_folded_when_another_dies() -> None:
+    board, clock = Board(), Clock(1000.0)
+    living, former = (Worker(board, clock, budgets=Budgets({"plugin": 3})) for _ in range(2))
+    fuel = [each.streams.stream(PLUGIN_FUEL_CONSUMED) for each in (living, former)]
+    fuel[0].cell({"plugin": "shared"}).add(1)
+    for name in ("x", "y", "shared"):
+        fuel[1].cell({"plugin": name}).add(1)
+    for each in (living, former):
+        each.publish()
+    for budgets in (5, 3):  # what it took over, with what it measured, is past the budget at the second succession
+        former.seat.die()
+        former = Worker(board, clock, budgets=Budgets({"plugin": 3}))
+        former.publish()
+        former.streams.stream(PLUGIN_FUEL_CONSUMED).cell({"plugin": f"late-{budgets}"}).add(1)
+        former.publish()
+    former.seat.die()
+    heir = Worker(board, clock, budgets=Budgets({"plugin": 3}))
+    assert {"shared": 2, "x": 1, "y": 1, OVERFLOW: 2} == plugins(heir.reading.snapshot())
+    assert heir.reading._service is not None
+    assert heir.reading._service.base is not None
+    assert 4 == len(heir.reading._service.base.numbers[PLUGIN_FUEL_CONSUMED.exported])
+
+
+def test_labels_of_one_name_have_budgets_of_their_own() -> None:
+    """`error.type` is what failed of a request, and of an export."""
+    board, clock = Board(), Clock(1000.0)
+    workers = [Worker(board, clock, budgets=Budgets({"error.type": 20})) for _ in range(3)]
+    for number_, worker in enumerate(workers):
+        durations = worker.streams.stream(HTTP_SERVER_REQUEST_DURATION)
+        for value in range(20):
+            durations.cell({"http.request.method": "GET", "error.type": f"E{number_}-{value}"}).add(0.1)
+        worker.streams.stream(OTEL_SDK_EXPORTER_SPAN_EXPORTED).cell({"error.type": "ConnectionError"}).add(1)
+        worker.publish()
+    snapshot = workers[0].reading.snapshot()
+    requests, exports = snapshot.family(HTTP_SERVER_REQUEST_DURATION), snapshot.family(OTEL_SDK_EXPORTER_SPAN_EXPORTED)
+    assert requests is not None
+    assert exports is not None
+    shown = {dict(point.series.labels)["error.type"] for point in requests.points}
+    assert (21, True) == (len(shown), OVERFLOW in shown)
+    assert [("ConnectionError", 3)] == [(dict(point.series.labels)["error.type"], point.value) for point in exports.points]
+    assert {"error.type": 40} == plugins(snapshot, LABEL_OVERFLOW)
+
+
+def test_quantiles_forget_what_is_long_ago_also_while_workers_succeed_each_other(clock: Clock) -> None:
+    board = Board()
+    slow, watcher = Worker(board, clock), Worker(board, clock)
+    slow.take(5000.0)
+    slow.publish()
+    slow.seat.die()
+    for _ in range(15):
+        heir = Worker(board, clock)
+        heir.publish()
+        heir.take(1.0)
+        clock.advance(60)
+        heir.publish()
+        heir.seat.die()
+    family = watcher.reading.snapshot().family(REQUEST_DURATION)
+    assert family is not None
+    (point,) = family.points
+    assert isinstance(point.value, Summary)
+    assert (16, 5015.0, 1.0) == (point.value.count, point.value.sum, dict(point.value.quantiles)[0.99])
+
+
+def sums(snapshot: Snapshot) -> dict[str, float]:
+    return {
+        family.name: point.value.sum if isinstance(point.value, (Summary, Histogram)) else point.value
+        for family in snapshot.families
+        for point in family.points
+    }
+
+
+def test_every_worker_shows_the_same_last_digit_and_no_succession_lowers_it(clock: Clock) -> None:
+    """Prometheus takes a counter that falls by it for one that has begun anew."""
+    board, rng = Board(), random.Random(3)
+    workers = [Worker(board, clock) for _ in range(4)]
+    shown = dict[str, float]()
+    for turn in range(60):
+        for each in workers:
+            each.take(rng.lognormvariate(2, 1))
+            meter = each.provider.get_meter("theirs")
+            meter.create_counter("seconds").add(rng.random())
+            meter.create_histogram("waits").record(rng.random())
+            each.streams.stream(PLUGIN_FUEL_CONSUMED).cell({"plugin": "p"}).add(rng.random())
+            each.reading.snapshot()
+        now = sums(workers[0].reading.snapshot())
+        assert [now] * 3 == [sums(each.reading.snapshot()) for each in workers[1:]]
+        assert all(now[name] >= value for name, value in shown.items())
+        assert {"seconds_total", "waits", REQUEST_DURATION.exported, PLUGIN_FUEL_CONSUMED.exported} <= now.keys()
+        workers[turn % 4].seat.die()
+        workers[turn % 4] = Worker(board, clock)
+        shown = sums(workers[turn % 4].reading.snapshot())
+        assert now == {name: shown[name] for name in now}
+
+
+def test_exemplars_of_durations_are_the_services(worker: Callable[[], Worker]) -> None:
+    one, other = worker(), worker()
+    with TracerProvider().get_tracer("t").start_as_current_span("s") as span:
+        one.take(5.0)
+    one.publish()
+    snapshot = other.reading.snapshot()
+    for metric in (REQUEST_DURATION, HTTP_SERVER_REQUEST_DURATION, REQUESTS):
+        family = snapshot.family(metric)
+        assert family is not None
+        assert [f"{span.get_span_context().trace_id:032x}"] == [point.exemplar and point.exemplar.trace_id for point in family.points]
+
+
+def test_what_the_dead_delivered_and_lost_stays_in_the_figures_of_telemetry(clock: Clock) -> None:
+    board = Board()
+    told = {
+        "spans_failed": 20,
+        "spans_exported": 3,
+        "metric_points_dropped": 2,
+        "log_lines_lost": 1,
+        "spans_queued": 7,
+        "spans_export": "failing",
+    }
+    one, other = (Worker(board, clock, telemetry=told) for _ in range(2))
+    for each in (one, other):
+        each.publish()
+    kept = {"spans_failed": 40, "spans_exported": 6, "metric_points_dropped": 4, "log_lines_lost": 2}
+    assert {**kept, "spans_queued": 14, "spans_export": "failing", "series": 0} == one.reading.snapshot().telemetry
+    for _ in range(3):
+        other.seat.die()
+        assert {**kept, "spans_queued": 7, "spans_export": "failing", "series": 0} == one.reading.snapshot().telemetry
+        other = Worker(board, clock)
+        other.publish()
+
+
 @settings(max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from(["hit", "take", "publish", "scrape", "die", "idle"]), st.integers(0, 3)), max_size=60))
 def test_any_sequence_of_records_publications_scrapes_and_deaths_keeps_the_totals_and_never_goes_back(
@@ -420,6 +618,36 @@ def test_any_sequence_of_records_publications_scrapes_and_deaths_keeps_the_total
     assert len(board.places) <= 8
 
 
+def jobs(counted: float) -> list[ForeignPart]:
+    return [ForeignPart("jobs_total", "counter", "", (ForeignRow((), counted),))]
+
+
+def left_by(ancestor: str, counted: float, **more: object) -> Contribution:
+    return Contribution(started=0.0, started_unix=0.0, published=0.0, foreign=jobs(1), inherited=[(ancestor, jobs(counted))], **more)  # type: ignore[arg-type]
+
+
+def foreign(*contributions: Contribution) -> float | None:
+    tally = Tally(0.0)
+    for each in contributions:
+        tally.add(each, alive=True)
+    tally.settle()
+    return tally.foreign["jobs_total"].rows[0].number
+
+
+def test_what_several_tell_of_one_ancestor_counts_once_as_it_was_last_and_not_at_all_if_that_speaks_itself() -> None:
+    one, other, third = left_by("a", 100), left_by("a", 150), left_by("b", 10)
+    master = Contribution(started=0.0, started_unix=0.0, published=0.0, foreign=jobs(150), speaks=["a"])
+    assert 163 == foreign(one, other, third) == foreign(third, other, one)
+    assert 163 == foreign(compacted([one, third], 0.0), other) == foreign(compacted([other], 0.0), compacted([third, one], 0.0))
+    assert 163 == foreign(master, one, other, third) == foreign(one, compacted([other, master], 0.0), third)
+
+
+def test_what_is_kept_of_ancestors_stays_small_and_the_total_exact() -> None:
+    kept = compacted([left_by(f"{number_}", 10, speaks=[f"x{number_}"]) for number_ in range(200)], 0.0)
+    assert (64, 64) == (len(kept.inherited), len(kept.speaks))
+    assert 200 * 11 == foreign(kept)
+
+
 amounts = st.lists(st.tuples(st.integers(0, 5), st.floats(0.01, 1e4)), min_size=1, max_size=20)
 
 
@@ -438,13 +666,16 @@ def told(*contributions: Contribution) -> object:
     for each in contributions:
         tally.add(each, alive=False)
     only = compacted(contributions, 1000.0)
-    (summary,) = only.summaries[REQUEST_DURATION.exported]
-    recent = summary.recent(1000.0)
-    assert recent is not None
+    summary, *_ = rows = only.summaries[REQUEST_DURATION.exported]
+    histograms = tally.histograms.items()
     return (
-        {name: {labels: row.value for labels, row in rows.items()} for name, rows in tally.numbers.items()},
-        {name: {labels: row.counts for labels, row in rows.items()} for name, rows in tally.histograms.items()},
-        (summary.count, pytest.approx(summary.sum), summary.minimum, summary.maximum, summary.scale, summary.lifetime().buckets, recent),
+        {name: {labels: total([row.value for row in rows]) for labels, rows in held.items()} for name, held in tally.numbers.items()},
+        {
+            name: {labels: (one_histogram(rows).counts, one_histogram(rows).sum) for labels, rows in held.items()}
+            for name, held in histograms
+        },
+        (summary.count, math.fsum(row.sum for row in rows), summary.minimum, summary.maximum, summary.scale, summary.lifetime().buckets),
+        recent(rows, 1000.0),
     )
 
 

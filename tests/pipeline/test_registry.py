@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.core import CounterMetricFamily, GaugeHistogramMetricFamily, Metric
 
 from bext_otel.catalogue import FLOW_FAILED
-from bext_otel.pipeline import registry
+from bext_otel.pipeline import inheritance, registry
 from bext_otel.pipeline.contribution import Contribution
 from bext_otel.pipeline.families import foreign_parts, of_foreign
 from bext_otel.pipeline.foreign import ForeignReader
@@ -114,6 +114,21 @@ def test_they_appear_in_the_snapshot_beside_ours_and_names_of_ours_stay_ours(str
     assert ([2], [3.0]) == (values["bext_flow_failed_total"], values["jobs_total"])
     names = [family.name for family in reading.snapshot().families]
     assert len(set(names)) == len(names)
+
+
+def test_what_the_application_registers_is_watched_but_for_a_process_that_forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh = prometheus_client.CollectorRegistry()
+    prometheus_client.ProcessCollector(registry=fresh)
+    monkeypatch.setattr(prometheus_client.registry, "REGISTRY", fresh)
+    monkeypatch.setattr(inheritance, "_forked", False)
+    assert not registry.watched(), "of the library's own there is nothing to see"
+    prometheus_client.Counter("jobs", "Jobs.", registry=fresh)
+    assert registry.watched()
+    inheritance.bequeath()
+    assert not registry.watched()
+    inheritance.inherit()
+    assert registry.watched(), "a child has forked nobody yet"
+    inheritance._inherited.clear()
 
 
 def test_workers_add_up_what_can_be_added() -> None:

@@ -63,6 +63,25 @@ def test_each_reads_what_the_others_said_last(hire) -> None:
     assert [Peer(1, 1, b"", True)] == one.peers()
 
 
+def members(ledger: Ledger) -> list[int]:
+    return ledger.members()
+
+
+def close_and_ask(ledger: Ledger) -> list[int]:
+    close(ledger)
+    return ledger.members()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc here")
+def test_all_that_have_the_file_are_members_also_those_that_say_nothing(hire) -> None:
+    one, two, three = hire(), hire(), hire()
+    expected = {os.getpid(), one.pid, two.pid, three.pid}
+    assert expected == set(one.do(members)) == set(three.do(members))
+    two.kill()
+    assert [] == three.do(close_and_ask)
+    assert {os.getpid(), one.pid} == set(one.do(members))
+
+
 @pytest.mark.parametrize("size", [1, 16 * 1024, 16 * 1024 + 1, 100_000, 1_000_000, 30_000_000])
 def test_payloads_of_any_size_arrive_whole(hire, size: int) -> None:
     one, two = hire(), hire()
