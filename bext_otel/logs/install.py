@@ -156,10 +156,17 @@ def install(config: Logging, provider: APILoggerProvider, *, apps: Mapping[str, 
     undo += [_set_level(name, level_number(level)) for name, level in config.filters.items()]
     if logging.root.level == logging.WARNING:
         undo.append(_set_level(None, gate.lowest))
-    undo.append(attach(chain, prints=_prints(config)).remove)
+    undo.append(attach(chain, terminal=_terminal(provider), prints=_prints(config)).remove)
     undo.append(_when_structlog_is_there(chain, prints=_prints(config)))
     _current = Installed(undo, chain)
     return _current
+
+
+def _terminal(provider: APILoggerProvider) -> str | None:
+    """The name of the standard stream that lines go to; None if they go to a file, or nowhere."""
+    sinks = provider.sinks if isinstance(provider, BextLoggerProvider) else []
+    outputs = [sink.output for sink in sinks if isinstance(sink, LineSink)]
+    return next((output.name for output in outputs if isinstance(output, Stream)), None)
 
 
 def _set_level(name: str | None, level: int) -> Callable[[], None]:

@@ -20,7 +20,7 @@ from bext_otel.apps import current_app
 from bext_otel.logs.chain import Passed
 from bext_otel.logs.formats import Format
 from bext_otel.logs.levels import Gate
-from bext_otel.logs.outputs import Output, say
+from bext_otel.logs.outputs import Output, Stream, say
 from bext_otel.logs.values import plain, text
 from bext_otel.pipeline.delivery import Delivery
 from bext_otel.pipeline.lazy import LazyLogRecordProcessor
@@ -135,18 +135,25 @@ class Gated(LogRecordProcessor):
         return self.gate.wants(instrumentation_scope.name, severity_number)
 
 
+def _is(record: ReadWriteLogRecord, what: str) -> bool:
+    """What `Passed` says of a record."""
+    log = record.log_record
+    return type(log) is Passed and bool(getattr(log, what))
+
+
 class LineSink(Gated):
-    """Writes each record as a line, at once."""
+    """Writes each record as a line, at once; not to a terminal where the application has printed it already."""
 
     def __init__(self, line: Format, output: Output, *, losses: Losses | None = None) -> None:
         self.output = output
         self.losses = losses or Losses(output.name)
         self._line = line
+        self._on_terminal = isinstance(output, Stream)
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """See `LogRecordProcessor`."""
         try:
-            if self.wants(log_record):
+            if self.wants(log_record) and not (self._on_terminal and _is(log_record, "printed")):
                 self.output.write(self._line(log_record))
         except Exception as exc:  # a full disk or a reader that has gone must not fail the work that is logged
             self.losses.add(exc)

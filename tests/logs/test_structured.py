@@ -123,6 +123,34 @@ def test_a_program_that_configured_structlog_for_logging_arrives_once(start: Sta
     assert "hello" == record.body
 
 
+def test_what_structlog_leaves_to_a_formatter_is_told_in_our_terms(start: Start) -> None:
+    structlog.configure(
+        processors=[structlog.stdlib.add_log_level, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    logs = start()
+    try:
+        raise KeyError("k")
+    except KeyError:
+        structlog.get_logger("shop").exception("broken", items=2)
+    structlog.get_logger("shop").info("odd", level="mine")
+    structlog.reset_defaults()
+    line, odd = logs.lines()
+    assert {
+        "timestamp",
+        "level",
+        "target",
+        "message",
+        "items",
+        "exception.type",
+        "exception.message",
+        "exception.stacktrace",
+    } == line.keys()
+    assert ("error", "KeyError") == (line["level"], line["exception.type"])
+    assert "info" == odd["level"]
+
+
 def test_a_program_that_configures_structlog_later_has_its_way(start: Start) -> None:
     logs = start()
     seen: list[Any] = []
