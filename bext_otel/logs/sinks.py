@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import cast
@@ -28,6 +29,7 @@ from bext_otel.pipeline.lazy import LazyLogRecordProcessor
 __all__ = ["Completion", "ExportSink", "LineSink", "Losses"]
 
 _QUIET_SECONDS = 300.0
+_MAX_WAITING = 100
 
 
 class Losses:
@@ -173,7 +175,8 @@ class ExportSink(Gated):
     """Hands records to an exporter in batches, but for those that exporting itself causes, which would feed themselves.
 
     Those are all records of `opentelemetry.*` loggers, and whatever is logged (by an HTTP client, say) on the exporting thread. That
-    thread starts with the first record, so that a server's master, which has none, can fork without one.
+    thread starts with the first record, so that a server's master can fork without one: what a master says waits until there are other
+    records, or the end.
     """
 
     def __init__(self, exporter: LogRecordExporter, *, shutdown_seconds: float) -> None:
@@ -183,10 +186,12 @@ class ExportSink(Gated):
         delivery = getattr(exporter, "delivery", None)
         queue = delivery.queue if isinstance(delivery, Delivery) else None
         self._batches = LazyLogRecordProcessor(lambda: BatchLogRecordProcessor(_Marked(exporter)), queue)
+        self._waiting: deque[ReadWriteLogRecord] = deque(maxlen=_MAX_WAITING)
         _sinks.add(self)
 
     def start_over(self) -> None:
-        """In a forked child: let go of what a thread of the parent may hold."""
+        """In a forked child: let go of what a thread of the parent may hold, and of what the parent will send itself."""
+        self._waiting.clear()
         self._batches.lazy.reset()
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
@@ -196,16 +201,30 @@ class ExportSink(Gated):
             return
         try:
             if self.wants(log_record):
+                if _is(log_record, "waits") and not self._batches.lazy.is_built:
+                    self._waiting.append(log_record)
+                    return
+                self._send_waiting()
                 self._batches.on_emit(log_record)
         except Exception as exc:  # nothing that telemetry does may fail the work that is logged
             self.losses.add(exc)
 
+    def _send_waiting(self) -> None:
+        try:
+            while self._waiting:
+                self._batches.on_emit(self._waiting.popleft())
+        except Exception as exc:  # no thread can be started, perhaps; or another thread was faster
+            if self._waiting:
+                self.losses.add(exc, len(self._waiting))
+
     def shutdown(self) -> None:
         """Export what is left, within the time given."""
+        self._send_waiting()
         self._batches.lazy.shutdown_seconds(self._shutdown_seconds)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Export what is queued."""
+        self._send_waiting()
         return self._batches.force_flush(timeout_millis)
 
 

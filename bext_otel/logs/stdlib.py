@@ -53,12 +53,15 @@ class _Above(ChainHandler):
     without handlers, which Python itself stops doing as soon as it sees any handler.
     """
 
-    def __init__(self, chain: Chain, terminal: str | None, *, prints: bool) -> None:
+    def __init__(self, chain: Chain, terminal: str | None, *, prints: bool, is_told: Callable[[logging.LogRecord], bool]) -> None:
         super().__init__(chain)
         self._terminal = terminal
         self._prints = prints
+        self._is_told = is_told
 
     def emit(self, record: logging.LogRecord) -> None:
+        if self._is_told(record):
+            return
         if self._chain.gate.admits(record.name, record.levelno):
             self._chain.python(record, printed=self._is_printed(record))
         last = logging.lastResort
@@ -84,12 +87,12 @@ def _has_handler(name: str) -> bool:
 class Attachment:
     """The chain's hold on the standard library's logging; `remove` lets go."""
 
-    def __init__(self, chain: Chain, *, terminal: str | None, prints: bool) -> None:
+    def __init__(self, chain: Chain, *, terminal: str | None, prints: bool, is_told: Callable[[logging.LogRecord], bool]) -> None:
         # Python walks from a logger to its parents until there are none. The root logger is the application's: `basicConfig` does
         # nothing where it finds a handler there, `dictConfig` and `handlers.clear()` empty it. Its parent, which it doesn't have
         # otherwise, is out of their sight.
         self._above = logging.Logger("bext_otel.logs")
-        self._above.addHandler(_Above(chain, terminal, prints=prints))
+        self._above.addHandler(_Above(chain, terminal, prints=prints, is_told=is_told))
         self._root_parent = logging.root.parent
         self._above.parent = self._root_parent
         logging.root.parent = self._above
@@ -132,9 +135,12 @@ def _mute_basic_config() -> Callable[[], None]:
     return undo
 
 
-def attach(chain: Chain, *, terminal: str | None, prints: bool) -> Attachment:
+def attach(
+    chain: Chain, *, terminal: str | None, prints: bool, is_told: Callable[[logging.LogRecord], bool] = lambda _: False
+) -> Attachment:
     """Let every record of the standard library's logging enter the chain, once.
 
-    `prints` says that the chain writes lines, `terminal` to which standard stream (None: to a file, or nowhere).
+    `prints` says that the chain writes lines, `terminal` to which standard stream (None: to a file, or nowhere). What `is_told` knows to be
+    told by another record stays outside.
     """
-    return Attachment(chain, terminal=terminal, prints=prints)
+    return Attachment(chain, terminal=terminal, prints=prints, is_told=is_told)

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from opentelemetry.context import Context, attach, detach, get_current
 
+from bext_otel.operation import tell_request
 from bext_otel_instrumentors._exchange import BODILESS, KEY, Exchange, declared_length
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._headers import extract, is_w3c_only
@@ -59,6 +60,7 @@ async def serve(app: ASGIApp, scope: Scope, receive: Receive, send: Send, hostin
         hosting.first()
     if kind == "http":
         if hosting.mount is not None and (reply := await _answer(scope, hosting)) is not None:
+            tell_request(told=False)
             await _send_reply(reply, scope, send)
             return
         exchange = _open(scope, scope["method"], upstream)

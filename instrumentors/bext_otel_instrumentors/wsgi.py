@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from opentelemetry.context import attach, detach, get_current
 
+from bext_otel.operation import tell_request
 from bext_otel_instrumentors._body import Body, ListBody, counting_input
 from bext_otel_instrumentors._exchange import BODILESS, KEY, Exchange, declared_length
 from bext_otel_instrumentors._guard import report
@@ -48,6 +49,7 @@ def serve(app: WSGIApp, environ: Environ, start_response: StartResponse, hosting
     if hosting.waiting:
         hosting.first()
     if hosting.mount is not None and (reply := _answer(environ, hosting)) is not None:
+        tell_request(told=False)
         return _send_reply(reply, environ, start_response)
     exchange = _open(environ, upstream)
     if exchange is None:
