@@ -33,6 +33,7 @@ from bext_otel.health.builtin import disk
 from bext_otel.health.builtin import telemetry as telemetry_check
 from bext_otel.health.evaluation import Health
 from bext_otel.logs.install import BextLoggerProvider, build_provider, install
+from bext_otel.logs.quiet import quieten_exports
 from bext_otel.logs.sinks import ExportSink
 from bext_otel.operation import Settings, use
 from bext_otel.pipeline.delivery import Delivery, listen_to_exporters
@@ -72,6 +73,7 @@ class Runtime:
     _flushings: list[Ending] = field(default_factory=list)
     _endings: list[Ending] = field(default_factory=list)
     _closings: list[Callable[[], None]] = field(default_factory=list)
+    _last: list[Callable[[], None]] = field(default_factory=list)
 
     def evidence(self) -> None:
         """This process serves an application: the stand-alone server may open."""
@@ -92,11 +94,17 @@ class Runtime:
     def shutdown(self) -> bool:
         """Flush every signal and stop, within `[telemetry] shutdown_timeout_seconds`; whether all of it was in time. Once."""
         atexit.unregister(self.shutdown)
-        while self._closings:
-            with suppress(Exception):  # one that fails keeps nothing else from being flushed, and nobody is left to be told
-                self._closings.pop()()
+        _do(self._closings)
         endings, self._endings = self._endings, []
-        return end_all(endings, self.config.telemetry.shutdown_timeout_seconds)
+        in_time = end_all(endings, self.config.telemetry.shutdown_timeout_seconds)
+        _do(self._last)
+        return in_time
+
+
+def _do(undoings: list[Callable[[], None]]) -> None:
+    while undoings:
+        with suppress(Exception):  # one that fails keeps nothing else from being flushed, and nobody is left to be told
+            undoings.pop()()
 
 
 def build_runtime(config: Config, *, app_resolver: Resolver | None = None, resource: Mapping[str, str] | None = None) -> Runtime:
@@ -189,6 +197,7 @@ def _enabled(config: Config, health: Health, identity: Identity) -> Runtime:
         identity.in_child()
         signal.in_child()
 
+    runtime._last.append(quieten_exports())
     if read is not None and config.telemetry.engine == "bext":
         runtime._closings.append(expose(read))
     runtime._closings += [on_fork(in_child=in_child).close, at_end_of_children(runtime.shutdown).close, installed.remove]

@@ -1,4 +1,4 @@
-"""What servers say themselves: once, as our lines, and over OTLP; an unhandled exception with the request's trace."""
+"""What servers and applications print and write themselves beside our lines: nothing twice, nothing lost, nothing about us."""
 
 from __future__ import annotations
 
@@ -64,6 +64,16 @@ def test_without_our_lines_a_server_prints_its_own(tmp_path: Path, env: dict[str
         output = program.output()
     assert "INFO:     Uvicorn running on" in output
     assert [] == program.lines()
+
+
+def test_a_script_has_its_own_log_file_and_nothing_about_exporting_in_it(tmp_path: Path) -> None:
+    with receiving() as received:
+        with launched(tmp_path, "python -m debugging", env={"OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint}) as program:
+            assert 0 == program.wait(), program.output()
+        assert {"job begins", "job ends"} == {body for body in ("job begins", "job ends") if received.lines(body)}
+    own = (tmp_path / "own.log").read_text().splitlines()
+    assert {"job job begins", "job job ends"} <= set(own)
+    assert [] == [line for line in [*own, *program.output().splitlines()] if "urllib3" in line or "/v1/logs" in line]
 
 
 def _is_installed() -> bool:
