@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import sys
@@ -17,7 +18,8 @@ __all__ = ["Output", "Stream", "WholeLines", "say"]
 def say(line: str) -> None:
     """One line on standard error, past logging: for trouble with logging itself."""
     try:
-        sys.stderr.write(f"bext-otel: {line}\n")
+        stream: Any = sys.__stderr__ if _logs(sys.stderr) else sys.stderr
+        stream.write(f"bext-otel: {line}\n")
     except (AttributeError, OSError, ValueError):  # there is no standard error, it is closed or full: nobody left to tell
         return
 
@@ -61,7 +63,7 @@ class Stream:
         with self._lock:
             stream = self._stream()
             if stream is self._inside:
-                # It gives what is written to it back to logging, as Celery's does.
+                # It gives what is written to it back to logging, and does not look like it.
                 self._looping = stream
                 return
             raw = getattr(getattr(stream, "buffer", None), "raw", None)
@@ -80,11 +82,21 @@ class Stream:
 
     def _stream(self) -> Any:
         stream = getattr(sys, self.name, None)
-        if stream is not None and stream is self._looping:
+        if stream is not None and (stream is self._looping or _logs(stream)):
             stream = getattr(sys, f"__{self.name}__")
         if stream is None:
             raise OSError(f"there is no sys.{self.name}")
         return stream
+
+
+def _logs(stream: object) -> bool:
+    """Whether it looks like one that gives what is written to it to a logger, as Celery's `LoggingProxy` does.
+
+    Celery's drops what its logger writes to it meanwhile, so to notice the loop only by a write that comes back would be a line told twice.
+    """
+    return isinstance(getattr(stream, "logger", None), (logging.Logger, logging.LoggerAdapter)) and any(
+        hasattr(stream, name) for name in ("loglevel", "log_level", "level")
+    )
 
 
 def _write_text(stream: Any, text: str) -> None:

@@ -71,15 +71,15 @@ class Receiver:
         assert 1 == len(found), found
         return found[0]
 
-    def lines(self, body: str) -> list[Line]:
-        """Log records of that text."""
+    def lines(self, body: str | None = None) -> list[Line]:
+        """Log records, or only those of that text."""
         return [
             Line(record.body.string_value, record.trace_id.hex(), _plain(record.attributes))
             for message in list(self.messages)
             for resource in getattr(message, "resource_logs", ())
             for scope in resource.scope_logs
             for record in scope.log_records
-            if record.body.string_value == body
+            if body in {None, record.body.string_value}
         ]
 
     def metrics(self, name: str) -> list[Any]:

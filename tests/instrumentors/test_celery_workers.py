@@ -115,6 +115,19 @@ def test_a_task_that_fails_is_a_failed_run_with_a_log_entry(tmp_path: Path, rece
         assert receiver.span(name="request").trace_id == line.trace_id
 
 
+def test_lines_are_told_once_where_celery_logs_what_is_printed(tmp_path: Path, receiver: Receiver) -> None:
+    """It replaces stdout and stderr by objects that log, in the main process and again in each child."""
+    with worker(tmp_path, receiver) as running:
+        ask(tmp_path, receiver, "fail")
+        ended(running, 0, 1)
+        running.end()
+        until(lambda: receiver.lines("flow failed"))
+        assert {"celery.apps.worker", "bext.flow"} <= {line["target"] for line in running.lines()}, "both processes have written"
+        assert 1 == len(running.lines(message="flow failed"))
+        assert [] == [line for line in running.output().split("\n") if '{"timestamp"' in line and not line.startswith("{")]
+    assert [] == [line.body for line in receiver.lines() if line.body.startswith("{")]
+
+
 @pytest.mark.parametrize(("what", "reason"), [("killed", "WorkerLostError"), ("hang", "TimeLimitExceeded")])
 def test_a_task_whose_process_is_killed_is_a_failed_run_in_its_trace(tmp_path: Path, receiver: Receiver, what: str, reason: str) -> None:
     with worker(tmp_path, receiver) as running:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bext_otel.logs.outputs import Stream, WholeLines
+from bext_otel.logs.outputs import Stream, WholeLines, say
 
 
 def run(script: str, **options: object) -> subprocess.CompletedProcess[bytes]:
@@ -111,7 +112,7 @@ def test_several_threads_keep_lines_whole(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_stdout_that_feeds_logging_does_not_feed_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Celery replaces `sys.stdout` by an object that logs what is printed; the lines then go to the real one."""
+    """Some replace `sys.stdout` by an object that logs what is printed; the lines then go to the real one."""
     stream, real = Stream("stdout"), io.StringIO()
 
     class Redirected(io.StringIO):
@@ -127,6 +128,28 @@ def test_a_stdout_that_feeds_logging_does_not_feed_itself(monkeypatch: pytest.Mo
     stream.write(b"one\n")
     stream.write(b"two\n")
     assert ("one\ntwo\n", 1) == (real.getvalue(), Redirected.seen)
+
+
+@pytest.mark.parametrize("level", ["loglevel", "log_level", "level"])
+def test_nothing_is_written_to_a_stdout_that_shows_that_it_logs(monkeypatch: pytest.MonkeyPatch, level: str) -> None:
+    stream, real, proxy = Stream("stdout"), io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "__stdout__", real)
+    monkeypatch.setattr(sys, "stdout", proxy)
+    proxy.logger = logging.getLogger("printed")  # type: ignore[attr-defined]
+    stream.write(b"has a logger for itself\n")
+    setattr(proxy, level, logging.WARNING)
+    stream.write(b"one\n")
+    assert ("one\n", "has a logger for itself\n") == (real.getvalue(), proxy.getvalue())
+
+
+def test_trouble_with_logging_is_not_told_to_a_stderr_that_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, proxy = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "__stderr__", real)
+    monkeypatch.setattr(sys, "stderr", proxy)
+    say("one")
+    proxy.logger, proxy.loglevel = logging.getLogger("printed"), logging.WARNING  # type: ignore[attr-defined]
+    say("two")
+    assert ("bext-otel: one\n", "bext-otel: two\n") == (proxy.getvalue(), real.getvalue())
 
 
 def test_a_line_after_a_torn_one_starts_on_a_line_of_its_own() -> None:
