@@ -21,7 +21,7 @@ from bext_otel.apps import current_app
 from bext_otel.logs.chain import Passed
 from bext_otel.logs.formats import Format
 from bext_otel.logs.levels import Gate
-from bext_otel.logs.outputs import Output, Stream, say
+from bext_otel.logs.outputs import FINISH_SECONDS, Output, Stream, say
 from bext_otel.logs.values import plain, text
 from bext_otel.pipeline.delivery import Delivery
 from bext_otel.pipeline.lazy import LazyLogRecordProcessor
@@ -151,6 +151,8 @@ class LineSink(Gated):
         self.losses = losses or Losses(output.name)
         self._line = line
         self._on_terminal = isinstance(output, Stream)
+        if isinstance(output, Stream):
+            output.on_lost = self.losses.add
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """See `LogRecordProcessor`."""
@@ -161,11 +163,12 @@ class LineSink(Gated):
             self.losses.add(exc)
 
     def shutdown(self) -> None:
-        """Nothing is buffered."""
+        """Nothing is buffered, but for a reader that is behind."""
+        self.force_flush()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Nothing is buffered."""
-        return True
+        """Wait for a reader that is behind, as long as it goes on reading."""
+        return not isinstance(self.output, Stream) or self.output.finish(min(timeout_millis / 1e3, FINISH_SECONDS))
 
 
 _exporting: ContextVar[bool] = ContextVar("bext_otel_logs_exporting", default=False)
