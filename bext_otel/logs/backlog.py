@@ -1,4 +1,4 @@
-"""Writing to a pipe, a terminal or a socket without ever waiting for who reads it."""
+"""Writing to a pipe, a terminal or a socket without waiting for who does not read it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 __all__ = ["Unwaiting", "is_full"]
 
 MAX_BYTES = 262_144
 """How much is kept for a reader that is behind; what comes on top is refused."""
+
+PATIENCE_SECONDS = 0.05
+"""How long a program that may wait does so once for a reader that reads, but not as fast as it writes."""
+
+STUCK_SECONDS = 1.0
+"""A reader that has taken nothing for so long is not waited for at the end; other processes may fill the pipe before us."""
 
 _FIRST_PAUSE_SECONDS = 0.005
 _LONGEST_PAUSE_SECONDS = 0.25
@@ -26,17 +32,20 @@ _LONGEST_PAUSE_SECONDS = 0.25
 # What is written at once to a pipe that has room for anything has room (POSIX promises 512, Linux has 4096).
 _CHUNK = getattr(select, "PIPE_BUF", 512)
 
+# Between the answer that there is room and the write, another process may have taken it.
+_MAX_TRIES = 100
+
 _Attempt: TypeAlias = Callable[[bytes], int]
 
 
-def is_full(fd: int) -> bool:
-    """Would a write wait? False where that cannot be known."""
+def is_full(fd: int, *, patience_seconds: float = 0.0) -> bool:
+    """Would a write wait, still after that time? False where that cannot be known."""
     try:
         # gevent's own gives other greenlets a turn, and that in the middle of a line.
         monkey = sys.modules.get("gevent.monkey")
         poll = monkey.get_original("select", "poll")() if monkey is not None else select.poll()
         poll.register(fd, select.POLLOUT)
-        return not poll.poll(0)
+        return not poll.poll(patience_seconds * 1e3)
     except (AttributeError, OSError, ValueError):
         return False
 
@@ -47,6 +56,9 @@ class Unwaiting:
     `write`, `drain` and `close` are called under the owner's `lock`; `on_lost` hears how many lines that were kept are lost, and why. To
     others who have the descriptor it stays as it is: it is not made non-blocking, which they would share; we open what is behind it once
     more, or ask each time.
+
+    A reader that reads, but slower than a script writes, slows it down once enough is kept, as ever; not on an event loop. One that takes
+    nothing meanwhile is stuck: nobody waits for it again until it reads.
     """
 
     def __init__(self, fd: int, lock: threading.RLock, on_lost: Callable[[OSError, int], None]) -> None:
@@ -55,21 +67,25 @@ class Unwaiting:
         self._on_lost = on_lost
         self._own: int | None = None
         self._socket: socket.socket | None = None
+        self._polled = fd
         self._attempt = self._open(fd)
         self._kept: deque[bytes] = deque()
         self._bytes = 0
         self.has_thread = False
+        self._is_stuck = False
         self._closed = False
 
     def _open(self, fd: int) -> _Attempt:
         mode = os.fstat(fd).st_mode
         if stat.S_ISSOCK(mode):
             self._socket = connection = socket.socket(fileno=os.dup(fd))
+            self._polled = connection.fileno()
             # Not `setblocking`, which is everybody's.
             return lambda data: _attempted(lambda: connection.send(data, socket.MSG_DONTWAIT))
         if sys.platform == "linux":
             with suppress(OSError):  # it belongs to somebody else, since we are no longer root; or there is no /proc
                 self._own = own = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+                self._polled = own
                 return lambda data: _attempted(lambda: os.write(own, data))
         if stat.S_ISCHR(mode):
             # A terminal says that it is ready when it has room for less than a line: who stops it (Ctrl-S) stops the program, as ever.
@@ -94,8 +110,13 @@ class Unwaiting:
         if done == len(line):
             return
         # What has begun is kept in any case, or the next line would not start on a line of its own.
-        if not done and self._bytes + len(line) > MAX_BYTES:
-            raise BlockingIOError("the reader is behind")
+        tries = 0
+        while not done and self._bytes + len(line) > MAX_BYTES:
+            if self._is_stuck or not _may_wait():
+                raise BlockingIOError("the reader is behind")
+            tries += 1
+            self._is_stuck = tries > _MAX_TRIES or is_full(self._polled, patience_seconds=PATIENCE_SECONDS)
+            self.drain()
         self._kept.append(line[done:])
         self._bytes += len(line) - done
         self._start()
@@ -108,6 +129,7 @@ class Unwaiting:
                 if not written:
                     return False
                 self._bytes -= written
+                self._is_stuck = False
                 if written == len(self._kept[0]):
                     self._kept.popleft()
                 else:
@@ -126,17 +148,19 @@ class Unwaiting:
 
     def finish(self, seconds: float) -> bool:
         """Wait until all is written, for as long as the reader goes on reading, and at most `seconds`; whether it is."""
-        latest = time.monotonic() + seconds
-        patience = _Pause()
+        now = time.monotonic()
+        latest, moved = now + seconds, now
         while True:
             with self._lock:
                 before = self._bytes
                 if self.drain():
                     return True
-                patience.note(progress=self._bytes < before)
-            if patience.is_over or time.monotonic() >= latest:
+                now = time.monotonic()
+                if self._bytes < before:
+                    moved = now
+            if now >= min(latest, moved + STUCK_SECONDS):
                 return False
-            patience.take()
+            time.sleep(_FIRST_PAUSE_SECONDS)
 
     def close(self) -> None:
         """Let go of what was opened, and of what is kept: in a forked child the parent writes it."""
@@ -169,6 +193,12 @@ class Unwaiting:
                 pause.note(progress=self._bytes < before)
 
 
+def _may_wait() -> bool:
+    """Is nobody else held up: no event loop runs in this thread, and no hub of gevent?"""
+    asyncio: Any = sys.modules.get("asyncio")
+    return "gevent.monkey" not in sys.modules and (asyncio is None or asyncio._get_running_loop() is None)
+
+
 class _Pause:
     """Short while there is progress, ever longer while there is none."""
 
@@ -177,11 +207,6 @@ class _Pause:
 
     def note(self, *, progress: bool) -> None:
         self._seconds = _FIRST_PAUSE_SECONDS if progress else min(self._seconds * 2, _LONGEST_PAUSE_SECONDS)
-
-    @property
-    def is_over(self) -> bool:
-        """Has there been no progress for about as long as the longest pause?"""
-        return self._seconds >= _LONGEST_PAUSE_SECONDS
 
     def take(self) -> None:
         time.sleep(self._seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pty
 import socket
@@ -196,6 +197,32 @@ def test_a_slow_reader_gets_all_that_was_written_before_the_end() -> None:
         lines = process.stdout.readlines()
     assert (0, b"printed\n", 201) == (process.returncode, lines[0], len(lines))
     assert all(b'"message":"%dx' % number in line for number, line in enumerate(lines[1:]))
+
+
+def test_a_script_that_writes_faster_than_its_reader_reads_loses_nothing() -> None:
+    count = 5000
+    with start(f"for n in range({count}): log.info('%d' % n + 'x' * 1000)") as process:
+        assert process.stdout is not None
+        assert count == len(process.stdout.readlines())
+    assert 0 == process.returncode
+
+
+def test_nobody_waits_on_an_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = pipe()
+    unwaiting, lock, _ = opened(writer)
+    asked: list[float] = []
+    monkeypatch.setattr(backlog, "is_full", lambda _, patience_seconds=0.0: asked.append(patience_seconds) or True)
+
+    async def work() -> None:
+        write_many(unwaiting, lock)
+
+    asyncio.run(work())
+    assert [] == asked
+    write_many(unwaiting, lock)
+    assert [backlog.PATIENCE_SECONDS] == asked, "a reader that is stuck is waited for once"
+    unwaiting.close()
+    for fd in (reader, writer):
+        os.close(fd)
 
 
 def test_a_child_does_not_write_what_its_parent_keeps() -> None:
