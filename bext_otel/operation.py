@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -29,12 +30,14 @@ __all__ = [
     "count",
     "finish",
     "gauge",
+    "is_request_told",
     "measure",
     "observe",
     "operation",
     "request_logger",
     "settings",
     "start",
+    "tell_request",
     "tracer",
     "use",
 ]
@@ -89,6 +92,20 @@ def request_logger() -> _logs.Logger:
     if _request_logger is None or _request_logger[0] is not provider:
         _request_logger = (provider, provider.get_logger("bext.request"))
     return _request_logger[1]
+
+
+# A server tells of a request when the request's own context has been left.
+_request_told: ContextVar[bool | None] = ContextVar("bext_otel_request_told", default=None)
+
+
+def tell_request(*, told: bool) -> None:
+    """A request begins here, and a record will tell (or not) of its completion."""
+    _request_told.set(told)
+
+
+def is_request_told() -> bool | None:
+    """Whether a record tells of the last request that began here; None where there was none yet."""
+    return _request_told.get()
 
 
 class Operation:

@@ -35,6 +35,7 @@ from bext_otel.health.builtin import telemetry as telemetry_check
 from bext_otel.health.evaluation import Health
 from bext_otel.logs.install import BextLoggerProvider, build_provider, install
 from bext_otel.logs.outputs import say
+from bext_otel.logs.quiet import quieten_exports
 from bext_otel.logs.sinks import ExportSink
 from bext_otel.operation import Settings, use
 from bext_otel.pipeline.delivery import Delivery, listen_to_exporters
@@ -79,6 +80,7 @@ class Runtime:
     _flushings: list[Ending] = field(default_factory=list)
     _endings: list[Ending] = field(default_factory=list)
     _closings: list[Callable[[], None]] = field(default_factory=list)
+    _last: list[Callable[[], None]] = field(default_factory=list)
     _spent_until: float = 0.0
 
     def evidence(self) -> None:
@@ -119,15 +121,20 @@ class Runtime:
         What could not be delivered is one line on standard error.
         """
         atexit.unregister(self.at_exit)
-        while self._closings:
-            with suppress(Exception):  # one that fails keeps nothing else from being flushed, and nobody is left to be told
-                self._closings.pop()()
+        _do(self._closings)
         endings, self._endings = self._endings, []
         undelivered = Undelivered(self._deliveries)
         in_time = end_all(endings, self._patience())
         if endings and (line := undelivered.line()):
             say(line)  # logging has been left as it was found
+        _do(self._last)
         return in_time
+
+
+def _do(undoings: list[Callable[[], None]]) -> None:
+    while undoings:
+        with suppress(Exception):  # one that fails keeps nothing else from being flushed, and nobody is left to be told
+            undoings.pop()()
 
 
 def build_runtime(config: Config, *, app_resolver: Resolver | None = None, resource: Mapping[str, str] | None = None) -> Runtime:
@@ -232,6 +239,7 @@ def _enabled(config: Config, health: Health, identity: Identity) -> Runtime:
         identity.in_child()
         signal.in_child()
 
+    runtime._last.append(quieten_exports())
     if read is not None and config.telemetry.engine == "bext":
         runtime._closings.append(expose(read))
     runtime._closings += [on_fork(in_child=in_child).close, at_end_of_children(runtime.shutdown).close, installed.remove]

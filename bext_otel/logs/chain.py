@@ -12,7 +12,7 @@ from typing import Any
 from opentelemetry._logs import Logger, LoggerProvider, LogRecord
 from opentelemetry.semconv.attributes import code_attributes, exception_attributes
 
-from bext_otel.logs.levels import Gate, severity, severity_text
+from bext_otel.logs.levels import Gate, number_of, severity, severity_text
 from bext_otel.logs.values import Plain, plain, shown, text
 
 __all__ = ["Chain", "Passed"]
@@ -31,7 +31,13 @@ _depth: ContextVar[int] = ContextVar("bext_otel_logs_depth", default=0)
 
 
 class Passed(LogRecord):
-    """A record whose level has been checked."""
+    """A record whose level has been checked.
+
+    `printed` says that the application has printed it itself, where our lines go too; `waits` that it is no reason to begin exporting.
+    """
+
+    printed = False
+    waits = False
 
 
 class Chain:
@@ -43,15 +49,26 @@ class Chain:
         self._provider = provider
         self._loggers: dict[str, Logger] = {}
 
-    def python(self, record: PythonRecord) -> None:
-        """An event of the standard library's logging."""
+    def python(self, record: PythonRecord, *, printed: bool = False, waits: bool = False) -> None:
+        """An event of the standard library's logging; `printed` and `waits` as `Passed` has them."""
         try:
             body, fields = _said(record)
-            exc_info = record.exc_info or None
+            given = fields.pop("exc_info", None)
+            exc_info = record.exc_info or given or None
             if exc_info is None and record.exc_text:
                 # It came through a queue, which keeps the text only.
                 fields[exception_attributes.EXCEPTION_STACKTRACE] = record.exc_text
-            self.emit(record.name, record.levelno, body, fields, exc_info, record.stack_info, timestamp=int(record.created * 1e9))
+            self.emit(
+                record.name,
+                record.levelno,
+                body,
+                fields,
+                exc_info,
+                record.stack_info,
+                timestamp=int(record.created * 1e9),
+                printed=printed,
+                waits=waits,
+            )
         except Exception:  # logging must not fail the work that is logged
             self.failures += 1
 
@@ -65,8 +82,13 @@ class Chain:
         stack: str | None = None,
         *,
         timestamp: int | None = None,
+        printed: bool = False,
+        waits: bool = False,
     ) -> None:
-        """An event: who says it, how grave, what, with which facts, caused by which exception, at which nanosecond (None: now)."""
+        """An event: who says it, how grave, what, with which facts, caused by which exception, at which nanosecond (None: now).
+
+        `printed` and `waits` as `Passed` has them.
+        """
         depth = _depth.get()
         if depth >= MAX_DEPTH:
             # A value whose repr logs that value again.
@@ -88,6 +110,10 @@ class Chain:
             )
             if timestamp is None:
                 record.timestamp = record.observed_timestamp
+            if printed:
+                record.printed = True
+            if waits:
+                record.waits = True
             self._logger(logger).emit(record)
         except Exception:  # logging must not fail the work that is logged
             self.failures += 1
@@ -108,6 +134,9 @@ class Chain:
 def _said(record: PythonRecord) -> tuple[object, dict[str, Any]]:
     """The message, and the fields that came with it."""
     fields = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    if record.name.startswith("uvicorn") and "color_message" in fields:
+        # The message once more, with codes for a terminal.
+        del fields["color_message"]
     message = record.msg
     if type(message) is str and not record.args:
         return message, fields
@@ -115,6 +144,8 @@ def _said(record: PythonRecord) -> tuple[object, dict[str, Any]]:
         # structlog's ProcessorFormatter.wrap_for_formatter hands the event over like this, with helpers of its own.
         given = {str(name): value for name, value in message.items()}
         fields = {name: value for name, value in fields.items() if not name.startswith("_")}
+        if number_of(given.get("level")) == record.levelno:
+            del given["level"]
         return given.pop("event"), {**fields, **given}
     try:
         return record.getMessage(), fields

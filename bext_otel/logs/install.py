@@ -19,6 +19,7 @@ from bext_otel.logs.files import RotatingFile
 from bext_otel.logs.formats import Format, json_line, pretty_line
 from bext_otel.logs.levels import Gate, level_number
 from bext_otel.logs.outputs import Output, Stream, say
+from bext_otel.logs.servers import is_told_otherwise, watch_servers
 from bext_otel.logs.sinks import Completion, ExportSink, LineSink
 from bext_otel.logs.stdlib import attach
 
@@ -156,10 +157,20 @@ def install(config: Logging, provider: APILoggerProvider, *, apps: Mapping[str, 
     undo += [_set_level(name, level_number(level)) for name, level in config.filters.items()]
     if logging.root.level == logging.WARNING:
         undo.append(_set_level(None, gate.lowest))
-    undo.append(attach(chain, prints=_prints(config)).remove)
+    terminal = _terminal(provider)
+    is_told = is_told_otherwise if config.requests else lambda _: False
+    undo.append(attach(chain, terminal=terminal, prints=_prints(config), is_told=is_told).remove)
+    undo.append(watch_servers(chain, on_terminal=terminal is not None, tells_requests=config.requests))
     undo.append(_when_structlog_is_there(chain, prints=_prints(config)))
     _current = Installed(undo, chain)
     return _current
+
+
+def _terminal(provider: APILoggerProvider) -> str | None:
+    """The name of the standard stream that lines go to; None if they go to a file, or nowhere."""
+    sinks = provider.sinks if isinstance(provider, BextLoggerProvider) else []
+    outputs = [sink.output for sink in sinks if isinstance(sink, LineSink)]
+    return next((output.name for output in outputs if isinstance(output, Stream)), None)
 
 
 def _set_level(name: str | None, level: int) -> Callable[[], None]:

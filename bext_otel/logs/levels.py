@@ -9,7 +9,7 @@ from opentelemetry._logs import SeverityNumber
 
 from bext_otel.apps import current_app
 
-__all__ = ["LEVELS", "TRACE", "Gate", "level_name", "level_number", "severity", "severity_text"]
+__all__ = ["LEVELS", "TRACE", "Gate", "level_name", "level_number", "number_of", "severity", "severity_text"]
 
 TRACE = 5
 """Python's number for the level below debug; the standard library names none."""
@@ -31,13 +31,18 @@ _NAMES: Mapping[SeverityNumber | None, str] = {
     for number in SeverityNumber
     if number is not SeverityNumber.UNSPECIFIED
 }
+_KNOWN = {"warning": logging.WARNING, "critical": logging.CRITICAL, "fatal": logging.CRITICAL, **LEVELS}
 _TEXTS = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 
 
 def level_number(name: str, default: int = logging.INFO) -> int:
     """Python's number for a level name of any case, Python's own names included; `default` for an unknown one."""
-    known = {"warning": logging.WARNING, "critical": logging.CRITICAL, "fatal": logging.CRITICAL}
-    return {**known, **LEVELS}.get(name.strip().lower(), default)
+    return _KNOWN.get(name.strip().lower(), default)
+
+
+def number_of(name: object) -> int | None:
+    """As `level_number`, for what may be a level's name or anything else; None if it is no known name."""
+    return _KNOWN.get(name.strip().lower()) if isinstance(name, str) else None
 
 
 def severity(number: int) -> SeverityNumber:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import io
 import json
 import logging
 import os
@@ -12,13 +14,17 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
-__all__ = ["Output", "Stream", "WholeLines", "say"]
+from bext_otel.logs.backlog import Unwaiting, identity, is_full
+
+__all__ = ["FINISH_SECONDS", "Output", "Stream", "WholeLines", "say"]
 
 
 def say(line: str) -> None:
     """One line on standard error, past logging: for trouble with logging itself."""
     try:
         stream: Any = sys.__stderr__ if _logs(sys.stderr) else sys.stderr
+        if _is_full(stream):
+            return
         stream.write(f"bext-otel: {line}\n")
     except (AttributeError, OSError, ValueError):  # there is no standard error, it is closed or full: nobody left to tell
         return
@@ -36,20 +42,31 @@ class Output(Protocol):
 class Stream:
     """`sys.stdout` or `sys.stderr`, looked up at each write because applications and tests replace them.
 
+    `on_lost` hears how many lines that a reader had not taken yet are lost, and why.
+
     A line is one system call past Python's buffers: lines of several processes on one pipe stay whole, and a reader that has gone leaves
-    nothing behind that would fail again, with exit code 120, when the interpreter flushes at its end.
+    nothing behind that would fail again, with exit code 120, when the interpreter flushes at its end. A reader that is stuck costs lines,
+    and nobody's time (see `backlog`).
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.on_lost: Callable[[OSError, int], None] = _ignore
         self._lines = WholeLines()
         self._looping: object = None
+        self._unwaiting: Unwaiting | None = None
         self._start_over()
         _streams.add(self)
 
     def _start_over(self) -> None:
         self._lock = threading.RLock()
         self._inside: object = None
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._unwaiting is not None:
+            self._unwaiting.close()
+            self._unwaiting = None
 
     def isatty(self) -> bool:
         """Does somebody look at it?"""
@@ -66,7 +83,13 @@ class Stream:
                 # It gives what is written to it back to logging, and does not look like it.
                 self._looping = stream
                 return
-            raw = getattr(getattr(stream, "buffer", None), "raw", None)
+            raw = _raw(stream)
+            unwaiting = self._to(raw)
+            if unwaiting is not None and raw is not None:
+                if not unwaiting.is_behind and not is_full(raw.fileno()):
+                    stream.flush()
+                unwaiting.write(line)
+                return
             # What the application printed before comes before.
             stream.flush()
             if raw is not None:
@@ -79,6 +102,28 @@ class Stream:
                 self._inside = None
             if stream is self._looping:
                 self.write(line)
+
+    def finish(self, seconds: float) -> bool:
+        """Wait until a reader that is behind has all, as long as it goes on reading and no longer than `seconds`; whether it has."""
+        unwaiting = self._unwaiting
+        return unwaiting is None or not unwaiting.is_behind or unwaiting.finish(seconds)
+
+    def _lost(self, error: OSError, lines: int) -> None:
+        self.on_lost(error, lines)
+
+    def _to(self, raw: Any) -> Unwaiting | None:
+        """The way to who reads the stream, if it is read by somebody."""
+        if type(raw) is not io.FileIO:
+            return None
+        found = identity(raw.fileno())
+        if self._unwaiting is not None and self._unwaiting.identity != found:
+            # The descriptor has been redirected, or the stream replaced.
+            if not self._unwaiting.drain():
+                self._unwaiting.forget(OSError("the stream was redirected before its reader had them"))
+            self._let_go()
+        if self._unwaiting is None and found is not None:
+            self._unwaiting = Unwaiting(raw.fileno(), self._lock, self._lost)
+        return self._unwaiting
 
     def _stream(self) -> Any:
         stream = getattr(sys, self.name, None)
@@ -97,6 +142,23 @@ def _logs(stream: object) -> bool:
     return isinstance(getattr(stream, "logger", None), (logging.Logger, logging.LoggerAdapter)) and any(
         hasattr(stream, name) for name in ("loglevel", "log_level", "level")
     )
+
+
+def _raw(stream: Any) -> Any:
+    """What is below the buffers of a text stream; with PYTHONUNBUFFERED, its buffer is that already."""
+    buffer = getattr(stream, "buffer", None)
+    return buffer if type(buffer) is io.FileIO else getattr(buffer, "raw", None)
+
+
+def _ignore(error: OSError, lines: int) -> None:
+    """Nobody counts."""
+
+
+def _is_full(stream: Any) -> bool:
+    try:
+        return is_full(stream.fileno())
+    except (AttributeError, OSError, ValueError):  # it has no descriptor: it makes nobody wait
+        return False
 
 
 def _write_text(stream: Any, text: str) -> None:
@@ -138,6 +200,17 @@ def _after_fork_in_child() -> None:
     for stream in list(_streams):
         stream._start_over()
 
+
+FINISH_SECONDS = 3.0
+"""How long the end of the process waits for a reader that is behind and goes on reading."""
+
+
+def _at_exit() -> None:
+    for stream in list(_streams):
+        stream.finish(FINISH_SECONDS)
+
+
+atexit.register(_at_exit)
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import cast
@@ -20,7 +21,7 @@ from bext_otel.apps import current_app
 from bext_otel.logs.chain import Passed
 from bext_otel.logs.formats import Format
 from bext_otel.logs.levels import Gate
-from bext_otel.logs.outputs import Output, say
+from bext_otel.logs.outputs import FINISH_SECONDS, Output, Stream, say
 from bext_otel.logs.values import plain, text
 from bext_otel.pipeline.delivery import Delivery
 from bext_otel.pipeline.lazy import LazyLogRecordProcessor
@@ -28,6 +29,7 @@ from bext_otel.pipeline.lazy import LazyLogRecordProcessor
 __all__ = ["Completion", "ExportSink", "LineSink", "Losses"]
 
 _QUIET_SECONDS = 300.0
+_MAX_WAITING = 100
 
 
 class Losses:
@@ -135,28 +137,38 @@ class Gated(LogRecordProcessor):
         return self.gate.wants(instrumentation_scope.name, severity_number)
 
 
+def _is(record: ReadWriteLogRecord, what: str) -> bool:
+    """What `Passed` says of a record."""
+    log = record.log_record
+    return type(log) is Passed and bool(getattr(log, what))
+
+
 class LineSink(Gated):
-    """Writes each record as a line, at once."""
+    """Writes each record as a line, at once; not to a terminal where the application has printed it already."""
 
     def __init__(self, line: Format, output: Output, *, losses: Losses | None = None) -> None:
         self.output = output
         self.losses = losses or Losses(output.name)
         self._line = line
+        self._on_terminal = isinstance(output, Stream)
+        if isinstance(output, Stream):
+            output.on_lost = self.losses.add
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """See `LogRecordProcessor`."""
         try:
-            if self.wants(log_record):
+            if self.wants(log_record) and not (self._on_terminal and _is(log_record, "printed")):
                 self.output.write(self._line(log_record))
         except Exception as exc:  # a full disk or a reader that has gone must not fail the work that is logged
             self.losses.add(exc)
 
     def shutdown(self) -> None:
-        """Nothing is buffered."""
+        """Nothing is buffered, but for a reader that is behind."""
+        self.force_flush()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Nothing is buffered."""
-        return True
+        """Wait for a reader that is behind, as long as it goes on reading."""
+        return not isinstance(self.output, Stream) or self.output.finish(min(timeout_millis / 1e3, FINISH_SECONDS))
 
 
 _exporting: ContextVar[bool] = ContextVar("bext_otel_logs_exporting", default=False)
@@ -166,7 +178,8 @@ class ExportSink(Gated):
     """Hands records to an exporter in batches, but for those that exporting itself causes, which would feed themselves.
 
     Those are all records of `opentelemetry.*` loggers, and whatever is logged (by an HTTP client, say) on the exporting thread. That
-    thread starts with the first record, so that a server's master, which has none, can fork without one.
+    thread starts with the first record, so that a server's master can fork without one: what a master says waits until there are other
+    records, or the end.
     """
 
     def __init__(self, exporter: LogRecordExporter, *, shutdown_seconds: float) -> None:
@@ -176,10 +189,12 @@ class ExportSink(Gated):
         delivery = getattr(exporter, "delivery", None)
         queue = delivery.queue if isinstance(delivery, Delivery) else None
         self._batches = LazyLogRecordProcessor(lambda: BatchLogRecordProcessor(_Marked(exporter)), queue)
+        self._waiting: deque[ReadWriteLogRecord] = deque(maxlen=_MAX_WAITING)
         _sinks.add(self)
 
     def start_over(self) -> None:
-        """In a forked child: let go of what a thread of the parent may hold."""
+        """In a forked child: let go of what a thread of the parent may hold, and of what the parent will send itself."""
+        self._waiting.clear()
         self._batches.lazy.reset()
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
@@ -189,16 +204,30 @@ class ExportSink(Gated):
             return
         try:
             if self.wants(log_record):
+                if _is(log_record, "waits") and not self._batches.lazy.is_built:
+                    self._waiting.append(log_record)
+                    return
+                self._send_waiting()
                 self._batches.on_emit(log_record)
         except Exception as exc:  # nothing that telemetry does may fail the work that is logged
             self.losses.add(exc)
 
+    def _send_waiting(self) -> None:
+        try:
+            while self._waiting:
+                self._batches.on_emit(self._waiting.popleft())
+        except Exception as exc:  # no thread can be started, perhaps; or another thread was faster
+            if self._waiting:
+                self.losses.add(exc, len(self._waiting))
+
     def shutdown(self) -> None:
         """Export what is left, within the time given."""
+        self._send_waiting()
         self._batches.lazy.shutdown_seconds(self._shutdown_seconds)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Export what is queued."""
+        self._send_waiting()
         return self._batches.force_flush(timeout_millis)
 
 

@@ -43,6 +43,11 @@ class _Lazy(Generic[P]):
         """A forked child takes a lock of its own; the processor renews itself."""
         self._lock = threading.Lock()
 
+    @property
+    def is_built(self) -> bool:
+        """Is there a processor, with its thread?"""
+        return self._built is not None
+
     def get(self) -> P:
         built = self._built
         if built is None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable
 from time import time_ns
 from typing import Any
 
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import Context
+from opentelemetry.semconv.attributes import exception_attributes
 
 from bext_otel.operation import request_logger
 
@@ -15,6 +17,7 @@ __all__ = ["emit_completion"]
 
 _MAX_PATH = 1024
 _MAX_CACHE = 32
+_MAX_STACKTRACE = 32_768
 
 
 def emit_completion(
@@ -29,10 +32,12 @@ def emit_completion(
     raised: str | None,
     failed: bool,
     slow_request_ms: float,
+    unhandled: BaseException | None = None,
 ) -> None:
     """Tell that a request is completed: at error if it `failed`, at warn if it took longer than `slow_request_ms`, else at info.
 
-    `headers` are the answer's, `raised` is the class of the exception that ended it, if any. The path is cut after 1 kB.
+    `headers` are the answer's, `raised` is the class of the exception that ended it, if any. The path is cut after 1 kB. `unhandled` is
+    that exception if it left the application: a server tells of it too, but no longer knows which request it was.
     """
     if failed:
         severity, text = SeverityNumber.ERROR, "ERROR"
@@ -51,6 +56,8 @@ def emit_completion(
         attributes["cache"] = cache
     if raised is not None:
         attributes["error_type"] = raised
+    if unhandled is not None:
+        attributes.update(_exception(unhandled))
     now = time_ns()
     record = LogRecord(
         timestamp=now,
@@ -62,6 +69,23 @@ def emit_completion(
         attributes=attributes,
     )
     request_logger().emit(record)
+
+
+def _exception(error: BaseException) -> dict[str, str]:
+    """The exception attributes of OpenTelemetry's semantic conventions; a long stack trace keeps its end, which names the cause."""
+    kind = type(error)
+    try:
+        message = str(error)
+        stacktrace = "".join(traceback.format_exception(error))
+    except Exception:  # a broken __str__ is the application's business
+        message, stacktrace = "", "".join(traceback.format_tb(error.__traceback__))
+    return {
+        exception_attributes.EXCEPTION_TYPE: kind.__qualname__
+        if kind.__module__ == "builtins"
+        else f"{kind.__module__}.{kind.__qualname__}",
+        exception_attributes.EXCEPTION_MESSAGE: message[:_MAX_STACKTRACE],
+        exception_attributes.EXCEPTION_STACKTRACE: stacktrace[-_MAX_STACKTRACE:],
+    }
 
 
 def _cache_of(headers: Iterable[tuple[Any, Any]]) -> str | None:

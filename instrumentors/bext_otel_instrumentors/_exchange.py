@@ -6,6 +6,7 @@ ASGI and WSGI share it: both open an `Exchange`, tell it what they see pass by, 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from time import perf_counter, time_ns
 from typing import Any
 
@@ -79,6 +80,7 @@ class Exchange:
         "span",
         "started",
         "status",
+        "unhandled",
         "upstream",
         "version",
     )
@@ -102,6 +104,7 @@ class Exchange:
         self.seconds = 0.0
         self.ended_ns: int | None = None
         self.error: BaseException | None = None
+        self.unhandled: BaseException | None = None
         self.headers: Iterable[tuple[Any, Any]] = ()
         self.mounts = ""
         self.mounted = ""
@@ -176,6 +179,7 @@ class Exchange:
                 error = None  # a client that has its answer may leave
             if error is not None:
                 self.failed(error)
+                self.unhandled = error
             self._finish(route)
         except Exception as failure:
             report("the end of a request", failure)
@@ -194,7 +198,7 @@ class Exchange:
         """Let go of what refers back to this exchange, so that no garbage collector is needed to free it."""
         self.context = _NOTHING
         self.headers = ()
-        self.error = None
+        self.error = self.unhandled = None
         if self.awaited is not None:
             self.awaited.pop(self, None)
             self.awaited = None
@@ -243,7 +247,8 @@ class Exchange:
         if error_type not in CLIENT_GONE:
             span.set_status(StatusCode.ERROR)
             if self.error is not None:
-                span.record_exception(self.error)
+                with suppress(Exception):  # one that cannot say what it is; the rest of the request is told
+                    span.record_exception(self.error)
 
     def _measure(self, route: str | None, status: int, counted: int, error_type: str | None) -> None:
         app, context, seconds = self.app, self.context, self.seconds
@@ -277,6 +282,7 @@ class Exchange:
             raised=raised,
             failed=failed,
             slow_request_ms=slow_request_ms,
+            unhandled=self.unhandled if failed else None,
         )
 
 

@@ -11,7 +11,7 @@ from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 
 from bext_otel.apps import with_app
 from bext_otel.catalogue import METHODS, UNKNOWN
-from bext_otel.operation import settings, tracer
+from bext_otel.operation import settings, tell_request, tracer
 from bext_otel.redaction import redact_query
 from bext_otel_instrumentors._exchange import Exchange
 
@@ -62,6 +62,7 @@ def open_exchange(
     current_settings = settings()
     app = UNKNOWN if current_settings.resolver is None else current_settings.resolver(host, path)
     exchange = Exchange(app, known, scheme, path, version)
+    tell_request(told=current_settings.log_requests)
     span = _span_for_this_request(context) if context else None
     if span is not None:
         exchange.owned = False

@@ -109,7 +109,36 @@ def test_an_exception_without_an_answer_counts_as_500_and_passes_on(telemetry: T
     assert StatusCode.ERROR is span.status.status_code
     assert ["exception"] == [event.name for event in span.events]
     assert {("shop", "GET", "500", "unmatched"): 1} == telemetry.counts(REQUESTS)
-    assert ("LookupError", 500) == (telemetry.completion()["error_type"], telemetry.completion()["status"])
+    completion = telemetry.completion()
+    assert ("LookupError", 500) == (completion["error_type"], completion["status"])
+    assert ("LookupError", "gone") == (completion["exception.type"], completion["exception.message"])
+    assert completion["exception.stacktrace"].startswith("Traceback")
+    assert completion["exception.stacktrace"].endswith("LookupError: gone\n")
+
+
+def test_an_exception_that_cannot_say_what_it_is_is_told_by_its_type(telemetry: Telemetry) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise Mute
+
+    with pytest.raises(Mute):
+        ask(ASGIMiddleware(app))
+    completion = telemetry.completion()
+    assert (f"{__name__}.{Mute.__qualname__}", "") == (completion["exception.type"], completion["exception.message"])
+    assert "in app" in completion["exception.stacktrace"]
+    assert {("shop", "GET", "500", "unmatched"): 1} == telemetry.counts(REQUESTS)
+
+
+def test_a_client_that_goes_away_is_no_exception_of_the_application(telemetry: Telemetry) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        ask(ASGIMiddleware(app))
+    assert "exception.type" not in telemetry.completion()
 
 
 def test_an_exception_in_the_middle_of_an_answer_keeps_the_status_that_was_sent(telemetry: Telemetry) -> None:

@@ -101,6 +101,9 @@ def test_an_unhandled_exception_is_a_500_with_its_class(instrumented: Telemetry)
         instrumented.attributes()[name] for name in ("http.response.status_code", "error.type", "http.route")
     )
     assert StatusCode.ERROR is instrumented.server().status.status_code
+    # Flask logs it, within the request.
+    assert "LookupError" == instrumented.completion()["error_type"]
+    assert "exception.type" not in instrumented.completion()
 
 
 def test_an_exception_that_passes_flask_is_a_500_with_its_class(instrumented: Telemetry) -> None:

@@ -99,6 +99,7 @@ def test_an_exception_without_an_answer_counts_as_500_and_passes_on(telemetry: T
     with pytest.raises(LookupError):
         ask_wsgi(WSGIMiddleware(app))
     assert ("LookupError", 500) == (telemetry.attributes()["error.type"], telemetry.attributes()["http.response.status_code"])
+    assert ("LookupError", "gone") == (telemetry.completion()["exception.type"], telemetry.completion()["exception.message"])
     assert {("shop", "GET", "500", "unmatched"): 1} == telemetry.counts(REQUESTS)
     assert "ERROR" == telemetry.completions()[0].log_record.severity_text
 

@@ -86,7 +86,7 @@ for child in range(4):
     if not pid:
         for _ in range(300):
             stream.write(str(child).encode() * 1000 + b"\\n")
-        os._exit(0)
+        os._exit(0 if stream.finish(30) else 1)
     children.append(pid)
 for pid in children:
     os.waitpid(pid, 0)

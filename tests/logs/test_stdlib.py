@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-from typing import Any
+from pathlib import Path
 
 import pytest
 
-SETUP = """
-import logging, logging.config, sys
-from bext_otel.config import App, Logging
-from bext_otel.logs import build_provider, install
-from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
-from opentelemetry.sdk.resources import Resource
-exporter = InMemoryLogRecordExporter()
-config = Logging(**{settings!r})
-provider = build_provider(config, Resource({{}}), exporter if {export!r} else None)
-installed = install(config, provider, apps={{}})
-log = logging.getLogger("shop")
-"""
-TEARDOWN = """
-provider.force_flush()
-sys.stderr.write("exported: %s\\n" % [record.log_record.body for record in exporter.get_finished_logs()])
-"""
+from tests.logs.programs import Ran
+
 BASIC_CONFIG = "logging.basicConfig(format='own %(message)s', level='INFO'"
 DICT_CONFIG = """
 logging.config.dictConfig({
@@ -35,21 +20,7 @@ logging.config.dictConfig({
     "root": {"handlers": ["own"], "level": "INFO"},
 })
 """
-
-
-class Ran:
-    def __init__(self, script: str, *, export: bool = True, **settings: Any) -> None:
-        whole = SETUP.format(settings=settings, export=export) + script + TEARDOWN
-        done = subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, timeout=60, check=False)
-        assert 0 == done.returncode, done.stderr
-        assert "Logging error" not in done.stderr
-        *self.err, exported = done.stderr.splitlines()
-        self.exported: list[str] = json.loads(exported.removeprefix("exported: ").replace("'", '"'))
-        self.out = done.stdout.splitlines()
-
-    @property
-    def messages(self) -> list[str]:
-        return [json.loads(line)["message"] for line in self.out]
+ON_STDOUT = DICT_CONFIG.replace('"formatter": "own"}', '"formatter": "own", "stream": "ext://sys.stdout"}')
 
 
 def test_an_application_that_never_configured_logging_keeps_its_warnings_and_gains_info() -> None:
@@ -74,25 +45,102 @@ def test_disabled_logging_is_left_alone() -> None:
 
 
 def test_after_basic_config_events_are_our_lines_once() -> None:
-    """It does nothing where logging is configured already, and so nothing is printed twice."""
+    """What it would print is printed already."""
     ran = Ran("logging.basicConfig(format='own %(message)s'); log.info('hello')")
     assert (["hello"], ["hello"], []) == (ran.messages, ran.exported, ran.err)
+
+
+def test_basic_config_sets_its_level() -> None:
+    assert ["detail"] == Ran("logging.basicConfig(level='DEBUG'); log.debug('detail')").messages
+    assert ["grave"] == Ran("logging.basicConfig(level='ERROR'); log.warning('light'); log.error('grave')").messages
+
+
+def test_basic_config_writes_its_file(tmp_path: Path) -> None:
+    ran = Ran(f"logging.basicConfig(filename={str(tmp_path / 'app.log')!r}, format='own %(message)s', level='DEBUG'); log.debug('detail')")
+    assert ("own detail\n", ["detail"], []) == ((tmp_path / "app.log").read_text(), ran.messages, ran.err)
+
+
+def test_basic_config_keeps_the_handlers_that_it_is_given(tmp_path: Path) -> None:
+    handlers = f"[logging.StreamHandler(), logging.FileHandler({str(tmp_path / 'app.log')!r})]"
+    ran = Ran(f"logging.basicConfig(handlers={handlers}, format='own %(message)s'); log.info('hello')")
+    assert ("own hello\n", ["hello"], ["own hello"]) == ((tmp_path / "app.log").read_text(), ran.messages, ran.err)
+
+
+def test_basic_config_may_write_to_a_stream_of_the_application() -> None:
+    ran = Ran("import io; own = io.StringIO(); logging.basicConfig(stream=own); log.warning('hello'); sys.stderr.write(own.getvalue())")
+    assert (["hello"], ["WARNING:shop:hello"]) == (ran.messages, ran.err)
+
+
+def test_basic_config_does_nothing_a_second_time(tmp_path: Path) -> None:
+    """As ever: the silent handler of the first call stands where an application finds it."""
+    ran = Ran(f"logging.basicConfig(); logging.basicConfig(filename={str(tmp_path / 'app.log')!r}); log.info('hello')")
+    assert (False, ["hello"], []) == ((tmp_path / "app.log").exists(), ran.messages, ran.err)
+
+
+def test_functions_of_the_module_which_configure_it_print_nothing_twice() -> None:
+    ran = Ran("logging.warning('careful')")
+    assert (["careful"], ["careful"], []) == (ran.messages, ran.exported, ran.err)
+
+
+def test_after_our_leaving_basic_config_s_handler_speaks() -> None:
+    script = """
+logging.basicConfig(format='own %(message)s')
+installed.remove()
+assert logging.basicConfig.__module__ == "logging" and not hasattr(logging.basicConfig, "__wrapped__")
+log.warning("hello")
+"""
+    ran = Ran(script)
+    assert ([], ["own hello"]) == (ran.out, ran.err)
+
+
+def test_lines_to_a_file_leave_the_terminal_to_basic_config(tmp_path: Path) -> None:
+    ran = Ran("logging.basicConfig(format='own %(message)s'); log.info('hello')", output="file", file_path=str(tmp_path / "app.log"))
+    assert (["own hello"], "hello") == (ran.err, json.loads((tmp_path / "app.log").read_text())["message"])
 
 
 @pytest.mark.parametrize(
     "configure",
     [
         f"{BASIC_CONFIG}, force=True)",
-        DICT_CONFIG,
         f"logging.root.handlers.clear(); {BASIC_CONFIG})",
         f"logging.root.handlers = []; {BASIC_CONFIG})",
         f"while logging.root.handlers: logging.root.removeHandler(logging.root.handlers[0])\n{BASIC_CONFIG})",
     ],
-    ids=["force", "dictConfig", "clear", "replace", "remove"],
+    ids=["force", "clear", "replace", "remove"],
 )
-def test_who_empties_the_root_logger_gets_his_handlers_and_we_keep_each_event_once(configure: str) -> None:
+def test_who_empties_the_root_logger_does_not_take_our_lines_away(configure: str) -> None:
     ran = Ran(f"{configure}\nlog.info('hello')\nlog.debug('detail')")
+    assert (["hello"], ["hello"], []) == (ran.messages, ran.exported, ran.err)
+
+
+def test_handlers_of_a_dict_config_work_beside_our_lines() -> None:
+    ran = Ran(f"{DICT_CONFIG}\nlog.info('hello')\nlog.debug('detail')")
     assert (["hello"], ["hello"], ["own hello"]) == (ran.messages, ran.exported, ran.err)
+
+
+def test_what_the_application_prints_to_our_stream_is_exported_and_not_printed_beside() -> None:
+    ran = Ran(ON_STDOUT + "log.info('hello')")
+    assert (["own hello"], ["hello"], []) == (ran.out, ran.exported, ran.err)
+
+
+def test_what_the_application_prints_to_our_stream_is_written_to_our_file(tmp_path: Path) -> None:
+    ran = Ran(ON_STDOUT + "log.info('hello')", output="file", file_path=str(tmp_path / "app.log"))
+    assert (["own hello"], "hello") == (ran.out, json.loads((tmp_path / "app.log").read_text())["message"])
+
+
+@pytest.mark.parametrize(
+    "choice",
+    ["logging.root.handlers[0].setLevel('ERROR')", "logging.root.handlers[0].addFilter(lambda record: 'secret' in record.getMessage())"],
+    ids=["level", "filter"],
+)
+def test_what_the_application_s_handler_leaves_out_is_our_line(choice: str) -> None:
+    ran = Ran(f"{ON_STDOUT}\n{choice}\nlog.warning('hello'); log.error('secret')")
+    assert ("hello", "own secret") == (json.loads(ran.out[0])["message"], ran.out[1])
+
+
+def test_a_logger_with_its_own_handler_on_our_stream_is_not_told_twice() -> None:
+    ran = Ran("log.addHandler(logging.StreamHandler(sys.stdout)); log.info('hello'); logging.getLogger('shop.cart').info('cart')")
+    assert (["hello", "cart"], ["hello", "cart"]) == (ran.out, ran.exported)
 
 
 def test_configuring_again_and_again_tells_nothing_twice() -> None:

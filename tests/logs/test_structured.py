@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import subprocess
 import sys
+from collections import OrderedDict
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
+from opentelemetry import trace
+from opentelemetry.context import attach, detach
 
 from tests.logs.conftest import Start
 
@@ -123,6 +128,34 @@ def test_a_program_that_configured_structlog_for_logging_arrives_once(start: Sta
     assert "hello" == record.body
 
 
+def test_what_structlog_leaves_to_a_formatter_is_told_in_our_terms(start: Start) -> None:
+    structlog.configure(
+        processors=[structlog.stdlib.add_log_level, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    logs = start()
+    try:
+        raise KeyError("k")
+    except KeyError:
+        structlog.get_logger("shop").exception("broken", items=2)
+    structlog.get_logger("shop").info("odd", level="mine")
+    structlog.reset_defaults()
+    line, odd = logs.lines()
+    assert {
+        "timestamp",
+        "level",
+        "target",
+        "message",
+        "items",
+        "exception.type",
+        "exception.message",
+        "exception.stacktrace",
+    } == line.keys()
+    assert ("error", "KeyError") == (line["level"], line["exception.type"])
+    assert "info" == odd["level"]
+
+
 def test_a_program_that_configures_structlog_later_has_its_way(start: Start) -> None:
     logs = start()
     seen: list[Any] = []
@@ -135,6 +168,107 @@ def test_a_program_that_configures_structlog_later_has_its_way(start: Start) -> 
     structlog.get_logger("shop").info("hello")
     structlog.reset_defaults()
     assert (["hello"], 1, 1) == ([line["message"] for line in logs.lines()], len(seen), len(logs.exported()))
+
+
+def printing(**settings: Any) -> None:
+    """What many programs have."""
+    processors = [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, structlog.processors.format_exc_info]
+    structlog.configure(processors=[*processors, structlog.processors.JSONRenderer()], **settings)
+
+
+@pytest.mark.parametrize("settings", [{"logger_factory": structlog.PrintLoggerFactory()}, {}], ids=["explicit", "default"])
+def test_what_a_program_prints_by_structlog_itself_is_exported_and_printed_once(start: Start, settings: dict[str, Any]) -> None:
+    logs = start()
+    printing(**settings)
+    context = trace.set_span_in_context(trace.NonRecordingSpan(trace.SpanContext(7, 8, is_remote=False)))
+    token = attach(context)
+    structlog.get_logger().warning("render.slow", elapsed_ms=3.2)
+    detach(token)
+    assert [{"elapsed_ms": 3.2, "event": "render.slow", "level": "warning"}] == logs.lines()
+    (record,) = logs.exported()
+    assert ("render.slow", {"elapsed_ms": 3.2}, 7, "WARN") == (
+        record.body,
+        dict(record.attributes or {}),
+        record.trace_id,
+        record.severity_text,
+    )
+    structlog.reset_defaults()
+
+
+def test_what_a_program_prints_itself_is_in_our_file(start: Start, tmp_path: Path) -> None:
+    start(output="file", file_path=str(tmp_path / "app.log"))
+    printing()
+    structlog.get_logger().warning("render.slow")
+    assert "render.slow" == json.loads((tmp_path / "app.log").read_text())["message"]
+    structlog.reset_defaults()
+
+
+def test_an_exception_that_the_program_has_formatted_is_a_stack_trace(start: Start) -> None:
+    logs = start()
+    printing()
+    try:
+        raise KeyError("k")
+    except KeyError:
+        structlog.get_logger().exception("broken")
+    (record,) = logs.exported()
+    assert "KeyError: 'k'" in str((record.attributes or {})["exception.stacktrace"])
+    assert "exception" not in (record.attributes or {})
+    structlog.reset_defaults()
+
+
+def test_a_program_may_configure_structlog_before_us_once_or_again(start: Start) -> None:
+    printing()
+    logs = start()
+    structlog.get_logger().info("before")
+    printing()
+    printing()
+    structlog.get_logger().info("again")
+    structlog.reset_defaults()
+    assert not structlog.is_configured()
+    structlog.configure_once(processors=iter([structlog.processors.JSONRenderer()]))
+    structlog.get_logger().info("once")
+    assert ["before", "again", "once"] == [line["event"] for line in logs.lines()] == [record.body for record in logs.exported()]
+    structlog.reset_defaults()
+
+
+def test_a_program_that_asks_first_finds_structlog_unconfigured(start: Start) -> None:
+    start()
+    assert not structlog.is_configured()
+    structlog.configure_once(processors=[structlog.processors.JSONRenderer()])
+    assert structlog.is_configured()
+    structlog.reset_defaults()
+
+
+def test_what_a_program_changes_of_our_configuration_stays_when_it_brings_processors(start: Start) -> None:
+    start()
+    structlog.configure(context_class=OrderedDict)
+    printing()
+    assert OrderedDict is structlog.get_config()["context_class"]
+    assert isinstance(structlog.get_config()["logger_factory"], structlog.PrintLoggerFactory)
+    structlog.reset_defaults()
+
+
+def test_capturing_events_in_a_test_sees_them_and_leaves_everything_in_place(start: Start) -> None:
+    logs = start()
+    for _ in range(2):
+        with structlog.testing.capture_logs() as captured:
+            structlog.get_logger().info("hello")
+        assert ["hello"] == [event["event"] for event in captured]
+        printing()
+    structlog.get_logger().info("afterwards")
+    assert ["afterwards"] == [record.body for record in logs.exported()]
+    structlog.reset_defaults()
+
+
+def test_leaving_takes_our_processor_out_of_the_program_s(start: Start) -> None:
+    before = structlog.configure
+    logs = start()
+    assert before is not structlog.configure
+    printing()
+    logs.installed.remove()
+    assert (4, True) == (len(structlog.get_config()["processors"]), structlog.is_configured())
+    assert before is structlog.configure
+    structlog.reset_defaults()
 
 
 def test_a_later_configuration_survives_our_leaving(start: Start) -> None:

@@ -1,0 +1,42 @@
+"""Programs in processes of their own, with our logging installed first, as `sitecustomize` would."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+__all__ = ["Ran"]
+
+SETUP = """
+import logging, logging.config, sys
+from bext_otel.config import App, Logging
+from bext_otel.logs import build_provider, install
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
+from opentelemetry.sdk.resources import Resource
+exporter = InMemoryLogRecordExporter()
+config = Logging(**{settings!r})
+provider = build_provider(config, Resource({{}}), exporter if {export!r} else None)
+installed = install(config, provider, apps={{}})
+log = logging.getLogger("shop")
+"""
+TEARDOWN = """
+provider.force_flush()
+sys.stderr.write("exported: %s\\n" % [record.log_record.body for record in exporter.get_finished_logs()])
+"""
+
+
+class Ran:
+    def __init__(self, script: str, *, export: bool = True, **settings: Any) -> None:
+        whole = SETUP.format(settings=settings, export=export) + script + TEARDOWN
+        done = subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, timeout=60, check=False)
+        assert 0 == done.returncode, done.stderr
+        assert "Logging error" not in done.stderr
+        *self.err, exported = done.stderr.splitlines()
+        self.exported: list[str] = json.loads(exported.removeprefix("exported: ").replace("'", '"'))
+        self.out = done.stdout.splitlines()
+
+    @property
+    def messages(self) -> list[str]:
+        return [json.loads(line)["message"] for line in self.out]

@@ -1,0 +1,140 @@
+"""What becomes of the lines of uvicorn and gunicorn, which set logging up themselves, sooner or later than we do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.logs.programs import Ran
+
+UVICORN = """
+import uvicorn
+uvicorn.Config(None)
+server, access = logging.getLogger("uvicorn.error"), logging.getLogger("uvicorn.access")
+"""
+GUNICORN = """
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+settings = Config()
+settings.set("accesslog", "-")
+gunicorn = Logger(settings)
+server, access = gunicorn.error_log, gunicorn.access_log
+"""
+# As UvicornWorker does.
+BOTH = (
+    UVICORN
+    + GUNICORN
+    + """
+for name, own in (("uvicorn.error", gunicorn.error_log), ("uvicorn.access", gunicorn.access_log)):
+    logging.getLogger(name).handlers = own.handlers
+    logging.getLogger(name).propagate = False
+server, access = logging.getLogger("uvicorn.error"), logging.getLogger("uvicorn.access")
+"""
+)
+EXCEPTION = """
+try:
+    raise KeyError("k")
+except KeyError:
+    server.error("broken", exc_info=True)
+"""
+ACCESS = """access.info('%s - "%s %s HTTP/%s" %d', "127.0.0.1", "GET", "/", "1.1", 200)"""
+ACCESS_OF_GUNICORN = "access.info('GET / %(s)s', {'s': 200})"
+TOLD = "from bext_otel.operation import tell_request; tell_request(told=True)"
+
+servers = pytest.mark.parametrize("server", [UVICORN, GUNICORN, BOTH], ids=["uvicorn", "gunicorn", "both"])
+
+
+@servers
+def test_what_a_server_says_is_our_line_once(server: str) -> None:
+    ran = Ran(server + "server.info('Running on %s', 'http://127.0.0.1', extra={'color_message': 'colours'})" + EXCEPTION)
+    running, broken = map(json.loads, ran.out)
+    assert (["Running on http://127.0.0.1", "broken"], []) == (ran.exported, ran.err)
+    assert ("Running on http://127.0.0.1", "broken", "KeyError") == (running["message"], broken["message"], broken["exception.type"])
+    assert "color_message" not in running or server is GUNICORN
+
+
+@servers
+def test_a_server_that_was_set_up_before_us_is_heard_too(server: str) -> None:
+    ran = Ran(f"installed.remove()\n{server}\ninstall(config, provider, apps={{}})\nserver.warning('careful')")
+    assert (["careful"], ["careful"], []) == (ran.messages, ran.exported, ran.err)
+
+
+def test_a_server_that_is_set_up_again_is_told_once() -> None:
+    ran = Ran(f"{UVICORN}\nserver.info('first')\n{UVICORN}\nserver.info('second')")
+    assert (["first", "second"], ["first", "second"], []) == (ran.messages, ran.exported, ran.err)
+
+
+def test_a_server_that_leaves_its_lines_to_the_application_is_told_once() -> None:
+    ran = Ran(f"{UVICORN}\nserver.info('first')\nlogging.getLogger('uvicorn').propagate = True\nserver.info('second')")
+    assert (["first", "second"], ["first", "second"]) == (ran.messages, ran.exported)
+
+
+def test_what_the_application_filters_out_of_a_server_s_lines_is_told_nowhere() -> None:
+    ran = Ran(f"{UVICORN}\nserver.addFilter(lambda record: 'secret' not in record.getMessage())\nserver.info('secret')")
+    assert ([], [], []) == (ran.out, ran.exported, ran.err)
+
+
+def test_a_server_s_files_are_left_alone(tmp_path: Path) -> None:
+    ran = Ran(f"{UVICORN}\nlogging.getLogger('uvicorn').addHandler(logging.FileHandler({str(tmp_path / 'own')!r}))\nserver.info('hello')")
+    assert (["hello"], [], "hello\n") == (ran.messages, ran.err, (tmp_path / "own").read_text())
+
+
+def test_other_loggers_that_print_by_a_server_s_handler_go_on() -> None:
+    ran = Ran(
+        UVICORN + "log.propagate = False; log.addHandler(logging.getLogger('uvicorn').handlers[0]); server.info('one'); log.info('two')"
+    )
+    assert (["one"], ["INFO:     two"]) == (ran.messages, ran.err)
+
+
+@pytest.mark.parametrize(("server", "access"), [(UVICORN, ACCESS), (GUNICORN, ACCESS_OF_GUNICORN)], ids=["uvicorn", "gunicorn"])
+def test_access_lines_are_silent_where_a_completion_record_tells(server: str, access: str) -> None:
+    assert ([], []) == ((ran := Ran(f"{server}\n{TOLD}\n{access}")).out, ran.exported)
+
+
+@pytest.mark.parametrize(("server", "access"), [(UVICORN, ACCESS), (GUNICORN, ACCESS_OF_GUNICORN)], ids=["uvicorn", "gunicorn"])
+def test_access_lines_are_as_they_were_where_no_completion_record_tells(server: str, access: str) -> None:
+    for ran in (Ran(f"{server}\n{access}"), Ran(f"{server}\n{TOLD}\n{access}", requests=False)):
+        assert (1, [], []) == (len(ran.out), ran.exported, ran.err)
+        assert "GET /" in ran.out[0]
+        assert not ran.out[0].startswith("{")
+
+
+def test_access_lines_that_propagate_are_told_no_second_time() -> None:
+    assert [] == Ran(f"{UVICORN}\nfor each in (access,): each.handlers.clear(); each.propagate = True\n{TOLD}\n{ACCESS}").out
+
+
+@servers
+def test_without_output_a_server_prints_as_ever_and_is_exported(server: str) -> None:
+    ran = Ran(f"{server}\nserver.warning('careful')", output="none")
+    assert ([], ["careful"], 1) == (ran.out, ran.exported, len(ran.err))
+    assert ran.err[0].endswith("careful")
+    assert not ran.err[0].startswith("{")
+
+
+@servers
+def test_disabled_logging_leaves_a_server_alone(server: str) -> None:
+    ran = Ran(f"{server}\nserver.warning('careful')", enabled=False)
+    assert ([], [], 1) == (ran.out, ran.exported, len(ran.err))
+
+
+@servers
+def test_after_our_leaving_a_server_speaks_for_itself(server: str) -> None:
+    ran = Ran(f"{server}\nserver.warning('one')\ninstalled.remove()\nserver.warning('two')\nassert not server.filters")
+    assert (["one"], ["one"], 1) == (ran.messages, ran.exported, len(ran.err))
+    assert ran.err[0].endswith("two")
+
+
+def test_a_master_that_forks_has_no_thread_and_its_lines_are_exported_in_the_end() -> None:
+    script = """
+import os, threading
+server.info("Starting")
+assert not provider.sinks[1]._batches.lazy.is_built and threading.active_count() == 1
+pid = os.fork()
+if not pid:
+    provider.force_flush()
+    os._exit(len(exporter.get_finished_logs()))
+assert os.waitpid(pid, 0)[1] == 0
+"""
+    assert ["Starting"] == Ran(GUNICORN + script).exported
