@@ -22,6 +22,7 @@ from bext_otel.pipeline.foreign import series_key
 from bext_otel.pipeline.reading import Reading
 from bext_otel.pipeline.streams import Stream
 from bext_otel.pipeline.temporality import Account, Series
+from bext_otel.pipeline.timeline import NANO
 
 __all__ = ["MetricExport", "metrics_data"]
 
@@ -29,7 +30,6 @@ _SCOPE = InstrumentationScope(SCOPE)
 _CUMULATIVE = AggregationTemporality.CUMULATIVE
 # Instruments of the semantic conventions by which an SDK tells of itself.
 _OF_ITSELF = "otel.sdk."
-_NANO = 1_000_000_000
 
 
 def metrics_data(reading: Reading, resource: Resource, account: Account | None = None) -> MetricsData:
@@ -38,16 +38,17 @@ def metrics_data(reading: Reading, resource: Resource, account: Account | None =
     Totals since its start; with an `account`, what the account's exporter prefers, and then a series of which it would get a delta is left
     out if nothing has come.
     """
-    foreign = reading.collect_foreign()
+    if reading.foreign is not None:
+        reading.foreign.collect()
     observed = reading.observed()
     with reading.streams.lock:
         reading.streams.drain()
-        start, now = int(reading.started_unix * _NANO), int(reading.streams.clock() * _NANO)
+        start, now = reading.timeline.started, reading.timeline.now()
         if account is not None:
             account.open(now)
         own = [metric for stream, values in observed.items() if (metric := _metric(stream, values, start, now, account)) is not None]
     scopes: dict[InstrumentationScope, list[sdk.Metric]] = {_SCOPE: own} if own else {}
-    for scope, metric in foreign:
+    for scope, metric in reading.foreign_totals(now):
         wanted = _foreign(reading, scope, metric, account) if account is not None else metric
         if wanted is not None:
             scopes.setdefault(scope, []).append(wanted)
@@ -136,7 +137,7 @@ def _point(cell: Cell, observed: float, start: int, now: int) -> Any:
 def _exemplars(exemplar: ours.Exemplar | None) -> Sequence[Exemplar]:
     if exemplar is None:
         return ()
-    nanos = int(exemplar.time_unix * _NANO)
+    nanos = int(exemplar.time_unix * NANO)
     return (Exemplar({}, exemplar.value, nanos, span_id=int(exemplar.span_id, 16), trace_id=int(exemplar.trace_id, 16)),)
 
 

@@ -96,20 +96,24 @@ class ForeignReader(MetricReader):
         stream = self._streams.get((scope, name))
         return stream is not None and stream.observed
 
-    def totals(self) -> list[tuple[InstrumentationScope, sdk.Metric]]:
+    def totals(self, now_unix_nano: int) -> list[tuple[InstrumentationScope, sdk.Metric]]:
         """Every metric with its points since start, as the SDK's own data with cumulative temporality."""
-        now = time.time_ns()
+        found = []
         with self._lock:
-            return [
-                (stream.scope, _with_points(stream.metric, [replace(point, time_unix_nano=now) for point in stream.points.values()]))
-                for stream in self._streams.values()
-            ]
+            for stream in self._streams.values():
+                for key, point in stream.points.items():
+                    # The SDK starts a series by the wall clock, which may have been ahead at that moment; gauges have no start.
+                    if (point.start_time_unix_nano or 0) > now_unix_nano:
+                        stream.points[key] = _starting(now_unix_nano, point)
+                points = [replace(point, time_unix_nano=now_unix_nano) for point in stream.points.values()]
+                found.append((stream.scope, _with_points(stream.metric, points)))
+        return found
 
     def families(self) -> list[Family]:
         """Every metric as a Prometheus family, named by the standard translation; two of one name are one family."""
         named: dict[str, Family] = {}
         points: dict[str, dict[ours.LabelSet, Point]] = {}
-        for _, metric in self.totals():
+        for _, metric in self.totals(time.time_ns()):
             family = _family(metric)
             first = named.setdefault(family.name, family)
             if first.type == family.type:
@@ -133,10 +137,10 @@ class ForeignReader(MetricReader):
                 self.dropped += 1
                 continue
             self._series += before is None
-            if inherited is not None:
-                stream.points[key] = self._since_fork(inherited, key, point)
-            else:
-                stream.points[key] = _plus(before, point) if adding and before is not None else point
+            told = self._since_fork(inherited, key, point) if inherited is not None else point
+            if before is not None:
+                told = _plus(before, point) if adding else _starting(before.start_time_unix_nano, told)
+            stream.points[key] = told
 
     def _since_fork(self, inherited: dict[Any, float], key: Any, point: Any) -> Any:
         if not self._began:
@@ -149,6 +153,10 @@ class ForeignReader(MetricReader):
 def series_key(point: Any) -> tuple[tuple[str, str, str], ...]:
     """What tells a point's series from others: names and values of its attributes, with the values' types since 1 == True == 1.0."""
     return tuple(sorted((name, type(value).__name__, str(value)) for name, value in (point.attributes or {}).items()))
+
+
+def _starting(start_unix_nano: int | None, point: Any) -> Any:
+    return point if point.start_time_unix_nano == start_unix_nano else replace(point, start_time_unix_nano=start_unix_nano)
 
 
 def _with_points(metric: sdk.Metric, points: list[Any]) -> sdk.Metric:

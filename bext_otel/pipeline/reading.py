@@ -20,6 +20,7 @@ from bext_otel.pipeline.snapshot import Family, LabelSet, Snapshot
 from bext_otel.pipeline.streams import Stream, Streams
 from bext_otel.pipeline.system import System
 from bext_otel.pipeline.ticker import Ticker
+from bext_otel.pipeline.timeline import Timeline
 from bext_otel.workers.forks import catch_up
 
 __all__ = ["Reading"]
@@ -83,6 +84,7 @@ class Reading:
 
     def _begin(self) -> None:
         self.started_unix = self.streams.clock()
+        self.timeline = Timeline(self.streams.clock, self.streams.monotonic)
         self._started = self.streams.monotonic()
         self._system = System() if self._include_process else None
         self._foreign_parts: list[ForeignPart] = []
@@ -156,12 +158,9 @@ class Reading:
         """Every stream, with what observers say of its series now, by source; two that speak of one series of this process add up."""
         return {stream: _observed(stream) for stream in self.streams}
 
-    def collect_foreign(self) -> list[tuple[InstrumentationScope, SdkMetric]]:
-        """What other libraries measured here, as of now, with cumulative temporality."""
-        if self.foreign is None:
-            return []
-        self.foreign.collect()
-        return self.foreign.totals()
+    def foreign_totals(self, now_unix_nano: int) -> list[tuple[InstrumentationScope, SdkMetric]]:
+        """What other libraries had measured here when `foreign` was collected last, with cumulative temporality."""
+        return self.foreign.totals(now_unix_nano) if self.foreign is not None else []
 
     def _collected(self) -> list[Family]:
         found: list[Family] = []

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from tests.e2e.backends import fetch, free_port, program, running
+from tests.e2e.clocks import WallClock
 from tests.e2e.launching import SOON, Launched, launched, samples
 from tests.waiting import until
 
@@ -96,9 +97,10 @@ def collector(tmp_path: Path) -> Iterator[Collector]:
 
 
 @contextmanager
-def pushing(folder: Path, server: str, collector: Collector, preference: str) -> Iterator[Launched]:
+def pushing(folder: Path, server: str, collector: Collector, preference: str, **more: str) -> Iterator[Launched]:
     env = {
         **SOON,
+        **more,
         "OTEL_SERVICE_NAME": "shop",
         "OTEL_RESOURCE_ATTRIBUTES": "service.instance.id=shop-1",
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.otlp,
@@ -142,6 +144,18 @@ def test_counts_of_the_workers_add_up_to_what_was_requested(server: str, prefere
         until(lambda: answered.total() == on_the_page(app, route), why="/metrics of the service shows the same")
         assert_histograms_hold_every_request(collector, answered, route, preference)
         assert_one_id_for_each_process(collector, answered)
+
+
+@pytest.mark.parametrize("preference", ["cumulative", "delta"])
+def test_a_clock_that_jumps_back_an_hour_loses_nothing_at_the_collector(preference: str, collector: Collector, tmp_path: Path) -> None:
+    """Whose Prometheus exporter drops a point that is older than the last one of its series."""
+    clock = WallClock(tmp_path)
+    with pushing(tmp_path, "gunicorn", collector, preference, **clock.env) as app:
+        answered = requested(app)
+        assert_the_collector_shows(collector, answered, ROUTES["gunicorn"])
+        clock.turn(-3600)
+        answered += requested(app)
+        assert_the_collector_shows(collector, answered, ROUTES["gunicorn"])
 
 
 def assert_the_collector_shows(collector: Collector, answered: Counter[int], route: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,7 +89,7 @@ def test_an_interval_of_zeros_does_not_coarsen_an_exponential_histogram() -> Non
         for value in values:
             histogram.record(value)
         library.values()
-    ((_, metric),) = library.reader.totals()
+    ((_, metric),) = library.reader.totals(time.time_ns())
     (point,) = metric.data.data_points
     assert isinstance(point, ExponentialHistogramDataPoint)
     assert point.scale > 3
@@ -108,7 +110,7 @@ def test_what_upstreams_cumulative_reader_says_is_what_we_say() -> None:
         for metric in data.resource_metrics[0].scope_metrics[0].metrics
         for point in metric.data.data_points
     }
-    ((_, ours),) = library.reader.totals()
+    ((_, ours),) = library.reader.totals(time.time_ns())
     assert theirs == {tuple(sorted((point.attributes or {}).items())): point.value for point in ours.data.data_points}  # type: ignore[union-attr]
     assert AggregationTemporality.CUMULATIVE == ours.data.aggregation_temporality  # type: ignore[union-attr]
 
