@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from threading import Lock
+from threading import Lock, RLock, get_ident
 from typing import Any
 
 from opentelemetry.sdk.metrics import Counter, Histogram
@@ -35,6 +35,9 @@ __all__ = ["ForeignReader", "series_key"]
 
 # Series of all other libraries together. The SDK before 1.45.2 has no limit of its own.
 _MAX_SERIES = 50_000
+
+# How long a collection waits for one in another thread: half of what Prometheus gives a scrape by default.
+_PATIENCE_SECONDS = 5.0
 
 _DELTA = AggregationTemporality.DELTA
 
@@ -61,7 +64,7 @@ class ForeignReader(MetricReader):
         # What observable counters showed at the fork, by stream and series, and when that was.
         self._inherited: dict[tuple[InstrumentationScope, str], dict[Any, float]] = {}
         self._began = 0
-        self._lock = Lock()
+        self._begin()
         self._streams: dict[tuple[InstrumentationScope, str], _Stream] = {}
         self._series = 0
 
@@ -76,9 +79,35 @@ class ForeignReader(MetricReader):
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         """Nothing is held that needs ending."""
 
+    def _begin(self) -> None:
+        self._lock = Lock()
+        # Held while callbacks of the application run; a provider has one of its own, which all of its readers take turns with.
+        self.turns = RLock()
+        # The thread that collects, and since when.
+        self._collector: tuple[int, float] | None = None
+
+    def collect(self, timeout_millis: float = 10_000) -> None:  # type: ignore[misc]  # final upstream, where it waits for itself
+        """Add up what came since the last time. Never waits for itself, nor for ever: then `totals` stay as they were.
+
+        A callback that collects, as one does that scrapes or flushes, does so in the middle of a collection; and a thread that collects
+        may be what a callback in another thread waits for.
+        """
+        collector = self._collector
+        if collector is not None and collector[0] == get_ident():
+            return
+        hanging = 0.0 if collector is None else time.monotonic() - collector[1]
+        if not self.turns.acquire(timeout=max(_PATIENCE_SECONDS - hanging, 0)):
+            return
+        self._collector = get_ident(), time.monotonic()
+        try:
+            super().collect(timeout_millis)
+        finally:
+            self._collector = None
+            self.turns.release()
+
     def reset(self) -> None:
         """Start over, as a forked child does: discard what the parent left to be collected, and its totals."""
-        self._lock = Lock()
+        self._begin()
         self._inherited.clear()
         self.forget()
         with self._lock:
