@@ -15,6 +15,7 @@ from bext_otel.pipeline.contribution import Contribution, ForeignPart, decode, e
 from bext_otel.pipeline.folding import fold
 from bext_otel.pipeline.foreign import ForeignReader
 from bext_otel.pipeline.merge import Tally
+from bext_otel.pipeline.rivals import beside
 from bext_otel.pipeline.service import LedgerLike, Service
 from bext_otel.pipeline.snapshot import Family, LabelSet, Snapshot
 from bext_otel.pipeline.streams import Stream, Streams
@@ -168,8 +169,7 @@ class Reading:
         if self.foreign is not None:
             self.foreign.collect()
             found = self.foreign.families()
-        taken = {family.name for family in found}
-        found += [family for family in self._registered() if family.name not in taken]
+        found += beside(found, self._registered(), "an OpenTelemetry instrument")
         self._foreign_parts = families.foreign_parts(found)
         ended = self.streams.monotonic()
         self._collect_from = ended + _PACE * (ended - began)
@@ -205,12 +205,11 @@ class Reading:
         system: Mapping[str, float],
         telemetry: Telemetry,
     ) -> Snapshot:
-        taken = {family.name for family in mine}
         return Snapshot(
             time_unix=self.streams.clock(),
             started_unix=started_unix,
             uptime_seconds=uptime_seconds,
-            families=(*mine, *(family for family in foreign if family.name not in taken)),
+            families=(*mine, *beside(mine, foreign, "one of the catalogue")),
             rates=rates,
             system=system,
             telemetry={**telemetry, "series": sum(len(family.points) for family in mine)},
