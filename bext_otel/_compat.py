@@ -30,6 +30,7 @@ from opentelemetry.trace import SpanContext
 __all__ = [
     "Gauge",
     "already_installed",
+    "collecting_in_turn",
     "hear_measurements",
     "otlp_exporter",
     "own_resource",
@@ -127,6 +128,12 @@ def hear_measurements(provider: Any, heard: Callable[[], None]) -> None:
         heard()
 
     consumer.consume_measurement = consume_measurement
+
+
+def collecting_in_turn(provider: Any) -> RLock:
+    """The lock under which a meter provider runs the callbacks of its instruments, made reentrant: one that collects hangs otherwise."""
+    turns = provider._measurement_consumer._lock = RLock()
+    return turns
 
 
 def own_resource(provider: Any) -> Callable[[Resource], None]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Thread
 from typing import Literal
 
 import pytest
 from opentelemetry import metrics, trace
+from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider, ObservableCounter
@@ -112,6 +115,28 @@ def test_each_measurement_that_the_sdk_takes_is_heard_of() -> None:
     _compat.hear_measurements(provider, lambda: heard.append(reader.get_metrics_data() is not None))
     provider.get_meter("m").create_counter("c").add(1)
     assert [True] == heard
+    provider.shutdown()
+
+
+def test_a_callback_may_collect_under_the_lock_that_a_provider_collects_under() -> None:
+    reader, other = InMemoryMetricReader(), InMemoryMetricReader()
+    provider = MeterProvider([reader, other], shutdown_on_exit=False)
+    turns, free = _compat.collecting_in_turn(provider), []
+
+    def observe(_: CallbackOptions) -> list[Observation]:
+        if not free:
+            taken = ThreadPoolExecutor(1)
+            free.append(taken.submit(turns.acquire, timeout=0).result(20))
+            taken.shutdown()
+            other.collect()
+        return [Observation(1)]
+
+    provider.get_meter("m").create_observable_gauge("g", [observe])
+    collecting = Thread(target=reader.collect, daemon=True)
+    collecting.start()
+    collecting.join(20)
+    assert not collecting.is_alive(), "it waits for itself"
+    assert [False] == free
     provider.shutdown()
 
 

@@ -12,6 +12,7 @@ import wrapt
 from bext_otel.faces import naming, samples
 from bext_otel.faces.naming import Head
 from bext_otel.pipeline.registry import names_of_others, within_reading
+from bext_otel.pipeline.rivals import tell_left_out
 from bext_otel.pipeline.snapshot import Exemplar, Family, Histogram, LabelSet, Snapshot, Summary, legal_labels
 
 __all__ = ["Collector", "expose"]
@@ -60,23 +61,27 @@ class Collector:
             return
         try:
             snapshot = self._read()
-            others = names_of_others()
-            made = [
-                _metric(family, head)
-                for family, head in naming.headed(snapshot, openmetrics=True)
-                if not head.left_out and others.isdisjoint({head.name, head.sample})
-            ]
+            others = frozenset[str]().union(*(naming.occupied(name, kind) for name, kind in names_of_others()))
+            made = [_metric(family, head) for family, head in naming.headed(snapshot, openmetrics=True) if _fits(family, head, others)]
         except Exception as error:
             _log.warning("our metrics are left out of prometheus_client's registry: %r", error)
             return
         yield from made
 
 
+def _fits(family: Family, head: Head, others: frozenset[str]) -> bool:
+    """Whether a family has names of its own. The registry is the application's: what others have in it stays theirs."""
+    clashing = head.names & others
+    if clashing and (family.metric is not None or head.sample not in others):  # any other is most likely the registry's own
+        tell_left_out(family.name, of="prometheus_client's registry", holder=f"one that shows {min(clashing)}")
+    return not (head.left_out or clashing)
+
+
 def _metric(family: Family, head: Head) -> Any:
     from prometheus_client.core import Metric
     from prometheus_client.samples import Sample
 
-    metric = Metric(head.name, family.description, head.type)
+    metric = Metric(head.name, family.description or head.name, head.type)
     seen: set[LabelSet] = set()
     for point in family.points:
         labels = legal_labels(point.series.labels)

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from bext_otel.pipeline.rivals import OUR_PAGE, tell_left_out
 from bext_otel.pipeline.snapshot import Family, FamilyType, Series, Snapshot
 
-__all__ = ["RESOURCE", "Head", "about_the_resource", "headed"]
+__all__ = ["RESOURCE", "Head", "about_the_resource", "headed", "occupied"]
 
 RESOURCE = "target_info"
 """The metric whose labels tell who speaks (OpenTelemetry's translation to Prometheus)."""
@@ -18,6 +19,8 @@ _SUFFIXES: Mapping[str, tuple[str, ...]] = {
     "counter": ("", "_total", "_created"),
     "summary": ("", "_count", "_sum", "_created"),
     "histogram": ("", "_count", "_sum", "_bucket", "_created"),
+    "gaugehistogram": ("", "_gcount", "_gsum", "_bucket"),
+    "info": ("", "_info"),
 }
 
 # Its other attributes (command line, user, host) are nobody's business on an open endpoint.
@@ -26,11 +29,15 @@ _TOLD_OF_THE_RESOURCE = ("service.", "telemetry.", "deployment.", "bext.")
 
 @dataclass(frozen=True)
 class Head:
-    """A family as the format names it: `sample` is the name of its plain samples, `left_out` says that another family has its names."""
+    """A family as the format names it: `sample` is the name of its plain samples, `left_out` says that another family has its names.
+
+    `names` are all that it occupies.
+    """
 
     name: str
     type: str
     sample: str
+    names: frozenset[str]
     left_out: bool = False
 
 
@@ -38,6 +45,11 @@ def about_the_resource(snapshot: Snapshot) -> Series | None:
     """The labels of `RESOURCE`; None where there is nothing to tell."""
     told = tuple((key, value) for key, value in snapshot.resource.items() if key.startswith(_TOLD_OF_THE_RESOURCE))
     return Series(told) if told else None
+
+
+def occupied(name: str, kind: str) -> frozenset[str]:
+    """All names that a family of OpenMetrics has for itself."""
+    return frozenset(name + suffix for suffix in _SUFFIXES.get(kind, ("",)))
 
 
 def headed(snapshot: Snapshot, *, openmetrics: bool = False) -> Iterator[tuple[Family, Head]]:
@@ -78,9 +90,10 @@ def _head(family: Family, taken: set[str], reserved: set[str], *, openmetrics: b
         base = name.removesuffix("_total")
         # A counter there ends in `_total`; nothing appends that to a name of the specification, and `base` must be free.
         name, kind = (base, kind) if base not in ("", name) and base not in reserved else (name, "unknown")
-    suffixes = _SUFFIXES.get(kind, ("",)) if openmetrics or kind != "counter" else ("",)
-    names = {name + suffix for suffix in suffixes}
+    names = occupied(name, kind) if openmetrics or kind != "counter" else frozenset({name})
     left_out = not names.isdisjoint(taken)
-    if not left_out:
+    if left_out:
+        tell_left_out(name, of=OUR_PAGE, holder=f"another one that shows {min(names & taken)}")
+    else:
         taken |= names
-    return Head(name, kind, family.name, left_out)
+    return Head(name, kind, family.name, names, left_out)

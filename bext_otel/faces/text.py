@@ -63,12 +63,11 @@ def _resource(snapshot: Snapshot, *, openmetrics: bool) -> str:
 
 
 def _metadata(family: Family, head: Head, *, openmetrics: bool) -> str:
-    parts = []
-    if family.description:
-        # In 0.0.4 a quote stands for itself here.
-        description = escape(family.description) if openmetrics else '"'.join([escape(part) for part in family.description.split('"')])
-        parts.append(f"# HELP {head.name} {description}\n")
-    parts.append(f"# TYPE {head.name} {head.type}\n")
+    # Without a help text, tools complain (`promtool check metrics`).
+    described = family.description or head.name
+    # In 0.0.4 a quote stands for itself here.
+    description = escape(described) if openmetrics else '"'.join([escape(part) for part in described.split('"')])
+    parts = [f"# HELP {head.name} {description}\n", f"# TYPE {head.name} {head.type}\n"]
     if openmetrics:
         units = (family.unit, _UNIT_WORDS.get(family.unit, ""))
         parts += [f"# UNIT {head.name} {unit}\n" for unit in units if unit and head.name.endswith(f"_{unit}")][:1]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics import export as sdk
@@ -22,14 +23,18 @@ from bext_otel.pipeline.foreign import series_key
 from bext_otel.pipeline.reading import Reading
 from bext_otel.pipeline.streams import Stream
 from bext_otel.pipeline.temporality import Account, Series
+from bext_otel.pipeline.timeline import NANO
 
 __all__ = ["MetricExport", "metrics_data"]
+
+_Observed: TypeAlias = dict[Stream, dict[Cell, dict[str, float]]]
 
 _SCOPE = InstrumentationScope(SCOPE)
 _CUMULATIVE = AggregationTemporality.CUMULATIVE
 # Instruments of the semantic conventions by which an SDK tells of itself.
 _OF_ITSELF = "otel.sdk."
-_NANO = 1_000_000_000
+# How long an export waits for one under way; exporters themselves give up after 10 s.
+_PATIENCE_SECONDS = 30.0
 
 
 def metrics_data(reading: Reading, resource: Resource, account: Account | None = None) -> MetricsData:
@@ -38,16 +43,25 @@ def metrics_data(reading: Reading, resource: Resource, account: Account | None =
     Totals since its start; with an `account`, what the account's exporter prefers, and then a series of which it would get a delta is left
     out if nothing has come.
     """
-    foreign = reading.collect_foreign()
-    observed = reading.observed()
+    return _data(reading, resource, _ask(reading), account)
+
+
+def _ask(reading: Reading) -> _Observed:
+    """Have the application's callbacks say what is now; no lock is held meanwhile, since they may do anything, and flush too."""
+    if reading.foreign is not None:
+        reading.foreign.collect()
+    return reading.observed()
+
+
+def _data(reading: Reading, resource: Resource, observed: _Observed, account: Account | None) -> MetricsData:
     with reading.streams.lock:
         reading.streams.drain()
-        start, now = int(reading.started_unix * _NANO), int(reading.streams.clock() * _NANO)
+        start, now = reading.timeline.started, reading.timeline.now()
         if account is not None:
             account.open(now)
         own = [metric for stream, values in observed.items() if (metric := _metric(stream, values, start, now, account)) is not None]
     scopes: dict[InstrumentationScope, list[sdk.Metric]] = {_SCOPE: own} if own else {}
-    for scope, metric in foreign:
+    for scope, metric in reading.foreign_totals(now):
         wanted = _foreign(reading, scope, metric, account) if account is not None else metric
         if wanted is not None:
             scopes.setdefault(scope, []).append(wanted)
@@ -136,7 +150,7 @@ def _point(cell: Cell, observed: float, start: int, now: int) -> Any:
 def _exemplars(exemplar: ours.Exemplar | None) -> Sequence[Exemplar]:
     if exemplar is None:
         return ()
-    nanos = int(exemplar.time_unix * _NANO)
+    nanos = int(exemplar.time_unix * NANO)
     return (Exemplar({}, exemplar.value, nanos, span_id=int(exemplar.span_id, 16), trace_id=int(exemplar.trace_id, 16)),)
 
 
@@ -167,6 +181,11 @@ class MetricExport:
         # gevent waits for the network would stop all there is.
         self._stop = threading.Event()
         self._sending = threading.Lock()
+        # Threads that are exporting; readings and exports, by number.
+        self._threads: set[int] = set()
+        self._numbers = count(1)
+        self._newest = self._exports = 0
+        self._arrived = True
 
     def start(self) -> None:
         """Begin to send; once."""
@@ -180,17 +199,48 @@ class MetricExport:
         # neither worth a wait at its end nor one more instance of the service.
         self.send(of_itself=self._thread is not None)
 
-    def send(self, *, of_itself: bool = True) -> bool:
-        """Send now; whether it arrived. Without `of_itself`, nothing is sent if that would be telemetry about telemetry alone."""
-        with self._sending:
-            began = perf_counter()
-            data = metrics_data(self._reading, self.resource, self._account)
-            self._delivery.readings.append((perf_counter() - began, ""))
-            if not of_itself and all(m.name.startswith(_OF_ITSELF) for m in _metrics(data)):
-                return True
-            points = sum(len(metric.data.data_points) for metric in _metrics(data))
-            arrived = not points or self._delivery.attempt(points, lambda: self._exporter.export(data) is MetricExportResult.SUCCESS)
-            self._account.settle(delivered=arrived)
+    def send(self, *, of_itself: bool = True, timeout_seconds: float = _PATIENCE_SECONDS) -> bool:
+        """Send now; whether it arrived. Without `of_itself`, nothing is sent if that would be telemetry about telemetry alone.
+
+        Waits at most `timeout_seconds` for an export under way. A callback or an exporter that flushes is part of an export of its own
+        thread: it is told that nothing has arrived yet, and what it measured goes with that export or the next.
+        """
+        thread = threading.get_ident()
+        if thread in self._threads:
+            return False
+        self._threads.add(thread)
+        try:
+            return self._send(of_itself, timeout_seconds)
+        finally:
+            self._threads.discard(thread)
+
+    def _send(self, of_itself: bool, timeout_seconds: float) -> bool:
+        first = number = next(self._numbers)
+        while True:
+            exports, began = self._exports, perf_counter()
+            observed = _ask(self._reading)
+            if not self._sending.acquire(timeout=timeout_seconds):
+                return False
+            try:
+                if self._newest > first:  # somebody began to read after this call, and has sent what it was about
+                    return self._arrived
+                if exports == self._exports:
+                    self._newest, self._exports = number, exports + 1
+                    self._arrived = self._export(observed, began, of_itself)
+                    return self._arrived
+            finally:
+                self._sending.release()
+            # What was read may be older than what somebody has sent meanwhile, and would look like a series that has begun anew.
+            number = next(self._numbers)
+
+    def _export(self, observed: _Observed, began: float, of_itself: bool) -> bool:
+        data = _data(self._reading, self.resource, observed, self._account)
+        self._delivery.readings.append((perf_counter() - began, ""))
+        if not of_itself and all(m.name.startswith(_OF_ITSELF) for m in _metrics(data)):
+            return True
+        points = sum(len(metric.data.data_points) for metric in _metrics(data))
+        arrived = not points or self._delivery.attempt(points, lambda: self._exporter.export(data) is MetricExportResult.SUCCESS)
+        self._account.settle(delivered=arrived)
         return arrived
 
     def shutdown(self, timeout_seconds: float) -> None:

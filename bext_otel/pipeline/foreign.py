@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from threading import Lock
+from threading import Lock, RLock, get_ident
 from typing import Any
 
 from opentelemetry.sdk.metrics import Counter, Histogram
@@ -35,6 +35,9 @@ __all__ = ["ForeignReader", "series_key"]
 
 # Series of all other libraries together. The SDK before 1.45.2 has no limit of its own.
 _MAX_SERIES = 50_000
+
+# How long a collection waits for one in another thread: half of what Prometheus gives a scrape by default.
+_PATIENCE_SECONDS = 5.0
 
 _DELTA = AggregationTemporality.DELTA
 
@@ -61,7 +64,7 @@ class ForeignReader(MetricReader):
         # What observable counters showed at the fork, by stream and series, and when that was.
         self._inherited: dict[tuple[InstrumentationScope, str], dict[Any, float]] = {}
         self._began = 0
-        self._lock = Lock()
+        self._begin()
         self._streams: dict[tuple[InstrumentationScope, str], _Stream] = {}
         self._series = 0
 
@@ -76,9 +79,35 @@ class ForeignReader(MetricReader):
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         """Nothing is held that needs ending."""
 
+    def _begin(self) -> None:
+        self._lock = Lock()
+        # Held while callbacks of the application run; a provider has one of its own, which all of its readers take turns with.
+        self.turns = RLock()
+        # The thread that collects, and since when.
+        self._collector: tuple[int, float] | None = None
+
+    def collect(self, timeout_millis: float = 10_000) -> None:  # type: ignore[misc]  # final upstream, where it waits for itself
+        """Add up what came since the last time. Never waits for itself, nor for ever: then `totals` stay as they were.
+
+        A callback that collects, as one does that scrapes or flushes, does so in the middle of a collection; and a thread that collects
+        may be what a callback in another thread waits for.
+        """
+        collector = self._collector
+        if collector is not None and collector[0] == get_ident():
+            return
+        hanging = 0.0 if collector is None else time.monotonic() - collector[1]
+        if not self.turns.acquire(timeout=max(_PATIENCE_SECONDS - hanging, 0)):
+            return
+        self._collector = get_ident(), time.monotonic()
+        try:
+            super().collect(timeout_millis)
+        finally:
+            self._collector = None
+            self.turns.release()
+
     def reset(self) -> None:
         """Start over, as a forked child does: discard what the parent left to be collected, and its totals."""
-        self._lock = Lock()
+        self._begin()
         self._inherited.clear()
         self.forget()
         with self._lock:
@@ -96,20 +125,24 @@ class ForeignReader(MetricReader):
         stream = self._streams.get((scope, name))
         return stream is not None and stream.observed
 
-    def totals(self) -> list[tuple[InstrumentationScope, sdk.Metric]]:
+    def totals(self, now_unix_nano: int) -> list[tuple[InstrumentationScope, sdk.Metric]]:
         """Every metric with its points since start, as the SDK's own data with cumulative temporality."""
-        now = time.time_ns()
+        found = []
         with self._lock:
-            return [
-                (stream.scope, _with_points(stream.metric, [replace(point, time_unix_nano=now) for point in stream.points.values()]))
-                for stream in self._streams.values()
-            ]
+            for stream in self._streams.values():
+                for key, point in stream.points.items():
+                    # The SDK starts a series by the wall clock, which may have been ahead at that moment; gauges have no start.
+                    if (point.start_time_unix_nano or 0) > now_unix_nano:
+                        stream.points[key] = _starting(now_unix_nano, point)
+                points = [replace(point, time_unix_nano=now_unix_nano) for point in stream.points.values()]
+                found.append((stream.scope, _with_points(stream.metric, points)))
+        return found
 
     def families(self) -> list[Family]:
         """Every metric as a Prometheus family, named by the standard translation; two of one name are one family."""
         named: dict[str, Family] = {}
         points: dict[str, dict[ours.LabelSet, Point]] = {}
-        for _, metric in self.totals():
+        for _, metric in self.totals(time.time_ns()):
             family = _family(metric)
             first = named.setdefault(family.name, family)
             if first.type == family.type:
@@ -133,10 +166,10 @@ class ForeignReader(MetricReader):
                 self.dropped += 1
                 continue
             self._series += before is None
-            if inherited is not None:
-                stream.points[key] = self._since_fork(inherited, key, point)
-            else:
-                stream.points[key] = _plus(before, point) if adding and before is not None else point
+            told = self._since_fork(inherited, key, point) if inherited is not None else point
+            if before is not None:
+                told = _plus(before, point) if adding else _starting(before.start_time_unix_nano, told)
+            stream.points[key] = told
 
     def _since_fork(self, inherited: dict[Any, float], key: Any, point: Any) -> Any:
         if not self._began:
@@ -149,6 +182,10 @@ class ForeignReader(MetricReader):
 def series_key(point: Any) -> tuple[tuple[str, str, str], ...]:
     """What tells a point's series from others: names and values of its attributes, with the values' types since 1 == True == 1.0."""
     return tuple(sorted((name, type(value).__name__, str(value)) for name, value in (point.attributes or {}).items()))
+
+
+def _starting(start_unix_nano: int | None, point: Any) -> Any:
+    return point if point.start_time_unix_nano == start_unix_nano else replace(point, start_time_unix_nano=start_unix_nano)
 
 
 def _with_points(metric: sdk.Metric, points: list[Any]) -> sdk.Metric:

@@ -9,7 +9,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.util.types import Attributes
 
-from bext_otel._compat import hear_measurements, start_metrics_over
+from bext_otel._compat import collecting_in_turn, hear_measurements, start_metrics_over
 from bext_otel.pipeline.export import MetricExport
 from bext_otel.pipeline.foreign import ForeignReader
 from bext_otel.pipeline.instruments import CatalogueMeter
@@ -34,7 +34,12 @@ class BextMeterProvider(MeterProvider):
         # The composition root ends all three signals within one deadline, so no exit handler of the provider's own.
         super().__init__(metric_readers=[self.foreign], resource=resource, shutdown_on_exit=False)
         hear_measurements(self, lambda: self.foreign.on_measurement())  # noqa: PLW0108  a reading sets it later
-        self.foreign.forget = lambda: start_metrics_over(self, self.foreign)
+        self.foreign.turns = collecting_in_turn(self)
+        self.foreign.forget = self._start_over
+
+    def _start_over(self) -> None:
+        start_metrics_over(self, self.foreign)
+        self.foreign.turns = collecting_in_turn(self)
 
     def get_meter(self, name: str, version: str | None = None, schema_url: str | None = None, attributes: Attributes = None) -> Meter:
         """See `opentelemetry.metrics.MeterProvider.get_meter`."""
@@ -46,7 +51,8 @@ class BextMeterProvider(MeterProvider):
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Send everything now; whether it arrived. An export takes as long as its exporter tries (`OTEL_EXPORTER_OTLP_TIMEOUT`)."""
         self.share()
-        return all([super().force_flush(timeout_millis), *(export.send() for export in self.exports)])
+        collected = super().force_flush(timeout_millis)
+        return all([collected, *(export.send(timeout_seconds=timeout_millis / 1e3) for export in self.exports)])
 
     def shutdown(self, timeout_millis: float = 30_000) -> None:
         """Send what is there for the last time; nothing is measured after that."""

@@ -16,11 +16,13 @@ from bext_otel.pipeline.folding import fold
 from bext_otel.pipeline.foreign import ForeignReader
 from bext_otel.pipeline.merge import Tally
 from bext_otel.pipeline.own import Own
+from bext_otel.pipeline.rivals import beside
 from bext_otel.pipeline.service import LedgerLike, Service
 from bext_otel.pipeline.snapshot import Family, LabelSet, Snapshot
 from bext_otel.pipeline.streams import Stream, Streams
 from bext_otel.pipeline.system import System
 from bext_otel.pipeline.ticker import Ticker
+from bext_otel.pipeline.timeline import Timeline
 from bext_otel.pipeline.together import Processes, Together
 from bext_otel.workers.forks import catch_up
 
@@ -98,6 +100,7 @@ class Reading:
 
     def _begin(self) -> None:
         self.started_unix = self.streams.clock()
+        self.timeline = Timeline(self.streams.clock, self.streams.monotonic)
         self._started = self.streams.monotonic()
         self._system = System() if self._include_process else None
         self._processes = Processes(self._service.members) if self._include_process and self._service is not None else None
@@ -191,12 +194,9 @@ class Reading:
         """Every stream, with what observers say of its series now, by source; two that speak of one series of this process add up."""
         return {stream: _observed(stream) for stream in self.streams}
 
-    def collect_foreign(self) -> list[tuple[InstrumentationScope, SdkMetric]]:
-        """What other libraries measured here, as of now, with cumulative temporality."""
-        if self.foreign is None:
-            return []
-        self.foreign.collect()
-        return self.foreign.totals()
+    def foreign_totals(self, now_unix_nano: int) -> list[tuple[InstrumentationScope, SdkMetric]]:
+        """What other libraries had measured here when `foreign` was collected last, with cumulative temporality."""
+        return self.foreign.totals(now_unix_nano) if self.foreign is not None else []
 
     def _collected(self) -> list[Family]:
         found: list[Family] = []
@@ -204,8 +204,7 @@ class Reading:
         if self.foreign is not None:
             self.foreign.collect()
             found = self.foreign.families()
-        taken = {family.name for family in found}
-        found += [family for family in self._registered() if family.name not in taken]
+        found += beside(found, self._registered(), "an OpenTelemetry instrument")
         self._foreign_parts = families.foreign_parts(found)
         ended = self.streams.monotonic()
         self._collect_from = ended + _PACE * (ended - began)
@@ -241,12 +240,11 @@ class Reading:
         system: Mapping[str, float],
         telemetry: Telemetry,
     ) -> Snapshot:
-        taken = {family.name for family in mine}
         return Snapshot(
             time_unix=self.streams.clock(),
             started_unix=started_unix,
             uptime_seconds=uptime_seconds,
-            families=(*mine, *(family for family in foreign if family.name not in taken)),
+            families=(*mine, *beside(mine, foreign, "one of the catalogue")),
             rates=rates,
             system=system,
             telemetry={**telemetry, "series": sum(len(family.points) for family in mine)},

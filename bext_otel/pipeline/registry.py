@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 # threads, tasks and greenlets alike.
 _reading: ContextVar[bool] = ContextVar("bext_otel_reading_registry", default=False)
 
-_names: frozenset[str] = frozenset()
+_names: frozenset[tuple[str, str]] = frozenset()
 _failing = ""
 
 # Those that are there as soon as the library is imported, and ours.
@@ -44,8 +44,8 @@ def within_reading() -> bool:
     return _reading.get()
 
 
-def names_of_others() -> frozenset[str]:
-    """The names that the registry showed when it was read last, without ours."""
+def names_of_others() -> frozenset[tuple[str, str]]:
+    """Name and type, as the library has them, of all that the registry showed when it was read last, without ours."""
     return _names
 
 
@@ -73,13 +73,12 @@ def registered() -> list[Family]:
     if registry is None:
         return []
     found: list[Family] = []
-    names: set[str] = set()
+    names: set[tuple[str, str]] = set()
     token = _reading.set(True)
     try:
         for metric in registry.collect():
-            for family in _families(metric):
-                names.add(family.name)
-                found.append(family)
+            names.add((str(metric.name), str(metric.type)))
+            found.extend(_families(metric))
         _failing = ""
     except Exception as error:  # a collector of the application is broken: the others are still worth showing
         if type(error).__name__ != _failing:

@@ -9,11 +9,11 @@ Prometheus exporter takes a point that does not begin where its series ended for
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
-from opentelemetry.sdk.metrics import Counter, Histogram, ObservableCounter
+from opentelemetry.sdk.metrics import Counter, Exemplar, Histogram, ObservableCounter
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     Buckets,
@@ -46,9 +46,9 @@ class Account:
 
     def reset(self) -> None:
         """Nothing was delivered, as in a forked child."""
-        # By series: what was delivered of it in all, and up to when.
-        self._delivered: dict[Hashable, tuple[Any, int]] = {}
-        self._sent: dict[Hashable, Any] = {}
+        # By series: what was delivered of it in all, with which exemplars, and up to when.
+        self._delivered: dict[Hashable, tuple[Any, Sequence[Exemplar], int]] = {}
+        self._sent: dict[Hashable, tuple[Any, Sequence[Exemplar]]] = {}
         self._until = self._now = 0
 
     def temporality(self, series: Series) -> AggregationTemporality:
@@ -56,29 +56,28 @@ class Account:
         return self._temporality[series]
 
     def open(self, now_unix_nano: int) -> None:
-        """An export begins, of what is so now."""
+        """An export begins, of what is so now: a moment of a timeline, later than that of any export before."""
         self._now = now_unix_nano
         self._sent = {}
 
     def since(self, key: Hashable, point: Any) -> Any | None:
         """`point`, a total, less what was delivered of this series; None if nothing came since."""
-        before, until = self._delivered.get(key, (None, self._until))
+        before, known, until = self._delivered.get(key, (None, (), self._until))
         if before is None:
             found = point
         elif (found := _difference(before, point)) is None:
             return None
-        self._sent[key] = point.value if isinstance(point, NumberDataPoint) else point
+        self._sent[key] = (point.value if isinstance(point, NumberDataPoint) else point, point.exemplars)
         if not until:
             return replace(found, time_unix_nano=self._now)
-        # A clock that was set back must not make an interval that ends before it begins.
-        since = min(until, self._now)
-        fresh = [exemplar for exemplar in point.exemplars if exemplar.time_unix_nano > since]
-        return replace(found, start_time_unix_nano=since, time_unix_nano=self._now, exemplars=fresh)
+        # Exemplars have the time of their spans, which is the wall clock's: it does not tell whether one was sent.
+        fresh = [exemplar for exemplar in point.exemplars if exemplar not in known]
+        return replace(found, start_time_unix_nano=until, time_unix_nano=self._now, exemplars=fresh)
 
     def settle(self, *, delivered: bool) -> None:
         """The export that began last has ended."""
         if delivered:
-            self._delivered.update((key, (total, self._now)) for key, total in self._sent.items())
+            self._delivered.update((key, (total, exemplars, self._now)) for key, (total, exemplars) in self._sent.items())
             self._until = self._now
         self._sent = {}
 

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
+from bext_otel.faces import text
+from bext_otel.pipeline.snapshot import Family, Point, Series, Snapshot
 from tests.e2e import backends
 from tests.e2e.backends import CONFIG, ROOT, Collector, Jaeger, Prometheus, families, fetch, free_port, program, running, tags
 from tests.waiting import until
@@ -265,3 +267,11 @@ def test_promtool_finds_no_fault_but_those_of_the_specifications_names(demo_to_c
     # Other libraries' metrics have names of their own.
     assert set() == {line for line in found.stderr.splitlines() if line.startswith("bext_")} - FORCED_BY_THE_SPECIFICATION
     assert f"bext_request_duration_ms {ABBREVIATED}" in found.stderr, "promtool looked at our metrics"
+
+
+@pytest.mark.parametrize("description", ["", 'Jobs "done" by the \\ queue.'])
+def test_promtool_finds_no_fault_with_another_librarys_metric(description: str) -> None:
+    jobs = Family("queue_jobs_total", "counter", description, "", [Point(Series(()), 1)])
+    page = text.render(Snapshot(time_unix=0.0, started_unix=0.0, uptime_seconds=0.0, families=(jobs,)))
+    found = subprocess.run([program("promtool"), "check", "metrics"], input=page, capture_output=True, check=False, timeout=30)
+    assert (0, b"") == (found.returncode, found.stderr)

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from tests.e2e.backends import fetch, free_port, program, running
+from tests.e2e.clocks import WallClock
 from tests.e2e.launching import SOON, Launched, launched, samples
 from tests.waiting import until
 
@@ -96,9 +97,10 @@ def collector(tmp_path: Path) -> Iterator[Collector]:
 
 
 @contextmanager
-def pushing(folder: Path, server: str, collector: Collector, preference: str) -> Iterator[Launched]:
+def pushing(folder: Path, server: str, collector: Collector, preference: str, **more: str) -> Iterator[Launched]:
     env = {
         **SOON,
+        **more,
         "OTEL_SERVICE_NAME": "shop",
         "OTEL_RESOURCE_ATTRIBUTES": "service.instance.id=shop-1",
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.otlp,
@@ -142,6 +144,19 @@ def test_counts_of_the_workers_add_up_to_what_was_requested(server: str, prefere
         until(lambda: answered.total() == on_the_page(app, route), why="/metrics of the service shows the same")
         assert_histograms_hold_every_request(collector, answered, route, preference)
         assert_one_id_for_each_process(collector, answered)
+        assert_exemplars_are_of_spans_that_came(collector)
+
+
+@pytest.mark.parametrize("preference", ["cumulative", "delta"])
+def test_a_clock_that_jumps_back_an_hour_loses_nothing_at_the_collector(preference: str, collector: Collector, tmp_path: Path) -> None:
+    """Whose Prometheus exporter drops a point that is older than the last one of its series."""
+    clock = WallClock(tmp_path)
+    with pushing(tmp_path, "gunicorn", collector, preference, **clock.env) as app:
+        answered = requested(app)
+        assert_the_collector_shows(collector, answered, ROUTES["gunicorn"])
+        clock.turn(-3600)
+        answered += requested(app)
+        assert_the_collector_shows(collector, answered, ROUTES["gunicorn"])
 
 
 def assert_the_collector_shows(collector: Collector, answered: Counter[int], route: str) -> None:
@@ -188,3 +203,22 @@ def assert_one_id_for_each_process(collector: Collector, answered: Counter[int])
     assert set(answered) == set(ids["Metrics"])
     assert all(1 == len(held) for held in ids["Metrics"].values())
     assert ids["Metrics"] == ids["Spans"] == ids["Logs"]
+
+
+def assert_exemplars_are_of_spans_that_came(collector: Collector) -> None:
+    """By trace and span, of a counter, a histogram and an exponential histogram."""
+
+    def spans() -> set[tuple[str, str]]:
+        return {(span["traceId"], span["spanId"]) for _, span in collector.messages("Spans")}
+
+    for name, kind in (
+        ("bext_requests_total", "sum"),
+        ("http.server.request.duration", "histogram"),
+        ("bext_request_duration_ms", "exponentialHistogram"),
+    ):
+        points = [point for _, metric in collector.messages("Metrics") if metric["name"] == name for point in metric[kind]["dataPoints"]]
+        exemplars = [exemplar for point in points for exemplar in point.get("exemplars", ())]
+        assert exemplars, name
+        told = {(exemplar["traceId"], exemplar["spanId"]) for exemplar in exemplars}
+        until(lambda told=told: told <= spans(), why=f"the spans of {name}'s exemplars")
+        assert all(int(exemplar["timeUnixNano"]) > 0 and {"asDouble", "asInt"} & exemplar.keys() for exemplar in exemplars), name

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families as plain
 
 from bext_otel import catalogue
 from bext_otel.faces.collector import expose
+from bext_otel.pipeline import rivals
 from bext_otel.pipeline.registry import registered
 from bext_otel.pipeline.snapshot import Point, Series, Snapshot
 from tests.faces.snapshots import EMPTY, EXEMPLAR, SPECIFICATION, family, numbers, other
@@ -26,6 +27,11 @@ def exposed() -> Iterator[Callable[[Callable[[], Snapshot]], None]]:
     yield lambda read: closings.append(expose(read))
     for close in closings:
         close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_was_told_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rivals, "_told", set())
 
 
 def page() -> dict[str, list[tuple[dict[str, str], float]]]:
@@ -83,6 +89,47 @@ def test_a_name_that_the_registry_has_already_is_left_to_it(exposed: Callable[..
     finally:
         REGISTRY.unregister(rival)
         registered()
+
+
+def test_a_name_that_would_stand_inside_ours_leaves_ours_out_and_says_so_once(
+    exposed: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A summary has also the names that end in `_count` and `_sum`; the strict parser takes them for a clash."""
+    rival = prometheus_client.Gauge("bext_request_duration_ms_count", "A rival.")
+    try:
+        exposed(lambda: replace(SPECIFICATION, families=(*SPECIFICATION.families, *registered())))
+        for _ in range(2):
+            read = {one.name: one for one in text_string_to_metric_families(generate_openmetrics(REGISTRY).decode())}
+        assert "bext_request_duration_ms" not in read
+        assert "gauge" == read["bext_request_duration_ms_count"].type
+        assert "bext_cache_hits" in read
+        assert [
+            (
+                "metric bext_request_duration_ms is left out of prometheus_client's registry, "
+                "since one that shows bext_request_duration_ms_count has its name there: rename one of the two"
+            )
+        ] == [message for message in caplog.messages if "registry" in message]
+    finally:
+        REGISTRY.unregister(rival)
+        registered()
+
+
+@pytest.mark.parametrize("kind", ["Histogram", "Summary", "Info", "Counter"])
+def test_names_that_only_the_registry_s_own_samples_have_are_left_to_it(exposed: Callable[..., None], kind: str) -> None:
+    rival = getattr(prometheus_client, kind)("rival", "A rival.")
+    names = {"Histogram": "rival_bucket", "Summary": "rival_sum", "Info": "rival_info", "Counter": "rival_created"}
+    try:
+        registered()
+        exposed(lambda: replace(EMPTY, families=(other(names[kind], "gauge", [Point(Series(()), 1)]),)))
+        list(text_string_to_metric_families(generate_openmetrics(REGISTRY).decode()))
+    finally:
+        REGISTRY.unregister(rival)
+        registered()
+
+
+def test_what_has_no_description_has_its_name_for_one(exposed: Callable[..., None]) -> None:
+    exposed(lambda: replace(EMPTY, families=(replace(other("bare", "gauge", [Point(Series(()), 1)]), description=""),)))
+    assert "# HELP bare bare\n" in prometheus_client.generate_latest(REGISTRY).decode()
 
 
 def test_series_that_are_written_alike_are_told_once(exposed: Callable[..., None]) -> None:

@@ -62,6 +62,14 @@ def test_metadata_is_said_once_for_a_family() -> None:
         assert len(said) == len({tuple(one) for one in said})
 
 
+@pytest.mark.parametrize("openmetrics", [False, True])
+def test_what_has_no_description_has_its_name_for_one(openmetrics: bool) -> None:
+    """An empty one is none to `promtool check metrics`, and none at all an error."""
+    bare = replace(other("bare_total", "counter", [Point(Series(()), 1)]), description="")
+    name = "bare" if openmetrics else "bare_total"
+    assert [f"# HELP {name} {name}", f"# TYPE {name} counter"] == lines(bare, openmetrics=openmetrics)[:2]
+
+
 def test_fuel_is_a_counter_in_0_0_4_and_unknown_in_openmetrics() -> None:
     fuel = numbers(catalogue.PLUGIN_FUEL_CONSUMED, {("analytics",): 5})
     assert "# TYPE bext_plugin_fuel_consumed counter" in lines(fuel)

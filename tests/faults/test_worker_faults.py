@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import struct
-import subprocess
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.e2e.backends import unavailable
+from tests.e2e.clocks import WallClock
 from tests.e2e.services import FLASK, GUNICORN, ON_LINUX, both_answer, port_of, serving
 from tests.e2e.traffic import Scrapes, Traffic, document, items_of, page, settled
 from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, ON_LINUX]
 
-PROGRAMS = Path(__file__).parent / "programs"
 HOUR = 3600
 
 
@@ -69,12 +65,8 @@ def test_when_all_workers_die_at_once_those_that_follow_answer_for_them(tmp_path
 
 def test_a_clock_that_jumps_back_an_hour_takes_nothing_back(tmp_path: Path) -> None:
     """The wall clock of all workers does, while they serve; what is recent goes by the clock that never jumps."""
-    if not shutil.which("gcc"):
-        unavailable("what turns the clock is written in C, and there is no gcc")
-    library, offset = tmp_path / "clock.so", tmp_path / "offset"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, PROGRAMS / "clock.c"], check=True)
-    offset.write_bytes(struct.pack("q", 0))
-    with serving(tmp_path, f"{GUNICORN} {FLASK}", LD_PRELOAD=str(library), CLOCK_OFFSET_FILE=str(offset)) as program:
+    clock = WallClock(tmp_path)
+    with serving(tmp_path, f"{GUNICORN} {FLASK}", **clock.env) as program:
         port = port_of(program)
         traffic = Traffic(port)
         scrapes = Scrapes(port, traffic)
@@ -83,8 +75,7 @@ def test_a_clock_that_jumps_back_an_hour_takes_nothing_back(tmp_path: Path) -> N
                 both_answer(traffic)
             settled(port, *traffic.bounds)
             before = document(port)
-            with offset.open("r+b") as file:
-                file.write(struct.pack("q", -HOUR))
+            clock.turn(-HOUR)
             with traffic.flowing(2):
                 both_answer(traffic)
             settled(port, *traffic.bounds)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from opentelemetry.metrics import Observation
+from opentelemetry.sdk.metrics import ObservableCounter
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     ExponentialHistogramDataPoint,
@@ -17,7 +20,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 
 from bext_otel.apps import Budgets
-from bext_otel.catalogue import CACHE_HITS, METRICS, OTEL_SDK_LOG_CREATED, REQUEST_DURATION
+from bext_otel.catalogue import CACHE_HITS, LABEL_OVERFLOW, METRICS, OTEL_SDK_LOG_CREATED, REQUEST_DURATION
 from bext_otel.operation import SCOPE
 from bext_otel.pipeline.delivery import Delivery
 from bext_otel.pipeline.export import MetricExport, metrics_data
@@ -193,3 +196,131 @@ def test_an_application_may_flush_and_end_by_the_provider(ours: Ours) -> None:
     ours.provider.shutdown()
     assert 3 == len(exporter.batches)
     assert exporter.ended.is_set()
+
+
+# --- Callbacks that flush, and flushes that meet -----------------------------------------------------------------------------------------
+
+
+def in_time(call: Callable[[], Any]) -> Any:
+    """What `call` returns; an error if it hangs."""
+    returned: list[Any] = []
+    thread = threading.Thread(target=lambda: returned.append(call()), daemon=True)
+    thread.start()
+    thread.join(20)
+    assert returned, f"{call} hangs, or has failed"
+    return returned[0]
+
+
+def with_export(ours: Ours, exporter: Collecting) -> MetricExport:
+    export = MetricExport(ours.reading, RESOURCE, exporter, Delivery("metrics", "nowhere"), 60)
+    ours.provider.exports.append(export)
+    return export
+
+
+@pytest.mark.parametrize("whose", ["the catalogue's", "another library's"])
+@pytest.mark.parametrize("begins", ["flush", "export", "scrape"])
+def test_a_callback_that_flushes_hangs_nothing(ours: Ours, whose: str, begins: str) -> None:
+    exporter, told = Collecting(), []
+    export = with_export(ours, exporter)
+    ours.streams.stream(CACHE_HITS).cell({"app": "shop", "layer": "isr"}).add(1)
+
+    def observe() -> int:
+        told.append(ours.provider.force_flush())
+        return 7
+
+    if whose == "the catalogue's":
+        ours.streams.stream(LABEL_OVERFLOW).observers.append(lambda: [(observe(), {"label": "app"})])
+    else:
+        ours.provider.get_meter("some.library").create_observable_gauge("level", [lambda _: [Observation(observe())]])
+    begun: dict[str, Callable[[], object]] = {"flush": ours.provider.force_flush, "export": export.send, "scrape": ours.reading.snapshot}
+    in_time(begun[begins])
+    assert told
+    sent = [m.name for r in exporter.batches[-1].resource_metrics for s in r.scope_metrics for m in s.metrics]
+    assert CACHE_HITS.streamed in sent
+    if begins == "export":
+        assert (LABEL_OVERFLOW.streamed if whose == "the catalogue's" else "level") in sent
+        assert not any(told)
+
+
+@pytest.mark.parametrize("whose", ["the catalogue's", "another library's"])
+def test_a_callback_may_wait_for_another_thread_that_flushes(ours: Ours, whose: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bext_otel.pipeline.foreign._PATIENCE_SECONDS", 0.1)
+    exporter, told = Collecting(), []
+    export = with_export(ours, exporter)
+    ours.streams.stream(CACHE_HITS).cell({"app": "shop", "layer": "isr"}).add(1)
+
+    def observe() -> int:
+        if not told:
+            told.append(True)
+            in_time(ours.provider.force_flush)
+        return 7
+
+    if whose == "the catalogue's":
+        ours.streams.stream(LABEL_OVERFLOW).observers.append(lambda: [(observe(), {"label": "app"})])
+    else:
+        ours.provider.get_meter("some.library").create_observable_gauge("level", [lambda _: [Observation(observe())]])
+    assert in_time(export.send)
+    assert exporter.batches
+
+
+def test_a_reading_that_somebody_has_overtaken_is_made_again(ours: Ours) -> None:
+    """What it found is older than what was sent: a counter would seem to fall."""
+    exporter = Collecting()
+    exporter._preferred_temporality = {ObservableCounter: AggregationTemporality.DELTA}
+    export = with_export(ours, exporter)
+    value, reads = 1, 0
+    held, reading = threading.Event(), threading.Event()
+
+    def observe() -> list[tuple[int, dict[str, str]]]:
+        nonlocal reads
+        reads += 1
+        found = value
+        if reads == 2:
+            reading.set()
+            assert held.wait(20)
+        return [(found, {"label": "app"})]
+
+    ours.streams.stream(LABEL_OVERFLOW).observers.append(observe)
+    export.send()
+    with ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(export.send)
+        assert reading.wait(20)
+        value = 5
+        assert export.send()
+        held.set()
+        assert slow.result(20)
+    sent = [
+        point.value
+        for batch in exporter.batches
+        for r in batch.resource_metrics
+        for s in r.scope_metrics
+        for m in s.metrics
+        if m.name == LABEL_OVERFLOW.streamed
+        for point in m.data.data_points
+    ]
+    assert [1, 4] == sent
+
+
+def test_a_flush_does_not_wait_for_ever_for_an_exporter_that_hangs(ours: Ours) -> None:
+    exporter = Hanging()
+    export = with_export(ours, exporter)
+    ours.streams.stream(CACHE_HITS).cell({"app": "shop", "layer": "isr"}).add(1)
+    with ThreadPoolExecutor(1) as pool:
+        hanging = pool.submit(export.send)
+        until(lambda: exporter.batches, why="the exporter hangs")
+        assert not in_time(lambda: ours.provider.force_flush(50))
+        exporter.ended.set()
+        assert not hanging.result(20)
+
+
+def test_an_exporter_that_flushes_is_told_no(ours: Ours) -> None:
+    class Flushing(Collecting):
+        def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
+            flushed.append(ours.provider.force_flush())
+            return super().export(metrics_data)
+
+    flushed: list[bool] = []
+    export = with_export(ours, Flushing())
+    ours.streams.stream(CACHE_HITS).cell({"app": "shop", "layer": "isr"}).add(1)
+    assert in_time(export.send)
+    assert [False] == flushed

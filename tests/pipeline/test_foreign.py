@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opentelemetry.metrics import Observation
+from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import Histogram as HistogramInstrument
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import AggregationTemporality, Buckets, ExponentialHistogramDataPoint, InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
+from opentelemetry.sdk.resources import Resource
 
+from bext_otel.apps import Budgets
 from bext_otel.pipeline.foreign import ForeignReader, _plus
+from bext_otel.pipeline.provider import BextMeterProvider
 from bext_otel.pipeline.snapshot import Histogram
+from bext_otel.pipeline.streams import Streams
 
 
 class Library:
@@ -87,7 +94,7 @@ def test_an_interval_of_zeros_does_not_coarsen_an_exponential_histogram() -> Non
         for value in values:
             histogram.record(value)
         library.values()
-    ((_, metric),) = library.reader.totals()
+    ((_, metric),) = library.reader.totals(time.time_ns())
     (point,) = metric.data.data_points
     assert isinstance(point, ExponentialHistogramDataPoint)
     assert point.scale > 3
@@ -108,7 +115,7 @@ def test_what_upstreams_cumulative_reader_says_is_what_we_say() -> None:
         for metric in data.resource_metrics[0].scope_metrics[0].metrics
         for point in metric.data.data_points
     }
-    ((_, ours),) = library.reader.totals()
+    ((_, ours),) = library.reader.totals(time.time_ns())
     assert theirs == {tuple(sorted((point.attributes or {}).items())): point.value for point in ours.data.data_points}  # type: ignore[union-attr]
     assert AggregationTemporality.CUMULATIVE == ours.data.aggregation_temporality  # type: ignore[union-attr]
 
@@ -157,6 +164,79 @@ def test_an_observable_counter_counts_from_the_fork() -> None:
     # What the operating system counts for a process starts anew in a child, and says so only later.
     seen.update(done=103, ticks=2)
     assert {'work_total{of="done"}': 3, 'work_total{of="ticks"}': 2} == library.values()
+
+
+def test_a_callback_that_collects_finds_the_totals_of_before() -> None:
+    provider = BextMeterProvider(Streams(Budgets({})), Resource({}))
+    reader, meter = provider.foreign, provider.get_meter("some.library")
+    meter.create_counter("queue.jobs").add(2)
+    reader.collect()
+    seen: list[list[str]] = []
+
+    def observe(_: CallbackOptions) -> list[Observation]:
+        reader.collect()
+        seen.append([family.name for family in reader.families()])
+        return [Observation(1)]
+
+    meter.create_observable_gauge("level", [observe])
+    collecting = threading.Thread(target=reader.collect, daemon=True)
+    collecting.start()
+    collecting.join(20)
+    assert not collecting.is_alive(), "it waits for itself"
+    assert [["queue_jobs_total"]] == seen
+    assert {"queue_jobs_total", "level"} == {family.name for family in reader.families()}
+    provider.shutdown()
+
+
+def test_a_callback_that_hangs_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever collects meanwhile, in another thread, shows what is known."""
+    monkeypatch.setattr("bext_otel.pipeline.foreign._PATIENCE_SECONDS", 0.2)
+    provider = BextMeterProvider(Streams(Budgets({})), Resource({}))
+    reader, meter = provider.foreign, provider.get_meter("some.library")
+    meter.create_counter("queue.jobs").add(2)
+    reader.collect()
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def observe(_: CallbackOptions) -> list[Observation]:
+        hangs.set()
+        goes_on.wait(20)
+        return [Observation(1)]
+
+    meter.create_observable_gauge("level", [observe])
+    collecting = threading.Thread(target=reader.collect, daemon=True)
+    collecting.start()
+    assert hangs.wait(20)
+    reader.collect()
+    began = time.monotonic()
+    for _ in range(20):
+        reader.collect()
+    assert time.monotonic() - began < 2
+    assert ["queue_jobs_total"] == [family.name for family in reader.families()]
+    goes_on.set()
+    collecting.join(20)
+    assert {"queue_jobs_total", "level"} == {family.name for family in reader.families()}
+    provider.shutdown()
+
+
+def test_callbacks_may_collect_whatever_reader_of_the_application_asks_them() -> None:
+    """All readers of a provider take turns."""
+    provider = BextMeterProvider(Streams(Budgets({})), Resource({}))
+    theirs = InMemoryMetricReader()
+    provider.add_metric_reader(theirs)
+    calls: list[None] = []
+
+    def observe(_: CallbackOptions) -> list[Observation]:
+        calls.append(None)
+        provider.foreign.collect()
+        return [Observation(len(calls))]
+
+    provider.get_meter("some.library").create_observable_gauge("level", [observe])
+    collecting = threading.Thread(target=theirs.collect, daemon=True)
+    collecting.start()
+    collecting.join(20)
+    assert not collecting.is_alive(), "it waits for itself"
+    assert ["level"] == [family.name for family in provider.foreign.families()]
+    provider.shutdown()
 
 
 def point(scale: int, offset: int, counts: list[int], zeros: int = 0) -> ExponentialHistogramDataPoint:

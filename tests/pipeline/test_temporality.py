@@ -75,7 +75,8 @@ class Exported:
 
     def __init__(self, preference: str, clock: Clock) -> None:
         self.clock = clock
-        self.streams = Streams(Budgets({}), clock=clock)
+        self.monotonic = Clock(1000.0)
+        self.streams = Streams(Budgets({}), clock=clock, monotonic=self.monotonic)
         self.provider = BextMeterProvider(self.streams, RESOURCE)
         self.reading = Reading(self.streams, self.provider.foreign, include_process=False)
         self.exporter = Collecting(preference)
@@ -85,6 +86,7 @@ class Exported:
         """Export; the metrics that went out, by name."""
         self.exporter.taken.clear()
         self.clock.advance(10)
+        self.monotonic.advance(10)
         self.export.send()
         return {name: metric for data in self.exporter.taken for name, metric in by_name(data).items()}
 
@@ -255,13 +257,41 @@ def test_a_new_series_begins_at_the_export_before(exported: Exported) -> None:
     assert 10_000_000_000 == new.time_unix_nano - new.start_time_unix_nano == new.start_time_unix_nano - first.time_unix_nano
 
 
-def test_a_clock_that_jumps_back_makes_no_interval_that_ends_before_it_begins(exported: Exported) -> None:
-    exported.hit(1)
-    exported.send()
-    exported.clock.advance(-3600)
-    exported.hit(1)
-    (point,) = exported.send()[CACHE_HITS.exported].data.data_points
-    assert point.start_time_unix_nano <= point.time_unix_nano
+@pytest.mark.parametrize("exported", PREFERENCES, indirect=True)
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+def test_a_clock_that_jumps_makes_no_point_older_than_the_one_before(exported: Exported, jump: float) -> None:
+    """Which a backend would drop, nor an interval that ends before it begins. Other libraries' points are told at the same time."""
+    jobs = exported.provider.get_meter("some.library").create_counter("queue.jobs")
+    spans: dict[str, list[tuple[int, int]]] = {CACHE_HITS.exported: [], "queue.jobs": []}
+    for number in range(6):
+        if number == 2:
+            exported.clock.advance(jump)
+        exported.hit(1)
+        jobs.add(1)
+        metrics = exported.send()
+        for name, told in spans.items():
+            (point,) = metrics[name].data.data_points
+            told.append((point.start_time_unix_nano, point.time_unix_nano))
+    for name, told in spans.items():
+        ends = [end for _, end in told]
+        assert sorted(set(ends)) == ends, name
+        assert all(start <= end for start, end in told), name
+        temporality = metrics[name].data.aggregation_temporality
+        starts = [start for start, _ in told]
+        assert ([starts[0]] * 6 == starts) if temporality is CUMULATIVE else (ends[:-1] == starts[1:]), name
+
+
+def test_exemplars_are_sent_also_after_a_clock_has_jumped_back(exported: Exported) -> None:
+    sent = []
+    for number in range(1, 4):
+        if number == 2:
+            exported.clock.advance(-3600)
+        context = trace.SpanContext(number, 2, is_remote=False, trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED))
+        with trace.use_span(trace.NonRecordingSpan(context)):
+            exported.hit(1)
+        (point,) = exported.send()[CACHE_HITS.exported].data.data_points
+        sent.append([exemplar.trace_id for exemplar in point.exemplars])
+    assert [[1], [2], [3]] == sent
 
 
 def test_an_exemplar_is_sent_once(exported: Exported) -> None:

@@ -1,0 +1,27 @@
+"""A Flask application with 20,000 series, and one whose value is how often it was asked for: by something slow, such as a database."""
+
+import time
+from itertools import count, product
+
+from flask import Flask
+
+from bext_otel import operation
+from bext_otel.catalogue import CACHE_ENTRIES, REQUESTS
+
+app = Flask(__name__)
+asked = count(1)
+
+
+@app.get("/items/<item>")
+def item(item: str) -> dict[str, str]:
+    return {"item": item}
+
+
+def entries() -> list[tuple[int, tuple[str, str]]]:
+    time.sleep(0.2)
+    return [(next(asked), ("asked", "isr"))]
+
+
+for number, status, route in product(range(20), range(20), range(50)):
+    operation.count(REQUESTS, f"app-{number}", "GET", str(200 + status), f"/{route}")
+operation.observe(CACHE_ENTRIES, entries)
