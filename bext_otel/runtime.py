@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -39,7 +38,7 @@ from bext_otel.logs.quiet import quieten_exports
 from bext_otel.logs.sinks import ExportSink
 from bext_otel.operation import Settings, use
 from bext_otel.pipeline.delivery import Delivery, listen_to_exporters
-from bext_otel.pipeline.ending import Undelivered, end_all
+from bext_otel.pipeline.ending import Patience, Undelivered, end_all
 from bext_otel.pipeline.identity import Identity
 from bext_otel.pipeline.metrics import build_metrics
 from bext_otel.pipeline.otlp import log_exporters
@@ -58,10 +57,6 @@ _log = logging.getLogger("bext_otel")
 
 # What closing takes besides, at most: the stand-alone server ends its threads.
 _CLOSING_SECONDS = 2.0
-# What an end gets that comes so soon after a flush that was not in time.
-_LAST_SECONDS, _SOON_SECONDS = 0.2, 10.0
-# Where nothing got through lately: enough for a collector that is back, and no wait for one that is not.
-_HOPELESS_SECONDS = 1.0
 
 Ending: TypeAlias = Callable[[float], None]
 Figures: TypeAlias = Mapping[str, "int | float | str"]
@@ -81,7 +76,9 @@ class Runtime:
     _endings: list[Ending] = field(default_factory=list)
     _closings: list[Callable[[], None]] = field(default_factory=list)
     _last: list[Callable[[], None]] = field(default_factory=list)
-    _spent_until: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._patience = Patience(self.config.telemetry.shutdown_timeout_seconds, self._deliveries)
 
     def evidence(self) -> None:
         """This process serves an application: the stand-alone server may open."""
@@ -97,18 +94,10 @@ class Runtime:
     def flush(self) -> bool:
         """Send and share what there is, as long as `shutdown` may take; whether all of it was in time. The process may go on, or end by a
         signal."""
-        in_time = end_all(self._flushings, self._patience())
+        in_time = end_all(self._flushings, self._patience.seconds())
         if not in_time:
-            self._spent_until = time.monotonic() + _SOON_SECONDS
+            self._patience.spend()
         return in_time
-
-    def _patience(self) -> float:
-        """Seconds that sending may take. A server that flushes when its application ends, and then ends itself, waits in vain once."""
-        whole = self.config.telemetry.shutdown_timeout_seconds
-        if time.monotonic() < self._spent_until:
-            return min(whole, _LAST_SECONDS)
-        hopeless = self._deliveries and all(delivery.failing for delivery in self._deliveries)
-        return min(whole, _HOPELESS_SECONDS) if hopeless else whole
 
     def at_exit(self) -> None:
         """`shutdown` at the exit of the interpreter, where nobody is left to catch a second Ctrl-C: that one ends the waiting."""
@@ -124,7 +113,7 @@ class Runtime:
         _do(self._closings)
         endings, self._endings = self._endings, []
         undelivered = Undelivered(self._deliveries)
-        in_time = end_all(endings, self._patience())
+        in_time = end_all(endings, self._patience.seconds())
         if endings and (line := undelivered.line()):
             say(line)  # logging has been left as it was found
         _do(self._last)

@@ -8,7 +8,12 @@ from collections.abc import Callable, Sequence
 
 from bext_otel.pipeline.delivery import Delivery
 
-__all__ = ["Undelivered", "end_all"]
+__all__ = ["Patience", "Undelivered", "end_all"]
+
+# What an end gets that comes so soon after one that was not in time.
+_LAST_SECONDS, _SOON_SECONDS = 0.2, 10.0
+# Where nothing got through lately: enough for a collector that is back, and no wait for one that is not.
+_HOPELESS_SECONDS = 1.0
 
 
 def end_all(endings: Sequence[Callable[[float], None]], deadline_seconds: float) -> bool:
@@ -28,6 +33,27 @@ def end_all(endings: Sequence[Callable[[float], None]], deadline_seconds: float)
     for thread in threads:
         thread.join(max(until - time.monotonic(), 0.0))
     return not any(thread.is_alive() for thread in threads)
+
+
+class Patience:
+    """How long sending at the end may take: `whole` seconds in all. A server that flushes when its application ends, and then ends itself,
+    waits in vain once."""
+
+    def __init__(self, whole: float, deliveries: Sequence[Delivery]) -> None:
+        self._whole = whole
+        self._deliveries = deliveries
+        self._spent_until = 0.0
+
+    def spend(self) -> None:
+        """All of it has just been used up."""
+        self._spent_until = time.monotonic() + _SOON_SECONDS
+
+    def seconds(self) -> float:
+        """What is left of it."""
+        if time.monotonic() < self._spent_until:
+            return min(self._whole, _LAST_SECONDS)
+        hopeless = self._deliveries and all(delivery.failing for delivery in self._deliveries)
+        return min(self._whole, _HOPELESS_SECONDS) if hopeless else self._whole
 
 
 class Undelivered:
