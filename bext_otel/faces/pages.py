@@ -78,4 +78,9 @@ class Collection:
 def packed(chunks: Iterable[bytes]) -> list[bytes]:
     """Chunks of a page in gzip's format, in pieces."""
     packing = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_FORMAT)
-    return [*[packing.compress(chunk) for chunk in chunks], packing.flush()]
+    pieces: list[bytes] = []
+    for chunk in chunks:
+        if pieces:
+            breathe()  # it holds no lock of the interpreter's, but a processor
+        pieces.append(packing.compress(chunk))
+    return [*pieces, packing.flush()]
