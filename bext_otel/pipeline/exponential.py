@@ -45,6 +45,10 @@ class Buckets:
         self.offset = offset
         self.counts: array[int] = array("B") if counts is None else counts
 
+    def copy(self) -> Buckets:
+        """The same counts, to be added to."""
+        return Buckets(self.offset, self.counts[:])
+
     def add(self, more: Mapping[int, int]) -> None:
         """Add counts by bucket index."""
         if not more:
@@ -135,6 +139,10 @@ class Scaled:
     def __init__(self, scale: int = SCALE, buckets: Buckets | None = None) -> None:
         self.scale = scale
         self.buckets = Buckets() if buckets is None else buckets
+
+    def copy(self) -> Scaled:
+        """The same counts, to be added to."""
+        return Scaled(self.scale, self.buckets.copy())
 
     def add(self, more: Mapping[int, int], scale: int = SCALE) -> None:
         """Add counts by bucket index at `scale`, which is not coarser than the coarsest of the two afterwards."""

@@ -182,6 +182,13 @@ class MetricExport:
 
     def send(self, *, of_itself: bool = True) -> bool:
         """Send now; whether it arrived. Without `of_itself`, nothing is sent if that would be telemetry about telemetry alone."""
+        try:
+            return self._send(of_itself=of_itself)
+        except Exception as error:  # the thread that sends must go on, and an application that flushes is not to blame
+            self._delivery.unread(error)
+            return False
+
+    def _send(self, *, of_itself: bool) -> bool:
         with self._sending:
             began = perf_counter()
             data = metrics_data(self._reading, self.resource, self._account)

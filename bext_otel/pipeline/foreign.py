@@ -28,6 +28,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from bext_otel._compat import prometheus_name
 from bext_otel.apps import clean
 from bext_otel.pipeline import snapshot as ours
+from bext_otel.pipeline.exact import exact_point
 from bext_otel.pipeline.exponential import dense
 from bext_otel.pipeline.snapshot import Family, FamilyType, Point, Series
 
@@ -126,7 +127,10 @@ class ForeignReader(MetricReader):
         adding = getattr(metric.data, "aggregation_temporality", None) is _DELTA
         stream.observed = isinstance(metric.data, sdk.Sum) and metric.data.is_monotonic and not adding
         inherited = self._inherited.get(name, {}) if stream.observed else None
-        for point in metric.data.data_points:
+        for told in metric.data.data_points:
+            if (point := exact_point(told)) is None:
+                self.dropped += 1
+                continue
             key = series_key(point)
             before = stream.points.get(key)
             if before is None and self._series >= _MAX_SERIES:
@@ -136,7 +140,7 @@ class ForeignReader(MetricReader):
             if inherited is not None:
                 stream.points[key] = self._since_fork(inherited, key, point)
             else:
-                stream.points[key] = _plus(before, point) if adding and before is not None else point
+                stream.points[key] = exact_point(_plus(before, point)) if adding and before is not None else point
 
     def _since_fork(self, inherited: dict[Any, float], key: Any, point: Any) -> Any:
         if not self._began:

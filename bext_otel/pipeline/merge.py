@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from bext_otel.catalogue import METRICS, Merge
 from bext_otel.pipeline.contribution import Contribution, ForeignPart, ForeignRow, HistogramRow, Labels, NumberRow, SummaryRow
+from bext_otel.pipeline.exact import exact
 from bext_otel.pipeline.exponential import Scaled
 from bext_otel.pipeline.windows import Recent
 
@@ -144,7 +145,7 @@ class Tally:
 
 def plus_number(labels: Labels, one: NumberRow, other: NumberRow) -> NumberRow:
     """Two rows as the one of `labels`."""
-    return NumberRow(labels, one.value + other.value, one.exemplar or other.exemplar)
+    return NumberRow(labels, exact(one.value + other.value), one.exemplar or other.exemplar)
 
 
 def plus_histogram(labels: Labels, one: HistogramRow, other: HistogramRow) -> HistogramRow:
