@@ -228,13 +228,21 @@ class Streams:
         """Drain every cell that has something; whether there was any. `wait=False` gives up if somebody is draining."""
         lock = self.lock
         turn: Turn = []
+        back = map(_release, (lock,))
         try:
             try:
                 return self._drain(lock, turn, wait=wait)
             finally:
-                self._leave(lock, turn)
+                # No call but the last one: a handler that raises, and be it one after another, then finds no gap since Python 3.11.
+                if self._draining is turn:
+                    self._draining = None
+                if turn == [True]:
+                    turn.extend(back)
         except BaseException:  # a signal handler's; Python 3.10 runs those inside of `finally` too
-            self._leave(lock, turn)
+            if self._draining is turn:
+                self._draining = None
+            if turn == [True]:
+                turn.extend(back)
             raise
 
     def _drain(self, lock: RLock, turn: Turn, *, wait: bool) -> bool:
@@ -258,13 +266,6 @@ class Streams:
         finally:  # a handler that raises leaves the others for the next time; to drain one twice does no harm
             del self._dirty[:done]
         return bool(cells)
-
-    def _leave(self, lock: RLock, turn: Turn) -> None:
-        """Give the turn back, if it was had and not given back before."""
-        if self._draining is turn:
-            self._draining = None
-        if turn == [True]:
-            turn.extend(map(_release, (lock,)))
 
     def reset(self) -> None:
         """Start over, as a forked child does: the parent's counts, and a lock that some thread of it may have held, are not ours."""
