@@ -44,8 +44,10 @@ __all__ = [
 # only one measurement in so many tries, for while a thread drains the others would all try in vain.
 _RELIEF = 4096 - 1
 
-# How many measurements of a tick are looked at for one inside a sampled span: a look costs more than the measurement.
+# How many measurements of a tick, made in spans that are not sampled, are looked at for one that is: a look costs more than measuring.
+# One outside of any span counts as eight: others like it are likely to follow.
 _LOOKS = 16
+_OUTSIDE = 8
 
 # A total up to this needs no second look at whether it fits in 64 bits. A float: those are compared with large ints at length.
 _ORDINARY = 2.0**62
@@ -131,9 +133,14 @@ class Cell:
     def _taste(self, amount: Any, context: Context | None) -> None:
         """Keep the first measurement of a tick inside a sampled span as exemplar."""
         left, self.hungry = self.hungry, 0
-        span = trace.get_current_span(context).get_span_context()
+        current = trace.get_current_span(context)
+        if current is trace.INVALID_SPAN:
+            if left > _OUTSIDE:
+                self.hungry = left - _OUTSIDE
+            return
+        span = current.get_span_context()
         if not (span.trace_flags & trace.TraceFlags.SAMPLED and span.is_valid):
-            if left:  # another thread may have looked meanwhile
+            if left > 1:
                 self.hungry = left - 1
             return
         for value in sound((amount,), self._least):
@@ -287,7 +294,8 @@ class SummaryCell(Cell):
         return buckets, self.count + len(batch), self.zeros + zeros, self.sum + float(total), *extremes, recent
 
     def _hold(self, found: tuple[Any, ...]) -> None:
-        self.buckets, self.count, self.zeros, self.sum, self.minimum, self.maximum, recent = found
+        buckets, self.count, self.zeros, self.sum, self.minimum, self.maximum, recent = found
+        self.buckets.become(buckets)
         self.window.put(*recent)
 
 

@@ -74,7 +74,9 @@ class Window:
     def put(self, step: int, recent: Recent) -> None:
         """Replace what the newest step holds. To do so again changes nothing."""
         if self._frames and self._frames[-1].step == step:
-            self._frames[-1].recent = recent
+            held = self._frames[-1].recent.buckets
+            held.become(recent.buckets)
+            self._frames[-1].recent = Recent(held, recent.zeros, recent.low, recent.high)
             return
         self._closed = None
         self._frames.append(_Frame(step, recent))
