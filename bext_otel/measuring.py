@@ -31,6 +31,9 @@ Callback: TypeAlias = Callable[[], Iterable[tuple[float, tuple[str, ...]]]]
 
 # Handles are kept for the attribute sets in use. Labels come from bounded sources, so this is a safety net for callers that break the rule.
 _MAX_HANDLES = 20_000
+_MAX_CHARACTERS = 4_000_000
+# A label's value is cut to 256 characters when it is shown; whoever hands over more is found anew each time.
+_MAX_KEY = 1024
 
 
 class _Instruments:
@@ -42,15 +45,21 @@ class _Instruments:
         self._meter = provider.get_meter(SCOPE)
         self._made: dict[Metric, Any] = {}
         self._handles: dict[tuple[Metric, tuple[LabelValue, ...]], Measure] = {}
+        self._characters = 0
 
     def handle(self, metric: Metric, values: tuple[LabelValue, ...]) -> Measure:
         """What records one measurement of `metric` for these label values, in the order of its labels."""
         key = (metric, values)
         found = self._handles.get(key)
         if found is None:
-            if len(self._handles) >= _MAX_HANDLES:
-                self._handles.clear()
-            found = self._handles[key] = self._make(metric, values)
+            found = self._make(metric, values)
+            characters = sum(len(value) for value in values if isinstance(value, str))
+            if characters <= _MAX_KEY:
+                if len(self._handles) >= _MAX_HANDLES or self._characters + characters > _MAX_CHARACTERS:
+                    self._handles.clear()
+                    self._characters = 0
+                self._handles[key] = found
+                self._characters += characters
         return found
 
     def observe(self, metric: Metric, callback: Callback, shared: str) -> None:

@@ -40,7 +40,7 @@ from bext_otel.operation import Settings, use
 from bext_otel.pipeline.delivery import Delivery, listen_to_exporters
 from bext_otel.pipeline.ending import Patience, Undelivered, end_all
 from bext_otel.pipeline.identity import Identity
-from bext_otel.pipeline.metrics import build_metrics
+from bext_otel.pipeline.metrics import MetricsSignal, build_metrics
 from bext_otel.pipeline.otlp import log_exporters
 from bext_otel.pipeline.resource import build_resource
 from bext_otel.pipeline.selftelemetry import SelfTelemetry
@@ -202,7 +202,7 @@ def _enabled(config: Config, health: Health, identity: Identity) -> Runtime:
             "this process can't share its metrics with other workers of the service (%s): /metrics shows its own part only", ledger.reason
         )
     _install(tracer_provider, signal.provider, logger_provider)
-    health.register("telemetry", telemetry_check(lambda: {"status": _status(own, ledger), **figures()}))
+    health.register("telemetry", telemetry_check(lambda: {"status": _status(own, ledger, signal), **figures()}))
 
     read = signal.reads.snapshot if config.metrics.enabled else None
     runtime = Runtime(
@@ -254,9 +254,9 @@ def _logs_signal(config: Config, resource: Resource) -> tuple[BextLoggerProvider
     return provider, [delivery for _, delivery in outlets]
 
 
-def _status(own: SelfTelemetry, ledger: Ledger | None) -> str:
+def _status(own: SelfTelemetry, ledger: Ledger | None, metrics_signal: MetricsSignal) -> str:
     apart = ledger is not None and ledger.reason
-    return "degraded" if apart or own.losing() else "healthy"
+    return "degraded" if apart or own.losing() or metrics_signal.failing() else "healthy"
 
 
 def _join(config: Config, resource: Resource) -> Ledger | None:

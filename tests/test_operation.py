@@ -170,6 +170,15 @@ def test_an_instrument_that_can_bind_is_bound(monkeypatch: pytest.MonkeyPatch) -
     provider.shutdown()
 
 
+def test_label_values_without_bounds_do_not_pile_up_characters(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "_MAX_CHARACTERS", 10_000)
+    for number in range(100):
+        count(CACHE_HITS, "shop", f"/{number}".ljust(1000, "x"))
+        count(CACHE_HITS, "shop", f"/{number}".ljust(5000, "x"))
+    kept = measuring._current()._handles
+    assert 0 < sum(len(value) for _, values in kept for value in values if isinstance(value, str)) <= 10_000
+
+
 def test_label_values_without_bounds_do_not_pile_up_handles(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measuring, "_MAX_HANDLES", 10)
     for number in range(100):

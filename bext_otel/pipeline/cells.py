@@ -1,15 +1,20 @@
 """Cells: where measurements are kept, one for each series.
 
 A measurement appends to its cell's list and does nothing else: `list.append` is atomic, takes no lock that a fork could leave locked, and
-is safe in a signal handler. Whoever reads drains the lists, one at a time, under the reading's lock. No code of a user runs in here.
+is safe in a signal handler. Whoever reads drains the lists, one at a time, under the reading's lock.
+
+A handler may also raise (a time limit), between any two steps of whoever drains in the main thread. So a drain computes first what the cell
+is going to hold, which changes nothing, and puts that in the place of what it took in one step of C: before it, nothing has happened, and
+after it, whoever drains next completes what is left to do.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 from opentelemetry import trace
@@ -17,6 +22,7 @@ from opentelemetry.context import Context
 
 from bext_otel.catalogue import Kind, Metric
 from bext_otel.pipeline.contribution import HistogramRow, Labels, NumberRow, Row, SummaryRow, encode_row, exemplar_row
+from bext_otel.pipeline.exact import GREATEST, PLAIN, exact, sound
 from bext_otel.pipeline.exponential import Scaled, counted
 from bext_otel.pipeline.snapshot import Exemplar, Series
 from bext_otel.pipeline.windows import Window
@@ -38,9 +44,22 @@ __all__ = [
 # only one measurement in so many tries, for while a thread drains the others would all try in vain.
 _RELIEF = 4096 - 1
 
+# How many measurements of a tick, made in spans that are not sampled, are looked at for one that is: a look costs more than measuring.
+# One outside of any span counts as eight: others like it are likely to follow.
+_LOOKS = 16
+_OUTSIDE = 8
 
-# Adding up amounts of this size comes to no infinity.
-_ORDINARY = 1e200
+# A total up to this needs no second look at whether it fits in 64 bits. A float: those are compared with large ints at length.
+_ORDINARY = 2.0**62
+
+# Since Python 3.11 signal handlers run after calls and at jumps back only, so that a few plain steps in a row are as good as one.
+_STEADY = sys.hexversion >= 0x030B0000
+
+
+class _Outcome(tuple[Any, ...]):
+    """What a cell is going to hold: the first of what is pending, until the cell has it."""
+
+    __slots__ = ()
 
 
 class Home(Protocol):
@@ -62,10 +81,14 @@ class Cell:
     """One series: what was measured and not yet drained, and what was drained.
 
     `key` has its label values in the catalogue's order, `live` is False until the first measurement; after a fork it is False again in
-    the child. `encoded` is what was published of it, and None when that is out of date.
+    the child. `encoded` is what was published of it, and None when that is out of date. `hungry` is how many measurements are still to be
+    looked at for an exemplar.
     """
 
     __slots__ = ("dirty", "encoded", "exemplar", "hungry", "key", "live", "pending", "series", "stream", "typed")
+
+    # The least amount that the instrument takes.
+    _least: ClassVar[float] = 0
 
     def __init__(self, stream: Home, key: Labels, series: Series, typed: tuple[Any, ...] | None = None) -> None:
         self.stream = stream
@@ -85,7 +108,7 @@ class Cell:
         self.pending: list[Any] = []
         self.dirty = False
         self.live = False
-        self.hungry = True
+        self.hungry = _LOOKS
         self.exemplar: Exemplar | None = None
         self.encoded: msgspec.Raw | None = None
 
@@ -95,38 +118,84 @@ class Cell:
         pending.append(amount)
         # Append first, look second: a drain clears the flag before it takes the list, so nothing is left behind unflagged.
         if not self.dirty:
-            self.dirty = True
-            self.stream.touched(self)
+            try:
+                self.dirty = True
+                self.stream.touched(self)
+            except BaseException:  # a signal handler's: nobody may know of this cell, so the next measurement tells again
+                self.dirty = False
+                raise
         elif not len(pending) & _RELIEF:
+            self.stream.touched(self)  # again, in case that a handler raised where it was told
             self.stream.relieve()
         if self.hungry:
             self._taste(amount, context)
 
-    def _taste(self, amount: float, context: Context | None) -> None:
-        """Keep the first measurement of a tick as exemplar, if it was made inside a sampled span."""
-        self.hungry = False
-        span = trace.get_current_span(context).get_span_context()
-        if span.trace_flags & trace.TraceFlags.SAMPLED and span.is_valid:
-            self.exemplar = Exemplar(amount, self.stream.clock(), trace.format_trace_id(span.trace_id), trace.format_span_id(span.span_id))
+    def _taste(self, amount: Any, context: Context | None) -> None:
+        """Keep the first measurement of a tick inside a sampled span as exemplar."""
+        left, self.hungry = self.hungry, 0
+        current = trace.get_current_span(context)
+        if current is trace.INVALID_SPAN:
+            if left > _OUTSIDE:
+                self.hungry = left - _OUTSIDE
+            return
+        span = current.get_span_context()
+        if not (span.trace_flags & trace.TraceFlags.SAMPLED and span.is_valid):
+            if left > 1:
+                self.hungry = left - 1
+            return
+        for value in sound((amount,), self._least):
+            self.exemplar = Exemplar(value, self.stream.clock(), trace.format_trace_id(span.trace_id), trace.format_span_id(span.span_id))
 
     def drain(self, now: float) -> None:
         """Move what is pending into what is kept. Called under the reading's lock; `now` is monotonic seconds."""
         self.dirty = False
         pending = self.pending
+        if pending and type(pending[0]) is _Outcome:
+            self._settle(pending)
         taken = len(pending)
         batch = pending[:taken]
-        del pending[:taken]
+        if not batch:
+            return
+        try:
+            found = self._whole(batch, now)
+        except OverflowError:  # an int that no float can hold, beside a float
+            found = None
+        except Exception:  # numbers may be of another's type, and then its code runs; what Python's own raise is a signal handler's
+            if PLAIN.issuperset(map(type, batch)):
+                raise
+            found = None
+        if found is None:  # something in the batch is no number, or none for this instrument: keep the rest
+            good = sound(batch, self._least)
+            self.stream.rejected += len(batch) - len(good)
+            if not good:
+                del pending[:taken]
+                return
+            found = self._plus(good, sum(good), min(good), now)
+        pending[:taken] = [_Outcome(found)]
+        self._settle(pending)
+
+    def _settle(self, pending: list[Any]) -> None:
+        self._hold(pending[0])
         self.encoded = None
         self.live = True
-        self.hungry = True
-        try:
-            self._keep(batch, now)
-        except (TypeError, ValueError, OverflowError):  # something in the batch is no number: keep the rest, one by one
-            for amount in batch:
-                try:
-                    self._keep([amount], now)
-                except (TypeError, ValueError, OverflowError):
-                    self.stream.rejected += 1
+        self.hungry = _LOOKS
+        del pending[0]
+
+    def _whole(self, batch: list[Any], now: float) -> tuple[Any, ...] | None:
+        """What there is with all of the batch; None if it has to be looked at one by one."""
+        total, low = sum(batch), min(batch)
+        # A number of another type makes a sum of that type; a NaN, which min passes over, makes one that is neither less nor more.
+        if type(total) in PLAIN and low >= self._least and -GREATEST <= total <= GREATEST:
+            return self._plus(batch, total, low, now)
+        return None
+
+    def _plus(self, batch: list[Any], total: float, low: float, now: float) -> tuple[Any, ...]:
+        """What there is with a batch, its sum and its least value added, for `_hold`; changes nothing."""
+        raise NotImplementedError
+
+    def _hold(self, found: tuple[Any, ...]) -> None:
+        """Keep what `_plus` made. To do so again changes nothing."""
+        raise NotImplementedError
 
     def row(self, now: float) -> Row:
         """What there is to say of this series, for the other workers."""
@@ -137,9 +206,6 @@ class Cell:
         if self.encoded is None:
             self.encoded = encode_row(self.row(now))
         return self.encoded
-
-    def _keep(self, batch: list[Any], now: float) -> None:
-        raise NotImplementedError
 
 
 class NumberCell(Cell):
@@ -152,6 +218,12 @@ class NumberCell(Cell):
     def row(self, now: float) -> NumberRow:
         return NumberRow(self.key, self.value, exemplar_row(self.exemplar))
 
+    def _plus(self, batch: list[Any], total: float, low: float, now: float) -> tuple[float]:
+        return (exact(self.value + total),)
+
+    def _hold(self, found: tuple[Any, ...]) -> None:
+        (self.value,) = found
+
 
 class CounterCell(NumberCell):
     """A sum that only grows. `value` is the total since start."""
@@ -162,43 +234,30 @@ class CounterCell(NumberCell):
         super().reset()
         self.value = 0
 
-    def _keep(self, batch: list[Any], now: float) -> None:
-        total = sum(batch)
-        if not (min(batch, default=0) >= 0 and math.isfinite(total)):
-            if len(batch) == 1:
-                raise ValueError("a counter takes finite amounts that are not negative")
-            raise TypeError("look at each")
-        self.value += total
-
 
 class UpDownCounterCell(NumberCell):
     """A sum that may fall."""
 
     __slots__ = ()
+    _least = -GREATEST
 
     def reset(self) -> None:
         super().reset()
         self.value = 0
-
-    def _keep(self, batch: list[Any], now: float) -> None:
-        total = sum(batch)
-        if not math.isfinite(total):
-            raise ValueError("an up-down counter takes finite amounts")
-        self.value += total
 
 
 class GaugeCell(NumberCell):
     """The newest value."""
 
     __slots__ = ()
+    _least = -GREATEST
 
     def reset(self) -> None:
         super().reset()
         self.value = math.nan
 
-    def _keep(self, batch: list[Any], now: float) -> None:
-        if batch:
-            self.value = float(batch[-1]) if not isinstance(batch[-1], int) else batch[-1]
+    def _plus(self, batch: list[Any], total: float, low: float, now: float) -> tuple[float]:
+        return (exact(batch[-1]),)
 
 
 class SummaryCell(Cell):
@@ -223,21 +282,21 @@ class SummaryCell(Cell):
         totals = (self.count, self.sum, self.zeros, self.minimum, self.maximum)
         return SummaryRow.of(self.key, totals, self.buckets, self.window.recent(now), self.window.empty_at(), exemplar_row(self.exemplar))
 
-    def _keep(self, batch: list[Any], now: float) -> None:
-        if not batch:
-            return
-        low, high, total = min(batch), max(batch), float(sum(batch))
-        if not (low >= 0 and high < math.inf and total >= 0):  # the sum finds a NaN that min and max pass over
-            raise ValueError("a summary takes finite values that are not negative")
+    def _plus(self, batch: list[Any], total: float, low: float, now: float) -> tuple[Any, ...]:
+        least, most = float(low), float(max(batch))
         positive = batch if low > 0 else [value for value in batch if value > 0]
         counts = counted(positive)
         zeros = len(batch) - len(positive)
-        self.buckets.add(counts)
-        self.count += len(batch)
-        self.zeros += zeros
-        self.sum += total
-        self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
-        self.window.add(counts, zeros, low, high, now)
+        buckets = self.buckets.copy()
+        buckets.add(counts)
+        extremes = min(self.minimum, least), max(self.maximum, most)
+        recent = self.window.plus(counts, zeros, least, most, now)
+        return buckets, self.count + len(batch), self.zeros + zeros, self.sum + float(total), *extremes, recent
+
+    def _hold(self, found: tuple[Any, ...]) -> None:
+        buckets, self.count, self.zeros, self.sum, self.minimum, self.maximum, recent = found
+        self.buckets.become(buckets)
+        self.window.put(*recent)
 
 
 class HistogramCell(Cell):
@@ -255,40 +314,35 @@ class HistogramCell(Cell):
     def row(self, now: float) -> HistogramRow:
         return HistogramRow(self.key, tuple(self.counts), self.sum, self.count, exemplar_row(self.exemplar))
 
-    def _keep(self, batch: list[Any], now: float) -> None:
-        total = float(sum(batch))
-        if not math.isfinite(total):
-            raise ValueError("a histogram takes finite values")
-        bounds, counts = self.stream.metric.bounds, self.counts
+    def _plus(self, batch: list[Any], total: float, low: float, now: float) -> tuple[Any, ...]:
+        bounds, counts = self.stream.metric.bounds, self.counts.copy()
         for value in batch:
             counts[bisect_left(bounds, value)] += 1
-        self.count += len(batch)
-        self.sum += total
-        if batch:
-            self.minimum, self.maximum = min(self.minimum, *batch), max(self.maximum, *batch)
+        extremes = min(self.minimum, float(low)), max(self.maximum, float(max(batch)))
+        return counts, self.count + len(batch), self.sum + float(total), *extremes
+
+    def _hold(self, found: tuple[Any, ...]) -> None:
+        self.counts, self.count, self.sum, self.minimum, self.maximum = found
 
 
 def drain_all(cells: Iterable[Cell], now: float) -> None:
     """Drain each. A counter that was added to once, as most of many were, is done here, without a call for each."""
     for cell in cells:
-        if type(cell) is not CounterCell:
-            cell.drain(now)
-            continue
-        pending = cell.pending
-        # Flag first, look second, as in `Cell.drain`: what comes in from here on makes it dirty again.
-        cell.dirty = False
-        try:
-            amount = pending[0] if len(pending) == 1 else -1
-            small = 0 <= amount <= _ORDINARY
-        except TypeError:
-            small = False
-        if not small:
-            cell.drain(now)
-            continue
-        del pending[0]
-        cell.value += amount
-        cell.encoded = None
-        cell.live = cell.hungry = True
+        if type(cell) is CounterCell and _STEADY:
+            pending = cell.pending
+            # Flag first, look second, as in `Cell.drain`: what comes in from here on makes it dirty again.
+            cell.dirty = False
+            if len(pending) == 1:
+                amount = pending[0]
+                kind = type(amount)
+                if (kind is int or kind is float) and 0 <= amount <= _ORDINARY and (total := cell.value + amount) <= _ORDINARY:
+                    del pending[0]
+                    cell.value = total
+                    cell.encoded = None
+                    cell.live = True
+                    cell.hungry = _LOOKS
+                    continue
+        cell.drain(now)
 
 
 CELLS: Mapping[Kind, Callable[..., Cell]] = {

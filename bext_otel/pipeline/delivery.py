@@ -152,6 +152,13 @@ class Delivery:
                 why,
             )
 
+    def unread(self, error: Exception) -> None:
+        """What there is to export could not be put together; it is kept, and tried again."""
+        self.readings.append((0.0, type(error).__qualname__))
+        self.explain(type(error).__qualname__)
+        self.lost(0, f"{type(error).__name__}: {error}")
+        _log.debug("%s cannot be read", self.signal, exc_info=error)
+
     def _lose(self, items: int, cause: str) -> None:
         name = cause if cause in self.failures or len(self.failures) < _MAX_CAUSES else _OTHER
         self.failures[name] = self.failures.get(name, 0) + items

@@ -45,6 +45,14 @@ class Buckets:
         self.offset = offset
         self.counts: array[int] = array("B") if counts is None else counts
 
+    def copy(self) -> Buckets:
+        """The same counts, to be added to."""
+        return Buckets(self.offset, self.counts[:])
+
+    def become(self, other: Buckets) -> None:
+        """Have the other's counts, which has no other use: objects that live on cost the garbage collector less than new ones."""
+        self.offset, self.counts = other.offset, other.counts
+
     def add(self, more: Mapping[int, int]) -> None:
         """Add counts by bucket index."""
         if not more:
@@ -135,6 +143,15 @@ class Scaled:
     def __init__(self, scale: int = SCALE, buckets: Buckets | None = None) -> None:
         self.scale = scale
         self.buckets = Buckets() if buckets is None else buckets
+
+    def copy(self) -> Scaled:
+        """The same counts, to be added to."""
+        return Scaled(self.scale, self.buckets.copy())
+
+    def become(self, other: Scaled) -> None:
+        """Have the other's counts; see `Buckets.become`."""
+        self.scale = other.scale
+        self.buckets.become(other.buckets)
 
     def add(self, more: Mapping[int, int], scale: int = SCALE) -> None:
         """Add counts by bucket index at `scale`, which is not coarser than the coarsest of the two afterwards."""

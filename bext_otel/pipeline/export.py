@@ -211,6 +211,9 @@ class MetricExport:
         self._threads.add(thread)
         try:
             return self._send(of_itself, timeout_seconds)
+        except Exception as error:  # the thread that sends must go on, and an application that flushes is not to blame
+            self._delivery.unread(error)
+            return False
         finally:
             self._threads.discard(thread)
 

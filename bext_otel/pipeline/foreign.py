@@ -28,6 +28,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from bext_otel._compat import prometheus_name
 from bext_otel.apps import clean
 from bext_otel.pipeline import snapshot as ours
+from bext_otel.pipeline.exact import exact_point
 from bext_otel.pipeline.exponential import dense
 from bext_otel.pipeline.snapshot import Family, FamilyType, Point, Series
 
@@ -159,17 +160,20 @@ class ForeignReader(MetricReader):
         adding = getattr(metric.data, "aggregation_temporality", None) is _DELTA
         stream.observed = isinstance(metric.data, sdk.Sum) and metric.data.is_monotonic and not adding
         inherited = self._inherited.get(name, {}) if stream.observed else None
-        for point in metric.data.data_points:
+        for told in metric.data.data_points:
+            if (point := exact_point(told)) is None:
+                self.dropped += 1
+                continue
             key = series_key(point)
             before = stream.points.get(key)
             if before is None and self._series >= _MAX_SERIES:
                 self.dropped += 1
                 continue
             self._series += before is None
-            told = self._since_fork(inherited, key, point) if inherited is not None else point
+            total: Any = self._since_fork(inherited, key, point) if inherited is not None else point
             if before is not None:
-                told = _plus(before, point) if adding else _starting(before.start_time_unix_nano, told)
-            stream.points[key] = told
+                total = exact_point(_plus(before, point)) if adding else _starting(before.start_time_unix_nano, total)
+            stream.points[key] = total
 
     def _since_fork(self, inherited: dict[Any, float], key: Any, point: Any) -> Any:
         if not self._began:

@@ -48,7 +48,7 @@ class MetricsSignal:
 
     `speaks_for` tells it of another resource, `wake` that there may be something to read though no measurement told,
     `dropped` how many measurements found no room, or were no numbers that their instrument takes. `share` leaves the other workers
-    of the service what there is to say.
+    of the service what there is to say. `failing` says whether measurements could not be read lately.
     """
 
     provider: MeterProvider
@@ -61,6 +61,7 @@ class MetricsSignal:
     dropped: Callable[[], int] = int
     on_first_measurement: list[Callable[[], None]] = field(default_factory=list)
     share: Callable[[], None] = _nothing
+    failing: Callable[[], bool] = bool
 
 
 def build_metrics(
@@ -126,10 +127,11 @@ def build_metrics(
             export.resource = changed
 
     def dropped() -> int:
-        return own.foreign.dropped + sum(stream.rejected for stream in streams)
+        return own.foreign.dropped + reading.rejected + sum(stream.rejected for stream in streams)
 
     starts = [export.start for export in exports]
-    signal = MetricsSignal(own, reading, deliveries, end, in_child, speaks_for, streams.wake, dropped, starts, reading.share)
+    ends = (end, in_child, speaks_for, streams.wake, dropped, starts, reading.share)
+    signal = MetricsSignal(own, reading, deliveries, *ends, failing=lambda: reading.failing)
     return signal
 
 

@@ -12,6 +12,7 @@ from bext_otel.catalogue import LABEL_OVERFLOW
 from bext_otel.pipeline import families
 from bext_otel.pipeline.cells import Cell
 from bext_otel.pipeline.contribution import Contribution, ForeignPart, Known, decode, encode
+from bext_otel.pipeline.exact import exact, exact_family
 from bext_otel.pipeline.folding import fold
 from bext_otel.pipeline.foreign import ForeignReader
 from bext_otel.pipeline.merge import Tally
@@ -73,6 +74,8 @@ class Reading:
     ) -> None:
         self.streams = streams
         self.foreign = foreign
+        # How many points that others registered were no numbers.
+        self.rejected = 0
         self._registered = registered
         self._watched = watched
         self._speak = speak
@@ -115,6 +118,12 @@ class Reading:
         self._own = Own()
         self._known: Known = {}
         self._faded_at = 0.0
+        self._garbled = False
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last tick failed, or nobody can read what this process published for the last scrape."""
+        return self._ticker.failing or self._garbled
 
     def reset(self) -> None:
         """Begin anew, as a forked child does: what the parent counted is the parent's."""
@@ -204,7 +213,12 @@ class Reading:
         if self.foreign is not None:
             self.foreign.collect()
             found = self.foreign.families()
-        found += beside(found, self._registered(), "an OpenTelemetry instrument")
+        registered = []
+        for family in self._registered():
+            plain = exact_family(family)
+            self.rejected += len(family.points) - len(plain.points)
+            registered.append(plain)
+        found += beside(found, registered, "an OpenTelemetry instrument")
         self._foreign_parts = families.foreign_parts(found)
         ended = self.streams.monotonic()
         self._collect_from = ended + _PACE * (ended - began)
@@ -214,8 +228,11 @@ class Reading:
         # Of this process, just what it published: whichever worker is asked next must not know less than this one is about to say.
         published = decode(self._publish(service, observed), self._known)
         tally = Tally(self.streams.monotonic())
+        self._garbled = published is None
         if published is not None:
             tally.add(published, alive=True)
+        else:
+            service.unreadable += 1
         for shared in service.others():
             tally.add(shared.contribution, alive=shared.alive)
         tally.settle()
@@ -285,5 +302,5 @@ def _observed(stream: Stream) -> dict[Cell, dict[str, float]]:
     for cell, value, source in stream.observed():
         by_source = values.setdefault(cell, {})
         # Two observers of one shared thing in one process see the same.
-        by_source[source] = value if source else by_source.get(source, 0) + value
+        by_source[source] = value if source else exact(by_source.get(source, 0) + value)
     return values

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import Enum
 from itertools import chain, repeat
-from operator import attrgetter, sub, truediv
+from math import isnan
+from operator import attrgetter, methodcaller, sub, truediv
 from threading import RLock
 from typing import Any, TypeAlias
 
@@ -16,6 +18,7 @@ from bext_otel.operation import SHARED
 from bext_otel.pipeline.breathing import AT_ONCE, slices
 from bext_otel.pipeline.cells import CELLS, Cell, drain_all
 from bext_otel.pipeline.contribution import Labels
+from bext_otel.pipeline.exact import finite
 from bext_otel.pipeline.rates import Rates, floats
 from bext_otel.pipeline.snapshot import Series
 
@@ -27,7 +30,28 @@ Observer: TypeAlias = Callable[[], Iterable[tuple[float, Mapping[str, Any]]]]
 # Series of one metric. Budgets bound each label; this bounds their product.
 _MAX_SERIES = 200_000
 
-_value = attrgetter("value")
+# How many ways to write the labels of a series are remembered, on average: 200 is 200.0, and a member of an enumeration.
+_SPELLINGS = 4
+_SPELLED_BITS = 64
+
+_value, _release = attrgetter("value"), methodcaller("release")
+
+Turn: TypeAlias = "list[bool | None]"
+"""Whether the lock was taken; and None behind it when it was given back."""
+
+_UNLIKE = object()
+
+
+def _spelled(value: Any, text: str | None) -> Any:
+    """`value`, if it is a number or of an enumeration; the text if it is that; or else `_UNLIKE`."""
+    kind = type(value)
+    if kind is str or value is None:
+        return text if value == text else _UNLIKE
+    if kind is int:
+        return value if value.bit_length() < _SPELLED_BITS else _UNLIKE  # a long one is cut when it is shown
+    if kind is float:
+        return value if value and not isnan(value) else _UNLIKE  # no NaN equals another, and -0.0 is not shown as 0.0
+    return value if kind is bool or isinstance(value, Enum) else _UNLIKE
 
 
 class Stream:
@@ -43,7 +67,8 @@ class Stream:
         self._parent = parent
         self._cells: dict[Labels, Cell] = {}
         # From the raw attribute values, with their types since 1 == True == 1.0, to the cell; only for values within their budgets, and
-        # only where not all of them are the text that is shown: then `_cells` has it already.
+        # only where some are numbers or members of an enumeration: where all are the text that is shown, `_cells` has it already, and of
+        # anything else there may be any number of values that are shown alike.
         self._known: dict[tuple[Any, ...], Cell] = {}
         # Series that other workers have and this one has not.
         self._others: dict[Labels, Series] = {}
@@ -60,9 +85,11 @@ class Stream:
         if found is not None:
             return found
         cell, exact = self._make(values)
-        if exact and cell.key != values and len(self._known) < _MAX_SERIES:
-            typed = (*values, *map(type, values))
-            self._known[typed] = cell
+        if exact and cell.key != values and len(self._known) < _SPELLINGS * len(self._cells):
+            own = list(map(_spelled, values, cell.key))
+            if all(value is not _UNLIKE for value in own):
+                typed = (*own, *map(type, values))
+                self._known[typed] = cell
         return cell
 
     def cells(self) -> list[Cell]:
@@ -119,11 +146,16 @@ class Stream:
         return array("d", [by_cell[cell] for cell in cells])
 
     def observed(self) -> Iterator[tuple[Cell, float, str]]:
-        """What the observers say now: series, value, and the source if that is shared. One that fails says nothing, and is counted."""
+        """What the observers say now: series, value, and the source if that is shared. One that fails says nothing more, and is counted,
+        as are values that are no finite numbers."""
         for observer in tuple(self.observers):
             try:
                 for value, attributes in observer():
-                    yield self.cell(attributes), value, str(attributes.get(SHARED, ""))
+                    number = finite(value)
+                    if number is None:
+                        self.rejected += 1
+                    else:
+                        yield self.cell(attributes), number, str(attributes.get(SHARED, ""))
             except Exception:  # a callback of the application is broken: its own logs tell, ours count
                 self.rejected += 1
 
@@ -179,7 +211,8 @@ class Streams:
         self.lock = RLock()
         self._streams: dict[Metric, Stream] = {}
         self._dirty: list[Cell] = []
-        self._draining = False
+        # The turn of who drains.
+        self._draining: Turn | None = None
         # How many drains, whoever's, have found something.
         self.changes = 0
 
@@ -198,33 +231,51 @@ class Streams:
 
     def drain(self, *, wait: bool = True) -> bool:
         """Drain every cell that has something; whether there was any. `wait=False` gives up if somebody is draining."""
-        if not self.lock.acquire(blocking=wait):
-            return True
-        if self._draining:
-            # A signal handler, in the middle of a drain of this very thread: Python 3.10 handles signals between any two steps, so what is
-            # taken out there might be taken twice. What the handler measured is drained next time.
-            self.lock.release()
-            return True
-        self._draining = True
+        lock = self.lock
+        turn: Turn = []
+        back = map(_release, (lock,))
         try:
-            taken = len(self._dirty)
-            cells = self._dirty[:taken]
-            del self._dirty[:taken]
-            self.changes += bool(taken)
-            now = self.monotonic()
-            for stream in self if cells else ():
-                stream.mark(now)
+            try:
+                return self._drain(lock, turn, wait=wait)
+            finally:
+                # No call but the last one: a handler that raises, and be it one after another, then finds no gap since Python 3.11.
+                if self._draining is turn:
+                    self._draining = None
+                if turn == [True]:
+                    turn.extend(back)
+        except BaseException:  # a signal handler's; Python 3.10 runs those inside of `finally` too
+            if self._draining is turn:
+                self._draining = None
+            if turn == [True]:
+                turn.extend(back)
+            raise
+
+    def _drain(self, lock: RLock, turn: Turn, *, wait: bool) -> bool:
+        # One step of C, so that no signal handler raises between taking the lock and noting that it is taken.
+        turn.extend(map(lock.acquire, (wait,)))
+        # Somebody else drains. Or this is a signal handler, in the middle of a drain of this very thread: what is taken out there might be
+        # taken twice, and what the handler measured is drained next time.
+        if not turn[0] or self._draining is not None:
+            return True
+        self._draining = turn
+        cells = self._dirty[:]
+        self.changes += bool(cells)
+        now = self.monotonic()
+        for stream in self if cells else ():
+            stream.mark(now)
+        done = 0
+        try:
             for part in slices(cells, AT_ONCE):
                 drain_all(part, now)
-            return bool(cells)
-        finally:
-            self._draining = False
-            self.lock.release()
+                done += len(part)
+        finally:  # a handler that raises leaves the others for the next time; to drain one twice does no harm
+            del self._dirty[:done]
+        return bool(cells)
 
     def reset(self) -> None:
         """Start over, as a forked child does: the parent's counts, and a lock that some thread of it may have held, are not ours."""
         self.lock = RLock()
-        self._draining = False
+        self._draining = None
         self.started = self.monotonic()
         self._dirty = []
         for stream in self._streams.values():

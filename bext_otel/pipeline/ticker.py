@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable
 
 __all__ = ["Ticker"]
+
+_log = logging.getLogger("bext_otel")
 
 
 class Ticker:
@@ -14,7 +17,7 @@ class Ticker:
 
     The thread starts at the first `wake`, so that a process which never measures, such as a server's master, has none. `wake` may be
     called from anywhere, a signal handler included: a `SimpleQueue` is reentrant where an `Event` is not. `on_start` is called once, in
-    that thread.
+    that thread. `failures` counts ticks that raised, `failing` says whether the last one did; ticks go on.
     """
 
     def __init__(self, tick: Callable[[], bool], seconds: float, on_start: Callable[[], object] = lambda: None) -> None:
@@ -29,6 +32,9 @@ class Ticker:
         self._asleep = False
         self._started = False
         self._stopped = False
+        self.failures = 0
+        self.failing = False
+        self._told: set[type[Exception]] = set()
         self._make()
 
     def _make(self) -> None:
@@ -60,12 +66,26 @@ class Ticker:
         self._alarm.put(None)
 
     def _run(self) -> None:
-        self._on_start()
+        self._guarded(self._on_start)
         while not self._stop.wait(self._seconds):
             # Sleepy before looking: what is measured from here on wakes us again.
             self._awake = False
-            if not self._tick():
+            if not self._guarded(self._tick):
                 self._asleep = True
                 if not self._awake:
                     self._alarm.get()
                 self._asleep = False
+
+    def _guarded(self, call: Callable[[], object]) -> object:
+        """What `call` answers; True, which is to say that there is more to do, if it raises."""
+        try:
+            answer = call()
+        except Exception as error:  # without this thread, what is measured would be kept and never told
+            self.failures += 1
+            self.failing = True
+            known = type(error) in self._told
+            self._told.add(type(error))
+            _log.log(logging.DEBUG if known else logging.WARNING, "metrics could not be read: %r; tried again", error, exc_info=True)
+            return True
+        self.failing = False
+        return answer

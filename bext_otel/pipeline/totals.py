@@ -15,6 +15,7 @@ from operator import itemgetter
 from typing import TypeAlias, TypeVar
 
 from bext_otel.pipeline.contribution import Exemplified, ForeignPart, ForeignRow, HistogramRow, Labels, NumberRow, SummaryRow
+from bext_otel.pipeline.exact import exact
 from bext_otel.pipeline.exponential import Scaled
 from bext_otel.pipeline.windows import Recent
 
@@ -47,7 +48,7 @@ def total(values: Sequence[float]) -> float:
     """The sum, rounded once; an int of ints."""
     plain = sum(values)
     if isinstance(plain, int) or not math.isfinite(plain):
-        return plain
+        return exact(plain)
     return math.fsum(values)
 
 
@@ -55,7 +56,7 @@ def partials(values: Sequence[float]) -> list[float]:
     """A few floats whose exact sum is that of the values; one int of ints."""
     plain = sum(values)
     if isinstance(plain, int) or not math.isfinite(plain):
-        return [plain]
+        return [exact(plain)]
     found: list[float] = []
     for value in values:
         high, kept = float(value), 0

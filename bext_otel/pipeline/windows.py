@@ -43,9 +43,9 @@ class Recent(NamedTuple):
 class _Frame:
     __slots__ = ("recent", "step")
 
-    def __init__(self, step: int) -> None:
+    def __init__(self, step: int, recent: Recent) -> None:
         self.step = step
-        self.recent = Recent(Buckets(), 0, math.inf, -math.inf)
+        self.recent = recent
 
 
 class Window:
@@ -61,15 +61,26 @@ class Window:
 
     def add(self, counts: Counter[int], zeros: int, low: float, high: float, now: float) -> None:
         """Take a batch of values, counted; `low` and `high` are the least and the greatest; `now` is monotonic seconds."""
+        self.put(*self.plus(counts, zeros, low, high, now))
+
+    def plus(self, counts: Counter[int], zeros: int, low: float, high: float, now: float) -> tuple[int, Recent]:
+        """The newest step as it is with a batch, for `put`; changes nothing."""
         step = int(now / self._step_seconds)
-        if not self._frames or self._frames[-1].step != step:
-            self._frames.append(_Frame(step))
-            self._closed = None
-            self._expire(step)
-        frame = self._frames[-1]
-        buckets = frame.recent.buckets
+        held = self._frames[-1].recent if self._frames and self._frames[-1].step == step else Recent(Buckets(), 0, math.inf, -math.inf)
+        buckets = held.buckets.copy()
         buckets.add(counts)
-        frame.recent = Recent(buckets, frame.recent.zeros + zeros, min(frame.recent.low, low), max(frame.recent.high, high))
+        return step, Recent(buckets, held.zeros + zeros, min(held.low, low), max(held.high, high))
+
+    def put(self, step: int, recent: Recent) -> None:
+        """Replace what the newest step holds. To do so again changes nothing."""
+        if self._frames and self._frames[-1].step == step:
+            held = self._frames[-1].recent.buckets
+            held.become(recent.buckets)
+            self._frames[-1].recent = Recent(held, recent.zeros, recent.low, recent.high)
+            return
+        self._closed = None
+        self._frames.append(_Frame(step, recent))
+        self._expire(step)
 
     def recent(self, now: float) -> Recent:
         """Everything in the window."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -141,6 +142,7 @@ class Exponential:
     __hash__ = None  # type: ignore[assignment]
 
 
+WRONG = [-1, -0.5, math.nan, math.inf, -math.inf]
 ROWS = [CACHE_HITS, PLUGIN_FUEL_CONSUMED, FLOW_ACTIVE_RUNS, CACHE_ENTRIES, HTTP_SERVER_REQUEST_DURATION, REQUEST_DURATION]
 # As milliseconds, from a nanosecond to eleven days.
 AMOUNTS = st.one_of(st.integers(0, 10**9), st.floats(1e-6, 1e9), st.sampled_from([0, 0.0, 1, 1.0, 2.0, 0.25, 1024.0]))
@@ -156,6 +158,32 @@ def test_both_engines_say_the_same_of_any_records_at_any_time(rounds: list[list[
             for metric, amount, number in records:
                 engines.tell(metric, amount, number)
             assert {metric.streamed for metric, _, _ in records} <= engines.compare()
+    finally:
+        engines.end()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("wrong", WRONG)
+def test_both_engines_drop_the_same_amounts(wrong: float) -> None:
+    """A measurement that upstream drops, alone and after one that it takes; what is observed too."""
+    engines, value = Engines(), [wrong]
+
+    def observations(_: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(value[0], cache(0)), Observation(2, cache(1))]
+
+    taken = {CACHE_ENTRIES} if math.isfinite(wrong) else set()
+    try:
+        for provider in (engines.upstream, engines.ours):
+            provider.get_meter(SCOPE).create_observable_gauge(CACHE_BYTES.name, [observations])
+        for row in (PLUGIN_FUEL_CONSUMED, CACHE_ENTRIES, HTTP_SERVER_REQUEST_DURATION, REQUEST_DURATION):
+            engines.tell(row, wrong, 0)
+        assert {row.streamed for row in taken} | {CACHE_BYTES.streamed} == engines.compare()
+        for amount in (5.0, wrong):
+            for row in (PLUGIN_FUEL_CONSUMED, CACHE_ENTRIES, HTTP_SERVER_REQUEST_DURATION, REQUEST_DURATION):
+                engines.tell(row, amount, 0)
+        engines.compare()
+        # Twice by each instrument, but the gauge takes any that is finite; and once in each of two readings of the observed one.
+        assert (6 if math.isfinite(wrong) else 10) == sum(stream.rejected for stream in engines.ours.streams)
     finally:
         engines.end()
 

@@ -158,6 +158,32 @@ def test_what_an_export_drained_is_told_to_the_other_workers() -> None:
         reading.stop()
 
 
+def test_a_reading_that_fails_ends_no_export(ours: Ours, caplog: pytest.LogCaptureFixture) -> None:
+    """It is a loss while it lasts, told once, and the next one sends what was kept."""
+    exporter, delivery, broken = Collecting(), Delivery("metrics", "nowhere"), True
+    totals = ours.reading.foreign_totals
+
+    def broken_at_first(now: int) -> Any:
+        return 1 / 0 if broken else totals(now)
+
+    ours.reading.foreign_totals = broken_at_first  # type: ignore[method-assign]
+    export = MetricExport(ours.reading, RESOURCE, exporter, delivery, 0.005)
+    ours.streams.stream(CACHE_HITS).cell({"app": "shop", "layer": "isr"}).add(1)
+    export.start()
+    until(lambda: len(delivery.readings) >= 3, why="three attempts")
+    assert delivery.failing
+    assert "ZeroDivisionError" in {cause for _, cause in delivery.readings}
+    assert 1 == len([record for record in caplog.records if record.levelname == "WARNING"])
+    broken = False
+    until(lambda: exporter.batches and not delivery.failing, why="a batch")
+    export.shutdown(1.0)
+
+
+def test_an_application_that_flushes_is_not_told_of_a_reading_that_fails(ours: Ours) -> None:
+    ours.reading.foreign_totals = lambda _: 1 / 0  # type: ignore[method-assign,assign,return-value]
+    assert not MetricExport(ours.reading, RESOURCE, Collecting(), Delivery("metrics", "nowhere"), 60).send()
+
+
 class Hanging(Collecting):
     """Does not come back until it is told to give up."""
 

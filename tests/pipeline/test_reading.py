@@ -128,6 +128,39 @@ def test_the_first_measurement_inside_a_sampled_span_is_the_exemplar(reading: Re
     assert (f"{1:032x}", f"{0xABC:016x}", 1) == (exemplar.trace_id, exemplar.span_id, exemplar.value)
 
 
+def test_unsampled_spans_before_a_sampled_one_do_not_keep_it_from_being_the_exemplar(reading: Reading, streams: Streams) -> None:
+    """Up to a number of them, since a look costs more than a measurement."""
+
+    def inside(trace_id: int, flags: int) -> None:
+        span = NonRecordingSpan(SpanContext(trace_id, 0xABC, is_remote=False, trace_flags=TraceFlags(flags)))
+        streams.stream(CACHE_HITS).cell(SHOP).add(1, trace.set_span_in_context(span))
+
+    def exemplar() -> str | None:
+        family = reading.snapshot().family(CACHE_HITS)
+        assert family is not None
+        found = family.points[0].exemplar
+        return found.trace_id if found is not None else None
+
+    for _ in range(50):
+        inside(0x1, 0)
+    inside(0x2, 1)
+    assert exemplar() is None, "too many were in vain"
+    for _ in range(10):
+        inside(0x3, 0)
+    inside(0x4, 1)
+    inside(0x5, 1)
+    assert f"{4:032x}" == exemplar()
+
+
+def test_no_amount_that_is_dropped_is_an_exemplar(reading: Reading, streams: Streams) -> None:
+    span = NonRecordingSpan(SpanContext(0x1, 0xABC, is_remote=False, trace_flags=TraceFlags(1)))
+    for amount in (-1, 1):
+        streams.stream(CACHE_HITS).cell(SHOP).add(amount, trace.set_span_in_context(span))
+    family = reading.snapshot().family(CACHE_HITS)
+    assert family is not None
+    assert family.points[0].exemplar is None or 1 == family.points[0].exemplar.value
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_child_starts_at_nothing(reading: Reading, streams: Streams) -> None:

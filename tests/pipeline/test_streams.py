@@ -6,6 +6,9 @@ import math
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -65,6 +68,26 @@ def test_what_a_counter_cannot_take_is_dropped_and_counted_and_the_rest_stays(st
         cell.add(amount)
     assert 3 == total(streams)
     assert 1 == streams.stream(CACHE_HITS).rejected
+
+
+@pytest.mark.parametrize("wrong", [-0.001, math.nan, math.inf, -math.inf, "1"])
+def test_what_a_histogram_cannot_take_is_dropped_and_counted(streams: Streams, wrong: Any) -> None:
+    cell = streams.stream(HTTP_SERVER_REQUEST_DURATION).cell({"http.request.method": "GET"})
+    for value in (4.0, wrong, 4.0):
+        cell.add(value)
+    streams.drain()
+    assert isinstance(cell, HistogramCell)
+    assert (2, 8.0, 2, 4.0, 4.0, 1) == (cell.count, cell.sum, sum(cell.counts), cell.minimum, cell.maximum, cell.stream.rejected)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf, "1", None])
+def test_what_a_gauge_cannot_take_leaves_the_value_before_it(streams: Streams, wrong: Any) -> None:
+    cell = streams.stream(CACHE_ENTRIES).cell(LABELS)
+    for value in (4, -7, wrong):
+        cell.add(value)
+    streams.drain()
+    assert isinstance(cell, GaugeCell)
+    assert (-7, 1) == (cell.value, cell.stream.rejected)
 
 
 @pytest.mark.parametrize("wrong", [-1.0, math.nan, math.inf, "1"])
@@ -221,6 +244,50 @@ def test_values_that_are_not_text_find_their_series_by_type() -> None:
         found = [stream.cell({"plugin": value}) for value in (1, True, "1", 1.0, "true", b"true")]
         assert ["1", "true", "1", "1.0", "true", "true"] == [cell.key[0] for cell in found]
         assert 3 == len(set(found))
+
+
+ALIKE: dict[str, Callable[[int], Any]] = {
+    "long text that differs after what is shown": lambda number: "x" * 300 + str(number),
+    "text that cannot be written": lambda number: "".join(chr(0xD800 + (number >> shift) % 16) for shift in (0, 4, 8, 12)),
+    "bytes": lambda number: b"%d" % number,
+    "NaN": lambda _: float("nan"),
+    "ints longer than what is shown": lambda number: 10**300 + number,
+    "Decimals": Decimal,
+}
+
+
+@pytest.mark.parametrize("kind", ALIKE)
+def test_values_that_are_shown_alike_cost_no_memory_each(streams: Streams, kind: str) -> None:
+    stream = streams.stream(REQUESTS)
+    for number in range(3000):
+        stream.cell({"app": "shop", "method": "GET", "status": 200, "route": ALIKE[kind](number)})
+    assert len(stream._cells) <= 1001
+    assert not stream._known
+
+
+def test_numbers_and_members_of_enumerations_are_remembered_and_no_text_of_the_caller(streams: Streams) -> None:
+    method = Enum("method", {"GET": "GET"}, type=str)
+    stream = streams.stream(REQUESTS)
+    for number in range(100):
+        stream.cell({"app": f"app-{number}", "method": method.GET, "status": 200, "route": "".join(("/", "a"))})
+    assert 100 == len(stream._known)
+    for typed, cell in stream._known.items():
+        texts = [(text, shown) for text, shown in zip(typed, cell.key, strict=False) if type(text) is str]
+        assert 2 == len(texts)
+        assert all(text is shown for text, shown in texts), "what is shown, not each caller's"
+
+
+def test_ways_to_write_a_series_are_bounded(streams: Streams) -> None:
+    stream = streams.stream(PLUGIN_FUEL_CONSUMED)
+    for number in range(100):
+        stream.cell({"plugin": Enum(f"made_{number}", {"ONE": "one"}, type=str).ONE})
+    assert len(stream._known) <= 4
+    assert 1 == len(stream._cells)
+
+
+def test_minus_zero_is_not_zero(streams: Streams) -> None:
+    stream = streams.stream(PLUGIN_FUEL_CONSUMED)
+    assert ["0.0", "-0.0", "0.0"] == [stream.cell({"plugin": value}).key[0] for value in (0.0, -0.0, 0.0)]
 
 
 def test_observers_are_asked_at_each_reading_and_a_broken_one_is_counted(streams: Streams) -> None:

@@ -75,3 +75,28 @@ def test_it_waits_with_what_its_modules_offer_when_it_starts(monkeypatch: pytest
     ticker.wake()
     assert (Queue, Event) == (type(ticker._alarm), type(ticker._stop))
     ticker.stop()
+
+
+def test_a_tick_that_raises_is_counted_and_told_once_and_ticks_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    outcomes: list[Callable[[], bool]] = [lambda: bool(1 / 0), lambda: bool(1 / 0), lambda: bool({}["x"]), lambda: True]
+    failing: list[bool] = []
+
+    def tick() -> bool:
+        failing.append(ticker.failing)
+        return outcomes.pop(0)() if outcomes else False
+
+    ticker = Ticker(tick, 0.001)
+    ticker.wake()
+    until(lambda: ticker._asleep, why="all of them")
+    assert ([False, True, True, True, False], 3, False) == (failing, ticker.failures, ticker.failing)
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert ["ZeroDivisionError", "KeyError"] == [message.partition("(")[0].split()[-1] for message in told]
+    ticker.stop()
+
+
+def test_what_fails_at_the_start_does_not_end_the_ticker() -> None:
+    ticks: list[bool] = []
+    ticker = Ticker(lambda: bool(ticks.append(True)), 0.001, lambda: 1 / 0)
+    ticker.wake()
+    until(lambda: ticks, why="a tick")
+    ticker.stop()
