@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import zip_longest
 from operator import attrgetter
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from bext_otel.catalogue import METRICS
 from bext_otel.pipeline.breathing import AT_ONCE, slices
@@ -39,29 +40,41 @@ def of_process(observed: Observed, now: float, *, native: bool = False) -> list[
 
 
 def _own_family(stream: Stream, observed: Mapping[Cell, Mapping[str, float]], now: float, native: bool) -> Family | None:
-    cells = [*stream.cells(), *(cell for cell in observed if not cell.live)]
+    cells, series = stream.columns()
+    if seen := [cell for cell in observed if not cell.live]:
+        cells, series = [*cells, *seen], [*series, *map(_series, seen)]
     if not cells:
         return None
     points: Sequence[Point]
     if stream.metric.kind not in {"summary", "histogram"}:
-        points = _columns(cells, observed)
+        points = _columns(cells, series, observed)
     else:
         points = tuple(Point(cell.series, _own_value(cell, now, native), cell.exemplar) for cell in cells)
     return _family(stream, points)
 
 
-def _columns(cells: Sequence[Cell], observed: Mapping[Cell, Mapping[str, float]]) -> Numbers:
-    series: list[Series] = []
-    values: list[float] = []
+def _columns(cells: Sequence[Cell], series: Sequence[Series], observed: Mapping[Cell, Mapping[str, float]]) -> Numbers:
+    # Machine numbers, which no garbage collector looks at (see `Stream.every`): whole ones as long as all are.
+    values: array[Any] = array("q")
     exemplars: dict[int, Exemplar] = {}
     for part in slices(cells):
-        exemplars |= {position: found for position, found in enumerate(map(_exemplar, part), len(series)) if found is not None}
-        series += map(_series, part)
-        values += map(_value, part)
-    if observed:
-        told = zip(cells, values, strict=True)
-        values = [sum(observed.get(cell, {}).values()) + (value if cell.live else 0) for cell, value in told]
-    return Numbers(series, values, exemplars)
+        exemplars |= {position: found for position, found in enumerate(map(_exemplar, part), len(values)) if found is not None}
+        values = _extended(values, list(map(_value, part)))
+    if not observed:
+        return Numbers(series, values, exemplars)
+    told = zip(cells, values, strict=True)
+    return Numbers(series, [sum(observed.get(cell, {}).values()) + (value if cell.live else 0) for cell, value in told], exemplars)
+
+
+def _extended(values: array[Any], more: list[float]) -> array[Any]:
+    if values.typecode == "q":
+        try:
+            values.extend(array("q", more))
+            return values
+        except (TypeError, OverflowError):
+            values = array("d", values)
+    values.extend(more)
+    return values
 
 
 def _own_value(cell: Cell, now: float, native: bool) -> Summary | Histogram:

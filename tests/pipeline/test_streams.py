@@ -112,6 +112,31 @@ def test_an_up_down_counter_adds_up_what_is_a_finite_number(amounts: list[float]
     assert (sum(taken), len(amounts) - len(taken)) == (pytest.approx(cell.value, abs=1e-6), streams.stream(FLOW_ACTIVE_RUNS).rejected)
 
 
+def test_lists_of_many_series_are_kept_as_long_as_there_are_no_others(streams: Streams) -> None:
+    """Python's garbage collector looks at what is in a young list, time and again."""
+    stream = streams.stream(CACHE_HITS)
+    first, idle = (stream.cell({"app": app, "layer": "isr"}) for app in ("one", "two"))
+    first.add(1)
+    streams.drain()
+    every, cells, series = stream.every(), *stream.columns()
+    assert ([first, idle], [first], [first.series]) == (every, cells, series)
+    first.add(1)
+    streams.drain()
+    assert (every, cells, series) == (stream.every(), *stream.columns())
+    assert every is stream.every()
+    assert cells is stream.cells()
+    assert series is stream.columns()[1]
+    idle.add(1)
+    streams.drain()
+    assert ([first, idle], [first.series, idle.series]) == stream.columns()
+    assert ([first], [first.series]) == (cells, series), "who has the former ones keeps them"
+    streams.reset()
+    assert ([], []) == stream.columns()
+    idle.add(1)
+    streams.drain()
+    assert ([idle], [idle.series]) == stream.columns()
+
+
 def test_a_gauge_keeps_the_newest_value(streams: Streams) -> None:
     cell = streams.stream(CACHE_ENTRIES).cell(LABELS)
     for value in (5, 9, 7):
