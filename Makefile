@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs bench nox backends clean
+.PHONY: help demo test lint format docs bench faults nox backends clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ bench: $(VENV)/dev.done  ## what requests, scrapes, caches and plugins cost, bes
 	$(BIN)/python -m benchmarks.cache_hit
 	$(BIN)/python -m benchmarks.plugin_hook
 	$(BIN)/python -m benchmarks.quiet
+
+faults: $(VENV)/dev.done  ## the faults at full length: 400 workers killed among millions of counts, memory taken away, clocks turned back
+	BEXT_FAULT_KILLS=400 $(BIN)/python -m pytest tests/faults tests/workers/test_storm.py $(ARGS)
 
 nox: $(VENV)/dev.done  ## the test suite on every Python that is here
 	$(BIN)/nox

@@ -6,6 +6,7 @@ Knows the OpenTelemetry API only. Where the provider's instruments can `bind` an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, TypeAlias
 
 from opentelemetry import metrics
@@ -44,6 +45,7 @@ class _Instruments:
         self._units = units
         self._meter = provider.get_meter(SCOPE)
         self._made: dict[Metric, Any] = {}
+        self._observers: dict[Metric, list[Callable[[], Iterator[Observation]]]] = {}
         self._handles: dict[tuple[Metric, tuple[LabelValue, ...]], Measure] = {}
         self._characters = 0
 
@@ -65,11 +67,17 @@ class _Instruments:
     def observe(self, metric: Metric, callback: Callback, shared: str) -> None:
         source = {SHARED: shared} if shared else {}
 
-        def observations(_: CallbackOptions) -> Iterator[Observation]:
+        def observations() -> Iterator[Observation]:
             for value, values in callback():
                 yield Observation(value, {**_attributes(metric, values), **source})
 
-        observable(self._meter, metric.kind)(metric.name, callbacks=[observations], unit=self._unit(metric), description=metric.description)
+        known = metric in self._observers
+        told = self._observers.setdefault(metric, [])
+        told.append(observations)
+        if not known:  # of a second instrument of one name, the SDK never asks the callbacks
+            create = observable(self._meter, metric.kind)
+            everybody = partial(_everybody, told)
+            create(metric.name, callbacks=[everybody], unit=self._unit(metric), description=metric.description)
 
     def _make(self, metric: Metric, values: tuple[LabelValue, ...]) -> Measure:
         instrument = self._made.get(metric)
@@ -96,6 +104,18 @@ class _Instruments:
 
     def _unit(self, metric: Metric) -> str:
         return metric.unit if self._units else ""
+
+
+def _everybody(told: list[Callable[[], Iterator[Observation]]], _: CallbackOptions) -> Iterator[Observation]:
+    """What all callbacks say. One that fails keeps none of the others from being heard; the provider hears of it at the end."""
+    failure: Exception | None = None
+    for observations in tuple(told):
+        try:
+            yield from observations()
+        except Exception as error:
+            failure = error
+    if failure is not None:
+        raise failure
 
 
 def observable(meter: metrics.Meter, kind: Kind) -> Callable[..., Any]:

@@ -134,6 +134,18 @@ def test_work_that_took_too_long_is_a_warning_with_its_labels(told: Told, monkey
     assert span.context.trace_id == record.log_record.trace_id
 
 
+def test_everybody_who_observes_a_metric_is_asked_also_if_one_fails(told: Told) -> None:
+    """By the SDK's own provider too, which never asks the callbacks of a second instrument of one name."""
+
+    def fails() -> list[tuple[float, tuple[str, ...]]]:
+        raise LookupError
+
+    observe(ISOLATE_MEMORY, lambda: [(1, ("one",))])
+    observe(ISOLATE_MEMORY, fails)
+    observe(ISOLATE_MEMORY, lambda: [(2, ("two",))])
+    assert {(("app", "one"),): 1, (("app", "two"),): 2} == told.points(ISOLATE_MEMORY.name)
+
+
 def test_plain_counters_gauges_and_observers(told: Told) -> None:
     count(CACHE_HITS, "shop", "isr")
     count(CACHE_HITS, "shop", "isr", by=2)
