@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
@@ -17,6 +18,7 @@ from bext_otel.apps import Resolver, import_resolver
 from bext_otel.config import load
 from bext_otel.config.upstream import correct_upstream_variables
 from bext_otel.faces.endpoints import Endpoints, Reply
+from bext_otel.faces.listening import take_word
 from bext_otel.workers.lineage import is_helper
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ _OURS = "bext_"
 _LIBRARIES: Mapping[str, frozenset[str]] = {"bext_starlette": frozenset({"starlette", "fastapi"})}
 
 _runtime: Runtime | None = None
+_words: list[socket.socket] = []
 
 
 def running() -> Runtime | None:
@@ -72,7 +75,10 @@ def configure(
     _runtime = build_runtime(loaded.config, app_resolver=app_resolver, resource=resource)
     # Told when logging stands, so that each is one line like any other.
     for line in (*loaded.warnings, *corrected):
-        _log.warning("%s", line)
+        # Workers read the same settings: one of them says so. What it says, it has said until it ends.
+        if (word := take_word(f"{_runtime.service_key} {line}")) is not None:
+            _words.append(word)
+            _log.warning("%s", line)
     if instrument:
         _instrument()
     return _runtime

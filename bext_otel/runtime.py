@@ -64,11 +64,12 @@ Figures: TypeAlias = Mapping[str, "int | float | str"]
 
 @dataclass
 class Runtime:
-    """A configured process. `tracer_provider` is None where telemetry is disabled."""
+    """A configured process. `service_key` is the same for all workers of a service, `tracer_provider` None where telemetry is disabled."""
 
     config: Config
     health: Health
     endpoints: Endpoints
+    service_key: str = ""
     serving: Serving | None = None
     tracer_provider: TracerProvider | None = None
     _deliveries: list[Delivery] = field(default_factory=list)
@@ -144,8 +145,9 @@ def build_runtime(config: Config, *, app_resolver: Resolver | None = None, resou
                 units=config.telemetry.engine == "bext",
             )
         )
+    runtime.service_key = _service_key(str(made.attributes.get("service.name", "")))
     if not config.metrics.mount and (config.health.enabled or config.telemetry.exporters.prometheus):
-        runtime.serving = _serve(config, runtime, str(made.attributes.get("service.name", "")))
+        runtime.serving = _serve(config, runtime)
     atexit.register(runtime.at_exit)
     if not config.telemetry.disabled:
         deadline = config.telemetry.shutdown_timeout_seconds + _CLOSING_SECONDS
@@ -297,10 +299,15 @@ def _resolver(config: Config, given: Resolver | None, service_name: str) -> Reso
     return AppResolver(config.apps, default=default)
 
 
-def _serve(config: Config, runtime: Runtime, service_name: str) -> Serving:
-    # Workers of one service share a process group; what else listens on the port is somebody else.
-    key = f"{service_name}-{os.getpgid(0)}" if hasattr(os, "getpgid") else service_name
-    server = StandaloneServer(runtime.endpoints, config.metrics.host, config.metrics.port, service_key=key, log=_log.warning)
+def _service_key(service_name: str) -> str:
+    """The same for all workers of a service, which share a process group, and for nobody else."""
+    return f"{service_name}-{os.getpgid(0)}" if hasattr(os, "getpgid") else service_name
+
+
+def _serve(config: Config, runtime: Runtime) -> Serving:
+    server = StandaloneServer(
+        runtime.endpoints, config.metrics.host, config.metrics.port, service_key=runtime.service_key, log=_log.warning
+    )
     serving = Serving(server)
     runtime._closings.append(serving.close)
     return serving

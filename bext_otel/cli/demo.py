@@ -156,5 +156,5 @@ def _why(app: Child) -> str:
 
 def _failed(console: Console, app: Child, why: str) -> int:
     console.print(Text(f"The demo failed: {why}. Its last lines:", style="bold red"))
-    console.print(Text(app.tail() or "(it printed nothing)"))
+    console.print(Text(app.tail() or "(it printed nothing)"), soft_wrap=True)
     return 1

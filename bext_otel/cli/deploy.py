@@ -86,7 +86,11 @@ def _set_up() -> Runtime | None:
     logger.addHandler(telling)
     try:
         # Nobody can ask a process for its metrics that ends with its command, hence no server; and there is nothing to instrument in it.
-        return configure(instrument=False, telemetry=_service(), metrics={"mount": True}, logging={"output": output})
+        made = configure(instrument=False, telemetry=_service(), metrics={"mount": True}, logging={"output": output})
+        exporters = made.config.telemetry.exporters
+        if not made.config.telemetry.disabled and not {*exporters.traces, *exporters.metrics, *exporters.logs} - {"prometheus"}:
+            telling.tell("nobody hears of this deploy: OTEL_EXPORTER_OTLP_ENDPOINT or [telemetry] otlp_endpoint says where to tell of it")
+        return made
     except Exception as error:  # the deploy matters more than what is told about it
         click.echo(f"bext-otel deploy: goes on without telemetry: {error}", err=True)
         return None

@@ -198,7 +198,9 @@ class Telemetry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             extra={"secret": True, "expected": "printable ASCII characters without blanks"},
         ),
     ] = ""
-    shutdown_timeout_seconds: Annotated[Timeout, Meta(description="How long the last export may hold up the exit, in all.")] = 3.0
+    shutdown_timeout_seconds: Annotated[
+        Timeout, Meta(description="How long the last export may hold up the exit of a process, in all.")
+    ] = 3.0
     exporters: Exporters = Exporters()
 
     def __repr__(self) -> str:

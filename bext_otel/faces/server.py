@@ -133,8 +133,14 @@ class StandaloneServer:
             self.tell("address", f"the endpoints cannot be served at {self._address} ({exc.strerror or exc}); {_REMEDY}")
             return False
         found = holder(self._host, self._port, self._service_key, claim=self.works)
-        if found == "stranger" or (found == "unknown" and after):
+        if found == "stranger":
             self.tell("taken", f"the endpoints wait for {self._address}, which another program holds; {_REMEDY}")
+        elif found == "unknown" and after:
+            self.tell(
+                "silent",
+                f"the endpoints wait for {self._address}, whose holder does not answer: a worker of this service that is stopped, "
+                f"or another program; {_REMEDY}",
+            )
         return found == "unknown"
 
     def tell(self, about: str, line: str) -> None:

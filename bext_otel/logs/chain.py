@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from collections.abc import Mapping
@@ -16,6 +17,9 @@ from bext_otel.logs.levels import Gate, number_of, severity, severity_text
 from bext_otel.logs.values import Plain, plain, shown, text
 
 __all__ = ["Chain", "Passed"]
+
+# Colours for a terminal (ECMA-48, "select graphic rendition"), which mean nothing in a record.
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
 
 MAX_FIELDS = 100
 MAX_STACKTRACE = 32_768
@@ -139,7 +143,7 @@ def _said(record: PythonRecord) -> tuple[object, dict[str, Any]]:
         del fields["color_message"]
     message = record.msg
     if type(message) is str and not record.args:
-        return message, fields
+        return (_COLORS.sub("", message) if "\x1b" in message else message), fields
     if isinstance(message, Mapping) and not record.args and "event" in message:
         # structlog's ProcessorFormatter.wrap_for_formatter hands the event over like this, with helpers of its own.
         given = {str(name): value for name, value in message.items()}
@@ -148,7 +152,8 @@ def _said(record: PythonRecord) -> tuple[object, dict[str, Any]]:
             del given["level"]
         return given.pop("event"), {**fields, **given}
     try:
-        return record.getMessage(), fields
+        said = record.getMessage()
+        return (_COLORS.sub("", said) if "\x1b" in said else said), fields
     except Exception:  # the arguments don't fit the message: show both rather than lose the event
         return shown(message) if not isinstance(message, str) else message, {**fields, "args": record.args}
 

@@ -22,6 +22,8 @@ _SERVERS = {
 }
 _TOLD = frozenset(name for told, _ in _SERVERS.values() for name in told)
 _ACCESS = frozenset(access for _, access in _SERVERS.values())
+# How many facts werkzeug's line about a request has.
+_WERKZEUGS = 3
 
 
 class _ServerHandler(ChainHandler):
@@ -76,7 +78,14 @@ class _Watch(logging.Filter):
 
 def is_told_otherwise(record: logging.LogRecord) -> bool:
     """Is it a server's line about a request of which a completion record tells?"""
-    return record.name in _ACCESS and bool(is_request_told())
+    return _is_access(record) and bool(is_request_told())
+
+
+def _is_access(record: logging.LogRecord) -> bool:
+    """Werkzeug's development server has one logger for all: what it says of a request has the request line, the status and the size."""
+    if record.name == "werkzeug":
+        return isinstance(record.args, tuple) and len(record.args) == _WERKZEUGS and str(record.msg).rstrip().endswith('"%s" %s %s')
+    return record.name in _ACCESS
 
 
 def watch_servers(chain: Chain, *, on_terminal: bool, tells_requests: bool) -> Callable[[], None]:

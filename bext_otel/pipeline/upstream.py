@@ -68,11 +68,16 @@ class UpstreamReading:
             time_unix=time.time(),
             started_unix=self._started_unix,
             uptime_seconds=time.monotonic() - self._started,
-            families=tuple(_family(family, rows) for family in self._registry.collect() if family.samples),
+            families=tuple(_family(family, rows) for family in self._registry.collect() if _is_shown(family)),
             system=self._system.figures(),
             telemetry=self._telemetry(),
             resource=self._resource,
         )
+
+
+def _is_shown(family: PrometheusFamily) -> bool:
+    """Not what is empty, nor what tells of the resource, which every page of ours does by itself."""
+    return bool(family.samples) and family.type != "info"
 
 
 _TYPES: Mapping[str, FamilyType] = {"counter": "counter", "gauge": "gauge", "histogram": "histogram"}

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from opentelemetry.context import Context, attach, detach, get_current
 
-from bext_otel.operation import tell_request
+from bext_otel.operation import settings, tell_request
 from bext_otel_instrumentors._afterwards import tell_late, watch
 from bext_otel_instrumentors._choices import NO_CHOICES, Choices, choices
 from bext_otel_instrumentors._exchange import BODILESS, KEY, Exchange, declared_length
@@ -66,7 +66,7 @@ async def serve(
         hosting.first()
     if kind == "http":
         if hosting.mount is not None and (reply := await _answer(scope, hosting)) is not None:
-            tell_request(told=False)
+            tell_request(told=settings().log_requests)
             await _send_reply(reply, scope, send)
             return
         exchange = None if leaves_out(chosen, scope) else _open(scope, scope["method"], upstream, chosen)

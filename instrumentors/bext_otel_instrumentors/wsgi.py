@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from opentelemetry.context import attach, detach, get_current
 
-from bext_otel.operation import tell_request
+from bext_otel.operation import settings, tell_request
 from bext_otel_instrumentors._body import Body, ListBody, counting_input
 from bext_otel_instrumentors._choices import NO_CHOICES, Choices, choices
 from bext_otel_instrumentors._exchange import BODILESS, KEY, Exchange, declared_length
@@ -54,7 +54,7 @@ def serve(
     if hosting.waiting:
         hosting.first()
     if hosting.mount is not None and (reply := _answer(environ, hosting)) is not None:
-        tell_request(told=False)
+        tell_request(told=settings().log_requests)
         return _send_reply(reply, environ, start_response)
     exchange = None if leaves_out(chosen, environ) else _open(environ, upstream, chosen)
     if exchange is None:

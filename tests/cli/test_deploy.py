@@ -127,6 +127,14 @@ def test_spans_of_the_command_are_children_of_the_deploy(env: dict[str, str], re
     assert (outer.trace_id, outer.span_id) == (inner.trace_id, inner.parent_id)
 
 
+def test_a_deploy_that_nobody_hears_of_says_so(env: dict[str, str]) -> None:
+    alone = {name: value for name, value in env.items() if name != "OTEL_EXPORTER_OTLP_ENDPOINT"}
+    done = run(alone, "true")
+    assert (0, b"") == (done.returncode, done.stdout)
+    assert b"nobody hears of this deploy: OTEL_EXPORTER_OTLP_ENDPOINT" in done.stderr
+    assert b"" == run(env, "true").stderr
+
+
 LISTENER = """
 import signal, sys, time
 def heard(number, frame):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import http.client
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -49,7 +50,8 @@ def server(lines: list[str]) -> Iterator[Servers]:
 
 
 def mine() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("bext-otel-endpoints")]
+    # What answers in ASGI applications has threads `bext-otel-endpoints_0` and so on, which stay.
+    return [thread.name for thread in threading.enumerate() if re.fullmatch(r"bext-otel-endpoints(-\d+)?", thread.name)]
 
 
 def started(one: StandaloneServer) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -34,7 +35,7 @@ class Ran:
         assert 0 == done.returncode, done.stderr
         assert "Logging error" not in done.stderr
         *self.err, exported = done.stderr.splitlines()
-        self.exported: list[str] = json.loads(exported.removeprefix("exported: ").replace("'", '"'))
+        self.exported: list[str] = ast.literal_eval(exported.removeprefix("exported: "))
         self.out = done.stdout.splitlines()
 
     @property

@@ -101,6 +101,19 @@ def test_access_lines_are_as_they_were_where_no_completion_record_tells(server: 
         assert not ran.out[0].startswith("{")
 
 
+WERKZEUG = """
+server = access = logging.getLogger("werkzeug")
+access_args = ('127.0.0.1 - - [28/Nov/2026 00:00:00] "%s" %s %s\\n', '\\x1b[33mGET / HTTP/1.1\\x1b[0m', '404', '-')
+"""
+
+
+def test_the_development_server_s_lines_have_no_colours_and_its_access_lines_are_silent_where_a_completion_record_tells() -> None:
+    says = "server.info('\\x1b[31m\\x1b[1mWARNING: no %s\\x1b[0m', 'server')"
+    ran = Ran(f"{WERKZEUG}\n{says}\naccess.info(*access_args)\n{TOLD}\naccess.info(*access_args)")
+    assert ["WARNING: no server", '127.0.0.1 - - [28/Nov/2026 00:00:00] "GET / HTTP/1.1" 404 -\n'] == ran.messages
+    assert ran.messages == ran.exported
+
+
 def test_access_lines_that_propagate_are_told_no_second_time() -> None:
     assert [] == Ran(f"{UVICORN}\nfor each in (access,): each.handlers.clear(); each.propagate = True\n{TOLD}\n{ACCESS}").out
 

@@ -48,6 +48,13 @@ def test_fuel_gains_a_total_which_is_why_this_engine_is_not_the_default(engine: 
     assert "bext_plugin_fuel_consumed_total" in {family.name for family in reading.snapshot().families}
 
 
+def test_the_resource_rivals_nobody(engine: tuple[_Instruments, UpstreamReading], caplog: pytest.LogCaptureFixture) -> None:
+    """Upstream's page tells of it, and so does ours."""
+    text.render(engine[1].snapshot())
+    assert "target" not in {family.name for family in engine[1].snapshot().families}
+    assert [] == caplog.records
+
+
 def test_its_text_is_rendered_by_the_same_face(engine: tuple[_Instruments, UpstreamReading]) -> None:
     instruments, reading = engine
     for row in METRICS:
