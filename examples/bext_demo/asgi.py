@@ -44,7 +44,7 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
     client = Api(transport)
     plugin = Plugin(fuel={"on_request": settings.request_fuel, "on_response": settings.response_fuel})
     fragments = Fragments(settings.redis_url)
-    fulfilment = Fulfilment(database)
+    fulfilment = Fulfilment(database, settings.broker_url, settings.queue)
     flask = _asgi(dashboard.create_app(database, fragments=fragments, revalidate=revalidate))
     site = marketing.create_app(isolates=isolates, cache=cache, plugin=plugin, api=client)
     shop_api = api.create_app(

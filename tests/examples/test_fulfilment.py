@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from bext_demo import shop
 from bext_demo.database import Database
 from bext_demo.fulfilment import Fulfilment
+from bext_demo.settings import Settings
+from tests.instrumentors.redis_server import redis_server
 from tests.waiting import until
 
 
@@ -24,7 +27,7 @@ def database(tmp_path: Path) -> Database:
 
 @pytest.fixture
 def fulfilment(database: Database) -> Iterator[Fulfilment]:
-    made = Fulfilment(database)
+    made = Fulfilment(database, None, "orders")
     made.start()
     yield made
     made.close()
@@ -75,7 +78,7 @@ def test_what_waits_when_it_is_closed_is_not_for_the_next_one(
         closing.start()
     closing.join(10)
     assert not closing.is_alive()
-    following = Fulfilment(other)
+    following = Fulfilment(other, None, "orders")
     following.start()
     following.begin(8)
     until(lambda: 8 not in held(other))
@@ -86,3 +89,34 @@ def test_what_waits_when_it_is_closed_is_not_for_the_next_one(
 def test_a_closed_worker_leaves_no_thread(fulfilment: Fulfilment) -> None:
     fulfilment.close()
     until(lambda: not [thread for thread in threading.enumerate() if thread.name == "fulfilment"], why="its thread to end")
+
+
+def test_over_a_redis_tasks_wait_for_a_worker_elsewhere_in_keys_that_go_with_the_platform(database: Database) -> None:
+    with redis_server() as port, redis.Redis(port=port) as client:
+        sent = Fulfilment(database, f"redis://127.0.0.1:{port}/0", "orders")
+        sent.start()
+        sent.begin(6)
+        sent.begin(8)
+        assert 2 == client.llen("orders:orders")
+        assert all(key.startswith(b"orders:") for key in client.scan_iter("*"))
+        sent.close()
+        assert [] == client.keys("*")
+
+
+def test_a_redis_that_has_gone_does_not_stop_the_end(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    with redis_server() as port:
+        sent = Fulfilment(database, f"redis://127.0.0.1:{port}/0", "orders")
+        sent.start()
+        sent.begin(6)
+    sent.close()
+    assert ["the queue is still there: ConnectionError"] == [
+        line.getMessage() for line in caplog.records if line.name == "bext_demo.fulfilment"
+    ]
+
+
+def test_the_environment_names_the_broker_and_the_queue() -> None:
+    chosen = Settings.from_environment({"DEMO_BROKER": "redis://127.0.0.1:7000/2", "DEMO_QUEUE": "mine"})
+    assert ("redis://127.0.0.1:7000/2", "mine") == (chosen.broker_url, chosen.queue)
+    assert (None, "bext-demo:tasks") == (Settings.from_environment({}).broker_url, Settings.from_environment({}).queue)
+    with pytest.raises(ValueError, match="DEMO_BROKER"):
+        Settings.from_environment({"DEMO_BROKER": "here"})
