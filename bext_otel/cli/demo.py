@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from bext_otel.cli.arrivals import arrivals, wait_for
 from bext_otel.cli.child import Child
-from bext_otel.cli.platform import Platform, Request, find_examples, missing_requirements, traffic
+from bext_otel.cli.platform import Platform, Request, find_broker, find_examples, missing_requirements, traffic
 from bext_otel.cli.ports import free_port, open_viewer
 from bext_otel.cli.sending import Sent, send
 from bext_otel.cli.signals import UntilInterrupted
@@ -51,7 +52,7 @@ def demo(*, once: bool, requests: int, port: int | None, view_port: int | None, 
     app_port = free_port(port, usual=8000, option="--port")
     code = 130 if once else 0
     with UntilInterrupted() as end, open_viewer(view_port, option="--view-port", limits=_limits(requests)) as viewer:
-        platform = Platform(folder, app_port, free_port(None, usual=9464, option=""), viewer.url)
+        platform = Platform(folder, app_port, free_port(None, usual=9464, option=""), viewer.url, find_broker(folder))
         code = _run(platform, viewer, planned, once=once, verbose=verbose)
     if end.interrupted:
         # The end that everybody but --once waits for; there it is 130, the shell's code for Ctrl-C.
@@ -69,11 +70,17 @@ def _run(platform: Platform, viewer: Viewer, planned: list[Request], *, once: bo
     with tempfile.TemporaryDirectory(prefix="bext-demo-") as folder:
         log = Path(folder) / "demo.log"
         echo = (lambda line: console.print(Text(line, style="dim"))) if verbose else None
-        with Child(platform.argv(), env=platform.environ(), cwd=platform.examples.parent, log=log, echo=echo) as app:
+        shared = platform.shared(Path(folder))
+        cwd = platform.examples.parent
+        with Child(platform.argv(), env={**platform.environ(), **shared}, cwd=cwd, log=log, echo=echo) as app, ExitStack() as further:
             console.print(f"Starting opentelemetry-instrument uvicorn --app-dir {platform.examples.name} bext_demo.asgi:app")
             endpoints = _wait_ready(platform, app)
             if endpoints is None:
                 return _failed(console, app, _why(app))
+            if platform.broker is not None:
+                console.print("Starting opentelemetry-instrument celery -A bext_demo.worker worker")
+                env = platform.worker_environ(shared)
+                further.enter_context(Child(platform.worker_argv(), env=env, cwd=cwd, log=log.with_name("worker.log"), echo=echo))
             sent = _send(console, platform, planned, app)
             if app.returncode is not None:
                 return _failed(console, app, _why(app))

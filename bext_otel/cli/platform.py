@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
@@ -15,9 +16,12 @@ from typing import Any, Protocol
 
 import click
 
-__all__ = ["Platform", "Request", "find_examples", "missing_requirements", "status_of", "traffic"]
+from bext_otel.cli.ports import free_port
+
+__all__ = ["Platform", "Request", "find_broker", "find_examples", "missing_requirements", "status_of", "traffic"]
 
 _APP = "bext_demo.asgi:app"
+_WORKER = ("--pool", "threads", "--concurrency", "2", "--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO")
 # One with a further condition, e.g. on the version of Python, is left to the installer: it may rightly be absent.
 _REQUIREMENT = re.compile(r"""([A-Za-z0-9._-]+)[^;]*;\s*extra\s*==\s*["']demo["']\s*""")
 
@@ -44,18 +48,36 @@ class Request(Protocol):
 
 @dataclass(frozen=True)
 class Platform:
-    """How to launch the platform of `examples`: its pages on `port`, its endpoints on `endpoints_port`, its telemetry to `otlp_url`."""
+    """How to launch the platform of `examples`: its pages on `port`, its endpoints on `endpoints_port`, its telemetry to `otlp_url`.
+
+    `broker` is a Redis for tasks, which a worker executes; None: there is none, and the platform executes them itself.
+    """
 
     examples: Path
     port: int
     endpoints_port: int
     otlp_url: str
+    broker: str | None = None
 
     def argv(self) -> list[str]:
         """What a user would type, with the checkout's own interpreter."""
-        instrument = Path(sysconfig.get_path("scripts")) / "opentelemetry-instrument"
-        serve = ["uvicorn", "--app-dir", str(self.examples), "--host", "127.0.0.1", "--port", str(self.port), _APP]
-        return [str(instrument), *serve]
+        return _instrumented("uvicorn", "--app-dir", str(self.examples), "--host", "127.0.0.1", "--port", str(self.port), _APP)
+
+    def worker_argv(self) -> list[str]:
+        """The same for Celery's worker, with a broker: it is a service of its own."""
+        return _instrumented("celery", "--workdir", str(self.examples), "-A", "bext_demo.worker", "worker", *_WORKER)
+
+    def worker_environ(self, shared: Mapping[str, str]) -> dict[str, str]:
+        """The environment for the worker; nobody is told where its endpoints are, since its metrics come by OTLP."""
+        own = {"OTEL_SERVICE_NAME": "bext-demo-worker", "OTEL_EXPORTER_PROMETHEUS_PORT": str(free_port(None, usual=9465, option=""))}
+        return {**self.environ(), **shared, **own}
+
+    def shared(self, folder: Path, outer: Mapping[str, str] = os.environ) -> dict[str, str]:
+        """What platform and worker need to find each other, with a broker: a queue of their own, and a database in `folder`."""
+        if self.broker is None:
+            return {}
+        data_dir = outer.get("DEMO_DATA_DIR") or str(folder / "data")
+        return {"DEMO_BROKER": self.broker, "DEMO_QUEUE": f"bext-demo:{secrets.token_hex(4)}", "DEMO_DATA_DIR": data_dir}
 
     def environ(self, outer: Mapping[str, str] = os.environ) -> dict[str, str]:
         """`outer` without its OTEL_* settings, which may send telemetry to somewhere serious, and with ours."""
@@ -123,10 +145,30 @@ def missing_requirements() -> list[str]:
 
 def traffic(examples: Path, requests: int, seed: int) -> list[Request]:
     """The demo's own plan of what to send."""
+    return list(_demo(examples, "traffic").plan(requests, seed))
+
+
+def find_broker(examples: Path) -> str | None:
+    """The Redis that the demo uses for fragments, None if none answers."""
+    try:
+        url: str | None = _demo(examples, "settings").Settings.from_environment().redis_url
+    except ValueError:  # the platform itself says what is wrong
+        return None
+    fragments = _demo(examples, "fragments").Fragments(url)
+    fragments.start()
+    found = url if fragments.kept else None
+    fragments.close()
+    return found
+
+
+def _demo(examples: Path, module: str) -> Any:
     if str(examples) not in sys.path:
         sys.path.insert(0, str(examples))
-    planned: Any = import_module("bext_demo.traffic")
-    return list(planned.plan(requests, seed))
+    return import_module(f"bext_demo.{module}")
+
+
+def _instrumented(*command: str) -> list[str]:
+    return [str(Path(sysconfig.get_path("scripts")) / "opentelemetry-instrument"), *command]
 
 
 def _requirements() -> Iterator[str]:

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from functools import partial
 
+import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -15,6 +16,7 @@ from starlette.routing import Route
 
 from bext_demo import facts, shop
 from bext_demo.database import Database
+from bext_demo.fulfilment import Fulfilment
 
 __all__ = ["create_app"]
 
@@ -23,9 +25,9 @@ _EXPORTED_ORDERS = 500
 _EXPORT_CHUNK = 50
 
 
-def create_app(database: Database, *, report_seconds: float, payment_seconds: float) -> Starlette:
+def create_app(database: Database, *, fulfilment: Fulfilment, report_seconds: float, payment_seconds: float) -> Starlette:
     """The application, on this database, with how long the warehouse takes for the sales report and the payment provider for a payment."""
-    api = _Api(database, report_seconds, payment_seconds)
+    api = _Api(database, fulfilment, report_seconds, payment_seconds)
     return Starlette(
         routes=[
             Route("/products", api.products),
@@ -42,8 +44,9 @@ def create_app(database: Database, *, report_seconds: float, payment_seconds: fl
 
 
 class _Api:
-    def __init__(self, database: Database, report_seconds: float, payment_seconds: float) -> None:
+    def __init__(self, database: Database, fulfilment: Fulfilment, report_seconds: float, payment_seconds: float) -> None:
         self._database = database
+        self._fulfilment = fulfilment
         self._payment_seconds = payment_seconds
         self._report_seconds = report_seconds
 
@@ -78,8 +81,7 @@ class _Api:
                 async with facts.step("charge"):
                     await asyncio.sleep(self._payment_seconds)
                     await self._database.ask(partial(shop.charge, order=order))
-                async with facts.step("ship"):
-                    await self._database.ask(partial(shop.ship, order=order))
+            await anyio.to_thread.run_sync(self._fulfilment.begin, order_id)
             order = await self._database.ask(lambda cursor: shop.order(cursor, order_id))
         return _found(order, f"no order {order_id}")
 

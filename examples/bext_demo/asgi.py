@@ -21,6 +21,7 @@ from bext_demo.cache import IsrCache
 from bext_demo.compression import Compression
 from bext_demo.database import Database
 from bext_demo.fragments import Fragments
+from bext_demo.fulfilment import Fulfilment
 from bext_demo.isolates import IsolatePool
 from bext_demo.loopback import Api, revalidate
 from bext_demo.plugins import Plugin
@@ -43,9 +44,12 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
     client = Api(transport)
     plugin = Plugin(fuel={"on_request": settings.request_fuel, "on_response": settings.response_fuel})
     fragments = Fragments(settings.redis_url)
+    fulfilment = Fulfilment(database, settings.broker_url, settings.queue)
     flask = _asgi(dashboard.create_app(database, fragments=fragments, revalidate=revalidate))
     site = marketing.create_app(isolates=isolates, cache=cache, plugin=plugin, api=client)
-    shop_api = api.create_app(database, report_seconds=settings.report_seconds, payment_seconds=settings.payment_seconds)
+    shop_api = api.create_app(
+        database, fulfilment=fulfilment, report_seconds=settings.report_seconds, payment_seconds=settings.payment_seconds
+    )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -54,6 +58,8 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
             parts.callback(database.close)
             await anyio.to_thread.run_sync(fragments.start)
             parts.callback(fragments.close)
+            await anyio.to_thread.run_sync(fulfilment.start)
+            parts.push_async_callback(anyio.to_thread.run_sync, fulfilment.close)
             plugin.start()
             parts.callback(plugin.close)
             with facts.deploy("marketing", marketing.VERSION) as deploy:

@@ -23,6 +23,8 @@ class Settings:
     of the WASM plugin may burn, in wasmtime's units (about one for each instruction), is `request_fuel` for a request's target and
     `response_fuel` for a page. `report_seconds` is how long the warehouse takes to report,
     `payment_seconds` the payment provider to answer. `redis_url` is a Redis for parts of pages, used only where it answers; None: none.
+    `broker_url` is a Redis over which a Celery worker in another process gets its tasks, in keys that begin with `queue`; None: there is
+    none, and this process has a worker.
     """
 
     data_dir: Path | None = None
@@ -37,16 +39,20 @@ class Settings:
     report_seconds: float = 0.7
     payment_seconds: float = 0.1
     redis_url: str | None = None
+    broker_url: str | None = None
+    queue: str = "bext-demo:tasks"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        """Settings from `DEMO_DATA_DIR`, `DEMO_ISOLATES`, `DEMO_CACHE_BYTES` and `BEXT_DEMO_REDIS`; ValueError names one that is wrong."""
+        """Settings from the variables in examples/README.md; ValueError names one that is wrong."""
         data_dir = environ.get("DEMO_DATA_DIR")
         return cls(
             data_dir=Path(data_dir) if data_dir else None,
             isolates=_positive(environ, "DEMO_ISOLATES", cls.isolates),
             cache_bytes=_positive(environ, "DEMO_CACHE_BYTES", cls.cache_bytes),
-            redis_url=_redis_url(environ.get("BEXT_DEMO_REDIS", _USUAL_REDIS)),
+            redis_url=_redis_url(environ, "BEXT_DEMO_REDIS", _USUAL_REDIS),
+            broker_url=_redis_url(environ, "DEMO_BROKER", ""),
+            queue=environ.get("DEMO_QUEUE") or cls.queue,
         )
 
 
@@ -59,8 +65,9 @@ def _positive(environ: Mapping[str, str], name: str, default: int) -> int:
     return int(raw)
 
 
-def _redis_url(raw: str) -> str | None:
+def _redis_url(environ: Mapping[str, str], name: str, default: str) -> str | None:
     """An address, None if it is empty."""
+    raw = environ.get(name, default)
     if not raw:
         return None
     try:
@@ -69,5 +76,5 @@ def _redis_url(raw: str) -> str | None:
     except ValueError:  # a port that is none
         right = False
     if not right:
-        raise ValueError(f"BEXT_DEMO_REDIS={raw!r}: expected an address, e.g. {_USUAL_REDIS}, or nothing for none")
+        raise ValueError(f"{name}={raw!r}: expected an address, e.g. {_USUAL_REDIS}, or nothing for none")
     return raw

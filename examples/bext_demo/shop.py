@@ -8,12 +8,15 @@ from typing import TypedDict
 __all__ = [
     "MAX_ID",
     "Order",
+    "Parcel",
     "PaymentProviderDownError",
     "Product",
     "Sales",
     "charge",
     "order",
     "orders",
+    "pack",
+    "pick",
     "place_order",
     "product",
     "products",
@@ -51,6 +54,14 @@ class Order(TypedDict):
     placed_at: str
 
 
+class Parcel(TypedDict):
+    """What leaves the house for an order; `grams` is 0 until it is packed."""
+
+    order_id: int
+    bags: int
+    grams: int
+
+
 class Sales(TypedDict):
     """What was sold of a product."""
 
@@ -64,6 +75,9 @@ class Sales(TypedDict):
 class PaymentProviderDownError(Exception):
     """The payment provider did not answer."""
 
+
+_BAG_GRAMS = 260
+_BOX_GRAMS = 120
 
 _PRODUCT = "SELECT slug, name, origin, notes, price_cents, hue FROM products"
 _ORDER = "SELECT id, slug, quantity, cents, state, placed_at FROM orders"
@@ -127,9 +141,22 @@ def charge(cursor: sqlite3.Cursor, order: Order) -> None:
     cursor.execute("UPDATE orders SET state = 'paid' WHERE id = ?", (order["id"],))
 
 
-def ship(cursor: sqlite3.Cursor, order: Order) -> None:
+def pick(cursor: sqlite3.Cursor, order_id: int) -> Parcel:
+    """Take the order's bags from the shelf; LookupError if there is no such order any more."""
+    found = order(cursor, order_id)
+    if found is None:
+        raise LookupError(f"no order {order_id}")
+    return Parcel(order_id=order_id, bags=found["quantity"], grams=0)
+
+
+def pack(parcel: Parcel) -> Parcel:
+    """Put the bags into a box, and weigh it."""
+    return {**parcel, "grams": _BOX_GRAMS + parcel["bags"] * _BAG_GRAMS}
+
+
+def ship(cursor: sqlite3.Cursor, parcel: Parcel) -> None:
     """Hand the bags that were held to the carrier."""
-    cursor.execute("DELETE FROM reservations WHERE order_id = ?", (order["id"],))
+    cursor.execute("DELETE FROM reservations WHERE order_id = ?", (parcel["order_id"],))
 
 
 def sales(cursor: sqlite3.Cursor) -> list[Sales]:

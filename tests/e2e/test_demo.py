@@ -17,10 +17,12 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
+import redis
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
+from tests.instrumentors.redis_server import redis_server
 from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -57,9 +59,10 @@ class Running:
 
 
 @contextmanager
-def running(tmp_path: Path, *arguments: str, cwd: Path = CHECKOUT) -> Iterator[Running]:
+def running(tmp_path: Path, *arguments: str, cwd: Path = CHECKOUT, redis_url: str = "") -> Iterator[Running]:
     output = tmp_path / "printed"
-    env = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    # One that runs on this machine is somebody's.
+    env = {**{name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}, "BEXT_DEMO_REDIS": redis_url}
     with output.open("wb") as stdout:
         process = subprocess.Popen([BEXT_OTEL, *arguments], stdout=stdout, stderr=subprocess.STDOUT, cwd=cwd, env=env)
     command = Running(process, output)
@@ -149,6 +152,32 @@ def test_it_stays_up_until_ctrl_c_and_leaves_nothing_behind(tmp_path: Path, numb
     assert [] == [one for one in started if one.is_running()]
     for taken in (port, view_port):
         socket.create_server(("127.0.0.1", taken)).close()
+
+
+def test_where_a_redis_answers_a_second_process_executes_the_tasks_and_leaves_nothing_there(tmp_path: Path) -> None:
+    """It is a service of its own, in the same traces."""
+    port, view_port = free_ports(2)
+    options = ("--requests", "60", "--port", str(port), "--view-port", str(view_port))
+    with redis_server() as redis_port, redis.Redis(port=redis_port) as client:
+        with running(tmp_path, "demo", *options, redis_url=f"redis://127.0.0.1:{redis_port}/0") as demo:
+            demo.wait_for("Stop it with Ctrl-C")
+            assert "celery -A bext_demo.worker worker" in demo.printed
+
+            def through_both() -> list[dict[str, object]]:
+                traces = msgspec.json.decode(get(f"http://127.0.0.1:{view_port}/api/traces?limit=1000")[1])["traces"]
+                return [trace for trace in traces if {"bext-demo", "bext-demo-worker"} == set(trace["services"])]
+
+            assert {"/api/orders/{order_id:int}/payment"} == {trace["route"] for trace in until(through_both, why="a task in the worker")}
+            metrics = re.search(r"http://\S+/metrics(?=\s)", demo.printed)
+            assert metrics is not None
+            status, text = get(metrics[0])
+            assert (200, False, False) == (status, b"fulfilment.pick" in text, b'layer="unknown"' in text)
+            started = demo.children()
+            assert 1 == len([one for one in started if "bext_demo.worker" in one.cmdline()])
+            demo.process.send_signal(signal.SIGINT)
+            assert 0 == demo.ended(), demo.printed
+        assert [] == [one for one in started if one.is_running()]
+        assert [] == [key for key in client.scan_iter("*") if b":fragment:" not in key], "fragments are gone after five seconds"
 
 
 def test_a_second_instance_finds_other_ports_by_itself(tmp_path: Path) -> None:

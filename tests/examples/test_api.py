@@ -9,6 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from bext_demo.settings import Settings
+from tests.waiting import until
 
 
 def test_products_have_prices(platform: TestClient) -> None:
@@ -36,7 +37,7 @@ def test_bags_are_held_until_they_are_shipped(platform: TestClient, settings: Se
     assert [500, 500, 200] == [platform.post(f"/api/orders/{order_id}/payment").status_code for order_id in (21, 21, 22)]
     assert settings.data_dir is not None
     with closing(sqlite3.connect(settings.data_dir / "shop.sqlite3")) as connection:
-        assert [(21,)] == connection.execute("SELECT order_id FROM reservations").fetchall()
+        until(lambda: [(21,)] == connection.execute("SELECT order_id FROM reservations").fetchall(), why="order 22 to be shipped")
 
 
 @pytest.mark.parametrize(
