@@ -17,7 +17,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from bext_otel.operation import SCOPE
 from bext_otel.pipeline import snapshot as ours
-from bext_otel.pipeline.cells import Cell, HistogramCell, NumberCell, SummaryCell
+from bext_otel.pipeline.cell import Cell
+from bext_otel.pipeline.cells import HistogramCell, NumberCell, SummaryCell
 from bext_otel.pipeline.delivery import Delivery
 from bext_otel.pipeline.foreign import series_key
 from bext_otel.pipeline.reading import Reading

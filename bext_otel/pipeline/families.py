@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 
 from bext_otel.catalogue import METRICS
 from bext_otel.pipeline.breathing import AT_ONCE, slices
-from bext_otel.pipeline.cells import Cell, HistogramCell, SummaryCell
+from bext_otel.pipeline.cell import Cell
+from bext_otel.pipeline.cells import HistogramCell, SummaryCell
 from bext_otel.pipeline.contribution import Exemplified, ForeignPart, ForeignRow, HistogramRow, Labels, NumberRow, SummaryRow
 from bext_otel.pipeline.exponential import Scaled
 from bext_otel.pipeline.merge import Tally

@@ -10,7 +10,8 @@ import msgspec
 
 from bext_otel.catalogue import Kind
 from bext_otel.pipeline.breathing import slices
-from bext_otel.pipeline.cells import Cell, NumberCell
+from bext_otel.pipeline.cell import Cell
+from bext_otel.pipeline.cells import NumberCell
 from bext_otel.pipeline.contribution import BLOCK, NumberRow, blocks, encode_block
 from bext_otel.pipeline.families import Observed
 

@@ -10,7 +10,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from bext_otel.catalogue import LABEL_OVERFLOW
 from bext_otel.pipeline import families
-from bext_otel.pipeline.cells import Cell
+from bext_otel.pipeline.cell import Cell
 from bext_otel.pipeline.contribution import Contribution, ForeignPart, Known, decode, encode
 from bext_otel.pipeline.exact import exact, exact_family
 from bext_otel.pipeline.folding import fold
@@ -156,11 +156,15 @@ class Reading:
         service = self._service
         if service is None:
             return busy
-        company = service.company()
         if busy:
             self._unsaid = True
             # What is recent fades also when nothing happens any more, and the others should see that it does.
             self._fading_until = now + self.streams.window_seconds * 1.2
+        return self._tell(service, busy, now)
+
+    def _tell(self, service: Service, busy: bool, now: float) -> bool:
+        """Publish what others wait for; whether there will be more to do soon."""
+        company = service.company()
         fading = company and now < self._fading_until
         watching = company and self._watched()
         counted = watching and now >= self._look_from and self._has_counted()

@@ -16,7 +16,8 @@ from bext_otel.apps import Budgets, clean
 from bext_otel.catalogue import OVERFLOW, Metric
 from bext_otel.operation import SHARED
 from bext_otel.pipeline.breathing import AT_ONCE, slices
-from bext_otel.pipeline.cells import CELLS, Cell, drain_all
+from bext_otel.pipeline.cell import Cell
+from bext_otel.pipeline.cells import CELLS, drain_all
 from bext_otel.pipeline.contribution import Labels
 from bext_otel.pipeline.exact import finite
 from bext_otel.pipeline.rates import Rates, floats

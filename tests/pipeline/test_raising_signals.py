@@ -15,7 +15,8 @@ import pytest
 from bext_otel.apps import Budgets
 from bext_otel.catalogue import CACHE_ENTRIES, CACHE_HITS, FLOW_ACTIVE_RUNS, HTTP_SERVER_REQUEST_DURATION, REQUEST_DURATION, Metric
 from bext_otel.pipeline import cells
-from bext_otel.pipeline.cells import Cell, GaugeCell, HistogramCell, NumberCell, SummaryCell
+from bext_otel.pipeline.cell import Cell
+from bext_otel.pipeline.cells import GaugeCell, HistogramCell, NumberCell, SummaryCell
 from bext_otel.pipeline.streams import Streams
 from bext_otel.testing import Clock
 

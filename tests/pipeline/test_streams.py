@@ -27,7 +27,8 @@ from bext_otel.catalogue import (
     REQUESTS,
     Metric,
 )
-from bext_otel.pipeline.cells import Cell, CounterCell, GaugeCell, HistogramCell, SummaryCell, UpDownCounterCell
+from bext_otel.pipeline.cell import Cell
+from bext_otel.pipeline.cells import CounterCell, GaugeCell, HistogramCell, SummaryCell, UpDownCounterCell
 from bext_otel.pipeline.streams import Streams
 
 LABELS = {"app": "shop", "layer": "isr"}
