@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import pytest
 from opentelemetry import context
 
 from bext_otel.apps import with_app
 from bext_otel.catalogue import CACHE_EVICTIONS, CACHE_HITS, CACHE_INVALIDATIONS, CACHE_MISSES, Metric
 from tests.instrumentors.conftest import Telemetry
+
+
+def flask_caching_or_skip() -> Any:
+    """The library, in a version that is instrumented."""
+    try:
+        found = tuple(map(int, version("Flask-Caching").split(".")[:2]))
+    except PackageNotFoundError:
+        found = (0,)
+    if found < (2, 5):
+        pytest.skip("Flask-Caching from 2.5 on needs Python 3.11", allow_module_level=True)
+    return import_module("flask_caching")
 
 
 @contextmanager

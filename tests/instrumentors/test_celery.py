@@ -9,7 +9,7 @@ from typing import Any
 
 import celery
 import pytest
-from celery import chain, chord, group
+from celery import _state, chain, chord, group
 from celery.contrib.testing.worker import start_worker
 from celery.exceptions import Ignore
 from celery.signals import task_failure, task_postrun
@@ -285,9 +285,11 @@ def test_a_task_called_eagerly_is_a_run_in_this_process(instrumented: Telemetry)
 
 
 @pytest.fixture
-def eager() -> App:
+def eager(monkeypatch: pytest.MonkeyPatch) -> App:
     shop = App()
     shop.app.conf.task_always_eager = True
+    # A worker that another test had in this process leaves it behind that nobody may wait for a result.
+    monkeypatch.setattr(_state, "_task_join_will_block", False)
     return shop
 
 

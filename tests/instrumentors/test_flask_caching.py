@@ -11,12 +11,12 @@ from bext_otel.catalogue import CACHE_BYTES, CACHE_DURATION, CACHE_ENTRIES
 from bext_otel_instrumentors import _cache_log
 from bext_otel_instrumentors.flask_caching import FlaskCachingInstrumentor, invalidating
 from tests.instrumentors.caching import app as work_of
-from tests.instrumentors.caching import evictions, gauges, invalidations, lookups, names, records
+from tests.instrumentors.caching import evictions, flask_caching_or_skip, gauges, invalidations, lookups, names, records
 from tests.instrumentors.conftest import Telemetry
 from tests.instrumentors.redis_server import redis_server
 from tests.waiting import until
 
-flask_caching = pytest.importorskip("flask_caching", reason="Flask-Caching from 2.5 on needs Python 3.11")
+flask_caching = flask_caching_or_skip()
 Cache, SimpleCache = flask_caching.Cache, flask_caching.SimpleCache
 
 LAYERS = {"SimpleCache": "fragment", "page:*": "isr", f"{__name__}.site.*": "layout"}

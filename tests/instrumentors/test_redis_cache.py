@@ -14,7 +14,7 @@ from bext_otel_instrumentors import _cache_log
 from bext_otel_instrumentors.flask_caching import FlaskCachingInstrumentor
 from bext_otel_instrumentors.redis_cache import RedisCacheInstrumentor, invalidating
 from tests.e2e.backends import free_port
-from tests.instrumentors.caching import app, invalidations, lookups, names, records
+from tests.instrumentors.caching import app, flask_caching_or_skip, invalidations, lookups, names, records
 from tests.instrumentors.conftest import Telemetry
 from tests.instrumentors.redis_server import redis_server
 
@@ -215,7 +215,7 @@ def test_a_server_that_is_gone_is_neither_hit_nor_miss(instrumented: Telemetry) 
 
 
 def test_a_library_above_counts_and_redis_does_not_count_again(port: int, client: Any, instrumented: Telemetry) -> None:
-    caching = pytest.importorskip("flask_caching", reason="Flask-Caching from 2.5 on needs Python 3.11")
+    caching = flask_caching_or_skip()
     FlaskCachingInstrumentor().instrument(layers={"RedisCache": "layout"}, skip_dep_check=True)
     try:
         site = Flask(__name__)

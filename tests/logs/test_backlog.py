@@ -240,7 +240,7 @@ os.waitpid(pid, 0)
     with start(script, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         assert process.stdout is not None
-        assert b"forked\n" == process.stderr.readline()
+        assert b"forked\n" in iter(process.stderr.readline, b"")  # Python 3.12 warns first, of a fork beside threads
         lines = process.stdout.readlines()
     assert (0, 100, 1) == (process.returncode, sum(b"parent" in line for line in lines), sum(b'"child"' in line for line in lines))
 

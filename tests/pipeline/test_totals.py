@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from functools import reduce
 from itertools import permutations
+from operator import add
 
 import pytest
 from hypothesis import given
@@ -48,7 +50,7 @@ def test_ints_stay_ints_and_what_is_not_finite_is_no_error() -> None:
 
 def test_every_order_has_the_same_total() -> None:
     values = (0.1, 0.2, 0.3, 1e10, 0.7)
-    assert 1 < len({sum(order) for order in permutations(values)})
+    assert 1 < len({reduce(add, order) for order in permutations(values)})  # from Python 3.12 on, `sum` makes up for much of it
     assert 1 == len({total(order) for order in permutations(values)})
     buckets = [HistogramRow(A, (1, 0), value, 1) for value in values]
     assert 1 == len({one_histogram(order).sum for order in permutations(buckets)})
