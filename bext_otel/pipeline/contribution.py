@@ -219,13 +219,15 @@ def blocks(rows: Sequence[Row | msgspec.Raw]) -> list[msgspec.Raw]:
     return [encode_block(rows[start : start + BLOCK]) for start in range(0, len(rows), BLOCK)]
 
 
-def encode(contribution: Contribution) -> bytes:
-    """A contribution's bytes. In place of rows it may have what `blocks` made of them, in place of its base what `encode` made of that."""
-    base = contribution.base
+def encode(contribution: Contribution, base: bytes = b"") -> bytes:
+    """A contribution's bytes. In place of rows it may have what `blocks` made of them; `base` is what this function made of its base, if
+    that is known already."""
+    if contribution.base is not None:
+        base = encode(contribution.base)
     fields = {name: getattr(contribution, name) for name in _Message.__struct_fields__}
     fields |= {field: {name: _packed(rows) for name, rows in fields[field].items()} for field in _DECODERS}
     fields["rates"] = {name: _column(contribution.numbers[name], rates) for name, rates in contribution.rates.items()}
-    fields["base"] = [] if base is None else [msgspec.Raw(encode(base)) if isinstance(base, Contribution) else base]
+    fields["base"] = [msgspec.Raw(base)] if base else []
     return _encoder.encode(_Message(**fields))
 
 

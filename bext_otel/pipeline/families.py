@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from itertools import zip_longest
 from operator import attrgetter
 from typing import Any, TypeAlias
@@ -88,37 +88,43 @@ def _own_value(cell: Cell, now: float, native: bool) -> Summary | Histogram:
 
 def rates_of_process(streams: Streams, now: float) -> dict[str, Mapping[LabelSet, float]]:
     """Increases per second, by exported name and labels."""
-    return {stream.metric.exported: Growth(stream, now) for stream in streams if stream.rates is not None}
+    return {stream.metric.exported: _growth(stream, now) for stream in streams if stream.rates is not None}
 
 
-class Growth(Mapping[LabelSet, float]):
-    """Increases per second by labels, as of one moment; computed when somebody looks, since most scrapers don't."""
+def _growth(stream: Stream, now: float) -> Mapping[LabelSet, float]:
+    base, seconds = (None, 1.0) if stream.rates is None else stream.rates.base(now)
+    if base is None:
+        return {}
+    cells, totals = stream.totals()  # as of now: what the cells hold goes on growing
 
-    def __init__(self, stream: Stream, now: float) -> None:
-        self._totals: Sequence[float]
-        base, self._seconds = (None, 1.0) if stream.rates is None else stream.rates.base(now)
-        self._base = base or ()
-        # What the cells hold goes on growing.
-        self._cells, self._totals = stream.totals() if base is not None else ([], ())
-        self._made: dict[LabelSet, float] | None = None
+    def rates() -> dict[LabelSet, float]:
+        grown = zip(cells, zip_longest(totals, base, fillvalue=0.0), strict=True)
+        return {cell.series.labels: (total - before) / seconds for cell, (total, before) in grown if total != before}
 
-    def _rates(self) -> dict[LabelSet, float]:
-        if self._made is None:
-            grown = zip(self._cells, zip_longest(self._totals, self._base, fillvalue=0.0), strict=True)
-            self._made = {cell.series.labels: (total - before) / self._seconds for cell, (total, before) in grown if total != before}
-        return self._made
+    return _Later(rates)
+
+
+class _Later(Mapping[LabelSet, float]):
+    """Rates by labels; computed when somebody looks, since most scrapers don't."""
+
+    def __init__(self, compute: Callable[[], dict[LabelSet, float]]) -> None:
+        self._compute = compute
+
+    @cached_property
+    def _made(self) -> dict[LabelSet, float]:
+        return self._compute()
 
     def __getitem__(self, labels: LabelSet) -> float:
-        return self._rates()[labels]
+        return self._made[labels]
 
     def __iter__(self) -> Iterator[LabelSet]:
-        return iter(self._rates())
+        return iter(self._made)
 
     def __len__(self) -> int:
-        return len(self._rates())
+        return len(self._made)
 
     def __repr__(self) -> str:
-        return repr(self._rates())
+        return repr(self._made)
 
 
 def of_service(streams: Streams, tally: Tally, *, native: bool = False) -> list[Family]:
@@ -181,29 +187,11 @@ def _native(life: Scaled, zeros: int) -> Native:
 
 def rates_of_service(streams: Streams, tally: Tally) -> dict[str, Mapping[LabelSet, float]]:
     """Increases per second of all workers together."""
-    return {stream.metric.exported: _Told(stream, tally) for stream in streams if stream.rates is not None}
 
+    def rates(stream: Stream) -> dict[LabelSet, float]:
+        return {stream.series(labels).labels: rate for labels, rate in tally.rates.get(stream.metric.exported, {}).items()}
 
-class _Told(Mapping[LabelSet, float]):
-    """Rates by label values, as rates by labels; computed when somebody looks, since most scrapers don't."""
-
-    def __init__(self, stream: Stream, tally: Tally) -> None:
-        self._stream = stream
-        self._tally = tally
-
-    @cached_property
-    def _made(self) -> dict[LabelSet, float]:
-        rates = self._tally.rates.get(self._stream.metric.exported, {})
-        return {self._stream.series(labels).labels: rate for labels, rate in rates.items()}
-
-    def __getitem__(self, labels: LabelSet) -> float:
-        return self._made[labels]
-
-    def __iter__(self) -> Iterator[LabelSet]:
-        return iter(self._made)
-
-    def __len__(self) -> int:
-        return len(self._made)
+    return {stream.metric.exported: _Later(partial(rates, stream)) for stream in streams if stream.rates is not None}
 
 
 def _family(stream: Stream, points: Sequence[Point]) -> Family:

@@ -32,7 +32,7 @@ class _Instrument:
         return self._stream.cell(attributes).add
 
 
-class _Counter(_Instrument, metrics.Counter):
+class _Adding(_Instrument):
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
 
@@ -40,12 +40,12 @@ class _Counter(_Instrument, metrics.Counter):
         self._stream.cell(attributes).add(amount, context)
 
 
-class _UpDownCounter(_Instrument, metrics.UpDownCounter):
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+class _Counter(_Adding, metrics.Counter):
+    pass
 
-    def add(self, amount: float, attributes: Attributes = None, context: Context | None = None) -> None:
-        self._stream.cell(attributes).add(amount, context)
+
+class _UpDownCounter(_Adding, metrics.UpDownCounter):
+    pass
 
 
 class _Histogram(_Instrument, metrics.Histogram):

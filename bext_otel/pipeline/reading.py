@@ -274,9 +274,9 @@ class Reading:
 
     def _publish(self, service: Service, observed: families.Observed) -> bytes:
         self._unsaid, self._said = False, True
-        return service.publish(lambda base: encode(self._contribution(base, observed)))
+        return service.publish(lambda base: encode(self._contribution(observed), base))
 
-    def _contribution(self, base: Contribution | None, observed: families.Observed) -> Contribution:
+    def _contribution(self, observed: families.Observed) -> Contribution:
         with self.streams.lock:
             self.streams.drain()
             now = self.streams.monotonic()
@@ -290,7 +290,6 @@ class Reading:
             foreign=self._foreign_parts,
             system=self._system.figures() if self._system is not None else {},
             telemetry=self._telemetry(),
-            base=base,
             speaks=speaks,
             inherited=[(ancestor, families.foreign_parts(left)) for ancestor, left in inherited],
             **fields,

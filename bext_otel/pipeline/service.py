@@ -8,7 +8,7 @@ from threading import Lock
 from typing import Protocol
 
 from bext_otel.apps import Budgets
-from bext_otel.pipeline.contribution import Contribution, Known, decode
+from bext_otel.pipeline.contribution import Contribution, Known, decode, encode
 from bext_otel.pipeline.folding import fold_for_good
 from bext_otel.pipeline.merge import Shared, Tally, compacted
 
@@ -88,6 +88,8 @@ class Service:
     def reset(self) -> None:
         """Start over without a place, as a forked child does."""
         self.base: Contribution | None = None
+        # The same as bytes, which are part of every publication.
+        self._packed_base = b""
         # What is taken over must not be read as a peer's meanwhile: it would count twice.
         self._lock = Lock()
         self._placed = False
@@ -99,11 +101,11 @@ class Service:
         """Whether there is anybody else to speak to, or for."""
         return self.base is not None or self._ledger.company()
 
-    def publish(self, contribute: Callable[[Contribution | None], bytes]) -> bytes:
-        """Say what this process has to say, now: `contribute` makes it of the base, and it is the answer too."""
+    def publish(self, contribute: Callable[[bytes], bytes]) -> bytes:
+        """Say what this process has to say, now: `contribute` makes it of the base's bytes, and it is the answer too."""
         with self._lock:
             self._take_place()
-            payload = contribute(self.base)
+            payload = contribute(self._packed_base)
             if not self._ledger.publish(payload):
                 self._complain()
             return payload
@@ -140,6 +142,7 @@ class Service:
         former = decode(taken_over) if taken_over is not None else None
         if former is not None:
             self.base = compacted([former], self._monotonic(), self._fold)
+            self._packed_base = encode(self.base)
 
     def _fold(self, tally: Tally) -> None:
         fold_for_good(tally, self._budgets, lambda: [shared.contribution for shared in self._others()])

@@ -253,7 +253,7 @@ def test_a_payload_of_ones_own_that_cannot_be_read_is_counted_and_told(monkeypat
     worker, other = Worker(board, clock), Worker(board, clock)
     other.hit(2)
     other.publish()
-    monkeypatch.setattr("bext_otel.pipeline.reading.encode", lambda _: b"\xc1")
+    monkeypatch.setattr("bext_otel.pipeline.reading.encode", lambda *_: b"\xc1")
     assert 2 == number(worker.reading.snapshot())
     assert worker.reading._service is not None
     assert (1, True) == (worker.reading._service.unreadable, worker.reading.failing)

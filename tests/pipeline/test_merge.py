@@ -656,7 +656,7 @@ def contribution(measured: list[tuple[int, float]]) -> Contribution:
     for times, value in measured:
         worker.hit(times)
         worker.take(value)
-    made = decode(encode(worker.reading._contribution(None, worker.reading.observed())))
+    made = decode(encode(worker.reading._contribution(worker.reading.observed())))
     assert made is not None
     return made
 
