@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from json import dumps
@@ -17,6 +16,7 @@ from opentelemetry.context import Context, create_key, get_value, set_value
 from bext_otel.catalogue import LABEL_KEYS, OVERFLOW, UNKNOWN, Label
 from bext_otel.config import App
 from bext_otel.errors import ConfigError
+from bext_otel.process import on_fork
 
 __all__ = [
     "BAGGAGE_KEY",
@@ -213,9 +213,8 @@ def _renew_lock() -> None:
     _admission = RLock()
 
 
-if hasattr(os, "register_at_fork"):
-    # Another thread of the parent may hold it at the moment of a fork, and would never give it back in the child.
-    os.register_at_fork(after_in_child=_renew_lock)
+# Another thread of the parent may hold it at the moment of a fork, and would never give it back in the child.
+on_fork(in_child=_renew_lock)
 
 
 class Budget:

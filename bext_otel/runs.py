@@ -5,7 +5,6 @@ One number, observed when metrics are read; the service's is the sum of its proc
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from threading import RLock
 
@@ -13,6 +12,7 @@ from opentelemetry import metrics
 
 from bext_otel.catalogue import FLOW_ACTIVE_RUNS
 from bext_otel.operation import observe
+from bext_otel.process import catch_up, on_fork
 
 __all__ = ["Hold", "also_active", "hold"]
 
@@ -43,6 +43,7 @@ class Hold:
 def hold() -> Hold:
     """Count a run as active in this process."""
     global _active
+    catch_up()
     _observe()
     with _lock:
         _active += 1
@@ -51,6 +52,7 @@ def hold() -> Hold:
 
 def also_active(source: Callable[[], int]) -> Callable[[], None]:
     """Count what `source` answers, at each reading, as active runs too, until the answer is called."""
+    catch_up()
     _observe()
     _sources.append(source)
 
@@ -83,5 +85,4 @@ def _in_child() -> None:
     _forks += 1
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+on_fork(in_child=_in_child)

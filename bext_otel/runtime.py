@@ -46,9 +46,9 @@ from bext_otel.pipeline.resource import build_resource
 from bext_otel.pipeline.selftelemetry import SelfTelemetry
 from bext_otel.pipeline.termination import end_on_termination
 from bext_otel.pipeline.traces import build_traces
+from bext_otel.process import catch_up, on_fork
 from bext_otel.workers.children import at_end_of_children
 from bext_otel.workers.find import join_service
-from bext_otel.workers.forks import catch_up, on_fork
 from bext_otel.workers.ledger import Ledger
 
 __all__ = ["Runtime", "build_runtime"]
@@ -233,7 +233,7 @@ def _enabled(config: Config, health: Health, identity: Identity) -> Runtime:
     runtime._last.append(quieten_exports())
     if read is not None and config.telemetry.engine == "bext":
         runtime._closings.append(expose(read))
-    runtime._closings += [on_fork(in_child=in_child).close, at_end_of_children(runtime.shutdown).close, installed.remove]
+    runtime._closings += [on_fork(in_child=in_child), at_end_of_children(runtime.shutdown), installed.remove]
     runtime._flushings += [
         lambda _: signal.share(),
         *(partial(_flush, provider) for provider in (tracer_provider, signal.provider, logger_provider)),

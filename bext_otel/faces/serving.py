@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
-from bext_otel.workers.forks import on_fork
+from bext_otel.process import on_fork
 
 __all__ = ["Serving"]
 
@@ -40,7 +40,7 @@ class Serving:
         self._closed = False
         # Evidence may come from any thread, while another forks or closes.
         self._lock = threading.RLock()
-        self._forks = on_fork(before=self._before_fork, in_child=self._in_child)
+        self._forget_forks = on_fork(before=self._before_fork, in_child=self._in_child)
 
     def evidence(self) -> None:
         """This process may serve. Cheap when it is known."""
@@ -57,7 +57,7 @@ class Serving:
 
     def close(self) -> None:
         """Serve no more."""
-        self._forks.close()
+        self._forget_forks()
         with self._lock:
             self._closed = True
             self._stand_down()

@@ -6,7 +6,6 @@ one for each visitor of `/health`.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import weakref
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from bext_otel.health.checks import Check, found
+from bext_otel.process import on_fork
 
 __all__ = ["Ask", "Clock", "Probe", "Prober"]
 
@@ -138,5 +138,4 @@ def _after_fork_in_child() -> None:
         prober._start_over()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+on_fork(in_child=_after_fork_in_child)

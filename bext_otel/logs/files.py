@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bext_otel.logs.outputs import WholeLines, say
+from bext_otel.process import on_fork
 
 if sys.platform != "win32":
     import fcntl
@@ -185,5 +186,4 @@ def _after_fork_in_child() -> None:
         file._start_over()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+on_fork(in_child=_after_fork_in_child)

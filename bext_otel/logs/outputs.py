@@ -6,7 +6,6 @@ import atexit
 import io
 import json
 import logging
-import os
 import re
 import sys
 import threading
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from bext_otel.logs.backlog import Unwaiting, identity, is_full
+from bext_otel.process import on_fork
 
 __all__ = ["FINISH_SECONDS", "Output", "Stream", "WholeLines", "say"]
 
@@ -212,5 +212,4 @@ def _at_exit() -> None:
 
 atexit.register(_at_exit)
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+on_fork(in_child=_after_fork_in_child)

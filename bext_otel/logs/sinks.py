@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import weakref
 from collections import deque
@@ -25,6 +24,7 @@ from bext_otel.logs.outputs import FINISH_SECONDS, Output, Stream, say
 from bext_otel.logs.values import plain, text
 from bext_otel.pipeline.delivery import Delivery
 from bext_otel.pipeline.lazy import LazyLogRecordProcessor
+from bext_otel.process import on_fork
 
 __all__ = ["Completion", "ExportSink", "LineSink", "Losses"]
 
@@ -262,5 +262,4 @@ def _after_fork_in_child() -> None:
         sink.start_over()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+on_fork(in_child=_after_fork_in_child)

@@ -21,7 +21,7 @@ from bext_otel.pipeline.registry import registered, watched
 from bext_otel.pipeline.service import LedgerLike
 from bext_otel.pipeline.snapshot import Snapshot
 from bext_otel.pipeline.streams import Streams
-from bext_otel.workers.forks import on_fork
+from bext_otel.process import on_fork
 
 __all__ = ["MetricsSignal", "build_metrics"]
 
@@ -105,10 +105,10 @@ def build_metrics(
     exports = own.exports
     exports += [MetricExport(reading, resource, exporter, delivery, interval) for exporter, delivery in exporters]
 
-    forks = on_fork(in_parent=bequeath)
+    forget_forks = on_fork(in_parent=bequeath)
 
     def end(seconds: float) -> None:
-        forks.close()
+        forget_forks()
         reading.stop()
         for export in exports:
             export.shutdown(seconds)

@@ -25,7 +25,7 @@ from bext_otel.pipeline.system import System
 from bext_otel.pipeline.ticker import Ticker
 from bext_otel.pipeline.timeline import Timeline
 from bext_otel.pipeline.together import Processes, Together
-from bext_otel.workers.forks import catch_up
+from bext_otel.process import catch_up
 
 __all__ = ["Reading"]
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from bext_otel.workers.forks import Forks, on_fork
+from bext_otel.process import Undo, on_fork
 from bext_otel.workers.lineage import is_spawned
 
 __all__ = ["at_end_of_children"]
@@ -19,7 +19,7 @@ class _Anchor:
     """What multiprocessing ties its after-fork call to: while this lives, the call is made."""
 
 
-def at_end_of_children(call: Callable[[], object]) -> Forks:
+def at_end_of_children(call: Callable[[], object]) -> Undo:
     """Have `call` made at the end of this process if `multiprocessing` spawned it, and at the end of each that it forks from here on."""
     anchor = _Anchor()
     hooked = False

@@ -6,8 +6,8 @@ import os
 import sys
 from functools import partial
 
+from bext_otel.process import on_fork
 from bext_otel.workers.arena import Arena
-from bext_otel.workers.forks import on_fork
 from bext_otel.workers.ledger import Ledger
 from bext_otel.workers.lineage import how_born
 from bext_otel.workers.meeting import find
@@ -31,7 +31,7 @@ def join_service(service: str = "", *, proc: Proc | None = None) -> Ledger:
     search = partial(_search, service, proc or Proc())
     arena, reason = search()
     ledger = Ledger(arena, reason, again=search)
-    ledger.on_close(on_fork(in_child=ledger.in_child).close)
+    ledger.on_close(on_fork(in_child=ledger.in_child))
     _current = ledger
     return ledger
 

@@ -6,12 +6,12 @@ import errno
 import os
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from zlib import crc32
 
+from bext_otel.process import on_fork
 from bext_otel.workers import layout, memory
 from bext_otel.workers.arena import Arena
-from bext_otel.workers.forks import on_fork
 from bext_otel.workers.lineage import Birth, relatives
 from bext_otel.workers.procfs import Proc
 
@@ -109,7 +109,8 @@ def _turn(name: str) -> Iterator[bool]:
     which leave no file behind and are gone with the process."""
     import socket
 
-    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as bound, closing(on_fork(in_child=bound.close)):
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as bound, ExitStack() as undoing:
+        undoing.callback(on_fork(in_child=bound.close))
         try:
             bound.bind("\0" + name)
         except OSError as exc:

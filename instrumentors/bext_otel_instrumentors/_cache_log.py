@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import math
-import os
 import threading
 import time
 
@@ -12,6 +11,7 @@ from opentelemetry import _logs, context
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.util.types import AttributeValue
 
+from bext_otel.process import on_fork
 from bext_otel_instrumentors._guard import report
 
 __all__ = ["tell_dropped", "tell_lookup"]
@@ -164,8 +164,7 @@ def _after_fork_in_child() -> None:
     _paces.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+on_fork(in_child=_after_fork_in_child)
 
 
 def _severity(by: str) -> SeverityNumber:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 
@@ -13,6 +12,7 @@ from opentelemetry.context import Context
 from bext_otel.apps import current_app
 from bext_otel.catalogue import ISOLATE_COUNT, ISOLATE_MEMORY, RENDER, UNKNOWN
 from bext_otel.operation import Operation, observe
+from bext_otel.process import catch_up, on_fork
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._measured import Entries, Measured
 
@@ -56,6 +56,7 @@ class _Isolates:
 
     def add(self, isolate: Isolate) -> None:
         """Count it from now on; adding it again does nothing."""
+        catch_up()
         key = id(isolate)
         if key not in self._held and not isolate.gone:
             held = self._held
@@ -126,8 +127,7 @@ def _heap(isolate: Isolate) -> int | None:
 isolates = _Isolates()
 """Those of this process."""
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=isolates.forked)
+on_fork(in_child=isolates.forked)
 
 
 class Render(Measured):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial, wraps
 from typing import Any, Protocol, TypeAlias
 
+from bext_otel.process import on_fork
 from bext_otel_instrumentors._guard import report
 
 __all__ = ["Hosting", "Mount", "Reply"]
@@ -196,5 +196,4 @@ def _after_fork_in_parent() -> None:
         hosting.waiting = hosting.tells
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_parent=_after_fork_in_parent, after_in_child=_after_fork)
+on_fork(in_parent=_after_fork_in_parent, in_child=_after_fork)

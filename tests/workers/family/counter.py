@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import threading
 
+from bext_otel.process import on_fork
 from bext_otel.workers.find import join_service
-from bext_otel.workers.forks import on_fork
 
 ledger = join_service("family")
 

@@ -1,0 +1,143 @@
+"""The seams of a process: its forks, and the imports that somebody waits for.
+
+`os.register_at_fork` can't be undone, so this module registers once and keeps a list that can.
+
+uWSGI makes its workers without telling Python, unless `py-call-osafterfork` is set. Its own hook tells those, or they find out.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+import wrapt
+
+__all__ = ["Undo", "catch_up", "on_fork", "on_import"]
+
+Undo: TypeAlias = Callable[[], None]
+"""Undoes what returned it; calling it again does nothing."""
+
+_log = logging.getLogger("bext_otel")
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True, eq=False)
+class _Forks:
+    before: Callable[[], None]
+    in_parent: Callable[[], None]
+    in_child: Callable[[], None]
+
+
+_interested: list[_Forks] = []
+_registered = False
+_pid = os.getpid()
+
+
+def on_fork(
+    *,
+    before: Callable[[], None] = _nothing,
+    in_parent: Callable[[], None] = _nothing,
+    in_child: Callable[[], None] = _nothing,
+) -> Undo:
+    """Call these around every fork of this process, until the answer is called. Nothing that they raise gets out.
+
+    `before` and `in_parent` are left out where Python is not told of the fork; where there is no fork, nothing is called.
+    """
+    global _registered
+    if not _registered and hasattr(os, "register_at_fork"):
+        _registered = True
+        os.register_at_fork(before=partial(_call, "before"), after_in_parent=partial(_call, "in_parent"), after_in_child=_after_in_child)
+        if "uwsgi" in sys.modules:
+            # uWSGI has its module before it has any application. That one replaces the hook.
+            on_import("uwsgidecorators", _listen_to_uwsgi)
+    _listen_to_uwsgi()
+    forks = _Forks(before, in_parent, in_child)
+    _interested.append(forks)
+
+    def undo() -> None:
+        with suppress(ValueError):  # it is undone already
+            _interested.remove(forks)
+
+    return undo
+
+
+def catch_up() -> None:
+    """Make the calls in a child of which nobody has told Python; to be called before anything is counted there. Takes 0.2 us."""
+    if os.getpid() != _pid:
+        _after_in_child()
+    else:
+        _listen_to_uwsgi()
+
+
+def _listen_to_uwsgi(_: object = None) -> None:
+    """Have uWSGI call us in each process that it forks; again as long as the hook is not ours, for others replace it."""
+    uwsgi: Any = sys.modules.get("uwsgi")
+    if uwsgi is None:
+        return
+    former = getattr(uwsgi, "post_fork_hook", None)
+    if getattr(former, "__module__", "") == __name__:
+        return
+
+    def post_fork_hook() -> None:
+        catch_up()
+        if former is not None:
+            former()
+
+    uwsgi.post_fork_hook = post_fork_hook
+
+
+def _after_in_child() -> None:
+    global _pid
+    _pid = os.getpid()
+    _call("in_child")
+
+
+def _call(moment: str) -> None:
+    for forks in tuple(_interested):
+        with suppress(Exception):  # a fork of the application must go on whatever telemetry makes of it
+            getattr(forks, moment)()
+
+
+Imported: TypeAlias = Callable[[Any], object]
+
+# By module name. wrapt's hooks can't be taken back, so each name has one at a time, which asks who waits now.
+_waiting: dict[str, list[Imported]] = {}
+
+
+def on_import(name: str, imported: Imported) -> Undo:
+    """Call `imported` with the module `name`: now if it is imported, else as soon as it is, once, unless the answer was called before.
+
+    What `imported` raises now is the caller's; later on it is a log line, for the application imports its library in any case.
+    """
+    if (module := sys.modules.get(name)) is not None:
+        imported(module)
+        return _nothing
+    waiting = _waiting.get(name)
+    if waiting is not None:
+        waiting.append(imported)
+    else:
+        _waiting[name] = [imported]
+        wrapt.register_post_import_hook(partial(_imported, name), name)
+
+    def undo() -> None:
+        with suppress(KeyError, ValueError):  # it is imported, or undone already
+            _waiting[name].remove(imported)
+
+    return undo
+
+
+def _imported(name: str, module: object) -> None:
+    for imported in _waiting.pop(name, ()):
+        try:
+            imported(module)
+        except Exception as error:
+            _log.warning("telemetry failed at the import of %s; the application goes on without it", name, exc_info=error)

@@ -1,0 +1,265 @@
+"""Whoever wants to know of forks and imports is told, and can stop listening."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from bext_otel.process import catch_up, on_fork, on_import
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here"),
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
+]
+
+
+def fork_and_tell(heard: list[str]) -> str:
+    """What the child heard."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(write, ",".join(heard).encode())
+        os._exit(0)
+    os.close(write)
+    os.waitpid(child, 0)
+    with os.fdopen(read) as told:
+        return told.read()
+
+
+def fork_behind_pythons_back(in_child: Callable[[], None], heard: list[str]) -> str:
+    """What the child heard, which was made as uWSGI makes its workers."""
+    read, write = os.pipe()
+    child = ctypes.CDLL(None).fork()
+    if child == 0:
+        in_child()
+        os.write(write, ",".join(heard).encode())
+        os._exit(0)
+    os.close(write)
+    os.waitpid(child, 0)
+    with os.fdopen(read) as told:
+        return told.read()
+
+
+def test_a_child_that_python_was_not_told_of_finds_out_once() -> None:
+    heard: list[str] = []
+    forget = on_fork(in_child=lambda: heard.append("in child"))
+    try:
+        catch_up()
+
+        def twice() -> None:
+            catch_up()
+            catch_up()
+
+        assert "in child" == fork_behind_pythons_back(twice, heard)
+        assert [] == heard
+    finally:
+        forget()
+
+
+def test_uwsgi_tells_its_children_and_calls_the_hook_that_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    uwsgi = ModuleType("uwsgi")
+    heard: list[str] = []
+    uwsgi.post_fork_hook = lambda: heard.append("theirs")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "uwsgi", uwsgi)
+    forget = on_fork(in_child=lambda: heard.append("ours"))
+    try:
+        catch_up()
+        catch_up()
+        assert "ours,theirs" == fork_behind_pythons_back(uwsgi.post_fork_hook, heard)
+    finally:
+        forget()
+
+
+def test_before_in_the_parent_and_in_the_child() -> None:
+    heard: list[str] = []
+    forget = on_fork(
+        before=lambda: heard.append("before"), in_parent=lambda: heard.append("in parent"), in_child=lambda: heard.append("in child")
+    )
+    try:
+        assert "before,in child" == fork_and_tell(heard)
+        assert ["before", "in parent"] == heard
+    finally:
+        forget()
+
+
+def test_nobody_is_told_after_undoing() -> None:
+    heard: list[str] = []
+    forget = on_fork(before=lambda: heard.append("before"))
+    forget()
+    forget()
+    assert "" == fork_and_tell(heard)
+
+
+def test_one_that_raises_stops_neither_the_fork_nor_the_others() -> None:
+    heard: list[str] = []
+    broken, fine = on_fork(before=lambda: 1 / 0), on_fork(before=lambda: heard.append("before"))  # type: ignore[arg-type,return-value]
+    try:
+        assert "before" == fork_and_tell(heard)
+    finally:
+        broken()
+        fine()
+
+
+@pytest.fixture
+def uwsgi(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A process of uWSGI, which has its module before anything else is imported."""
+    module = ModuleType("uwsgi")
+    monkeypatch.setitem(sys.modules, "uwsgi", module)
+    return module
+
+
+def test_whoever_listens_first_has_uwsgi_tell_him(uwsgi: ModuleType) -> None:
+    heard: list[str] = []
+    forget = on_fork(in_child=lambda: heard.append("in child"))
+    try:
+        assert "in child" == fork_behind_pythons_back(uwsgi.post_fork_hook, heard)
+    finally:
+        forget()
+
+
+def test_decorators_of_uwsgi_that_replace_the_hook_are_called_after_ours(tmp_path: Path) -> None:
+    (tmp_path / "uwsgidecorators.py").write_text("import uwsgi\nuwsgi.post_fork_hook = lambda: print('theirs', flush=True)\n")
+    program = """
+import ctypes, os, sys
+from types import ModuleType
+uwsgi = sys.modules["uwsgi"] = ModuleType("uwsgi")
+from bext_otel.process import on_fork
+on_fork(in_child=lambda: print("ours", flush=True))
+import uwsgidecorators
+child = ctypes.CDLL(None).fork()
+if child == 0:
+    uwsgi.post_fork_hook()
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    told = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True, timeout=60)
+    assert ["ours", "theirs"] == told.stdout.split()
+
+
+PROGRAM = """
+import ctypes, os, sys
+from types import ModuleType
+uwsgi = sys.modules["uwsgi"] = ModuleType("uwsgi")
+
+from opentelemetry import _logs, metrics
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import ConsoleLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from bext_otel.runs import hold
+from bext_otel_instrumentors._cache_log import tell_dropped
+from bext_otel_instrumentors._isolates import Isolate, isolates
+
+reader = InMemoryMetricReader()
+metrics.set_meter_provider(MeterProvider([reader]))
+logs = LoggerProvider()
+tell = ConsoleLogRecordExporter(formatter=lambda record: f"{record.log_record.body} {record.log_record.attributes}\\n")
+logs.add_log_record_processor(SimpleLogRecordProcessor(tell))
+_logs.set_logger_provider(logs)
+
+def counts():
+    data = reader.get_metrics_data()
+    found = {metric.name: [point.value for point in metric.data.data_points]
+        for each in (data.resource_metrics if data else []) for scope in each.scope_metrics for metric in scope.metrics}
+    print(found.get("bext.flow.active_runs"), "runs", found.get("bext.isolate.count", []), "isolates", flush=True)
+
+run = hold()
+isolates.add(isolate := Isolate("test", app="shop"))
+tell_dropped("shop", "isr", 1, cache="pages")
+tell_dropped("shop", "isr", 1, cache="pages")  # kept back, since the last line is less than a second ago
+counts()
+child = ctypes.CDLL(None).fork()
+if child:
+    os.waitpid(child, 0)
+    os._exit(0)
+uwsgi.post_fork_hook()
+counts()
+run.release()
+counts()
+own = hold()
+counts()
+"""
+
+
+def test_a_child_of_uwsgi_has_nothing_of_its_parents() -> None:
+    """Neither its active runs, nor its isolates, nor the log entries that it has kept back until its end."""
+    told = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, timeout=60)
+    assert "" == told.stderr
+    assert [
+        "cache evicted {'app': 'shop', 'layer': 'isr', 'cache': 'pages', 'entries': 1}",
+        "[1] runs [1] isolates",
+        "[0] runs [] isolates",
+        "[0] runs [] isolates",
+        "[1] runs [] isolates",
+    ] == told.stdout.splitlines()
+
+
+def test_a_module_that_is_there_is_handed_over_at_once() -> None:
+    heard: list[object] = []
+    on_import("json", heard.append)()
+    assert [json] == heard
+
+
+def test_what_is_raised_then_is_the_callers() -> None:
+    with pytest.raises(ZeroDivisionError):
+        on_import("json", lambda _: 1 / 0)
+
+
+@pytest.fixture
+def unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A module that nobody has imported."""
+    name = f"bext_otel_unknown_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text("value = 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield name
+    sys.modules.pop(name, None)
+
+
+def test_a_module_is_handed_over_once_it_is_imported(unknown: str) -> None:
+    heard: list[int] = []
+    on_import(unknown, lambda module: heard.append(module.value))
+    assert [] == heard
+    importlib.import_module(unknown)
+    assert [1] == heard
+    importlib.reload(sys.modules[unknown])
+    assert [1] == heard
+
+
+def test_nobody_hears_of_an_import_after_undoing(unknown: str) -> None:
+    heard: list[str] = []
+    forget = on_import(unknown, lambda _: heard.append("first"))
+    on_import(unknown, lambda _: heard.append("second"))
+    forget()
+    forget()
+    importlib.import_module(unknown)
+    forget()
+    assert ["second"] == heard
+
+
+def test_one_that_fails_at_an_import_stops_neither_it_nor_the_others(unknown: str, caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[object] = []
+    on_import(unknown, lambda _: 1 / 0)
+    on_import(unknown, heard.append)
+    module = importlib.import_module(unknown)
+    assert [module] == heard
+    assert [f"telemetry failed at the import of {unknown}; the application goes on without it"] == caplog.messages
+
+
+def test_a_module_that_was_thrown_away_is_heard_of_again(unknown: str) -> None:
+    heard: list[object] = []
+    on_import(unknown, heard.append)
+    importlib.import_module(unknown)
+    del sys.modules[unknown]
+    on_import(unknown, heard.append)
+    importlib.import_module(unknown)
+    assert 2 == len(heard)
