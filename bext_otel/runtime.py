@@ -6,7 +6,7 @@ import atexit
 import logging
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias
@@ -75,10 +75,11 @@ class Runtime:
     _deliveries: list[Delivery] = field(default_factory=list)
     _flushings: list[Ending] = field(default_factory=list)
     _endings: list[Ending] = field(default_factory=list)
-    _closings: list[Callable[[], None]] = field(default_factory=list)
-    _last: list[Callable[[], None]] = field(default_factory=list)
+    _undoing: ExitStack = field(default_factory=ExitStack)
+    _in_time: bool = True
 
     def __post_init__(self) -> None:
+        self._undoing.callback(self._end)
         self._patience = Patience(self.config.telemetry.shutdown_timeout_seconds, self._deliveries)
 
     def evidence(self) -> None:
@@ -111,20 +112,17 @@ class Runtime:
         What could not be delivered is one line on standard error.
         """
         atexit.unregister(self.at_exit)
-        _do(self._closings)
-        endings, self._endings = self._endings, []
-        undelivered = Undelivered(self._deliveries)
-        in_time = end_all(endings, self._patience.seconds())
-        if endings and (line := undelivered.line()):
-            say(line)  # logging has been left as it was found
-        _do(self._last)
+        with suppress(Exception):  # one that fails keeps nothing else from being flushed, and nobody is left to be told
+            self._undoing.close()
+        in_time, self._in_time = self._in_time, True
         return in_time
 
-
-def _do(undoings: list[Callable[[], None]]) -> None:
-    while undoings:
-        with suppress(Exception):  # one that fails keeps nothing else from being flushed, and nobody is left to be told
-            undoings.pop()()
+    def _end(self) -> None:
+        endings, self._endings = self._endings, []
+        undelivered = Undelivered(self._deliveries)
+        self._in_time = end_all(endings, self._patience.seconds())
+        if endings and (line := undelivered.line()):
+            say(line)  # logging has been left as it was found
 
 
 def build_runtime(config: Config, *, app_resolver: Resolver | None = None, resource: Mapping[str, str] | None = None) -> Runtime:
@@ -151,7 +149,7 @@ def build_runtime(config: Config, *, app_resolver: Resolver | None = None, resou
     atexit.register(runtime.at_exit)
     if not config.telemetry.disabled:
         deadline = config.telemetry.shutdown_timeout_seconds + _CLOSING_SECONDS
-        runtime._closings.append(end_on_termination(runtime.shutdown, deadline_seconds=deadline))
+        runtime._undoing.callback(end_on_termination(runtime.shutdown, deadline_seconds=deadline))
     return runtime
 
 
@@ -207,6 +205,8 @@ def _enabled(config: Config, health: Health, identity: Identity) -> Runtime:
     health.register("telemetry", telemetry_check(lambda: {"status": _status(own, ledger, signal), **figures()}))
 
     read = signal.reads.snapshot if config.metrics.enabled else None
+    undoing = ExitStack()
+    undoing.callback(quieten_exports())  # until nothing is exported any more
     runtime = Runtime(
         config,
         health,
@@ -220,6 +220,7 @@ def _enabled(config: Config, health: Health, identity: Identity) -> Runtime:
         ),
         tracer_provider=tracer_provider,
         _deliveries=own.deliveries,
+        _undoing=undoing,
     )
     signal.on_first_measurement.append(runtime.works)
 
@@ -230,10 +231,10 @@ def _enabled(config: Config, health: Health, identity: Identity) -> Runtime:
         identity.in_child()
         signal.in_child()
 
-    runtime._last.append(quieten_exports())
     if read is not None and config.telemetry.engine == "bext":
-        runtime._closings.append(expose(read))
-    runtime._closings += [on_fork(in_child=in_child), at_end_of_children(runtime.shutdown), installed.remove]
+        undoing.callback(expose(read))
+    for undo in (on_fork(in_child=in_child), at_end_of_children(runtime.shutdown), installed.remove):
+        undoing.callback(undo)
     runtime._flushings += [
         lambda _: signal.share(),
         *(partial(_flush, provider) for provider in (tracer_provider, signal.provider, logger_provider)),
@@ -309,5 +310,5 @@ def _serve(config: Config, runtime: Runtime) -> Serving:
         runtime.endpoints, config.metrics.host, config.metrics.port, service_key=runtime.service_key, log=_log.warning
     )
     serving = Serving(server)
-    runtime._closings.append(serving.close)
+    runtime._undoing.callback(serving.close)
     return serving

@@ -27,7 +27,8 @@ def test_a_close_that_fails_keeps_nothing_from_being_flushed(tmp_path: Path) -> 
         raise RuntimeError("cannot join thread before it is started")
 
     runtime = Runtime(config, health, endpoints)
-    runtime._closings += [lambda: done.append("first"), fails, lambda: done.append("last")]
+    for close in (lambda: done.append("first"), fails, lambda: done.append("last")):
+        runtime._undoing.callback(close)
     runtime._endings.append(lambda seconds: done.append(seconds))
     assert runtime.shutdown()
     assert ["last", "first", config.telemetry.shutdown_timeout_seconds] == done
@@ -72,9 +73,9 @@ def test_a_second_ctrl_c_ends_the_waiting_at_exit(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     runtime = runtime_of(tmp_path)
-    runtime._closings.append(interrupted)
+    runtime._undoing.callback(interrupted)
     assert runtime.at_exit() is None  # type: ignore[func-returns-value]
-    runtime._closings.append(interrupted)
+    runtime._undoing.callback(interrupted)
     with pytest.raises(KeyboardInterrupt):
         runtime.shutdown()
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from itertools import accumulate
 from typing import Any
-
-import wrapt
 
 from bext_otel.faces import naming, samples
 from bext_otel.faces.naming import Head
 from bext_otel.pipeline.registry import names_of_others, within_reading
 from bext_otel.pipeline.rivals import tell_left_out
 from bext_otel.pipeline.snapshot import Exemplar, Family, Histogram, LabelSet, Snapshot, Summary, legal_labels
+from bext_otel.process import on_import
 
 __all__ = ["Collector", "expose"]
 
@@ -23,8 +23,10 @@ _log = logging.getLogger(__name__)
 def expose(read: Callable[[], Snapshot]) -> Callable[[], None]:
     """Register a collector as soon as somebody imports `prometheus_client`, or now if somebody has; call the answer to undo it."""
     collector = Collector(read)
-    wrapt.register_post_import_hook(collector.register, "prometheus_client")
-    return collector.close
+    undoing = ExitStack()
+    undoing.callback(collector.close)
+    undoing.callback(on_import("prometheus_client", collector.register))
+    return undoing.close
 
 
 class Collector:

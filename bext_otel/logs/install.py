@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from contextlib import ExitStack
 
-import wrapt
 from opentelemetry._logs import LoggerProvider as APILoggerProvider
 from opentelemetry.sdk._logs import LoggerProvider, LogRecordLimits
 from opentelemetry.sdk._logs.export import LogRecordExporter
@@ -22,6 +21,7 @@ from bext_otel.logs.outputs import Output, Stream, say
 from bext_otel.logs.servers import is_told_otherwise, watch_servers
 from bext_otel.logs.sinks import Completion, ExportSink, LineSink
 from bext_otel.logs.stdlib import attach
+from bext_otel.process import on_import
 
 __all__ = ["BextLoggerProvider", "Installed", "build_provider", "install"]
 
@@ -114,8 +114,8 @@ def _limits() -> LogRecordLimits:
 class Installed:
     """What `install` did; `remove` undoes all of it."""
 
-    def __init__(self, undo: list[Callable[[], None]], chain: Chain | None) -> None:
-        self._undo = undo
+    def __init__(self, undoing: ExitStack, chain: Chain | None) -> None:
+        self._undoing = undoing
         self._chain = chain
 
     @property
@@ -125,8 +125,7 @@ class Installed:
 
     def remove(self) -> None:
         """Leave logging and structlog as they were found; a second call does nothing."""
-        while self._undo:
-            self._undo.pop()()
+        self._undoing.close()
 
 
 _current: Installed | None = None
@@ -145,24 +144,25 @@ def install(config: Logging, provider: APILoggerProvider, *, apps: Mapping[str, 
         _current.remove()
     # The SDK's loggers know whether any processor wants a record.
     if not config.enabled or not provider.get_logger("bext_otel.logs").enabled():
-        _current = Installed([], None)
+        _current = Installed(ExitStack(), None)
         return _current
     base = level_number(config.level)
     gate = Gate(base, {name: level_number(app.log_level, base) for name, app in apps.items() if app.log_level})
     chain = Chain(provider, gate)
-    undo: list[Callable[[], None]] = []
+    undoing = ExitStack()
     if isinstance(provider, BextLoggerProvider):
         provider.use(chain)
-        undo.append(lambda: provider.use(None))
-    undo += [_set_level(name, level_number(level)) for name, level in config.filters.items()]
+        undoing.callback(provider.use, None)
+    for name, level in config.filters.items():
+        undoing.callback(_set_level(name, level_number(level)))
     if logging.root.level == logging.WARNING:
-        undo.append(_set_level(None, gate.lowest))
+        undoing.callback(_set_level(None, gate.lowest))
     terminal = _terminal(provider)
     is_told = is_told_otherwise if config.requests else lambda _: False
-    undo.append(attach(chain, terminal=terminal, prints=_prints(config), is_told=is_told).remove)
-    undo.append(watch_servers(chain, on_terminal=terminal is not None, tells_requests=config.requests))
-    undo.append(_when_structlog_is_there(chain, prints=_prints(config)))
-    _current = Installed(undo, chain)
+    undoing.callback(attach(chain, terminal=terminal, prints=_prints(config), is_told=is_told).remove)
+    undoing.callback(watch_servers(chain, on_terminal=terminal is not None, tells_requests=config.requests))
+    undoing.callback(_when_structlog_is_there(chain, prints=_prints(config)))
+    _current = Installed(undoing, chain)
     return _current
 
 
@@ -188,18 +188,6 @@ def _set_level(name: str | None, level: int) -> Callable[[], None]:
 
 def _when_structlog_is_there(chain: Chain, *, prints: bool) -> Callable[[], None]:
     """Configure structlog as soon as the program imports it, which may be never; importing it here would cost every program."""
-    undo: list[Callable[[], None]] = []
-    removed = False
-
-    def configure(_: Any) -> None:
-        if not removed:
-            undo.append(structured.configure(chain, prints=prints))
-
-    def remove() -> None:
-        nonlocal removed
-        removed = True
-        while undo:
-            undo.pop()()
-
-    wrapt.register_post_import_hook(configure, "structlog")
-    return remove
+    undoing = ExitStack()
+    undoing.callback(on_import("structlog", lambda _: undoing.callback(structured.configure(chain, prints=prints))))
+    return undoing.close

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from contextlib import ExitStack
+from functools import partial
 
-import wrapt
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+
+from bext_otel.process import on_import
 
 __all__ = ["quieten_exports"]
 
@@ -31,21 +33,13 @@ class _Quiet(logging.Filter):
 def quieten_exports() -> Callable[[], None]:
     """Keep lines about exporting from everybody, the application's own handlers too; what is returned undoes it."""
     quiet = _Quiet()
-    loggers: list[logging.Logger] = []
-    removed = False
+    undoing = ExitStack()
 
-    def hook(module: Any) -> None:
-        if not removed:
-            for logger in map(logging.getLogger, _CLIENTS[module.__name__]):
-                logger.addFilter(quiet)
-                loggers.append(logger)
+    def quieten(names: tuple[str, ...], _: object) -> None:
+        for logger in map(logging.getLogger, names):
+            logger.addFilter(quiet)
+            undoing.callback(logger.removeFilter, quiet)
 
-    def remove() -> None:
-        nonlocal removed
-        removed = True
-        while loggers:
-            loggers.pop().removeFilter(quiet)
-
-    for module in _CLIENTS:
-        wrapt.register_post_import_hook(hook, module)
-    return remove
+    for module, names in _CLIENTS.items():
+        undoing.callback(on_import(module, partial(quieten, names)))
+    return undoing.close

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
-
-import wrapt
+from contextlib import ExitStack
+from functools import partial
 
 from bext_otel.logs.chain import Chain
 from bext_otel.logs.stdlib import ChainHandler
 from bext_otel.logs.terminal import Mute, is_printer, path
 from bext_otel.operation import is_request_told
+from bext_otel.process import on_import
 
 __all__ = ["is_told_otherwise", "watch_servers"]
 
@@ -94,31 +94,19 @@ def watch_servers(chain: Chain, *, on_terminal: bool, tells_requests: bool) -> C
     If our lines go to a terminal (`on_terminal`), they stand in the place of the servers' own; their access lines are then silent for
     each request of which a completion record tells (`tells_requests`).
     """
-    undo: list[Callable[[], None]] = []
-    removed = False
+    undoing = ExitStack()
     mute = Mute(lambda record: record.name in _TOLD or (tells_requests and is_told_otherwise(record)))
+    undoing.callback(mute.lift)
     handler = _ServerHandler(chain)
 
-    def watch(module: str) -> None:
-        told, access = _SERVERS[module]
+    def watch(told: tuple[str, ...], access: str, _: object) -> None:
         for name in (*told, access):
             logger = logging.getLogger(name)
             found = _Watch(logger, None if name == access else handler, mute if on_terminal else None)
             logger.addFilter(found)
-            undo.append(found.remove)
-            undo.append(lambda logger=logger, found=found: logger.removeFilter(found))  # type: ignore[misc]  # mypy infers no lambda defaults
+            undoing.callback(found.remove)
+            undoing.callback(logger.removeFilter, found)
 
-    def hook(module: Any) -> None:
-        if not removed:
-            watch(module.__name__)
-
-    def remove() -> None:
-        nonlocal removed
-        removed = True
-        while undo:
-            undo.pop()()
-        mute.lift()
-
-    for module in _SERVERS:
-        wrapt.register_post_import_hook(hook, module)
-    return remove
+    for module, (told, access) in _SERVERS.items():
+        undoing.callback(on_import(module, partial(watch, told, access)))
+    return undoing.close

@@ -10,40 +10,50 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type:
 from bext_otel_instrumentors._patch import Patches
 from bext_otel_instrumentors._serving import Hosting
 
-__all__ = ["Instrumentor"]
+__all__ = ["HostingInstrumentor", "Instrumentor"]
 
 
 class Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # as above
     """Instruments a library by replacing attributes of its classes, so that it matters not when an application is made.
 
-    `instrument(mount=..., on_serving=...)`: see `Hosting`; `upstream=True` has upstream's middleware make the span, around ours;
-    `disabled` names libraries that are to be left alone. Doing it twice does nothing, without a word: an application may ask for what has
-    been done for it. Undoing puts everything back.
+    Doing it twice does nothing, without a word: an application may ask for what has been done for it. Undoing puts everything back.
     """
 
     _patches: Patches
-    _hosting: Hosting
-    _upstream = False
-    _disabled: frozenset[str] = frozenset()
 
     def instrument(self, **kwargs: Any) -> Any:
         """As upstream's, which warns of a second time."""
         return None if self.is_instrumented_by_opentelemetry else super().instrument(**kwargs)
 
     @abstractmethod
-    def _patch(self, patches: Patches, hosting: Hosting) -> None:
+    def _patch(self, patches: Patches) -> None:
         """Replace what is to be replaced."""
 
     def _instrument(self, **kwargs: Any) -> None:
-        self._hosting = Hosting(kwargs.get("mount"), kwargs.get("on_serving"), kwargs.get("on_ending"))
-        self._upstream = kwargs.get("upstream", False)
-        self._disabled = kwargs.get("disabled", frozenset())
         self._patches = Patches()
         try:
-            self._patch(self._patches, self._hosting)
+            self._patch(self._patches)
         except BaseException:
             self._patches.undo()
             raise
 
     def _uninstrument(self, **kwargs: Any) -> None:  # upstream's signature
         self._patches.undo()
+
+
+class HostingInstrumentor(Instrumentor):
+    """Instruments a library whose applications serve.
+
+    `instrument(mount=..., on_serving=...)`: see `Hosting`; `upstream=True` has upstream's middleware make the span, around ours;
+    `disabled` names libraries that are to be left alone.
+    """
+
+    _hosting: Hosting
+    _upstream = False
+    _disabled: frozenset[str] = frozenset()
+
+    def _instrument(self, **kwargs: Any) -> None:
+        self._hosting = Hosting(kwargs.get("mount"), kwargs.get("on_serving"), kwargs.get("on_ending"))
+        self._upstream = kwargs.get("upstream", False)
+        self._disabled = kwargs.get("disabled", frozenset())
+        super()._instrument(**kwargs)

@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
+
+from bext_otel.process import Imported, on_import
 
 __all__ = ["Patches"]
 
 _MISSING: Any = object()
 
 
-class Patches:
-    """Attributes that were replaced, in order. `undo` puts back what was there."""
-
-    def __init__(self) -> None:
-        self._done: list[tuple[type, str, Any, Any]] = []
+class Patches(ExitStack):
+    """What an instrumentation does, and what undoes it: attributes that were replaced, imports that are waited for, and any `callback`."""
 
     def wrap(self, owner: type, name: str, make: Callable[[Any], Any]) -> None:
         """Replace `owner.name` by `make(what it is now)`."""
         replacement = make(getattr(owner, name))
         # An inherited attribute is not the owner's to restore.
-        self._done.append((owner, name, vars(owner).get(name, _MISSING), replacement))
+        self.callback(_put_back, owner, name, vars(owner).get(name, _MISSING), replacement)
         setattr(owner, name, replacement)
 
+    def when_imported(self, name: str, cover: Imported) -> None:
+        """Call `cover` with the module `name`: now if it is imported, else as soon as it is, so that we import it for nobody."""
+        self.callback(on_import(name, cover))
+
     def undo(self) -> None:
-        """Put back everything, the last replacement first. What somebody else has replaced since is left as theirs."""
-        while self._done:
-            owner, name, before, replacement = self._done.pop()
-            if vars(owner).get(name) is not replacement:
-                continue
-            if before is _MISSING:
-                delattr(owner, name)
-            else:
-                setattr(owner, name, before)
+        """Undo everything, the last first. What somebody else has replaced since is left as theirs."""
+        self.close()
+
+
+def _put_back(owner: type, name: str, before: Any, replacement: Any) -> None:
+    if vars(owner).get(name) is not replacement:
+        return
+    if before is _MISSING:
+        delattr(owner, name)
+    else:
+        setattr(owner, name, before)

@@ -7,9 +7,7 @@ from typing import Any
 
 from bext_otel_instrumentors._base import Instrumentor
 from bext_otel_instrumentors._compression import watch_responder, watch_sending
-from bext_otel_instrumentors._imported import Imports
 from bext_otel_instrumentors._patch import Patches
-from bext_otel_instrumentors._serving import Hosting
 
 __all__ = ["BrotliAsgiInstrumentor"]
 
@@ -21,13 +19,8 @@ class BrotliAsgiInstrumentor(Instrumentor):
         """brotli-asgi."""
         return ("brotli-asgi >= 1.4",)
 
-    def _patch(self, patches: Patches, hosting: Hosting) -> None:
-        self._imports = Imports()
-        self._imports.when("brotli_asgi", self._cover)
-
-    def _uninstrument(self, **kwargs: Any) -> None:
-        self._imports.forget()
-        super()._uninstrument(**kwargs)
+    def _patch(self, patches: Patches) -> None:
+        patches.when_imported("brotli_asgi", self._cover)
 
     def _cover(self, module: Any) -> None:
         self._patches.wrap(module.BrotliResponder, "send_with_brotli", watch_sending)

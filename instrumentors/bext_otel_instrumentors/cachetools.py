@@ -17,10 +17,8 @@ from bext_otel_instrumentors._cachetools_known import known
 from bext_otel_instrumentors._cachetools_loads import OURS, unwrapping, watch_cached, watch_cachedmethod
 from bext_otel_instrumentors._cachetools_methods import METHODS
 from bext_otel_instrumentors._cachetools_missing import forget as forget_missing
-from bext_otel_instrumentors._imported import Imports
 from bext_otel_instrumentors._layers import Layers
 from bext_otel_instrumentors._patch import Patches
-from bext_otel_instrumentors._serving import Hosting
 
 __all__ = ["CachetoolsInstrumentor", "assign", "invalidating"]
 
@@ -44,16 +42,14 @@ class CachetoolsInstrumentor(Instrumentor):
 
     def _instrument(self, **kwargs: Any) -> None:
         known.layers = Layers(kwargs.get("layers"))
-        self._imports = Imports()
         super()._instrument(**kwargs)
 
-    def _patch(self, patches: Patches, hosting: Hosting) -> None:
-        self._imports.when("cachetools", self._cover)
-        self._imports.when("cachetools.func", self._cover_func)
-        self._imports.when("cachetools._cachedmethod", self._cover_methods)
+    def _patch(self, patches: Patches) -> None:
+        patches.when_imported("cachetools", self._cover)
+        patches.when_imported("cachetools.func", self._cover_func)
+        patches.when_imported("cachetools._cachedmethod", self._cover_methods)
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        self._imports.forget()
         super()._uninstrument(**kwargs)
         forget_missing()
         known.forget()

@@ -15,13 +15,11 @@ from opentelemetry import _logs, metrics, trace
 
 from bext_otel.runs import also_active
 from bext_otel_instrumentors import _celery_steps as steps
-from bext_otel_instrumentors._base import Instrumentor
+from bext_otel_instrumentors._base import HostingInstrumentor
 from bext_otel_instrumentors._celery_eager import at_once, at_once_together
 from bext_otel_instrumentors._celery_messages import before_publish, publishing, sending
 from bext_otel_instrumentors._guard import report
-from bext_otel_instrumentors._imported import Imports
 from bext_otel_instrumentors._patch import Patches
-from bext_otel_instrumentors._serving import Hosting
 
 __all__ = ["CeleryInstrumentor"]
 
@@ -29,7 +27,7 @@ __all__ = ["CeleryInstrumentor"]
 _FLUSH_SECONDS = 3.0
 
 
-class CeleryInstrumentor(Instrumentor):
+class CeleryInstrumentor(HostingInstrumentor):
     """Instruments Celery as soon as it is imported, in publishers and in workers with any pool."""
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -37,20 +35,14 @@ class CeleryInstrumentor(Instrumentor):
         return ("celery >= 5.3, < 6",)
 
     def _instrument(self, **kwargs: Any) -> None:
-        self._imports = Imports()
-        self._connected: list[tuple[Any, Callable[..., None]]] = []
         self._forget: Callable[[], None] | None = None
         super()._instrument(**kwargs)
 
-    def _patch(self, patches: Patches, hosting: Hosting) -> None:
-        self._imports.when("celery.app.base", self._cover_app)
-        self._imports.when("celery.canvas", self._cover_canvas)
+    def _patch(self, patches: Patches) -> None:
+        patches.when_imported("celery.app.base", self._cover_app)
+        patches.when_imported("celery.canvas", self._cover_canvas)
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        self._imports.forget()
-        while self._connected:
-            signal, receiver = self._connected.pop()
-            signal.disconnect(receiver)
         if self._forget is not None:
             self._forget()
         super()._uninstrument(**kwargs)
@@ -81,7 +73,7 @@ class CeleryInstrumentor(Instrumentor):
 
     def _connect(self, signal: Any, receiver: Callable[..., None]) -> None:
         signal.connect(receiver, weak=False)
-        self._connected.append((signal, receiver))
+        self._patches.callback(signal.disconnect, receiver)
 
     def _worker_begins(self, **_: Any) -> None:
         """The main process of a worker, before its pool."""

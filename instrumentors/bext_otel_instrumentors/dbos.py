@@ -12,9 +12,7 @@ from typing import Any
 from bext_otel_instrumentors import _dbos_runs as runs
 from bext_otel_instrumentors._base import Instrumentor
 from bext_otel_instrumentors._dbos_polling import polling
-from bext_otel_instrumentors._imported import Imports
 from bext_otel_instrumentors._patch import Patches
-from bext_otel_instrumentors._serving import Hosting
 
 __all__ = ["DBOSInstrumentor"]
 
@@ -26,17 +24,9 @@ class DBOSInstrumentor(Instrumentor):
         """DBOS 3, which keeps attributes with workflows. Steps and outcomes can be seen inside of it only, hence the upper bound."""
         return ("dbos >= 3.4, < 4",)
 
-    def _instrument(self, **kwargs: Any) -> None:
-        self._imports = Imports()
-        super()._instrument(**kwargs)
-
-    def _patch(self, patches: Patches, hosting: Hosting) -> None:
-        self._imports.when("dbos", self._cover)
-        self._imports.when("dbos._sys_db_postgres", self._cover_postgres)
-
-    def _uninstrument(self, **kwargs: Any) -> None:
-        self._imports.forget()
-        super()._uninstrument(**kwargs)
+    def _patch(self, patches: Patches) -> None:
+        patches.when_imported("dbos", self._cover)
+        patches.when_imported("dbos._sys_db_postgres", self._cover_postgres)
 
     def _cover(self, _: Any) -> None:
         from dbos import _context, _core, _dbos, _queue, _scheduler, _sys_db

@@ -7,10 +7,8 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from functools import partial, wraps
 from typing import Any
 
-from wrapt import when_imported
-
 from bext_otel_instrumentors import asgi, wsgi
-from bext_otel_instrumentors._base import Instrumentor
+from bext_otel_instrumentors._base import HostingInstrumentor
 from bext_otel_instrumentors._choices import NO_CHOICES, Choices, choices
 from bext_otel_instrumentors._exchange import KEY, Exchange
 from bext_otel_instrumentors._guard import report
@@ -26,7 +24,7 @@ _UPSTREAM = "opentelemetry.instrumentation.django.middleware.otel_middleware._Dj
 _HANDLERS = ("django.core.handlers.base", "django.core.handlers.wsgi", "django.core.handlers.asgi")
 
 
-class DjangoInstrumentor(Instrumentor):
+class DjangoInstrumentor(HostingInstrumentor):
     """Instruments Django as soon as it is imported. `instrument(mount=..., on_serving=...)`: see `Hosting`. Settings are not touched, and
     no middleware is added.
 
@@ -34,61 +32,34 @@ class DjangoInstrumentor(Instrumentor):
     settings, as gevent does that patches threads.
     """
 
-    _active: DjangoInstrumentor | None = None
-    _waits = False
-    _covered: frozenset[str] = frozenset()
     _chosen = NO_CHOICES
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Django."""
         return ("django >= 4.2",)
 
-    def _patch(self, patches: Patches, hosting: Hosting) -> None:
-        DjangoInstrumentor._active = self
+    def _patch(self, patches: Patches) -> None:
         self._chosen = choices("django")
         for name in _HANDLERS:
-            if (module := sys.modules.get(name)) is not None:
-                self.cover(module)
-        if not DjangoInstrumentor._waits:
-            # Such a hook cannot be taken back; it asks who is active when it is called.
-            DjangoInstrumentor._waits = True
-            for name in _HANDLERS:
-                when_imported(name)(_imported)
+            patches.when_imported(name, self._cover)
 
-    def cover(self, module: Any) -> None:
-        """Cover the handlers of this module, which is imported now."""
-        if module.__name__ in self._covered:
-            return
-        self._covered |= {module.__name__}
+    def _cover(self, module: Any) -> None:
         if hasattr(module, "WSGIHandler"):
-            self._cover(module.WSGIHandler, _serving_wsgi, around_wsgi)
+            self._cover_handler(module.WSGIHandler, _serving_wsgi, around_wsgi)
         elif hasattr(module, "ASGIHandler"):
-            self._cover(module.ASGIHandler, _serving_asgi, around_asgi)
+            self._cover_handler(module.ASGIHandler, _serving_asgi, around_asgi)
         else:
             from django.core.signals import got_request_exception
 
             self._patches.wrap(module.BaseHandler, "resolve_request", _resolving)
             got_request_exception.connect(_failed, weak=False, dispatch_uid=_failed.__qualname__)
+            self._patches.callback(got_request_exception.disconnect, dispatch_uid=_failed.__qualname__)
 
-    def _cover(self, handler: type, serving: Callable[..., Any], around: Callable[..., Any]) -> None:
+    def _cover_handler(self, handler: type, serving: Callable[..., Any], around: Callable[..., Any]) -> None:
         self._patches.wrap(handler, "__call__", partial(serving, self._hosting, self._chosen))
         self._patches.wrap(handler, "__init__", self._hosting.after)
         if self._upstream:
             self._patches.wrap(handler, "__call__", partial(around, self._chosen))
-
-    def _uninstrument(self, **kwargs: Any) -> None:
-        DjangoInstrumentor._active = None
-        if self._covered:
-            from django.core.signals import got_request_exception
-
-            got_request_exception.disconnect(dispatch_uid=_failed.__qualname__)
-        self._covered = frozenset()
-        super()._uninstrument(**kwargs)
-
-
-def _imported(module: Any) -> None:
-    if (active := DjangoInstrumentor._active) is not None:
-        active.cover(module)
 
 
 def _has_upstream() -> bool:

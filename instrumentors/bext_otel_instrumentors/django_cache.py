@@ -16,11 +16,9 @@ from bext_otel_instrumentors._cache import invalidating
 from bext_otel_instrumentors._django_cache_backends import RECORD, Method, answering, forget, record_of
 from bext_otel_instrumentors._django_cache_methods import METHODS
 from bext_otel_instrumentors._guard import report
-from bext_otel_instrumentors._imported import Imports
 from bext_otel_instrumentors._layers import Layers
 from bext_otel_instrumentors._patch import Patches
 from bext_otel_instrumentors._redis_holdings import EVERY_SECONDS, RedisHoldings
-from bext_otel_instrumentors._serving import Hosting
 
 __all__ = ["DjangoCacheInstrumentor", "invalidating"]
 
@@ -39,15 +37,13 @@ class DjangoCacheInstrumentor(Instrumentor):
     def _instrument(self, **kwargs: Any) -> None:
         self._layers = Layers(kwargs.get("layers"))
         self._redis = RedisHoldings(self._layers, kwargs.get("redis_seconds", EVERY_SECONDS))
-        self._imports = Imports()
         self._covered: set[type] = set()
         super()._instrument(**kwargs)
 
-    def _patch(self, patches: Patches, hosting: Hosting) -> None:
-        self._imports.when("django.core.cache", self._cover)
+    def _patch(self, patches: Patches) -> None:
+        patches.when_imported("django.core.cache", self._cover)
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        self._imports.forget()
         super()._uninstrument(**kwargs)
         self._redis.stop()
         forget()

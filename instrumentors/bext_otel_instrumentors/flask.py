@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 from functools import partial, wraps
 from typing import Any
 
-from bext_otel_instrumentors._base import Instrumentor
+from bext_otel_instrumentors._base import HostingInstrumentor
 from bext_otel_instrumentors._choices import Choices, choices
 from bext_otel_instrumentors._exchange import KEY, Exchange
 from bext_otel_instrumentors._guard import report
@@ -23,7 +23,7 @@ Call = Callable[[Any, Environ, StartResponse], Iterable[bytes]]
 _WATCHED = f"{KEY}.flask"
 
 
-class FlaskInstrumentor(Instrumentor):
+class FlaskInstrumentor(HostingInstrumentor):
     """Instruments Flask.
 
     `instrument(mount=..., on_serving=...)`: see `Hosting`. `Flask.__call__` is outside of whatever replaced an application's `wsgi_app`;
@@ -34,22 +34,17 @@ class FlaskInstrumentor(Instrumentor):
         """Flask."""
         return ("flask >= 3.0",)
 
-    def _patch(self, patches: Patches, hosting: Hosting) -> None:
+    def _patch(self, patches: Patches) -> None:
         from flask import Flask, got_request_exception
 
         chosen = choices("flask")
-        patches.wrap(Flask, "__call__", partial(_serving, hosting, chosen))
-        patches.wrap(Flask, "wsgi_app", partial(_serving, hosting, chosen))
+        patches.wrap(Flask, "__call__", partial(_serving, self._hosting, chosen))
+        patches.wrap(Flask, "wsgi_app", partial(_serving, self._hosting, chosen))
         if self._upstream:
             patches.wrap(Flask, "__call__", partial(around_wsgi, chosen))
-        patches.wrap(Flask, "__init__", hosting.after)
+        patches.wrap(Flask, "__init__", self._hosting.after)
         got_request_exception.connect(_failed, weak=False)
-
-    def _uninstrument(self, **kwargs: Any) -> None:
-        from flask import got_request_exception
-
-        got_request_exception.disconnect(_failed)
-        super()._uninstrument(**kwargs)
+        patches.callback(got_request_exception.disconnect, _failed)
 
 
 def _serving(hosting: Hosting, chosen: Choices, original: Call) -> Call:

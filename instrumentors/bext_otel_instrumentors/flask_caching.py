@@ -16,11 +16,9 @@ from bext_otel_instrumentors._cache import invalidating
 from bext_otel_instrumentors._flask_caching_backends import Record, adopt, forget
 from bext_otel_instrumentors._flask_caching_methods import LOCAL, METHODS, Method
 from bext_otel_instrumentors._guard import report
-from bext_otel_instrumentors._imported import Imports
 from bext_otel_instrumentors._layers import Layers
 from bext_otel_instrumentors._patch import Patches
 from bext_otel_instrumentors._redis_holdings import EVERY_SECONDS, RedisHoldings
-from bext_otel_instrumentors._serving import Hosting
 
 __all__ = ["FlaskCachingInstrumentor", "invalidating"]
 
@@ -40,14 +38,12 @@ class FlaskCachingInstrumentor(Instrumentor):
     def _instrument(self, **kwargs: Any) -> None:
         Record.layers = Layers(kwargs.get("layers"))
         Record.redis = RedisHoldings(Record.layers, kwargs.get("redis_seconds", EVERY_SECONDS))
-        self._imports = Imports()
         super()._instrument(**kwargs)
 
-    def _patch(self, patches: Patches, hosting: Hosting) -> None:
-        self._imports.when("flask_caching", self._cover)
+    def _patch(self, patches: Patches) -> None:
+        patches.when_imported("flask_caching", self._cover)
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        self._imports.forget()
         super()._uninstrument(**kwargs)
         forget()
 

@@ -10,9 +10,7 @@ from typing import Any
 from bext_otel_instrumentors._base import Instrumentor
 from bext_otel_instrumentors._compression import Body
 from bext_otel_instrumentors._guard import report
-from bext_otel_instrumentors._imported import Imports
 from bext_otel_instrumentors._patch import Patches
-from bext_otel_instrumentors._serving import Hosting
 
 __all__ = ["FlaskCompressInstrumentor"]
 
@@ -24,13 +22,8 @@ class FlaskCompressInstrumentor(Instrumentor):
         """Flask-Compress, since it compresses in functions of its module."""
         return ("Flask-Compress >= 1.23",)
 
-    def _patch(self, patches: Patches, hosting: Hosting) -> None:
-        self._imports = Imports()
-        self._imports.when("flask_compress.flask_compress", self._cover)
-
-    def _uninstrument(self, **kwargs: Any) -> None:
-        self._imports.forget()
-        super()._uninstrument(**kwargs)
+    def _patch(self, patches: Patches) -> None:
+        patches.when_imported("flask_compress.flask_compress", self._cover)
 
     def _cover(self, module: Any) -> None:
         self._patches.wrap(module, "_compress_data", _whole)

@@ -23,7 +23,6 @@ from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._isolates import Isolate, Render, isolates, tell_crash
 from bext_otel_instrumentors._patch import Patches
 from bext_otel_instrumentors._pools import Submit, submits
-from bext_otel_instrumentors._serving import Hosting
 
 __all__ = ["FuturesInstrumentor", "as_isolates"]
 
@@ -74,7 +73,7 @@ class FuturesInstrumentor(Instrumentor):
         self._patterns = frozenset(pattern.strip() for pattern in chosen if pattern.strip())
         super()._instrument(**kwargs)
 
-    def _patch(self, patches: Patches, hosting: Hosting) -> None:
+    def _patch(self, patches: Patches) -> None:
         FuturesInstrumentor.active = self
         if self._patterns or _opted_in:
             self.cover()

@@ -12,10 +12,8 @@ from typing import Any
 
 from bext_otel_instrumentors._base import Instrumentor
 from bext_otel_instrumentors._guard import report
-from bext_otel_instrumentors._imported import Imports
 from bext_otel_instrumentors._isolates import Isolate, Render, isolates
 from bext_otel_instrumentors._patch import Patches
-from bext_otel_instrumentors._serving import Hosting
 
 __all__ = ["MiniRacerInstrumentor"]
 
@@ -42,18 +40,14 @@ class MiniRacerInstrumentor(Instrumentor):
     `opentelemetry.instrumentation.utils.suppress_instrumentation()`.
     """
 
-    _imports: Imports
-
     def instrumentation_dependencies(self) -> Collection[str]:
         """The versions whose classes are known."""
         return ("mini-racer >= 0.12.4",)
 
-    def _patch(self, patches: Patches, hosting: Hosting) -> None:
-        self._imports = Imports()
-        self._imports.when("py_mini_racer._mini_racer", partial(_cover, patches))
+    def _patch(self, patches: Patches) -> None:
+        patches.when_imported("py_mini_racer._mini_racer", partial(_cover, patches))
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        self._imports.forget()
         super()._uninstrument(**kwargs)
         isolates.forget(_KIND)
 

@@ -10,10 +10,8 @@ from typing import Any
 
 from bext_otel_instrumentors._base import Instrumentor
 from bext_otel_instrumentors._guard import report
-from bext_otel_instrumentors._imported import Imports
 from bext_otel_instrumentors._patch import Patches
 from bext_otel_instrumentors._plugins import PluginCall
-from bext_otel_instrumentors._serving import Hosting
 
 __all__ = ["PluggyInstrumentor"]
 
@@ -26,7 +24,6 @@ class PluggyInstrumentor(Instrumentor):
     `instrument(projects=("datasette",))`: only managers of these projects; without it, all.
     """
 
-    _imports: Imports
     _managers: weakref.WeakSet[Any]
     _projects: frozenset[str] | None = None
 
@@ -39,13 +36,11 @@ class PluggyInstrumentor(Instrumentor):
         self._projects = None if projects is None else frozenset(projects)
         super()._instrument(**kwargs)
 
-    def _patch(self, patches: Patches, hosting: Hosting) -> None:
+    def _patch(self, patches: Patches) -> None:
         self._managers = weakref.WeakSet()
-        self._imports = Imports()
-        self._imports.when("pluggy._manager", partial(self._cover, patches))
+        patches.when_imported("pluggy._manager", partial(self._cover, patches))
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        self._imports.forget()
         super()._uninstrument(**kwargs)
         for manager in list(self._managers):
             executor = manager._inner_hookexec

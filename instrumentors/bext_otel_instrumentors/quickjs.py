@@ -7,10 +7,8 @@ from functools import partial, wraps
 from typing import Any
 
 from bext_otel_instrumentors._base import Instrumentor
-from bext_otel_instrumentors._imported import Imports
 from bext_otel_instrumentors._patch import Patches
 from bext_otel_instrumentors._plugins import PluginCall, plugin_name
-from bext_otel_instrumentors._serving import Hosting
 
 __all__ = ["QuickJSInstrumentor"]
 
@@ -28,19 +26,12 @@ class QuickJSInstrumentor(Instrumentor):
     `out_of_memory` if the engine still had the memory to say so, else it is a `script_error`.
     """
 
-    _imports: Imports
-
     def instrumentation_dependencies(self) -> Collection[str]:
         """The versions whose functions run in a thread of their own."""
         return ("quickjs >= 1.19",)
 
-    def _patch(self, patches: Patches, hosting: Hosting) -> None:
-        self._imports = Imports()
-        self._imports.when("quickjs", partial(_cover, patches))
-
-    def _uninstrument(self, **kwargs: Any) -> None:
-        self._imports.forget()
-        super()._uninstrument(**kwargs)
+    def _patch(self, patches: Patches) -> None:
+        patches.when_imported("quickjs", partial(_cover, patches))
 
 
 def _cover(patches: Patches, module: Any) -> None:

@@ -15,12 +15,10 @@ from typing import Any
 from bext_otel_instrumentors._base import Instrumentor
 from bext_otel_instrumentors._cache import Call, calling, during, invalidating, invalidation
 from bext_otel_instrumentors._guard import report
-from bext_otel_instrumentors._imported import Imports
 from bext_otel_instrumentors._layers import Layers
 from bext_otel_instrumentors._patch import Patches
 from bext_otel_instrumentors._redis_commands import KIND, Asked, drop, for_the_caller, read, tell, tell_piped
 from bext_otel_instrumentors._redis_holdings import EVERY_SECONDS, RedisHoldings
-from bext_otel_instrumentors._serving import Hosting
 
 __all__ = ["RedisCacheInstrumentor", "invalidating"]
 
@@ -43,19 +41,19 @@ class RedisCacheInstrumentor(Instrumentor):
     def _instrument(self, **kwargs: Any) -> None:
         self._layers = Layers(kwargs.get("layers"))
         self._holdings = RedisHoldings(self._layers, kwargs.get("redis_seconds", EVERY_SECONDS))
-        self._imports = Imports()
         super()._instrument(**kwargs)
 
-    def _patch(self, patches: Patches, hosting: Hosting) -> None:
+    def _patch(self, patches: Patches) -> None:
         if not self._layers.beginnings:
             return  # nothing is said to be a cache
-        self._imports.when("redis.client", lambda module: self._cover(module, self._commands, self._pipeline))
-        self._imports.when("redis.asyncio.client", lambda module: self._cover(module, self._async_commands, self._async_pipeline))
-        self._imports.when("redis.cluster", lambda module: self._cover_cluster(module, self._commands, self._pipeline))
-        self._imports.when("redis.asyncio.cluster", lambda module: self._cover_cluster(module, self._async_commands, self._async_pipeline))
+        patches.when_imported("redis.client", lambda module: self._cover(module, self._commands, self._pipeline))
+        patches.when_imported("redis.asyncio.client", lambda module: self._cover(module, self._async_commands, self._async_pipeline))
+        patches.when_imported("redis.cluster", lambda module: self._cover_cluster(module, self._commands, self._pipeline))
+        patches.when_imported(
+            "redis.asyncio.cluster", lambda module: self._cover_cluster(module, self._async_commands, self._async_pipeline)
+        )
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        self._imports.forget()
         self._holdings.stop()
         super()._uninstrument(**kwargs)
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial, wraps
 from typing import Any
 
-from wrapt import when_imported
-
-from bext_otel_instrumentors._base import Instrumentor
+from bext_otel_instrumentors._base import HostingInstrumentor
 from bext_otel_instrumentors._choices import Choices, choices
 from bext_otel_instrumentors._exchange import KEY, Exchange
 from bext_otel_instrumentors._patch import Patches
@@ -23,7 +20,7 @@ __all__ = ["StarletteInstrumentor"]
 Call = Callable[[Any, Scope, Receive, Send], Awaitable[None]]
 
 
-class StarletteInstrumentor(Instrumentor):
+class StarletteInstrumentor(HostingInstrumentor):
     """Instruments Starlette, and FastAPI as soon as it is imported.
 
     `instrument(mount=..., on_serving=...)`: see `Hosting`. The applications' `__call__` is wrapped, which is outside of the error
@@ -31,14 +28,11 @@ class StarletteInstrumentor(Instrumentor):
     `http.server.request.duration`.
     """
 
-    _active: StarletteInstrumentor | None = None
-    _waits_for_fastapi = False
-
     def instrumentation_dependencies(self) -> Collection[str]:
         """Starlette; FastAPI brings it."""
         return ("starlette >= 0.40",)
 
-    def _patch(self, patches: Patches, hosting: Hosting) -> None:
+    def _patch(self, patches: Patches) -> None:
         from starlette.applications import Starlette
         from starlette.routing import Mount, Route, WebSocketRoute
 
@@ -47,18 +41,7 @@ class StarletteInstrumentor(Instrumentor):
         patches.wrap(Route, "handle", _matching)
         patches.wrap(WebSocketRoute, "handle", _matching)
         patches.wrap(Mount, "handle", _mounting)
-        StarletteInstrumentor._active = self
-        if (fastapi := sys.modules.get("fastapi.applications")) is not None:
-            self.cover_fastapi(fastapi)
-        if not StarletteInstrumentor._waits_for_fastapi:
-            # Such a hook cannot be taken back; it asks who is active when it is called.
-            StarletteInstrumentor._waits_for_fastapi = True
-            when_imported("fastapi.applications")(_fastapi_imported)
-
-    def _uninstrument(self, **kwargs: Any) -> None:
-        StarletteInstrumentor._active = None
-        self._covered_fastapi = False
-        super()._uninstrument(**kwargs)
+        patches.when_imported("fastapi.applications", self._cover_fastapi)
 
     def _cover(self, application: type, chosen: Choices) -> None:
         self._patches.wrap(application, "__call__", partial(_serving, self._hosting, chosen))
@@ -66,13 +49,7 @@ class StarletteInstrumentor(Instrumentor):
             self._patches.wrap(application, "__call__", partial(around_asgi, chosen))
         self._patches.wrap(application, "__init__", self._hosting.after)
 
-    _covered_fastapi = False
-
-    def cover_fastapi(self, module: Any) -> None:
-        """Cover the module `fastapi.applications`, which is imported now."""
-        if self._covered_fastapi:
-            return
-        self._covered_fastapi = True
+    def _cover_fastapi(self, module: Any) -> None:
         if "fastapi" in self._disabled:
             self._patches.wrap(module.FastAPI, "__call__", _unmeasured)
             return
@@ -80,12 +57,6 @@ class StarletteInstrumentor(Instrumentor):
 
         self._cover(module.FastAPI, choices("fastapi"))
         self._patches.wrap(APIRoute, "handle", _matching_api)
-
-
-def _fastapi_imported(module: Any) -> None:
-    active = StarletteInstrumentor._active
-    if active is not None:
-        active.cover_fastapi(module)
 
 
 def _serving(hosting: Hosting, chosen: Choices, original: Call) -> Call:

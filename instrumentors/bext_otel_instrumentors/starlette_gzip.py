@@ -7,9 +7,7 @@ from typing import Any
 
 from bext_otel_instrumentors._base import Instrumentor
 from bext_otel_instrumentors._compression import watch_responder, watch_sending
-from bext_otel_instrumentors._imported import Imports
 from bext_otel_instrumentors._patch import Patches
-from bext_otel_instrumentors._serving import Hosting
 
 __all__ = ["StarletteGzipInstrumentor"]
 
@@ -24,13 +22,8 @@ class StarletteGzipInstrumentor(Instrumentor):
         """Starlette."""
         return ("starlette >= 0.40",)
 
-    def _patch(self, patches: Patches, hosting: Hosting) -> None:
-        self._imports = Imports()
-        self._imports.when("starlette.middleware.gzip", self._cover)
-
-    def _uninstrument(self, **kwargs: Any) -> None:
-        self._imports.forget()
-        super()._uninstrument(**kwargs)
+    def _patch(self, patches: Patches) -> None:
+        patches.when_imported("starlette.middleware.gzip", self._cover)
 
     def _cover(self, module: Any) -> None:
         responder = module.GZipResponder

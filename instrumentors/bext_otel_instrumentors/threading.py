@@ -19,7 +19,6 @@ from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._multiprocessing_pools import cover
 from bext_otel_instrumentors._patch import Patches
 from bext_otel_instrumentors._pools import Submit, submits
-from bext_otel_instrumentors._serving import Hosting
 
 __all__ = ["ThreadingInstrumentor"]
 
@@ -77,7 +76,7 @@ class ThreadingInstrumentor(Instrumentor):
         """None: it is part of Python."""
         return ()
 
-    def _patch(self, patches: Patches, hosting: Hosting) -> None:
+    def _patch(self, patches: Patches) -> None:
         patches.wrap(_THREAD, "start", _starting)
         cover(patches)
         submits.add(_RANK, _submitted)

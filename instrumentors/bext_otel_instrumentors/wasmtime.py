@@ -10,10 +10,8 @@ from typing import Any
 
 from bext_otel_instrumentors._base import Instrumentor
 from bext_otel_instrumentors._guard import report
-from bext_otel_instrumentors._imported import Imports
 from bext_otel_instrumentors._patch import Patches
 from bext_otel_instrumentors._plugins import PluginCall, plugin_name
-from bext_otel_instrumentors._serving import Hosting
 from bext_otel_instrumentors._wasm import Burning, binary_name, burn, burned, refueling
 
 __all__ = ["WasmtimeInstrumentor"]
@@ -32,20 +30,13 @@ class WasmtimeInstrumentor(Instrumentor):
     from a linker by name, the name of its module there. An exit of a WASI program with status 0 is a success.
     """
 
-    _imports: Imports
-
     def instrumentation_dependencies(self) -> Collection[str]:
         """The versions whose stores have `get_fuel` and whose classes are known."""
         return ("wasmtime >= 30",)
 
-    def _patch(self, patches: Patches, hosting: Hosting) -> None:
-        self._imports = Imports()
-        self._imports.when("wasmtime", partial(_cover, patches))
-        self._imports.when("wasmtime.component", partial(_cover_components, patches))
-
-    def _uninstrument(self, **kwargs: Any) -> None:
-        self._imports.forget()
-        super()._uninstrument(**kwargs)
+    def _patch(self, patches: Patches) -> None:
+        patches.when_imported("wasmtime", partial(_cover, patches))
+        patches.when_imported("wasmtime.component", partial(_cover_components, patches))
 
 
 def _cover(patches: Patches, module: Any) -> None:
