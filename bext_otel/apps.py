@@ -17,6 +17,7 @@ from bext_otel.catalogue import LABEL_KEYS, OVERFLOW, UNKNOWN, Label
 from bext_otel.config import App
 from bext_otel.errors import ConfigError
 from bext_otel.process import on_fork
+from bext_otel.text import encodable
 
 __all__ = [
     "BAGGAGE_KEY",
@@ -182,13 +183,7 @@ def clean(value: object) -> str:
         text = text[:_MAX_CHARACTERS]
     if "\0" in text:
         text = text.replace("\0", "\ufffd")
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in text)
-    return text
+    return encodable(text)
 
 
 def _text(value: object) -> str:

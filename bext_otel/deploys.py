@@ -11,13 +11,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from opentelemetry import _logs, context, propagate, trace
-from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry import context, propagate, trace
+from opentelemetry._logs import SeverityNumber
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, Status, StatusCode
 
 from bext_otel.apps import clean, with_app
 from bext_otel.catalogue import DEPLOY, UNKNOWN
+from bext_otel.entries import emit
 from bext_otel.operation import Operation, finish, start, tracer
 
 __all__ = ["Deploy", "context_of", "deploy"]
@@ -101,15 +102,12 @@ class Deploy:
 
     def _tell(self) -> None:
         severity, body = _BODIES[self._status]
-        logger = _logs.get_logger_provider().get_logger(DEPLOY.name)
-        if not logger.enabled(severity_number=severity, context=self._here):
-            return
         labels = self._operation.labels
         fields: dict[str, Any] = {"app": labels["app"], "version": labels["version"], "status": self._status}
         fields["duration_ms"] = round(self._operation.elapsed_ms, 3)
         if "error_type" in labels:
             fields["error_type"] = labels["error_type"]
-        logger.emit(LogRecord(context=self._here, severity_number=severity, severity_text=severity.name, body=body, attributes=fields))
+        emit(DEPLOY.name, severity, body, fields, here=self._here)
 
 
 @contextmanager

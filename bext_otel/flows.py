@@ -22,16 +22,18 @@ from functools import wraps
 from types import TracebackType
 from typing import Any, TypeVar, cast, overload
 
-from opentelemetry import _logs, context, trace
-from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry import context, trace
+from opentelemetry._logs import SeverityNumber
 from opentelemetry.context import Context, create_key, get_value, set_value
-from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, TraceFlags
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext
 from opentelemetry.util.types import AttributeValue
 
 from bext_otel.apps import clean
 from bext_otel.catalogue import FLOW_COMPLETED, FLOW_FAILED, FLOW_STEP, UNKNOWN
+from bext_otel.entries import emit
 from bext_otel.operation import Operation, finish, measure, start, tracer
 from bext_otel.runs import Hold, hold
+from bext_otel.text import parse_traceparent, traceparent
 
 __all__ = ["Flow", "Run", "Step", "current_run", "flow", "step"]
 
@@ -40,8 +42,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 _RUN = create_key("bext-otel-flow-run")
 _FLOW = "bext.flow"
 
-# A traceparent of W3C Trace Context, version 00, and the id of the step before.
-_CARRIER = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:;([0-9a-f]{16}))?")
+# What follows the traceparent in a carrier: the id of the step before.
+_BEFORE = re.compile(r";([0-9a-f]{16})")
 
 
 class Run:
@@ -77,7 +79,7 @@ class Run:
         """See the class."""
         if not self._span.is_valid:
             return self._resume
-        parent = f"00-{self._span.trace_id:032x}-{self._span.span_id:016x}-{self._span.trace_flags & 0xFF:02x}"
+        parent = traceparent(self._span)
         return f"{parent};{self._before.span_id:016x}" if self._before is not None else parent
 
     def step(self, name: str, *, attempt: int = 1) -> Step:
@@ -224,24 +226,19 @@ def current_run() -> Run | None:
 
 def tell_failure(flow_name: str, error_type: str, here: Context) -> None:
     """A log entry, at error, that a run of a flow failed."""
-    logger = _logs.get_logger_provider().get_logger(_FLOW)
-    if logger.enabled(severity_number=SeverityNumber.ERROR, context=here):
-        fields: dict[str, Any] = {"flow_name": flow_name, "error_type": error_type}
-        record = LogRecord(context=here, severity_number=SeverityNumber.ERROR, severity_text="ERROR", body="flow failed", attributes=fields)
-        logger.emit(record)
+    emit(_FLOW, SeverityNumber.ERROR, "flow failed", {"flow_name": flow_name, "error_type": error_type}, here=here)
 
 
 def _parse(carrier: str) -> tuple[SpanContext | None, SpanContext | None]:
     """The span of the run and that of the step before; None for what the carrier does not hold."""
-    match = _CARRIER.fullmatch(carrier)
-    if match is None:
+    head, separator, _ = carrier.partition(";")
+    parent, rest = parse_traceparent(head), carrier[len(head) :]
+    if parent is None or not separator:
+        return parent, None
+    before = _BEFORE.fullmatch(rest)
+    if before is None:
         return None, None
-    trace_id, span_id, flags, before = match.groups()
-    sampled = TraceFlags(int(flags, 16))
-    parent = SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=sampled)
-    if not parent.is_valid:
-        return None, None
-    return parent, SpanContext(parent.trace_id, int(before, 16), is_remote=True, trace_flags=sampled) if before else None
+    return parent, SpanContext(parent.trace_id, int(before[1], 16), is_remote=True, trace_flags=parent.trace_flags)
 
 
 def _name_of(function: Callable[..., Any]) -> str:

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from opentelemetry import _logs, context, trace
-from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry import context, trace
+from opentelemetry._logs import SeverityNumber
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
 
 from bext_otel.catalogue import UNKNOWN, Metric, Work
+from bext_otel.entries import emit
 from bext_otel.measuring import SCOPE, SHARED, LabelValue, count, gauge, handle, measure, name_units, observe
 
 __all__ = [
@@ -34,7 +35,6 @@ __all__ = [
     "measure",
     "observe",
     "operation",
-    "request_logger",
     "settings",
     "start",
     "tell_request",
@@ -73,7 +73,6 @@ def use(new: Settings) -> None:
 
 
 _tracer: tuple[trace.TracerProvider, trace.Tracer] | None = None
-_request_logger: tuple[_logs.LoggerProvider, _logs.Logger] | None = None
 
 
 def tracer() -> trace.Tracer:
@@ -83,15 +82,6 @@ def tracer() -> trace.Tracer:
     if _tracer is None or _tracer[0] is not provider:
         _tracer = (provider, provider.get_tracer(SCOPE))
     return _tracer[1]
-
-
-def request_logger() -> _logs.Logger:
-    """The OpenTelemetry logger that completed requests are told to."""
-    global _request_logger
-    provider = _logs.get_logger_provider()
-    if _request_logger is None or _request_logger[0] is not provider:
-        _request_logger = (provider, provider.get_logger("bext.request"))
-    return _request_logger[1]
 
 
 # A server tells of a request when the request's own context has been left.
@@ -214,11 +204,8 @@ def _failed(operation: Operation, error: BaseException | str) -> None:
 
 def _slow(operation: Operation, here: Context) -> None:
     """A warning that a piece of work took longer than its threshold."""
-    attributes: dict[str, Any] = {**operation.labels, "duration_ms": round(operation.elapsed_ms, 3), "threshold_ms": operation.work.slow_ms}
-    record = LogRecord(
-        context=here, severity_number=SeverityNumber.WARN, severity_text="WARN", body=f"{operation.work.name} slow", attributes=attributes
-    )
-    _logs.get_logger(operation.work.name).emit(record)
+    fields: dict[str, Any] = {**operation.labels, "duration_ms": round(operation.elapsed_ms, 3), "threshold_ms": operation.work.slow_ms}
+    emit(operation.work.name, SeverityNumber.WARN, f"{operation.work.name} slow", fields, here=here)
 
 
 @contextmanager

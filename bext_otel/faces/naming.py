@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from bext_otel.pipeline.rivals import OUR_PAGE, tell_left_out
 from bext_otel.pipeline.snapshot import Family, FamilyType, Series, Snapshot
+from bext_otel.text import legal_name
 
 __all__ = ["RESOURCE", "Head", "about_the_resource", "headed", "occupied"]
 
@@ -77,8 +78,7 @@ def _legal(name: str) -> str:
     """A legal metric name; what is not legal becomes `_`."""
     if re.fullmatch(r"[a-zA-Z_:][a-zA-Z0-9_:]*", name):
         return name
-    legal = re.sub(r"[^a-zA-Z0-9:]+", "_", name) or "_"
-    return f"_{legal}" if legal[0].isdigit() else legal
+    return legal_name(name, colons=True)
 
 
 def _head(family: Family, taken: set[str], reserved: set[str], *, openmetrics: bool) -> Head:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import traceback
 from collections.abc import Mapping
 from contextvars import ContextVar
 from logging import LogRecord as PythonRecord
@@ -13,6 +12,7 @@ from typing import Any
 from opentelemetry._logs import Logger, LoggerProvider, LogRecord
 from opentelemetry.semconv.attributes import code_attributes, exception_attributes
 
+from bext_otel.entries import describe_exception
 from bext_otel.logs.levels import Gate, number_of, severity, severity_text
 from bext_otel.logs.values import Plain, plain, shown, text
 
@@ -22,7 +22,6 @@ __all__ = ["Chain", "Passed"]
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
 
 MAX_FIELDS = 100
-MAX_STACKTRACE = 32_768
 MAX_LOGGERS = 1000
 MAX_DEPTH = 3
 
@@ -172,24 +171,7 @@ def _attributes(fields: Mapping[str, object]) -> dict[str, Any]:
 def _exception(given: object) -> dict[str, Any]:
     """The exception attributes of OpenTelemetry's semantic conventions; `given` is whatever `exc_info` may be."""
     value = _exception_of(given)
-    if value is None:
-        return {}
-    kind, trace = type(value), value.__traceback__
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    try:
-        message = str(value)
-    except Exception:  # a broken __str__ is the application's business, the event is ours
-        message = shown(value)
-    try:
-        stacktrace = "".join(traceback.format_exception(kind, value, trace))
-    except Exception:  # likewise
-        stacktrace = "".join(traceback.format_tb(trace))
-    return {
-        exception_attributes.EXCEPTION_TYPE: name,
-        exception_attributes.EXCEPTION_MESSAGE: text(message),
-        # Its end names the cause.
-        exception_attributes.EXCEPTION_STACKTRACE: text(stacktrace[-MAX_STACKTRACE:]),
-    }
+    return {} if value is None else describe_exception(value)
 
 
 def _exception_of(given: object) -> BaseException | None:

@@ -11,6 +11,8 @@ from pathlib import PurePath
 from typing import Any, TypeAlias
 from uuid import UUID
 
+from bext_otel.text import encodable
+
 __all__ = ["Plain", "plain", "text"]
 
 Plain: TypeAlias = "str | bool | int | float | list[Plain] | dict[str, Plain] | None"
@@ -24,14 +26,8 @@ _INT64 = range(-(2**63), 2**63)
 
 
 def text(value: str) -> str:
-    """`value`, with each lone surrogate replaced by U+FFFD, so that it can be written as UTF-8."""
-    if value.isascii():
-        return value
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return value
+    """See `encodable`."""
+    return value if value.isascii() else encodable(value)
 
 
 def plain(value: object, depth: int = MAX_DEPTH) -> Plain:

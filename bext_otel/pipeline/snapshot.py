@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, Literal, TypeAlias, overload
 
 from bext_otel.catalogue import Metric
+from bext_otel.text import legal_name
 
 __all__ = ["Exemplar", "Family", "FamilyType", "Histogram", "LabelSet", "Native", "Numbers", "Point", "Series", "Snapshot", "Summary"]
 
@@ -223,9 +224,8 @@ def legal_labels(labels: LabelSet) -> dict[str, str]:
 
 @lru_cache(maxsize=1024)
 def label_name(name: str) -> str:
-    """A legal label name: other characters, and runs of `_`, become one `_` (OpenTelemetry's translation to Prometheus)."""
-    legal = re.sub(r"[^a-zA-Z0-9]+", "_", name) or "_"
-    return f"_{legal}" if legal[0].isdigit() else legal
+    """A legal label name."""
+    return legal_name(name)
 
 
 def escape(value: str) -> str:

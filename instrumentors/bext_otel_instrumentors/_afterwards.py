@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import traceback
 from collections.abc import Mapping
 from contextvars import Context as Variables
 from time import time_ns
 from typing import Any
 
-from opentelemetry._logs import LogRecord, SeverityNumber
-from opentelemetry.context import get_current
+from opentelemetry._logs import SeverityNumber
+from opentelemetry.util.types import AttributeValue
 
-from bext_otel.operation import request_logger
+from bext_otel.entries import emit
+from bext_otel_instrumentors._completion import REQUEST_SCOPE
 from bext_otel_instrumentors._exchange import CLIENT_GONE, Exchange
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._routes import template
@@ -27,7 +27,6 @@ __all__ = ["tell_late", "watch"]
 
 _PATIENCE_SECONDS = 0.05
 _MAX_PATH = 1024
-_MAX_STACKTRACE = 16_384
 
 
 class Answered:
@@ -91,24 +90,13 @@ def tell_late(exchange: Exchange, error: BaseException) -> None:
     if name in CLIENT_GONE:
         return
     try:
-        now = time_ns()
-        record = LogRecord(
-            timestamp=now,
-            observed_timestamp=now,
-            context=get_current(),
-            severity_number=SeverityNumber.ERROR,
-            severity_text="ERROR",
-            body="request failed after its answer",
-            attributes={
-                "app": exchange.app,
-                "method": exchange.method,
-                "path": exchange.path[:_MAX_PATH],
-                "status": exchange.status,
-                "error_type": name,
-                "exception.type": f"{type(error).__module__}.{name}",
-                "exception.stacktrace": "".join(traceback.format_exception(error))[-_MAX_STACKTRACE:],
-            },
-        )
-        request_logger().emit(record)
+        fields: dict[str, AttributeValue] = {
+            "app": exchange.app,
+            "method": exchange.method,
+            "path": exchange.path[:_MAX_PATH],
+            "status": exchange.status,
+            "error_type": name,
+        }
+        emit(REQUEST_SCOPE, SeverityNumber.ERROR, "request failed after its answer", fields, error=error)
     except Exception as failure:
         report("a failure after an answer", failure)

@@ -7,14 +7,17 @@ import math
 import threading
 import time
 
-from opentelemetry import _logs, context
-from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry import _logs
+from opentelemetry._logs import SeverityNumber
 from opentelemetry.util.types import AttributeValue
 
+from bext_otel.entries import logger, write
 from bext_otel.process import on_fork
 from bext_otel_instrumentors._guard import report
 
 __all__ = ["tell_dropped", "tell_lookup"]
+
+_SCOPE = "bext.cache"
 
 # A flood of evictions is told in one line a second, which says how many there were.
 _TELL_EVERY_SECONDS = 1.0
@@ -25,8 +28,6 @@ _ASK_EVERY_SECONDS = 1.0
 _MAX_ANSWERS = 1000
 _answers: dict[str, tuple[_logs.LoggerProvider, float, bool]] = {}
 
-_found: tuple[_logs.LoggerProvider, _logs.Logger] | None = None
-
 
 # --- Lookups ------------------------------------------------------------------------------------------------------------------------
 
@@ -35,7 +36,7 @@ def tell_lookup(found: bool, app: str, layer: str, cache: str, lookups: int) -> 
     """Lookups of the app at work, at debug."""
     if _wants_lookups(app):
         body = "cache hit" if found else "cache miss"
-        _emit(_logger(), SeverityNumber.DEBUG, body, app, layer, cache=cache, lookups=lookups)
+        _write(logger(_SCOPE), SeverityNumber.DEBUG, body, app, layer, cache=cache, lookups=lookups)
 
 
 def _wants_lookups(app: str) -> bool:
@@ -43,16 +44,8 @@ def _wants_lookups(app: str) -> bool:
     if answer is None or answer[0] is not provider or now >= answer[1]:
         if len(_answers) >= _MAX_ANSWERS:  # labels are bounded; this is for callers that break the rule
             _answers.clear()
-        answer = _answers[app] = (provider, now + _ASK_EVERY_SECONDS, _logger().enabled(severity_number=SeverityNumber.DEBUG))
+        answer = _answers[app] = (provider, now + _ASK_EVERY_SECONDS, logger(_SCOPE).enabled(severity_number=SeverityNumber.DEBUG))
     return answer[2]
-
-
-def _logger() -> _logs.Logger:
-    global _found
-    provider = _logs.get_logger_provider()
-    if _found is None or _found[0] is not provider:
-        _found = (provider, provider.get_logger("bext.cache"))
-    return _found[1]
 
 
 # --- Entries that were dropped ------------------------------------------------------------------------------------------------------
@@ -86,8 +79,8 @@ def tell_dropped(app: str, layer: str, entries: int | None, by: str = "", *, cac
 
     At most one record a second for each kind. What was left out is told when the second is over.
     """
-    logger = _logger()
-    if not logger.enabled(severity_number=_severity(by)):
+    found = logger(_SCOPE)
+    if not found.enabled(severity_number=_severity(by)):
         return
     kind, now = (app, layer, by, cache), time.monotonic()
     telling: list[_Untold] = []
@@ -96,10 +89,10 @@ def tell_dropped(app: str, layer: str, entries: int | None, by: str = "", *, cac
             telling = _take(math.inf)
             _paces.clear()
         pace = _paces.setdefault(kind, _Pace())
-        pace.logger = logger
+        pace.logger = found
         pace.untold += entries or 0
         if now - pace.told >= _TELL_EVERY_SECONDS:
-            telling.append((logger, kind, pace.untold))
+            telling.append((found, kind, pace.untold))
             pace.told, pace.untold = now, 0
         elif pace.untold:
             _tell_later()
@@ -171,13 +164,12 @@ def _severity(by: str) -> SeverityNumber:
     return SeverityNumber.INFO if by else SeverityNumber.WARN
 
 
-def _tell(logger: _logs.Logger, kind: _Kind, entries: int) -> None:
+def _tell(to: _logs.Logger, kind: _Kind, entries: int) -> None:
     app, layer, by, cache = kind
     known = {"entries": entries} if entries else {}
-    _emit(logger, _severity(by), "cache invalidated" if by else "cache evicted", app, layer, cache=cache, **known, method=by)
+    _write(to, _severity(by), "cache invalidated" if by else "cache evicted", app, layer, cache=cache, **known, method=by)
 
 
-def _emit(logger: _logs.Logger, severity: SeverityNumber, body: str, app: str, layer: str, **more: AttributeValue) -> None:
+def _write(to: _logs.Logger, severity: SeverityNumber, body: str, app: str, layer: str, **more: AttributeValue) -> None:
     attributes = {"app": app, "layer": layer, **{name: value for name, value in more.items() if value != ""}}
-    here = context.get_current()
-    logger.emit(LogRecord(context=here, severity_number=severity, severity_text=severity.name, body=body, attributes=attributes))
+    write(to, severity, body, attributes)

@@ -18,6 +18,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from bext_otel.apps import clean
 from bext_otel.operation import Operation, tracer
 from bext_otel.runs import Hold
+from bext_otel.text import traceparent
 from bext_otel_instrumentors._guard import report
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ def before_publish(sender: str | None = None, headers: MutableMapping[str, Any] 
         if step is not None and step.operation is not None and step.identity == identity:
             before = step.operation.span.get_span_context()
             if before.is_valid:
-                headers[BEFORE] = f"00-{before.trace_id:032x}-{before.span_id:016x}-{before.trace_flags & 0xFF:02x}"
+                headers[BEFORE] = traceparent(before)
         if not upstream_traces():
             propagate.inject(headers)
             trace.get_current_span().set_attribute("messaging.message.id", str(headers["id"]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections import OrderedDict
 from time import perf_counter
@@ -12,7 +11,7 @@ from weakref import WeakSet
 
 from opentelemetry import context, propagate, trace
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
 
 from bext_otel.apps import clean
@@ -20,13 +19,12 @@ from bext_otel.catalogue import FLOW_COMPLETED, FLOW_FAILED, FLOW_STEP, FLOW_STE
 from bext_otel.flows import tell_failure
 from bext_otel.operation import count, finish, measure, start, tracer
 from bext_otel.runs import hold
+from bext_otel.text import parse_traceparent
 from bext_otel_instrumentors._celery_eager import canvas_of, ended_in, join
 from bext_otel_instrumentors._celery_messages import BEFORE, CARRIER, FLOW, MACHINERY, RUN, Identity, Step, current_step, upstream_traces
 from bext_otel_instrumentors._guard import report
 
 __all__ = ["ActiveRuns", "after_run", "before_run", "failed_elsewhere", "in_child", "revoked"]
-
-_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 
 # Ids of tasks that were lost, the newest of them.
@@ -185,10 +183,7 @@ def _came(request: Any) -> Context:
 
 
 def _before(request: Any) -> SpanContext | None:
-    match = _TRACEPARENT.fullmatch(str(getattr(request, BEFORE, "")))
-    if match is None:
-        return None
-    return SpanContext(int(match[1], 16), int(match[2], 16), is_remote=True, trace_flags=TraceFlags(int(match[3], 16)))
+    return parse_traceparent(str(getattr(request, BEFORE, "")))
 
 
 # How long a process whose gauges change goes on telling the others of it without having measured something: longer than this.

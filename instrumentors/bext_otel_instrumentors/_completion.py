@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterable
-from time import time_ns
 from typing import Any
 
-from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry._logs import SeverityNumber
 from opentelemetry.context import Context
-from opentelemetry.semconv.attributes import exception_attributes
 
-from bext_otel.operation import request_logger
+from bext_otel.entries import logger, write
 
-__all__ = ["emit_completion"]
+__all__ = ["REQUEST_SCOPE", "emit_completion"]
+
+REQUEST_SCOPE = "bext.request"
+"""Whose entries tell of requests."""
 
 _MAX_PATH = 1024
 _MAX_CACHE = 32
-_MAX_STACKTRACE = 32_768
 
 
 def emit_completion(
@@ -40,11 +39,11 @@ def emit_completion(
     that exception if it left the application: a server tells of it too, but no longer knows which request it was.
     """
     if failed:
-        severity, text = SeverityNumber.ERROR, "ERROR"
+        severity = SeverityNumber.ERROR
     elif duration_ms > slow_request_ms:
-        severity, text = SeverityNumber.WARN, "WARN"
+        severity = SeverityNumber.WARN
     else:
-        severity, text = SeverityNumber.INFO, "INFO"
+        severity = SeverityNumber.INFO
     attributes: dict[str, Any] = {
         "app": app,
         "method": method,
@@ -56,36 +55,7 @@ def emit_completion(
         attributes["cache"] = cache
     if raised is not None:
         attributes["error_type"] = raised
-    if unhandled is not None:
-        attributes.update(_exception(unhandled))
-    now = time_ns()
-    record = LogRecord(
-        timestamp=now,
-        observed_timestamp=now,
-        context=context,
-        severity_number=severity,
-        severity_text=text,
-        body="request completed",
-        attributes=attributes,
-    )
-    request_logger().emit(record)
-
-
-def _exception(error: BaseException) -> dict[str, str]:
-    """The exception attributes of OpenTelemetry's semantic conventions; a long stack trace keeps its end, which names the cause."""
-    kind = type(error)
-    try:
-        message = str(error)
-        stacktrace = "".join(traceback.format_exception(error))
-    except Exception:  # a broken __str__ is the application's business
-        message, stacktrace = "", "".join(traceback.format_tb(error.__traceback__))
-    return {
-        exception_attributes.EXCEPTION_TYPE: kind.__qualname__
-        if kind.__module__ == "builtins"
-        else f"{kind.__module__}.{kind.__qualname__}",
-        exception_attributes.EXCEPTION_MESSAGE: message[:_MAX_STACKTRACE],
-        exception_attributes.EXCEPTION_STACKTRACE: stacktrace[-_MAX_STACKTRACE:],
-    }
+    write(logger(REQUEST_SCOPE), severity, "request completed", attributes, here=context, error=unhandled)
 
 
 def _cache_of(headers: Iterable[tuple[Any, Any]]) -> str | None:

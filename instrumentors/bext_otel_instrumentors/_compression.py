@@ -16,16 +16,15 @@ from opentelemetry.util.types import AttributeValue
 
 from bext_otel.apps import current_app
 from bext_otel.catalogue import COMPRESSION, COMPRESSION_DURATION, COMPRESSION_RATIO, UNKNOWN
+from bext_otel.entries import emit
 from bext_otel.operation import measure, tracer
 from bext_otel_instrumentors._guard import report
-from bext_otel_instrumentors._measured import Entries
 
 __all__ = ["ENCODINGS", "Body", "watch_responder", "watch_sending"]
 
 ENCODINGS: Mapping[str, str] = {"gzip": "gzip", "x-gzip": "gzip", "br": "brotli", "zstd": "zstd"}
 """Content codings (RFC 9110, 7932, 8878) by the label that stands for them. `deflate` has none."""
 
-_entries = Entries("bext.compression")
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -69,8 +68,14 @@ class Body:
                 here = trace.set_span_in_context(span)
             measure(COMPRESSION_RATIO, self.compressed / self.original, app, encoding, context=here)
             measure(COMPRESSION_DURATION, took_us, app, encoding, context=here)
-            sizes = {"original_bytes": self.original, "compressed_bytes": self.compressed}
-            _entries.tell(SeverityNumber.DEBUG, "body compressed", here, app=app, encoding=encoding, **sizes, duration_us=round(took_us, 1))
+            fields: dict[str, AttributeValue] = {
+                "app": app,
+                "encoding": encoding,
+                "original_bytes": self.original,
+                "compressed_bytes": self.compressed,
+                "duration_us": round(took_us, 1),
+            }
+            emit(COMPRESSION.name, SeverityNumber.DEBUG, "body compressed", fields, here=here)
         except Exception as error:  # the guard's only purpose
             report("a compressed body", error)
 

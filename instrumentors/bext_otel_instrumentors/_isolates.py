@@ -11,14 +11,13 @@ from opentelemetry.context import Context
 
 from bext_otel.apps import current_app
 from bext_otel.catalogue import ISOLATE_COUNT, ISOLATE_MEMORY, RENDER, UNKNOWN
+from bext_otel.entries import emit
 from bext_otel.operation import Operation, observe
 from bext_otel.process import catch_up, on_fork
 from bext_otel_instrumentors._guard import report
-from bext_otel_instrumentors._measured import Entries, Measured
+from bext_otel_instrumentors._measured import Measured
 
 __all__ = ["Isolate", "Render", "isolates", "tell_crash"]
-
-_entries = Entries("bext.isolate")
 
 CRASHES = frozenset({"out_of_memory", "terminated", "crashed"})
 """Failures that an isolate does not survive."""
@@ -172,4 +171,4 @@ class Render(Measured):
 
 def tell_crash(app: str, error_type: str, here: Context) -> None:
     """A log entry: an isolate crashed."""
-    _entries.tell(SeverityNumber.ERROR, "isolate crashed", here, app=app, error_type=error_type)
+    emit("bext.isolate", SeverityNumber.ERROR, "isolate crashed", {"app": app, "error_type": error_type}, here=here)

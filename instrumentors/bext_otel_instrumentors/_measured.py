@@ -6,34 +6,14 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any
 
-from opentelemetry import _logs, context, trace
-from opentelemetry._logs import LogRecord, SeverityNumber
-from opentelemetry.context import Context
+from opentelemetry import context, trace
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
-from opentelemetry.util.types import AttributeValue
 
 from bext_otel.catalogue import Work
 from bext_otel.operation import Operation, finish, start
 from bext_otel_instrumentors._guard import report
 
-__all__ = ["Entries", "Measured"]
-
-
-class Entries:
-    """Log entries of one subsystem, told to whatever logger provider is set, under the name `scope`."""
-
-    def __init__(self, scope: str) -> None:
-        self._scope = scope
-        self._provider: object = None
-
-    def tell(self, severity: SeverityNumber, body: str, here: Context, **facts: AttributeValue) -> None:
-        """An entry, if anybody wants entries of this severity. `here` has the span that it belongs to."""
-        provider = _logs.get_logger_provider()
-        if provider is not self._provider:
-            self._logger = provider.get_logger(self._scope)
-            self._provider = provider
-        if self._logger.enabled(severity_number=severity):
-            self._logger.emit(LogRecord(context=here, severity_number=severity, severity_text=severity.name, body=body, attributes=facts))
+__all__ = ["Measured"]
 
 
 class Measured:

@@ -13,6 +13,7 @@ from bext_otel.apps import with_app
 from bext_otel.catalogue import METHODS, UNKNOWN
 from bext_otel.operation import settings, tell_request, tracer
 from bext_otel.redaction import redact_query
+from bext_otel.text import encodable
 from bext_otel_instrumentors._exchange import Exchange
 
 __all__ = ["current", "open_exchange"]
@@ -58,7 +59,7 @@ def open_exchange(
     """
     known = method if method in _KNOWN_METHODS else "_OTHER"
     if not path.isascii():
-        path = _encodable(path)
+        path = encodable(path)
     current_settings = settings()
     app = UNKNOWN if current_settings.resolver is None else current_settings.resolver(host, path)
     exchange = Exchange(app, known, scheme, path, version)
@@ -74,7 +75,7 @@ def open_exchange(
             "bext.app": app,
         }
         if known != method:
-            attributes["http.request.method_original"] = _encodable(method[:_MAX_HEADER])
+            attributes["http.request.method_original"] = encodable(method[:_MAX_HEADER])
         if query:
             attributes["url.query"] = redact_query(query[:_MAX_QUERY])
         if version:
@@ -87,11 +88,6 @@ def open_exchange(
     exchange.span = span
     exchange.context = _context_of(app, span, exchange, context)
     return exchange
-
-
-def _encodable(text: str) -> str:
-    """Without lone surrogates, which would keep a whole batch of spans from being exported."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _add_addresses(

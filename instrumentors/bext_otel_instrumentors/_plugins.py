@@ -6,12 +6,13 @@ from opentelemetry import trace
 from opentelemetry._logs import SeverityNumber
 
 from bext_otel.catalogue import PLUGIN_FUEL_CONSUMED, PLUGIN_HOOK, UNKNOWN
+from bext_otel.entries import emit
 from bext_otel.operation import Operation
-from bext_otel_instrumentors._measured import Entries, Measured
+from bext_otel_instrumentors._measured import Measured
 
 __all__ = ["PluginCall", "plugin_name"]
 
-_entries = Entries("bext.plugin")
+_SCOPE = "bext.plugin"
 
 
 def plugin_name(thing: object) -> str:
@@ -41,11 +42,11 @@ class PluginCall(Measured):
     def tell(self, operation: Operation, failure: str | None) -> None:
         """An error for a failure; at debug each call, at trace its fuel."""
         here = trace.set_span_in_context(operation.span)
-        plugin, hook = operation.labels["plugin"], operation.labels["hook"]
+        called = {"plugin": operation.labels["plugin"], "hook": operation.labels["hook"]}
         took = round(operation.elapsed_ms * 1e3, 1)
         if failure is not None:
-            _entries.tell(SeverityNumber.ERROR, "plugin failed", here, plugin=plugin, hook=hook, error_type=failure, duration_us=took)
+            emit(_SCOPE, SeverityNumber.ERROR, "plugin failed", {**called, "error_type": failure, "duration_us": took}, here=here)
         else:
-            _entries.tell(SeverityNumber.DEBUG, "plugin called", here, plugin=plugin, hook=hook, duration_us=took)
+            emit(_SCOPE, SeverityNumber.DEBUG, "plugin called", {**called, "duration_us": took}, here=here)
         if self.fuel is not None:
-            _entries.tell(SeverityNumber.TRACE, "plugin fuel consumed", here, plugin=plugin, hook=hook, fuel=self.fuel)
+            emit(_SCOPE, SeverityNumber.TRACE, "plugin fuel consumed", {**called, "fuel": self.fuel}, here=here)

@@ -127,7 +127,7 @@ def test_an_exception_that_cannot_say_what_it_is_is_told_by_its_type(telemetry: 
     with pytest.raises(Mute):
         ask(ASGIMiddleware(app))
     completion = telemetry.completion()
-    assert (f"{__name__}.{Mute.__qualname__}", "") == (completion["exception.type"], completion["exception.message"])
+    assert (f"{__name__}.{Mute.__qualname__}", "Mute()") == (completion["exception.type"], completion["exception.message"])
     assert "in app" in completion["exception.stacktrace"]
     assert {("shop", "GET", "500", "unmatched"): 1} == telemetry.counts(REQUESTS)
 
@@ -246,7 +246,8 @@ def test_work_behind_the_last_byte_does_not_delay_the_request_and_its_late_failu
         "path": "/about",
         "status": 200,
         "error_type": "LookupError",
-        "exception.type": "builtins.LookupError",
+        "exception.type": "LookupError",
+        "exception.message": "too late",
     } == found
     assert "ERROR" == late.log_record.severity_text
 

@@ -11,7 +11,7 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from bext_otel.catalogue import PLUGIN_DURATION, PLUGIN_ERRORS, PLUGIN_HOOK
 from bext_otel_instrumentors import _measured
-from bext_otel_instrumentors._measured import Entries, Measured
+from bext_otel_instrumentors._measured import Measured
 from bext_otel_instrumentors._plugins import PluginCall
 from tests.instrumentors.conftest import Telemetry
 
@@ -78,14 +78,3 @@ def test_a_call_is_told_at_debug_and_its_fuel_at_trace(telemetry: Telemetry) -> 
     debug, trace_ = ("plugin called", SeverityNumber.DEBUG, None), ("plugin fuel consumed", SeverityNumber.TRACE, 7)
     assert [debug, debug, trace_] == [(log.body, log.severity_number, (log.attributes or {}).get("fuel")) for log in told]
     assert [span.context.span_id for span in telemetry.spans()] == [told[0].span_id, told[1].span_id]
-
-
-def test_what_nobody_wants_to_hear_is_not_made(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = Entries("bext.plugin")
-    entries.tell(SeverityNumber.DEBUG, "first", trace.set_span_in_context(trace.INVALID_SPAN))
-    monkeypatch.setattr(entries._logger, "enabled", lambda *, severity_number: severity_number.value >= SeverityNumber.INFO.value)
-    monkeypatch.setattr(_measured, "LogRecord", broken)
-    entries.tell(SeverityNumber.DEBUG, "second", trace.set_span_in_context(trace.INVALID_SPAN))
-    with pytest.raises(LookupError):
-        entries.tell(SeverityNumber.ERROR, "third", trace.set_span_in_context(trace.INVALID_SPAN))
-    assert ["first"] == [data.log_record.body for data in telemetry._records.get_finished_logs()]

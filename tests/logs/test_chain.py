@@ -12,7 +12,8 @@ from opentelemetry._logs import SeverityNumber
 from opentelemetry.sdk.trace import TracerProvider
 
 from bext_otel.apps import with_app
-from bext_otel.logs.chain import MAX_FIELDS, MAX_LOGGERS, MAX_STACKTRACE, Chain
+from bext_otel.entries import MAX_STACKTRACE
+from bext_otel.logs.chain import MAX_FIELDS, MAX_LOGGERS, Chain
 from tests.logs.conftest import Start
 
 
