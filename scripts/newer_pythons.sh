@@ -55,6 +55,7 @@ inside() { # COMMAND...: in the root, with mounts and process numbers of its own
     # shellcheck disable=SC2016 # the inner shell's variables
     unshare --mount --pid --fork --kill-child sh -euc '
         root=$1 checkout=$2; shift 2
+        mount --bind "$root" "$root" # a root that is no mount allows no mounts of its own inside, which some tests make
         mount -t proc proc "$root/proc"
         mount --rbind /dev "$root/dev"
         mount -t tmpfs -o mode=1777 tmp "$root/tmp"

@@ -20,6 +20,9 @@ OpenTelemetry, and have underscores on `/metrics`."""
 _SUMMARY = f"""\
 A **summary** shows the quantiles {", ".join(f"{q:g}" for q in QUANTILES)} of the recent window, under the label `quantile`, and `_sum`
 and `_count` since the start. The quantiles of an empty window are `NaN`."""
+_INSTRUMENTS = """\
+The instrument that code uses, and what it becomes in OTLP. The values of several workers of one service are added up; what several of
+them hold in common, such as the entries of one Redis, counts once."""
 _BUDGETS = f"""\
 No label takes what a client writes. Past its budget, further values of a label become `{OVERFLOW}`; totals stay exact, and
 `{LABEL_OVERFLOW.exported}` counts the values folded. `[metrics.budgets]` changes a budget: `route = 5000`."""
@@ -42,8 +45,7 @@ def reference() -> str:
         _table(("name", "type", "labels", "unit", "what it tells"), (_row(metric) for metric in METRICS)),
         _SUMMARY,
         "## The same in OpenTelemetry",
-        "The instrument that code uses, and what it becomes in OTLP. The values of several workers of one service are added up; what\n"
-        "several of them hold in common, such as the entries of one Redis, counts once.",
+        _INSTRUMENTS,
         _table(("instrument", "unit", "name on /metrics", "OTLP"), (_instrument(metric) for metric in METRICS)),
         _unusual(),
         "## Labels",
