@@ -1,4 +1,4 @@
-"""What is measured: every metric, label, unit, merge rule and kind of work, declared once as data.
+"""What is measured: every metric, label, unit and kind of work, declared once as data.
 
 Views, Prometheus names, the JSON document, the metric reference and the label budgets are derived from these rows. To add a metric,
 add a row here. Needs the standard library only.
@@ -23,7 +23,6 @@ __all__ = [
     "WORKS",
     "Kind",
     "Label",
-    "Merge",
     "Metric",
     "Type",
     "Work",
@@ -36,9 +35,6 @@ Kind = Literal["counter", "up_down_counter", "gauge", "summary", "histogram"]
 
 Type = Literal["counter", "gauge", "summary", "histogram"]
 """What a metric is in Prometheus."""
-
-Merge = Literal["sum", "last", "once"]
-"""How the values of several workers become one: added up, the newest one, or the value of one of them (all describe the same thing)."""
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
 """The quantiles that every summary shows."""
@@ -75,9 +71,9 @@ class Label:
 class Metric:
     """A row: one instrument and the stream it exports.
 
-    `name` is the instrument's dotted name, `unit` its UCUM unit, `merge` how workers add up. `exported` is the name on `/metrics`, in JSON
-    and in OTLP (the unit is part of it, so the exported stream has an empty unit). `recent` says that readers also want its increase
-    over the rate window.
+    `name` is the instrument's dotted name, `unit` its UCUM unit. `exported` is the name on `/metrics`, in JSON and in OTLP (the unit is
+    part of it, so the exported stream has an empty unit). `recent` says that readers also want its increase over the rate window. The
+    values of several workers are added up.
     """
 
     name: str
@@ -85,7 +81,6 @@ class Metric:
     unit: str
     description: str
     labels: tuple[Label, ...]
-    merge: Merge = "sum"
     exported: str = ""
     recent: bool = False
     bounds: tuple[float, ...] = ()
@@ -153,8 +148,8 @@ def _counter(name: str, unit: str, description: str, *labels: Label, exported: s
     return Metric(name, "counter", unit, description, labels, exported=exported, recent=recent)
 
 
-def _gauge(name: str, unit: str, description: str, *labels: Label, merge: Merge = "sum") -> Metric:
-    return Metric(name, "gauge", unit, description, labels, merge=merge)
+def _gauge(name: str, unit: str, description: str, *labels: Label) -> Metric:
+    return Metric(name, "gauge", unit, description, labels)
 
 
 def _up_down_counter(name: str, unit: str, description: str, *labels: Label) -> Metric:
@@ -327,7 +322,6 @@ LABEL_KEYS: Mapping[Label, str] = {label: f"{row.exported}.{label.name}" for row
 
 # --- Kinds of work ------------------------------------------------------------------------------------------------------------------
 
-REQUEST = Work("bext.request", "A request, answered.", (APP, ROUTE), REQUEST_DURATION, completed=REQUESTS, slow_ms=500.0)
 CACHE = Work("bext.cache", "An operation on a cache layer.", (APP, LAYER, CACHE_OPERATION), CACHE_DURATION)
 RENDER = Work("bext.render", "A page rendered in an isolate.", (APP,), ISOLATE_RENDER_DURATION, failed=ISOLATE_ERRORS, slow_ms=100.0)
 COMPRESSION = Work("bext.compression", "A body compressed.", (APP, ENCODING), COMPRESSION_DURATION)

@@ -74,7 +74,7 @@ def test_a_stream_carries_its_unit_in_its_name_or_in_its_unit() -> None:
 
 
 def test_what_a_kind_of_work_records_can_be_labelled_from_the_work() -> None:
-    given_before_the_end = {"status", "error_type", "method"}
+    given_before_the_end = {"status", "error_type"}
     for work in WORKS:
         known = {label.name for label in work.labels} | given_before_the_end
         for metric in (work.duration, work.completed, work.failed):

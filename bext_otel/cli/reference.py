@@ -20,6 +20,9 @@ OpenTelemetry, and have underscores on `/metrics`."""
 _SUMMARY = f"""\
 A **summary** shows the quantiles {", ".join(f"{q:g}" for q in QUANTILES)} of the recent window, under the label `quantile`, and `_sum`
 and `_count` since the start. The quantiles of an empty window are `NaN`."""
+_INSTRUMENTS = """\
+The instrument that code uses, and what it becomes in OTLP. The values of several workers of one service are added up; what several of
+them hold in common, such as the entries of one Redis, counts once."""
 _BUDGETS = f"""\
 No label takes what a client writes. Past its budget, further values of a label become `{OVERFLOW}`; totals stay exact, and
 `{LABEL_OVERFLOW.exported}` counts the values folded. `[metrics.budgets]` changes a budget: `route = 5000`."""
@@ -30,7 +33,6 @@ _OTLP: Mapping[Kind, str] = {
     "summary": "exponential histogram",
     "histogram": "histogram",
 }
-_MERGE = {"sum": "added up", "last": "the newest", "once": "any one of them"}
 
 
 def reference() -> str:
@@ -43,8 +45,8 @@ def reference() -> str:
         _table(("name", "type", "labels", "unit", "what it tells"), (_row(metric) for metric in METRICS)),
         _SUMMARY,
         "## The same in OpenTelemetry",
-        "The instrument that code uses, what it becomes in OTLP, and how the values of several workers of one service become one.",
-        _table(("instrument", "unit", "name on /metrics", "OTLP", "workers"), (_instrument(metric) for metric in METRICS)),
+        _INSTRUMENTS,
+        _table(("instrument", "unit", "name on /metrics", "OTLP"), (_instrument(metric) for metric in METRICS)),
         _unusual(),
         "## Labels",
         _BUDGETS,
@@ -67,8 +69,7 @@ def _row(metric: Metric) -> Sequence[str]:
 
 
 def _instrument(metric: Metric) -> Sequence[str]:
-    merge = "added up" if metric.kind in {"summary", "histogram", "counter"} else _MERGE[metric.merge]
-    return f"`{metric.name}`", f"`{metric.unit}`", f"`{metric.exported}`", _OTLP[metric.kind], merge
+    return f"`{metric.name}`", f"`{metric.unit}`", f"`{metric.exported}`", _OTLP[metric.kind]
 
 
 def _label(label: Label) -> Sequence[str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TypeAlias, TypeVar
 
-from bext_otel.catalogue import METRICS, Merge
+from bext_otel.catalogue import METRICS
 from bext_otel.pipeline.breathing import AT_ONCE, slices
 from bext_otel.pipeline.contribution import Contribution, ForeignPart, ForeignRow, HistogramRow, Labels, NumberRow, SummaryRow
 from bext_otel.pipeline.snapshot import FamilyType
@@ -78,7 +78,6 @@ class Tally:
         self._foreign: dict[str, _Foreign] = {}
         self.system: dict[str, float] = {}
         self.telemetry: dict[str, int | float | str] = {}
-        self._newest: dict[tuple[str, Labels], float] = {}
 
     def add(self, contribution: Contribution, *, alive: bool) -> None:
         """Add one worker's, with what it took over."""
@@ -116,20 +115,15 @@ class Tally:
         metric = _ROWS.get(name)
         if metric is None or (metric.kind != "counter" and not alive):
             return
-        rule: Merge = "sum" if metric.kind == "counter" else metric.merge
         held = self.numbers.setdefault(name, {})
         for part in slices(rows, AT_ONCE):
             for row in part:
                 if row.source:
                     self._add_shared(name, row, published)
-                elif rule == "sum":
-                    if (before := held.get(row.labels)) is None:
-                        held[row.labels] = [row]
-                    else:
-                        before.append(row)
-                elif self._newest.get((name, row.labels), 0.0) <= published:
+                elif (before := held.get(row.labels)) is None:
                     held[row.labels] = [row]
-                    self._newest[name, row.labels] = published
+                else:
+                    before.append(row)
 
     def _add_shared(self, name: str, row: NumberRow, published: float) -> None:
         """What several workers look at counts once: as the newest of them saw it."""

@@ -8,6 +8,7 @@ several services.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -115,5 +116,7 @@ def is_spawned(argv: Sequence[str]) -> bool:
 
 
 def _runs(argv: Sequence[str], module: str) -> bool:
-    """Whether this is Python running a line that imports from the module: `python -c 'from MODULE import main; ...'`."""
-    return any(option == "-c" and code.startswith(f"from {module} import") for option, code in pairwise(argv))
+    """Whether this is Python running a line of `multiprocessing`'s: `python -c 'from MODULE import main; ...'`, in newer Pythons with an
+    `import sys; ` before it."""
+    line = re.compile(rf"(import [\w., ]+; *)*from {re.escape(module)} import ")
+    return any(option == "-c" and line.match(code) for option, code in pairwise(argv))

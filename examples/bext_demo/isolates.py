@@ -11,13 +11,17 @@ from typing import Any
 
 import anyio.to_thread
 from anyio import CapacityLimiter
-from py_mini_racer import JSEvalException, JSOOMException, JSTimeoutException, MiniRacer
+from py_mini_racer import JSEvalException, JSOOMException, JSTimeoutException, MiniRacer, init_mini_racer
 
 from bext_demo import facts
 
 __all__ = ["IsolatePool", "PoolBusyError", "RenderError", "RenderOutOfMemoryError", "RenderScriptError", "RenderTimeoutError"]
 
 log = logging.getLogger(__name__)
+
+# Where the processor protects V8's memory by keys, only threads that descend from the one that started it may enter: any other one is a
+# segmentation fault. The thread that imports an application is everybody's ancestor.
+init_mini_racer(ignore_duplicate_init=True)
 
 _LOAD_SECONDS = 5.0
 # The engine's bridge to Python can't carry half a surrogate pair: it would look like a render that never ends.

@@ -7,13 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import wraps
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
 from bext_otel.catalogue import UNKNOWN
 from bext_otel_instrumentors._cache import app_here, evicted, invalidated, looked_up
 from bext_otel_instrumentors._cachetools_known import Method, Record, known
-from bext_otel_instrumentors._cachetools_missing import begin, made
 from bext_otel_instrumentors._guard import report
 
 __all__ = ["METHODS"]
@@ -24,8 +23,6 @@ class _Doing(threading.local):
 
     cache: Any = None
     what = ""
-    # The instruction that asked for all keys last.
-    copying: tuple[CodeType, int] | None = None
 
 
 _doing = _Doing()
@@ -50,30 +47,27 @@ def _looked(cache: Any, found: bool) -> None:
 
 
 def _is_part(cache: Any) -> bool:
-    """Whether a lookup is part of something else: of another method, or of reading all that the cache holds, as for a copy of it."""
+    """Whether a lookup is part of something else: of another method, or of a view's that goes through all that the cache holds."""
     if _doing.cache is cache:
         return True
     frame = sys._getframe(2)
     if frame.f_code is getattr(type(cache).__getitem__, "__code__", None) and frame.f_back is not None:
         frame = frame.f_back  # a method of the application's class, which asks the library's
-    return frame.f_globals is _MIXINS or (_doing.copying is not None and _doing.copying == (frame.f_code, frame.f_lasti))
+    return frame.f_globals is _MIXINS
 
 
 def _getitem(original: Method) -> Method:
     @wraps(original)
     def __getitem__(self: Any, key: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807  # it becomes that method
-        kind = type(self)
-        makes = kind.__missing__ is not known.module.Cache.__missing__
-        if makes:
-            begin(kind)
         try:
             value = original(self, key, *args, **kwargs)
         except KeyError:
             if not _is_part(self):
                 _looked(self, False)
             raise
-        if not _is_part(self):
-            _looked(self, not (makes and made()))
+        # A value that the class's own `__missing__` made looks like one that was there, so neither is counted.
+        if type(self).__missing__ is known.module.Cache.__missing__ and not _is_part(self):
+            _looked(self, True)
         return value
 
     return __getitem__
@@ -90,18 +84,6 @@ def _contains(original: Method) -> Method:
         return found
 
     return __contains__
-
-
-def _keys(original: Method) -> Method:
-    """What copies a cache, such as `dict`, asks for all keys and then for each: from one and the same instruction of its caller."""
-
-    @wraps(original)
-    def keys(self: Any) -> Any:
-        frame = sys._getframe(1)
-        _doing.copying = frame.f_code, frame.f_lasti
-        return original(self)
-
-    return keys
 
 
 def _get(original: Method) -> Method:
@@ -254,7 +236,6 @@ METHODS: dict[str, Callable[[Method], Method]] = {
     "__init__": _init,
     "__getitem__": _getitem,
     "__contains__": _contains,
-    "keys": _keys,
     "get": _get,
     "__setitem__": _setitem,
     "setdefault": _while("default"),

@@ -1,64 +1,20 @@
-"""What is known about WebAssembly from outside: the name that a binary gives itself, and the fuel that a call burns."""
+"""What is known about WebAssembly from outside: the name that a module's text begins with, and the fuel that a call burns."""
 
 from __future__ import annotations
 
 import re
 from typing import Any, Protocol
 
-__all__ = ["Burning", "binary_name", "burn", "burned", "refueling"]
+__all__ = ["Burning", "burn", "burned", "refueling", "text_name"]
 
-_MAGIC = b"\0asm"
-# Of the text format: what may stand before the name are spaces and comments.
+# What may stand before the name are spaces and comments.
 _TEXT = re.compile(rb"(?:\s|;;[^\n]*\n|\(;.*?;\))*\(\s*(?:module|component)\s+\$([^\s()\";]+)", re.DOTALL)
-_NAME_SECTIONS = (b"name", b"component-name")
 
 
-def binary_name(wasm: str | bytes | bytearray) -> str:
-    """The name in a module's or component's name section, or after `(module` in its text; "" if there is none.
-
-    Sections and their sizes are those of the core specification, 5.5 Modules and 7.4.1 Name Section; components have the same frame.
-    """
-    data = wasm.encode() if isinstance(wasm, str) else bytes(wasm)
-    if not data.startswith(_MAGIC):
-        found = _TEXT.match(data)
-        name = found.group(1) if found else b""
-    else:
-        try:
-            name = _named(data)
-        except IndexError:  # cut short; the engine says so better
-            name = b""
-    return name.decode("utf-8", "replace").removesuffix(".wasm")
-
-
-def _named(data: bytes) -> bytes:
-    place = 8
-    while place < len(data):
-        kind = data[place]
-        size, place = _number(data, place + 1)
-        if kind == 0:
-            title, inside = _text(data, place)
-            # The name of the whole is the first subsection, if it is there at all.
-            if title in _NAME_SECTIONS and data[inside] == 0:
-                return _text(data, _number(data, inside + 1)[1])[0]
-        place += size
-    return b""
-
-
-def _text(data: bytes, place: int) -> tuple[bytes, int]:
-    length, place = _number(data, place)
-    return data[place : place + length], place + length
-
-
-def _number(data: bytes, place: int) -> tuple[int, int]:
-    """An unsigned LEB128 number, and the place after it."""
-    value = shift = 0
-    while True:
-        byte = data[place]
-        place += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, place
-        shift += 7
+def text_name(wasm: str | bytes | bytearray) -> str:
+    """The name after `(module` in a module's or component's text; "" if there is none, or if this is a binary."""
+    found = _TEXT.match(wasm.encode() if isinstance(wasm, str) else wasm)
+    return found.group(1).decode("utf-8", "replace").removesuffix(".wasm") if found else ""
 
 
 class _Store(Protocol):

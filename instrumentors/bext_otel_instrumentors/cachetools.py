@@ -1,9 +1,10 @@
 """cachetools: every cache class and what is derived from them, and the functions and methods that `cached` and `cachedmethod` wrap.
 
-A lookup is a value that is asked for, or `in` where it answers no; reading all that a cache holds, as a copy of it does, is none. It
-takes a few tenths of a microsecond, less than looking at the clock twice, so it is counted and not timed. Timed are loads (what `cached`
-calls for a value that is not there) and `clear`. Bytes are the cache's own size where it was given a `getsizeof`, which is taken to answer
-in bytes; without one every value counts 1, and no bytes are reported.
+A lookup is a value that is asked for, or `in` where it answers no; going through a view (`cache.items()`) is none, and a copy
+(`dict(cache)`) looks up each value. A class that makes missing values itself (`__missing__`) doesn't say whether it had one, so what it
+answers is not counted. A lookup takes a few tenths of a microsecond, less than looking at the clock twice, so it is not timed. Timed are
+loads (what `cached` calls for a value that is not there) and `clear`. Bytes are the cache's own size where it was given a `getsizeof`,
+which is taken to answer in bytes; without one every value counts 1, and no bytes are reported.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from bext_otel_instrumentors._cache import invalidating
 from bext_otel_instrumentors._cachetools_known import known
 from bext_otel_instrumentors._cachetools_loads import OURS, unwrapping, watch_cached, watch_cachedmethod
 from bext_otel_instrumentors._cachetools_methods import METHODS
-from bext_otel_instrumentors._cachetools_missing import forget as forget_missing
 from bext_otel_instrumentors._layers import Layers
 from bext_otel_instrumentors._patch import Patches
 
@@ -51,7 +51,6 @@ class CachetoolsInstrumentor(Instrumentor):
 
     def _uninstrument(self, **kwargs: Any) -> None:
         super()._uninstrument(**kwargs)
-        forget_missing()
         known.forget()
 
     def _cover(self, module: Any) -> None:

@@ -12,7 +12,7 @@ from bext_otel_instrumentors._base import Instrumentor
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._patch import Patches
 from bext_otel_instrumentors._plugins import PluginCall, plugin_name
-from bext_otel_instrumentors._wasm import Burning, binary_name, burn, burned, refueling
+from bext_otel_instrumentors._wasm import Burning, burn, burned, refueling, text_name
 
 __all__ = ["WasmtimeInstrumentor"]
 
@@ -26,7 +26,7 @@ class WasmtimeInstrumentor(Instrumentor):
     """Instruments calls of exported functions, of modules and of components.
 
     The hook is the export's name. The plugin is the attribute `plugin_name` that the application sets on the instance or on the module,
-    else the name in the binary's name section, else the stem of the file it was loaded from, else `unknown`; for a function that comes
+    else the name after `(module` in a text, else the stem of the file it was loaded from, else `unknown`; for a function that comes
     from a linker by name, the name of its module there. An exit of a WASI program with status 0 is a success.
     """
 
@@ -64,7 +64,7 @@ def _cover_components(patches: Patches, module: Any) -> None:
 
 def _cover_source(patches: Patches, source: type) -> None:
     """Modules and components: what they are called where they come from."""
-    patches.wrap(source, "__init__", partial(_after, _from_binary))
+    patches.wrap(source, "__init__", partial(_after, _from_source))
     for name in ("from_file", "deserialize_file"):
         if name in vars(source):
             patches.wrap(source, name, partial(_loading, vars(source)[name].__func__))
@@ -201,8 +201,8 @@ def _name_of(thing: object) -> str:
     return name
 
 
-def _from_binary(module: Any, _: Any, given: _Given) -> None:
-    setattr(module, _PLUGIN, binary_name(given.at(1, "wasm")))
+def _from_source(module: Any, _: Any, given: _Given) -> None:
+    setattr(module, _PLUGIN, text_name(given.at(1, "wasm")))
 
 
 def _from_file(module: Any, _: Any, given: _Given) -> None:

@@ -24,6 +24,7 @@ from tests.instrumentors.outcomes import outcome
 
 py_mini_racer = pytest.importorskip("py_mini_racer")
 MiniRacer = py_mini_racer.MiniRacer
+py_mini_racer.init_mini_racer(ignore_duplicate_init=True)  # here, and not in the thread of some test: the demo's isolates say why
 mini_racer = getattr(py_mini_racer, "mini_racer", None)
 asynchronous = pytest.mark.skipif(mini_racer is None, reason="this version of mini-racer has no asynchronous interface")
 

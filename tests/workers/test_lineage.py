@@ -12,6 +12,12 @@ from bext_otel.workers.procfs import FORKED, Proc
 
 SPAWN = ("python", "-c", "from multiprocessing.spawn import spawn_main; spawn_main(tracker_fd=5, pipe_handle=7)", "--multiprocessing-fork")
 FORKSERVER = ("python", "-c", "from multiprocessing.forkserver import main; main(4, 5, ['__main__'], **{})")
+NEWER_FORKSERVER = (  # Python 3.14.10 and 3.15.2, with the arguments of its parent
+    "python",
+    "-c",
+    "import sys; from multiprocessing.forkserver import main; main(4, 5, ['__main__'], sys_argv=sys.argv[1:], **{'authkey_r': 7})",
+    "--port=80",
+)
 TRACKER = ("python", "-c", "from multiprocessing.resource_tracker import main;main(4)")
 GUNICORN = ("python", "gunicorn", "app:app")
 SERVER, PARENT, ME = 100, 200, 300
@@ -56,7 +62,7 @@ def test_the_resource_tracker_is_inert(written: Written) -> None:
     assert "inert" == written.process(PARENT, 1, image=1).process(ME, PARENT, TRACKER, image=2).born(TRACKER).kind
 
 
-@pytest.mark.parametrize("argv", [SPAWN, FORKSERVER])
+@pytest.mark.parametrize("argv", [SPAWN, FORKSERVER, NEWER_FORKSERVER])
 @pytest.mark.parametrize("starting", [True, False])
 def test_what_multiprocessing_executes_joins_its_parent(written: Written, argv: tuple[str, ...], starting: bool) -> None:
     written.process(SERVER, 1, ("sh",), image=9).process(PARENT, SERVER, image=1).process(ME, PARENT, argv, image=2)
@@ -69,9 +75,10 @@ def test_a_forks_line_goes_up_to_the_first_that_was_executed(written: Written) -
     assert Birth("forked", (PARENT, 150)) == written.born()
 
 
-def test_a_child_of_the_forkserver_looks_beyond_it(written: Written) -> None:
-    written.process(SERVER, 1, image=1).process(PARENT, SERVER, FORKSERVER, image=2).process(ME, PARENT, FORKSERVER, image=2, forked=True)
-    assert Birth("joins", (PARENT, SERVER)) == written.born(FORKSERVER)
+@pytest.mark.parametrize("argv", [FORKSERVER, NEWER_FORKSERVER])
+def test_a_child_of_the_forkserver_looks_beyond_it(written: Written, argv: tuple[str, ...]) -> None:
+    written.process(SERVER, 1, image=1).process(PARENT, SERVER, argv, image=2).process(ME, PARENT, argv, image=2, forked=True)
+    assert Birth("joins", (PARENT, SERVER)) == written.born(argv)
 
 
 def test_another_program_begins_a_service(written: Written) -> None:
@@ -85,6 +92,7 @@ def test_a_word_in_somebodys_arguments_is_not_a_lineage(written: Written) -> Non
     assert Birth("new") == written.born(
         ("python", "script.py", "multiprocessing.forkserver", "from multiprocessing.resource_tracker import main")
     )
+    assert Birth("new") == written.born(("python", "-c", "import app; app.main(); from multiprocessing.forkserver import main"))
 
 
 def test_a_new_master_joins_the_one_that_it_replaces(written: Written) -> None:
