@@ -32,6 +32,7 @@ from bext_otel.apps import clean
 from bext_otel.catalogue import FLOW_COMPLETED, FLOW_FAILED, FLOW_STEP, UNKNOWN
 from bext_otel.operation import Operation, finish, measure, start, tracer
 from bext_otel.runs import Hold, hold
+from bext_otel.scope import logger_of
 
 __all__ = ["Flow", "Run", "Step", "current_run", "flow", "step"]
 
@@ -224,7 +225,7 @@ def current_run() -> Run | None:
 
 def tell_failure(flow_name: str, error_type: str, here: Context) -> None:
     """A log entry, at error, that a run of a flow failed."""
-    logger = _logs.get_logger_provider().get_logger(_FLOW)
+    logger = logger_of(_logs.get_logger_provider(), _FLOW)
     if logger.enabled(severity_number=SeverityNumber.ERROR, context=here):
         fields: dict[str, Any] = {"flow_name": flow_name, "error_type": error_type}
         record = LogRecord(context=here, severity_number=SeverityNumber.ERROR, severity_text="ERROR", body="flow failed", attributes=fields)

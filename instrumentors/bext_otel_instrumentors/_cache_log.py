@@ -12,6 +12,7 @@ from opentelemetry import _logs, context
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.util.types import AttributeValue
 
+from bext_otel.scope import logger_of
 from bext_otel_instrumentors._guard import report
 
 __all__ = ["tell_dropped", "tell_lookup"]
@@ -51,7 +52,7 @@ def _logger() -> _logs.Logger:
     global _found
     provider = _logs.get_logger_provider()
     if _found is None or _found[0] is not provider:
-        _found = (provider, provider.get_logger("bext.cache"))
+        _found = (provider, logger_of(provider, "bext.cache"))
     return _found[1]
 
 

@@ -14,6 +14,7 @@ from opentelemetry.util.types import AttributeValue
 
 from bext_otel.catalogue import Work
 from bext_otel.operation import Operation, finish, start
+from bext_otel.scope import logger_of
 from bext_otel_instrumentors._guard import report
 
 __all__ = ["Entries", "Measured"]
@@ -30,7 +31,7 @@ class Entries:
         """An entry, if anybody wants entries of this severity. `here` has the span that it belongs to."""
         provider = _logs.get_logger_provider()
         if provider is not self._provider:
-            self._logger = provider.get_logger(self._scope)
+            self._logger = logger_of(provider, self._scope)
             self._provider = provider
         if self._logger.enabled(severity_number=severity):
             self._logger.emit(LogRecord(context=here, severity_number=severity, severity_text=severity.name, body=body, attributes=facts))
