@@ -6,7 +6,7 @@ Nothing else imports a name with a leading underscore from OpenTelemetry, but fo
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -18,20 +18,27 @@ from typing import Any, Literal, Protocol
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry._logs._internal import ProxyLoggerProvider
+from opentelemetry.context import Context
 from opentelemetry.metrics import _Gauge as Gauge
 from opentelemetry.metrics._internal import _ProxyMeterProvider
 from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping.exponent_mapping import ExponentMapping
 from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping.logarithm_mapping import LogarithmMapping
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Tracer
+from opentelemetry.sdk.trace import _Span as _SDKSpan
 from opentelemetry.sdk.trace.sampling import Decision
-from opentelemetry.trace import SpanContext
+from opentelemetry.trace import Link, SpanContext, SpanKind
+from opentelemetry.util.types import Attributes
+
+from bext_otel.timing import Anchor, child_anchor
 
 __all__ = [
     "Gauge",
     "already_installed",
     "collecting_in_turn",
     "hear_measurements",
+    "keep_time",
     "otlp_exporter",
     "own_resource",
     "preferred_temporality",
@@ -160,6 +167,45 @@ def count_spans(tracer: trace.Tracer, counts: _TracerMetrics) -> None:
     """Have a tracer tell `counts` of each span that starts; what that answers with is called when a recorded span ends."""
     if hasattr(tracer, "_tracer_metrics"):
         tracer._tracer_metrics = counts
+
+
+class _Span(_SDKSpan):
+    """A span that takes its times from the clock that nobody sets; those that a caller gives stay."""
+
+    anchor: Anchor
+
+    def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
+        super().add_event(name, attributes, self.anchor.now() if timestamp is None else timestamp)
+
+    def end(self, end_time: int | None = None) -> None:
+        super().end(self.anchor.now() if end_time is None else end_time)
+
+
+class _Tracer(Tracer):
+    def start_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = (),
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+    ) -> trace.Span:
+        anchor = child_anchor(trace.get_current_span(context))
+        began = anchor.now() if start_time is None else start_time
+        span = super().start_span(name, context, kind, attributes, links, began, record_exception, set_status_on_exception)
+        if type(span) is _SDKSpan:  # one that is recorded; upstream has no other way to say of which class
+            span.__class__ = _Span
+            span.anchor = anchor  # type: ignore[attr-defined]  # it has become one that has it
+        return span
+
+
+def keep_time(tracer: trace.Tracer) -> None:
+    """Have the spans of an SDK's tracer take their times from one reading of the wall clock and the monotonic clock: see `timing`."""
+    if type(tracer) is Tracer:
+        tracer.__class__ = _Tracer
 
 
 def count_logs(provider: Any, counts: _LoggerMetrics) -> None:

@@ -14,12 +14,13 @@ from typing import Any
 from opentelemetry import context, propagate, trace
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, Status, StatusCode
+from opentelemetry.trace import Span
 
 from bext_otel.apps import clean, with_app
 from bext_otel.catalogue import DEPLOY, UNKNOWN
 from bext_otel.entries import emit
-from bext_otel.operation import Operation, finish, start, tracer
+from bext_otel.operation import Operation, finish, show_failure, start, tracer
+from bext_otel.timing import anchor_of
 
 __all__ = ["Deploy", "context_of", "deploy"]
 
@@ -56,15 +57,21 @@ class Deploy:
         attributes = {"bext.step": shown, "bext.app": self._operation.labels["app"]}
         # Its own way of telling of exceptions leaves out Ctrl-C and its kin, and repeats the message where it is not redacted.
         with tracer().start_as_current_span(
-            f"{_STEP} {shown}", self._parent(), attributes=attributes, record_exception=False, set_status_on_exception=False
+            f"{_STEP} {shown}",
+            self._parent(),
+            attributes=attributes,
+            record_exception=False,
+            set_status_on_exception=False,
+            end_on_exit=False,
         ) as span:
+            anchor = anchor_of(span)
             try:
                 yield span
             except BaseException as error:
-                span.record_exception(error)
-                span.set_attribute("error.type", type(error).__qualname__)
-                span.set_status(Status(StatusCode.ERROR))
+                show_failure(span, type(error).__qualname__, error)
                 raise
+            finally:
+                span.end(anchor.now())
 
     def rolled_back(self, reason: str = "") -> None:
         """The version before runs again: however the body ends, the deploy was rolled back. `reason` is one of few, such as "unhealthy"."""

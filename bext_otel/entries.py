@@ -16,6 +16,7 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.semconv.attributes import exception_attributes
 from opentelemetry.util.types import AttributeValue
 
+from bext_otel.scope import logger_of
 from bext_otel.text import encodable
 
 __all__ = ["MAX_STACKTRACE", "describe_exception", "emit", "logger", "write"]
@@ -32,7 +33,7 @@ def logger(scope: str) -> _logs.Logger:
     provider = _logs.get_logger_provider()
     found = _loggers.get(scope)
     if found is None or found[0] is not provider:
-        found = _loggers[scope] = (provider, provider.get_logger(scope))
+        found = _loggers[scope] = (provider, logger_of(provider, scope))
     return found[1]
 
 

@@ -15,11 +15,9 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.util.types import AttributeValue
 
 from bext_otel.catalogue import Kind, Metric
+from bext_otel.scope import SCOPE, meter_of
 
 __all__ = ["SCOPE", "SHARED", "Callback", "LabelValue", "count", "gauge", "handle", "measure", "name_units", "observable", "observe"]
-
-SCOPE = "bext_otel"
-"""Instrumentation scope of everything that the catalogue declares."""
 
 SHARED = "bext.shared"
 """Attribute of an observation that names its source where that is not this process; no label, and never exported by our engine."""
@@ -43,7 +41,7 @@ class _Instruments:
     def __init__(self, provider: metrics.MeterProvider, *, units: bool) -> None:
         self.provider = provider
         self._units = units
-        self._meter = provider.get_meter(SCOPE)
+        self._meter = meter_of(provider)
         self._made: dict[Metric, Any] = {}
         self._observers: dict[Metric, list[Callable[[], Iterator[Observation]]]] = {}
         self._handles: dict[tuple[Metric, tuple[LabelValue, ...]], Measure] = {}

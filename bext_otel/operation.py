@@ -7,7 +7,7 @@ any provider that is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from time import perf_counter
@@ -16,12 +16,15 @@ from typing import Any
 from opentelemetry import context, trace
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.util.types import AttributeValue
 
 from bext_otel.catalogue import UNKNOWN, Metric, Work
 from bext_otel.entries import emit
 from bext_otel.measuring import SCOPE, SHARED, LabelValue, count, gauge, handle, measure, name_units, observe
+from bext_otel.redaction import describe
+from bext_otel.scope import tracer_of
+from bext_otel.timing import anchor_of, child_anchor
 
 __all__ = [
     "SCOPE",
@@ -36,8 +39,10 @@ __all__ = [
     "observe",
     "operation",
     "settings",
+    "show_failure",
     "start",
     "tell_request",
+    "trace_past",
     "tracer",
     "use",
 ]
@@ -80,7 +85,7 @@ def tracer() -> trace.Tracer:
     global _tracer
     provider = trace.get_tracer_provider()
     if _tracer is None or _tracer[0] is not provider:
-        _tracer = (provider, provider.get_tracer(SCOPE))
+        _tracer = (provider, tracer_of(provider))
     return _tracer[1]
 
 
@@ -104,7 +109,7 @@ class Operation:
     `labels` maps label names to values and may be written until the end; `set` also shows a value on the span.
     """
 
-    __slots__ = ("_ended", "elapsed_ms", "labels", "span", "started", "work")
+    __slots__ = ("_anchor", "_ended", "elapsed_ms", "labels", "span", "started", "work")
 
     def __init__(self, work: Work, span: Span, labels: dict[str, str], started: float) -> None:
         self.work = work
@@ -112,6 +117,7 @@ class Operation:
         self.labels = labels
         self.started = started
         self.elapsed_ms = 0.0
+        self._anchor = anchor_of(span)
         self._ended = False
 
     def set(self, **fields: AttributeValue) -> None:
@@ -183,7 +189,25 @@ def finish(operation: Operation, error: BaseException | str | None = None) -> No
         handle(work.failed, _values(work.failed, labels))(1, here)
     if work.slow_ms is not None and operation.elapsed_ms > work.slow_ms:
         _slow(operation, here)
-    operation.span.end()
+    operation.span.end(operation._anchor.now())
+
+
+def trace_past(
+    name: str,
+    started_ns: int,
+    *,
+    kind: SpanKind = SpanKind.INTERNAL,
+    context: Context | None = None,
+    attributes: Mapping[str, AttributeValue] | None = None,
+    failed: bool = False,
+) -> Span:
+    """The span of work that is over now, and began at `started_ns` of `time.perf_counter_ns`; for what is known only at its end."""
+    anchor = child_anchor(trace.get_current_span(context))
+    span = tracer().start_span(name, context, kind, attributes, start_time=anchor.at(started_ns))
+    if failed:
+        span.set_status(StatusCode.ERROR)
+    span.end(anchor.now())
+    return span
 
 
 def _values(metric: Metric, labels: Mapping[str, str]) -> tuple[LabelValue, ...]:
@@ -191,15 +215,23 @@ def _values(metric: Metric, labels: Mapping[str, str]) -> tuple[LabelValue, ...]
 
 
 def _failed(operation: Operation, error: BaseException | str) -> None:
-    span = operation.span
-    if isinstance(error, BaseException):
-        error_type = type(error).__qualname__
+    raised = error if isinstance(error, BaseException) else None
+    operation.labels.setdefault("error_type", str(error) if raised is None else type(raised).__qualname__)
+    show_failure(operation.span, operation.labels["error_type"], raised)
+
+
+def show_failure(span: Span, error_type: str, error: BaseException | None = None) -> None:
+    """Show on a span that its work failed, by the conventions: `error.type`, and the exception, whose message describes the status.
+
+    What an exception says is redacted there, and bounded. Nothing is said twice: without an exception there is no description.
+    """
+    span.set_attribute("error.type", error_type)
+    if error is None:
+        span.set_status(StatusCode.ERROR)
+        return
+    span.set_status(StatusCode.ERROR, describe(error))
+    with suppress(Exception):  # one that cannot say what it is
         span.record_exception(error)
-    else:
-        error_type = error
-    operation.labels.setdefault("error_type", error_type)
-    span.set_attribute("error.type", operation.labels["error_type"])
-    span.set_status(Status(StatusCode.ERROR))
 
 
 def _slow(operation: Operation, here: Context) -> None:

@@ -1,4 +1,4 @@
-"""What never leaves the process: secrets in URLs and in settings."""
+"""What never leaves the process: secrets in URLs, in settings, and in what exceptions say."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
-__all__ = ["REDACTED", "SECRET", "is_secret", "redact_query", "redact_settings", "redact_url"]
+__all__ = ["REDACTED", "SECRET", "describe", "is_secret", "redact_query", "redact_settings", "redact_text", "redact_url"]
 
 REDACTED = "REDACTED"
 """What stands for a secret in a URL, as the OpenTelemetry semantic conventions have it."""
@@ -25,6 +25,15 @@ _SEPARATORS = str.maketrans("", "", "-_. []")
 _DELIMITER = re.compile("([&;])")
 _AUTHORITY_END = re.compile("[/?#]")
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+
+# In running text: URLs; what is said of a name, as in `password=...`, `"token": "..."`, `Authorization: Bearer ...`; credentials alone.
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,30}://[^\s\"'<>`]+")
+_NAMED = re.compile(r"([\w.%\-]{1,64})[\"']?\s{0,4}(?:=>|[=:])\s{0,4}")
+_SAID = re.compile(r"(?:(?:bearer|basic|digest|negotiate|token)\s{1,4})?(?:\"[^\"]*\"?|'[^']*'?|[^\s,;&\"']+)", re.IGNORECASE)
+_CREDENTIAL = re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
+
+_MAX_TEXT = 8192
+_MAX_DESCRIPTION = 1024
 
 
 def is_secret(name: str) -> bool:
@@ -71,6 +80,43 @@ def _redact_userinfo(url: str) -> str:
         return url
     hidden = f"{REDACTED}:{REDACTED}" if ":" in url[start:at] else REDACTED
     return f"{url[:start]}{hidden}{url[at:]}"
+
+
+def redact_text(text: str) -> str:
+    """A sentence without the secrets that stand in it in a form that says so: in URLs, behind secret names, behind `Bearer`; never fails.
+
+    At most the first 8 kB of it.
+    """
+    text = text[:_MAX_TEXT]
+    if "://" in text:
+        text = _URL.sub(lambda found: redact_url(found[0]), text)
+    if "=" in text or ":" in text:
+        text = _redact_said(text)
+    return _CREDENTIAL.sub(rf"\1 {REDACTED}", text)
+
+
+def _redact_said(text: str) -> str:
+    """`text` without what it says of secret names. What is said of another name may be such a pair itself."""
+    left: list[str] = []
+    at = 0
+    while (named := _NAMED.search(text, at)) is not None:
+        left.append(text[at : named.end()])
+        at = named.end()
+        # A URL's scheme says nothing of what comes behind it.
+        if is_secret(named[1]) and not text.startswith("//", at) and (said := _SAID.match(text, at)) is not None:
+            left.append(REDACTED)
+            at = said.end()
+    return "".join([*left, text[at:]])
+
+
+def describe(error: BaseException) -> str | None:
+    """What an exception says, as the description of a span's status: redacted, at most 1,024 characters; None where it says nothing."""
+    try:
+        text = redact_text(str(error))[:_MAX_DESCRIPTION]
+        # A lone surrogate would keep a whole batch of spans from being exported.
+        return text.encode("utf-8", "replace").decode("utf-8") or None
+    except Exception:  # a broken __str__ is the application's business
+        return None
 
 
 def redact_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -206,3 +206,15 @@ def test_settings_are_put_in_force_as_a_whole() -> None:
         assert Settings(log_requests=False) == settings()
     finally:
         use(before)
+
+
+def test_what_a_failure_says_describes_the_status(told: Told) -> None:
+    with pytest.raises(LookupError), operation(RENDER, app="shop"):
+        raise LookupError("no page at https://u:hunter2@cms/?token=hunter2")
+    status = told.spans[0].status
+    assert (StatusCode.ERROR, "no page at https://REDACTED:REDACTED@cms/?token=REDACTED") == (status.status_code, status.description)
+
+
+def test_a_failure_that_is_only_named_is_not_said_twice(told: Told) -> None:
+    finish(start(RENDER, app="shop"), "timeout")
+    assert (StatusCode.ERROR, None) == (told.spans[0].status.status_code, told.spans[0].status.description)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bext_otel.redaction import is_secret, redact_query, redact_settings, redact_url
+from bext_otel.redaction import describe, is_secret, redact_query, redact_settings, redact_text, redact_url
 
 SECRET = "hunter2-hunter2"
 
@@ -103,3 +103,44 @@ def test_settings_are_shown_without_secrets() -> None:
         "metrics": {"budgets": {"route": 5}},
     } == redact_settings(settings)
     assert SECRET == settings["telemetry"]["token"]  # type: ignore[call-overload,index]  # the original stays
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (
+            "no answer from postgres://u:hunter2@h/db?sslpassword=hunter2",
+            "no answer from postgres://REDACTED:REDACTED@h/db?sslpassword=REDACTED",
+        ),
+        ("host=h password=hunter2 dbname=d", "host=h password=REDACTED dbname=d"),
+        ("password='hunter2 and 3', user=u", "password=REDACTED, user=u"),
+        ('{"api_key": "hunter2", "n": 1}', '{"api_key": REDACTED, "n": 1}'),
+        ("Authorization: Bearer hunter2.x.y refused", "Authorization: REDACTED refused"),
+        ("sent Bearer hunter2.x.y", "sent Bearer REDACTED"),
+        ("401 for /items?token=hunter2&page=2", "401 for /items?token=REDACTED&page=2"),
+        ("invalid literal for int() with base 10: 'x'", "invalid literal for int() with base 10: 'x'"),
+        ("see https://docs.example/errors#e12: it is full", "see https://docs.example/errors#e12: it is full"),
+    ],
+)
+def test_what_an_exception_says_is_told_without_its_secrets(said: str, shown: str) -> None:
+    assert shown == redact_text(said) == describe(RuntimeError(said))
+
+
+@given(st.text())
+def test_any_exception_is_described_in_bounds_and_can_be_exported(said: str) -> None:
+    found = describe(ValueError(said * 200))
+    assert found is None if not said else len((found or "").encode()) <= 4 * 1024
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise ValueError
+
+
+@pytest.mark.parametrize("error", [Mute(), RuntimeError(), RuntimeError("")])
+def test_an_exception_that_says_nothing_has_no_description(error: Exception) -> None:
+    assert describe(error) is None
+
+
+def test_a_lone_surrogate_is_replaced() -> None:
+    assert "a?b" == describe(ValueError("a\ud800b"))

@@ -15,6 +15,7 @@ from opentelemetry.semconv.attributes import code_attributes, exception_attribut
 from bext_otel.entries import describe_exception
 from bext_otel.logs.levels import Gate, number_of, severity, severity_text
 from bext_otel.logs.values import Plain, plain, shown, text
+from bext_otel.scope import SCOPE, logger_of
 
 __all__ = ["Chain", "Passed"]
 
@@ -127,7 +128,8 @@ class Chain:
         found = self._loggers.get(name)
         if found is None:
             if len(self._loggers) < MAX_LOGGERS:
-                found = self._loggers[name] = self._provider.get_logger(text(name))
+                ours = name.partition(".")[0] == SCOPE
+                found = self._loggers[name] = logger_of(self._provider, name) if ours else self._provider.get_logger(text(name))
             else:
                 # The provider keeps loggers for ever, except those that have attributes.
                 found = self._provider.get_logger(text(name), attributes={})

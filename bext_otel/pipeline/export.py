@@ -15,7 +15,6 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, Buckets, Me
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from bext_otel.operation import SCOPE
 from bext_otel.pipeline import snapshot as ours
 from bext_otel.pipeline.cell import Cell
 from bext_otel.pipeline.cells import HistogramCell, NumberCell, SummaryCell
@@ -25,12 +24,13 @@ from bext_otel.pipeline.reading import Reading
 from bext_otel.pipeline.streams import Stream
 from bext_otel.pipeline.temporality import Account, Series
 from bext_otel.pipeline.timeline import NANO
+from bext_otel.scope import SCHEMA_URL, SCOPE, VERSION
 
 __all__ = ["MetricExport", "metrics_data"]
 
 _Observed: TypeAlias = dict[Stream, dict[Cell, dict[str, float]]]
 
-_SCOPE = InstrumentationScope(SCOPE)
+_SCOPE = InstrumentationScope(SCOPE, VERSION, SCHEMA_URL)
 _CUMULATIVE = AggregationTemporality.CUMULATIVE
 # Instruments of the semantic conventions by which an SDK tells of itself.
 _OF_ITSELF = "otel.sdk."

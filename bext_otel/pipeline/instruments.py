@@ -12,8 +12,8 @@ from opentelemetry.util.types import Attributes
 
 from bext_otel._compat import Gauge
 from bext_otel.catalogue import HTTP_SERVER_REQUEST_DURATION, METRICS, Kind, by_name
-from bext_otel.operation import SCOPE
 from bext_otel.pipeline.streams import Stream, Streams
+from bext_otel.scope import SCOPE
 
 __all__ = ["CatalogueMeter"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from opentelemetry.sdk.resources import OTELResourceDetector, ProcessResourceDetector, Resource, get_aggregated_resources
 
-__all__ = ["DISTRO_NAME", "build_resource", "container_id"]
+__all__ = ["DISTRO_NAME", "architecture", "build_resource", "container_id"]
 
 DISTRO_NAME = "bext-otel"
 
@@ -28,7 +29,7 @@ def build_resource(*, service_name: str = "", attributes: Mapping[str, str] | No
         "telemetry.distro.name": DISTRO_NAME,
         "telemetry.distro.version": version("bext-otel"),
         "host.name": os.uname().nodename if hasattr(os, "uname") else "",
-        "host.arch": os.uname().machine if hasattr(os, "uname") else "",
+        "host.arch": architecture(platform.machine()),
     }
     if found := container_id():
         ours["container.id"] = found
@@ -48,6 +49,31 @@ class _Process(ProcessResourceDetector):
 
 
 _ARGUMENTS = frozenset({"process.command", "process.command_line", "process.command_args"})
+
+
+# What systems call the architectures that the semantic conventions name (`host.arch`).
+_ARCHITECTURES: Mapping[str, str] = {
+    "x86_64": "amd64",
+    "x64": "amd64",
+    "aarch64": "arm64",
+    "aarch64_be": "arm64",
+    "arm64e": "arm64",
+    "i386": "x86",
+    "i486": "x86",
+    "i586": "x86",
+    "i686": "x86",
+    "ppc": "ppc32",
+    "powerpc": "ppc32",
+    "powerpc64": "ppc64",
+    "ppc64le": "ppc64",
+}
+_ARM32 = re.compile(r"arm(?!64)|armv\d")
+
+
+def architecture(machine: str) -> str:
+    """What the semantic conventions call the machine that the system calls `machine`; one that they do not know keeps its name."""
+    name = machine.lower()
+    return _ARCHITECTURES.get(name) or ("arm32" if _ARM32.match(name) else name)
 
 
 def container_id(proc: Path = Path("/proc/self")) -> str | None:

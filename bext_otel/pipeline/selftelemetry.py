@@ -17,9 +17,10 @@ from opentelemetry.util.types import Attributes
 
 from bext_otel import catalogue
 from bext_otel.catalogue import Metric
-from bext_otel.measuring import SCOPE, observable
+from bext_otel.measuring import observable
 from bext_otel.pipeline.delivery import Delivery, Signal
 from bext_otel.pipeline.queueing import Queue, Ticks
+from bext_otel.scope import meter_of
 
 __all__ = ["SelfTelemetry", "SpanCounts"]
 
@@ -132,7 +133,7 @@ class SelfTelemetry:
 
     def observe(self, provider: MeterProvider, *, units: bool) -> None:
         """Have `provider` ask for all of it at each reading. `units`: whether instruments carry the catalogue's units."""
-        meter = provider.get_meter(SCOPE)
+        meter = meter_of(provider)
 
         def record(row: Metric) -> Callable[[float, Attributes], None]:
             bounds = list(row.bounds)

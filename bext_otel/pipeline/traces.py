@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Tracer
 from opentelemetry.util.types import Attributes
 
-from bext_otel._compat import count_spans
+from bext_otel._compat import count_spans, keep_time
 from bext_otel.config import Exporters
 from bext_otel.pipeline.delivery import Delivery
 from bext_otel.pipeline.lazy import LazySpanProcessor
@@ -19,7 +19,8 @@ __all__ = ["BextTracerProvider", "build_traces"]
 
 
 class BextTracerProvider(TracerProvider):
-    """The SDK's provider, whose tracers count the spans that they start."""
+    """The SDK's provider, whose tracers count the spans that they start, and whose spans last as long as they lasted, whatever becomes of
+    the wall clock."""
 
     def __init__(self, resource: Resource, counts: SpanCounts) -> None:
         # The composition root ends all three signals within one deadline, so no exit handler of the provider's own.
@@ -36,6 +37,7 @@ class BextTracerProvider(TracerProvider):
         """See `opentelemetry.trace.TracerProvider.get_tracer`."""
         tracer = super().get_tracer(instrumenting_module_name, instrumenting_library_version, schema_url, attributes)
         count_spans(tracer, self._counts)
+        keep_time(tracer)
         return tracer
 
 

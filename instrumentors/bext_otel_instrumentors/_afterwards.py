@@ -11,7 +11,6 @@ import asyncio
 import threading
 from collections.abc import Mapping
 from contextvars import Context as Variables
-from time import time_ns
 from typing import Any
 
 from opentelemetry._logs import SeverityNumber
@@ -52,10 +51,9 @@ class Answered:
 
     def _sweep(self) -> None:
         self._armed = False
-        now = time_ns()
         for exchange, scope in list(self._waiting.items()):
-            left = _PATIENCE_SECONDS - (now - (exchange.ended_ns or 0)) / 1e9
-            if 0 < left <= _PATIENCE_SECONDS:  # more, if somebody set the clock back
+            left = _PATIENCE_SECONDS - (exchange.anchor.now() - (exchange.ended_ns or 0)) / 1e9
+            if left > 0:
                 self._arm(left)
                 return
             exchange.finish(template(exchange, scope))

@@ -20,7 +20,7 @@ from opentelemetry.util.types import AttributeValue
 
 from bext_otel.apps import current_app
 from bext_otel.catalogue import CACHE, CACHE_DURATION, CACHE_EVICTIONS, CACHE_HITS, CACHE_INVALIDATIONS, CACHE_MISSES, UNKNOWN
-from bext_otel.operation import Operation, count, finish, measure, start, tracer
+from bext_otel.operation import Operation, count, finish, measure, start, trace_past
 from bext_otel_instrumentors._cache_log import tell_dropped, tell_lookup
 from bext_otel_instrumentors._guard import report
 
@@ -111,7 +111,7 @@ def end_load(load: Load | None, error: BaseException | None = None) -> None:
 
 
 def evicted(layer: str, cache: str, *, started_ns: int, entries: int = 1) -> None:
-    """`entries` were dropped to make room; `started_ns` is when that began, in Unix nanoseconds."""
+    """`entries` were dropped to make room; `started_ns` is when that began, by `time.perf_counter_ns`."""
     try:
         if not is_instrumentation_enabled():
             return
@@ -150,9 +150,7 @@ def _span(name: str, app: str, layer: str, started_ns: int, entries: int | None,
         attributes["bext.entries"] = entries
     if by:
         attributes["bext.method"] = by
-    span = tracer().start_span(name, attributes=attributes, start_time=started_ns)
-    span.end()
-    return trace.set_span_in_context(span)
+    return trace.set_span_in_context(trace_past(name, started_ns, attributes=attributes))
 
 
 # --- Calls to a backend, which may make others --------------------------------------------------------------------------------------
@@ -174,7 +172,7 @@ class Call:
         self.replies: Sequence[Any] | None = None
         self.entries = self.evicted = self.expired = 0
         self.known = True
-        self.started_ns = time.time_ns()
+        self.started_ns = time.perf_counter_ns()
         self.seconds = 0.0
 
     def settle(self, layer: str, cache: str) -> None:

@@ -144,7 +144,7 @@ def _delitem(original: Method) -> Method:
     @wraps(original)
     def __delitem__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807  # it becomes that method
         what = _doing.what if _doing.cache is self and _doing.what != "get" else "drop"
-        started = time.time_ns()
+        started = time.perf_counter_ns()
         original(self, *args, **kwargs)
         if what == "store":
             _dropped(self, "", 1, started)
@@ -159,7 +159,7 @@ def _expiring(original: Method) -> Method:
 
     @wraps(original)
     def drop(self: Any, *args: Any, **kwargs: Any) -> Any:
-        before, started = _count(self), time.time_ns()
+        before, started = _count(self), time.perf_counter_ns()
         result = original(self, *args, **kwargs)
         if (dropped := before - _count(self)) > 0:
             _dropped(self, "gc", dropped, started)
@@ -178,7 +178,7 @@ def _sweeping(what: str) -> Callable[[Method], Method]:
         def sweep(self: Any, *args: Any, **kwargs: Any) -> Any:
             if _doing.cache is self and _doing.what == what:
                 return original(self, *args, **kwargs)
-            before, started, clock = _count(self), time.time_ns(), time.perf_counter()
+            before, started, clock = _count(self), time.perf_counter_ns(), time.perf_counter()
             result = within(self, *args, **kwargs)
             dropped = before - _count(self)
             if dropped > 0:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context, propagate, trace
 from opentelemetry.propagators.textmap import Getter
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, SpanKind
 
 from bext_otel.apps import clean
-from bext_otel.operation import Operation, tracer
+from bext_otel.operation import Operation, show_failure, tracer
 from bext_otel.runs import Hold
 from bext_otel.text import traceparent
+from bext_otel.timing import Anchor, anchor_of
 from bext_otel_instrumentors._guard import report
 
 if TYPE_CHECKING:
@@ -142,13 +143,14 @@ def sending(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def send_task(self: Any, name: str, *args: Any, **kwargs: Any) -> Any:
         span, token = _begin(name)
+        anchor = anchor_of(span) if span is not None else None
         try:
             return original(self, name, *args, **kwargs)
         except BaseException as error:
             _failed(span, error)
             raise
         finally:
-            _end(span, token)
+            _end(span, token, anchor)
 
     return send_task
 
@@ -172,15 +174,13 @@ def _begin(name: str) -> tuple[Span | None, Any]:
 
 def _failed(span: Span | None, error: BaseException) -> None:
     if span is not None:
-        span.record_exception(error)
-        span.set_attribute("error.type", type(error).__qualname__)
-        span.set_status(Status(StatusCode.ERROR))
+        show_failure(span, type(error).__qualname__, error)
 
 
-def _end(span: Span | None, token: Any) -> None:
-    if span is not None:
+def _end(span: Span | None, token: Any, anchor: Anchor | None) -> None:
+    if span is not None and anchor is not None:
         context.detach(token)
-        span.end()
+        span.end(anchor.now())
 
 
 def publishing(original: Callable[..., Any]) -> Callable[..., Any]:

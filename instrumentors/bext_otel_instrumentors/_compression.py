@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import wraps
+from time import perf_counter_ns
 from typing import Any
 
 from opentelemetry import context, trace
@@ -17,7 +18,7 @@ from opentelemetry.util.types import AttributeValue
 from bext_otel.apps import current_app
 from bext_otel.catalogue import COMPRESSION, COMPRESSION_DURATION, COMPRESSION_RATIO, UNKNOWN
 from bext_otel.entries import emit
-from bext_otel.operation import measure, tracer
+from bext_otel.operation import measure, trace_past
 from bext_otel_instrumentors._guard import report
 
 __all__ = ["ENCODINGS", "Body", "watch_responder", "watch_sending"]
@@ -45,7 +46,7 @@ class Body:
         self.compressed = 0
         self.seconds = 0.0
         self.waited = 0.0
-        self.started_ns = time.time_ns()
+        self.started_ns = perf_counter_ns()
 
     def finish(self) -> None:
         """The body is complete: it is measured, and told of at debug. One that was not compressed, or is empty, has no ratio."""
@@ -63,8 +64,7 @@ class Body:
                     "bext.compression.compressed_bytes": self.compressed,
                     "bext.compression.duration_us": round(took_us, 1),
                 }
-                span = tracer().start_span(COMPRESSION.name, context=here, attributes=attributes, start_time=self.started_ns)
-                span.end()
+                span = trace_past(COMPRESSION.name, self.started_ns, context=here, attributes=attributes)
                 here = trace.set_span_in_context(span)
             measure(COMPRESSION_RATIO, self.compressed / self.original, app, encoding, context=here)
             measure(COMPRESSION_DURATION, took_us, app, encoding, context=here)
@@ -100,7 +100,7 @@ class _Passing(Body):
         kind = message["type"]
         if kind == "http.response.start":
             self.coded = _coding(message) is not None  # by the application; passed through as it is
-            self.started_ns = time.time_ns()
+            self.started_ns = perf_counter_ns()
         elif kind == "http.response.body":
             self.original += len(message.get("body", b""))
 

@@ -6,15 +6,15 @@ ASGI and WSGI share it: both open an `Exchange`, tell it what they see pass by, 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
-from time import perf_counter, time_ns
+from time import perf_counter
 from typing import Any
 
 from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, Span, StatusCode
+from opentelemetry.trace import INVALID_SPAN, Span
 
 from bext_otel.catalogue import HTTP_SERVER_REQUEST_DURATION, REQUEST_DURATION, REQUEST_SIZE, REQUESTS
-from bext_otel.operation import measure, settings
+from bext_otel.operation import measure, settings, show_failure
+from bext_otel.timing import Anchor
 from bext_otel_instrumentors._choices import CapturedHeaders
 from bext_otel_instrumentors._completion import emit_completion
 from bext_otel_instrumentors._guard import report
@@ -42,20 +42,23 @@ BODILESS = frozenset({204, 304})
 
 _MAX_LENGTH_DIGITS = 18
 _NOTHING = Context()
+_ANCHOR = Anchor()
 
 
 class Exchange:
     """A request and its answer, from the first byte to the last.
 
-    `app` and `method` are labels. `status` is what was sent, 0 before. `request_bytes` and `response_bytes` count bodies. `mounts` is the
-    template of what the matched route is mounted under and `mounted` the path behind it, `matched` the route's own template (None: none
-    matched), `routed` says that a framework told, so that nobody needs to guess. `owned` is False where another instrumentation's span
-    stands for this request; `upstream` says that upstream's instrumentation runs inside. `counting` says that no length of the request's
-    body was declared, so its bytes are counted as they are read; `asgi` that its server speaks ASGI. `awaited` are the answered requests
-    that it is one of, while its application still runs. `captured` are the headers of the answer that its span is to show.
+    `anchor` tells the times of its span. `app` and `method` are labels. `status` is what was sent, 0 before. `request_bytes` and
+    `response_bytes` count bodies. `mounts` is the template of what the matched route is mounted under and `mounted` the path behind it,
+    `matched` the route's own template (None: none matched), `routed` says that a framework told, so that nobody needs to guess. `owned` is
+    False where another instrumentation's span stands for this request; `upstream` says that upstream's instrumentation runs inside.
+    `counting` says that no length of the request's body was declared, so its bytes are counted as they are read; `asgi` that its server
+    speaks ASGI. `awaited` are the answered requests that it is one of, while its application still runs. `captured` are the headers of the
+    answer that its span is to show.
     """
 
     __slots__ = (
+        "anchor",
         "app",
         "asgi",
         "awaited",
@@ -87,6 +90,7 @@ class Exchange:
 
     def __init__(self, app: str, method: str, scheme: str, path: str, version: str) -> None:
         self.started = perf_counter()
+        self.anchor = _ANCHOR
         self.asgi = False
         self.awaited: dict[Exchange, Any] | None = None
         self.captured: CapturedHeaders | None = None
@@ -147,7 +151,7 @@ class Exchange:
         """The last byte of the answer is out; what the application does after that takes no time of the request's."""
         if not self.ended_ns:
             self.seconds = perf_counter() - self.started
-            self.ended_ns = time_ns()
+            self.ended_ns = self.anchor.now()
 
     def annotate(self, route: str | None) -> None:
         """Show what only we know on a span that is not ours, while that is still open."""
@@ -190,7 +194,7 @@ class Exchange:
         """End the span, if it is ours. Never raises."""
         if self.owned:
             try:
-                self.span.end(self.ended_ns)
+                self.span.end(self.ended_ns or self.anchor.now())
             except Exception as failure:
                 report("the end of a span", failure)
 
@@ -242,13 +246,10 @@ class Exchange:
         self.span.set_attributes(attributes)
 
     def _show_error(self, error_type: str) -> None:
-        span = self.span
-        span.set_attribute("error.type", error_type)
         if error_type not in CLIENT_GONE:
-            span.set_status(StatusCode.ERROR)
-            if self.error is not None:
-                with suppress(Exception):  # one that cannot say what it is; the rest of the request is told
-                    span.record_exception(self.error)
+            show_failure(self.span, error_type, self.error)
+        else:
+            self.span.set_attribute("error.type", error_type)
 
     def _measure(self, route: str | None, status: int, counted: int, error_type: str | None) -> None:
         app, context, seconds = self.app, self.context, self.seconds

@@ -14,6 +14,7 @@ from bext_otel.catalogue import METHODS, UNKNOWN
 from bext_otel.operation import settings, tell_request, tracer
 from bext_otel.redaction import redact_query
 from bext_otel.text import encodable
+from bext_otel.timing import anchor_of
 from bext_otel_instrumentors._exchange import Exchange
 
 __all__ = ["current", "open_exchange"]
@@ -85,6 +86,7 @@ def open_exchange(
             attributes["user_agent.original"] = user_agent[:_MAX_HEADER]
         name = known if known is method else "HTTP"
         span = tracer().start_span(name, context, SpanKind.SERVER, attributes)
+        exchange.anchor = anchor_of(span)
     exchange.span = span
     exchange.context = _context_of(app, span, exchange, context)
     return exchange

@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
-from opentelemetry.trace import StatusCode
-
 from bext_otel.catalogue import REQUESTS
-from bext_otel.operation import measure
+from bext_otel.operation import measure, show_failure
 from bext_otel_instrumentors._exchange import CLIENT_CLOSED_REQUEST, CLIENT_GONE, UNMATCHED, Exchange
 from bext_otel_instrumentors._guard import report
 
@@ -118,9 +116,7 @@ class Handshake:
             # Leaving is how a client ends a connection, and Starlette tells the application by an exception.
             if error_type is None and status >= 500:
                 error_type = str(status)
-            if error_type is not None and not (gone and exchange.status):
-                span.set_attribute("error.type", error_type)
             if error_type is not None and not gone:
-                span.set_status(StatusCode.ERROR)
-                if error is not None:
-                    span.record_exception(error)
+                show_failure(span, error_type, error)
+            elif error_type is not None and not exchange.status:
+                span.set_attribute("error.type", error_type)

@@ -13,10 +13,9 @@ from typing import Any, TypeVar
 
 from opentelemetry import context, trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Status, StatusCode
 
 from bext_otel.catalogue import ISOLATE_ERRORS, RENDER, UNKNOWN
-from bext_otel.operation import count, tracer
+from bext_otel.operation import count, trace_past
 from bext_otel_instrumentors._base import Instrumentor
 from bext_otel_instrumentors._carrying import packed, unpacked
 from bext_otel_instrumentors._guard import report
@@ -162,7 +161,7 @@ def _to_process(submit: Submit, isolate: Isolate, args: tuple[Any, ...], kwargs:
     app, carrier = packed()
     isolate.app = isolate.app or app
     future = submit(_in_process, app or isolate.app, carrier, *args, **kwargs)
-    future.add_done_callback(partial(_process_died, app or isolate.app or UNKNOWN, context.get_current(), time.time_ns()))
+    future.add_done_callback(partial(_process_died, app or isolate.app or UNKNOWN, context.get_current(), time.perf_counter_ns()))
     return future
 
 
@@ -181,9 +180,8 @@ def _process_died(app: str, here: Context, started_ns: int, future: Future[Any])
     try:
         if future.cancelled() or not isinstance(future.exception(), BrokenExecutor):
             return
-        span = tracer().start_span(RENDER.name, here, attributes={"bext.app": app, "error.type": "crashed"}, start_time=started_ns)
-        span.set_status(Status(StatusCode.ERROR))
-        span.end()
+        shown = {"bext.app": app, "error.type": "crashed"}
+        span = trace_past(RENDER.name, started_ns, context=here, attributes=shown, failed=True)
         count(ISOLATE_ERRORS, app, "crashed")
         tell_crash(app, "crashed", trace.set_span_in_context(span))
     except Exception as error:  # the guard's only purpose

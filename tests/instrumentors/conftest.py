@@ -66,6 +66,11 @@ class Telemetry:
                             found[labels] = point
         return found
 
+    def metric_scopes(self) -> list[Any]:
+        """The scopes of all metrics."""
+        data = self._metrics.get_metrics_data()
+        return [scope.scope for resource in data.resource_metrics for scope in resource.scope_metrics] if data else []
+
     def counts(self, metric: Metric) -> dict[Labels, int]:
         """How often each series was recorded (a counter: its value)."""
         return {labels: getattr(point, "count", getattr(point, "value", None)) for labels, point in self.points(metric).items()}

@@ -27,6 +27,7 @@ from bext_otel.pipeline.export import MetricExport, metrics_data
 from bext_otel.pipeline.provider import BextMeterProvider
 from bext_otel.pipeline.reading import Reading
 from bext_otel.pipeline.streams import Streams
+from bext_otel.scope import SCHEMA_URL, VERSION
 from tests.pipeline.test_merge import Board
 from tests.waiting import until
 
@@ -57,7 +58,7 @@ def test_streams_have_the_specifications_name_and_an_empty_unit(ours: Ours) -> N
         ours.streams.stream(row).cell({label.name: (label.values or ("x",))[0] for label in row.labels}).add(1)
     data = metrics_data(ours.reading, RESOURCE)
     (scope,) = data.resource_metrics[0].scope_metrics
-    assert SCOPE == scope.scope.name
+    assert (SCOPE, VERSION, SCHEMA_URL) == (scope.scope.name, scope.scope.version, scope.schema_url)
     streamed = {metric.name: metric.unit for metric in scope.metrics}
     assert {row.streamed: row.streamed_unit for row in METRICS} == streamed
     assert "s" == streamed["http.server.request.duration"]

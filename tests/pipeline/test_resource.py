@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bext_otel.pipeline.resource import build_resource, container_id
+from bext_otel.pipeline.resource import architecture, build_resource, container_id
 
 ID = "3f" * 32
 
@@ -61,3 +61,22 @@ def test_outside_of_a_container_there_is_no_id(tmp_path: Path, text: str) -> Non
 
 def test_a_hidden_proc_is_no_error(tmp_path: Path) -> None:
     assert container_id(tmp_path / "missing") is None
+
+
+@pytest.mark.parametrize(
+    ("machine", "shown"),
+    [
+        ("x86_64", "amd64"),
+        ("AMD64", "amd64"),
+        ("aarch64", "arm64"),
+        ("arm64", "arm64"),
+        ("armv7l", "arm32"),
+        ("i686", "x86"),
+        ("ppc64le", "ppc64"),
+        ("s390x", "s390x"),
+        ("riscv64", "riscv64"),
+        ("", ""),
+    ],
+)
+def test_the_architecture_is_named_as_the_conventions_do(machine: str, shown: str) -> None:
+    assert shown == architecture(machine)
