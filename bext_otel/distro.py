@@ -134,6 +134,7 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
             mount = _Mount(runs.endpoints) if runs.config.metrics.mount else None
             kwargs.update(disabled=disabled, mount=mount, on_serving=runs.evidence, on_ending=runs.flush, upstream=upstream)
             kwargs.update(layers=runs.config.cache.layers, redis_seconds=runs.config.cache.redis_seconds)
+            kwargs.update(pools=runs.config.isolates.pools)
         try:
             super().load_instrumentor(entry_point, raise_exception_on_conflict=True, **kwargs)
         except DependencyConflictError as error:

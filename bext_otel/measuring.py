@@ -6,7 +6,7 @@ Knows the OpenTelemetry API only. Where the provider's instruments can `bind` an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from opentelemetry import metrics
@@ -15,6 +15,7 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.util.types import AttributeValue
 
 from bext_otel.catalogue import Kind, Metric
+from bext_otel.process import Undo
 from bext_otel.scope import SCOPE, meter_of
 
 __all__ = ["SCOPE", "SHARED", "Callback", "LabelValue", "count", "gauge", "handle", "measure", "name_units", "observable", "observe"]
@@ -38,12 +39,12 @@ _MAX_KEY = 1024
 class _Instruments:
     """The catalogue's instruments at one meter provider, and measuring handles for the label values seen."""
 
-    def __init__(self, provider: metrics.MeterProvider, *, units: bool) -> None:
+    def __init__(self, provider: metrics.MeterProvider, *, units: bool, observed: dict[Metric, _Observed] | None = None) -> None:
         self.provider = provider
+        self.observed: dict[Metric, _Observed] = {} if observed is None else observed
         self._units = units
         self._meter = meter_of(provider)
         self._made: dict[Metric, Any] = {}
-        self._observers: dict[Metric, list[Callable[[], Iterator[Observation]]]] = {}
         self._handles: dict[tuple[Metric, tuple[LabelValue, ...]], Measure] = {}
         self._characters = 0
 
@@ -62,20 +63,14 @@ class _Instruments:
                 self._characters += characters
         return found
 
-    def observe(self, metric: Metric, callback: Callback, shared: str) -> None:
-        source = {SHARED: shared} if shared else {}
-
-        def observations() -> Iterator[Observation]:
-            for value, values in callback():
-                yield Observation(value, {**_attributes(metric, values), **source})
-
-        known = metric in self._observers
-        told = self._observers.setdefault(metric, [])
-        told.append(observations)
-        if not known:  # of a second instrument of one name, the SDK never asks the callbacks
-            create = observable(self._meter, metric.kind)
-            everybody = partial(_everybody, told)
-            create(metric.name, callbacks=[everybody], unit=self._unit(metric), description=metric.description)
+    def observe(self, metric: Metric) -> None:
+        """Have the provider ask everybody who observes `metric`."""
+        if metric not in self.observed:  # of a second instrument of one name, the SDK never asks the callbacks
+            observed = _Observed(metric)
+            if self.observed.setdefault(metric, observed) is observed:
+                observed.succeed()
+                create = observable(self._meter, metric.kind)
+                create(metric.name, callbacks=[observed], unit=self._unit(metric), description=metric.description)
 
     def _make(self, metric: Metric, values: tuple[LabelValue, ...]) -> Measure:
         instrument = self._made.get(metric)
@@ -104,12 +99,55 @@ class _Instruments:
         return metric.unit if self._units else ""
 
 
-def _everybody(told: list[Callable[[], Iterator[Observation]]], _: CallbackOptions) -> Iterator[Observation]:
+# Who observes a metric, whatever the provider: callbacks, and the source that each looks at.
+_observers: dict[Metric, list[tuple[Callback, str]]] = {}
+# By metric, the newest provider's.
+_newest: dict[Metric, _Observed] = {}
+
+
+class _Observed:
+    """A metric as one provider observes it: everybody is asked, as long as no newer provider asks.
+
+    The API's stand-in hands its instruments on to the first real provider, so that one metric may be observed there twice: the SDK then
+    asks the first only, and ours both.
+    """
+
+    __slots__ = ("_asked", "_metric", "_newer", "_older", "_spoke")
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+        self._older: _Observed | None = None
+        self._newer: _Observed | None = None
+        self._asked = self._spoke = False
+
+    def succeed(self) -> None:
+        """Take the place of the provider's that was the newest so far."""
+        self._older = _newest.get(self._metric)
+        _newest[self._metric] = self
+        if self._older is not None:
+            self._older._newer = self
+
+    def __call__(self, _: CallbackOptions) -> Iterator[Observation]:
+        newer = self._newer
+        while newer is not None:
+            if newer._asked:
+                return
+            newer = newer._newer
+        older, self._older, self._asked = self._older, None, True
+        if older is not None and older._spoke:
+            return  # at this very reading
+        self._spoke = self._newer is not None
+        yield from _everybody(self._metric)
+
+
+def _everybody(metric: Metric) -> Iterator[Observation]:
     """What all callbacks say. One that fails keeps none of the others from being heard; the provider hears of it at the end."""
     failure: Exception | None = None
-    for observations in tuple(told):
+    for callback, shared in tuple(_observers[metric]):
+        source = {SHARED: shared} if shared else {}
         try:
-            yield from observations()
+            for value, values in callback():
+                yield Observation(value, {**_attributes(metric, values), **source})
         except Exception as error:
             failure = error
     if failure is not None:
@@ -134,18 +172,28 @@ _instruments = _Instruments(metrics.get_meter_provider(), units=_units)
 
 
 def _current() -> _Instruments:
-    global _instruments
     provider = metrics.get_meter_provider()
-    if _instruments.provider is not provider:
-        _instruments = _Instruments(provider, units=_units)
-    return _instruments
+    found = _instruments
+    return found if found.provider is provider else _follow(_Instruments(provider, units=_units))
+
+
+def _follow(made: _Instruments) -> _Instruments:
+    """Measure by these from now on, and have their provider ask everybody who observes."""
+    global _instruments
+    _instruments = made
+    for metric in tuple(_observers):
+        with suppress(Exception):  # whoever measures is not to blame for what a provider makes of a gauge
+            made.observe(metric)
+    return made
 
 
 def name_units(*, on_instruments: bool) -> None:
     """Say whether instruments carry their unit, or leave it to the name of their stream; they are made anew for it."""
-    global _units, _instruments
+    global _units
     _units = on_instruments
-    _instruments = _Instruments(metrics.get_meter_provider(), units=on_instruments)
+    provider = metrics.get_meter_provider()
+    observed = _instruments.observed if _instruments.provider is provider else None
+    _follow(_Instruments(provider, units=on_instruments, observed=observed))
 
 
 def handle(metric: Metric, values: tuple[LabelValue, ...]) -> Measure:
@@ -172,9 +220,19 @@ def gauge(metric: Metric, value: float, *labels: LabelValue) -> None:
     _current().handle(metric, labels)(value)
 
 
-def observe(metric: Metric, callback: Callback, *, shared: str = "") -> None:
-    """Ask `callback` at each reading for pairs of a value and its label values; for gauges, and for counters kept elsewhere.
+def observe(metric: Metric, callback: Callback, *, shared: str = "") -> Undo:
+    """Ask `callback` at each reading for pairs of a value and its label values, until the answer is called. Twice is once.
 
-    What each worker of the service holds is added up. `shared` names what they all look at, such as a database: that counts once.
+    For gauges, and for counters kept elsewhere; whichever provider is set asks. What each worker of the service holds is added up.
+    `shared` names what they all look at, such as a database: that counts once.
     """
-    _current().observe(metric, callback, shared)
+    observers, observer = _observers.setdefault(metric, []), (callback, shared)
+    if observer not in observers:
+        observers.append(observer)
+    _current().observe(metric)
+
+    def undo() -> None:
+        with suppress(ValueError):  # it is undone already
+            observers.remove(observer)
+
+    return undo

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from threading import RLock
 
-from opentelemetry import metrics
-
 from bext_otel.catalogue import FLOW_ACTIVE_RUNS
 from bext_otel.operation import observe
 from bext_otel.process import catch_up, on_fork
@@ -21,7 +19,6 @@ _lock = RLock()
 _active = 0
 _forks = 0
 _sources: list[Callable[[], int]] = []
-_observed_at: metrics.MeterProvider | None = None
 
 
 class Hold:
@@ -44,7 +41,7 @@ def hold() -> Hold:
     """Count a run as active in this process."""
     global _active
     catch_up()
-    _observe()
+    observe(FLOW_ACTIVE_RUNS, _counted)
     with _lock:
         _active += 1
         return Hold(_forks)
@@ -53,7 +50,7 @@ def hold() -> Hold:
 def also_active(source: Callable[[], int]) -> Callable[[], None]:
     """Count what `source` answers, at each reading, as active runs too, until the answer is called."""
     catch_up()
-    _observe()
+    observe(FLOW_ACTIVE_RUNS, _counted)
     _sources.append(source)
 
     def forget() -> None:
@@ -63,19 +60,8 @@ def also_active(source: Callable[[], int]) -> Callable[[], None]:
     return forget
 
 
-def _observe() -> None:
-    """Have the number asked for, at the provider that is set now."""
-    global _observed_at
-    provider = metrics.get_meter_provider()
-    if provider is _observed_at:
-        return
-    _observed_at = provider
-
-    def active() -> Iterable[tuple[float, tuple[str, ...]]]:
-        # One registered before a provider was set goes on at that provider; only the newest answers.
-        return [(_active + sum(source() for source in tuple(_sources)), ())] if _observed_at is provider else []
-
-    observe(FLOW_ACTIVE_RUNS, active)
+def _counted() -> Iterable[tuple[float, tuple[str, ...]]]:
+    yield _active + sum(source() for source in tuple(_sources)), ()
 
 
 def _in_child() -> None:

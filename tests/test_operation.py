@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from opentelemetry import _logs, metrics, trace
@@ -33,6 +35,7 @@ from bext_otel.catalogue import (
 from bext_otel.operation import Settings, count, finish, gauge, measure, observe, operation, settings, start, use
 from bext_otel.pipeline.provider import BextMeterProvider
 from bext_otel.pipeline.streams import Streams
+from tests.fresh import fresh
 
 
 @dataclass
@@ -140,20 +143,82 @@ def test_everybody_who_observes_a_metric_is_asked_also_if_one_fails(told: Told) 
     def fails() -> list[tuple[float, tuple[str, ...]]]:
         raise LookupError
 
-    observe(ISOLATE_MEMORY, lambda: [(1, ("one",))])
-    observe(ISOLATE_MEMORY, fails)
-    observe(ISOLATE_MEMORY, lambda: [(2, ("two",))])
-    assert {(("app", "one"),): 1, (("app", "two"),): 2} == told.points(ISOLATE_MEMORY.name)
+    with ExitStack() as observing:
+        for callback in (lambda: [(1, ("one",))], fails, lambda: [(2, ("two",))]):
+            observing.callback(observe(ISOLATE_MEMORY, callback))
+        assert {(("app", "one"),): 1, (("app", "two"),): 2} == told.points(ISOLATE_MEMORY.name)
+
+
+def test_who_observes_twice_is_asked_once_and_after_undoing_no_more(told: Told) -> None:
+    def one() -> list[tuple[float, tuple[str, ...]]]:
+        return [(1, ("one",))]
+
+    count(CACHE_HITS, "shop", "isr")
+    observe(ISOLATE_MEMORY, one)
+    forget = observe(ISOLATE_MEMORY, one)
+    assert {(("app", "one"),): 1} == told.points(ISOLATE_MEMORY.name)
+    forget()
+    forget()
+    assert {} == told.points(ISOLATE_MEMORY.name)
+
+
+def test_who_observes_is_asked_by_the_provider_that_is_set_later(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As soon as something is measured there, and by that one only."""
+    forget = observe(ISOLATE_MEMORY, lambda: [(1, ("one",))])
+    later = InMemoryMetricReader()
+    provider = MeterProvider([later], shutdown_on_exit=False)
+    monkeypatch.setattr(metrics, "get_meter_provider", lambda: provider)
+    try:
+        count(CACHE_HITS, "shop", "isr")
+        assert {(("app", "one"),): 1} == replace(told, reader=later).points(ISOLATE_MEMORY.name)
+        assert told.reader.get_metrics_data() is None
+    finally:
+        forget()
+        provider.shutdown()
+
+
+@pytest.mark.parametrize("provider", ["sdk", "ours"])
+def test_who_observed_before_there_was_a_provider_is_asked_once_at_each_reading(tmp_path: Path, provider: str) -> None:
+    """The API's stand-in hands its instruments on to the first provider, where the metric is observed once more."""
+    shown, _ = fresh(
+        f"""
+        from opentelemetry import metrics
+        from bext_otel.catalogue import CACHE_HITS, ISOLATE_MEMORY
+        from bext_otel.operation import count, observe
+        asked = []
+        observe(ISOLATE_MEMORY, lambda: asked.append(1) or [(5, ("shop",))])
+        if {provider == "sdk"}:
+            from opentelemetry.sdk.metrics import MeterProvider
+            from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+            reader = InMemoryMetricReader()
+            metrics.set_meter_provider(MeterProvider([reader]))
+            read = reader.get_metrics_data
+        else:
+            import bext_otel
+            runs = bext_otel.configure()
+            read = lambda: runs.endpoints.reply("GET", "/metrics", "", {{}}, trusted=True)
+        count(CACHE_HITS, "shop", "isr")
+        counts = []
+        for _ in range(3):
+            del asked[:]
+            read()
+            counts.append(len(asked))
+        show(counts)
+        """,
+        tmp_path,
+    )
+    assert [1, 1, 1] == shown
 
 
 def test_plain_counters_gauges_and_observers(told: Told) -> None:
     count(CACHE_HITS, "shop", "isr")
     count(CACHE_HITS, "shop", "isr", by=2)
     gauge(ISOLATE_MEMORY, 4096, "shop")
-    observe(ISOLATE_MEMORY, lambda: [(1, ("observed",))])
-    measure(REQUEST_SIZE, 10, "shop", "request")
-    assert {(("app", "shop"), ("layer", "isr")): 3} == told.points(CACHE_HITS.name)
-    assert {(("app", "shop"),): 4096, (("app", "observed"),): 1} == told.points(ISOLATE_MEMORY.name)
+    with ExitStack() as observing:
+        observing.callback(observe(ISOLATE_MEMORY, lambda: [(1, ("observed",))]))
+        measure(REQUEST_SIZE, 10, "shop", "request")
+        assert {(("app", "shop"), ("layer", "isr")): 3} == told.points(CACHE_HITS.name)
+        assert {(("app", "shop"),): 4096, (("app", "observed"),): 1} == told.points(ISOLATE_MEMORY.name)
 
 
 def test_a_label_of_none_is_left_out(told: Told) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bext_otel.config.loading import Loaded, load
-from bext_otel.config.model import App, Cache, Config, Exporters, Health, Level, Logging, Metrics, Signal, Target, Telemetry
+from bext_otel.config.model import App, Cache, Config, Exporters, Health, Isolates, Level, Logging, Metrics, Signal, Target, Telemetry
 
 __all__ = [
     "App",
@@ -11,6 +11,7 @@ __all__ = [
     "Config",
     "Exporters",
     "Health",
+    "Isolates",
     "Level",
     "Loaded",
     "Logging",

@@ -14,7 +14,7 @@ from bext_otel.config.environment import bext_variables, standard_variables
 from bext_otel.config.exporters import check_endpoint, exporters
 from bext_otel.config.fields import Field, Wrong, fields_of
 from bext_otel.config.file import read_file
-from bext_otel.config.model import SECTIONS, App, Cache, Config, Health, Logging, Metrics, Telemetry
+from bext_otel.config.model import SECTIONS, App, Cache, Config, Health, Isolates, Logging, Metrics, Telemetry
 from bext_otel.config.report import Given, Path, Report
 from bext_otel.config.rules import check_apps, check_budgets, check_together
 from bext_otel.config.tree import flatten
@@ -57,6 +57,7 @@ def load(explicit: Mapping[str, Any] | None = None, *, environ: Mapping[str, str
         logging=Logging(**settings.section("logging")),
         telemetry=msgspec.structs.replace(telemetry, exporters=found),
         cache=Cache(**settings.section("cache")),
+        isolates=Isolates(**settings.section("isolates")),
         apps=settings.apps(),
     )
     return Loaded(config, report.lines(lambda path: _at(config, path)), source)

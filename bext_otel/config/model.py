@@ -60,6 +60,7 @@ Timeout = Annotated[float, Meta(ge=0.01, le=600, extra={"unit": "seconds"})]
 EndpointPath = Annotated[str, Meta(pattern=_URL_PATH, extra={"expected": _A_PATH})]
 HostName = Annotated[str, Meta(pattern=_HOST, extra={"expected": 'a host name without scheme or path, e.g. "shop.example"'})]
 PathPrefix = Annotated[str, Meta(pattern=_PREFIX, extra={"expected": f'{_A_PATH}, e.g. "/shop"'})]
+PoolPattern = Annotated[str, Meta(pattern=r"\S", extra={"expected": 'a pattern of names, e.g. "render-*"'})]
 Limit = Annotated[int, Meta(ge=1, le=1_000_000, extra={"unit": "values", "example": 200})]
 
 
@@ -142,6 +143,20 @@ class Cache(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             extra={"unit": "seconds"},
         ),
     ] = 30.0
+
+
+class Isolates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[isolates]`: what counts as a render isolate; the bext server's own settings of this section are left alone."""
+
+    pools: Annotated[
+        tuple[PoolPattern, ...],
+        Meta(
+            description="Pools of concurrent.futures whose workers are isolates and whose tasks are renders: patterns, as of a shell, for "
+            "a thread pool's `thread_name_prefix`; `processes` stands for every process pool. The variable separates them "
+            "by commas; `as_isolates` opts in a pool in code.",
+            extra={"example": ["render-*"]},
+        ),
+    ] = ()
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,6 +249,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     logging: Logging = Logging()
     telemetry: Telemetry = Telemetry()
     cache: Cache = Cache()
+    isolates: Isolates = Isolates()
     apps: Mapping[str, App] = {}
 
 
@@ -243,8 +259,9 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "logging": Logging,
     "telemetry": Telemetry,
     "cache": Cache,
+    "isolates": Isolates,
 }
 """Our sections of the file, but for `[apps.NAME]`."""
 
-SHARED = frozenset({"cache"})
+SHARED = frozenset({"cache", "isolates"})
 """Sections in which the bext server has settings of its own: a key that we do not know is one of those."""

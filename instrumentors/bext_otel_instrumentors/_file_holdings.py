@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
 from itertools import islice
 from typing import Protocol
 
@@ -38,6 +40,7 @@ class _Directory:
         self.path = path
         self.user = user
         self.group = group
+        self.undoing = ExitStack()
         self._belongs = belongs
         self._held = 0, 0
         self._until = 0.0
@@ -78,14 +81,14 @@ class Directories:
         directory = self._known[path] = _Directory(path, user, belongs, group)
 
         def held(which: int) -> Iterator[tuple[float, tuple[str, ...]]]:
-            if self._known.get(path) is directory and user.used:
+            if user.used:
                 try:
                     yield directory.held()[which], (user.app, user.layer)
                 except Exception as error:  # the guard's only purpose
                     report("a directory of a cache", error)
 
-        observe(CACHE_ENTRIES, lambda: held(0), shared=f"file://{path}")
-        observe(CACHE_BYTES, lambda: held(1), shared=f"file://{path}")
+        directory.undoing.callback(observe(CACHE_ENTRIES, partial(held, 0), shared=f"file://{path}"))
+        directory.undoing.callback(observe(CACHE_BYTES, partial(held, 1), shared=f"file://{path}"))
 
     def user(self, path: str) -> User | None:
         """Whose a directory is; None if it is not reported."""
@@ -96,7 +99,7 @@ class Directories:
         """Report the directories of a group no longer."""
         for path, directory in list(self._known.items()):
             if directory.group == group:
-                del self._known[path]
+                self._known.pop(path).undoing.close()
 
 
 directories = Directories()

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
-from opentelemetry import metrics
-
 from bext_otel.catalogue import CACHE_BYTES, CACHE_ENTRIES
 from bext_otel.operation import observe
 from bext_otel_instrumentors._guard import report
@@ -59,14 +57,13 @@ class Holdings:
 
     def __init__(self) -> None:
         self._held: dict[int, _Held] = {}
-        self._provider: weakref.ref[Any] | None = None
-        self._turn: object = None
 
     def add(self, cache: object, owner: Owner, size: Callable[[Any], Size], *, group: str) -> None:
         """Report what `cache` holds, for as long as it lives, or until its `group` is forgotten."""
         name = id(cache)
         self._held[name] = _Held(weakref.ref(cache, lambda gone: self._drop(name, gone)), owner, size, group)
-        self._observe()
+        observe(CACHE_ENTRIES, self._entries)
+        observe(CACHE_BYTES, self._bytes)
 
     def owner(self, cache: object) -> Owner | None:
         """Whose a cache is; None if it is not reported."""
@@ -84,15 +81,11 @@ class Holdings:
         if found is not None and found.cache is gone:
             del self._held[name]
 
-    def _observe(self) -> None:
-        """Have the current meter provider ask. A callback cannot be taken back, so each knows whether it is its turn."""
-        provider = metrics.get_meter_provider()
-        if self._provider is not None and self._provider() is provider:
-            return
-        self._provider = weakref.ref(provider)
-        turn = self._turn = object()
-        observe(CACHE_ENTRIES, lambda: self._sums(0) if self._turn is turn else iter(()))
-        observe(CACHE_BYTES, lambda: self._sums(1) if self._turn is turn else iter(()))
+    def _entries(self) -> Iterator[tuple[float, tuple[str, ...]]]:
+        return self._sums(0)
+
+    def _bytes(self) -> Iterator[tuple[float, tuple[str, ...]]]:
+        return self._sums(1)
 
     def _sums(self, which: int) -> Iterator[tuple[float, tuple[str, ...]]]:
         sums: dict[tuple[str, ...], float] = {}

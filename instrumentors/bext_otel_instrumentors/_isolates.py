@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 
-from opentelemetry import metrics, trace
+from opentelemetry import trace
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.context import Context
 
@@ -50,8 +50,6 @@ class _Isolates:
     def __init__(self) -> None:
         self._held: dict[int, weakref.ref[Isolate]] = {}
         self._shown: dict[tuple[object, str], None] = {}
-        self._provider: object = None
-        self._turn: object = None
 
     def add(self, isolate: Isolate) -> None:
         """Count it from now on; adding it again does nothing."""
@@ -60,7 +58,8 @@ class _Isolates:
         if key not in self._held and not isolate.gone:
             held = self._held
             held[key] = weakref.ref(isolate, lambda _: held.pop(key, None))
-        self._observe()
+            observe(ISOLATE_COUNT, self._counts)
+            observe(ISOLATE_MEMORY, self._heaps)
 
     def remove(self, isolate: Isolate) -> None:
         """It ended."""
@@ -85,15 +84,11 @@ class _Isolates:
         self._held = {}
         self._shown = {}
 
-    def _observe(self) -> None:
-        """Have the current meter provider ask. A callback cannot be taken back, so each knows whether it is its turn."""
-        provider = metrics.get_meter_provider()
-        if provider is self._provider:
-            return
-        self._provider = provider
-        turn = self._turn = object()
-        observe(ISOLATE_COUNT, lambda: self._sums(ISOLATE_COUNT, _count) if self._turn is turn else iter(()))
-        observe(ISOLATE_MEMORY, lambda: self._sums(ISOLATE_MEMORY, _heap) if self._turn is turn else iter(()))
+    def _counts(self) -> Iterator[tuple[float, tuple[str, ...]]]:
+        return self._sums(ISOLATE_COUNT, _count)
+
+    def _heaps(self) -> Iterator[tuple[float, tuple[str, ...]]]:
+        return self._sums(ISOLATE_MEMORY, _heap)
 
     def _sums(self, metric: object, ask: Callable[[Isolate], int | None]) -> Iterator[tuple[float, tuple[str, ...]]]:
         # An app whose last isolate ended has none, which is not the same as nothing to tell.

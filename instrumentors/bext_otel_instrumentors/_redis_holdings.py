@@ -11,6 +11,8 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -78,6 +80,7 @@ class RedisHoldings:
         self._of_pool: WeakKeyDictionary[Any, _Database | None] = WeakKeyDictionary()
         self._databases: dict[str, _Database] = {}
         self._stopping = threading.Event()
+        self._undoing = ExitStack()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
@@ -108,6 +111,7 @@ class RedisHoldings:
     def stop(self) -> None:
         """Look no more, and tell nothing more."""
         self._stopping.set()
+        self._undoing.close()
 
     def _database(self, pool: Any, layers: Layers | None) -> _Database | None:
         """The database behind a pool of connections; None for one that can't be looked at from outside of the pool."""
@@ -133,14 +137,11 @@ class RedisHoldings:
         return found
 
     def _observe(self, database: _Database) -> None:
-        stopping = self._stopping
-
         def held(which: int) -> Iterator[tuple[float, tuple[str, ...]]]:
-            if not stopping.is_set():
-                yield from [(size[which], (database.app, layer)) for layer, size in database.held.items()]
+            yield from [(size[which], (database.app, layer)) for layer, size in database.held.items()]
 
-        observe(CACHE_ENTRIES, lambda: held(0), shared=database.name)
-        observe(CACHE_BYTES, lambda: held(1), shared=database.name)
+        self._undoing.callback(observe(CACHE_ENTRIES, partial(held, 0), shared=database.name))
+        self._undoing.callback(observe(CACHE_BYTES, partial(held, 1), shared=database.name))
 
     def _start(self) -> None:
         with self._lock:

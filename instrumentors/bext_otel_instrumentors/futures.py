@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 import weakref
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from fnmatch import fnmatchcase
 from functools import partial
@@ -28,7 +27,6 @@ __all__ = ["FuturesInstrumentor", "as_isolates"]
 _KIND = "pool"
 _ISOLATE = "_bext_isolate"
 _RANK = 1
-_SETTING = "BEXT_ISOLATES_POOLS"
 
 _FAILURES = {"MemoryError": "out_of_memory", "TimeoutError": "timeout", "BrokenExecutor": "crashed"}
 
@@ -51,8 +49,8 @@ def as_isolates(pool: Pool, *, app: str = "") -> Pool:
 class FuturesInstrumentor(Instrumentor):
     """Instruments the thread and process pools that are opted in: by `as_isolates`, or by `instrument(pools=...)`.
 
-    `pools` are patterns as of a shell for a thread pool's `thread_name_prefix`; `processes` stands for every process pool. The default is
-    `BEXT_ISOLATES_POOLS`, separated by commas. Where nothing is opted in, nothing is patched.
+    `pools` are patterns as of a shell for a thread pool's `thread_name_prefix`; `processes` stands for every process pool
+    (`[isolates] pools`). Where nothing is opted in, nothing is patched.
 
     Tasks carry the trace context and the app to their worker. What a task in a process does is measured in that process, by its own
     telemetry; that its process died is told by the one that had submitted it.
@@ -67,9 +65,7 @@ class FuturesInstrumentor(Instrumentor):
         return ()
 
     def _instrument(self, **kwargs: Any) -> None:
-        pools: Iterable[str] | None = kwargs.get("pools")
-        chosen = os.environ.get(_SETTING, "").split(",") if pools is None else pools
-        self._patterns = frozenset(pattern.strip() for pattern in chosen if pattern.strip())
+        self._patterns = frozenset(kwargs.get("pools") or ())
         super()._instrument(**kwargs)
 
     def _patch(self, patches: Patches) -> None:

@@ -117,9 +117,8 @@ def test_pools_are_chosen_by_the_names_of_their_threads(instrument: Instrument, 
     assert {("unknown",): 1} == telemetry.counts(ISOLATE_RENDER_DURATION)
 
 
-def test_the_setting_chooses_too(instrument: Instrument, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BEXT_ISOLATES_POOLS", " none , asyncio*")
-    instrument()
+def test_several_patterns_choose_the_loops_own_pool_too(instrument: Instrument, telemetry: Telemetry) -> None:
+    instrument(pools=("none", "asyncio*"))
 
     async def main() -> int:
         return await asyncio.get_running_loop().run_in_executor(None, tasks.double, 4)
