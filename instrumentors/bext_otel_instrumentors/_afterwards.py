@@ -19,8 +19,9 @@ from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import get_current
 
 from bext_otel.operation import request_logger
-from bext_otel_instrumentors._exchange import CLIENT_GONE, Exchange
+from bext_otel_instrumentors._exchange import Exchange
 from bext_otel_instrumentors._guard import report
+from bext_otel_instrumentors._leaving import departure
 from bext_otel_instrumentors._routes import template
 
 __all__ = ["tell_late", "watch"]
@@ -88,9 +89,9 @@ def watch(exchange: Exchange, scope: Mapping[str, Any]) -> None:
 def tell_late(exchange: Exchange, error: BaseException) -> None:
     """The application failed when its request was over: an error record in the request's trace, whose context is current. Never raises."""
     name = type(error).__qualname__
-    if name in CLIENT_GONE:
-        return
     try:
+        if departure(error) is not None:
+            return
         now = time_ns()
         record = LogRecord(
             timestamp=now,

@@ -14,9 +14,9 @@ class Patches:
     """Attributes that were replaced, in order. `undo` puts back what was there."""
 
     def __init__(self) -> None:
-        self._done: list[tuple[type, str, Any, Any]] = []
+        self._done: list[tuple[Any, str, Any, Any]] = []
 
-    def wrap(self, owner: type, name: str, make: Callable[[Any], Any]) -> None:
+    def wrap(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         """Replace `owner.name` by `make(what it is now)`."""
         replacement = make(getattr(owner, name))
         # An inherited attribute is not the owner's to restore.

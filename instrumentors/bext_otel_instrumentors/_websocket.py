@@ -13,7 +13,7 @@ from opentelemetry.trace import StatusCode
 
 from bext_otel.catalogue import REQUESTS
 from bext_otel.operation import measure
-from bext_otel_instrumentors._exchange import CLIENT_CLOSED_REQUEST, CLIENT_GONE, UNMATCHED, Exchange
+from bext_otel_instrumentors._exchange import UNMATCHED, Exchange
 from bext_otel_instrumentors._guard import report
 
 __all__ = ["Handshake"]
@@ -25,7 +25,6 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 _SWITCHING_PROTOCOLS = 101
 # What a server answers to a handshake that the application closes, or does not survive.
 _DENIED = 403
-_FAILED = 500
 
 
 class Handshake:
@@ -42,8 +41,10 @@ class Handshake:
 
         async def watched() -> Message:
             message = await receive()
-            if message["type"] == "websocket.disconnect" and self._close_code is None:
-                self._close_code = message.get("code", 1005)
+            if message.get("type") == "websocket.disconnect":
+                self._exchange.leave()
+                if self._close_code is None:
+                    self._close_code = message.get("code", 1005)
             return message
 
         return watched
@@ -58,7 +59,11 @@ class Handshake:
                     self._note(kind, message)
             except Exception as error:
                 report("a websocket", error)
-            await send(message)
+            try:
+                await send(message)
+            except OSError as error:  # so a server says that the client is not there any more
+                self._exchange.leave(error)
+                raise
 
         return observed
 
@@ -104,10 +109,8 @@ class Handshake:
     def _finish(self, error: BaseException | None) -> None:
         exchange = self._exchange
         error = error or exchange.error
-        error_type = None if error is None else type(error).__qualname__
-        gone = error_type in CLIENT_GONE
-        status = exchange.status or (_FAILED if not gone else 0)
-        self._count(status or CLIENT_CLOSED_REQUEST)
+        counted, status, error_type, failed = exchange.result(error)
+        self._count(counted)
         if not exchange.owned:
             return
         span = exchange.span
@@ -116,11 +119,9 @@ class Handshake:
             if self._close_code is not None:
                 span.set_attribute("websocket.close_code", self._close_code)
             # Leaving is how a client ends a connection, and Starlette tells the application by an exception.
-            if error_type is None and status >= 500:
-                error_type = str(status)
-            if error_type is not None and not (gone and exchange.status):
+            if error_type is not None and (failed or not exchange.status):
                 span.set_attribute("error.type", error_type)
-            if error_type is not None and not gone:
+            if failed:
                 span.set_status(StatusCode.ERROR)
                 if error is not None:
                     span.record_exception(error)
