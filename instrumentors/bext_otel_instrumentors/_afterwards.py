@@ -18,8 +18,9 @@ from opentelemetry.util.types import AttributeValue
 
 from bext_otel.entries import emit
 from bext_otel_instrumentors._completion import REQUEST_SCOPE
-from bext_otel_instrumentors._exchange import CLIENT_GONE, Exchange
+from bext_otel_instrumentors._exchange import Exchange
 from bext_otel_instrumentors._guard import report
+from bext_otel_instrumentors._leaving import departure
 from bext_otel_instrumentors._routes import template
 
 __all__ = ["tell_late", "watch"]
@@ -85,9 +86,9 @@ def watch(exchange: Exchange, scope: Mapping[str, Any]) -> None:
 def tell_late(exchange: Exchange, error: BaseException) -> None:
     """The application failed when its request was over: an error record in the request's trace, whose context is current. Never raises."""
     name = type(error).__qualname__
-    if name in CLIENT_GONE:
-        return
     try:
+        if departure(error) is not None:
+            return
         fields: dict[str, AttributeValue] = {
             "app": exchange.app,
             "method": exchange.method,

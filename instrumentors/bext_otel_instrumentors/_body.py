@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from copy import copy, deepcopy
 from typing import Any, TypeAlias
 
 from opentelemetry.context import attach, detach
 
-from bext_otel_instrumentors._exchange import Exchange
+from bext_otel_instrumentors._exchange import BODILESS, Exchange, declared_length
 
-__all__ = ["Body", "ListBody", "counting_input"]
+__all__ = ["Body", "Finish", "ListBody", "counting_input", "read_in_process"]
 
 Finish: TypeAlias = "Callable[[BaseException | None], None]"
+
+# The answers that a client in this process was given during a call, and may never close.
+_in_process: ContextVar[list[Body | ListBody] | None] = ContextVar("bext-otel-in-process", default=None)
+
+
+@contextmanager
+def read_in_process() -> Iterator[None]:
+    """A client in this process asks an application, and keeps the answer: who looks at the telemetry then expects the request to be over.
+
+    It is, if the whole answer is there or its length is known; a stream without one is over when it has been read, or given up.
+    """
+    answers: list[Body | ListBody] = []
+    token = _in_process.set(answers)
+    try:
+        yield
+    finally:
+        _in_process.reset(token)
+        for answer in answers:
+            answer.end_early()
 
 
 class Body:
     """What an application answers, handed on chunk by chunk; the request ends when the server closes it, read to the end or not.
 
-    The request's context is current while a chunk is made: an application that streams works for this request there.
+    Some servers don't: then it ends when it is let go, or read to the end with nothing left to close. The request's context is current
+    while a chunk is made: an application that streams works for this request there.
     """
 
-    __slots__ = ("_chunks", "_error", "_exchange", "_finish", "_iterator")
+    __slots__ = ("_chunks", "_early", "_error", "_exchange", "_finish", "_iterator")
 
     def __init__(self, chunks: Iterable[bytes], exchange: Exchange, finish: Finish) -> None:
         self._chunks = chunks
@@ -28,6 +51,14 @@ class Body:
         self._finish = finish
         self._iterator: Iterator[bytes] | None = None
         self._error: BaseException | None = None
+        # What has nothing to be closed is over when it is read.
+        self._early = not hasattr(chunks, "close")
+        if (answers := _in_process.get()) is not None:
+            answers.append(self)
+
+    def __del__(self) -> None:
+        if not self._exchange.finished:
+            self._finish(self._error)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -41,6 +72,8 @@ class Body:
             chunk = next(self._iterator)
         except StopIteration:
             exchange.answered()
+            if self._early:
+                self._finish(self._error)
             raise
         except BaseException as error:
             self._error = error
@@ -66,16 +99,35 @@ class Body:
         finally:
             self._finish(self._error)
 
+    def end_early(self) -> None:
+        """The client has what it wants: end the request now, or when the answer has been read."""
+        exchange = self._exchange
+        self._early = True
+        if exchange.finished:
+            return
+        length = _declared(exchange)
+        if length is not None:
+            exchange.response_bytes = max(length, exchange.response_bytes)
+        if length is not None or exchange.ended_ns:
+            self._finish(self._error)
+
 
 class ListBody:
     """As `Body`, for an answer that is complete; it keeps its length, from which servers make a Content-Length."""
 
-    __slots__ = ("_chunks", "_finish")
+    __slots__ = ("_chunks", "_exchange", "_finish")
 
     def __init__(self, chunks: list[bytes] | tuple[bytes, ...], exchange: Exchange, finish: Finish) -> None:
         self._chunks = chunks
+        self._exchange = exchange
         self._finish = finish
         exchange.response_bytes += sum(map(len, chunks))
+        if (answers := _in_process.get()) is not None:
+            answers.append(self)
+
+    def __del__(self) -> None:
+        if not self._exchange.finished:
+            self._finish(None)
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._chunks)
@@ -87,6 +139,17 @@ class ListBody:
         """The server is done with the answer."""
         self._finish(None)
 
+    def end_early(self) -> None:
+        """The client has what it wants."""
+        self._finish(None)
+
+
+def _declared(exchange: Exchange) -> int | None:
+    """How long the whole answer is; None where only reading it would tell."""
+    if exchange.method == "HEAD" or exchange.status in BODILESS:
+        return 0
+    return next((declared_length(value) for name, value in exchange.headers if name.lower() == "content-length"), None)
+
 
 def counting_input(stream: Any, exchange: Exchange) -> Any:
     """`wsgi.input` that counts what is read from it."""
@@ -94,7 +157,7 @@ def counting_input(stream: Any, exchange: Exchange) -> Any:
 
 
 class _CountingInput:
-    """The four methods that PEP 3333 asks for, and whatever else the stream has."""
+    """The four methods that PEP 3333 asks for, and whatever else the stream has; copied, pickled, compared and printed it is the stream."""
 
     def __init__(self, stream: Any, exchange: Exchange) -> None:
         self._stream = stream
@@ -118,3 +181,21 @@ class _CountingInput:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+    def __copy__(self) -> Any:
+        return copy(self._stream)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return deepcopy(self._stream, memo)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return copy, (self._stream,)  # what unpickles it may not know us
+
+    def __repr__(self) -> str:
+        return repr(self._stream)
+
+    def __eq__(self, other: object) -> bool:
+        return other is self or bool(self._stream == other)
+
+    def __hash__(self) -> int:
+        return hash(self._stream)

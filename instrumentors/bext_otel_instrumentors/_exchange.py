@@ -5,9 +5,10 @@ ASGI and WSGI share it: both open an `Exchange`, tell it what they see pass by, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Span
@@ -18,27 +19,20 @@ from bext_otel.timing import Anchor
 from bext_otel_instrumentors._choices import CapturedHeaders
 from bext_otel_instrumentors._completion import emit_completion
 from bext_otel_instrumentors._guard import report
+from bext_otel_instrumentors._leaving import Outcome, departure, outcome
 from bext_otel_instrumentors._upstream import measures_requests
 
-__all__ = ["BODILESS", "CLIENT_CLOSED_REQUEST", "CLIENT_GONE", "KEY", "UNMATCHED", "Exchange", "declared_length"]
-
-KEY = "bext_otel.exchange"
-"""Where an ASGI scope or a WSGI environ holds the exchange of the request, so that whoever is further inside adds to it."""
+__all__ = ["BODILESS", "UNMATCHED", "Asked", "Exchange", "declared_length"]
 
 UNMATCHED = "unmatched"
 """The `route` of a request that no route template matched. Never the path: clients could make any number of those."""
 
-CLIENT_GONE = frozenset({"CancelledError", "ClientDisconnect", "WebSocketDisconnect", "GeneratorExit"})
-"""Exceptions that say that the client went away, which is no failure of the application: asyncio cancels, Starlette raises these.
-
-Told by name, since no framework is a requirement.
-"""
-
-CLIENT_CLOSED_REQUEST = 499
-"""Status that counts a request whose client went away before any answer; nginx's, since HTTP has none."""
-
 BODILESS = frozenset({204, 304})
 """Answers that have no body, as those to HEAD, whatever an application sends along (RFC 9110, sections 9.3.2, 15.3.5 and 15.4.5)."""
+
+Asked: TypeAlias = "tuple[Callable[[Any, Exchange, Mapping[str, Any]], str | None], Any]"
+"""Who can say which route template a request has (below what the application is mounted under), if nobody told: a function, and the
+application that it is to be called with, before the exchange and its scope or environ."""
 
 _MAX_LENGTH_DIGITS = 18
 _NOTHING = Context()
@@ -48,19 +42,22 @@ _ANCHOR = Anchor()
 class Exchange:
     """A request and its answer, from the first byte to the last.
 
-    `anchor` tells the times of its span. `app` and `method` are labels. `status` is what was sent, 0 before. `request_bytes` and
-    `response_bytes` count bodies. `mounts` is the template of what the matched route is mounted under and `mounted` the path behind it,
-    `matched` the route's own template (None: none matched), `routed` says that a framework told, so that nobody needs to guess. `owned` is
-    False where another instrumentation's span stands for this request; `upstream` says that upstream's instrumentation runs inside.
-    `counting` says that no length of the request's body was declared, so its bytes are counted as they are read; `asgi` that its server
-    speaks ASGI. `awaited` are the answered requests that it is one of, while its application still runs. `captured` are the headers of the
-    answer that its span is to show.
+    `anchor` tells the times of its span.
+    `app` and `method` are labels. `status` is what was sent, 0 before. `request_bytes` and `response_bytes` count bodies. `mounts` is the
+    template of what the matched route is mounted under and `mounted` the path behind it, `matched` the route's own template (None: none
+    matched), `routed` says that a framework told, so that nobody needs to guess. `owned` is False where another instrumentation's span
+    stands for this request; `upstream` says that upstream's instrumentation runs inside. `counting` says that no length of the request's
+    body was declared, so its bytes are counted as they are read; `asgi` that its server speaks ASGI. `awaited` are the answered requests
+    that it is one of, while its application still runs. `captured` are the headers of the answer that its span is to show.
+    `surroundings` is the scope or environ as whoever is furthest inside got it, `asked` who knows its route if nobody tells. `left_at` is
+    the status that was sent when the client left (0: none yet; None: it is not known to have left), `parting` what the server raised then.
     """
 
     __slots__ = (
         "anchor",
         "app",
         "asgi",
+        "asked",
         "awaited",
         "captured",
         "context",
@@ -69,11 +66,13 @@ class Exchange:
         "error",
         "finished",
         "headers",
+        "left_at",
         "matched",
         "method",
         "mounted",
         "mounts",
         "owned",
+        "parting",
         "path",
         "request_bytes",
         "response_bytes",
@@ -83,6 +82,7 @@ class Exchange:
         "span",
         "started",
         "status",
+        "surroundings",
         "unhandled",
         "upstream",
         "version",
@@ -92,6 +92,7 @@ class Exchange:
         self.started = perf_counter()
         self.anchor = _ANCHOR
         self.asgi = False
+        self.asked: Asked | None = None
         self.awaited: dict[Exchange, Any] | None = None
         self.captured: CapturedHeaders | None = None
         self.app = app
@@ -108,6 +109,9 @@ class Exchange:
         self.seconds = 0.0
         self.ended_ns: int | None = None
         self.error: BaseException | None = None
+        self.left_at: int | None = None
+        self.parting: BaseException | None = None
+        self.surroundings: Mapping[str, Any] | None = None
         self.unhandled: BaseException | None = None
         self.headers: Iterable[tuple[Any, Any]] = ()
         self.mounts = ""
@@ -129,6 +133,22 @@ class Exchange:
             self.mounts += script_name[len(self.mounted) :]
             self.mounted = script_name
         self.match(route)
+
+    def ask(self, surroundings: Mapping[str, Any]) -> str | None:
+        """The route of a request that was answered before anybody told, from who was named for that; asks once."""
+        if self.matched is None and not self.routed and self.asked is not None:
+            (question, app), self.asked = self.asked, None
+            self.routed = True
+            with suppress(Exception):  # the application's own routing; it will fail there, too
+                self.matched = question(app, self, surroundings)
+        return self.matched
+
+    def leave(self, parting: BaseException | None = None) -> None:
+        """The client has left, or cannot be reached (the server raised `parting`). One that has its whole answer may."""
+        if not self.ended_ns:
+            self.parting = parting or self.parting
+            if self.left_at is None:
+                self.left_at = self.status
 
     def begin_answer(self, status: int, headers: Iterable[tuple[Any, Any]]) -> None:
         """The application answers with this status and these headers."""
@@ -179,7 +199,7 @@ class Exchange:
         try:
             if not self.ended_ns:
                 self.seconds = perf_counter() - self.started
-            elif self.status < 500 and type(error).__qualname__ in CLIENT_GONE:
+            elif error is not None and self.status < 500 and departure(error) is not None:
                 error = None  # a client that has its answer may leave
             if error is not None:
                 self.failed(error)
@@ -202,38 +222,30 @@ class Exchange:
         """Let go of what refers back to this exchange, so that no garbage collector is needed to free it."""
         self.context = _NOTHING
         self.headers = ()
-        self.error = self.unhandled = None
+        self.error = self.unhandled = self.parting = self.surroundings = self.asked = None
         if self.awaited is not None:
             self.awaited.pop(self, None)
             self.awaited = None
 
+    def result(self, error: BaseException | None) -> Outcome:
+        """What became of the request, which `error` ended."""
+        return outcome(self.status, error, self.left_at, self.parting)
+
     def _finish(self, route: str | None) -> None:
-        error = self.error
-        counted = status = self.status
-        error_type: str | None = None
-        if error is not None:
-            error_type = type(error).__qualname__
-            if error_type in CLIENT_GONE:
-                # With nobody left to read it, a 5xx is what a framework makes of the exception that says so.
-                counted = status if 0 < status < 500 else CLIENT_CLOSED_REQUEST
-                status = status if status < 500 else 0
-            else:
-                counted = status if status >= 500 else 500
-                status = status or 500
-        elif status == 0:
-            # A server answers 500 for an application that does not.
-            counted = status = 500
-        if error_type is None and status >= 500:
-            error_type = str(status)
+        error, status = self.error, self.status
+        if error is None and 0 < status < 500:
+            counted, error_type, failed = status, None, False
+        else:
+            counted, status, error_type, failed = self.result(error)
         if self.owned and self.span.is_recording():
             self.show_result(route, status)
             if error_type is not None:
-                self._show_error(error_type)
+                self._show_error(error_type, failed=failed)
         self._measure(route, status, counted, error_type)
         current = settings()
         if current.log_requests:
-            failed = error_type is not None and error_type not in CLIENT_GONE
-            self._complete(status or counted, error_type if error is not None else None, failed, current.slow_request_ms)
+            raised = error_type if error is not None or not failed else None
+            self._complete(status or counted, raised, failed, current.slow_request_ms)
 
     def show_result(self, route: str | None, status: int) -> None:
         """Give the span its final name, and what is known since the answer."""
@@ -245,8 +257,8 @@ class Exchange:
             self.span.update_name(f"{'HTTP' if self.method == '_OTHER' else self.method} {route}")
         self.span.set_attributes(attributes)
 
-    def _show_error(self, error_type: str) -> None:
-        if error_type not in CLIENT_GONE:
+    def _show_error(self, error_type: str, *, failed: bool) -> None:
+        if failed:
             show_failure(self.span, error_type, self.error)
         else:
             self.span.set_attribute("error.type", error_type)

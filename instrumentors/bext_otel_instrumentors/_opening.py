@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,12 @@ _DEFAULT_PORTS: Mapping[str, int] = {"http": 80, "https": 443, "ws": 80, "wss": 
 _MAX_PATH = 4096
 _MAX_QUERY = 4096
 _MAX_HEADER = 512
+
+# A name or address, and a port; never userinfo, which may be a password.
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.~%!$&'()*+,;=-]+))(?::([0-9]{1,5})?)?", re.ASCII)
+# What clients named so far; the first ones, since they may name any number.
+_authorities: dict[str, tuple[str, int | None] | None] = {}
+_MAX_AUTHORITIES = 1000
 
 _EXCHANGE = create_key("bext-otel-exchange")
 # The key under which a context holds its span, found by putting one there.
@@ -95,30 +102,33 @@ def open_exchange(
 def _add_addresses(
     attributes: dict[str, Any], scheme: str, host: str, server: tuple[str, int | None] | None, client: tuple[str, int] | None
 ) -> None:
-    if host:
-        name, port = _authority(host, scheme)
-        attributes["server.address"] = name
-        attributes["server.port"] = port
+    named = _authority(host) if host else None
+    if named is not None:
+        attributes["server.address"], port = named
+        if port is None:
+            port = _DEFAULT_PORTS.get(scheme)
     elif server is not None:
-        attributes["server.address"] = server[0]
-        if server[1] is not None:
-            attributes["server.port"] = server[1]
+        attributes["server.address"], port = server
+    else:
+        port = None
+    if port is not None:
+        attributes["server.port"] = port
     if client is not None and client[0]:
         attributes["client.address"] = attributes["network.peer.address"] = client[0]
         if client[1]:
             attributes["client.port"] = attributes["network.peer.port"] = client[1]
 
 
-def _authority(host: str, scheme: str) -> tuple[str, int]:
-    """Name and port of a Host header; the scheme's default port where it names none."""
-    if host[0] == "[":
-        name, _, rest = host[1:_MAX_HEADER].partition("]")
-        port = rest[1:]
-    else:
-        name, _, port = host[:_MAX_HEADER].partition(":")
-    if port and len(port) < 6 and port.isascii() and port.isdigit():
-        return name, int(port)
-    return name, _DEFAULT_PORTS.get(scheme, 80)
+def _authority(host: str) -> tuple[str, int | None] | None:
+    """Name and port (None: it names none) of a Host header; None where it is none, by RFC 9110 (section 7.2) and RFC 3986 (section 3.2)."""
+    if host in _authorities:
+        return _authorities[host]
+    match = _HOST.fullmatch(host) if len(host) <= _MAX_HEADER else None
+    port = int(match[3]) if match and match[3] else None
+    found = (match[1] or match[2], port) if match and (port is None or 0 < port < 65536) else None
+    if len(_authorities) < _MAX_AUTHORITIES:
+        _authorities[host] = found
+    return found
 
 
 def _span_for_this_request(context: Context) -> Span | None:

@@ -16,7 +16,7 @@ _MISSING: Any = object()
 class Patches(ExitStack):
     """What an instrumentation does, and what undoes it: attributes that were replaced, imports that are waited for, and any `callback`."""
 
-    def wrap(self, owner: type, name: str, make: Callable[[Any], Any]) -> None:
+    def wrap(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         """Replace `owner.name` by `make(what it is now)`."""
         replacement = make(getattr(owner, name))
         # An inherited attribute is not the owner's to restore.

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial, wraps
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from bext_otel_instrumentors import asgi, wsgi
 from bext_otel_instrumentors._choices import Choices
-from bext_otel_instrumentors._exchange import KEY
+from bext_otel_instrumentors._surroundings import measured
 
 __all__ = ["around_asgi", "around_wsgi"]
-
-# Set in a scope or environ that upstream's middleware has seen: a mounted application is no request of its own.
-_SEEN = "bext_otel.upstream"
-
-
-def _passes(surroundings: Mapping[str, Any]) -> bool:
-    """Whether a scope or environ is one that was seen, or that somebody further outside has left out."""
-    return _SEEN in surroundings or (KEY in surroundings and surroundings[KEY] is None)
 
 
 def around_asgi(chosen: Choices, original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
@@ -30,13 +22,13 @@ def around_asgi(chosen: Choices, original: Callable[..., Awaitable[None]]) -> Ca
 
     @wraps(original)
     async def call(self: Any, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] not in {"http", "websocket"} or _passes(scope) or asgi.leaves_out(chosen, scope):
+        if scope["type"] not in {"http", "websocket"} or measured(scope) is not None or asgi.leaves_out(chosen, scope):
             await original(self, scope, receive, send)
             return
         middleware = middlewares.get(self)
         if middleware is None:
             middleware = middlewares[self] = OpenTelemetryMiddleware(partial(original, self))
-        await middleware({**scope, _SEEN: True}, receive, send)
+        await middleware(scope, receive, send)
 
     return call
 
@@ -49,9 +41,8 @@ def around_wsgi(chosen: Choices, original: Callable[..., Iterable[bytes]]) -> Ca
 
     @wraps(original)
     def call(self: Any, environ: Any, start_response: Any) -> Iterable[bytes]:
-        if _passes(environ) or wsgi.leaves_out(chosen, environ):
+        if measured(environ) is not None or wsgi.leaves_out(chosen, environ):
             return original(self, environ, start_response)
-        environ[_SEEN] = True
         middleware = middlewares.get(self)
         if middleware is None:
             middleware = middlewares[self] = OpenTelemetryMiddleware(partial(original, self))

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bext_otel_instrumentors._exchange import Exchange
 from bext_otel_instrumentors._guard import report
 
-__all__ = ["path_of", "template"]
+__all__ = ["ask_router", "path_of", "template"]
 
 
 def template(exchange: Exchange, scope: Mapping[str, Any]) -> str | None:
     """The whole template, with what the application is mounted under; None where no route matched, or none is known. Never raises."""
     try:
-        return _told(exchange, scope) if exchange.routed else _guess(scope)
+        if not exchange.routed and exchange.asked is None:
+            app = scope.get("app")
+            if "router" in scope or not hasattr(app, "routes"):
+                return _guess(scope)
+            # Starlette or FastAPI, not instrumented, and it has not come to its routes.
+            exchange.asked = (ask_router, app)
+        exchange.ask(scope)
+        return _told(exchange, scope)
     except Exception as error:
         report("a route", error)
         return None
@@ -29,6 +37,53 @@ def _told(exchange: Exchange, scope: Mapping[str, Any]) -> str | None:
     if root is None:
         root = scope.get("root_path") or ""
     return f"{root}{exchange.mounts}{exchange.matched}"
+
+
+# A router does as much for each request, but nobody waits for this one.
+_MAX_ROUTES = 2000
+_MAX_MOUNTS = 8
+_LEFT_BEHIND = frozenset({"app", "app_root_path", "endpoint", "fastapi", "path_params", "route", "router"})
+
+
+def ask_router(app: Any, exchange: Exchange, scope: Mapping[str, Any]) -> str | None:
+    """The template of a request that was answered before it was routed, by the routes of this application of Starlette or FastAPI.
+
+    Their `matches` is asked with a scope of its own, as it was before anything was mounted.
+    """
+    own = {name: value for name, value in scope.items() if name not in _LEFT_BEHIND}
+    own |= {"path": exchange.path, "root_path": scope.get("app_root_path", scope.get("root_path") or ""), "path_params": {}}
+    found = _matching(app.routes, own, _MAX_MOUNTS)
+    if found is not None:
+        exchange.mounts = ""
+    return found
+
+
+def _matching(routes: Iterable[Any], scope: dict[str, Any], mounts: int) -> str | None:
+    """The template of the first route that matches, also of one for another method, below mounts too."""
+    other: str | None = None
+    for count, route in enumerate(_flat(routes)):
+        if count == _MAX_ROUTES:
+            break
+        match, child = route.matches(scope)
+        if match.name == "NONE":
+            continue
+        path: str = getattr(route, "path", None) or ""
+        if hasattr(route, "app") and getattr(route, "endpoint", None) is None:
+            # A Mount, or a Host, which has no path.
+            if not route.routes:
+                return f"{path}/{{path}}"
+            below = _matching(route.routes, {**scope, **child}, mounts - 1) if mounts else None
+            return None if below is None else f"{path}{below}"
+        if match.name == "FULL":
+            return path
+        other = other or path
+    return other
+
+
+def _flat(routes: Iterable[Any]) -> Iterable[Any]:
+    """Routes; those of included routers, which FastAPI keeps by themselves, with the whole path."""
+    contexts = getattr(sys.modules.get("fastapi.routing"), "iter_route_contexts", None)
+    return routes if contexts is None else contexts(routes)
 
 
 def path_of(route: Any, scope: Mapping[str, Any]) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from bext_otel.catalogue import REQUESTS
 from bext_otel.operation import measure, show_failure
-from bext_otel_instrumentors._exchange import CLIENT_CLOSED_REQUEST, CLIENT_GONE, UNMATCHED, Exchange
+from bext_otel_instrumentors._exchange import UNMATCHED, Exchange
 from bext_otel_instrumentors._guard import report
 
 __all__ = ["Handshake"]
@@ -23,7 +23,6 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 _SWITCHING_PROTOCOLS = 101
 # What a server answers to a handshake that the application closes, or does not survive.
 _DENIED = 403
-_FAILED = 500
 
 
 class Handshake:
@@ -40,8 +39,10 @@ class Handshake:
 
         async def watched() -> Message:
             message = await receive()
-            if message["type"] == "websocket.disconnect" and self._close_code is None:
-                self._close_code = message.get("code", 1005)
+            if message.get("type") == "websocket.disconnect":
+                self._exchange.leave()
+                if self._close_code is None:
+                    self._close_code = message.get("code", 1005)
             return message
 
         return watched
@@ -56,7 +57,11 @@ class Handshake:
                     self._note(kind, message)
             except Exception as error:
                 report("a websocket", error)
-            await send(message)
+            try:
+                await send(message)
+            except OSError as error:  # so a server says that the client is not there any more
+                self._exchange.leave(error)
+                raise
 
         return observed
 
@@ -102,10 +107,8 @@ class Handshake:
     def _finish(self, error: BaseException | None) -> None:
         exchange = self._exchange
         error = error or exchange.error
-        error_type = None if error is None else type(error).__qualname__
-        gone = error_type in CLIENT_GONE
-        status = exchange.status or (_FAILED if not gone else 0)
-        self._count(status or CLIENT_CLOSED_REQUEST)
+        counted, status, error_type, failed = exchange.result(error)
+        self._count(counted)
         if not exchange.owned:
             return
         span = exchange.span
@@ -114,9 +117,7 @@ class Handshake:
             if self._close_code is not None:
                 span.set_attribute("websocket.close_code", self._close_code)
             # Leaving is how a client ends a connection, and Starlette tells the application by an exception.
-            if error_type is None and status >= 500:
-                error_type = str(status)
-            if error_type is not None and not gone:
+            if error_type is not None and failed:
                 show_failure(span, error_type, error)
             elif error_type is not None and not exchange.status:
                 span.set_attribute("error.type", error_type)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import partial
 from typing import Any, TypeAlias
 
 from opentelemetry.context import Context, attach, detach, get_current
+from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 
 from bext_otel.operation import settings, tell_request
 from bext_otel_instrumentors._afterwards import tell_late, watch
 from bext_otel_instrumentors._choices import NO_CHOICES, Choices, choices
-from bext_otel_instrumentors._exchange import BODILESS, KEY, Exchange, declared_length
+from bext_otel_instrumentors._exchange import BODILESS, Asked, Exchange, declared_length
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._headers import extract, is_w3c_only
 from bext_otel_instrumentors._opening import current, open_exchange
 from bext_otel_instrumentors._responding import response_headers
 from bext_otel_instrumentors._routes import template
 from bext_otel_instrumentors._serving import Hosting, Mount, Reply
+from bext_otel_instrumentors._surroundings import adopted, enter, left_out, measured, restore
 from bext_otel_instrumentors._websocket import Handshake
 
 __all__ = ["ASGIApp", "ASGIMiddleware", "Receive", "Scope", "Send", "leaves_out", "path_below", "serve"]
@@ -51,32 +54,47 @@ class ASGIMiddleware:
 
 
 async def serve(
-    app: ASGIApp, scope: Scope, receive: Receive, send: Send, hosting: Hosting, chosen: Choices = NO_CHOICES, *, upstream: bool = False
+    app: ASGIApp,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    hosting: Hosting,
+    chosen: Choices = NO_CHOICES,
+    *,
+    upstream: bool = False,
+    asked: Asked | None = None,
 ) -> None:
-    """Call `app`, measured; untouched where the request is being measured further outside, or is none.
+    """Call `app`, measured; untouched where the request is being measured further outside, or is none, or where the context says that
+    HTTP, or anything, is not to be instrumented (`opentelemetry.instrumentation.utils`).
 
     `chosen` says which requests are left out, also by whoever is further inside. `upstream` says that upstream's instrumentation is inside
-    of `app`: its span is then a child of ours.
+    of `app`: its span is then a child of ours. `asked` knows the route of a request that is answered before anybody told.
     """
-    if KEY in scope or _inside_wsgi(scope):
-        await app(scope, receive, send)
+    if (found := measured(scope)) is not None:
+        if isinstance(found, Exchange) and found.asked is None and found.asgi:
+            found.asked = asked
+        if found.surroundings is scope:
+            await app(scope, receive, send)
+            return
+        with adopted(found, scope):
+            await app(_without_fastapis(scope), receive, send)
         return
     kind = scope["type"]
     if hosting.waiting:
         hosting.first()
-    if kind == "http":
-        if hosting.mount is not None and (reply := await _answer(scope, hosting)) is not None:
-            tell_request(told=settings().log_requests)
-            await _send_reply(reply, scope, send)
+    if kind == "http" and hosting.mount is not None and (reply := await _answer(scope, hosting)) is not None:
+        tell_request(told=settings().log_requests)
+        await _send_reply(reply, scope, send)
+        return
+    if kind in _SERVES:
+        if leaves_out(chosen, scope):
+            with left_out(scope, scope["path"], asgi=True):
+                await app(_without_fastapis(scope), receive, send)
             return
-        exchange = None if leaves_out(chosen, scope) else _open(scope, scope["method"], upstream, chosen)
+        exchange = _open(scope, upstream, chosen)
         if exchange is not None:
-            await _serve_http(app, scope, receive, send, exchange)
-            return
-    elif kind == "websocket":
-        exchange = None if leaves_out(chosen, scope) else _open(scope, "GET", upstream, chosen)
-        if exchange is not None:
-            await _serve_websocket(app, scope, receive, send, exchange)
+            exchange.asked = asked
+            await _SERVES[kind](app, scope, receive, send, exchange)
             return
     elif kind == "lifespan" and hosting.hears_end:
         send = _telling(send, hosting)
@@ -84,7 +102,7 @@ async def serve(
 
 
 def leaves_out(chosen: Choices, scope: Scope) -> bool:
-    """Whether this request is excluded; its scope then says so. Never raises."""
+    """Whether this request is excluded. Never raises."""
     if chosen.excluded is None:
         return False
     try:
@@ -97,7 +115,6 @@ def leaves_out(chosen: Choices, scope: Scope) -> bool:
     except Exception as error:
         report("an excluded URL", error)
         return False
-    scope[KEY] = scope[_FASTAPI_TELEMETRY] = None
     tell_request(told=False)
     return True
 
@@ -111,18 +128,16 @@ def _telling(send: Send, hosting: Hosting) -> Send:
     return told
 
 
-def _inside_wsgi(scope: Scope) -> bool:
-    """Whether a WSGI application that is being measured runs this one; a2wsgi shows its environ."""
-    environ = scope.get("wsgi_environ")
-    if environ is None or KEY not in environ:
-        return False
-    scope[KEY] = environ[KEY]
-    scope[_FASTAPI_TELEMETRY] = None
-    return True
+def _without_fastapis(scope: Scope) -> Scope:
+    """This scope, which FastAPI makes no server span for."""
+    if "fastapi" in sys.modules:
+        scope[_FASTAPI_TELEMETRY] = None
+    return scope
 
 
-def _open(scope: Scope, method: str, upstream: bool, chosen: Choices) -> Exchange | None:
-    """Begin the exchange of this scope; None where that failed, and the application is to be called as if we were not there."""
+def _open(scope: Scope, upstream: bool, chosen: Choices) -> Exchange | None:
+    """Begin the exchange of this scope; None where that failed or is not wanted, and the application is to be called as if we were not
+    there."""
     try:
         pairs = scope["headers"]
         if not isinstance(pairs, list | tuple):
@@ -130,15 +145,18 @@ def _open(scope: Scope, method: str, upstream: bool, chosen: Choices) -> Exchang
             pairs = scope["headers"] = list(pairs)
         headers: dict[bytes, bytes] = dict(pairs)
         context = get_current()
-        if context and (around := current(context)) is not None and around.ended_ns:
-            # A server that reads the next request of a connection inside the task of the last one hands on that one's context.
-            context = _NOTHING
+        if context:
+            if not is_http_instrumentation_enabled():
+                return None
+            if (around := current(context)) is not None and around.ended_ns:
+                # A server that reads the next request of a connection inside the task of the last one hands on that one's context.
+                context = _NOTHING
         if b"traceparent" in headers or b"baggage" in headers or not is_w3c_only():
             context = extract(_all_values(pairs), context)
         host, agent, query = headers.get(b"host"), headers.get(b"user-agent"), scope.get("query_string")
         version = scope.get("http_version", "")
         exchange = open_exchange(
-            method,
+            scope.get("method", "GET"),
             scope.get("scheme") or ("http" if scope["type"] == "http" else "ws"),
             scope["path"],
             query.decode("latin-1") if query else "",
@@ -159,8 +177,7 @@ def _open(scope: Scope, method: str, upstream: bool, chosen: Choices) -> Exchang
         # Without a declared length a message of HTTP/1 has no body, unless its coding says so (RFC 9112, section 6.3).
         exchange.request_bytes = length if length is not None else 0
         exchange.counting = length is None and (b"transfer-encoding" in headers or version not in _HTTP_1)
-        scope[KEY] = exchange
-        scope[_FASTAPI_TELEMETRY] = None
+        exchange.surroundings = _without_fastapis(scope)
     except Exception as error:
         report("the start of a request", error)
         return None
@@ -179,8 +196,9 @@ def _all_values(pairs: Any) -> dict[str, list[str]]:
 
 async def _serve_http(app: ASGIApp, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
     token = attach(exchange.context)
+    before = enter(exchange)
     try:
-        await app(scope, _counted(receive, exchange) if exchange.counting else receive, _observed(send, scope, exchange))
+        await app(scope, _received(receive, exchange), _observed(send, scope, exchange))
     except BaseException as error:
         if exchange.finished:
             tell_late(exchange, error)
@@ -188,18 +206,24 @@ async def _serve_http(app: ASGIApp, scope: Scope, receive: Receive, send: Send, 
             exchange.finish(template(exchange, scope), error)
         raise
     finally:
+        restore(before)
         detach(token)
         if not exchange.finished:
             exchange.finish(template(exchange, scope))
 
 
-def _counted(receive: Receive, exchange: Exchange) -> Receive:
-    async def counting() -> Message:
+def _received(receive: Receive, exchange: Exchange) -> Receive:
+    """`receive`, telling the exchange what was sent, and that the client has left."""
+
+    async def receiving() -> Message:
         message = await receive()
-        exchange.request_bytes += len(message.get("body") or b"")
+        if message.get("type") == "http.disconnect":
+            exchange.leave()
+        elif exchange.counting:
+            exchange.request_bytes += len(message.get("body") or b"")
         return message
 
-    return counting
+    return receiving
 
 
 def _observed(send: Send, scope: Scope, exchange: Exchange) -> Send:
@@ -230,7 +254,13 @@ def _observed(send: Send, scope: Scope, exchange: Exchange) -> Send:
                 last = _extension(message, exchange, bodiless=bodiless, trailers=trailers)
         except Exception as error:
             report("an answer", error)
-        await send(message)
+        try:
+            await send(message)
+        except OSError as error:  # so a server says that the client is not there any more
+            if message.get("type") == "http.response.start":
+                exchange.status = 0
+            exchange.leave(error)
+            raise
         if last:
             exchange.answered()
             watch(exchange, scope)
@@ -259,14 +289,19 @@ def _response_length(exchange: Exchange) -> int:
 async def _serve_websocket(app: ASGIApp, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
     handshake = Handshake(exchange, partial(template, exchange, scope))
     token = attach(exchange.context)
+    before = enter(exchange)
     try:
         await app(scope, handshake.watching(receive), handshake.observing(send))
     except BaseException as error:
         handshake.finish(error)
         raise
     finally:
+        restore(before)
         detach(token)
         handshake.finish()
+
+
+_SERVES = {"http": _serve_http, "websocket": _serve_websocket}
 
 
 def path_below(scope: Scope) -> str:

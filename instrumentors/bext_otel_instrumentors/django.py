@@ -10,11 +10,12 @@ from typing import Any
 from bext_otel_instrumentors import asgi, wsgi
 from bext_otel_instrumentors._base import HostingInstrumentor
 from bext_otel_instrumentors._choices import NO_CHOICES, Choices, choices
-from bext_otel_instrumentors._exchange import KEY, Exchange
+from bext_otel_instrumentors._exchange import Exchange
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._patch import Patches
 from bext_otel_instrumentors._peer import around_asgi, around_wsgi
 from bext_otel_instrumentors._serving import Hosting
+from bext_otel_instrumentors._surroundings import exchange_of
 
 __all__ = ["DjangoInstrumentor"]
 
@@ -82,7 +83,7 @@ def _serving_wsgi(hosting: Hosting, chosen: Choices, original: Callable[..., Ite
     def call(self: Any, environ: wsgi.Environ, start_response: wsgi.StartResponse) -> Iterable[bytes]:
         if hosting.mount is not None:
             hosting.expect(wsgi.text_of(environ.get("PATH_INFO") or ""), _has_route)
-        return wsgi.serve(partial(original, self), environ, start_response, hosting, chosen, upstream=_has_upstream())
+        return wsgi.serve(partial(original, self), environ, start_response, hosting, chosen, upstream=_has_upstream(), asked=_ASKED)
 
     return call
 
@@ -92,15 +93,27 @@ def _serving_asgi(hosting: Hosting, chosen: Choices, original: Callable[..., Awa
     async def call(self: Any, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         if hosting.mount is not None and scope["type"] == "http":
             hosting.expect(asgi.path_below(scope), _has_route)
-        await asgi.serve(partial(original, self), scope, receive, send, hosting, chosen, upstream=_has_upstream())
+        await asgi.serve(partial(original, self), scope, receive, send, hosting, chosen, upstream=_has_upstream(), asked=_ASKED)
 
     return call
 
 
 def _exchange_of(request: Any) -> Exchange | None:
-    surroundings = getattr(request, "scope", None) or getattr(request, "environ", None) or {}
-    found: Exchange | None = surroundings.get(KEY)
-    return found
+    surroundings = getattr(request, "scope", None) or getattr(request, "environ", None)
+    return None if surroundings is None else exchange_of(surroundings)
+
+
+def _ask(_: None, exchange: Exchange, __: Any) -> str | None:
+    """The template of a request that a middleware answered before Django resolved it."""
+    from django.urls import Resolver404, resolve
+
+    try:
+        return _template(resolve(exchange.path.removeprefix(exchange.mounted)).route)
+    except Resolver404:
+        return None
+
+
+_ASKED = (_ask, None)
 
 
 def _resolving(original: Callable[..., Any]) -> Callable[..., Any]:

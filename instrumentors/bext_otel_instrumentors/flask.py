@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial, wraps
 from typing import Any
 
 from bext_otel_instrumentors._base import HostingInstrumentor
+from bext_otel_instrumentors._body import read_in_process
 from bext_otel_instrumentors._choices import Choices, choices
-from bext_otel_instrumentors._exchange import KEY, Exchange
+from bext_otel_instrumentors._exchange import Exchange
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._patch import Patches
 from bext_otel_instrumentors._peer import around_wsgi
 from bext_otel_instrumentors._serving import Hosting
+from bext_otel_instrumentors._surroundings import exchange_of, measured
 from bext_otel_instrumentors.wsgi import Environ, StartResponse, serve, text_of
 
 __all__ = ["FlaskInstrumentor"]
 
 Call = Callable[[Any, Environ, StartResponse], Iterable[bytes]]
 
-# The application whose answer is watched already: `__call__` and `wsgi_app` both do, in case a middleware or a server skips one.
-_WATCHED = f"{KEY}.flask"
-
 
 class FlaskInstrumentor(HostingInstrumentor):
     """Instruments Flask.
 
     `instrument(mount=..., on_serving=...)`: see `Hosting`. `Flask.__call__` is outside of whatever replaced an application's `wsgi_app`;
-    `Flask.wsgi_app` is wrapped too, for whoever calls that directly.
+    `Flask.wsgi_app` is wrapped too, for whoever calls that directly. The route is told when it is known, before anything is called that may
+    put another request, or a copy of this one, in its place.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -35,14 +35,17 @@ class FlaskInstrumentor(HostingInstrumentor):
         return ("flask >= 3.0",)
 
     def _patch(self, patches: Patches) -> None:
-        from flask import Flask, got_request_exception
+        from flask import Flask, got_request_exception, request
 
         chosen = choices("flask")
         patches.wrap(Flask, "__call__", partial(_serving, self._hosting, chosen))
         patches.wrap(Flask, "wsgi_app", partial(_serving, self._hosting, chosen))
         if self._upstream:
             patches.wrap(Flask, "__call__", partial(around_wsgi, chosen))
+        patches.wrap(Flask, "full_dispatch_request", partial(_dispatching, request))
         patches.wrap(Flask, "__init__", self._hosting.after)
+        # Its client hands an answer to a test, which need not close it.
+        patches.when_imported("werkzeug.test", lambda tests: patches.wrap(tests, "run_wsgi_app", _asking_in_process))
         got_request_exception.connect(_failed, weak=False)
         patches.callback(got_request_exception.disconnect, _failed)
 
@@ -50,12 +53,10 @@ class FlaskInstrumentor(HostingInstrumentor):
 def _serving(hosting: Hosting, chosen: Choices, original: Call) -> Call:
     @wraps(original)
     def call(self: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        if KEY in environ:
-            return _routed(original, self, environ, start_response)
-        if hosting.mount is not None:
+        if hosting.mount is not None and measured(environ) is None:
             hosting.expect(text_of(environ.get("PATH_INFO") or ""), partial(_has_route, self))
         upstream = getattr(self, "_is_instrumented_by_opentelemetry", False)
-        return serve(partial(_routed, original, self), environ, start_response, hosting, chosen, upstream=upstream)
+        return serve(partial(original, self), environ, start_response, hosting, chosen, upstream=upstream, asked=(_ask, self))
 
     return call
 
@@ -65,28 +66,20 @@ def _has_route(app: Any, path: str) -> bool:
     return any(rule.rule == path and not rule.endpoint.startswith("bext_otel.") for rule in app.url_map.iter_rules())
 
 
-def _routed(original: Call, app: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """Call `app`, and learn the route when it starts to answer."""
-    exchange = environ.get(KEY)
-    if exchange is None or environ.get(_WATCHED) is app:
-        return original(app, environ, start_response)
-    environ[_WATCHED] = app
+def _dispatching(current: Any, original: Callable[..., Any]) -> Callable[..., Any]:
+    """A request was matched, and neither the application's functions nor its view have been called; `current` is Flask's `request`."""
 
-    def observing(*answer: Any) -> Any:
-        _tell_route(exchange, app, environ)
-        return start_response(*answer)
+    @wraps(original)
+    def full_dispatch_request(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            request = current._get_current_object()
+            if (exchange := exchange_of(request.environ)) is not None:
+                exchange.match_below(text_of(request.environ.get("SCRIPT_NAME") or ""), _rule(self, request))
+        except Exception as error:
+            report("a Flask route", error)
+        return original(self, *args, **kwargs)
 
-    return original(app, environ, observing)
-
-
-def _tell_route(exchange: Exchange, app: Any, environ: Environ) -> None:
-    try:
-        # werkzeug leaves the request here as long as it is worked on, so that nothing has to be hooked into the request itself.
-        request = environ.get("werkzeug.request")
-        if request is not None:
-            exchange.match_below(text_of(environ.get("SCRIPT_NAME") or ""), _rule(app, request))
-    except Exception as error:
-        report("a Flask route", error)
+    return full_dispatch_request
 
 
 def _rule(app: Any, request: Any) -> str | None:
@@ -100,12 +93,35 @@ def _rule(app: Any, request: Any) -> str | None:
     return str(adapter.match(method=methods[0], return_rule=True)[0].rule)
 
 
-def _failed(sender: Any, exception: BaseException, **_: Any) -> None:  # blinker's signature
+def _ask(app: Any, _: Exchange, environ: Mapping[str, Any]) -> str | None:
+    """The rule of a request that was answered before Flask matched it: by a middleware around its `wsgi_app`, or for want of a session."""
+    from werkzeug.exceptions import HTTPException, MethodNotAllowed
+    from werkzeug.wrappers import Request
+
+    request = Request(dict(environ), populate_request=False)
+    try:
+        adapter = app.create_url_adapter(request)
+        try:
+            rule = adapter.match(return_rule=True)[0]
+        except MethodNotAllowed as other:
+            rule = adapter.match(method=next(iter(other.valid_methods or ()), None), return_rule=True)[0]
+    except HTTPException:
+        return None
+    return str(rule.rule)
+
+
+def _failed(_sender: Any, exception: BaseException, **_: Any) -> None:  # blinker's signature
     """Flask turns an unhandled exception into an answer, after it told about it."""
     from flask import request
 
-    exchange: Exchange | None = request.environ.get(KEY)
-    if exchange is not None:
+    if (exchange := exchange_of(request.environ)) is not None:
         exchange.failed(exception)
-        # It may be raised on, and then there is no answer to learn the route from.
-        _tell_route(exchange, sender, request.environ)
+
+
+def _asking_in_process(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def run_wsgi_app(*args: Any, **kwargs: Any) -> Any:
+        with read_in_process():
+            return original(*args, **kwargs)
+
+    return run_wsgi_app

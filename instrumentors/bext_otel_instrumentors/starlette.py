@@ -8,11 +8,11 @@ from typing import Any
 
 from bext_otel_instrumentors._base import HostingInstrumentor
 from bext_otel_instrumentors._choices import Choices, choices
-from bext_otel_instrumentors._exchange import KEY, Exchange
 from bext_otel_instrumentors._patch import Patches
 from bext_otel_instrumentors._peer import around_asgi
-from bext_otel_instrumentors._routes import path_of
+from bext_otel_instrumentors._routes import ask_router, path_of
 from bext_otel_instrumentors._serving import Hosting
+from bext_otel_instrumentors._surroundings import exchange_of, left_out, measured
 from bext_otel_instrumentors.asgi import Receive, Scope, Send, path_below, serve
 
 __all__ = ["StarletteInstrumentor"]
@@ -62,13 +62,10 @@ class StarletteInstrumentor(HostingInstrumentor):
 def _serving(hosting: Hosting, chosen: Choices, original: Call) -> Call:
     @wraps(original)
     async def __call__(self: Any, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: N807  # it becomes that method
-        if KEY in scope:
-            await original(self, scope, receive, send)
-        else:
-            if hosting.mount is not None and scope["type"] == "http":
-                hosting.expect(path_below(scope), partial(_has_route, self))
-            upstream = getattr(self, "_is_instrumented_by_opentelemetry", False)
-            await serve(partial(original, self), scope, receive, send, hosting, chosen, upstream=upstream)
+        if hosting.mount is not None and scope["type"] == "http" and measured(scope) is None:
+            hosting.expect(path_below(scope), partial(_has_route, self))
+        upstream = getattr(self, "_is_instrumented_by_opentelemetry", False)
+        await serve(partial(original, self), scope, receive, send, hosting, chosen, upstream=upstream, asked=(ask_router, self))
 
     return __call__
 
@@ -82,8 +79,11 @@ def _unmeasured(original: Call) -> Call:
 
     @wraps(original)
     async def __call__(self: Any, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: N807  # it becomes that method
-        scope.setdefault(KEY, None)
-        await original(self, scope, receive, send)
+        if scope["type"] not in {"http", "websocket"} or measured(scope) is not None:
+            await original(self, scope, receive, send)
+            return
+        with left_out(scope, scope["path"], asgi=True):
+            await original(self, scope, receive, send)
 
     return __call__
 
@@ -93,7 +93,7 @@ def _matching(original: Call) -> Call:
 
     @wraps(original)
     def handle(self: Any, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        exchange = scope.get(KEY)
+        exchange = exchange_of(scope)
         if exchange is not None:
             exchange.match(self.path)
         return original(self, scope, receive, send)
@@ -106,7 +106,7 @@ def _matching_api(original: Call) -> Call:
 
     @wraps(original)
     def handle(self: Any, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        exchange = scope.get(KEY)
+        exchange = exchange_of(scope)
         if exchange is not None:
             exchange.match(path_of(self, scope))
         return original(self, scope, receive, send)
@@ -119,12 +119,13 @@ def _mounting(original: Call) -> Call:
 
     @wraps(original)
     def handle(self: Any, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        exchange: Exchange | None = scope.get(KEY)
+        exchange = exchange_of(scope)
         if exchange is not None:
             exchange.mounts += self.path
             exchange.mounted = scope.get("root_path", "")
             # An application without routes of its own (static files, WSGI) is one route; one with routes has yet to match.
             exchange.match(None if self.routes else "/{path}")
+            exchange.routed = not self.routes
         return original(self, scope, receive, send)
 
     return handle

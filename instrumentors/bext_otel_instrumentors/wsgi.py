@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, MutableMapping
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
 from opentelemetry.context import attach, detach, get_current
+from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 
 from bext_otel.operation import settings, tell_request
-from bext_otel_instrumentors._body import Body, ListBody, counting_input
+from bext_otel_instrumentors._afterwards import tell_late
+from bext_otel_instrumentors._body import Body, Finish, ListBody, counting_input
 from bext_otel_instrumentors._choices import NO_CHOICES, Choices, choices
-from bext_otel_instrumentors._exchange import BODILESS, KEY, Exchange, declared_length
+from bext_otel_instrumentors._exchange import BODILESS, Asked, Exchange, declared_length
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._headers import extract, is_w3c_only
-from bext_otel_instrumentors._opening import current, open_exchange
+from bext_otel_instrumentors._leaving import is_input_error
+from bext_otel_instrumentors._opening import open_exchange
 from bext_otel_instrumentors._responding import response_headers
 from bext_otel_instrumentors._serving import Hosting, Mount, Reply
+from bext_otel_instrumentors._surroundings import adopted, enter, exchange_of, left_out, measured, restore
 
 __all__ = ["WSGIApp", "WSGIMiddleware", "leaves_out", "serve", "text_of"]
 
@@ -42,46 +47,84 @@ class WSGIMiddleware:
 
 
 def serve(
-    app: WSGIApp, environ: Environ, start_response: StartResponse, hosting: Hosting, chosen: Choices = NO_CHOICES, *, upstream: bool = False
+    app: WSGIApp,
+    environ: Environ,
+    start_response: StartResponse,
+    hosting: Hosting,
+    chosen: Choices = NO_CHOICES,
+    *,
+    upstream: bool = False,
+    asked: Asked | None = None,
 ) -> Iterable[bytes]:
-    """Call `app`, measured; untouched where the request is being measured further outside.
+    """Call `app`, measured; untouched where the request is being measured further outside, or where the context says that HTTP, or
+    anything, is not to be instrumented (`opentelemetry.instrumentation.utils`).
 
     `chosen` says which requests are left out, also by whoever is further inside. `upstream` says that upstream's instrumentation is inside
-    of `app`: its span is then a child of ours.
+    of `app`: its span is then a child of ours. `asked` knows the route of a request that is answered before anybody told.
     """
-    if KEY in environ or _inside_asgi(environ):
-        return app(environ, start_response)
+    if (found := measured(environ)) is not None:
+        if isinstance(found, Exchange) and found.asked is None and not found.asgi:
+            found.asked = asked
+        if found.surroundings is environ:
+            return app(environ, start_response)
+        with adopted(found, environ):
+            return app(environ, start_response)
     if hosting.waiting:
         hosting.first()
     if hosting.mount is not None and (reply := _answer(environ, hosting)) is not None:
         tell_request(told=settings().log_requests)
         return _send_reply(reply, environ, start_response)
-    exchange = None if leaves_out(chosen, environ) else _open(environ, upstream, chosen)
+    if leaves_out(chosen, environ):
+        with left_out(environ, _path(environ)[1], asgi=False):
+            return app(environ, start_response)
+    exchange = _open(environ, upstream, chosen)
     if exchange is None:
         return app(environ, start_response)
-    root = exchange.mounted
-
-    def finish(error: BaseException | None = None) -> None:
-        if exchange.method == "HEAD" or exchange.status in BODILESS:
-            exchange.response_bytes = 0
-        route = None if exchange.matched is None else f"{root}{exchange.mounts}{exchange.matched}"
-        if not exchange.owned:
-            exchange.annotate(route)
-        exchange.finish(route, error)
-
+    exchange.asked = asked
+    finish = _finisher(environ, exchange)
     token = attach(exchange.context)
+    before = enter(exchange)
     try:
-        chunks = app(environ, _observed(start_response, environ, exchange))
+        chunks = app(environ, _observed(start_response, exchange))
     except BaseException as error:
         finish(error)
         raise
     finally:
+        restore(before)
         detach(token)
     return _watched(chunks, environ, exchange, finish)
 
 
+def _finisher(environ: Environ, exchange: Exchange) -> Finish:
+    """What ends the request, whoever calls it first: `error` is what came out of the application."""
+    root = exchange.mounted
+
+    def finish(error: BaseException | None = None) -> None:
+        if exchange.finished:
+            if error is not None:
+                tell_late(exchange, error)
+            return
+        if exchange.method == "HEAD" or exchange.status in BODILESS:
+            exchange.response_bytes = 0
+        _note_leaving(environ, exchange, error)
+        below = exchange.ask(environ)
+        route = None if below is None else f"{root}{exchange.mounts}{below}"
+        if not exchange.owned:
+            exchange.annotate(route)
+        exchange.finish(route, error)
+
+    return finish
+
+
+def _note_leaving(environ: Environ, exchange: Exchange, error: BaseException | None) -> None:
+    """A client that leaves in the middle of an upload is noticed only where somebody reads it."""
+    failure = error or exchange.error
+    if failure is not None and exchange.left_at is None and is_input_error(failure, environ.get("wsgi.input")):
+        exchange.leave(failure)
+
+
 def leaves_out(chosen: Choices, environ: Environ) -> bool:
-    """Whether this request is excluded; its environ then says so. Never raises."""
+    """Whether this request is excluded. Never raises."""
     if chosen.excluded is None:
         return False
     try:
@@ -91,14 +134,11 @@ def leaves_out(chosen: Choices, environ: Environ) -> bool:
     except Exception as error:
         report("an excluded URL", error)
         return False
-    environ[KEY] = None
     tell_request(told=False)
     return True
 
 
-def _watched(
-    chunks: Iterable[bytes], environ: Environ, exchange: Exchange, finish: Callable[[BaseException | None], None]
-) -> Iterable[bytes]:
+def _watched(chunks: Iterable[bytes], environ: Environ, exchange: Exchange, finish: Finish) -> Iterable[bytes]:
     if type(chunks) is list or type(chunks) is tuple:
         return ListBody(chunks, exchange, finish)
     wrapper = environ.get("wsgi.file_wrapper")
@@ -110,11 +150,11 @@ def _watched(
     return Body(chunks, exchange, finish)
 
 
-def _observed(start_response: StartResponse, environ: Environ, exchange: Exchange) -> StartResponse:
+def _observed(start_response: StartResponse, exchange: Exchange) -> StartResponse:
     def observing(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
         try:
-            if not exchange.routed and "werkzeug.request" in environ:
-                _guess_route(environ, exchange)
+            if not exchange.routed and "flask" in sys.modules:
+                _guess_route(exchange)
             if added := response_headers(exchange):
                 headers = [*headers, *added]
             exchange.begin_answer(int(status[:3]), headers)
@@ -124,34 +164,22 @@ def _observed(start_response: StartResponse, environ: Environ, exchange: Exchang
 
         def counting_write(chunk: bytes) -> Any:
             exchange.response_bytes += len(chunk)
-            return write(chunk)
+            try:
+                return write(chunk)
+            except OSError as error:  # so a server says that the client is not there any more
+                exchange.leave(error)
+                raise
 
         return counting_write
 
     return observing
 
 
-def _guess_route(environ: Environ, exchange: Exchange) -> None:
-    """The route of a Flask application that is not instrumented: its request holds the rule that matched, while it is worked on."""
-    rule = getattr(environ["werkzeug.request"], "url_rule", None)
-    if rule is not None:
-        exchange.match_below(text_of(environ.get("SCRIPT_NAME") or ""), str(rule.rule))
-
-
-def _inside_asgi(environ: Environ) -> bool:
-    """Whether an ASGI application that is being measured runs this one.
-
-    a2wsgi shows its scope. Starlette's and asgiref's adapters hand on the context: there, it is the same request if it has the same path.
-    """
-    scope = environ.get("asgi.scope")
-    if scope is not None:
-        if KEY not in scope:
-            return False
-        found = scope[KEY]
-    elif (found := current()) is None or found.finished or not found.asgi or found.path != _path(environ)[1]:
-        return False
-    environ[KEY] = found
-    return True
+def _guess_route(exchange: Exchange) -> None:
+    """The route of a Flask application that is not instrumented: its request knows the rule that matched, while it is worked on."""
+    flask = sys.modules["flask"]
+    if flask.has_request_context() and exchange_of(flask.request.environ) is exchange and (rule := flask.request.url_rule) is not None:
+        exchange.match_below(text_of(flask.request.environ.get("SCRIPT_NAME") or ""), str(rule.rule))
 
 
 def text_of(value: str) -> str:
@@ -166,10 +194,13 @@ def _path(environ: Environ) -> tuple[str, str]:
 
 
 def _open(environ: Environ, upstream: bool, chosen: Choices) -> Exchange | None:
-    """Begin the exchange of this environ; None where that failed, and the application is to be called as if we were not there."""
+    """Begin the exchange of this environ; None where that failed or is not wanted, and the application is to be called as if we were not
+    there."""
     try:
         get = environ.get
         context = get_current()
+        if context and not is_http_instrumentation_enabled():
+            return None
         if "HTTP_TRACEPARENT" in environ or "HTTP_BAGGAGE" in environ or not is_w3c_only():
             # Servers join the values of a repeated header with commas, so a second traceparent makes the first one malformed.
             context = extract({k[5:].replace("_", "-").lower(): [v] for k, v in environ.items() if k.startswith("HTTP_")}, context)
@@ -198,7 +229,7 @@ def _open(environ: Environ, upstream: bool, chosen: Choices) -> Exchange | None:
             exchange.request_bytes = length
         elif "HTTP_TRANSFER_ENCODING" in environ:
             environ["wsgi.input"] = counting_input(environ["wsgi.input"], exchange)
-        environ[KEY] = exchange
+        exchange.surroundings = environ
     except Exception as error:
         report("the start of a request", error)
         return None

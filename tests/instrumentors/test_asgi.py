@@ -349,13 +349,47 @@ def test_paths_and_hosts_make_no_series(telemetry: Telemetry) -> None:
         ("a.example:81", ("a.example", 81)),
         ("[2001:db8::1]:82", ("2001:db8::1", 82)),
         ("[2001:db8::1]", ("2001:db8::1", 80)),
-        ("a.example:x", ("a.example", 80)),
-        (":", ("", 80)),
+        ("a.example:", ("a.example", 80)),
+        ("a_b.example:65535", ("a_b.example", 65535)),
     ],
 )
 def test_the_server_is_who_the_client_named(telemetry: Telemetry, host: str, expected: tuple[str, int]) -> None:
+    for _ in range(2):
+        telemetry.clear()
+        ask(ASGIMiddleware(answering()), headers=[("host", host)])
+        assert expected == (telemetry.attributes()["server.address"], telemetry.attributes()["server.port"])
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "me:secret@a.example",
+        "me@a.example:80",
+        "a.example:x",
+        "a.example:0",
+        "a.example:65536",
+        "a.example:99999999999",
+        "a.example:-1",
+        "a.example:\u00b2",
+        "http://a.example/",
+        "a.example/x?y",
+        "[2001:db8::1",
+        "[x]",
+        "2001:db8::1",
+        "a b",
+        ":",
+        ":80",
+        "a" * 600,
+    ],
+)
+def test_a_host_that_is_none_leaves_the_server_to_its_socket(telemetry: Telemetry, host: str) -> None:
     ask(ASGIMiddleware(answering()), headers=[("host", host)])
-    assert expected == (telemetry.attributes()["server.address"], telemetry.attributes()["server.port"])
+    assert ("127.0.0.1", 8000) == (telemetry.attributes()["server.address"], telemetry.attributes()["server.port"])
+
+
+def test_an_unknown_scheme_has_no_port_of_its_own(telemetry: Telemetry) -> None:
+    asyncio.run(ask_async(ASGIMiddleware(answering()), {**http_scope(), "scheme": "gopher", "headers": [(b"host", b"a.example")]}))
+    assert ("a.example", None) == (telemetry.attributes()["server.address"], telemetry.attributes().get("server.port"))
 
 
 def test_without_a_host_the_server_is_its_socket(telemetry: Telemetry) -> None:

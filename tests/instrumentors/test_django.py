@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.base import BaseHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import got_request_exception
+from django.http import HttpResponse
 from opentelemetry.trace import StatusCode
 
 from bext_otel.catalogue import REQUEST_SIZE, REQUESTS
@@ -152,3 +155,32 @@ class Hiding:
 
     def __call__(self, *_: Any) -> Hiding:
         return self
+
+
+def unauthorized(get_response: Any) -> Any:
+    return lambda request: HttpResponse(status=401)
+
+
+@HANDLERS
+@pytest.mark.parametrize(
+    ("path", "route"), [("/items/7/", "/items/<int:item>/"), ("/shop/items/7", "/shop/items/<int:item>"), ("/x", None)]
+)
+def test_an_answer_of_a_middleware_has_the_route_that_it_would_have_had(
+    instrumented: Telemetry, monkeypatch: pytest.MonkeyPatch, ask: Ask, path: str, route: str | None
+) -> None:
+    monkeypatch.setattr(settings, "MIDDLEWARE", [f"{__name__}.unauthorized"])
+    assert 401 == ask(path).status
+    assert {("shop", "GET", "401", route or "unmatched"): 1} == instrumented.counts(REQUESTS)
+
+
+def test_a_view_may_copy_and_pickle_what_django_gives_it(instrumented: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def view(request: Any, item: int) -> HttpResponse:
+        kept = {name: value for name, value in request.META.items() if not name.startswith("wsgi.")}
+        seen.append((kept == copy.deepcopy(kept) == pickle.loads(pickle.dumps(kept)), "bext" in repr(request.META)))
+        return HttpResponse()
+
+    monkeypatch.setattr(django_project.urlpatterns[0], "callback", view)
+    assert 200 == by_wsgi("/items/7/").status
+    assert [(True, False)] == seen

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
+import struct
+import threading
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import werkzeug.test
 from a2wsgi import WSGIMiddleware as A2WSGI
 from asgiref.wsgi import WsgiToAsgi
-from flask import Blueprint, Flask, Response, got_request_exception, stream_with_context
+from flask import Blueprint, Flask, Response, copy_current_request_context, got_request_exception, request, stream_with_context
 from opentelemetry import trace
 from opentelemetry.trace import StatusCode
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.serving import make_server
 
 from bext_otel.apps import current_app
 from bext_otel.catalogue import REQUEST_SIZE, REQUESTS
@@ -270,3 +277,144 @@ def test_a_second_time_is_no_reason_for_a_warning(instrumented: Telemetry, caplo
     ask_wsgi(Flask(__name__), "/nothing")
     assert 1 == len(instrumented.servers())
     assert "" == caplog.text
+
+
+def test_a_route_is_told_whatever_the_view_does_with_its_request(instrumented: Telemetry) -> None:
+    """Flask clears what it leaves in the environ as soon as a copy of a request has been worked on."""
+    app = Flask(__name__)
+
+    @app.get("/pool/<int:number>")
+    def pool(number: int) -> str:
+        with ThreadPoolExecutor(1) as threads:
+            return threads.submit(copy_current_request_context(lambda: request.path)).result()
+
+    @app.get("/here/<int:number>")
+    def here(number: int) -> str:
+        return copy_current_request_context(lambda: request.path)()
+
+    @app.get("/again/<int:number>")
+    def again(number: int) -> str:
+        with app.request_context(request.environ):
+            return request.path
+
+    @app.get("/other/<int:number>")
+    def other(number: int) -> str:
+        with app.test_request_context("/here/3"):
+            return request.path
+
+    @app.get("/breaks/<int:number>")
+    def breaks(number: int) -> str:
+        copy_current_request_context(lambda: 1)()
+        raise ValueError
+
+    for path in ("pool", "here", "again", "other", "breaks"):
+        ask_wsgi(app, f"/{path}/3")
+    expected = {f"/{path}/<int:number>" for path in ("pool", "here", "again", "other", "breaks")}
+    assert expected == {route for (*_, route) in instrumented.counts(REQUESTS)}
+
+
+def test_the_route_of_an_application_that_is_not_instrumented_is_told_too(telemetry: Telemetry) -> None:
+    app = Flask(__name__)
+
+    @app.get("/here/<int:number>")
+    def here(number: int) -> str:
+        return copy_current_request_context(lambda: request.path)()
+
+    ask_wsgi(WSGIMiddleware(app), "/here/3")
+    assert "/here/<int:number>" == telemetry.attributes()["http.route"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "route"),
+    [("GET", "/shop/items/7", "/shop/items/<item>"), ("GET", "/only-post", "/only-post"), ("GET", "/missing", None), ("GET", "/a/x", None)],
+)
+@pytest.mark.parametrize("before", ["a function", "a middleware"])
+def test_an_answer_before_the_view_has_the_route_that_it_would_have_had(
+    instrumented: Telemetry, before: str, method: str, path: str, route: str | None
+) -> None:
+    app = flask()
+
+    def unauthorized(environ: Any, start_response: Any) -> Any:
+        start_response("401 Unauthorized", [])
+        return [b""]
+
+    if before == "a function":
+        app.before_request(lambda: ("", 401))
+    else:
+        app.wsgi_app = unauthorized  # type: ignore[method-assign]
+    assert 401 == ask_wsgi(app, path, method).status
+    assert {("shop", method, "401", route or "unmatched"): 1} == instrumented.counts(REQUESTS)
+
+
+def test_a_request_of_the_test_client_is_over_when_it_has_its_answer(instrumented: Telemetry) -> None:
+    app = flask()
+    answer = app.test_client().get("/a/7")
+    assert 200 == answer.status_code
+    assert {("shop", "GET", "200", "/a/<int:number>"): 1} == instrumented.counts(REQUESTS)
+    assert 4 == instrumented.sums(REQUEST_SIZE)["shop", "response"]
+    assert "GET /a/<int:number>" == instrumented.server().name
+    assert b"shop" == answer.data
+    answer.close()
+    assert 1 == len(instrumented.completions())
+
+
+def test_a_stream_to_the_test_client_is_over_when_it_has_been_read_or_given_up(instrumented: Telemetry) -> None:
+    client = flask().test_client()
+    answer = client.get("/stream")
+    assert [] == instrumented.spans()
+    assert b"TrueTrueTrue" == answer.data
+    assert 12 == instrumented.sums(REQUEST_SIZE)["shop", "response"]
+    assert 1 == len(instrumented.servers())
+    given_up = client.get("/stream")
+    del given_up
+    gc.collect()
+    assert 2 == len(instrumented.servers())
+
+
+@pytest.mark.parametrize("path", ["/fail", "/missing", "/handled", "/only-post"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_whatever_the_test_client_is_answered_the_request_is_over(instrumented: Telemetry, path: str, method: str) -> None:
+    client = flask().test_client()
+    kept = [client.open(path, method=method), client.open(path, method=method, buffered=True)]
+    assert len(kept) == len(instrumented.servers())
+
+
+def test_a_request_of_the_test_client_that_raises_is_over(instrumented: Telemetry) -> None:
+    app = flask()
+    app.testing = True
+    with app.test_client() as client, pytest.raises(LookupError):
+        client.get("/fail")
+    assert "LookupError" == instrumented.attributes()["error.type"]
+
+
+def test_what_is_put_back_is_the_test_client_too(telemetry: Telemetry) -> None:
+    before = werkzeug.test.run_wsgi_app
+    FlaskInstrumentor().instrument()
+    FlaskInstrumentor().uninstrument()
+    assert before is werkzeug.test.run_wsgi_app
+
+
+@pytest.mark.parametrize("size", [10, 2_000_000])
+def test_a_client_of_werkzeugs_server_that_hangs_up_is_counted(instrumented: Telemetry, size: int) -> None:
+    """That server calls no `close` when it can read no more of the connection."""
+    app = Flask(__name__)
+    app.get("/page")(lambda: "x" * size)
+    server = make_server("127.0.0.1", 0, app)
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    try:
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", server.port)) as connection:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.sendall(b"GET /page HTTP/1.0\r\n\r\n")
+                connection.recv(1)
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(b"GET /page HTTP/1.0\r\n\r\n")
+            while connection.recv(65536):
+                pass
+    finally:
+        server.shutdown()
+        serving.join()
+        server.server_close()
+    assert {("shop", "GET", "200", "/page"): 4} == instrumented.counts(REQUESTS)
+    assert 4 == len(instrumented.servers())

@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Host, Mount, Route, WebSocketRoute
@@ -347,3 +348,97 @@ assert seen == [1], seen
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60, cwd=root)
     assert (0, "") == (done.returncode, done.stderr)
+
+
+class Unauthorized:
+    """A middleware that answers before anything is routed."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+        else:
+            await PlainTextResponse("no", 401)(scope, receive, send)
+
+
+@pytest.mark.parametrize(
+    ("path", "host", "route"),
+    [
+        ("/a/b", "", "/a/{name}"),
+        ("/users/42/items/7", "", "/users/{user}/items/{item:int}"),
+        ("/v1/deep/3/x/4", "", "/v1/deep/{level}/x/{y}"),
+        ("/static/page.txt", "", "/static/{path}"),
+        ("/only-post", "", "/only-post"),
+        ("/items/7", "a.shop.example", "/items/{item:int}"),
+        ("/missing", "", None),
+        ("/users/42/missing", "", None),
+    ],
+)
+def test_an_answer_before_routing_has_the_route_that_it_would_have_had(
+    instrumented: Telemetry, tmp_path: Path, path: str, host: str, route: str | None
+) -> None:
+    app = starlette(tmp_path)
+    app.add_middleware(Unauthorized)
+    headers = [(b"host", host.encode())]
+    assert 401 == asyncio.run(ask_async(app, {**http_scope(f"/under{path}", root_path="/under"), "headers": headers})).status
+    assert [("401", "unmatched" if route is None else f"/under{route}")] == labels(instrumented)
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/plain/1", "/plain/{number}"),
+        ("/api/r/in/1", "/api/r/in/{x}"),
+        ("/api/r/deeper/x/1", "/api/r/deeper/x/{y}"),
+        ("/below/acme/z/1", "/below/{tenant}/z/{z}"),
+        ("/missing", None),
+    ],
+)
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_an_answer_of_fastapi_before_routing_has_its_route(telemetry: Telemetry, path: str, route: str | None, by_hand: bool) -> None:
+    app = fastapi()
+    app.add_middleware(Unauthorized)
+    if by_hand:
+        ask(ASGIMiddleware(app), path)
+    else:
+        StarletteInstrumentor().instrument()
+        try:
+            ask(app, path)
+        finally:
+            StarletteInstrumentor().uninstrument()
+    assert [("401", route or "unmatched")] == labels(telemetry)
+
+
+def test_an_answer_of_an_application_below_a_mount_has_its_route(instrumented: Telemetry) -> None:
+    below = fastapi()
+    below.add_middleware(Unauthorized)
+    ask(Starlette(routes=[Mount("/v/{version}", app=below)]), "/v/1/api/r/in/1")
+    assert [("401", "/v/{version}/api/r/in/{x}")] == labels(instrumented)
+
+
+def test_a_preflight_has_the_route_of_what_it_asks_for(instrumented: Telemetry) -> None:
+    app = fastapi()
+    app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"])
+    headers = [("origin", "http://shop.example"), ("access-control-request-method", "GET")]
+    assert 200 == ask(app, "/api/r/in/1", "OPTIONS", headers=headers).status
+    assert [("200", "/api/r/in/{x}")] == labels(instrumented)
+
+
+def test_asking_for_a_route_leaves_the_request_as_it_was(instrumented: Telemetry) -> None:
+    app, scope = fastapi(), http_scope("/api/r/in/1")
+    app.add_middleware(Unauthorized)
+    asyncio.run(ask_async(app, scope))
+    assert {**http_scope("/api/r/in/1"), "app": app, "fastapi.telemetry": None} == scope
+
+
+def test_routes_that_cannot_be_asked_are_no_failure(instrumented: Telemetry, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Route):
+        def matches(self, scope: Any) -> Any:
+            raise ZeroDivisionError
+
+    app = Starlette(routes=[Broken("/a", hello)], middleware=[Middleware(Unauthorized)])
+    assert 401 == ask(app, "/a").status
+    assert [("401", "unmatched")] == labels(instrumented)
+    assert "" == caplog.text

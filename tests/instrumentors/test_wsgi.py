@@ -14,6 +14,7 @@ from opentelemetry.trace import StatusCode
 
 from bext_otel.apps import current_app
 from bext_otel.catalogue import HTTP_SERVER_REQUEST_DURATION, REQUEST_DURATION, REQUEST_SIZE, REQUESTS
+from bext_otel_instrumentors._body import read_in_process
 from bext_otel_instrumentors.wsgi import WSGIMiddleware
 from tests.instrumentors.conftest import Telemetry
 from tests.instrumentors.driving import ask_wsgi, environ_of
@@ -90,6 +91,40 @@ def test_a_client_that_leaves_ends_the_request_with_what_it_got(telemetry: Telem
     assert [True] == closed
     assert StatusCode.UNSET is telemetry.server().status.status_code
     assert {("shop", "GET", "200", "unmatched"): 1} == telemetry.counts(REQUESTS)
+
+
+def test_an_answer_that_is_let_go_without_a_close_ends_the_request(telemetry: Telemetry) -> None:
+    for number, chunks in enumerate((iter([b"12", b"345"]), [b"12345"], (b"12" for _ in range(9))), 1):
+        answer = WSGIMiddleware(answering(chunks=chunks))(environ_of(), lambda *_: None)
+        assert b"12" == next(iter(answer))[:2]
+        assert number - 1 == len(telemetry.servers())
+        del answer
+        assert number == len(telemetry.servers()) == telemetry.counts(REQUESTS)["shop", "GET", "200", "unmatched"]
+
+
+def test_an_answer_that_has_nothing_to_close_is_over_when_it_has_been_read(telemetry: Telemetry) -> None:
+    answer = WSGIMiddleware(answering(chunks=iter([b"12", b"345"])))(environ_of(), lambda *_: None)
+    assert [b"12", b"345"] == list(answer)
+    assert 5 == telemetry.sums(REQUEST_SIZE)["shop", "response"]
+    assert telemetry.server()
+
+
+def test_a_failure_after_the_request_is_over_is_a_record_of_its_own(telemetry: Telemetry) -> None:
+    class Failing:
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"12345"
+            raise LookupError
+
+        def close(self) -> None:
+            """Nothing."""
+
+    with read_in_process():
+        answer = WSGIMiddleware(answering(chunks=Failing(), headers=[("Content-Length", "9")]))(environ_of(), lambda *_: None)
+    assert telemetry.server()
+    with pytest.raises(LookupError):
+        list(answer)
+    answer.close()  # type: ignore[attr-defined]
+    assert ["request completed", "request failed after its answer"] == [data.log_record.body for data in telemetry.records()]
 
 
 def test_an_exception_without_an_answer_counts_as_500_and_passes_on(telemetry: Telemetry) -> None:
