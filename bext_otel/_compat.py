@@ -21,6 +21,8 @@ from opentelemetry._logs._internal import ProxyLoggerProvider
 from opentelemetry.context import Context
 from opentelemetry.metrics import _Gauge as Gauge
 from opentelemetry.metrics._internal import _ProxyMeterProvider
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping.exponent_mapping import ExponentMapping
 from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping.logarithm_mapping import LogarithmMapping
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter
@@ -41,6 +43,7 @@ __all__ = [
     "keep_time",
     "otlp_exporter",
     "own_resource",
+    "parts_of_propagator",
     "preferred_temporality",
     "prometheus_name",
     "shut_batch_processor",
@@ -141,6 +144,13 @@ def collecting_in_turn(provider: Any) -> RLock:
     """The lock under which a meter provider runs the callbacks of its instruments, made reentrant: one that collects hangs otherwise."""
     turns = provider._measurement_consumer._lock = RLock()
     return turns
+
+
+def parts_of_propagator(propagator: TextMapPropagator) -> tuple[TextMapPropagator, ...]:
+    """The propagators that a composite asks, however deep; any other one is its own only part."""
+    if type(propagator) is not CompositePropagator:
+        return (propagator,)
+    return tuple(part for each in propagator._propagators for part in parts_of_propagator(each))
 
 
 def own_resource(provider: Any) -> Callable[[Resource], None]:

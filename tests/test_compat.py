@@ -11,16 +11,19 @@ from typing import Literal
 
 import pytest
 from opentelemetry import metrics, trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider, ObservableCounter
 from opentelemetry.sdk.metrics.export import AggregationTemporality, ConsoleMetricExporter, InMemoryMetricReader, MetricsData
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import Tracer, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from bext_otel import _compat
 from tests.fresh import fresh
@@ -272,3 +275,21 @@ def test_every_otlp_exporter_can_be_asked_why_it_failed(
     exporter.export(MetricsData([]) if signal == "metrics" else [])
     exporter.shutdown()
     assert why in (["ConnectionError"], ["UNAVAILABLE"], ["DEADLINE_EXCEEDED"])
+
+
+def test_a_composite_propagator_tells_its_parts() -> None:
+    trace_context, baggage = TraceContextTextMapPropagator(), W3CBaggagePropagator()
+    nested = CompositePropagator([CompositePropagator([trace_context]), baggage])
+    assert (trace_context, baggage) == _compat.parts_of_propagator(nested)
+    assert (baggage,) == _compat.parts_of_propagator(baggage)
+
+
+def test_a_recorded_span_is_of_the_class_that_we_replace() -> None:
+    """Else it would go on telling its times by the wall clock."""
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("t")
+    _compat.keep_time(tracer)
+    span = tracer.start_span("s")
+    assert span.anchor is _compat.child_anchor(span)  # type: ignore[attr-defined]  # ours has one
+    span.end()
+    started = inspect.signature(Tracer.start_span).parameters
+    assert list(started) == list(inspect.signature(type(tracer).start_span).parameters)

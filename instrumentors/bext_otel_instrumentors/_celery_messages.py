@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -36,6 +36,7 @@ __all__ = [
     "alone",
     "before_publish",
     "current_step",
+    "destination_of",
     "publishing",
     "sending",
     "upstream_traces",
@@ -209,7 +210,19 @@ def alone() -> Iterator[None]:
         _canvas.reset(token)
 
 
-def before_publish(sender: str | None = None, headers: MutableMapping[str, Any] | None = None, **_: Any) -> None:
+def destination_of(delivery: Mapping[str, Any] | None) -> dict[str, str]:
+    """`messaging.destination.name`: the routing key, which is the queue's name unless routes say otherwise; else the exchange."""
+    delivery = delivery or {}
+    for given in (delivery.get("routing_key"), delivery.get("exchange")):
+        name = getattr(given, "name", given)
+        if isinstance(name, str) and name:
+            return {"messaging.destination.name": clean(name)}
+    return {}
+
+
+def before_publish(
+    sender: str | None = None, headers: MutableMapping[str, Any] | None = None, exchange: Any = None, routing_key: Any = None, **_: Any
+) -> None:
     """The signal `before_task_publish`: put the trace and the identity into the message."""
     # Messages of protocol 1 have none, and carry nothing.
     if not headers or "id" not in headers:
@@ -225,7 +238,10 @@ def before_publish(sender: str | None = None, headers: MutableMapping[str, Any] 
                 headers[BEFORE] = traceparent(before)
         if not upstream_traces():
             propagate.inject(headers)
-            trace.get_current_span().set_attribute("messaging.message.id", str(headers["id"]))
+            span = trace.get_current_span()
+            if getattr(span, "kind", None) is SpanKind.PRODUCER:
+                span.set_attribute("messaging.message.id", str(headers["id"]))
+                span.set_attributes(destination_of({"exchange": exchange, "routing_key": routing_key}))
     except Exception as error:  # the task is sent all the same
         report("the publishing of a task", error)
 

@@ -7,21 +7,32 @@ import sys
 from collections import OrderedDict
 from time import perf_counter
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakSet, WeakValueDictionary
 
 from opentelemetry import context, propagate, trace
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
+from opentelemetry.trace import SpanContext, SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from bext_otel.apps import clean
 from bext_otel.catalogue import FLOW_COMPLETED, FLOW_FAILED, FLOW_STEP, FLOW_STEP_DURATION
 from bext_otel.flows import tell_failure
-from bext_otel.operation import count, finish, measure, start, tracer
+from bext_otel.operation import count, finish, measure, show_failure, start, tracer
 from bext_otel.runs import hold
 from bext_otel.text import parse_traceparent
 from bext_otel_instrumentors._celery_eager import canvas_of, ended_in, join
-from bext_otel_instrumentors._celery_messages import BEFORE, CARRIER, FLOW, MACHINERY, RUN, Identity, Step, current_step, upstream_traces
+from bext_otel_instrumentors._celery_messages import (
+    BEFORE,
+    CARRIER,
+    FLOW,
+    MACHINERY,
+    RUN,
+    Identity,
+    Step,
+    current_step,
+    destination_of,
+    upstream_traces,
+)
 from bext_otel_instrumentors._guard import report
 
 __all__ = ["ActiveRuns", "after_run", "before_run", "failed_elsewhere", "in_child", "revoked"]
@@ -30,6 +41,9 @@ __all__ = ["ActiveRuns", "after_run", "before_run", "failed_elsewhere", "in_chil
 # Ids of tasks that were lost, the newest of them.
 _told: OrderedDict[str, None] = OrderedDict()
 _MAX_TOLD = 1000
+
+# What the main process of a worker received and is not done with, by task id: one that was lost is told of in its own trace.
+_received: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
 # Whether this process is one of a pool, below the main process of a worker.
 _child = False
@@ -70,6 +84,7 @@ def _open(step: Step, name: str, above: Context) -> Context:
         "messaging.message.id": step.task_id,
         "bext.step": clean(name),
         "bext.attempt": int(step.request.retries or 0) + 1,
+        **destination_of(getattr(step.request, "delivery_info", None)),
     }
     title = f"{FLOW_STEP.name} {clean(name)}"
     step.operation = start(FLOW_STEP, name=title, kind=SpanKind.CONSUMER, context=above, attributes=shown, flow_name=step.identity.flow)
@@ -85,6 +100,9 @@ def after_run(task_id: str = "", task: Any = None, retval: Any = None, state: st
         return
     current_step.set(step.outer)
     error = _error(retval, state)
+    rejected = _rejected(retval, state)
+    if rejected is not None:
+        state, error = ("RETRY", None) if rejected.requeue else ("FAILURE", _reason(rejected))
     try:
         if step.held is not None:
             step.held.release()
@@ -112,6 +130,23 @@ def after_run(task_id: str = "", task: Any = None, retval: Any = None, state: st
         report("the end of a task", failure)
 
 
+def _rejected(retval: Any, state: str | None) -> Any:
+    """The `Reject` by which a task, or what it calls at its end, gave its message back; None where none did.
+
+    One that is to be delivered again is not over, any other has failed for good.
+    """
+    from celery.exceptions import Reject
+
+    raised = retval if state == "REJECTED" else sys.exc_info()[1]
+    return raised if isinstance(raised, Reject) else None
+
+
+def _reason(rejected: Any) -> BaseException:
+    reason = getattr(rejected, "reason", None)
+    cause: BaseException = reason if isinstance(reason, BaseException) else rejected
+    return cause
+
+
 def _error(retval: Any, state: str | None) -> BaseException | None:
     """What an attempt failed with. One that only asks to be called again later has not failed, nor has one that was ignored."""
     if state == "RETRY":
@@ -124,11 +159,14 @@ def _error(retval: Any, state: str | None) -> BaseException | None:
 
 def failed_elsewhere(sender: Any = None, task_id: str = "", exception: BaseException | None = None, **_: Any) -> None:
     """The signal `task_failure`, in the main process: whoever executed the task was killed, out of time or lost, and could not tell."""
+    from celery.exceptions import Reject
+
     step = current_step.get()
-    if step is None or step.task_id != task_id:
-        request = getattr(sender, "request", None)
-        known = request if getattr(request, "id", None) == task_id else None
-        _lost(str(getattr(sender, "name", sender)), task_id, known, type(exception).__qualname__)
+    if isinstance(exception, Reject) or (step is not None and step.task_id == task_id):
+        return  # whoever executed it has told
+    request = getattr(sender, "request", None)
+    known = request if getattr(request, "id", None) == task_id else getattr(_received.get(task_id), "_context", None)
+    _lost(str(getattr(sender, "name", sender)), task_id, known, type(exception).__qualname__, exception)
 
 
 def revoked(sender: Any = None, request: Any = None, terminated: bool = False, expired: bool = False, **_: Any) -> None:
@@ -137,7 +175,7 @@ def revoked(sender: Any = None, request: Any = None, terminated: bool = False, e
     _lost(str(getattr(sender, "name", sender)), str(getattr(request, "id", "")), request, reason)
 
 
-def _lost(name: str, task_id: str, request: Any, reason: str) -> None:
+def _lost(name: str, task_id: str, request: Any, reason: str, error: BaseException | None = None) -> None:
     """Tell of a step whose own span will never come. Celery tells twice of a task that runs out of its time."""
     try:
         if name in MACHINERY or task_id in _told:
@@ -148,14 +186,22 @@ def _lost(name: str, task_id: str, request: Any, reason: str) -> None:
         flow = _identity(request, name).flow
         here = _came(request) if request is not None else context.get_current()
         if not upstream_traces():
-            shown = {"bext.flow_name": flow, "bext.step": clean(name), "messaging.message.id": task_id, "error.type": reason}
+            shown = {
+                "messaging.system": "celery",
+                "messaging.operation.name": "process",
+                "messaging.operation.type": "process",
+                "messaging.message.id": task_id,
+                "bext.flow_name": flow,
+                "bext.step": clean(name),
+                **destination_of(getattr(request, "delivery_info", None)),
+            }
             span = tracer().start_span(f"{FLOW_STEP.name} {clean(name)}", here, SpanKind.CONSUMER, shown)
-            span.set_status(Status(StatusCode.ERROR))
+            show_failure(span, reason, error)
             span.end()
             here = trace.set_span_in_context(span, here)
         _run_failed(flow, reason, here)
-    except Exception as error:  # the worker goes on all the same
-        report("the loss of a task", error)
+    except Exception as failure:  # the worker goes on all the same
+        report("the loss of a task", failure)
 
 
 def _run_failed(flow: str, reason: str, here: Context) -> None:
@@ -209,6 +255,7 @@ class ActiveRuns:
     def received(self, sender: Any = None, request: Any = None, **_: Any) -> None:
         """The signal `task_received`, from the consumer."""
         try:
+            _received[request.id] = request
             if request.request_dict.get("retries") or _run(request) != request.id:
                 self._received.add(request)
             _show()

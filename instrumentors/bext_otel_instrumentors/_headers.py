@@ -11,9 +11,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from opentelemetry import propagate
+from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import Getter, TextMapPropagator
+
+from bext_otel._compat import parts_of_propagator
+from bext_otel_instrumentors._opening import server_span
 
 __all__ = ["clean_baggage", "clean_traceparent", "clean_tracestate", "extract", "is_w3c_only"]
 
@@ -103,8 +106,9 @@ def is_w3c_only() -> bool:
     global _known
     propagator = propagate.get_global_textmap()
     if _known is None or _known[0] is not propagator:
-        fields = propagator.fields
-        _known = (propagator, fields <= _W3C_FIELDS)
+        # One that only reads has no fields, and then nobody knows what it reads; so it is to be asked, also as a part of another.
+        each = [part.fields for part in parts_of_propagator(propagator)]
+        _known = (propagator, all(fields and fields <= _W3C_FIELDS for fields in each))
     return _known[1]
 
 
@@ -130,4 +134,7 @@ def extract(headers: dict[str, list[str]], context: Context) -> Context:
                 headers[name] = [cleaned]
     if not headers:
         return context
-    return propagate.extract(headers, context=context, getter=_GETTER)
+    found = propagate.extract(headers, context=context, getter=_GETTER)
+    # Whoever began a server span around ours has read the parent, or has none: below that span, headers name no other.
+    around = server_span(context) if context else None
+    return found if around is None else trace.set_span_in_context(around, found)

@@ -18,7 +18,7 @@ from bext_otel.text import encodable
 from bext_otel.timing import anchor_of
 from bext_otel_instrumentors._exchange import Exchange
 
-__all__ = ["current", "open_exchange"]
+__all__ = ["current", "open_exchange", "server_span"]
 
 _KNOWN_METHODS = frozenset(METHODS)
 _DEFAULT_PORTS: Mapping[str, int] = {"http": 80, "https": 443, "ws": 80, "wss": 443}
@@ -33,6 +33,9 @@ _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.~%!$&'()*+,;=-]+))(?::([0-9]{1
 # What clients named so far; the first ones, since they may name any number.
 _authorities: dict[str, tuple[str, int | None] | None] = {}
 _MAX_AUTHORITIES = 1000
+# What the span of another instrumentation for an HTTP request has, by the stable conventions or those before; a websocket has no method.
+_OF_HTTP = ("http.request.method", "http.method")
+_OF_WEBSOCKETS = ("url.scheme", "http.scheme")
 
 _EXCHANGE = create_key("bext-otel-exchange")
 # The key under which a context holds its span, found by putting one there.
@@ -72,7 +75,7 @@ def open_exchange(
     app = UNKNOWN if current_settings.resolver is None else current_settings.resolver(host, path)
     exchange = Exchange(app, known, scheme, path, version)
     tell_request(told=current_settings.log_requests)
-    span = _span_for_this_request(context) if context else None
+    span = _span_for_this_request(context, scheme) if context else None
     if span is not None:
         exchange.owned = False
     else:
@@ -131,17 +134,31 @@ def _authority(host: str) -> tuple[str, int | None] | None:
     return found
 
 
-def _span_for_this_request(context: Context) -> Span | None:
-    """The SERVER span that another instrumentation, outside of ours, has started for the request that is just coming in.
+def server_span(context: Context) -> Span | None:
+    """The span of kind SERVER below which a request comes in that is not one of ours; None: there is none.
 
-    Such a span is local, recording, of kind SERVER, and not the one of an exchange of ours: below that, it is a new request that the
-    application sends to itself.
+    Such a span is local, recording, and not the one of an exchange of ours: below that, it is a new request that the application sends to
+    itself.
     """
     span = trace.get_current_span(context)
     if getattr(span, "kind", None) is not SpanKind.SERVER or not span.is_recording():
         return None
     around = current(context)
     return None if around is not None and around.span is span else span
+
+
+def _span_for_this_request(context: Context, scheme: str) -> Span | None:
+    """The SERVER span that another instrumentation, outside of ours, has started for the HTTP request that is just coming in.
+
+    One that says nothing of HTTP (a gateway's, a function's that a cloud calls) stands for what it says, and has its own duration and
+    outcome. Ours is then its child, for what is read by the HTTP conventions is to be on one span, and nobody's attributes are overwritten.
+    """
+    span = server_span(context)
+    attributes = getattr(span, "attributes", None)
+    if span is None or attributes is None:  # of a span that cannot be looked at, nothing else is known
+        return span
+    said = (*_OF_HTTP, *_OF_WEBSOCKETS) if scheme in {"ws", "wss"} else _OF_HTTP
+    return span if any(name in attributes for name in said) else None
 
 
 def _context_of(app: str, span: Span, exchange: Exchange, context: Context) -> Context:

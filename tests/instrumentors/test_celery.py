@@ -11,7 +11,7 @@ import celery
 import pytest
 from celery import _state, chain, chord, group
 from celery.contrib.testing.worker import start_worker
-from celery.exceptions import Ignore
+from celery.exceptions import Ignore, Reject
 from celery.signals import task_failure, task_postrun
 from opentelemetry.instrumentation.celery import CeleryInstrumentor as Upstream
 from opentelemetry.sdk.trace import ReadableSpan
@@ -61,6 +61,16 @@ class App:
             if tried <= times:
                 raise task.retry(exc=LookupError("not yet")) if because else task.retry()
             return tried
+
+        @app.task(name="rejects", shared=False)
+        def rejects() -> None:
+            raise Reject(LookupError("out of stock"), requeue=False)
+
+        @app.task(name="hesitant", shared=False, acks_late=True)
+        def hesitant() -> None:
+            tried = self.tried["hesitant"] = self.tried.get("hesitant", 0) + 1
+            if tried == 1:
+                raise Reject("not now", requeue=True)
 
         @app.task(name="patient", shared=False, bind=True)
         def patient(task: Any) -> str:
@@ -457,3 +467,48 @@ def test_a_failure_of_ours_reaches_nobody(instrumented: Telemetry, shop: App, mo
     for name in ("propagate.inject", "propagate.extract", "trace.get_current_span"):
         monkeypatch.setattr(f"opentelemetry.{name}", broken)
     assert 5 == chain(shop.add.s(1), shop.add.s(3)).delay().get(timeout=10)
+
+
+def test_a_task_that_rejects_its_message_for_good_failed_once_in_its_trace(instrumented: Telemetry, shop: App) -> None:
+    told: list[str] = []
+
+    def failed(task_id: str = "", **_: Any) -> None:
+        told.append(task_id)
+
+    task_failure.connect(failed)
+    try:
+        with instrumented.tracer_provider.get_tracer("test").start_as_current_span("web"):
+            shop.app.tasks["rejects"].delay()
+        until(lambda: instrumented.counts(FLOW_FAILED))
+        if celery.VERSION >= (5, 7):  # only then it tells of them, in the main process
+            until(lambda: told)
+    finally:
+        task_failure.disconnect(failed)
+    (span,) = spans(instrumented, f"{STEP}rejects")
+    assert (StatusCode.ERROR, "out of stock", "LookupError") == (
+        span.status.status_code,
+        span.status.description,
+        attribute(span, "error.type"),
+    )
+    assert 1 == len(trace_ids(instrumented))
+    assert ({}, {(): 1}) == (instrumented.counts(FLOW_COMPLETED), instrumented.counts(FLOW_FAILED))
+
+
+def test_a_task_that_rejects_its_message_to_be_called_again_has_not_failed(instrumented: Telemetry, shop: App) -> None:
+    shop.app.tasks["hesitant"].delay()
+    until(lambda: instrumented.counts(FLOW_COMPLETED))
+    assert [StatusCode.UNSET] * 2 == [span.status.status_code for span in spans(instrumented, f"{STEP}hesitant")]
+    assert ({(): 1}, {}) == (instrumented.counts(FLOW_COMPLETED), instrumented.counts(FLOW_FAILED))
+
+
+@pytest.mark.parametrize("queue", [None, "letters"])
+def test_both_ends_name_the_queue(instrumented: Telemetry, shop: App, queue: str | None) -> None:
+    if queue is not None:
+        shop.app.control.add_consumer(queue, reply=True, timeout=5)
+    shop.app.tasks["add"].apply_async((1,), queue=queue)
+    until(lambda: spans(instrumented, f"{STEP}add"))
+    ends = [span for span in instrumented.spans() if span.kind in {SpanKind.PRODUCER, SpanKind.CONSUMER}]
+    assert {
+        (SpanKind.PRODUCER, queue or shop.app.conf.task_default_queue),
+        (SpanKind.CONSUMER, queue or shop.app.conf.task_default_queue),
+    } == {(span.kind, attribute(span, "messaging.destination.name")) for span in ends}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from opentelemetry import baggage, propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.instrumentation.propagators import TraceResponsePropagator, set_global_response_propagator
+from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from bext_otel.apps import current_app
 from bext_otel.catalogue import REQUESTS
@@ -196,6 +198,23 @@ def test_the_global_propagator_decides_what_is_read(telemetry: Telemetry, vendor
     seen = request(kind, [("x-vendor-trace", "7"), ("traceparent", GOOD)])
     assert None is telemetry.server().parent
     assert "7" == seen.baggage["vendor"]
+
+
+class OnlyReads(OneHeader):
+    @property
+    def fields(self) -> set[str]:
+        return set()
+
+
+@KINDS
+@pytest.mark.parametrize("make", [lambda each: each, lambda each: CompositePropagator([TraceContextTextMapPropagator(), each])])
+def test_a_propagator_that_only_reads_is_asked(telemetry: Telemetry, kind: str, make: Callable[[Any], Any]) -> None:
+    before = propagate.get_global_textmap()
+    propagate.set_global_textmap(make(OnlyReads()))
+    try:
+        assert "7" == request(kind, [("x-vendor-trace", "7")]).baggage["vendor"]
+    finally:
+        propagate.set_global_textmap(before)
 
 
 def test_without_headers_of_the_propagator_it_is_not_asked(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
