@@ -20,6 +20,8 @@ from opentelemetry import _logs, metrics, trace
 from opentelemetry._logs._internal import ProxyLoggerProvider
 from opentelemetry.metrics import _Gauge as Gauge
 from opentelemetry.metrics._internal import _ProxyMeterProvider
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping.exponent_mapping import ExponentMapping
 from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping.logarithm_mapping import LogarithmMapping
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter
@@ -34,6 +36,7 @@ __all__ = [
     "hear_measurements",
     "otlp_exporter",
     "own_resource",
+    "parts_of",
     "preferred_temporality",
     "prometheus_name",
     "shut_batch_processor",
@@ -97,6 +100,11 @@ def already_installed() -> tuple[str, ...]:
         "logs": (_logs.get_logger_provider(), ProxyLoggerProvider),
     }
     return tuple(signal for signal, (provider, proxy) in proxies.items() if not isinstance(provider, proxy))
+
+
+def parts_of(propagator: TextMapPropagator) -> tuple[TextMapPropagator, ...]:
+    """What a composite propagator is made of; of any other one, it alone."""
+    return tuple(propagator._propagators) if type(propagator) is CompositePropagator else (propagator,)
 
 
 def otlp_exporter(protocol: Literal["http/protobuf", "grpc"], signal: Literal["traces", "metrics", "logs"]) -> Any:

@@ -11,7 +11,9 @@ from typing import Literal
 
 import pytest
 from opentelemetry import metrics, trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider, ObservableCounter
@@ -21,6 +23,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from bext_otel import _compat
 from tests.fresh import fresh
@@ -44,6 +47,12 @@ def test_the_synchronous_gauge_has_set() -> None:
 )
 def test_the_standard_translation_to_prometheus(name: str, unit: str, counter: bool, expected: str) -> None:
     assert expected == _compat.prometheus_name(name, unit, counter=counter)
+
+
+def test_a_composite_propagator_is_taken_apart() -> None:
+    one, other = W3CBaggagePropagator(), TraceContextTextMapPropagator()
+    assert (one, other) == _compat.parts_of(CompositePropagator([one, other]))
+    assert (one,) == _compat.parts_of(one)
 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
