@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import bext_otel.early  # isort: skip  # noqa: F401  # corrects what upstream's API reads at its import, which comes next
+
 from bext_otel import catalogue, operation
 
 if TYPE_CHECKING:

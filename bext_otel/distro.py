@@ -14,6 +14,7 @@ from opentelemetry.instrumentation.dependencies import DependencyConflictError
 from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]  # upstream turned checking off there
 from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DISABLED_INSTRUMENTATIONS
 
+from bext_otel import early
 from bext_otel.apps import Resolver, import_resolver
 from bext_otel.config import load
 from bext_otel.config.upstream import correct_upstream_variables
@@ -69,12 +70,15 @@ def configure(
     loaded = load(settings)
     if reference := settings.get("telemetry", {}).get("app_resolver"):
         app_resolver = app_resolver or import_resolver(reference)
-    corrected = correct_upstream_variables(os.environ)
-    from bext_otel.runtime import build_runtime  # only now: upstream's SDK reads variables when it is imported
+    corrected = (*early.told(), *correct_upstream_variables(os.environ))
+    # Only now: upstream's SDK reads variables when it is imported.
+    from bext_otel.pipeline.chosen import choose
+    from bext_otel.runtime import build_runtime
 
-    _runtime = build_runtime(loaded.config, app_resolver=app_resolver, resource=resource)
+    chosen = choose(os.environ)
+    _runtime = build_runtime(loaded.config, app_resolver=app_resolver, resource=resource, chosen=chosen)
     # Told when logging stands, so that each is one line like any other.
-    for line in (*loaded.warnings, *corrected):
+    for line in (*loaded.warnings, *corrected, *chosen.lines):
         # Workers read the same settings: one of them says so. What it says, it has said until it ends.
         if (word := take_word(f"{_runtime.service_key} {line}")) is not None:
             _words.append(word)
@@ -105,8 +109,9 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
             # It would warn, in each process, that the configurator of a distribution beside ours is not loaded, which is as it should be.
             self._level = _launcher_log.level
             _launcher_log.setLevel(logging.ERROR)
-        # So that upstream's instrumentors of outgoing calls speak as our own spans do, by the stable conventions; read when they load.
-        os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
+        # So that upstream's instrumentors of outgoing calls and databases speak as our own spans do, by the stable conventions; read when
+        # they load.
+        os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
         """Activate one instrumentor. One that fails is left out, with a line, and keeps nobody else from being activated."""

@@ -9,6 +9,11 @@ from __future__ import annotations
 
 import os
 
+from bext_otel.early import hand_over
+
 # Upstream's distribution leaves its configurator to chance as well, which would be ours.
 if os.environ.setdefault("OTEL_PYTHON_DISTRO", "bext") == "distro":
     os.environ.setdefault("OTEL_PYTHON_CONFIGURATOR", "configurator")
+
+# What the program's variables had wrong, which its own log is to tell.
+hand_over()

@@ -168,7 +168,8 @@ def _attributes(metric: Metric, values: tuple[LabelValue, ...]) -> dict[str, Att
 
 
 _units = True
-_instruments = _Instruments(metrics.get_meter_provider(), units=_units)
+# Nobody's until something is measured: to be asked for its provider at an import, the API would make the one that a variable names.
+_instruments = _Instruments(metrics.NoOpMeterProvider(), units=_units)
 
 
 def _current() -> _Instruments:

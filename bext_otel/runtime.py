@@ -12,14 +12,10 @@ from functools import partial
 from typing import TypeAlias
 
 from opentelemetry import _logs, metrics, trace
-from opentelemetry.baggage.propagation import W3CBaggagePropagator
-from opentelemetry.propagate import set_global_textmap
-from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from bext_otel._compat import already_installed, count_logs
 from bext_otel.apps import AppResolver, Resolver, default_app, guarded, import_resolver
@@ -37,6 +33,7 @@ from bext_otel.logs.outputs import say
 from bext_otel.logs.quiet import quieten_exports
 from bext_otel.logs.sinks import ExportSink
 from bext_otel.operation import Settings, use
+from bext_otel.pipeline.chosen import NOTHING_CHOSEN, Chosen
 from bext_otel.pipeline.delivery import Delivery, listen_to_exporters
 from bext_otel.pipeline.ending import Patience, Undelivered, end_all
 from bext_otel.pipeline.identity import Identity
@@ -125,14 +122,20 @@ class Runtime:
             say(line)  # logging has been left as it was found
 
 
-def build_runtime(config: Config, *, app_resolver: Resolver | None = None, resource: Mapping[str, str] | None = None) -> Runtime:
+def build_runtime(
+    config: Config,
+    *,
+    app_resolver: Resolver | None = None,
+    resource: Mapping[str, str] | None = None,
+    chosen: Chosen = NOTHING_CHOSEN,
+) -> Runtime:
     """Build what the settings ask for, install it as the process's providers, and have it end at exit."""
     identity = Identity(
         build_resource(service_name=config.telemetry.service_name, attributes={**_bext_attributes(config), **(resource or {})})
     )
     made = identity.resource
     health = _health(config, str(made.attributes.get("service.version", "unknown")))
-    runtime = _disabled(config, health) if config.telemetry.disabled else _enabled(config, health, identity)
+    runtime = _disabled(config, health) if config.telemetry.disabled else _enabled(config, health, identity, chosen)
     if not config.telemetry.disabled:
         resolver = _resolver(config, app_resolver, str(made.attributes.get("service.name", "")))
         use(
@@ -174,7 +177,7 @@ def _disabled(config: Config, health: Health) -> Runtime:
     return Runtime(config, health, endpoints)
 
 
-def _enabled(config: Config, health: Health, identity: Identity) -> Runtime:
+def _enabled(config: Config, health: Health, identity: Identity, chosen: Chosen) -> Runtime:
     listen_to_exporters()
     resource = identity.resource
     exporters = config.telemetry.exporters
@@ -185,7 +188,7 @@ def _enabled(config: Config, health: Health, identity: Identity) -> Runtime:
         alone = {"workers_alone" if ledger.alone else "workers_unshared": ledger.reason} if ledger is not None and ledger.reason else {}
         return {"engine": config.telemetry.engine, **own.figures(metric_points_dropped=signal.dropped()), **logger_provider.lost(), **alone}
 
-    tracer_provider, span_processors, span_deliveries = build_traces(exporters, resource, own.spans)
+    tracer_provider, span_processors, span_deliveries = build_traces(exporters, resource, own.spans, chosen)
     ledger = _join(config, resource)
     signal = build_metrics(config, resource, figures, ledger=ledger)
     logger_provider, log_deliveries = _logs_signal(config, resource)
@@ -201,7 +204,7 @@ def _enabled(config: Config, health: Health, identity: Identity) -> Runtime:
         _log.warning(
             "this process can't share its metrics with other workers of the service (%s): /metrics shows its own part only", ledger.reason
         )
-    _install(tracer_provider, signal.provider, logger_provider)
+    _install(tracer_provider, signal.provider, logger_provider, chosen)
     health.register("telemetry", telemetry_check(lambda: {"status": _status(own, ledger, signal), **figures()}))
 
     read = signal.reads.snapshot if config.metrics.enabled else None
@@ -269,14 +272,14 @@ def _join(config: Config, resource: Resource) -> Ledger | None:
     return join_service(str(resource.attributes.get("service.name", "")))
 
 
-def _install(tracer_provider: TracerProvider, meter_provider: MeterProvider, logger_provider: LoggerProvider) -> None:
-    """Make these the process's providers, but for those that the application has set by itself."""
+def _install(tracer_provider: TracerProvider, meter_provider: MeterProvider, logger_provider: LoggerProvider, chosen: Chosen) -> None:
+    """Make these the process's providers, but for those that the application has set by itself, or the operator by a variable."""
     users = already_installed()
-    if users:
+    if own := [signal for signal in users if signal not in chosen.providers]:
         _log.warning(
             "the application has set its own provider for %s; bext-otel leaves it alone, so those do not pass through bext-otel "
             "(call bext_otel.configure() first, or leave the provider to it)",
-            ", ".join(users),
+            ", ".join(own),
         )
     if "traces" not in users:
         trace.set_tracer_provider(tracer_provider)
@@ -284,8 +287,6 @@ def _install(tracer_provider: TracerProvider, meter_provider: MeterProvider, log
         metrics.set_meter_provider(meter_provider)
     if "logs" not in users:
         _logs.set_logger_provider(logger_provider)
-    if not os.environ.get("OTEL_PROPAGATORS"):
-        set_global_textmap(CompositePropagator([TraceContextTextMapPropagator(), W3CBaggagePropagator()]))
 
 
 def _resolver(config: Config, given: Resolver | None, service_name: str) -> Resolver:

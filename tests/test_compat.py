@@ -49,6 +49,12 @@ def test_the_standard_translation_to_prometheus(name: str, unit: str, counter: b
     assert expected == _compat.prometheus_name(name, unit, counter=counter)
 
 
+def test_a_composite_propagator_is_taken_apart() -> None:
+    one, other = W3CBaggagePropagator(), TraceContextTextMapPropagator()
+    assert (one, other) == _compat.parts_of(CompositePropagator([one, other]))
+    assert (one,) == _compat.parts_of(one)
+
+
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
 @pytest.mark.parametrize("signal", ["traces", "metrics", "logs"])
 def test_every_otlp_exporter_is_where_we_look_for_it(protocol: str, signal: str) -> None:

@@ -10,16 +10,21 @@ from urllib.parse import urlsplit
 from bext_otel.config.fields import Wrong, fields_of
 from bext_otel.config.model import SIGNALS, Exporters, Protocol, Signal, Target, Telemetry
 from bext_otel.config.report import Given, Report, nearest
+from bext_otel.early import found
 
-__all__ = ["check_endpoint", "exporters"]
+__all__ = ["EXPORTERS", "check_endpoint", "exporters"]
+
+EXPORTERS: Mapping[Signal, str] = {signal: f"opentelemetry_{signal}_exporter" for signal in SIGNALS}
+"""Entry points by which other packages offer exporters."""
 
 _KNOWN: Mapping[Signal, tuple[str, ...]] = {
     "traces": ("otlp", "console", "none"),
     "metrics": ("otlp", "prometheus", "console", "none"),
     "logs": ("otlp", "console", "none"),
 }
-# Upstream's names for exporters of one protocol; the protocol has a variable of its own.
-_ALIASES: Mapping[str, str] = {"otlp_proto_http": "otlp", "otlp_proto_grpc": "otlp", "logging": "console"}
+# Upstream's names for exporters of one protocol, which counts where the variable of the protocol is not set.
+_PROTOCOLS: Mapping[str, Protocol] = {"otlp_proto_http": "http/protobuf", "otlp_proto_grpc": "grpc"}
+_ALIASES: Mapping[str, str] = {**dict.fromkeys(_PROTOCOLS, "otlp"), "logging": "console"}
 
 # Where the specification has an exporter go that is named without an endpoint.
 _DEFAULTS: Mapping[Protocol, str] = {"http/protobuf": "http://localhost:4318", "grpc": "http://localhost:4317"}
@@ -89,6 +94,10 @@ def _protocol(environ: Mapping[str, str], signal: Signal, telemetry: Telemetry, 
     name = f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL"
     raw = environ.get(name, "").strip()
     if not raw:
+        if not environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "").strip():
+            words = [word.lower() for word in _words(environ, f"OTEL_{signal.upper()}_EXPORTER")]
+            named = [_PROTOCOLS[word] for word in words if word in _PROTOCOLS]
+            return named[0] if named else telemetry.otlp_protocol
         return telemetry.otlp_protocol
     try:
         return cast("Protocol", fields_of(Telemetry)["otlp_protocol"].convert(raw, text=True))
@@ -98,16 +107,22 @@ def _protocol(environ: Mapping[str, str], signal: Signal, telemetry: Telemetry, 
 
 
 def _chosen(environ: Mapping[str, str], signal: Signal, report: Report) -> tuple[str, ...] | None:
-    """What `OTEL_<SIGNAL>_EXPORTER` names, without `none`; None where it is not set, or names nothing that is known."""
+    """What `OTEL_<SIGNAL>_EXPORTER` names, without `none`; None where it is not set, or names nothing that is known or installed."""
     variable = f"OTEL_{signal.upper()}_EXPORTER"
-    found: dict[str, None] = {}
-    for word in environ.get(variable, "").split(","):
-        name = word.strip().lower()
-        name = _ALIASES.get(name, name)
-        if name in _KNOWN[signal]:
-            found[name] = None
-        elif name:
-            report.say(f"{variable}: no exporter {name[:64]!r}; {nearest(name, _KNOWN[signal])}; ignored")
-    if not found:
+    named: dict[str, None] = {}
+    for word in _words(environ, variable):
+        name = _ALIASES.get(word.lower(), word.lower())
+        if name not in _KNOWN[signal]:
+            name = next((each for each in (word, name) if found(EXPORTERS[signal], each) is not None), "")
+        if name:
+            named[name] = None
+        else:
+            remedy = f"{nearest(word.lower(), _KNOWN[signal])}, or install the package that has it"
+            report.say(f"{variable}: no exporter {word[:64]!r}; {remedy}; ignored")
+    if not named:
         return None
-    return tuple(name for name in found if name != "none")
+    return tuple(name for name in named if name != "none")
+
+
+def _words(environ: Mapping[str, str], variable: str) -> list[str]:
+    return [word for part in environ.get(variable, "").split(",") if (word := part.strip())]

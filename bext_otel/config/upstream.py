@@ -10,8 +10,24 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import TypeAlias
 
 from bext_otel.config.report import Given, Report
+from bext_otel.early import found
 
-__all__ = ["correct_upstream_variables"]
+__all__ = ["ID_GENERATOR", "ID_GENERATORS", "SAMPLER", "SAMPLERS", "SDK_SAMPLERS", "correct_upstream_variables"]
+
+SAMPLER = "OTEL_TRACES_SAMPLER"
+SAMPLERS = "opentelemetry_traces_sampler"
+SDK_SAMPLERS = (
+    "always_on",
+    "always_off",
+    "parentbased_always_on",
+    "parentbased_always_off",
+    "traceidratio",
+    "parentbased_traceidratio",
+)
+"""Samplers that the SDK makes by itself; others are offered by packages."""
+
+ID_GENERATOR = "OTEL_PYTHON_ID_GENERATOR"
+ID_GENERATORS = "opentelemetry_id_generator"
 
 Check: TypeAlias = "tuple[str, Callable[[str], bool]]"
 
@@ -31,6 +47,11 @@ def _number(text: str, low: float, high: float) -> bool:
 
 def _one_of(*known: str) -> Check:
     return f"one of {', '.join(known)}", lambda text: text.lower() in known
+
+
+def _offered(group: str, *known: str) -> Check:
+    """One of these, or what another package offers by its exact name."""
+    return f"one of {', '.join(known)}, or what a package offers", lambda text: text.lower() in known or found(group, text) is not None
 
 
 # Upstream takes an empty limit for none.
@@ -62,9 +83,8 @@ CHECKS: Mapping[str, Check] = {
     **{f"OTEL_{kind}_{name}": _MILLISECONDS for kind in ("BSP", "BLRP") for name in ("SCHEDULE_DELAY", "EXPORT_TIMEOUT")},
     **{f"OTEL_EXPORTER_OTLP_{signal}TIMEOUT": _SECONDS for signal in _SIGNALS},
     **{f"OTEL_EXPORTER_OTLP_{signal}COMPRESSION": _COMPRESSION for signal in _SIGNALS},
-    "OTEL_TRACES_SAMPLER": _one_of(
-        "always_on", "always_off", "parentbased_always_on", "parentbased_always_off", "traceidratio", "parentbased_traceidratio"
-    ),
+    SAMPLER: _offered(SAMPLERS, *SDK_SAMPLERS),
+    ID_GENERATOR: _offered(ID_GENERATORS, "random"),
     "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": _one_of("cumulative", "delta", "lowmemory"),
     "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": _one_of("explicit_bucket_histogram", "base2_exponential_bucket_histogram"),
     "OTEL_METRIC_EXPORT_TIMEOUT": _MILLISECONDS,
@@ -90,6 +110,9 @@ def correct_upstream_variables(environ: MutableMapping[str, str]) -> tuple[str, 
     for signal in _SIGNALS:
         _keep_pairs(environ, f"OTEL_EXPORTER_OTLP_{signal}HEADERS", report)
     _keep_pairs(environ, "OTEL_RESOURCE_ATTRIBUTES", report)
+    _keep_detectors(environ, report)
+    # We always tell how telemetry fares; with this, the SDK would tell the same once more.
+    environ.pop("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", None)
     return report.lines(lambda _: None)
 
 
@@ -123,6 +146,28 @@ def _keep_pairs(environ: MutableMapping[str, str], name: str, report: Report) ->
         del environ[name]
     places = ", ".join(map(str, wrong[:10]))
     report.say(f"{name}: expected name=value,name=value; left out, by place: {places}")
+
+
+_DETECTORS = "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS"
+
+
+def _keep_detectors(environ: MutableMapping[str, str], report: Report) -> None:
+    """Keep the detectors that are there and can be made: upstream tells each other one with a traceback."""
+    words = [word for part in environ.get(_DETECTORS, "").split(",") if (word := part.strip())]
+    kept = [word for word in words if word == "*" or _can_be_made("opentelemetry_resource_detector", word)]
+    for word in words:
+        if word not in kept:
+            report.say(f"{_DETECTORS}: no detector {word[:64]!r} that can be made; install the package that has it; ignored")
+    if kept != words:
+        environ[_DETECTORS] = ",".join(kept)
+
+
+def _can_be_made(group: str, name: str) -> bool:
+    try:
+        point = found(group, name)
+        return point is not None and point.load()() is not None
+    except Exception:
+        return False
 
 
 def _wrong_places(entries: list[str]) -> Iterator[int]:

@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter, Sp
 
 from bext_otel._compat import explain_exports, otlp_exporter, preferred_temporality
 from bext_otel.config import Exporters, Signal
+from bext_otel.pipeline.chosen import named_exporter
 from bext_otel.pipeline.delivery import Delivery
 from bext_otel.redaction import redact_url
 
@@ -128,7 +129,7 @@ def span_exporters(exporters: Exporters) -> list[tuple[SpanExporter, Delivery]]:
     made: list[tuple[SpanExporter, Delivery]] = []
     for number, name in enumerate(exporters.traces):
         delivery = _delivery(name, exporters, "traces", number)
-        make = ConsoleSpanExporter if name == "console" else _otlp(exporters, "traces", delivery)
+        make = ConsoleSpanExporter if name == "console" else _maker(name, exporters, "traces", delivery)
         made.append((_Spans(_Own(make), delivery), delivery))
     return made
 
@@ -138,7 +139,7 @@ def log_exporters(exporters: Exporters) -> list[tuple[LogRecordExporter, Deliver
     made: list[tuple[LogRecordExporter, Delivery]] = []
     for number, name in enumerate(exporters.logs):
         delivery = _delivery(name, exporters, "logs", number)
-        make = ConsoleLogRecordExporter if name == "console" else _otlp(exporters, "logs", delivery)
+        make = ConsoleLogRecordExporter if name == "console" else _maker(name, exporters, "logs", delivery)
         made.append((_Logs(_Own(make), delivery), delivery))
     return made
 
@@ -156,7 +157,7 @@ def metric_exporters(exporters: Exporters) -> list[tuple[MetricExporter, Deliver
         if name == "prometheus":
             continue
         delivery = _delivery(name, exporters, "metrics", number)
-        make = ConsoleMetricExporter if name == "console" else _otlp(exporters, "metrics", delivery)
+        make = ConsoleMetricExporter if name == "console" else _maker(name, exporters, "metrics", delivery)
         made.append((_Metrics(_Own(make)), delivery))
     return made
 
@@ -167,10 +168,15 @@ _KINDS = {"traces": "span", "logs": "log", "metrics": "metric"}
 
 def _delivery(name: str, exporters: Exporters, signal: Signal, number: int) -> Delivery:
     if name != "otlp":
-        return Delivery(signal, name, number=number)
+        # The conventions name no type for an exporter of somebody else's.
+        return Delivery(signal, name, component="" if name == "console" else f"{name}_{_KINDS[signal]}_exporter", number=number)
     target = exporters.targets[signal]
     component = f"otlp_{target.protocol.partition('/')[0]}_{_KINDS[signal]}_exporter"
     return Delivery(signal, redact_url(target.endpoint), component=component, number=number)
+
+
+def _maker(name: str, exporters: Exporters, signal: Signal, delivery: Delivery) -> Callable[[], Any]:
+    return _otlp(exporters, signal, delivery) if name == "otlp" else named_exporter(signal, name)
 
 
 def _otlp(exporters: Exporters, signal: Signal, delivery: Delivery) -> Callable[[], Any]:

@@ -10,6 +10,7 @@ from opentelemetry.util.types import Attributes
 
 from bext_otel._compat import count_spans, keep_time
 from bext_otel.config import Exporters
+from bext_otel.pipeline.chosen import NOTHING_CHOSEN, Chosen
 from bext_otel.pipeline.delivery import Delivery
 from bext_otel.pipeline.lazy import LazySpanProcessor
 from bext_otel.pipeline.otlp import span_exporters
@@ -22,9 +23,9 @@ class BextTracerProvider(TracerProvider):
     """The SDK's provider, whose tracers count the spans that they start, and whose spans last as long as they lasted, whatever becomes of
     the wall clock."""
 
-    def __init__(self, resource: Resource, counts: SpanCounts) -> None:
+    def __init__(self, resource: Resource, counts: SpanCounts, chosen: Chosen = NOTHING_CHOSEN) -> None:
         # The composition root ends all three signals within one deadline, so no exit handler of the provider's own.
-        super().__init__(resource=resource, shutdown_on_exit=False)
+        super().__init__(chosen.sampler, resource, shutdown_on_exit=False, id_generator=chosen.id_generator)
         self._counts = counts
 
     def get_tracer(
@@ -42,10 +43,13 @@ class BextTracerProvider(TracerProvider):
 
 
 def build_traces(
-    exporters: Exporters, resource: Resource, counts: SpanCounts
+    exporters: Exporters, resource: Resource, counts: SpanCounts, chosen: Chosen = NOTHING_CHOSEN
 ) -> tuple[TracerProvider, list[LazySpanProcessor], list[Delivery]]:
-    """The provider, its processors and how their export fares. `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*` and the span limits hold as upstream."""
-    provider = BextTracerProvider(resource, counts)
+    """The provider, its processors and how their export fares.
+
+    `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*` and the span limits hold as upstream; `chosen` are parts that the SDK does not have itself.
+    """
+    provider = BextTracerProvider(resource, counts, chosen)
     processors, deliveries = [], []
     for exporter, delivery in span_exporters(exporters):
         processor = LazySpanProcessor(lambda exporter=exporter: BatchSpanProcessor(exporter), delivery.queue)  # type: ignore[misc]  # binds the loop's value

@@ -125,7 +125,23 @@ def test_otlp_that_is_named_without_an_endpoint_goes_to_the_standard_one() -> No
 
 def test_an_unknown_exporter_is_one_line_and_left_out() -> None:
     loaded = read(OTEL_TRACES_EXPORTER="zipkin,console")
-    assert (("console",), ("OTEL_TRACES_EXPORTER: no exporter 'zipkin'; known are console, none, otlp; ignored",)) == (
+    assert (
+        ("console",),
+        ("OTEL_TRACES_EXPORTER: no exporter 'zipkin'; known are console, none, otlp, or install the package that has it; ignored",),
+    ) == (
         loaded.config.telemetry.exporters.traces,
         loaded.warnings,
     )
+
+
+@pytest.mark.parametrize(
+    ("environ", "protocol"),
+    [
+        ({"OTEL_TRACES_EXPORTER": "otlp_proto_grpc"}, "grpc"),
+        ({"OTEL_TRACES_EXPORTER": "OTLP_proto_http", "OTEL_LOGS_EXPORTER": "otlp_proto_grpc"}, HTTP),
+        ({"OTEL_TRACES_EXPORTER": "otlp_proto_grpc", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, HTTP),
+        ({"OTEL_TRACES_EXPORTER": "otlp_proto_http", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc"}, "grpc"),
+    ],
+)
+def test_the_name_of_an_exporter_says_its_protocol_unless_a_variable_does(environ: dict[str, str], protocol: str) -> None:
+    assert protocol == found(None, **environ).targets["traces"].protocol
