@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import metadata
 from pathlib import Path
 from threading import Thread
 from typing import Literal
@@ -272,3 +273,8 @@ def test_every_otlp_exporter_can_be_asked_why_it_failed(
     exporter.export(MetricsData([]) if signal == "metrics" else [])
     exporter.shutdown()
     assert why in (["ConnectionError"], ["UNAVAILABLE"], ["DEADLINE_EXCEEDED"])
+
+
+def test_it_runs_on_every_python_that_the_sdk_runs_on() -> None:
+    """docs/adr/0011-pythons.md."""
+    assert metadata("opentelemetry-sdk")["Requires-Python"] == metadata("bext-otel")["Requires-Python"]
