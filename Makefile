@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs bench faults nox backends clean
+.PHONY: help demo test lint format docs bench faults nox newer backends clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,6 +43,11 @@ faults: $(VENV)/dev.done  ## the faults at full length: 400 workers killed among
 
 nox: $(VENV)/dev.done  ## the test suite on every Python that is here
 	$(BIN)/nox
+
+newer:  ## the tests on Python 3.14 and 3.15 from Debian's unstable suite (needs root and Debian)
+	scripts/newer_pythons.sh install
+	scripts/newer_pythons.sh make
+	scripts/newer_pythons.sh test $(ARGS)
 
 backends:  ## install and build the collector, Jaeger and Prometheus for the end-to-end tests (needs root, Go and Debian)
 	scripts/backends.sh install

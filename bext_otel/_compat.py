@@ -43,7 +43,6 @@ __all__ = [
     "keep_time",
     "otlp_exporter",
     "own_resource",
-    "parts_of",
     "parts_of_propagator",
     "preferred_temporality",
     "prometheus_name",
@@ -108,11 +107,6 @@ def already_installed() -> tuple[str, ...]:
         "logs": (_logs.get_logger_provider(), ProxyLoggerProvider),
     }
     return tuple(signal for signal, (provider, proxy) in proxies.items() if not isinstance(provider, proxy))
-
-
-def parts_of(propagator: TextMapPropagator) -> tuple[TextMapPropagator, ...]:
-    """What a composite propagator is made of; of any other one, it alone."""
-    return tuple(propagator._propagators) if type(propagator) is CompositePropagator else (propagator,)
 
 
 def otlp_exporter(protocol: Literal["http/protobuf", "grpc"], signal: Literal["traces", "metrics", "logs"]) -> Any:

@@ -18,12 +18,13 @@ Usage: scripts/newer_pythons.sh COMMAND
   make                        Debian's unstable suite with Python 3.14 and 3.15, and a virtual environment of this
                               checkout's test extra in it for each (root; about six minutes, once)
   test [VERSION] [PYTEST...]  the tests on VERSION, or on both side by side: those that need no server and no backend,
-                              and those of workers and of the launcher; PYTEST... are other arguments for pytest
+                              and those of workers and of the launcher; PYTEST... says which instead
+  remove                      delete the root
   path                        print where the root is, or would be
 
-The root is ${XDG_CACHE_HOME:-~/.cache}/bext-otel/pythons/NAME, named after a hash of what it holds. The tests see a copy of
+The root is ${XDG_CACHE_HOME:-~/.cache}/bext-otel/pythons/NAME, named after a hash of what is installed in it. The tests see a copy of
 this checkout, in mounts and processes of their own: nothing is left behind. Where no such root can be made (not root,
-no debootstrap, no mounts), `make` and `test` say so in one line and end with 0; with CI=true they end with 1.
+no debootstrap, no mounts, no network), `make` and `test` say so in one line and end with 0; with CI=true they end with 1.
 END
 }
 
@@ -49,8 +50,8 @@ quietly() { # WHAT COMMAND...: the end of its output if it fails
     say "$what: done in $(($(date +%s) - started)) s"
 }
 
-# What a bare suite lacks of this machine: names, certificates, and how pip finds packages. Wheels for this machine's
-# own Python (PIP_FIND_LINKS) are of no use inside.
+# What a bare suite lacks of this machine is bound over its own: names, certificates, and how pip finds packages. Wheels for
+# this machine's own Python (PIP_FIND_LINKS) are of no use inside.
 inside() { # COMMAND...: in the root, with mounts and process numbers of its own, which end with it
     # shellcheck disable=SC2016 # the inner shell's variables
     unshare --mount --pid --fork --kill-child sh -euc '
@@ -65,7 +66,7 @@ inside() { # COMMAND...: in the root, with mounts and process numbers of its own
         done
         (cd "$checkout" && { git ls-files -z --cached --others --exclude-standard 2>/dev/null || find . -name .venv -prune -o -type f -print0; } \
             | tar -c --null --no-recursion --ignore-failed-read -T - 2>/dev/null) | tar -x --no-same-owner -C "$root/src"
-        unset PIP_FIND_LINKS PYENV_VERSION VIRTUAL_ENV PYTHONPATH
+        unset PIP_FIND_LINKS PYENV_VERSION VIRTUAL_ENV PYTHONPATH XDG_CACHE_HOME BEXT_REQUIRE_BACKENDS BEXT_REQUIRE_BROWSER
         # Not the last command of this shell, which is process 1 here and must stay to collect orphans.
         chroot "$root" env HOME=/root PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin LANG=C.UTF-8 TMPDIR=/tmp "$@"
         exit $?
@@ -76,6 +77,13 @@ possible() {
     [ "$(id -u)" -eq 0 ] || skip "needs root: debootstrap and mounts; run sudo -E scripts/newer_pythons.sh"
     command -v debootstrap >/dev/null || skip "no debootstrap: scripts/newer_pythons.sh install"
     unshare --mount --pid --fork sh -c 'mount -t tmpfs none /mnt' 2>/dev/null || skip "this machine allows no mounts"
+}
+
+made() { # for this checkout
+    possible
+    for version in $versions; do
+        [ -e "$root$(venv_of "$version")/done" ] || skip "not installed for this checkout: scripts/newer_pythons.sh make"
+    done
 }
 
 install_packages() {
@@ -92,7 +100,8 @@ make_root() {
     part=$root.part
     rm -rf "$part"
     mkdir -p "$cache/pythons"
-    quietly "debootstrap of $suite with Python $versions, about four minutes" debootstrap --variant=minbase --include="$include" "$suite" "$part"
+    (quietly "debootstrap of $suite with Python $versions, about four minutes" \
+        debootstrap --variant=minbase --include="$include" "$suite" "$part") || skip "debootstrap cannot make the root"
     rm -rf "$part"/var/cache/apt/* "$part"/var/lib/apt/lists/*
     mkdir -p "$part/src" "$part/venvs"
     # Where the machine's own are bound over them.
@@ -105,7 +114,8 @@ venv_of() { printf '/venvs/%s-%s\n' "$1" "$(sha256sum "$checkout/pyproject.toml"
 make_venv() { # VERSION: editable, of /src, so that it serves every later copy of this checkout
     venv=$(venv_of "$1")
     [ ! -e "$root$venv/done" ] || { say "Python $1: already there"; return; }
-    rm -rf "$root/venvs/$1-"*
+    find "$root/venvs" -mindepth 1 -maxdepth 1 -mtime +14 -exec rm -rf {} +
+    rm -rf "$root$venv"
     quietly "Python $1: installing the test extra" inside sh -euc '
         "python$1" -m venv "$2"
         "$2/bin/pip" install --quiet --disable-pip-version-check --no-cache-dir --editable "/src[test]"
@@ -118,32 +128,34 @@ make_all() {
     exec 8>"$cache/pythons.lock"
     flock 8
     make_root 8>&-
-    for version in $versions; do make_venv "$version" 8>&-; done
+    pids=""
+    for version in $versions; do make_venv "$version" 8>&- & pids="$pids $!"; done
+    for pid in $pids; do wait "$pid"; done
 }
 
-# Side by side with the other version on two cores, so what a machine must find out about servers is left to the Python of `make test`.
+# Of the tests with servers those of workers and of the launcher; the others are run by `make test`, on this machine's own Python.
 servers="tests/workers tests/e2e/test_launch.py tests/e2e/test_workers_serving.py tests/e2e/test_service_children.py tests/e2e/test_elsewhere.py"
 
 test_on() { # VERSION PYTEST...
     version=$1; shift
     venv=$(venv_of "$version")
-    [ -e "$root$venv/done" ] || fail "Python $version is not there: run scripts/newer_pythons.sh make"
+    # shellcheck disable=SC2016 # the inner shell's variables
     inside sh -euc '
         cd /src
         PATH=$1/bin:$PATH servers=$2; shift 2
         export PATH
-        python -m pytest -q -m "not e2e and not backends" "$@"
+        if [ $# -gt 0 ]; then exec python -m pytest -m "not backends" "$@"; fi
+        python -m pytest -q -m "not e2e and not backends"
         # shellcheck disable=SC2086 # a list of words
-        python -m pytest -q -m "e2e and not backends" "$@" $servers' sh "$venv" "$servers" "$@"
+        python -m pytest -q -m "e2e and not backends" $servers' sh "$venv" "$servers" "$@"
 }
 
 test_all() { # PYTEST...
-    possible
     logs=$(mktemp -d)
     for version in $versions; do
         say "Python $version: testing ..."
         (started=$(date +%s); status=0; test_on "$version" "$@" >"$logs/$version" 2>&1 </dev/null || status=$?
-            say "Python $version: $(grep -E '^[0-9]+ (passed|failed|error|skipped)' "$logs/$version" | tr '\n' ';') $(($(date +%s) - started)) s"
+            say "Python $version: $(grep -E '^[0-9]+ (passed|failed)' "$logs/$version" | tr '\n' ';') $(($(date +%s) - started)) s in all"
             exit $status) &
         printf '%s %s\n' "$!" "$version" >>"$logs/running"
     done
@@ -160,10 +172,12 @@ case ${1:-} in
     make) make_all ;;
     test)
         shift
+        made
         case ${1:-} in
-            3.*) possible; version=$1; shift; test_on "$version" "$@" ;;
+            3.*) version=$1; shift; test_on "$version" "$@" ;;
             *) test_all "$@" ;;
         esac ;;
+    remove) rm -rf "$root" ;;
     path) printf '%s\n' "$root" ;;
     -h | --help | help) usage ;;
     *) usage >&2; exit 2 ;;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import metadata
 from pathlib import Path
 from threading import Thread
 from typing import Literal
@@ -49,14 +50,6 @@ def test_the_standard_translation_to_prometheus(name: str, unit: str, counter: b
     assert expected == _compat.prometheus_name(name, unit, counter=counter)
 
 
-def test_a_composite_propagator_is_taken_apart() -> None:
-    one, other = W3CBaggagePropagator(), TraceContextTextMapPropagator()
-    assert (one, other) == _compat.parts_of(CompositePropagator([one, other]))
-    assert (one,) == _compat.parts_of(one)
-
-
-@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
-@pytest.mark.parametrize("signal", ["traces", "metrics", "logs"])
 def test_every_otlp_exporter_is_where_we_look_for_it(protocol: str, signal: str) -> None:
     exporter = _compat.otlp_exporter(protocol, signal)  # type: ignore[arg-type]
     assert {"endpoint", "headers", "timeout"} <= set(inspect.signature(exporter.__init__).parameters)
@@ -299,3 +292,8 @@ def test_a_recorded_span_is_of_the_class_that_we_replace() -> None:
     span.end()
     started = inspect.signature(Tracer.start_span).parameters
     assert list(started) == list(inspect.signature(type(tracer).start_span).parameters)
+
+
+def test_it_runs_on_every_python_that_the_sdk_runs_on() -> None:
+    """docs/adr/0011-pythons.md."""
+    assert metadata("opentelemetry-sdk")["Requires-Python"] == metadata("bext-otel")["Requires-Python"]

@@ -37,8 +37,10 @@ def nothing_told_before() -> Iterator[None]:
             "Baggage",
             None,
             [
-                "OTEL_PROPAGATORS: nothing that works has the name 'Baggage'; install the package that offers it; using "
-                "tracecontext, baggage"
+                (
+                    "OTEL_PROPAGATORS: nothing that works has the name 'Baggage'; install the package that offers it; using "
+                    "tracecontext, baggage"
+                )
             ],
         ),
         ("OTEL_PYTHON_CONTEXT", "", None, []),

@@ -1,79 +1,63 @@
-"""Protocol Buffers on the wire (https://protobuf.dev/programming-guides/encoding/): the handful of shapes that metrics need."""
+"""The messages of `io.prometheus.client` (github.com/prometheus/client_model, metrics.proto), as classes of the protobuf package.
+
+No Python package has them generated. The description stands in a pool of its own, so that it meets nobody else's; the fields that are not
+used here are left out. It is made at the first use: most processes are never asked for protocol buffers.
+"""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterable
+from functools import cache
+from typing import Any
 
-__all__ = ["double", "message", "packed_doubles", "packed_zigzag", "signed", "tag", "unsigned", "varint", "zigzag"]
+__all__ = ["metric_family", "varint"]
 
-_DOUBLE = struct.Struct("<d").pack
-_MASK = (1 << 64) - 1
+_PACKAGE = "io.prometheus.client"
 
-_VARINT, _FIXED_64, _LENGTH = 0, 1, 2
+# Message -> its fields: number, type and name.
+_MESSAGES = {
+    "LabelPair": "1 string name, 2 string value",
+    "Timestamp": "1 int64 seconds, 2 int32 nanos",
+    "Exemplar": "1 LabelPair* label, 2 double value, 3 Timestamp timestamp",
+    "Gauge": "1 double value",
+    "Counter": "1 double value, 2 Exemplar exemplar",
+    "Untyped": "1 double value",
+    "Quantile": "1 double quantile, 2 double value",
+    "Summary": "1 uint64 sample_count, 2 double sample_sum, 3 Quantile* quantile",
+    "Bucket": "1 uint64 cumulative_count, 2 double upper_bound, 3 Exemplar exemplar",
+    "BucketSpan": "1 sint32 offset, 2 uint32 length",
+    "Histogram": "1 uint64 sample_count, 2 double sample_sum, 3 Bucket* bucket, 5 sint32 schema, 6 double zero_threshold,"
+    "7 uint64 zero_count, 12 BucketSpan* positive_span, 13 sint64* positive_delta, 16 Exemplar* exemplars",
+    "Metric": "1 LabelPair* label, 2 Gauge gauge, 3 Counter counter, 4 Summary summary, 5 Untyped untyped, 7 Histogram histogram",
+    "MetricFamily": "1 string name, 2 string help, 3 int32 type, 4 Metric* metric",
+}
+
+
+@cache
+def metric_family() -> Any:
+    """The class of a `MetricFamily`; those of its parts are made by its fields. Two of them written one after the other are read as one."""
+    from google.protobuf import descriptor_pool, message_factory
+    from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+
+    file = FileDescriptorProto(name="metrics.proto", package=_PACKAGE, syntax="proto2")
+    for message, fields in _MESSAGES.items():
+        made = file.message_type.add(name=message)
+        for number, kind, name in map(str.split, fields.split(",")):
+            plain, several = kind.rstrip("*"), kind.endswith("*")
+            field = made.field.add(name=name, number=int(number), label=3 if several else 1)  # LABEL_REPEATED, LABEL_OPTIONAL
+            if plain in _MESSAGES:
+                field.type_name = f".{_PACKAGE}.{plain}"
+            else:
+                field.type = FieldDescriptorProto.Type.Value(f"TYPE_{plain.upper()}")
+                field.options.packed = several
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.MetricFamily"))
 
 
 def varint(value: int) -> bytes:
-    """An unsigned integer of at most 64 bits; others lose what is above."""
-    if 0 <= value < 0x80:
-        return _ONE_BYTE[value]
-    value &= _MASK
+    """What precedes a message: its length."""
     written = bytearray()
     while value >= 0x80:
         written.append(value & 0x7F | 0x80)
         value >>= 7
-    written.append(value)
-    return bytes(written)
-
-
-_ONE_BYTE = [bytes([value]) for value in range(0x80)]
-
-
-def zigzag(value: int) -> bytes:
-    """A signed integer (`sint32`, `sint64`)."""
-    return varint(value << 1 if value >= 0 else (-value << 1) - 1)
-
-
-def tag(field: int, kind: int) -> bytes:
-    """What stands before a field's value."""
-    return varint(field << 3 | kind)
-
-
-def message(field: int, content: bytes) -> bytes:
-    """A field that holds a message, a string or packed numbers."""
-    return tag(field, _LENGTH) + varint(len(content)) + content
-
-
-def unsigned(field: int, value: int) -> bytes:
-    """A field of type `uint32`, `uint64`, `int64` (not negative here) or an enumeration."""
-    return tag(field, _VARINT) + varint(value)
-
-
-def signed(field: int, value: int) -> bytes:
-    """A field of type `sint32` or `sint64`."""
-    return tag(field, _VARINT) + zigzag(value)
-
-
-def double(field: int, value: float) -> bytes:
-    """A field of type `double`."""
-    return tag(field, _FIXED_64) + _DOUBLE(_float(value))
-
-
-def packed_doubles(values: Iterable[float]) -> list[bytes]:
-    """The eight bytes of each number."""
-    try:
-        return list(map(_DOUBLE, values))
-    except (OverflowError, struct.error):  # an integer that no float can hold
-        return [_DOUBLE(_float(value)) for value in values]
-
-
-def packed_zigzag(field: int, values: Iterable[int]) -> bytes:
-    """A field of packed `sint32` or `sint64`."""
-    return message(field, b"".join(map(zigzag, values)))
-
-
-def _float(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return float("inf") if value > 0 else float("-inf")
+    return bytes((*written, value))

@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from bext_otel._compat import already_installed, parts_of
+from bext_otel._compat import already_installed, parts_of_propagator
 from bext_otel.config import Signal
 from bext_otel.config.exporters import EXPORTERS
 from bext_otel.config.upstream import ID_GENERATOR, ID_GENERATORS, SAMPLER, SAMPLERS, SDK_SAMPLERS
@@ -129,7 +129,7 @@ def _provided(row: _Provider, name: str, environ: MutableMapping[str, str], line
 
 def _take_out_stand_ins(lines: list[str]) -> None:
     """Leave the propagators that are there; the default where none is."""
-    parts = parts_of(get_global_textmap())
+    parts = parts_of_propagator(get_global_textmap())
     missing = [part for part in parts if isinstance(part, StandIn)]
     if missing:
         kept = [part for part in parts if part not in missing]
