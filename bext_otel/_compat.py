@@ -30,7 +30,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Tracer
 from opentelemetry.sdk.trace import _Span as _SDKSpan
 from opentelemetry.sdk.trace.sampling import Decision
-from opentelemetry.trace import Link, SpanContext, SpanKind
+from opentelemetry.trace import Link, SpanContext, SpanKind, TraceState
 from opentelemetry.util.types import Attributes
 
 from bext_otel.timing import Anchor, child_anchor
@@ -48,6 +48,7 @@ __all__ = [
     "prometheus_name",
     "shut_batch_processor",
     "start_metrics_over",
+    "trace_state",
 ]
 
 _OTLP = {
@@ -153,6 +154,32 @@ def parts_of_propagator(propagator: TextMapPropagator) -> tuple[TextMapPropagato
     return tuple(part for each in propagator._propagators for part in parts_of_propagator(each))
 
 
+class _TraceState(TraceState):
+    """By the grammar of W3C Trace Context, level 2: upstream's knows level 1's, and drops what it does not know when it makes another."""
+
+    def add(self, key: str, value: str) -> TraceState:
+        fits = key not in self and len(self) < _MAX_MEMBERS and key in TraceState([(key, value)])
+        return trace_state([(key, value), *self.items()]) if fits else self
+
+    def update(self, key: str, value: str) -> TraceState:
+        rest = [item for item in self.items() if item[0] != key]
+        fits = len(rest) < _MAX_MEMBERS and (key in self or key in TraceState([(key, value)]))
+        return trace_state([(key, value), *rest]) if fits else self
+
+    def delete(self, key: str) -> TraceState:
+        return trace_state([item for item in self.items() if item[0] != key])
+
+
+_MAX_MEMBERS = 32
+
+
+def trace_state(members: Sequence[tuple[str, str]]) -> TraceState:
+    """A tracestate with these members, which are known to be well-formed."""
+    state = _TraceState()
+    state._dict = dict(members)
+    return state
+
+
 def own_resource(provider: Any) -> Callable[[Resource], None]:
     """Keep a tracer, meter or logger provider from changing its resource after a fork; what it answers with merges a resource into it."""
     update: Callable[[Resource], None] = provider._update_resource
@@ -209,6 +236,8 @@ class _Tracer(Tracer):
         if type(span) is _SDKSpan:  # one that is recorded; upstream has no other way to say of which class
             span.__class__ = _Span
             span.anchor = anchor  # type: ignore[attr-defined]  # it has become one that has it
+        elif kind is SpanKind.CLIENT:
+            span.called = attributes  # type: ignore[attr-defined]  # whom it calls is to be known though nothing is recorded
         return span
 
 

@@ -10,7 +10,6 @@ from threading import RLock
 from time import monotonic
 from typing import Any, TypeAlias
 
-from opentelemetry import baggage
 from opentelemetry.context import Context, create_key, get_value, set_value
 
 from bext_otel.catalogue import LABEL_KEYS, OVERFLOW, UNKNOWN, Label
@@ -29,6 +28,7 @@ __all__ = [
     "current_app",
     "default_app",
     "guarded",
+    "host_name",
     "import_resolver",
     "with_app",
 ]
@@ -37,7 +37,7 @@ Resolver: TypeAlias = Callable[[str, str], str]
 """Maps a request's host (the Host header, as sent) and path (with what it is mounted under) to the name of its app."""
 
 BAGGAGE_KEY = "bext.app"
-"""Baggage entry that tells downstream services the app. An incoming one is passed on, and never believed as a label."""
+"""Baggage entry that tells the operator's own services the app. An incoming one is never believed, and ends here."""
 
 _APP = create_key("bext-otel-app")
 _MAX_CHARACTERS = 256
@@ -66,7 +66,7 @@ class AppResolver:
                 self._prefixes.setdefault(prefix.rstrip("/"), shown)
             for host in app.hosts:
                 table = self._suffixes if host.startswith("*.") else self._hosts
-                table.setdefault(_host_name(host.removeprefix("*.")), shown)
+                table.setdefault(host_name(host.removeprefix("*.")), shown)
         self._default = self._prefixes.pop("", default)
         # How far a path is split from the left, and a host from the right: no further than something configured reaches.
         self._depth = max((prefix.count("/") for prefix in self._prefixes), default=0)
@@ -89,7 +89,7 @@ class AppResolver:
         found = self._hosts.get(host)  # most clients send it as it is configured
         if found is not None or len(host) > _MAX_HOST or not (self._hosts or self._suffixes):
             return found
-        name = _host_name(host)
+        name = host_name(host)
         found = self._hosts.get(name)
         if found is None and self._labels:
             labels = name.rsplit(".", self._labels)
@@ -99,7 +99,7 @@ class AppResolver:
         return found
 
 
-def _host_name(host: str) -> str:
+def host_name(host: str) -> str:
     """The name in a Host header: in lower case, without port, without the dot at the end, an IPv6 address without brackets."""
     name = host.strip().lower()
     if name.startswith("["):
@@ -161,15 +161,15 @@ def import_resolver(reference: str) -> Resolver:
     return resolver
 
 
-def current_app() -> str | None:
-    """The app whose work is being done in the current context; None outside of any."""
-    app = get_value(_APP)
+def current_app(context: Context | None = None) -> str | None:
+    """The app whose work is being done in `context` (default: the current one); None outside of any."""
+    app = get_value(_APP, context)
     return app if isinstance(app, str) else None
 
 
 def with_app(app: str, context: Context | None = None) -> Context:
-    """`context` (default: the current one) as the context of `app`'s work, with the app in the baggage for downstream services."""
-    return set_value(_APP, app, baggage.set_baggage(BAGGAGE_KEY, clean(app), context))
+    """`context` (default: the current one) as the context of `app`'s work."""
+    return set_value(_APP, clean(app), context)
 
 
 def clean(value: object) -> str:

@@ -44,6 +44,7 @@ from bext_otel.pipeline.selftelemetry import SelfTelemetry
 from bext_otel.pipeline.termination import end_on_termination
 from bext_otel.pipeline.traces import build_traces
 from bext_otel.process import catch_up, on_fork
+from bext_otel.propagation import Hosts, propagate_app
 from bext_otel.workers.children import at_end_of_children
 from bext_otel.workers.find import join_service
 from bext_otel.workers.ledger import Ledger
@@ -146,6 +147,7 @@ def build_runtime(
                 units=config.telemetry.engine == "bext",
             )
         )
+        runtime._closings.append(propagate_app(Hosts(config.telemetry.propagate_app_to, config.apps)))
     runtime.service_key = _service_key(str(made.attributes.get("service.name", "")))
     if not config.metrics.mount and (config.health.enabled or config.telemetry.exporters.prometheus):
         runtime.serving = _serve(config, runtime)

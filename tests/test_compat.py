@@ -50,6 +50,8 @@ def test_the_standard_translation_to_prometheus(name: str, unit: str, counter: b
     assert expected == _compat.prometheus_name(name, unit, counter=counter)
 
 
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+@pytest.mark.parametrize("signal", ["traces", "metrics", "logs"])
 def test_every_otlp_exporter_is_where_we_look_for_it(protocol: str, signal: str) -> None:
     exporter = _compat.otlp_exporter(protocol, signal)  # type: ignore[arg-type]
     assert {"endpoint", "headers", "timeout"} <= set(inspect.signature(exporter.__init__).parameters)

@@ -205,6 +205,13 @@ class Telemetry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             extra={"expected": '"module:function"', "example": "shop.telemetry:app_of"},
         ),
     ] = ""
+    propagate_app_to: Annotated[
+        tuple[HostName, ...],
+        Meta(
+            description="Hosts that are told the app of a call, as `bext.app` in its baggage; `*.` in front stands for any subdomain, "
+            "`loopback` for this machine, `apps` for all of `[apps.NAME] hosts`. Nobody else is, and an unknown app is never told."
+        ),
+    ] = ("loopback", "apps")
     token: Annotated[
         str,
         Meta(

@@ -1,0 +1,113 @@
+"""Who is told whose work a call is: the baggage entry `bext.app`, which goes to the operator's own hosts and to nobody else.
+
+The app is no part of the context's baggage, so no propagator sends it on by itself. It is added to the W3C baggage of a call whose host is
+known, from the client span that is current, and is one of those. Where the host cannot be known, nothing is added.
+
+Needs the OpenTelemetry API only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from contextlib import suppress
+from functools import wraps
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from opentelemetry import baggage, trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.context import Context, get_current
+from opentelemetry.propagators.textmap import default_setter
+from opentelemetry.trace import Span, SpanKind
+
+from bext_otel.apps import BAGGAGE_KEY, current_app, host_name
+from bext_otel.catalogue import UNKNOWN
+from bext_otel.config import App
+
+__all__ = ["APPS", "LOOPBACK", "Hosts", "propagate_app"]
+
+LOOPBACK, APPS = "loopback", "apps"
+"""Words that stand for this machine, and for the hosts of `[apps.NAME] hosts`, in `[telemetry] propagate_app_to`."""
+
+_HEADER = "baggage"
+_URLS = ("url.full", "http.url")
+_ADDRESSES = ("server.address", "net.peer.name", "http.host")
+
+
+class Hosts:
+    """The hosts that `[telemetry] propagate_app_to` names; `*.shop.example` is every name below `shop.example`."""
+
+    def __init__(self, named: Iterable[str], apps: Mapping[str, App]) -> None:
+        hosts = set(named)
+        self._loopback = LOOPBACK in hosts
+        if APPS in hosts:
+            hosts.update(host for app in apps.values() for host in app.hosts)
+        self._names = {host_name(host) for host in hosts - {LOOPBACK, APPS} if not host.startswith("*.")}
+        self._suffixes = tuple(f".{host_name(host.removeprefix('*.'))}" for host in hosts if host.startswith("*."))
+
+    def __contains__(self, host: str) -> bool:
+        name = host_name(host)
+        return name in self._names or name.endswith(self._suffixes) or (self._loopback and _is_loopback(name))
+
+
+def _is_loopback(name: str) -> bool:
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    with suppress(ValueError):
+        address = ip_address(name)
+        return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+    return False
+
+
+def propagate_app(hosts: Hosts) -> Callable[[], None]:
+    """Have W3C baggage name the app to these hosts, until the answer is called."""
+    original = W3CBaggagePropagator.inject
+
+    @wraps(original)
+    def inject(self: W3CBaggagePropagator, carrier: Any, context: Context | None = None, setter: Any = default_setter) -> None:
+        with suppress(Exception):  # an attribute or a carrier of another's; the call is made all the same
+            context = _addressed(get_current() if context is None else context, hosts, carrier)
+        original(self, carrier, context, setter)
+
+    W3CBaggagePropagator.inject = inject  # type: ignore[method-assign]  # taken back below
+
+    def undo() -> None:
+        if W3CBaggagePropagator.inject is inject:
+            W3CBaggagePropagator.inject = original  # type: ignore[method-assign]  # as it was
+
+    return undo
+
+
+def _addressed(context: Context, hosts: Hosts, carrier: Any) -> Context:
+    """`context` with the app in its baggage where the call that is current there goes to one of `hosts`, and without it elsewhere."""
+    app = current_app(context)
+    if app and app != UNKNOWN:
+        host = _host_of(trace.get_current_span(context))
+        if host and host in hosts:
+            return baggage.set_baggage(BAGGAGE_KEY, app, context)
+    _forget(carrier)
+    return baggage.remove_baggage(BAGGAGE_KEY, context) if BAGGAGE_KEY in baggage.get_all(context) else context
+
+
+def _host_of(span: Span) -> str | None:
+    """The host that the client span calls; None for any other span, and where it does not say."""
+    of_client = getattr(span, "kind", None) is SpanKind.CLIENT
+    attributes = getattr(span, "attributes" if of_client else "called", None)  # `called`: of one that is not recorded
+    if not attributes:
+        return None
+    for name in _URLS:
+        if isinstance(url := attributes.get(name), str):
+            return urlsplit(url).hostname
+    return next((address for name in _ADDRESSES if isinstance(address := attributes.get(name), str)), None)
+
+
+def _forget(carrier: Any) -> None:
+    """Take the app out of headers that come from an earlier call: clients follow a redirect to another host with those of the first."""
+    if not isinstance(carrier, MutableMapping) or not isinstance(said := carrier.get(_HEADER), str) or BAGGAGE_KEY not in said:
+        return
+    left = [member for member in said.split(",") if member.partition("=")[0].strip() != BAGGAGE_KEY]
+    if left:
+        carrier[_HEADER] = ",".join(left)
+    else:
+        del carrier[_HEADER]
