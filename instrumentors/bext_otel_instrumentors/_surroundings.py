@@ -8,14 +8,14 @@ that sends a request to itself makes everything anew.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar, Token
+from typing import Any, TypeAlias
 
 from bext_otel_instrumentors._exchange import Exchange
 from bext_otel_instrumentors._opening import current
 
-__all__ = ["LeftOut", "adopted", "enter", "exchange_of", "left_out", "measured", "restore"]
+__all__ = ["LeftOut", "adopted", "enter", "exchange_of", "leave", "left_out", "measured"]
 
 
 class LeftOut:
@@ -29,6 +29,8 @@ class LeftOut:
         self.asgi = asgi
 
 
+Before: TypeAlias = "Token[Exchange | LeftOut | None]"
+
 # Beside OpenTelemetry's context, which an application may replace while it works: `attach(extract(headers))` starts from an empty one.
 _request: ContextVar[Exchange | LeftOut | None] = ContextVar("bext-otel-request", default=None)
 
@@ -36,16 +38,15 @@ _request: ContextVar[Exchange | LeftOut | None] = ContextVar("bext-otel-request"
 _FINGERPRINTS = ("PATH_INFO", "REQUEST_URI", "RAW_URI", "HTTP_USER_AGENT", "HTTP_COOKIE")
 
 
-def enter(request: Exchange | LeftOut | None) -> Exchange | LeftOut | None:
-    """What comes now is work for this request; for which one it was before goes to `restore`."""
-    before = _request.get()
-    _request.set(request)
-    return before
+def enter(request: Exchange | LeftOut) -> Before:
+    """What comes now is work for this request; what is returned goes to `leave`."""
+    return _request.set(request)
 
 
-def restore(before: Exchange | LeftOut | None) -> None:
+def leave(before: Before) -> None:
     """The work for the request that was entered is done."""
-    _request.set(before)
+    with suppress(ValueError):  # a coroutine that nobody waits for is closed in another context
+        _request.reset(before)
 
 
 def measured(surroundings: Mapping[str, Any]) -> Exchange | LeftOut | None:
@@ -74,7 +75,7 @@ def left_out(surroundings: Mapping[str, Any], path: str, *, asgi: bool) -> Itera
     try:
         yield
     finally:
-        restore(before)
+        leave(before)
         request.surroundings = None
 
 
@@ -86,7 +87,7 @@ def adopted(request: Exchange | LeftOut, surroundings: Mapping[str, Any]) -> Ite
     try:
         yield
     finally:
-        restore(before)
+        leave(before)
         if request.surroundings is not None:
             request.surroundings = known
 

@@ -20,7 +20,7 @@ from bext_otel_instrumentors._opening import current, open_exchange
 from bext_otel_instrumentors._responding import response_headers
 from bext_otel_instrumentors._routes import template
 from bext_otel_instrumentors._serving import Hosting, Mount, Reply
-from bext_otel_instrumentors._surroundings import adopted, enter, left_out, measured, restore
+from bext_otel_instrumentors._surroundings import adopted, enter, leave, left_out, measured
 from bext_otel_instrumentors._websocket import Handshake
 
 __all__ = ["ASGIApp", "ASGIMiddleware", "Receive", "Scope", "Send", "leaves_out", "path_below", "serve"]
@@ -206,7 +206,7 @@ async def _serve_http(app: ASGIApp, scope: Scope, receive: Receive, send: Send, 
             exchange.finish(template(exchange, scope), error)
         raise
     finally:
-        restore(before)
+        leave(before)
         detach(token)
         if not exchange.finished:
             exchange.finish(template(exchange, scope))
@@ -296,7 +296,7 @@ async def _serve_websocket(app: ASGIApp, scope: Scope, receive: Receive, send: S
         handshake.finish(error)
         raise
     finally:
-        restore(before)
+        leave(before)
         detach(token)
         handshake.finish()
 

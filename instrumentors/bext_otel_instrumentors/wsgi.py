@@ -21,7 +21,7 @@ from bext_otel_instrumentors._leaving import is_input_error
 from bext_otel_instrumentors._opening import open_exchange
 from bext_otel_instrumentors._responding import response_headers
 from bext_otel_instrumentors._serving import Hosting, Mount, Reply
-from bext_otel_instrumentors._surroundings import adopted, enter, exchange_of, left_out, measured, restore
+from bext_otel_instrumentors._surroundings import adopted, enter, exchange_of, leave, left_out, measured
 
 __all__ = ["WSGIApp", "WSGIMiddleware", "leaves_out", "serve", "text_of"]
 
@@ -90,7 +90,7 @@ def serve(
         finish(error)
         raise
     finally:
-        restore(before)
+        leave(before)
         detach(token)
     return _watched(chunks, environ, exchange, finish)
 
