@@ -14,6 +14,7 @@ from opentelemetry.instrumentation.dependencies import DependencyConflictError
 from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]  # upstream turned checking off there
 from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DISABLED_INSTRUMENTATIONS
 
+from bext_otel._compat import detect_resources_anywhere
 from bext_otel.apps import Resolver, import_resolver
 from bext_otel.config import load
 from bext_otel.config.upstream import correct_upstream_variables
@@ -70,6 +71,7 @@ def configure(
     if reference := settings.get("telemetry", {}).get("app_resolver"):
         app_resolver = app_resolver or import_resolver(reference)
     corrected = correct_upstream_variables(os.environ)
+    detect_resources_anywhere()
     from bext_otel.runtime import build_runtime  # only now: upstream's SDK reads variables when it is imported
 
     _runtime = build_runtime(loaded.config, app_resolver=app_resolver, resource=resource)

@@ -38,7 +38,7 @@ from bext_otel.logs.quiet import quieten_exports
 from bext_otel.logs.sinks import ExportSink
 from bext_otel.operation import Settings, use
 from bext_otel.pipeline.delivery import Delivery, listen_to_exporters
-from bext_otel.pipeline.ending import Patience, Undelivered, end_all
+from bext_otel.pipeline.ending import Ending, Parked, Patience, Undelivered, end_all
 from bext_otel.pipeline.identity import Identity
 from bext_otel.pipeline.metrics import MetricsSignal, build_metrics
 from bext_otel.pipeline.otlp import log_exporters
@@ -46,7 +46,7 @@ from bext_otel.pipeline.resource import build_resource
 from bext_otel.pipeline.selftelemetry import SelfTelemetry
 from bext_otel.pipeline.termination import end_on_termination
 from bext_otel.pipeline.traces import build_traces
-from bext_otel.workers.children import at_end_of_children
+from bext_otel.workers.children import at_end_of_children, at_end_of_workers
 from bext_otel.workers.find import join_service
 from bext_otel.workers.forks import catch_up, on_fork
 from bext_otel.workers.ledger import Ledger
@@ -58,7 +58,6 @@ _log = logging.getLogger("bext_otel")
 # What closing takes besides, at most: the stand-alone server ends its threads.
 _CLOSING_SECONDS = 2.0
 
-Ending: TypeAlias = Callable[[float], None]
 Figures: TypeAlias = Mapping[str, "int | float | str"]
 
 
@@ -73,12 +72,13 @@ class Runtime:
     serving: Serving | None = None
     tracer_provider: TracerProvider | None = None
     _deliveries: list[Delivery] = field(default_factory=list)
-    _flushings: list[Ending] = field(default_factory=list)
-    _endings: list[Ending] = field(default_factory=list)
+    _flushings: list[Callable[[float], object]] = field(default_factory=list)
+    _endings: list[Callable[[float], object]] = field(default_factory=list)
     _closings: list[Callable[[], None]] = field(default_factory=list)
     _last: list[Callable[[], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.parked = Parked()
         self._patience = Patience(self.config.telemetry.shutdown_timeout_seconds, self._deliveries)
 
     def evidence(self) -> None:
@@ -95,7 +95,7 @@ class Runtime:
     def flush(self) -> bool:
         """Send and share what there is, as long as `shutdown` may take; whether all of it was in time. The process may go on, or end by a
         signal."""
-        in_time = end_all(self._flushings, self._patience.seconds())
+        in_time = end_all(self._flushings, self._patience.seconds(), self.parked)
         if not in_time:
             self._patience.spend()
         return in_time
@@ -114,7 +114,7 @@ class Runtime:
         _do(self._closings)
         endings, self._endings = self._endings, []
         undelivered = Undelivered(self._deliveries)
-        in_time = end_all(endings, self._patience.seconds())
+        in_time = end_all(endings, self._patience.seconds(), self.parked)
         if endings and (line := undelivered.line()):
             say(line)  # logging has been left as it was found
         _do(self._last)
@@ -194,8 +194,6 @@ def _enabled(config: Config, health: Health, identity: Identity) -> Runtime:
     count_logs(logger_provider, own.logs)
     own.deliveries += [*span_deliveries, *signal.deliveries, *log_deliveries]
     own.observe(signal.provider, units=config.telemetry.engine == "bext")
-    for processor in span_processors:
-        processor.lazy.on_built = signal.wake
     identity.keep(tracer_provider, signal.provider, logger_provider)
     identity.tell(signal.speaks_for)
     installed = install(config.logging, logger_provider, apps=config.apps)
@@ -221,11 +219,16 @@ def _enabled(config: Config, health: Health, identity: Identity) -> Runtime:
         tracer_provider=tracer_provider,
         _deliveries=own.deliveries,
     )
-    signal.on_first_measurement.append(runtime.works)
+    signal.on_first_measurement.extend([runtime.works, runtime.parked.start])
+    for processor in span_processors:
+        processor.batches.on_start = signal.wake
+    for sink in logger_provider.exports:
+        sink.on_start = runtime.parked.start
 
     def in_child() -> None:
+        runtime.parked.reset()
         for processor in span_processors:
-            processor.lazy.reset()
+            processor.batches.reset()
         own.reset()
         identity.in_child()
         signal.in_child()
@@ -234,11 +237,13 @@ def _enabled(config: Config, health: Health, identity: Identity) -> Runtime:
     if read is not None and config.telemetry.engine == "bext":
         runtime._closings.append(expose(read))
     runtime._closings += [on_fork(in_child=in_child).close, at_end_of_children(runtime.shutdown).close, installed.remove]
+    runtime._closings.append(at_end_of_workers(runtime.flush))
     runtime._flushings += [
         lambda _: signal.share(),
         *(partial(_flush, provider) for provider in (tracer_provider, signal.provider, logger_provider)),
     ]
-    runtime._endings += [signal.end, *(processor.lazy.shutdown_seconds for processor in span_processors)]
+    runtime._endings += [signal.end, *(Ending(processor.batches.end, processor.batches.begin_end) for processor in span_processors)]
+    runtime._endings += [Ending(sink.end, sink.begin_end) for sink in logger_provider.exports]
     runtime._endings.append(lambda _: logger_provider.shutdown())
     return runtime
 
@@ -252,7 +257,8 @@ def _logs_signal(config: Config, resource: Resource) -> tuple[BextLoggerProvider
     outlets = log_exporters(config.telemetry.exporters)
     provider = build_provider(config.logging, resource, outlets[0][0] if outlets else None, shutdown_timeout_seconds=patience)
     for exporter, _ in outlets[1:]:
-        provider.add_log_record_processor(ExportSink(exporter, shutdown_seconds=patience))
+        provider.add_log_record_processor(sink := ExportSink(exporter, shutdown_seconds=patience))
+        provider.exports.append(sink)
     return provider, [delivery for _, delivery in outlets]
 
 
