@@ -5,8 +5,9 @@ Nothing else imports a name with a leading underscore from OpenTelemetry, but fo
 
 from __future__ import annotations
 
-from collections import deque
+import concurrent.futures
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +15,7 @@ from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from threading import Lock, RLock
+from types import SimpleNamespace
 from typing import Any, Literal, Protocol
 
 from opentelemetry import _logs, metrics, trace
@@ -36,6 +38,7 @@ from opentelemetry.util.types import Attributes
 from bext_otel.timing import Anchor, child_anchor
 
 __all__ = [
+    "Failure",
     "Gauge",
     "already_installed",
     "collecting_in_turn",
@@ -46,7 +49,6 @@ __all__ = [
     "parts_of_propagator",
     "preferred_temporality",
     "prometheus_name",
-    "shut_batch_processor",
     "start_metrics_over",
     "trace_state",
 ]
@@ -78,6 +80,30 @@ def _prometheus_mapping() -> Any:
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+class _Executor(ThreadPoolExecutor):
+    """Does at once, in the thread that asks, what it has no thread for."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        try:
+            return super().submit(fn, *args, **kwargs)
+        except RuntimeError:  # no thread can be started
+            future: Future[Any] = Future()
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except Exception as error:  # as an executor does
+                future.set_exception(error)
+            return future
+
+
+def detect_resources_anywhere() -> None:
+    """Let the SDK detect resources where no thread can be started. It does that while it is imported, and raises there otherwise."""
+    resources: Any = import_module("opentelemetry.sdk.resources")
+    if getattr(resources, "concurrent", None) is concurrent:
+        resources.concurrent = SimpleNamespace(
+            futures=SimpleNamespace(ThreadPoolExecutor=_Executor, TimeoutError=concurrent.futures.TimeoutError)
+        )
 
 
 # Imported by `requests` and `socket` within their first request. A child that is forked meanwhile waits for these imports for good: Python
@@ -117,11 +143,6 @@ def otlp_exporter(protocol: Literal["http/protobuf", "grpc"], signal: Literal["t
     for late in _LATE if transport == "http" else ():
         import_module(late)
     return getattr(import_module(f"opentelemetry.exporter.otlp.proto.{transport}.{module}"), name)
-
-
-def shut_batch_processor(processor: Any, timeout_millis: float) -> None:
-    """Shut a batch span or log record processor down within `timeout_millis`; its public `shutdown` takes no timeout."""
-    processor._batch_processor.shutdown(timeout_millis=timeout_millis)
 
 
 def preferred_temporality(exporter: MetricExporter) -> Mapping[type, AggregationTemporality]:
@@ -195,11 +216,6 @@ class _LoggerMetrics(Protocol):
     def emit_log(self) -> None: ...
 
 
-class _ProcessorMetrics(Protocol):
-    def finish_items(self, count: int) -> None: ...
-    def drop_items(self, count: int, error_type: str = "queue_full") -> None: ...
-
-
 def count_spans(tracer: trace.Tracer, counts: _TracerMetrics) -> None:
     """Have a tracer tell `counts` of each span that starts; what that answers with is called when a recorded span ends."""
     if hasattr(tracer, "_tracer_metrics"):
@@ -252,47 +268,6 @@ def count_logs(provider: Any, counts: _LoggerMetrics) -> None:
     provider._logger_metrics = counts
 
 
-class _Watched:
-    """Tells of what upstream counts right."""
-
-    def __init__(self, metrics: _ProcessorMetrics) -> None:
-        self.finish_items = metrics.finish_items
-        self._drop_items = metrics.drop_items
-
-    def drop_items(self, count: int, error_type: str = "queue_full") -> None:
-        if error_type != "queue_full":
-            self._drop_items(count, error_type)
-
-
-class _Bounded(deque[Any]):
-    """A queue of at most `capacity` items that tells of each item that it lets go.
-
-    Upstream looks whether there is room and then adds, between which the exporting thread may have made some: its count is too high.
-    """
-
-    def __init__(self, capacity: int, dropped: Callable[[int], object]) -> None:
-        super().__init__()
-        self._capacity = capacity
-        self._dropped = dropped
-
-    def appendleft(self, item: Any) -> None:
-        super().appendleft(item)
-        if len(self) > self._capacity:
-            try:
-                self.pop()
-            except IndexError:  # the exporting thread has just taken all of them
-                return
-            self._dropped(1)
-
-
-def watch_queue(processor: Any, metrics: _ProcessorMetrics) -> tuple[Callable[[], int], int]:
-    """Have a batch processor, just made, tell `metrics` what it hands on and what it drops; how many items wait in it, and how many may."""
-    inner = processor._batch_processor
-    inner._metrics = _Watched(metrics)
-    queue = inner._queue = _Bounded(inner._max_queue_size, metrics.drop_items)
-    return lambda: len(queue), inner._max_queue_size
-
-
 @dataclass
 class _Outcome:
     """What upstream's exporters write down of an export: `ExportResult` of their own telemetry."""
@@ -301,27 +276,50 @@ class _Outcome:
     error_attrs: Mapping[str, object] | None = None
 
 
+@dataclass(frozen=True)
+class Failure:
+    """Why an export failed: `cause` in a word, `reason` for people where it adds something to what upstream logs.
+
+    `may_pass` says that the same may arrive another time (OTLP specification, "Failures"), `pause_seconds` how long the other side asks to
+    be left alone before.
+    """
+
+    cause: str
+    reason: str = ""
+    may_pass: bool = False
+    pause_seconds: float = 0.0
+
+
 class _Explaining:
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    """Stands where upstream's exporters write down how an export went. `judge` makes a failure of what they wrote."""
+
+    def __init__(self, tell: Callable[[Failure], None], judge: Callable[[_Outcome], Failure | None], begin: Callable[[], None]) -> None:
         self._tell = tell
+        self._judge = judge
+        self._begin = begin
 
     @contextmanager
     def export_operation(self, num_items: int) -> Iterator[_Outcome]:
+        self._begin()
         outcome = _Outcome()
         try:
             yield outcome
         finally:
-            status = next(iter((outcome.error_attrs or {}).values()), None)
-            if status is not None or outcome.error is not None:
-                self._tell(str(status) if status is not None else type(outcome.error).__qualname__)
+            failure = self._judge(outcome)
+            if failure is not None:
+                self._tell(failure)
 
 
-def explain_exports(exporter: Any, failed: Callable[[str], None], rejected: Callable[[int, str], None]) -> None:
-    """Have one of upstream's OTLP exporters tell why an export failed, in a word, and what the backend rejected of one it took.
+def _cause(outcome: _Outcome) -> str:
+    status = next(iter((outcome.error_attrs or {}).values()), None)
+    return str(status) if status is not None else type(outcome.error).__qualname__
+
+
+def explain_exports(exporter: Any, failed: Callable[[Failure], None], rejected: Callable[[int, str], None]) -> None:
+    """Have one of upstream's OTLP exporters tell why an export failed, and what the backend rejected of one it took.
 
     Upstream reads neither the reply nor, over HTTP, the status of a refusal.
     """
-    exporter._metrics = _Explaining(failed)
 
     def look(reply: Any) -> None:
         partial = reply.partial_success
@@ -329,24 +327,49 @@ def explain_exports(exporter: Any, failed: Callable[[str], None], rejected: Call
         if counts:
             rejected(counts[0], partial.error_message)
 
-    client: Any = getattr(exporter, "_client", None)
-    transport = getattr(client, "_transport", None)
-    if transport is not None:
-        package, name = _REPLIES[client._kind]
-        kind = getattr(import_module(f"opentelemetry.proto.collector.{package}.v1.{package}_service_pb2"), name)
-        send = transport.request
+    if (transport := _transport(exporter)) is not None:
+        _explain_http(exporter, transport, failed, look)
+    else:
+        _explain_grpc(exporter, failed, look)
 
-        def request(*args: Any, **kwargs: Any) -> Any:
-            result = send(*args, **kwargs)
-            if result.status_code is not None and 200 <= result.status_code < 300:
-                with suppress(Exception):  # a reply that cannot be read rejects nothing
-                    if content := result.content():
-                        look(kind.FromString(content))
-            return result
 
-        transport.request = request
-        return
-    make = exporter._stub
+def _transport(exporter: Any) -> Any:
+    """What an exporter sends HTTP with; None for one of gRPC."""
+    return getattr(getattr(exporter, "_client", None), "_transport", None)
+
+
+def _explain_http(exporter: Any, transport: Any, failed: Callable[[Failure], None], look: Callable[[Any], None]) -> None:
+    package, name = _REPLIES[exporter._client._kind]
+    kind = getattr(import_module(f"opentelemetry.proto.collector.{package}.v1.{package}_service_pb2"), name)
+    http = import_module("opentelemetry.exporter.otlp.common.http")
+    send = transport.request
+    answers: list[Any] = []
+
+    def request(*args: Any, **kwargs: Any) -> Any:
+        result = send(*args, **kwargs)
+        answers[:] = [result]
+        if result.status_code is not None and 200 <= result.status_code < 300:
+            with suppress(Exception):  # a reply that cannot be read rejects nothing
+                if content := result.content():
+                    look(kind.FromString(content))
+        return result
+
+    def judge(outcome: _Outcome) -> Failure | None:
+        if outcome.error is None and not outcome.error_attrs:
+            return None
+        status, error = (answers[0].status_code, answers[0].error) if answers else (None, None)
+        if status is not None and http._is_retryable(status):
+            return Failure(_cause(outcome), f"{status} {answers[0].reason or ''}", True, http._extract_retry_after(answers[0]) or 0.0)
+        if error is not None:
+            return Failure(_cause(outcome), str(error), transport.is_connection_error(error))
+        return Failure(_cause(outcome))
+
+    transport.request = request
+    exporter._metrics = _Explaining(failed, judge, answers.clear)
+
+
+def _explain_grpc(exporter: Any, failed: Callable[[Failure], None], look: Callable[[Any], None]) -> None:
+    make, passing = exporter._stub, {code.name for code in exporter._retryable_error_codes}
 
     def stub(channel: Any) -> Any:
         made = make(channel)
@@ -360,8 +383,64 @@ def explain_exports(exporter: Any, failed: Callable[[str], None], rejected: Call
         made.Export = call
         return made
 
+    def judge(outcome: _Outcome) -> Failure | None:
+        error: Any = outcome.error
+        if error is None:
+            return None
+        cause = _cause(outcome)
+        if not hasattr(error, "code"):
+            return Failure(cause, str(error))
+        asked = _retry_info(error)
+        # What is too large for a message exhausts a resource too, each time: such a failure passes if the other side says so.
+        may_pass = cause in passing and (cause != "RESOURCE_EXHAUSTED" or asked is not None)
+        return Failure(cause, f"{cause}: {error.details()}", may_pass, asked or 0.0)
+
     exporter._stub = stub
     exporter._client = stub(exporter._channel)
+    exporter._metrics = _Explaining(failed, judge, lambda: None)
+
+
+def _retry_info(error: Any) -> float | None:
+    """How many seconds a gRPC status asks to wait; None if it does not."""
+    packed = dict(error.trailing_metadata() or ()).get("google.rpc.retryinfo-bin")
+    if packed is None:
+        return None
+    with suppress(Exception):  # who sends what cannot be read asks for nothing
+        info = import_module("google.rpc.error_details_pb2").RetryInfo.FromString(packed)
+        return float(info.retry_delay.seconds + info.retry_delay.nanos / 1e9)
+    return None
+
+
+def try_once(exporter: Any) -> None:
+    """Have one of upstream's OTLP exporters try once, and not again and again until its timeout. To be called after `explain_exports`."""
+    if _transport(exporter) is not None:
+        # It gives up as if it had been shut down, which it looks at after a failure only.
+        exporter._client._shutdown_event.set()
+    else:
+        exporter._retryable_error_codes = frozenset()
+
+
+def limit_exports(exporter: Any) -> Callable[[float | None], None]:
+    """How to set the seconds that an export by one of upstream's OTLP exporters may take; None: its own timeout, which is the most."""
+    timed = exporter._client if _transport(exporter) is not None else exporter
+    own = timed._timeout
+
+    def limit(seconds: float | None) -> None:
+        timed._timeout = own if seconds is None else max(min(own, seconds), 0.001)
+
+    return limit
+
+
+def pin_certificate(exporter: Any) -> None:
+    """Have a certificate that was given to an exporter hold over `REQUESTS_CA_BUNDLE` and `CURL_CA_BUNDLE`.
+
+    `requests` prefers these variables to what its session was given, but not to what a single request was.
+    """
+    session = getattr(_transport(exporter), "_session", None)
+    verify = getattr(session, "verify", True)
+    if session is not None and verify is not True:
+        send = session.request
+        session.request = lambda *args, **kwargs: send(*args, **{"verify": verify, **kwargs})
 
 
 def start_metrics_over(provider: Any, reader: Any) -> None:

@@ -15,6 +15,7 @@ from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr
 from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DISABLED_INSTRUMENTATIONS
 
 from bext_otel import early
+from bext_otel._compat import detect_resources_anywhere
 from bext_otel.apps import Resolver, import_resolver
 from bext_otel.config import load
 from bext_otel.config.upstream import correct_upstream_variables
@@ -71,6 +72,7 @@ def configure(
     if reference := settings.get("telemetry", {}).get("app_resolver"):
         app_resolver = app_resolver or import_resolver(reference)
     corrected = (*early.told(), *correct_upstream_variables(os.environ))
+    detect_resources_anywhere()
     # Only now: upstream's SDK reads variables when it is imported.
     from bext_otel.pipeline.chosen import choose
     from bext_otel.runtime import build_runtime

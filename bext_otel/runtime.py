@@ -35,7 +35,7 @@ from bext_otel.logs.sinks import ExportSink
 from bext_otel.operation import Settings, use
 from bext_otel.pipeline.chosen import NOTHING_CHOSEN, Chosen
 from bext_otel.pipeline.delivery import Delivery, listen_to_exporters
-from bext_otel.pipeline.ending import Patience, Undelivered, end_all
+from bext_otel.pipeline.ending import Ending, Parked, Patience, Undelivered, end_all
 from bext_otel.pipeline.identity import Identity
 from bext_otel.pipeline.metrics import MetricsSignal, build_metrics
 from bext_otel.pipeline.otlp import log_exporters
@@ -45,7 +45,7 @@ from bext_otel.pipeline.termination import end_on_termination
 from bext_otel.pipeline.traces import build_traces
 from bext_otel.process import catch_up, on_fork
 from bext_otel.propagation import Hosts, propagate_app
-from bext_otel.workers.children import at_end_of_children
+from bext_otel.workers.children import at_end_of_children, at_end_of_workers
 from bext_otel.workers.find import join_service
 from bext_otel.workers.ledger import Ledger
 
@@ -56,7 +56,6 @@ _log = logging.getLogger("bext_otel")
 # What closing takes besides, at most: the stand-alone server ends its threads.
 _CLOSING_SECONDS = 2.0
 
-Ending: TypeAlias = Callable[[float], None]
 Figures: TypeAlias = Mapping[str, "int | float | str"]
 
 
@@ -71,12 +70,13 @@ class Runtime:
     serving: Serving | None = None
     tracer_provider: TracerProvider | None = None
     _deliveries: list[Delivery] = field(default_factory=list)
-    _flushings: list[Ending] = field(default_factory=list)
-    _endings: list[Ending] = field(default_factory=list)
+    _flushings: list[Callable[[float], object]] = field(default_factory=list)
+    _endings: list[Callable[[float], object]] = field(default_factory=list)
     _undoing: ExitStack = field(default_factory=ExitStack)
     _in_time: bool = True
 
     def __post_init__(self) -> None:
+        self.parked = Parked()
         self._undoing.callback(self._end)
         self._patience = Patience(self.config.telemetry.shutdown_timeout_seconds, self._deliveries)
 
@@ -94,7 +94,7 @@ class Runtime:
     def flush(self) -> bool:
         """Send and share what there is, as long as `shutdown` may take; whether all of it was in time. The process may go on, or end by a
         signal."""
-        in_time = end_all(self._flushings, self._patience.seconds())
+        in_time = end_all(self._flushings, self._patience.seconds(), self.parked)
         if not in_time:
             self._patience.spend()
         return in_time
@@ -118,7 +118,7 @@ class Runtime:
     def _end(self) -> None:
         endings, self._endings = self._endings, []
         undelivered = Undelivered(self._deliveries)
-        self._in_time = end_all(endings, self._patience.seconds())
+        self._in_time = end_all(endings, self._patience.seconds(), self.parked)
         if endings and (line := undelivered.line()):
             say(line)  # logging has been left as it was found
 
@@ -147,7 +147,7 @@ def build_runtime(
                 units=config.telemetry.engine == "bext",
             )
         )
-        runtime._closings.append(propagate_app(Hosts(config.telemetry.propagate_app_to, config.apps)))
+        runtime._undoing.callback(propagate_app(Hosts(config.telemetry.propagate_app_to, config.apps)))
     runtime.service_key = _service_key(str(made.attributes.get("service.name", "")))
     if not config.metrics.mount and (config.health.enabled or config.telemetry.exporters.prometheus):
         runtime.serving = _serve(config, runtime)
@@ -197,8 +197,6 @@ def _enabled(config: Config, health: Health, identity: Identity, chosen: Chosen)
     count_logs(logger_provider, own.logs)
     own.deliveries += [*span_deliveries, *signal.deliveries, *log_deliveries]
     own.observe(signal.provider, units=config.telemetry.engine == "bext")
-    for processor in span_processors:
-        processor.lazy.on_built = signal.wake
     identity.keep(tracer_provider, signal.provider, logger_provider)
     identity.tell(signal.speaks_for)
     installed = install(config.logging, logger_provider, apps=config.apps)
@@ -227,24 +225,35 @@ def _enabled(config: Config, health: Health, identity: Identity, chosen: Chosen)
         _deliveries=own.deliveries,
         _undoing=undoing,
     )
-    signal.on_first_measurement.append(runtime.works)
+    signal.on_first_measurement.extend([runtime.works, runtime.parked.start])
+    for processor in span_processors:
+        processor.batches.on_start = signal.wake
+    for sink in logger_provider.exports:
+        sink.on_start = runtime.parked.start
 
     def in_child() -> None:
+        runtime.parked.reset()
         for processor in span_processors:
-            processor.lazy.reset()
+            processor.batches.reset()
         own.reset()
         identity.in_child()
         signal.in_child()
 
     if read is not None and config.telemetry.engine == "bext":
         undoing.callback(expose(read))
-    for undo in (on_fork(in_child=in_child), at_end_of_children(runtime.shutdown), installed.remove):
+    for undo in (
+        at_end_of_workers(runtime.flush),
+        on_fork(in_child=in_child),
+        at_end_of_children(runtime.shutdown),
+        installed.remove,
+    ):
         undoing.callback(undo)
     runtime._flushings += [
         lambda _: signal.share(),
         *(partial(_flush, provider) for provider in (tracer_provider, signal.provider, logger_provider)),
     ]
-    runtime._endings += [signal.end, *(processor.lazy.shutdown_seconds for processor in span_processors)]
+    runtime._endings += [signal.end, *(Ending(processor.batches.end, processor.batches.begin_end) for processor in span_processors)]
+    runtime._endings += [Ending(sink.end, sink.begin_end) for sink in logger_provider.exports]
     runtime._endings.append(lambda _: logger_provider.shutdown())
     return runtime
 
@@ -258,7 +267,8 @@ def _logs_signal(config: Config, resource: Resource) -> tuple[BextLoggerProvider
     outlets = log_exporters(config.telemetry.exporters)
     provider = build_provider(config.logging, resource, outlets[0][0] if outlets else None, shutdown_timeout_seconds=patience)
     for exporter, _ in outlets[1:]:
-        provider.add_log_record_processor(ExportSink(exporter, shutdown_seconds=patience))
+        provider.add_log_record_processor(sink := ExportSink(exporter, shutdown_seconds=patience))
+        provider.exports.append(sink)
     return provider, [delivery for _, delivery in outlets]
 
 

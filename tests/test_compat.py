@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import inspect
+import socket
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import metadata
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import Literal
 
 import pytest
 from opentelemetry import metrics, trace
-from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.metrics import CallbackOptions, Observation
-from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider, ObservableCounter
 from opentelemetry.sdk.metrics.export import AggregationTemporality, ConsoleMetricExporter, InMemoryMetricReader, MetricsData
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Tracer, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import Decision
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from bext_otel import _compat
 from tests.fresh import fresh
@@ -72,18 +71,6 @@ def test_a_first_request_imports_nothing_that_is_not_there_already(tmp_path: Pat
         tmp_path,
     )
     assert [] == shown
-
-
-def test_a_batch_processor_shuts_down_within_a_time_and_exports_what_it_holds() -> None:
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider(shutdown_on_exit=False)
-    processor = BatchSpanProcessor(exporter, schedule_delay_millis=60_000)
-    provider.add_span_processor(processor)
-    provider.get_tracer("t").start_span("s").end()
-    kept: list[str] = []
-    exporter.shutdown = lambda: kept.extend(span.name for span in exporter.get_finished_spans())  # type: ignore[method-assign]
-    _compat.shut_batch_processor(processor, 5_000)
-    assert ["s"] == kept
 
 
 def test_a_proxy_is_no_provider_that_the_application_has_set() -> None:
@@ -244,25 +231,6 @@ def test_a_provider_of_loggers_tells_of_each_record() -> None:
     assert ["log"] == told.said
 
 
-def test_a_batch_processor_tells_what_it_hands_on_and_what_it_drops() -> None:
-    told, processor = (
-        Told(),
-        BatchSpanProcessor(InMemorySpanExporter(), max_queue_size=2, max_export_batch_size=2, schedule_delay_millis=60_000),
-    )
-    size, capacity = _compat.watch_queue(processor, told)
-    inner = processor._batch_processor
-    assert (0, 2) == (size(), capacity)
-    with inner._export_lock:  # so that nobody takes anything
-        for name in ("one", "two", "three"):
-            inner.emit(name)
-        assert (2, ["two", "three"]) == (size(), list(reversed(inner._queue)))
-        assert [("drop", 1, "queue_full")] == told.said
-        inner._queue.clear()
-    processor.shutdown()
-    inner.emit("late")
-    assert [("drop", 1, "queue_full"), ("drop", 1, "already_shutdown")] == told.said
-
-
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
 @pytest.mark.parametrize("signal", ["traces", "metrics", "logs"])
 def test_every_otlp_exporter_can_be_asked_why_it_failed(
@@ -271,31 +239,40 @@ def test_every_otlp_exporter_can_be_asked_why_it_failed(
     """Nobody listens there."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.2")
     exporter = _compat.otlp_exporter(protocol, signal)(endpoint="http://127.0.0.1:1")
-    why: list[str] = []
+    why: list[_compat.Failure] = []
     _compat.explain_exports(exporter, why.append, lambda count, message: None)
     exporter.export(MetricsData([]) if signal == "metrics" else [])
     exporter.shutdown()
-    assert why in (["ConnectionError"], ["UNAVAILABLE"], ["DEADLINE_EXCEEDED"])
+    (failure,) = why
+    assert failure.cause in {"ConnectionError", "UNAVAILABLE", "DEADLINE_EXCEEDED"}
+    assert failure.may_pass
+    assert failure.reason
 
 
-def test_a_composite_propagator_tells_its_parts() -> None:
-    trace_context, baggage = TraceContextTextMapPropagator(), W3CBaggagePropagator()
-    nested = CompositePropagator([CompositePropagator([trace_context]), baggage])
-    assert (trace_context, baggage) == _compat.parts_of_propagator(nested)
-    assert (baggage,) == _compat.parts_of_propagator(baggage)
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+@pytest.mark.parametrize("signal", ["traces", "metrics", "logs"])
+def test_every_otlp_exporter_can_be_had_to_try_once_and_for_a_time(
+    protocol: Literal["http/protobuf", "grpc"], signal: Literal["traces", "metrics", "logs"]
+) -> None:
+    """With a timeout of its own of ten seconds, it would try three times, for seven."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        exporter = _compat.otlp_exporter(protocol, signal)(endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=10)
+        _compat.explain_exports(exporter, lambda failure: None, lambda count, message: None)
+        _compat.try_once(exporter)
+        _compat.limit_exports(exporter)(0.2)
+        began = time.monotonic()
+        exporter.export(MetricsData([]) if signal == "metrics" else [])
+        assert time.monotonic() - began < 5
+        exporter.shutdown()
 
 
-def test_a_recorded_span_is_of_the_class_that_we_replace() -> None:
-    """Else it would go on telling its times by the wall clock."""
-    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("t")
-    _compat.keep_time(tracer)
-    span = tracer.start_span("s")
-    assert span.anchor is _compat.child_anchor(span)  # type: ignore[attr-defined]  # ours has one
-    span.end()
-    started = inspect.signature(Tracer.start_span).parameters
-    assert list(started) == list(inspect.signature(type(tracer).start_span).parameters)
-
-
-def test_it_runs_on_every_python_that_the_sdk_runs_on() -> None:
-    """docs/adr/0011-pythons.md."""
-    assert metadata("opentelemetry-sdk")["Requires-Python"] == metadata("bext-otel")["Requires-Python"]
+def test_a_pinned_certificate_is_said_with_each_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only the session was told gives way to `REQUESTS_CA_BUNDLE`."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", "/pinned.pem")
+    exporter = _compat.otlp_exporter("http/protobuf", "traces")(endpoint="https://localhost:1/v1/traces")
+    said: list[object] = []
+    exporter._client._transport._session.request = lambda **kwargs: said.append(kwargs.get("verify"))
+    _compat.pin_certificate(exporter)
+    with suppress(AttributeError):
+        exporter._client._transport.request("POST", "https://localhost:1/")
+    assert ["/pinned.pem"] == said

@@ -15,6 +15,7 @@ from bext_otel.faces.endpoints import Endpoints, Reply, plain_text
 from bext_otel.faces.index import index
 from bext_otel.faces.listening import CLAIM_HEADER, SERVICE_HEADER, holder, is_loopback, listen, take_word
 from bext_otel.faces.waitressing import Serving
+from bext_otel.workers.threads import begin
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -65,11 +66,8 @@ class StandaloneServer:
             if self._life is not None and self._life.pid == os.getpid():
                 return
             self._life = _Life(self)
-            try:
-                self._life.thread.start()
-            except RuntimeError as exc:  # the system gives no more threads, or the interpreter ends
+            if not begin(self._life.thread):
                 self._life = None
-                self.tell("no thread", f"the endpoints are not served: no thread can be started ({exc})")
 
     def stop(self) -> None:
         """Release the port and end the threads; nothing happens if there are none. `start` begins anew."""

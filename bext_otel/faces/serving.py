@@ -5,10 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Protocol
 
 from bext_otel.process import on_fork
+from bext_otel.workers.threads import begin
 
 __all__ = ["Serving"]
 
@@ -67,9 +67,8 @@ class Serving:
         timer = threading.Timer(_DELAY_SECONDS, start)
         timer.daemon = True
         timer.name = "bext-otel-serving"
-        with suppress(RuntimeError):  # no thread can be started any more while the interpreter ends
-            timer.start()
-            self._timer = timer
+        self._timer = timer if begin(timer) else None
+        self._candidate = self._timer is not None  # without a thread, the next evidence tries again
 
     def _stand_down(self) -> None:
         self._candidate = False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
@@ -15,6 +14,8 @@ from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
+
+from bext_otel.workers.threads import start
 
 __all__ = ["Serving"]
 
@@ -152,7 +153,9 @@ class _Tasks(ThreadedTaskDispatcher):
     queue_logger = _SILENT
 
     def start_new_thread(self, target: Callable[[int], object], thread_no: int) -> None:
-        threading.Thread(target=target, args=(thread_no,), name=f"bext-otel-endpoints-{thread_no}", daemon=True).start()
+        if start(target, thread_no, name=f"bext-otel-endpoints-{thread_no}") is None:
+            self.threads.discard(thread_no)
+            raise RuntimeError("no thread can be started")
 
 
 class _Lanes:
@@ -161,8 +164,12 @@ class _Lanes:
     def __init__(self, is_quick: Callable[[str], bool]) -> None:
         self._is_quick = is_quick
         self._quick, self._other = _Tasks(), _Tasks()
-        self._quick.set_thread_count(1)
-        self._other.set_thread_count(_THREADS)
+        try:
+            self._quick.set_thread_count(1)
+            self._other.set_thread_count(_THREADS)
+        except RuntimeError:
+            self.shutdown()
+            raise
 
     def add_task(self, channel: Any) -> None:
         path = getattr(channel.requests[0], "path", "") if channel.requests else ""
@@ -171,7 +178,7 @@ class _Lanes:
             return
         waiting, threads = len(self._other.queue), len(self._other.threads)
         if waiting + self._other.active_count >= threads and 0 < threads < _MOST_THREADS:
-            with suppress(RuntimeError):  # the interpreter ends, and starts no more threads
+            with suppress(RuntimeError):  # no more than there are, then
                 self._other.set_thread_count(threads + 1)
         self._other.add_task(channel)
 

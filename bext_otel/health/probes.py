@@ -16,6 +16,7 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from bext_otel.health.checks import Check, found
 from bext_otel.process import on_fork
+from bext_otel.workers import threads
 
 __all__ = ["Ask", "Clock", "Probe", "Prober"]
 
@@ -81,13 +82,10 @@ class Prober:
         if self._threads >= MAX_THREADS:
             self._conclude(run, Check.unhealthy(reason=f"{MAX_THREADS} probes hang"))
             return run
-        thread = threading.Thread(target=self._perform, args=(probe, run), name="bext-health", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError as exc:  # no thread to be had is a finding too
-            self._conclude(run, Check.unhealthy(reason=type(exc).__name__))
-        else:
-            self._threads += 1
+        self._threads += 1
+        if threads.start(self._perform, probe, run, name="bext-health") is None:
+            # Asked here, where nobody can limit it: an application is not unhealthy because it has no thread to spare.
+            self._perform(probe, run)
         return run
 
     def _wait(self, runs: Sequence[Run]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import os
 import select
 import socket
@@ -14,6 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeAlias
+
+from bext_otel.workers.threads import start_bare
 
 __all__ = ["Unwaiting", "is_full"]
 
@@ -174,10 +175,9 @@ class Unwaiting:
 
     def _start(self) -> None:
         if not self.has_thread:
-            with suppress(RuntimeError):  # the interpreter ends, and starts no more threads: the end writes what it can
-                # Not `threading.Thread`, whose start waits for it, and under gevent lets other greenlets in between.
-                _thread.start_new_thread(self._run, ())
-                self.has_thread = True
+            # Not `threading.Thread`, whose start waits for it, and under gevent lets other greenlets in between. Without one, the next line
+            # and the end write what they can.
+            self.has_thread = start_bare(self._run)
 
     def _run(self) -> None:
         pause = _Pause()

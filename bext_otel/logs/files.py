@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bext_otel.logs.outputs import WholeLines, say
 from bext_otel.process import on_fork
+from bext_otel.workers.threads import start
 
 if sys.platform != "win32":
     import fcntl
@@ -106,8 +107,8 @@ class RotatingFile:
             if self._is_full(size, line):
                 self._shift()
             if self._compress and (settled := self._settled()):
-                threading.Thread(target=_compress, args=(settled, lock), name="bext-log-gzip", daemon=True).start()
-                handed_over = True
+                # Where there can be no thread, they stay as they are.
+                handed_over = start(_compress, settled, lock, name="bext-log-gzip") is not None
         finally:
             if not handed_over:
                 _unlock(lock)

@@ -29,11 +29,12 @@ _MB = 1024 * 1024
 
 
 class BextLoggerProvider(LoggerProvider):
-    """The SDK's provider, which knows its sinks."""
+    """The SDK's provider, which knows its sinks, and which of them export."""
 
     def __init__(self, resource: Resource, sinks: list[LineSink | ExportSink], *, shutdown_on_exit: bool) -> None:
         super().__init__(resource, shutdown_on_exit=shutdown_on_exit, log_record_limits=_limits())
         self.sinks = sinks
+        self.exports = [sink for sink in sinks if isinstance(sink, ExportSink)]
         self._completion = Completion()
         self._chain: Chain | None = None
         for processor in [self._completion, *sinks]:

@@ -13,7 +13,7 @@ from opentelemetry._logs import SeverityNumber
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter, LogRecordExportResult
+from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from bext_otel.apps import current_app
@@ -22,7 +22,6 @@ from bext_otel.logs.formats import Format
 from bext_otel.logs.levels import Gate
 from bext_otel.logs.outputs import FINISH_SECONDS, Output, Stream, say
 from bext_otel.logs.values import plain, text
-from bext_otel.pipeline.delivery import Delivery
 from bext_otel.pipeline.lazy import LazyLogRecordProcessor
 from bext_otel.process import on_fork
 
@@ -185,17 +184,24 @@ class ExportSink(Gated):
     def __init__(self, exporter: LogRecordExporter, *, shutdown_seconds: float) -> None:
         self.losses = Losses("the OpenTelemetry exporter")
         self._shutdown_seconds = shutdown_seconds
-        # Our own exporters know who counts for them.
-        delivery = getattr(exporter, "delivery", None)
-        queue = delivery.queue if isinstance(delivery, Delivery) else None
-        self._batches = LazyLogRecordProcessor(lambda: BatchLogRecordProcessor(_Marked(exporter)), queue)
+        self._processor = LazyLogRecordProcessor(_Marked(exporter))
+        self._batches = self._processor.batches
         self._waiting: deque[ReadWriteLogRecord] = deque(maxlen=_MAX_WAITING)
         _sinks.add(self)
+
+    @property
+    def on_start(self) -> Callable[[], object]:
+        """Called at the first record that is exported."""
+        return self._batches.on_start
+
+    @on_start.setter
+    def on_start(self, call: Callable[[], object]) -> None:
+        self._batches.on_start = call
 
     def start_over(self) -> None:
         """In a forked child: let go of what a thread of the parent may hold, and of what the parent will send itself."""
         self._waiting.clear()
-        self._batches.lazy.reset()
+        self._batches.reset()
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """See `LogRecordProcessor`."""
@@ -204,31 +210,40 @@ class ExportSink(Gated):
             return
         try:
             if self.wants(log_record):
-                if _is(log_record, "waits") and not self._batches.lazy.is_built:
+                if _is(log_record, "waits") and not self._batches.has_begun:
                     self._waiting.append(log_record)
                     return
                 self._send_waiting()
-                self._batches.on_emit(log_record)
+                self._processor.on_emit(log_record)
         except Exception as exc:  # nothing that telemetry does may fail the work that is logged
             self.losses.add(exc)
 
     def _send_waiting(self) -> None:
         try:
             while self._waiting:
-                self._batches.on_emit(self._waiting.popleft())
-        except Exception as exc:  # no thread can be started, perhaps; or another thread was faster
+                self._processor.on_emit(self._waiting.popleft())
+        except Exception as exc:  # another thread was faster, most likely
             if self._waiting:
                 self.losses.add(exc, len(self._waiting))
 
+    def begin_end(self, seconds: float) -> bool:
+        """Begin to export what is left; whether a thread is at it."""
+        self._send_waiting()
+        return self._batches.begin_end(seconds)
+
+    def end(self, seconds: float) -> bool:
+        """Export what is left, within `seconds`; whether it arrived."""
+        self._send_waiting()
+        return self._batches.end(seconds)
+
     def shutdown(self) -> None:
         """Export what is left, within the time given."""
-        self._send_waiting()
-        self._batches.lazy.shutdown_seconds(self._shutdown_seconds)
+        self.end(self._shutdown_seconds)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Export what is queued."""
         self._send_waiting()
-        return self._batches.force_flush(timeout_millis)
+        return self._batches.flush(timeout_millis / 1e3)
 
 
 class _Marked(LogRecordExporter):
@@ -236,8 +251,8 @@ class _Marked(LogRecordExporter):
 
     def __init__(self, exporter: LogRecordExporter) -> None:
         self._exporter = exporter
-        # As it is, because the batch processor looks into its signature for a time limit.
-        self.shutdown = exporter.shutdown  # type: ignore[method-assign]
+        # Our own exporters know who counts for them.
+        self.delivery = getattr(exporter, "delivery", None)
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
         token = _exporting.set(True)
@@ -247,7 +262,7 @@ class _Marked(LogRecordExporter):
             _exporting.reset(token)
 
     def shutdown(self) -> None:
-        """Replaced by the exporter's own."""
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]  # upstream left it untyped
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         return self._exporter.force_flush(timeout_millis)
@@ -257,7 +272,7 @@ _sinks: weakref.WeakSet[ExportSink] = weakref.WeakSet()
 
 
 def _after_fork_in_child() -> None:
-    """The batch processor renews itself."""
+    """Each process exports its own."""
     for sink in list(_sinks):
         sink.start_over()
 

@@ -23,8 +23,11 @@ _log = logging.getLogger("bext_otel.export")
 # What upstream's exporters say while they retry, a line each time: why an export fails.
 _UPSTREAM = "opentelemetry.exporter.otlp"
 _TRANSIENT = re.compile(r"Transient error (.*?) encountered while exporting .*?(?:Error details: (.*))?$", re.DOTALL)
-_SYSTEM_ERROR = re.compile(r"\[Errno -?\d+\] ([^\"'()]+)")
+# urllib3 tells of every layer, the innermost of which is the reason: what the system says, or TLS.
+_INNERMOST = re.compile(r"\[Errno -?\d+\] ([^\"'()]+)|(\[SSL[^\]]*\] [^\"'()]+)")
 _MAX_REASON = 300
+# As urllib3 has it, with how many seconds it waited; and as we do.
+_TIMEOUT, _NO_ANSWER = "Read timed out", "no answer in time"
 # Whose export this thread is at.
 _exporting = threading.local()
 # What upstream's batch processors say of each item that they drop. `Queue` counts those, and says so.
@@ -44,11 +47,18 @@ _KINDS: Mapping[str, str] = {"traces": "span", "logs": "log", "metrics": "metric
 _ROOM: Mapping[str, str] = {"traces": "OTEL_BSP_MAX_QUEUE_SIZE", "logs": "OTEL_BLRP_MAX_QUEUE_SIZE", "metrics": ""}
 
 
+def _unlimited(_: float | None) -> None:
+    """An exporter that does not wait for anybody."""
+
+
 class Delivery:
     """The way of one signal to one endpoint. Counts are items: spans, log records, data points.
 
     `endpoint` is where it sends, for people. `component` is the exporter's type by the semantic conventions (`otel.component.type`),
-    `number` tells it from others of the same type.
+    `number` tells it from others of the same type. `keeps` says that whoever has something exported keeps what may
+    arrive another time: that is not lost, `kept` is True after the attempt, and `pause_seconds` is how long the other side asked to be left
+    alone. `is_ending` says that what fails from now on is told all at once (`Undelivered`). `limit` sets how many seconds an attempt may
+    take; None: as long as the exporter's own timeout.
     """
 
     def __init__(
@@ -61,6 +71,8 @@ class Delivery:
         self.address, self.port = _server(endpoint, grpc="grpc" in self.component)
         self.items = _ITEMS[signal]
         self.queue = Queue(self.items, _ROOM[signal], clock=clock)
+        self.keeps = False
+        self.limit: Callable[[float | None], object] = _unlimited
         self._clock = clock
         self.reset()
 
@@ -73,6 +85,8 @@ class Delivery:
         self.last_loss: float | None = None
         self._cause, self._rejected = "", 0
         self.reason = ""
+        self.kept = self._may_pass = self.is_ending = False
+        self.pause_seconds = 0.0
         # Pairs of seconds and a cause of failure ("" for none): of exports, and of readings for them.
         self.durations: deque[tuple[float, str]] = deque(maxlen=_MAX_DURATIONS)
         self.readings: deque[tuple[float, str]] = deque(maxlen=_MAX_DURATIONS)
@@ -89,6 +103,8 @@ class Delivery:
         """
         self.inflight += items
         self._cause, self.reason, self._rejected = "", "", 0
+        self.kept = self._may_pass = False
+        self.pause_seconds = 0.0
         arrived, began = False, time.perf_counter()
         _exporting.delivery = self
         try:
@@ -104,6 +120,9 @@ class Delivery:
             self.succeeded(items - rejected)
             if rejected:
                 self._lose(rejected, "rejected")
+        elif self.keeps and self._may_pass:
+            self.kept = True
+            self._fails()
         else:
             self.lost(items)
         self.durations.append((time.perf_counter() - began, "" if arrived and not rejected else self._cause or "rejected"))
@@ -115,13 +134,19 @@ class Delivery:
             text = ": ".join(part for part in told.groups() if part)
         elif self.reason:
             return
-        # urllib3 tells of every layer, the innermost of which is the reason.
-        innermost = _SYSTEM_ERROR.search(text)
-        self.reason = (innermost[1] if innermost is not None else text)[:_MAX_REASON]
+        if _TIMEOUT in text:
+            text = _NO_ANSWER
+        innermost = _INNERMOST.search(text)
+        self.reason = (innermost[1] or innermost[2] if innermost is not None else text).strip()[:_MAX_REASON]
 
-    def explain(self, cause: str) -> None:
-        """Why the export in progress failed, in a word: an exception's class, or a status."""
+    def explain(self, cause: str, reason: str = "", *, may_pass: bool = False, pause_seconds: float = 0.0) -> None:
+        """Why the export in progress failed: `cause` in a word (an exception's class, or a status), `reason` for people, whether it may
+        arrive another time, and how long the other side asks to be left alone."""
         self._cause = cause
+        if reason:
+            self.reason = ""
+            self.hear(reason)
+        self._may_pass, self.pause_seconds = may_pass, pause_seconds
 
     def rejected(self, items: int, message: str) -> None:
         """The backend took the export in progress but for `items` of it (OTLP's partial success)."""
@@ -141,16 +166,26 @@ class Delivery:
         """A batch was given up."""
         self._cause = self._cause or _OTHER
         self._lose(items, self._cause)
+        self._fails(reason)
+
+    def _fails(self, reason: str = "") -> None:
+        """One line for each outage."""
         if not self.failing:
             self.failing = True
-            why = reason or self.reason or "no reason given"
+            if self.is_ending:
+                return
             _log.warning(
-                "export of %s to %s fails: %s; the application goes on, what cannot be delivered is counted "
+                "export of %s to %s fails: %s; the application goes on, what cannot be delivered is %scounted "
                 "(OTEL_EXPORTER_OTLP_ENDPOINT or [telemetry] otlp_endpoint says where to)",
                 self.signal,
                 self.endpoint,
-                why,
+                reason or self.reason or "no reason given",
+                "kept while there is room and sent again, what is lost is " if self.kept and _ROOM[self.signal] else "",
             )
+
+    def give_up(self, items: int) -> None:
+        """What was kept is sent no more."""
+        self._lose(items, self._cause or _OTHER)
 
     def unread(self, error: Exception) -> None:
         """What there is to export could not be put together; it is kept, and tried again."""

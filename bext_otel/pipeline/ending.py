@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from bext_otel.pipeline.delivery import Delivery
+from bext_otel.workers import threads
 
-__all__ = ["Patience", "Undelivered", "end_all"]
+__all__ = ["Ending", "Parked", "Patience", "Undelivered", "end_all"]
 
 # What an end gets that comes so soon after one that was not in time.
 _LAST_SECONDS, _SOON_SECONDS = 0.2, 10.0
@@ -16,23 +19,82 @@ _LAST_SECONDS, _SOON_SECONDS = 0.2, 10.0
 _HOPELESS_SECONDS = 1.0
 
 
-def end_all(endings: Sequence[Callable[[float], None]], deadline_seconds: float) -> bool:
+@dataclass(frozen=True)
+class Ending:
+    """Something that ends: `finish` with the seconds that it has. `begin` is called before, with the same: whether a thread is at work on
+    it from then on, so that others can end meanwhile."""
+
+    finish: Callable[[float], object]
+    begin: Callable[[float], bool]
+
+    def __call__(self, seconds: float) -> None:
+        """Finish."""
+        self.finish(seconds)
+
+
+class Parked:
+    """A thread that waits for the end, so that there is one when none can be started any more: from Python 3.12 on that is so in exit
+    handlers, and anywhere where the system gives no more. It costs nothing until then."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Start over without the thread, as a forked child does."""
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Have it wait, if there can be one."""
+        if self._thread is None:
+            # Looked up now: gevent's workers patch the module after the fork.
+            self._work: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+            self._thread = threads.start(self._run, self._work, name="bext-otel-end")
+
+    def _run(self, work: queue.SimpleQueue[Callable[[], object]]) -> None:
+        while True:
+            work.get()()
+
+    def do(self, work: Callable[[], object]) -> bool:
+        """Have it do something, now; False if there is no such thread."""
+        if self._thread is None or not self._thread.is_alive():
+            return False
+        self._work.put(work)
+        return True
+
+
+def end_all(endings: Sequence[Callable[[float], object]], deadline_seconds: float, parked: Parked | None = None) -> bool:
     """Call each of `endings` with the seconds it has, side by side; whether all came back in time.
 
-    One that does not is left behind in a daemon thread: the process exits without it.
+    One that does not is left behind in a daemon thread: the process exits without it. Where no thread can be started, the `parked` one ends
+    them one after the other, or this one does, and each gets its share of the time.
     """
     until = time.monotonic() + deadline_seconds
-    threads = [threading.Thread(target=_quietly, args=(ending, deadline_seconds), daemon=True) for ending in endings]
+    has_thread = [_begun(ending, deadline_seconds) for ending in endings]
+    ended = [threading.Event() for _ in endings]
+
+    def end(number: int, seconds: float) -> None:
+        try:
+            _quietly(endings[number], seconds)
+        finally:
+            ended[number].set()
+
+    rest = [number for number in range(len(endings)) if threads.start(end, number, deadline_seconds, name="bext-otel-ending") is None]
+
+    def end_rest() -> None:
+        for done, number in enumerate(rest):
+            left = max(until - time.monotonic(), 0.0)
+            end(number, left if has_thread[number] else left / (len(rest) - done))
+
+    if rest and (parked is None or not parked.do(end_rest)):
+        end_rest()
+    return all(event.wait(max(until - time.monotonic(), 0.0)) for event in ended)
+
+
+def _begun(ending: Callable[[float], object], seconds: float) -> bool:
     try:
-        for thread in threads:
-            thread.start()
-    except RuntimeError:  # the interpreter ends and starts no thread any more: one after the other, in what time is left
-        for ending in endings:
-            _quietly(ending, max(until - time.monotonic(), 0.0))
-        return time.monotonic() <= until
-    for thread in threads:
-        thread.join(max(until - time.monotonic(), 0.0))
-    return not any(thread.is_alive() for thread in threads)
+        return isinstance(ending, Ending) and ending.begin(seconds)
+    except Exception:  # as below
+        return False
 
 
 class Patience:
@@ -73,7 +135,7 @@ class Undelivered:
         return "; ".join(f"not delivered at the end: {', '.join(told)} ({reason})" for reason, told in by_reason.items())
 
 
-def _quietly(ending: Callable[[float], None], seconds: float) -> None:
+def _quietly(ending: Callable[[float], object], seconds: float) -> None:
     try:
         ending(seconds)
     except Exception:  # the process is ending; nobody is left to tell, and the application must not see it

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import count
-from time import perf_counter
+from time import monotonic, perf_counter, sleep
 from typing import Any, TypeAlias
 
 from opentelemetry.sdk.metrics import Exemplar
@@ -16,6 +16,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from bext_otel.pipeline import snapshot as ours
+from bext_otel.pipeline.batching import INLINE_SECONDS, Pauses
 from bext_otel.pipeline.cell import Cell
 from bext_otel.pipeline.cells import HistogramCell, NumberCell, SummaryCell
 from bext_otel.pipeline.delivery import Delivery
@@ -25,6 +26,7 @@ from bext_otel.pipeline.streams import Stream
 from bext_otel.pipeline.temporality import Account, Series
 from bext_otel.pipeline.timeline import NANO
 from bext_otel.scope import SCHEMA_URL, SCOPE, VERSION
+from bext_otel.workers import threads
 
 __all__ = ["MetricExport", "metrics_data"]
 
@@ -36,6 +38,7 @@ _CUMULATIVE = AggregationTemporality.CUMULATIVE
 _OF_ITSELF = "otel.sdk."
 # How long an export waits for one under way; exporters themselves give up after 10 s.
 _PATIENCE_SECONDS = 30.0
+_LAST_PAUSE_SECONDS = 0.1
 
 
 def metrics_data(reading: Reading, resource: Resource, account: Account | None = None) -> MetricsData:
@@ -169,11 +172,17 @@ class MetricExport:
         self._delivery = delivery
         self._interval_seconds = interval_seconds
         self._account = Account(exporter)
+        # What failed is sent again with what has come since: nothing is lost but a moment's figures.
+        delivery.keeps = True
+        self._pauses = Pauses()
         self.reset()
 
     def reset(self) -> None:
         """Start over without a thread, as a forked child does."""
         self._thread: threading.Thread | None = None
+        self._has_begun = False
+        self._until: float | None = None
+        self._due_at = monotonic() + self._interval_seconds
         self._make()
         self._account.reset()
 
@@ -181,24 +190,30 @@ class MetricExport:
         # Anew when the thread starts: gevent's workers patch `threading` after the fork, and a lock of the system's that is held while
         # gevent waits for the network would stop all there is.
         self._stop = threading.Event()
+        self._ended = threading.Event()
         self._sending = threading.Lock()
         # Threads that are exporting; readings and exports, by number.
         self._threads: set[int] = set()
         self._numbers = count(1)
-        self._newest = self._exports = 0
+        self._newest = self._exports = self._points = 0
         self._arrived = True
 
     def start(self) -> None:
-        """Begin to send; once."""
-        if self._thread is None:
+        """Begin to send; once. Where no thread can be had, `send_if_due` is for somebody else to call."""
+        self._has_begun = True
+        if self._thread is None and self._until is None and not self._sending.locked():
             self._make()
-            self._thread = threading.Thread(target=self._run, name="bext-otel-metric-export", daemon=True)
-            self._thread.start()
+            self._thread = threads.start(self._run, name="bext-otel-metric-export")
 
-    def _send_last(self) -> None:
-        # A process in which nothing was measured, such as a server's master, has to tell nothing but how its telemetry fares: that is
-        # neither worth a wait at its end nor one more instance of the service.
-        self.send(of_itself=self._thread is not None)
+    def send_if_due(self) -> None:
+        """Send if the interval is over and no thread does; for a moment at most."""
+        if self._thread is None and self._has_begun and monotonic() >= self._due_at and not self._sending.locked():
+            sent = self.send(timeout_seconds=INLINE_SECONDS)
+            self._due_at = monotonic() + self._interval_seconds
+            if sent:
+                self._pauses.reset()
+            else:  # who does not answer costs the application time: ever more seldom
+                self._due_at += self._interval_seconds * self._pauses.next()
 
     def send(self, *, of_itself: bool = True, timeout_seconds: float = _PATIENCE_SECONDS) -> bool:
         """Send now; whether it arrived. Without `of_itself`, nothing is sent if that would be telemetry about telemetry alone.
@@ -230,6 +245,7 @@ class MetricExport:
                     return self._arrived
                 if exports == self._exports:
                     self._newest, self._exports = number, exports + 1
+                    self._delivery.limit(timeout_seconds)
                     self._arrived = self._export(observed, began, of_itself)
                     return self._arrived
             finally:
@@ -242,27 +258,56 @@ class MetricExport:
         self._delivery.readings.append((perf_counter() - began, ""))
         if not of_itself and all(m.name.startswith(_OF_ITSELF) for m in _metrics(data)):
             return True
-        points = sum(len(metric.data.data_points) for metric in _metrics(data))
+        points = self._points = sum(len(metric.data.data_points) for metric in _metrics(data))
         arrived = not points or self._delivery.attempt(points, lambda: self._exporter.export(data) is MetricExportResult.SUCCESS)
         self._account.settle(delivered=arrived)
         return arrived
 
+    def begin_end(self, timeout_seconds: float) -> bool:
+        """Begin to send for the last time; whether a thread is at it."""
+        if self._until is None:
+            self._delivery.is_ending = True
+            self._until = monotonic() + timeout_seconds
+            self._stop.set()
+        return self._thread is not None
+
     def shutdown(self, timeout_seconds: float) -> None:
         """Send what is there for the last time, and end. Once.
 
-        After `timeout_seconds` the exporter is told to give up, which ends its retries; one that hangs is left behind in a daemon thread.
+        After `timeout_seconds` the exporter is told to give up; one that hangs is left behind in a daemon thread.
         """
-        if self._stop.is_set():
+        if self._ended.is_set():
             return
-        self._stop.set()
-        last = threading.Thread(target=self._send_last, name="bext-otel-metric-export-last", daemon=True)
-        try:
-            last.start()
-            last.join(timeout_seconds)
-        except RuntimeError:  # the interpreter ends and starts no thread any more
+        if not self.begin_end(timeout_seconds) and threads.start(self._send_last, name="bext-otel-metric-export-last") is None:
             self._send_last()
+        self._ended.wait(timeout_seconds)
+        self._ended.set()
         self._exporter.shutdown(timeout_millis=timeout_seconds * 1e3)
 
+    def _send_last(self) -> None:
+        """Send, and again while that fails and there is time."""
+        pauses = Pauses(_LAST_PAUSE_SECONDS, 1.0)
+        try:
+            while (left := self._left()) > 0 and not self._ended.is_set():
+                # A process in which nothing was measured, such as a server's master, has to tell nothing but how its telemetry fares:
+                # that is neither worth a wait at its end nor one more instance of the service.
+                if self.send(of_itself=self._has_begun, timeout_seconds=left) or not self._delivery.kept:
+                    return
+                sleep(max(min(pauses.next(), self._left()), 0.0))
+        finally:
+            if not self._arrived and self._delivery.kept:
+                self._delivery.give_up(self._points)
+            self._ended.set()
+
+    def _left(self) -> float:
+        return (self._until or 0.0) - monotonic()
+
     def _run(self) -> None:
-        while not self._stop.wait(self._interval_seconds):
-            self.send()
+        pause = self._interval_seconds
+        while not self._stop.wait(pause):
+            if self.send() or not self._delivery.kept:
+                self._pauses.reset()
+                pause = self._interval_seconds
+            else:
+                pause = min(self._pauses.next(self._delivery.pause_seconds), self._interval_seconds)
+        self._send_last()

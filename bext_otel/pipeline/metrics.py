@@ -12,6 +12,7 @@ from opentelemetry.sdk.resources import Resource
 from bext_otel.apps import Budgets
 from bext_otel.config import Config
 from bext_otel.pipeline.delivery import Delivery
+from bext_otel.pipeline.ending import Ending
 from bext_otel.pipeline.export import MetricExport
 from bext_otel.pipeline.inheritance import bequeath, inherit, speak
 from bext_otel.pipeline.otlp import metric_exporters
@@ -57,7 +58,7 @@ class MetricsSignal:
     end: Callable[[float], None] = _nothing
     in_child: Callable[[], None] = _nothing
     speaks_for: Callable[[Resource], None] = _nothing_of
-    wake: Callable[[], None] = _nothing
+    wake: Callable[[], object] = _nothing
     dropped: Callable[[], int] = int
     on_first_measurement: list[Callable[[], None]] = field(default_factory=list)
     share: Callable[[], None] = _nothing
@@ -69,7 +70,7 @@ def build_metrics(
 ) -> MetricsSignal:
     """The signal that `[telemetry] engine` names. `telemetry` tells how export fares, `ledger` is where the service's workers publish."""
     shown = _shown(resource)
-    exporters = metric_exporters(config.telemetry.exporters)
+    exporters = metric_exporters(config.telemetry.exporters, once=config.telemetry.engine == "bext")
     deliveries = tuple(delivery for _, delivery in exporters)
     interval = config.metrics.export_interval_seconds
     if config.telemetry.engine == "upstream":
@@ -104,6 +105,7 @@ def build_metrics(
     own.share = reading.share
     exports = own.exports
     exports += [MetricExport(reading, resource, exporter, delivery, interval) for exporter, delivery in exporters]
+    reading.instead += [export.send_if_due for export in exports]
 
     forget_forks = on_fork(in_parent=bequeath)
 
@@ -114,6 +116,10 @@ def build_metrics(
             export.shutdown(seconds)
         if ledger is not None:
             ledger.close()
+
+    def begin_end(seconds: float) -> bool:
+        begun = [export.begin_end(seconds) for export in exports]
+        return all(begun)
 
     def in_child() -> None:
         inherit()
@@ -130,7 +136,7 @@ def build_metrics(
         return own.foreign.dropped + reading.rejected + sum(stream.rejected for stream in streams)
 
     starts = [export.start for export in exports]
-    ends = (end, in_child, speaks_for, streams.wake, dropped, starts, reading.share)
+    ends = (Ending(end, begin_end), in_child, speaks_for, streams.wake, dropped, starts, reading.share)
     signal = MetricsSignal(own, reading, deliveries, *ends, failing=lambda: reading.failing)
     return signal
 

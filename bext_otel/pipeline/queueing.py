@@ -58,7 +58,7 @@ class Queue:
         self.reset()
 
     def reset(self) -> None:
-        """Start over, as a forked child does. The processor empties its queue there."""
+        """Start over, as a forked child does. The queue is emptied there."""
         self.processed = 0
         self.last_drop: float | None = None
         self._said: float | None = None
@@ -80,7 +80,7 @@ class Queue:
         return {cause: ticks.value for cause, ticks in self._causes.items()}
 
     def finish_items(self, count: int) -> None:
-        """`count` items go to the exporter. Called under the processor's lock."""
+        """`count` items go to the exporter, for the first time. Called by one thread at a time."""
         self.processed += count
 
     def drop_items(self, count: int, error_type: str = "queue_full") -> None:

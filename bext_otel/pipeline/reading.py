@@ -54,7 +54,8 @@ class Reading:
     and `speak` who speaks for whom of the processes that this one was forked from, now that it publishes.
 
     `telemetry` tells how export fares, `resource` is the resource's attributes, `tick_seconds` how often cells are drained while busy;
-    `on_start` is called in the ticker's thread when the first measurement has started it.
+    `on_start` is called in the ticker's thread when the first measurement has started it. Where there is no thread, what is in `instead` is
+    called after each tick.
     """
 
     def __init__(
@@ -83,7 +84,10 @@ class Reading:
         self._telemetry = telemetry
         self._include_process = include_process
         self._service = Service(ledger, streams.monotonic, streams.budgets) if ledger is not None else None
-        self._ticker = Ticker(self.tick, tick_seconds, on_start)
+        self.instead: list[Callable[[], object]] = []
+        self._ticker = Ticker(
+            self.tick, tick_seconds, on_start, instead=lambda: [call() for call in self.instead], may_tick=lambda: not self._is_at_work
+        )
         streams.wake = self._wake
         if foreign is not None:
             foreign.on_measurement = self._heard
@@ -92,9 +96,14 @@ class Reading:
         )
         self._begin()
 
-    def _wake(self) -> None:
+    def _wake(self) -> bool:
         catch_up()
-        self._ticker.wake()
+        return self._ticker.wake()
+
+    @property
+    def _is_at_work(self) -> bool:
+        """Whether somebody publishes now: this may be a signal handler within that."""
+        return self._service is not None and self._service.is_busy
 
     def _heard(self) -> None:
         """Another library measured something, which it keeps until it is collected."""

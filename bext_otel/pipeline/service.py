@@ -97,6 +97,11 @@ class Service:
         # The rows that each of the others said last, by slot.
         self._known: dict[int, Known] = {}
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether some thread publishes, or reads the others, now."""
+        return self._lock.locked()
+
     def company(self) -> bool:
         """Whether there is anybody else to speak to, or for."""
         return self.base is not None or self._ledger.company()

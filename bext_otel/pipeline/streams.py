@@ -212,7 +212,7 @@ class Streams:
     """Every stream of a process, and the lock under which they are drained.
 
     `window_seconds` is the length of the window for quantiles, `rate_seconds` of that for rates; `clock` is Unix seconds, `monotonic`
-    seconds that never jump. `wake` is called when there is something to drain.
+    seconds that never jump. `wake` is called when there is something to drain; it is False where it has to be called at each measurement.
     """
 
     def __init__(
@@ -230,7 +230,7 @@ class Streams:
         self.clock = clock
         self.monotonic = monotonic
         self.started = monotonic()
-        self.wake: Callable[[], None] = lambda: None
+        self.wake: Callable[[], bool] = lambda: True
         # Reentrant: a signal handler may flush in the middle of a drain.
         self.lock = RLock()
         self._streams: dict[Metric, Stream] = {}
@@ -251,7 +251,8 @@ class Streams:
     def touched(self, cell: Cell) -> None:
         """A cell has something to drain."""
         self._dirty.append(cell)
-        self.wake()
+        if not self.wake():
+            cell.dirty = False  # there is no thread that will look, so the next measurement tells again
 
     def drain(self, *, wait: bool = True) -> bool:
         """Drain every cell that has something; whether there was any. `wait=False` gives up if somebody is draining."""

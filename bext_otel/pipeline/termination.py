@@ -8,16 +8,30 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
+
+from bext_otel.workers import threads
 
 __all__ = ["end_on_termination"]
 
 
 def _nothing() -> None:
     pass
+
+
+def _end_here(end: Callable[[], object], number: int, deadline_seconds: float) -> None:
+    """End in this thread, which a lock that it holds itself may keep waiting: an alarm then terminates the process."""
+
+    def terminate(*_: object) -> None:
+        os.kill(os.getpid(), number)
+
+    with suppress(AttributeError, ValueError):  # no such signal on this system
+        signal.signal(signal.SIGALRM, terminate)
+        signal.setitimer(signal.ITIMER_REAL, deadline_seconds)
+    with suppress(Exception):  # nobody is left to be told
+        end()
 
 
 def end_on_termination(end: Callable[[], object], *, deadline_seconds: float) -> Callable[[], None]:
@@ -31,10 +45,11 @@ def end_on_termination(end: Callable[[], object], *, deadline_seconds: float) ->
             return
         signal.signal(number, signal.SIG_DFL)  # who asks again wants it at once
         # In a thread of its own: this one may hold a lock that the end needs, and then waits in vain, but not for ever.
-        thread = threading.Thread(target=end, name="bext-otel-termination", daemon=True)
-        with suppress(RuntimeError):  # no thread can be started any more
-            thread.start()
+        thread = threads.start(end, name="bext-otel-termination")
+        if thread is not None:
             thread.join(deadline_seconds)
+        else:
+            _end_here(end, number, deadline_seconds)
         os.kill(os.getpid(), number)
 
     def undo() -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
+
+from bext_otel.workers import threads
 
 __all__ = ["Ticker"]
 
@@ -18,12 +21,25 @@ class Ticker:
     The thread starts at the first `wake`, so that a process which never measures, such as a server's master, has none. `wake` may be
     called from anywhere, a signal handler included: a `SimpleQueue` is reentrant where an `Event` is not. `on_start` is called once, in
     that thread. `failures` counts ticks that raised, `failing` says whether the last one did; ticks go on.
+
+    Where no thread can be had, `wake` ticks itself, as often as a thread would, unless `may_tick` forbids it, and then calls `on_start`
+    and `instead`: what other threads would do.
     """
 
-    def __init__(self, tick: Callable[[], bool], seconds: float, on_start: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        tick: Callable[[], bool],
+        seconds: float,
+        on_start: Callable[[], object] = lambda: None,
+        *,
+        instead: Callable[[], object] = lambda: None,
+        may_tick: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._tick = tick
         self._seconds = seconds
         self._on_start = on_start
+        self._instead = instead
+        self._may_tick = may_tick
         self.reset()
 
     def reset(self) -> None:
@@ -32,6 +48,8 @@ class Ticker:
         self._asleep = False
         self._started = False
         self._stopped = False
+        self._ticking = False
+        self._tick_from = 0.0
         self.failures = 0
         self.failing = False
         self._told: set[type[Exception]] = set()
@@ -43,21 +61,35 @@ class Ticker:
         self._alarm: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._stop = threading.Event()
 
-    def wake(self) -> None:
-        """There is something to drain."""
+    def wake(self) -> bool:
+        """There is something to drain; False if nobody will look after it unless he is told again."""
         if self._awake or self._stopped:
-            return
+            return True
         self._awake = True
         if self._started:
             if self._asleep:
                 self._alarm.put(None)
-            return
+            return True
         self._started = True
         self._make()
+        if threads.start(self._run, name="bext-otel-ticker") is not None:
+            return True
+        self._started = self._awake = False
+        self._tick_here()
+        return False
+
+    def _tick_here(self) -> None:
+        now = time.monotonic()
+        if now < self._tick_from or self._ticking or not self._may_tick():
+            return
+        self._tick_from = now + self._seconds
+        self._ticking = True
         try:
-            threading.Thread(target=self._run, name="bext-otel-ticker", daemon=True).start()
-        except RuntimeError:  # no thread can be started any more while the interpreter ends; the last reading drains by itself
-            self._stopped = True
+            self._guarded(self._tick)
+            self._guarded(self._on_start)
+            self._guarded(self._instead)
+        finally:
+            self._ticking = False
 
     def stop(self) -> None:
         """End the thread soon; no further tick begins after the one under way."""

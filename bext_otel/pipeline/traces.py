@@ -1,10 +1,9 @@
-"""The traces signal: a tracer provider of public SDK classes, whose exporters are built when the first span ends."""
+"""The traces signal: a tracer provider of public SDK classes, whose export begins when the first span ends."""
 
 from __future__ import annotations
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Tracer
 from opentelemetry.util.types import Attributes
 
@@ -52,7 +51,7 @@ def build_traces(
     provider = BextTracerProvider(resource, counts, chosen)
     processors, deliveries = [], []
     for exporter, delivery in span_exporters(exporters):
-        processor = LazySpanProcessor(lambda exporter=exporter: BatchSpanProcessor(exporter), delivery.queue)  # type: ignore[misc]  # binds the loop's value
+        processor = LazySpanProcessor(exporter)
         provider.add_span_processor(processor)
         processors.append(processor)
         deliveries.append(delivery)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
+
 from bext_otel.pipeline.delivery import Delivery
-from bext_otel.pipeline.ending import Undelivered, end_all
+from bext_otel.pipeline.ending import Ending, Parked, Undelivered, end_all
+from bext_otel.workers import threads
 
 
 def test_endings_run_side_by_side_and_learn_their_time() -> None:
@@ -52,3 +55,49 @@ def test_one_that_raises_stops_no_other() -> None:
 
     assert end_all([broken, lambda _: ended.set()], 5.0)
     assert ended.is_set()
+
+
+@pytest.fixture
+def parked(monkeypatch: pytest.MonkeyPatch) -> Parked:
+    """A thread that was started when that was possible still; now it is not, as in an exit handler of Python 3.12."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    made = Parked()
+    made.start()
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(threads, "_gate", threads.Gate())
+    return made
+
+
+def test_where_no_thread_starts_any_more_the_parked_one_ends_and_is_left_behind_too(parked: Parked) -> None:
+    release, names = threading.Event(), []
+    began = time.monotonic()
+    assert not end_all([lambda _: names.append(threading.current_thread().name), lambda _: release.wait(60)], 0.2, parked)
+    assert time.monotonic() - began < 30
+    assert ["bext-otel-end"] == names
+    release.set()
+
+
+def test_without_any_thread_each_gets_its_share_of_the_time(parked: Parked) -> None:
+    """And one that has begun in a thread of its own all that is left."""
+    given: list[float] = []
+    begun: list[float] = []
+
+    def begin(seconds: float) -> bool:
+        begun.append(seconds)
+        return True
+
+    assert end_all([given.append, given.append, Ending(given.append, begin)], 6.0)
+    assert [6.0] == begun
+    assert [2, 3, 6] == [round(seconds) for seconds in given]
+
+
+def test_who_is_parked_can_be_asked_again(parked: Parked) -> None:
+    for _ in range(2):
+        done = threading.Event()
+        assert parked.do(done.set)
+        assert done.wait(10)
+    parked.reset()
+    assert not parked.do(done.set), "in a forked child it is not there"

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from bext_otel.pipeline.batching import Limits
+from bext_otel.pipeline.delivery import Delivery
 from bext_otel.pipeline.lazy import LazySpanProcessor
 from bext_otel.pipeline.queueing import Queue, Ticks
 from bext_otel.testing import Clock
@@ -69,6 +71,7 @@ class Slow(SpanExporter):
 
     def __init__(self) -> None:
         self.taken = 0
+        self.delivery = Delivery("traces", "here")
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         self.taken += len(spans)
@@ -77,8 +80,9 @@ class Slow(SpanExporter):
 
 def test_no_span_is_lost_from_the_count_while_threads_fill_what_another_empties() -> None:
     """Handed on, dropped and waiting make up all of them, in the midst of it too."""
-    exporter, queue = Slow(), Queue("spans", "OTEL_BSP_MAX_QUEUE_SIZE")
-    processor = LazySpanProcessor(lambda: BatchSpanProcessor(exporter, max_queue_size=3, max_export_batch_size=2), queue)
+    exporter = Slow()
+    queue = exporter.delivery.queue
+    processor = LazySpanProcessor(exporter, Limits(queue_size=3, batch_size=2))
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(processor)
     tracer = provider.get_tracer("t")
@@ -99,8 +103,9 @@ def test_no_span_is_lost_from_the_count_while_threads_fill_what_another_empties(
 
 
 def test_what_comes_after_the_end_is_dropped_for_that_reason() -> None:
-    queue = Queue("spans", "OTEL_BSP_MAX_QUEUE_SIZE")
-    processor = LazySpanProcessor(lambda: BatchSpanProcessor(Slow()), queue)
+    exporter = Slow()
+    queue = exporter.delivery.queue
+    processor = LazySpanProcessor(exporter)
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(processor)
     provider.get_tracer("t").start_span("s").end()

@@ -11,13 +11,14 @@ import pytest
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from bext_otel import catalogue
 from bext_otel.apps import Budgets
 from bext_otel.catalogue import Metric
+from bext_otel.pipeline.batching import Limits
 from bext_otel.pipeline.delivery import Delivery, listen_to_exporters
 from bext_otel.pipeline.export import MetricExport, metrics_data
 from bext_otel.pipeline.lazy import LazySpanProcessor
@@ -59,8 +60,8 @@ class Process:
         self.gate = Gate(self.delivery)
         self.traces = BextTracerProvider(RESOURCE, self.own.spans)
         self.processor = LazySpanProcessor(
-            lambda: BatchSpanProcessor(self.gate, max_queue_size=4, max_export_batch_size=2, schedule_delay_millis=60_000),
-            self.delivery.queue,
+            self.gate,
+            Limits(queue_size=4, batch_size=2, delay_seconds=60),
         )
         self.traces.add_span_processor(self.processor)
         self.tracer = self.traces.get_tracer("t")
