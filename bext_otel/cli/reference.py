@@ -19,7 +19,8 @@ here and Prometheus should add suffixes. `http.server.request.duration` and its 
 OpenTelemetry, and have underscores on `/metrics`."""
 _SUMMARY = f"""\
 A **summary** shows the quantiles {", ".join(f"{q:g}" for q in QUANTILES)} of the recent window, under the label `quantile`, and `_sum`
-and `_count` since the start. The quantiles of an empty window are `NaN`."""
+and `_count` since the start. The quantiles of an empty window are `NaN`. A Prometheus that scrapes native histograms (protobuf) gets one
+as well, as a metric whose name ends in `_native`."""
 _BUDGETS = f"""\
 No label takes what a client writes. Past its budget, further values of a label become `{OVERFLOW}`; totals stay exact, and
 `{LABEL_OVERFLOW.exported}` counts the values folded. `[metrics.budgets]` changes a budget: `route = 5000`."""

@@ -1,13 +1,14 @@
-"""`/metrics` as Prometheus' own protocol buffers, with summaries as native histograms, which can be added up over instances.
+"""`/metrics` as Prometheus' own protocol buffers: all that the text has, and each summary also as a native histogram.
 
 The messages and their field numbers are those of `io.prometheus.client` (github.com/prometheus/client_model, metrics.proto); each
-`MetricFamily` is preceded by its length. Classic quantiles are not in here: a family is a summary or a histogram, not both.
+`MetricFamily` is preceded by its length. A family is a summary or a histogram, not both, and whoever scrapes native histograms must not
+lose the quantiles, sums and counts that dashboards and rules read. So the histogram, which can be added up over instances, is a family of
+its own: that of `bext_request_duration_ms` is `bext_request_duration_ms_native`.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from math import inf, isfinite
@@ -19,7 +20,10 @@ from bext_otel.faces.wire import double, message, packed_doubles, packed_zigzag,
 from bext_otel.pipeline.breathing import AT_ONCE
 from bext_otel.pipeline.snapshot import Exemplar, Family, Histogram, Native, Point, Series, Snapshot, Summary, legal_labels
 
-__all__ = ["CONTENT_TYPE", "chunks", "render"]
+__all__ = ["CONTENT_TYPE", "NATIVE", "chunks", "render"]
+
+NATIVE = "_native"
+"""What the name of a summary's native histogram ends in."""
 
 CONTENT_TYPE = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 
@@ -53,16 +57,21 @@ def chunks(snapshot: Snapshot) -> Iterator[bytes]:
     told = naming.about_the_resource(snapshot)
     if told is not None:
         yield from _family(naming.RESOURCE, Family(naming.RESOURCE, "gauge", "Attributes of the resource.", "", [Point(told, 1)]))
-    for family, head in naming.headed(snapshot):
-        if not head.left_out:
-            yield from _family(head.sample, family)
+    headed = [(family, head) for family, head in naming.headed(snapshot) if not head.left_out]
+    taken = frozenset[str]().union(*(head.names for _, head in headed))
+    for family, head in headed:
+        yield from _family(head.sample, family)
+        if _has_native(family) and naming.occupied(name := f"{head.sample}{NATIVE}", "histogram").isdisjoint(taken):
+            yield from _family(name, family, native=True)
 
 
-def _family(name: str, family: Family) -> Iterator[bytes]:
-    kind = family.type
-    if kind == "summary" and all(isinstance(point.value, Summary) and _is_native(point.value.native) for point in family.points):
-        kind = "histogram"
-    number, field = _TYPES[kind]
+def _has_native(family: Family) -> bool:
+    told = [point.value for point in family.points] if family.type == "summary" else []
+    return bool(told) and all(isinstance(value, Summary) and _is_native(value.native) for value in told)
+
+
+def _family(name: str, family: Family, *, native: bool = False) -> Iterator[bytes]:
+    number, field = _TYPES["histogram" if native else family.type]
     head = message(1, name.encode()) + (message(2, _text(family.description)) if family.description else b"") + unsigned(3, number)
     pieces = [head]
     for piece in _metrics(family, field):
@@ -88,15 +97,18 @@ def _numbers(points: Sequence[Point], kind: str, field: int, *, declared: bool) 
         heads, values, exemplars = samples.distinct(heads, values, add=kind == "counter")
     if kind != "counter":
         exemplars = {}
+    times = samples.times(points, heads)
     for start in range(0, len(heads), AT_ONCE):
         end = start + AT_ONCE
         parts = [b""] * (2 * len(heads[start:end]))
         parts[::2] = heads[start:end]
         parts[1::2] = packed_doubles(values[start:end])
-        for position in range(start, min(end, len(heads))) if exemplars else ():
-            if position in exemplars and (told := _exemplar(exemplars[position])):
-                counter = double(1, values[position]) + message(2, told)
-                parts[2 * (position - start)] = message(4, _labels(series[position], "", declared=declared) + message(field, counter))
+        for position in range(start, min(end, len(heads))) if exemplars or times else ():
+            told = _exemplar(exemplars.get(position))
+            if told or position in times:
+                number = double(1, values[position]) + (message(2, told) if told else b"")
+                metric = _labels(series[position], "", declared=declared) + message(field, number)
+                parts[2 * (position - start)] = message(4, metric + _at(times.get(position)))
                 parts[2 * (position - start) + 1] = b""
         yield b"".join(parts)
 
@@ -116,7 +128,8 @@ def _measured(points: Sequence[Point], reserved: str, field: int, *, declared: b
         labels: bytes = samples.cached(point.series, (reserved, declared), _own_labels)
         if labels not in seen:
             seen.add(labels)
-            written.append(message(4, labels + message(field, _value(point, native=field == _TYPES["histogram"][1]))))
+            value = _value(point, native=field == _TYPES["histogram"][1])
+            written.append(message(4, labels + message(field, value) + _at(point.time_unix)))
         if len(written) >= AT_ONCE // 10:
             yield b"".join(written)
             written.clear()
@@ -130,15 +143,19 @@ def _value(point: Point, *, native: bool) -> bytes:
             return _native(value, value.native, point.exemplar)
         quantiles = b"".join([message(3, double(1, quantile) + double(2, found)) for quantile, found in value.quantiles])
         return unsigned(1, value.count) + double(2, value.sum) + quantiles
-    return _classic(value, point.exemplar) if isinstance(value, Histogram) else b""
+    return _classic(value, samples.by_bucket(point)) if isinstance(value, Histogram) else b""
 
 
-def _classic(histogram: Histogram, exemplar: Exemplar | None) -> bytes:
-    told = _exemplar(exemplar)
-    place = bisect_left(histogram.bounds, exemplar.value) if exemplar is not None and told else -1
+def _at(time_unix: float | None) -> bytes:
+    """The time that a collector gave a value, in milliseconds."""
+    return b"" if time_unix is None else unsigned(6, round(time_unix * 1e3))
+
+
+def _classic(histogram: Histogram, exemplars: samples.Exemplars) -> bytes:
     buckets = []
     for position, (bound, total) in enumerate(zip((*histogram.bounds, inf), accumulate(histogram.counts), strict=True)):
-        buckets.append(message(3, unsigned(1, total) + double(2, bound) + (message(3, told) if position == place else b"")))
+        told = _exemplar(exemplars.get(position))
+        buckets.append(message(3, unsigned(1, total) + double(2, bound) + (message(3, told) if told else b"")))
     return unsigned(1, sum(histogram.counts)) + double(2, histogram.sum) + b"".join(buckets)
 
 
@@ -178,11 +195,13 @@ def _labels(series: Series, reserved: str, *, declared: bool) -> bytes:
 
 
 def _exemplar(exemplar: Exemplar | None) -> bytes:
-    """Trace and span as labels, the value and its time; empty for one whose ids are none, or whose time is not known."""
-    if exemplar is None or not samples.is_traced(exemplar) or not isfinite(exemplar.value):
+    """Its labels, value and time, if that is known; empty for one that has no labels to show."""
+    told = samples.labels_of(exemplar) if exemplar is not None else ()
+    if exemplar is None or not told or not isfinite(exemplar.value):
         return b""
-    ids = (("trace_id", exemplar.trace_id), ("span_id", exemplar.span_id))
-    labels = b"".join([message(1, message(1, name.encode()) + message(2, value.encode())) for name, value in ids])
+    labels = b"".join([message(1, message(1, name.encode()) + message(2, _text(value))) for name, value in told])
+    if not isfinite(exemplar.time_unix):
+        return labels + double(2, exemplar.value)
     seconds = max(int(exemplar.time_unix), 0)
     nanos = min(max(round((exemplar.time_unix - seconds) * 1e9), 0), 999_999_999)
     return labels + double(2, exemplar.value) + message(3, unsigned(1, seconds) + unsigned(2, nanos))
