@@ -23,7 +23,9 @@ and `_count` since the start. The quantiles of an empty window are `NaN`. A Prom
 as well, as a metric whose name ends in `_native`."""
 _BUDGETS = f"""\
 No label takes what a client writes. Past its budget, further values of a label become `{OVERFLOW}`; totals stay exact, and
-`{LABEL_OVERFLOW.exported}` counts the values folded. `[metrics.budgets]` changes a budget: `route = 5000`."""
+`{LABEL_OVERFLOW.exported}` counts the values folded. `[metrics.budgets]` changes a budget: `route = 5000`.
+A value of more than 256 characters is cut and ends in a digest of the whole, so that two that differ stay apart; JSON counts them as
+`label_values_cut`."""
 _OTLP: Mapping[Kind, str] = {
     "counter": "monotonic sum",
     "up_down_counter": "sum",

@@ -286,7 +286,7 @@ def _joined(one: Point, other: Point, kind: FamilyType) -> Point:
 
 def _points(data_points: Iterable[Any], set_at: Mapping[Any, int]) -> Iterator[Point]:
     for point in data_points:
-        series = Series(tuple((name, clean(value)) for name, value in sorted((point.attributes or {}).items())))
+        series = Series(tuple((name, clean(value, name)) for name, value in sorted((point.attributes or {}).items())))
         yield Point(series, _value(point), set_at=set_at.get(series_key(point), 0) / 1e9 if set_at else 0.0)
 
 

@@ -262,7 +262,7 @@ def _time(told: Any) -> float | None:
 
 
 def _labels(sample: Any, *, without: tuple[str, ...] = ()) -> LabelSet:
-    return tuple((str(name), clean(value)) for name, value in sample.labels.items() if name not in without)
+    return tuple((str(name), clean(value, str(name))) for name, value in sample.labels.items() if name not in without)
 
 
 def _exemplar(sample: Any) -> Exemplar | None:

@@ -78,3 +78,13 @@ def test_instruments_of_one_name_share_a_limit_and_others_have_their_own(streams
     provider.foreign.collect()
     assert [6, 6] == [len(family.points) for family in provider.foreign.families()]
     provider.shutdown()
+
+
+def test_a_higher_limit_than_the_sdks_holds(streams: Streams) -> None:
+    provider = BextMeterProvider(streams, Resource({}), cardinality_limit=2500)
+    counter = provider.get_meter("shop").create_counter("orders")
+    for number in range(2600):
+        counter.add(1, {"customer": number})
+    found = points(provider)
+    assert (2501, 100) == (len(found), found[OVERFLOW].value)
+    provider.shutdown()
