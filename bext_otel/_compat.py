@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from inspect import signature
 from pathlib import Path
 from threading import Lock, RLock
 from types import SimpleNamespace
@@ -25,9 +26,10 @@ from opentelemetry.metrics import _Gauge as Gauge
 from opentelemetry.metrics._internal import _ProxyMeterProvider
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
+from opentelemetry.sdk import metrics as sdk_metrics
 from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping.exponent_mapping import ExponentMapping
 from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping.logarithm_mapping import LogarithmMapping
-from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter
+from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter, MetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Tracer
 from opentelemetry.sdk.trace import _Span as _SDKSpan
@@ -40,7 +42,9 @@ from bext_otel.timing import Anchor, child_anchor
 __all__ = [
     "Failure",
     "Gauge",
+    "admit_measurements",
     "already_installed",
+    "cardinality_limits",
     "collecting_in_turn",
     "hear_measurements",
     "keep_time",
@@ -160,6 +164,28 @@ def hear_measurements(provider: Any, heard: Callable[[], None]) -> None:
         heard()
 
     consumer.consume_measurement = consume_measurement
+
+
+def admit_measurements(provider: Any, reader: Any, admit: Callable[[Any], Any]) -> None:
+    """Have `admit` see each measurement before what a provider keeps for `reader` takes it; its answer is taken instead.
+
+    Those of callbacks too, which `hear_measurements` does not hear.
+    """
+    storage = provider._measurement_consumer._reader_storages[reader]
+    consume: Callable[..., None] = storage.consume_measurement
+
+    def consume_measurement(measurement: Any, *args: Any) -> None:
+        consume(admit(measurement), *args)
+
+    storage.consume_measurement = consume_measurement
+
+
+def cardinality_limits(limit: int) -> dict[str, Any]:
+    """What tells a metric reader's constructor how many attribute sets an instrument may have; nothing to an SDK before 1.45.2."""
+    if "cardinality_limits" not in signature(MetricReader.__init__).parameters:
+        return {}
+    kinds = ("Counter", "UpDownCounter", "Histogram", "_Gauge", "ObservableCounter", "ObservableUpDownCounter", "ObservableGauge")
+    return {"cardinality_limits": {getattr(sdk_metrics, kind): limit for kind in kinds}}
 
 
 def collecting_in_turn(provider: Any) -> RLock:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from hashlib import blake2b
 from json import dumps
 from threading import RLock
 from time import monotonic
@@ -26,6 +28,7 @@ __all__ = [
     "Resolver",
     "clean",
     "current_app",
+    "cut_figures",
     "default_app",
     "guarded",
     "host_name",
@@ -39,8 +42,15 @@ Resolver: TypeAlias = Callable[[str, str], str]
 BAGGAGE_KEY = "bext.app"
 """Baggage entry that tells the operator's own services the app. An incoming one is never believed, and ends here."""
 
+_log = logging.getLogger("bext_otel")
+
 _APP = create_key("bext-otel-app")
 _MAX_CHARACTERS = 256
+# Hexadecimal digits of the digest that a value which is cut ends in, and how much of a value is read for it from each end.
+_DIGEST = 16
+_MAX_DIGESTED = 32_768
+# How many values that were cut, and labels that had such a value, are remembered.
+_MAX_REMEMBERED = 4096
 
 # A DNS name has at most 253 characters; past this a Host header is not worth reading.
 _MAX_HOST = 300
@@ -172,25 +182,57 @@ def with_app(app: str, context: Context | None = None) -> Context:
     return set_value(_APP, clean(app), context)
 
 
-def clean(value: object) -> str:
+def clean(value: object, label: str = "") -> str:
     """A label value as text that can always be written as UTF-8, of at most 256 characters.
 
     Bytes are decoded; lone surrogates, NUL and bytes that are not UTF-8 become U+FFFD; True is `true`, and lists are JSON, as in the
-    OpenTelemetry specification for Prometheus.
+    OpenTelemetry specification for Prometheus. A longer text is cut and ends in `~` and a digest of all of it, so that two that differ stay
+    apart. That is counted, and one line says so for each `label`.
     """
     text = value if type(value) is str else _text(value)
     if len(text) > _MAX_CHARACTERS:
-        text = text[:_MAX_CHARACTERS]
+        text = _cut(text, label)
     if "\0" in text:
         text = text.replace("\0", "\ufffd")
     return encodable(text)
+
+
+# The digests of values that were cut, and the labels that were told of; how many values were cut in this process.
+_cut_values: dict[str, None] = {}
+_cut_labels: set[str] = set()
+_values_cut = 0
+
+
+def _cut(text: str, label: str) -> str:
+    global _values_cut
+    read = text if len(text) <= 2 * _MAX_DIGESTED else f"{text[:_MAX_DIGESTED]}{len(text)}{text[-_MAX_DIGESTED:]}"
+    digest = blake2b(read.encode("utf-8", "surrogatepass"), digest_size=_DIGEST // 2, usedforsecurity=False).hexdigest()
+    if digest not in _cut_values:
+        _values_cut += 1
+        if len(_cut_values) < _MAX_REMEMBERED:
+            _cut_values[digest] = None
+    if label and label not in _cut_labels and len(_cut_labels) < _MAX_REMEMBERED:
+        _cut_labels.add(label)
+        _log.warning(
+            "values of label %s are longer than %d characters: they are cut, and end in a digest of the whole; give shorter ones",
+            label,
+            _MAX_CHARACTERS,
+        )
+    return f"{text[: _MAX_CHARACTERS - _DIGEST - 1]}~{digest}"
+
+
+def cut_figures() -> Mapping[str, int]:
+    """How many label values were cut in this process; nothing while none was."""
+    return {"label_values_cut": _values_cut} if _values_cut else {}
 
 
 def _text(value: object) -> str:
     if isinstance(value, str):
         return str.__str__(value)  # an enumeration's member is its value, not `Color.RED`
     if isinstance(value, (bytes, bytearray)):
-        return bytes(value[: 4 * _MAX_CHARACTERS]).decode("utf-8", "replace")
+        read = bytes(value) if len(value) <= _MAX_DIGESTED else bytes(value[: _MAX_DIGESTED // 2] + value[-_MAX_DIGESTED // 2 :])
+        text = read.decode("utf-8", "replace")
+        return text if len(value) <= _MAX_DIGESTED else f"{text}{len(value)}"
     if isinstance(value, bool):
         return "true" if value else "false"
     try:
@@ -203,13 +245,14 @@ def _text(value: object) -> str:
 _admission = RLock()
 
 
-def _renew_lock() -> None:
-    global _admission
+def _in_child() -> None:
+    global _admission, _values_cut
     _admission = RLock()
+    _values_cut = 0
 
 
 # Another thread of the parent may hold it at the moment of a fork, and would never give it back in the child.
-on_fork(in_child=_renew_lock)
+on_fork(in_child=_in_child)
 
 
 class Budget:

@@ -18,7 +18,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from bext_otel._compat import already_installed, count_logs
-from bext_otel.apps import AppResolver, Resolver, default_app, guarded, import_resolver
+from bext_otel.apps import AppResolver, Resolver, cut_figures, default_app, guarded, import_resolver
 from bext_otel.config import Config
 from bext_otel.errors import ConfigError
 from bext_otel.faces.collector import expose
@@ -188,7 +188,13 @@ def _enabled(config: Config, health: Health, identity: Identity, chosen: Chosen)
     def figures() -> Figures:
         """How telemetry itself fares: what each signal delivered and lost."""
         alone = {"workers_alone" if ledger.alone else "workers_unshared": ledger.reason} if ledger is not None and ledger.reason else {}
-        return {"engine": config.telemetry.engine, **own.figures(metric_points_dropped=signal.dropped()), **logger_provider.lost(), **alone}
+        return {
+            "engine": config.telemetry.engine,
+            **own.figures(metric_points_dropped=signal.dropped()),
+            **logger_provider.lost(),
+            **cut_figures(),
+            **alone,
+        }
 
     tracer_provider, span_processors, span_deliveries = build_traces(exporters, resource, own.spans, chosen)
     ledger = _join(config, resource)

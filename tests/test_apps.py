@@ -24,6 +24,7 @@ from bext_otel.apps import (
     Budgets,
     clean,
     current_app,
+    cut_figures,
     default_app,
     guarded,
     import_resolver,
@@ -256,10 +257,10 @@ class Unprintable:
         ('q"uo\\te\n', 'q"uo\\te\n'),
         ("a\0b", "a\ufffdb"),
         ("\ud83d\ude00\udc80", "\ufffd\ufffd\ufffd"),
-        ("é" * 300, "é" * 256),
+        ("é" * 256, "é" * 256),
         (b"caf\xc3\xa9\xff", "café\ufffd"),
         (bytearray(b"x"), "x"),
-        (b"\xf0\x9f\x98\x80" * 1000, "\U0001f600" * 256),
+        (b"\xf0\x9f\x98\x80" * 256, "\U0001f600" * 256),
         (200, "200"),
         (1.5, "1.5"),
         (True, "true"),
@@ -273,6 +274,29 @@ class Unprintable:
 def test_a_label_value_is_clean_text(value: object, text: str) -> None:
     assert text == clean(value)
     assert str is type(clean(value))
+
+
+@pytest.mark.parametrize("long", ["é" * 300, b"\xf0\x9f\x98\x80" * 1000, ["x"] * 200, "y" * 200_000, b"z" * 200_000])
+def test_long_values_are_cut_and_stay_apart(long: Any) -> None:
+    """Wherever they differ; and the same one is the same each time."""
+    middle = len(long) // 2
+    half = long[:middle]
+    texts = [clean(value) for value in (long, long + half[:1], long[1:], half[:-1] + long[:1] + long[middle:] + half[:2])]
+    assert 4 == len(set(texts))
+    assert texts[0] == clean(long)
+    assert {256} == {len(text) for text in texts}
+    assert (clean(long[:5]) if isinstance(long, str) else texts[0][:5]) == texts[0][:5]
+
+
+def test_that_values_are_cut_is_one_line_for_a_label_and_counted_once_for_a_value(caplog: pytest.LogCaptureFixture) -> None:
+    before = cut_figures().get("label_values_cut", 0)
+    with caplog.at_level("WARNING"):
+        for number in range(3):
+            for _ in range(2):
+                for label in ("query.one", "query.two"):
+                    clean(f"{number}" * 300, label)
+    assert ["query.one", "query.two"] == [message.split()[3] for message in caplog.messages]
+    assert before + 3 == cut_figures()["label_values_cut"]
 
 
 ANYTHING = (

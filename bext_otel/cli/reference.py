@@ -19,13 +19,16 @@ here and Prometheus should add suffixes. `http.server.request.duration` and its 
 OpenTelemetry, and have underscores on `/metrics`."""
 _SUMMARY = f"""\
 A **summary** shows the quantiles {", ".join(f"{q:g}" for q in QUANTILES)} of the recent window, under the label `quantile`, and `_sum`
-and `_count` since the start. The quantiles of an empty window are `NaN`."""
+and `_count` since the start. The quantiles of an empty window are `NaN`. A Prometheus that scrapes native histograms (protobuf) gets one
+as well, as a metric whose name ends in `_native`."""
 _INSTRUMENTS = """\
 The instrument that code uses, and what it becomes in OTLP. The values of several workers of one service are added up; what several of
 them hold in common, such as the entries of one Redis, counts once."""
 _BUDGETS = f"""\
 No label takes what a client writes. Past its budget, further values of a label become `{OVERFLOW}`; totals stay exact, and
-`{LABEL_OVERFLOW.exported}` counts the values folded. `[metrics.budgets]` changes a budget: `route = 5000`."""
+`{LABEL_OVERFLOW.exported}` counts the values folded. `[metrics.budgets]` changes a budget: `route = 5000`.
+A value of more than 256 characters is cut and ends in a digest of the whole, so that two that differ stay apart; JSON counts them as
+`label_values_cut`."""
 _OTLP: Mapping[Kind, str] = {
     "counter": "monotonic sum",
     "up_down_counter": "sum",

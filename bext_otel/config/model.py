@@ -83,6 +83,13 @@ class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     window_seconds: Annotated[Seconds, Meta(description="How far back quantiles look.")] = 300.0
     rate_window_seconds: Annotated[Seconds, Meta(description="How far back rates, such as `rps`, look.")] = 60.0
     export_interval_seconds: Annotated[Seconds, Meta(description="How often metrics are exported over OTLP.")] = 60.0
+    cardinality_limit: Annotated[
+        Limit,
+        Meta(
+            description="How many attribute sets an instrument of the application or of another library may have before further ones are "
+            "counted together, with `otel.metric.overflow=true`."
+        ),
+    ] = 2000
     budgets: Annotated[
         Mapping[str, Limit],
         Meta(description="`[metrics.budgets]`: how many distinct values a label may show before the rest folds into `_overflow`."),

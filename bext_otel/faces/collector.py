@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from itertools import accumulate
+from math import isfinite
 from typing import Any
 
 from bext_otel.faces import naming, samples
@@ -91,27 +92,30 @@ def _metric(family: Family, head: Head) -> Any:
         if key in seen:
             continue
         seen.add(key)
-        exemplar = _exemplar(point.exemplar) if head.type == "counter" else None
+        exemplars = {0: point.exemplar} if head.type == "counter" and point.exemplar is not None else samples.by_bucket(point)
         metric.samples += [
-            Sample(name, {**labels, **more}, value, None, exemplar) for name, more, value in _samples(head.sample, point.value)
+            Sample(name, {**labels, **more}, value, point.time_unix, _exemplar(exemplars.get(position)))
+            for position, (name, more, value) in enumerate(_samples(head.sample, point.value, gauge=head.type == "gaugehistogram"))
         ]
     return metric
 
 
-def _samples(name: str, value: float | Summary | Histogram) -> Iterable[tuple[str, dict[str, str], float]]:
+def _samples(name: str, value: float | Summary | Histogram, *, gauge: bool) -> Iterable[tuple[str, dict[str, str], float]]:
     if isinstance(value, Summary):
         quantiles = [(name, {"quantile": str(quantile)}, found) for quantile, found in value.quantiles]
         return [*quantiles, (f"{name}_count", {}, value.count), (f"{name}_sum", {}, value.sum)]
     if isinstance(value, Histogram):
         limits = [*[str(float(bound)) for bound in value.bounds], "+Inf"]
         buckets = [(f"{name}_bucket", {"le": limit}, total) for limit, total in zip(limits, accumulate(value.counts), strict=True)]
-        return [*buckets, (f"{name}_count", {}, value.count), (f"{name}_sum", {}, value.sum)]
+        own = f"{name}_g" if gauge else f"{name}_"
+        return [*buckets, (f"{own}count", {}, value.count), (f"{own}sum", {}, value.sum)]
     return [(name, {}, value)]
 
 
 def _exemplar(exemplar: Exemplar | None) -> Any:
     from prometheus_client.samples import Exemplar as TheirExemplar
 
-    if exemplar is None or not samples.is_traced(exemplar):
+    labels = samples.labels_of(exemplar) if exemplar is not None else ()
+    if exemplar is None or not labels:
         return None
-    return TheirExemplar({"trace_id": exemplar.trace_id, "span_id": exemplar.span_id}, exemplar.value, exemplar.time_unix)
+    return TheirExemplar(dict(labels), exemplar.value, exemplar.time_unix if isfinite(exemplar.time_unix) else None)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import accumulate
+from math import inf
 
 from bext_otel.pipeline.rivals import OUR_PAGE, tell_left_out
-from bext_otel.pipeline.snapshot import Family, FamilyType, Series, Snapshot
+from bext_otel.pipeline.snapshot import Family, FamilyType, Histogram, Point, Series, Snapshot
 from bext_otel.text import legal_name
 
 __all__ = ["RESOURCE", "Head", "about_the_resource", "headed", "occupied"]
@@ -23,6 +25,8 @@ _SUFFIXES: Mapping[str, tuple[str, ...]] = {
     "gaugehistogram": ("", "_gcount", "_gsum", "_bucket"),
     "info": ("", "_info"),
 }
+
+_OPENMETRICS_ONLY = frozenset({"info", "stateset", "gaugehistogram"})
 
 # Its other attributes (command line, user, host) are nobody's business on an open endpoint.
 _TOLD_OF_THE_RESOURCE = ("service.", "telemetry.", "deployment.", "bext.")
@@ -56,10 +60,38 @@ def occupied(name: str, kind: str) -> frozenset[str]:
 def headed(snapshot: Snapshot, *, openmetrics: bool = False) -> Iterator[tuple[Family, Head]]:
     """Every family with its head. Families of one name and type become one, since a type may be said only once for a name."""
     taken = {"target", RESOURCE} if about_the_resource(snapshot) is not None else set()
-    families = list(_merged(snapshot))
+    families = list(_merged(snapshot if openmetrics else _plain(snapshot)))
     reserved = {family.name for family in families if family.type != "counter"}
     for family in families:
         yield family, _head(family, taken, reserved, openmetrics=openmetrics)
+
+
+def _plain(snapshot: Snapshot) -> Snapshot:
+    """With the types of OpenMetrics as those that Prometheus' other formats know: all of them are gauges there."""
+    if not any(family.type in _OPENMETRICS_ONLY for family in snapshot.families):
+        return snapshot
+    return replace(snapshot, families=tuple(plain for family in snapshot.families for plain in _as_gauges(family)))
+
+
+def _as_gauges(family: Family) -> Iterator[Family]:
+    if family.type not in _OPENMETRICS_ONLY:
+        yield family
+        return
+    if family.type != "gaugehistogram":
+        yield replace(family, type="gauge")
+        return
+    held: dict[str, list[Point]] = {"_bucket": [], "_gcount": [], "_gsum": []}
+    for point in family.points:
+        value, labels = point.value, point.series.labels
+        if isinstance(value, Histogram):
+            for bound, total in zip((*value.bounds, inf), accumulate(value.counts), strict=True):
+                limit = "+Inf" if bound == inf else str(float(bound))
+                series = Series((*((f"exported_{name}" if name == "le" else name, text) for name, text in labels), ("le", limit)))
+                held["_bucket"].append(Point(series, total, time_unix=point.time_unix))
+            held["_gcount"].append(Point(point.series, value.count, time_unix=point.time_unix))
+            held["_gsum"].append(Point(point.series, value.sum, time_unix=point.time_unix))
+    for suffix, points in held.items():
+        yield replace(family, name=f"{family.name}{suffix}", type="gauge", unit="", points=points)
 
 
 def _merged(snapshot: Snapshot) -> Iterator[Family]:
@@ -90,6 +122,8 @@ def _head(family: Family, taken: set[str], reserved: set[str], *, openmetrics: b
         base = name.removesuffix("_total")
         # A counter there ends in `_total`; nothing appends that to a name of the specification, and `base` must be free.
         name, kind = (base, kind) if base not in ("", name) and base not in reserved else (name, "unknown")
+    if kind == "info":
+        name = name.removesuffix("_info")
     names = occupied(name, kind) if openmetrics or kind != "counter" else frozenset({name})
     left_out = not names.isdisjoint(taken)
     if left_out:

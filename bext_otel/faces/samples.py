@@ -14,21 +14,24 @@ from math import isfinite, isnan
 from typing import Any, TypeAlias, TypeVar, cast
 
 from bext_otel.pipeline.breathing import AT_ONCE
-from bext_otel.pipeline.snapshot import Exemplar, Histogram, Numbers, Point, Series, Summary
+from bext_otel.pipeline.snapshot import Exemplar, Histogram, Numbers, Point, Series, Summary, escape, legal_labels
 
 __all__ = [
     "Exemplars",
+    "Times",
+    "by_bucket",
     "cached",
     "columns",
     "distinct",
     "heads",
     "histograms",
-    "is_traced",
+    "labels_of",
     "lines",
     "non_negative",
     "numbers",
     "slices",
     "summaries",
+    "times",
 ]
 
 T = TypeVar("T")
@@ -37,8 +40,13 @@ K = TypeVar("K")
 Exemplars: TypeAlias = Mapping[int, Exemplar]
 """Position of a sample -> its exemplar."""
 
-# W3C trace context; longer ones could pass the 128 characters that OpenMetrics allows an exemplar's labels.
-_ID = re.compile("[0-9a-f]{1,32}")
+Times: TypeAlias = Mapping[int, float]
+"""Position of a sample -> the time (Unix seconds) that its collector gave it."""
+
+_ID = re.compile("[0-9a-f]{1,32}")  # W3C trace context
+
+# Characters that OpenMetrics allows an exemplar's labels, names and values together.
+_MOST_CHARACTERS = 128
 
 
 def slices(points: Sequence[Point]) -> Iterator[Sequence[Point]]:
@@ -51,23 +59,31 @@ def slices(points: Sequence[Point]) -> Iterator[Sequence[Point]]:
             yield points[start:end]
 
 
-def _within(exemplars: Exemplars, start: int, end: int) -> Exemplars:
+def _within(held: Mapping[int, T], start: int, end: int) -> dict[int, T]:
     """Those of some positions, counted from there."""
-    return {position - start: exemplars[position] for position in range(start, end) if position in exemplars} if exemplars else {}
+    return {position - start: held[position] for position in range(start, end) if position in held} if held else {}
 
 
-def lines(heads: Sequence[str], values: Sequence[float], exemplars: Exemplars | None = None) -> Iterator[str]:
+def lines(
+    heads: Sequence[str],
+    values: Sequence[float],
+    exemplars: Exemplars | None = None,
+    times: Times | None = None,
+    *,
+    openmetrics: bool = True,
+) -> Iterator[str]:
     """One line for each value, a thousand at a time.
 
     A line is a head, which is what stands before the value (`name{labels} `), and the value; whole numbers without a fraction.
-    `exemplars` are for OpenMetrics only.
+    `exemplars` are for OpenMetrics only, which also has times in seconds, and the other format in milliseconds.
     """
     for start in range(0, len(heads), AT_ONCE):
         end = start + AT_ONCE
-        yield _lines(heads[start:end], values[start:end], _within(exemplars or {}, start, end))
+        told = _within(times or {}, start, end)
+        yield _lines(heads[start:end], values[start:end], _within(exemplars or {}, start, end), told, openmetrics=openmetrics)
 
 
-def _lines(heads: Sequence[str], values: Sequence[float], exemplars: Exemplars) -> str:
+def _lines(heads: Sequence[str], values: Sequence[float], exemplars: Exemplars, times: Times, *, openmetrics: bool) -> str:
     # str, not repr: numpy's numbers are floats whose repr is not a number.
     written = "\n".join(map(str, values)).replace(".0\n", "\n") + "\n"
     if written.endswith(".0\n"):
@@ -79,6 +95,9 @@ def _lines(heads: Sequence[str], values: Sequence[float], exemplars: Exemplars) 
     parts = [""] * (2 * len(heads))
     parts[::2] = heads
     parts[1::2] = written.splitlines(keepends=True)
+    for position, at in times.items():
+        written = f"{at:.3f}".rstrip("0").rstrip(".") if openmetrics else str(round(at * 1e3))
+        parts[2 * position + 1] = parts[2 * position + 1].rstrip("\n") + f" {written}\n"
     for position, exemplar in exemplars.items():
         parts[2 * position + 1] = parts[2 * position + 1].rstrip("\n") + _exemplar(exemplar) + "\n"
     return "".join(parts)
@@ -95,6 +114,13 @@ def numbers(name: str, points: Sequence[Point], *, add: bool, declared: bool = F
     if declared or len(set(written)) == len(written):
         return written, values, exemplars
     return distinct(written, values, add=add)
+
+
+def times(points: Sequence[Point], written: Sequence[object]) -> Times:
+    """The times of numbers, by position in `written`; none where several points have become one there."""
+    if isinstance(points, Numbers) or len(points) != len(written):
+        return {}
+    return {position: point.time_unix for position, point in enumerate(points) if point.time_unix is not None}
 
 
 def columns(points: Sequence[Point]) -> tuple[Sequence[Series], Sequence[float], Exemplars]:
@@ -114,22 +140,26 @@ def distinct(written: Sequence[T], values: Sequence[float], *, add: bool) -> tup
     return list(held), list(held.values()), {}
 
 
-def non_negative(heads: Sequence[str], values: Sequence[float], exemplars: Exemplars) -> tuple[Sequence[str], Sequence[float], Exemplars]:
+def non_negative(
+    heads: Sequence[str], values: Sequence[float], exemplars: Exemplars, times: Times
+) -> tuple[Sequence[str], Sequence[float], Exemplars, Times]:
     """Without negative values and NaN, which OpenMetrics forbids in counters."""
     keep = [position for position, value in enumerate(values) if value >= 0]
     if len(keep) == len(values):
-        return heads, values, exemplars
+        return heads, values, exemplars, times
     kept = {old: new for new, old in enumerate(keep)}
     moved = {kept[position]: exemplar for position, exemplar in exemplars.items() if position in kept}
-    return [heads[position] for position in keep], [values[position] for position in keep], moved
+    later = {kept[position]: at for position, at in times.items() if position in kept}
+    return [heads[position] for position in keep], [values[position] for position in keep], moved, later
 
 
-def summaries(name: str, points: Sequence[Point], *, openmetrics: bool, declared: bool = False) -> tuple[list[str], list[float]]:
-    """Heads and values of `name{...,quantile="..."}`, `name_sum` and `name_count`.
+def summaries(name: str, points: Sequence[Point], *, openmetrics: bool, declared: bool = False) -> tuple[list[str], list[float], Times]:
+    """Heads, values and times of `name{...,quantile="..."}`, `name_sum` and `name_count`.
 
     Series whose labels are written alike become one; quantiles can't be added, so those of the busier one stay.
     """
     distinct: dict[str, tuple[list[str], Summary]] = {}
+    told: dict[str, float] = {}
     for point in points:
         summary = point.value
         if not isinstance(summary, Summary):
@@ -140,9 +170,13 @@ def summaries(name: str, points: Sequence[Point], *, openmetrics: bool, declared
             busier, heads_of_busier = (summary, mine) if summary.count > twin.count else (twin, its)
             mine, summary = heads_of_busier, Summary(summary.count + twin.count, summary.sum + twin.sum, busier.quantiles)
         distinct[mine[-1]] = (mine, summary)
+        if point.time_unix is not None:
+            told[mine[-1]] = point.time_unix
     heads: list[str] = []
     values: list[float] = []
+    times: dict[int, float] = {}
     for mine, summary in distinct.values():
+        first = len(values)
         its_values = [*[value for _, value in summary.quantiles], summary.sum, summary.count]
         if openmetrics and not all(value >= 0 for value in its_values):
             # OpenMetrics forbids negative values here, and lets only quantiles be NaN; the rest can still be told.
@@ -152,37 +186,61 @@ def summaries(name: str, points: Sequence[Point], *, openmetrics: bool, declared
         else:
             heads += mine
             values += its_values
-    return heads, values
+        if mine[-1] in told:
+            times |= dict.fromkeys(range(first, len(values)), told[mine[-1]])
+    return heads, values, times
 
 
 def histograms(
-    name: str, points: Sequence[Point], *, openmetrics: bool, declared: bool = False
-) -> tuple[list[str], list[float], Exemplars]:
-    """Heads, values and exemplars of `name_bucket{...,le="..."}`, `name_sum` and `name_count`.
+    name: str, points: Sequence[Point], *, openmetrics: bool, declared: bool = False, gauge: bool = False
+) -> tuple[list[str], list[float], Exemplars, Times]:
+    """Heads, values, exemplars and times of `name_bucket{...,le="..."}`, `name_sum` and `name_count`; of a gauge histogram, which may
+    fall, `name_gsum` and `name_gcount`.
 
     Series whose labels are written alike are added up; one whose bounds differ from the first one's can't be, and is left out.
     """
-    distinct: dict[str, tuple[list[str], Histogram, Exemplar | None]] = {}
+    distinct: dict[str, tuple[list[str], Histogram, Exemplars]] = {}
+    at: dict[str, float] = {}
     for point in points:
-        histogram, exemplar = point.value, point.exemplar
+        histogram = point.value
         if not isinstance(histogram, Histogram):
             continue
-        mine: list[str] = cached(point.series, (name, declared, histogram.bounds), _histogram_heads)
-        _, twin, its_exemplar = distinct.get(mine[-1], (mine, None, None))
+        mine: list[str] = cached(point.series, (name, declared, gauge, histogram.bounds), _histogram_heads)
+        _, twin, others = distinct.get(mine[-1], (mine, None, {}))
         if twin is None or twin.bounds == histogram.bounds:
-            distinct[mine[-1]] = (mine, _sum(histogram, twin), exemplar or its_exemplar)
+            distinct[mine[-1]] = (mine, _sum(histogram, twin), {**others, **by_bucket(point)})
+            if point.time_unix is not None:
+                at[mine[-1]] = point.time_unix
     heads: list[str] = []
     values: list[float] = []
     exemplars: dict[int, Exemplar] = {}
-    for mine, histogram, exemplar in distinct.values():
-        if exemplar is not None and isfinite(exemplar.value):
-            exemplars[len(values) + bisect_left(histogram.bounds, exemplar.value)] = exemplar
+    times: dict[int, float] = {}
+    for mine, histogram, own in distinct.values():
+        first = len(values)
+        exemplars |= {first + position: exemplar for position, exemplar in own.items()}
         cumulative = list(accumulate(histogram.counts))
-        # OpenMetrics forbids a sum where values may be negative, and a count without a sum.
-        told = not openmetrics or (histogram.sum >= 0 and not any(bound < 0 for bound in histogram.bounds[:1]))
+        told = not openmetrics or _may_tell_sum(histogram, gauge=gauge)
         heads += mine if told else mine[:-2]
         values += [*cumulative, histogram.sum, cumulative[-1]] if told else cumulative
-    return heads, values, exemplars
+        if mine[-1] in at:
+            times |= dict.fromkeys(range(first, len(values)), at[mine[-1]])
+    return heads, values, exemplars, times
+
+
+def _may_tell_sum(histogram: Histogram, *, gauge: bool) -> bool:
+    """OpenMetrics forbids a sum that may fall, but for gauges, a negative one where no value is, and a count without a sum."""
+    negative = any(bound < 0 for bound in histogram.bounds[:1])
+    return (gauge and not isnan(histogram.sum)) if negative else histogram.sum >= 0
+
+
+def by_bucket(point: Point) -> dict[int, Exemplar]:
+    """The exemplars of a histogram, by the position of their bucket."""
+    if not isinstance(point.value, Histogram):
+        return {}
+    found = dict(point.exemplars)
+    if point.exemplar is not None and isfinite(point.exemplar.value):
+        found[bisect_left(point.value.bounds, point.exemplar.value)] = point.exemplar
+    return {position: exemplar for position, exemplar in found.items() if isfinite(exemplar.value) and position < len(point.value.counts)}
 
 
 def _sum(one: Histogram, other: Histogram | None) -> Histogram:
@@ -233,21 +291,30 @@ def _summary_heads(series: Series, key: tuple[str, bool, tuple[float, ...]]) -> 
     return [*heads, _head(f"{name}_sum", text), _head(f"{name}_count", text)]
 
 
-def _histogram_heads(series: Series, key: tuple[str, bool, tuple[float, ...]]) -> list[str]:
-    name, declared, bounds = key
-    text = _own(series, "le", declared=declared)
+def _histogram_heads(series: Series, key: tuple[str, bool, bool, tuple[float, ...]]) -> list[str]:
+    name, declared, gauge, bounds = key
+    text, own = _own(series, "le", declared=declared), f"{name}_g" if gauge else f"{name}_"
     limits = [*[str(float(bound)) for bound in bounds], "+Inf"]
-    return [*[_head(f"{name}_bucket", text, f'le="{limit}"') for limit in limits], _head(f"{name}_sum", text), _head(f"{name}_count", text)]
+    return [*[_head(f"{name}_bucket", text, f'le="{limit}"') for limit in limits], _head(f"{own}sum", text), _head(f"{own}count", text)]
 
 
-def is_traced(exemplar: Exemplar) -> bool:
-    """Whether an exemplar's ids are ids, and its time is known."""
-    return bool(_ID.fullmatch(exemplar.trace_id) and _ID.fullmatch(exemplar.span_id) and isfinite(exemplar.time_unix))
+def labels_of(exemplar: Exemplar) -> tuple[tuple[str, str], ...]:
+    """The labels of an exemplar, by legal names; none of one whose ids are none, or that has more than OpenMetrics allows."""
+    if exemplar.labels:
+        written = legal_labels(exemplar.labels)
+        size = sum(len(name) + len(value) for name, value in written.items())
+        return tuple(written.items()) if size <= _MOST_CHARACTERS else ()
+    # An exemplar of ours has a time.
+    known = _ID.fullmatch(exemplar.trace_id) and _ID.fullmatch(exemplar.span_id) and isfinite(exemplar.time_unix)
+    return (("trace_id", exemplar.trace_id), ("span_id", exemplar.span_id)) if known else ()
 
 
 def _exemplar(exemplar: Exemplar) -> str:
-    """` # {trace_id="...",span_id="..."} value time`; empty for one whose ids are none, or whose time is not known."""
-    if not is_traced(exemplar):
+    """` # {trace_id="...",span_id="..."} value time`; empty for one that has no labels to show."""
+    labels = labels_of(exemplar)
+    if not labels:
         return ""
-    value = _lines([""], [exemplar.value], {}).rstrip("\n")
-    return f' # {{trace_id="{exemplar.trace_id}",span_id="{exemplar.span_id}"}} {value} {exemplar.time_unix:.3f}'
+    written = ",".join([f'{name}="{escape(value)}"' for name, value in labels])
+    value = _lines([""], [exemplar.value], {}, {}, openmetrics=True).rstrip("\n")
+    at = f" {exemplar.time_unix:.3f}" if isfinite(exemplar.time_unix) else ""
+    return f" # {{{written}}} {value}{at}"

@@ -69,7 +69,7 @@ def _metadata(family: Family, head: Head, *, openmetrics: bool) -> str:
     description = escape(described) if openmetrics else '"'.join([escape(part) for part in described.split('"')])
     parts = [f"# HELP {head.name} {description}\n", f"# TYPE {head.name} {head.type}\n"]
     if openmetrics:
-        units = (family.unit, _UNIT_WORDS.get(family.unit, ""))
+        units = (family.unit, _UNIT_WORDS.get(family.unit, "")) if head.type not in {"info", "stateset"} else ()
         parts += [f"# UNIT {head.name} {unit}\n" for unit in units if unit and head.name.endswith(f"_{unit}")][:1]
     return "".join(parts)
 
@@ -87,12 +87,15 @@ def _lines(family: Family, points: Sequence[Point], head: Head, *, openmetrics: 
     values: Sequence[float]
     declared = family.metric is not None
     if family.type == "summary":
-        heads, values = samples.summaries(head.sample, points, openmetrics=openmetrics, declared=declared)
-    elif family.type == "histogram":
-        heads, values, exemplars = samples.histograms(head.sample, points, openmetrics=openmetrics, declared=declared)
+        heads, values, times = samples.summaries(head.sample, points, openmetrics=openmetrics, declared=declared)
+    elif family.type in {"histogram", "gaugehistogram"}:
+        gauge = family.type == "gaugehistogram"
+        told = samples.histograms(head.sample, points, openmetrics=openmetrics, declared=declared, gauge=gauge)
+        heads, values, exemplars, times = told
     else:
         heads, values, exemplars = samples.numbers(head.sample, points, add=family.type == "counter", declared=declared)
+        times = samples.times(points, heads)
         if openmetrics and head.type == "counter":
-            heads, values, exemplars = samples.non_negative(heads, values, exemplars)
-    has_exemplars = openmetrics and head.type in ("counter", "histogram")
-    return samples.lines(heads, values, exemplars if has_exemplars else {})
+            heads, values, exemplars, times = samples.non_negative(heads, values, exemplars, times)
+    has_exemplars = openmetrics and head.type in ("counter", "histogram", "gaugehistogram")
+    return samples.lines(heads, values, exemplars if has_exemplars else {}, times, openmetrics=openmetrics)

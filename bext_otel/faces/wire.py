@@ -27,7 +27,8 @@ _MESSAGES = {
     "BucketSpan": "1 sint32 offset, 2 uint32 length",
     "Histogram": "1 uint64 sample_count, 2 double sample_sum, 3 Bucket* bucket, 5 sint32 schema, 6 double zero_threshold,"
     "7 uint64 zero_count, 12 BucketSpan* positive_span, 13 sint64* positive_delta, 16 Exemplar* exemplars",
-    "Metric": "1 LabelPair* label, 2 Gauge gauge, 3 Counter counter, 4 Summary summary, 5 Untyped untyped, 7 Histogram histogram",
+    "Metric": "1 LabelPair* label, 2 Gauge gauge, 3 Counter counter, 4 Summary summary, 5 Untyped untyped,"
+    "6 int64 timestamp_ms, 7 Histogram histogram",
     "MetricFamily": "1 string name, 2 string help, 3 int32 type, 4 Metric* metric",
 }
 

@@ -3,8 +3,8 @@
 Rows carry label values in the order of the catalogue. Counters, summaries and histograms are totals since the worker's start, windows are
 what is recent, with the moment from when nothing of it is left; `base` is what workers that are gone had counted, and this one took over.
 Several rows of one series add up: in a base they hold a sum exactly, and windows that end at different times.
-`inherited` is what processes had counted from which this one was forked, by who they are, unless they speak for themselves, which they say
-by `speaks`. Times are monotonic seconds, which all processes of a Linux host share.
+`pid` is the process's id, `parent` that of the one that forked it (0: nobody). Times are monotonic seconds, which all processes of a Linux
+host share.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ import msgspec
 
 from bext_otel.pipeline.breathing import slices
 from bext_otel.pipeline.exponential import Buckets, Scaled
-from bext_otel.pipeline.snapshot import Exemplar, FamilyType
+from bext_otel.pipeline.snapshot import Exemplar, FamilyType, GaugeMerge
 from bext_otel.pipeline.windows import Recent
 
 __all__ = [
     "BLOCK",
     "Contribution",
     "Exemplified",
+    "ForeignExemplar",
+    "ForeignPart",
     "ForeignRow",
     "HistogramRow",
     "Known",
@@ -45,7 +47,10 @@ Labels: TypeAlias = tuple[Optional[str], ...]  # noqa: UP045
 Exemplified: TypeAlias = Optional[tuple[float, float, str, str]]  # noqa: UP045
 """An exemplar's value, time, trace and span."""
 
-_FORMAT = 2
+ForeignExemplar: TypeAlias = tuple[int, float, float, tuple[tuple[str, str], ...]]
+"""An exemplar that an application gave: the position of its bucket, value, time (NaN: not known) and labels."""
+
+_FORMAT = 3
 # Blocks to decode between two pauses.
 _BLOCKS_AT_ONCE = 8
 
@@ -130,11 +135,19 @@ class HistogramRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class ForeignRow(msgspec.Struct, array_like=True, frozen=True):
-    """A series of another library: its labels, and a number or the bounds, counts, sum and count of a histogram."""
+    """A series of another library: its labels, and a number or the bounds, counts, sum and count of a histogram.
+
+    `time_unix`, `set_at` and `copied` are those of a `Point`; `pid` is whose it is, where that is not who publishes it.
+    """
 
     labels: tuple[tuple[str, str], ...]
     number: float | int | None
     histogram: tuple[tuple[float, ...], tuple[int, ...], float, int] | None = None
+    exemplars: tuple[ForeignExemplar, ...] = ()
+    time_unix: float | None = None
+    set_at: float = 0.0
+    copied: int = 0
+    pid: int = 0
 
 
 class ForeignPart(msgspec.Struct, array_like=True, frozen=True):
@@ -144,6 +157,8 @@ class ForeignPart(msgspec.Struct, array_like=True, frozen=True):
     type: FamilyType
     description: str
     rows: tuple[ForeignRow, ...]
+    unit: str = ""
+    merge: GaugeMerge = "livesum"
 
 
 Row: TypeAlias = "NumberRow | SummaryRow | HistogramRow"
@@ -165,8 +180,8 @@ class Contribution(msgspec.Struct, frozen=True, kw_only=True):
     system: Mapping[str, float] = {}
     telemetry: Mapping[str, int | float | str] = {}
     base: Contribution | None = None
-    speaks: list[str] = []
-    inherited: list[tuple[str, list[ForeignPart]]] = []
+    pid: int = 0
+    parent: int = 0
 
 
 class _Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
@@ -185,8 +200,8 @@ class _Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     system: Mapping[str, float]
     telemetry: Mapping[str, Union[int, float, str]]  # noqa: UP007  as above
     base: list[msgspec.Raw]  # one at most: msgspec knows no optional bytes
-    speaks: list[str]
-    inherited: list[tuple[str, list[ForeignPart]]]
+    pid: int
+    parent: int
 
 
 _encoder = msgspec.msgpack.Encoder()

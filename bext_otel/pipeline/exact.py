@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from bext_otel.pipeline.snapshot import Family, Histogram, Point, Summary
+from bext_otel.pipeline.snapshot import Exemplar, Family, Histogram, Point, Summary
 
 __all__ = ["GREATEST", "PLAIN", "exact", "exact_family", "exact_point", "finite", "sound"]
 
@@ -103,8 +103,16 @@ def _exact(point: Point) -> Point | None:
             value = replace(value, sum=exact(value.sum), quantiles=quantiles)
         else:
             value = exact(value)
-        if exemplar is not None:
-            exemplar = replace(exemplar, value=exact(exemplar.value), time_unix=float(exemplar.time_unix))
+        time_unix = None if point.time_unix is None else float(point.time_unix)
     except (TypeError, ValueError, OverflowError):
         return None
-    return Point(point.series, value, exemplar)
+    plain = _plain_exemplar(exemplar) if exemplar is not None else None
+    plains = tuple((position, found) for position, each in point.exemplars if (found := _plain_exemplar(each)) is not None)
+    return replace(point, value=value, exemplar=plain, exemplars=plains, time_unix=time_unix)
+
+
+def _plain_exemplar(exemplar: Exemplar) -> Exemplar | None:
+    try:
+        return replace(exemplar, value=exact(exemplar.value), time_unix=float(exemplar.time_unix))
+    except (TypeError, ValueError, OverflowError):
+        return None

@@ -202,29 +202,40 @@ def _family(stream: Stream, points: Sequence[Point]) -> Family:
 def foreign_parts(families: Iterable[Family]) -> list[ForeignPart]:
     """Other libraries' families as they are published."""
     return [
-        ForeignPart(family.name, family.type, family.description, tuple(_foreign_row(point) for point in family.points))
+        ForeignPart(family.name, family.type, family.description, tuple(map(_foreign_row, family.points)), family.unit, family.merge)
         for family in families
     ]
 
 
 def _foreign_row(point: Point) -> ForeignRow:
-    value = point.value
+    value, labels = point.value, point.series.labels
+    told = point.exemplars or (((0, point.exemplar),) if point.exemplar is not None else ())
+    exemplars = tuple([(position, each.value, each.time_unix, _labels_of(each)) for position, each in told])
+    more = (exemplars, point.time_unix, point.set_at, point.copied)
     if isinstance(value, Histogram):
-        return ForeignRow(point.series.labels, None, (value.bounds, value.counts, value.sum, value.count))
+        return ForeignRow(labels, None, (value.bounds, value.counts, value.sum, value.count), *more)
     if isinstance(value, Summary):  # prometheus_client's own: without quantiles, so that it can be added up
-        return ForeignRow(point.series.labels, None, ((), (value.count,), value.sum, value.count))
-    return ForeignRow(point.series.labels, value)
+        return ForeignRow(labels, None, ((), (value.count,), value.sum, value.count), *more)
+    return ForeignRow(labels, value, None, *more)
+
+
+def _labels_of(exemplar: Exemplar) -> LabelSet:
+    return exemplar.labels or (("trace_id", exemplar.trace_id), ("span_id", exemplar.span_id))
 
 
 def of_foreign(parts: Iterable[ForeignPart]) -> list[Family]:
     """Other libraries' families, back from what was published."""
     return [
-        Family(part.name, part.type, part.description, "", tuple(_foreign_point(part.type, row) for row in part.rows)) for part in parts
+        Family(part.name, part.type, part.description, part.unit, tuple(_foreign_point(part.type, row) for row in part.rows))
+        for part in parts
     ]
 
 
 def _foreign_point(kind: str, row: ForeignRow) -> Point:
-    if kind == "summary" and row.histogram is not None:
-        return Point(Series(row.labels), Summary(row.histogram[3], row.histogram[2], ()))
-    value = Histogram(*row.histogram) if row.histogram is not None else row.number
-    return Point(Series(row.labels), value if value is not None else math.nan)
+    value: float | Histogram | Summary = math.nan if row.number is None else row.number
+    if row.histogram is not None:
+        value = Summary(row.histogram[3], row.histogram[2], ()) if kind == "summary" else Histogram(*row.histogram)
+    exemplars = tuple([(position, Exemplar(number, at, "", "", labels)) for position, number, at, labels in row.exemplars])
+    if isinstance(value, Histogram):
+        return Point(Series(row.labels), value, exemplars=exemplars, time_unix=row.time_unix)
+    return Point(Series(row.labels), value, exemplars[0][1] if exemplars else None, time_unix=row.time_unix)

@@ -8,7 +8,7 @@ Of observable counters it is asked for totals, as their callbacks have them; a f
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from threading import Lock, RLock, get_ident
 from typing import Any
@@ -25,16 +25,17 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from bext_otel._compat import prometheus_name
+from bext_otel._compat import Gauge, cardinality_limits, prometheus_name
 from bext_otel.apps import clean
 from bext_otel.pipeline import snapshot as ours
+from bext_otel.pipeline.cardinality import CARDINALITY_LIMIT, OVERFLOW_ATTRIBUTES, Cardinality
 from bext_otel.pipeline.exact import exact_point
 from bext_otel.pipeline.exponential import dense
-from bext_otel.pipeline.snapshot import Family, FamilyType, Point, Series
+from bext_otel.pipeline.snapshot import Family, FamilyType, GaugeMerge, Point, Series
 
 __all__ = ["ForeignReader", "series_key"]
 
-# Series of all other libraries together. The SDK before 1.45.2 has no limit of its own.
+# Series of all other libraries together; past it, each instrument has one more for what finds no room.
 _MAX_SERIES = 50_000
 
 # How long a collection waits for one in another thread: half of what Prometheus gives a scrape by default.
@@ -56,10 +57,13 @@ class _Stream:
 class ForeignReader(MetricReader):
     """The one reader of the SDK's part. `dropped` counts the points that found no room; `on_measurement` is called after each."""
 
-    def __init__(self) -> None:
+    def __init__(self, cardinality_limit: int = CARDINALITY_LIMIT) -> None:
         # How the SDK is made to drop what it holds for us; a provider that can do it without collecting says how.
         self.forget: Callable[[], None] = self.collect
-        super().__init__(preferred_temporality={Counter: _DELTA, Histogram: _DELTA})
+        super().__init__(preferred_temporality={Counter: _DELTA, Histogram: _DELTA}, **cardinality_limits(cardinality_limit))
+        self._cardinality = Cardinality(cardinality_limit)
+        # When gauges were set last (Unix nanoseconds), by stream and series.
+        self._set_at: dict[tuple[InstrumentationScope, str], dict[Any, int]] = {}
         self.dropped = 0
         self.on_measurement: Callable[[], None] = lambda: None
         # What observable counters showed at the fork, by stream and series, and when that was.
@@ -76,6 +80,15 @@ class ForeignReader(MetricReader):
                 for scope_metrics in resource_metrics.scope_metrics:
                     for metric in scope_metrics.metrics:
                         self._add(scope_metrics.scope, metric)
+
+    def admit(self, measurement: Any) -> Any:
+        """What the SDK is to take instead of a measurement: the same, or one among those past the limit of attribute sets."""
+        found = self._cardinality.admit(measurement)
+        instrument: Any = found.instrument
+        if isinstance(found.instrument, Gauge):
+            times = self._set_at.setdefault((instrument.instrumentation_scope, instrument.name), {})
+            times[series_key(found)] = found.time_unix_nano
+        return found
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         """Nothing is held that needs ending."""
@@ -110,6 +123,8 @@ class ForeignReader(MetricReader):
         """Start over, as a forked child does: discard what the parent left to be collected, and its totals."""
         self._begin()
         self._inherited.clear()
+        self._cardinality.reset()
+        self._set_at.clear()
         self.forget()
         with self._lock:
             self._began = time.time_ns()
@@ -143,8 +158,8 @@ class ForeignReader(MetricReader):
         """Every metric as a Prometheus family, named by the standard translation; two of one name are one family."""
         named: dict[str, Family] = {}
         points: dict[str, dict[ours.LabelSet, Point]] = {}
-        for _, metric in self.totals(time.time_ns()):
-            family = _family(metric)
+        for scope, metric in self.totals(time.time_ns()):
+            family = _family(metric, self._set_at.get((scope, metric.name), {}))
             first = named.setdefault(family.name, family)
             if first.type == family.type:
                 known = points.setdefault(family.name, {})
@@ -167,8 +182,9 @@ class ForeignReader(MetricReader):
             key = series_key(point)
             before = stream.points.get(key)
             if before is None and self._series >= _MAX_SERIES:
-                self.dropped += 1
-                continue
+                point = replace(point, attributes=dict(OVERFLOW_ATTRIBUTES))
+                key = series_key(point)
+                before = stream.points.get(key)
             self._series += before is None
             total: Any = self._since_fork(inherited, key, point) if inherited is not None else point
             if before is not None:
@@ -243,7 +259,7 @@ def _plus_buckets(scale: int, scale_a: int, a: sdk.Buckets, scale_b: int, b: sdk
     return sdk.Buckets(offset=low, bucket_counts=[counts.get(index, 0) for index in range(low, high + 1)])
 
 
-def _family(metric: sdk.Metric) -> Family:
+def _family(metric: sdk.Metric, set_at: Mapping[Any, int]) -> Family:
     data = metric.data
     counter = isinstance(data, sdk.Sum) and data.is_monotonic
     kind: FamilyType = "gauge"
@@ -252,7 +268,9 @@ def _family(metric: sdk.Metric) -> Family:
     elif isinstance(data, (sdk.Histogram, sdk.ExponentialHistogram)):
         kind = "histogram"
     name = prometheus_name(metric.name, metric.unit or "", counter=counter)
-    return Family(name, kind, metric.description or "", "", tuple(_points(data.data_points)))
+    # What adds up over attributes adds up over workers too; of what is merely looked at the newest look holds.
+    merge: GaugeMerge = "livesum" if isinstance(data, sdk.Sum) else "livemostrecent"
+    return Family(name, kind, metric.description or "", "", tuple(_points(data.data_points, set_at)), merge=merge)
 
 
 def _joined(one: Point, other: Point, kind: FamilyType) -> Point:
@@ -266,10 +284,10 @@ def _joined(one: Point, other: Point, kind: FamilyType) -> Point:
     return other
 
 
-def _points(data_points: Iterable[Any]) -> Iterator[Point]:
+def _points(data_points: Iterable[Any], set_at: Mapping[Any, int]) -> Iterator[Point]:
     for point in data_points:
-        series = Series(tuple((name, clean(value)) for name, value in sorted((point.attributes or {}).items())))
-        yield Point(series, _value(point))
+        series = Series(tuple((name, clean(value, name)) for name, value in sorted((point.attributes or {}).items())))
+        yield Point(series, _value(point), set_at=set_at.get(series_key(point), 0) / 1e9 if set_at else 0.0)
 
 
 def _value(point: Any) -> float | ours.Histogram:

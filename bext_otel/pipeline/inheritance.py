@@ -1,20 +1,15 @@
-"""What `prometheus_client` had counted when this process was forked: that is the parent's, and is subtracted here.
+"""What a fork copies of `prometheus_client`: its counts are the parent's, and are subtracted in the child; its gauges are the child's too.
 
-A parent that says nothing to the service, such as a server's master that has loaded the application, is spoken for by its children: they
-all tell what it had counted, and whose that is, so that it counts once.
-
-Its values are copied by a fork, so without this the workers of a service would each count them once more. Read in the child, which has one
-thread, and without a lock, since a thread of the parent may have held it at the fork. No collector of the application is asked, as that
-would run its code in the middle of a fork: only the library's own counters, histograms and summaries, and what it tells of the garbage
-collector, are known here.
+A parent that has told the service nothing by then, such as a server's master that has loaded the application, tells what it has counted
+when it forks (`counted`). Read in the process itself and without a lock, since a thread of the parent may have held it at the fork. No
+collector of the application is asked, as that would run its code in the middle of a fork: only the library's own counters, gauges,
+histograms and summaries, and what it tells of the garbage collector, are known here.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -22,41 +17,28 @@ from math import inf
 from typing import Any, TypeAlias
 
 from bext_otel.apps import clean
-from bext_otel.pipeline.snapshot import Family, FamilyType, Histogram, LabelSet, Point, Series, Summary
+from bext_otel.pipeline.snapshot import BORN_WITH, FORKED_SINCE, Family, FamilyType, Histogram, LabelSet, Point, Series, Summary
 
-__all__ = ["bequeath", "has_forked", "inherit", "since_fork", "speak"]
+__all__ = ["bequeath", "counted", "has_forked", "inherit", "set_times", "since_fork"]
 
 _log = logging.getLogger(__name__)
 
 Key: TypeAlias = tuple[str, LabelSet]
 Total: TypeAlias = "float | Histogram | Summary"
 
-# By name of the family and labels.
+# By name of the family and labels: totals at this process's birth, gauges at its birth, and gauges when it forked last.
 _inherited: dict[Key, Total] = {}
-
-# Which process this is, for good: process ids are used again.
-_me = f"{os.getpid()}.{time.monotonic_ns()}"
+_born_with: dict[Key, float] = {}
+_bequeathed: dict[Key, float] = {}
 _forked = False
-_spoken = False
-_spoken_for = False
-
-# What ancestors had counted that have not spoken, by who they are; the first ancestors first.
-_estate: list[tuple[str, list[Family]]] = []
-_MOST_ANCESTORS = 8
 
 
 def bequeath() -> None:
-    """This process has forked a child."""
-    global _forked, _spoken_for
+    """This process has forked a child, whose gauges are what they are here now."""
+    global _forked
     _forked = True
-    _spoken_for = _spoken_for or not _spoken
-
-
-def speak() -> tuple[list[str], list[tuple[str, list[Family]]]]:
-    """This process tells what it has counted: who it is, if children may have told some of it before, and for whom else it speaks."""
-    global _spoken
-    _spoken = True
-    return ([_me] if _spoken_for else []), _estate
+    _bequeathed.clear()
+    _bequeathed.update(_all(_gauges))
 
 
 def has_forked() -> bool:
@@ -66,40 +48,42 @@ def has_forked() -> bool:
 
 def inherit() -> None:
     """This process was forked just now, and has counted nothing yet. Takes 2 us for each series; nothing if nobody uses the library."""
-    global _forked, _spoken, _spoken_for, _me
-    parent, silent = _me, not _spoken
-    _me = f"{os.getpid()}.{time.monotonic_ns()}"
-    _forked = _spoken = _spoken_for = False
-    earlier = dict(_inherited)
-    _inherited.clear()
-    if not silent:
-        _estate.clear()
-    registry = getattr(sys.modules.get("prometheus_client.registry"), "REGISTRY", None)
-    if registry is None:
-        return
-    for collector in tuple(getattr(registry, "_collector_to_names", ())):
-        try:
-            _inherited.update(_totals(collector))
-        except Exception as error:  # it is not what it was in the versions known here: its counts are shown as they are
-            _log.warning("what %s had counted before a fork is not known, and counted again: %r", type(collector).__qualname__, error)
-    left = {key: own for key, value in _inherited.items() if _some(own := _own(value, earlier.get(key)))}
-    if silent and left:
-        _estate.append((parent, _families(left)))
-        del _estate[:-_MOST_ANCESTORS]
+    global _forked
+    _forked = False
+    for held, read in ((_inherited, _totals), (_born_with, _gauges)):
+        held.clear()
+        held.update(_all(read))
+    _bequeathed.clear()
+
+
+def counted() -> list[Family]:
+    """What the library's own counters, histograms and summaries have counted in this process."""
+    return since_fork(_families({key: value for key, value in _all(_totals).items() if not key[0].startswith("python_")}))
 
 
 def since_fork(families: Iterable[Family]) -> list[Family]:
-    """The families, without what their series had counted before this process was forked."""
-    return [_without(family) for family in families] if _inherited else list(families)
+    """The families, without what their series had counted before this process was forked, and with gauges that a fork has copied marked."""
+    return [_without(family) for family in families]
 
 
-def _own(value: Total, before: Total | None) -> Total:
-    since = _less(value, before) if before is not None else None
-    return value if since is None else since
+def set_times(gauge: Any) -> dict[LabelSet, float]:
+    """When a gauge of the library's was set last (Unix seconds), by labels, as far as that was seen (`hearing.py`)."""
+    found: dict[LabelSet, float] = {}
+    for labels, child in _children(gauge):
+        if (at := getattr(getattr(child, "_value", None), "bext_set_at", None)) is not None:
+            found[labels] = at
+    return found
 
 
-def _some(value: Total) -> bool:
-    return bool(value if isinstance(value, (int, float)) else value.count)
+def _all(read: Callable[[Any], Iterator[tuple[Key, Any]]]) -> dict[Key, Any]:
+    registry = getattr(sys.modules.get("prometheus_client.registry"), "REGISTRY", None)
+    found: dict[Key, Any] = {}
+    for collector in tuple(getattr(registry, "_collector_to_names", None) or ()):
+        try:
+            found.update(read(collector))
+        except Exception as error:  # it is not what it was in the versions known here: its counts are shown as they are
+            _log.warning("what %s had counted before a fork is not known, and counted again: %r", type(collector).__qualname__, error)
+    return found
 
 
 def _families(totals: Mapping[Key, Total]) -> list[Family]:
@@ -116,9 +100,23 @@ def _kind(value: Total) -> FamilyType:
 
 
 def _without(family: Family) -> Family:
-    if family.type not in {"counter", "histogram", "summary"}:
+    if family.type == "gauge" and (_born_with or _bequeathed):
+        return replace(family, points=tuple(_marked(family.name, point) for point in family.points))
+    if family.type not in {"counter", "histogram", "summary"} or not _inherited:
         return family
     return replace(family, points=tuple(_since(family.name, point) for point in family.points))
+
+
+def _marked(name: str, point: Point) -> Point:
+    key = (name, point.series.labels)
+    copied = 0
+    for held, mark in ((_born_with, BORN_WITH), (_bequeathed, FORKED_SINCE)):
+        if key in held:
+            if held[key] == point.value:
+                copied |= mark
+            else:  # it has moved on: it is this process's own from now on, also if it returns to what it was
+                del held[key]
+    return replace(point, copied=copied) if copied else point
 
 
 def _since(name: str, point: Point) -> Point:
@@ -146,21 +144,36 @@ def _less(value: Total, before: Total) -> Total | None:
     return None
 
 
+def _children(collector: Any) -> Iterator[tuple[LabelSet, Any]]:
+    """The series of one of the library's own metrics, by labels."""
+    if hasattr(collector, "_labelvalues"):
+        children = collector._metrics.items() if collector._is_parent() else [((), collector)]
+        for values, child in tuple(children):
+            yield _labels(dict(zip(collector._labelnames, values, strict=True))), child
+
+
 def _totals(collector: Any) -> Iterator[tuple[Key, Total]]:
-    kind = type(collector)
-    if kind.__module__ == "prometheus_client.gc_collector":
+    if type(collector).__module__ == "prometheus_client.gc_collector":
         for metric in collector.collect():
             for sample in metric.samples:
                 yield (sample.name, _labels(sample.labels)), sample.value
         return
     known = _READ.get(getattr(collector, "_type", None) or "")
-    if known is None or not hasattr(collector, "_labelvalues"):
+    if known is None:
         return
     suffix, total = known
-    children = collector._metrics.items() if collector._is_parent() else [((), collector)]
-    for values, child in tuple(children):
+    for labels, child in _children(collector):
         with suppress(_SharedError):
-            yield (f"{collector._name}{suffix}", _labels(dict(zip(collector._labelnames, values, strict=True)))), total(child)
+            yield (f"{collector._name}{suffix}", labels), total(child)
+
+
+def _gauges(collector: Any) -> Iterator[tuple[Key, float]]:
+    if getattr(collector, "_type", None) != "gauge":
+        return
+    for labels, child in _children(collector):
+        if "_child_samples" not in vars(child):  # as after `set_function`: what that says is each process's own
+            with suppress(_SharedError):
+                yield (collector._name, labels), _value(child._value)
 
 
 def _labels(labels: Mapping[str, str]) -> LabelSet:

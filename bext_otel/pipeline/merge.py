@@ -13,8 +13,9 @@ from typing import TypeAlias, TypeVar
 from bext_otel.catalogue import METRICS
 from bext_otel.pipeline.breathing import AT_ONCE, slices
 from bext_otel.pipeline.contribution import Contribution, ForeignPart, ForeignRow, HistogramRow, Labels, NumberRow, SummaryRow
+from bext_otel.pipeline.gauges import Gauges
 from bext_otel.pipeline.snapshot import FamilyType
-from bext_otel.pipeline.totals import few_foreign, few_histograms, few_numbers, few_summaries, further, one_foreign
+from bext_otel.pipeline.totals import few_foreign, few_histograms, few_numbers, few_summaries, one_foreign
 
 __all__ = ["Shared", "Tally", "compacted"]
 
@@ -22,14 +23,10 @@ R = TypeVar("R", SummaryRow, HistogramRow)
 
 Figures: TypeAlias = Mapping[str, "int | float | str"]
 
-# Gauges of prometheus_client's default collectors of which each worker has its own, and of which no sum means anything.
-_NOT_ADDED = frozenset({"process_max_fds", "process_start_time_seconds", "python_info"})
+_ADDED: frozenset[FamilyType] = frozenset({"counter", "histogram", "summary"})
 
 # What the figures of telemetry end in that count since a worker's start: these happened, also when it is gone.
-_COUNTS = ("_exported", "_failed", "_dropped", "_lost")
-
-# Of how many processes that forked others it is kept, when those are gone, who told what they had counted.
-_MOST_ANCESTORS = 64
+_COUNTS = ("_exported", "_failed", "_dropped", "_lost", "_cut")
 
 _ROWS = {row.exported: row for row in METRICS}
 
@@ -44,20 +41,22 @@ class Shared:
         self.alive = alive
 
 
-class _Foreign:
-    """A family of another library: what each worker says of each series."""
-
-    __slots__ = ("description", "rows", "type")
+class _Added:
+    """A family of another library whose workers are added up: what each says of each series."""
 
     def __init__(self, part: ForeignPart) -> None:
-        self.type: FamilyType = part.type
-        self.description = part.description
-        self.rows: dict[tuple[tuple[str, str], ...], list[ForeignRow]] = {}
-        self.add(part)
+        self.part = part
+        self._rows: dict[tuple[tuple[str, str], ...], list[ForeignRow]] = {}
 
-    def add(self, part: ForeignPart) -> None:
+    def add(self, part: ForeignPart, _: Shared) -> None:
         for row in part.rows:
-            self.rows.setdefault(row.labels, []).append(row)
+            self._rows.setdefault(row.labels, []).append(row)
+
+    def rows(self) -> list[ForeignRow]:
+        return [one_foreign(rows) for rows in self._rows.values()]
+
+    def kept(self) -> list[ForeignRow]:
+        return [row for rows in self._rows.values() for row in few_foreign(rows)]
 
 
 class Tally:
@@ -73,9 +72,7 @@ class Tally:
         self.histograms: dict[str, dict[Labels, list[HistogramRow]]] = {}
         self._rates: list[Mapping[str, Iterable[tuple[Labels, float]]]] = []
         self.admitted: dict[str, dict[str, float]] = {}
-        self.speaking: dict[str, None] = {}
-        self.inherited: dict[str, dict[str, ForeignPart]] = {}
-        self._foreign: dict[str, _Foreign] = {}
+        self._foreign: dict[str, _Added | Gauges] = {}
         self.system: dict[str, float] = {}
         self.telemetry: dict[str, int | float | str] = {}
 
@@ -91,12 +88,7 @@ class Tally:
             _gather(self.histograms.setdefault(name, {}), histograms)
         self.admit({key: dict(values) for key, values in contribution.admitted.items()})
         for family in contribution.foreign:
-            self._add_foreign(family, alive=alive)
-        self.speaking |= dict.fromkeys(contribution.speaks)
-        for ancestor, parts in contribution.inherited:
-            left = self.inherited.setdefault(ancestor, {})
-            for family in parts:
-                left[family.name] = further(left.get(family.name), family)
+            self._add_foreign(family, Shared(contribution, alive=alive))
         if alive:
             self._add_present(contribution)
         else:
@@ -133,44 +125,28 @@ class Tally:
             held[key] = (published, row)
 
     def settle(self) -> None:
-        """Add what is shared, and what is left of processes that say nothing. Once, when everybody's contribution is in."""
+        """Add what is shared. Once, when everybody's contribution is in."""
         for name, rows in self.shared.items():
             held = self.numbers.setdefault(name, {})
             for (labels, _), (_, row) in rows.items():
                 held[labels] = [*held.get(labels, ()), row]
         self.shared = {}
-        for ancestor in self.inherited.keys() - self.speaking.keys():
-            self.acknowledge(ancestor)
-
-    def acknowledge(self, ancestor: str) -> None:
-        """Count what is left of a process."""
-        for part in self.inherited.pop(ancestor).values():
-            self._add_foreign(part, alive=False)
 
     @property
     def foreign(self) -> dict[str, ForeignPart]:
         """Families of other libraries, by name."""
-        return {
-            name: ForeignPart(name, held.type, held.description, tuple([one_foreign(rows) for rows in held.rows.values()]))
-            for name, held in self._foreign.items()
-        }
+        return {name: _with_rows(held.part, rows) for name, held in self._foreign.items() if (rows := held.rows())}
 
     def foreign_kept(self) -> list[ForeignPart]:
-        """The same, to be kept: in as few rows as say it exactly."""
-        return [
-            ForeignPart(name, held.type, held.description, tuple([row for rows in held.rows.values() for row in few_foreign(rows)]))
-            for name, held in self._foreign.items()
-        ]
+        """The same of workers that are gone, to be kept: in as few rows as say it exactly."""
+        return [_with_rows(held.part, rows) for held in self._foreign.values() if (rows := held.kept())]
 
-    def _add_foreign(self, part: ForeignPart, *, alive: bool) -> None:
-        additive = part.type in {"counter", "histogram", "summary"}
-        if not (alive or additive):
-            return
+    def _add_foreign(self, part: ForeignPart, whose: Shared) -> None:
         held = self._foreign.get(part.name)
         if held is None:
-            self._foreign[part.name] = _Foreign(part)
-        elif held.type == part.type and part.name not in _NOT_ADDED:
-            held.add(part)
+            held = self._foreign[part.name] = _Added(part) if part.type in _ADDED else Gauges(part)
+        if held.part.type == part.type:
+            held.add(part, whose)
 
     @cached_property
     def rates(self) -> dict[str, dict[Labels, float]]:
@@ -188,6 +164,10 @@ class Tally:
         for name, figure in contribution.system.items():
             self.system[name] = round(self.system.get(name, 0.0) + figure, 1)
         add_figures(self.telemetry, contribution.telemetry)
+
+
+def _with_rows(part: ForeignPart, rows: Sequence[ForeignRow]) -> ForeignPart:
+    return ForeignPart(part.name, part.type, part.description, tuple(rows), part.unit, part.merge)
 
 
 def _gather(held: dict[Labels, list[R]], rows: Sequence[R]) -> None:
@@ -212,8 +192,6 @@ def compacted(contributions: Iterable[Contribution], now: float, fold: Callable[
     for contribution in contributions:
         tally.add(contribution, alive=False)
     fold(tally)
-    while len(tally.inherited) > _MOST_ANCESTORS:
-        tally.acknowledge(next(iter(tally.inherited)))
     numbers = {name: [row for labels, rows in held.items() for row in few_numbers(labels, rows)] for name, held in tally.numbers.items()}
     for name, shared in tally.shared.items():
         numbers.setdefault(name, []).extend(row for _, row in shared.values())
@@ -232,6 +210,4 @@ def compacted(contributions: Iterable[Contribution], now: float, fold: Callable[
         admitted={name: list(values.items()) for name, values in tally.admitted.items()},
         foreign=tally.foreign_kept(),
         telemetry=tally.telemetry,
-        speaks=list(tally.speaking)[-_MOST_ANCESTORS:],
-        inherited=[(ancestor, list(parts.values())) for ancestor, parts in tally.inherited.items()],
     )

@@ -14,11 +14,12 @@ from bext_otel.config import Config
 from bext_otel.pipeline.delivery import Delivery
 from bext_otel.pipeline.ending import Ending
 from bext_otel.pipeline.export import MetricExport
-from bext_otel.pipeline.inheritance import bequeath, inherit, speak
+from bext_otel.pipeline.hearing import Hearing
+from bext_otel.pipeline.inheritance import bequeath, counted, inherit
 from bext_otel.pipeline.otlp import metric_exporters
 from bext_otel.pipeline.provider import BextMeterProvider
 from bext_otel.pipeline.reading import Reading
-from bext_otel.pipeline.registry import registered, watched
+from bext_otel.pipeline.registry import registered, unread, watched
 from bext_otel.pipeline.service import LedgerLike
 from bext_otel.pipeline.snapshot import Snapshot
 from bext_otel.pipeline.streams import Streams
@@ -87,14 +88,18 @@ def build_metrics(
     streams = Streams(
         Budgets(config.metrics.budgets), window_seconds=config.metrics.window_seconds, rate_seconds=config.metrics.rate_window_seconds
     )
-    own = BextMeterProvider(streams, resource)
+    own = BextMeterProvider(streams, resource, cardinality_limit=config.metrics.cardinality_limit)
     signal: MetricsSignal
+    hearing = Hearing()
+    if ledger is not None:
+        hearing.open()
     reading = Reading(
         streams,
         own.foreign,
         registered=registered,
+        unread=unread,
         watched=watched,
-        speak=speak,
+        listen=hearing.listen,
         ledger=ledger,
         resource=shown,
         telemetry=telemetry,
@@ -107,10 +112,11 @@ def build_metrics(
     exports += [MetricExport(reading, resource, exporter, delivery, interval) for exporter, delivery in exporters]
     reading.instead += [export.send_if_due for export in exports]
 
-    forget_forks = on_fork(in_parent=bequeath)
+    forget_forks = on_fork(before=lambda: reading.before_fork(counted()), in_parent=bequeath)
 
     def end(seconds: float) -> None:
         forget_forks()
+        hearing.close()
         reading.stop()
         for export in exports:
             export.shutdown(seconds)

@@ -9,7 +9,8 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.util.types import Attributes
 
-from bext_otel._compat import collecting_in_turn, hear_measurements, start_metrics_over
+from bext_otel._compat import admit_measurements, collecting_in_turn, hear_measurements, start_metrics_over
+from bext_otel.pipeline.cardinality import CARDINALITY_LIMIT
 from bext_otel.pipeline.export import MetricExport
 from bext_otel.pipeline.foreign import ForeignReader
 from bext_otel.pipeline.instruments import CatalogueMeter
@@ -26,14 +27,15 @@ class BextMeterProvider(MeterProvider):
     application asks for it.
     """
 
-    def __init__(self, streams: Streams, resource: Resource) -> None:
+    def __init__(self, streams: Streams, resource: Resource, *, cardinality_limit: int = CARDINALITY_LIMIT) -> None:
         self.streams = streams
-        self.foreign = ForeignReader()
+        self.foreign = ForeignReader(cardinality_limit)
         self.exports: list[MetricExport] = []
         self.share: Callable[[], None] = lambda: None
         # The composition root ends all three signals within one deadline, so no exit handler of the provider's own.
         super().__init__(metric_readers=[self.foreign], resource=resource, shutdown_on_exit=False)
         hear_measurements(self, lambda: self.foreign.on_measurement())  # noqa: PLW0108  a reading sets it later
+        admit_measurements(self, self.foreign, self.foreign.admit)
         self.foreign.turns = collecting_in_turn(self)
         self.foreign.forget = self._start_over
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -30,7 +31,6 @@ from bext_otel.process import catch_up
 __all__ = ["Reading"]
 
 Telemetry: TypeAlias = Mapping[str, "int | float | str"]
-Spoken: TypeAlias = tuple[list[str], list[tuple[str, list[Family]]]]
 
 # Other libraries may have callbacks that take long; a tick collects again when this many times as long as the last collection took is over.
 _PACE = 20
@@ -50,8 +50,8 @@ def _nothing() -> None:
 class Reading:
     """Reads the cells of the catalogue and what other libraries measure, in this process and, by `ledger`, in the service's others.
 
-    `registered` tells what others registered with a metrics library of their own, `watched` whether they may count there unheard,
-    and `speak` who speaks for whom of the processes that this one was forked from, now that it publishes.
+    `registered` tells what others registered with a metrics library of their own, `unread` how much of it could not be read, `watched`
+    whether they may count there unheard, and `listen` has the next count there call its argument, once.
 
     `telemetry` tells how export fares, `resource` is the resource's attributes, `tick_seconds` how often cells are drained while busy;
     `on_start` is called in the ticker's thread when the first measurement has started it. Where there is no thread, what is in `instead` is
@@ -65,7 +65,8 @@ class Reading:
         *,
         registered: Callable[[], list[Family]] = list,
         watched: Callable[[], bool] = bool,
-        speak: Callable[[], Spoken] = lambda: ([], []),
+        unread: Callable[[], int] = int,
+        listen: Callable[[Callable[[], None]], None] = lambda _: None,
         ledger: LedgerLike | None = None,
         resource: Mapping[str, str] | None = None,
         telemetry: Callable[[], Telemetry] = dict,
@@ -75,11 +76,11 @@ class Reading:
     ) -> None:
         self.streams = streams
         self.foreign = foreign
-        # How many points that others registered were no numbers.
-        self.rejected = 0
+        self._rejected = 0
         self._registered = registered
         self._watched = watched
-        self._speak = speak
+        self._unread = unread
+        self._listen = listen
         self._resource = resource or {}
         self._telemetry = telemetry
         self._include_process = include_process
@@ -94,7 +95,10 @@ class Reading:
         streams.stream(LABEL_OVERFLOW).observers.append(
             lambda: [(count, {"label": name}) for name, count in streams.budgets.overflowed().items()]
         )
+        self._parent = 0
         self._begin()
+        if self._service is not None and self._service.company():  # executed to go on with the work of others
+            self._listen(self._heard)
 
     def _wake(self) -> bool:
         catch_up()
@@ -118,11 +122,13 @@ class Reading:
         self._processes = Processes(self._service.members) if self._include_process and self._service is not None else None
         self._foreign_parts: list[ForeignPart] = []
         self._foreign_busy = False
+        self._uncollected = False
         self._collect_from = 0.0
         self._look_from = 0.0
         self._fading_until = 0.0
         self._unsaid = False
         self._said = False
+        self._collected_once = False
         self._changes_seen = self.streams.changes
         self._own = Own()
         self._known: Known = {}
@@ -134,15 +140,36 @@ class Reading:
         """Whether the last tick failed, or nobody can read what this process published for the last scrape."""
         return self._ticker.failing or self._garbled
 
+    @property
+    def rejected(self) -> int:
+        """How many points that others registered could not be read, or were no numbers."""
+        return self._rejected + self._unread()
+
+    def before_fork(self, counted: list[Family]) -> None:
+        """Go on in a process that forks. `counted` is what others have counted here, which the child leaves to this process to tell.
+
+        What it has not told yet, as a server's master that has just loaded the application, it tells now, since it may never get to it.
+        """
+        if self._service is None:
+            return
+        self._listen(self._heard)
+        if counted and (not self._said or self._foreign_busy or self._uncollected):
+            parts = families.foreign_parts(counted)
+            names = {part.name for part in parts}
+            self._foreign_parts = [*(part for part in self._foreign_parts if part.name not in names), *parts]
+            self._publish(self._service, {stream: {} for stream in self.streams})
+
     def reset(self) -> None:
         """Begin anew, as a forked child does: what the parent counted is the parent's."""
         self._ticker.reset()
         self.streams.reset()
         if self.foreign is not None:
             self.foreign.reset()
+        self._parent = os.getppid()
+        self._begin()
         if self._service is not None:
             self._service.reset()
-        self._begin()
+            self._listen(self._heard)
 
     def stop(self) -> None:
         """Tick no more, and leave the others what there is to say."""
@@ -159,13 +186,16 @@ class Reading:
         """Drain, and publish if there is company; whether there is, or will be, more to do soon."""
         self.streams.drain()
         changes, self._changes_seen = self._changes_seen, self.streams.changes
+        service = self._service
+        if service is not None:
+            self._listen(self._heard)  # first, so that what is counted while this looks is heard
         foreign_busy, self._foreign_busy = self._foreign_busy, False
+        self._uncollected = self._uncollected or foreign_busy
         # Not what this drain found: a scrape or an export may have drained before it.
         busy, now = foreign_busy or changes != self._changes_seen, self.streams.monotonic()
-        service = self._service
         if service is None:
             return busy
-        if busy:
+        if busy or self._uncollected:
             self._unsaid = True
             # What is recent fades also when nothing happens any more, and the others should see that it does.
             self._fading_until = now + self.streams.window_seconds * 1.2
@@ -181,11 +211,10 @@ class Reading:
         # Alone, nobody reads it. Said when work pauses nevertheless: who joins while the ticker sleeps would not know.
         if fades or counted or (self._unsaid and not busy):
             self._faded_at = now
-            # Whoever says something for the first time says all: his children may have told the rest, and leave it to him from then on.
-            if not counted and (not self._said or (busy and now >= self._collect_from)):
+            if not counted and (not self._collected_once or ((busy or self._uncollected) and now >= self._collect_from)):
                 self._collected()
             self._publish(service, self.observed())
-        return fading or busy or watching
+        return fading or busy or watching or self._uncollected
 
     def _has_counted(self) -> bool:
         """Look whether others have counted something of which nobody has told."""
@@ -221,6 +250,7 @@ class Reading:
         return self.foreign.totals(now_unix_nano) if self.foreign is not None else []
 
     def _collected(self) -> list[Family]:
+        self._uncollected, self._collected_once = False, True
         found: list[Family] = []
         began = self.streams.monotonic()
         if self.foreign is not None:
@@ -229,7 +259,7 @@ class Reading:
         registered = []
         for family in self._registered():
             plain = exact_family(family)
-            self.rejected += len(family.points) - len(plain.points)
+            self._rejected += len(family.points) - len(plain.points)
             registered.append(plain)
         found += beside(found, registered, "an OpenTelemetry instrument")
         self._foreign_parts = families.foreign_parts(found)
@@ -290,7 +320,6 @@ class Reading:
             self.streams.drain()
             now = self.streams.monotonic()
             fields = self._own.fields(observed, now)
-        speaks, inherited = self._speak()
         return Contribution(
             started=self._started,
             started_unix=self.started_unix,
@@ -299,8 +328,8 @@ class Reading:
             foreign=self._foreign_parts,
             system=self._system.figures() if self._system is not None else {},
             telemetry=self._telemetry(),
-            speaks=speaks,
-            inherited=[(ancestor, families.foreign_parts(left)) for ancestor, left in inherited],
+            pid=os.getpid(),
+            parent=self._parent,
             **fields,
         )
 

@@ -14,12 +14,34 @@ from typing import Any, Literal, TypeAlias, overload
 from bext_otel.catalogue import Metric
 from bext_otel.text import legal_name
 
-__all__ = ["Exemplar", "Family", "FamilyType", "Histogram", "LabelSet", "Native", "Numbers", "Point", "Series", "Snapshot", "Summary"]
+__all__ = [
+    "BORN_WITH",
+    "FORKED_SINCE",
+    "Exemplar",
+    "Family",
+    "FamilyType",
+    "GaugeMerge",
+    "Histogram",
+    "LabelSet",
+    "Native",
+    "Numbers",
+    "Point",
+    "Series",
+    "Snapshot",
+    "Summary",
+]
 
 LabelSet: TypeAlias = tuple[tuple[str, str], ...]
 """(name, value) pairs in declared order."""
 
-FamilyType: TypeAlias = Literal["counter", "gauge", "summary", "histogram", "unknown"]
+FamilyType: TypeAlias = Literal["counter", "gauge", "summary", "histogram", "gaugehistogram", "info", "stateset", "unknown"]
+
+GaugeMerge: TypeAlias = Literal["all", "liveall", "max", "livemax", "min", "livemin", "sum", "livesum", "mostrecent", "livemostrecent"]
+"""How what is no count becomes one value of several workers: `prometheus_client`'s multiprocess modes. Those that begin with `live` know
+nothing of workers that are gone."""
+
+BORN_WITH, FORKED_SINCE = 1, 2
+"""What a fork has copied: this process was forked with the value, and has not changed it; it had the value when it forked others."""
 
 # What must not stand in a quoted label value as it is. NUL ends the input for Prometheus' own lexer; a lone surrogate is not UTF-8.
 _AWKWARD = re.compile('["\\\\\n\x00\ud800-\udfff]')
@@ -111,21 +133,34 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class Exemplar:
-    """One measurement and the trace it was made in; ids in lower-case hexadecimal, time in seconds since 1970."""
+    """One measurement and the trace it was made in; ids in lower-case hexadecimal, time in seconds since 1970 (NaN: not known).
+
+    `labels` are all labels of one that the application has given itself, the ids among them if it named them.
+    """
 
     value: float
     time_unix: float
     trace_id: str
     span_id: str
+    labels: LabelSet = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The value of one series."""
+    """The value of one series.
+
+    `exemplars` are those of a histogram whose buckets have one each: (position of the bucket, exemplar). `time_unix` is the time that
+    another library's collector gave the value, `set_at` when a gauge was set (Unix seconds; 0 where nobody knows), and `copied` says
+    whether a fork has copied it: `BORN_WITH`, `FORKED_SINCE`, or both added up.
+    """
 
     series: Series
     value: float | Summary | Histogram
     exemplar: Exemplar | None = None
+    exemplars: tuple[tuple[int, Exemplar], ...] = ()
+    time_unix: float | None = None
+    set_at: float = 0.0
+    copied: int = 0
 
 
 class Numbers(Sequence[Point]):
@@ -172,7 +207,8 @@ class Family:
     """All series of one metric.
 
     `name` is the exported one (`bext_requests_total`), `unit` the UCUM unit. `metric` is its row in the catalogue; None for an instrument
-    of another library. Values are numbers, `Summary` or `Histogram`, as `type` says.
+    of another library. Values are numbers, `Summary` or `Histogram`, as `type` says. `merge` is how several workers become one, where the
+    type does not say it: counters, summaries and histograms are added up. The unit of another library is as that library says it.
     """
 
     name: str
@@ -181,6 +217,7 @@ class Family:
     unit: str
     points: Sequence[Point]
     metric: Metric | None = None
+    merge: GaugeMerge = "livesum"
 
 
 @dataclass(frozen=True, slots=True)

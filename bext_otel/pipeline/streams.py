@@ -193,7 +193,7 @@ class Stream:
     def _make(self, values: tuple[Any, ...]) -> tuple[Cell, bool]:
         """The cell for these values, and whether it is theirs alone, with none of them folded."""
         budgets = self._parent.budgets
-        given = [None if value is None else clean(value) for value in values]
+        given = [None if value is None else clean(value, name) for value, name in zip(values, self.metric.label_names, strict=True)]
         shown = [None if text is None else budgets.of(label).admit(text) for label, text in zip(self.metric.labels, given, strict=True)]
         exact = shown == given
         if tuple(shown) not in self._cells and len(self._cells) >= _MAX_SERIES:

@@ -14,7 +14,7 @@ from itertools import zip_longest
 from operator import itemgetter
 from typing import TypeAlias, TypeVar
 
-from bext_otel.pipeline.contribution import Exemplified, ForeignPart, ForeignRow, HistogramRow, Labels, NumberRow, SummaryRow
+from bext_otel.pipeline.contribution import Exemplified, ForeignExemplar, ForeignRow, HistogramRow, Labels, NumberRow, SummaryRow
 from bext_otel.pipeline.exact import exact
 from bext_otel.pipeline.exponential import Scaled
 from bext_otel.pipeline.windows import Recent
@@ -24,7 +24,6 @@ __all__ = [
     "few_histograms",
     "few_numbers",
     "few_summaries",
-    "further",
     "newest_exemplar",
     "one_foreign",
     "one_histogram",
@@ -160,40 +159,39 @@ def one_foreign(rows: Sequence[ForeignRow]) -> ForeignRow:
     if len(rows) == 1:
         return first
     measured = [row.histogram for row in rows if row.histogram is not None]
+    told = max((row.time_unix for row in rows if row.time_unix is not None), default=None)
     if measured:
         bounds, counts = _bucketed(measured)
-        return ForeignRow(first.labels, None, (bounds, counts, total([each[2] for each in measured]), sum(each[3] for each in measured)))
-    return ForeignRow(first.labels, total([row.number for row in rows if row.number is not None]))
+        alike = [row for row in rows if row.histogram is None or row.histogram[0] == bounds]
+        one = (bounds, counts, total([each[2] for each in measured]), sum(each[3] for each in measured))
+        return ForeignRow(first.labels, None, one, _newest_exemplars(alike), told)
+    return ForeignRow(first.labels, total([row.number for row in rows if row.number is not None]), None, _newest_exemplars(rows), told)
+
+
+def _newest_exemplars(rows: Iterable[ForeignRow]) -> tuple[ForeignExemplar, ...]:
+    """Of each bucket the exemplar that was measured last; one without a time is older than all that have one."""
+    found: dict[int, ForeignExemplar] = {}
+    for row in rows:
+        for exemplar in row.exemplars:
+            before = found.get(exemplar[0])
+            if before is None or not before[2] >= exemplar[2]:
+                found[exemplar[0]] = exemplar
+    return tuple(found.values())
 
 
 def few_foreign(rows: Sequence[ForeignRow]) -> list[ForeignRow]:
     """As few rows as say exactly the same."""
     one = one_foreign(rows)
     if one.histogram is None:
-        return [ForeignRow(one.labels, part) for part in partials([row.number for row in rows if row.number is not None])]
+        largest, *more = partials([row.number for row in rows if row.number is not None])
+        return [ForeignRow(one.labels, largest, None, one.exemplars, one.time_unix), *[ForeignRow(one.labels, part) for part in more]]
     bounds, counts, _, count = one.histogram
     largest, *more = partials([row.histogram[2] for row in rows if row.histogram is not None])
     nothing = (0,) * len(counts)
     return [
-        ForeignRow(one.labels, None, (bounds, counts, largest, count)),
+        ForeignRow(one.labels, None, (bounds, counts, largest, count), one.exemplars, one.time_unix),
         *[ForeignRow(one.labels, None, (bounds, nothing, part, 0)) for part in more],
     ]
-
-
-def further(known: ForeignPart | None, part: ForeignPart) -> ForeignPart:
-    """What two saw of one family at different times: of each series what was counted further."""
-    if known is None:
-        return part
-    held = {row.labels: row for row in known.rows}
-    for row in part.rows:
-        before = held.get(row.labels)
-        if before is None or _counted(row) > _counted(before):
-            held[row.labels] = row
-    return ForeignPart(known.name, known.type, known.description, tuple(held.values()))
-
-
-def _counted(row: ForeignRow) -> float:
-    return row.histogram[3] if row.histogram is not None else row.number or 0
 
 
 def _bucketed(rows: Sequence[Bucketed]) -> tuple[tuple[float, ...], tuple[int, ...]]:

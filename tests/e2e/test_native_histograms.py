@@ -35,7 +35,7 @@ def base(instances: list[Launched]) -> float:
         status, page = fetch(f"{instance.endpoints_url}/metrics", headers={"accept": PROTOBUF})
         assert 200 == status
         found = {family.name: family for family in families(page)}
-        schemas.append(found["bext_request_duration_ms"].metric[0].histogram.schema)
+        schemas.append(found["bext_request_duration_ms_native"].metric[0].histogram.schema)
     return float(2**2.0 ** -min(schemas))
 
 
@@ -61,23 +61,26 @@ def test_quantiles_over_two_instances_are_within_a_bucket_of_the_truth(tmp_path:
         server = stack.enter_context(prometheus(tmp_path, scraping(instances), native=True))
         first = durations(0) + durations(1)
         until(
-            lambda: len(first) == single(server, "histogram_count(sum(bext_request_duration_ms))"),
+            lambda: len(first) == single(server, "histogram_count(sum(bext_request_duration_ms_native))"),
             seconds=30,
             why="Prometheus to have both",
         )
         for quantile in (0.5, 0.9, 0.99):
-            found = single(server, f"histogram_quantile({quantile}, sum(bext_request_duration_ms))")
+            found = single(server, f"histogram_quantile({quantile}, sum(bext_request_duration_ms_native))")
             width = base(instances)
             assert exact(first, quantile) / width <= found <= exact(first, quantile) * width
+        assert 2 == len(server.query('bext_request_duration_ms{quantile="0.99"} > 0')), "what dashboards and rules read stays"
+        assert len(first) == single(server, "sum(bext_request_duration_ms_count)")
+        assert sum(first) == pytest.approx(single(server, "sum(bext_request_duration_ms_sum)"))
         for instance in instances:
             instance.process.send_signal(signal.SIGUSR1)
         until(
-            lambda: 4 * AMOUNT == single(server, "histogram_count(sum(bext_request_duration_ms))"),
+            lambda: 4 * AMOUNT == single(server, "histogram_count(sum(bext_request_duration_ms_native))"),
             seconds=30,
             why="the second half to arrive",
         )
         second, width = durations(0, 10.0) + durations(1, 10.0), base(instances)
-        found = single(server, "histogram_quantile(0.9, sum(increase(bext_request_duration_ms[1m])))")
+        found = single(server, "histogram_quantile(0.9, sum(increase(bext_request_duration_ms_native[1m])))")
         assert exact(second, 0.9) / width <= found <= exact(second, 0.9) * width
         for instance in instances:
             instance.process.send_signal(signal.SIGUSR1)

@@ -36,6 +36,7 @@ _MESSAGES: dict[str, list[tuple[int, str, str, bool]]] = {
         (3, "counter", "Counter", False),
         (4, "summary", "Summary", False),
         (5, "untyped", "Untyped", False),
+        (6, "timestamp_ms", "int64", False),
         (7, "histogram", "Histogram", False),
     ],
     "MetricFamily": [

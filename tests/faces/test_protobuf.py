@@ -84,7 +84,7 @@ def test_explicit_buckets_are_classic_ones() -> None:
 def test_durations_are_native_histograms_whose_buckets_hold_the_values() -> None:
     """The bucket with index i holds what is above base ** (i - 1), up to base ** i (Prometheus' definition)."""
     values = [1.0, 2.0, 2.1, 48.3, 1000.0, 0.25]
-    found = {one.name: one for one in families(protobuf.render(measured(*values, 0.0, 0.0)))}["bext_request_duration_ms"]
+    found = {one.name: one for one in families(protobuf.render(measured(*values, 0.0, 0.0)))}["bext_request_duration_ms_native"]
     assert (HISTOGRAM, {"app": "a", "route": "/"}) == (found.type, labels(found.metric[0]))
     histogram = found.metric[0].histogram
     assert (8, pytest.approx(sum(values)), 2, 2.0**-128) == (
@@ -102,11 +102,45 @@ def test_durations_are_native_histograms_whose_buckets_hold_the_values() -> None
     assert not histogram.bucket
 
 
+def test_what_the_text_shows_stays_beside_native_histograms() -> None:
+    """Whoever negotiates them must not lose what dashboards and rules read."""
+    snapshot = measured(1.0, 2.0, 3.0)
+    found = {one.name: one for one in families(protobuf.render(snapshot))}
+    classic = found["bext_request_duration_ms"].metric[0]
+    assert (SUMMARY, {"app": "a", "route": "/"}) == (found["bext_request_duration_ms"].type, labels(classic))
+    assert (3, 6.0) == (classic.summary.sample_count, classic.summary.sample_sum)
+    assert [0.5, 0.9, 0.95, 0.99] == [one.quantile for one in classic.summary.quantile]
+    assert 2.0 == pytest.approx(classic.summary.quantile[0].value, rel=0.01)
+    rival = other("bext_request_duration_ms_native", "gauge", [Point(Series(()), 1)])
+    clashing = families(protobuf.render(replace(snapshot, families=(*snapshot.families, rival))))
+    assert ["bext_request_duration_ms", "bext_request_duration_ms_native"] == [one.name for one in clashing], "whose the name is keeps it"
+    assert GAUGE == clashing[1].type
+
+
+def test_a_time_that_a_collector_gave_is_told() -> None:
+    found = read(
+        other("level", "gauge", [Point(Series(()), 2, time_unix=1.5)]),
+        other("size", "summary", [Point(Series(()), Summary(1, 2.0, ()), time_unix=2.5)]),
+    )
+    assert (1500, 2.0) == (found["level"].metric[0].timestamp_ms, found["level"].metric[0].gauge.value)
+    assert 2500 == found["size"].metric[0].timestamp_ms
+
+
+def test_types_of_openmetrics_are_gauges() -> None:
+    build = Family("build_info", "info", "", "", (Point(Series((("version", "1"),)), 1),))
+    sizes = Family("sizes", "gaugehistogram", "", "", (Point(Series(()), Histogram((1.0,), (2, 3), 9.0, 5)),))
+    found = read(build, sizes)
+    assert {"build_info": GAUGE, "sizes_bucket": GAUGE, "sizes_gcount": GAUGE, "sizes_gsum": GAUGE} == {
+        name: one.type for name, one in found.items()
+    }
+    assert [("1.0", 2), ("+Inf", 5)] == [(labels(one)["le"], one.gauge.value) for one in found["sizes_bucket"].metric]
+
+
 @given(st.lists(st.floats(0, 1e300) | st.integers(0, 10**6), min_size=1, max_size=30))
 @settings(max_examples=60, deadline=None)
 def test_a_native_histogram_counts_every_value(values: list[float]) -> None:
     """Whatever their range: Prometheus refuses histograms whose buckets don't sum up, and scales that it does not know."""
-    histogram = families(protobuf.render(measured(*values)))[0].metric[0].histogram
+    histogram = families(protobuf.render(measured(*values)))[1].metric[0].histogram
     assert len(values) == histogram.sample_count == histogram.zero_count + sum(buckets(histogram).values())
     assert -4 <= histogram.schema <= 8
     assert all(2.0 ** (index * 2.0**-histogram.schema) > histogram.zero_threshold for index in buckets(histogram) if index < 0)
@@ -114,15 +148,14 @@ def test_a_native_histogram_counts_every_value(values: list[float]) -> None:
 
 def test_values_below_the_threshold_are_zeros() -> None:
     native = Native(0, -131, (1, 2, 4, 8, 16), 32)  # bucket -129 is (2 ** -129, 2 ** -128]
-    histogram = (
-        read(family(catalogue.DEPLOY_DURATION, {("a",): Summary(63, 1.0, (), native)}))["bext_deploy_duration_ms"].metric[0].histogram
-    )
+    found = read(family(catalogue.DEPLOY_DURATION, {("a",): Summary(63, 1.0, (), native)}))
+    histogram = found["bext_deploy_duration_ms_native"].metric[0].histogram
     assert (32 + 1 + 2 + 4, {-127: 8, -126: 16}) == (histogram.zero_count, buckets(histogram))
 
 
 def test_no_value_yet_is_a_native_histogram_nevertheless() -> None:
     empty = Summary(0, 0.0, (), Native(6, 0, (), 0))
-    histogram = read(family(catalogue.DEPLOY_DURATION, {("a",): empty}))["bext_deploy_duration_ms"].metric[0].histogram
+    histogram = read(family(catalogue.DEPLOY_DURATION, {("a",): empty}))["bext_deploy_duration_ms_native"].metric[0].histogram
     assert histogram.zero_threshold > 0, "which is how Prometheus tells"
 
 

@@ -286,3 +286,52 @@ def test_no_family_can_break_the_page(families: list[Family], openmetrics: bool)
 
 def test_an_empty_window_is_nan() -> None:
     assert 'bext_deploy_duration_ms{app="a",quantile="0.5"} NaN' in lines(family(catalogue.DEPLOY_DURATION, {("a",): summary(3, 4.5)}))
+
+
+def test_exemplars_of_the_applications_keep_all_labels_buckets_and_times() -> None:
+    order = Exemplar(0.5, 1700000000.25, "", "", (("order", 'a"7'), ("trace_id", "ab")))
+    undated = Exemplar(9.0, nan, "", "", (("order", "8"),))
+    long = Exemplar(2.0, 1.0, "", "", (("order", "x" * 124),))
+    buckets, exemplars = Histogram((1.0, 5.0), (1, 1, 1), 11.5, 3), ((0, order), (1, long), (2, undated))
+    wait = other("wait_seconds", "histogram", [Point(Series(()), buckets, exemplars=exemplars)])
+    written = text.render(replace(EMPTY, families=(wait,)), openmetrics=True).decode().splitlines()
+    assert 'wait_seconds_bucket{le="1.0"} 1 # {order="a\\"7",trace_id="ab"} 0.5 1700000000.250' in written
+    assert 'wait_seconds_bucket{le="5.0"} 2' in written, "of more than 128 characters OpenMetrics wants none"
+    assert 'wait_seconds_bucket{le="+Inf"} 3 # {order="8"} 9' in written
+    plain = other("wait_seconds", "histogram", [Point(Series(()), buckets, exemplars=exemplars[1:])])  # the parser knows no \\"
+    assert {"order": "8"} == parse(replace(EMPTY, families=(plain,)), openmetrics=True)["wait_seconds"].samples[2].exemplar.labels
+    assert b"order" not in text.render(replace(EMPTY, families=(wait,)))
+
+
+def test_types_times_and_units_of_other_libraries_are_those_of_openmetrics() -> None:
+    at = 1700000000.5
+    shown_ = replace(
+        EMPTY,
+        families=(
+            Family("build_info", "info", "B.", "", (Point(Series((("version", "1"),)), 1),)),
+            Family("phase", "stateset", "P.", "", (Point(Series((("phase", "idle"),)), 1),)),
+            Family("age_seconds", "unknown", "A.", "seconds", (Point(Series(()), 3, time_unix=at),)),
+            Family("sizes", "gaugehistogram", "S.", "", (Point(Series(()), Histogram((-1.0,), (2, 3), -9.0, 5), time_unix=at),)),
+            Family("jobs_total", "counter", "J.", "", (Point(Series(()), 2, Exemplar(1.0, at, "", "", (("a", "b"),)), time_unix=at),)),
+        ),
+    )
+    read = parse(shown_, openmetrics=True)
+    assert {"build": "info", "phase": "stateset", "age_seconds": "unknown", "sizes": "gaugehistogram", "jobs": "counter"} == {
+        name: one.type for name, one in read.items()
+    }
+    assert "seconds" == read["age_seconds"].unit
+    assert [("sizes_bucket", 2), ("sizes_bucket", 5), ("sizes_gsum", -9), ("sizes_gcount", 5)] == [
+        (one.name, one.value) for one in read["sizes"].samples
+    ]
+    assert {at} == {float(sample.timestamp) for name in ("age_seconds", "sizes", "jobs") for sample in read[name].samples}
+    plain = text.render(shown_).decode().splitlines()
+    assert {
+        "age_seconds 3 1700000000500",
+        "sizes_gsum -9 1700000000500",
+        'sizes_bucket{le="+Inf"} 5 1700000000500',
+        'build_info{version="1"} 1',
+    } <= set(plain)
+    assert ["# TYPE build_info gauge", "# TYPE phase gauge", "# TYPE age_seconds untyped"] == [
+        line for line in plain if line.startswith("# TYPE")
+    ][:3]
+    parse(shown_, openmetrics=False)

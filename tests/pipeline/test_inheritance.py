@@ -22,13 +22,10 @@ from bext_otel.pipeline.snapshot import Histogram, Summary
 def _as_it_was() -> Iterator[None]:
     """Whatever a test registers, or inherits, is gone afterwards."""
     before = set(REGISTRY._collector_to_names)
-    inheritance._spoken = inheritance._spoken_for = False
     yield
-    inheritance._spoken = inheritance._spoken_for = False
-    inheritance._inherited.clear()
-    inheritance._estate.clear()
     for collector in set(REGISTRY._collector_to_names) - before:
         REGISTRY.unregister(collector)
+    inheritance.inherit()
 
 
 def values(name: str) -> list[Any]:
@@ -61,45 +58,6 @@ def test_a_childs_child_inherits_the_sum() -> None:
         inheritance.inherit()
     jobs.inc(1)
     assert [1] == values("jobs_total")
-
-
-def left() -> list[tuple[str, list[Any]]]:
-    """What there is to tell of counters called `jobs`, by whose it is."""
-    _, estate = inheritance.speak()
-    return [
-        (who, [point.value for family in families if family.name == "jobs_total" for point in family.points]) for who, families in estate
-    ]
-
-
-def test_children_tell_what_ancestors_had_counted_that_say_nothing() -> None:
-    jobs = prometheus_client.Counter("jobs", "Jobs.")
-    jobs.inc(100)
-    master = inheritance._me
-    inheritance.inherit()
-    jobs.inc(5)
-    middle = inheritance._me
-    inheritance.inherit()
-    jobs.inc(1)
-    assert [(master, [100]), (middle, [5])] == left()
-    assert [1] == values("jobs_total")
-
-
-def test_children_tell_nothing_of_one_that_speaks_for_itself() -> None:
-    jobs = prometheus_client.Counter("jobs", "Jobs.")
-    jobs.inc(100)
-    inheritance.speak()
-    inheritance.inherit()
-    assert [] == left()
-
-
-def test_who_speaks_after_its_children_says_who_it_is() -> None:
-    me = inheritance._me
-    inheritance.bequeath()
-    assert [me] == inheritance.speak()[0]
-    inheritance.inherit()
-    assert [] == inheritance.speak()[0]
-    inheritance.bequeath()
-    assert [] == inheritance.speak()[0], "its children knew that it speaks"
 
 
 def test_what_begins_anew_in_the_child_is_shown_whole() -> None:
@@ -202,9 +160,10 @@ def test_children_of_a_process_that_counts_add_what_they_count_themselves() -> N
     assert 0 == done.returncode, done.stderr
 
 
-def test_what_a_master_counted_that_measures_nothing_is_told_by_its_children_and_counts_once() -> None:
+def test_what_a_master_counted_that_measures_nothing_counts_once() -> None:
+    """It tells so when it forks, whether its children live or not, and needs no thread for it."""
     program = (
-        "import multiprocessing, os, sys, bext_otel\n"
+        "import multiprocessing, os, sys, threading, bext_otel\n"
         "runtime = bext_otel.configure(metrics={'mount': True}, logging={'output': 'none'})\n"
         "from prometheus_client import Counter\n"
         "from bext_otel.operation import count\n"
@@ -217,11 +176,51 @@ def test_what_a_master_counted_that_measures_nothing_is_told_by_its_children_and
         "    assert f'\\njobs_total {total}\\n' in page(), page()\n"
         "for number in range(1, 4):\n"
         "    jobs.inc(100)\n"
+        "    assert number > 1 or 1 == threading.active_count()\n"
         "    process = multiprocessing.get_context('fork').Process(target=child, args=(101 * number,))\n"
         "    process.start()\n"
         "    process.join()\n"
         "    assert 0 == process.exitcode\n"
         "assert '\\njobs_total 303\\n' in page(), page()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert 0 == done.returncode, done.stderr
+
+
+def test_no_gauge_of_a_master_counts_beside_those_that_its_workers_have_of_it() -> None:
+    """As they would show it had each of them set it; what the master, or a worker, sets afterwards is its own."""
+    program = (
+        "import os, time, bext_otel\n"
+        "runtime = bext_otel.configure(metrics={'mount': True}, logging={'output': 'none'})\n"
+        "from prometheus_client import Gauge\n"
+        "from bext_otel.operation import count\n"
+        "from bext_otel.catalogue import FLOW_COMPLETED\n"
+        "count(FLOW_COMPLETED)\n"
+        "still, moved, theirs = (Gauge(name, 'Depth.', multiprocess_mode='livesum') for name in ('still', 'moved', 'theirs'))\n"
+        "for gauge in (still, moved, theirs): gauge.set(7)\n"
+        "each = Gauge('each', 'Depth.')\n"
+        "each.set(7)\n"
+        "def page(): return runtime.endpoints.reply('GET', '/metrics', '', {}, trusted=True).body.decode()\n"
+        "pids, (end, going) = [], os.pipe()\n"
+        "for number in range(2):\n"
+        "    answer, say = os.pipe()\n"
+        "    pids.append(os.fork())\n"
+        "    if not pids[-1]:\n"
+        "        os.close(going)\n"
+        "        theirs.set(number)\n"
+        "        count(FLOW_COMPLETED)\n"
+        "        page()\n"
+        "        os.write(say, b'.')\n"
+        "        os.read(end, 1)\n"
+        "        os._exit(0)\n"
+        "    os.read(answer, 1)\n"
+        "moved.set(100)\n"
+        "lines = page().splitlines()\n"
+        "assert {'still 14', 'moved 100', 'theirs 1'} <= set(lines), lines\n"
+        "assert {f'each{{pid=\"{pid}\"}} 7' for pid in pids} == {line for line in lines if line.startswith('each')}, lines\n"
+        "os.close(going)\n"
+        "for pid in pids: os.waitpid(pid, 0)\n"
+        "assert {'still 7', 'moved 100', 'theirs 7'} <= set(page().splitlines()), page()\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert 0 == done.returncode, done.stderr

@@ -30,7 +30,7 @@ from bext_otel.catalogue import (
     Metric,
 )
 from bext_otel.operation import SHARED
-from bext_otel.pipeline.contribution import Contribution, ForeignPart, ForeignRow, decode, encode
+from bext_otel.pipeline.contribution import Contribution, decode, encode
 from bext_otel.pipeline.merge import Tally, compacted
 from bext_otel.pipeline.provider import BextMeterProvider
 from bext_otel.pipeline.reading import Reading
@@ -616,36 +616,6 @@ def test_any_sequence_of_records_publications_scrapes_and_deaths_keeps_the_total
         each.publish()
     assert {hits} == {number(each.reading.snapshot()) for each in workers}
     assert len(board.places) <= 8
-
-
-def jobs(counted: float) -> list[ForeignPart]:
-    return [ForeignPart("jobs_total", "counter", "", (ForeignRow((), counted),))]
-
-
-def left_by(ancestor: str, counted: float, **more: object) -> Contribution:
-    return Contribution(started=0.0, started_unix=0.0, published=0.0, foreign=jobs(1), inherited=[(ancestor, jobs(counted))], **more)  # type: ignore[arg-type]
-
-
-def foreign(*contributions: Contribution) -> float | None:
-    tally = Tally(0.0)
-    for each in contributions:
-        tally.add(each, alive=True)
-    tally.settle()
-    return tally.foreign["jobs_total"].rows[0].number
-
-
-def test_what_several_tell_of_one_ancestor_counts_once_as_it_was_last_and_not_at_all_if_that_speaks_itself() -> None:
-    one, other, third = left_by("a", 100), left_by("a", 150), left_by("b", 10)
-    master = Contribution(started=0.0, started_unix=0.0, published=0.0, foreign=jobs(150), speaks=["a"])
-    assert 163 == foreign(one, other, third) == foreign(third, other, one)
-    assert 163 == foreign(compacted([one, third], 0.0), other) == foreign(compacted([other], 0.0), compacted([third, one], 0.0))
-    assert 163 == foreign(master, one, other, third) == foreign(one, compacted([other, master], 0.0), third)
-
-
-def test_what_is_kept_of_ancestors_stays_small_and_the_total_exact() -> None:
-    kept = compacted([left_by(f"{number_}", 10, speaks=[f"x{number_}"]) for number_ in range(200)], 0.0)
-    assert (64, 64) == (len(kept.inherited), len(kept.speaks))
-    assert 200 * 11 == foreign(kept)
 
 
 amounts = st.lists(st.tuples(st.integers(0, 5), st.floats(0.01, 1e4)), min_size=1, max_size=20)

@@ -3,16 +3,26 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import prometheus_client
 import pytest
 from prometheus_client import REGISTRY
-from prometheus_client.core import CounterMetricFamily, GaugeHistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeHistogramMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+    StateSetMetricFamily,
+    UnknownMetricFamily,
+)
 
 from bext_otel.catalogue import FLOW_FAILED
 from bext_otel.pipeline import inheritance, registry
-from bext_otel.pipeline.contribution import Contribution
+from bext_otel.pipeline.contribution import Contribution, decode, encode
 from bext_otel.pipeline.families import foreign_parts, of_foreign
 from bext_otel.pipeline.foreign import ForeignReader
 from bext_otel.pipeline.merge import Tally
@@ -41,6 +51,7 @@ class Yields:
 def _as_it_was() -> Iterator[None]:
     """Whatever a test registers is gone afterwards."""
     before = set(REGISTRY._collector_to_names)
+    registry._told.clear()
     yield
     for collector in set(REGISTRY._collector_to_names) - before:
         REGISTRY.unregister(collector)
@@ -75,33 +86,95 @@ def test_histograms_have_their_buckets_and_summaries_their_sums() -> None:
     assert ("summary", [Summary(1, 2.5, ())]) == (families["size"].type, [point.value for point in families["size"].points])
 
 
-def test_exemplars_of_traces_are_kept() -> None:
+def test_exemplars_are_kept_with_all_labels_one_for_each_bucket() -> None:
     prometheus_client.Counter("jobs", "Jobs.").inc(1, exemplar={"trace_id": "ab", "span_id": "cd"})
-    prometheus_client.Counter("other", "Other.").inc(1, exemplar={"order": "7"})
+    prometheus_client.Counter("other", "Other.").inc(2, exemplar={"order": "7", "user": "u", "trace_id": "ab"})
+    waits = prometheus_client.Histogram("wait_seconds", "Wait.", buckets=(1.0, 5.0))
+    for value, order in ((0.5, "a"), (3.0, "b"), (9.0, "c")):
+        waits.observe(value, exemplar={"order": order})
     families = found()
     (point,) = families["jobs_total"].points
     assert point.exemplar is not None
     assert ("ab", "cd", 1.0) == (point.exemplar.trace_id, point.exemplar.span_id, point.exemplar.value)
-    assert [None] == [point.exemplar for point in families["other_total"].points]
+    (point,) = families["other_total"].points
+    assert point.exemplar is not None
+    assert ((("order", "7"), ("user", "u"), ("trace_id", "ab")), 2.0) == (point.exemplar.labels, point.exemplar.value)
+    assert time.time() == pytest.approx(point.exemplar.time_unix, abs=10)
+    (point,) = families["wait_seconds"].points
+    assert [(0, "a", 0.5), (1, "b", 3.0), (2, "c", 9.0)] == [(bucket, each.labels[0][1], each.value) for bucket, each in point.exemplars]
+
+
+def test_exemplars_of_several_workers_are_the_newest_of_each_bucket() -> None:
+    waits = prometheus_client.Histogram("wait_seconds", "Wait.", buckets=(1.0, 5.0))
+    published = []
+    for value, order in ((0.5, "old"), (3.0, "b"), (0.6, "new")):
+        waits.observe(value, exemplar={"order": order})
+        parts = foreign_parts(registry.registered())
+        published.append(decode(encode(Contribution(started=0.0, started_unix=0.0, published=0.0, foreign=parts))))
+    for alive in (True, False):
+        tally = Tally(0.0)
+        for contribution in published[::-1]:
+            assert contribution is not None
+            tally.add(contribution, alive=alive)
+        (family,) = [one for one in of_foreign(tally.foreign.values()) if one.name == "wait_seconds"]
+        assert {(0, "new"), (1, "b")} == {(bucket, each.labels[0][1]) for bucket, each in family.points[0].exemplars}
 
 
 def test_odd_collectors_are_shown_as_far_as_they_can_be() -> None:
     odd = CounterMetricFamily("odd", "Odd.")
     odd.add_sample("odd", {}, 5)  # a counter's sample without _total
-    REGISTRY.register(Yields(odd, GaugeHistogramMetricFamily("gh", "GH.", buckets=[("1.0", 2), ("+Inf", 3)], gsum_value=4)))
+    REGISTRY.register(Yields(odd))
     families = found()
     assert [("unknown", 5)] == [(families["odd"].type, point.value) for point in families["odd"].points]
-    assert {"gh_bucket", "gh_gcount", "gh_gsum"} <= families.keys()
 
 
-def test_a_collector_that_fails_is_told_once_and_costs_only_what_comes_after_it(caplog: pytest.LogCaptureFixture) -> None:
-    counter = CounterMetricFamily("before", "Before.", value=1)
-    REGISTRY.register(Yields(counter, ValueError("broken")))
+def test_collectors_of_the_application_keep_types_units_and_times() -> None:
+    level = GaugeMetricFamily("level_bytes", "Level.", unit="bytes")
+    level.add_metric([], 5, timestamp=1700000000.5)
+    sizes = GaugeHistogramMetricFamily("sizes", "Sizes.", buckets=[("1.0", 2), ("+Inf", 3)], gsum_value=4)
+    info, states = InfoMetricFamily("build", "B.", {"version": "1"}), StateSetMetricFamily("phase", "P.", {"idle": True})
+    REGISTRY.register(Yields(level, sizes, info, states, UnknownMetricFamily("thing", "T.", value=3)))
+    families = found()
+    (point,) = families["level_bytes"].points
+    assert ("gauge", "bytes", 5, 1700000000.5) == (families["level_bytes"].type, families["level_bytes"].unit, point.value, point.time_unix)
+    assert ("gaugehistogram", [Histogram((1.0,), (2, 1), 4, 3)]) == (
+        families["sizes"].type,
+        [one.value for one in families["sizes"].points],
+    )
+    assert ("info", "stateset", "unknown") == tuple(families[name].type for name in ("build_info", "phase", "thing"))
+    merges = {name: families[name].merge for name in ("level_bytes", "build_info", "phase", "process_max_fds", "process_open_fds")}
+    assert ("livemostrecent", "livemax", "livemax", "livemax", "livesum") == tuple(merges.values())
+
+
+def test_a_collector_that_fails_is_told_once_and_costs_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever stands after it is shown, and what it had told before it failed; each time counts."""
+    before, after = CounterMetricFamily("before", "Before.", value=1), CounterMetricFamily("after", "After.", value=1)
+    REGISTRY.register(Yields(before, ValueError("broken")))
+    REGISTRY.register(Yields(after))
+    lost = registry.unread()
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            assert "before_total" in found()
-    assert 1 == len([message for message in caplog.messages if "could not be read to its end: ValueError('broken')" in message])
+            assert {"before_total", "after_total"} <= found().keys()
+    (message,) = caplog.messages
+    assert "collector tests.pipeline.test_registry.Yields could not be read" in message
+    assert "ValueError('broken')" in message
+    assert lost + 3 == registry.unread()
     assert not registry.within_reading()
+
+
+@pytest.mark.parametrize("wrong", ["many", "nan"])
+def test_a_bound_that_is_no_number_costs_its_series_only(wrong: str, caplog: pytest.LogCaptureFixture) -> None:
+    odd = HistogramMetricFamily("wait", "Wait.", labels=["queue"])
+    odd.add_metric(["mail"], [("1.0", 2), (wrong, 3), ("+Inf", 3)], 4)
+    odd.add_metric(["print"], [("1.0", 2), ("+Inf", 3)], 4)
+    strange = Metric("strange", "Strange.", "gauge")
+    strange.samples.append("no sample")
+    REGISTRY.register(Yields(odd, strange, CounterMetricFamily("after", "After.", value=1)))
+    with caplog.at_level(logging.WARNING):
+        families = found()
+    assert [(("queue", "print"),)] == [point.series.labels for point in families["wait"].points]
+    assert "after_total" in families
+    assert any("wait of collector" in message for message in caplog.messages)
 
 
 def test_they_appear_in_the_snapshot_beside_ours_and_names_of_ours_stay_ours(streams: Streams) -> None:
