@@ -26,7 +26,7 @@ _WATCHED = f"{KEY}.flask"
 class FlaskInstrumentor(HostingInstrumentor):
     """Instruments Flask.
 
-    `instrument(mount=..., on_serving=...)`: see `Hosting`. `Flask.__call__` is outside of whatever replaced an application's `wsgi_app`;
+    `instrument(wsgi=..., on_serving=...)`: see `Hosting`. `Flask.__call__` is outside of whatever replaced an application's `wsgi_app`;
     `Flask.wsgi_app` is wrapped too, for whoever calls that directly.
     """
 
@@ -52,8 +52,8 @@ def _serving(hosting: Hosting, chosen: Choices, original: Call) -> Call:
     def call(self: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if KEY in environ:
             return _routed(original, self, environ, start_response)
-        if hosting.mount is not None:
-            hosting.expect(text_of(environ.get("PATH_INFO") or ""), partial(_has_route, self))
+        if hosting.wsgi is not None:
+            hosting.expect(hosting.wsgi, text_of(environ.get("PATH_INFO") or ""), partial(_has_route, self))
         upstream = getattr(self, "_is_instrumented_by_opentelemetry", False)
         return serve(partial(_routed, original, self), environ, start_response, hosting, chosen, upstream=upstream)
 

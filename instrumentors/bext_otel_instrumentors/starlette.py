@@ -23,7 +23,7 @@ Call = Callable[[Any, Scope, Receive, Send], Awaitable[None]]
 class StarletteInstrumentor(HostingInstrumentor):
     """Instruments Starlette, and FastAPI as soon as it is imported.
 
-    `instrument(mount=..., on_serving=...)`: see `Hosting`. The applications' `__call__` is wrapped, which is outside of the error
+    `instrument(asgi=..., on_serving=...)`: see `Hosting`. The applications' `__call__` is wrapped, which is outside of the error
     middleware and of FastAPI's own telemetry: an unhandled exception is seen, and FastAPI adds no second server span and no second
     `http.server.request.duration`.
     """
@@ -65,8 +65,8 @@ def _serving(hosting: Hosting, chosen: Choices, original: Call) -> Call:
         if KEY in scope:
             await original(self, scope, receive, send)
         else:
-            if hosting.mount is not None and scope["type"] == "http":
-                hosting.expect(path_below(scope), partial(_has_route, self))
+            if hosting.asgi is not None and scope["type"] == "http":
+                hosting.expect(hosting.asgi, path_below(scope), partial(_has_route, self))
             upstream = getattr(self, "_is_instrumented_by_opentelemetry", False)
             await serve(partial(original, self), scope, receive, send, hosting, chosen, upstream=upstream)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, MutableMapping
-from http import HTTPStatus
 from typing import Any, TypeAlias
 
 from opentelemetry.context import attach, detach, get_current
 
-from bext_otel.operation import settings, tell_request
+from bext_otel.operation import tell_request
 from bext_otel_instrumentors._body import Body, ListBody, counting_input
 from bext_otel_instrumentors._choices import NO_CHOICES, Choices, choices
 from bext_otel_instrumentors._exchange import BODILESS, KEY, Exchange, declared_length
@@ -16,7 +15,7 @@ from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._headers import extract, is_w3c_only
 from bext_otel_instrumentors._opening import current, open_exchange
 from bext_otel_instrumentors._responding import response_headers
-from bext_otel_instrumentors._serving import Hosting, Mount, Reply
+from bext_otel_instrumentors._serving import Hosting, WSGIMount
 
 __all__ = ["WSGIApp", "WSGIMiddleware", "leaves_out", "serve", "text_of"]
 
@@ -31,9 +30,9 @@ class WSGIMiddleware:
     `mount` answers requests for endpoints before the application, `on_serving` hears that the process serves: see `Hosting`.
     """
 
-    def __init__(self, app: WSGIApp, *, mount: Mount | None = None, on_serving: Callable[[], None] | None = None) -> None:
+    def __init__(self, app: WSGIApp, *, mount: WSGIMount | None = None, on_serving: Callable[[], None] | None = None) -> None:
         self.app = app
-        self._hosting = Hosting(mount, on_serving)
+        self._hosting = Hosting(wsgi=mount, on_serving=on_serving)
         self._hosting.made()
         self._chosen = choices("wsgi")
 
@@ -53,9 +52,10 @@ def serve(
         return app(environ, start_response)
     if hosting.waiting:
         hosting.first()
-    if hosting.mount is not None and (reply := _answer(environ, hosting)) is not None:
-        tell_request(told=settings().log_requests)
-        return _send_reply(reply, environ, start_response)
+    if hosting.wsgi is not None:
+        answer = hosting.answer_wsgi(text_of(environ.get("PATH_INFO") or ""), environ, start_response)
+        if answer is not None:
+            return answer
     exchange = None if leaves_out(chosen, environ) else _open(environ, upstream, chosen)
     if exchange is None:
         return app(environ, start_response)
@@ -208,24 +208,9 @@ def _open(environ: Environ, upstream: bool, chosen: Choices) -> Exchange | None:
 _VERSIONS = {"1": "1.0", "2.0": "2", "3.0": "3"}
 
 
-def _answer(environ: Environ, hosting: Hosting) -> Reply | None:
-    path = text_of(environ.get("PATH_INFO") or "")
-    if not hosting.may_answer(path):
-        return None
-    return hosting.answer(environ["REQUEST_METHOD"], path, environ.get("QUERY_STRING") or "", lambda: _header_values(environ))
-
-
 def _header_values(environ: Environ) -> dict[str, str]:
     headers = {key[5:].replace("_", "-").lower(): value for key, value in environ.items() if key.startswith("HTTP_")}
     for key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
         if environ.get(key):
             headers[key.replace("_", "-").lower()] = environ[key]
     return headers
-
-
-def _send_reply(reply: Reply, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    headers = [("Content-Type", reply.content_type), *reply.headers]
-    if not any(name.lower() == "content-length" for name, _ in headers):
-        headers.append(("Content-Length", str(len(reply.body))))
-    start_response(f"{reply.status} {HTTPStatus(reply.status).phrase}", headers)
-    return [] if environ["REQUEST_METHOD"] == "HEAD" else [reply.body]
