@@ -52,10 +52,9 @@ def serve(
         return app(environ, start_response)
     if hosting.waiting:
         hosting.first()
-    if hosting.wsgi is not None:
-        answer = hosting.answer_wsgi(text_of(environ.get("PATH_INFO") or ""), environ, start_response)
-        if answer is not None:
-            return answer
+    answer = None if hosting.wsgi is None else hosting.answer_wsgi(text_of(environ.get("PATH_INFO") or ""), environ, start_response)
+    if answer is not None:
+        return answer
     exchange = None if leaves_out(chosen, environ) else _open(environ, upstream, chosen)
     if exchange is None:
         return app(environ, start_response)
