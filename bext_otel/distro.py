@@ -19,8 +19,9 @@ from bext_otel._compat import detect_resources_anywhere
 from bext_otel.apps import Resolver, import_resolver
 from bext_otel.config import load
 from bext_otel.config.upstream import correct_upstream_variables
-from bext_otel.faces.endpoints import Endpoints, Reply
+from bext_otel.faces.asgi import ASGIEndpoints
 from bext_otel.faces.listening import take_word
+from bext_otel.faces.wsgi import WSGIEndpoints
 from bext_otel.workers.lineage import is_helper
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
     """`opentelemetry-instrument`'s distribution: asks for our configurator, and hands our instrumentors what to mount."""
 
     _level: int | None = None
+    _mounts: Mapping[str, object] | None = None
 
     def _configure(self, **kwargs: Any) -> None:
         if os.environ.setdefault("OTEL_PYTHON_CONFIGURATOR", "bext") == "bext":
@@ -138,8 +140,11 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
         # Upstream checked the requirements of the whole distribution; each instrumentor has its own.
         kwargs.pop("skip_dep_check", None)
         if ours:
-            mount = _Mount(runs.endpoints) if runs.config.metrics.mount else None
-            kwargs.update(disabled=disabled, mount=mount, on_serving=runs.evidence, on_ending=runs.flush, upstream=upstream)
+            if runs.config.metrics.mount:
+                # One for all instrumentors: it has threads.
+                self._mounts = self._mounts or {"asgi": ASGIEndpoints(runs.endpoints), "wsgi": WSGIEndpoints(runs.endpoints)}
+                kwargs.update(self._mounts)
+            kwargs.update(disabled=disabled, on_serving=runs.evidence, on_ending=runs.flush, upstream=upstream)
             kwargs.update(layers=runs.config.cache.layers, redis_seconds=runs.config.cache.redis_seconds)
             kwargs.update(pools=runs.config.isolates.pools)
         try:
@@ -164,18 +169,6 @@ def _disabled(name: str, libraries: frozenset[str]) -> frozenset[str]:
     """Which of an instrumentor's libraries are turned off, by upstream's name or by ours."""
     words = {word.strip() for word in os.environ.get(OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, "").split(",")}
     return libraries if "*" in words or name in words else libraries & words
-
-
-class _Mount:
-    """The endpoints on the application's own port. Whoever asks may have come through a proxy on this host, so nobody is trusted."""
-
-    def __init__(self, endpoints: Endpoints) -> None:
-        self.owns = endpoints.owns
-        self.is_quick = endpoints.is_quick
-        self._reply = endpoints.reply
-
-    def __call__(self, method: str, path: str, query: str, headers: Mapping[str, str]) -> Reply | None:
-        return self._reply(method, path, query, headers, trusted=False)
 
 
 class BextConfigurator:

@@ -146,8 +146,8 @@ def test_an_instrumentor_that_fails_keeps_nobody_else_from_being_loaded(tmp_path
     # The loader skips those that raise what it knows, and says so; of ours that need what is not there, nobody hears.
     assert ["", "DependencyConflictError", "ModuleNotFoundError", "", "", "", "", ""] == outcomes
     assert 2 == len(asked), "upstream's own for Flask and for threads are left out"
-    assert {"mount", "on_serving"} <= set(asked[1])
-    assert not {"mount", "on_serving"} & set(asked[0])
+    assert {"disabled", "on_serving"} <= set(asked[1])
+    assert not {"disabled", "on_serving"} & set(asked[0])
     (line,) = lines
     assert "instrumentation odd is left out: KeyError: 'table'" == line["message"]
 

@@ -31,6 +31,7 @@ class ASGIEndpoints:
 
     def __init__(self, endpoints: Endpoints) -> None:
         self._endpoints = endpoints
+        self.owns = endpoints.owns
         self._threads: ThreadPoolExecutor | None = None
         self._pid = 0
 

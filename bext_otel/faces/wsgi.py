@@ -22,6 +22,7 @@ class WSGIEndpoints:
 
     def __init__(self, endpoints: Endpoints) -> None:
         self._endpoints = endpoints
+        self.owns = endpoints.owns
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return respond(answer(self._endpoints, environ, trusted=False), start_response)

@@ -44,7 +44,7 @@ class Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # as above
 class HostingInstrumentor(Instrumentor):
     """Instruments a library whose applications serve.
 
-    `instrument(mount=..., on_serving=...)`: see `Hosting`; `upstream=True` has upstream's middleware make the span, around ours;
+    `instrument(asgi=..., wsgi=..., on_serving=...)`: see `Hosting`; `upstream=True` has upstream's middleware make the span, around ours;
     `disabled` names libraries that are to be left alone.
     """
 
@@ -53,7 +53,7 @@ class HostingInstrumentor(Instrumentor):
     _disabled: frozenset[str] = frozenset()
 
     def _instrument(self, **kwargs: Any) -> None:
-        self._hosting = Hosting(kwargs.get("mount"), kwargs.get("on_serving"), kwargs.get("on_ending"))
+        self._hosting = Hosting(**{name: kwargs.get(name) for name in ("asgi", "wsgi", "on_serving", "on_ending")})
         self._upstream = kwargs.get("upstream", False)
         self._disabled = kwargs.get("disabled", frozenset())
         super()._instrument(**kwargs)

@@ -2,91 +2,62 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial, wraps
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, Protocol
 
+from bext_otel.operation import settings, tell_request
 from bext_otel.process import on_fork
 from bext_otel_instrumentors._guard import report
 
-__all__ = ["Hosting", "Mount", "Reply"]
+__all__ = ["ASGIMount", "Hosting", "WSGIMount"]
 
 
-class Reply(Protocol):
-    """An answer, ready to be sent."""
+class ASGIMount(Protocol):
+    """Endpoints as an ASGI application."""
 
-    @property
-    def status(self) -> int:
-        """HTTP status code."""
+    def owns(self, path: str) -> bool:
+        """Whether it answers this path, below the application's root."""
 
-    @property
-    def content_type(self) -> str:
-        """Value of the Content-Type header."""
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request."""
 
-    @property
-    def body(self) -> bytes:
-        """The whole body."""
 
-    @property
-    def headers(self) -> tuple[tuple[str, str], ...]:
-        """Further headers."""
+class WSGIMount(Protocol):
+    """Endpoints as a WSGI application."""
+
+    def owns(self, path: str) -> bool:
+        """Whether it answers this path, below the application's root."""
+
+    def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+        """Answer a request."""
 
 
 _log = logging.getLogger("bext_otel")
 
-Mount: TypeAlias = Callable[[str, str, str, Mapping[str, str]], "Reply | None"]
-"""Answers a request (method, path below the application's root, query, headers by lower-case name), or None: it is the application's.
-
-It may have two attributes: `owns`, a function that says of a path whether it would answer, so that others need not be asked; and
-`is_quick`, one that says whether the answer takes no time worth a thread.
-"""
-
-# Enough for a scrape and a probe at a time; more would take the processor from the application.
-_THREADS = 2
-
-
-class LazyHeaders(Mapping[str, str]):
-    """Request headers by lower-case name, decoded when somebody looks."""
-
-    def __init__(self, read: Callable[[], Mapping[str, str]]) -> None:
-        self._read = read
-        self._found: Mapping[str, str] | None = None
-
-    def _headers(self) -> Mapping[str, str]:
-        if self._found is None:
-            self._found = self._read()
-        return self._found
-
-    def __getitem__(self, name: str) -> str:
-        return self._headers()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._headers())
-
-    def __len__(self) -> int:
-        return len(self._headers())
-
 
 class Hosting:
-    """What to serve: `mount` answers before the application, `on_serving` hears of an application being made and of the first request,
-    `on_ending` of an ASGI application that has shut down: some servers then end the process by a signal, without exit handlers.
+    """What to serve: `asgi` and `wsgi` are the endpoints, which answer before the application, `on_serving` hears of an application being
+    made and of the first request, `on_ending` of an ASGI application that has shut down: some servers then end the process by a signal,
+    without exit handlers.
 
     The first request counts for each process: workers that were forked after an application was made have their own.
     """
 
     def __init__(
-        self, mount: Mount | None = None, on_serving: Callable[[], None] | None = None, on_ending: Callable[[], object] | None = None
+        self,
+        *,
+        asgi: ASGIMount | None = None,
+        wsgi: WSGIMount | None = None,
+        on_serving: Callable[[], None] | None = None,
+        on_ending: Callable[[], object] | None = None,
     ) -> None:
-        self.mount = mount
+        self.asgi = asgi
+        self.wsgi = wsgi
         self._on_ending = on_ending
         self.hears_end = on_ending is not None
-        self._owns: Callable[[str], bool] | None = getattr(mount, "owns", None)
-        self._is_quick: Callable[[str], bool] | None = getattr(mount, "is_quick", None)
-        self._threads: ThreadPoolExecutor | None = None
         # By path: who knows the application's routes, until that was asked. The endpoints have few paths.
         self._routes: dict[str, Callable[[str], bool] | None] = {}
         self._on_serving = on_serving
@@ -125,13 +96,9 @@ class Hosting:
             except Exception as error:
                 report("on_ending", error)
 
-    def may_answer(self, path: str) -> bool:
-        """Whether `mount` might answer."""
-        return self.mount is not None and (self._owns is None or self._owns(path))
-
-    def expect(self, path: str, has_route: Callable[[str], bool]) -> None:
+    def expect(self, mount: ASGIMount | WSGIMount | None, path: str, has_route: Callable[[str], bool]) -> None:
         """A request for `path` comes; `has_route` says whether the application has a route of its own there."""
-        if self._owns is not None and path not in self._routes and self._owns(path):
+        if mount is not None and path not in self._routes and mount.owns(path):
             self._routes[path] = has_route
 
     def _tell_hidden(self, path: str) -> None:
@@ -148,38 +115,44 @@ class Hosting:
             )
 
     def wait_again(self) -> None:
-        """In a forked child, the first request is still to come, and the parent's threads are not there."""
+        """In a forked child, the first request is still to come."""
         self.waiting = self.tells
-        self._threads = None
 
-    async def answer_async(self, method: str, path: str, query: str, read_headers: Callable[[], Mapping[str, str]]) -> Reply | None:
-        """As `answer`, and in a thread unless it is quick: a scrape, or a health check that waits, must not hold up other requests.
+    async def answers_asgi(self, path: str, scope: Any, receive: Any, send: Any) -> bool:
+        """Whether an endpoint has answered this request; else the application is to. `path` is the one below its root."""
+        mount, began = self.asgi, False
+        if mount is None or not mount.owns(path):
+            return False
+        tell_request(told=settings().log_requests)  # before it is sent, which is when a server writes its own line
 
-        The thread is ours: the loop's own may be busy with the application's work. On a loop that is not asyncio's it answers at once.
-        """
-        ask = partial(self.answer, method, path, query, read_headers)
-        if self._owns is None or (self._is_quick is not None and self._is_quick(path)):
-            return ask()
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="bext-otel-endpoints")
+        async def noticing(message: Any) -> None:
+            nonlocal began
+            began = True
+            await send(message)
+
         try:
-            made = asyncio.get_running_loop().run_in_executor(self._threads, ask)
-        except RuntimeError:  # trio; or the interpreter ends, and starts no more threads
-            return ask()
-        return await made
+            await mount(scope, receive, noticing)
+        except Exception as error:
+            if began:
+                raise  # the server has something to say to that: its client has gone
+            report("an endpoint", error)
+            return False
+        self._tell_hidden(path)
+        return True
 
-    def answer(self, method: str, path: str, query: str, read_headers: Callable[[], Mapping[str, str]]) -> Reply | None:
-        """The endpoint's answer; None where the application is to answer. Never raises."""
-        if self.mount is None:
+    def answer_wsgi(self, path: str, environ: Any, start_response: Any) -> Iterable[bytes] | None:
+        """An endpoint's answer to this request; None where the application is to answer. `path` is the one below its root."""
+        mount = self.wsgi
+        if mount is None or not mount.owns(path):
             return None
+        tell_request(told=settings().log_requests)
         try:
-            reply = self.mount(method, path, query, LazyHeaders(read_headers))
-            if reply is not None:
-                self._tell_hidden(path)
+            chunks = mount(environ, start_response)
         except Exception as error:
             report("an endpoint", error)
             return None
-        return reply
+        self._tell_hidden(path)
+        return chunks
 
 
 _all: weakref.WeakSet[Hosting] = weakref.WeakSet()

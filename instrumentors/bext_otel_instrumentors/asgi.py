@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 
-from bext_otel.operation import settings, tell_request
+from bext_otel.operation import tell_request
 from bext_otel_instrumentors._afterwards import tell_late, watch
 from bext_otel_instrumentors._choices import NO_CHOICES, Choices, choices
 from bext_otel_instrumentors._exchange import BODILESS, Asked, Exchange, declared_length
@@ -19,7 +19,7 @@ from bext_otel_instrumentors._headers import extract, is_w3c_only
 from bext_otel_instrumentors._opening import current, open_exchange
 from bext_otel_instrumentors._responding import response_headers
 from bext_otel_instrumentors._routes import template
-from bext_otel_instrumentors._serving import Hosting, Mount, Reply
+from bext_otel_instrumentors._serving import ASGIMount, Hosting
 from bext_otel_instrumentors._surroundings import adopted, enter, leave, left_out, measured
 from bext_otel_instrumentors._websocket import Handshake
 
@@ -43,9 +43,9 @@ class ASGIMiddleware:
     `mount` answers requests for endpoints before the application, `on_serving` hears that the process serves: see `Hosting`.
     """
 
-    def __init__(self, app: ASGIApp, *, mount: Mount | None = None, on_serving: Callable[[], None] | None = None) -> None:
+    def __init__(self, app: ASGIApp, *, mount: ASGIMount | None = None, on_serving: Callable[[], None] | None = None) -> None:
         self.app = app
-        self._hosting = Hosting(mount, on_serving)
+        self._hosting = Hosting(asgi=mount, on_serving=on_serving)
         self._hosting.made()
         self._chosen = choices("asgi")
 
@@ -82,9 +82,7 @@ async def serve(
     kind = scope["type"]
     if hosting.waiting:
         hosting.first()
-    if kind == "http" and hosting.mount is not None and (reply := await _answer(scope, hosting)) is not None:
-        tell_request(told=settings().log_requests)
-        await _send_reply(reply, scope, send)
+    if kind == "http" and hosting.asgi is not None and await hosting.answers_asgi(path_below(scope), scope, receive, send):
         return
     if kind in _SERVES:
         if leaves_out(chosen, scope):
@@ -309,24 +307,3 @@ def path_below(scope: Scope) -> str:
     path: str = scope["path"]
     root: str = scope.get("root_path") or ""
     return path[len(root) :] if root and path.startswith(root) else path
-
-
-async def _answer(scope: Scope, hosting: Hosting) -> Reply | None:
-    path = path_below(scope)
-    if not hosting.may_answer(path):
-        return None
-    query = (scope.get("query_string") or b"").decode("latin-1")
-    return await hosting.answer_async(scope["method"], path, query, lambda: _last_values(scope["headers"]))
-
-
-def _last_values(pairs: Any) -> dict[str, str]:
-    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in pairs}
-
-
-async def _send_reply(reply: Reply, scope: Scope, send: Send) -> None:
-    headers = [(b"content-type", reply.content_type.encode("latin-1"))]
-    headers += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
-    if not any(name == b"content-length" for name, _ in headers):
-        headers.append((b"content-length", str(len(reply.body)).encode()))
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})

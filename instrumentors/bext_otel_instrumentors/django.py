@@ -26,7 +26,7 @@ _HANDLERS = ("django.core.handlers.base", "django.core.handlers.wsgi", "django.c
 
 
 class DjangoInstrumentor(HostingInstrumentor):
-    """Instruments Django as soon as it is imported. `instrument(mount=..., on_serving=...)`: see `Hosting`. Settings are not touched, and
+    """Instruments Django as soon as it is imported. `instrument(asgi=..., wsgi=...)`: see `Hosting`. Settings are not touched, and
     no middleware is added.
 
     Importing it for an application that does not use it takes time and makes objects that raise when they are looked at while there are no
@@ -81,8 +81,8 @@ def _has_route(path: str) -> bool:
 def _serving_wsgi(hosting: Hosting, chosen: Choices, original: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
     @wraps(original)
     def call(self: Any, environ: wsgi.Environ, start_response: wsgi.StartResponse) -> Iterable[bytes]:
-        if hosting.mount is not None:
-            hosting.expect(wsgi.text_of(environ.get("PATH_INFO") or ""), _has_route)
+        if hosting.wsgi is not None:
+            hosting.expect(hosting.wsgi, wsgi.text_of(environ.get("PATH_INFO") or ""), _has_route)
         return wsgi.serve(partial(original, self), environ, start_response, hosting, chosen, upstream=_has_upstream(), asked=_ASKED)
 
     return call
@@ -91,8 +91,8 @@ def _serving_wsgi(hosting: Hosting, chosen: Choices, original: Callable[..., Ite
 def _serving_asgi(hosting: Hosting, chosen: Choices, original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     @wraps(original)
     async def call(self: Any, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
-        if hosting.mount is not None and scope["type"] == "http":
-            hosting.expect(asgi.path_below(scope), _has_route)
+        if hosting.asgi is not None and scope["type"] == "http":
+            hosting.expect(hosting.asgi, asgi.path_below(scope), _has_route)
         await asgi.serve(partial(original, self), scope, receive, send, hosting, chosen, upstream=_has_upstream(), asked=_ASKED)
 
     return call

@@ -25,7 +25,7 @@ Call = Callable[[Any, Environ, StartResponse], Iterable[bytes]]
 class FlaskInstrumentor(HostingInstrumentor):
     """Instruments Flask.
 
-    `instrument(mount=..., on_serving=...)`: see `Hosting`. `Flask.__call__` is outside of whatever replaced an application's `wsgi_app`;
+    `instrument(wsgi=..., on_serving=...)`: see `Hosting`. `Flask.__call__` is outside of whatever replaced an application's `wsgi_app`;
     `Flask.wsgi_app` is wrapped too, for whoever calls that directly. The route is told when it is known, before anything is called that may
     put another request, or a copy of this one, in its place.
     """
@@ -53,8 +53,8 @@ class FlaskInstrumentor(HostingInstrumentor):
 def _serving(hosting: Hosting, chosen: Choices, original: Call) -> Call:
     @wraps(original)
     def call(self: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        if hosting.mount is not None and measured(environ) is None:
-            hosting.expect(text_of(environ.get("PATH_INFO") or ""), partial(_has_route, self))
+        if hosting.wsgi is not None and measured(environ) is None:
+            hosting.expect(hosting.wsgi, text_of(environ.get("PATH_INFO") or ""), partial(_has_route, self))
         upstream = getattr(self, "_is_instrumented_by_opentelemetry", False)
         return serve(partial(original, self), environ, start_response, hosting, chosen, upstream=upstream, asked=(_ask, self))
 

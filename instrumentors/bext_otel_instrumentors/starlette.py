@@ -23,7 +23,7 @@ Call = Callable[[Any, Scope, Receive, Send], Awaitable[None]]
 class StarletteInstrumentor(HostingInstrumentor):
     """Instruments Starlette, and FastAPI as soon as it is imported.
 
-    `instrument(mount=..., on_serving=...)`: see `Hosting`. The applications' `__call__` is wrapped, which is outside of the error
+    `instrument(asgi=..., on_serving=...)`: see `Hosting`. The applications' `__call__` is wrapped, which is outside of the error
     middleware and of FastAPI's own telemetry: an unhandled exception is seen, and FastAPI adds no second server span and no second
     `http.server.request.duration`.
     """
@@ -62,8 +62,8 @@ class StarletteInstrumentor(HostingInstrumentor):
 def _serving(hosting: Hosting, chosen: Choices, original: Call) -> Call:
     @wraps(original)
     async def __call__(self: Any, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: N807  # it becomes that method
-        if hosting.mount is not None and scope["type"] == "http" and measured(scope) is None:
-            hosting.expect(path_below(scope), partial(_has_route, self))
+        if hosting.asgi is not None and scope["type"] == "http" and measured(scope) is None:
+            hosting.expect(hosting.asgi, path_below(scope), partial(_has_route, self))
         upstream = getattr(self, "_is_instrumented_by_opentelemetry", False)
         await serve(partial(original, self), scope, receive, send, hosting, chosen, upstream=upstream, asked=(ask_router, self))
 

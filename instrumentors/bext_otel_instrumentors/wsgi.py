@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, MutableMapping
-from http import HTTPStatus
 from typing import Any, TypeAlias
 
 from opentelemetry.context import attach, detach, get_current
 from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 
-from bext_otel.operation import settings, tell_request
+from bext_otel.operation import tell_request
 from bext_otel_instrumentors._afterwards import tell_late
 from bext_otel_instrumentors._body import Body, Finish, ListBody, counting_input
 from bext_otel_instrumentors._choices import NO_CHOICES, Choices, choices
@@ -20,7 +19,7 @@ from bext_otel_instrumentors._headers import extract, is_w3c_only
 from bext_otel_instrumentors._leaving import is_input_error
 from bext_otel_instrumentors._opening import open_exchange
 from bext_otel_instrumentors._responding import response_headers
-from bext_otel_instrumentors._serving import Hosting, Mount, Reply
+from bext_otel_instrumentors._serving import Hosting, WSGIMount
 from bext_otel_instrumentors._surroundings import adopted, enter, exchange_of, leave, left_out, measured
 
 __all__ = ["WSGIApp", "WSGIMiddleware", "leaves_out", "serve", "text_of"]
@@ -36,9 +35,9 @@ class WSGIMiddleware:
     `mount` answers requests for endpoints before the application, `on_serving` hears that the process serves: see `Hosting`.
     """
 
-    def __init__(self, app: WSGIApp, *, mount: Mount | None = None, on_serving: Callable[[], None] | None = None) -> None:
+    def __init__(self, app: WSGIApp, *, mount: WSGIMount | None = None, on_serving: Callable[[], None] | None = None) -> None:
         self.app = app
-        self._hosting = Hosting(mount, on_serving)
+        self._hosting = Hosting(wsgi=mount, on_serving=on_serving)
         self._hosting.made()
         self._chosen = choices("wsgi")
 
@@ -71,9 +70,9 @@ def serve(
             return app(environ, start_response)
     if hosting.waiting:
         hosting.first()
-    if hosting.mount is not None and (reply := _answer(environ, hosting)) is not None:
-        tell_request(told=settings().log_requests)
-        return _send_reply(reply, environ, start_response)
+    answer = None if hosting.wsgi is None else hosting.answer_wsgi(text_of(environ.get("PATH_INFO") or ""), environ, start_response)
+    if answer is not None:
+        return answer
     if leaves_out(chosen, environ):
         with left_out(environ, _path(environ)[1], asgi=False):
             return app(environ, start_response)
@@ -239,24 +238,9 @@ def _open(environ: Environ, upstream: bool, chosen: Choices) -> Exchange | None:
 _VERSIONS = {"1": "1.0", "2.0": "2", "3.0": "3"}
 
 
-def _answer(environ: Environ, hosting: Hosting) -> Reply | None:
-    path = text_of(environ.get("PATH_INFO") or "")
-    if not hosting.may_answer(path):
-        return None
-    return hosting.answer(environ["REQUEST_METHOD"], path, environ.get("QUERY_STRING") or "", lambda: _header_values(environ))
-
-
 def _header_values(environ: Environ) -> dict[str, str]:
     headers = {key[5:].replace("_", "-").lower(): value for key, value in environ.items() if key.startswith("HTTP_")}
     for key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
         if environ.get(key):
             headers[key.replace("_", "-").lower()] = environ[key]
     return headers
-
-
-def _send_reply(reply: Reply, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    headers = [("Content-Type", reply.content_type), *reply.headers]
-    if not any(name.lower() == "content-length" for name, _ in headers):
-        headers.append(("Content-Length", str(len(reply.body))))
-    start_response(f"{reply.status} {HTTPStatus(reply.status).phrase}", headers)
-    return [] if environ["REQUEST_METHOD"] == "HEAD" else [reply.body]

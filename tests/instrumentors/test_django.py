@@ -133,7 +133,7 @@ def test_an_excluded_url_leaves_nothing_behind(telemetry: Telemetry, monkeypatch
 
 @HANDLERS
 def test_a_route_that_the_endpoints_hide_is_told_of_once(telemetry: Telemetry, caplog: pytest.LogCaptureFixture, ask: Ask) -> None:
-    DjangoInstrumentor().instrument(mount=Hiding())
+    DjangoInstrumentor().instrument(asgi=HidingASGI(), wsgi=HidingWSGI())
     try:
         assert [b"hidden"] * 4 == [ask(path).body for path in ("/file/", "/file/", "/none/", "/items/7/")]
     finally:
@@ -145,16 +145,20 @@ def test_a_route_that_the_endpoints_hide_is_told_of_once(telemetry: Telemetry, c
 class Hiding:
     """Endpoints at some paths, one of which the project has as well, literally."""
 
-    status = 200
-    content_type = "text/plain"
-    body = b"hidden"
-    headers = ()
-
     def owns(self, path: str) -> bool:
         return path in {"/file/", "/none/", "/items/7/"}
 
-    def __call__(self, *_: Any) -> Hiding:
-        return self
+
+class HidingASGI(Hiding):
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"hidden"})
+
+
+class HidingWSGI(Hiding):
+    def __call__(self, environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [b"hidden"]
 
 
 def unauthorized(get_response: Any) -> Any:
