@@ -116,7 +116,8 @@ def _is_same_scope(known: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     mine, theirs = known.get("headers"), other.get("headers")
     if mine is theirs and mine:
         return True
-    if known.get("type") != other.get("type") or known.get("server") != other.get("server"):
+    server = known.get("server")
+    if known.get("type") != other.get("type") or server != other.get("server"):
         return False
     path, below = known.get("path"), other.get("path") or ""
     # Somebody may have taken off the beginning of a path that he mounts an application under.
@@ -124,8 +125,10 @@ def _is_same_scope(known: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
         return False
     if _is_one(path, below) and known.get("query_string") == other.get("query_string"):
         return True
-    # A deep copy has the same strings in new lists.
-    return not _values(mine).isdisjoint(_values(theirs))
+    # A deep copy has the same strings and tuples in new lists, but for a header that was put in. Clients share constants between requests.
+    before, after = _values(mine), _values(theirs)
+    shares = not before.isdisjoint(after)
+    return shares and ((server is not None and server is other.get("server")) or len(after - before) <= 1)
 
 
 def _values(headers: Any) -> set[int]:

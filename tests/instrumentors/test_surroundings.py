@@ -9,6 +9,7 @@ import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
 from flask import Flask, request
 from hypercorn.middleware import ProxyFixMiddleware
@@ -222,6 +223,39 @@ def test_a_request_to_oneself_is_another_one_also_at_the_same_path(telemetry: Te
 
     asyncio.run(ask_async(ASGIMiddleware(app), unshared(http_scope(path))))
     assert {("shop", "GET", "200", "unmatched"): 2} == telemetry.counts(REQUESTS)
+
+
+@pytest.mark.parametrize("path", ["/items/7", "/"])
+def test_a_client_in_the_process_makes_requests_of_their_own(instrumented: Telemetry, path: str) -> None:
+    """httpx shares constants between requests, and its transport knows no other server than the URL's."""
+
+    async def ask_again(request: Any) -> JSONResponse:
+        return JSONResponse(await get(path) if request.query_params else "hello")
+
+    app = Starlette(routes=[Route("/items/{name}", ask_again), Route("/", ask_again)])
+
+    async def get(target: str) -> Any:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as client:
+            return (await client.get(target)).json()
+
+    assert "hello" == asyncio.run(get(f"{path}?again=1"))
+    assert [2] == list(instrumented.counts(REQUESTS).values())
+
+
+def test_a_view_may_ask_its_own_application_by_a_test_client(instrumented: Telemetry) -> None:
+    app = flask()
+    app.get("/outer")(lambda: app.test_client().get("/items/7").text)
+    answer = app.test_client().get("/outer")
+    assert "7" == answer.text
+    assert {"/outer", "/items/<name>"} == {route for (*_, route) in instrumented.counts(REQUESTS)}
+
+
+def test_an_application_that_is_called_while_its_answer_is_read_is_the_same_request(instrumented: Telemetry) -> None:
+    def lazy(environ: Any, start_response: Any) -> Iterator[bytes]:
+        yield from flask()(environ, start_response)
+
+    assert b"7" == ask_wsgi(WSGIMiddleware(lazy), "/items/7").body
+    assert {("shop", "GET", "200", "/items/<name>"): 1} == instrumented.counts(REQUESTS)
 
 
 def test_a_scope_that_is_used_again_is_another_request(telemetry: Telemetry) -> None:
