@@ -14,6 +14,7 @@ from bext_otel_instrumentors._choices import NO_CHOICES, Choices, choices
 from bext_otel_instrumentors._exchange import BODILESS, KEY, Exchange, declared_length
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._headers import extract, is_w3c_only
+from bext_otel_instrumentors._inner import quieten
 from bext_otel_instrumentors._opening import current, open_exchange
 from bext_otel_instrumentors._responding import response_headers
 from bext_otel_instrumentors._routes import template
@@ -117,7 +118,7 @@ def _inside_wsgi(scope: Scope) -> bool:
     if environ is None or KEY not in environ:
         return False
     scope[KEY] = environ[KEY]
-    scope[_FASTAPI_TELEMETRY] = None
+    quieten(scope)
     return True
 
 
@@ -160,7 +161,7 @@ def _open(scope: Scope, method: str, upstream: bool, chosen: Choices) -> Exchang
         exchange.request_bytes = length if length is not None else 0
         exchange.counting = length is None and (b"transfer-encoding" in headers or version not in _HTTP_1)
         scope[KEY] = exchange
-        scope[_FASTAPI_TELEMETRY] = None
+        quieten(scope)
     except Exception as error:
         report("the start of a request", error)
         return None

@@ -12,6 +12,8 @@ from wrapt import when_imported
 from bext_otel_instrumentors._base import Instrumentor
 from bext_otel_instrumentors._choices import Choices, choices
 from bext_otel_instrumentors._exchange import KEY, Exchange
+from bext_otel_instrumentors._imported import Imports
+from bext_otel_instrumentors._inner import cover, joining, passing, uncover
 from bext_otel_instrumentors._patch import Patches
 from bext_otel_instrumentors._peer import around_asgi
 from bext_otel_instrumentors._routes import path_of
@@ -27,8 +29,8 @@ class StarletteInstrumentor(Instrumentor):
     """Instruments Starlette, and FastAPI as soon as it is imported.
 
     `instrument(mount=..., on_serving=...)`: see `Hosting`. The applications' `__call__` is wrapped, which is outside of the error
-    middleware and of FastAPI's own telemetry: an unhandled exception is seen, and FastAPI adds no second server span and no second
-    `http.server.request.duration`.
+    middleware and of FastAPI's own telemetry: an unhandled exception is seen, and neither FastAPI nor Starlette's middleware adds a second
+    server span or a second `http.server.request.duration`; what else they tell stays.
     """
 
     _active: StarletteInstrumentor | None = None
@@ -47,6 +49,9 @@ class StarletteInstrumentor(Instrumentor):
         patches.wrap(Route, "handle", _matching)
         patches.wrap(WebSocketRoute, "handle", _matching)
         patches.wrap(Mount, "handle", _mounting)
+        cover()
+        self._imports = Imports()
+        self._imports.when("starlette.middleware.opentelemetry", self._cover_middleware)
         StarletteInstrumentor._active = self
         if (fastapi := sys.modules.get("fastapi.applications")) is not None:
             self.cover_fastapi(fastapi)
@@ -57,6 +62,8 @@ class StarletteInstrumentor(Instrumentor):
 
     def _uninstrument(self, **kwargs: Any) -> None:
         StarletteInstrumentor._active = None
+        uncover()
+        self._imports.forget()
         self._covered_fastapi = False
         super()._uninstrument(**kwargs)
 
@@ -65,6 +72,9 @@ class StarletteInstrumentor(Instrumentor):
         if self._upstream:
             self._patches.wrap(application, "__call__", partial(around_asgi, chosen))
         self._patches.wrap(application, "__init__", self._hosting.after)
+
+    def _cover_middleware(self, module: Any) -> None:
+        self._patches.wrap(module.OpenTelemetryMiddleware, "__call__", passing)
 
     _covered_fastapi = False
 
@@ -78,6 +88,8 @@ class StarletteInstrumentor(Instrumentor):
             return
         from fastapi.routing import APIRoute
 
+        if (telemetry := getattr(module, "NativeTelemetry", None)) is not None:
+            self._patches.wrap(telemetry, "__call__", joining)
         self._cover(module.FastAPI, choices("fastapi"))
         self._patches.wrap(APIRoute, "handle", _matching_api)
 

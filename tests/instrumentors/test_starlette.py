@@ -260,7 +260,7 @@ def test_fastapi_has_the_whole_template_and_one_server_span(
     assert status == ask(fastapi(), path, method).status
     assert route == instrumented.attributes().get("http.route")
     assert [(str(status), route or "unmatched")] == labels(instrumented)
-    assert ["bext_otel"] == [span.instrumentation_scope.name for span in instrumented.spans()]
+    assert ["bext_otel"] == [span.instrumentation_scope.name for span in instrumented.servers()]
 
 
 def test_an_unhandled_exception_in_fastapi_is_a_500_with_its_class(instrumented: Telemetry) -> None:
