@@ -5,6 +5,7 @@ ASGI and WSGI share it: both open an `Exchange`, tell it what they see pass by, 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from time import perf_counter
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Span
 
-from bext_otel.catalogue import HTTP_SERVER_REQUEST_DURATION, REQUEST_DURATION, REQUEST_SIZE, REQUESTS
+from bext_otel.catalogue import HTTP_SERVER_ACTIVE_REQUESTS, HTTP_SERVER_REQUEST_DURATION, REQUEST_DURATION, REQUEST_SIZE, REQUESTS
 from bext_otel.operation import measure, settings, show_failure
 from bext_otel.timing import Anchor
 from bext_otel_instrumentors._choices import CapturedHeaders
@@ -45,6 +46,27 @@ _NOTHING = Context()
 _ANCHOR = Anchor()
 
 
+# Which process this is: a child that is forked in the middle of a request does not end it, for that is still its parent's.
+_process = object()
+
+
+def _in_child() -> None:
+    global _process
+    _process = object()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
+
+
+def _is_upstreams(exchange: Exchange) -> bool:
+    """Whether the span that stands for a request is of upstream's instrumentation."""
+    if exchange.owned:
+        return False
+    scope = getattr(exchange.span, "instrumentation_scope", None)
+    return str(getattr(scope, "name", "")).startswith("opentelemetry.instrumentation.")
+
+
 class Exchange:
     """A request and its answer, from the first byte to the last.
 
@@ -54,7 +76,7 @@ class Exchange:
     False where another instrumentation's span stands for this request; `upstream` says that upstream's instrumentation runs inside.
     `counting` says that no length of the request's body was declared, so its bytes are counted as they are read; `asgi` that its server
     speaks ASGI. `awaited` are the answered requests that it is one of, while its application still runs. `captured` are the headers of the
-    answer that its span is to show.
+    answer that its span is to show. `process` is where it is counted as being in progress; None: it is not.
     """
 
     __slots__ = (
@@ -75,6 +97,7 @@ class Exchange:
         "mounts",
         "owned",
         "path",
+        "process",
         "request_bytes",
         "response_bytes",
         "routed",
@@ -117,6 +140,7 @@ class Exchange:
         self.upstream = False
         self.counting = False
         self.finished = False
+        self.process: object = None
 
     def match(self, route: str | None) -> None:
         """A framework matched this route template (None: it has none that matches)."""
@@ -147,6 +171,12 @@ class Exchange:
         if self.error is None:
             self.error = error
 
+    def begin(self) -> None:
+        """It is in progress from now until it is finished. What upstream's instrumentation counts is not counted twice."""
+        if not self.upstream and not _is_upstreams(self):
+            self._count_active(1)
+            self.process = _process
+
     def answered(self) -> None:
         """The last byte of the answer is out; what the application does after that takes no time of the request's."""
         if not self.ended_ns:
@@ -176,6 +206,8 @@ class Exchange:
         if self.finished:
             return
         self.finished = True
+        if self.process is _process:
+            self._count_active(-1)
         try:
             if not self.ended_ns:
                 self.seconds = perf_counter() - self.started
@@ -189,6 +221,12 @@ class Exchange:
             report("the end of a request", failure)
         self.end_span()
         self.release()
+
+    def _count_active(self, change: int) -> None:
+        try:
+            measure(HTTP_SERVER_ACTIVE_REQUESTS, change, self.method, self.scheme)
+        except Exception as failure:
+            report("the requests in progress", failure)
 
     def end_span(self) -> None:
         """End the span, if it is ours. Never raises."""

@@ -181,6 +181,7 @@ def _all_values(pairs: Any) -> dict[str, list[str]]:
 async def _serve_http(app: ASGIApp, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
     token = attach(exchange.context)
     try:
+        exchange.begin()
         await app(scope, _counted(receive, exchange) if exchange.counting else receive, _observed(send, scope, exchange))
     except BaseException as error:
         if exchange.finished:

@@ -71,6 +71,7 @@ def serve(
 
     token = attach(exchange.context)
     try:
+        exchange.begin()
         chunks = app(environ, _observed(start_response, environ, exchange))
     except BaseException as error:
         finish(error)
