@@ -203,6 +203,9 @@ HTTP_SERVER_REQUEST_DURATION = Metric(
     (HTTP_METHOD, URL_SCHEME, HTTP_STATUS, HTTP_ROUTE, PROTOCOL_VERSION, HTTP_ERROR_TYPE),
     bounds=_HTTP_BOUNDS,
 )
+HTTP_SERVER_ACTIVE_REQUESTS = _up_down_counter(
+    "http.server.active_requests", "{request}", "HTTP server requests in progress.", HTTP_METHOD, URL_SCHEME
+)
 
 # --- Cache --------------------------------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from opentelemetry.metrics import CallbackOptions, CallbackT
 from opentelemetry.util.types import Attributes
 
 from bext_otel._compat import Gauge
-from bext_otel.catalogue import HTTP_SERVER_REQUEST_DURATION, METRICS, Kind, by_name
+from bext_otel.catalogue import HTTP_SERVER_ACTIVE_REQUESTS, HTTP_SERVER_REQUEST_DURATION, METRICS, Kind, by_name
 from bext_otel.pipeline.streams import Stream, Streams
 from bext_otel.scope import SCOPE
 
@@ -20,6 +20,7 @@ __all__ = ["CatalogueMeter"]
 Bound: TypeAlias = Callable[..., None]
 
 _ROWS = by_name(METRICS)
+_OF_REQUESTS = frozenset({HTTP_SERVER_REQUEST_DURATION, HTTP_SERVER_ACTIVE_REQUESTS})
 
 
 class _Instrument:
@@ -106,8 +107,8 @@ class CatalogueMeter(metrics.Meter):
         row = _ROWS.get(name)
         if row is None or row.kind not in kinds:
             return None
-        # An application that upstream instruments too makes this instrument as well. Ours has counted the request already.
-        if row is HTTP_SERVER_REQUEST_DURATION and self.name != SCOPE:
+        # An application that upstream instruments too makes these instruments as well. Ours has counted the request already.
+        if row in _OF_REQUESTS and self.name != SCOPE:
             return None
         return self._streams.stream(row)
 

@@ -13,8 +13,9 @@ from typing import Any, TypeAlias
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Span
 
-from bext_otel.catalogue import HTTP_SERVER_REQUEST_DURATION, REQUEST_DURATION, REQUEST_SIZE, REQUESTS
+from bext_otel.catalogue import HTTP_SERVER_ACTIVE_REQUESTS, HTTP_SERVER_REQUEST_DURATION, REQUEST_DURATION, REQUEST_SIZE, REQUESTS
 from bext_otel.operation import measure, settings, show_failure
+from bext_otel.process import on_fork
 from bext_otel.timing import Anchor
 from bext_otel_instrumentors._choices import CapturedHeaders
 from bext_otel_instrumentors._completion import emit_completion
@@ -39,6 +40,26 @@ _NOTHING = Context()
 _ANCHOR = Anchor()
 
 
+# Which process this is: a child that is forked in the middle of a request does not end it, for that is still its parent's.
+_process = object()
+
+
+def _in_child() -> None:
+    global _process
+    _process = object()
+
+
+on_fork(in_child=_in_child)
+
+
+def _is_upstreams(exchange: Exchange) -> bool:
+    """Whether the span that stands for a request is of upstream's instrumentation."""
+    if exchange.owned:
+        return False
+    scope = getattr(exchange.span, "instrumentation_scope", None)
+    return str(getattr(scope, "name", "")).startswith("opentelemetry.instrumentation.")
+
+
 class Exchange:
     """A request and its answer, from the first byte to the last.
 
@@ -51,6 +72,7 @@ class Exchange:
     that it is one of, while its application still runs. `captured` are the headers of the answer that its span is to show.
     `surroundings` is the scope or environ as whoever is furthest inside got it, `asked` who knows its route if nobody tells. `left_at` is
     the status that was sent when the client left (0: none yet; None: it is not known to have left), `parting` what the server raised then.
+    `process` is where it is counted as being in progress; None: it is not.
     """
 
     __slots__ = (
@@ -74,6 +96,7 @@ class Exchange:
         "owned",
         "parting",
         "path",
+        "process",
         "request_bytes",
         "response_bytes",
         "routed",
@@ -121,6 +144,7 @@ class Exchange:
         self.upstream = False
         self.counting = False
         self.finished = False
+        self.process: object = None
 
     def match(self, route: str | None) -> None:
         """A framework matched this route template (None: it has none that matches)."""
@@ -167,6 +191,12 @@ class Exchange:
         if self.error is None:
             self.error = error
 
+    def begin(self) -> None:
+        """It is in progress from now until it is finished. What upstream's instrumentation counts is not counted twice."""
+        if not self.upstream and not _is_upstreams(self):
+            self._count_active(1)
+            self.process = _process
+
     def answered(self) -> None:
         """The last byte of the answer is out; what the application does after that takes no time of the request's."""
         if not self.ended_ns:
@@ -196,6 +226,8 @@ class Exchange:
         if self.finished:
             return
         self.finished = True
+        if self.process is _process:
+            self._count_active(-1)
         try:
             if not self.ended_ns:
                 self.seconds = perf_counter() - self.started
@@ -209,6 +241,12 @@ class Exchange:
             report("the end of a request", failure)
         self.end_span()
         self.release()
+
+    def _count_active(self, change: int) -> None:
+        try:
+            measure(HTTP_SERVER_ACTIVE_REQUESTS, change, self.method, self.scheme)
+        except Exception as failure:
+            report("the requests in progress", failure)
 
     def end_span(self) -> None:
         """End the span, if it is ours. Never raises."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import partial
 from typing import Any, TypeAlias
@@ -16,6 +15,7 @@ from bext_otel_instrumentors._choices import NO_CHOICES, Choices, choices
 from bext_otel_instrumentors._exchange import BODILESS, Asked, Exchange, declared_length
 from bext_otel_instrumentors._guard import report
 from bext_otel_instrumentors._headers import extract, is_w3c_only
+from bext_otel_instrumentors._inner import quieten
 from bext_otel_instrumentors._opening import current, open_exchange
 from bext_otel_instrumentors._responding import response_headers
 from bext_otel_instrumentors._routes import template
@@ -32,8 +32,6 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _NOTHING = Context()
-# FastAPI (since 0.137) makes a server span and metrics of its own, but not for a request whose scope says that it is excluded.
-_FASTAPI_TELEMETRY = "fastapi.telemetry"
 _VERSIONS: Mapping[str, str] = {"1": "1.0", "2.0": "2", "3.0": "3"}
 
 
@@ -77,7 +75,8 @@ async def serve(
             await app(scope, receive, send)
             return
         with adopted(found, scope):
-            await app(_without_fastapis(scope), receive, send)
+            quieten(scope)
+            await app(scope, receive, send)
         return
     kind = scope["type"]
     if hosting.waiting:
@@ -87,7 +86,8 @@ async def serve(
     if kind in _SERVES:
         if leaves_out(chosen, scope):
             with left_out(scope, scope["path"], asgi=True):
-                await app(_without_fastapis(scope), receive, send)
+                quieten(scope)
+                await app(scope, receive, send)
             return
         exchange = _open(scope, upstream, chosen)
         if exchange is not None:
@@ -124,13 +124,6 @@ def _telling(send: Send, hosting: Hosting) -> Send:
         await send(message)
 
     return told
-
-
-def _without_fastapis(scope: Scope) -> Scope:
-    """This scope, which FastAPI makes no server span for."""
-    if "fastapi" in sys.modules:
-        scope[_FASTAPI_TELEMETRY] = None
-    return scope
 
 
 def _open(scope: Scope, upstream: bool, chosen: Choices) -> Exchange | None:
@@ -175,7 +168,8 @@ def _open(scope: Scope, upstream: bool, chosen: Choices) -> Exchange | None:
         # Without a declared length a message of HTTP/1 has no body, unless its coding says so (RFC 9112, section 6.3).
         exchange.request_bytes = length if length is not None else 0
         exchange.counting = length is None and (b"transfer-encoding" in headers or version not in _HTTP_1)
-        exchange.surroundings = _without_fastapis(scope)
+        quieten(scope)
+        exchange.surroundings = scope
     except Exception as error:
         report("the start of a request", error)
         return None
@@ -196,6 +190,7 @@ async def _serve_http(app: ASGIApp, scope: Scope, receive: Receive, send: Send, 
     token = attach(exchange.context)
     before = enter(exchange)
     try:
+        exchange.begin()
         await app(scope, _received(receive, exchange), _observed(send, scope, exchange))
     except BaseException as error:
         if exchange.finished:

@@ -8,6 +8,7 @@ from typing import Any
 
 from bext_otel_instrumentors._base import HostingInstrumentor
 from bext_otel_instrumentors._choices import Choices, choices
+from bext_otel_instrumentors._inner import cover, joining, passing, uncover
 from bext_otel_instrumentors._patch import Patches
 from bext_otel_instrumentors._peer import around_asgi
 from bext_otel_instrumentors._routes import ask_router, path_of
@@ -24,8 +25,8 @@ class StarletteInstrumentor(HostingInstrumentor):
     """Instruments Starlette, and FastAPI as soon as it is imported.
 
     `instrument(asgi=..., on_serving=...)`: see `Hosting`. The applications' `__call__` is wrapped, which is outside of the error
-    middleware and of FastAPI's own telemetry: an unhandled exception is seen, and FastAPI adds no second server span and no second
-    `http.server.request.duration`.
+    middleware and of FastAPI's own telemetry: an unhandled exception is seen, and neither FastAPI nor Starlette's middleware adds a second
+    server span or a second `http.server.request.duration`; what else they tell stays.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -41,6 +42,9 @@ class StarletteInstrumentor(HostingInstrumentor):
         patches.wrap(Route, "handle", _matching)
         patches.wrap(WebSocketRoute, "handle", _matching)
         patches.wrap(Mount, "handle", _mounting)
+        cover()
+        patches.callback(uncover)
+        patches.when_imported("starlette.middleware.opentelemetry", self._cover_middleware)
         patches.when_imported("fastapi.applications", self._cover_fastapi)
 
     def _cover(self, application: type, chosen: Choices) -> None:
@@ -49,12 +53,17 @@ class StarletteInstrumentor(HostingInstrumentor):
             self._patches.wrap(application, "__call__", partial(around_asgi, chosen))
         self._patches.wrap(application, "__init__", self._hosting.after)
 
+    def _cover_middleware(self, module: Any) -> None:
+        self._patches.wrap(module.OpenTelemetryMiddleware, "__call__", passing)
+
     def _cover_fastapi(self, module: Any) -> None:
         if "fastapi" in self._disabled:
             self._patches.wrap(module.FastAPI, "__call__", _unmeasured)
             return
         from fastapi.routing import APIRoute
 
+        if (telemetry := getattr(module, "NativeTelemetry", None)) is not None:
+            self._patches.wrap(telemetry, "__call__", joining)
         self._cover(module.FastAPI, choices("fastapi"))
         self._patches.wrap(APIRoute, "handle", _matching_api)
 

@@ -84,6 +84,7 @@ def serve(
     token = attach(exchange.context)
     before = enter(exchange)
     try:
+        exchange.begin()
         chunks = app(environ, _observed(start_response, exchange))
     except BaseException as error:
         finish(error)
