@@ -178,7 +178,10 @@ def _observed(start_response: StartResponse, exchange: Exchange) -> StartRespons
 def _guess_route(exchange: Exchange) -> None:
     """The route of a Flask application that is not instrumented: its request knows the rule that matched, while it is worked on."""
     flask = sys.modules["flask"]
-    if flask.has_request_context() and exchange_of(flask.request.environ) is exchange and (rule := flask.request.url_rule) is not None:
+    # It may be in the middle of being imported, by another thread.
+    if not getattr(flask, "has_request_context", bool)() or exchange_of(flask.request.environ) is not exchange:
+        return
+    if (rule := flask.request.url_rule) is not None:
         exchange.match_below(text_of(flask.request.environ.get("SCRIPT_NAME") or ""), str(rule.rule))
 
 
