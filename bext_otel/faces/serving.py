@@ -67,8 +67,10 @@ class Serving:
         timer = threading.Timer(_DELAY_SECONDS, start)
         timer.daemon = True
         timer.name = "bext-otel-serving"
-        self._timer = timer if begin(timer) else None
-        self._candidate = self._timer is not None  # without a thread, the next evidence tries again
+        if begin(timer):
+            self._timer = timer
+        else:  # the next evidence tries again
+            self._candidate = False
 
     def _stand_down(self) -> None:
         self._candidate = False

@@ -144,12 +144,13 @@ class Batches(Generic[T]):
         self._held: list[T] = []
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
+        # The end, once it was asked for.
         self._last: _Turn | None = None
         self._pauses.reset()
         self._inline_pauses.reset()
         self._not_before = 0.0
         self._sent_at = time.monotonic()
-        self.has_begun = False
+        self.has_begun = self._closed = False
         self._make()
 
     def _make(self) -> None:
@@ -170,7 +171,7 @@ class Batches(Generic[T]):
             self._trim()
         if self._thread is None and not self._start():
             self._send_now_and_then()
-        elif (self._asleep or len(items) >= self._limits.batch_size) and not self._rung:
+        elif (self._asleep or (len(items) >= self._limits.batch_size and not self._held)) and not self._rung:
             self._ring()
 
     @property
@@ -233,18 +234,17 @@ class Batches(Generic[T]):
 
     def end(self, seconds: float) -> bool:
         """Send the rest and end, within `seconds`; whether it arrived. What does not is left where it is, and counted. Once."""
-        ended = self._last is not None and self._last.done.is_set()
         self.begin_end(seconds)
         last = self._last
         assert last is not None
-        last.until = min(last.until, time.monotonic() + seconds)
-        if ended:
-            return last.arrived
-        if self._thread is None:
-            self._serve(last)
-        arrived = last.wait()
-        self._exporter.shutdown()
-        return arrived
+        if not self._closed:
+            self._closed = True
+            last.until = min(last.until, time.monotonic() + seconds)
+            if self._thread is None:
+                self._serve(last)
+            last.wait()
+            self._exporter.shutdown()
+        return last.arrived
 
     def _run(self) -> None:
         while self._last is None or not self._last.done.is_set():

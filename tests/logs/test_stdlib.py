@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -222,7 +221,6 @@ log.info("event", extra={"thing": Interrupting()})
     assert ["signal", "event"] == Ran(script).messages
 
 
-@pytest.mark.skipif((3, 12, 0) <= sys.version_info < (3, 12, 3), reason="these CPythons start no thread in an exit handler")
 def test_the_end_of_the_interpreter_closes_nothing_too_early() -> None:
     ran = Ran("import atexit; logging.shutdown(); atexit.register(lambda: log.info('at exit'))")
     assert ["at exit"] == ran.messages

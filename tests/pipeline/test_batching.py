@@ -25,6 +25,7 @@ class Collector:
         self.pause_seconds = pause_seconds
         self.attempts: list[float] = []
         self.got: list[int] = []
+        self.closings = 0
 
     def export(self, batch: Sequence[int]) -> bool:
         def send() -> bool:
@@ -41,7 +42,7 @@ class Collector:
         return self.delivery.attempt(len(batch), send)
 
     def shutdown(self) -> None:
-        """Nothing to close."""
+        self.closings += 1
 
 
 class _Seen(list[float | None]):
@@ -220,6 +221,16 @@ def test_a_thread_that_could_not_start_starts_later(collector: Collector, make: 
     time.sleep(0.06)
     batches.add(3)
     until(lambda: collector.got == [1, 2, 3])
+
+
+def test_the_exporter_is_closed_once_however_soon_the_rest_is_sent(collector: Collector, make: Make) -> None:
+    batches = make(collector, delay_seconds=60)
+    batches.add(1)
+    assert batches.begin_end(5.0)
+    until(lambda: collector.got)
+    assert batches.end(5.0)
+    assert batches.end(5.0)
+    assert ([1], 1) == (collector.got, collector.closings)
 
 
 def test_a_forked_child_sends_none_of_its_parents(collector: Collector, make: Make) -> None:
