@@ -186,8 +186,8 @@ def clean(value: object, label: str = "") -> str:
     """A label value as text that can always be written as UTF-8, of at most 256 characters.
 
     Bytes are decoded; lone surrogates, NUL and bytes that are not UTF-8 become U+FFFD; True is `true`, and lists are JSON, as in the
-    OpenTelemetry specification for Prometheus. A longer text is cut and ends in `~` and a digest of all of it, so that two that differ stay
-    apart. That is counted, and one line says so for each `label`.
+    OpenTelemetry specification for Prometheus. A longer text is cut and ends in `~` and a digest of all of it (of its two ends, from 64 KiB
+    on), so that two that differ stay apart. That is counted, and one line says so for each `label`.
     """
     text = value if type(value) is str else _text(value)
     if len(text) > _MAX_CHARACTERS:

@@ -24,8 +24,9 @@ class Hearing:
     def __init__(self) -> None:
         self._heard: Callable[[], None] | None = None
         self._kind: Any = None
-        self._inc: Any = None
-        self._set: Any = None
+        # Its methods, the library's own and ours.
+        self._own: dict[str, Any] = {}
+        self._ours: dict[str, Any] = {}
         self._closed = False
 
     def open(self) -> None:
@@ -34,55 +35,49 @@ class Hearing:
 
     def listen(self, heard: Callable[[], None]) -> None:
         """Have the next change call `heard`, once."""
-        if self._heard is None and not self._closed:
+        if not self._closed:
             self._heard = heard
-            self._arm()
+            self._replace("inc", self._own, self._ours)
 
     def close(self) -> None:
         """Leave the library as it was."""
         self._closed, self._heard = True, None
-        if self._kind is not None:
-            self._disarm()
-            with suppress(AttributeError):
-                self._kind.set = self._set
-            self._kind = None
+        for name in self._ours:
+            self._replace(name, self._ours, self._own)
 
     def _attach(self, module: Any) -> None:
         kind: Any = getattr(module, "ValueClass", None)
-        # In its multiprocess mode the library has times of its own.
         if self._closed or self._kind is not None or not callable(getattr(kind, "inc", None)) or not callable(getattr(kind, "set", None)):
             return
-        self._kind, self._inc, self._set = kind, kind.inc, kind.set
-        hearing, original = self, kind.set
+        hear, inc, put = self._hear, kind.inc, kind.set
 
-        def note(value: Any, *args: Any, **kwargs: Any) -> None:
-            original(value, *args, **kwargs)
+        def counted(value: Any, amount: float) -> None:
+            inc(value, amount)
+            hear()
+
+        def noted(value: Any, *args: Any, **kwargs: Any) -> None:
+            put(value, *args, **kwargs)
             if (at := kwargs.get("timestamp")) is not None:
                 with suppress(AttributeError):
                     value.bext_set_at = at
-            if hearing._heard is not None:
-                hearing._hear()
+            hear()
 
-        kind.set = note
-        self._arm()
+        self._own, self._ours = {"inc": inc, "set": put}, {"inc": counted, "set": noted}
+        self._kind = kind
+        self._replace("set", self._own, self._ours)
+        if self._heard is not None:
+            self._replace("inc", self._own, self._ours)
 
-    def _arm(self) -> None:
-        if self._kind is None or self._heard is None:
-            return
-        hearing, original = self, self._inc
-
-        def inc(value: Any, amount: float) -> None:
-            original(value, amount)
-            hearing._hear()
-
-        self._kind.inc = inc
-
-    def _disarm(self) -> None:
-        self._kind.inc = self._inc
+    def _replace(self, name: str, held: dict[str, Any], other: dict[str, Any]) -> None:
+        """One method by another, unless somebody else has replaced it meanwhile."""
+        if self._kind is not None and getattr(self._kind, name, None) is held[name]:
+            setattr(self._kind, name, other[name])
 
     def _hear(self) -> None:
+        if self._heard is None:
+            return
+        # First: of two threads that come here at once either may undo what somebody has just asked for again, and then calls him again.
+        self._replace("inc", self._ours, self._own)
         heard, self._heard = self._heard, None
-        if self._kind is not None:
-            self._disarm()
         if heard is not None:
             heard()

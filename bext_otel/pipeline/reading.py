@@ -157,7 +157,9 @@ class Reading:
             parts = families.foreign_parts(counted)
             names = {part.name for part in parts}
             self._foreign_parts = [*(part for part in self._foreign_parts if part.name not in names), *parts]
-            self._publish(self._service, {stream: {} for stream in self.streams})
+            nothing: families.Observed = {stream: {} for stream in self.streams}
+            told = self._service.publish(lambda base: encode(self._contribution(nothing), base), wait=False)
+            self._said = self._said or bool(told)
 
     def reset(self) -> None:
         """Begin anew, as a forked child does: what the parent counted is the parent's."""

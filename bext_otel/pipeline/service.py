@@ -106,8 +106,13 @@ class Service:
         """Whether there is anybody else to speak to, or for."""
         return self.base is not None or self._ledger.company()
 
-    def publish(self, contribute: Callable[[bytes], bytes]) -> bytes:
-        """Say what this process has to say, now: `contribute` makes it of the base's bytes, and it is the answer too."""
+    def publish(self, contribute: Callable[[bytes], bytes], *, wait: bool = True) -> bytes:
+        """Say what this process has to say, now: `contribute` makes it of the base's bytes, and it is the answer too.
+
+        `wait=False` says nothing, and answers with nothing, if that is under way: it may be in this very thread.
+        """
+        if not wait and self._lock.locked():
+            return b""
         with self._lock:
             self._take_place()
             payload = contribute(self._packed_base)
