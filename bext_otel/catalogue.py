@@ -6,6 +6,7 @@ add a row here. Needs the standard library only.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -162,8 +163,16 @@ def _summary(name: str, unit: str, description: str, *labels: Label) -> Metric:
 
 # --- Labels -------------------------------------------------------------------------------------------------------------------------
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY")
-"""Methods known to the HTTP semantic conventions (RFC 9110, RFC 5789, and QUERY); any other one is `_OTHER`."""
+
+def _known_methods(given: str) -> tuple[str, ...]:
+    """What the variable says instead of the standard methods, as written; `_OTHER` is for those that it leaves out."""
+    named = dict.fromkeys(word for part in given.split(",") if (word := part.strip()) and word.isprintable() and word != "_OTHER")
+    return tuple(named) or ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY")
+
+
+METHODS = _known_methods(os.environ.get("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", ""))
+"""Methods known to the HTTP semantic conventions (RFC 9110, RFC 5789, and QUERY), or those that the conventions' variable names instead;
+any other one is `_OTHER`."""
 
 APP = Label("app", "Application that the work was done for, from `[apps]`.", budget=200)
 METHOD = Label("method", "HTTP request method; `_OTHER` for one that is not a standard method.", (*METHODS, "_OTHER"))

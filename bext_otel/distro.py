@@ -82,13 +82,17 @@ def configure(
     _runtime = build_runtime(loaded.config, app_resolver=app_resolver, resource=resource, chosen=chosen)
     # Told when logging stands, so that each is one line like any other.
     for line in (*loaded.warnings, *corrected, *chosen.lines):
-        # Workers read the same settings: one of them says so. What it says, it has said until it ends.
-        if (word := take_word(f"{_runtime.service_key} {line}")) is not None:
-            _words.append(word)
-            _log.warning("%s", line)
+        _warn_once(_runtime, line)
     if instrument:
         _instrument()
     return _runtime
+
+
+def _warn_once(runs: Runtime, line: str) -> None:
+    """Workers read the same settings and find the same libraries: one of them says so. What it says, it has said until it ends."""
+    if (word := take_word(f"{runs.service_key} {line}")) is not None:
+        _words.append(word)
+        _log.warning("%s", line)
 
 
 def _instrument() -> None:
@@ -152,8 +156,11 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
         except DependencyConflictError as error:
             if not ours:
                 raise  # the loader skips it, with a line: an error where the library is there in another version
-            # Ours come all together, whichever libraries are there, so one that does not fit is nobody's mistake.
-            _log.debug("%s", _conflict(entry_point.name, error))
+            line = _conflict(entry_point.name, error)
+            if error.conflict.found or error.conflict.found_any:
+                _warn_once(runs, line)
+            else:  # ours come all together, whichever libraries are there
+                _log.debug("%s", line)
         except ImportError:
             raise  # the loader skips it, with a line
         except Exception as error:  # the loader would give up all instrumentors that come after this one
@@ -161,7 +168,9 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
 
 
 def _conflict(name: str, error: DependencyConflictError) -> str:
-    needed, found = error.conflict.required, error.conflict.found
+    conflict = error.conflict
+    needed = conflict.required or " or ".join(map(str, conflict.required_any or ()))
+    found = conflict.found or " and ".join(conflict.found_any or ())
     return f"instrumentation {name} is left out: it is for {needed}, and {found or 'that library'} is {'' if found else 'not '}installed"
 
 

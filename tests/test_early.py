@@ -36,12 +36,7 @@ def nothing_told_before() -> Iterator[None]:
             "OTEL_PROPAGATORS",
             "Baggage",
             None,
-            [
-                (
-                    "OTEL_PROPAGATORS: nothing that works has the name 'Baggage'; install the package that offers it; using "
-                    "tracecontext, baggage"
-                )
-            ],
+            [f"OTEL_PROPAGATORS: nothing that works has the name 'Baggage'; {DEFAULT.replace('the default', 'tracecontext, baggage')}"],
         ),
         ("OTEL_PYTHON_CONTEXT", "", None, []),
         ("OTEL_PYTHON_CONTEXT", "contextvars_context", "contextvars_context", []),

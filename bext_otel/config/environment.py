@@ -74,6 +74,10 @@ def standard_variables(environ: Mapping[str, str], report: Report) -> Iterator[G
     attribute = _service_attribute(environ)
     if attribute:
         yield Given(("telemetry", "service_name"), attribute, "OTEL_RESOURCE_ATTRIBUTES: service.name", text=True)
+    if level := environ.get("OTEL_LOG_LEVEL", "").strip():
+        # The SDK's internal logger, by the specification: what it and we say of ourselves.
+        for name in ("opentelemetry", "bext_otel"):
+            yield Given(("logging", "filters", name), level, "OTEL_LOG_LEVEL", text=True)
     for row in STANDARD:
         raw = environ.get(row.variable, "").strip()
         if not raw:

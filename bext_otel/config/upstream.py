@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import TypeAlias
 
 from bext_otel.config.report import Given, Report
+from bext_otel.config.variables import not_honoured
 from bext_otel.early import found
 
 __all__ = ["ID_GENERATOR", "ID_GENERATORS", "SAMPLER", "SAMPLERS", "SDK_SAMPLERS", "correct_upstream_variables"]
@@ -60,8 +61,14 @@ _POSITIVE: Check = ("a whole number, 1 or more", _whole(1))
 _MILLISECONDS: Check = ("a positive whole number of milliseconds, e.g. 5000", _whole(1))
 _SECONDS: Check = ("a positive number of seconds, e.g. 10", lambda text: _number(text, 1e-3, 86_400))
 _SHARE: Check = ("a number from 0 to 1, e.g. 0.1", lambda text: _number(text, 0, 1))
-_COMPRESSION = _one_of("gzip", "deflate", "none")
 _SIGNALS = ("", "TRACES_", "METRICS_", "LOGS_")
+# In any case, by the specification; upstream takes some of them in lower case only.
+_WORDS: Mapping[str, tuple[str, ...]] = {
+    **{f"OTEL_EXPORTER_OTLP_{signal}COMPRESSION": ("gzip", "deflate", "none") for signal in _SIGNALS},
+    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": ("cumulative", "delta", "lowmemory"),
+    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": ("explicit_bucket_histogram", "base2_exponential_bucket_histogram"),
+    "OTEL_METRICS_EXEMPLAR_FILTER": ("always_on", "always_off", "trace_based"),
+}
 
 CHECKS: Mapping[str, Check] = {
     **dict.fromkeys(
@@ -82,13 +89,10 @@ CHECKS: Mapping[str, Check] = {
     **{f"OTEL_{kind}_{name}": _POSITIVE for kind in ("BSP", "BLRP") for name in ("MAX_QUEUE_SIZE", "MAX_EXPORT_BATCH_SIZE")},
     **{f"OTEL_{kind}_{name}": _MILLISECONDS for kind in ("BSP", "BLRP") for name in ("SCHEDULE_DELAY", "EXPORT_TIMEOUT")},
     **{f"OTEL_EXPORTER_OTLP_{signal}TIMEOUT": _SECONDS for signal in _SIGNALS},
-    **{f"OTEL_EXPORTER_OTLP_{signal}COMPRESSION": _COMPRESSION for signal in _SIGNALS},
+    **{name: _one_of(*words) for name, words in _WORDS.items()},
     SAMPLER: _offered(SAMPLERS, *SDK_SAMPLERS),
     ID_GENERATOR: _offered(ID_GENERATORS, "random"),
-    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": _one_of("cumulative", "delta", "lowmemory"),
-    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": _one_of("explicit_bucket_histogram", "base2_exponential_bucket_histogram"),
     "OTEL_METRIC_EXPORT_TIMEOUT": _MILLISECONDS,
-    "OTEL_METRICS_EXEMPLAR_FILTER": _one_of("always_on", "always_off", "trace_based"),
 }
 
 _RATIO_SAMPLERS = frozenset({"traceidratio", "parentbased_traceidratio"})
@@ -102,6 +106,9 @@ def correct_upstream_variables(environ: MutableMapping[str, str]) -> tuple[str, 
     report = Report()
     for name, (expected, holds) in CHECKS.items():
         _check(environ, name, expected, holds, report)
+    for name in _WORDS:
+        if name in environ:
+            environ[name] = environ[name].strip().lower()
     if environ.get("OTEL_TRACES_SAMPLER", "").strip().lower() in _RATIO_SAMPLERS:
         _check(environ, "OTEL_TRACES_SAMPLER_ARG", *_SHARE, report)
         environ.setdefault("OTEL_TRACES_SAMPLER_ARG", "1.0")  # upstream's default, which it would tell about
@@ -113,6 +120,8 @@ def correct_upstream_variables(environ: MutableMapping[str, str]) -> tuple[str, 
     _keep_detectors(environ, report)
     # We always tell how telemetry fares; with this, the SDK would tell the same once more.
     environ.pop("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", None)
+    for line in not_honoured(environ):
+        report.say(line)
     return report.lines(lambda _: None)
 
 

@@ -10,6 +10,7 @@ after it, whoever drains next completes what is left to do.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
@@ -28,7 +29,7 @@ __all__ = ["LOOKS", "Cell", "Home"]
 # only one measurement in so many tries, for while a thread drains the others would all try in vain.
 _RELIEF = 4096 - 1
 
-LOOKS = 16
+LOOKS = 0 if os.environ.get("OTEL_METRICS_EXEMPLAR_FILTER", "").strip().lower() == "always_off" else 16
 """How many measurements of a tick, made in spans that are not sampled, are looked at for one that is: a look costs more than measuring."""
 # One outside of any span counts as eight: others like it are likely to follow.
 _OUTSIDE = 8

@@ -325,3 +325,9 @@ def test_no_file_raises(tmp_path_factory: pytest.TempPathFactory, content: bytes
     folder = tmp_path_factory.mktemp("settings")
     (folder / "bext.config.toml").write_bytes(content)
     assert all(line.isprintable() for line in load(environ={}, cwd=folder).warnings)
+
+
+def test_the_level_of_our_own_lines() -> None:
+    """`OTEL_LOG_LEVEL` is that of the SDK's own log, which is upstream's and ours."""
+    loaded = load(environ={"OTEL_LOG_LEVEL": "WARNING", "BEXT_LOGGING_FILTERS": "bext_otel=debug,shop=info"}, cwd=Path("/nonexistent"))
+    assert ({"opentelemetry": "warn", "bext_otel": "warn", "shop": "info"}, ()) == (loaded.config.logging.filters, loaded.warnings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +14,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from bext_otel.config.upstream import CHECKS, correct_upstream_variables
+from tests.fresh import fresh
 
 GOOD = {
     "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "64",
@@ -59,6 +61,12 @@ def test_an_empty_variable_counts_as_not_set() -> None:
     assert {} == environ
 
 
+def test_words_are_taken_in_any_case() -> None:
+    environ = {"OTEL_METRICS_EXEMPLAR_FILTER": " Always_Off", "OTEL_EXPORTER_OTLP_COMPRESSION": "GZIP"}
+    assert () == correct_upstream_variables(environ)
+    assert {"OTEL_METRICS_EXEMPLAR_FILTER": "always_off", "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip"} == environ
+
+
 def test_a_share_that_is_none_becomes_all() -> None:
     environ = {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "2"}
     assert ("OTEL_TRACES_SAMPLER_ARG='2': expected a number from 0 to 1, e.g. 0.1; treated as not set",) == correct_upstream_variables(
@@ -88,7 +96,27 @@ def test_entries_that_are_no_pairs_are_left_out_and_not_shown() -> None:
 
 VALUES = st.one_of(
     st.sampled_from(
-        ["", " ", "-1", "0", "1", "100", "1e3", "unset", "none", "nan", "inf", "gzip", "always_on", "traceidratio", "²", "1_0"]
+        [
+            "",
+            " ",
+            "-1",
+            "0",
+            "1",
+            "100",
+            "1e3",
+            "unset",
+            "none",
+            "nan",
+            "inf",
+            "gzip",
+            "always_on",
+            "traceidratio",
+            "²",
+            "1_0",
+            "Always_Off",
+            "GZip",
+            "Delta",
+        ]
     ),
     st.integers(-5, 10**6).map(str),
     st.floats(-2, 2).map(str),
@@ -112,3 +140,20 @@ def test_upstream_takes_whatever_is_left(monkeypatch: pytest.MonkeyPatch, enviro
         MeterProvider(shutdown_on_exit=False).shutdown()
         for name in [*CHECKS, "OTEL_TRACES_SAMPLER_ARG"]:
             patch.delenv(name, raising=False)
+
+
+def test_what_the_sdk_tells_of_itself_is_told_once(tmp_path: Path) -> None:
+    shown, _ = fresh(
+        """
+        import bext_otel
+        from opentelemetry import trace
+        runs = bext_otel.configure()
+        with trace.get_tracer("shop").start_as_current_span("work"):
+            pass
+        text = runs.endpoints.reply("GET", "/metrics", "", {}, trusted=True).body.decode()
+        show([line.rpartition(" ")[2] for line in text.splitlines() if line.startswith("otel_sdk_span_started")])
+        """,
+        tmp_path,
+        OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED="true",
+    )
+    assert 1 == len(shown)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from wsgiref.util import FileWrapper
 from wsgiref.validate import validator
@@ -16,6 +17,7 @@ from bext_otel.apps import current_app
 from bext_otel.catalogue import HTTP_SERVER_REQUEST_DURATION, REQUEST_DURATION, REQUEST_SIZE, REQUESTS
 from bext_otel_instrumentors._body import read_in_process
 from bext_otel_instrumentors.wsgi import WSGIMiddleware
+from tests.fresh import fresh
 from tests.instrumentors.conftest import Telemetry
 from tests.instrumentors.driving import ask_wsgi, environ_of
 
@@ -252,3 +254,33 @@ def test_a_failure_of_ours_leaves_the_application_alone(
             patch.setattr(f"bext_otel_instrumentors.{place}", broken)
             assert b"hello" == ask_wsgi(WSGIMiddleware(app)).body
     assert 3 == len(calls)
+
+
+def test_the_known_methods_are_those_that_the_variable_names_instead(tmp_path: Path) -> None:
+    """HTTP semantic conventions: a full override, and case-sensitive."""
+    shown, _ = fresh(
+        """
+        from wsgiref.util import setup_testing_defaults
+        import bext_otel
+        from bext_otel_instrumentors.wsgi import WSGIMiddleware
+        from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+        from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+        runs = bext_otel.configure()
+        spans = InMemorySpanExporter()
+        runs.tracer_provider.add_span_processor(SimpleSpanProcessor(spans))
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            return [b""]
+        for method in ("PURGE", "purge", "get", "GET"):
+            environ = {"REQUEST_METHOD": method}
+            setup_testing_defaults(environ)
+            answer = WSGIMiddleware(app)(environ, lambda *_: None)
+            list(answer), answer.close()
+        text = runs.endpoints.reply("GET", "/metrics", "", {}, trusted=True).body.decode()
+        counted = [line.partition('method="')[2].partition('"')[0] for line in text.splitlines() if line.startswith("bext_requests_total")]
+        show([[span.attributes["http.request.method"] for span in spans.get_finished_spans()], sorted(counted)])
+        """,
+        tmp_path,
+        OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS="PURGE, get,",
+    )
+    assert [["PURGE", "_OTHER", "get", "_OTHER"], ["PURGE", "_OTHER", "get"]] == shown

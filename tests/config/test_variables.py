@@ -1,0 +1,157 @@
+"""Every variable that upstream documents is honoured, or one line."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import re
+from pathlib import Path
+
+import opentelemetry
+import pytest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import Link, SpanContext
+
+from bext_otel import _compat
+from bext_otel.config import Exporters
+from bext_otel.config.upstream import correct_upstream_variables
+from bext_otel.config.variables import VARIABLES, Variable
+from bext_otel.pipeline.otlp import metric_exporters
+from bext_otel.pipeline.selftelemetry import SpanCounts
+from bext_otel.pipeline.traces import BextTracerProvider
+from tests.fresh import fresh
+
+ROOT = Path(__file__).parents[2]
+ROWS = {name: row for row in VARIABLES for name in row.names()}
+PATTERNS = [re.compile(name.replace("{LIBRARY}", "[A-Z0-9_]+")) for name in ROWS if "{LIBRARY}" in name]
+# The specification's, which no module of upstream's lists.
+SPECIFIED = {"OTEL_EXPERIMENTAL_CONFIG_FILE", "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", "OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY"}
+# Honoured by parts of other people's, or by what is tested where it stands.
+UNTESTED = {
+    "OTEL_EXPORTER_ZIPKIN_ENDPOINT",
+    "OTEL_EXPORTER_ZIPKIN_TIMEOUT",
+    "OTEL_PYTHON_LOG_CORRELATION",
+    "OTEL_PYTHON_LOG_FORMAT",
+    "OTEL_PYTHON_LOG_LEVEL",
+}
+
+
+def is_known(name: str) -> bool:
+    return name in ROWS or any(pattern.fullmatch(name) for pattern in PATTERNS)
+
+
+def test_every_variable_that_upstream_lists_has_a_row() -> None:
+    modules = (
+        "opentelemetry.environment_variables",
+        "opentelemetry.sdk.environment_variables",
+        "opentelemetry.instrumentation.environment_variables",
+    )
+    listed = {
+        value
+        for module in modules
+        for name, value in vars(importlib.import_module(module)).items()
+        if isinstance(value, str) and value.startswith("OTEL_")
+    }
+    assert len(listed) > 80
+    assert [] == sorted(name for name in listed | SPECIFIED if not is_known(name))
+
+
+def test_every_variable_that_an_installed_package_of_upstream_names_has_a_row() -> None:
+    """Each text of the kind in its sources, so that a new variable is found with the version that brings it."""
+    named = {
+        name
+        for folder in opentelemetry.__path__
+        for path in Path(folder).rglob("*.py")
+        for name in re.findall(r"""["'](OTEL_[A-Z0-9_]+)["']""", path.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 80
+    assert [] == sorted(name for name in named if not is_known(name))
+
+
+def test_no_variable_has_two_rows() -> None:
+    assert len(ROWS) == sum(len(row.names()) for row in VARIABLES)
+
+
+@pytest.mark.parametrize("row", [row for row in VARIABLES if row.by not in {"instrumentor", "launcher"}], ids=lambda row: row.name)
+def test_every_row_names_a_test_that_shows_it(row: Variable) -> None:
+    if row.name in UNTESTED:
+        return
+    file, _, name = row.tested.partition("::")
+    assert f"def {name or 'test_'}" in (ROOT / file).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.by == "not honoured"])
+def test_what_is_not_honoured_is_one_line(name: str) -> None:
+    (line,) = correct_upstream_variables({name: "1"})
+    assert line == f"{name} is not honoured: {ROWS[name].meaning}"
+    assert () == correct_upstream_variables({name: " "})
+    assert () == correct_upstream_variables(dict.fromkeys((name,), next(iter(ROWS[name].silent), "")))
+
+
+def test_the_exporters_read_their_variables_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing but the endpoint is handed to them."""
+    read: set[str] = set()
+    get = type(os.environ).__getitem__
+
+    def recorded(environ: os._Environ[str], name: str) -> str:
+        read.add(name)
+        return get(environ, name)
+
+    monkeypatch.setattr(type(os.environ), "__getitem__", recorded)
+    certificate = tmp_path / "certificate.pem"
+    certificate.write_text("")
+    # gRPC's asks for the credentials of a signal where that has a certificate, and else for those of all.
+    for protocol, endpoint, given in (
+        ("http/protobuf", "http://a:1", ""),
+        ("grpc", "a:1", ""),
+        ("grpc", "https://a", ""),
+        ("grpc", "https://a", "x"),
+    ):
+        for signal in ("traces", "metrics", "logs"):
+            if given:
+                monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{signal.upper()}_CERTIFICATE", str(certificate))
+            _compat.otlp_exporter(protocol, signal)(endpoint=endpoint).shutdown()  # type: ignore[arg-type]
+    assert [] == sorted(name for name, row in ROWS.items() if row.by == "exporter" and "OTLP" in name and name not in read)
+
+
+def test_the_limits_of_spans_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = ("ATTRIBUTE", "EVENT_ATTRIBUTE", "LINK_ATTRIBUTE", "SPAN_ATTRIBUTE", "SPAN_EVENT", "SPAN_LINK")
+    for position, name in enumerate(limits, 1):
+        monkeypatch.setenv(f"OTEL_{name}_COUNT_LIMIT", str(position))
+    provider = BextTracerProvider(Resource({}), SpanCounts())
+    spans = InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    many = {str(number): number for number in range(20)}
+    links = [Link(SpanContext(number + 1, number + 1, is_remote=True), many) for number in range(20)]
+    with provider.get_tracer("t").start_as_current_span("work", attributes=many, links=links) as span:
+        for _ in range(20):
+            span.add_event("event", many)
+    (ended,) = spans.get_finished_spans()
+    sizes = [ended.events[0].attributes, ended.links[0].attributes, ended.attributes, ended.events, ended.links]
+    assert [2, 3, 4, 5, 6] == [len(size or ()) for size in sizes]
+
+
+@pytest.mark.parametrize(("chosen", "shown"), [("trace_based", True), ("Always_Off", False)])
+def test_exemplars_are_shown_unless_the_filter_lets_none_through(tmp_path: Path, chosen: str, shown: bool) -> None:
+    code = """
+        import bext_otel
+        from bext_otel.catalogue import REQUESTS
+        from bext_otel.operation import count, tracer
+        runs = bext_otel.configure()
+        with tracer().start_as_current_span("work"):
+            count(REQUESTS, "shop", "GET", "200", "/")
+        text = runs.endpoints.reply("GET", "/metrics", "format=openmetrics", {}, trusted=True).body.decode()
+        show(["bext_requests_total{" in text, "trace_id=" in text])
+        """
+    assert ([True, shown], []) == fresh(code, tmp_path, OTEL_METRICS_EXEMPLAR_FILTER=chosen)
+
+
+def test_exponential_histograms_are_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "base2_exponential_bucket_histogram")
+    with caplog.at_level(logging.INFO, "bext_otel.export"):
+        metric_exporters(Exporters())
+    (line,) = caplog.messages
+    assert "other histograms keep their bounds" in line
