@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
-__all__ = ["REDACTED", "SECRET", "is_secret", "redact_query", "redact_settings", "redact_url"]
+__all__ = ["REDACTED", "SECRET", "is_secret", "redact_query", "redact_settings", "redact_text", "redact_url"]
 
 REDACTED = "REDACTED"
 """What stands for a secret in a URL, as the OpenTelemetry semantic conventions have it."""
@@ -25,6 +25,10 @@ _SEPARATORS = str.maketrans("", "", "-_. []")
 _DELIMITER = re.compile("([&;])")
 _AUTHORITY_END = re.compile("[/?#]")
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+
+# No scheme is longer, and a bound keeps a long word from being looked at over and over.
+_URL_IN_TEXT = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,30}://[^\s\"'<>\\]+")
+_QUERY_IN_TEXT = re.compile(r"(?<=[?#])[^\s\"'<>\\?#]*=[^\s\"'<>\\?#]*")
 
 
 def is_secret(name: str) -> bool:
@@ -71,6 +75,15 @@ def _redact_userinfo(url: str) -> str:
         return url
     hidden = f"{REDACTED}:{REDACTED}" if ":" in url[start:at] else REDACTED
     return f"{url[:start]}{hidden}{url[at:]}"
+
+
+def redact_text(text: str) -> str:
+    """Text for people, with the URLs in it as `redact_url` has them, and the query strings of paths without secret parameters."""
+    if "://" in text:
+        text = _URL_IN_TEXT.sub(lambda found: redact_url(found[0]), text)
+    if "?" in text and "=" in text:
+        text = _QUERY_IN_TEXT.sub(lambda found: redact_query(found[0]), text)
+    return text
 
 
 def redact_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class Talkative(LogRecordExporter):
 def test_what_the_exporter_itself_logs_does_not_feed_it(capsys: pytest.CaptureFixture[str]) -> None:
     exporter = Talkative()
     provider = build_provider(Logging(), Resource({}), exporter)
-    installed = install(Logging(), provider, apps={})
+    installed = install(Logging(level="info"), provider, apps={})
     try:
         logging.getLogger("shop").info("hello")
         provider.force_flush()
