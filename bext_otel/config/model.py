@@ -110,10 +110,7 @@ class Logging(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     enabled: Annotated[bool, Meta(description="Take over logging; false leaves structlog and the root logger as they are.")] = True
     level: Annotated[
         Literal["", Level],
-        Meta(
-            description="Least level that is logged; empty: the application's own levels, and info for entries of ours.",
-            extra={"example": "info"},
-        ),
+        Meta(description="Least level that is logged; empty: the application's own levels, and info for entries of ours."),
     ] = ""
     format: Annotated[Literal["json", "pretty"], Meta(description="Form of a line.")] = "json"
     output: Annotated[Literal["stdout", "stderr", "file", "none"], Meta(description="Where lines go; `none`: to OTLP only.")] = "stdout"

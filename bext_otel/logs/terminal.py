@@ -7,7 +7,6 @@ import os
 import sys
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any
 
 from bext_otel.logs.ways import ways
@@ -73,21 +72,21 @@ def _leads_to(stream: object, names: tuple[str, ...]) -> bool:
     """Is it one of the standard streams, or does it lead to where one of them leads: the same terminal, pipe or file?"""
     if stream is None:
         return False
-    standard = [found for name in names for found in (getattr(sys, name, None), getattr(sys, f"__{name}__", None)) if found is not None]
+    standard = [getattr(sys, shown, None) for name in names for shown in (name, f"__{name}__")]
     if any(stream is each for each in standard):
         return True
     place = _place(stream)
-    return place is not None and any(place == _place(each) for each in standard)
+    return place is not None and any(place == _place(each) for each in {id(each): each for each in standard}.values())
 
 
 def _place(stream: Any) -> tuple[int, int] | None:
     """What is behind a stream's descriptor; None if it has none."""
-    with suppress(Exception):  # no stream, or a closed one, or a stand-in of the application's that raises what it likes
+    try:
         number = stream.fileno()
-        if type(number) is int:
-            found = os.fstat(number)
-            return found.st_dev, found.st_ino
-    return None
+        found = os.fstat(number) if type(number) is int else None
+    except Exception:  # no stream, or a closed one, or a stand-in of the application's that raises what it likes
+        return None
+    return (found.st_dev, found.st_ino) if found is not None else None
 
 
 class Mute(logging.Filter):

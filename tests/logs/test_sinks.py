@@ -109,6 +109,15 @@ def test_a_record_emitted_past_logging_obeys_the_levels(start: Start) -> None:
     assert 3 == len(logs.exported())
 
 
+def test_entries_of_ours_pass_no_root_logger(start: Start) -> None:
+    """An application that puts it to warnings, as Django's documentation does, keeps the traces of its requests."""
+    logs = start(level="")
+    assert logging.WARNING == logging.root.level
+    emit(logs.provider)
+    emit(logs.provider, severity_number=SeverityNumber.DEBUG, body="detail")
+    assert ["request completed"] == [line["message"] for line in logs.lines()] == [record.body for record in logs.exported()]
+
+
 def test_a_record_too_odd_to_be_completed_goes_on_and_is_counted(start: Start) -> None:
     class Odd(dict[str, Any]):
         def items(self) -> Any:
