@@ -129,7 +129,6 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
         runs = running()
         if runs is None:  # a helper of multiprocessing, or what could not be set up: the application goes without
             return
-        upstream = runs.config.telemetry.engine == "upstream"
         ours = entry_point.name.startswith(_OURS)
         if runs.config.telemetry.disabled and not ours:
             return  # ours know when the application serves, and where: health still answers
@@ -144,13 +143,7 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
         # Upstream checked the requirements of the whole distribution; each instrumentor has its own.
         kwargs.pop("skip_dep_check", None)
         if ours:
-            if runs.config.metrics.mount:
-                # One for all instrumentors: it has threads.
-                self._mounts = self._mounts or {"asgi": ASGIEndpoints(runs.endpoints), "wsgi": WSGIEndpoints(runs.endpoints)}
-                kwargs.update(self._mounts)
-            kwargs.update(disabled=disabled, on_serving=runs.evidence, on_ending=runs.flush, upstream=upstream)
-            kwargs.update(layers=runs.config.cache.layers, redis_seconds=runs.config.cache.redis_seconds)
-            kwargs.update(pools=runs.config.isolates.pools)
+            kwargs.update(self._given_to_ours(runs), disabled=disabled)
         try:
             super().load_instrumentor(entry_point, raise_exception_on_conflict=True, **kwargs)
         except DependencyConflictError as error:
@@ -165,6 +158,22 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
             raise  # the loader skips it, with a line
         except Exception as error:  # the loader would give up all instrumentors that come after this one
             _log.warning("instrumentation %s is left out: %s: %s", entry_point.name, type(error).__name__, error)
+
+    def _given_to_ours(self, runs: Runtime) -> dict[str, Any]:
+        """What our own instrumentors are handed; each takes what it knows."""
+        given: dict[str, Any] = {
+            "on_serving": runs.evidence,
+            "on_ending": runs.flush,
+            "upstream": runs.config.telemetry.engine == "upstream",
+            "layers": runs.config.cache.layers,
+            "redis_seconds": runs.config.cache.redis_seconds,
+            "pools": runs.config.isolates.pools,
+        }
+        if runs.config.metrics.mount:
+            # One for all instrumentors: it has threads.
+            self._mounts = self._mounts or {"asgi": ASGIEndpoints(runs.endpoints), "wsgi": WSGIEndpoints(runs.endpoints)}
+            given |= self._mounts
+        return given
 
 
 def _conflict(name: str, error: DependencyConflictError) -> str:

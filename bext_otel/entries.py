@@ -16,6 +16,7 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.semconv.attributes import exception_attributes
 from opentelemetry.util.types import AttributeValue
 
+from bext_otel.redaction import redact_text
 from bext_otel.scope import logger_of
 from bext_otel.text import encodable
 
@@ -83,7 +84,8 @@ def write(
 
 
 def describe_exception(error: BaseException) -> dict[str, str]:
-    """The exception attributes of OpenTelemetry's semantic conventions. Never raises, always bounded, always encodable.
+    """The exception attributes of OpenTelemetry's semantic conventions. Never raises, always bounded, always encodable,
+    and without secrets that say that they are some.
 
     A long stack trace keeps its end, which names the cause.
     """
@@ -92,8 +94,8 @@ def describe_exception(error: BaseException) -> dict[str, str]:
         exception_attributes.EXCEPTION_TYPE: (
             kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
         ),
-        exception_attributes.EXCEPTION_MESSAGE: encodable(_message(error)[:MAX_STACKTRACE]),
-        exception_attributes.EXCEPTION_STACKTRACE: encodable(_stacktrace(error)[-MAX_STACKTRACE:]),
+        exception_attributes.EXCEPTION_MESSAGE: redact_text(encodable(_message(error)[:MAX_STACKTRACE])),
+        exception_attributes.EXCEPTION_STACKTRACE: redact_text(encodable(_stacktrace(error)[-MAX_STACKTRACE:])),
     }
 
 

@@ -7,7 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
-__all__ = ["REDACTED", "SECRET", "describe", "is_secret", "redact_query", "redact_settings", "redact_text", "redact_url"]
+__all__ = [
+    "REDACTED",
+    "SECRET",
+    "describe",
+    "is_secret",
+    "redact_query",
+    "redact_settings",
+    "redact_text",
+    "redact_url",
+    "redact_urls",
+]
 
 REDACTED = "REDACTED"
 """What stands for a secret in a URL, as the OpenTelemetry semantic conventions have it."""
@@ -26,8 +36,10 @@ _DELIMITER = re.compile("([&;])")
 _AUTHORITY_END = re.compile("[/?#]")
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 
-# In running text: URLs; what is said of a name, as in `password=...`, `"token": "..."`, `Authorization: Bearer ...`; credentials alone.
-_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,30}://[^\s\"'<>`]+")
+# No scheme is longer, and a bound keeps a long word from being looked at over and over.
+_URL_IN_TEXT = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,30}://[^\s\"'<>\\]+")
+_QUERY_IN_TEXT = re.compile(r"(?<=[?#])[^\s\"'<>\\?#]*=[^\s\"'<>\\?#]*")
+# In running text: what is said of a name, as in `password=...`, `"token": "..."`, `Authorization: Bearer ...`; credentials alone.
 _NAMED = re.compile(r"([\w.%\-]{1,64})[\"']?\s{0,4}(?:=>|[=:])\s{0,4}")
 _SAID = re.compile(r"(?:(?:bearer|basic|digest|negotiate|token)\s{1,4})?(?:\"[^\"]*\"?|'[^']*'?|[^\s,;&\"']+)", re.IGNORECASE)
 _CREDENTIAL = re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
@@ -82,14 +94,21 @@ def _redact_userinfo(url: str) -> str:
     return f"{url[:start]}{hidden}{url[at:]}"
 
 
+def redact_urls(text: str) -> str:
+    """Text for people, with the URLs in it as `redact_url` has them, and the query strings of paths without secret parameters."""
+    if "://" in text:
+        text = _URL_IN_TEXT.sub(lambda found: redact_url(found[0]), text)
+    if "?" in text and "=" in text:
+        text = _QUERY_IN_TEXT.sub(lambda found: redact_query(found[0]), text)
+    return text
+
+
 def redact_text(text: str) -> str:
     """A sentence without the secrets that stand in it in a form that says so: in URLs, behind secret names, behind `Bearer`; never fails.
 
-    At most the first 8 kB of it.
+    Errs on the side of redacting, as suits what an exception says; a line of a log, where `key=` names many a thing, has `redact_urls`.
     """
-    text = text[:_MAX_TEXT]
-    if "://" in text:
-        text = _URL.sub(lambda found: redact_url(found[0]), text)
+    text = redact_urls(text)
     if "=" in text or ":" in text:
         text = _redact_said(text)
     return _CREDENTIAL.sub(rf"\1 {REDACTED}", text)
@@ -112,7 +131,7 @@ def _redact_said(text: str) -> str:
 def describe(error: BaseException) -> str | None:
     """What an exception says, as the description of a span's status: redacted, at most 1,024 characters; None where it says nothing."""
     try:
-        text = redact_text(str(error))[:_MAX_DESCRIPTION]
+        text = redact_text(str(error)[:_MAX_TEXT])[:_MAX_DESCRIPTION]
         # A lone surrogate would keep a whole batch of spans from being exported.
         return text.encode("utf-8", "replace").decode("utf-8") or None
     except Exception:  # a broken __str__ is the application's business

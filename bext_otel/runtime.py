@@ -211,7 +211,7 @@ def _enabled(config: Config, health: Health, identity: Identity, chosen: Chosen)
             "this process can't share its metrics with other workers of the service (%s): /metrics shows its own part only", ledger.reason
         )
     _install(tracer_provider, signal.provider, logger_provider, chosen)
-    health.register("telemetry", telemetry_check(lambda: {"status": _status(own, ledger, signal), **figures()}))
+    health.register("telemetry", telemetry_check(lambda: {"status": _status(own, ledger, signal, logger_provider), **figures()}))
 
     read = signal.reads.snapshot if config.metrics.enabled else None
     undoing = ExitStack()
@@ -278,9 +278,9 @@ def _logs_signal(config: Config, resource: Resource) -> tuple[BextLoggerProvider
     return provider, [delivery for _, delivery in outlets]
 
 
-def _status(own: SelfTelemetry, ledger: Ledger | None, metrics_signal: MetricsSignal) -> str:
+def _status(own: SelfTelemetry, ledger: Ledger | None, metrics_signal: MetricsSignal, logs: BextLoggerProvider) -> str:
     apart = ledger is not None and ledger.reason
-    return "degraded" if apart or own.losing() or metrics_signal.failing() else "healthy"
+    return "degraded" if apart or own.losing() or metrics_signal.failing() or logs.losing() else "healthy"
 
 
 def _join(config: Config, resource: Resource) -> Ledger | None:

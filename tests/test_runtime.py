@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from pathlib import Path
@@ -126,6 +127,23 @@ def test_an_exporter_that_hangs_costs_one_deadline(tmp_path: Path, signals: tupl
             **{f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT": endpoint for signal in signals},
         )
     assert shown, "without the deadline it is the ten seconds of an export, or a multiple"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_health_says_that_log_lines_are_being_lost(tmp_path: Path) -> None:
+    shown, _ = fresh(
+        """
+        import logging
+        import bext_otel
+        runs = bext_otel.configure(logging={"output": "file", "file_path": "/dev/full"}, health={"cache_seconds": 0})
+        before = runs.health.full().checks["telemetry"].status
+        logging.getLogger("shop").warning("nowhere")
+        check = runs.health.full().checks["telemetry"]
+        show([before, check.status, check.details["log_lines_lost"], runs.health.full().status])
+        """,
+        tmp_path,
+    )
+    assert ["healthy", "degraded", 1, "degraded"] == shown
 
 
 def test_the_resource_tells_engine_apps_and_what_code_adds(tmp_path: Path) -> None:

@@ -116,7 +116,10 @@ class Logging(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """`[logging]`: what is logged, in which form, and where to."""
 
     enabled: Annotated[bool, Meta(description="Take over logging; false leaves structlog and the root logger as they are.")] = True
-    level: Annotated[Level, Meta(description="Least level that is logged.")] = "info"
+    level: Annotated[
+        Literal["", Level],
+        Meta(description="Least level that is logged; empty: the application's own levels, and info for entries of ours."),
+    ] = ""
     format: Annotated[Literal["json", "pretty"], Meta(description="Form of a line.")] = "json"
     output: Annotated[Literal["stdout", "stderr", "file", "none"], Meta(description="Where lines go; `none`: to OTLP only.")] = "stdout"
     file_path: Annotated[str, Meta(description='File that `output = "file"` writes to.', extra={"example": "/var/log/bext/app.log"})] = ""

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
+from itertools import islice
 from logging import LogRecord as PythonRecord
 from typing import Any
 
@@ -13,8 +14,10 @@ from opentelemetry._logs import Logger, LoggerProvider, LogRecord
 from opentelemetry.semconv.attributes import code_attributes, exception_attributes
 
 from bext_otel.entries import describe_exception
+from bext_otel.logs.correlation import CORRELATION
 from bext_otel.logs.levels import Gate, number_of, severity, severity_text
 from bext_otel.logs.values import Plain, plain, shown, text
+from bext_otel.redaction import redact_urls
 from bext_otel.scope import SCOPE, logger_of
 
 __all__ = ["Chain", "Passed"]
@@ -22,12 +25,13 @@ __all__ = ["Chain", "Passed"]
 # Colours for a terminal (ECMA-48, "select graphic rendition"), which mean nothing in a record.
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
 
-MAX_FIELDS = 100
+# OpenTelemetry specification, attribute limits: what holds where nobody has set one.
+MAX_ATTRIBUTES = 128
 MAX_LOGGERS = 1000
 MAX_DEPTH = 3
 
 # What every record of the standard library has; the rest of its attributes are what the caller gave as `extra`.
-_STANDARD = frozenset(vars(PythonRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName"}
+_STANDARD = frozenset(vars(PythonRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName"} | set(CORRELATION)
 
 
 # How many events this one is nested in. Not a thread's variable, because greenlets share a thread.
@@ -37,21 +41,38 @@ _depth: ContextVar[int] = ContextVar("bext_otel_logs_depth", default=0)
 class Passed(LogRecord):
     """A record whose level has been checked.
 
-    `printed` says that the application has printed it itself, where our lines go too; `waits` that it is no reason to begin exporting.
+    `printed` says that the application has printed it itself, where our lines go too; `waits` that it is no reason to begin exporting;
+    `dropped` how many fields it has not, because there are too many.
     """
 
     printed = False
     waits = False
+    dropped = 0
 
 
 class Chain:
-    """Emits events at `provider`; `gate` drops those below the level of the app at work. Never raises; counts what fails in `failures`."""
+    """Emits events at `provider`; `gate` drops those below the level of the app at work. Never raises; counts what fails in `failures`.
 
-    def __init__(self, provider: LoggerProvider, gate: Gate) -> None:
+    A record has at most `max_attributes` (None: as many as there are).
+    """
+
+    def __init__(self, provider: LoggerProvider, gate: Gate, *, max_attributes: int | None = MAX_ATTRIBUTES) -> None:
         self.gate = gate
+        self._max_attributes = max_attributes
         self.failures = 0
         self._provider = provider
         self._loggers: dict[str, Logger] = {}
+
+    def admits(self, record: PythonRecord) -> bool:
+        """Does an event that its logger let through pass?"""
+        return self.gate.admits(_name(record), record.levelno)
+
+    def hides(self, record: PythonRecord) -> bool:
+        """Is it one that only got this far because of us? See `Gate.hides`."""
+        try:
+            return self.gate.hides(_name(record), record.levelno)
+        except Exception:  # a level that is no number; whoever made it knows what becomes of it
+            return False
 
     def python(self, record: PythonRecord, *, printed: bool = False, waits: bool = False) -> None:
         """An event of the standard library's logging; `printed` and `waits` as `Passed` has them."""
@@ -78,7 +99,7 @@ class Chain:
 
     def emit(
         self,
-        logger: str,
+        logger: object,
         level: int,
         body: object,
         fields: Mapping[str, object],
@@ -100,16 +121,16 @@ class Chain:
             return
         token = _depth.set(depth + 1)
         try:
-            attributes = _attributes(fields)
-            if exc_info:
-                attributes.update(_exception(exc_info))
+            caused = _exception(exc_info) if exc_info else {}
             if stack:
-                attributes[code_attributes.CODE_STACKTRACE] = text(str(stack))
+                caused[code_attributes.CODE_STACKTRACE] = redact_urls(text(str(stack)))
+            attributes, dropped = self._attributes(fields, len(caused))
+            attributes.update(caused)
             record = Passed(
                 timestamp=timestamp,
                 severity_number=severity(level),
                 severity_text=severity_text(level),
-                body=text(body) if type(body) is str else plain(body),
+                body=redact_urls(text(body)) if type(body) is str else plain(body),
                 attributes=attributes,
             )
             if timestamp is None:
@@ -118,13 +139,25 @@ class Chain:
                 record.printed = True
             if waits:
                 record.waits = True
+            if dropped:
+                record.dropped = dropped
             self._logger(logger).emit(record)
         except Exception:  # logging must not fail the work that is logged
             self.failures += 1
         finally:
             _depth.reset(token)
 
-    def _logger(self, name: str) -> Logger:
+    def _attributes(self, fields: Mapping[str, object], others: int) -> tuple[dict[str, Any], int]:
+        """As many fields as there is room for beside `others`, and how many there are more."""
+        room = len(fields) if self._max_attributes is None else max(0, self._max_attributes - others)
+        attributes: dict[str, Plain] = {}
+        for name, value in islice(fields.items(), room):
+            # OpenTelemetry has no empty names, and warns about each.
+            attributes[text(name if type(name) is str else str(name)) or '""'] = plain(value)
+        return attributes, max(0, len(fields) - room)
+
+    def _logger(self, name: object) -> Logger:
+        name = _text(name)
         found = self._loggers.get(name)
         if found is None:
             if len(self._loggers) < MAX_LOGGERS:
@@ -136,10 +169,19 @@ class Chain:
         return found
 
 
+def _name(record: PythonRecord) -> str:
+    return _text(record.name)
+
+
+def _text(name: object) -> str:
+    """A logger's name. Python's own have text for one, others what their makers like."""
+    return name if isinstance(name, str) else shown(name)
+
+
 def _said(record: PythonRecord) -> tuple[object, dict[str, Any]]:
     """The message, and the fields that came with it."""
     fields = {name: value for name, value in vars(record).items() if name not in _STANDARD}
-    if record.name.startswith("uvicorn") and "color_message" in fields:
+    if _name(record).startswith("uvicorn") and "color_message" in fields:
         # The message once more, with codes for a terminal.
         del fields["color_message"]
     message = record.msg
@@ -157,17 +199,6 @@ def _said(record: PythonRecord) -> tuple[object, dict[str, Any]]:
         return (_COLORS.sub("", said) if "\x1b" in said else said), fields
     except Exception:  # the arguments don't fit the message: show both rather than lose the event
         return shown(message) if not isinstance(message, str) else message, {**fields, "args": record.args}
-
-
-def _attributes(fields: Mapping[str, object]) -> dict[str, Any]:
-    attributes: dict[str, Plain] = {}
-    for name, value in fields.items():
-        if len(attributes) >= MAX_FIELDS:
-            attributes["fields_dropped"] = len(fields) - MAX_FIELDS
-            break
-        # OpenTelemetry has no empty names, and warns about each.
-        attributes[text(name if type(name) is str else str(name)) or '""'] = plain(value)
-    return attributes
 
 
 def _exception(given: object) -> dict[str, Any]:

@@ -33,9 +33,13 @@ def json_line(record: ReadWriteLogRecord) -> bytes:
     """
     line = _line(record)
     try:
-        return _encode(line) + b"\n"
+        encoded = _encode(line)
     except Exception:  # lone surrogates, huge ints, mappings with odd keys: rare enough to be looked for only now
-        return _encode(plain(line)) + b"\n"
+        encoded = _encode(plain(line))
+    if not encoded.isascii() or b"\x7f" in encoded:
+        # JSON holds these in strings only, where an escape means the same.
+        encoded = _UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", encoded.decode()).encode()
+    return encoded + b"\n"
 
 
 def _line(record: ReadWriteLogRecord) -> dict[str, Any]:
@@ -51,6 +55,8 @@ def _line(record: ReadWriteLogRecord) -> dict[str, Any]:
         line["app"] = app
     for name, value in fields.items():
         line[_free(name, fields) if name in _FIXED else name] = value
+    if record.dropped_attributes:
+        line[_free("fields_dropped", fields)] = record.dropped_attributes
     if log.trace_id:
         line["trace_id"] = format_trace_id(log.trace_id)
     if log.span_id:
@@ -90,9 +96,11 @@ def _second(epoch: int) -> str:
 
 
 _COLORS = {"error": "31", "warn": "33", "info": "32", "debug": "34", "trace": "35"}
-# A log line must not move the cursor, or look like two.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_BARE = re.compile(r"[^\s\"'=]+")
+# A log line must not move the cursor, look like two, or be read backwards: control characters, separators of lines, and what sets the
+# direction of text.
+_UNSEEN = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_BARE = re.compile(r"[^\s\"'=\\]+")
 
 
 def pretty_line(record: ReadWriteLogRecord, *, color: bool = False) -> bytes:
@@ -101,7 +109,7 @@ def pretty_line(record: ReadWriteLogRecord, *, color: bool = False) -> bytes:
     stacktrace = line.pop(STACKTRACE, None)
     level, target, message = line["level"], line["target"], line["message"]
     facts = "".join(
-        f" {_safe(name)}={_value(value)}" for name, value in line.items() if name not in {"timestamp", "level", "target", "message"}
+        f" {_value(name)}={_value(value)}" for name, value in line.items() if name not in {"timestamp", "level", "target", "message"}
     )
     name = f"\x1b[{_COLORS[level]}m{level.upper():5}\x1b[0m" if color else f"{level.upper():5}"
     text = f"{line['timestamp']} {name} {_safe(target)}: {_safe(message if isinstance(message, str) else str(plain(message)))}{facts}\n"
@@ -111,8 +119,12 @@ def pretty_line(record: ReadWriteLogRecord, *, color: bool = False) -> bytes:
 
 
 def _value(value: object) -> str:
+    """A name or a value; one that is no bare word is quoted, as JSON has it, so that nothing in it looks like the next one."""
     text = value if isinstance(value, str) else str(plain(value))
-    return text if _BARE.fullmatch(text) and _CONTROL.search(text) is None else f'"{_safe(text)}"'
+    if _BARE.fullmatch(text) and _CONTROL.search(text) is None:
+        return text
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{_safe(quoted)}"'
 
 
 def _safe(text: str) -> str:

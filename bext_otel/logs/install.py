@@ -3,40 +3,55 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 
 from opentelemetry._logs import LoggerProvider as APILoggerProvider
+from opentelemetry._logs import SeverityNumber
 from opentelemetry.sdk._logs import LoggerProvider, LogRecordLimits
 from opentelemetry.sdk._logs.export import LogRecordExporter
 from opentelemetry.sdk.resources import Resource
 
 from bext_otel.config import App, Logging
 from bext_otel.logs import structured
-from bext_otel.logs.chain import Chain
+from bext_otel.logs.chain import MAX_ATTRIBUTES, Chain
+from bext_otel.logs.correlation import correlate
 from bext_otel.logs.files import RotatingFile
 from bext_otel.logs.formats import Format, json_line, pretty_line
 from bext_otel.logs.levels import Gate, level_number
 from bext_otel.logs.outputs import Output, Stream, say
-from bext_otel.logs.servers import is_told_otherwise, watch_servers
+from bext_otel.logs.servers import is_told_otherwise, tell_server_s, watch_servers
 from bext_otel.logs.sinks import Completion, ExportSink, LineSink
 from bext_otel.logs.stdlib import attach
+from bext_otel.logs.ways import follow_listeners
 from bext_otel.process import on_import
 
 __all__ = ["BextLoggerProvider", "Installed", "build_provider", "install"]
 
 _MB = 1024 * 1024
+_RECENT_SECONDS = 60.0
+_OWN = ("bext_otel", "bext_otel_instrumentors")
 
 
 class BextLoggerProvider(LoggerProvider):
     """The SDK's provider, which knows its sinks, and which of them export."""
 
     def __init__(self, resource: Resource, sinks: list[LineSink | ExportSink], *, shutdown_on_exit: bool) -> None:
-        super().__init__(resource, shutdown_on_exit=shutdown_on_exit, log_record_limits=_limits())
+        limits = _limits()
+        self.max_attributes: int | None = limits.max_log_record_attributes
+        # The SDK keeps those that came last, with a line for each that goes and a warning, an error where warnings are.
+        limits.max_log_record_attributes = None
+        super().__init__(resource, shutdown_on_exit=shutdown_on_exit, log_record_limits=limits)
         self.sinks = sinks
         self.exports = [sink for sink in sinks if isinstance(sink, ExportSink)]
         self._completion = Completion()
+        self._completion = Completion(self.max_attributes)
         self._chain: Chain | None = None
+        self._failed, self._failed_at = 0, -math.inf
         for processor in [self._completion, *sinks]:
             self.add_log_record_processor(processor)
 
@@ -53,6 +68,14 @@ class BextLoggerProvider(LoggerProvider):
             "log_lines_lost": sum(sink.losses.count for sink in self.sinks if isinstance(sink, LineSink)),
             "log_records_lost": sum(sink.losses.count for sink in self.sinks if isinstance(sink, ExportSink)),
         }
+
+    def losing(self) -> bool:
+        """Whether something was lost in the last minute, as far as those who ask from time to time can tell."""
+        failed, now = self._chain.failures if self._chain is not None else 0, time.monotonic()
+        if failed > self._failed:
+            self._failed_at = now
+        self._failed = failed
+        return now - self._failed_at < _RECENT_SECONDS or any(sink.losses.lost_within(_RECENT_SECONDS) for sink in self.sinks)
 
 
 def build_provider(
@@ -135,10 +158,10 @@ _current: Installed | None = None
 def install(config: Logging, provider: APILoggerProvider, *, apps: Mapping[str, App]) -> Installed:
     """Let the standard library's logging and structlog enter the one chain that ends in the provider's sinks.
 
-    Levels: `[logging] level` goes to the root logger if nobody has set one there (a level other than Python's default stays), each of
-    `[logging.filters]` to the logger of that name, `[apps.NAME] log_level` applies to events while that app is at work. A second
-    `install` takes the place of the first, because two would tell everything twice. With `enabled = false`, or with no sink at all,
-    nothing is touched.
+    Levels are the application's, unless they are set: `[logging] level` goes to the root logger if nobody has set one there (a level
+    other than Python's default stays), each of `[logging.filters]` to the logger of that name, `[apps.NAME] log_level` applies to events
+    while that app is at work, for which the root logger is opened as far as needed. A second `install` takes the place of the first,
+    because two would tell everything twice. With `enabled = false`, or with no sink at all, nothing is touched.
     """
     global _current
     if _current is not None:
@@ -147,22 +170,37 @@ def install(config: Logging, provider: APILoggerProvider, *, apps: Mapping[str, 
     if not config.enabled or not provider.get_logger("bext_otel.logs").enabled():
         _current = Installed(ExitStack(), None)
         return _current
-    base = level_number(config.level)
-    gate = Gate(base, {name: level_number(app.log_level, base) for name, app in apps.items() if app.log_level})
-    chain = Chain(provider, gate)
+    level = level_number(config.level) if config.level else None
+    gate = Gate(level, {name: level_number(app.log_level) for name, app in apps.items() if app.log_level})
+    ours = provider if isinstance(provider, BextLoggerProvider) else None
+    chain = Chain(provider, gate, max_attributes=ours.max_attributes if ours is not None else MAX_ATTRIBUTES)
     undoing = ExitStack()
-    if isinstance(provider, BextLoggerProvider):
-        provider.use(chain)
-        undoing.callback(provider.use, None)
-    for name, level in config.filters.items():
-        undoing.callback(_set_level(name, level_number(level)))
-    if logging.root.level == logging.WARNING:
+    if ours is not None:
+        ours.use(chain)
+        undoing.callback(ours.use, None)
+    if level is None:
+        # What we say of ourselves passes no root logger either, that export works again for instance.
+        for name in _OWN:
+            if logging.getLogger(name).level == logging.NOTSET:
+                undoing.callback(_set_level(name, logging.INFO))
+    for name, wanted in config.filters.items():
+        undoing.callback(_set_level(name, level_number(wanted)))
+    if logging.root.level == logging.WARNING and gate.lowest != logging.WARNING:
         undoing.callback(_set_level(None, gate.lowest))
+        gate.opened = True
     terminal = _terminal(provider)
-    is_told = is_told_otherwise if config.requests else lambda _: False
-    undoing.callback(attach(chain, terminal=terminal, prints=_prints(config), is_told=is_told).remove)
-    undoing.callback(watch_servers(chain, on_terminal=terminal is not None, tells_requests=config.requests))
-    undoing.callback(_when_structlog_is_there(chain, prints=_prints(config)))
+    mark, forget = correlate(os.environ, str(ours.resource.attributes.get("service.name", "")) if ours is not None else "")
+    undoing.callback(forget)
+
+    def is_told(record: logging.LogRecord) -> bool:
+        # By a record that is written: where a level keeps that one back, the server's own line is all there is.
+        return config.requests and is_told_otherwise(record) and gate.wants("bext.request", SeverityNumber.INFO)
+
+    undoing.callback(attach(chain, terminal=terminal, is_told=is_told, tell_apart=partial(tell_server_s, chain), mark=mark).remove)
+    if terminal is not None:
+        undoing.callback(follow_listeners())
+        undoing.callback(watch_servers(is_told))
+    undoing.callback(_when_structlog_is_there(chain, on_terminal=terminal is not None))
     _current = Installed(undoing, chain)
     return _current
 
@@ -187,8 +225,8 @@ def _set_level(name: str | None, level: int) -> Callable[[], None]:
     return undo
 
 
-def _when_structlog_is_there(chain: Chain, *, prints: bool) -> Callable[[], None]:
-    """Configure structlog as soon as the program imports it, which may be never; importing it here would cost every program."""
+def _when_structlog_is_there(chain: Chain, *, on_terminal: bool) -> Callable[[], None]:
+    """Watch structlog as soon as the program imports it, which may be never; importing it here would cost every program."""
     undoing = ExitStack()
-    undoing.callback(on_import("structlog", lambda _: undoing.callback(structured.configure(chain, prints=prints))))
+    undoing.callback(on_import("structlog", lambda _: undoing.callback(structured.watch(chain, on_terminal=on_terminal))))
     return undoing.close

@@ -68,15 +68,21 @@ def level_name(number: SeverityNumber | None) -> str:
 
 
 class Gate:
-    """Which events pass that the logger's own level let through: those at their app's level, or at the base level outside any app.
+    """Which events are told, by who says them and for which app.
+
+    `level` is `[logging] level`, None where nobody has set one: levels are the application's then, and what passes no logger of Python's
+    has a level of its own. `apps` are the levels of `[apps.NAME] log_level`.
 
     A logger with a level of its own (`[logging.filters]`, or `setLevel` in the application) is more specific than an app, and decides
     alone. Where the most talkative app needs more than the base, everyone's events of that level are built and then dropped here.
     """
 
-    def __init__(self, base: int, apps: Mapping[str, int]) -> None:
-        self.base = base
-        self.lowest = min([base, *apps.values()])
+    def __init__(self, level: int | None, apps: Mapping[str, int]) -> None:
+        self.level = level
+        self.base = logging.WARNING if level is None else level
+        self.lowest = min([self.base, *apps.values()])
+        self.opened = False
+        """Have we set the root logger to `lowest`?"""
         self._apps = apps
 
     def admits(self, logger_name: str, number: int, app: str | None = None) -> bool:
@@ -85,16 +91,34 @@ class Gate:
             return True
         threshold = self._apps.get(app or current_app() or "")
         if threshold is None:
-            # A root level that the application changed has been checked already, by the logger.
-            threshold = self.base if logging.root.level == self.lowest else logging.NOTSET
-        return number >= threshold or _has_own_level(logger_name)
+            # A root level that the application set has been checked already, by the logger.
+            threshold = self.base if self._is_open() else logging.NOTSET
+        return number >= threshold or own_level(logger_name) is not None
+
+    def hides(self, logger_name: str, number: int) -> bool:
+        """Is it an event that got this far only because an app's level has opened the root logger, and that is none of that app's?"""
+        return number < self.base and self._is_open() and not self.admits(logger_name, number)
+
+    def _is_open(self) -> bool:
+        return self.opened and logging.root.level == self.lowest
 
     def wants(self, scope: str, number: SeverityNumber | None, app: str | None = None) -> bool:
         """Does a record of this severity pass that was emitted past any logger, at the scope of this name? One without severity does."""
-        if number is None or number is SeverityNumber.UNSPECIFIED:
-            return True
-        level = _level(number)
-        return logging.getLogger(scope).isEnabledFor(level) and self.admits(scope, level, app)
+        return number is None or number is SeverityNumber.UNSPECIFIED or self.takes(scope, _level(number), app, least=logging.INFO)
+
+    def takes(self, name: str, number: int, app: str | None = None, *, least: int) -> bool:
+        """Does an event pass that no logger of Python's has let through, if by itself it has the level `least`?
+
+        The root logger's level does not count: an application that sets that to warnings means what its libraries say.
+        """
+        if number <= logging.root.manager.disable:
+            return False
+        own = own_level(name)
+        if own is None and self._apps:
+            own = self._apps.get(app or current_app() or "")
+        if own is None:
+            own = least if self.level is None else self.level
+        return number >= own
 
 
 def _level(number: SeverityNumber) -> int:
@@ -102,10 +126,15 @@ def _level(number: SeverityNumber) -> int:
     return next((level for level, lowest, _ in _SEVERITIES if number.value >= lowest.value), TRACE)
 
 
-def _has_own_level(name: str) -> bool:
-    logger: logging.Logger | None = logging.getLogger(name)
-    while logger is not None and logger is not logging.root:
-        if logger.level:
-            return True
-        logger = logger.parent
-    return False
+def own_level(name: str) -> int | None:
+    """The level that was set for the logger of this name or for one above it, but for the root; None if there is none.
+
+    Asks for no logger, because Python keeps each for ever.
+    """
+    known = logging.root.manager.loggerDict
+    while name:
+        logger = known.get(name)
+        if isinstance(logger, logging.Logger) and logger.level:
+            return logger.level
+        name = name.rpartition(".")[0]
+    return None

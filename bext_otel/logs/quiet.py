@@ -25,6 +25,9 @@ _CLIENTS = {
 class _Quiet(logging.Filter):
     """Leaves out what is below a warning while instrumentation is suppressed, as it is on a thread that exports."""
 
+    def __reduce__(self) -> tuple[type[logging.Filter], tuple[()]]:
+        return logging.Filter, ()  # in what the application pickles, nothing of ours
+
     def filter(self, record: logging.LogRecord) -> bool:
         """See `logging.Filter`."""
         return record.levelno >= logging.WARNING or is_instrumentation_enabled()

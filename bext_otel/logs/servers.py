@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import ExitStack
-from functools import partial
+from contextlib import ExitStack, suppress
+from typing import Any
 
 from bext_otel.logs.chain import Chain
-from bext_otel.logs.stdlib import ChainHandler
-from bext_otel.logs.terminal import Mute, is_printer, path
+from bext_otel.logs.terminal import Mute, is_printer, name_of, path, reaches_root
 from bext_otel.operation import is_request_told
 from bext_otel.process import on_import
 
-__all__ = ["is_told_otherwise", "watch_servers"]
+__all__ = ["is_told_otherwise", "tell_server_s", "watch_servers"]
 
 # By the module whose import makes the loggers: those that tell of the server, and the one that tells of each request.
 _SERVERS = {
@@ -22,58 +21,83 @@ _SERVERS = {
 }
 _TOLD = frozenset(name for told, _ in _SERVERS.values() for name in told)
 _ACCESS = frozenset(access for _, access in _SERVERS.values())
+# By the module that has it: the logger to which a framework adds a handler where it finds none, and that handler, if there is but one.
+_FRAMEWORKS = {"flask.logging": (None, "default_handler"), "werkzeug._internal": ("werkzeug", None)}
 # How many facts werkzeug's line about a request has.
 _WERKZEUGS = 3
 
 
-class _ServerHandler(ChainHandler):
-    """Tells what a server says of itself. What it says outside of any request may be said by a master that is about to fork."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.name in _TOLD and self._chain.gate.admits(record.name, record.levelno):
-            self._chain.python(record, waits=record.name.startswith("gunicorn.") and is_request_told() is None)
-
-
 class _Watch(logging.Filter):
-    """On a server's logger: before each record, sees to it that the chain gets it, and that it is printed once.
+    """On a server's logger: before each record, sees to it that it is printed once.
 
     Servers set handlers up when they start, with `dictConfig`, by hand, or by taking over each other's: there is no moment after which
     that is done. Filters of a logger are left alone by all of them, and see each record before the handlers do.
     """
 
-    def __init__(self, logger: logging.Logger, handler: logging.Handler | None, mute: Mute | None) -> None:
+    def __init__(self, logger: logging.Logger, mute: Mute) -> None:
         super().__init__()
         self._logger = logger
-        self._handler = handler
         self._mute = mute
+
+    def __reduce__(self) -> tuple[type[logging.Filter], tuple[()]]:
+        return logging.Filter, ()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """See `logging.Filter`: everything passes."""
-        try:
-            self._set_up()
-        except Exception:  # the server's own lines are better than none
-            return True
+        with suppress(Exception):  # the server's own lines are better than none
+            for handler in _printers(list(path(self._logger))):
+                self._mute.put_on(handler)
         return True
 
-    def _set_up(self) -> None:
-        loggers = list(path(self._logger))
-        last = loggers[-1]
-        printers = [handler for each in loggers for handler in each.handlers if is_printer(handler)]
-        if logging.root in loggers or not printers:
-            # The chain gets it above the root; or it is none of the terminal's.
-            self.remove()
-            return
-        if self._handler is not None and self._handler not in last.handlers:
-            last.addHandler(self._handler)
-        if self._mute is not None:
-            for handler in printers:
-                self._mute.put_on(handler)
 
-    def remove(self) -> None:
-        """Leave the handlers of the logger, and of those above it."""
-        if self._handler is not None:
-            for each in path(self._logger):
-                each.removeHandler(self._handler)
+def _printers(loggers: list[logging.Logger]) -> list[logging.Handler]:
+    """The terminal's handlers on the way of a server's record; none where it propagates to the root logger."""
+    if loggers[-1] is logging.root:
+        return []
+    return [handler for each in loggers for handler in each.handlers if is_printer(handler)]
+
+
+def tell_server_s(chain: Chain, loggers: list[logging.Logger], record: logging.LogRecord) -> None:
+    """What a server says of itself at the terminal, on loggers that do not propagate, is for the chain. Never raises.
+
+    What it says outside of any request may be said by a master that is about to fork.
+    """
+    try:
+        if name_of(record) in _TOLD and _printers(loggers) and chain.admits(record):
+            chain.python(record, waits=record.name.startswith("gunicorn.") and is_request_told() is None)
+    except Exception:  # logging must not fail the work that is logged
+        chain.failures += 1
+
+
+class _MuteOwn(logging.Filter):
+    """On a framework's logger: mutes the handlers of the framework's own classes, which it may make before any record."""
+
+    def __init__(self, logger: logging.Logger, mute: Mute) -> None:
+        super().__init__()
+        self._logger = logger
+        self._mute = mute
+
+    def __reduce__(self) -> tuple[type[logging.Filter], tuple[()]]:
+        return logging.Filter, ()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """See `logging.Filter`: everything passes."""
+        for handler in self._logger.handlers:
+            if f"{type(handler).__module__}.".startswith(f"{self._logger.name}."):
+                self._mute.put_on(handler)
+        return True
+
+
+def _own_printers_muted(module: Any, mute: Mute) -> Callable[[], None]:
+    name, handler = _FRAMEWORKS[module.__name__]
+    if handler is not None:
+        mute.put_on(getattr(module, handler))
+    if name is None:
+        return lambda: None
+    logger = logging.getLogger(name)
+    found = _MuteOwn(logger, mute)
+    logger.addFilter(found)
+    return lambda: logger.removeFilter(found)
 
 
 def is_told_otherwise(record: logging.LogRecord) -> bool:
@@ -85,28 +109,30 @@ def _is_access(record: logging.LogRecord) -> bool:
     """Werkzeug's development server has one logger for all: what it says of a request has the request line, the status and the size."""
     if record.name == "werkzeug":
         return isinstance(record.args, tuple) and len(record.args) == _WERKZEUGS and str(record.msg).rstrip().endswith('"%s" %s %s')
-    return record.name in _ACCESS
+    return name_of(record) in _ACCESS
 
 
-def watch_servers(chain: Chain, *, on_terminal: bool, tells_requests: bool) -> Callable[[], None]:
-    """Let the servers' records enter the chain as soon as a server is imported; what is returned undoes it.
+def watch_servers(is_told: Callable[[logging.LogRecord], bool]) -> Callable[[], None]:
+    """Have our lines, which go to a terminal, stand in the place of the servers' own; what is returned undoes it.
 
-    If our lines go to a terminal (`on_terminal`), they stand in the place of the servers' own; their access lines are then silent for
-    each request of which a completion record tells (`tells_requests`).
+    Likewise in that of handlers that a framework makes for who has not configured logging. Access lines are silent for each request of
+    which a completion record tells (`is_told`).
     """
     undoing = ExitStack()
-    mute = Mute(lambda record: record.name in _TOLD or (tells_requests and is_told_otherwise(record)))
+    mute = Mute(lambda record: name_of(record) in _TOLD or is_told(record))
+    stands_in = Mute(reaches_root)
+    undoing.callback(stands_in.lift)
     undoing.callback(mute.lift)
-    handler = _ServerHandler(chain)
 
-    def watch(told: tuple[str, ...], access: str, _: object) -> None:
-        for name in (*told, access):
-            logger = logging.getLogger(name)
-            found = _Watch(logger, None if name == access else handler, mute if on_terminal else None)
+    def watch(module: Any) -> None:
+        told, access = _SERVERS[module.__name__]
+        for logger in map(logging.getLogger, (*told, access)):
+            found = _Watch(logger, mute)
             logger.addFilter(found)
-            undoing.callback(found.remove)
             undoing.callback(logger.removeFilter, found)
 
-    for module, (told, access) in _SERVERS.items():
-        undoing.callback(on_import(module, partial(watch, told, access)))
+    for module in _SERVERS:
+        undoing.callback(on_import(module, watch))
+    for module in _FRAMEWORKS:
+        undoing.callback(on_import(module, lambda found: undoing.callback(_own_printers_muted(found, stands_in))))
     return undoing.close

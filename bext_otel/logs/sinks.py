@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import cast
 
-from opentelemetry._logs import SeverityNumber
+from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
@@ -24,6 +24,7 @@ from bext_otel.logs.outputs import FINISH_SECONDS, Output, Stream, say
 from bext_otel.logs.values import plain, text
 from bext_otel.pipeline.lazy import LazyLogRecordProcessor
 from bext_otel.process import on_fork
+from bext_otel.redaction import redact_urls
 
 __all__ = ["Completion", "ExportSink", "LineSink", "Losses"]
 
@@ -39,11 +40,16 @@ class Losses:
         self._sink = sink
         self._clock = clock
         self._said: float | None = None
+        self._last: float | None = None
+
+    def lost_within(self, seconds: float) -> bool:
+        """Whether something was lost in the last `seconds`."""
+        return self._last is not None and self._clock() - self._last < seconds
 
     def add(self, error: BaseException, count: int = 1) -> None:
         """`count` more are lost because of `error`."""
         self.count += count
-        now = self._clock()
+        now = self._last = self._clock()
         if self._said is None or now - self._said >= _QUIET_SECONDS:
             self._said = now
             say(f"log lines can't be written to {self._sink} ({type(error).__name__}: {error}); dropped and counted: {self.count} so far")
@@ -52,11 +58,13 @@ class Losses:
 class Completion(LogRecordProcessor):
     """First in line: adds the app at work, and sees to it that any exporter can encode the record. No sink of its own.
 
-    `failures` counts records too odd for that; they go on as they are.
+    A record keeps at most `max_attributes`, the first ones and the app (None: all). `failures` counts records too odd for all that; they
+    go on as they are.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_attributes: int | None = None) -> None:
         self.failures = 0
+        self._max_attributes = max_attributes
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """See `LogRecordProcessor`."""
@@ -68,16 +76,14 @@ class Completion(LogRecordProcessor):
     def _complete(self, log_record: ReadWriteLogRecord) -> None:
         log = log_record.log_record
         attributes = cast("BoundedAttributes", log.attributes)
-        if type(log) is not Passed:
-            for name, value in attributes.copy().items():
-                if _refused(value):
-                    attributes[name] = plain(value)
-                if _refused(name):
-                    attributes[text(name)] = attributes.pop(name)
-            if _refused(log.body):
-                log.body = plain(log.body)
+        if type(log) is Passed:
+            attributes.dropped += log.dropped
+        else:
+            _make_plain(log, attributes)
         if "app" not in attributes and (app := current_app()):
             attributes["app"] = app
+        if self._max_attributes is not None and len(attributes) > self._max_attributes:
+            _cut(attributes, self._max_attributes)
 
     def enabled(
         self,
@@ -96,6 +102,31 @@ class Completion(LogRecordProcessor):
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Nothing to flush."""
         return True
+
+
+def _make_plain(log: LogRecord, attributes: BoundedAttributes) -> None:
+    """The chain has done this with what comes from there."""
+    for name, value in attributes.copy().items():
+        if _refused(value):
+            attributes[name] = plain(value)
+        elif type(value) is str and (safe := redact_urls(value)) is not value:
+            attributes[name] = safe
+        if _refused(name):
+            attributes[text(name)] = attributes.pop(name)
+    if _refused(log.body):
+        log.body = plain(log.body)
+    elif type(log.body) is str:
+        log.body = redact_urls(log.body)
+
+
+def _cut(attributes: BoundedAttributes, most: int) -> None:
+    """Leave out the last, but for the app."""
+    names = [name for name in attributes.copy() if name != "app"]
+    kept = max(0, most - 1) if "app" in attributes else most
+    for name in (*names[kept:], *(["app"] if not most else [])):
+        if name in attributes:
+            del attributes[name]
+            attributes.dropped += 1
 
 
 def _refused(value: object) -> bool:

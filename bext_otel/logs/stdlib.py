@@ -1,109 +1,117 @@
-"""The standard library's side of the chain: one handler, at a place that an application can't take away by accident."""
+"""The standard library's side of the chain: where every logger hands a record to its handlers, and where no application looks."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import wraps
-from typing import Any
+from typing import Any, TypeAlias
 
 from bext_otel.logs.chain import Chain
-from bext_otel.logs.terminal import Mute, is_printed, is_printer
+from bext_otel.logs.correlation import Mark
+from bext_otel.logs.terminal import Mute, is_printed, is_printer, path, reaches_root
 
-__all__ = ["Attachment", "ChainHandler", "attach"]
+__all__ = ["Attachment", "attach"]
 
-
-class ChainHandler(logging.Handler):
-    """Hands every record to the chain. It has no lock: the sinks have their own."""
-
-    def __init__(self, chain: Chain) -> None:
-        super().__init__()
-        self._chain = chain
-
-    def createLock(self) -> None:  # noqa: N802  # the standard library's name
-        """No lock, so that no thread waits for another one's formatting."""
-        self.lock = None
-
-    def handle(self, record: logging.LogRecord) -> bool:
-        """See `logging.Handler`; without the lock."""
-        passed: Any = self.filter(record)  # since Python 3.12 a filter may answer with another record
-        if isinstance(passed, logging.LogRecord):
-            record = passed
-        if passed:
-            self.emit(record)
-        return bool(passed)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """See `logging.Handler`."""
-        if self._chain.gate.admits(record.name, record.levelno):
-            self._chain.python(record)
-
-    def flush(self) -> None:
-        """Nothing is buffered here."""
-
-    def close(self) -> None:
-        """Stay open: `dictConfig` and `basicConfig(force=True)` close every handler they find."""
-
-
-class _Above(ChainHandler):
-    """Stands above the root logger: the last to see a record that propagates.
-
-    Where the application has printed it to `terminal` (the stream that our lines go to, None if they don't go to one), no line of ours
-    stands beside. Where nothing is printed at all, Python's handler of last resort must go on printing warnings of an application
-    without handlers, which Python itself stops doing as soon as it sees any handler.
-    """
-
-    def __init__(self, chain: Chain, terminal: str | None, *, prints: bool, is_told: Callable[[logging.LogRecord], bool]) -> None:
-        super().__init__(chain)
-        self._terminal = terminal
-        self._prints = prints
-        self._is_told = is_told
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if self._is_told(record):
-            return
-        if self._chain.gate.admits(record.name, record.levelno):
-            self._chain.python(record, printed=self._is_printed(record))
-        last = logging.lastResort
-        if not self._prints and last is not None and record.levelno >= last.level and not _has_handler(record.name):
-            last.handle(record)
-
-    def _is_printed(self, record: logging.LogRecord) -> bool:
-        try:
-            return self._terminal is not None and is_printed(record, self._terminal)
-        except Exception:  # a filter of the application, asked a second time; a line too many is better than none
-            return False
-
-
-def _has_handler(name: str) -> bool:
-    logger: logging.Logger | None = logging.getLogger(name) if name != "root" else logging.root
-    while logger is not None and logger is not logging.root.parent:
-        if logger.handlers:
-            return True
-        logger = logger.parent
-    return False
+_CallHandlers: TypeAlias = Callable[[logging.Logger, logging.LogRecord], None]
+_Asks: TypeAlias = Callable[[logging.LogRecord], bool]
+_Tells: TypeAlias = Callable[[list[logging.Logger], logging.LogRecord], None]
 
 
 class Attachment:
-    """The chain's hold on the standard library's logging; `remove` lets go."""
+    """The chain's hold on the standard library's logging; `remove` lets go.
 
-    def __init__(self, chain: Chain, *, terminal: str | None, prints: bool, is_told: Callable[[logging.LogRecord], bool]) -> None:
-        # Python walks from a logger to its parents until there are none. The root logger is the application's: `basicConfig` does
-        # nothing where it finds a handler there, `dictConfig` and `handlers.clear()` empty it. Its parent, which it doesn't have
-        # otherwise, is out of their sight.
-        self._above = logging.Logger("bext_otel.logs")
-        self._above.addHandler(_Above(chain, terminal, prints=prints, is_told=is_told))
-        self._root_parent = logging.root.parent
-        self._above.parent = self._root_parent
-        logging.root.parent = self._above
-        self._speak_again = _mute_basic_config() if terminal is not None else lambda: None
+    Every logger hands its records to `Logger.callHandlers`. That is where we are told of them, after the application's handlers. No
+    handler of ours stands anywhere, so who asks a logger for handlers, or walks up to the one that has no parent, finds the
+    application's own.
+
+    Where the application prints a record to `terminal` (the stream that our lines go to, None if they don't go to one), no line of ours
+    stands beside. Where nothing but Python's handler of last resort would print it, our line takes that one's place.
+    """
+
+    def __init__(self, chain: Chain, *, terminal: str | None, is_told: _Asks, tell_apart: _Tells, mark: Mark | None) -> None:
+        self._chain = chain
+        self._tell_apart = tell_apart
+        self._mark = mark
+        self._terminal = terminal
+        self._is_told = is_told
+        self._unhandled: ContextVar[logging.LogRecord | None] = ContextVar("bext_otel_logs_unhandled", default=None)
+        self._last_resort = Mute(lambda record: self._unhandled.get() is record)
+        self._undo = [self._last_resort.lift, self._hear()]
+        if terminal is not None:
+            self._undo.append(_mute_basic_config())
 
     def remove(self) -> None:
-        """Take the handlers away again."""
-        self._speak_again()
-        if logging.root.parent is self._above:
-            logging.root.parent = self._root_parent
-        self._above.handlers.clear()
+        """Leave Python's logging as it was found."""
+        while self._undo:
+            self._undo.pop()()
+
+    def _hear(self) -> Callable[[], None]:
+        original: _CallHandlers = logging.Logger.callHandlers
+        active = True
+
+        @wraps(original)
+        def callHandlers(self: logging.Logger, record: logging.LogRecord) -> None:  # noqa: N802  # the standard library's name
+            if active:
+                heard(original, self, record)
+            else:
+                original(self, record)
+
+        heard = self._heard
+
+        def undo() -> None:
+            nonlocal active
+            active = False
+            if logging.Logger.callHandlers is callHandlers:
+                logging.Logger.callHandlers = original  # type: ignore[method-assign,assignment]
+
+        logging.Logger.callHandlers = callHandlers  # type: ignore[method-assign]
+        return undo
+
+    def _heard(self, original: _CallHandlers, logger: logging.Logger, record: logging.LogRecord) -> None:
+        if self._mark is not None:
+            # One that no factory made, or the application's own.
+            self._mark(record)
+        loggers = list(path(logger))
+        if loggers[-1] is not logging.root:
+            try:
+                original(logger, record)
+            finally:
+                self._tell_apart(loggers, record)
+            return
+        if self._chain.hides(record):
+            return
+        try:
+            if self._terminal is None or any(each.handlers for each in loggers):
+                original(logger, record)
+            else:
+                self._without_last_resort(original, logger, record)
+        finally:
+            self._take(logger, record)
+
+    def _without_last_resort(self, original: _CallHandlers, logger: logging.Logger, record: logging.LogRecord) -> None:
+        last = logging.lastResort
+        if last is not None and is_printer(last):
+            self._last_resort.put_on(last)
+        token = self._unhandled.set(record)
+        try:
+            original(logger, record)
+        finally:
+            self._unhandled.reset(token)
+
+    def _take(self, logger: logging.Logger, record: logging.LogRecord) -> None:
+        try:
+            if not self._is_told(record) and self._chain.admits(record):
+                self._chain.python(record, printed=self._is_printed(logger, record))
+        except Exception:  # logging must not fail the work that is logged
+            self._chain.failures += 1
+
+    def _is_printed(self, logger: logging.Logger, record: logging.LogRecord) -> bool:
+        try:
+            return self._terminal is not None and is_printed(logger, record, self._terminal)
+        except Exception:  # a filter of the application, asked a second time; a line too many is better than none
+            return False
 
 
 def _mute_basic_config() -> Callable[[], None]:
@@ -112,7 +120,7 @@ def _mute_basic_config() -> Callable[[], None]:
     Everything else that it does stands: the level, files, handlers that it was given. What is returned undoes it.
     """
     original = logging.basicConfig
-    mute = Mute(lambda _: True)
+    mute = Mute(reaches_root)
     active = True
 
     @wraps(original)
@@ -135,12 +143,22 @@ def _mute_basic_config() -> Callable[[], None]:
     return undo
 
 
+def _tell_nobody(loggers: list[logging.Logger], record: logging.LogRecord) -> None:
+    """A logger that doesn't propagate is the application's own affair."""
+
+
 def attach(
-    chain: Chain, *, terminal: str | None, prints: bool, is_told: Callable[[logging.LogRecord], bool] = lambda _: False
+    chain: Chain,
+    *,
+    terminal: str | None,
+    is_told: _Asks = lambda _: False,
+    tell_apart: _Tells = _tell_nobody,
+    mark: Mark | None = None,
 ) -> Attachment:
     """Let every record of the standard library's logging enter the chain, once.
 
-    `prints` says that the chain writes lines, `terminal` to which standard stream (None: to a file, or nowhere). What `is_told` knows to be
-    told by another record stays outside.
+    `terminal` is the standard stream that lines go to (None: to a file, or nowhere). What `is_told` knows to be told by another record
+    stays outside. `tell_apart` is told of what doesn't propagate to the root logger, and of the loggers on its way. `mark` sees each
+    record before any handler does.
     """
-    return Attachment(chain, terminal=terminal, prints=prints, is_told=is_told)
+    return Attachment(chain, terminal=terminal, is_told=is_told, tell_apart=tell_apart, mark=mark)

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, MutableMapping
+import traceback
+import weakref
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from functools import wraps
+from operator import is_
+from types import FrameType
 from typing import Any
 
 from opentelemetry.semconv.attributes import exception_attributes
@@ -13,7 +18,7 @@ from opentelemetry.semconv.attributes import exception_attributes
 from bext_otel.logs.chain import Chain
 from bext_otel.logs.levels import TRACE, number_of
 
-__all__ = ["configure"]
+__all__ = ["watch"]
 
 _LEVELS = {
     "trace": TRACE,
@@ -26,168 +31,226 @@ _LEVELS = {
     "critical": logging.CRITICAL,
     "fatal": logging.CRITICAL,
 }
+_STACK = "Stack (most recent call last)"
+_NAME = "structlog"
+# What structlog's classes and ours add to the way from who says something to here.
+_BETWEEN = ("structlog.", "bext_otel.logs.")
+
+# The names that loggers were asked for by whose factory drops them.
+_names: weakref.WeakKeyDictionary[object, str] = weakref.WeakKeyDictionary()
 
 
-class _Bridge:
-    """A structlog processor that hands events to the chain. `ends` says that nothing comes after it."""
+class _Seen:
+    """The program's processors as one, which keeps the event as it was before the first of them that made something else of it."""
 
-    def __init__(self, chain: Chain, *, ends: bool) -> None:
-        self._chain = chain
-        self._ends = ends
+    def __init__(self, processors: list[Callable[..., Any]]) -> None:
+        self._processors = processors
+        self.event: dict[str, Any] = {}
 
-    def __call__(self, logger: Any, method: str, event_dict: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        from structlog import DropEvent
+    def __call__(self, logger: Any, method: str, event: Any) -> Any:
+        for process in self._processors:
+            if isinstance(event, Mapping):
+                # A renderer takes out what it shows.
+                self.event = dict(event)
+            event = process(logger, method, event)
+        if isinstance(event, Mapping):
+            self.event = dict(event)
+        return event
 
-        _hand_over(self._chain, logger, method, dict(event_dict), printed=False)
-        if self._ends:
-            raise DropEvent
-        return event_dict
 
+class _Watch:
+    """Sees each event where every logger of structlog's lets its processors make what is written of it.
 
-class _Tap:
-    """A processor among the application's: the chain gets what the last of them is about to print, and prints it no second time.
-
-    What goes to the standard library's logging comes to the chain from there.
+    Nothing of ours is in the configuration, in processors or in loggers, so they copy, pickle, compare and print as ever; and whoever
+    resets the configuration, or has loggers with processors of their own, is heard too.
     """
 
-    def __init__(self, chain: Chain) -> None:
+    def __init__(self, structlog: Any, chain: Chain, *, on_terminal: bool) -> None:
+        config, base, output = structlog._config, structlog._base.BoundLoggerBase, structlog._output
         self._chain = chain
+        self._on_terminal = on_terminal
+        self._is_configured: Callable[[], bool] = structlog.is_configured
+        self._drop: type[Exception] = structlog.DropEvent
+        self._defaults: list[Any] = list(config._BUILTIN_DEFAULT_PROCESSORS)
+        self._logger_class = structlog.PrintLogger
+        self._streams = (output.stdout, output.stderr)
+        # Without structlog's own time and level, which a record has itself.
+        level, time = structlog.processors.add_log_level, structlog.processors.TimeStamper
+        self._needed = [each for each in self._defaults[:-1] if each is not level and not isinstance(each, time)]
+        self._undo = [
+            _wrapped(base, "_process_event", self._process_event),
+            *(_wrapped(factory, "__call__", _named) for factory in (structlog.PrintLoggerFactory, structlog.WriteLoggerFactory)),
+            _with_trace(config._BUILTIN_DEFAULT_WRAPPER_CLASS, self._is_ours),
+        ]
 
-    def __call__(self, logger: Any, method: str, event_dict: Any) -> Any:
+    def remove(self) -> None:
+        """Leave structlog as it was found."""
+        while self._undo:
+            self._undo.pop()()
+
+    def _process_event(self, process: Callable[..., Any], bound: Any, method_name: str, event: Any, event_kw: Any) -> Any:
+        # Who asks for the caller's frame looks for the first that is not structlog's, and would find ours.
+        kept = _kept_caller()
+        if kept is None or kept.get(None) is not None:
+            return self._processed(process, bound, method_name, event, event_kw)
+        token = kept.set(_asking())
         try:
-            if isinstance(event_dict, MutableMapping) and not isinstance(logger, logging.Logger):
-                fields = dict(event_dict)
-                if number_of(fields.get("level")) == _LEVELS.get(method, logging.INFO):
-                    del fields["level"]
-                if isinstance(fields.get("exception"), str) and not fields.get("exc_info"):
-                    fields[exception_attributes.EXCEPTION_STACKTRACE] = fields.pop("exception")
-                _hand_over(self._chain, logger, method, fields, printed=True)
-        except Exception:  # the application's own processors go on
+            return self._processed(process, bound, method_name, event, event_kw)
+        finally:
+            kept.reset(token)
+
+    def _processed(self, process: Callable[..., Any], bound: Any, method: str, event: Any, fields: Any) -> Any:
+        if isinstance(bound._logger, logging.Logger | logging.LoggerAdapter) or not hasattr(bound, "__dict__"):
+            # The chain gets it from the standard library's logging.
+            return process(bound, method, event, fields)
+        processors = list(bound._processors)
+        if processors and type(processors[-1]).__module__ == "structlog.testing":
+            return process(_with(bound, processors), method, event, fields)
+        if self._is_ours(bound, processors):
+            self._tell(process, bound, method, event, fields)
+            raise self._drop
+        seen = _Seen(processors)
+        made = process(_with(bound, [seen]), method, event, fields)
+        try:
+            if self._are_defaults(processors):
+                seen.event.pop("timestamp", None)
+            self._hand_over(bound, method, seen.event, printed=True)
+        except Exception:  # what the application writes is written
             self._chain.failures += 1
-        return event_dict
+        return made
 
+    def _is_ours(self, bound: Any, processors: list[Any]) -> bool:
+        """Is it as structlog does it by itself, for people and printed, where our line is printed instead?"""
+        return (
+            self._on_terminal
+            and self._are_defaults(processors)
+            and type(bound._logger) is self._logger_class
+            and any(bound._logger._file is each for each in (*self._streams, sys.stdout, sys.stderr))
+        )
 
-def _hand_over(chain: Chain, logger: Any, method: str, fields: dict[str, Any], *, printed: bool) -> None:
-    level = _LEVELS.get(method, logging.INFO)
-    name = getattr(logger, "name", "structlog")
-    known = logger if isinstance(logger, logging.Logger) else logging.root
-    if known.isEnabledFor(level) and chain.gate.admits(name, level):
+    def _are_defaults(self, processors: list[Any]) -> bool:
+        if len(processors) != len(self._defaults):
+            return False
+        if all(map(is_, processors, self._defaults)):
+            return True
+        # A logger that was copied, or came from another process, has copies of them.
+        return not self._is_configured() and list(map(type, processors)) == list(map(type, self._defaults))
+
+    def _tell(self, process: Callable[..., Any], bound: Any, method: str, event: Any, fields: Any) -> None:
+        """Our line takes the place of structlog's own."""
+        level = _LEVELS.get(method, logging.INFO)
+        if not self._chain.gate.takes(_name_of(bound._logger), level, _app_in(fields), least=logging.NOTSET):
+            return
+        seen = _Seen(self._needed)
+        process(_with(bound, [seen]), method, event, fields)
+        self._hand_over(bound, method, seen.event, printed=False)
+
+    def _hand_over(self, bound: Any, method: str, fields: dict[str, Any], *, printed: bool) -> None:
+        level = _LEVELS.get(method, logging.INFO)
+        name = _name_of(bound._logger)
+        if not self._chain.gate.takes(name, level, _app_in(fields), least=logging.NOTSET):
+            return
+        if printed and number_of(fields.get("level")) == level:
+            del fields["level"]
+        if printed and isinstance(fields.get("exception"), str) and not fields.get("exc_info"):
+            fields[exception_attributes.EXCEPTION_STACKTRACE] = fields.pop("exception")
         event, exc_info, stack = fields.pop("event", ""), fields.pop("exc_info", None), fields.pop("stack_info", None)
-        chain.emit(name, level, event, fields, exc_info, None if stack is True else stack, printed=printed)
+        if str(fields.get("stack", "")).startswith(_STACK):
+            stack = fields.pop("stack")
+        elif stack is True:
+            stack = "".join(traceback.format_stack(_asking()))
+        self._chain.emit(name, level, event, fields, exc_info, stack, printed=printed)
 
 
-def configure(chain: Chain, *, prints: bool) -> Callable[[], None]:
+def watch(chain: Chain, *, on_terminal: bool) -> Callable[[], None]:
     """Let structlog's events enter the chain. What it returns undoes it.
 
-    A program that doesn't configure structlog gets the chain's lines; where the chain prints nothing (`prints` is False), structlog
-    goes on printing as it does by default. A program's own configuration, sooner or later, stands as if we were not there, but for a
-    processor of ours before its last.
+    A program that doesn't configure structlog gets the chain's lines where these go to a terminal (`on_terminal`), and structlog's own
+    elsewhere. A program's own configuration, sooner or later, stands as if we were not there.
     """
     import structlog
 
-    original: Callable[..., None] = structlog.configure
-    bridge, tap = _Bridge(chain, ends=prints), _Tap(chain)
-    ours: dict[str, Any] = {}
+    return _Watch(structlog, chain, on_terminal=on_terminal).remove
+
+
+def _with(bound: Any, processors: list[Callable[..., Any]]) -> Any:
+    """The bound logger, for this event, with these as its processors."""
+    other = object.__new__(type(bound))
+    other.__dict__.update(vars(bound))
+    other._processors = processors
+    return other
+
+
+def _wrapped(owner: type[Any], name: str, around: Callable[..., Any]) -> Callable[[], None]:
+    """Have `around` called instead of a method, with the method before its arguments. What is returned undoes it."""
+    original = getattr(owner, name)
     active = True
 
-    def tap_in() -> None:
-        processors = list(structlog.get_config()["processors"])
-        is_there = any(each is tap or each is bridge for each in processors)
-        if not is_there and not (processors and type(processors[-1]).__module__ == "structlog.testing"):
-            original(processors=[*processors[:-1], tap, *processors[-1:]])
-
-    def step_back() -> None:
-        current = structlog.get_config()
-        if bridge in current["processors"]:
-            changed = {name: value for name, value in current.items() if value is not ours[name]}
-            structlog.reset_defaults()
-            original(**changed)
-
     @wraps(original)
-    def configure(processors: Any = None, *args: Any, **kwargs: Any) -> None:
-        if processors is not None and not isinstance(processors, list):
-            processors = list(processors)  # it may be one that can be read once
-        if active and processors is not None and bridge not in processors:
-            step_back()
-        original(processors, *args, **kwargs)
-        if active and processors is not None:
-            tap_in()
+    def replacement(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return around(original, self, *args, **kwargs) if active else original(self, *args, **kwargs)
 
-    if structlog.is_configured():
-        tap_in()
-    else:
-        _take_over(original, bridge, chain.gate.lowest, prints=prints)
-        ours = structlog.get_config()
-    undo_wrapping = _replace(structlog, original, configure)
+    setattr(owner, name, replacement)
 
     def undo() -> None:
         nonlocal active
         active = False
-        undo_wrapping()
-        processors = structlog.get_config()["processors"]
-        if bridge in processors:
-            structlog.reset_defaults()
-        elif tap in processors:
-            original(processors=[each for each in processors if each is not tap])
+        if getattr(owner, name) is replacement:
+            setattr(owner, name, original)
 
     return undo
 
 
-def _take_over(configure: Callable[..., None], bridge: _Bridge, lowest: int, *, prints: bool) -> None:
-    import structlog
-
-    if prints:
-        configure(
-            processors=[structlog.contextvars.merge_contextvars, bridge],
-            wrapper_class=_wrapper(lowest),
-            logger_factory=_python_logger,
-            cache_logger_on_first_use=False,
-        )
-    else:
-        merge, *others = structlog.get_config()["processors"]
-        configure(processors=[merge, bridge, *others])
-    # Nor is it by the program, whose `configure_once` would do nothing.
-    structlog._config._CONFIG.is_configured = False
+def _named(make: Callable[..., Any], factory: Any, *args: Any) -> Any:
+    made = make(factory, *args)
+    if args and isinstance(args[0], str):
+        _names[made] = args[0]
+    return made
 
 
-def _replace(structlog: Any, original: Callable[..., None], replacement: Callable[..., None]) -> Callable[[], None]:
-    """Put `replacement` where structlog has its function; `configure_once` looks for it at the second place."""
-    places = [place for place in (structlog, structlog._config) if place.configure is original]
-    for place in places:
-        place.configure = replacement
+def _with_trace(wrapper: Any, is_ours: Callable[[Any, list[Any]], bool]) -> Callable[[], None]:
+    """structlog's own loggers stop at debug: until they are configured, they have the platform's lowest level too."""
+    if hasattr(wrapper, "trace"):
+        return lambda: None
 
-    def undo() -> None:
-        for place in places:
-            if place.configure is replacement:
-                place.configure = original
+    def trace(self: Any, event: str, *args: Any, **fields: Any) -> Any:
+        # Where structlog prints itself, its printer knows no such method.
+        method = "trace" if is_ours(self, list(self._processors)) else "debug"
+        return self._proxy_to_logger(method, event % args if args else event, **fields)
 
-    return undo
+    wrapper.trace = trace
+    return lambda: delattr(wrapper, "trace")
 
 
-def _python_logger(*names: Any) -> logging.Logger:
-    """The standard library's logger of the name given, or of the module that asks.
+def _name_of(logger: Any) -> str:
+    """The name that the logger has, or was asked for by; else the module that says something."""
+    name = getattr(logger, "name", None)
+    if isinstance(name, str) and name:
+        return name
+    try:
+        asked = _names.get(logger)
+    except TypeError:  # what cannot be hashed or referred to weakly was asked for by nobody
+        asked = None
+    if asked is not None:
+        return asked
+    frame = _asking()
+    return str(frame.f_globals.get("__name__") or _NAME) if frame is not None else _NAME
 
-    structlog's own factory does this too, and replaces the class of all loggers of the program on the way.
-    """
-    if names:
-        return logging.getLogger(str(names[0]))
-    frame = sys._getframe(1)
-    while frame.f_back is not None and f"{frame.f_globals.get('__name__')}.".startswith("structlog."):
+
+def _kept_caller() -> ContextVar[FrameType | None] | None:
+    """Where structlog keeps the frame of who says something, for an event that another thread processes."""
+    return getattr(sys.modules.get("structlog.contextvars"), "_ASYNC_CALLING_STACK", None)
+
+
+def _asking() -> FrameType | None:
+    """The frame of who says something."""
+    kept = _kept_caller()
+    frame: FrameType | None = (kept.get(None) if kept is not None else None) or sys._getframe(1)
+    while frame is not None and f"{frame.f_globals.get('__name__')}.".startswith(_BETWEEN):
         frame = frame.f_back
-    return logging.getLogger(frame.f_globals.get("__name__") or "structlog")
+    return frame
 
 
-def _wrapper(lowest: int) -> type[Any]:
-    """structlog's own logger class for this level, whose methods below it do nothing, with `trace` added."""
-    import structlog
-
-    known = max((level for level in (logging.NOTSET, *_LEVELS.values()) if level <= lowest and level != TRACE), default=logging.NOTSET)
-    base: Any = structlog.make_filtering_bound_logger(known)
-
-    class Logger(base):  # type: ignore[misc]  # structlog makes its classes at run time
-        def trace(self, event: str, *args: Any, **fields: Any) -> Any:
-            if lowest > TRACE:
-                return None
-            return self._proxy_to_logger("trace", event % args if args else event, **fields)
-
-    return Logger
+def _app_in(fields: Mapping[str, Any]) -> str | None:
+    app = fields.get("app")
+    return app if isinstance(app, str) else None

@@ -11,6 +11,7 @@ from pathlib import PurePath
 from typing import Any, TypeAlias
 from uuid import UUID
 
+from bext_otel.redaction import redact_urls
 from bext_otel.text import encodable
 
 __all__ = ["Plain", "plain", "text"]
@@ -31,14 +32,14 @@ def text(value: str) -> str:
 
 
 def plain(value: object, depth: int = MAX_DEPTH) -> Plain:
-    """`value` as text, number, truth value, None, or a list or mapping of those.
+    """`value` as text, number, truth value, None, or a list or mapping of those; URLs in text without their secrets.
 
     Bytes are decoded with replacement; an int outside 64 bits is text; dates are ISO 8601; UUIDs, decimals and paths are text; anything
     else is its `repr`, at most `MAX_REPR` characters. Collections keep their first `MAX_ITEMS` items, `MAX_DEPTH` levels deep.
     """
     kind = type(value)
     if kind is str:
-        return text(value)  # type: ignore[arg-type]  # `kind` says so
+        return redact_urls(text(value))  # type: ignore[arg-type]  # `kind` says so
     if value is None or kind is bool or kind is float:
         return value  # type: ignore[return-value]  # `kind` says so
     if kind is int:
@@ -73,7 +74,7 @@ def _items(value: Iterable[object], depth: int) -> list[Plain]:
 def shown(value: object) -> str:
     """The `repr` of `value`, at most `MAX_REPR` characters; a stand-in with its type's name where that raises."""
     try:
-        whole = text(repr(value))
+        whole = redact_urls(text(repr(value)))
     except Exception:  # a broken __repr__ is the application's business, the event is ours
         return _unprintable(value)
     return whole if len(whole) <= MAX_REPR else whole[:MAX_REPR] + "…"
@@ -86,10 +87,10 @@ def _unprintable(value: object) -> str:
 # The first that fits decides: an enum of strings is an enum, a string is a sequence.
 _CONVERSIONS: tuple[tuple[type | tuple[type, ...], Callable[[Any, int], Plain]], ...] = (
     (Enum, lambda value, depth: plain(value.value, depth)),
-    (str, lambda value, _: text(str.__str__(value))),
+    (str, lambda value, _: redact_urls(text(str.__str__(value)))),
     (int, lambda value, depth: plain(int(value), depth)),
     (float, lambda value, _: float(value)),
-    ((bytes, bytearray, memoryview), lambda value, _: bytes(value).decode(errors="replace")),
+    ((bytes, bytearray, memoryview), lambda value, _: redact_urls(bytes(value).decode(errors="replace"))),
     ((date, time), lambda value, _: str(value.isoformat())),
     ((UUID, Decimal, PurePath), lambda value, _: text(str(value))),
     (Mapping, _mapping),

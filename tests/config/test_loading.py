@@ -126,7 +126,10 @@ WRONG = [
         "[logging]\nslow_request_ms = -1",
         "[logging] slow_request_ms = -1: expected a number of milliseconds from 0 to 86400000, e.g. 500; using 500.0",
     ),
-    ('[logging]\nlevel = "loud"', '[logging] level = \'loud\': expected one of "trace", "debug", "info", "warn", "error"; using \'info\''),
+    (
+        '[logging]\nlevel = "loud"',
+        '[logging] level = \'loud\': expected one of "trace", "debug", "info", "warn", "error"; treated as not set',
+    ),
     ("[logging]\nlevel = 1979-05-27", '[logging] level = datetime.date(1979, 5, 27): expected one of "trace", '),
     ('[health]\npath = "health"', '[health] path = \'health\': expected a path that starts with "/" and holds no blank, "?" or "#", e.g. '),
     (

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 import structlog
 from opentelemetry._logs import LogRecord
+from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
 from opentelemetry.sdk.resources import Resource
 
@@ -32,8 +33,12 @@ class Logs:
 
     def exported(self) -> list[LogRecord]:
         """What the exporter was given so far."""
+        return [record.log_record for record in self.whole()]
+
+    def whole(self) -> list[ReadableLogRecord]:
+        """The same, with what is known beside the records themselves."""
         self.provider.force_flush()
-        return [record.log_record for record in self._exporter.get_finished_logs()]
+        return list(self._exporter.get_finished_logs())
 
 
 Start = Callable[..., Logs]
@@ -41,13 +46,13 @@ Start = Callable[..., Logs]
 
 @pytest.fixture
 def start(capsys: pytest.CaptureFixture[str]) -> Iterator[Start]:
-    """Installs logging for `[logging]` settings and `[apps]` levels; leaves everything as it was."""
+    """Installs logging for `[logging]` settings (at info, unless they say otherwise) and `[apps]` levels; leaves everything as it was."""
     undo: list[Callable[[], None]] = []
     level = logging.root.level
 
     def start(*, apps: dict[str, str] | None = None, **settings: Any) -> Logs:
         exporter = InMemoryLogRecordExporter()
-        config = Logging(**settings)
+        config = Logging(**{"level": "info", **settings})
         provider = build_provider(config, Resource({}), exporter)
         installed = install(config, provider, apps={name: App(log_level=own) for name, own in (apps or {}).items()})
         undo.extend([provider.shutdown, installed.remove])

@@ -18,7 +18,7 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
 from opentelemetry.sdk.resources import Resource
 exporter = InMemoryLogRecordExporter()
 config = Logging(**{settings!r})
-provider = build_provider(config, Resource({{}}), exporter if {export!r} else None)
+provider = build_provider(config, Resource({resource!r}), exporter if {export!r} else None)
 installed = install(config, provider, apps={{}})
 log = logging.getLogger("shop")
 """
@@ -29,8 +29,14 @@ sys.stderr.write("exported: %s\\n" % [record.log_record.body for record in expor
 
 
 class Ran:
-    def __init__(self, script: str, *, export: bool = True, **settings: Any) -> None:
-        whole = SETUP.format(settings=settings, export=export) + script + TEARDOWN
+    """A program that ran with these `[logging]` settings, at info unless they say otherwise: what it printed, and what was exported."""
+
+    def __init__(self, script: str, *, export: bool = True, service: str = "", **settings: Any) -> None:
+        whole = (
+            SETUP.format(settings={"level": "info", **settings}, export=export, resource={"service.name": service} if service else {})
+            + script
+            + TEARDOWN
+        )
         done = subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, timeout=60, check=False)
         assert 0 == done.returncode, done.stderr
         assert "Logging error" not in done.stderr

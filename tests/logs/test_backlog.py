@@ -171,7 +171,7 @@ import logging, os, sys
 from bext_otel.config import Logging
 from bext_otel.logs import build_provider, install
 from opentelemetry.sdk.resources import Resource
-config = Logging()
+config = Logging(level="info")
 provider = build_provider(config, Resource({}), None)
 install(config, provider, apps={})
 log = logging.getLogger("shop")

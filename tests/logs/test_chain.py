@@ -7,13 +7,14 @@ import queue
 import sys
 from typing import Any
 
+import pytest
 from opentelemetry import context, trace
-from opentelemetry._logs import SeverityNumber
+from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.sdk.trace import TracerProvider
 
 from bext_otel.apps import with_app
 from bext_otel.entries import MAX_STACKTRACE
-from bext_otel.logs.chain import MAX_FIELDS, MAX_LOGGERS, Chain
+from bext_otel.logs.chain import MAX_ATTRIBUTES, MAX_LOGGERS, Chain
 from tests.logs.conftest import Start
 
 
@@ -127,10 +128,10 @@ def test_an_event_that_came_over_a_socket_keeps_its_traceback(start: Start) -> N
 
 def test_more_fields_than_a_record_holds_are_counted(start: Start, logger: logging.Logger) -> None:
     logs = start()
-    logger.info("many", extra={f"field{number}": number for number in range(MAX_FIELDS + 5)})
+    logger.info("many", extra={f"field{number}": number for number in range(MAX_ATTRIBUTES + 5)})
     (line,) = logs.lines()
-    assert 5 == line["fields_dropped"]
-    assert MAX_FIELDS == sum(name.startswith("field") for name in line) - 1
+    assert 5 == line["fields_dropped"] == logs.whole()[0].dropped_attributes
+    assert MAX_ATTRIBUTES == sum(name.startswith("field") for name in line) - 1
 
 
 def test_lone_surrogates_reach_neither_the_line_nor_the_exporter(start: Start, logger: logging.Logger) -> None:
@@ -172,6 +173,91 @@ def test_a_logger_s_name_can_be_anything(start: Start) -> None:
     Chain(logs.provider, start_gate()).emit("\ud800", logging.INFO, "hello", {})
     assert "�" == logs.lines()[0]["target"]
     assert 1 == len(logs.exported())
+
+
+@pytest.mark.parametrize("name", [None, 7, ["shop"], b"shop"])
+def test_a_logger_whose_name_is_no_text_loses_nothing(start: Start, name: Any) -> None:
+    """Made by hand: `getLogger` takes text only."""
+    logs = start(apps={"api": "debug"})
+    own = logging.Logger(name)
+    own.parent = logging.root
+    own.info("hello")
+    logging.root.handle(logging.makeLogRecord({"name": name, "msg": "made", "levelno": logging.INFO}))
+    Chain(logs.provider, start_gate()).emit(name, logging.INFO, "emitted", {})
+    expected = ["hello", "made", "emitted"]
+    assert expected == [line["message"] for line in logs.lines()] == [record.body for record in logs.exported()]
+    assert {repr(name)} == {record.instrumentation_scope.name for record in logs.whole()}
+
+
+def limited(start: Start, monkeypatch: pytest.MonkeyPatch, **limits: str) -> Any:
+    for variable, value in limits.items():
+        monkeypatch.setenv(variable, value)
+    return start()
+
+
+@pytest.mark.parametrize("variable", ["OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT"])
+def test_a_limit_of_attributes_holds_and_what_it_drops_is_counted(
+    start: Start, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    logs = limited(start, monkeypatch, **{variable: "3"})
+    token = context.attach(with_app("api", context.get_current()))
+    logger.info("many", extra={f"field{number}": number for number in range(10)})
+    logs.provider.get_logger("other").emit(LogRecord(body="more", attributes={str(number): number for number in range(5)}))
+    context.detach(token)
+    many, more = logs.whole()
+    assert ({"field0": 0, "field1": 1, "app": "api"}, 8) == (dict(many.log_record.attributes or {}), many.dropped_attributes)
+    assert ({"0": 0, "1": 1, "app": "api"}, 3) == (dict(more.log_record.attributes or {}), more.dropped_attributes)
+
+
+def test_an_exception_has_room_before_fields_do(start: Start, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
+    logs = limited(start, monkeypatch, OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT="4")
+    logger.error("failed", exc_info=ValueError("x"), extra={"one": 1, "two": 2})
+    (record,) = logs.whole()
+    assert ["one", "exception.type", "exception.message", "exception.stacktrace"] == list(record.log_record.attributes or {})
+    assert 1 == record.dropped_attributes
+
+
+def test_a_limit_above_the_standard_one_holds_and_none_at_all(
+    start: Start, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = {f"field{number}": number for number in range(300)}
+    logs = limited(start, monkeypatch, OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT="200")
+    logger.info("many", extra=fields)
+    assert (200, 100) == (len(logs.exported()[0].attributes or {}), logs.whole()[0].dropped_attributes)
+    logs = limited(start, monkeypatch, OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT="")
+    logger.info("many", extra=fields)
+    assert (300, 0) == (len(logs.exported()[0].attributes or {}), logs.whole()[0].dropped_attributes)
+
+
+@pytest.mark.parametrize("variable", ["OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"])
+def test_a_limit_of_a_value_s_length_holds(start: Start, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    logs = limited(start, monkeypatch, **{variable: "4"})
+    logger.info("a long message", extra={"long": "abcdefgh", "listed": ["abcdefgh"]})
+    (record,) = logs.exported()
+    assert ("a long message", "abcd", ("abcd",)) == (record.body, (record.attributes or {})["long"], (record.attributes or {})["listed"])
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("GET https://user:hunter2@shop.example/a?token=abc&page=2", "GET https://REDACTED:REDACTED@shop.example/a?token=REDACTED&page=2"),
+        ('HTTP Request: GET https://h/?sig=abc "HTTP/1.1 200 OK"', 'HTTP Request: GET https://h/?sig=REDACTED "HTTP/1.1 200 OK"'),
+        ('https://h:443 "GET /a?api_key=abc HTTP/1.1" 200 2', 'https://h:443 "GET /a?api_key=REDACTED HTTP/1.1" 200 2'),
+        ("postgres://u:p@db/x and redis://:secret@cache/0", "postgres://REDACTED:REDACTED@db/x and redis://REDACTED:REDACTED@cache/0"),
+        ("is that right? a = b, mail to me@shop.example", "is that right? a = b, mail to me@shop.example"),
+    ],
+)
+def test_secrets_in_urls_get_into_no_line(start: Start, logger: logging.Logger, said: str, expected: str) -> None:
+    logs = start()
+    logger.info("%s", said, extra={"field": said, "listed": [said]})
+    logger.error("failed", exc_info=ValueError(said))
+    logs.provider.get_logger("other").emit(LogRecord(body=said, attributes={"field": said}))
+    first, second, third = logs.lines()
+    assert (expected, expected, [expected]) == (first["message"], first["field"], first["listed"])
+    assert expected == second["exception.message"]
+    assert expected in second["exception.stacktrace"]
+    assert (expected, expected) == (third["message"], third["field"])
+    assert expected == logs.exported()[0].body
 
 
 def test_a_handed_over_event_of_structlog_s_formatter_is_taken_apart(start: Start, logger: logging.Logger) -> None:

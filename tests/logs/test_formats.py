@@ -83,6 +83,35 @@ def test_a_pretty_line_can_neither_break_nor_move_the_cursor(body: str, fields: 
     assert "\x1b" not in line
 
 
+UNSEEN = "\x7f\x80\x85\x9f\u2028\u2029\u202a\u202e\u2066\u2069"
+
+
+def test_what_moves_the_cursor_or_turns_text_around_is_escaped() -> None:
+    made = record(f"a{UNSEEN}b", {f"n{UNSEEN}": f"v{UNSEEN}é"})
+    line = json_line(made).decode()
+    assert [] == [character for character in UNSEEN if character in line or character in pretty_line(made).decode()]
+    read = msgspec.json.decode(line)
+    assert (f"a{UNSEEN}b", f"v{UNSEEN}é") == (read["message"], read[f"n{UNSEEN}"])
+    assert "é" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("user", 'x" admin="true', r'user="x\" admin=\"true"'),
+        ("user", "x admin=true", 'user="x admin=true"'),
+        ("user", 'x\\" admin=true', r'user="x\\\" admin=true"'),
+        ("user", "x\\", r'user="x\\"'),
+        ("user", "", 'user=""'),
+        ("x admin", "true", '"x admin"=true'),
+        ('"', "true", r'"\""=true'),
+    ],
+)
+def test_a_value_can_t_end_its_quotes(name: str, value: str, expected: str) -> None:
+    """A user's text must not look like another field."""
+    assert pretty_line(record("hi", {name: value})).decode().endswith(f" bext.request: hi {expected}\n")
+
+
 def test_a_pretty_line_reads_well() -> None:
     expected = '2026-03-28T15:30:42.123Z WARN  bext.request: slow app=api path=/a text="two words"\n'
     attributes = {"app": "api", "path": "/a", "text": "two words"}

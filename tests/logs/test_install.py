@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,22 @@ def test_an_app_s_level_applies_while_it_is_at_work(start: Start, logger: loggin
     assert expected == [(line["app"], line["message"]) for line in logs.lines()]
 
 
+def test_an_app_s_level_opens_logging_for_that_app_alone(start: Start, logger: logging.Logger) -> None:
+    """Nor do the application's own handlers see more of others than before."""
+    seen: list[str] = []
+    own = logging.Handler()
+    own.emit = lambda record: seen.append(record.getMessage())  # type: ignore[method-assign]
+    logger.addHandler(own)
+    logs = start(level="", apps={"api": "debug"})
+    for app in ("api", "other"):
+        token = context.attach(with_app(app, context.get_current()))
+        logger.info("info of %s", app)
+        logger.warning("warning of %s", app)
+        context.detach(token)
+    logger.removeHandler(own)
+    assert ["info of api", "warning of api", "warning of other"] == seen == [line["message"] for line in logs.lines()]
+
+
 def test_a_disabled_level_is_stopped_by_the_standard_library_itself(start: Start, logger: logging.Logger) -> None:
     start(level="warn", filters={f"{logger.name}.db": "debug"})
     assert not logger.isEnabledFor(logging.INFO)
@@ -51,7 +68,7 @@ def test_the_sinks_are_those_that_were_asked_for(output: str, kinds: list[type])
 
 def test_a_file_gets_the_lines(tmp_path: Path, logger: logging.Logger) -> None:
     path = tmp_path / "app.log"
-    config = Logging(output="file", file_path=str(path), rotate=True)
+    config = Logging(output="file", file_path=str(path), rotate=True, level="info")
     provider = build_provider(config, Resource({}), None)
     installed = install(config, provider, apps={})
     logger.info("hello")
@@ -64,7 +81,7 @@ def test_a_file_gets_the_lines(tmp_path: Path, logger: logging.Logger) -> None:
 def test_a_file_that_cannot_be_written_is_one_line_and_lines_go_to_stdout(
     file_path: str, logger: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = Logging(output="file", file_path=file_path)
+    config = Logging(output="file", file_path=file_path, level="info")
     provider = build_provider(config, Resource({}), None)
     installed = install(config, provider, apps={})
     logger.info("hello")
@@ -88,6 +105,24 @@ def test_a_provider_without_sinks_leaves_logging_alone(monkeypatch: pytest.Monke
     assert before == (logging.root.handlers, logging.root.parent, logging.root.level)
     assert 0 == installed.failures
     installed.remove()
+
+
+def test_a_provider_says_for_a_minute_that_it_loses_lines(logger: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    config = Logging(output="file", file_path="/dev/full")
+    provider = build_provider(config, Resource({}), None)
+    installed = install(config, provider, apps={})
+    before = provider.losing()
+    logger.error("hello")
+    after = provider.losing()
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 61)
+    sink = provider.sinks[0]
+    monkeypatch.setattr(sink.losses, "_clock", time.monotonic)
+    assert (False, True, False) == (before, after, provider.losing())
+    installed.remove()
+    provider.shutdown()
 
 
 def test_a_limit_that_is_no_number_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

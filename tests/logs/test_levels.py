@@ -59,6 +59,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
     """Info as a rule, debug for api, warnings only for dashboard; with the root logger as `install` sets it."""
     gate = Gate(logging.INFO, {"api": logging.DEBUG, "dashboard": logging.WARNING})
     monkeypatch.setattr(logging.root, "level", gate.lowest)
+    gate.opened = True
     return gate
 
 
@@ -85,7 +86,36 @@ def test_a_root_level_that_the_application_set_replaces_the_base_level(gate: Gat
 def test_a_logger_with_a_level_of_its_own_is_more_specific_than_an_app(gate: Gate, logger: logging.Logger) -> None:
     logger.setLevel(logging.DEBUG)
     assert at("dashboard", gate, f"{logger.name}.inner", logging.DEBUG)
-    logging.root.manager.loggerDict.pop(f"{logger.name}.inner")
+    assert f"{logger.name}.inner" not in logging.root.manager.loggerDict, "a logger that Python keeps for ever"
+
+
+def test_levels_are_the_application_s_where_nobody_has_set_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its root logger is not ours to open, nor does it stop entries that are ours."""
+    gate = Gate(None, {})
+    assert (logging.WARNING, True) == (gate.lowest, gate.admits("shop", logging.DEBUG))
+    monkeypatch.setattr(logging.root, "level", logging.ERROR)
+    assert [False, True] == [gate.wants("bext.request", severity) for severity in (SeverityNumber.DEBUG, SeverityNumber.INFO)]
+
+
+def test_who_switches_logging_off_switches_off_entries_of_ours(gate: Gate) -> None:
+    logging.disable(logging.INFO)
+    try:
+        assert [False, True] == [gate.wants("bext.request", severity) for severity in (SeverityNumber.INFO, SeverityNumber.WARN)]
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def test_what_an_app_s_level_lets_through_for_others_stays_hidden_from_the_application_s_handlers() -> None:
+    gate = Gate(None, {"api": logging.DEBUG})
+    gate.opened, before = True, logging.root.level
+    logging.root.setLevel(gate.lowest)
+    try:
+        assert [True, False] == [gate.hides("httpx", logging.INFO), gate.hides("httpx", logging.WARNING)]
+        token = context.attach(with_app("api", context.get_current()))
+        assert not gate.hides("httpx", logging.INFO)
+        context.detach(token)
+    finally:
+        logging.root.setLevel(before)
 
 
 def test_records_emitted_past_any_logger_obey_levels_too(gate: Gate, logger: logging.Logger) -> None:

@@ -50,7 +50,7 @@ class Talkative(LogRecordExporter):
 def test_what_the_exporter_itself_logs_does_not_feed_it(capsys: pytest.CaptureFixture[str]) -> None:
     exporter = Talkative()
     provider = build_provider(Logging(), Resource({}), exporter)
-    installed = install(Logging(), provider, apps={})
+    installed = install(Logging(level="info"), provider, apps={})
     try:
         logging.getLogger("shop").info("hello")
         provider.force_flush()
@@ -107,6 +107,15 @@ def test_a_record_emitted_past_logging_obeys_the_levels(start: Start) -> None:
     expected = [("request completed", "api"), ("request completed", None), ("no severity", None)]
     assert expected == [(line["message"], line.get("app")) for line in logs.lines()]
     assert 3 == len(logs.exported())
+
+
+def test_entries_of_ours_pass_no_root_logger(start: Start) -> None:
+    """An application that puts it to warnings, as Django's documentation does, keeps the traces of its requests."""
+    logs = start(level="")
+    assert logging.WARNING == logging.root.level
+    emit(logs.provider)
+    emit(logs.provider, severity_number=SeverityNumber.DEBUG, body="detail")
+    assert ["request completed"] == [line["message"] for line in logs.lines()] == [record.body for record in logs.exported()]
 
 
 def test_a_record_too_odd_to_be_completed_goes_on_and_is_counted(start: Start) -> None:

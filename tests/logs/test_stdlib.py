@@ -27,6 +27,93 @@ def test_an_application_that_never_configured_logging_keeps_its_warnings_and_gai
     assert (["careful", "fine"], ["careful", "fine"], []) == (ran.messages, ran.exported, ran.err)
 
 
+def test_an_application_that_never_configured_logging_prints_what_it_would_without_us_and_its_libraries_stay_silent() -> None:
+    program = """
+log.warning('careful'); log.info('fine')
+logging.getLogger("httpx").info("HTTP Request: GET https://user:hunter2@shop.example/?token=abc")
+assert logging.root.level == logging.WARNING and not log.isEnabledFor(logging.INFO)
+"""
+    ran = Ran(program, level="")
+    assert (["careful"], ["careful"], []) == (ran.messages, ran.exported, ran.err)
+
+
+def test_a_logger_shows_the_application_s_handlers_and_none_of_ours() -> None:
+    """As without us: nobody has a handler, and the root logger is the last."""
+    program = """
+import copy, pickle
+assert not logging.root.hasHandlers() and not log.hasHandlers() and logging.root.parent is None
+top = log
+while top.parent is not None:
+    top = top.parent
+assert top is logging.root
+for logger in (log, logging.root):
+    assert copy.deepcopy(logger) is pickle.loads(pickle.dumps(logger)) is logger and not logger.filters
+record = logging.makeLogRecord({"name": "shop", "msg": "made", "levelno": 30})
+before = dict(vars(record))
+logging.root.handle(record)
+assert vars(record) == before == vars(copy.copy(record)) == vars(pickle.loads(pickle.dumps(record)))
+logging.basicConfig()
+(handler,) = logging.root.handlers
+assert [logging.Filter] == [type(each) for each in pickle.loads(pickle.dumps(handler.filters))]
+copy.deepcopy(handler.filters); copy.copy(handler)
+log.info("hello")
+"""
+    assert (["made", "hello"], []) == ((ran := Ran(program)).messages, ran.err)
+
+
+def test_a_handler_that_is_added_where_there_is_none_gets_its_records(tmp_path: Path) -> None:
+    program = f"""
+for logger in (logging.root, log):
+    if not logger.hasHandlers():
+        logger.addHandler(logging.FileHandler({str(tmp_path / "app.log")!r}))
+log.warning("sold")
+"""
+    ran = Ran(program)
+    assert ("sold\n", ["sold"]) == ((tmp_path / "app.log").read_text(), ran.messages)
+
+
+def test_who_else_listens_at_every_logger_goes_on_before_us_and_after() -> None:
+    """As Sentry does, in the same place."""
+    program = """
+def listen(name):
+    original = logging.Logger.callHandlers
+    def callHandlers(self, record):
+        print(name, record.getMessage())
+        return original(self, record)
+    logging.Logger.callHandlers = callHandlers
+installed.remove()
+listen("inner")
+installed = install(config, provider, apps={})
+listen("outer")
+log.info("hello")
+installed.remove()
+log.warning("bye")
+"""
+    ran = Ran(program)
+    assert ["outer hello", "inner hello", "outer bye", "inner bye"] == [line for line in ran.out if not line.startswith("{")]
+    assert (["hello"], ["bye"]) == (ran.exported, ran.err)
+
+
+def test_a_handler_that_raises_costs_no_record() -> None:
+    program = """
+class Broken(logging.Handler):
+    def emit(self, record):
+        raise RuntimeError("no")
+log.addHandler(Broken())
+try:
+    log.info("hello")
+except RuntimeError:
+    print("raised")
+"""
+    ran = Ran(program)
+    assert (["raised"], ["hello"]) == ([line for line in ran.out if not line.startswith("{")], ran.exported)
+
+
+def test_a_record_that_nobody_else_handles_is_python_s_own_to_print_where_it_does_not_reach_us() -> None:
+    ran = Ran("log.propagate = False; log.warning('apart'); logging.getLogger('other').warning('ours')")
+    assert (["ours"], ["apart"]) == (ran.messages, ran.err)
+
+
 @pytest.mark.parametrize("export", [False, True])
 def test_without_output_the_handler_of_last_resort_still_works(export: bool) -> None:
     ran = Ran("log.warning('careful'); log.info('fine')", output="none", export=export)

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import io
 import json
 import logging
+import pickle
+import pickletools
 import subprocess
 import sys
 from collections import OrderedDict
@@ -78,10 +82,10 @@ def test_filters_apply_by_name(start: Start) -> None:
     assert ["yes"] == [line["message"] for line in logs.lines()]
 
 
-def test_a_disabled_level_runs_no_processor(start: Start) -> None:
-    """Below the lowest level anybody wants, a method is structlog's own empty one."""
-    start(level="info")
-    assert "_nop" == structlog.get_logger().bind().debug.__func__.__name__
+def test_without_a_level_all_that_structlog_prints_by_itself_is_told(start: Start) -> None:
+    logs = start(level="")
+    structlog.get_logger().debug("detail")
+    assert [("debug", "detail")] == [(line["level"], line["message"]) for line in logs.lines()]
 
 
 def test_an_exception_is_told(start: Start) -> None:
@@ -260,15 +264,116 @@ def test_capturing_events_in_a_test_sees_them_and_leaves_everything_in_place(sta
     structlog.reset_defaults()
 
 
-def test_leaving_takes_our_processor_out_of_the_program_s(start: Start) -> None:
-    before = structlog.configure
+def test_we_leave_nothing_in_structlog_s_configuration_nor_in_its_classes(start: Start) -> None:
+    before = vars(structlog.BoundLogger.__mro__[1]).copy(), structlog.configure, structlog.get_config()
     logs = start()
-    assert before is not structlog.configure
-    printing()
+    assert before[1:] == (structlog.configure, structlog.get_config())
     logs.installed.remove()
-    assert (4, True) == (len(structlog.get_config()["processors"]), structlog.is_configured())
-    assert before is structlog.configure
+    assert before == (vars(structlog.BoundLogger.__mro__[1]).copy(), structlog.configure, structlog.get_config())
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["as it comes", "configured"])
+def test_a_bound_logger_copies_and_pickles_as_if_we_were_not_there(start: Start, own: bool) -> None:
+    if own:
+        printing(wrapper_class=structlog.make_filtering_bound_logger(20))
+    bare = structlog.get_logger("jobs").bind(job=7)
+    alone = pickletools.genops(pickle.dumps(bare))
+    kinds = {argument for _, argument, _ in alone if isinstance(argument, str)}
+    logs = start()
+    log = structlog.get_logger("jobs").bind(job=7)
+    assert kinds == {argument for _, argument, _ in pickletools.genops(pickle.dumps(log)) if isinstance(argument, str)}
+    copied, loaded = copy.deepcopy(log), pickle.loads(pickle.dumps(log))
+    assert log == copied == loaded
+    assert repr(bare) == repr(log)
+    copy.deepcopy(structlog.get_config())
+    for each in (log, copied, loaded):
+        each.info("worked")
+    assert [("worked", 7)] * 3 == [(record.body, (record.attributes or {})["job"]) for record in logs.exported()]
+    assert 3 == len(logs.lines())
     structlog.reset_defaults()
+
+
+def test_who_looks_for_the_caller_finds_the_application(start: Start) -> None:
+    start()
+    seen: list[Any] = []
+    structlog.configure(
+        processors=[structlog.processors.CallsiteParameterAdder(), lambda _, __, event: seen.append(dict(event)) or "shown"],
+    )
+    structlog.get_logger().info("hello")
+    structlog.reset_defaults()
+    assert [("test_structured", "test_who_looks_for_the_caller_finds_the_application")] == [(e["module"], e["func_name"]) for e in seen]
+
+
+def test_resetting_the_defaults_loses_nothing(start: Start) -> None:
+    logs = start()
+    log = structlog.get_logger("shop")
+    log.info("before")
+    structlog.reset_defaults()
+    log.info("after")
+    structlog.get_logger("shop").bind(item=1).info("bound")
+    assert ["before", "after", "bound"] == [line["message"] for line in logs.lines()]
+
+
+@pytest.mark.parametrize(
+    "factory", [structlog.BytesLoggerFactory, structlog.PrintLoggerFactory, structlog.WriteLoggerFactory], ids=lambda each: each.__name__
+)
+@pytest.mark.parametrize("names", [(), ("shop",)], ids=["no name", "named"])
+def test_the_fastest_setup_loses_nothing(start: Start, factory: Any, names: tuple[str, ...]) -> None:
+    """Its loggers have no name unless they are given one."""
+    logs = start()
+    as_bytes = factory is structlog.BytesLoggerFactory
+    structlog.configure(
+        cache_logger_on_first_use=True,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(serializer=(lambda *a, **k: json.dumps(*a, **k).encode()) if as_bytes else json.dumps),
+        ],
+        logger_factory=factory(io.BytesIO() if as_bytes else io.StringIO()),
+    )
+    log = structlog.get_logger(*names)
+    log.info("hello", items=2, stack_info=True)
+    log.info("again")
+    structlog.reset_defaults()
+    first, second = logs.exported()
+    assert ("hello", "again", 2) == (first.body, second.body, (first.attributes or {})["items"])
+    assert "test_the_fastest_setup_loses_nothing" in str((first.attributes or {})["code.stacktrace"])
+    assert {*(names or [__name__])} == {record.instrumentation_scope.name for record in logs.whole()}
+    assert [] == logs.lines()
+
+
+def test_a_stack_that_was_asked_for_is_shown(start: Start) -> None:
+    logs = start()
+    structlog.get_logger().info("here", stack_info=True)
+    (line,) = logs.lines()
+    assert line["code.stacktrace"].rstrip().endswith('structlog.get_logger().info("here", stack_info=True)')
+    assert "stack" not in line
+
+
+def test_a_logger_with_processors_of_its_own_is_heard(start: Start) -> None:
+    logs = start()
+    structlog.wrap_logger(structlog.PrintLogger(io.StringIO()), processors=[structlog.processors.JSONRenderer()]).info("hello")
+    assert ["hello"] == [record.body for record in logs.exported()]
+
+
+def test_what_an_adapter_of_the_standard_library_s_takes_arrives_once(start: Start) -> None:
+    logs = start()
+    adapter = logging.LoggerAdapter(logging.getLogger("shop"), {})
+    structlog.wrap_logger(adapter, processors=[structlog.stdlib.render_to_log_kwargs]).info("hello")
+    assert ["hello"] == [record.body for record in logs.exported()]
+
+
+def test_an_event_that_the_last_processor_drops_is_told_nowhere(start: Start) -> None:
+    def drop(*_: Any) -> Any:
+        raise structlog.DropEvent
+
+    logs = start()
+    structlog.configure(processors=[drop])
+    structlog.get_logger().info("hello")
+    structlog.reset_defaults()
+    assert ([], []) == (logs.lines(), logs.exported())
 
 
 def test_a_later_configuration_survives_our_leaving(start: Start) -> None:
