@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from bext_otel.distro import BextDistro
 from tests.fresh import fresh
 
 
@@ -253,3 +255,16 @@ def test_the_public_surface_is_a_list(tmp_path: Path) -> None:
         tmp_path,
     )
     assert [[], "module 'bext_otel' has no attribute 'no_such_name'"] == shown
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "http,database"), ({"OTEL_SEMCONV_STABILITY_OPT_IN": "http/dup"}, "http/dup")])
+def test_outgoing_calls_and_databases_follow_the_stable_conventions_unless_the_operator_decided(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], expected: str
+) -> None:
+    monkeypatch.setenv("OTEL_PYTHON_CONFIGURATOR", "another")
+    monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", "")  # so that it is undone
+    monkeypatch.delenv("OTEL_SEMCONV_STABILITY_OPT_IN")
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    BextDistro().configure()
+    assert expected == os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"]
