@@ -124,8 +124,8 @@ def default_app(apps: Mapping[str, App], service_name: str) -> str:
     return UNKNOWN if apps or not service_name else clean(service_name)
 
 
-def guarded(resolver: Resolver, default: str = UNKNOWN, *, failed: Callable[[str], None] | None = None) -> Resolver:
-    """`resolver` made safe to call in a request: where it raises, or returns no name, the app is `default`.
+def guarded(resolver: Resolver, *, failed: Callable[[str], None] | None = None) -> Resolver:
+    """`resolver` made safe to call in a request: where it raises, or returns no name, the app is `unknown`.
 
     `failed` is told of the first such failure, with one line that names the function and what to do.
     """
@@ -143,10 +143,10 @@ def guarded(resolver: Resolver, default: str = UNKNOWN, *, failed: Callable[[str
         if not told and failed is not None:
             told = True
             name = getattr(resolver, "__qualname__", type(resolver).__qualname__)
-            line = f"[telemetry] app_resolver: {name} {reason}, so the app is {default!r}; return an app's name for every request"
+            line = f"[telemetry] app_resolver: {name} {reason}, so the app is {UNKNOWN!r}; return an app's name for every request"
             with suppress(Exception):  # telling is not worth a request either
                 failed(line)
-        return default
+        return UNKNOWN
 
     return resolve
 

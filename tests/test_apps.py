@@ -172,7 +172,7 @@ def test_a_broken_resolver_is_told_once_and_its_requests_are_of_no_known_app(res
 
 
 def test_a_broken_resolver_without_anybody_to_tell_is_harmless() -> None:
-    assert "other" == guarded(_raises, "other")("h", "/p")
+    assert "unknown" == guarded(_raises)("h", "/p")
 
 
 def test_a_callback_that_fails_is_harmless_too() -> None:

@@ -26,6 +26,10 @@ _WORKER = ("--pool", "threads", "--concurrency", "2", "--without-gossip", "--wit
 _REQUIREMENT = re.compile(r"""([A-Za-z0-9._-]+)[^;]*;\s*extra\s*==\s*["']demo["']\s*""")
 
 
+# How long a program on this machine may take to answer.
+_ANSWER_SECONDS = 5.0
+
+
 class Request(Protocol):
     """What `bext_demo.traffic` plans."""
 
@@ -72,11 +76,11 @@ class Platform:
         own = {"OTEL_SERVICE_NAME": "bext-demo-worker", "OTEL_EXPORTER_PROMETHEUS_PORT": str(free_port(None, usual=9465, option=""))}
         return {**self.environ(), **shared, **own}
 
-    def shared(self, folder: Path, outer: Mapping[str, str] = os.environ) -> dict[str, str]:
+    def shared(self, folder: Path) -> dict[str, str]:
         """What platform and worker need to find each other, with a broker: a queue of their own, and a database in `folder`."""
         if self.broker is None:
             return {}
-        data_dir = outer.get("DEMO_DATA_DIR") or str(folder / "data")
+        data_dir = os.environ.get("DEMO_DATA_DIR") or str(folder / "data")
         return {"DEMO_BROKER": self.broker, "DEMO_QUEUE": f"bext-demo:{secrets.token_hex(4)}", "DEMO_DATA_DIR": data_dir}
 
     def environ(self, outer: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -114,9 +118,9 @@ class Platform:
         return next((port for port in (self.endpoints_port, self.port) if status_of(port, "/health/ready") == 200), None)
 
 
-def status_of(port: int, path: str, *, seconds: float = 5.0) -> int | None:
+def status_of(port: int, path: str) -> int | None:
     """The status of a GET to this machine, or None if nothing answers."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=seconds)
+    connection = HTTPConnection("127.0.0.1", port, timeout=_ANSWER_SECONDS)
     try:
         connection.request("GET", path)
         return connection.getresponse().status

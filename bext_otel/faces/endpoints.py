@@ -6,7 +6,7 @@ import hmac
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -15,9 +15,10 @@ from bext_otel import config
 from bext_otel.faces import json, negotiate
 from bext_otel.faces.pages import FORMATS, Collection, content_type, packed, wants_buckets
 from bext_otel.faces.sharing import Sharing
+from bext_otel.health.evaluation import Health, Report
 from bext_otel.pipeline.snapshot import Snapshot
 
-__all__ = ["NOT_FOUND", "Endpoints", "HealthLike", "Reply", "ReportLike", "finished", "plain_text"]
+__all__ = ["NOT_FOUND", "Endpoints", "Reply", "finished", "plain_text"]
 
 METRICS_ALIAS = "/__bext/metrics"
 HEALTH_ALIAS = "/__bext/health"
@@ -36,34 +37,6 @@ class Reply:
     content_type: str
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
-
-
-class ReportLike(Protocol):
-    """What a health report tells."""
-
-    @property
-    def status(self) -> str:
-        """healthy, degraded or unhealthy."""
-
-    @property
-    def http_status(self) -> int:
-        """200 or 503."""
-
-    def document(self) -> dict[str, Any]:
-        """The specification's document."""
-
-
-class HealthLike(Protocol):
-    """Who is asked for health."""
-
-    def live(self) -> ReportLike:
-        """Is the process alive?"""
-
-    def ready(self) -> ReportLike:
-        """Can it serve traffic?"""
-
-    def full(self) -> ReportLike:
-        """Every check and app."""
 
 
 class ReadLike(Protocol):
@@ -89,7 +62,7 @@ class Endpoints:
         metrics: config.Metrics,
         health_settings: config.Health,
         read: ReadLike | None,
-        health: HealthLike,
+        health: Health,
         token: str = "",
         unread: str = "nothing is collected in this process, as with OTEL_SDK_DISABLED=true",
     ) -> None:
@@ -182,7 +155,7 @@ class Endpoints:
     def _full(self, query: str, headers: Mapping[str, str], trusted: bool) -> Reply:
         return self._told(self._health.full, headers, trusted=trusted)
 
-    def _told(self, ask: Callable[[], ReportLike], headers: Mapping[str, str], *, trusted: bool, status: int | None = None) -> Reply:
+    def _told(self, ask: Callable[[], Report], headers: Mapping[str, str], *, trusted: bool, status: int | None = None) -> Reply:
         """A report, with its details only for those who may see them."""
         if not self._health_settings.enabled:
             return plain_text(404, "health is off: [health] enabled (BEXT_HEALTH_ENABLED) is false")

@@ -176,9 +176,9 @@ def _is(record: ReadWriteLogRecord, what: str) -> bool:
 class LineSink(Gated):
     """Writes each record as a line, at once; not to a terminal where the application has printed it already."""
 
-    def __init__(self, line: Format, output: Output, *, losses: Losses | None = None) -> None:
+    def __init__(self, line: Format, output: Output) -> None:
         self.output = output
-        self.losses = losses or Losses(output.name)
+        self.losses = Losses(output.name)
         self._line = line
         self._on_terminal = isinstance(output, Stream)
         if isinstance(output, Stream):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from opentelemetry.sdk._logs import LoggerProvider
@@ -66,7 +66,10 @@ def _random_id() -> str:
     return str(ServiceInstanceIdResourceDetector().detect().attributes[_ID])
 
 
-def _is_worker(argv: Sequence[str] = tuple(sys.orig_argv), environ: Mapping[str, str] = os.environ) -> bool:
+def _is_worker() -> bool:
     """Whether this process goes on with its parent's service, and so has siblings with the same settings."""
     # Also asked for by name, since only Linux has a /proc that tells.
-    return "--multiprocessing-fork" in argv or how_born(argv, environ, Proc(), pid=os.getpid()).kind in {"joins", "forked"}
+    return "--multiprocessing-fork" in sys.orig_argv or how_born(sys.orig_argv, os.environ, Proc(), pid=os.getpid()).kind in {
+        "joins",
+        "forked",
+    }

@@ -20,10 +20,10 @@ from bext_otel.pipeline.otlp import metric_exporters
 from bext_otel.pipeline.provider import BextMeterProvider
 from bext_otel.pipeline.reading import Reading
 from bext_otel.pipeline.registry import registered, unread, watched
-from bext_otel.pipeline.service import LedgerLike
 from bext_otel.pipeline.snapshot import Snapshot
 from bext_otel.pipeline.streams import Streams
 from bext_otel.process import on_fork
+from bext_otel.workers.ledger import Ledger
 
 __all__ = ["MetricsSignal", "build_metrics"]
 
@@ -67,7 +67,7 @@ class MetricsSignal:
 
 
 def build_metrics(
-    config: Config, resource: Resource, telemetry: Callable[[], Mapping[str, int | float | str]], *, ledger: LedgerLike | None = None
+    config: Config, resource: Resource, telemetry: Callable[[], Mapping[str, int | float | str]], *, ledger: Ledger | None = None
 ) -> MetricsSignal:
     """The signal that `[telemetry] engine` names. `telemetry` tells how export fares, `ledger` is where the service's workers publish."""
     shown = _shown(resource)

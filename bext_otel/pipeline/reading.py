@@ -19,7 +19,7 @@ from bext_otel.pipeline.foreign import ForeignReader
 from bext_otel.pipeline.merge import Tally
 from bext_otel.pipeline.own import Own
 from bext_otel.pipeline.rivals import beside
-from bext_otel.pipeline.service import LedgerLike, Service
+from bext_otel.pipeline.service import Service
 from bext_otel.pipeline.snapshot import Family, LabelSet, Snapshot
 from bext_otel.pipeline.streams import Stream, Streams
 from bext_otel.pipeline.system import System
@@ -27,6 +27,7 @@ from bext_otel.pipeline.ticker import Ticker
 from bext_otel.pipeline.timeline import Timeline
 from bext_otel.pipeline.together import Processes, Together
 from bext_otel.process import catch_up
+from bext_otel.workers.ledger import Ledger
 
 __all__ = ["Reading"]
 
@@ -67,7 +68,7 @@ class Reading:
         watched: Callable[[], bool] = bool,
         unread: Callable[[], int] = int,
         listen: Callable[[Callable[[], None]], None] = lambda _: None,
-        ledger: LedgerLike | None = None,
+        ledger: Ledger | None = None,
         resource: Mapping[str, str] | None = None,
         telemetry: Callable[[], Telemetry] = dict,
         include_process: bool = True,
@@ -276,8 +277,6 @@ class Reading:
         self._garbled = published is None
         if published is not None:
             tally.add(published, alive=True)
-        else:
-            service.unreadable += 1
         for shared in service.others():
             tally.add(shared.contribution, alive=shared.alive)
         tally.settle()

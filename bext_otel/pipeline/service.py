@@ -3,84 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from threading import Lock
-from typing import Protocol
 
 from bext_otel.apps import Budgets
 from bext_otel.pipeline.contribution import Contribution, Known, decode, encode
 from bext_otel.pipeline.folding import fold_for_good
 from bext_otel.pipeline.merge import Shared, Tally, compacted
+from bext_otel.workers.ledger import Ledger, Peer
 
-__all__ = ["LedgerLike", "PeerLike", "Service"]
+__all__ = ["Service"]
 
 _log = logging.getLogger("bext_otel")
-
-
-class PeerLike(Protocol):
-    """What another worker published last: its place, which of its publications this is, the bytes (empty if known), and whether it runs."""
-
-    @property
-    def slot(self) -> int:
-        """Its place."""
-        ...
-
-    @property
-    def sequence(self) -> int:
-        """Which of its publications this is."""
-        ...
-
-    @property
-    def payload(self) -> bytes:
-        """What it said; empty if the caller knows."""
-        ...
-
-    @property
-    def alive(self) -> bool:
-        """Whether its process still runs."""
-        ...
-
-
-class LedgerLike(Protocol):
-    """Where workers publish."""
-
-    @property
-    def reason(self) -> str:
-        """Why this process stands alone, or why its last publication failed; empty while all is well."""
-        ...
-
-    def company(self) -> bool:
-        """Whether any other process of the service takes part, or has."""
-        ...
-
-    def take(self) -> bytes | None:
-        """Take a place; what its former owner, who is gone, had published last, and this process answers for from now on."""
-        ...
-
-    def publish(self, payload: bytes) -> bool:
-        """Replace what this process says; False if that was not possible."""
-        ...
-
-    def peers(self, known: Mapping[int, int]) -> Sequence[PeerLike]:
-        """What the others say; `known` are the publications that the caller has, by place."""
-        ...
-
-    def members(self) -> Sequence[int]:
-        """Ids of the processes that take part, or may."""
-        ...
-
-    def close(self) -> None:
-        """Take part no more; what was published stays."""
 
 
 class Service:
     """Publishes this process's part and reads the others'. `base` is what it took over from workers that are gone, and answers for."""
 
-    def __init__(self, ledger: LedgerLike, monotonic: Callable[[], float], budgets: Budgets) -> None:
+    def __init__(self, ledger: Ledger, monotonic: Callable[[], float], budgets: Budgets) -> None:
         self._ledger = ledger
         self._monotonic = monotonic
         self._budgets = budgets
-        self.unreadable = 0
         # Whoever made a ledger that never worked has told so.
         self._told = {"", ledger.reason}
         self.reset()
@@ -157,9 +100,7 @@ class Service:
     def _fold(self, tally: Tally) -> None:
         fold_for_good(tally, self._budgets, lambda: [shared.contribution for shared in self._others()])
 
-    def _read(self, peer: PeerLike, known: tuple[int, Contribution | None] | None) -> tuple[int, Contribution | None]:
+    def _read(self, peer: Peer, known: tuple[int, Contribution | None] | None) -> tuple[int, Contribution | None]:
         if known is not None and known[0] == peer.sequence:
             return known
-        contribution = decode(peer.payload, self._known.setdefault(peer.slot, {}))
-        self.unreadable += contribution is None
-        return peer.sequence, contribution
+        return peer.sequence, decode(peer.payload, self._known.setdefault(peer.slot, {}))

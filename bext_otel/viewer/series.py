@@ -29,7 +29,7 @@ class Series:
     `total` is a counter's sum or a distribution's count since its start, a gauge's last value; `total_sum` a distribution's sum.
     """
 
-    __slots__ = ("_last", "_last_start_ns", "last_ns", "rows", "total", "total_sum")
+    __slots__ = ("_last", "last_ns", "rows", "total", "total_sum")
 
     def __init__(self, points: int) -> None:
         self.rows: deque[tuple[float | None, ...]] = deque(maxlen=points)
@@ -37,7 +37,6 @@ class Series:
         self.total = 0.0
         self.total_sum = 0.0
         self._last: Point | None = None
-        self._last_start_ns = 0
 
     def add(self, point: Point, *, source_last_ns: int) -> bool:
         """Take a point; False for one that is not newer than the last (an exporter that retries sends points twice).

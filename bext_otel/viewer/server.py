@@ -20,6 +20,8 @@ __all__ = ["Viewer"]
 _LOOPBACK = {"127.0.0.1": socket.AF_INET, "localhost": socket.AF_INET, "::1": socket.AF_INET6}
 _WORKERS = 4
 
+_STOP_SECONDS = 2.0
+
 
 class Viewer:
     """An OTLP/HTTP receiver with pages at the same address.
@@ -57,13 +59,13 @@ class Viewer:
         self._thread.start()
         return self
 
-    def stop(self, *, seconds: float = 2.0) -> None:
-        """Answer what has begun for at most `seconds`, then close every connection."""
+    def stop(self) -> None:
+        """Answer what has begun for at most two seconds, then close every connection."""
         # Workers wake the loop through a pipe when they are done, so they must be gone before it is closed.
-        self._server.task_dispatcher.shutdown(timeout=seconds)
+        self._server.task_dispatcher.shutdown(timeout=_STOP_SECONDS)
         if self._thread.is_alive():
             self._server.trigger.pull_trigger(self._close)
-            self._thread.join(seconds)
+            self._thread.join(_STOP_SECONDS)
         else:
             self._close()
 

@@ -46,7 +46,6 @@ class Ledger:
 
     Attributes:
         reason: why this process stands alone, or why its last publication failed; empty while all is well.
-        unreadable: how often a slot could not be read.
         closed: whether `close` was called.
     """
 
@@ -55,7 +54,6 @@ class Ledger:
         self._arena = arena
         self._again = again
         self.reason = reason
-        self.unreadable = 0
         self.closed = False
         self._closing: Callable[[], None] = lambda: None
         # By process id: uWSGI forks without telling Python, so each call looks for itself whose child it is in.
@@ -211,5 +209,4 @@ class Ledger:
         try:
             return arena.read(slot)
         except TornError:
-            self.unreadable += 1
             return None

@@ -25,12 +25,12 @@ Found = tuple[Arena | None, str]
 """The file; or None, and why this process stands alone."""
 
 
-def find(birth: Birth, proc: Proc, service: str, directories: tuple[str, ...] = memory.DIRECTORIES) -> Found:
+def find(birth: Birth, proc: Proc, service: str) -> Found:
     """The file to share. Waits for siblings, seldom, and at most `PATIENCE_SECONDS`."""
     if birth.kind == "new":
         # Forks that it made before it was set up, or before it lost the file, may have met without it.
         me = os.getpid()
-        return _meet(me, proc, service, directories) if proc.children(me) else Arena.create(service, directories)
+        return _meet(me, proc, service) if proc.children(me) else Arena.create(service)
     if birth.kind not in ("joins", "forked"):
         return None, birth.reason
     for pid in birth.line:
@@ -43,10 +43,10 @@ def find(birth: Birth, proc: Proc, service: str, directories: tuple[str, ...] = 
             return arena, ""
     if not birth.line:
         return None, "the parent of this process can't be seen"
-    return _meet(birth.line[-1], proc, service, directories)
+    return _meet(birth.line[-1], proc, service)
 
 
-def _meet(ancestor: int, proc: Proc, service: str, directories: tuple[str, ...]) -> Found:
+def _meet(ancestor: int, proc: Proc, service: str) -> Found:
     """Nobody above has a file, so those below one ancestor share one, which the first of them makes."""
     root = proc.stat(ancestor)
     name = f"bext-otel/{proc.namespace()}/{ancestor}/{root.started if root else 0}/{crc32(_key(service)):08x}"
@@ -58,7 +58,7 @@ def _meet(ancestor: int, proc: Proc, service: str, directories: tuple[str, ...])
         with _turn(name) as ours:
             if ours:
                 # Between looking and getting the turn another may have made it.
-                return _among_relatives(ancestor, proc, service) or Arena.create(service, directories)
+                return _among_relatives(ancestor, proc, service) or Arena.create(service)
         if time.monotonic() > deadline:
             return None, f"another worker of process {ancestor} began to make the memory that they share, and did not finish"
         time.sleep(_PAUSE_SECONDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Protocol
+from typing import Any
 
 __all__ = ["Burning", "burn", "burned", "refueling", "text_name"]
 
@@ -15,10 +15,6 @@ def text_name(wasm: str | bytes | bytearray) -> str:
     """The name after `(module` in a module's or component's text; "" if there is none, or if this is a binary."""
     found = _TEXT.match(wasm.encode() if isinstance(wasm, str) else wasm)
     return found.group(1).decode("utf-8", "replace").removesuffix(".wasm") if found else ""
-
-
-class _Store(Protocol):
-    def get_fuel(self) -> int: ...
 
 
 class Burning:
@@ -62,7 +58,7 @@ def burn(store: Any) -> Burning | None:
     return call
 
 
-def burned(store: _Store, call: Burning) -> None:
+def burned(store: Any, call: Burning) -> None:
     """The call has ended: `call.burned` is what it burned, without what calls from within it did, which count for themselves."""
     left = store.get_fuel()
     call.read(left)
@@ -73,7 +69,7 @@ def burned(store: _Store, call: Burning) -> None:
         calls[-1].left = left
 
 
-def refueling(store: _Store) -> Burning | None:
+def refueling(store: Any) -> Burning | None:
     """The store is about to be given other fuel: the call under way, whose fuel that is; set its `left` afterwards."""
     calls = getattr(store, _CALLS, None)
     if not calls:

@@ -87,7 +87,6 @@ def test_sixty_kills_lose_at_most_what_was_being_said() -> None:
             os.waitpid(alive.pop(life), 0)
             if kill < KILLS:
                 alive[WORKERS + kill] = begin(ledger, truth, WORKERS + kill)
-        assert 0 == ledger.unreadable
         assert len(totals) <= WORKERS + 1, "a worker that starts takes a dead one's slot"
         assert former > KILLS
         assert readings > KILLS
