@@ -74,13 +74,20 @@ def test_what_arrives_is_told_as_exported(protocol: str, receiver: Any) -> None:
     assert 1 == of(shown, "otel_sdk_metric_reader_collection_duration_seconds_count")
 
 
-def test_what_is_given_up_is_told_as_failed_and_the_check_is_degraded() -> None:
-    shown, telemetry, check = said(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", OTEL_EXPORTER_OTLP_TIMEOUT="0.2")
+def test_what_a_backend_refuses_is_told_as_failed_and_the_check_is_degraded() -> None:
+    with receiving(status=400) as backend:
+        shown, telemetry, check = said(OTEL_EXPORTER_OTLP_ENDPOINT=backend.endpoint)
     assert ("degraded", "failing", 3) == (check["status"], check["spans_export"], check["spans_failed"])
     assert (0, 3, "failing") == tuple(telemetry[f"spans_{what}"] for what in ("exported", "failed", "export"))
-    assert 3 == of(shown, "otel_sdk_exporter_span_exported_total", 'error_type="ConnectionError"')
+    assert 3 == of(shown, "otel_sdk_exporter_span_exported_total", 'error_type="400"')
     # That an exporter fails is a log record as well.
-    assert 1 <= of(shown, "otel_sdk_exporter_log_exported_total", 'error_type="ConnectionError"') == telemetry["log_records_failed"]
+    assert 1 <= of(shown, "otel_sdk_exporter_log_exported_total", 'error_type="400"') == telemetry["log_records_failed"]
+
+
+def test_what_waits_for_a_backend_that_is_away_is_told_as_queued_and_the_check_is_degraded() -> None:
+    _, telemetry, check = said(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", OTEL_EXPORTER_OTLP_TIMEOUT="0.2")
+    assert ("degraded", "failing") == (check["status"], check["spans_export"])
+    assert (3, 0, 0) == tuple(telemetry[f"spans_{state}"] for state in ("queued", "exported", "failed"))
 
 
 def test_what_finds_no_room_is_told_as_dropped_and_the_check_is_degraded() -> None:
