@@ -39,7 +39,7 @@ bench: $(VENV)/dev.done  ## what requests, scrapes, caches and plugins cost, bes
 	$(BIN)/python -m benchmarks.idle
 
 faults: $(VENV)/dev.done  ## the faults at full length: 400 workers killed among millions of counts, memory taken away, clocks turned back
-	BEXT_FAULT_KILLS=400 $(BIN)/python -m pytest tests/faults tests/workers/test_storm.py $(ARGS)
+	BEXT_FAULT_KILLS=400 $(BIN)/python -m pytest tests/faults tests/service/test_storm.py $(ARGS)
 
 nox: $(VENV)/dev.done  ## the test suite on every Python that is here
 	$(BIN)/nox

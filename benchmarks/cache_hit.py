@@ -28,8 +28,8 @@ def _engine() -> None:
     from bext_otel.apps import Budgets
     from bext_otel.config import Logging
     from bext_otel.logs import build_provider, install
-    from bext_otel.pipeline.provider import BextMeterProvider
-    from bext_otel.pipeline.streams import Streams
+    from bext_otel.metrics.provider import BextMeterProvider
+    from bext_otel.metrics.store.streams import Streams
 
     resource = Resource({})
     metrics.set_meter_provider(BextMeterProvider(Streams(Budgets({})), resource))
@@ -56,7 +56,7 @@ def _calls(name: str) -> Callable[[], object]:
     side, what = name.split("-")
     if side == "watched":
         _engine()
-        from bext_otel_instrumentors.cachetools import CachetoolsInstrumentor
+        from bext_otel_instrumentors.cache.cachetools.instrumentor import CachetoolsInstrumentor
 
         CachetoolsInstrumentor().instrument(layers={"LRUCache": "isr"}, skip_dep_check=True)
     from cachetools import LRUCache

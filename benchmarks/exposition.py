@@ -45,9 +45,9 @@ def _work(handles: Sequence[Callable[[float], None]], amounts: Sequence[float], 
 def _bext(series: int, kind: str) -> Work:
     from bext_otel.apps import Budgets
     from bext_otel.catalogue import REQUEST_DURATION, REQUESTS
-    from bext_otel.faces import text
-    from bext_otel.pipeline.reading import Reading
-    from bext_otel.pipeline.streams import Streams
+    from bext_otel.endpoints.formats import text
+    from bext_otel.metrics.reader import Reading
+    from bext_otel.metrics.store.streams import Streams
 
     streams = Streams(Budgets({"app": series, "route": series}))
     reading = Reading(streams, include_process=False)
@@ -92,9 +92,9 @@ def memory(series: int) -> float:
     """
     from bext_otel.apps import Budgets
     from bext_otel.catalogue import REQUESTS
-    from bext_otel.faces import text
-    from bext_otel.pipeline.reading import Reading
-    from bext_otel.pipeline.streams import Streams
+    from bext_otel.endpoints.formats import text
+    from bext_otel.metrics.reader import Reading
+    from bext_otel.metrics.store.streams import Streams
 
     label_sets, now = _label_sets(series), [time.monotonic()]
     streams = Streams(Budgets({"app": series, "route": series}), monotonic=lambda: now[0])

@@ -30,8 +30,8 @@ def _meter(side: str) -> tuple[object, Callable[[], object]]:
     from opentelemetry.sdk.resources import Resource
 
     from bext_otel.apps import Budgets
-    from bext_otel.pipeline.provider import BextMeterProvider
-    from bext_otel.pipeline.streams import Streams
+    from bext_otel.metrics.provider import BextMeterProvider
+    from bext_otel.metrics.store.streams import Streams
 
     streams = Streams(Budgets({}))
     return BextMeterProvider(streams, Resource({})).get_meter("bench"), streams.drain

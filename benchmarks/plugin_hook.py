@@ -56,8 +56,8 @@ def _telemetry(side: str) -> None:
     from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
     from bext_otel.apps import Budgets
-    from bext_otel.pipeline.provider import BextMeterProvider
-    from bext_otel.pipeline.streams import Streams
+    from bext_otel.metrics.provider import BextMeterProvider
+    from bext_otel.metrics.store.streams import Streams
 
     class Nowhere(SpanExporter):
         def export(self, spans: Any) -> SpanExportResult:
@@ -80,8 +80,8 @@ def _work(name: str) -> Work:
     if side != "bare":
         from opentelemetry.instrumentation.utils import suppress_instrumentation
 
-        from bext_otel_instrumentors.pluggy import PluggyInstrumentor
-        from bext_otel_instrumentors.wasmtime import WasmtimeInstrumentor
+        from bext_otel_instrumentors.plugins.pluggy import PluggyInstrumentor
+        from bext_otel_instrumentors.plugins.wasmtime import WasmtimeInstrumentor
 
         _telemetry(side)
         PluggyInstrumentor().instrument()

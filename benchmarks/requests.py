@@ -133,9 +133,9 @@ def _ours(framework: str, *, log_requests: bool) -> None:
     from bext_otel import configure
 
     if framework == "asgi":
-        from bext_otel_instrumentors.starlette import StarletteInstrumentor as Instrumentor
+        from bext_otel_instrumentors.http.starlette import StarletteInstrumentor as Instrumentor
     else:
-        from bext_otel_instrumentors.flask import FlaskInstrumentor as Instrumentor  # type: ignore[assignment]  # one of the two
+        from bext_otel_instrumentors.http.flask import FlaskInstrumentor as Instrumentor  # type: ignore[assignment]  # one of the two
     runtime = configure(
         instrument=False,
         metrics={"host": "127.0.0.1", "port": 0, "mount": True},

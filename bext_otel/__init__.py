@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import bext_otel.early  # isort: skip  # noqa: F401  # corrects what upstream's API reads at its import, which comes next
+import bext_otel.api_environment  # isort: skip  # noqa: F401  # corrects what upstream's API reads at its import, which comes next
 
 from bext_otel import catalogue, operation
 

@@ -14,15 +14,15 @@ from opentelemetry.instrumentation.dependencies import DependencyConflictError
 from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]  # upstream turned checking off there
 from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DISABLED_INSTRUMENTATIONS
 
-from bext_otel import early
+from bext_otel import api_environment
 from bext_otel._compat import detect_resources_anywhere
 from bext_otel.apps import Resolver, import_resolver
 from bext_otel.config import load
 from bext_otel.config.upstream import correct_upstream_variables
-from bext_otel.faces.asgi import ASGIEndpoints
-from bext_otel.faces.listening import take_word
-from bext_otel.faces.wsgi import WSGIEndpoints
-from bext_otel.workers.lineage import is_helper
+from bext_otel.endpoints.asgi import ASGIEndpoints
+from bext_otel.endpoints.port import take_word
+from bext_otel.endpoints.wsgi import WSGIEndpoints
+from bext_otel.service.process_tree import is_helper
 
 if TYPE_CHECKING:
     from bext_otel.runtime import Runtime
@@ -72,10 +72,10 @@ def configure(
     loaded = load(settings)
     if reference := settings.get("telemetry", {}).get("app_resolver"):
         app_resolver = app_resolver or import_resolver(reference)
-    corrected = (*early.told(), *correct_upstream_variables(os.environ))
+    corrected = (*api_environment.told(), *correct_upstream_variables(os.environ))
     detect_resources_anywhere()
     # Only now: upstream's SDK reads variables when it is imported.
-    from bext_otel.pipeline.chosen import choose
+    from bext_otel.export.entry_points import choose
     from bext_otel.runtime import build_runtime
 
     chosen = choose(os.environ)

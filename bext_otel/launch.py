@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from bext_otel.early import hand_over
+from bext_otel.api_environment import hand_over
 
 # Upstream's distribution leaves its configurator to chance as well, which would be ours.
 if os.environ.setdefault("OTEL_PYTHON_DISTRO", "bext") == "distro":

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bext_otel.distro import configure, running
-from bext_otel.faces.asgi import ASGIEndpoints
-from bext_otel.faces.wsgi import WSGIEndpoints
+from bext_otel.endpoints.asgi import ASGIEndpoints
+from bext_otel.endpoints.wsgi import WSGIEndpoints
 from bext_otel.health.probes import Ask
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ __all__ = ["asgi_app", "blueprint", "register_check", "wsgi_app"]
 
 def blueprint() -> Blueprint:
     """The endpoints for a Flask application: `app.register_blueprint(bext_otel.blueprint())`. Sets telemetry up if nobody has."""
-    from bext_otel.faces.blueprint import blueprint as made  # Flask takes a while to import, and few mount a blueprint
+    from bext_otel.endpoints.flask import blueprint as made  # Flask takes a while to import, and few mount a blueprint
 
     return made(configure().endpoints)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import CarrierT, Getter, Setter, TextMapPropagator, default_getter, default_setter
 
-from bext_otel.early import PROPAGATORS, found, without
+from bext_otel.api_environment import PROPAGATORS, found, without
 
 __all__ = ["StandIn", "b3", "b3multi", "jaeger", "ottrace", "xray"]
 

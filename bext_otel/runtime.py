@@ -18,13 +18,24 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from bext_otel._compat import already_installed, count_logs
+from bext_otel.app_baggage import Hosts, propagate_app
 from bext_otel.apps import AppResolver, Resolver, cut_figures, default_app, guarded, import_resolver
 from bext_otel.config import Config
+from bext_otel.endpoints.endpoints import Endpoints
+from bext_otel.endpoints.prometheus_registry import expose
+from bext_otel.endpoints.server import StandaloneServer
+from bext_otel.endpoints.server_start import Serving
 from bext_otel.errors import ConfigError
-from bext_otel.faces.collector import expose
-from bext_otel.faces.endpoints import Endpoints
-from bext_otel.faces.server import StandaloneServer
-from bext_otel.faces.serving import Serving
+from bext_otel.export.delivery import Delivery, listen_to_exporters
+from bext_otel.export.entry_points import NOTHING_CHOSEN, Chosen
+from bext_otel.export.instance_id import Identity
+from bext_otel.export.internal_metrics import SelfTelemetry
+from bext_otel.export.metrics import MetricsSignal, build_metrics
+from bext_otel.export.otlp import log_exporters
+from bext_otel.export.resource import build_resource
+from bext_otel.export.shutdown import Ending, Parked, Patience, Undelivered, end_all
+from bext_otel.export.sigterm import end_on_termination
+from bext_otel.export.traces import build_traces
 from bext_otel.health.builtin import disk
 from bext_otel.health.builtin import telemetry as telemetry_check
 from bext_otel.health.evaluation import Health
@@ -33,21 +44,10 @@ from bext_otel.logs.outputs import say
 from bext_otel.logs.quiet import quieten_exports
 from bext_otel.logs.sinks import ExportSink
 from bext_otel.operation import Settings, use
-from bext_otel.pipeline.chosen import NOTHING_CHOSEN, Chosen
-from bext_otel.pipeline.delivery import Delivery, listen_to_exporters
-from bext_otel.pipeline.ending import Ending, Parked, Patience, Undelivered, end_all
-from bext_otel.pipeline.identity import Identity
-from bext_otel.pipeline.metrics import MetricsSignal, build_metrics
-from bext_otel.pipeline.otlp import log_exporters
-from bext_otel.pipeline.resource import build_resource
-from bext_otel.pipeline.selftelemetry import SelfTelemetry
-from bext_otel.pipeline.termination import end_on_termination
-from bext_otel.pipeline.traces import build_traces
 from bext_otel.process import catch_up, on_fork
-from bext_otel.propagation import Hosts, propagate_app
-from bext_otel.workers.children import at_end_of_children, at_end_of_workers
-from bext_otel.workers.find import join_service
-from bext_otel.workers.ledger import Ledger
+from bext_otel.service.board import Ledger
+from bext_otel.service.child_exit import at_end_of_children, at_end_of_workers
+from bext_otel.service.joining import join_service
 
 __all__ = ["Runtime", "build_runtime"]
 

@@ -191,9 +191,9 @@ def test_code_instruments_what_the_launcher_would_unless_it_says_no(tmp_path: Pa
         import bext_otel
         from bext_otel.distro import BextConfigurator
         {call}
-        from bext_otel_instrumentors.flask import FlaskInstrumentor
-        from bext_otel_instrumentors.futures import FuturesInstrumentor
-        from bext_otel_instrumentors.starlette import StarletteInstrumentor
+        from bext_otel_instrumentors.http.flask import FlaskInstrumentor
+        from bext_otel_instrumentors.isolates.futures import FuturesInstrumentor
+        from bext_otel_instrumentors.http.starlette import StarletteInstrumentor
         ours = FlaskInstrumentor, FuturesInstrumentor, StarletteInstrumentor
         show([each().is_instrumented_by_opentelemetry for each in ours])
         """,
@@ -218,8 +218,8 @@ def test_an_instrumentation_is_turned_off_by_upstreams_name_too(tmp_path: Path, 
         """
         import bext_otel
         bext_otel.configure()
-        from bext_otel_instrumentors.flask import FlaskInstrumentor
-        from bext_otel_instrumentors.starlette import StarletteInstrumentor
+        from bext_otel_instrumentors.http.flask import FlaskInstrumentor
+        from bext_otel_instrumentors.http.starlette import StarletteInstrumentor
         show([each().is_instrumented_by_opentelemetry for each in (FlaskInstrumentor, StarletteInstrumentor)])
         """,
         tmp_path,

@@ -32,9 +32,9 @@ from bext_otel.catalogue import (
     RENDER,
     REQUEST_SIZE,
 )
+from bext_otel.metrics.provider import BextMeterProvider
+from bext_otel.metrics.store.streams import Streams
 from bext_otel.operation import Settings, count, finish, gauge, measure, observe, operation, settings, start, use
-from bext_otel.pipeline.provider import BextMeterProvider
-from bext_otel.pipeline.streams import Streams
 from tests.fresh import fresh
 
 

@@ -157,8 +157,8 @@ from opentelemetry.sdk._logs.export import ConsoleLogRecordExporter, SimpleLogRe
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from bext_otel.runs import hold
-from bext_otel_instrumentors._cache_log import tell_dropped
-from bext_otel_instrumentors._isolates import Isolate, isolates
+from bext_otel_instrumentors.cache.log import tell_dropped
+from bext_otel_instrumentors.isolates.isolates import Isolate, isolates
 
 reader = InMemoryMetricReader()
 metrics.set_meter_provider(MeterProvider([reader]))

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from bext_otel.config import load
-from bext_otel.faces.endpoints import Endpoints
+from bext_otel.endpoints.endpoints import Endpoints
+from bext_otel.export.delivery import Delivery
 from bext_otel.health.evaluation import Health
-from bext_otel.pipeline.delivery import Delivery
 from bext_otel.runtime import Runtime
 from tests.e2e.otlp import receiving
 from tests.fresh import fresh

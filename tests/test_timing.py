@@ -19,12 +19,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from bext_otel import timing
 from bext_otel.catalogue import CACHE, RENDER
 from bext_otel.deploys import deploy
+from bext_otel.export.internal_metrics import SelfTelemetry
+from bext_otel.export.traces import BextTracerProvider
 from bext_otel.flows import flow, step
 from bext_otel.operation import operation, trace_past
-from bext_otel.pipeline.selftelemetry import SelfTelemetry
-from bext_otel.pipeline.traces import BextTracerProvider
-from bext_otel_instrumentors.asgi import ASGIMiddleware
-from bext_otel_instrumentors.wsgi import WSGIMiddleware
+from bext_otel_instrumentors.http.asgi import ASGIMiddleware
+from bext_otel_instrumentors.http.wsgi import WSGIMiddleware
 from tests.instrumentors.driving import ask, ask_wsgi, http_scope
 
 JUMPS = [-3600, 90_000]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from bext_otel.catalogue import LABEL_OVERFLOW, LABELS, METRICS, OVERFLOW, QUANTILES, WORKS, Kind, Label, Metric, Work
-from bext_otel.pipeline.snapshot import label_name
+from bext_otel.metrics.snapshot import label_name
 
 __all__ = ["reference"]
 

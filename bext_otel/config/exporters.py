@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import cast
 from urllib.parse import urlsplit
 
+from bext_otel.api_environment import found
 from bext_otel.config.fields import Wrong, fields_of
 from bext_otel.config.model import SIGNALS, Exporters, Protocol, Signal, Target, Telemetry
 from bext_otel.config.report import Given, Report, nearest
-from bext_otel.early import found
 
 __all__ = ["EXPORTERS", "check_endpoint", "exporters"]
 

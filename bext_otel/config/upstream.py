@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import TypeAlias
 
+from bext_otel.api_environment import found
 from bext_otel.config.report import Given, Report
 from bext_otel.config.variables import not_honoured
-from bext_otel.early import found
 
 __all__ = ["ID_GENERATOR", "ID_GENERATORS", "SAMPLER", "SAMPLERS", "SDK_SAMPLERS", "correct_upstream_variables"]
 

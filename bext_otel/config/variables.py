@@ -38,8 +38,8 @@ _CONFIG = "tests/config/test_loading.py"
 _EXPORTERS = "tests/config/test_exporters.py"
 _UPSTREAM = "tests/config/test_upstream.py"
 _VARIABLES = "tests/config/test_variables.py"
-_CHOSEN = "tests/pipeline/test_chosen.py"
-_CHOICES = "tests/instrumentors/test_choices.py"
+_CHOSEN = "tests/export/test_entry_points.py"
+_CHOICES = "tests/instrumentors/http/test_environment.py"
 _OUTGOING = "tests/test_distro.py"
 _CHECKED = f"{_UPSTREAM}::test_upstream_takes_whatever_is_left"
 _USED = f"{_CHOSEN}::test_what_a_package_offers_is_used"
@@ -100,7 +100,7 @@ def _otlp() -> Iterator[Variable]:
             yield Variable(name, "exporter", f"entry point that makes the credentials of the export{of} over {transport}", _READ)
     codes = "status codes upon which an export over gRPC is tried again"
     yield Variable("OTEL_PYTHON_EXPORTER_OTLP_GRPC_RETRYABLE_ERROR_CODES", "exporter", codes, _READ)
-    preference = "tests/pipeline/test_temporality.py"
+    preference = "tests/export/test_delta.py"
     yield Variable("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "exporter", "`cumulative`, `delta` or `lowmemory`", preference)
     yield Variable(
         "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
@@ -116,7 +116,7 @@ def _contrib() -> Iterator[Variable]:
         f"{start}KNOWN_METHODS",
         "bext-otel",
         "methods of requests that are told by their name, with commas between, instead of the standard ones; others are `_OTHER`",
-        "tests/instrumentors/test_wsgi.py::test_the_known_methods_are_those_that_the_variable_names_instead",
+        "tests/instrumentors/http/test_wsgi.py::test_the_known_methods_are_those_that_the_variable_names_instead",
     )
     for which, what in {"SERVER_REQUEST": "of requests", "SERVER_RESPONSE": "of answers"}.items():
         yield Variable(f"{start}CAPTURE_HEADERS_{which}", "bext-otel", f"headers {what} that a span shows", _CHOICES)
@@ -165,7 +165,7 @@ def _contrib() -> Iterator[Variable]:
 def _rows() -> Iterator[Variable]:
     yield Variable("OTEL_SDK_DISABLED", "bext-otel", "no telemetry; health still answers", _CONFIG)
     yield Variable("OTEL_SERVICE_NAME", "bext-otel", "name of the service", _CONFIG)
-    yield Variable("OTEL_RESOURCE_ATTRIBUTES", "SDK", "who speaks: `key=value,key=value`", "tests/pipeline/test_resource.py")
+    yield Variable("OTEL_RESOURCE_ATTRIBUTES", "SDK", "who speaks: `key=value,key=value`", "tests/export/test_resource.py")
     yield Variable("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "SDK", "entry points that find more of that; what is missing is one line", _USED)
     yield Variable(
         "OTEL_LOG_LEVEL",
@@ -184,7 +184,7 @@ def _rows() -> Iterator[Variable]:
         yield Variable(f"OTEL_PYTHON_{kind}_CONFIGURATOR", "not honoured", why, _TOLD)
     left_out = "test_propagators_that_nobody_offers_are_left_out"
     yield Variable("OTEL_PROPAGATORS", "SDK", "what context travels in; a name that is not there is one line", f"{_CHOSEN}::{left_out}")
-    taken_out = "tests/test_early.py::test_what_nobody_offers_is_taken_out_and_told"
+    taken_out = "tests/test_api_environment.py::test_what_nobody_offers_is_taken_out_and_told"
     yield Variable("OTEL_PYTHON_CONTEXT", "SDK", "where the context is kept; a name that is not there is one line", taken_out)
     yield Variable("OTEL_TRACES_SAMPLER", "bext-otel", "which spans are kept: the SDK's samplers, and entry points", _USED)
     yield Variable("OTEL_TRACES_SAMPLER_ARG", "bext-otel", "the sampler's argument; a share, or what the entry point takes", _USED)

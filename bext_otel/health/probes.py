@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
+from bext_otel import threads
 from bext_otel.health.checks import Check, found
 from bext_otel.process import on_fork
-from bext_otel.workers import threads
 
 __all__ = ["Ask", "Clock", "Probe", "Prober"]
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeAlias
 
-from bext_otel.workers.threads import start_bare
+from bext_otel.threads import start_bare
 
 __all__ = ["Unwaiting", "is_full"]
 

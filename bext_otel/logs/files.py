@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bext_otel.logs.outputs import WholeLines, say
 from bext_otel.process import on_fork
-from bext_otel.workers.threads import start
+from bext_otel.threads import start
 
 if sys.platform != "win32":
     import fcntl

@@ -22,12 +22,12 @@ from bext_otel.logs.chain import MAX_ATTRIBUTES, Chain
 from bext_otel.logs.correlation import correlate
 from bext_otel.logs.files import RotatingFile
 from bext_otel.logs.formats import Format, json_line, pretty_line
+from bext_otel.logs.handler_targets import follow_listeners
 from bext_otel.logs.levels import Gate, level_number
 from bext_otel.logs.outputs import Output, Stream, say
 from bext_otel.logs.servers import is_told_otherwise, tell_server_s, watch_servers
 from bext_otel.logs.sinks import Completion, ExportSink, LineSink
 from bext_otel.logs.stdlib import attach
-from bext_otel.logs.ways import follow_listeners
 from bext_otel.process import on_import
 
 __all__ = ["BextLoggerProvider", "Installed", "build_provider", "install"]

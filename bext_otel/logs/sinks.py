@@ -17,12 +17,12 @@ from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportRes
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from bext_otel.apps import current_app
+from bext_otel.export.processors import LazyLogRecordProcessor
 from bext_otel.logs.chain import Passed
 from bext_otel.logs.formats import Format
 from bext_otel.logs.levels import Gate
 from bext_otel.logs.outputs import FINISH_SECONDS, Output, Stream, say
 from bext_otel.logs.values import plain, text
-from bext_otel.pipeline.lazy import LazyLogRecordProcessor
 from bext_otel.process import on_fork
 from bext_otel.redaction import redact_urls
 

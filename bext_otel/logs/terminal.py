@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bext_otel.logs.ways import ways
+from bext_otel.logs.handler_targets import ways
 
 __all__ = ["Mute", "is_printed", "is_printer", "name_of", "path", "reaches_root"]
 

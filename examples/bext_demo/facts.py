@@ -13,7 +13,7 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 import bext_otel
 from bext_otel.deploys import deploy
 from bext_otel.flows import flow, step
-from bext_otel_instrumentors.cachetools import invalidating
+from bext_otel_instrumentors.cache.cachetools.instrumentor import invalidating
 
 __all__ = [
     "deploy",

@@ -19,9 +19,9 @@ from bext_otel import _compat
 from bext_otel.config import Exporters
 from bext_otel.config.upstream import correct_upstream_variables
 from bext_otel.config.variables import VARIABLES, Variable
-from bext_otel.pipeline.otlp import metric_exporters
-from bext_otel.pipeline.selftelemetry import SpanCounts
-from bext_otel.pipeline.traces import BextTracerProvider
+from bext_otel.export.internal_metrics import SpanCounts
+from bext_otel.export.otlp import metric_exporters
+from bext_otel.export.traces import BextTracerProvider
 from tests.fresh import fresh
 
 ROOT = Path(__file__).parents[2]

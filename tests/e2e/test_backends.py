@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
-from bext_otel.faces import text
-from bext_otel.pipeline.snapshot import Family, Point, Series, Snapshot
+from bext_otel.endpoints.formats import text
+from bext_otel.metrics.snapshot import Family, Point, Series, Snapshot
 from tests.e2e import backends
 from tests.e2e.backends import CONFIG, ROOT, Collector, Jaeger, Prometheus, families, fetch, free_port, program, running, tags
 from tests.waiting import until

@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.apps.durations import AMOUNT, durations
 from tests.e2e.backends import Prometheus, fetch, prometheus
 from tests.e2e.launching import APPS, Launched, launched
-from tests.faces.protobufs import families
+from tests.endpoints.protobufs import families
 from tests.waiting import until
 
 pytestmark = [pytest.mark.backends, pytest.mark.e2e]

@@ -19,7 +19,7 @@ from opentelemetry.trace import SpanKind
 
 from bext_otel import operation
 from bext_otel.catalogue import Metric
-from bext_otel_instrumentors import _guard
+from bext_otel_instrumentors._kit import guard as _guard
 
 Labels = tuple[Any, ...]
 

@@ -105,7 +105,7 @@ def main(framework: str) -> None:
     if framework == "asgi":
         from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 
-        from bext_otel_instrumentors.starlette import StarletteInstrumentor
+        from bext_otel_instrumentors.http.starlette import StarletteInstrumentor
 
         upstream = run(OpenTelemetryMiddleware(starlette(), **providers), ask, telemetry)
         StarletteInstrumentor().instrument()
@@ -113,7 +113,7 @@ def main(framework: str) -> None:
     else:
         from opentelemetry.instrumentation.flask import FlaskInstrumentor as Upstream
 
-        from bext_otel_instrumentors.flask import FlaskInstrumentor
+        from bext_otel_instrumentors.http.flask import FlaskInstrumentor
 
         app = flask()
         Upstream().instrument_app(app, **providers)

@@ -13,8 +13,8 @@ from opentelemetry.trace import StatusCode
 
 from bext_otel.deploys import deploy
 from bext_otel.flows import flow, step
-from bext_otel_instrumentors.asgi import ASGIMiddleware
-from bext_otel_instrumentors.wsgi import WSGIMiddleware
+from bext_otel_instrumentors.http.asgi import ASGIMiddleware
+from bext_otel_instrumentors.http.wsgi import WSGIMiddleware
 from tests.instrumentors.conftest import Telemetry
 from tests.instrumentors.driving import ask, ask_wsgi, http_scope
 

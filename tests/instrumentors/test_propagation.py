@@ -17,9 +17,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from bext_otel.apps import current_app
 from bext_otel.catalogue import REQUESTS
-from bext_otel_instrumentors._headers import clean_baggage, clean_traceparent, clean_tracestate, extract
-from bext_otel_instrumentors.asgi import ASGIMiddleware
-from bext_otel_instrumentors.wsgi import WSGIMiddleware
+from bext_otel_instrumentors.http.asgi import ASGIMiddleware
+from bext_otel_instrumentors.http.propagation import clean_baggage, clean_traceparent, clean_tracestate, extract
+from bext_otel_instrumentors.http.wsgi import WSGIMiddleware
 from tests.instrumentors.conftest import Telemetry
 from tests.instrumentors.driving import Header, ask, ask_wsgi
 

@@ -11,7 +11,7 @@ from bext_otel.catalogue import CACHE_HITS
 from bext_otel.deploys import deploy
 from bext_otel.flows import flow, step
 from bext_otel.operation import count
-from bext_otel_instrumentors.asgi import ASGIMiddleware
+from bext_otel_instrumentors.http.asgi import ASGIMiddleware
 from tests.instrumentors.conftest import Telemetry
 from tests.instrumentors.driving import ask
 

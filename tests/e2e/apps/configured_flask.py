@@ -3,7 +3,7 @@
 from flask import Flask
 
 import bext_otel
-from bext_otel_instrumentors.flask import FlaskInstrumentor
+from bext_otel_instrumentors.http.flask import FlaskInstrumentor
 
 bext_otel.configure(telemetry={"service_name": "shop"}, resource={"shop.floor": "2"})
 FlaskInstrumentor().instrument()

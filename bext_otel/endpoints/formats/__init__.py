@@ -1,0 +1,1 @@
+"""What `/metrics` answers: a snapshot as text, protocol buffers or JSON."""

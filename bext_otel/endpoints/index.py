@@ -1,0 +1,33 @@
+"""The page at `/` of the stand-alone server, for a person who opens it in a browser."""
+
+from __future__ import annotations
+
+from html import escape
+
+from bext_otel.endpoints.endpoints import Endpoints, Reply
+
+__all__ = ["index"]
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>bext-otel</title>
+<style>
+body {{ font: 16px/1.6 system-ui, sans-serif; margin: 3em auto; max-width: 40em; padding: 0 1em }}
+dt {{ font-family: monospace }}
+</style>
+<h1>bext-otel</h1>
+<dl>
+{rows}
+</dl>
+</html>
+"""
+
+
+def index(endpoints: Endpoints) -> Reply:
+    """What can be asked of these endpoints, as links."""
+    rows = [f'<dt><a href="{escape(address)}">{escape(address)}</a><dd>{escape(shows)}' for address, shows in endpoints.listing]
+    page = _PAGE.format(rows="\n".join(rows) or "<dt>nothing<dd>metrics and health are both off")
+    # Nothing on this page needs more than its own style, so nothing else may be loaded, whatever a path holds.
+    policy = ("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'")
+    return Reply(200, "text/html; charset=utf-8", page.encode(), (policy,))

@@ -1,0 +1,102 @@
+"""When a process opens the stand-alone server: as soon as it shows that it serves, and never in a master that only forks."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from bext_otel.process import on_fork
+from bext_otel.threads import begin
+
+__all__ = ["Serving"]
+
+# Long enough for a master that loads the application to begin forking, short enough that nobody waits for /metrics.
+_DELAY_SECONDS = 0.3
+
+
+class _Server(Protocol):
+    works: bool
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def forget(self) -> None: ...
+
+
+class Serving:
+    """Starts `server` once there is evidence that this process serves.
+
+    An application object is evidence that this process, or one that it forks, may serve: before a fork the server closes, so that the port
+    is free for the children and no thread runs across the fork; each forked worker opens it again, the parent only on new evidence. A
+    measurement is evidence of work: such a process keeps its server when it forks helpers, and gets the port from one that has none.
+    """
+
+    def __init__(self, server: _Server) -> None:
+        self._server = server
+        self._timer: threading.Timer | None = None
+        self._candidate = False
+        self._shown = False
+        self._closed = False
+        # Evidence may come from any thread, while another forks or closes.
+        self._lock = threading.RLock()
+        self._forget_forks = on_fork(before=self._before_fork, in_child=self._in_child)
+
+    def evidence(self) -> None:
+        """This process may serve. Cheap when it is known."""
+        self._shown = True
+        if not self._candidate:
+            with self._lock:
+                if not (self._candidate or self._closed):
+                    self._schedule(self._server.start)
+
+    def works(self) -> None:
+        """This process has something to show."""
+        self._server.works = True
+        self.evidence()
+
+    def close(self) -> None:
+        """Serve no more."""
+        self._forget_forks()
+        with self._lock:
+            self._closed = True
+            self._stand_down()
+
+    def _schedule(self, start: Callable[[], None]) -> None:
+        self._candidate = True
+        timer = threading.Timer(_DELAY_SECONDS, start)
+        timer.daemon = True
+        timer.name = "bext-otel-serving"
+        if begin(timer):
+            self._timer = timer
+        else:  # the next evidence tries again
+            self._candidate = False
+
+    def _stand_down(self) -> None:
+        self._candidate = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer.join()
+            self._timer = None
+        self._server.stop()
+
+    def _before_fork(self) -> None:
+        with self._lock:
+            if self._candidate and not self._server.works:
+                self._stand_down()
+
+    def _in_child(self) -> None:
+        self._lock = threading.RLock()  # another thread of the parent may hold it
+        self._server.forget()
+        self._server.works = False
+        self._candidate = False
+        self._timer = None
+        if self._shown and not self._closed:
+            self._schedule(self._start_unless_helper)
+
+    def _start_unless_helper(self) -> None:
+        # A child of `multiprocessing` computes something for its parent more often than it serves: it has to show evidence of its own.
+        if multiprocessing.parent_process() is None:
+            self._server.start()
+        else:
+            self._candidate = False

@@ -1,0 +1,364 @@
+"""Batches on their way out: a bounded queue, a thread that sends, and an end within one deadline.
+
+A batch that fails for a reason that may pass is held and sent again, after pauses that grow, while others queue up behind it; so an outage
+costs nothing as long as there is room. When there is none, the oldest in the queue go: once the collector is back, what has happened last
+explains more.
+
+Where no thread can be started, whoever adds an item sends now and then himself, for a moment; and all is sent at the end.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue as queues
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+
+from bext_otel import threads
+from bext_otel.export.delivery import Delivery
+from bext_otel.export.queue import Queue
+
+__all__ = ["INLINE_SECONDS", "Batches", "Limits", "Pauses"]
+
+_log = logging.getLogger("bext_otel.export")
+
+_random = random.SystemRandom()
+
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+
+INLINE_SECONDS = 0.25
+"""How long sending may hold up the application's own thread, where there is no other."""
+
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 30.0
+# At the end there is no time to lose, and nobody else to spare.
+_LAST_PAUSE_SECONDS = 0.1
+# Inline, a collector that does not answer costs the application `INLINE_SECONDS` each time.
+_INLINE_PAUSE_SECONDS, _LONGEST_INLINE_PAUSE_SECONDS = 10.0, 300.0
+# A queue's `get` takes none for for ever, under gevent.
+_NO_TIME = 0.001
+# What a collector may ask for at most (`Retry-After`); it may mistake its clock.
+_MAX_ASKED_SECONDS = 600.0
+
+
+class Exporter(Protocol[T_contra]):
+    """Sends a batch. One of ours has a `delivery`, which tells how it went and how long it may take."""
+
+    def export(self, batch: Sequence[T_contra], /) -> object: ...
+    def shutdown(self) -> object: ...
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of a queue: how many items wait, how many are sent at once, and how long after the first one."""
+
+    queue_size: int = 2048
+    batch_size: int = 512
+    delay_seconds: float = 5.0
+
+    @classmethod
+    def from_environment(cls, kind: str, *, delay_ms: int) -> Limits:
+        """As `OTEL_{kind}_*` say; the standard's defaults for what they don't."""
+        size = _whole(f"OTEL_{kind}_MAX_QUEUE_SIZE", 2048)
+        batch = _whole(f"OTEL_{kind}_MAX_EXPORT_BATCH_SIZE", 512)
+        return cls(size, min(batch, size), _whole(f"OTEL_{kind}_SCHEDULE_DELAY", delay_ms) / 1e3)
+
+
+def _whole(name: str, default: int) -> int:
+    # What is no such number has been told, and taken out of the environment, when the settings were loaded.
+    with suppress(ValueError):
+        return max(int(os.environ.get(name) or default), 1)
+    return default
+
+
+class Pauses:
+    """How long to wait after a failure: twice as long each time, within bounds, and never sooner than the other side asked for."""
+
+    def __init__(self, first_seconds: float = _FIRST_PAUSE_SECONDS, longest_seconds: float = _LONGEST_PAUSE_SECONDS) -> None:
+        self._first = first_seconds
+        self._longest = longest_seconds
+        self.reset()
+
+    def reset(self) -> None:
+        """It works again."""
+        self._next = self._first
+
+    def next(self, asked_seconds: float = 0.0) -> float:
+        """After one more failure. Not the same for all processes, which would come back together."""
+        pause, self._next = self._next, min(self._next * 2, self._longest)
+        return max(pause * _random.uniform(0.8, 1.2), min(asked_seconds, _MAX_ASKED_SECONDS))
+
+
+class _Turn:
+    """Somebody waits until what is queued now has been sent, `until` then at most. The last one is the end."""
+
+    def __init__(self, seconds: float, *, is_last: bool = False) -> None:
+        self.until = time.monotonic() + seconds
+        self.is_last = is_last
+        self.done = threading.Event()
+        self.arrived = False
+
+    @property
+    def left(self) -> float:
+        return self.until - time.monotonic()
+
+    def wait(self) -> bool:
+        """Whether everything arrived, in time."""
+        return self.done.wait(max(self.left, 0.0)) and self.arrived
+
+
+class Batches(Generic[T]):
+    """What is added goes to `exporter`, in batches, from a thread that starts with the first item. What is let go is told to `queue`.
+
+    `on_start` is called at the first item, in the thread that adds it.
+    """
+
+    def __init__(self, exporter: Exporter[T], queue: Queue, limits: Limits, *, name: str) -> None:
+        self.on_start: Callable[[], object] = _nothing
+        self._exporter = exporter
+        self._queue = queue
+        self._limits = limits
+        self._name = name
+        delivery = getattr(exporter, "delivery", None)
+        self._delivery = delivery if isinstance(delivery, Delivery) else None
+        if self._delivery is not None:
+            self._delivery.keeps = True
+        self._pauses = Pauses()
+        self._inline_pauses = Pauses(_INLINE_PAUSE_SECONDS, _LONGEST_INLINE_PAUSE_SECONDS)
+        self._told = False
+        self.reset()
+
+    def reset(self) -> None:
+        """Start over without a thread, as a forked child does: what waits is the parent's to send."""
+        self._items: deque[T] = deque()
+        # What has been sent in vain, and is sent first next time.
+        self._held: list[T] = []
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        # The end, once it was asked for.
+        self._last: _Turn | None = None
+        self._pauses.reset()
+        self._inline_pauses.reset()
+        self._not_before = 0.0
+        self._sent_at = time.monotonic()
+        self.has_begun = self._closed = False
+        self._make()
+
+    def _make(self) -> None:
+        # Anew when the thread starts: gevent's workers patch these modules after the fork.
+        self._bell: queues.SimpleQueue[None] = queues.SimpleQueue()
+        self._rung = self._asleep = False
+        self._turns: deque[_Turn] = deque()
+        self._sending = threading.Lock()
+
+    def add(self, item: T) -> None:
+        """Have an item sent. Safe in a signal handler; never waits, unless no thread can be had."""
+        if self._last is not None:
+            self._queue.drop_items(1, "already_shutdown")
+            return
+        items = self._items
+        items.append(item)
+        if len(items) > self._limits.queue_size:
+            self._trim()
+        if self._thread is None and not self._start():
+            self._send_now_and_then()
+        elif (self._asleep or (len(items) >= self._limits.batch_size and not self._held)) and not self._rung:
+            self._ring()
+
+    @property
+    def _waiting(self) -> int:
+        return len(self._items) + len(self._held)
+
+    def _ring(self) -> None:
+        self._rung = True
+        self._bell.put(None)
+
+    def _start(self) -> bool:
+        """Have a thread that sends; False where there can be none now."""
+        if not self.has_begun:
+            self.has_begun = True
+            self._sent_at = time.monotonic()
+            self._queue.attach(lambda: self._waiting, self._limits.queue_size)
+            self.on_start()
+        if not self._starting.acquire(blocking=False):  # another thread is at it
+            return True
+        try:
+            if self._thread is None and not self._sending.locked():
+                self._make()
+                self._thread = threads.start(self._run, name=self._name)
+            return self._thread is not None
+        finally:
+            self._starting.release()
+
+    def _trim(self) -> None:
+        """Let the oldest go, if there are too many."""
+        with suppress(IndexError):  # whoever sends has just taken all of them
+            while len(self._items) > self._limits.queue_size:
+                self._items.popleft()
+                self._queue.drop_items(1)
+
+    def flush(self, seconds: float) -> bool:
+        """Send what is queued; whether all of it arrived within `seconds`. Not from the thread that sends, which is told no."""
+        if self._last is not None or threading.current_thread() is self._thread:
+            return False
+        if not self._waiting and not self._sending.locked():
+            return True
+        turn = _Turn(seconds)
+        if self._thread is None:
+            self._serve(turn)
+        else:
+            self._turns.append(turn)
+            self._ring()
+        return turn.wait()
+
+    def begin_end(self, seconds: float) -> bool:
+        """Take nothing more, and send the rest until `seconds` are over; whether a thread is at it."""
+        if self._last is None:
+            if self._delivery is not None:
+                self._delivery.is_ending = True
+            last = _Turn(seconds, is_last=True)
+            if self._thread is not None:
+                self._turns.append(last)
+            self._last = last
+            self._ring()
+        return self._thread is not None
+
+    def end(self, seconds: float) -> bool:
+        """Send the rest and end, within `seconds`; whether it arrived. What does not is left where it is, and counted. Once."""
+        self.begin_end(seconds)
+        last = self._last
+        assert last is not None
+        if not self._closed:
+            self._closed = True
+            last.until = min(last.until, time.monotonic() + seconds)
+            if self._thread is None:
+                self._serve(last)
+            last.wait()
+            self._exporter.shutdown()
+        return last.arrived
+
+    def _run(self) -> None:
+        while self._last is None or not self._last.done.is_set():
+            if not self._waiting and not self._turns:
+                self._sleep()
+            else:
+                with suppress(queues.Empty):
+                    self._bell.get(timeout=self._pause())
+            self._rung = False
+            self._work()
+
+    def _sleep(self) -> None:
+        """Until there is something."""
+        self._asleep = True
+        # Sleepy before looking: what is added from here on rings.
+        if not self._waiting and not self._turns and self._last is None:
+            self._bell.get()
+        self._asleep = False
+        self._sent_at = time.monotonic()
+
+    def _pause(self) -> float:
+        """How long there is nothing to do."""
+        if self._turns or self._last is not None:
+            return _NO_TIME
+        ready = 0.0 if self._waiting >= self._limits.batch_size else self._sent_at + self._limits.delay_seconds
+        return max(max(ready, self._not_before) - time.monotonic(), _NO_TIME)
+
+    def _work(self) -> None:
+        """What is due now."""
+        while self._turns:
+            self._serve(self._turns.popleft())
+        now = time.monotonic()
+        if now < self._not_before or self._last is not None:
+            return
+        due = self._waiting
+        if now < self._sent_at + self._limits.delay_seconds:
+            due -= due % self._limits.batch_size  # whole batches only
+        else:
+            self._sent_at = now
+        while due > 0 and not self._turns and self._send(None):
+            due -= self._limits.batch_size
+
+    def _serve(self, turn: _Turn) -> None:
+        """Send all that is queued. At the end again and again, as long as there is time; otherwise one failure is enough."""
+        pauses = Pauses(_LAST_PAUSE_SECONDS, 1.0)
+        due, arrived = self._waiting, True
+        try:
+            while (self._waiting if turn.is_last else due > 0) and turn.left > 0:
+                if self._send(turn.left):
+                    due -= self._limits.batch_size
+                    continue
+                if not turn.is_last:
+                    arrived = False
+                    break
+                if self._held:
+                    time.sleep(max(min(pauses.next(), turn.left), 0.0))
+                else:
+                    arrived = False
+            turn.arrived = arrived and not (turn.is_last and self._waiting)
+        finally:
+            turn.done.set()
+
+    def _send(self, limit_seconds: float | None) -> bool:
+        """Send one batch; False if it failed. One that may be sent again is held then."""
+        with self._sending, suppress_instrumentation():
+            batch = self._take()
+            if not batch:
+                return True
+            if self._delivery is not None:
+                self._delivery.limit(limit_seconds)
+            try:
+                self._exporter.export(batch)
+            except Exception as error:  # of the application's own exporter; this thread must go on
+                self._complain(error)
+                return False
+            return self._settle(batch)
+
+    def _take(self) -> list[T]:
+        if self._held:
+            batch, self._held = self._held, []
+            return batch
+        batch = []
+        with suppress(IndexError):
+            while len(batch) < self._limits.batch_size:
+                batch.append(self._items.popleft())
+        self._queue.finish_items(len(batch))
+        return batch
+
+    def _settle(self, batch: list[T]) -> bool:
+        delivery = self._delivery
+        if delivery is not None and delivery.kept:
+            self._held = batch
+            self._not_before = time.monotonic() + self._pauses.next(delivery.pause_seconds)
+            return False
+        self._pauses.reset()
+        self._not_before = 0.0
+        return delivery is None or not delivery.failing
+
+    def _complain(self, error: Exception) -> None:
+        if not self._told:
+            self._told = True
+            _log.warning("what is to be exported is lost: %s: %s; the application goes on", type(error).__name__, error)
+
+    def _send_now_and_then(self) -> None:
+        """Without a thread: one batch at most in `delay_seconds`, for a moment, and ever more seldom while that fails."""
+        now = time.monotonic()
+        if now < max(self._sent_at + self._limits.delay_seconds, self._not_before) or self._sending.locked():
+            return
+        self._sent_at = now
+        if self._send(INLINE_SECONDS):
+            self._inline_pauses.reset()
+        else:
+            self._not_before = max(self._not_before, time.monotonic() + self._inline_pauses.next())
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,252 @@
+"""Exporters by name, each wrapped so that what it delivers, and what it loses, is counted."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
+
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk._logs.export import ConsoleLogRecordExporter, LogRecordExporter, LogRecordExportResult
+from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricExporter, MetricExportResult, MetricsData
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter, SpanExportResult
+
+from bext_otel._compat import (
+    Failure,
+    explain_exports,
+    limit_exports,
+    otlp_exporter,
+    pin_certificate,
+    preferred_temporality,
+    try_once,
+)
+from bext_otel.config import Exporters, Signal
+from bext_otel.export.delivery import Delivery
+from bext_otel.export.entry_points import named_exporter
+from bext_otel.redaction import redact_url
+from bext_otel.threads import has_room_for
+
+__all__ = ["CountedMetricExporter", "log_exporters", "metric_exporters", "span_exporters"]
+
+_log = logging.getLogger("bext_otel.export")
+
+_AGGREGATION = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
+
+E = TypeVar("E")
+
+
+# What gRPC's core starts when it is first used: a pool of at least two, its lifeguard and its timers.
+_GRPC_THREADS = 8
+
+
+class _Own(Generic[E]):
+    """An exporter that each process has for itself. A forked child makes another at its first export, because two processes that speak
+    over one connection understand nothing; what it inherited is kept as it is, for to close it might end the parent's connection.
+
+    One that cannot be made now, for want of threads, is made when that is possible.
+    """
+
+    def __init__(self, make: Callable[[], E], delivery: Delivery) -> None:
+        self._make = make
+        self._delivery = delivery
+        self._inherited: list[E] = []
+        self._made: E | None = None
+        with suppress(_Later):
+            self._made = make()
+        self._pid = os.getpid()
+
+    def get(self) -> E:
+        """This process's."""
+        if self._pid != os.getpid():
+            if self._made is not None:
+                self._inherited.append(self._made)
+            self._made = None
+            self._pid = os.getpid()
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def ready(self) -> E | None:
+        """The same for an export that is in progress, which is told why there is none."""
+        try:
+            return self.get()
+        except _Later as error:
+            self._delivery.explain("no_thread", str(error), may_pass=True)
+            return None
+
+    def attempt(self, items: int, export: Callable[[E], bool]) -> bool:
+        """Have `items` exported, and counted; whether they arrived."""
+        return self._delivery.attempt(items, lambda: (exporter := self.ready()) is not None and export(exporter))
+
+    def end(self, shutdown: Callable[[E], object]) -> None:
+        """Shut this process's down, if it has any."""
+        if self._made is not None and self._pid == os.getpid():
+            shutdown(self._made)
+
+
+class _Later(Exception):  # noqa: N818  # no error yet
+    """An exporter cannot be made now."""
+
+
+class _Spans(SpanExporter):
+    def __init__(self, own: _Own[SpanExporter], delivery: Delivery) -> None:
+        self._own = own
+        self.delivery = delivery
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        arrived = self._own.attempt(len(spans), lambda exporter: exporter.export(spans) is SpanExportResult.SUCCESS)
+        return SpanExportResult.SUCCESS if arrived else SpanExportResult.FAILURE
+
+    def shutdown(self) -> None:
+        self._own.end(lambda exporter: exporter.shutdown())
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return True  # exporters hold nothing back
+
+
+class _Logs(LogRecordExporter):
+    def __init__(self, own: _Own[LogRecordExporter], delivery: Delivery) -> None:
+        self._own = own
+        self.delivery = delivery
+
+    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+        arrived = self._own.attempt(len(batch), lambda exporter: exporter.export(batch) is LogRecordExportResult.SUCCESS)
+        return LogRecordExportResult.SUCCESS if arrived else LogRecordExportResult.FAILURE
+
+    def shutdown(self) -> None:
+        self._own.end(lambda exporter: exporter.shutdown())  # type: ignore[no-untyped-call]  # upstream left it untyped
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return True  # exporters hold nothing back
+
+
+class _Metrics(MetricExporter):
+    def __init__(self, own: _Own[MetricExporter]) -> None:
+        super().__init__(preferred_temporality=dict(preferred_temporality(_ready(own))))
+        self._own = own
+
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
+        exporter = self._own.ready()
+        return exporter.export(metrics_data, timeout_millis, **kwargs) if exporter is not None else MetricExportResult.FAILURE
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        self._own.end(lambda exporter: exporter.shutdown(timeout_millis, **kwargs))
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        return True  # exporters hold nothing back
+
+
+def _ready(own: _Own[MetricExporter]) -> MetricExporter:
+    """An exporter to ask what it prefers; that is the environment's to say, so any protocol's knows."""
+    try:
+        return own.get()
+    except _Later:
+        exporter: MetricExporter = otlp_exporter("http/protobuf", "metrics")()
+        return exporter
+
+
+class CountedMetricExporter(MetricExporter):
+    """A metric exporter for the SDK's own reader, which counts nothing itself."""
+
+    def __init__(self, exporter: MetricExporter, delivery: Delivery) -> None:
+        super().__init__(preferred_temporality=dict(preferred_temporality(exporter)))
+        self._exporter = exporter
+        self._delivery = delivery
+
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
+        """See `MetricExporter`."""
+        points = sum(len(m.data.data_points) for r in metrics_data.resource_metrics for s in r.scope_metrics for m in s.metrics)
+        arrived = self._delivery.attempt(
+            points, lambda: self._exporter.export(metrics_data, timeout_millis, **kwargs) is MetricExportResult.SUCCESS
+        )
+        return MetricExportResult.SUCCESS if arrived else MetricExportResult.FAILURE
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """See `MetricExporter`."""
+        self._exporter.shutdown(timeout_millis, **kwargs)
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """See `MetricExporter`."""
+        return self._exporter.force_flush(timeout_millis)
+
+
+def span_exporters(exporters: Exporters) -> list[tuple[SpanExporter, Delivery]]:
+    """The exporters that `OTEL_TRACES_EXPORTER` and the endpoints ask for."""
+    made: list[tuple[SpanExporter, Delivery]] = []
+    for number, name in enumerate(exporters.traces):
+        delivery = _delivery(name, exporters, "traces", number)
+        make = ConsoleSpanExporter if name == "console" else _maker(name, exporters, "traces", delivery)
+        made.append((_Spans(_Own(make, delivery), delivery), delivery))
+    return made
+
+
+def log_exporters(exporters: Exporters) -> list[tuple[LogRecordExporter, Delivery]]:
+    """The exporters that `OTEL_LOGS_EXPORTER` and the endpoints ask for."""
+    made: list[tuple[LogRecordExporter, Delivery]] = []
+    for number, name in enumerate(exporters.logs):
+        delivery = _delivery(name, exporters, "logs", number)
+        make = ConsoleLogRecordExporter if name == "console" else _maker(name, exporters, "logs", delivery)
+        made.append((_Logs(_Own(make, delivery), delivery), delivery))
+    return made
+
+
+def metric_exporters(exporters: Exporters, *, once: bool = True) -> list[tuple[MetricExporter, Delivery]]:
+    """The push exporters that `OTEL_METRICS_EXPORTER` and the endpoints ask for; `prometheus` pulls and is not among them.
+
+    Each tries `once`, for who tries again himself; otherwise until its timeout.
+    """
+    if os.environ.get(_AGGREGATION, "").strip().lower() == "base2_exponential_bucket_histogram":
+        _log.info(
+            "%s: bext's durations, sizes and ratios are exponential histograms anyway; other histograms keep their bounds, "
+            "by which workers add up on /metrics",
+            _AGGREGATION,
+        )
+    made: list[tuple[MetricExporter, Delivery]] = []
+    for number, name in enumerate(exporters.metrics):
+        if name == "prometheus":
+            continue
+        delivery = _delivery(name, exporters, "metrics", number)
+        make = ConsoleMetricExporter if name == "console" else _maker(name, exporters, "metrics", delivery, once=once)
+        made.append((_Metrics(_Own(make, delivery)), delivery))
+    return made
+
+
+# As the semantic conventions name them (`otel.component.type`).
+_KINDS = {"traces": "span", "logs": "log", "metrics": "metric"}
+
+
+def _delivery(name: str, exporters: Exporters, signal: Signal, number: int) -> Delivery:
+    if name != "otlp":
+        # The conventions name no type for an exporter of somebody else's.
+        return Delivery(signal, name, component="" if name == "console" else f"{name}_{_KINDS[signal]}_exporter", number=number)
+    target = exporters.targets[signal]
+    component = f"otlp_{target.protocol.partition('/')[0]}_{_KINDS[signal]}_exporter"
+    return Delivery(signal, redact_url(target.endpoint), component=component, number=number)
+
+
+def _maker(name: str, exporters: Exporters, signal: Signal, delivery: Delivery, *, once: bool = True) -> Callable[[], Any]:
+    return _otlp(exporters, signal, delivery, once=once) if name == "otlp" else named_exporter(signal, name)
+
+
+def _otlp(exporters: Exporters, signal: Signal, delivery: Delivery, *, once: bool = True) -> Callable[[], Any]:
+    target = exporters.targets[signal]
+
+    def failed(failure: Failure) -> None:
+        delivery.explain(failure.cause, failure.reason, may_pass=failure.may_pass, pause_seconds=failure.pause_seconds)
+
+    def make() -> Any:
+        if target.protocol == "grpc" and not has_room_for(_GRPC_THREADS):
+            # Its core aborts the process.
+            raise _Later("gRPC needs threads, and none can be started; OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf needs none")
+        exporter = otlp_exporter(target.protocol, signal)(endpoint=target.endpoint)
+        pin_certificate(exporter)
+        explain_exports(exporter, failed, delivery.rejected)
+        if once:
+            try_once(exporter)
+        delivery.limit = limit_exports(exporter)
+        return exporter
+
+    return make

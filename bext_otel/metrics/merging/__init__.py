@@ -1,0 +1,1 @@
+"""What workers publish of their metrics, and how it adds up."""

@@ -1,0 +1,213 @@
+"""Several workers as one service: what is counted adds up, what is held adds up over those alive, what is recent is put together.
+
+Merging is associative and commutative (tests hold it to that), so it does not matter who reads whom first, nor whether a worker's counts
+come from itself or from the one that took them over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import TypeAlias, TypeVar
+
+from bext_otel.catalogue import METRICS
+from bext_otel.metrics.merging.gauges import Gauges
+from bext_otel.metrics.merging.totals import few_foreign, few_histograms, few_numbers, few_summaries, one_foreign
+from bext_otel.metrics.merging.wire import Contribution, ForeignPart, ForeignRow, HistogramRow, Labels, NumberRow, SummaryRow
+from bext_otel.metrics.pacing import AT_ONCE, slices
+from bext_otel.metrics.snapshot import FamilyType
+
+__all__ = ["Shared", "Tally", "compacted"]
+
+R = TypeVar("R", SummaryRow, HistogramRow)
+
+Figures: TypeAlias = Mapping[str, "int | float | str"]
+
+_ADDED: frozenset[FamilyType] = frozenset({"counter", "histogram", "summary"})
+
+# What the figures of telemetry end in that count since a worker's start: these happened, also when it is gone.
+_COUNTS = ("_exported", "_failed", "_dropped", "_lost", "_cut")
+
+_ROWS = {row.exported: row for row in METRICS}
+
+
+class Shared:
+    """A contribution and whether who made it is alive. The dead hold nothing any more, but what they counted happened."""
+
+    __slots__ = ("alive", "contribution")
+
+    def __init__(self, contribution: Contribution, *, alive: bool) -> None:
+        self.contribution = contribution
+        self.alive = alive
+
+
+class _Added:
+    """A family of another library whose workers are added up: what each says of each series."""
+
+    def __init__(self, part: ForeignPart) -> None:
+        self.part = part
+        self._rows: dict[tuple[tuple[str, str], ...], list[ForeignRow]] = {}
+
+    def add(self, part: ForeignPart, _: Shared) -> None:
+        for row in part.rows:
+            self._rows.setdefault(row.labels, []).append(row)
+
+    def rows(self) -> list[ForeignRow]:
+        return [one_foreign(rows) for rows in self._rows.values()]
+
+    def kept(self) -> list[ForeignRow]:
+        return [row for rows in self._rows.values() for row in few_foreign(rows)]
+
+
+class Tally:
+    """Puts contributions together: the rows of each series, whose total is the service's. `now` is monotonic seconds."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+        self.started = now
+        self.started_unix: float | None = None
+        self.numbers: dict[str, dict[Labels, list[NumberRow]]] = {}
+        self.shared: dict[str, dict[tuple[Labels, str], tuple[float, NumberRow]]] = {}
+        self.summaries: dict[str, dict[Labels, list[SummaryRow]]] = {}
+        self.histograms: dict[str, dict[Labels, list[HistogramRow]]] = {}
+        self._rates: list[Mapping[str, Iterable[tuple[Labels, float]]]] = []
+        self.admitted: dict[str, dict[str, float]] = {}
+        self._foreign: dict[str, _Added | Gauges] = {}
+        self.system: dict[str, float] = {}
+        self.telemetry: dict[str, int | float | str] = {}
+
+    def add(self, contribution: Contribution, *, alive: bool) -> None:
+        """Add one worker's, with what it took over."""
+        if contribution.started < self.started or self.started_unix is None:
+            self.started, self.started_unix = min(self.started, contribution.started), contribution.started_unix
+        for name, numbers in contribution.numbers.items():
+            self._add_numbers(name, numbers, contribution.published, alive=alive)
+        for name, summaries in contribution.summaries.items():
+            _gather(self.summaries.setdefault(name, {}), summaries)
+        for name, histograms in contribution.histograms.items():
+            _gather(self.histograms.setdefault(name, {}), histograms)
+        self.admit({key: dict(values) for key, values in contribution.admitted.items()})
+        for family in contribution.foreign:
+            self._add_foreign(family, Shared(contribution, alive=alive))
+        if alive:
+            self._add_present(contribution)
+        else:
+            add_figures(self.telemetry, {name: figure for name, figure in contribution.telemetry.items() if name.endswith(_COUNTS)})
+        if contribution.base is not None:
+            self.add(contribution.base, alive=False)
+
+    def admit(self, admitted: Mapping[str, Mapping[str, float]]) -> None:
+        """Note since when which values of labels are shown, by the label's key: it counts who had a value first."""
+        for key, values in admitted.items():
+            first = self.admitted.setdefault(key, {})
+            for value, since in values.items():
+                first[value] = min(first.get(value, since), since)
+
+    def _add_numbers(self, name: str, rows: Sequence[NumberRow], published: float, *, alive: bool) -> None:
+        metric = _ROWS.get(name)
+        if metric is None or (metric.kind != "counter" and not alive):
+            return
+        held = self.numbers.setdefault(name, {})
+        for part in slices(rows, AT_ONCE):
+            for row in part:
+                if row.source:
+                    self._add_shared(name, row, published)
+                elif (before := held.get(row.labels)) is None:
+                    held[row.labels] = [row]
+                else:
+                    before.append(row)
+
+    def _add_shared(self, name: str, row: NumberRow, published: float) -> None:
+        """What several workers look at counts once: as the newest of them saw it."""
+        held = self.shared.setdefault(name, {})
+        key = (row.labels, row.source)
+        if key not in held or held[key][0] <= published:
+            held[key] = (published, row)
+
+    def settle(self) -> None:
+        """Add what is shared. Once, when everybody's contribution is in."""
+        for name, rows in self.shared.items():
+            held = self.numbers.setdefault(name, {})
+            for (labels, _), (_, row) in rows.items():
+                held[labels] = [*held.get(labels, ()), row]
+        self.shared = {}
+
+    @property
+    def foreign(self) -> dict[str, ForeignPart]:
+        """Families of other libraries, by name."""
+        return {name: _with_rows(held.part, rows) for name, held in self._foreign.items() if (rows := held.rows())}
+
+    def foreign_kept(self) -> list[ForeignPart]:
+        """The same of workers that are gone, to be kept: in as few rows as say it exactly."""
+        return [_with_rows(held.part, rows) for held in self._foreign.values() if (rows := held.kept())]
+
+    def _add_foreign(self, part: ForeignPart, whose: Shared) -> None:
+        held = self._foreign.get(part.name)
+        if held is None:
+            held = self._foreign[part.name] = _Added(part) if part.type in _ADDED else Gauges(part)
+        if held.part.type == part.type:
+            held.add(part, whose)
+
+    @cached_property
+    def rates(self) -> dict[str, dict[Labels, float]]:
+        """Increases per second, by exported name and labels; computed at the first look."""
+        found: dict[str, dict[Labels, float]] = {}
+        for told in self._rates:
+            for name, rates in told.items():
+                held = found.setdefault(name, {})
+                for labels, rate in rates:
+                    held[labels] = held.get(labels, 0.0) + rate
+        return found
+
+    def _add_present(self, contribution: Contribution) -> None:
+        self._rates.append(contribution.rates)
+        for name, figure in contribution.system.items():
+            self.system[name] = round(self.system.get(name, 0.0) + figure, 1)
+        add_figures(self.telemetry, contribution.telemetry)
+
+
+def _with_rows(part: ForeignPart, rows: Sequence[ForeignRow]) -> ForeignPart:
+    return ForeignPart(part.name, part.type, part.description, tuple(rows), part.unit, part.merge)
+
+
+def _gather(held: dict[Labels, list[R]], rows: Sequence[R]) -> None:
+    for part in slices(rows, AT_ONCE):
+        for row in part:
+            held.setdefault(row.labels, []).append(row)
+
+
+def add_figures(held: dict[str, int | float | str], more: Figures) -> None:
+    """Add what workers say of their telemetry: numbers add up; of words, one that is not `ok` stays."""
+    for name, value in more.items():
+        before = held.get(name)
+        if isinstance(value, str) or isinstance(before, str):
+            held[name] = value if before in {None, "ok"} else before
+        else:
+            held[name] = (before or 0) + value
+
+
+def compacted(contributions: Iterable[Contribution], now: float, fold: Callable[[Tally], object] = lambda _: None) -> Contribution:
+    """What workers that are gone had counted, as one contribution without a base of its own. `fold` is done before, to what they say."""
+    tally = Tally(now)
+    for contribution in contributions:
+        tally.add(contribution, alive=False)
+    fold(tally)
+    numbers = {name: [row for labels, rows in held.items() for row in few_numbers(labels, rows)] for name, held in tally.numbers.items()}
+    for name, shared in tally.shared.items():
+        numbers.setdefault(name, []).extend(row for _, row in shared.values())
+    return Contribution(
+        started=tally.started,
+        started_unix=tally.started_unix or 0.0,
+        published=now,
+        numbers=numbers,
+        summaries={
+            name: [row for labels, rows in held.items() for row in few_summaries(labels, rows, now)]
+            for name, held in tally.summaries.items()
+        },
+        histograms={
+            name: [row for labels, rows in held.items() for row in few_histograms(labels, rows)] for name, held in tally.histograms.items()
+        },
+        admitted={name: list(values.items()) for name, values in tally.admitted.items()},
+        foreign=tally.foreign_kept(),
+        telemetry=tally.telemetry,
+    )

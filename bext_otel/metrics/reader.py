@@ -1,0 +1,348 @@
+"""The one reading: ticks while there is work, and hands out an immutable snapshot of the service."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from opentelemetry.sdk.metrics.export import Metric as SdkMetric
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from bext_otel.catalogue import LABEL_OVERFLOW
+from bext_otel.metrics import families
+from bext_otel.metrics.merging.label_budgets import fold
+from bext_otel.metrics.merging.local import Own
+from bext_otel.metrics.merging.sum import Tally
+from bext_otel.metrics.merging.wire import Contribution, ForeignPart, Known, decode, encode
+from bext_otel.metrics.numbers import exact, exact_family
+from bext_otel.metrics.publisher import Service
+from bext_otel.metrics.service_usage import Processes, Together
+from bext_otel.metrics.snapshot import Family, LabelSet, Snapshot
+from bext_otel.metrics.store.cell import Cell
+from bext_otel.metrics.store.streams import Stream, Streams
+from bext_otel.metrics.third_party.name_conflicts import beside
+from bext_otel.metrics.third_party.sdk_instruments import ForeignReader
+from bext_otel.metrics.ticker import Ticker
+from bext_otel.metrics.timeline import Timeline
+from bext_otel.metrics.usage import System
+from bext_otel.process import catch_up
+from bext_otel.service.board import Ledger
+
+__all__ = ["Reading"]
+
+Telemetry: TypeAlias = Mapping[str, "int | float | str"]
+
+# Other libraries may have callbacks that take long; a tick collects again when this many times as long as the last collection took is over.
+_PACE = 20
+# How often a worker says what is recent while nothing new happens: quantiles and rates look back far longer than that.
+_FADING_SECONDS = 5.0
+# The same where it looks on its own for what may have been counted, and found nothing.
+_IDLE_PACE = 100
+
+# Figures of `prometheus_client` that change also when nothing happens.
+_RESTLESS = ("process_", "python_")
+
+
+def _nothing() -> None:
+    pass
+
+
+class Reading:
+    """Reads the cells of the catalogue and what other libraries measure, in this process and, by `ledger`, in the service's others.
+
+    `registered` tells what others registered with a metrics library of their own, `unread` how much of it could not be read, `watched`
+    whether they may count there unheard, and `listen` has the next count there call its argument, once.
+
+    `telemetry` tells how export fares, `resource` is the resource's attributes, `tick_seconds` how often cells are drained while busy;
+    `on_start` is called in the ticker's thread when the first measurement has started it. Where there is no thread, what is in `instead` is
+    called after each tick.
+    """
+
+    def __init__(
+        self,
+        streams: Streams,
+        foreign: ForeignReader | None = None,
+        *,
+        registered: Callable[[], list[Family]] = list,
+        watched: Callable[[], bool] = bool,
+        unread: Callable[[], int] = int,
+        listen: Callable[[Callable[[], None]], None] = lambda _: None,
+        ledger: Ledger | None = None,
+        resource: Mapping[str, str] | None = None,
+        telemetry: Callable[[], Telemetry] = dict,
+        include_process: bool = True,
+        tick_seconds: float = 1.0,
+        on_start: Callable[[], object] = _nothing,
+    ) -> None:
+        self.streams = streams
+        self.foreign = foreign
+        self._rejected = 0
+        self._registered = registered
+        self._watched = watched
+        self._unread = unread
+        self._listen = listen
+        self._resource = resource or {}
+        self._telemetry = telemetry
+        self._include_process = include_process
+        self._service = Service(ledger, streams.monotonic, streams.budgets) if ledger is not None else None
+        self.instead: list[Callable[[], object]] = []
+        self._ticker = Ticker(
+            self.tick, tick_seconds, on_start, instead=lambda: [call() for call in self.instead], may_tick=lambda: not self._is_at_work
+        )
+        streams.wake = self._wake
+        if foreign is not None:
+            foreign.on_measurement = self._heard
+        streams.stream(LABEL_OVERFLOW).observers.append(
+            lambda: [(count, {"label": name}) for name, count in streams.budgets.overflowed().items()]
+        )
+        self._parent = 0
+        self._begin()
+        if self._service is not None and self._service.company():  # executed to go on with the work of others
+            self._listen(self._heard)
+
+    def _wake(self) -> bool:
+        catch_up()
+        return self._ticker.wake()
+
+    @property
+    def _is_at_work(self) -> bool:
+        """Whether somebody publishes now: this may be a signal handler within that."""
+        return self._service is not None and self._service.is_busy
+
+    def _heard(self) -> None:
+        """Another library measured something, which it keeps until it is collected."""
+        self._foreign_busy = True
+        self._wake()
+
+    def _begin(self) -> None:
+        self.started_unix = self.streams.clock()
+        self.timeline = Timeline(self.streams.clock, self.streams.monotonic)
+        self._started = self.streams.monotonic()
+        self._system = System() if self._include_process else None
+        self._processes = Processes(self._service.members) if self._include_process and self._service is not None else None
+        self._foreign_parts: list[ForeignPart] = []
+        self._foreign_busy = False
+        self._uncollected = False
+        self._collect_from = 0.0
+        self._look_from = 0.0
+        self._fading_until = 0.0
+        self._unsaid = False
+        self._said = False
+        self._collected_once = False
+        self._changes_seen = self.streams.changes
+        self._own = Own()
+        self._known: Known = {}
+        self._faded_at = 0.0
+        self._garbled = False
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last tick failed, or nobody can read what this process published for the last scrape."""
+        return self._ticker.failing or self._garbled
+
+    @property
+    def rejected(self) -> int:
+        """How many points that others registered could not be read, or were no numbers."""
+        return self._rejected + self._unread()
+
+    def before_fork(self, counted: list[Family]) -> None:
+        """Go on in a process that forks. `counted` is what others have counted here, which the child leaves to this process to tell.
+
+        What it has not told yet, as a server's master that has just loaded the application, it tells now, since it may never get to it.
+        """
+        if self._service is None:
+            return
+        self._listen(self._heard)
+        if counted and (not self._said or self._foreign_busy or self._uncollected):
+            parts = families.foreign_parts(counted)
+            names = {part.name for part in parts}
+            self._foreign_parts = [*(part for part in self._foreign_parts if part.name not in names), *parts]
+            nothing: families.Observed = {stream: {} for stream in self.streams}
+            told = self._service.publish(lambda base: encode(self._contribution(nothing), base), wait=False)
+            self._said = self._said or bool(told)
+
+    def reset(self) -> None:
+        """Begin anew, as a forked child does: what the parent counted is the parent's."""
+        self._ticker.reset()
+        self.streams.reset()
+        if self.foreign is not None:
+            self.foreign.reset()
+        self._parent = os.getppid()
+        self._begin()
+        if self._service is not None:
+            self._service.reset()
+            self._listen(self._heard)
+
+    def stop(self) -> None:
+        """Tick no more, and leave the others what there is to say."""
+        self._ticker.stop()
+        self.share()
+
+    def share(self) -> None:
+        """Leave the others what there is to say, now."""
+        if self._service is not None and self._service.company():
+            self._collected()
+            self._publish(self._service, self.observed())
+
+    def tick(self) -> bool:
+        """Drain, and publish if there is company; whether there is, or will be, more to do soon."""
+        self.streams.drain()
+        changes, self._changes_seen = self._changes_seen, self.streams.changes
+        service = self._service
+        if service is not None:
+            self._listen(self._heard)  # first, so that what is counted while this looks is heard
+        foreign_busy, self._foreign_busy = self._foreign_busy, False
+        self._uncollected = self._uncollected or foreign_busy
+        # Not what this drain found: a scrape or an export may have drained before it.
+        busy, now = foreign_busy or changes != self._changes_seen, self.streams.monotonic()
+        if service is None:
+            return busy
+        if busy or self._uncollected:
+            self._unsaid = True
+            # What is recent fades also when nothing happens any more, and the others should see that it does.
+            self._fading_until = now + self.streams.window_seconds * 1.2
+        return self._tell(service, busy, now)
+
+    def _tell(self, service: Service, busy: bool, now: float) -> bool:
+        """Publish what others wait for; whether there will be more to do soon."""
+        company = service.company()
+        fading = company and now < self._fading_until
+        watching = company and self._watched()
+        counted = watching and now >= self._look_from and self._has_counted()
+        fades = fading and (self._unsaid or now >= self._faded_at + _FADING_SECONDS)
+        # Alone, nobody reads it. Said when work pauses nevertheless: who joins while the ticker sleeps would not know.
+        if fades or counted or (self._unsaid and not busy):
+            self._faded_at = now
+            if not counted and (not self._collected_once or ((busy or self._uncollected) and now >= self._collect_from)):
+                self._collected()
+            self._publish(service, self.observed())
+        return fading or busy or watching or self._uncollected
+
+    def _has_counted(self) -> bool:
+        """Look whether others have counted something of which nobody has told."""
+        before, began = _restful(self._foreign_parts), self.streams.monotonic()
+        self._collected()
+        counted = before != _restful(self._foreign_parts)
+        took = self.streams.monotonic() - began
+        self._look_from = began + took + (_PACE if counted else _IDLE_PACE) * took
+        return counted
+
+    def snapshot(self, *, native: bool = False) -> Snapshot:
+        """A fresh picture of everything, all workers included; `native` asks for the buckets of summaries."""
+        catch_up()
+        # Callbacks of the application run before the lock is taken: one that measures, or waits, must not meet it.
+        foreign = self._collected()
+        observed = self.observed()
+        if self._service is not None and self._service.company():
+            return self._of_service(self._service, observed, native)
+        with self.streams.lock:
+            self.streams.drain()
+            now = self.streams.monotonic()
+            mine = families.of_process(observed, now, native=native)
+            rates = families.rates_of_process(self.streams, now)
+        system = self._system.figures() if self._system is not None else {}
+        return self._snapshot(mine, foreign, rates, self.started_unix, now - self._started, system, self._telemetry())
+
+    def observed(self) -> dict[Stream, dict[Cell, dict[str, float]]]:
+        """Every stream, with what observers say of its series now, by source; two that speak of one series of this process add up."""
+        return {stream: _observed(stream) for stream in self.streams}
+
+    def foreign_totals(self, now_unix_nano: int) -> list[tuple[InstrumentationScope, SdkMetric]]:
+        """What other libraries had measured here when `foreign` was collected last, with cumulative temporality."""
+        return self.foreign.totals(now_unix_nano) if self.foreign is not None else []
+
+    def _collected(self) -> list[Family]:
+        self._uncollected, self._collected_once = False, True
+        found: list[Family] = []
+        began = self.streams.monotonic()
+        if self.foreign is not None:
+            self.foreign.collect()
+            found = self.foreign.families()
+        registered = []
+        for family in self._registered():
+            plain = exact_family(family)
+            self._rejected += len(family.points) - len(plain.points)
+            registered.append(plain)
+        found += beside(found, registered, "an OpenTelemetry instrument")
+        self._foreign_parts = families.foreign_parts(found)
+        ended = self.streams.monotonic()
+        self._collect_from = ended + _PACE * (ended - began)
+        return found
+
+    def _of_service(self, service: Service, observed: families.Observed, native: bool) -> Snapshot:
+        # Of this process, just what it published: whichever worker is asked next must not know less than this one is about to say.
+        published = decode(self._publish(service, observed), self._known)
+        tally = Tally(self.streams.monotonic())
+        self._garbled = published is None
+        if published is not None:
+            tally.add(published, alive=True)
+        for shared in service.others():
+            tally.add(shared.contribution, alive=shared.alive)
+        tally.settle()
+        fold(tally, self.streams.budgets)
+        return self._snapshot(
+            families.of_service(self.streams, tally, native=native),
+            families.of_foreign(tally.foreign.values()),
+            families.rates_of_service(self.streams, tally),
+            tally.started_unix or self.started_unix,
+            tally.now - tally.started,
+            Together(self._processes, tally.system) if self._processes is not None else tally.system,
+            tally.telemetry,
+        )
+
+    def _snapshot(
+        self,
+        mine: list[Family],
+        foreign: list[Family],
+        rates: Mapping[str, Mapping[LabelSet, float]],
+        started_unix: float,
+        uptime_seconds: float,
+        system: Mapping[str, float],
+        telemetry: Telemetry,
+    ) -> Snapshot:
+        return Snapshot(
+            time_unix=self.streams.clock(),
+            started_unix=started_unix,
+            uptime_seconds=uptime_seconds,
+            families=(*mine, *beside(mine, foreign, "one of the catalogue")),
+            rates=rates,
+            system=system,
+            telemetry={**telemetry, "series": sum(len(family.points) for family in mine)},
+            resource=self._resource,
+        )
+
+    def _publish(self, service: Service, observed: families.Observed) -> bytes:
+        self._unsaid, self._said = False, True
+        return service.publish(lambda base: encode(self._contribution(observed), base))
+
+    def _contribution(self, observed: families.Observed) -> Contribution:
+        with self.streams.lock:
+            self.streams.drain()
+            now = self.streams.monotonic()
+            fields = self._own.fields(observed, now)
+        return Contribution(
+            started=self._started,
+            started_unix=self.started_unix,
+            published=now,
+            admitted={key: list(values.items()) for key, values in self.streams.budgets.admitted().items()},
+            foreign=self._foreign_parts,
+            system=self._system.figures() if self._system is not None else {},
+            telemetry=self._telemetry(),
+            pid=os.getpid(),
+            parent=self._parent,
+            **fields,
+        )
+
+
+def _restful(parts: list[ForeignPart]) -> list[ForeignPart]:
+    return [part for part in parts if not part.name.startswith(_RESTLESS)]
+
+
+def _observed(stream: Stream) -> dict[Cell, dict[str, float]]:
+    values: dict[Cell, dict[str, float]] = {}
+    for cell, value, source in stream.observed():
+        by_source = values.setdefault(cell, {})
+        # Two observers of one shared thing in one process see the same.
+        by_source[source] = value if source else exact(by_source.get(source, 0) + value)
+    return values

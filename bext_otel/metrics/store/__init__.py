@@ -1,0 +1,1 @@
+"""Where measurements are kept, and the instruments that put them there."""

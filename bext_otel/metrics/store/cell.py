@@ -1,0 +1,187 @@
+"""A cell: where the measurements of one series are kept, and how they get there.
+
+A measurement appends to its cell's list and does nothing else: `list.append` is atomic, takes no lock that a fork could leave locked, and
+is safe in a signal handler. Whoever reads drains the lists, one at a time, under the reading's lock.
+
+A handler may also raise (a time limit), between any two steps of whoever drains in the main thread. So a drain computes first what the cell
+is going to hold, which changes nothing, and puts that in the place of what it took in one step of C: before it, nothing has happened, and
+after it, whoever drains next completes what is left to do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol
+
+import msgspec
+from opentelemetry import trace
+from opentelemetry.context import Context
+
+from bext_otel.catalogue import Metric
+from bext_otel.metrics.merging.wire import Labels, Row, encode_row
+from bext_otel.metrics.numbers import GREATEST, PLAIN, sound
+from bext_otel.metrics.snapshot import Exemplar, Series
+
+__all__ = ["LOOKS", "Cell", "Home"]
+
+# Whoever makes a list this long, or a multiple of it, drains it, so that it stays small also when nobody reads. A power of two less one:
+# only one measurement in so many tries, for while a thread drains the others would all try in vain.
+_RELIEF = 4096 - 1
+
+LOOKS = 0 if os.environ.get("OTEL_METRICS_EXEMPLAR_FILTER", "").strip().lower() == "always_off" else 16
+"""How many measurements of a tick, made in spans that are not sampled, are looked at for one that is: a look costs more than measuring."""
+# One outside of any span counts as eight: others like it are likely to follow.
+_OUTSIDE = 8
+
+
+class _Outcome(tuple[Any, ...]):
+    """What a cell is going to hold: the first of what is pending, until the cell has it."""
+
+    __slots__ = ()
+
+
+class Home(Protocol):
+    """The stream that a cell belongs to, as far as the cell knows it."""
+
+    metric: Metric
+    rejected: int
+    window_seconds: float
+    clock: Callable[[], float]
+
+    def touched(self, cell: Cell) -> None:
+        """It has something to drain."""
+
+    def relieve(self) -> None:
+        """Some list has grown long: drain now, unless somebody is at it."""
+
+
+class Cell:
+    """One series: what was measured and not yet drained, and what was drained.
+
+    `key` has its label values in the catalogue's order, `live` is False until the first measurement; after a fork it is False again in
+    the child. `encoded` is what was published of it, and None when that is out of date. `hungry` is how many measurements are still to be
+    looked at for an exemplar.
+    """
+
+    __slots__ = ("dirty", "encoded", "exemplar", "hungry", "key", "live", "pending", "series", "stream", "typed")
+
+    # The least amount that the instrument takes.
+    _least: ClassVar[float] = 0
+
+    def __init__(self, stream: Home, key: Labels, series: Series, typed: tuple[Any, ...] | None = None) -> None:
+        self.stream = stream
+        self.key = key
+        self.series = series
+        self.typed = typed
+        self.reset()
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Its attributes for OTLP: the label values, as the types that `typed` has where they are not all text."""
+        values = self.key if self.typed is None else self.typed
+        return {name: value for name, value in zip(self.stream.metric.label_names, values, strict=True) if value is not None}
+
+    def reset(self) -> None:
+        """Forget everything measured; in a forked child that was the parent's."""
+        self.pending: list[Any] = []
+        self.dirty = False
+        self.live = False
+        self.hungry = LOOKS
+        self.exemplar: Exemplar | None = None
+        self.encoded: msgspec.Raw | None = None
+
+    def add(self, amount: float, context: Context | None = None) -> None:
+        """Take one measurement."""
+        pending = self.pending
+        pending.append(amount)
+        # Append first, look second: a drain clears the flag before it takes the list, so nothing is left behind unflagged.
+        if not self.dirty:
+            try:
+                self.dirty = True
+                self.stream.touched(self)
+            except BaseException:  # a signal handler's: nobody may know of this cell, so the next measurement tells again
+                self.dirty = False
+                raise
+        elif not len(pending) & _RELIEF:
+            self.stream.touched(self)  # again, in case that a handler raised where it was told
+            self.stream.relieve()
+        if self.hungry:
+            self._taste(amount, context)
+
+    def _taste(self, amount: Any, context: Context | None) -> None:
+        """Keep the first measurement of a tick inside a sampled span as exemplar."""
+        left, self.hungry = self.hungry, 0
+        current = trace.get_current_span(context)
+        if current is trace.INVALID_SPAN:
+            if left > _OUTSIDE:
+                self.hungry = left - _OUTSIDE
+            return
+        span = current.get_span_context()
+        if not (span.trace_flags & trace.TraceFlags.SAMPLED and span.is_valid):
+            if left > 1:
+                self.hungry = left - 1
+            return
+        for value in sound((amount,), self._least):
+            self.exemplar = Exemplar(value, self.stream.clock(), trace.format_trace_id(span.trace_id), trace.format_span_id(span.span_id))
+
+    def drain(self, now: float) -> None:
+        """Move what is pending into what is kept. Called under the reading's lock; `now` is monotonic seconds."""
+        self.dirty = False
+        pending = self.pending
+        if pending and type(pending[0]) is _Outcome:
+            self._settle(pending)
+        taken = len(pending)
+        batch = pending[:taken]
+        if not batch:
+            return
+        try:
+            found = self._whole(batch, now)
+        except OverflowError:  # an int that no float can hold, beside a float
+            found = None
+        except Exception:  # numbers may be of another's type, and then its code runs; what Python's own raise is a signal handler's
+            if PLAIN.issuperset(map(type, batch)):
+                raise
+            found = None
+        if found is None:  # something in the batch is no number, or none for this instrument: keep the rest
+            good = sound(batch, self._least)
+            self.stream.rejected += len(batch) - len(good)
+            if not good:
+                del pending[:taken]
+                return
+            found = self._plus(good, sum(good), min(good), now)
+        pending[:taken] = [_Outcome(found)]
+        self._settle(pending)
+
+    def _settle(self, pending: list[Any]) -> None:
+        self._hold(pending[0])
+        self.encoded = None
+        self.live = True
+        self.hungry = LOOKS
+        del pending[0]
+
+    def _whole(self, batch: list[Any], now: float) -> tuple[Any, ...] | None:
+        """What there is with all of the batch; None if it has to be looked at one by one."""
+        total, low = sum(batch), min(batch)
+        # A number of another type makes a sum of that type; a NaN, which min passes over, makes one that is neither less nor more.
+        if type(total) in PLAIN and low >= self._least and -GREATEST <= total <= GREATEST:
+            return self._plus(batch, total, low, now)
+        return None
+
+    def _plus(self, batch: list[Any], total: float, low: float, now: float) -> tuple[Any, ...]:
+        """What there is with a batch, its sum and its least value added, for `_hold`; changes nothing."""
+        raise NotImplementedError
+
+    def _hold(self, found: tuple[Any, ...]) -> None:
+        """Keep what `_plus` made. To do so again changes nothing."""
+        raise NotImplementedError
+
+    def row(self, now: float) -> Row:
+        """What there is to say of this series, for the other workers."""
+        raise NotImplementedError
+
+    def encoded_row(self, now: float) -> msgspec.Raw:
+        """The same as bytes, made when it has changed."""
+        if self.encoded is None:
+            self.encoded = encode_row(self.row(now))
+        return self.encoded

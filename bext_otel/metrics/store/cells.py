@@ -1,0 +1,181 @@
+"""The cells of each kind of instrument: what they hold, and how that grows."""
+
+from __future__ import annotations
+
+import math
+import sys
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from bext_otel.catalogue import Kind
+from bext_otel.metrics.exponential import Scaled, counted
+from bext_otel.metrics.merging.wire import HistogramRow, NumberRow, SummaryRow, exemplar_row
+from bext_otel.metrics.numbers import GREATEST, exact
+from bext_otel.metrics.store.cell import LOOKS, Cell
+from bext_otel.metrics.window import Window
+
+__all__ = [
+    "CELLS",
+    "CounterCell",
+    "GaugeCell",
+    "HistogramCell",
+    "NumberCell",
+    "SummaryCell",
+    "UpDownCounterCell",
+    "drain_all",
+]
+
+# A total up to this needs no second look at whether it fits in 64 bits. A float: those are compared with large ints at length.
+_ORDINARY = 2.0**62
+
+# Since Python 3.11 signal handlers run after calls and at jumps back only, so that a few plain steps in a row are as good as one.
+_STEADY = sys.hexversion >= 0x030B0000
+
+
+class NumberCell(Cell):
+    """A series whose value is a number."""
+
+    __slots__ = ("value",)
+
+    value: float
+
+    def row(self, now: float) -> NumberRow:
+        return NumberRow(self.key, self.value, exemplar_row(self.exemplar))
+
+    def _plus(self, batch: list[Any], total: float, low: float, now: float) -> tuple[float]:
+        return (exact(self.value + total),)
+
+    def _hold(self, found: tuple[Any, ...]) -> None:
+        (self.value,) = found
+
+
+class CounterCell(NumberCell):
+    """A sum that only grows. `value` is the total since start."""
+
+    __slots__ = ()
+
+    def reset(self) -> None:
+        super().reset()
+        self.value = 0
+
+
+class UpDownCounterCell(NumberCell):
+    """A sum that may fall."""
+
+    __slots__ = ()
+    _least = -GREATEST
+
+    def reset(self) -> None:
+        super().reset()
+        self.value = 0
+
+
+class GaugeCell(NumberCell):
+    """The newest value."""
+
+    __slots__ = ()
+    _least = -GREATEST
+
+    def reset(self) -> None:
+        super().reset()
+        self.value = math.nan
+
+    def _plus(self, batch: list[Any], total: float, low: float, now: float) -> tuple[float]:
+        return (exact(batch[-1]),)
+
+
+class SummaryCell(Cell):
+    """The whole life's exponential buckets, coarsened to what OTLP takes, and the recent window's at full resolution."""
+
+    __slots__ = ("buckets", "count", "maximum", "minimum", "sum", "window", "zeros")
+
+    def reset(self) -> None:
+        super().reset()
+        self.buckets = Scaled()
+        self.count = self.zeros = 0
+        self.sum = 0.0
+        self.minimum, self.maximum = math.inf, -math.inf
+        self.window = Window(self.stream.window_seconds)
+
+    def encoded_row(self, now: float) -> msgspec.Raw:
+        if 0 < self.window.changes_at() <= now:
+            self.encoded = None
+        return super().encoded_row(now)
+
+    def row(self, now: float) -> SummaryRow:
+        totals = (self.count, self.sum, self.zeros, self.minimum, self.maximum)
+        return SummaryRow.of(self.key, totals, self.buckets, self.window.recent(now), self.window.empty_at(), exemplar_row(self.exemplar))
+
+    def _plus(self, batch: list[Any], total: float, low: float, now: float) -> tuple[Any, ...]:
+        least, most = float(low), float(max(batch))
+        positive = batch if low > 0 else [value for value in batch if value > 0]
+        counts = counted(positive)
+        zeros = len(batch) - len(positive)
+        buckets = self.buckets.copy()
+        buckets.add(counts)
+        extremes = min(self.minimum, least), max(self.maximum, most)
+        recent = self.window.plus(counts, zeros, least, most, now)
+        return buckets, self.count + len(batch), self.zeros + zeros, self.sum + float(total), *extremes, recent
+
+    def _hold(self, found: tuple[Any, ...]) -> None:
+        buckets, self.count, self.zeros, self.sum, self.minimum, self.maximum, recent = found
+        self.buckets.become(buckets)
+        self.window.put(*recent)
+
+
+class HistogramCell(Cell):
+    """Counts between fixed bounds; `counts[i]` are the values up to and including `bounds[i]`, the last the values above them all."""
+
+    __slots__ = ("count", "counts", "maximum", "minimum", "sum")
+
+    def reset(self) -> None:
+        super().reset()
+        self.counts = [0] * (len(self.stream.metric.bounds) + 1)
+        self.count = 0
+        self.sum = 0.0
+        self.minimum, self.maximum = math.inf, -math.inf
+
+    def row(self, now: float) -> HistogramRow:
+        return HistogramRow(self.key, tuple(self.counts), self.sum, self.count, exemplar_row(self.exemplar))
+
+    def _plus(self, batch: list[Any], total: float, low: float, now: float) -> tuple[Any, ...]:
+        bounds, counts = self.stream.metric.bounds, self.counts.copy()
+        for value in batch:
+            counts[bisect_left(bounds, value)] += 1
+        extremes = min(self.minimum, float(low)), max(self.maximum, float(max(batch)))
+        return counts, self.count + len(batch), self.sum + float(total), *extremes
+
+    def _hold(self, found: tuple[Any, ...]) -> None:
+        self.counts, self.count, self.sum, self.minimum, self.maximum = found
+
+
+def drain_all(cells: Iterable[Cell], now: float) -> None:
+    """Drain each. A counter that was added to once, as most of many were, is done here, without a call for each."""
+    for cell in cells:
+        if type(cell) is CounterCell and _STEADY:
+            pending = cell.pending
+            # Flag first, look second, as in `Cell.drain`: what comes in from here on makes it dirty again.
+            cell.dirty = False
+            if len(pending) == 1:
+                amount = pending[0]
+                kind = type(amount)
+                if (kind is int or kind is float) and 0 <= amount <= _ORDINARY and (total := cell.value + amount) <= _ORDINARY:
+                    del pending[0]
+                    cell.value = total
+                    cell.encoded = None
+                    cell.live = True
+                    cell.hungry = LOOKS
+                    continue
+        cell.drain(now)
+
+
+CELLS: Mapping[Kind, Callable[..., Cell]] = {
+    "counter": CounterCell,
+    "up_down_counter": UpDownCounterCell,
+    "gauge": GaugeCell,
+    "summary": SummaryCell,
+    "histogram": HistogramCell,
+}

@@ -1,0 +1,1 @@
+"""Metrics that others make: by the SDK's own instruments, and by `prometheus_client`."""

@@ -1,0 +1,38 @@
+"""Metrics that cannot stand on one page, since they have one name: the first is shown, and the other told of in the log, once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from bext_otel.metrics.snapshot import Family
+
+__all__ = ["OUR_PAGE", "beside", "tell_left_out"]
+
+_log = logging.getLogger(__name__)
+
+OUR_PAGE = "/metrics"
+"""Where most metrics are left out of."""
+
+# Names may be made up without end; what is told once is remembered.
+_MOST = 1000
+_told: set[tuple[str, str]] = set()
+
+
+def tell_left_out(name: str, *, of: str, holder: str) -> None:
+    """One line for each name and page; `holder` is who has the name there."""
+    if (name, of) not in _told and len(_told) < _MOST:
+        _told.add((name, of))
+        _log.warning("metric %s is left out of %s, since %s has its name there: rename one of the two", name, of, holder)
+
+
+def beside(first: Iterable[Family], others: Iterable[Family], holder: str) -> list[Family]:
+    """The others whose names are free beside the first; `holder` is whose the first are."""
+    taken = {family.name for family in first}
+    free = []
+    for family in others:
+        if family.name in taken:
+            tell_left_out(family.name, of=OUR_PAGE, holder=holder)
+        else:
+            free.append(family)
+    return free

@@ -1,0 +1,1 @@
+"""What the instrumentors have in common."""

@@ -1,0 +1,59 @@
+"""What the instrumentors have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # upstream turned checking off there
+
+from bext_otel_instrumentors._kit.patch import Patches
+from bext_otel_instrumentors.http.hosting import Hosting
+
+__all__ = ["HostingInstrumentor", "Instrumentor"]
+
+
+class Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # as above
+    """Instruments a library by replacing attributes of its classes, so that it matters not when an application is made.
+
+    Doing it twice does nothing, without a word: an application may ask for what has been done for it. Undoing puts everything back.
+    """
+
+    _patches: Patches
+
+    def instrument(self, **kwargs: Any) -> Any:
+        """As upstream's, which warns of a second time."""
+        return None if self.is_instrumented_by_opentelemetry else super().instrument(**kwargs)
+
+    @abstractmethod
+    def _patch(self, patches: Patches) -> None:
+        """Replace what is to be replaced."""
+
+    def _instrument(self, **kwargs: Any) -> None:
+        self._patches = Patches()
+        try:
+            self._patch(self._patches)
+        except BaseException:
+            self._patches.undo()
+            raise
+
+    def _uninstrument(self, **kwargs: Any) -> None:  # upstream's signature
+        self._patches.undo()
+
+
+class HostingInstrumentor(Instrumentor):
+    """Instruments a library whose applications serve.
+
+    `instrument(asgi=..., wsgi=..., on_serving=...)`: see `Hosting`; `upstream=True` has upstream's middleware make the span, around ours;
+    `disabled` names libraries that are to be left alone.
+    """
+
+    _hosting: Hosting
+    _upstream = False
+    _disabled: frozenset[str] = frozenset()
+
+    def _instrument(self, **kwargs: Any) -> None:
+        self._hosting = Hosting(**{name: kwargs.get(name) for name in ("asgi", "wsgi", "on_serving", "on_ending")})
+        self._upstream = kwargs.get("upstream", False)
+        self._disabled = kwargs.get("disabled", frozenset())
+        super()._instrument(**kwargs)

@@ -1,0 +1,51 @@
+"""What a piece of work takes along into another thread or process: whose it is, and the span that caused it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from opentelemetry import context, propagate
+from opentelemetry.context import Context
+
+from bext_otel.apps import current_app, with_app
+from bext_otel_instrumentors._kit.guard import report
+
+__all__ = ["in_context", "packed", "unpacked", "unpacked_in"]
+
+
+R = TypeVar("R")
+
+
+def in_context(here: Context, function: Callable[..., R], /, *args: Any, **kwargs: Any) -> R:
+    """What `function` returns or raises, with `here` as the current context."""
+    token = context.attach(here)
+    try:
+        return function(*args, **kwargs)
+    finally:
+        context.detach(token)
+
+
+def packed() -> tuple[str, dict[str, str]]:
+    """The current app ("": none) and what the propagators say of the current context; both can be pickled."""
+    carrier: dict[str, str] = {}
+    try:
+        propagate.inject(carrier)
+    except Exception as error:  # a propagator of the application's own
+        report("a propagator", error)
+    return current_app() or "", carrier
+
+
+def unpacked(app: str, carrier: Mapping[str, str]) -> Context:
+    """The context that was packed, with nothing of the current one."""
+    try:
+        here = propagate.extract(carrier, context=Context())
+        return with_app(app, here) if app else here
+    except Exception as error:  # as above
+        report("a propagator", error)
+        return Context()
+
+
+def unpacked_in(app: str, carrier: Mapping[str, str], function: Callable[..., R], /, *args: Any, **kwargs: Any) -> R:
+    """What `function` returns or raises in the context that was packed; for the worker's side."""
+    return in_context(unpacked(app, carrier), function, *args, **kwargs)

@@ -1,0 +1,124 @@
+"""Functions and methods that cachetools' `cached` and `cachedmethod` wrap: what they make is a load."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import wraps
+from typing import Any
+from weakref import WeakSet
+
+from bext_otel_instrumentors._kit.guard import report
+from bext_otel_instrumentors.cache.cachetools.known import Method, known
+from bext_otel_instrumentors.cache.lookups import Load, begin_load, end_load
+
+__all__ = ["OURS", "unwrapping", "watch_cached", "watch_cachedmethod"]
+
+OURS = "__bext_otel__"
+"""Marks our `cached`."""
+
+
+class _Loads:
+    """The loads of one function, and the layer that its values go to."""
+
+    def __init__(self, function: Any) -> None:
+        name = getattr(function, "__qualname__", type(function).__qualname__)
+        self.name = f"{getattr(function, '__module__', '')}.{name}"
+        self.layer = known.layers.named(self.name)
+
+    def into(self, cache: Any) -> None:
+        """The values go to `cache`."""
+        try:
+            if isinstance(cache, known.module.Cache):
+                record = known.of(cache)
+                record.call(self.name)
+                self.layer = record.layer
+        except Exception as error:  # the guard's only purpose
+            report("a cache of cachetools", error)
+
+    def begin(self) -> Load | None:
+        return begin_load(self.layer, self.name)
+
+    def watch(self, function: Method) -> Method:
+        @wraps(function)
+        def load(*args: Any, **kwargs: Any) -> Any:
+            begun = self.begin()
+            try:
+                value = function(*args, **kwargs)
+            except BaseException as error:
+                end_load(begun, error)
+                raise
+            end_load(begun)
+            return value
+
+        _loads.add(load)
+        return load
+
+
+_loads: WeakSet[Any] = WeakSet()
+
+
+def unwrapping(original: Method) -> Method:
+    """The constructor of what takes the place of a method: it says that it wraps what the application wrote."""
+
+    @wraps(original)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807  # it becomes that method
+        original(self, *args, **kwargs)
+        load: Any = getattr(self, "__wrapped__", None)
+        if load in _loads:
+            self.__wrapped__ = load.__wrapped__
+
+    return __init__
+
+
+def watch_cached(original: Method) -> Method:
+    @wraps(original)
+    def cached(cache: Any, *args: Any, **kwargs: Any) -> Any:
+        decorator = original(cache, *args, **kwargs)
+
+        @wraps(decorator)
+        def decorate(function: Any) -> Any:
+            loads = _Loads(function)
+            loads.into(cache)
+            return _as_if_of(function, decorator(loads.watch(function)))
+
+        return decorate
+
+    setattr(cached, OURS, True)
+    return cached
+
+
+def watch_cachedmethod(original: Method) -> Method:
+    @wraps(original)
+    def cachedmethod(cache: Any, *args: Any, **kwargs: Any) -> Any:
+        if not callable(cache):
+            return original(cache, *args, **kwargs)
+        users: list[_Loads] = []
+
+        @wraps(cache)
+        def cache_of(*objects: Any, **named: Any) -> Any:
+            found = cache(*objects, **named)
+            for loads in users:
+                loads.into(found)
+            return found
+
+        decorator = original(cache_of, *args, **kwargs)
+
+        @wraps(decorator)
+        def decorate(method: Any) -> Any:
+            loads = _Loads(method)
+            users.append(loads)
+            decorated = _as_if_of(method, decorator(loads.watch(method)))
+            if getattr(decorated, "cache", None) is cache_of:
+                decorated.cache = cache
+            return decorated
+
+        return decorate
+
+    return cachedmethod
+
+
+def _as_if_of(function: Any, decorated: Any) -> Any:
+    """What was decorated is what the application wrote, also to those who ask."""
+    with suppress(AttributeError):  # slots; then it says that it wraps ours, which says that it wraps the application's
+        decorated.__wrapped__ = function
+    return decorated

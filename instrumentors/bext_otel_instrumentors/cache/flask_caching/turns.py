@@ -1,0 +1,128 @@
+"""Calls of functions that Flask-Caching's `cached` and `memoize` wrap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from functools import wraps
+from typing import Any
+
+from bext_otel.catalogue import UNKNOWN
+from bext_otel_instrumentors._kit.guard import report
+from bext_otel_instrumentors.cache.flask_caching.backends import Record, layer_of
+from bext_otel_instrumentors.cache.lookups import begin_load, calling, during, end_load
+
+__all__ = ["TURNS", "Method", "Turn", "current"]
+
+Method = Callable[..., Any]
+
+
+class Turn:
+    """A call of a decorated function: it looks up, calls the function if it must, and stores. Nothing says where it ends, so each of these
+    steps is its own once; what comes after is not of this function.
+
+    What it looked up is counted only when it is known what the library makes of it: a None may have been stored, and a value may be stale.
+    """
+
+    __slots__ = ("bypassed", "function", "layer", "looked", "name", "stored", "waiting")
+
+    def __init__(self, function: Any, *, bypassed: bool) -> None:
+        self.function = function
+        self.bypassed = bypassed
+        self.name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__qualname__)}"
+        found = Record.layers.named(self.name)
+        self.layer = None if found is UNKNOWN else found
+        self.looked = self.stored = bypassed
+        self.waiting: Callable[[bool], None] | None = None
+
+    def settle(self, found: bool) -> None:
+        """What it looked up was answered by the cache, or was not."""
+        waiting, self.waiting = self.waiting, None
+        if waiting is not None:
+            waiting(found)
+
+
+_turn: ContextVar[Turn | None] = ContextVar("bext_otel_flask_caching_turn", default=None)
+
+
+def current() -> Turn | None:
+    """The call that is being made in this context, or was made last; None before any."""
+    return _turn.get()
+
+
+def _bypass(original: Method) -> Method:
+    """The first that a call of a decorated function does is to ask whether to leave the cache out."""
+
+    @wraps(original)
+    def _bypass_cache(self: Any, unless: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
+        bypassed = original(self, unless, function, *args, **kwargs)
+        try:
+            _turn.set(Turn(function, bypassed=bool(bypassed)))
+        except Exception as error:  # a function of any kind
+            report("a cached function", error)
+        return bypassed
+
+    return _bypass_cache
+
+
+def _call_fn(original: Method) -> Method:
+    @wraps(original)
+    def _call_fn(self: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
+        turn = _turn.get()
+        if turn is None or turn.function is not function or turn.bypassed:
+            return original(self, function, *args, **kwargs)
+        turn.settle(False)
+        load = begin_load(turn.layer or layer_of(self, None), turn.name)
+        try:
+            value = original(self, function, *args, **kwargs)
+        except BaseException as error:
+            turn.stored = True
+            end_load(load, error)
+            raise
+        end_load(load)
+        _turn.set(turn)  # the function may have called others
+        turn.looked = True
+        return value
+
+    return _call_fn
+
+
+def _has(original: Method) -> Method:
+    """Looks something up, but not for its value. A decorated function that may answer None asks whether the None it got was stored."""
+
+    @wraps(original)
+    def has(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if calling() is not None:
+            return original(self, *args, **kwargs)
+        with during():
+            found = original(self, *args, **kwargs)
+        turn = _turn.get()
+        if turn is not None and turn.waiting is not None:
+            turn.stored = bool(found)
+            if not found or not hasattr(self, "_is_stale"):
+                turn.settle(bool(found))
+        return found
+
+    return has
+
+
+def _is_stale(original: Method) -> Method:
+    """Asked of each value that a decorated function has found; one that is stale is made anew."""
+
+    @wraps(original)
+    def _is_stale(self: Any, *args: Any, **kwargs: Any) -> Any:
+        turn, stale = _turn.get(), True
+        try:
+            stale = original(self, *args, **kwargs)
+        finally:
+            if turn is not None:
+                turn.settle(not stale)
+                turn.stored = not stale
+                _turn.set(turn)  # the application's function may have called others
+        return stale
+
+    return _is_stale
+
+
+TURNS: dict[str, Callable[[Method], Method]] = {"_bypass_cache": _bypass, "_call_fn": _call_fn, "_is_stale": _is_stale, "has": _has}
+"""Of `Cache`: the steps of such a call."""

@@ -1,0 +1,1 @@
+"""redis-py, where it is used as a cache."""

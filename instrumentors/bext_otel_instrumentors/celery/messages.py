@@ -1,0 +1,259 @@
+"""What travels with Celery's messages: the trace, and which run of which flow a task belongs to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import wraps
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context, propagate, trace
+from opentelemetry.propagators.textmap import Getter
+from opentelemetry.trace import Span, SpanKind
+
+from bext_otel.apps import clean
+from bext_otel.operation import Operation, show_failure, tracer
+from bext_otel.runs import Hold
+from bext_otel.text import traceparent
+from bext_otel.timing import Anchor, anchor_of
+from bext_otel_instrumentors._kit.guard import report
+
+if TYPE_CHECKING:
+    from bext_otel_instrumentors.celery.eager import Canvas
+
+__all__ = [
+    "BEFORE",
+    "CARRIER",
+    "FLOW",
+    "MACHINERY",
+    "RUN",
+    "Identity",
+    "Step",
+    "alone",
+    "before_publish",
+    "current_step",
+    "destination_of",
+    "publishing",
+    "sending",
+    "upstream_traces",
+]
+
+FLOW, RUN, BEFORE = "bext_flow", "bext_run", "bext_before"
+"""Headers of a message: the flow's name (a caller may give it), its run, and the span of the step before."""
+
+MACHINERY = frozenset({"celery.chord_unlock"})
+"""Tasks by which Celery looks again and again whether a chord is ready. They are no steps, and nobody's end."""
+
+# A signature is data from a message; nobody nests or lists more than this by hand.
+_MAX_SIGNATURES = 10_000
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which run of which flow."""
+
+    flow: str
+    run: str
+
+
+@dataclass
+class Step:
+    """A task that is being executed. `operation` is None where upstream's instrumentation makes the span.
+
+    `canvas` is what executes it at once, with others of its run.
+    """
+
+    request: Any
+    name: str
+    task_id: str
+    identity: Identity
+    operation: Operation | None = None
+    held: Hold | None = None
+    token: Any = None
+    outer: Step | None = None
+    canvas: Canvas | None = None
+    started: float = 0.0
+    _successors: frozenset[str] | None = None
+
+    def __post_init__(self) -> None:
+        self.started = perf_counter()
+
+    def is_last(self) -> bool:
+        """Whether nothing comes after it in its run."""
+        return not (self.request.chain or self.request.callbacks or self.request.chord)
+
+    def continues_with(self, task_id: str) -> bool:
+        """Whether the task `task_id` is one that the canvas has after this one: Celery gave them their ids when it was published."""
+        if self._successors is None:
+            chain = self.request.chain
+            later = [*(self.request.callbacks or ()), self.request.chord, chain[-1] if chain else None]
+            self._successors = frozenset(_ids(later))
+        return task_id in self._successors
+
+
+def _ids(signatures: list[Any]) -> Iterator[str]:
+    """Ids of the tasks of canvas signatures, which are dicts (so are their objects), nested in groups, chords and chains."""
+    left = _MAX_SIGNATURES
+    while signatures and left:
+        left -= 1
+        signature = signatures.pop()
+        if not isinstance(signature, dict):
+            continue
+        options, nested = signature.get("options") or {}, signature.get("kwargs") or {}
+        if isinstance(options.get("task_id"), str):
+            yield options["task_id"]
+        signatures += [options.get("chord"), *(options.get("link") or ())]
+        if signature.get("subtask_type"):
+            tasks = nested.get("tasks") or ()
+            signatures += [nested.get("header"), nested.get("body"), *(tasks if isinstance(tasks, (list, tuple)) else ())]
+
+
+current_step: ContextVar[Step | None] = ContextVar("bext_celery_step", default=None)
+"""The task that is being executed here. No OpenTelemetry context: upstream's instrumentation begins a fresh one of those."""
+
+_canvas: ContextVar[list[Identity] | None] = ContextVar("bext_celery_canvas", default=None)
+
+
+class _Carrier(Getter[Any]):
+    """Headers of a message, as attributes of a request."""
+
+    def get(self, carrier: Any, key: str) -> list[str] | None:
+        value = getattr(carrier, key, None)
+        return [value] if isinstance(value, str) else None
+
+    def keys(self, carrier: Any) -> list[str]:
+        return []
+
+
+CARRIER = _Carrier()
+
+
+def upstream_traces() -> bool:
+    """Whether upstream's instrumentation of Celery, where it was turned on by hand, makes the spans; ours would be the second ones."""
+    module = sys.modules.get("opentelemetry.instrumentation.celery")
+    return module is not None and bool(module.CeleryInstrumentor().is_instrumented_by_opentelemetry)
+
+
+def sending(original: Callable[..., Any]) -> Callable[..., Any]:
+    """`Celery.send_task`, by which every task is published, inside of a span."""
+
+    @wraps(original)
+    def send_task(self: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+        span, token = _begin(name)
+        anchor = anchor_of(span) if span is not None else None
+        try:
+            return original(self, name, *args, **kwargs)
+        except BaseException as error:
+            _failed(span, error)
+            raise
+        finally:
+            _end(span, token, anchor)
+
+    return send_task
+
+
+def _begin(name: str) -> tuple[Span | None, Any]:
+    try:
+        if name in MACHINERY or upstream_traces():
+            return None, None
+        shown = {
+            "messaging.system": "celery",
+            "messaging.operation.name": "send",
+            "messaging.operation.type": "send",
+            "bext.task": clean(name),
+        }
+        span = tracer().start_span(f"send {clean(name)}", kind=SpanKind.PRODUCER, attributes=shown)
+        return span, context.attach(trace.set_span_in_context(span))
+    except Exception as error:  # the task is sent all the same
+        report("the publishing of a task", error)
+        return None, None
+
+
+def _failed(span: Span | None, error: BaseException) -> None:
+    if span is not None:
+        show_failure(span, type(error).__qualname__, error)
+
+
+def _end(span: Span | None, token: Any, anchor: Anchor | None) -> None:
+    if span is not None and anchor is not None:
+        context.detach(token)
+        span.end(anchor.now())
+
+
+def publishing(original: Callable[..., Any]) -> Callable[..., Any]:
+    """`apply_async` of a group or a chord: the tasks that it publishes are one run."""
+
+    @wraps(original)
+    def apply_async(*args: Any, **kwargs: Any) -> Any:
+        if _canvas.get() is not None:
+            return original(*args, **kwargs)
+        token = _canvas.set([])
+        try:
+            return original(*args, **kwargs)
+        finally:
+            _canvas.reset(token)
+
+    return apply_async
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Around tasks that are executed at once: what they publish is none of a canvas that is being published here."""
+    token = _canvas.set(None)
+    try:
+        yield
+    finally:
+        _canvas.reset(token)
+
+
+def destination_of(delivery: Mapping[str, Any] | None) -> dict[str, str]:
+    """`messaging.destination.name`: the routing key, which is the queue's name unless routes say otherwise; else the exchange."""
+    delivery = delivery or {}
+    for given in (delivery.get("routing_key"), delivery.get("exchange")):
+        name = getattr(given, "name", given)
+        if isinstance(name, str) and name:
+            return {"messaging.destination.name": clean(name)}
+    return {}
+
+
+def before_publish(
+    sender: str | None = None, headers: MutableMapping[str, Any] | None = None, exchange: Any = None, routing_key: Any = None, **_: Any
+) -> None:
+    """The signal `before_task_publish`: put the trace and the identity into the message."""
+    # Messages of protocol 1 have none, and carry nothing.
+    if not headers or "id" not in headers:
+        return
+    try:
+        step = current_step.get()
+        identity = _identify(headers, str(sender), step)
+        headers[FLOW], headers[RUN] = identity.flow, identity.run
+        headers.pop(BEFORE, None)
+        if step is not None and step.operation is not None and step.identity == identity:
+            before = step.operation.span.get_span_context()
+            if before.is_valid:
+                headers[BEFORE] = traceparent(before)
+        if not upstream_traces():
+            propagate.inject(headers)
+            span = trace.get_current_span()
+            if getattr(span, "kind", None) is SpanKind.PRODUCER:
+                span.set_attribute("messaging.message.id", str(headers["id"]))
+                span.set_attributes(destination_of({"exchange": exchange, "routing_key": routing_key}))
+    except Exception as error:  # the task is sent all the same
+        report("the publishing of a task", error)
+
+
+def _identify(headers: MutableMapping[str, Any], name: str, step: Step | None) -> Identity:
+    if step is not None and (headers["id"] == step.task_id or MACHINERY & {name, step.name} or step.continues_with(headers["id"])):
+        return step.identity  # tried again, replaced, or what the canvas has next
+    given = headers.get(FLOW)
+    fresh = Identity(clean(given) if given else clean(name), str(headers["id"]))
+    canvas = _canvas.get()
+    if canvas is None:
+        return fresh
+    if not canvas:
+        canvas.append(fresh)
+    return canvas[0]

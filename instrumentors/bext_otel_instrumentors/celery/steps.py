@@ -1,0 +1,291 @@
+"""What a Celery worker does: each task is a step of a run, which ends with the last of its canvas, or with the first that fails."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import OrderedDict
+from time import perf_counter
+from typing import Any
+from weakref import WeakSet, WeakValueDictionary
+
+from opentelemetry import context, propagate, trace
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanContext, SpanKind
+from opentelemetry.util.types import AttributeValue
+
+from bext_otel.apps import clean
+from bext_otel.catalogue import FLOW_COMPLETED, FLOW_FAILED, FLOW_STEP, FLOW_STEP_DURATION
+from bext_otel.flows import tell_failure
+from bext_otel.operation import count, finish, measure, show_failure, start, tracer
+from bext_otel.runs import hold
+from bext_otel.text import parse_traceparent
+from bext_otel_instrumentors._kit.guard import report
+from bext_otel_instrumentors.celery.eager import canvas_of, ended_in, join
+from bext_otel_instrumentors.celery.messages import (
+    BEFORE,
+    CARRIER,
+    FLOW,
+    MACHINERY,
+    RUN,
+    Identity,
+    Step,
+    current_step,
+    destination_of,
+    upstream_traces,
+)
+
+__all__ = ["ActiveRuns", "after_run", "before_run", "failed_elsewhere", "in_child", "revoked"]
+
+
+# Ids of tasks that were lost, the newest of them.
+_told: OrderedDict[str, None] = OrderedDict()
+_MAX_TOLD = 1000
+
+# What the main process of a worker received and is not done with, by task id: one that was lost is told of in its own trace.
+_received: WeakValueDictionary[str, Any] = WeakValueDictionary()
+
+# Whether this process is one of a pool, below the main process of a worker.
+_child = False
+
+
+def in_child(**_: Any) -> None:
+    """The signal `worker_process_init`."""
+    global _child
+    _child = True
+
+
+def before_run(task_id: str = "", task: Any = None, **_: Any) -> None:
+    """The signal `task_prerun`."""
+    try:
+        request = task.request
+        canvas = canvas_of(request)
+        identity = join(canvas, task_id, task.name) if canvas is not None else _identity(request, task.name)
+        step = Step(request, task.name, task_id, identity, outer=current_step.get(), canvas=canvas)
+        if not upstream_traces():
+            here = _context(step)
+            if task.name not in MACHINERY:
+                here = _open(step, task.name, here)
+            step.token = context.attach(here)
+        if getattr(request, "is_eager", False) and canvas is None:
+            # In a worker, its main process knows which runs are active: it outlives those that execute them.
+            step.held = hold()
+        current_step.set(step)
+    except Exception as error:  # the task runs all the same
+        report("the start of a task", error)
+
+
+def _open(step: Step, name: str, above: Context) -> Context:
+    """Begin the step's span below `above`; the context inside of it."""
+    shown: dict[str, AttributeValue] = {
+        "messaging.system": "celery",
+        "messaging.operation.name": "process",
+        "messaging.operation.type": "process",
+        "messaging.message.id": step.task_id,
+        "bext.step": clean(name),
+        "bext.attempt": int(step.request.retries or 0) + 1,
+        **destination_of(getattr(step.request, "delivery_info", None)),
+    }
+    title = f"{FLOW_STEP.name} {clean(name)}"
+    step.operation = start(FLOW_STEP, name=title, kind=SpanKind.CONSUMER, context=above, attributes=shown, flow_name=step.identity.flow)
+    if (before := step.canvas.before if step.canvas is not None else _before(step.request)) is not None:
+        step.operation.span.add_link(before)
+    return trace.set_span_in_context(step.operation.span, above)
+
+
+def after_run(task_id: str = "", task: Any = None, retval: Any = None, state: str | None = None, **_: Any) -> None:
+    """The signal `task_postrun`. It has no state where something beyond an exception ends the task, or an eager one raises."""
+    step = current_step.get()
+    if step is None or step.task_id != task_id:
+        return
+    current_step.set(step.outer)
+    error = _error(retval, state)
+    rejected = _rejected(retval, state)
+    if rejected is not None:
+        state, error = ("RETRY", None) if rejected.requeue else ("FAILURE", _reason(rejected))
+    try:
+        if step.held is not None:
+            step.held.release()
+        if step.token is not None:
+            context.detach(step.token)
+        if task.name in MACHINERY or (state is None and not step.request.is_eager and _child):
+            # The child is asked to end in the middle of it, or does so by itself: the main process will tell, whichever way it ends.
+            return
+        here = context.get_current()
+        if step.operation is not None:
+            here = trace.set_span_in_context(step.operation.span)
+            if state == "RETRY":
+                step.operation.span.set_attribute("bext.retried", True)
+            finish(step.operation, error)
+        else:
+            measure(FLOW_STEP_DURATION, (perf_counter() - step.started) * 1e3, step.identity.flow)
+        failure = type(error).__qualname__ if state in {"FAILURE", None} else None
+        if step.canvas is not None:
+            ended_in(step.canvas, step, failure, here)
+        elif state == "SUCCESS" and step.is_last():
+            measure(FLOW_COMPLETED, 1, context=here)
+        elif failure is not None:
+            _run_failed(step.identity.flow, failure, here)
+    except Exception as failure:  # the task has run all the same
+        report("the end of a task", failure)
+
+
+def _rejected(retval: Any, state: str | None) -> Any:
+    """The `Reject` by which a task, or what it calls at its end, gave its message back; None where none did.
+
+    One that is to be delivered again is not over, any other has failed for good.
+    """
+    from celery.exceptions import Reject
+
+    raised = retval if state == "REJECTED" else sys.exc_info()[1]
+    return raised if isinstance(raised, Reject) else None
+
+
+def _reason(rejected: Any) -> BaseException:
+    reason = getattr(rejected, "reason", None)
+    cause: BaseException = reason if isinstance(reason, BaseException) else rejected
+    return cause
+
+
+def _error(retval: Any, state: str | None) -> BaseException | None:
+    """What an attempt failed with. One that only asks to be called again later has not failed, nor has one that was ignored."""
+    if state == "RETRY":
+        cause = getattr(retval, "exc", None)
+        return cause if isinstance(cause, BaseException) else None
+    if state == "FAILURE":
+        return retval if isinstance(retval, BaseException) else RuntimeError()
+    return sys.exc_info()[1] if state is None else None
+
+
+def failed_elsewhere(sender: Any = None, task_id: str = "", exception: BaseException | None = None, **_: Any) -> None:
+    """The signal `task_failure`, in the main process: whoever executed the task was killed, out of time or lost, and could not tell."""
+    from celery.exceptions import Reject
+
+    step = current_step.get()
+    if isinstance(exception, Reject) or (step is not None and step.task_id == task_id):
+        return  # whoever executed it has told
+    request = getattr(sender, "request", None)
+    known = request if getattr(request, "id", None) == task_id else getattr(_received.get(task_id), "_context", None)
+    _lost(str(getattr(sender, "name", sender)), task_id, known, type(exception).__qualname__, exception)
+
+
+def revoked(sender: Any = None, request: Any = None, terminated: bool = False, expired: bool = False, **_: Any) -> None:
+    """The signal `task_revoked`, in the main process."""
+    reason = "expired" if expired else "terminated" if terminated else "revoked"
+    _lost(str(getattr(sender, "name", sender)), str(getattr(request, "id", "")), request, reason)
+
+
+def _lost(name: str, task_id: str, request: Any, reason: str, error: BaseException | None = None) -> None:
+    """Tell of a step whose own span will never come. Celery tells twice of a task that runs out of its time."""
+    try:
+        if name in MACHINERY or task_id in _told:
+            return
+        _told[task_id] = None
+        if len(_told) > _MAX_TOLD:
+            _told.popitem(last=False)
+        flow = _identity(request, name).flow
+        here = _came(request) if request is not None else context.get_current()
+        if not upstream_traces():
+            shown = {
+                "messaging.system": "celery",
+                "messaging.operation.name": "process",
+                "messaging.operation.type": "process",
+                "messaging.message.id": task_id,
+                "bext.flow_name": flow,
+                "bext.step": clean(name),
+                **destination_of(getattr(request, "delivery_info", None)),
+            }
+            span = tracer().start_span(f"{FLOW_STEP.name} {clean(name)}", here, SpanKind.CONSUMER, shown)
+            show_failure(span, reason, error)
+            span.end()
+            here = trace.set_span_in_context(span, here)
+        _run_failed(flow, reason, here)
+    except Exception as failure:  # the worker goes on all the same
+        report("the loss of a task", failure)
+
+
+def _run_failed(flow: str, reason: str, here: Context) -> None:
+    measure(FLOW_FAILED, 1, context=here)
+    tell_failure(flow, reason, here)
+
+
+def _identity(request: Any, name: str) -> Identity:
+    """What the message says; a publisher without instrumentation says nothing, and Celery's own root id tells runs apart."""
+    flow, run = getattr(request, FLOW, None), getattr(request, RUN, None)
+    return Identity(clean(flow) if flow else clean(name), str(run or getattr(request, "root_id", None) or getattr(request, "id", "")))
+
+
+def _context(step: Step) -> Context:
+    """The context that came with the message; the current one where none did, as when a task is called eagerly."""
+    here = _came(step.request)
+    if step.canvas is not None and not trace.get_current_span(here).get_span_context().is_valid:
+        return step.canvas.run.above or here
+    return here
+
+
+def _came(request: Any) -> Context:
+    came = propagate.extract(request, getter=CARRIER)
+    return came if trace.get_current_span(came).get_span_context().is_valid else context.get_current()
+
+
+def _before(request: Any) -> SpanContext | None:
+    return parse_traceparent(str(getattr(request, BEFORE, "")))
+
+
+# How long a process whose gauges change goes on telling the others of it without having measured something: longer than this.
+_SHOW_SECONDS = 60.0
+
+
+def _show() -> None:
+    """Have other processes of the service see what this one observes: the main process of a worker measures next to nothing itself."""
+    count(FLOW_FAILED, by=0)
+
+
+class ActiveRuns:
+    """The runs that the main process of a worker knows of: their tasks are executed, or have begun before and wait for their turn here.
+
+    So a run that waits to be tried again is active. One whose next task still lies in the broker is nobody's.
+    """
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._received: WeakSet[Any] = WeakSet()
+        self._timed = False
+
+    def received(self, sender: Any = None, request: Any = None, **_: Any) -> None:
+        """The signal `task_received`, from the consumer."""
+        try:
+            _received[request.id] = request
+            if request.request_dict.get("retries") or _run(request) != request.id:
+                self._received.add(request)
+            _show()
+            if not self._timed:
+                self._timed = True
+                sender.timer.call_after(_SHOW_SECONDS, self._again, (sender.timer,))
+        except Exception as error:  # the worker goes on all the same
+            report("the receipt of a task", error)
+
+    def _again(self, timer: Any) -> None:
+        """While there is something to show, and once more when there is nothing any more."""
+        self._timed = self() > 0
+        _show()
+        if self._timed:
+            timer.call_after(_SHOW_SECONDS, self._again, (timer,))
+
+    def __call__(self) -> int:
+        """How many there are; 0 in the processes that execute tasks, which have a copy of this."""
+        state = sys.modules.get("celery.worker.state")
+        if os.getpid() != self._pid or state is None:
+            return 0
+        found = {_run(request) for request in tuple(state.active_requests)}
+        found |= {_run(request) for request in tuple(self._received) if _waits(request)}
+        return len(found)
+
+
+def _run(request: Any) -> str:
+    return str(request.request_dict.get(RUN) or request.root_id or request.id)
+
+
+def _waits(request: Any) -> bool:
+    # What has begun is among the active ones until it is done; a request that was revoked stays until nobody refers to it.
+    return request.time_start is None and not getattr(request, "_already_revoked", False)

@@ -1,0 +1,86 @@
+"""Flask-Compress: gzip, brotli and zstd, of whole bodies and of streams. A body from its own cache is not compressed again, nor counted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import wraps
+from typing import Any
+
+from bext_otel_instrumentors._kit.base import Instrumentor
+from bext_otel_instrumentors._kit.guard import report
+from bext_otel_instrumentors._kit.patch import Patches
+from bext_otel_instrumentors.compression.bodies import Body
+
+__all__ = ["FlaskCompressInstrumentor"]
+
+
+class FlaskCompressInstrumentor(Instrumentor):
+    """Instruments Flask-Compress, as soon as it is imported. `deflate` has no encoding label, and is left out."""
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Flask-Compress, since it compresses in functions of its module."""
+        return ("Flask-Compress >= 1.23",)
+
+    def _patch(self, patches: Patches) -> None:
+        patches.when_imported("flask_compress.flask_compress", self._cover)
+
+    def _cover(self, module: Any) -> None:
+        self._patches.wrap(module, "_compress_data", _whole)
+        self._patches.wrap(module, "_compress_chunks", _stream)
+
+
+def _whole(original: Callable[..., bytes]) -> Callable[..., bytes]:
+    @wraps(original)
+    def compress_data(app: Any, data: bytes, algorithm: str) -> bytes:
+        body = Body(algorithm)
+        started = time.perf_counter()
+        compressed = original(app, data, algorithm)
+        body.seconds = time.perf_counter() - started
+        try:
+            body.original, body.compressed = len(data), len(compressed)
+            body.finish()
+        except Exception as error:  # the guard's only purpose
+            report("a compressed body", error)
+        return compressed
+
+    return compress_data
+
+
+def _stream(original: Callable[..., Iterator[bytes]]) -> Callable[..., Iterator[bytes]]:
+    @wraps(original)
+    def compress_chunks(app: Any, chunks: Iterable[bytes], algorithm: str) -> Iterator[bytes]:
+        body = Body(algorithm)
+        return _watched(original(app, _counted(chunks, body), algorithm), body)
+
+    return compress_chunks
+
+
+def _watched(pieces: Iterator[bytes], body: Body) -> Iterator[bytes]:
+    while True:
+        started, waited = time.perf_counter(), body.waited
+        try:
+            piece = next(pieces)
+        except StopIteration:
+            break
+        finally:
+            body.seconds += time.perf_counter() - started - (body.waited - waited)
+        body.compressed += len(piece)
+        yield piece
+    body.finish()
+
+
+def _counted(chunks: Iterable[bytes], body: Body) -> Iterator[bytes]:
+    """The application's pieces; while it makes one, nothing is being compressed."""
+    source = iter(chunks)
+    while True:
+        started = time.perf_counter()
+        try:
+            chunk = next(source)
+        except StopIteration:
+            return
+        finally:
+            body.waited += time.perf_counter() - started
+        if isinstance(chunk, bytes):  # anything else is the compressor's to refuse
+            body.original += len(chunk)
+        yield chunk

@@ -1,0 +1,1 @@
+"""HTTP servers: requests and websockets."""

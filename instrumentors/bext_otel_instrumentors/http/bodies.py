@@ -1,0 +1,201 @@
+"""Bodies of WSGI requests and answers, counted as they pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from copy import copy, deepcopy
+from typing import Any, TypeAlias
+
+from opentelemetry.context import attach, detach
+
+from bext_otel_instrumentors.http.exchange import BODILESS, Exchange, declared_length
+
+__all__ = ["Body", "Finish", "ListBody", "counting_input", "read_in_process"]
+
+Finish: TypeAlias = "Callable[[BaseException | None], None]"
+
+# The answers that a client in this process was given during a call, and may never close.
+_in_process: ContextVar[list[Body | ListBody] | None] = ContextVar("bext-otel-in-process", default=None)
+
+
+@contextmanager
+def read_in_process() -> Iterator[None]:
+    """A client in this process asks an application, and keeps the answer: who looks at the telemetry then expects the request to be over.
+
+    It is, if the whole answer is there or its length is known; a stream without one is over when it has been read, or given up.
+    """
+    answers: list[Body | ListBody] = []
+    token = _in_process.set(answers)
+    try:
+        yield
+    finally:
+        _in_process.reset(token)
+        for answer in answers:
+            answer.end_early()
+
+
+class Body:
+    """What an application answers, handed on chunk by chunk; the request ends when the server closes it, read to the end or not.
+
+    Some servers don't: then it ends when it is let go, or read to the end with nothing left to close. The request's context is current
+    while a chunk is made: an application that streams works for this request there.
+    """
+
+    __slots__ = ("_chunks", "_early", "_error", "_exchange", "_finish", "_iterator")
+
+    def __init__(self, chunks: Iterable[bytes], exchange: Exchange, finish: Finish) -> None:
+        self._chunks = chunks
+        self._exchange = exchange
+        self._finish = finish
+        self._iterator: Iterator[bytes] | None = None
+        self._error: BaseException | None = None
+        # What has nothing to be closed is over when it is read.
+        self._early = not hasattr(chunks, "close")
+        if (answers := _in_process.get()) is not None:
+            answers.append(self)
+
+    def __del__(self) -> None:
+        if not self._exchange.finished:
+            self._finish(self._error)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        exchange = self._exchange
+        token = attach(exchange.context)
+        try:
+            if self._iterator is None:
+                self._iterator = iter(self._chunks)
+            chunk = next(self._iterator)
+        except StopIteration:
+            exchange.answered()
+            if self._early:
+                self._finish(self._error)
+            raise
+        except BaseException as error:
+            self._error = error
+            raise
+        finally:
+            detach(token)
+        exchange.response_bytes += len(chunk)
+        return chunk
+
+    def close(self) -> None:
+        """The server is done with the answer."""
+        exchange = self._exchange
+        try:
+            if (close := getattr(self._chunks, "close", None)) is not None:
+                token = attach(exchange.context)
+                try:
+                    close()
+                finally:
+                    detach(token)
+        except BaseException as error:
+            self._error = self._error or error
+            raise
+        finally:
+            self._finish(self._error)
+
+    def end_early(self) -> None:
+        """The client has what it wants: end the request now, or when the answer has been read."""
+        exchange = self._exchange
+        self._early = True
+        if exchange.finished:
+            return
+        length = _declared(exchange)
+        if length is not None:
+            exchange.response_bytes = max(length, exchange.response_bytes)
+        if length is not None or exchange.ended_ns:
+            self._finish(self._error)
+
+
+class ListBody:
+    """As `Body`, for an answer that is complete; it keeps its length, from which servers make a Content-Length."""
+
+    __slots__ = ("_chunks", "_exchange", "_finish")
+
+    def __init__(self, chunks: list[bytes] | tuple[bytes, ...], exchange: Exchange, finish: Finish) -> None:
+        self._chunks = chunks
+        self._exchange = exchange
+        self._finish = finish
+        exchange.response_bytes += sum(map(len, chunks))
+        if (answers := _in_process.get()) is not None:
+            answers.append(self)
+
+    def __del__(self) -> None:
+        if not self._exchange.finished:
+            self._finish(None)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._chunks)
+
+    def __len__(self) -> int:
+        return len(self._chunks)
+
+    def close(self) -> None:
+        """The server is done with the answer."""
+        self._finish(None)
+
+    def end_early(self) -> None:
+        """The client has what it wants."""
+        self._finish(None)
+
+
+def _declared(exchange: Exchange) -> int | None:
+    """How long the whole answer is; None where only reading it would tell."""
+    if exchange.method == "HEAD" or exchange.status in BODILESS:
+        return 0
+    return next((declared_length(value) for name, value in exchange.headers if name.lower() == "content-length"), None)
+
+
+def counting_input(stream: Any, exchange: Exchange) -> Any:
+    """`wsgi.input` that counts what is read from it."""
+    return _CountingInput(stream, exchange)
+
+
+class _CountingInput:
+    """The four methods that PEP 3333 asks for, and whatever else the stream has; copied, pickled, compared and printed it is the stream."""
+
+    def __init__(self, stream: Any, exchange: Exchange) -> None:
+        self._stream = stream
+        self._exchange = exchange
+
+    def _count(self, data: bytes) -> bytes:
+        self._exchange.request_bytes += len(data)
+        return data
+
+    def read(self, *size: int) -> bytes:
+        return self._count(self._stream.read(*size))
+
+    def readline(self, *size: int) -> bytes:
+        return self._count(self._stream.readline(*size))
+
+    def readlines(self, *hint: int) -> list[bytes]:
+        return [self._count(line) for line in self._stream.readlines(*hint)]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return map(self._count, self._stream)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __copy__(self) -> Any:
+        return copy(self._stream)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return deepcopy(self._stream, memo)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return copy, (self._stream,)  # what unpickles it may not know us
+
+    def __repr__(self) -> str:
+        return repr(self._stream)
+
+    def __eq__(self, other: object) -> bool:
+        return other is self or bool(self._stream == other)
+
+    def __hash__(self) -> int:
+        return hash(self._stream)

@@ -1,0 +1,127 @@
+"""Flask: every application, made before or after, at the outermost place; route templates from its URL rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial, wraps
+from typing import Any
+
+from bext_otel_instrumentors._kit.base import HostingInstrumentor
+from bext_otel_instrumentors._kit.guard import report
+from bext_otel_instrumentors._kit.patch import Patches
+from bext_otel_instrumentors.http.bodies import read_in_process
+from bext_otel_instrumentors.http.current_request import exchange_of, measured
+from bext_otel_instrumentors.http.environment import Choices, choices
+from bext_otel_instrumentors.http.exchange import Exchange
+from bext_otel_instrumentors.http.hosting import Hosting
+from bext_otel_instrumentors.http.upstream_middleware import around_wsgi
+from bext_otel_instrumentors.http.wsgi import Environ, StartResponse, serve, text_of
+
+__all__ = ["FlaskInstrumentor"]
+
+Call = Callable[[Any, Environ, StartResponse], Iterable[bytes]]
+
+
+class FlaskInstrumentor(HostingInstrumentor):
+    """Instruments Flask.
+
+    `instrument(wsgi=..., on_serving=...)`: see `Hosting`. `Flask.__call__` is outside of whatever replaced an application's `wsgi_app`;
+    `Flask.wsgi_app` is wrapped too, for whoever calls that directly. The route is told when it is known, before anything is called that may
+    put another request, or a copy of this one, in its place.
+    """
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Flask."""
+        return ("flask >= 3.0",)
+
+    def _patch(self, patches: Patches) -> None:
+        from flask import Flask, got_request_exception, request
+
+        chosen = choices("flask")
+        patches.wrap(Flask, "__call__", partial(_serving, self._hosting, chosen))
+        patches.wrap(Flask, "wsgi_app", partial(_serving, self._hosting, chosen))
+        if self._upstream:
+            patches.wrap(Flask, "__call__", partial(around_wsgi, chosen))
+        patches.wrap(Flask, "full_dispatch_request", partial(_dispatching, request))
+        patches.wrap(Flask, "__init__", self._hosting.after)
+        # Its client hands an answer to a test, which need not close it.
+        patches.when_imported("werkzeug.test", lambda tests: patches.wrap(tests, "run_wsgi_app", _asking_in_process))
+        got_request_exception.connect(_failed, weak=False)
+        patches.callback(got_request_exception.disconnect, _failed)
+
+
+def _serving(hosting: Hosting, chosen: Choices, original: Call) -> Call:
+    @wraps(original)
+    def call(self: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if hosting.wsgi is not None and measured(environ) is None:
+            hosting.expect(hosting.wsgi, text_of(environ.get("PATH_INFO") or ""), partial(_has_route, self))
+        upstream = getattr(self, "_is_instrumented_by_opentelemetry", False)
+        return serve(partial(original, self), environ, start_response, hosting, chosen, upstream=upstream, asked=(_ask, self))
+
+    return call
+
+
+def _has_route(app: Any, path: str) -> bool:
+    """Whether a rule is this path; our own blueprint's hides nothing."""
+    return any(rule.rule == path and not rule.endpoint.startswith("bext_otel.") for rule in app.url_map.iter_rules())
+
+
+def _dispatching(current: Any, original: Callable[..., Any]) -> Callable[..., Any]:
+    """A request was matched, and neither the application's functions nor its view have been called; `current` is Flask's `request`."""
+
+    @wraps(original)
+    def full_dispatch_request(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            request = current._get_current_object()
+            if (exchange := exchange_of(request.environ)) is not None:
+                exchange.match_below(text_of(request.environ.get("SCRIPT_NAME") or ""), _rule(self, request))
+        except Exception as error:
+            report("a Flask route", error)
+        return original(self, *args, **kwargs)
+
+    return full_dispatch_request
+
+
+def _rule(app: Any, request: Any) -> str | None:
+    """The rule that matched, or that would have for another method."""
+    if (rule := request.url_rule) is not None:
+        return str(rule.rule)
+    methods = getattr(request.routing_exception, "valid_methods", None)
+    if not methods:
+        return None
+    adapter = app.create_url_adapter(request)
+    return str(adapter.match(method=methods[0], return_rule=True)[0].rule)
+
+
+def _ask(app: Any, _: Exchange, environ: Mapping[str, Any]) -> str | None:
+    """The rule of a request that was answered before Flask matched it: by a middleware around its `wsgi_app`, or for want of a session."""
+    from werkzeug.exceptions import HTTPException, MethodNotAllowed
+    from werkzeug.wrappers import Request
+
+    request = Request(dict(environ), populate_request=False)
+    try:
+        adapter = app.create_url_adapter(request)
+        try:
+            rule = adapter.match(return_rule=True)[0]
+        except MethodNotAllowed as other:
+            rule = adapter.match(method=next(iter(other.valid_methods or ()), None), return_rule=True)[0]
+    except HTTPException:
+        return None
+    return str(rule.rule)
+
+
+def _failed(_sender: Any, exception: BaseException, **_: Any) -> None:  # blinker's signature
+    """Flask turns an unhandled exception into an answer, after it told about it."""
+    from flask import request
+
+    if (exchange := exchange_of(request.environ)) is not None:
+        exchange.failed(exception)
+
+
+def _asking_in_process(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def run_wsgi_app(*args: Any, **kwargs: Any) -> Any:
+        with read_in_process():
+            return original(*args, **kwargs)
+
+    return run_wsgi_app

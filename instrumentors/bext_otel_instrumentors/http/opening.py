@@ -1,0 +1,174 @@
+"""How a request begins: its app, its span by the HTTP semantic conventions (stable), the context that its work is done in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.context import Context, create_key, get_current
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
+
+from bext_otel.apps import with_app
+from bext_otel.catalogue import METHODS, UNKNOWN
+from bext_otel.operation import settings, tell_request, tracer
+from bext_otel.redaction import redact_query
+from bext_otel.text import encodable
+from bext_otel.timing import anchor_of
+from bext_otel_instrumentors.http.exchange import Exchange
+
+__all__ = ["current", "open_exchange", "server_span"]
+
+_KNOWN_METHODS = frozenset(METHODS)
+_DEFAULT_PORTS: Mapping[str, int] = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+
+# What a client may put into a span; servers accept more.
+_MAX_PATH = 4096
+_MAX_QUERY = 4096
+_MAX_HEADER = 512
+
+# A name or address, and a port; never userinfo, which may be a password.
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.~%!$&'()*+,;=-]+))(?::([0-9]{1,5})?)?", re.ASCII)
+# What clients named so far; the first ones, since they may name any number.
+_authorities: dict[str, tuple[str, int | None] | None] = {}
+_MAX_AUTHORITIES = 1000
+# What the span of another instrumentation for an HTTP request has, by the stable conventions or those before; a websocket has no method.
+_OF_HTTP = ("http.request.method", "http.method")
+_OF_WEBSOCKETS = ("url.scheme", "http.scheme")
+
+_EXCHANGE = create_key("bext-otel-exchange")
+# The key under which a context holds its span, found by putting one there.
+_SPAN = next(iter(trace.set_span_in_context(INVALID_SPAN, Context())))
+
+# Contexts that hold nothing but an app; apps are configured, and a resolver that makes them up only loses the shortcut.
+_app_contexts: dict[str, Context] = {}
+_MAX_APP_CONTEXTS = 1000
+
+
+def current(context: Context | None = None) -> Exchange | None:
+    """The exchange that the current code (or `context`) works for; None outside of a request."""
+    found = (get_current() if context is None else context).get(_EXCHANGE)
+    return found if isinstance(found, Exchange) else None
+
+
+def open_exchange(
+    method: str,
+    scheme: str,
+    path: str,
+    query: str,
+    version: str,
+    host: str,
+    server: tuple[str, int | None] | None,
+    client: tuple[str, int] | None,
+    user_agent: str,
+    context: Context,
+) -> Exchange:
+    """Begin a request, in `context` (what propagation found, or empty), as a span of kind SERVER unless one stands for it already.
+
+    `host` is the Host header, or empty; `server` and `client` are socket addresses. The new context is not attached.
+    """
+    known = method if method in _KNOWN_METHODS else "_OTHER"
+    if not path.isascii():
+        path = encodable(path)
+    current_settings = settings()
+    app = UNKNOWN if current_settings.resolver is None else current_settings.resolver(host, path)
+    exchange = Exchange(app, known, scheme, path, version)
+    tell_request(told=current_settings.log_requests)
+    span = _span_for_this_request(context, scheme) if context else None
+    if span is not None:
+        exchange.owned = False
+    else:
+        attributes: dict[str, Any] = {
+            "http.request.method": known,
+            "url.path": path if len(path) <= _MAX_PATH else path[:_MAX_PATH],
+            "url.scheme": scheme,
+            "bext.app": app,
+        }
+        if known != method:
+            attributes["http.request.method_original"] = encodable(method[:_MAX_HEADER])
+        if query:
+            attributes["url.query"] = redact_query(query[:_MAX_QUERY])
+        if version:
+            attributes["network.protocol.version"] = version
+        _add_addresses(attributes, scheme, host, server, client)
+        if user_agent:
+            attributes["user_agent.original"] = user_agent[:_MAX_HEADER]
+        name = known if known is method else "HTTP"
+        span = tracer().start_span(name, context, SpanKind.SERVER, attributes)
+        exchange.anchor = anchor_of(span)
+    exchange.span = span
+    exchange.context = _context_of(app, span, exchange, context)
+    return exchange
+
+
+def _add_addresses(
+    attributes: dict[str, Any], scheme: str, host: str, server: tuple[str, int | None] | None, client: tuple[str, int] | None
+) -> None:
+    named = _authority(host) if host else None
+    if named is not None:
+        attributes["server.address"], port = named
+        if port is None:
+            port = _DEFAULT_PORTS.get(scheme)
+    elif server is not None:
+        attributes["server.address"], port = server
+    else:
+        port = None
+    if port is not None:
+        attributes["server.port"] = port
+    if client is not None and client[0]:
+        attributes["client.address"] = attributes["network.peer.address"] = client[0]
+        if client[1]:
+            attributes["client.port"] = attributes["network.peer.port"] = client[1]
+
+
+def _authority(host: str) -> tuple[str, int | None] | None:
+    """Name and port (None: it names none) of a Host header; None where it is none, by RFC 9110 (section 7.2) and RFC 3986 (section 3.2)."""
+    if host in _authorities:
+        return _authorities[host]
+    match = _HOST.fullmatch(host) if len(host) <= _MAX_HEADER else None
+    port = int(match[3]) if match and match[3] else None
+    found = (match[1] or match[2], port) if match and (port is None or 0 < port < 65536) else None
+    if len(_authorities) < _MAX_AUTHORITIES:
+        _authorities[host] = found
+    return found
+
+
+def server_span(context: Context) -> Span | None:
+    """The span of kind SERVER below which a request comes in that is not one of ours; None: there is none.
+
+    Such a span is local, recording, and not the one of an exchange of ours: below that, it is a new request that the application sends to
+    itself.
+    """
+    span = trace.get_current_span(context)
+    if getattr(span, "kind", None) is not SpanKind.SERVER or not span.is_recording():
+        return None
+    around = current(context)
+    return None if around is not None and around.span is span else span
+
+
+def _span_for_this_request(context: Context, scheme: str) -> Span | None:
+    """The SERVER span that another instrumentation, outside of ours, has started for the HTTP request that is just coming in.
+
+    One that says nothing of HTTP (a gateway's, a function's that a cloud calls) stands for what it says, and has its own duration and
+    outcome. Ours is then its child, for what is read by the HTTP conventions is to be on one span, and nobody's attributes are overwritten.
+    """
+    span = server_span(context)
+    attributes = getattr(span, "attributes", None)
+    if span is None or attributes is None:  # of a span that cannot be looked at, nothing else is known
+        return span
+    said = (*_OF_HTTP, *_OF_WEBSOCKETS) if scheme in {"ws", "wss"} else _OF_HTTP
+    return span if any(name in attributes for name in said) else None
+
+
+def _context_of(app: str, span: Span, exchange: Exchange, context: Context) -> Context:
+    if context:
+        base = with_app(app, context)
+    else:
+        found = _app_contexts.get(app)
+        if found is None:
+            found = with_app(app, Context())
+            if len(_app_contexts) < _MAX_APP_CONTEXTS:
+                _app_contexts[app] = found
+        base = found
+    return Context({**base, _SPAN: span, _EXCHANGE: exchange})

@@ -1,0 +1,140 @@
+"""Starlette and FastAPI: every application, made before or after, at the outermost place; route templates from their routers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial, wraps
+from typing import Any
+
+from bext_otel_instrumentors._kit.base import HostingInstrumentor
+from bext_otel_instrumentors._kit.patch import Patches
+from bext_otel_instrumentors.http.asgi import Receive, Scope, Send, path_below, serve
+from bext_otel_instrumentors.http.current_request import exchange_of, left_out, measured
+from bext_otel_instrumentors.http.environment import Choices, choices
+from bext_otel_instrumentors.http.hosting import Hosting
+from bext_otel_instrumentors.http.inner_telemetry import cover, joining, passing, uncover
+from bext_otel_instrumentors.http.routes import ask_router, path_of
+from bext_otel_instrumentors.http.upstream_middleware import around_asgi
+
+__all__ = ["StarletteInstrumentor"]
+
+Call = Callable[[Any, Scope, Receive, Send], Awaitable[None]]
+
+
+class StarletteInstrumentor(HostingInstrumentor):
+    """Instruments Starlette, and FastAPI as soon as it is imported.
+
+    `instrument(asgi=..., on_serving=...)`: see `Hosting`. The applications' `__call__` is wrapped, which is outside of the error
+    middleware and of FastAPI's own telemetry: an unhandled exception is seen, and neither FastAPI nor Starlette's middleware adds a second
+    server span or a second `http.server.request.duration`; what else they tell stays.
+    """
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Starlette; FastAPI brings it."""
+        return ("starlette >= 0.40",)
+
+    def _patch(self, patches: Patches) -> None:
+        from starlette.applications import Starlette
+        from starlette.routing import Mount, Route, WebSocketRoute
+
+        if "starlette" not in self._disabled:
+            self._cover(Starlette, choices("starlette"))
+        patches.wrap(Route, "handle", _matching)
+        patches.wrap(WebSocketRoute, "handle", _matching)
+        patches.wrap(Mount, "handle", _mounting)
+        cover()
+        patches.callback(uncover)
+        patches.when_imported("starlette.middleware.opentelemetry", self._cover_middleware)
+        patches.when_imported("fastapi.applications", self._cover_fastapi)
+
+    def _cover(self, application: type, chosen: Choices) -> None:
+        self._patches.wrap(application, "__call__", partial(_serving, self._hosting, chosen))
+        if self._upstream:
+            self._patches.wrap(application, "__call__", partial(around_asgi, chosen))
+        self._patches.wrap(application, "__init__", self._hosting.after)
+
+    def _cover_middleware(self, module: Any) -> None:
+        self._patches.wrap(module.OpenTelemetryMiddleware, "__call__", passing)
+
+    def _cover_fastapi(self, module: Any) -> None:
+        if "fastapi" in self._disabled:
+            self._patches.wrap(module.FastAPI, "__call__", _unmeasured)
+            return
+        from fastapi.routing import APIRoute
+
+        if (telemetry := getattr(module, "NativeTelemetry", None)) is not None:
+            self._patches.wrap(telemetry, "__call__", joining)
+        self._cover(module.FastAPI, choices("fastapi"))
+        self._patches.wrap(APIRoute, "handle", _matching_api)
+
+
+def _serving(hosting: Hosting, chosen: Choices, original: Call) -> Call:
+    @wraps(original)
+    async def __call__(self: Any, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: N807  # it becomes that method
+        if hosting.asgi is not None and scope["type"] == "http" and measured(scope) is None:
+            hosting.expect(hosting.asgi, path_below(scope), partial(_has_route, self))
+        upstream = getattr(self, "_is_instrumented_by_opentelemetry", False)
+        await serve(partial(original, self), scope, receive, send, hosting, chosen, upstream=upstream, asked=(ask_router, self))
+
+    return __call__
+
+
+def _has_route(app: Any, path: str) -> bool:
+    return any(getattr(route, "path", None) == path for route in app.routes)
+
+
+def _unmeasured(original: Call) -> Call:
+    """FastAPI's applications are Starlette's too, which would measure them."""
+
+    @wraps(original)
+    async def __call__(self: Any, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: N807  # it becomes that method
+        if scope["type"] not in {"http", "websocket"} or measured(scope) is not None:
+            await original(self, scope, receive, send)
+            return
+        with left_out(scope, scope["path"], asgi=True):
+            await original(self, scope, receive, send)
+
+    return __call__
+
+
+def _matching(original: Call) -> Call:
+    """A route was matched."""
+
+    @wraps(original)
+    def handle(self: Any, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        exchange = exchange_of(scope)
+        if exchange is not None:
+            exchange.match(self.path)
+        return original(self, scope, receive, send)
+
+    return handle
+
+
+def _matching_api(original: Call) -> Call:
+    """A route of FastAPI was matched."""
+
+    @wraps(original)
+    def handle(self: Any, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        exchange = exchange_of(scope)
+        if exchange is not None:
+            exchange.match(path_of(self, scope))
+        return original(self, scope, receive, send)
+
+    return handle
+
+
+def _mounting(original: Call) -> Call:
+    """A mount was entered: its template, not the path that matched it, goes before the route that is found further inside."""
+
+    @wraps(original)
+    def handle(self: Any, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        exchange = exchange_of(scope)
+        if exchange is not None:
+            exchange.mounts += self.path
+            exchange.mounted = scope.get("root_path", "")
+            # An application without routes of its own (static files, WSGI) is one route; one with routes has yet to match.
+            exchange.match(None if self.routes else "/{path}")
+            exchange.routed = not self.routes
+        return original(self, scope, receive, send)
+
+    return handle

@@ -1,0 +1,52 @@
+"""Upstream's own middleware around an application: `engine = "upstream"` has it make the span and its metrics, and ours only count."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial, wraps
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from bext_otel_instrumentors.http import asgi, wsgi
+from bext_otel_instrumentors.http.current_request import measured
+from bext_otel_instrumentors.http.environment import Choices
+
+__all__ = ["around_asgi", "around_wsgi"]
+
+
+def around_asgi(chosen: Choices, original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """`__call__` of an ASGI application class, with `OpenTelemetryMiddleware` around each application."""
+    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+
+    middlewares: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+
+    @wraps(original)
+    async def call(self: Any, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] not in {"http", "websocket"} or measured(scope) is not None or asgi.leaves_out(chosen, scope):
+            await original(self, scope, receive, send)
+            return
+        middleware = middlewares.get(self)
+        if middleware is None:
+            middleware = middlewares[self] = OpenTelemetryMiddleware(partial(original, self))
+        await middleware(scope, receive, send)
+
+    return call
+
+
+def around_wsgi(chosen: Choices, original: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """`__call__` of a WSGI application class, with upstream's `OpenTelemetryMiddleware` around each application."""
+    from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware
+
+    middlewares: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+
+    @wraps(original)
+    def call(self: Any, environ: Any, start_response: Any) -> Iterable[bytes]:
+        if measured(environ) is not None or wsgi.leaves_out(chosen, environ):
+            return original(self, environ, start_response)
+        middleware = middlewares.get(self)
+        if middleware is None:
+            middleware = middlewares[self] = OpenTelemetryMiddleware(partial(original, self))
+        answer: Iterable[bytes] = middleware(environ, start_response)
+        return answer
+
+    return call

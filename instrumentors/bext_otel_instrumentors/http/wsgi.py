@@ -1,0 +1,250 @@
+"""WSGI applications: one server span, the request metrics and a completion record for each request."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, MutableMapping
+from typing import Any, TypeAlias
+
+from opentelemetry.context import attach, detach, get_current
+from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
+
+from bext_otel.operation import tell_request
+from bext_otel_instrumentors._kit.guard import report
+from bext_otel_instrumentors.http.background import tell_late
+from bext_otel_instrumentors.http.bodies import Body, Finish, ListBody, counting_input
+from bext_otel_instrumentors.http.current_request import adopted, enter, exchange_of, leave, left_out, measured
+from bext_otel_instrumentors.http.disconnect import is_input_error
+from bext_otel_instrumentors.http.environment import NO_CHOICES, Choices, choices
+from bext_otel_instrumentors.http.exchange import BODILESS, Asked, Exchange, declared_length
+from bext_otel_instrumentors.http.hosting import Hosting, WSGIMount
+from bext_otel_instrumentors.http.opening import open_exchange
+from bext_otel_instrumentors.http.propagation import extract, is_w3c_only
+from bext_otel_instrumentors.http.response_propagation import response_headers
+
+__all__ = ["WSGIApp", "WSGIMiddleware", "leaves_out", "serve", "text_of"]
+
+Environ: TypeAlias = MutableMapping[str, Any]
+StartResponse: TypeAlias = Callable[..., Any]
+WSGIApp: TypeAlias = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+
+class WSGIMiddleware:
+    """Instruments one WSGI application by hand: `app = WSGIMiddleware(app)`. Put it outside of everything else.
+
+    `mount` answers requests for endpoints before the application, `on_serving` hears that the process serves: see `Hosting`.
+    """
+
+    def __init__(self, app: WSGIApp, *, mount: WSGIMount | None = None, on_serving: Callable[[], None] | None = None) -> None:
+        self.app = app
+        self._hosting = Hosting(wsgi=mount, on_serving=on_serving)
+        self._hosting.made()
+        self._chosen = choices("wsgi")
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        return serve(self.app, environ, start_response, self._hosting, self._chosen)
+
+
+def serve(
+    app: WSGIApp,
+    environ: Environ,
+    start_response: StartResponse,
+    hosting: Hosting,
+    chosen: Choices = NO_CHOICES,
+    *,
+    upstream: bool = False,
+    asked: Asked | None = None,
+) -> Iterable[bytes]:
+    """Call `app`, measured; untouched where the request is being measured further outside, or where the context says that HTTP, or
+    anything, is not to be instrumented (`opentelemetry.instrumentation.utils`).
+
+    `chosen` says which requests are left out, also by whoever is further inside. `upstream` says that upstream's instrumentation is inside
+    of `app`: its span is then a child of ours. `asked` knows the route of a request that is answered before anybody told.
+    """
+    if (found := measured(environ)) is not None:
+        if isinstance(found, Exchange) and found.asked is None and not found.asgi:
+            found.asked = asked
+        if found.surroundings is environ:
+            return app(environ, start_response)
+        with adopted(found, environ):
+            return app(environ, start_response)
+    if hosting.waiting:
+        hosting.first()
+    answer = None if hosting.wsgi is None else hosting.answer_wsgi(text_of(environ.get("PATH_INFO") or ""), environ, start_response)
+    if answer is not None:
+        return answer
+    if leaves_out(chosen, environ):
+        with left_out(environ, _path(environ)[1], asgi=False):
+            return app(environ, start_response)
+    exchange = _open(environ, upstream, chosen)
+    if exchange is None:
+        return app(environ, start_response)
+    exchange.asked = asked
+    finish = _finisher(environ, exchange)
+    token = attach(exchange.context)
+    before = enter(exchange)
+    try:
+        exchange.begin()
+        chunks = app(environ, _observed(start_response, exchange))
+    except BaseException as error:
+        finish(error)
+        raise
+    finally:
+        leave(before)
+        detach(token)
+    return _watched(chunks, environ, exchange, finish)
+
+
+def _finisher(environ: Environ, exchange: Exchange) -> Finish:
+    """What ends the request, whoever calls it first: `error` is what came out of the application."""
+    root = exchange.mounted
+
+    def finish(error: BaseException | None = None) -> None:
+        if exchange.finished:
+            if error is not None:
+                tell_late(exchange, error)
+            return
+        if exchange.method == "HEAD" or exchange.status in BODILESS:
+            exchange.response_bytes = 0
+        _note_leaving(environ, exchange, error)
+        below = exchange.ask(environ)
+        route = None if below is None else f"{root}{exchange.mounts}{below}"
+        if not exchange.owned:
+            exchange.annotate(route)
+        exchange.finish(route, error)
+
+    return finish
+
+
+def _note_leaving(environ: Environ, exchange: Exchange, error: BaseException | None) -> None:
+    """A client that leaves in the middle of an upload is noticed only where somebody reads it."""
+    failure = error or exchange.error
+    if failure is not None and exchange.left_at is None and is_input_error(failure, environ.get("wsgi.input")):
+        exchange.leave(failure)
+
+
+def leaves_out(chosen: Choices, environ: Environ) -> bool:
+    """Whether this request is excluded. Never raises."""
+    if chosen.excluded is None:
+        return False
+    try:
+        host = environ.get("HTTP_HOST") or f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}"
+        if not chosen.excluded(f"{environ.get('wsgi.url_scheme', 'http')}://{host}{_path(environ)[1]}"):
+            return False
+    except Exception as error:
+        report("an excluded URL", error)
+        return False
+    tell_request(told=False)
+    return True
+
+
+def _watched(chunks: Iterable[bytes], environ: Environ, exchange: Exchange, finish: Finish) -> Iterable[bytes]:
+    if type(chunks) is list or type(chunks) is tuple:
+        return ListBody(chunks, exchange, finish)
+    wrapper = environ.get("wsgi.file_wrapper")
+    if isinstance(wrapper, type) and isinstance(chunks, wrapper):
+        # The server hands such a file to the kernel, if it gets to see it: what is left for us is what was declared.
+        exchange.response_bytes = next((declared_length(v) or 0 for k, v in exchange.headers if k.lower() == "content-length"), 0)
+        finish(None)
+        return chunks
+    return Body(chunks, exchange, finish)
+
+
+def _observed(start_response: StartResponse, exchange: Exchange) -> StartResponse:
+    def observing(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+        try:
+            if not exchange.routed and "flask" in sys.modules:
+                _guess_route(exchange)
+            if added := response_headers(exchange):
+                headers = [*headers, *added]
+            exchange.begin_answer(int(status[:3]), headers)
+        except Exception as error:
+            report("an answer", error)
+        write = start_response(status, headers, *exc_info)
+
+        def counting_write(chunk: bytes) -> Any:
+            exchange.response_bytes += len(chunk)
+            try:
+                return write(chunk)
+            except OSError as error:  # so a server says that the client is not there any more
+                exchange.leave(error)
+                raise
+
+        return counting_write
+
+    return observing
+
+
+def _guess_route(exchange: Exchange) -> None:
+    """The route of a Flask application that is not instrumented: its request knows the rule that matched, while it is worked on."""
+    flask = sys.modules["flask"]
+    # It may be in the middle of being imported, by another thread.
+    if not getattr(flask, "has_request_context", bool)() or exchange_of(flask.request.environ) is not exchange:
+        return
+    if (rule := flask.request.url_rule) is not None:
+        exchange.match_below(text_of(flask.request.environ.get("SCRIPT_NAME") or ""), str(rule.rule))
+
+
+def text_of(value: str) -> str:
+    """Text of an environ's value, which holds the bytes of UTF-8 as Latin-1 (PEP 3333)."""
+    return value if value.isascii() else value.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def _path(environ: Environ) -> tuple[str, str]:
+    """What the application is mounted under, and the whole path."""
+    root = text_of(environ.get("SCRIPT_NAME") or "")
+    return root, root + text_of(environ.get("PATH_INFO") or "")
+
+
+def _open(environ: Environ, upstream: bool, chosen: Choices) -> Exchange | None:
+    """Begin the exchange of this environ; None where that failed or is not wanted, and the application is to be called as if we were not
+    there."""
+    try:
+        get = environ.get
+        context = get_current()
+        if context and not is_http_instrumentation_enabled():
+            return None
+        if "HTTP_TRACEPARENT" in environ or "HTTP_BAGGAGE" in environ or not is_w3c_only():
+            # Servers join the values of a repeated header with commas, so a second traceparent makes the first one malformed.
+            context = extract({k[5:].replace("_", "-").lower(): [v] for k, v in environ.items() if k.startswith("HTTP_")}, context)
+        root, path = _path(environ)
+        version = get("SERVER_PROTOCOL", "").removeprefix("HTTP/")
+        server, port, address = get("SERVER_NAME"), get("SERVER_PORT"), get("REMOTE_ADDR")
+        exchange = open_exchange(
+            environ["REQUEST_METHOD"],
+            get("wsgi.url_scheme", "http"),
+            path,
+            get("QUERY_STRING") or "",
+            _VERSIONS.get(version, version),
+            get("HTTP_HOST") or "",
+            (server, declared_length(str(port))) if server else None,
+            (address, declared_length(str(get("REMOTE_PORT") or "")) or 0) if address else None,
+            get("HTTP_USER_AGENT") or "",
+            context,
+        )
+        exchange.upstream = upstream
+        exchange.mounted = root
+        exchange.captured = chosen.response
+        if chosen.request is not None:
+            exchange.show_headers(chosen.request, _header_values(environ).items())
+        length = declared_length(get("CONTENT_LENGTH"))
+        if length is not None:
+            exchange.request_bytes = length
+        elif "HTTP_TRANSFER_ENCODING" in environ:
+            environ["wsgi.input"] = counting_input(environ["wsgi.input"], exchange)
+        exchange.surroundings = environ
+    except Exception as error:
+        report("the start of a request", error)
+        return None
+    return exchange
+
+
+_VERSIONS = {"1": "1.0", "2.0": "2", "3.0": "3"}
+
+
+def _header_values(environ: Environ) -> dict[str, str]:
+    headers = {key[5:].replace("_", "-").lower(): value for key, value in environ.items() if key.startswith("HTTP_")}
+    for key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        if environ.get(key):
+            headers[key.replace("_", "-").lower()] = environ[key]
+    return headers

@@ -1,0 +1,1 @@
+"""Work in threads and processes of the application's."""

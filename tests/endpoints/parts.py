@@ -1,0 +1,65 @@
+"""Endpoints over fixed parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from bext_otel import config
+from bext_otel.endpoints.endpoints import Endpoints, Reply
+from bext_otel.health.checks import Check, Status
+from bext_otel.health.evaluation import Report
+from bext_otel.metrics.snapshot import Snapshot
+from tests.endpoints.snapshots import SPECIFICATION
+
+APPS = {"marketing": {"status": "running", "version": "abc1234"}}
+CHECKS = {"database": Check("healthy", {}, 2.0), "cache": Check("healthy", {"entries": 4573, "hit_rate": 0.93}, None)}
+
+
+@dataclass
+class FixedHealth:
+    """Says what it was told to say."""
+
+    status: Status = "healthy"
+    asked: list[str] = field(default_factory=list)
+    broken: bool = False
+
+    def live(self) -> Report:
+        return self._say("live")
+
+    def ready(self) -> Report:
+        return self._say("ready")
+
+    def full(self) -> Report:
+        return self._say("full")
+
+    def _say(self, question: str) -> Report:
+        self.asked.append(question)
+        if self.broken:
+            raise RuntimeError("cannot even ask")
+        return Report(self.status, CHECKS, APPS, "0.5.0", 86400.9)
+
+
+def endpoints(
+    *,
+    read: Callable[[], Snapshot] | None = lambda: SPECIFICATION,
+    health: FixedHealth | None = None,
+    token: str = "",
+    metrics: dict[str, Any] | None = None,
+    health_settings: dict[str, Any] | None = None,
+) -> Endpoints:
+    return Endpoints(
+        metrics=config.Metrics(**(metrics or {})),
+        health_settings=config.Health(**(health_settings or {})),
+        read=read,
+        health=health or FixedHealth(),
+        token=token,
+    )
+
+
+def get(which: Endpoints, path: str, query: str = "", *, method: str = "GET", trusted: bool = False, **headers: str) -> Reply:
+    """The reply for one of our own paths; header names with `_` for `-`."""
+    reply = which.reply(method, path, query, {name.replace("_", "-"): value for name, value in headers.items()}, trusted=trusted)
+    assert reply is not None
+    return reply

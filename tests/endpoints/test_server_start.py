@@ -1,0 +1,146 @@
+"""When the stand-alone server opens: what counts as evidence, and what a fork changes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from bext_otel.endpoints.server_start import Serving
+from tests.waiting import until
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
+    # Forking while a thread runs is what these tests are about.
+    pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning"),
+]
+
+
+@dataclass
+class Recorded:
+    """Stands for the server, which has tests of its own; keeps what it was asked for."""
+
+    works: bool = False
+    calls: list[str] = field(default_factory=list)
+
+    def start(self) -> None:
+        self.calls.append("start")
+
+    def stop(self) -> None:
+        self.calls.append("stop")
+
+    def forget(self) -> None:
+        self.calls.append("forget")
+
+
+@pytest.fixture
+def server() -> Recorded:
+    return Recorded()
+
+
+@pytest.fixture
+def serving(server: Recorded) -> Iterator[Serving]:
+    made = Serving(server)
+    yield made
+    made.close()
+
+
+def told_by_child(server: Recorded, awaited: int) -> list[str]:
+    """What a forked child asked of the server, before the fork included, once there are `awaited` calls."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            until(lambda: len(server.calls) >= awaited, seconds=5)
+        finally:
+            os.write(writer, ",".join(server.calls).encode())
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as told:
+        text = told.read()
+    os.waitpid(child, 0)
+    return text.split(",")
+
+
+def opening() -> list[threading.Thread]:
+    """Threads that are about to open a server."""
+    return [thread for thread in threading.enumerate() if thread.name == "bext-otel-serving"]
+
+
+def test_nothing_opens_without_evidence(serving: Serving, server: Recorded) -> None:
+    assert ([], []) == (server.calls, opening())
+
+
+def test_evidence_opens_it_once(serving: Serving, server: Recorded) -> None:
+    serving.evidence()
+    serving.evidence()
+    until(lambda: server.calls and not opening())
+    assert ["start"] == server.calls
+
+
+def test_a_master_closes_before_it_forks_and_every_child_opens(serving: Serving, server: Recorded) -> None:
+    """Also the second one, which is forked when the master serves no more."""
+    serving.evidence()
+    assert ["stop", "forget", "start"] == told_by_child(server, 3)
+    assert ["stop", "forget", "start"] == told_by_child(server, 3)
+    assert (["stop"], []) == (server.calls, opening())
+
+
+def test_a_process_that_works_keeps_its_server_when_it_forks(serving: Serving, server: Recorded) -> None:
+    serving.works()
+    until(lambda: server.calls and not opening())
+    assert ["start", "forget", "start"] == told_by_child(server, 3)
+    assert (["start"], True) == (server.calls, server.works)
+
+
+def test_new_evidence_after_a_fork_opens_it_again(serving: Serving, server: Recorded) -> None:
+    serving.evidence()
+    told_by_child(server, 3)
+    serving.works()
+    until(lambda: not opening())
+    assert ["stop", "start"] == server.calls
+
+
+def test_a_helper_of_multiprocessing_opens_nothing_by_itself(serving: Serving, server: Recorded) -> None:
+    serving.works()
+    until(lambda: server.calls and not opening())
+    context = multiprocessing.get_context("fork")
+    reader, writer = context.Pipe(duplex=False)
+
+    def helper() -> None:
+        until(lambda: not opening())
+        quiet = list(server.calls)
+        serving.works()
+        until(lambda: not opening())
+        writer.send((quiet, server.calls))
+
+    process = context.Process(target=helper)
+    process.start()
+    assert (["start", "forget"], ["start", "forget", "start"]) == reader.recv(), "evidence of its own opens it"
+    process.join()
+    process.close()
+    reader.close()
+    writer.close()
+
+
+def test_closed_is_closed(serving: Serving, server: Recorded) -> None:
+    serving.evidence()
+    serving.close()
+    serving.works()
+    assert (["stop"], []) == (server.calls, opening())
+
+
+def test_evidence_may_come_from_many_threads_while_it_closes(server: Recorded) -> None:
+    for _ in range(50):
+        serving = Serving(server)
+        threads = [threading.Thread(target=serving.works) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        serving.close()
+        for thread in threads:
+            thread.join()
+        assert [] == opening()

@@ -1,0 +1,103 @@
+"""The end takes one deadline, whatever hangs."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from bext_otel import threads
+from bext_otel.export.delivery import Delivery
+from bext_otel.export.shutdown import Ending, Parked, Undelivered, end_all
+
+
+def test_endings_run_side_by_side_and_learn_their_time() -> None:
+    meet, given = threading.Barrier(3, timeout=5), []
+
+    def ending(seconds: float) -> None:
+        given.append(seconds)
+        meet.wait()
+
+    assert end_all([ending, ending, ending], 5.0)
+    assert [5.0] * 3 == given
+
+
+def test_one_that_hangs_is_left_behind() -> None:
+    release = threading.Event()
+    started = time.monotonic()
+    assert not end_all([lambda _: release.wait(60), lambda _: None], 0.2)
+    assert time.monotonic() - started < 30
+    release.set()
+
+
+def test_what_is_lost_or_still_waits_is_one_line_that_says_what_where_and_why() -> None:
+    traces, logs, metrics = Delivery("traces", "there"), Delivery("logs", "there too"), Delivery("metrics", "elsewhere")
+    traces.lost(100)
+    undelivered = Undelivered([traces, logs, metrics])
+    assert "" == undelivered.line(), "what was lost before has been told"
+    traces.hear("Transient error refused encountered while exporting traces batch, retrying in 1.00s.")
+    traces.lost(2)
+    logs.queue.attach(lambda: 3, 10)
+    logs.queue.drop_items(1, "already_shutdown")
+    metrics.lost(7, "any")
+    assert (
+        "not delivered at the end: 2 spans to there (refused); "
+        "not delivered at the end: 4 log records to there too, 7 metric points to elsewhere (no answer in time)"
+    ) == undelivered.line()
+
+
+def test_one_that_raises_stops_no_other() -> None:
+    ended = threading.Event()
+
+    def broken(_: float) -> None:
+        raise RuntimeError
+
+    assert end_all([broken, lambda _: ended.set()], 5.0)
+    assert ended.is_set()
+
+
+@pytest.fixture
+def parked(monkeypatch: pytest.MonkeyPatch) -> Parked:
+    """A thread that was started when that was possible still; now it is not, as in an exit handler of Python 3.12."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    made = Parked()
+    made.start()
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(threads, "_gate", threads.Gate())
+    return made
+
+
+def test_where_no_thread_starts_any_more_the_parked_one_ends_and_is_left_behind_too(parked: Parked) -> None:
+    release, names = threading.Event(), []
+    began = time.monotonic()
+    assert not end_all([lambda _: names.append(threading.current_thread().name), lambda _: release.wait(60)], 0.2, parked)
+    assert time.monotonic() - began < 30
+    assert ["bext-otel-end"] == names
+    release.set()
+
+
+def test_without_any_thread_each_gets_its_share_of_the_time(parked: Parked) -> None:
+    """And one that has begun in a thread of its own all that is left."""
+    given: list[float] = []
+    begun: list[float] = []
+
+    def begin(seconds: float) -> bool:
+        begun.append(seconds)
+        return True
+
+    assert end_all([given.append, given.append, Ending(given.append, begin)], 6.0)
+    assert [6.0] == begun
+    assert [2, 3, 6] == [round(seconds) for seconds in given]
+
+
+def test_who_is_parked_can_be_asked_again(parked: Parked) -> None:
+    for _ in range(2):
+        done = threading.Event()
+        assert parked.do(done.set)
+        assert done.wait(10)
+    parked.reset()
+    assert not parked.do(done.set), "in a forked child it is not there"

@@ -1,0 +1,75 @@
+"""`engine = "upstream"`: upstream's middleware makes the one server span, ours counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from opentelemetry import trace
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+
+from bext_otel.catalogue import REQUESTS
+from bext_otel_instrumentors.http.flask import FlaskInstrumentor
+from bext_otel_instrumentors.http.starlette import StarletteInstrumentor
+from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.driving import ask_async, ask_wsgi, http_scope
+
+
+@pytest.fixture
+def upstream(telemetry: Telemetry) -> Iterator[Telemetry]:
+    StarletteInstrumentor().instrument(upstream=True)
+    FlaskInstrumentor().instrument(upstream=True)
+    yield telemetry
+    FlaskInstrumentor().uninstrument()
+    StarletteInstrumentor().uninstrument()
+
+
+async def hello(_: Any) -> PlainTextResponse:
+    return PlainTextResponse("hello")
+
+
+def scopes(telemetry: Telemetry) -> set[str]:
+    return {span.instrumentation_scope.name for span in telemetry.servers() if span.instrumentation_scope is not None}
+
+
+def test_an_asgi_request_has_upstreams_span_and_our_counts(upstream: Telemetry) -> None:
+    app = Starlette(routes=[Mount("/in", Starlette(routes=[Route("/a/{b}", hello)]))])
+    answer = asyncio.run(ask_async(app, http_scope("/in/a/1")))
+    assert b"hello" == answer.body
+    assert {"opentelemetry.instrumentation.asgi"} == scopes(upstream)
+    assert "GET /in/a/{b}" == upstream.server().name
+    assert "/in/a/{b}" == upstream.attributes()["http.route"]
+    assert {("shop", "GET", "200", "/in/a/{b}"): 1} == upstream.counts(REQUESTS)
+
+
+@pytest.mark.parametrize("path", ["/a/1", "/a/caf\u00e9"])
+def test_a_wsgi_request_has_upstreams_span_and_our_counts(upstream: Telemetry, path: str) -> None:
+    app = Flask(__name__)
+    app.add_url_rule("/a/<b>", view_func=lambda b: "hello", endpoint="a")
+    answer = ask_wsgi(app, path)
+    assert b"hello" == answer.body
+    assert {"opentelemetry.instrumentation.wsgi"} == scopes(upstream)
+    assert "GET /a/<b>" == upstream.server().name
+    assert {("shop", "GET", "200", "/a/<b>"): 1} == upstream.counts(REQUESTS)
+
+
+def test_a_name_that_somebody_chose_stays(upstream: Telemetry) -> None:
+    async def named(_: Any) -> PlainTextResponse:
+        trace.get_current_span().update_name("checkout")
+        return PlainTextResponse("x")
+
+    asyncio.run(ask_async(Starlette(routes=[Route("/a/{b}", named)]), http_scope("/a/1")))
+    assert "checkout" == upstream.server().name
+
+
+def test_undoing_takes_upstreams_middleware_away_too(telemetry: Telemetry) -> None:
+    before = Starlette.__call__, Flask.__call__
+    for instrumentor in (StarletteInstrumentor(), FlaskInstrumentor()):
+        instrumentor.instrument(upstream=True)
+        instrumentor.uninstrument()
+    assert before == (Starlette.__call__, Flask.__call__)

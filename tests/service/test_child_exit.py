@@ -1,0 +1,63 @@
+"""Workers of gunicorn end when they have run, whatever their class."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from bext_otel.service.child_exit import at_end_of_workers
+from tests.e2e.launching import launched
+from tests.e2e.otlp import receiving
+
+
+class Arbiter:
+    """As gunicorn's: forks within, and a worker leaves by SystemExit."""
+
+    def spawn_worker(self) -> int:
+        pid = os.fork()
+        if pid == 0:
+            sys.exit(3)
+        return pid
+
+
+def test_the_call_is_made_in_the_worker_and_not_in_the_arbiter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    arbiter = pytest.importorskip("gunicorn.arbiter")
+    monkeypatch.setattr(arbiter, "Arbiter", Arbiter)
+    original = Arbiter.spawn_worker
+    told = tmp_path / "told"
+    undo = at_end_of_workers(lambda: told.write_text(str(os.getpid())))
+    try:
+        pid = Arbiter().spawn_worker()
+    except SystemExit as left:  # the worker
+        os._exit(int(str(left.code)))
+    assert 3 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert str(pid) == told.read_text()
+    undo()
+    assert original is Arbiter.spawn_worker
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("worker", ["sync", "gevent"])
+def test_gunicorn_delivers_what_is_queued_and_its_last_lines(tmp_path: Path, worker: str) -> None:
+    """Under Python 3.12 too, where no thread can be started once the interpreter ends."""
+    if worker == "gevent":
+        pytest.importorskip("gevent")
+    with receiving() as received:
+        later = {"OTEL_BSP_SCHEDULE_DELAY": "60000", "OTEL_BLRP_SCHEDULE_DELAY": "60000", "OTEL_METRIC_EXPORT_INTERVAL": "60000"}
+        # By a name, which under gevent takes a thread of the system's to look up.
+        env = {**later, "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint.replace("127.0.0.1", "localhost")}
+        command = f"gunicorn -k {worker} -w 1 -b 127.0.0.1:{{port}} flask_app:app"
+        with launched(tmp_path, command, env=env) as program:
+            assert 0 == program.end(signal.SIGTERM, seconds=30)
+            output = program.output()
+        assert "new thread" not in output
+        assert "not delivered" not in output
+        assert received.spans(kind="server")
+        assert received.metrics("http.server.request.duration")
+        said = [line.body for line in received.lines()]
+        assert any("Worker exiting" in text for text in said), said
+        assert any("Shutting down: Master" in text for text in said), said
