@@ -204,7 +204,7 @@ def _enabled(config: Config, health: Health, identity: Identity, chosen: Chosen)
     own.deliveries += [*span_deliveries, *signal.deliveries, *log_deliveries]
     own.observe(signal.provider, units=config.telemetry.engine == "bext")
     identity.keep(tracer_provider, signal.provider, logger_provider)
-    identity.tell(signal.speaks_for)
+    identity.tell(signal.use_resource)
     installed = install(config.logging, logger_provider, apps=config.apps)
     if ledger is not None and ledger.alone:
         _log.warning(
@@ -213,7 +213,7 @@ def _enabled(config: Config, health: Health, identity: Identity, chosen: Chosen)
     _install(tracer_provider, signal.provider, logger_provider, chosen)
     health.register("telemetry", telemetry_check(lambda: {"status": _status(own, ledger, signal, logger_provider), **figures()}))
 
-    read = signal.reads.snapshot if config.metrics.enabled else None
+    read = signal.snapshot if config.metrics.enabled else None
     undoing = ExitStack()
     undoing.callback(quieten_exports())  # until nothing is exported any more
     runtime = Runtime(
@@ -243,7 +243,7 @@ def _enabled(config: Config, health: Health, identity: Identity, chosen: Chosen)
             processor.batches.reset()
         own.reset()
         identity.in_child()
-        signal.in_child()
+        signal.reset()
 
     if read is not None and config.telemetry.engine == "bext":
         undoing.callback(expose(read))
@@ -258,7 +258,7 @@ def _enabled(config: Config, health: Health, identity: Identity, chosen: Chosen)
         lambda _: signal.share(),
         *(partial(_flush, provider) for provider in (tracer_provider, signal.provider, logger_provider)),
     ]
-    runtime._endings += [signal.end, *(Ending(processor.batches.end, processor.batches.begin_end) for processor in span_processors)]
+    runtime._endings += [signal.ending(), *(Ending(processor.batches.end, processor.batches.begin_end) for processor in span_processors)]
     runtime._endings += [Ending(sink.end, sink.begin_end) for sink in logger_provider.exports]
     runtime._endings.append(lambda _: logger_provider.shutdown())
     return runtime
@@ -280,7 +280,7 @@ def _logs_signal(config: Config, resource: Resource) -> tuple[BextLoggerProvider
 
 def _status(own: SelfTelemetry, ledger: Ledger | None, metrics_signal: MetricsSignal, logs: BextLoggerProvider) -> str:
     apart = ledger is not None and ledger.reason
-    return "degraded" if apart or own.losing() or metrics_signal.failing() or logs.losing() else "healthy"
+    return "degraded" if apart or own.losing() or metrics_signal.failing or logs.losing() else "healthy"
 
 
 def _join(config: Config, resource: Resource) -> Ledger | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricExporter
 from opentelemetry.sdk.resources import Resource
 
 from bext_otel.apps import Budgets
@@ -27,124 +27,173 @@ from bext_otel.service.board import Ledger
 
 __all__ = ["MetricsSignal", "build_metrics"]
 
+Figures: TypeAlias = Mapping[str, "int | float | str"]
 
-class Reads(Protocol):
-    """Whoever can tell how the service is."""
+
+class MetricsSignal:
+    """A meter provider, what reads it, how its metrics leave the process, and how all that ends or begins again.
+
+    `on_first_measurement` is called when this process has measured something.
+    """
+
+    def __init__(self, provider: MeterProvider, deliveries: tuple[Delivery, ...], shown: dict[str, str]) -> None:
+        self.provider = provider
+        self.deliveries = deliveries
+        self.on_first_measurement: list[Callable[[], object]] = []
+        self._shown = shown
 
     def snapshot(self, *, native: bool = False) -> Snapshot:
         """A fresh picture of everything; `native` asks for the buckets of summaries."""
-        ...
+        raise NotImplementedError
+
+    def ending(self) -> Ending:
+        """What sends the last values and stops, within the seconds that it is given."""
+        raise NotImplementedError
+
+    def use_resource(self, resource: Resource) -> None:
+        """From now on the metrics are this resource's."""
+        self._shown.update(_shown(resource))
+
+    def reset(self) -> None:
+        """Begin anew, as a forked child does."""
+
+    def wake(self) -> None:
+        """There may be something to read, though no measurement said so."""
+
+    def share(self) -> None:
+        """Leave the other workers of the service what there is to say."""
+
+    def dropped(self) -> int:
+        """How many measurements found no room, or were no numbers that their instrument takes."""
+        return 0
+
+    @property
+    def failing(self) -> bool:
+        """Whether measurements could not be read lately."""
+        return False
 
 
-def _nothing(_: float = 0.0) -> None:
-    pass
+class UpstreamMetrics(MetricsSignal):
+    """The SDK's own metrics: `engine = "upstream"`."""
 
-
-def _nothing_of(_: Resource) -> None:
-    pass
-
-
-@dataclass(frozen=True)
-class MetricsSignal:
-    """A meter provider, what reads it, and how it ends, begins again in a forked child, and tells that a measurement was made.
-
-    `speaks_for` tells it of another resource, `wake` that there may be something to read though no measurement told,
-    `dropped` how many measurements found no room, or were no numbers that their instrument takes. `share` leaves the other workers
-    of the service what there is to say. `failing` says whether measurements could not be read lately.
-    """
-
-    provider: MeterProvider
-    reads: Reads
-    deliveries: tuple[Delivery, ...] = ()
-    end: Callable[[float], None] = _nothing
-    in_child: Callable[[], None] = _nothing
-    speaks_for: Callable[[Resource], None] = _nothing_of
-    wake: Callable[[], object] = _nothing
-    dropped: Callable[[], int] = int
-    on_first_measurement: list[Callable[[], None]] = field(default_factory=list)
-    share: Callable[[], None] = _nothing
-    failing: Callable[[], bool] = bool
-
-
-def build_metrics(
-    config: Config, resource: Resource, telemetry: Callable[[], Mapping[str, int | float | str]], *, ledger: Ledger | None = None
-) -> MetricsSignal:
-    """The signal that `[telemetry] engine` names. `telemetry` tells how export fares, `ledger` is where the service's workers publish."""
-    shown = _shown(resource)
-    exporters = metric_exporters(config.telemetry.exporters, once=config.telemetry.engine == "bext")
-    deliveries = tuple(delivery for _, delivery in exporters)
-    interval = config.metrics.export_interval_seconds
-    if config.telemetry.engine == "upstream":
+    def __init__(
+        self,
+        resource: Resource,
+        exporters: Sequence[tuple[MetricExporter, Delivery]],
+        interval_seconds: float,
+        telemetry: Callable[[], Figures],
+    ) -> None:
         from bext_otel.export.upstream_engine import build_upstream  # imports prometheus_client, which then shows metrics of its own
 
-        provider, reads = build_upstream(resource, exporters, interval, shown, telemetry)
-        return MetricsSignal(
-            provider,
-            reads,
-            deliveries,
-            end=lambda seconds: provider.shutdown(timeout_millis=seconds * 1e3),
-            speaks_for=lambda changed: shown.update(_shown(changed)),
+        shown = _shown(resource)
+        provider, self._reading = build_upstream(resource, exporters, interval_seconds, shown, telemetry)
+        super().__init__(provider, tuple(delivery for _, delivery in exporters), shown)
+
+    def snapshot(self, *, native: bool = False) -> Snapshot:
+        return self._reading.snapshot(native=native)
+
+    def ending(self) -> Ending:
+        return Ending(lambda seconds: self.provider.shutdown(timeout_millis=seconds * 1e3), begin=lambda _: False)
+
+
+class BextMetrics(MetricsSignal):
+    """The catalogue's rows in cells, other libraries' instruments by the SDK, and one reading of both."""
+
+    def __init__(
+        self,
+        config: Config,
+        resource: Resource,
+        exporters: Sequence[tuple[MetricExporter, Delivery]],
+        telemetry: Callable[[], Figures],
+        ledger: Ledger | None,
+    ) -> None:
+        settings, shown = config.metrics, _shown(resource)
+        self._streams = Streams(
+            Budgets(settings.budgets), window_seconds=settings.window_seconds, rate_seconds=settings.rate_window_seconds
         )
-    streams = Streams(
-        Budgets(config.metrics.budgets), window_seconds=config.metrics.window_seconds, rate_seconds=config.metrics.rate_window_seconds
-    )
-    own = BextMeterProvider(streams, resource, cardinality_limit=config.metrics.cardinality_limit)
-    signal: MetricsSignal
-    hearing = Hearing()
-    if ledger is not None:
-        hearing.open()
-    reading = Reading(
-        streams,
-        own.foreign,
-        registered=registered,
-        unread=unread,
-        watched=watched,
-        listen=hearing.listen,
-        ledger=ledger,
-        resource=shown,
-        telemetry=telemetry,
-        include_process=config.metrics.include_process,
-        tick_seconds=config.metrics.tick_seconds,
-        on_start=lambda: [call() for call in signal.on_first_measurement],
-    )
-    own.share = reading.share
-    exports = own.exports
-    exports += [MetricExport(reading, resource, exporter, delivery, interval) for exporter, delivery in exporters]
-    reading.instead += [export.send_if_due for export in exports]
-
-    forget_forks = on_fork(before=lambda: reading.before_fork(counted()), in_parent=bequeath)
-
-    def end(seconds: float) -> None:
-        forget_forks()
-        hearing.close()
-        reading.stop()
-        for export in exports:
-            export.shutdown(seconds)
+        provider = BextMeterProvider(self._streams, resource, cardinality_limit=settings.cardinality_limit)
+        super().__init__(provider, tuple(delivery for _, delivery in exporters), shown)
+        self._foreign = provider.foreign
+        self._ledger = ledger
+        self._hearing = Hearing()
         if ledger is not None:
-            ledger.close()
+            self._hearing.open()
+        self._reading = Reading(
+            self._streams,
+            provider.foreign,
+            registered=registered,
+            unread=unread,
+            watched=watched,
+            listen=self._hearing.listen,
+            ledger=ledger,
+            resource=shown,
+            telemetry=telemetry,
+            include_process=settings.include_process,
+            tick_seconds=settings.tick_seconds,
+            on_start=lambda: [call() for call in self.on_first_measurement],
+        )
+        provider.share = self._reading.share
+        self._exports = [
+            MetricExport(self._reading, resource, exporter, delivery, settings.export_interval_seconds) for exporter, delivery in exporters
+        ]
+        for export in self._exports:
+            provider.on_flush.append(export.flush)
+            provider.on_shutdown.append(export.shutdown)
+            self._reading.instead.append(export.send_if_due)
+            self.on_first_measurement.append(export.start)
+        self._forget_forks = on_fork(before=lambda: self._reading.before_fork(counted()), in_parent=bequeath)
 
-    def begin_end(seconds: float) -> bool:
-        begun = [export.begin_end(seconds) for export in exports]
+    def snapshot(self, *, native: bool = False) -> Snapshot:
+        return self._reading.snapshot(native=native)
+
+    def ending(self) -> Ending:
+        return Ending(self._end, self._begin_end)
+
+    def _begin_end(self, seconds: float) -> bool:
+        begun = [export.begin_end(seconds) for export in self._exports]
         return all(begun)
 
-    def in_child() -> None:
+    def _end(self, seconds: float) -> None:
+        self._forget_forks()
+        self._hearing.close()
+        self._reading.stop()
+        for export in self._exports:
+            export.shutdown(seconds)
+        if self._ledger is not None:
+            self._ledger.close()
+
+    def use_resource(self, resource: Resource) -> None:
+        super().use_resource(resource)
+        for export in self._exports:
+            export.resource = resource
+
+    def reset(self) -> None:
         inherit()
-        reading.reset()
-        for export in exports:
+        self._reading.reset()
+        for export in self._exports:
             export.reset()
 
-    def speaks_for(changed: Resource) -> None:
-        shown.update(_shown(changed))
-        for export in exports:
-            export.resource = changed
+    def wake(self) -> None:
+        self._streams.wake()
 
-    def dropped() -> int:
-        return own.foreign.dropped + reading.rejected + sum(stream.rejected for stream in streams)
+    def share(self) -> None:
+        self._reading.share()
 
-    starts = [export.start for export in exports]
-    ends = (Ending(end, begin_end), in_child, speaks_for, streams.wake, dropped, starts, reading.share)
-    signal = MetricsSignal(own, reading, deliveries, *ends, failing=lambda: reading.failing)
-    return signal
+    def dropped(self) -> int:
+        return self._foreign.dropped + self._reading.rejected + sum(stream.rejected for stream in self._streams)
+
+    @property
+    def failing(self) -> bool:
+        return self._reading.failing
+
+
+def build_metrics(config: Config, resource: Resource, telemetry: Callable[[], Figures], *, ledger: Ledger | None = None) -> MetricsSignal:
+    """The signal that `[telemetry] engine` names. `telemetry` tells how export fares, `ledger` is where the service's workers publish."""
+    upstream = config.telemetry.engine == "upstream"
+    exporters = metric_exporters(config.telemetry.exporters, once=not upstream)
+    if upstream:
+        return UpstreamMetrics(resource, exporters, config.metrics.export_interval_seconds, telemetry)
+    return BextMetrics(config, resource, exporters, telemetry, ledger)
 
 
 def _shown(resource: Resource) -> dict[str, str]:

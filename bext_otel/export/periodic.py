@@ -271,6 +271,10 @@ class MetricExport:
             self._stop.set()
         return self._thread is not None
 
+    def flush(self, timeout_seconds: float) -> bool:
+        """Send now; whether it arrived. See `send`."""
+        return self.send(timeout_seconds=timeout_seconds)
+
     def shutdown(self, timeout_seconds: float) -> None:
         """Send what is there for the last time, and end. Once.
 

@@ -10,7 +10,6 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.util.types import Attributes
 
 from bext_otel._compat import admit_measurements, collecting_in_turn, hear_measurements, start_metrics_over
-from bext_otel.export.periodic import MetricExport
 from bext_otel.metrics.store.instruments import CatalogueMeter
 from bext_otel.metrics.store.streams import Streams
 from bext_otel.metrics.third_party.cardinality import CARDINALITY_LIMIT
@@ -23,14 +22,16 @@ class BextMeterProvider(MeterProvider):
     """A `MeterProvider` for applications and libraries that ask for one: only the catalogue's instruments differ.
 
     It has one reader, `foreign`, which collects what is not the catalogue's. Applications may add readers of their own; the catalogue's
-    instruments do not reach those. What `exports` send, and what `share` tells the other workers of the service, goes out when the
-    application asks for it.
+    instruments do not reach those. What `on_flush` and `on_shutdown` send, and what `share` leaves the other workers of the service, goes
+    out when the application asks for it.
     """
 
     def __init__(self, streams: Streams, resource: Resource, *, cardinality_limit: int = CARDINALITY_LIMIT) -> None:
         self.streams = streams
         self.foreign = ForeignReader(cardinality_limit)
-        self.exports: list[MetricExport] = []
+        # Both take seconds.
+        self.on_flush: list[Callable[[float], bool]] = []
+        self.on_shutdown: list[Callable[[float], None]] = []
         self.share: Callable[[], None] = lambda: None
         # The composition root ends all three signals within one deadline, so no exit handler of the provider's own.
         super().__init__(metric_readers=[self.foreign], resource=resource, shutdown_on_exit=False)
@@ -54,10 +55,10 @@ class BextMeterProvider(MeterProvider):
         """Send everything now; whether it arrived. An export takes as long as its exporter tries (`OTEL_EXPORTER_OTLP_TIMEOUT`)."""
         self.share()
         collected = super().force_flush(timeout_millis)
-        return all([collected, *(export.send(timeout_seconds=timeout_millis / 1e3) for export in self.exports)])
+        return all([collected, *(send(timeout_millis / 1e3) for send in self.on_flush)])
 
     def shutdown(self, timeout_millis: float = 30_000) -> None:
         """Send what is there for the last time; nothing is measured after that."""
-        for export in self.exports:
-            export.shutdown(timeout_millis / 1e3)
+        for send_last in self.on_shutdown:
+            send_last(timeout_millis / 1e3)
         super().shutdown(timeout_millis)

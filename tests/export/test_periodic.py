@@ -215,7 +215,7 @@ def test_a_second_end_sends_nothing(ours: Ours) -> None:
 def test_an_application_may_flush_and_end_by_the_provider(ours: Ours) -> None:
     """As with upstream's, whose exports are readers."""
     exporter = Collecting()
-    ours.provider.exports.append(MetricExport(ours.reading, RESOURCE, exporter, Delivery("metrics", "nowhere"), 60))
+    with_export(ours, exporter)
     ours.streams.stream(CACHE_HITS).cell({"app": "shop", "layer": "isr"}).add(1)
     assert ours.provider.force_flush()
     exporter.result = MetricExportResult.FAILURE
@@ -240,7 +240,8 @@ def in_time(call: Callable[[], Any]) -> Any:
 
 def with_export(ours: Ours, exporter: Collecting) -> MetricExport:
     export = MetricExport(ours.reading, RESOURCE, exporter, Delivery("metrics", "nowhere"), 60)
-    ours.provider.exports.append(export)
+    ours.provider.on_flush.append(export.flush)
+    ours.provider.on_shutdown.append(export.shutdown)
     return export
 
 

@@ -71,6 +71,8 @@ def unwrapping(original: Method) -> Method:
 
 
 def watch_cached(original: Method) -> Method:
+    """`cached` of cachetools: what the functions that it wraps make is a load."""
+
     @wraps(original)
     def cached(cache: Any, *args: Any, **kwargs: Any) -> Any:
         decorator = original(cache, *args, **kwargs)
@@ -88,6 +90,8 @@ def watch_cached(original: Method) -> Method:
 
 
 def watch_cachedmethod(original: Method) -> Method:
+    """The same of `cachedmethod`."""
+
     @wraps(original)
     def cachedmethod(cache: Any, *args: Any, **kwargs: Any) -> Any:
         if not callable(cache):
