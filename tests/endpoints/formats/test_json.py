@@ -15,7 +15,7 @@ from bext_otel.endpoints.formats import json
 from bext_otel.metrics.snapshot import Snapshot
 from tests.endpoints.snapshots import EMPTY, SPECIFICATION, family, numbers, series, summary
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "metrics.json"
+GOLDEN = Path(__file__).parents[2] / "golden" / "metrics.json"
 
 
 def test_the_document_is_as_agreed() -> None:

@@ -16,7 +16,7 @@ from bext_otel.endpoints.formats import text
 from bext_otel.metrics.snapshot import Exemplar, Family, Histogram, Numbers, Point, Series, Snapshot, Summary
 from tests.endpoints.snapshots import EMPTY, EXEMPLAR, SPECIFICATION, family, numbers, other, summary
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 LABELS = (("app", "a"),)
 
 

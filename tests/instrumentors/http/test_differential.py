@@ -28,7 +28,7 @@ def spans(framework: str) -> dict[str, dict[str, Span]]:
         text=True,
         timeout=120,
         env={**os.environ, "OTEL_SEMCONV_STABILITY_OPT_IN": "http"},
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     found: dict[str, dict[str, Span]] = json.loads(done.stdout)
     return found

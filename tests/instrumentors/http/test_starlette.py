@@ -345,7 +345,7 @@ StarletteInstrumentor().uninstrument()
 ask(app, "/missing")
 assert seen == [1], seen
 """
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60, cwd=root)
     assert (0, "") == (done.returncode, done.stderr)
 

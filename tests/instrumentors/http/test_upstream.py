@@ -194,7 +194,7 @@ def test_the_standard_duration_is_recorded_once_whoever_does_it(where: str, conv
         text=True,
         timeout=120,
         env=environment,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     assert ("1\n1\n1\n", "") == (done.stdout, done.stderr)
 
@@ -231,6 +231,6 @@ def test_django_instrumented_by_upstream(handler: str, conventions: str) -> None
         text=True,
         timeout=120,
         env={**os.environ, "OTEL_SEMCONV_STABILITY_OPT_IN": conventions},
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     assert ("GET /items/<int:item>/ bext_otel\n1\n1\n", "") == (done.stdout, done.stderr)

@@ -36,7 +36,7 @@ class Interrupt:
         self.left = at
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> Any:
-        if "/bext_otel/pipeline/" not in frame.f_code.co_filename:
+        if "/bext_otel/metrics/" not in frame.f_code.co_filename:
             return None
         frame.f_trace_opcodes = True
         if event == "opcode":
