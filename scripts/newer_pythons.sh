@@ -134,7 +134,7 @@ make_all() {
 }
 
 # Of the tests with servers those of workers and of the launcher; the others are run by `make test`, on this machine's own Python.
-servers="tests/workers tests/e2e/test_launch.py tests/e2e/test_workers_serving.py tests/e2e/test_service_children.py tests/e2e/test_elsewhere.py"
+servers="tests/service tests/e2e/test_launch.py tests/e2e/test_workers_serving.py tests/e2e/test_service_children.py tests/e2e/test_elsewhere.py"
 
 test_on() { # VERSION PYTEST...
     version=$1; shift
