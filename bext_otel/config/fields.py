@@ -88,7 +88,7 @@ class Field:
             folded = raw.strip().lower()
             return _ALIASES.get(folded, folded)
         if text and self.is_list:
-            # Words between commas; a list as the file has it is taken too.
+            # Words between commas, as in `OTEL_PROPAGATORS`; a list as the file has it is taken too.
             return [word for part in raw.strip("[]() ").split(",") if (word := part.strip(" \"'"))]
         if text and isinstance(self.type, inspect.BoolType):
             return _BOOLEANS.get(raw.lower(), raw)
