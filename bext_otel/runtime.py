@@ -61,7 +61,8 @@ Figures: TypeAlias = Mapping[str, "int | float | str"]
 
 @dataclass
 class Runtime:
-    """A configured process. `service_key` is the same for all workers of a service, `tracer_provider` None where telemetry is disabled."""
+    """A configured process. `service_key` is the same for all workers of a service, `tracer_provider` None
+    where telemetry is disabled."""
 
     config: Config
     health: Health
@@ -92,25 +93,29 @@ class Runtime:
             self.serving.works()
 
     def flush(self) -> bool:
-        """Send and share what there is, as long as `shutdown` may take; whether all of it was in time. The process may go on, or end by a
-        signal."""
+        """Send and share what there is, as long as `shutdown` may take; whether all of it was in time. The
+        process may go on, or end by a signal."""
         in_time = end_all(self._flushings, self._patience.seconds(), self.parked)
         if not in_time:
             self._patience.spend()
         return in_time
 
     def at_exit(self) -> None:
-        """`shutdown` at the exit of the interpreter, where nobody is left to catch a second Ctrl-C: that one ends the waiting."""
+        """`shutdown` at the exit of the interpreter, where nobody is left to catch a second Ctrl-C: that one
+        ends the waiting."""
         with suppress(KeyboardInterrupt, SystemExit):
             self.shutdown()
 
     def shutdown(self) -> bool:
-        """Flush every signal and stop, within `[telemetry] shutdown_timeout_seconds`; whether all of it was in time. Once.
+        """Flush every signal and stop, within `[telemetry] shutdown_timeout_seconds`; whether all of it was
+        in time. Once.
 
         What could not be delivered is one line on standard error.
         """
         atexit.unregister(self.at_exit)
-        with suppress(Exception):  # one that fails keeps nothing else from being flushed, and nobody is left to be told
+        with suppress(
+            Exception
+        ):  # one that fails keeps nothing else from being flushed, and nobody is left to be told
             self._undoing.close()
         in_time, self._in_time = self._in_time, True
         return in_time
@@ -132,11 +137,16 @@ def build_runtime(
 ) -> Runtime:
     """Build what the settings ask for, install it as the process's providers, and have it end at exit."""
     identity = Identity(
-        build_resource(service_name=config.telemetry.service_name, attributes={**_bext_attributes(config), **(resource or {})})
+        build_resource(
+            service_name=config.telemetry.service_name,
+            attributes={**_bext_attributes(config), **(resource or {})},
+        )
     )
     made = identity.resource
     health = _health(config, str(made.attributes.get("service.version", "unknown")))
-    runtime = _disabled(config, health) if config.telemetry.disabled else _enabled(config, health, identity, chosen)
+    runtime = (
+        _disabled(config, health) if config.telemetry.disabled else _enabled(config, health, identity, chosen)
+    )
     if not config.telemetry.disabled:
         resolver = _resolver(config, app_resolver, str(made.attributes.get("service.name", "")))
         use(
@@ -167,7 +177,9 @@ def _bext_attributes(config: Config) -> dict[str, str]:
 
 def _health(config: Config, version: str) -> Health:
     settings = config.health
-    health = Health(timeout_seconds=settings.timeout_seconds, cache_seconds=settings.cache_seconds, version=version)
+    health = Health(
+        timeout_seconds=settings.timeout_seconds, cache_seconds=settings.cache_seconds, version=version
+    )
     health.register("disk", disk(settings.disk_path, settings.disk_min_free_mb))
     for name, app in config.apps.items():
         health.register_app(name, app.status, app.version)
@@ -175,7 +187,13 @@ def _health(config: Config, version: str) -> Health:
 
 
 def _disabled(config: Config, health: Health) -> Runtime:
-    endpoints = Endpoints(metrics=config.metrics, health_settings=config.health, read=None, health=health, token=config.telemetry.token)
+    endpoints = Endpoints(
+        metrics=config.metrics,
+        health_settings=config.health,
+        read=None,
+        health=health,
+        token=config.telemetry.token,
+    )
     return Runtime(config, health, endpoints)
 
 
@@ -187,7 +205,11 @@ def _enabled(config: Config, health: Health, identity: Identity, chosen: Chosen)
 
     def figures() -> Figures:
         """How telemetry itself fares: what each signal delivered and lost."""
-        alone = {"workers_alone" if ledger.alone else "workers_unshared": ledger.reason} if ledger is not None and ledger.reason else {}
+        alone = (
+            {"workers_alone" if ledger.alone else "workers_unshared": ledger.reason}
+            if ledger is not None and ledger.reason
+            else {}
+        )
         return {
             "engine": config.telemetry.engine,
             **own.figures(metric_points_dropped=signal.dropped()),
@@ -208,10 +230,15 @@ def _enabled(config: Config, health: Health, identity: Identity, chosen: Chosen)
     installed = install(config.logging, logger_provider, apps=config.apps)
     if ledger is not None and ledger.alone:
         _log.warning(
-            "this process can't share its metrics with other workers of the service (%s): /metrics shows its own part only", ledger.reason
+            "this process can't share its metrics with other workers of the service (%s): /metrics shows "
+            "its own part only",
+            ledger.reason,
         )
     _install(tracer_provider, signal.provider, logger_provider, chosen)
-    health.register("telemetry", telemetry_check(lambda: {"status": _status(own, ledger, signal, logger_provider), **figures()}))
+    health.register(
+        "telemetry",
+        telemetry_check(lambda: {"status": _status(own, ledger, signal, logger_provider), **figures()}),
+    )
 
     read = signal.snapshot if config.metrics.enabled else None
     undoing = ExitStack()
@@ -258,7 +285,10 @@ def _enabled(config: Config, health: Health, identity: Identity, chosen: Chosen)
         lambda _: signal.share(),
         *(partial(_flush, provider) for provider in (tracer_provider, signal.provider, logger_provider)),
     ]
-    runtime._endings += [signal.ending(), *(Ending(processor.batches.end, processor.batches.begin_end) for processor in span_processors)]
+    runtime._endings += [
+        signal.ending(),
+        *(Ending(processor.batches.end, processor.batches.begin_end) for processor in span_processors),
+    ]
     runtime._endings += [Ending(sink.end, sink.begin_end) for sink in logger_provider.exports]
     runtime._endings.append(lambda _: logger_provider.shutdown())
     return runtime
@@ -271,31 +301,43 @@ def _flush(provider: TracerProvider | MeterProvider | LoggerProvider, seconds: f
 def _logs_signal(config: Config, resource: Resource) -> tuple[BextLoggerProvider, list[Delivery]]:
     patience = config.telemetry.shutdown_timeout_seconds
     outlets = log_exporters(config.telemetry.exporters)
-    provider = build_provider(config.logging, resource, outlets[0][0] if outlets else None, shutdown_timeout_seconds=patience)
+    provider = build_provider(
+        config.logging, resource, outlets[0][0] if outlets else None, shutdown_timeout_seconds=patience
+    )
     for exporter, _ in outlets[1:]:
         provider.add_log_record_processor(sink := ExportSink(exporter, shutdown_seconds=patience))
         provider.exports.append(sink)
     return provider, [delivery for _, delivery in outlets]
 
 
-def _status(own: SelfTelemetry, ledger: Ledger | None, metrics_signal: MetricsSignal, logs: BextLoggerProvider) -> str:
+def _status(
+    own: SelfTelemetry, ledger: Ledger | None, metrics_signal: MetricsSignal, logs: BextLoggerProvider
+) -> str:
     apart = ledger is not None and ledger.reason
     return "degraded" if apart or own.losing() or metrics_signal.failing or logs.losing() else "healthy"
 
 
 def _join(config: Config, resource: Resource) -> Ledger | None:
-    """Where the workers of this service publish; None for the SDK's own metrics, which know their process only."""
+    """Where the workers of this service publish; None for the SDK's own metrics, which know their process
+    only."""
     if config.telemetry.engine == "upstream":
         return None
     return join_service(str(resource.attributes.get("service.name", "")))
 
 
-def _install(tracer_provider: TracerProvider, meter_provider: MeterProvider, logger_provider: LoggerProvider, chosen: Chosen) -> None:
-    """Make these the process's providers, but for those that the application has set by itself, or the operator by a variable."""
+def _install(
+    tracer_provider: TracerProvider,
+    meter_provider: MeterProvider,
+    logger_provider: LoggerProvider,
+    chosen: Chosen,
+) -> None:
+    """Make these the process's providers, but for those that the application has set by itself, or the
+    operator by a variable."""
     users = already_installed()
     if own := [signal for signal in users if signal not in chosen.providers]:
         _log.warning(
-            "the application has set its own provider for %s; bext-otel leaves it alone, so those do not pass through bext-otel "
+            "the application has set its own provider for %s; bext-otel leaves it alone, so those do not "
+            "pass through bext-otel "
             "(call bext_otel.configure() first, or leave the provider to it)",
             ", ".join(own),
         )
@@ -326,7 +368,11 @@ def _service_key(service_name: str) -> str:
 
 def _serve(config: Config, runtime: Runtime) -> Serving:
     server = StandaloneServer(
-        runtime.endpoints, config.metrics.host, config.metrics.port, service_key=runtime.service_key, log=_log.warning
+        runtime.endpoints,
+        config.metrics.host,
+        config.metrics.port,
+        service_key=runtime.service_key,
+        log=_log.warning,
     )
     serving = Serving(server)
     runtime._undoing.callback(serving.close)

@@ -19,7 +19,7 @@ from bext_otel.deploys import context_of, deploy
 from tests.instrumentors.conftest import Telemetry, telemetry, use_telemetry  # noqa: F401  # fixtures
 
 
-def named(telemetry: Telemetry, name: str) -> ReadableSpan:  # noqa: F811
+def named(telemetry: Telemetry, name: str) -> ReadableSpan:
     (found,) = [span for span in telemetry.spans() if span.name == name]
     return found
 
@@ -28,7 +28,7 @@ def parent(span: ReadableSpan) -> int | None:
     return span.parent.span_id if span.parent else None
 
 
-def told(telemetry: Telemetry) -> list[tuple[str | None, Any, dict[str, Any]]]:  # noqa: F811
+def told(telemetry: Telemetry) -> list[tuple[str | None, Any, dict[str, Any]]]:
     records = [data.log_record for data in telemetry._records.get_finished_logs()]
     return [(record.severity_text, record.body, dict(record.attributes or {})) for record in records]
 
@@ -37,21 +37,27 @@ def test_it_is_offered_at_the_front_door() -> None:
     assert deploy is bext_otel.deploy
 
 
-def test_a_deploy_that_ends_well_is_a_success(telemetry: Telemetry) -> None:  # noqa: F811
+def test_a_deploy_that_ends_well_is_a_success(telemetry: Telemetry) -> None:
     with deploy("shop", "1.4.2"):
         assert "shop" == current_app()
     assert {("shop", "success"): 1} == telemetry.counts(DEPLOYS)
     assert {("shop",): 1} == telemetry.counts(DEPLOY_DURATION)
     span = named(telemetry, "bext.deploy")
-    assert {"bext.app": "shop", "bext.version": "1.4.2", "bext.status": "success"} == dict(span.attributes or {})
+    assert {"bext.app": "shop", "bext.version": "1.4.2", "bext.status": "success"} == dict(
+        span.attributes or {}
+    )
     assert StatusCode.UNSET is span.status.status_code
     ((level, body, fields),) = told(telemetry)
     duration = fields.pop("duration_ms")
-    assert ("INFO", "deploy completed", {"app": "shop", "version": "1.4.2", "status": "success"}) == (level, body, fields)
+    assert ("INFO", "deploy completed", {"app": "shop", "version": "1.4.2", "status": "success"}) == (
+        level,
+        body,
+        fields,
+    )
     assert duration >= 0
 
 
-def test_a_deploy_that_raises_failed_and_the_caller_gets_it(telemetry: Telemetry) -> None:  # noqa: F811
+def test_a_deploy_that_raises_failed_and_the_caller_gets_it(telemetry: Telemetry) -> None:
     raised = TimeoutError("not up")
     with pytest.raises(TimeoutError) as caught, deploy("shop", "1"):
         raise raised
@@ -63,7 +69,9 @@ def test_a_deploy_that_raises_failed_and_the_caller_gets_it(telemetry: Telemetry
 
 
 @pytest.mark.parametrize("raises", [True, False])
-def test_a_deploy_that_was_rolled_back_is_neither_success_nor_failure(telemetry: Telemetry, raises: bool) -> None:  # noqa: F811
+def test_a_deploy_that_was_rolled_back_is_neither_success_nor_failure(
+    telemetry: Telemetry, raises: bool
+) -> None:
     try:
         with deploy("shop", "1") as d:
             d.rolled_back("unhealthy")
@@ -81,14 +89,16 @@ def test_a_deploy_that_was_rolled_back_is_neither_success_nor_failure(telemetry:
     assert [("INFO", "deploy rolled back")] == [(level, body) for level, body, _ in told(telemetry)]
 
 
-@pytest.mark.parametrize(("code", "status"), [(None, "success"), (0, "success"), (2, "failed"), ("no", "failed")])
-def test_sys_exit_says_how_a_script_ended(telemetry: Telemetry, code: object, status: str) -> None:  # noqa: F811
+@pytest.mark.parametrize(
+    ("code", "status"), [(None, "success"), (0, "success"), (2, "failed"), ("no", "failed")]
+)
+def test_sys_exit_says_how_a_script_ended(telemetry: Telemetry, code: object, status: str) -> None:
     with pytest.raises(SystemExit), deploy("shop", "1"):
         sys.exit(code)  # type: ignore[arg-type]
     assert {("shop", status): 1} == telemetry.counts(DEPLOYS)
 
 
-def test_steps_are_child_spans_also_inside_each_other_and_in_threads(telemetry: Telemetry) -> None:  # noqa: F811
+def test_steps_are_child_spans_also_inside_each_other_and_in_threads(telemetry: Telemetry) -> None:
     with deploy("shop", "1") as d:
         with d.step("migrate"), d.step("backup"):
             pass
@@ -112,19 +122,27 @@ def test_steps_are_child_spans_also_inside_each_other_and_in_threads(telemetry: 
     assert {"bext.step": "migrate", "bext.app": "shop"} == dict(migrate.attributes or {})
 
 
-def test_a_step_that_fails_does_not_fail_the_deploy_by_itself(telemetry: Telemetry) -> None:  # noqa: F811
+def test_a_step_that_fails_does_not_fail_the_deploy_by_itself(telemetry: Telemetry) -> None:
     with deploy("shop", "1") as d:
         with pytest.raises(KeyboardInterrupt), d.step("warm up"):
             raise KeyboardInterrupt
     step = named(telemetry, "bext.deploy.step warm up")
-    assert (StatusCode.ERROR, "KeyboardInterrupt") == (step.status.status_code, (step.attributes or {})["error.type"])
+    assert (StatusCode.ERROR, "KeyboardInterrupt") == (
+        step.status.status_code,
+        (step.attributes or {})["error.type"],
+    )
     assert {("shop", "success"): 1} == telemetry.counts(DEPLOYS)
 
 
-def test_a_child_process_can_go_on_with_the_trace(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_a_child_process_can_go_on_with_the_trace(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with deploy("shop", "1") as d, d.step("run") as step:
         variables = d.environment()
-    assert f"00-{step.get_span_context().trace_id:032x}-{step.get_span_context().span_id:016x}" in variables["TRACEPARENT"]
+    assert (
+        f"00-{step.get_span_context().trace_id:032x}-{step.get_span_context().span_id:016x}"
+        in variables["TRACEPARENT"]
+    )
     monkeypatch.setenv("TRACEPARENT", variables["TRACEPARENT"])
     with deploy("child", "1"):
         pass
@@ -145,7 +163,7 @@ def test_variables_are_named_after_the_headers_of_any_propagator(monkeypatch: py
     assert context_of({"X_B3_TRACEID": "1", "TRACEPARENT": "2"})
 
 
-def test_labels_that_nobody_should_give_are_shown_as_well_as_can_be(telemetry: Telemetry) -> None:  # noqa: F811
+def test_labels_that_nobody_should_give_are_shown_as_well_as_can_be(telemetry: Telemetry) -> None:
     with deploy("", "\ud800") as d, d.step("\0"):
         pass
     assert {("unknown", "success"): 1} == telemetry.counts(DEPLOYS)
@@ -159,5 +177,7 @@ def test_without_telemetry_it_does_nothing_and_needs_the_api_only() -> None:
         "    assert d.environment().keys() <= {'BAGGAGE'}, d.environment()\n"
         "assert 'opentelemetry.sdk' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
     assert (0, "", "") == (done.returncode, done.stdout, done.stderr)

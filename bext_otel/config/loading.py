@@ -26,18 +26,25 @@ _ENDPOINT: Path = ("telemetry", "otlp_endpoint")
 
 @dataclass(frozen=True)
 class Loaded:
-    """What was read: the settings, one line for each thing wrong with them, and the file they came from ("" if none)."""
+    """What was read: the settings, one line for each thing wrong with them, and the file they came from (""
+    if none)."""
 
     config: Config
     warnings: tuple[str, ...]
     source: str
 
 
-def load(explicit: Mapping[str, Any] | None = None, *, environ: Mapping[str, str] = os.environ, cwd: FilePath | None = None) -> Loaded:
-    """Read all settings. `explicit` is nested like the file and comes before everything; `cwd` is where the file is looked for.
+def load(
+    explicit: Mapping[str, Any] | None = None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    cwd: FilePath | None = None,
+) -> Loaded:
+    """Read all settings. `explicit` is nested like the file and comes before everything; `cwd` is where the
+    file is looked for.
 
-    What is wrong in the file or the environment falls back to what the next layer says, with one line in `warnings`.
-    Raises ConfigError for what is wrong in `explicit`.
+    What is wrong in the file or the environment falls back to what the next layer says, with one line in
+    `warnings`. Raises ConfigError for what is wrong in `explicit`.
     """
     report = Report()
     settings = _Settings(report)
@@ -117,7 +124,9 @@ def _checked(given: Given, report: Report) -> Any:
     if given.scale == 1.0:
         value = field.convert(given.raw, text=given.text)
         if given.path == _ENDPOINT:
-            check_endpoint(value, "grpc")  # the more lenient protocol, as the last layer may still say which it is
+            check_endpoint(
+                value, "grpc"
+            )  # the more lenient protocol, as the last layer may still say which it is
         return value
     try:
         return field.convert(float(given.raw) / given.scale, text=given.text)
@@ -131,7 +140,11 @@ def _elements(given: Given, element: Field, report: Report) -> Iterator[Any]:
         try:
             yield element.convert(raw, text=given.text)
         except Wrong as wrong:
-            report.wrong(Given(given.path, raw, f"{given.name}[{index}]", explicit=given.explicit), str(wrong), instead="ignored")
+            report.wrong(
+                Given(given.path, raw, f"{given.name}[{index}]", explicit=given.explicit),
+                str(wrong),
+                instead="ignored",
+            )
 
 
 def _check_endpoint(winners: dict[Path, Given], report: Report) -> None:

@@ -20,7 +20,9 @@ def check_together(winners: dict[Path, Given], report: Report) -> None:
     if clash == (Health().path if health is None else health.raw):
         # Only one whose default is another path can give way; code comes before the world.
         candidates = [
-            given for given, default in ((health, Health().path), (metrics, Metrics().path)) if given is not None and default != clash
+            given
+            for given, default in ((health, Health().path), (metrics, Metrics().path))
+            if given is not None and default != clash
         ]
         culprit = min(candidates, key=lambda given: given.explicit)
         del winners[culprit.path]
@@ -32,7 +34,10 @@ def check_budgets(winners: dict[Path, Given], report: Report) -> None:
     known = sorted({label.name for label in LABELS})
     for path in [path for path in winners if path[:2] == ("metrics", "budgets") and path[2] not in known]:
         given = winners.pop(path)
-        report.say(f"{given.name}: no metric has a label of this name; {nearest(path[2], known)}; ignored", explicit=given.explicit)
+        report.say(
+            f"{given.name}: no metric has a label of this name; {nearest(path[2], known)}; ignored",
+            explicit=given.explicit,
+        )
 
 
 def check_apps(winners: dict[Path, Given], report: Report) -> None:
@@ -45,5 +50,7 @@ def check_apps(winners: dict[Path, Given], report: Report) -> None:
             kind = "host" if path[2] == "hosts" else "path"
             owner = owners.setdefault((kind, value.lower() if kind == "host" else value.rstrip("/")), path[1])
             if owner != path[1]:
-                line = f"{given.name}: {kind} {value!r} belongs to [apps.{owner}] already; give each app its own"
+                line = (
+                    f"{given.name}: {kind} {value!r} belongs to [apps.{owner}] already; give each app its own"
+                )
                 report.say(line, explicit=given.explicit)

@@ -1,4 +1,5 @@
-"""A nested mapping, as the file holds it, made into single settings; unknown keys are told with the nearest known one."""
+"""A nested mapping, as the file holds it, made into single settings; unknown keys are told with the nearest
+known one."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ __all__ = ["flatten"]
 
 
 def flatten(tree: Mapping[str, Any], report: Report, *, explicit: bool = False) -> Iterator[Given]:
-    """Settings of our sections, in order. Other sections belong to others, but for `explicit` ones: nobody else reads those."""
+    """Settings of our sections, in order. Other sections belong to others, but for `explicit` ones: nobody
+    else reads those."""
     for section, content in tree.items():
         if section == "apps":
             for name, app in _table(("apps",), content, report, explicit).items():
@@ -28,7 +30,10 @@ def flatten(tree: Mapping[str, Any], report: Report, *, explicit: bool = False) 
 
 def _app(name: Any, content: Any, report: Report, explicit: bool) -> Iterator[Given]:
     if not isinstance(name, str) or not name:
-        report.say(f"[apps]: {shown(name)} is no name of an app; expected a text that is not empty; ignored", explicit=explicit)
+        report.say(
+            f"[apps]: {shown(name)} is no name of an app; expected a text that is not empty; ignored",
+            explicit=explicit,
+        )
         return
     path = ("apps", name)
     if isinstance(content, (Mapping, msgspec.Struct)):
@@ -36,7 +41,9 @@ def _app(name: Any, content: Any, report: Report, explicit: bool) -> Iterator[Gi
     yield from _section(path, fields_of(App), content, report, explicit)
 
 
-def _section(path: Path, known: Mapping[str, Field], content: Any, report: Report, explicit: bool) -> Iterator[Given]:
+def _section(
+    path: Path, known: Mapping[str, Field], content: Any, report: Report, explicit: bool
+) -> Iterator[Given]:
     for key, raw in _table(path, content, report, explicit).items():
         here = (*path, str(key))
         field = known.get(key)
@@ -55,9 +62,15 @@ def _section(path: Path, known: Mapping[str, Field], content: Any, report: Repor
 def _table(path: Path, content: Any, report: Report, explicit: bool) -> Mapping[Any, Any]:
     """`content` as a mapping; empty, with a line, if it is none. A Struct of the model counts as one."""
     if isinstance(content, msgspec.Struct):
-        return {name: value for name, value in msgspec.structs.asdict(content).items() if value != getattr(type(content)(), name)}
+        return {
+            name: value
+            for name, value in msgspec.structs.asdict(content).items()
+            if value != getattr(type(content)(), name)
+        }
     if isinstance(content, Mapping):
         return content
     # The value is not shown: nobody knows what it was meant to be.
-    report.say(f"{table_name(path)}: expected a table, not {type(content).__name__}; ignored", explicit=explicit)
+    report.say(
+        f"{table_name(path)}: expected a table, not {type(content).__name__}; ignored", explicit=explicit
+    )
     return {}

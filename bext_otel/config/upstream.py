@@ -1,7 +1,9 @@
-"""Standard variables that upstream reads by itself: what it would not take is taken out of the environment before it looks.
+"""Standard variables that upstream reads by itself: what it would not take is taken out of the environment
+before it looks.
 
-Upstream raises for some of these when its SDK is imported or when the first span ends, which would cost all telemetry or hurt the
-application, and passes over others in silence. OpenTelemetry specification, "Environment Variable Specification", says what each takes.
+Upstream raises for some of these when its SDK is imported or when the first span ends, which would cost all
+telemetry or hurt the application, and passes over others in silence. OpenTelemetry specification,
+"Environment Variable Specification", says what each takes.
 """
 
 from __future__ import annotations
@@ -13,7 +15,14 @@ from bext_otel.api_environment import found
 from bext_otel.config.report import Given, Report
 from bext_otel.config.variables import not_honoured
 
-__all__ = ["ID_GENERATOR", "ID_GENERATORS", "SAMPLER", "SAMPLERS", "SDK_SAMPLERS", "correct_upstream_variables"]
+__all__ = [
+    "ID_GENERATOR",
+    "ID_GENERATORS",
+    "SAMPLER",
+    "SAMPLERS",
+    "SDK_SAMPLERS",
+    "correct_upstream_variables",
+]
 
 SAMPLER = "OTEL_TRACES_SAMPLER"
 SAMPLERS = "opentelemetry_traces_sampler"
@@ -52,7 +61,10 @@ def _one_of(*known: str) -> Check:
 
 def _offered(group: str, *known: str) -> Check:
     """One of these, or what another package offers by its exact name."""
-    return f"one of {', '.join(known)}, or what a package offers", lambda text: text.lower() in known or found(group, text) is not None
+    return (
+        f"one of {', '.join(known)}, or what a package offers",
+        lambda text: text.lower() in known or found(group, text) is not None,
+    )
 
 
 # Upstream takes an empty limit for none.
@@ -66,7 +78,10 @@ _SIGNALS = ("", "TRACES_", "METRICS_", "LOGS_")
 _WORDS: Mapping[str, tuple[str, ...]] = {
     **{f"OTEL_EXPORTER_OTLP_{signal}COMPRESSION": ("gzip", "deflate", "none") for signal in _SIGNALS},
     "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": ("cumulative", "delta", "lowmemory"),
-    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": ("explicit_bucket_histogram", "base2_exponential_bucket_histogram"),
+    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": (
+        "explicit_bucket_histogram",
+        "base2_exponential_bucket_histogram",
+    ),
     "OTEL_METRICS_EXEMPLAR_FILTER": ("always_on", "always_off", "trace_based"),
 }
 
@@ -86,8 +101,16 @@ CHECKS: Mapping[str, Check] = {
         ),
         _LIMIT,
     ),
-    **{f"OTEL_{kind}_{name}": _POSITIVE for kind in ("BSP", "BLRP") for name in ("MAX_QUEUE_SIZE", "MAX_EXPORT_BATCH_SIZE")},
-    **{f"OTEL_{kind}_{name}": _MILLISECONDS for kind in ("BSP", "BLRP") for name in ("SCHEDULE_DELAY", "EXPORT_TIMEOUT")},
+    **{
+        f"OTEL_{kind}_{name}": _POSITIVE
+        for kind in ("BSP", "BLRP")
+        for name in ("MAX_QUEUE_SIZE", "MAX_EXPORT_BATCH_SIZE")
+    },
+    **{
+        f"OTEL_{kind}_{name}": _MILLISECONDS
+        for kind in ("BSP", "BLRP")
+        for name in ("SCHEDULE_DELAY", "EXPORT_TIMEOUT")
+    },
     **{f"OTEL_EXPORTER_OTLP_{signal}TIMEOUT": _SECONDS for signal in _SIGNALS},
     **{name: _one_of(*words) for name, words in _WORDS.items()},
     SAMPLER: _offered(SAMPLERS, *SDK_SAMPLERS),
@@ -125,7 +148,9 @@ def correct_upstream_variables(environ: MutableMapping[str, str]) -> tuple[str, 
     return report.lines(lambda _: None)
 
 
-def _check(environ: MutableMapping[str, str], name: str, expected: str, holds: Callable[[str], bool], report: Report) -> None:
+def _check(
+    environ: MutableMapping[str, str], name: str, expected: str, holds: Callable[[str], bool], report: Report
+) -> None:
     raw = environ.get(name)
     if raw is None or holds(raw.strip()):
         return
@@ -140,7 +165,11 @@ def _fit_batch_into_queue(environ: MutableMapping[str, str], kind: str, report: 
     if int(environ.get(batch, _BATCH_SIZE)) <= room:
         return
     if batch in environ:
-        report.wrong(Given((), environ[batch], batch, text=True), f"at most {queue}, which is {room}", instead=f"using {room}")
+        report.wrong(
+            Given((), environ[batch], batch, text=True),
+            f"at most {queue}, which is {room}",
+            instead=f"using {room}",
+        )
     environ[batch] = str(room)
 
 
@@ -166,7 +195,10 @@ def _keep_detectors(environ: MutableMapping[str, str], report: Report) -> None:
     kept = [word for word in words if word == "*" or _can_be_made("opentelemetry_resource_detector", word)]
     for word in words:
         if word not in kept:
-            report.say(f"{_DETECTORS}: no detector {word[:64]!r} that can be made; install the package that has it; ignored")
+            report.say(
+                f"{_DETECTORS}: no detector {word[:64]!r} that can be made; install the package that has "
+                "it; ignored"
+            )
     if kept != words:
         environ[_DETECTORS] = ",".join(kept)
 

@@ -27,7 +27,8 @@ FORMATS = tuple(_RENDERED)
 
 # Level 3 makes a page of 100,000 series 10 times smaller in the time that level 6 needs for half of it.
 _GZIP_LEVEL = 3
-# zlib's own flag for a gzip header around the data; the header has no time in it, so that one page always packs alike.
+# zlib's own flag for a gzip header around the data; the header has no time in it, so that one page always
+# packs alike.
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
 
 

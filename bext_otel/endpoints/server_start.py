@@ -1,4 +1,5 @@
-"""When a process opens the stand-alone server: as soon as it shows that it serves, and never in a master that only forks."""
+"""When a process opens the stand-alone server: as soon as it shows that it serves, and never in a master that
+only forks."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from bext_otel.threads import begin
 
 __all__ = ["Serving"]
 
-# Long enough for a master that loads the application to begin forking, short enough that nobody waits for /metrics.
+# Long enough for a master that loads the application to begin forking, short enough that nobody waits for
+# /metrics.
 _DELAY_SECONDS = 0.3
 
 
@@ -27,9 +29,10 @@ class _Server(Protocol):
 class Serving:
     """Starts `server` once there is evidence that this process serves.
 
-    An application object is evidence that this process, or one that it forks, may serve: before a fork the server closes, so that the port
-    is free for the children and no thread runs across the fork; each forked worker opens it again, the parent only on new evidence. A
-    measurement is evidence of work: such a process keeps its server when it forks helpers, and gets the port from one that has none.
+    An application object is evidence that this process, or one that it forks, may serve: before a fork the
+    server closes, so that the port is free for the children and no thread runs across the fork; each forked
+    worker opens it again, the parent only on new evidence. A measurement is evidence of work: such a process
+    keeps its server when it forks helpers, and gets the port from one that has none.
     """
 
     def __init__(self, server: _Server) -> None:
@@ -95,7 +98,8 @@ class Serving:
             self._schedule(self._start_unless_helper)
 
     def _start_unless_helper(self) -> None:
-        # A child of `multiprocessing` computes something for its parent more often than it serves: it has to show evidence of its own.
+        # A child of `multiprocessing` computes something for its parent more often than it serves: it has to
+        # show evidence of its own.
         if multiprocessing.parent_process() is None:
             self._server.start()
         else:

@@ -1,7 +1,7 @@
 """`engine = "upstream"`: the SDK's own meter provider and Prometheus reader, read through the same faces.
 
-The way out if our engine ever fails somebody, the oracle of the tests and the peer of the benchmarks. It knows this process only, has no
-quantiles and no rates, and appends `_total` to every counter.
+The way out if our engine ever fails somebody, the oracle of the tests and the peer of the benchmarks. It
+knows this process only, has no quantiles and no rates, and appends `_total` to every counter.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def build_upstream(
     """The SDK's provider with the catalogue as views, and what reads its Prometheus registry."""
     readers: list[MetricReader] = [PrometheusMetricReader(scope_info_enabled=False)]
     readers += [
-        PeriodicExportingMetricReader(CountedMetricExporter(exporter, delivery), export_interval_millis=interval_seconds * 1e3)
+        PeriodicExportingMetricReader(
+            CountedMetricExporter(exporter, delivery), export_interval_millis=interval_seconds * 1e3
+        )
         for exporter, delivery in exporters
     ]
     provider = MeterProvider(readers, resource, shutdown_on_exit=False, views=[_view(row) for row in METRICS])
@@ -45,15 +47,23 @@ def build_upstream(
 
 
 def _view(row: Metric) -> View:
-    # Instruments come without a unit here, so the name has to carry it; the reader appends `_total` by itself.
-    return View(instrument_name=row.name, name=row.exported.removesuffix("_total"), attribute_keys=set(row.label_names))
+    # Instruments come without a unit here, so the name has to carry it; the reader appends `_total` by
+    # itself.
+    return View(
+        instrument_name=row.name,
+        name=row.exported.removesuffix("_total"),
+        attribute_keys=set(row.label_names),
+    )
 
 
 class UpstreamReading:
     """Snapshots of a Prometheus registry."""
 
     def __init__(
-        self, registry: CollectorRegistry, resource: Mapping[str, str], telemetry: Callable[[], Mapping[str, int | float | str]]
+        self,
+        registry: CollectorRegistry,
+        resource: Mapping[str, str],
+        telemetry: Callable[[], Mapping[str, int | float | str]],
     ) -> None:
         self._registry = registry
         self._resource = resource
@@ -95,7 +105,11 @@ def _labels(labels: Mapping[str, str]) -> LabelSet:
 
 
 def _numbers(family: PrometheusFamily, name: str) -> Iterable[Point]:
-    return [Point(Series(_labels(sample.labels)), sample.value) for sample in family.samples if sample.name == name]
+    return [
+        Point(Series(_labels(sample.labels)), sample.value)
+        for sample in family.samples
+        if sample.name == name
+    ]
 
 
 def _histograms(family: PrometheusFamily) -> Iterable[Point]:

@@ -1,7 +1,8 @@
-"""Asking probes: side by side, in threads of their own, each with a limit and a result that is kept for a moment.
+"""Asking probes: side by side, in threads of their own, each with a limit and a result that is kept for a
+moment.
 
-A probe that hangs holds one daemon thread and is not asked again before it answers, so that a dead dependency costs one thread and not
-one for each visitor of `/health`.
+A probe that hangs holds one daemon thread and is not asked again before it answers, so that a dead dependency
+costs one thread and not one for each visitor of `/health`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ MAX_THREADS = 64
 
 
 class Run:
-    """One asking of one probe; `check` is None until it answers, which `changed` tells. `deadline` is on the monotonic clock."""
+    """One asking of one probe; `check` is None until it answers, which `changed` tells. `deadline` is on the
+    monotonic clock."""
 
     __slots__ = ("changed", "check", "deadline", "finished", "started")
 
@@ -84,7 +86,8 @@ class Prober:
             return run
         self._threads += 1
         if threads.start(self._perform, probe, run, name="bext-health") is None:
-            # Asked here, where nobody can limit it: an application is not unhealthy because it has no thread to spare.
+            # Asked here, where nobody can limit it: an application is not unhealthy because it has no thread
+            # to spare.
             self._perform(probe, run)
         return run
 
@@ -102,7 +105,9 @@ class Prober:
             # Spans of a `SELECT 1` each second would bury the requests' own.
             with suppress_instrumentation():
                 check = found(probe.ask())
-        except BaseException as exc:  # a broken probe is a finding; its message may hold secrets, its type does not
+        except (
+            BaseException
+        ) as exc:  # a broken probe is a finding; its message may hold secrets, its type does not
             check = Check.unhealthy(reason=type(exc).__name__)
         if time.monotonic() > run.deadline:
             check = _timed_out(probe)

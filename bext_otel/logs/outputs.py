@@ -26,7 +26,11 @@ def say(line: str) -> None:
         if _is_full(stream):
             return
         stream.write(f"bext-otel: {line}\n")
-    except (AttributeError, OSError, ValueError):  # there is no standard error, it is closed or full: nobody left to tell
+    except (
+        AttributeError,
+        OSError,
+        ValueError,
+    ):  # there is no standard error, it is closed or full: nobody left to tell
         return
 
 
@@ -44,9 +48,9 @@ class Stream:
 
     `on_lost` hears how many lines that a reader had not taken yet are lost, and why.
 
-    A line is one system call past Python's buffers: lines of several processes on one pipe stay whole, and a reader that has gone leaves
-    nothing behind that would fail again, with exit code 120, when the interpreter flushes at its end. A reader that is stuck costs lines,
-    and nobody's time (see `backlog`).
+    A line is one system call past Python's buffers: lines of several processes on one pipe stay whole, and a
+    reader that has gone leaves nothing behind that would fail again, with exit code 120, when the interpreter
+    flushes at its end. A reader that is stuck costs lines, and nobody's time (see `backlog`).
     """
 
     def __init__(self, name: str) -> None:
@@ -104,7 +108,8 @@ class Stream:
                 self.write(line)
 
     def finish(self, seconds: float) -> bool:
-        """Wait until a reader that is behind has all, as long as it goes on reading and no longer than `seconds`; whether it has."""
+        """Wait until a reader that is behind has all, as long as it goes on reading and no longer than
+        `seconds`; whether it has."""
         unwaiting = self._unwaiting
         return unwaiting is None or not unwaiting.is_behind or unwaiting.finish(seconds)
 
@@ -135,9 +140,11 @@ class Stream:
 
 
 def _logs(stream: object) -> bool:
-    """Whether it looks like one that gives what is written to it to a logger, as Celery's `LoggingProxy` does.
+    """Whether it looks like one that gives what is written to it to a logger, as Celery's `LoggingProxy`
+    does.
 
-    Celery's drops what its logger writes to it meanwhile, so to notice the loop only by a write that comes back would be a line told twice.
+    Celery's drops what its logger writes to it meanwhile, so to notice the loop only by a write that comes
+    back would be a line told twice.
     """
     return isinstance(getattr(stream, "logger", None), (logging.Logger, logging.LoggerAdapter)) and any(
         hasattr(stream, name) for name in ("loglevel", "log_level", "level")
@@ -177,7 +184,8 @@ class WholeLines:
         self._torn = False
 
     def write(self, write: Callable[[bytes], int | None], line: bytes) -> None:
-        """Write all of `line`. Raises OSError if that fails; BlockingIOError if the descriptor doesn't block, and its reader is behind."""
+        """Write all of `line`. Raises OSError if that fails; BlockingIOError if the descriptor doesn't block,
+        and its reader is behind."""
         if self._torn:
             line = b"\n" + line
         done = 0

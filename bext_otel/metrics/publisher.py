@@ -18,7 +18,8 @@ _log = logging.getLogger("bext_otel")
 
 
 class Service:
-    """Publishes this process's part and reads the others'. `base` is what it took over from workers that are gone, and answers for."""
+    """Publishes this process's part and reads the others'. `base` is what it took over from workers that are
+    gone, and answers for."""
 
     def __init__(self, ledger: Ledger, monotonic: Callable[[], float], budgets: Budgets) -> None:
         self._ledger = ledger
@@ -50,9 +51,11 @@ class Service:
         return self.base is not None or self._ledger.company()
 
     def publish(self, contribute: Callable[[bytes], bytes], *, wait: bool = True) -> bytes:
-        """Say what this process has to say, now: `contribute` makes it of the base's bytes, and it is the answer too.
+        """Say what this process has to say, now: `contribute` makes it of the base's bytes, and it is the
+        answer too.
 
-        `wait=False` says nothing, and answers with nothing, if that is under way: it may be in this very thread.
+        `wait=False` says nothing, and answers with nothing, if that is under way: it may be in this very
+        thread.
         """
         if not wait and self._lock.locked():
             return b""
@@ -73,7 +76,9 @@ class Service:
         if reason not in self._told:
             self._told.add(reason)
             _log.warning(
-                "what this process has measured can't be shared with the other workers of the service (%s): their /metrics lack it", reason
+                "what this process has measured can't be shared with the other workers of the service (%s): "
+                "their /metrics lack it",
+                reason,
             )
 
     def others(self) -> list[Shared]:
@@ -85,7 +90,11 @@ class Service:
         before = self._decoded
         peers = self._ledger.peers({slot: sequence for slot, (sequence, _) in before.items()})
         self._decoded = {peer.slot: self._read(peer, before.get(peer.slot)) for peer in peers}
-        return [Shared(contribution, alive=peer.alive) for peer in peers if (contribution := self._decoded[peer.slot][1]) is not None]
+        return [
+            Shared(contribution, alive=peer.alive)
+            for peer in peers
+            if (contribution := self._decoded[peer.slot][1]) is not None
+        ]
 
     def _take_place(self) -> None:
         if self._placed:
@@ -100,7 +109,9 @@ class Service:
     def _fold(self, tally: Tally) -> None:
         fold_for_good(tally, self._budgets, lambda: [shared.contribution for shared in self._others()])
 
-    def _read(self, peer: Peer, known: tuple[int, Contribution | None] | None) -> tuple[int, Contribution | None]:
+    def _read(
+        self, peer: Peer, known: tuple[int, Contribution | None] | None
+    ) -> tuple[int, Contribution | None]:
         if known is not None and known[0] == peer.sequence:
             return known
         return peer.sequence, decode(peer.payload, self._known.setdefault(peer.slot, {}))

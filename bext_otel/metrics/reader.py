@@ -33,9 +33,11 @@ __all__ = ["Reading"]
 
 Telemetry: TypeAlias = Mapping[str, "int | float | str"]
 
-# Other libraries may have callbacks that take long; a tick collects again when this many times as long as the last collection took is over.
+# Other libraries may have callbacks that take long; a tick collects again when this many times as long as the
+# last collection took is over.
 _PACE = 20
-# How often a worker says what is recent while nothing new happens: quantiles and rates look back far longer than that.
+# How often a worker says what is recent while nothing new happens: quantiles and rates look back far longer
+# than that.
 _FADING_SECONDS = 5.0
 # The same where it looks on its own for what may have been counted, and found nothing.
 _IDLE_PACE = 100
@@ -49,14 +51,16 @@ def _nothing() -> None:
 
 
 class Reading:
-    """Reads the cells of the catalogue and what other libraries measure, in this process and, by `ledger`, in the service's others.
+    """Reads the cells of the catalogue and what other libraries measure, in this process and, by `ledger`, in
+    the service's others.
 
-    `registered` tells what others registered with a metrics library of their own, `unread` how much of it could not be read, `watched`
-    whether they may count there unheard, and `listen` has the next count there call its argument, once.
+    `registered` tells what others registered with a metrics library of their own, `unread` how much of it
+    could not be read, `watched` whether they may count there unheard, and `listen` has the next count there
+    call its argument, once.
 
-    `telemetry` tells how export fares, `resource` is the resource's attributes, `tick_seconds` how often cells are drained while busy;
-    `on_start` is called in the ticker's thread when the first measurement has started it. Where there is no thread, what is in `instead` is
-    called after each tick.
+    `telemetry` tells how export fares, `resource` is the resource's attributes, `tick_seconds` how often
+    cells are drained while busy; `on_start` is called in the ticker's thread when the first measurement has
+    started it. Where there is no thread, what is in `instead` is called after each tick.
     """
 
     def __init__(
@@ -88,7 +92,11 @@ class Reading:
         self._service = Service(ledger, streams.monotonic, streams.budgets) if ledger is not None else None
         self.instead: list[Callable[[], object]] = []
         self._ticker = Ticker(
-            self.tick, tick_seconds, on_start, instead=lambda: [call() for call in self.instead], may_tick=lambda: not self._is_at_work
+            self.tick,
+            tick_seconds,
+            on_start,
+            instead=lambda: [call() for call in self.instead],
+            may_tick=lambda: not self._is_at_work,
         )
         streams.wake = self._wake
         if foreign is not None:
@@ -120,7 +128,9 @@ class Reading:
         self.timeline = Timeline(self.streams.clock, self.streams.monotonic)
         self._started = self.streams.monotonic()
         self._system = System() if self._include_process else None
-        self._processes = Processes(self._service.members) if self._include_process and self._service is not None else None
+        self._processes = (
+            Processes(self._service.members) if self._include_process and self._service is not None else None
+        )
         self._foreign_parts: list[ForeignPart] = []
         self._foreign_busy = False
         self._uncollected = False
@@ -138,7 +148,8 @@ class Reading:
 
     @property
     def failing(self) -> bool:
-        """Whether the last tick failed, or nobody can read what this process published for the last scrape."""
+        """Whether the last tick failed, or nobody can read what this process published for the last
+        scrape."""
         return self._ticker.failing or self._garbled
 
     @property
@@ -147,9 +158,11 @@ class Reading:
         return self._rejected + self._unread()
 
     def before_fork(self, counted: list[Family]) -> None:
-        """Go on in a process that forks. `counted` is what others have counted here, which the child leaves to this process to tell.
+        """Go on in a process that forks. `counted` is what others have counted here, which the child leaves
+        to this process to tell.
 
-        What it has not told yet, as a server's master that has just loaded the application, it tells now, since it may never get to it.
+        What it has not told yet, as a server's master that has just loaded the application, it tells now,
+        since it may never get to it.
         """
         if self._service is None:
             return
@@ -211,10 +224,13 @@ class Reading:
         watching = company and self._watched()
         counted = watching and now >= self._look_from and self._has_counted()
         fades = fading and (self._unsaid or now >= self._faded_at + _FADING_SECONDS)
-        # Alone, nobody reads it. Said when work pauses nevertheless: who joins while the ticker sleeps would not know.
+        # Alone, nobody reads it. Said when work pauses nevertheless: who joins while the ticker sleeps would
+        # not know.
         if fades or counted or (self._unsaid and not busy):
             self._faded_at = now
-            if not counted and (not self._collected_once or ((busy or self._uncollected) and now >= self._collect_from)):
+            if not counted and (
+                not self._collected_once or ((busy or self._uncollected) and now >= self._collect_from)
+            ):
                 self._collected()
             self._publish(service, self.observed())
         return fading or busy or watching or self._uncollected
@@ -231,7 +247,8 @@ class Reading:
     def snapshot(self, *, native: bool = False) -> Snapshot:
         """A fresh picture of everything, all workers included; `native` asks for the buckets of summaries."""
         catch_up()
-        # Callbacks of the application run before the lock is taken: one that measures, or waits, must not meet it.
+        # Callbacks of the application run before the lock is taken: one that measures, or waits, must not
+        # meet it.
         foreign = self._collected()
         observed = self.observed()
         if self._service is not None and self._service.company():
@@ -242,14 +259,18 @@ class Reading:
             mine = families.of_process(observed, now, native=native)
             rates = families.rates_of_process(self.streams, now)
         system = self._system.figures() if self._system is not None else {}
-        return self._snapshot(mine, foreign, rates, self.started_unix, now - self._started, system, self._telemetry())
+        return self._snapshot(
+            mine, foreign, rates, self.started_unix, now - self._started, system, self._telemetry()
+        )
 
     def observed(self) -> dict[Stream, dict[Cell, dict[str, float]]]:
-        """Every stream, with what observers say of its series now, by source; two that speak of one series of this process add up."""
+        """Every stream, with what observers say of its series now, by source; two that speak of one series of
+        this process add up."""
         return {stream: _observed(stream) for stream in self.streams}
 
     def foreign_totals(self, now_unix_nano: int) -> list[tuple[InstrumentationScope, SdkMetric]]:
-        """What other libraries had measured here when `foreign` was collected last, with cumulative temporality."""
+        """What other libraries had measured here when `foreign` was collected last, with cumulative
+        temporality."""
         return self.foreign.totals(now_unix_nano) if self.foreign is not None else []
 
     def _collected(self) -> list[Family]:
@@ -271,7 +292,8 @@ class Reading:
         return found
 
     def _of_service(self, service: Service, observed: families.Observed, native: bool) -> Snapshot:
-        # Of this process, just what it published: whichever worker is asked next must not know less than this one is about to say.
+        # Of this process, just what it published: whichever worker is asked next must not know less than this
+        # one is about to say.
         published = decode(self._publish(service, observed), self._known)
         tally = Tally(self.streams.monotonic())
         self._garbled = published is None

@@ -1,4 +1,5 @@
-"""What all processes of the service use together, also those that have measured nothing: asked of the system when somebody looks."""
+"""What all processes of the service use together, also those that have measured nothing: asked of the system
+when somebody looks."""
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ _MOST = 256
 class Processes:
     """The processes of the service, `members` by their ids, and what they use."""
 
-    def __init__(self, members: Callable[[], Iterable[int]], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, members: Callable[[], Iterable[int]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._members = members
         self._clock = clock
         self._known: dict[int, System] = {}
@@ -32,7 +35,8 @@ class Processes:
         self._lock = Lock()
 
     def figures(self) -> Mapping[str, float]:
-        """Sums of what `System` tells of each, a second old at most; nothing where the system does not tell who they are."""
+        """Sums of what `System` tells of each, a second old at most; nothing where the system does not tell
+        who they are."""
         with self._lock:
             if self._clock() >= self._until:
                 self._figures, self._until = self._asked(), self._clock() + _KEPT_SECONDS
@@ -53,8 +57,8 @@ class Processes:
 
 
 class Together(Mapping[str, float]):
-    """What the service uses: what the system says of all its processes, or what its workers have said of themselves, whoever knows of more.
-    Looked up when somebody looks, since most scrapers don't."""
+    """What the service uses: what the system says of all its processes, or what its workers have said of
+    themselves, whoever knows of more. Looked up when somebody looks, since most scrapers don't."""
 
     def __init__(self, processes: Processes, said: Mapping[str, float]) -> None:
         self._processes = processes
@@ -64,7 +68,11 @@ class Together(Mapping[str, float]):
     def _figures(self) -> Mapping[str, float]:
         if self._found is None:
             seen = self._processes.figures()
-            more = {name: max(figure, seen.get(name, figure)) for name, figure in self._said.items() if name != "cpu_percent"}
+            more = {
+                name: max(figure, seen.get(name, figure))
+                for name, figure in self._said.items()
+                if name != "cpu_percent"
+            }
             self._found = {**self._said, **seen, **more}
         return self._found
 

@@ -32,8 +32,8 @@ class System:
         return self._process.is_running()
 
     def figures(self) -> Mapping[str, float]:
-        """`memory_mb` (resident, MiB), `cpu_percent` (since it was asked for last, a second at least; 100 is one core), `open_fds`; without
-        what the system hides."""
+        """`memory_mb` (resident, MiB), `cpu_percent` (since it was asked for last, a second at least; 100 is
+        one core), `open_fds`; without what the system hides."""
         known: dict[str, float] = {}
         for name, ask in (
             ("memory_mb", lambda: round(self._process.memory_info().rss / 2**20, 1)),

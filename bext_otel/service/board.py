@@ -1,4 +1,5 @@
-"""What each process of a service has to say, where all the others can read it. Bytes: what they mean is the owner's business."""
+"""What each process of a service has to say, where all the others can read it. Bytes: what they mean is the
+owner's business."""
 
 from __future__ import annotations
 
@@ -22,8 +23,9 @@ _NONE: Mapping[int, int] = MappingProxyType({})
 class Peer(NamedTuple):
     """What another process said last.
 
-    `slot` and `sequence` together name one payload for good. `payload` is empty if the caller knows that sequence. Of a process that is not
-    `alive` the payload counts until somebody takes the slot, and answers for it.
+    `slot` and `sequence` together name one payload for good. `payload` is empty if the caller knows that
+    sequence. Of a process that is not `alive` the payload counts until somebody takes the slot, and answers
+    for it.
     """
 
     slot: int
@@ -42,21 +44,30 @@ class _Own:
 
 
 class Ledger:
-    """One for a process, and for the forks that inherit it. Safe for threads; nothing raises, nothing waits for another process.
+    """One for a process, and for the forks that inherit it. Safe for threads; nothing raises, nothing waits
+    for another process.
 
     Attributes:
         reason: why this process stands alone, or why its last publication failed; empty while all is well.
         closed: whether `close` was called.
     """
 
-    def __init__(self, arena: Arena | None, reason: str = "", *, again: Callable[[], tuple[Arena | None, str]] | None = None) -> None:
-        """`again` finds the arena anew if the descriptor was lost before this process took part, as daemons do that close everything."""
+    def __init__(
+        self,
+        arena: Arena | None,
+        reason: str = "",
+        *,
+        again: Callable[[], tuple[Arena | None, str]] | None = None,
+    ) -> None:
+        """`again` finds the arena anew if the descriptor was lost before this process took part, as daemons
+        do that close everything."""
         self._arena = arena
         self._again = again
         self.reason = reason
         self.closed = False
         self._closing: Callable[[], None] = lambda: None
-        # By process id: uWSGI forks without telling Python, so each call looks for itself whose child it is in.
+        # By process id: uWSGI forks without telling Python, so each call looks for itself whose child it is
+        # in.
         self._owners = {os.getpid(): _Own()}
 
     @property
@@ -65,16 +76,19 @@ class Ledger:
         return self._arena is None
 
     def company(self) -> bool:
-        """Whether another process of the service takes part, or has. While there was none, nobody reads what is published."""
+        """Whether another process of the service takes part, or has. While there was none, nobody reads what
+        is published."""
         self._own()
         return self._try(Arena.company) or False
 
     def take(self) -> bytes | None:
-        """Take a slot, if this process has none. Preferred is one whose owner is dead, and the answer is what that one published last.
+        """Take a slot, if this process has none. Preferred is one whose owner is dead, and the answer is what
+        that one published last.
 
-        From now on it does not appear among the peers, and the caller answers for it: whatever it publishes must include that. It is told
-        once. Until the first publication the slot still says it, so it is safe if this process is killed meanwhile. Let `take` and `peers`
-        of one process not overlap: a reader might count it with the peers, and again with the caller.
+        From now on it does not appear among the peers, and the caller answers for it: whatever it publishes
+        must include that. It is told once. Until the first publication the slot still says it, so it is safe
+        if this process is killed meanwhile. Let `take` and `peers` of one process not overlap: a reader might
+        count it with the peers, and again with the caller.
         """
         own = self._own()
         with own.lock:
@@ -84,8 +98,9 @@ class Ledger:
             return copy.payload if copy is not None else None
 
     def publish(self, payload: bytes) -> bool:
-        """Replace what this process says; False if that failed, and what it said before stands. Without a `take` before, it gets a slot
-        that nobody ever used, so that nothing is lost which it does not know of."""
+        """Replace what this process says; False if that failed, and what it said before stands. Without a
+        `take` before, it gets a slot that nobody ever used, so that nothing is lost which it does not know
+        of."""
         own = self._own()
         with own.lock:
             if own.slot is None:
@@ -93,8 +108,8 @@ class Ledger:
             return self._try(lambda arena: self._write(own, arena, payload)) or False
 
     def peers(self, known: Mapping[int, int] = _NONE) -> list[Peer]:
-        """What all others said last, dead ones among them. `known` are sequences by slot that the caller has read: their payloads are not
-        read again, nor reported as gone when they can't be read."""
+        """What all others said last, dead ones among them. `known` are sequences by slot that the caller has
+        read: their payloads are not read again, nor reported as gone when they can't be read."""
         own = self._own()
         return self._try(lambda arena: self._read(own, arena, known)) or []
 
@@ -155,7 +170,8 @@ class Ledger:
             return None
 
     def _replace(self, gone: Arena, why: GoneError) -> Arena | None:
-        """Another file, if this process took no part in the one that is gone: nobody counts on what it said there."""
+        """Another file, if this process took no part in the one that is gone: nobody counts on what it said
+        there."""
         again, self._again = self._again, None
         own = self._owners.get(os.getpid())
         took_part = own is None or own.slot is not None
@@ -182,8 +198,12 @@ class Ledger:
         if own.slot is None:
             return False
         if not arena.lock(own.slot) or arena.sequence(own.slot) != own.sequence:
-            # Our lock was dropped behind our back, somebody took the slot, and answers for what we said. Going on would count it twice.
-            self._arena, self.reason = None, "the application closed a copy of the descriptor that the workers share"
+            # Our lock was dropped behind our back, somebody took the slot, and answers for what we said.
+            # Going on would count it twice.
+            self._arena, self.reason = (
+                None,
+                "the application closed a copy of the descriptor that the workers share",
+            )
             arena.close()
             return False
         arena.write(own.slot, own.sequence + 1, payload)

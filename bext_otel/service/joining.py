@@ -19,11 +19,13 @@ _current: Ledger | None = None
 
 
 def join_service(service: str = "", *, proc: Proc | None = None) -> Ledger:
-    """The ledger of the service that this process is part of. Never raises; where sharing is impossible it stands alone, and says why.
+    """The ledger of the service that this process is part of. Never raises; where sharing is impossible it
+    stands alone, and says why.
 
-    Takes well below a millisecond in a process that begins a service, and a few in one that looks for its relatives. `service` is the
-    service's name: it tells apart applications whose processes are forked by one server. Those of one family otherwise need no name.
-    Close it before joining again: the kernel does not tell apart two owners of slots within one process.
+    Takes well below a millisecond in a process that begins a service, and a few in one that looks for its
+    relatives. `service` is the service's name: it tells apart applications whose processes are forked by one
+    server. Those of one family otherwise need no name. Close it before joining again: the kernel does not
+    tell apart two owners of slots within one process.
     """
     global _current
     if _current is not None and not _current.closed:
@@ -40,11 +42,16 @@ def _search(service: str, proc: Proc) -> tuple[Arena | None, str]:
     try:
         birth = how_born(sys.orig_argv, os.environ, proc, pid=os.getpid(), starting=_starting())
         return find(birth, proc, service)
-    except Exception as exc:  # telemetry must not keep an application from starting, whatever this system lacks
+    except (
+        Exception
+    ) as exc:  # telemetry must not keep an application from starting, whatever this system lacks
         return None, f"{type(exc).__name__}: {exc}"
 
 
 def _starting() -> bool:
-    """Whether the interpreter is still importing sitecustomize, where `opentelemetry-instrument` sets everything up."""
+    """Whether the interpreter is still importing sitecustomize, where `opentelemetry-instrument` sets
+    everything up."""
     spec = getattr(sys.modules.get("sitecustomize"), "__spec__", None)
-    return bool(getattr(spec, "_initializing", False))  # importlib's own mark; without it the process is asked, which works too
+    return bool(
+        getattr(spec, "_initializing", False)
+    )  # importlib's own mark; without it the process is asked, which works too

@@ -81,7 +81,10 @@ class Metrics:
                 continue
             family = self._family(metric, name, point.kind)
             series = self._series(family, (name, source, point.labels))
-            if not series.add(point, source_last_ns=self._sources.get(source, 0)) and point.time_ns < series.last_ns:
+            if (
+                not series.add(point, source_last_ns=self._sources.get(source, 0))
+                and point.time_ns < series.last_ns
+            ):
                 # Older than what is shown. One that came twice is no loss.
                 self.dropped += 1
             newest = max(newest, point.time_ns)
@@ -96,7 +99,9 @@ class Metrics:
             family = None
         if family is None:
             limit = self._limits.text
-            family = self.families[name] = Family(name, kind, shortened(metric.unit, 64), shortened(metric.description, limit))
+            family = self.families[name] = Family(
+                name, kind, shortened(metric.unit, 64), shortened(metric.description, limit)
+            )
         return family
 
     def _series(self, family: Family, key: SeriesKey) -> Series:

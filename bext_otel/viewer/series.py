@@ -25,8 +25,9 @@ _NS = 1_000_000_000
 class Series:
     """The recent past of one series.
 
-    `rows` are tuples of Unix time in milliseconds and the values of `COLUMNS` (None where there is no value, e.g. a quantile of nothing).
-    `total` is a counter's sum or a distribution's count since its start, a gauge's last value; `total_sum` a distribution's sum.
+    `rows` are tuples of Unix time in milliseconds and the values of `COLUMNS` (None where there is no value,
+    e.g. a quantile of nothing). `total` is a counter's sum or a distribution's count since its start, a
+    gauge's last value; `total_sum` a distribution's sum.
     """
 
     __slots__ = ("_last", "last_ns", "rows", "total", "total_sum")
@@ -39,9 +40,11 @@ class Series:
         self._last: Point | None = None
 
     def add(self, point: Point, *, source_last_ns: int) -> bool:
-        """Take a point; False for one that is not newer than the last (an exporter that retries sends points twice).
+        """Take a point; False for one that is not newer than the last (an exporter that retries sends points
+        twice).
 
-        `source_last_ns` is when the sender last told of any series, 0 if never: a series that appears later began after that.
+        `source_last_ns` is when the sender last told of any series, 0 if never: a series that appears later
+        began after that.
         """
         if point.time_ns <= self.last_ns:
             return False

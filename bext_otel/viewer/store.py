@@ -22,8 +22,8 @@ __all__ = ["Store"]
 class Store:
     """Spans, log lines and metrics of the recent past, bounded by `limits`.
 
-    Safe to use from several threads: writers are the `add_*` methods, readers hold `reading()` while they look at `spans`, `logs` and
-    `metrics`. `version` grows with every change.
+    Safe to use from several threads: writers are the `add_*` methods, readers hold `reading()` while they
+    look at `spans`, `logs` and `metrics`. `version` grows with every change.
     """
 
     def __init__(self, limits: Limits | None = None, *, clock: Callable[[], float] = time.time) -> None:

@@ -14,7 +14,10 @@ from bext_otel.metrics.snapshot import Snapshot
 from tests.endpoints.snapshots import SPECIFICATION
 
 APPS = {"marketing": {"status": "running", "version": "abc1234"}}
-CHECKS = {"database": Check("healthy", {}, 2.0), "cache": Check("healthy", {"entries": 4573, "hit_rate": 0.93}, None)}
+CHECKS = {
+    "database": Check("healthy", {}, 2.0),
+    "cache": Check("healthy", {"entries": 4573, "hit_rate": 0.93}, None),
+}
 
 
 @dataclass
@@ -58,8 +61,22 @@ def endpoints(
     )
 
 
-def get(which: Endpoints, path: str, query: str = "", *, method: str = "GET", trusted: bool = False, **headers: str) -> Reply:
+def get(
+    which: Endpoints,
+    path: str,
+    query: str = "",
+    *,
+    method: str = "GET",
+    trusted: bool = False,
+    **headers: str,
+) -> Reply:
     """The reply for one of our own paths; header names with `_` for `-`."""
-    reply = which.reply(method, path, query, {name.replace("_", "-"): value for name, value in headers.items()}, trusted=trusted)
+    reply = which.reply(
+        method,
+        path,
+        query,
+        {name.replace("_", "-"): value for name, value in headers.items()},
+        trusted=trusted,
+    )
     assert reply is not None
     return reply

@@ -120,7 +120,9 @@ def test_a_helper_of_multiprocessing_opens_nothing_by_itself(serving: Serving, s
 
     process = context.Process(target=helper)
     process.start()
-    assert (["start", "forget"], ["start", "forget", "start"]) == reader.recv(), "evidence of its own opens it"
+    assert (["start", "forget"], ["start", "forget", "start"]) == reader.recv(), (
+        "evidence of its own opens it"
+    )
     process.join()
     process.close()
     reader.close()

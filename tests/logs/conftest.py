@@ -20,7 +20,11 @@ class Logs:
     """The whole chain as an application has it: real libraries in, lines on stdout and an exporter out."""
 
     def __init__(
-        self, provider: BextLoggerProvider, exporter: InMemoryLogRecordExporter, installed: Installed, capsys: pytest.CaptureFixture[str]
+        self,
+        provider: BextLoggerProvider,
+        exporter: InMemoryLogRecordExporter,
+        installed: Installed,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
         self.provider = provider
         self.installed = installed
@@ -46,7 +50,8 @@ Start = Callable[..., Logs]
 
 @pytest.fixture
 def start(capsys: pytest.CaptureFixture[str]) -> Iterator[Start]:
-    """Installs logging for `[logging]` settings (at info, unless they say otherwise) and `[apps]` levels; leaves everything as it was."""
+    """Installs logging for `[logging]` settings (at info, unless they say otherwise) and `[apps]` levels;
+    leaves everything as it was."""
     undo: list[Callable[[], None]] = []
     level = logging.root.level
 
@@ -54,7 +59,9 @@ def start(capsys: pytest.CaptureFixture[str]) -> Iterator[Start]:
         exporter = InMemoryLogRecordExporter()
         config = Logging(**{"level": "info", **settings})
         provider = build_provider(config, Resource({}), exporter)
-        installed = install(config, provider, apps={name: App(log_level=own) for name, own in (apps or {}).items()})
+        installed = install(
+            config, provider, apps={name: App(log_level=own) for name, own in (apps or {}).items()}
+        )
         undo.extend([provider.shutdown, installed.remove])
         return Logs(provider, exporter, installed, capsys)
 

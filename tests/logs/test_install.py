@@ -25,7 +25,14 @@ def test_an_app_s_level_applies_while_it_is_at_work(start: Start, logger: loggin
         logger.info("info")
         logger.error("error")
         context.detach(token)
-    expected = [("api", "debug"), ("api", "info"), ("api", "error"), ("dashboard", "error"), ("marketing", "info"), ("marketing", "error")]
+    expected = [
+        ("api", "debug"),
+        ("api", "info"),
+        ("api", "error"),
+        ("dashboard", "error"),
+        ("marketing", "info"),
+        ("marketing", "error"),
+    ]
     assert expected == [(line["app"], line["message"]) for line in logs.lines()]
 
 
@@ -42,10 +49,16 @@ def test_an_app_s_level_opens_logging_for_that_app_alone(start: Start, logger: l
         logger.warning("warning of %s", app)
         context.detach(token)
     logger.removeHandler(own)
-    assert ["info of api", "warning of api", "warning of other"] == seen == [line["message"] for line in logs.lines()]
+    assert (
+        ["info of api", "warning of api", "warning of other"]
+        == seen
+        == [line["message"] for line in logs.lines()]
+    )
 
 
-def test_a_disabled_level_is_stopped_by_the_standard_library_itself(start: Start, logger: logging.Logger) -> None:
+def test_a_disabled_level_is_stopped_by_the_standard_library_itself(
+    start: Start, logger: logging.Logger
+) -> None:
     start(level="warn", filters={f"{logger.name}.db": "debug"})
     assert not logger.isEnabledFor(logging.INFO)
     assert logging.getLogger(f"{logger.name}.db").isEnabledFor(logging.DEBUG)
@@ -56,7 +69,9 @@ def test_a_filter_makes_one_logger_quieter_or_louder(start: Start, logger: loggi
     for name in ("loud", "quiet"):
         logging.getLogger(f"{logger.name}.{name}").log(5, name)
         logging.getLogger(f"{logger.name}.{name}").warning(name)
-    assert [("loud", "trace"), ("loud", "warn")] == [(line["message"], line["level"]) for line in logs.lines()]
+    assert [("loud", "trace"), ("loud", "warn")] == [
+        (line["message"], line["level"]) for line in logs.lines()
+    ]
 
 
 @pytest.mark.parametrize(("output", "kinds"), [("stdout", [LineSink]), ("stderr", [LineSink]), ("none", [])])
@@ -93,7 +108,9 @@ def test_a_file_that_cannot_be_written_is_one_line_and_lines_go_to_stdout(
     assert f"[logging] file_path = {file_path!r}" in told.err
 
 
-def test_pretty_lines_are_for_readers(start: Start, logger: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pretty_lines_are_for_readers(
+    start: Start, logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
     start(format="pretty")
     logger.warning("hello", extra={"layer": "isr"})
     assert capsys.readouterr().out.endswith(f"WARN  {logger.name}: hello layer=isr\n")
@@ -107,7 +124,9 @@ def test_a_provider_without_sinks_leaves_logging_alone(monkeypatch: pytest.Monke
     installed.remove()
 
 
-def test_a_provider_says_for_a_minute_that_it_loses_lines(logger: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_provider_says_for_a_minute_that_it_loses_lines(
+    logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     config = Logging(output="file", file_path="/dev/full")
@@ -125,7 +144,9 @@ def test_a_provider_says_for_a_minute_that_it_loses_lines(logger: logging.Logger
     provider.shutdown()
 
 
-def test_a_limit_that_is_no_number_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_limit_that_is_no_number_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("OTEL_ATTRIBUTE_COUNT_LIMIT", "many")
     build_provider(Logging(), Resource({}), None).shutdown()
     told = capsys.readouterr().err

@@ -15,7 +15,9 @@ from bext_otel.logs.outputs import Stream, WholeLines, say
 
 
 def run(script: str, **options: object) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=False, **options)  # type: ignore[call-overload,no-any-return]
+    return subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, timeout=60, check=False, **options
+    )  # type: ignore[call-overload,no-any-return]
 
 
 def test_the_stream_is_looked_up_at_each_write(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +70,9 @@ assert provider.lost()["log_lines_lost"] == 1000, provider.lost()
 """
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run([sys.executable, "-c", script], stdout=writer, stderr=subprocess.PIPE, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], stdout=writer, stderr=subprocess.PIPE, timeout=60, check=False
+    )
     os.close(writer)
     assert 0 == done.returncode, done.stderr
     assert 1 == done.stderr.count(b"\n")
@@ -101,7 +105,8 @@ def test_several_threads_keep_lines_whole(tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.setattr(sys, "stdout", file)
         stream = Stream("stdout")
         threads = [
-            threading.Thread(target=lambda name=name: [stream.write(name * 9000 + b"\n") for _ in range(50)]) for name in (b"a", b"b", b"c")
+            threading.Thread(target=lambda name=name: [stream.write(name * 9000 + b"\n") for _ in range(50)])
+            for name in (b"a", b"b", b"c")
         ]
         for thread in threads:
             thread.start()
@@ -131,7 +136,9 @@ def test_a_stdout_that_feeds_logging_does_not_feed_itself(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("level", ["loglevel", "log_level", "level"])
-def test_nothing_is_written_to_a_stdout_that_shows_that_it_logs(monkeypatch: pytest.MonkeyPatch, level: str) -> None:
+def test_nothing_is_written_to_a_stdout_that_shows_that_it_logs(
+    monkeypatch: pytest.MonkeyPatch, level: str
+) -> None:
     stream, real, proxy = Stream("stdout"), io.StringIO(), io.StringIO()
     monkeypatch.setattr(sys, "__stdout__", real)
     monkeypatch.setattr(sys, "stdout", proxy)

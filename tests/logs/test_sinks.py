@@ -25,7 +25,9 @@ def test_records_of_opentelemetry_s_own_loggers_are_lines_and_never_exported(sta
     logs = start()
     for name in ("opentelemetry", "opentelemetry.sdk.trace.export", "opentelemetry_demo"):
         logging.getLogger(name).warning(name)
-    assert ["opentelemetry", "opentelemetry.sdk.trace.export", "opentelemetry_demo"] == [line["message"] for line in logs.lines()]
+    assert ["opentelemetry", "opentelemetry.sdk.trace.export", "opentelemetry_demo"] == [
+        line["message"] for line in logs.lines()
+    ]
     assert ["opentelemetry_demo"] == [record.body for record in logs.exported()]
 
 
@@ -84,7 +86,9 @@ def test_the_provider_s_shutdown_exports_what_is_left_within_its_time() -> None:
 
 
 def emit(provider: BextLoggerProvider, **fields: Any) -> None:
-    provider.get_logger("bext.request").emit(LogRecord(**{"severity_number": SeverityNumber.INFO, "body": "request completed", **fields}))
+    provider.get_logger("bext.request").emit(
+        LogRecord(**{"severity_number": SeverityNumber.INFO, "body": "request completed", **fields})
+    )
 
 
 def test_a_record_emitted_past_logging_gets_its_app_and_is_made_exportable(start: Start) -> None:
@@ -103,19 +107,26 @@ def test_a_record_emitted_past_logging_obeys_the_levels(start: Start) -> None:
     emit(logs.provider, attributes={"app": "api"})
     emit(logs.provider, severity_number=SeverityNumber.WARN)
     emit(logs.provider, severity_number=None, body="no severity")
-    logs.provider.get_logger("bext.quiet").emit(LogRecord(severity_number=SeverityNumber.WARN, body="filtered"))
+    logs.provider.get_logger("bext.quiet").emit(
+        LogRecord(severity_number=SeverityNumber.WARN, body="filtered")
+    )
     expected = [("request completed", "api"), ("request completed", None), ("no severity", None)]
     assert expected == [(line["message"], line.get("app")) for line in logs.lines()]
     assert 3 == len(logs.exported())
 
 
 def test_entries_of_ours_pass_no_root_logger(start: Start) -> None:
-    """An application that puts it to warnings, as Django's documentation does, keeps the traces of its requests."""
+    """An application that puts it to warnings, as Django's documentation does, keeps the traces of its
+    requests."""
     logs = start(level="")
     assert logging.WARNING == logging.root.level
     emit(logs.provider)
     emit(logs.provider, severity_number=SeverityNumber.DEBUG, body="detail")
-    assert ["request completed"] == [line["message"] for line in logs.lines()] == [record.body for record in logs.exported()]
+    assert (
+        ["request completed"]
+        == [line["message"] for line in logs.lines()]
+        == [record.body for record in logs.exported()]
+    )
 
 
 def test_a_record_too_odd_to_be_completed_goes_on_and_is_counted(start: Start) -> None:
@@ -132,7 +143,10 @@ def test_a_record_too_odd_to_be_completed_goes_on_and_is_counted(start: Start) -
 def test_whoever_makes_records_can_ask_whether_they_are_wanted(start: Start) -> None:
     """So that a disabled completion line costs nothing."""
     logger = start(level="warn").provider.get_logger("bext.request")
-    assert (False, True) == (logger.enabled(severity_number=SeverityNumber.INFO), logger.enabled(severity_number=SeverityNumber.WARN))
+    assert (False, True) == (
+        logger.enabled(severity_number=SeverityNumber.INFO),
+        logger.enabled(severity_number=SeverityNumber.WARN),
+    )
 
 
 def test_a_full_disk_makes_one_line_on_stderr_and_is_counted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,15 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
-from bext_otel.catalogue import CACHE_ENTRIES, CACHE_HITS, LABEL_OVERFLOW, METRICS, REQUEST_DURATION, REQUESTS, Metric
+from bext_otel.catalogue import (
+    CACHE_ENTRIES,
+    CACHE_HITS,
+    LABEL_OVERFLOW,
+    METRICS,
+    REQUEST_DURATION,
+    REQUESTS,
+    Metric,
+)
 from bext_otel.metrics.reader import Reading
 from bext_otel.metrics.snapshot import Histogram, Snapshot, Summary
 from bext_otel.metrics.store.streams import Streams
@@ -30,7 +38,9 @@ def test_a_metric_that_was_never_measured_has_no_family(reading: Reading) -> Non
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.exported)
-def test_every_row_of_the_catalogue_can_be_measured_and_read(reading: Reading, streams: Streams, metric: Metric) -> None:
+def test_every_row_of_the_catalogue_can_be_measured_and_read(
+    reading: Reading, streams: Streams, metric: Metric
+) -> None:
     labels = {label.name: label.values[0] if label.values else "x" for label in metric.labels}
     streams.stream(metric).cell(labels).add(2)
     (value,) = values(reading.snapshot(), metric).values()
@@ -44,7 +54,9 @@ def test_every_row_of_the_catalogue_can_be_measured_and_read(reading: Reading, s
         assert 2 == value
 
 
-def test_quantiles_are_of_the_window_and_sums_of_the_whole_life(reading: Reading, streams: Streams, monotonic: Clock) -> None:
+def test_quantiles_are_of_the_window_and_sums_of_the_whole_life(
+    reading: Reading, streams: Streams, monotonic: Clock
+) -> None:
     cell = streams.stream(REQUEST_DURATION).cell({"app": "shop", "route": "/"})
     cell.add(10.0)
     reading.snapshot()
@@ -114,7 +126,9 @@ def test_a_used_up_budget_is_a_metric(reading: Reading, streams: Streams) -> Non
     assert {'label="app"': 100} == values(reading.snapshot(), LABEL_OVERFLOW)
 
 
-def test_the_first_measurement_inside_a_sampled_span_is_the_exemplar(reading: Reading, streams: Streams) -> None:
+def test_the_first_measurement_inside_a_sampled_span_is_the_exemplar(
+    reading: Reading, streams: Streams
+) -> None:
     def inside(trace_id: int, flags: int) -> Callable[[], None]:
         span = NonRecordingSpan(SpanContext(trace_id, 0xABC, is_remote=False, trace_flags=TraceFlags(flags)))
         return lambda: streams.stream(CACHE_HITS).cell(SHOP).add(1, trace.set_span_in_context(span))
@@ -128,7 +142,9 @@ def test_the_first_measurement_inside_a_sampled_span_is_the_exemplar(reading: Re
     assert (f"{1:032x}", f"{0xABC:016x}", 1) == (exemplar.trace_id, exemplar.span_id, exemplar.value)
 
 
-def test_unsampled_spans_before_a_sampled_one_do_not_keep_it_from_being_the_exemplar(reading: Reading, streams: Streams) -> None:
+def test_unsampled_spans_before_a_sampled_one_do_not_keep_it_from_being_the_exemplar(
+    reading: Reading, streams: Streams
+) -> None:
     """Up to a number of them, since a look costs more than a measurement."""
 
     def inside(trace_id: int, flags: int) -> None:

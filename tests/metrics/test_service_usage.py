@@ -39,7 +39,9 @@ def test_processes_that_say_nothing_are_counted_too() -> None:
     with idle_child() as pid:
         figures = Processes(lambda: [os.getpid(), pid]).figures()
         both = [psutil.Process(), psutil.Process(pid)]
-        assert sum(each.memory_info().rss for each in both) / 2**20 == pytest.approx(figures["memory_mb"], rel=0.05)
+        assert sum(each.memory_info().rss for each in both) / 2**20 == pytest.approx(
+            figures["memory_mb"], rel=0.05
+        )
         assert sum(each.num_fds() for each in both) == figures["open_fds"]
 
 

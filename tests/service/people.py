@@ -97,7 +97,12 @@ def run(script: Path, code: str, *, launched: bool = False) -> list[str]:
     """The lines that a program writes."""
     script.write_text(code)
     done = subprocess.run(
-        [sys.executable, str(script)], env=environment(launched=launched), capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, str(script)],
+        env=environment(launched=launched),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert 0 == done.returncode, done.stderr
     return done.stdout.splitlines()

@@ -151,7 +151,8 @@ def fork_and_speak(ledger: Ledger) -> tuple[list[Peer], int]:
 
 
 def test_a_fork_has_a_slot_of_its_own(hire) -> None:
-    """Also where nobody tells it that it is one: this crew's ledger does not listen to forks, as under uWSGI."""
+    """Also where nobody tells it that it is one: this crew's ledger does not listen to forks, as under
+    uWSGI."""
     one, two = hire(), hire()
     one.publish(b"parent's")
     assert ([Peer(1, 1, b"child's", False)], 1) == one.do(fork_and_speak)

@@ -10,12 +10,20 @@ import pytest
 from bext_otel.service.process_tree import Birth, how_born, relatives
 from bext_otel.service.procfs import FORKED, Proc
 
-SPAWN = ("python", "-c", "from multiprocessing.spawn import spawn_main; spawn_main(tracker_fd=5, pipe_handle=7)", "--multiprocessing-fork")
+SPAWN = (
+    "python",
+    "-c",
+    "from multiprocessing.spawn import spawn_main; spawn_main(tracker_fd=5, pipe_handle=7)",
+    "--multiprocessing-fork",
+)
 FORKSERVER = ("python", "-c", "from multiprocessing.forkserver import main; main(4, 5, ['__main__'], **{})")
 NEWER_FORKSERVER = (  # Python 3.14.10 and 3.15.2, with the arguments of its parent
     "python",
     "-c",
-    "import sys; from multiprocessing.forkserver import main; main(4, 5, ['__main__'], sys_argv=sys.argv[1:], **{'authkey_r': 7})",
+    (
+        "import sys; from multiprocessing.forkserver import main; main(4, 5, ['__main__'], "
+        "sys_argv=sys.argv[1:], **{'authkey_r': 7})"
+    ),
     "--port=80",
 )
 TRACKER = ("python", "-c", "from multiprocessing.resource_tracker import main;main(4)")
@@ -32,13 +40,27 @@ class Written:
         self._images: dict[int, int] = {}
 
     def process(
-        self, pid: int, parent: int, argv: tuple[str, ...] = GUNICORN, *, image: int, forked: bool = False, session: int = 1, **environ: str
+        self,
+        pid: int,
+        parent: int,
+        argv: tuple[str, ...] = GUNICORN,
+        *,
+        image: int,
+        forked: bool = False,
+        session: int = 1,
+        **environ: str,
     ):
         """`image` stands for the addresses that an exec draws; 0 where they are hidden."""
         directory = self._root / str(pid)
         (directory / "task" / str(pid)).mkdir(parents=True, exist_ok=True)
         fields = ["0"] * 52
-        fields[2], fields[3], fields[5], fields[8], fields[21] = "S", str(parent), str(session), str(FORKED * forked), str(pid)
+        fields[2], fields[3], fields[5], fields[8], fields[21] = (
+            "S",
+            str(parent),
+            str(session),
+            str(FORKED * forked),
+            str(pid),
+        )
         fields[27], fields[47] = str(image * 1000), str(image * 1001)
         (directory / "stat").write_text(f"{pid} (a) name (x) " + " ".join(fields[2:]))
         (directory / "cmdline").write_text("".join(part + "\0" for part in argv))
@@ -59,13 +81,20 @@ def written(tmp_path: Path) -> Written:
 
 
 def test_the_resource_tracker_is_inert(written: Written) -> None:
-    assert "inert" == written.process(PARENT, 1, image=1).process(ME, PARENT, TRACKER, image=2).born(TRACKER).kind
+    assert (
+        "inert"
+        == written.process(PARENT, 1, image=1).process(ME, PARENT, TRACKER, image=2).born(TRACKER).kind
+    )
 
 
 @pytest.mark.parametrize("argv", [SPAWN, FORKSERVER, NEWER_FORKSERVER])
 @pytest.mark.parametrize("starting", [True, False])
-def test_what_multiprocessing_executes_joins_its_parent(written: Written, argv: tuple[str, ...], starting: bool) -> None:
-    written.process(SERVER, 1, ("sh",), image=9).process(PARENT, SERVER, image=1).process(ME, PARENT, argv, image=2)
+def test_what_multiprocessing_executes_joins_its_parent(
+    written: Written, argv: tuple[str, ...], starting: bool
+) -> None:
+    written.process(SERVER, 1, ("sh",), image=9).process(PARENT, SERVER, image=1).process(
+        ME, PARENT, argv, image=2
+    )
     assert Birth("joins", (PARENT,)) == written.born(argv, starting=starting)
 
 
@@ -77,7 +106,9 @@ def test_a_forks_line_goes_up_to_the_first_that_was_executed(written: Written) -
 
 @pytest.mark.parametrize("argv", [FORKSERVER, NEWER_FORKSERVER])
 def test_a_child_of_the_forkserver_looks_beyond_it(written: Written, argv: tuple[str, ...]) -> None:
-    written.process(SERVER, 1, image=1).process(PARENT, SERVER, argv, image=2).process(ME, PARENT, argv, image=2, forked=True)
+    written.process(SERVER, 1, image=1).process(PARENT, SERVER, argv, image=2).process(
+        ME, PARENT, argv, image=2, forked=True
+    )
     assert Birth("joins", (PARENT, SERVER)) == written.born(argv)
 
 
@@ -90,9 +121,16 @@ def test_another_program_begins_a_service(written: Written) -> None:
 def test_a_word_in_somebodys_arguments_is_not_a_lineage(written: Written) -> None:
     written.process(PARENT, 1, image=1).process(ME, PARENT, image=2)
     assert Birth("new") == written.born(
-        ("python", "script.py", "multiprocessing.forkserver", "from multiprocessing.resource_tracker import main")
+        (
+            "python",
+            "script.py",
+            "multiprocessing.forkserver",
+            "from multiprocessing.resource_tracker import main",
+        )
     )
-    assert Birth("new") == written.born(("python", "-c", "import app; app.main(); from multiprocessing.forkserver import main"))
+    assert Birth("new") == written.born(
+        ("python", "-c", "import app; app.main(); from multiprocessing.forkserver import main")
+    )
 
 
 def test_a_new_master_joins_the_one_that_it_replaces(written: Written) -> None:
@@ -107,7 +145,9 @@ def test_what_a_new_masters_worker_runs_is_apart(written: Written) -> None:
 
 
 def test_a_new_masters_workers_come_from_the_old_one(written: Written) -> None:
-    written.process(SERVER, 1, image=1).process(PARENT, SERVER, image=2, GUNICORN_PID=str(SERVER)).process(ME, PARENT, image=2, forked=True)
+    written.process(SERVER, 1, image=1).process(PARENT, SERVER, image=2, GUNICORN_PID=str(SERVER)).process(
+        ME, PARENT, image=2, forked=True
+    )
     assert Birth("forked", (PARENT, SERVER)) == written.born(GUNICORN_PID=str(SERVER))
 
 
@@ -153,7 +193,9 @@ def test_relatives_are_forks_and_spawned_ones_not_what_they_run(written: Written
     written.process(101, SERVER, image=1, forked=True).process(102, SERVER, SPAWN, image=2).process(
         103, SERVER, ("python", "script"), image=3
     )
-    written.process(104, 101, image=1, forked=True).process(105, 103, image=3, forked=True).process(106, 102, ("ls",), image=4)
+    written.process(104, 101, image=1, forked=True).process(105, 103, image=3, forked=True).process(
+        106, 102, ("ls",), image=4
+    )
     assert [101, 102, 104] == list(relatives(SERVER, written.proc))
 
 

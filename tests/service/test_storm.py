@@ -24,10 +24,12 @@ WORKERS = 4
 
 
 class Truth:
-    """What each life has counted, in memory that the test shares with it: begun before it publishes, done after."""
+    """What each life has counted, in memory that the test shares with it: begun before it publishes, done
+    after."""
 
     def __init__(self, lives: int) -> None:
-        # Assigning to a view writes each figure at once; struct.pack_into writes zeros before, where a kill would leave them.
+        # Assigning to a view writes each figure at once; struct.pack_into writes zeros before, where a kill
+        # would leave them.
         self._figures = memoryview(mmap.mmap(-1, 16 * lives)).cast("q")
 
     def begin(self, life: int, count: int) -> None:
@@ -76,7 +78,9 @@ def test_sixty_kills_lose_at_most_what_was_being_said() -> None:
                 _, at_least = truth.begun_and_done()
                 for peer in ledger.peers(known):
                     if known.get(peer.slot) != peer.sequence:
-                        (said,) = set(peer.payload.split())  # one figure all through: none of it is of another payload
+                        (said,) = set(
+                            peer.payload.split()
+                        )  # one figure all through: none of it is of another payload
                         known[peer.slot], totals[peer.slot] = peer.sequence, int(said)
                 at_most, _ = truth.begun_and_done()
                 total = sum(totals.values())
@@ -112,7 +116,11 @@ def test_forty_forks_in_the_middle_of_publishing_and_reading() -> None:
         while not ended.is_set():
             ledger.peers()
 
-    threads = [threading.Thread(target=publish), threading.Thread(target=read), threading.Thread(target=publish)]
+    threads = [
+        threading.Thread(target=publish),
+        threading.Thread(target=read),
+        threading.Thread(target=publish),
+    ]
     for thread in threads:
         thread.start()
     try:

@@ -25,7 +25,9 @@ def explicit(point: HistogramDataPoint) -> Metric:
 
 
 def exponential(point: ExponentialHistogramDataPoint) -> Metric:
-    return Metric(name="m", exponential_histogram=ExponentialHistogram(data_points=[point], aggregation_temporality=2))
+    return Metric(
+        name="m", exponential_histogram=ExponentialHistogram(data_points=[point], aggregation_temporality=2)
+    )
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,9 @@ def exponential(point: ExponentialHistogramDataPoint) -> Metric:
         exponential(ExponentialHistogramDataPoint(scale=1000)),
         exponential(ExponentialHistogramDataPoint(scale=-1000)),
         exponential(
-            ExponentialHistogramDataPoint(scale=1, positive=BUCKETS(bucket_counts=[1] * 60), negative=BUCKETS(bucket_counts=[1] * 60))
+            ExponentialHistogramDataPoint(
+                scale=1, positive=BUCKETS(bucket_counts=[1] * 60), negative=BUCKETS(bucket_counts=[1] * 60)
+            )
         ),
     ],
 )

@@ -1,8 +1,9 @@
 """Gauges of other libraries, of several workers: each family says how they become one (`Family.merge`).
 
-A fork copies values. A copy that its process has not changed counts there for as long as it runs, and then its parent's does not, where
-that has not changed it either: a server's master that has loaded the application is no worker more. Where the parent goes on to change it,
-it is the parent's, and the child's copy does not count. Of a process that is gone a copy says nothing.
+A fork copies values. A copy that its process has not changed counts there for as long as it runs, and then
+its parent's does not, where that has not changed it either: a server's master that has loaded the application
+is no worker more. Where the parent goes on to change it, it is the parent's, and the child's copy does not
+count. Of a process that is gone a copy says nothing.
 """
 
 from __future__ import annotations
@@ -70,7 +71,9 @@ class Gauges:
             return
         for row in part.rows:
             if alive or not row.copied & BORN_WITH:
-                told = _Told(row, row.pid or contribution.pid, contribution.parent, contribution.published, alive)
+                told = _Told(
+                    row, row.pid or contribution.pid, contribution.parent, contribution.published, alive
+                )
                 self._told.setdefault(row.labels, []).append(told)
 
     def rows(self) -> list[ForeignRow]:
@@ -101,7 +104,8 @@ class Gauges:
 
 
 def _counting(told: Sequence[_Told]) -> Sequence[_Told]:
-    """Those that count of a series: of a value that a fork has copied, either the parent's or the children's."""
+    """Those that count of a series: of a value that a fork has copied, either the parent's or the
+    children's."""
     if len(told) == 1 or not any(each.row.copied for each in told):
         return told
     parents = {each.parent for each in told if each.alive}

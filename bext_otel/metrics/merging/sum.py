@@ -1,7 +1,8 @@
-"""Several workers as one service: what is counted adds up, what is held adds up over those alive, what is recent is put together.
+"""Several workers as one service: what is counted adds up, what is held adds up over those alive, what is
+recent is put together.
 
-Merging is associative and commutative (tests hold it to that), so it does not matter who reads whom first, nor whether a worker's counts
-come from itself or from the one that took them over.
+Merging is associative and commutative (tests hold it to that), so it does not matter who reads whom first,
+nor whether a worker's counts come from itself or from the one that took them over.
 """
 
 from __future__ import annotations
@@ -12,8 +13,22 @@ from typing import TypeAlias, TypeVar
 
 from bext_otel.catalogue import METRICS
 from bext_otel.metrics.merging.gauges import Gauges
-from bext_otel.metrics.merging.totals import few_foreign, few_histograms, few_numbers, few_summaries, one_foreign
-from bext_otel.metrics.merging.wire import Contribution, ForeignPart, ForeignRow, HistogramRow, Labels, NumberRow, SummaryRow
+from bext_otel.metrics.merging.totals import (
+    few_foreign,
+    few_histograms,
+    few_numbers,
+    few_summaries,
+    one_foreign,
+)
+from bext_otel.metrics.merging.wire import (
+    Contribution,
+    ForeignPart,
+    ForeignRow,
+    HistogramRow,
+    Labels,
+    NumberRow,
+    SummaryRow,
+)
 from bext_otel.metrics.pacing import AT_ONCE, slices
 from bext_otel.metrics.snapshot import FamilyType
 
@@ -25,14 +40,16 @@ Figures: TypeAlias = Mapping[str, "int | float | str"]
 
 _ADDED: frozenset[FamilyType] = frozenset({"counter", "histogram", "summary"})
 
-# What the figures of telemetry end in that count since a worker's start: these happened, also when it is gone.
+# What the figures of telemetry end in that count since a worker's start: these happened, also when it is
+# gone.
 _COUNTS = ("_exported", "_failed", "_dropped", "_lost", "_cut")
 
 _ROWS = {row.exported: row for row in METRICS}
 
 
 class Shared:
-    """A contribution and whether who made it is alive. The dead hold nothing any more, but what they counted happened."""
+    """A contribution and whether who made it is alive. The dead hold nothing any more, but what they counted
+    happened."""
 
     __slots__ = ("alive", "contribution")
 
@@ -60,7 +77,8 @@ class _Added:
 
 
 class Tally:
-    """Puts contributions together: the rows of each series, whose total is the service's. `now` is monotonic seconds."""
+    """Puts contributions together: the rows of each series, whose total is the service's. `now` is monotonic
+    seconds."""
 
     def __init__(self, now: float) -> None:
         self.now = now
@@ -79,7 +97,10 @@ class Tally:
     def add(self, contribution: Contribution, *, alive: bool) -> None:
         """Add one worker's, with what it took over."""
         if contribution.started < self.started or self.started_unix is None:
-            self.started, self.started_unix = min(self.started, contribution.started), contribution.started_unix
+            self.started, self.started_unix = (
+                min(self.started, contribution.started),
+                contribution.started_unix,
+            )
         for name, numbers in contribution.numbers.items():
             self._add_numbers(name, numbers, contribution.published, alive=alive)
         for name, summaries in contribution.summaries.items():
@@ -92,12 +113,16 @@ class Tally:
         if alive:
             self._add_present(contribution)
         else:
-            add_figures(self.telemetry, {name: figure for name, figure in contribution.telemetry.items() if name.endswith(_COUNTS)})
+            add_figures(
+                self.telemetry,
+                {name: figure for name, figure in contribution.telemetry.items() if name.endswith(_COUNTS)},
+            )
         if contribution.base is not None:
             self.add(contribution.base, alive=False)
 
     def admit(self, admitted: Mapping[str, Mapping[str, float]]) -> None:
-        """Note since when which values of labels are shown, by the label's key: it counts who had a value first."""
+        """Note since when which values of labels are shown, by the label's key: it counts who had a value
+        first."""
         for key, values in admitted.items():
             first = self.admitted.setdefault(key, {})
             for value, since in values.items():
@@ -135,7 +160,9 @@ class Tally:
     @property
     def foreign(self) -> dict[str, ForeignPart]:
         """Families of other libraries, by name."""
-        return {name: _with_rows(held.part, rows) for name, held in self._foreign.items() if (rows := held.rows())}
+        return {
+            name: _with_rows(held.part, rows) for name, held in self._foreign.items() if (rows := held.rows())
+        }
 
     def foreign_kept(self) -> list[ForeignPart]:
         """The same of workers that are gone, to be kept: in as few rows as say it exactly."""
@@ -186,13 +213,19 @@ def add_figures(held: dict[str, int | float | str], more: Figures) -> None:
             held[name] = (before or 0) + value
 
 
-def compacted(contributions: Iterable[Contribution], now: float, fold: Callable[[Tally], object] = lambda _: None) -> Contribution:
-    """What workers that are gone had counted, as one contribution without a base of its own. `fold` is done before, to what they say."""
+def compacted(
+    contributions: Iterable[Contribution], now: float, fold: Callable[[Tally], object] = lambda _: None
+) -> Contribution:
+    """What workers that are gone had counted, as one contribution without a base of its own. `fold` is done
+    before, to what they say."""
     tally = Tally(now)
     for contribution in contributions:
         tally.add(contribution, alive=False)
     fold(tally)
-    numbers = {name: [row for labels, rows in held.items() for row in few_numbers(labels, rows)] for name, held in tally.numbers.items()}
+    numbers = {
+        name: [row for labels, rows in held.items() for row in few_numbers(labels, rows)]
+        for name, held in tally.numbers.items()
+    }
     for name, shared in tally.shared.items():
         numbers.setdefault(name, []).extend(row for _, row in shared.values())
     return Contribution(
@@ -205,7 +238,8 @@ def compacted(contributions: Iterable[Contribution], now: float, fold: Callable[
             for name, held in tally.summaries.items()
         },
         histograms={
-            name: [row for labels, rows in held.items() for row in few_histograms(labels, rows)] for name, held in tally.histograms.items()
+            name: [row for labels, rows in held.items() for row in few_histograms(labels, rows)]
+            for name, held in tally.histograms.items()
         },
         admitted={name: list(values.items()) for name, values in tally.admitted.items()},
         foreign=tally.foreign_kept(),

@@ -1,10 +1,10 @@
 """What one worker has to say of itself, as bytes that any other can read.
 
-Rows carry label values in the order of the catalogue. Counters, summaries and histograms are totals since the worker's start, windows are
-what is recent, with the moment from when nothing of it is left; `base` is what workers that are gone had counted, and this one took over.
-Several rows of one series add up: in a base they hold a sum exactly, and windows that end at different times.
-`pid` is the process's id, `parent` that of the one that forked it (0: nobody). Times are monotonic seconds, which all processes of a Linux
-host share.
+Rows carry label values in the order of the catalogue. Counters, summaries and histograms are totals since the
+worker's start, windows are what is recent, with the moment from when nothing of it is left; `base` is what
+workers that are gone had counted, and this one took over. Several rows of one series add up: in a base they
+hold a sum exactly, and windows that end at different times. `pid` is the process's id, `parent` that of the
+one that forked it (0: nobody). Times are monotonic seconds, which all processes of a Linux host share.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ Exemplified: TypeAlias = Optional[tuple[float, float, str, str]]  # noqa: UP045
 """An exemplar's value, time, trace and span."""
 
 ForeignExemplar: TypeAlias = tuple[int, float, float, tuple[tuple[str, str], ...]]
-"""An exemplar that an application gave: the position of its bucket, value, time (NaN: not known) and labels."""
+"""An exemplar that an application gave: the position of its bucket, value, time (NaN: not known) and
+labels."""
 
 _FORMAT = 3
 # Blocks to decode between two pauses.
@@ -56,7 +57,8 @@ _BLOCKS_AT_ONCE = 8
 
 
 class _Array(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Buckets, packed: machine integers in native order, since nobody but a process of the same host reads them."""
+    """Buckets, packed: machine integers in native order, since nobody but a process of the same host reads
+    them."""
 
     offset: int
     code: str
@@ -73,7 +75,8 @@ class _Array(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class NumberRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A counter's or a gauge's series. `source` is empty for what a worker holds, and names what several look at."""
+    """A counter's or a gauge's series. `source` is empty for what a worker holds, and names what several look
+    at."""
 
     labels: Labels
     value: float | int
@@ -111,7 +114,18 @@ class SummaryRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     ) -> SummaryRow:
         """`totals` are count, sum, zeros, minimum and maximum."""
         life_packed, window_packed = _Array.of(life.buckets), _Array.of(recent.buckets)
-        return cls(labels, *totals, life.scale, life_packed, window_packed, recent.zeros, recent.low, recent.high, empty_at, exemplar)
+        return cls(
+            labels,
+            *totals,
+            life.scale,
+            life_packed,
+            window_packed,
+            recent.zeros,
+            recent.low,
+            recent.high,
+            empty_at,
+            exemplar,
+        )
 
     def lifetime(self) -> Scaled:
         """The buckets of its life."""
@@ -135,9 +149,11 @@ class HistogramRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class ForeignRow(msgspec.Struct, array_like=True, frozen=True):
-    """A series of another library: its labels, and a number or the bounds, counts, sum and count of a histogram.
+    """A series of another library: its labels, and a number or the bounds, counts, sum and count of a
+    histogram.
 
-    `time_unix`, `set_at` and `copied` are those of a `Point`; `pid` is whose it is, where that is not who publishes it.
+    `time_unix`, `set_at` and `copied` are those of a `Point`; `pid` is whose it is, where that is not who
+    publishes it.
     """
 
     labels: tuple[tuple[str, str], ...]
@@ -185,7 +201,8 @@ class Contribution(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
-    """A contribution on its way, field by field: rows in blocks, each of them bytes, so that a reader decodes only what has changed."""
+    """A contribution on its way, field by field: rows in blocks, each of them bytes, so that a reader decodes
+    only what has changed."""
 
     format: int
     started: float
@@ -235,13 +252,15 @@ def blocks(rows: Sequence[Row | msgspec.Raw]) -> list[msgspec.Raw]:
 
 
 def encode(contribution: Contribution, base: bytes = b"") -> bytes:
-    """A contribution's bytes. In place of rows it may have what `blocks` made of them; `base` is what this function made of its base, if
-    that is known already."""
+    """A contribution's bytes. In place of rows it may have what `blocks` made of them; `base` is what this
+    function made of its base, if that is known already."""
     if contribution.base is not None:
         base = encode(contribution.base)
     fields = {name: getattr(contribution, name) for name in _Message.__struct_fields__}
     fields |= {field: {name: _packed(rows) for name, rows in fields[field].items()} for field in _DECODERS}
-    fields["rates"] = {name: _column(contribution.numbers[name], rates) for name, rates in contribution.rates.items()}
+    fields["rates"] = {
+        name: _column(contribution.numbers[name], rates) for name, rates in contribution.rates.items()
+    }
     fields["base"] = [msgspec.Raw(base)] if base else []
     return _encoder.encode(_Message(**fields))
 
@@ -251,7 +270,8 @@ def _packed(rows: Sequence[Any]) -> Sequence[msgspec.Raw]:
 
 
 def _column(rows: Sequence[NumberRow], rates: Any) -> bytes:
-    """Rates in the order of the rows they belong to; 0 for those that have none. May be the column already."""
+    """Rates in the order of the rows they belong to; 0 for those that have none. May be the column
+    already."""
     if isinstance(rates, array):
         return rates.tobytes()
     by_labels = dict(rates)
@@ -281,12 +301,16 @@ def _decoded(payload: bytes | msgspec.Raw, before: Known, now: Known) -> Contrib
     fields = {name: getattr(message, name) for name in _Message.__struct_fields__}
     for field, decoder in _DECODERS.items():
         fields[field] = {name: _rows(packed, decoder, before, now) for name, packed in fields[field].items()}
-    fields["rates"] = {name: _Rates(fields["numbers"].get(name, []), column) for name, column in message.rates.items()}
+    fields["rates"] = {
+        name: _Rates(fields["numbers"].get(name, []), column) for name, column in message.rates.items()
+    }
     fields["base"] = next((_decoded(base, before, now) for base in message.base), None)
     return Contribution(**fields)
 
 
-def _rows(packed: Sequence[msgspec.Raw], decoder: msgspec.msgpack.Decoder[Any], before: Known, now: Known) -> list[Any]:
+def _rows(
+    packed: Sequence[msgspec.Raw], decoder: msgspec.msgpack.Decoder[Any], before: Known, now: Known
+) -> list[Any]:
     rows: list[Any] = []
     for part in slices(packed, _BLOCKS_AT_ONCE):
         for block in map(bytes, part):
@@ -311,4 +335,8 @@ class _Rates:
 
 def exemplar_row(exemplar: Exemplar | None) -> Exemplified:
     """An exemplar as it stands in a row."""
-    return None if exemplar is None else (exemplar.value, exemplar.time_unix, exemplar.trace_id, exemplar.span_id)
+    return (
+        None
+        if exemplar is None
+        else (exemplar.value, exemplar.time_unix, exemplar.trace_id, exemplar.span_id)
+    )

@@ -1,4 +1,5 @@
-"""Metrics that cannot stand on one page, since they have one name: the first is shown, and the other told of in the log, once."""
+"""Metrics that cannot stand on one page, since they have one name: the first is shown, and the other told of
+in the log, once."""
 
 from __future__ import annotations
 
@@ -23,7 +24,12 @@ def tell_left_out(name: str, *, of: str, holder: str) -> None:
     """One line for each name and page; `holder` is who has the name there."""
     if (name, of) not in _told and len(_told) < _MOST:
         _told.add((name, of))
-        _log.warning("metric %s is left out of %s, since %s has its name there: rename one of the two", name, of, holder)
+        _log.warning(
+            "metric %s is left out of %s, since %s has its name there: rename one of the two",
+            name,
+            of,
+            holder,
+        )
 
 
 def beside(first: Iterable[Family], others: Iterable[Family], holder: str) -> list[Family]:

@@ -1,6 +1,8 @@
-"""Canvases that are executed at once, where they are called: `apply`, and `apply_async` where `task_always_eager` is set.
+"""Canvases that are executed at once, where they are called: `apply`, and `apply_async` where
+`task_always_eager` is set.
 
-No message carries which run a task belongs to, so the canvas does: what it calls are steps of one run, in one trace.
+No message carries which run a task belongs to, so the canvas does: what it calls are steps of one run, in one
+trace.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ class _Run:
 
 
 class Canvas:
-    """A chain, a group or a chord that is being executed. `outer` is the task that does so, None outside of any."""
+    """A chain, a group or a chord that is being executed. `outer` is the task that does so, None outside of
+    any."""
 
     def __init__(self, run: _Run, outer: Step | None, *, together: bool, above: Canvas | None) -> None:
         self.run = run
@@ -67,7 +70,8 @@ _current: ContextVar[Canvas | None] = ContextVar("bext_celery_eager", default=No
 
 
 def canvas_of(request: Any) -> Canvas | None:
-    """The canvas that calls a task which is about to begin; None for a task that is called by itself, also by one of a canvas."""
+    """The canvas that calls a task which is about to begin; None for a task that is called by itself, also by
+    one of a canvas."""
     canvas = _current.get()
     if canvas is None or not getattr(request, "is_eager", False) or canvas.outer is not current_step.get():
         return None
@@ -163,7 +167,8 @@ def _leave(canvas: Canvas, result: Any, error: BaseException | None) -> None:
 
 
 def _leaves(result: Any) -> Iterator[Any]:
-    """Results of tasks that were executed, of a result that may be that of a group. Others would ask the backend for their state."""
+    """Results of tasks that were executed, of a result that may be that of a group. Others would ask the
+    backend for their state."""
     from celery.result import EagerResult
 
     if isinstance(result, EagerResult):

@@ -1,4 +1,5 @@
-"""Flask-Compress: gzip, brotli and zstd, of whole bodies and of streams. A body from its own cache is not compressed again, nor counted."""
+"""Flask-Compress: gzip, brotli and zstd, of whole bodies and of streams. A body from its own cache is not
+compressed again, nor counted."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ __all__ = ["FlaskCompressInstrumentor"]
 
 
 class FlaskCompressInstrumentor(Instrumentor):
-    """Instruments Flask-Compress, as soon as it is imported. `deflate` has no encoding label, and is left out."""
+    """Instruments Flask-Compress, as soon as it is imported. `deflate` has no encoding label, and is left
+    out."""
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Flask-Compress, since it compresses in functions of its module."""

@@ -1,8 +1,9 @@
 """Requests that are answered while their ASGI application still runs.
 
-Most applications return with their last message, and nothing is left to wait for. Some fail after it: Starlette's `BaseHTTPMiddleware` ends
-an answer whose stream broke as if it were complete and raises then, and so does a background task. Such an exception is the request's,
-if it comes soon; a task that takes long must not keep the request from being counted.
+Most applications return with their last message, and nothing is left to wait for. Some fail after it:
+Starlette's `BaseHTTPMiddleware` ends an answer whose stream broke as if it were complete and raises then, and
+so does a background task. Such an exception is the request's, if it comes soon; a task that takes long must
+not keep the request from being counted.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ _MAX_PATH = 1024
 
 
 class Answered:
-    """The answered requests of one event loop. One timer is for all of them, so that a request costs none of its own."""
+    """The answered requests of one event loop. One timer is for all of them, so that a request costs none of
+    its own."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -84,7 +86,8 @@ def watch(exchange: Exchange, scope: Mapping[str, Any]) -> None:
 
 
 def tell_late(exchange: Exchange, error: BaseException) -> None:
-    """The application failed when its request was over: an error record in the request's trace, whose context is current. Never raises."""
+    """The application failed when its request was over: an error record in the request's trace, whose context
+    is current. Never raises."""
     name = type(error).__qualname__
     try:
         if departure(error) is not None:

@@ -1,4 +1,5 @@
-"""Whatever clients send: one span, exportable; no more series than there are routes; the application answers."""
+"""Whatever clients send: one span, exportable; no more series than there are routes; the application
+answers."""
 
 from __future__ import annotations
 
@@ -24,7 +25,10 @@ RESOLVER = AppResolver({"api": App(paths=("/api",)), "web": App(hosts=("web.exam
 TEXT = st.text(st.characters(), max_size=50)
 BYTES = st.binary(max_size=50)
 HEADERS = st.lists(
-    st.tuples(st.sampled_from([b"host", b"user-agent", b"content-length", b"traceparent", b"baggage", b"x"]), BYTES), max_size=8
+    st.tuples(
+        st.sampled_from([b"host", b"user-agent", b"content-length", b"traceparent", b"baggage", b"x"]), BYTES
+    ),
+    max_size=8,
 )
 METHOD = st.one_of(TEXT, st.sampled_from(METHODS))
 
@@ -52,18 +56,35 @@ def check(telemetry: Telemetry, body: bytes) -> None:
     telemetry.clear()
 
 
-limits = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+limits = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @limits
 @given(METHOD, TEXT, BYTES, HEADERS, st.one_of(st.none(), st.tuples(TEXT, st.integers(0, 65535))))
 def test_any_asgi_request(
-    use_telemetry: Callable[..., Telemetry], method: str, path: str, query: bytes, headers: Any, client: tuple[str, int] | None
+    use_telemetry: Callable[..., Telemetry],
+    method: str,
+    path: str,
+    query: bytes,
+    headers: Any,
+    client: tuple[str, int] | None,
 ) -> None:
     telemetry = use_telemetry(resolver=RESOLVER)
     if client is not None:
-        client = (client[0].encode("utf-8", "replace").decode(), client[1])  # an address, which no client can choose
-    scope = {**http_scope(), "method": method, "path": path, "query_string": query, "headers": headers, "client": client}
+        client = (
+            client[0].encode("utf-8", "replace").decode(),
+            client[1],
+        )  # an address, which no client can choose
+    scope = {
+        **http_scope(),
+        "method": method,
+        "path": path,
+        "query_string": query,
+        "headers": headers,
+        "client": client,
+    }
     check(telemetry, asyncio.run(ask_async(ASGIMiddleware(asgi_app), scope)).body)
 
 
@@ -73,7 +94,11 @@ KEYS = ["HTTP_HOST", "HTTP_USER_AGENT", "CONTENT_LENGTH", "HTTP_TRACEPARENT"]
 
 @limits
 @given(METHOD, LATIN, LATIN, st.dictionaries(st.sampled_from(KEYS), LATIN))
-def test_any_wsgi_request(use_telemetry: Callable[..., Telemetry], method: str, path: str, query: str, headers: Any) -> None:
+def test_any_wsgi_request(
+    use_telemetry: Callable[..., Telemetry], method: str, path: str, query: str, headers: Any
+) -> None:
     telemetry = use_telemetry(resolver=RESOLVER)
-    answer = ask_wsgi(WSGIMiddleware(wsgi_app), REQUEST_METHOD=method, PATH_INFO=path, QUERY_STRING=query, **headers)
+    answer = ask_wsgi(
+        WSGIMiddleware(wsgi_app), REQUEST_METHOD=method, PATH_INFO=path, QUERY_STRING=query, **headers
+    )
     check(telemetry, answer.body)

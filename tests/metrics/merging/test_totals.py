@@ -32,7 +32,9 @@ A = ("a",)
 
 
 @given(amounts)
-def test_partials_have_the_exact_sum_of_the_values_however_often_they_are_made_anew(values: list[float]) -> None:
+def test_partials_have_the_exact_sum_of_the_values_however_often_they_are_made_anew(
+    values: list[float],
+) -> None:
     kept: list[float] = []
     for value in values:
         kept = partials([*kept, value])
@@ -50,7 +52,9 @@ def test_ints_stay_ints_and_what_is_not_finite_is_no_error() -> None:
 
 def test_every_order_has_the_same_total() -> None:
     values = (0.1, 0.2, 0.3, 1e10, 0.7)
-    assert 1 < len({reduce(add, order) for order in permutations(values)})  # from Python 3.12 on, `sum` makes up for much of it
+    assert 1 < len(
+        {reduce(add, order) for order in permutations(values)}
+    )  # from Python 3.12 on, `sum` makes up for much of it
     assert 1 == len({total(order) for order in permutations(values)})
     buckets = [HistogramRow(A, (1, 0), value, 1) for value in values]
     assert 1 == len({one_histogram(order).sum for order in permutations(buckets)})
@@ -71,7 +75,11 @@ def test_few_rows_say_the_same_as_many(values: list[float]) -> None:
 
 def test_the_newest_exemplar_stays() -> None:
     old, new = (1.0, 10.0, "ab", "cd"), (2.0, 20.0, "ef", "01")
-    rows = [HistogramRow(A, (1,), 1.0, 1, new), HistogramRow(A, (1,), 1.0, 1, old), HistogramRow(A, (1,), 1.0, 1)]
+    rows = [
+        HistogramRow(A, (1,), 1.0, 1, new),
+        HistogramRow(A, (1,), 1.0, 1, old),
+        HistogramRow(A, (1,), 1.0, 1),
+    ]
     assert new == one_histogram(rows).exemplar == few_histograms(A, rows)[0].exemplar
 
 
@@ -83,7 +91,10 @@ def test_buckets_that_moved_keep_every_count_below_its_own_bound() -> None:
 
 
 def test_buckets_that_always_move_take_no_more_room_for_ever() -> None:
-    rows = [ForeignRow((), None, (tuple(start + step / 7 for step in range(100)), (1,) * 101, 1.0, 101)) for start in range(40)]
+    rows = [
+        ForeignRow((), None, (tuple(start + step / 7 for step in range(100)), (1,) * 101, 1.0, 101))
+        for start in range(40)
+    ]
     histogram = one_foreign(rows).histogram
     assert histogram is not None
     assert 320 <= len(histogram[0]) <= 640
@@ -113,7 +124,10 @@ def test_windows_fade_as_if_they_had_never_been_put_together(taken: list[tuple[f
 
 def test_windows_of_many_lengths_are_few_rows_and_none_ends_later_than_it_would_have() -> None:
     rows = [row(float(value), 10_000.0) for value in range(1, 31)]
-    rows = [SummaryRow(*(getattr(each, name) for name in SummaryRow.__struct_fields__[:-2]), 10_001.0 + at) for at, each in enumerate(rows)]
+    rows = [
+        SummaryRow(*(getattr(each, name) for name in SummaryRow.__struct_fields__[:-2]), 10_001.0 + at)
+        for at, each in enumerate(rows)
+    ]
     kept = few_summaries(A, rows, 10_000.0)
     assert 8 == len(kept)
     for now in range(10_000, 10_040):

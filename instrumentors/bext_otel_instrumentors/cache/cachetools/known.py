@@ -18,14 +18,16 @@ Method = Callable[..., Any]
 
 @lru_cache(maxsize=256)  # an application may make a cache for each of its objects
 def _names(kind: type, made_by: str, library: str) -> tuple[str, ...]:
-    """What the application wrote tells more than where it stands, and that more than a class of the library."""
+    """What the application wrote tells more than where it stands, and that more than a class of the
+    library."""
     own = [one for one in kind.__mro__ if one.__module__ != library]
     theirs = [one for one in kind.__mro__ if one.__module__ == library]
     return (*names_of(*own), *([made_by] if made_by else []), *names_of(*theirs))
 
 
 class Record:
-    """What is known about a cache; outside of it, so that its copies and pickles are what they are without us."""
+    """What is known about a cache; outside of it, so that its copies and pickles are what they are without
+    us."""
 
     __slots__ = ("app", "explicit", "kind", "layer", "names", "ref")
 
@@ -80,7 +82,8 @@ known = Known()
 
 
 def size_of(cache: Any) -> Size:
-    """Read past the methods of TTL caches, which drop what is too old first: reading metrics changes nothing."""
+    """Read past the methods of TTL caches, which drop what is too old first: reading metrics changes
+    nothing."""
     base = known.module.Cache
     entries = base.__len__(cache)
     return entries, base.currsize.fget(cache) if cache.getsizeof is not base.getsizeof else None

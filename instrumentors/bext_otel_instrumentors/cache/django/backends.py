@@ -48,7 +48,8 @@ class Record:
 
 
 def record_of(backend: Any, alias: str, layers: Layers) -> Record:
-    """The record of a backend. Each thread has a backend of its own before one store, whose record is theirs."""
+    """The record of a backend. Each thread has a backend of its own before one store, whose record is
+    theirs."""
     store = getattr(backend, "_cache", None)
     path = str(Path(backend._dir).resolve()) if hasattr(backend, "_list_cache_files") else ""
     before = directories.user(path) if path else holdings.owner(store)
@@ -83,20 +84,22 @@ def forget() -> None:
 
 
 def entries(backend: Any) -> int | None:
-    """How many entries a backend of this process holds; 0 for files, which are counted as they go; None for one that does not know."""
+    """How many entries a backend of this process holds; 0 for files, which are counted as they go; None for
+    one that does not know."""
     store = getattr(backend, "_cache", None)
     if isinstance(store, dict):
         return len(store)
     return 0 if hasattr(backend, "_list_cache_files") or type(backend).__module__.endswith(".dummy") else None
 
 
-# --- Django's Redis -----------------------------------------------------------------------------------------------------------------
+# --- Django's Redis -----------------------------------------------------------------------------------------
 
 _in_redis: WeakKeyDictionary[Any, Layers] = WeakKeyDictionary()
 
 
 def answering(redis: RedisHoldings) -> Callable[[Method], Method]:
-    """`get_client` of what asks a Redis for Django's backend: how many keys `delete_many` has deleted, it hears and does not tell."""
+    """`get_client` of what asks a Redis for Django's backend: how many keys `delete_many` has deleted, it
+    hears and does not tell."""
 
     def make(original: Method) -> Method:
         @wraps(original)
@@ -104,7 +107,9 @@ def answering(redis: RedisHoldings) -> Callable[[Method], Method]:
             client, call = original(self, *args, **kwargs), calling()
             try:
                 layers = _in_redis.get(self)
-                if layers is not None and (kwargs.get("write") or len(self._servers) == 1):  # others are copies of the first
+                if layers is not None and (
+                    kwargs.get("write") or len(self._servers) == 1
+                ):  # others are copies of the first
                     redis.used(client, layers)
                 if call is not None and call.what == "invalidate":
                     _listen(client, call)
@@ -131,11 +136,12 @@ def _listen(client: Any, call: Call) -> None:
     client.execute_command = execute_command
 
 
-# --- What backends of this process do by themselves ---------------------------------------------------------------------------------
+# --- What backends of this process do by themselves ---------------------------------------------------------
 
 
 def _drop(original: Method) -> Method:
-    """The file and memory backends' `_delete`: of what is too old, when it is looked up, and of files that make room."""
+    """The file and memory backends' `_delete`: of what is too old, when it is looked up, and of files that
+    make room."""
 
     @wraps(original)
     def _delete(self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -31,7 +31,8 @@ class Record:
         self.app = UNKNOWN
         self.used = False
         prefix = getattr(backend, "key_prefix", None)
-        # Keys that begin with nothing may be anybody's; and of keys that `[cache.layers]` names, redis-py's instrumentation tells.
+        # Keys that begin with nothing may be anybody's; and of keys that `[cache.layers]` names, redis-py's
+        # instrumentation tells.
         named = isinstance(prefix, str) and prefix and Record.layers.keyed(prefix) is None
         self._in_redis = Layers({f"{prefix}*": self.layer}) if named else None
         self._client = getattr(backend, "_write_client", None)
@@ -84,7 +85,8 @@ def _size_of(backend: Any) -> Size:
 
 
 def layer_of(cache: Any, key: object, function: str | None = None) -> str:
-    """The layer of a key, which is looked up or stored now: as its beginning says, or the function that is cached, or the backend."""
+    """The layer of a key, which is looked up or stored now: as its beginning says, or the function that is
+    cached, or the backend."""
     try:
         record = Record.of(cache.cache)
         record.use()
@@ -110,7 +112,12 @@ def entries(cache: Any) -> int | None:
             return len(store)
         if type(backend).__name__ == "NullCache":
             return 0
-        # Files are counted as they come and go, in a file of their own, unless there may be any number of them.
-        return int(backend._file_count) if getattr(backend, "_threshold", 0) and hasattr(backend, "_file_count") else None
+        # Files are counted as they come and go, in a file of their own, unless there may be any number of
+        # them.
+        return (
+            int(backend._file_count)
+            if getattr(backend, "_threshold", 0) and hasattr(backend, "_file_count")
+            else None
+        )
     except Exception:  # no application, or a backend of any kind
         return None

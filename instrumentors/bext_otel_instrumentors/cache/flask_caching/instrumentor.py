@@ -1,8 +1,9 @@
-"""Flask-Caching: what a `Cache` is asked for, whichever backend it has, and the functions that `cached` and `memoize` wrap.
+"""Flask-Caching: what a `Cache` is asked for, whichever backend it has, and the functions that `cached` and
+`memoize` wrap.
 
-A value of None is a miss, as it is for Flask-Caching, unless `cache_none` says that it was stored. Entries and bytes are those of the
-backend in memory, of files, and of a Redis where keys have a prefix. What can't be known is not reported: entries and bytes of other
-backends, and evictions that a server decides.
+A value of None is a miss, as it is for Flask-Caching, unless `cache_none` says that it was stored. Entries
+and bytes are those of the backend in memory, of files, and of a Redis where keys have a prefix. What can't be
+known is not reported: entries and bytes of other backends, and evictions that a server decides.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ __all__ = ["FlaskCachingInstrumentor", "invalidating"]
 class FlaskCachingInstrumentor(Instrumentor):
     """Instruments Flask-Caching, as soon as it is imported.
 
-    `instrument(layers={"shop.views.index": "isr", "SimpleCache": "fragment", "page:*": "isr"})`: layers by the function that is cached, by
-    the backend's class, or by what keys begin with (without the prefix that a backend adds). `redis_seconds`: how often a Redis is asked
-    what it holds, 0 for never.
+    `instrument(layers={"shop.views.index": "isr", "SimpleCache": "fragment", "page:*": "isr"})`: layers by
+    the function that is cached, by the backend's class, or by what keys begin with (without the prefix that a
+    backend adds). `redis_seconds`: how often a Redis is asked what it holds, 0 for never.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
