@@ -27,8 +27,6 @@ from tests.e2e.otlp import receiving
 from tests.instrumentors.conftest import Telemetry, telemetry, use_telemetry  # noqa: F401  # fixtures
 from tests.waiting import until
 
-# ruff: noqa: F811
-
 
 def named(telemetry: Telemetry, name: str) -> ReadableSpan:
     (found,) = [span for span in telemetry.spans() if span.name == name]
