@@ -37,7 +37,7 @@ def _engine() -> None:
     from opentelemetry.sdk.trace import TracerProvider
 
     from bext_otel.apps import Budgets
-    from bext_otel.config import Logging
+    from bext_otel.config import LoggingSettings
     from bext_otel.logs import build_provider, install
     from bext_otel.metrics.provider import BextMeterProvider
     from bext_otel.metrics.store.streams import Streams
@@ -45,7 +45,7 @@ def _engine() -> None:
     resource = Resource({})
     metrics.set_meter_provider(BextMeterProvider(Streams(Budgets({})), resource))
     trace.set_tracer_provider(TracerProvider(shutdown_on_exit=False))
-    logging = Logging(output="file", file_path="/dev/null")
+    logging = LoggingSettings(output="file", file_path="/dev/null")
     provider = build_provider(logging, resource, None)
     _logs.set_logger_provider(provider)
     install(logging, provider, apps={})

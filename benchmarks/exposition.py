@@ -59,11 +59,11 @@ def _bext(series: int, kind: str) -> Work:
     from bext_otel.apps import Budgets
     from bext_otel.catalogue import REQUEST_DURATION, REQUESTS
     from bext_otel.endpoints.formats import text
-    from bext_otel.metrics.reader import Reading
+    from bext_otel.metrics.reader import SnapshotReader
     from bext_otel.metrics.store.streams import Streams
 
     streams = Streams(Budgets({"app": series, "route": series}))
-    reading = Reading(streams, include_process=False)
+    reading = SnapshotReader(streams, include_process=False)
     reading.stop()
     row = REQUESTS if kind == "counters" else REQUEST_DURATION
     handles = [streams.stream(row).cell(labels).add for labels in _label_sets(series)]
@@ -111,12 +111,12 @@ def memory(series: int) -> float:
     from bext_otel.apps import Budgets
     from bext_otel.catalogue import REQUESTS
     from bext_otel.endpoints.formats import text
-    from bext_otel.metrics.reader import Reading
+    from bext_otel.metrics.reader import SnapshotReader
     from bext_otel.metrics.store.streams import Streams
 
     label_sets, now = _label_sets(series), [time.monotonic()]
     streams = Streams(Budgets({"app": series, "route": series}), monotonic=lambda: now[0])
-    reading = Reading(streams, include_process=False)
+    reading = SnapshotReader(streams, include_process=False)
     reading.stop()
     text.render(reading.snapshot())
     tracemalloc.start()

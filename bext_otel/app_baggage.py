@@ -25,7 +25,7 @@ from opentelemetry.trace import Span, SpanKind
 
 from bext_otel.apps import BAGGAGE_KEY, current_app, host_name
 from bext_otel.catalogue import UNKNOWN
-from bext_otel.config import App
+from bext_otel.config import AppSettings
 
 __all__ = ["APPS", "LOOPBACK", "Hosts", "propagate_app"]
 
@@ -42,7 +42,7 @@ class Hosts:
     """The hosts that `[telemetry] propagate_app_to` names; `*.shop.example` is every name below
     `shop.example`."""
 
-    def __init__(self, named: Iterable[str], apps: Mapping[str, App]) -> None:
+    def __init__(self, named: Iterable[str], apps: Mapping[str, AppSettings]) -> None:
         hosts = set(named)
         self._loopback = LOOPBACK in hosts
         if APPS in hosts:

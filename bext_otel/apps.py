@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from opentelemetry.context import Context, create_key, get_value, set_value
 
 from bext_otel.catalogue import LABEL_KEYS, OVERFLOW, UNKNOWN, Label
-from bext_otel.config import App
+from bext_otel.config import AppSettings
 from bext_otel.errors import ConfigError
 from bext_otel.process import on_fork
 from bext_otel.text import encodable
@@ -71,7 +71,7 @@ class AppResolver:
     labels, and keeps nothing of what clients send.
     """
 
-    def __init__(self, apps: Mapping[str, App], *, default: str) -> None:
+    def __init__(self, apps: Mapping[str, AppSettings], *, default: str) -> None:
         self._prefixes: dict[str, str] = {}
         self._hosts: dict[str, str] = {}
         self._suffixes: dict[str, str] = {}
@@ -127,7 +127,7 @@ def host_name(host: str) -> str:
     return name.removesuffix(".")
 
 
-def default_app(apps: Mapping[str, App], service_name: str) -> str:
+def default_app(apps: Mapping[str, AppSettings], service_name: str) -> str:
     """The app of requests that match none: the service itself where no apps are configured, else
     `unknown`."""
     return UNKNOWN if apps or not service_name else clean(service_name)

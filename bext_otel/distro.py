@@ -185,7 +185,7 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
     def _given_to_ours(self, runs: Runtime) -> dict[str, Any]:
         """What our own instrumentors are handed; each takes what it knows."""
         given: dict[str, Any] = {
-            "on_serving": runs.evidence,
+            "on_serving": runs.on_serving,
             "on_ending": runs.flush,
             "upstream": runs.config.telemetry.engine == "upstream",
             "layers": runs.config.cache.layers,

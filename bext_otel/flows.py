@@ -132,7 +132,7 @@ class Run:
             return
         measure(FLOW_COMPLETED if error is None else FLOW_FAILED, 1, context=self.context)
         if error is not None:
-            tell_failure(self.name, type(error).__qualname__, self.context)
+            log_run_failed(self.name, type(error).__qualname__, self.context)
 
 
 class Step:
@@ -258,7 +258,7 @@ def current_run() -> Run | None:
     return run if isinstance(run, Run) else None
 
 
-def tell_failure(flow_name: str, error_type: str, here: Context) -> None:
+def log_run_failed(flow_name: str, error_type: str, here: Context) -> None:
     """A log entry, at error, that a run of a flow failed."""
     emit(
         _FLOW,

@@ -34,14 +34,14 @@ __all__ = [
     "count",
     "finish",
     "gauge",
-    "is_request_told",
+    "is_request_logged",
     "measure",
     "observe",
     "operation",
+    "set_request_logged",
     "settings",
     "show_failure",
     "start",
-    "tell_request",
     "trace_past",
     "tracer",
     "use",
@@ -94,12 +94,12 @@ def tracer() -> trace.Tracer:
 _request_told: ContextVar[bool | None] = ContextVar("bext_otel_request_told", default=None)
 
 
-def tell_request(*, told: bool) -> None:
+def set_request_logged(*, told: bool) -> None:
     """A request begins here, and a record will tell (or not) of its completion."""
     _request_told.set(told)
 
 
-def is_request_told() -> bool | None:
+def is_request_logged() -> bool | None:
     """Whether a record tells of the last request that began here; None where there was none yet."""
     return _request_told.get()
 

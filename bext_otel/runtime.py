@@ -24,28 +24,28 @@ from bext_otel.config import Config
 from bext_otel.endpoints.endpoints import Endpoints
 from bext_otel.endpoints.prometheus_registry import expose
 from bext_otel.endpoints.server import StandaloneServer
-from bext_otel.endpoints.server_start import Serving
+from bext_otel.endpoints.server_start import ServerStart
 from bext_otel.errors import ConfigError
 from bext_otel.export.delivery import Delivery, listen_to_exporters
 from bext_otel.export.entry_points import NOTHING_CHOSEN, Chosen
-from bext_otel.export.instance_id import Identity
+from bext_otel.export.instance_id import InstanceIds
 from bext_otel.export.internal_metrics import SelfTelemetry
 from bext_otel.export.metrics import MetricsSignal, build_metrics
 from bext_otel.export.otlp import log_exporters
 from bext_otel.export.resource import build_resource
-from bext_otel.export.shutdown import Ending, Parked, Patience, Undelivered, end_all
+from bext_otel.export.shutdown import Ending, Parked, ShutdownBudget, Undelivered, end_all
 from bext_otel.export.sigterm import end_on_termination
 from bext_otel.export.traces import build_traces
 from bext_otel.health.builtin import disk
 from bext_otel.health.builtin import telemetry as telemetry_check
 from bext_otel.health.evaluation import Health
 from bext_otel.logs.install import BextLoggerProvider, build_provider, install
-from bext_otel.logs.outputs import say
+from bext_otel.logs.outputs import write_stderr
 from bext_otel.logs.quiet import quieten_exports
 from bext_otel.logs.sinks import ExportSink
 from bext_otel.operation import Settings, use
 from bext_otel.process import catch_up, on_fork
-from bext_otel.service.board import Ledger
+from bext_otel.service.board import Board
 from bext_otel.service.child_exit import at_end_of_children, at_end_of_workers
 from bext_otel.service.joining import join_service
 
@@ -68,7 +68,7 @@ class Runtime:
     health: Health
     endpoints: Endpoints
     service_key: str = ""
-    serving: Serving | None = None
+    serving: ServerStart | None = None
     tracer_provider: TracerProvider | None = None
     _deliveries: list[Delivery] = field(default_factory=list)
     _flushings: list[Callable[[float], object]] = field(default_factory=list)
@@ -79,13 +79,13 @@ class Runtime:
     def __post_init__(self) -> None:
         self.parked = Parked()
         self._undoing.callback(self._end)
-        self._patience = Patience(self.config.telemetry.shutdown_timeout_seconds, self._deliveries)
+        self._patience = ShutdownBudget(self.config.telemetry.shutdown_timeout_seconds, self._deliveries)
 
-    def evidence(self) -> None:
+    def on_serving(self) -> None:
         """This process serves an application: the stand-alone server may open."""
         catch_up()
         if self.serving is not None:
-            self.serving.evidence()
+            self.serving.on_serving()
 
     def works(self) -> None:
         """This process has measured something: its stand-alone server has something to show."""
@@ -125,7 +125,7 @@ class Runtime:
         undelivered = Undelivered(self._deliveries)
         self._in_time = end_all(endings, self._patience.seconds(), self.parked)
         if endings and (line := undelivered.line()):
-            say(line)  # logging has been left as it was found
+            write_stderr(line)  # logging has been left as it was found
 
 
 def build_runtime(
@@ -136,7 +136,7 @@ def build_runtime(
     chosen: Chosen = NOTHING_CHOSEN,
 ) -> Runtime:
     """Build what the settings ask for, install it as the process's providers, and have it end at exit."""
-    identity = Identity(
+    identity = InstanceIds(
         build_resource(
             service_name=config.telemetry.service_name,
             attributes={**_bext_attributes(config), **(resource or {})},
@@ -197,7 +197,7 @@ def _disabled(config: Config, health: Health) -> Runtime:
     return Runtime(config, health, endpoints)
 
 
-def _enabled(config: Config, health: Health, identity: Identity, chosen: Chosen) -> Runtime:
+def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chosen) -> Runtime:
     listen_to_exporters()
     resource = identity.resource
     exporters = config.telemetry.exporters
@@ -311,13 +311,13 @@ def _logs_signal(config: Config, resource: Resource) -> tuple[BextLoggerProvider
 
 
 def _status(
-    own: SelfTelemetry, ledger: Ledger | None, metrics_signal: MetricsSignal, logs: BextLoggerProvider
+    own: SelfTelemetry, ledger: Board | None, metrics_signal: MetricsSignal, logs: BextLoggerProvider
 ) -> str:
     apart = ledger is not None and ledger.reason
     return "degraded" if apart or own.losing() or metrics_signal.failing or logs.losing() else "healthy"
 
 
-def _join(config: Config, resource: Resource) -> Ledger | None:
+def _join(config: Config, resource: Resource) -> Board | None:
     """Where the workers of this service publish; None for the SDK's own metrics, which know their process
     only."""
     if config.telemetry.engine == "upstream":
@@ -366,7 +366,7 @@ def _service_key(service_name: str) -> str:
     return f"{service_name}-{os.getpgid(0)}" if hasattr(os, "getpgid") else service_name
 
 
-def _serve(config: Config, runtime: Runtime) -> Serving:
+def _serve(config: Config, runtime: Runtime) -> ServerStart:
     server = StandaloneServer(
         runtime.endpoints,
         config.metrics.host,
@@ -374,6 +374,6 @@ def _serve(config: Config, runtime: Runtime) -> Serving:
         service_key=runtime.service_key,
         log=_log.warning,
     )
-    serving = Serving(server)
+    serving = ServerStart(server)
     runtime._undoing.callback(serving.close)
     return serving

@@ -14,11 +14,11 @@ from opentelemetry.trace import SpanKind
 
 from bext_otel.app_baggage import Hosts, propagate_app
 from bext_otel.apps import with_app
-from bext_otel.config import App, load
+from bext_otel.config import AppSettings, load
 from bext_otel.export.internal_metrics import SelfTelemetry
 from bext_otel.export.traces import BextTracerProvider
 
-APPS = {"shop": App(hosts=("shop.example", "*.shops.example"))}
+APPS = {"shop": AppSettings(hosts=("shop.example", "*.shops.example"))}
 DEFAULT = ("loopback", "apps")
 
 

@@ -31,13 +31,13 @@ from bext_otel.apps import (
     with_app,
 )
 from bext_otel.catalogue import APP, INVALIDATED_BY, LAYER, METHOD, OVERFLOW, Label
-from bext_otel.config import App
+from bext_otel.config import AppSettings
 from bext_otel.errors import ConfigError
 
 APPS = {
-    "marketing": App(hosts=("www.example", "*.pages.example", "bücher.example")),
-    "dashboard": App(hosts=("Dashboard.Example:8443", "[2001:db8::1]"), mounts=("/dashboard",)),
-    "api": App(paths=("/api/", "/dashboard/api")),
+    "marketing": AppSettings(hosts=("www.example", "*.pages.example", "bücher.example")),
+    "dashboard": AppSettings(hosts=("Dashboard.Example:8443", "[2001:db8::1]"), mounts=("/dashboard",)),
+    "api": AppSettings(paths=("/api/", "/dashboard/api")),
 }
 
 
@@ -83,7 +83,7 @@ def test_the_app_of_a_request(host: str, path: str, app: str) -> None:
 
 
 def test_the_root_prefix_is_for_what_nothing_else_claims() -> None:
-    resolve = AppResolver({"site": App(paths=("/",)), **APPS}, default="unknown")
+    resolve = AppResolver({"site": AppSettings(paths=("/",)), **APPS}, default="unknown")
     assert ["site", "marketing", "api"] == [
         resolve("x", "/y"),
         resolve("www.example", "/y"),
@@ -93,14 +93,16 @@ def test_the_root_prefix_is_for_what_nothing_else_claims() -> None:
 
 def test_the_first_app_named_has_what_two_claim() -> None:
     resolve = AppResolver(
-        {"a": App(hosts=("x",), paths=("/p",)), "b": App(hosts=("X",), mounts=("/p/",))}, default="unknown"
+        {"a": AppSettings(hosts=("x",), paths=("/p",)), "b": AppSettings(hosts=("X",), mounts=("/p/",))},
+        default="unknown",
     )
     assert ["a", "a"] == [resolve("x", ""), resolve("", "/p")]
 
 
 def test_the_nearer_wildcard_wins() -> None:
     resolve = AppResolver(
-        {"far": App(hosts=("*.example",)), "near": App(hosts=("*.shop.example",))}, default="unknown"
+        {"far": AppSettings(hosts=("*.example",)), "near": AppSettings(hosts=("*.shop.example",))},
+        default="unknown",
     )
     assert ["near", "far", "far"] == [
         resolve("a.shop.example", ""),
@@ -123,7 +125,7 @@ PATHS = st.text(max_size=20) | st.lists(st.sampled_from(["", "a", "b", "api"]), 
     st.dictionaries(
         NAMES,
         st.builds(
-            App,
+            AppSettings,
             hosts=st.lists(HOSTS).map(tuple),
             paths=st.lists(PATHS).map(tuple),
             mounts=st.lists(PATHS).map(tuple),
@@ -132,7 +134,9 @@ PATHS = st.text(max_size=20) | st.lists(st.sampled_from(["", "a", "b", "api"]), 
     HOSTS,
     PATHS,
 )
-def test_any_request_gets_a_configured_app_or_the_default(apps: dict[str, App], host: str, path: str) -> None:
+def test_any_request_gets_a_configured_app_or_the_default(
+    apps: dict[str, AppSettings], host: str, path: str
+) -> None:
     assert AppResolver(apps, default="none of them")(host, path) in {"none of them", *map(clean, apps)}
 
 
@@ -142,10 +146,10 @@ def _segments(prefix: str) -> list[str]:
 
 @settings(deadline=None)  # a busy machine is no failure
 @given(
-    st.dictionaries(NAMES, st.builds(App, paths=st.lists(PATHS.map("/".__add__)).map(tuple))),
+    st.dictionaries(NAMES, st.builds(AppSettings, paths=st.lists(PATHS.map("/".__add__)).map(tuple))),
     PATHS.map("/".__add__),
 )
-def test_the_longest_prefix_of_whole_segments_wins(apps: dict[str, App], path: str) -> None:
+def test_the_longest_prefix_of_whole_segments_wins(apps: dict[str, AppSettings], path: str) -> None:
     """The same, said without tables: of all prefixes whose segments the path starts with, the longest."""
     given_first: dict[tuple[str, ...], str] = {}
     for name, app in apps.items():

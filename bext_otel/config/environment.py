@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from bext_otel.config.fields import fields_of
 from bext_otel.config.file import FILE_NAME
 from bext_otel.config.model import SECTIONS, SHARED
-from bext_otel.config.report import Given, Path, Report
+from bext_otel.config.report import Given, Path, SettingsReport
 
 __all__ = ["STANDARD", "Standard", "bext_variables", "standard_variables", "variable"]
 
@@ -46,7 +46,7 @@ def variable(section: str, key: str) -> str:
     return f"BEXT_{section}_{key}".upper()
 
 
-def bext_variables(environ: Mapping[str, str], report: Report) -> Iterator[Given]:
+def bext_variables(environ: Mapping[str, str], report: SettingsReport) -> Iterator[Given]:
     """What `BEXT_SECTION_KEY` variables say. Other variables that start with `BEXT_` belong to others."""
     known = {
         variable(section, key): (section, key)
@@ -68,7 +68,7 @@ def bext_variables(environ: Mapping[str, str], report: Report) -> Iterator[Given
             report.unknown(name, name, [one for one in known if one.split("_")[1] == name.split("_")[1]])
 
 
-def _entries(given: Given, report: Report) -> Iterator[Given]:
+def _entries(given: Given, report: SettingsReport) -> Iterator[Given]:
     """A table, written as in `OTEL_RESOURCE_ATTRIBUTES`: `key=value,key=value`."""
     for entry in given.raw.split(","):
         key, equals, value = (part.strip() for part in entry.partition("="))
@@ -81,7 +81,7 @@ def _entries(given: Given, report: Report) -> Iterator[Given]:
             )
 
 
-def standard_variables(environ: Mapping[str, str], report: Report) -> Iterator[Given]:
+def standard_variables(environ: Mapping[str, str], report: SettingsReport) -> Iterator[Given]:
     """What standard variables say, but for those that name exporters and single signals. An empty one counts
     as not set."""
     attribute = _service_attribute(environ)

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from bext_otel.api_environment import found
 from bext_otel.config.fields import Wrong, fields_of
-from bext_otel.config.model import SIGNALS, Exporters, Protocol, Signal, Target, Telemetry
-from bext_otel.config.report import Given, Report, nearest
+from bext_otel.config.model import SIGNALS, Exporters, Protocol, Signal, Target, TelemetrySettings
+from bext_otel.config.report import Given, SettingsReport, nearest
 
 __all__ = ["EXPORTERS", "check_endpoint", "exporters"]
 
@@ -43,7 +43,7 @@ def check_endpoint(endpoint: str, protocol: str) -> None:
     """Raises Wrong where `endpoint` cannot be exported to; an empty one is no endpoint, and right."""
     if not endpoint or _is_url(endpoint) or (protocol == "grpc" and _GRPC_ADDRESS.fullmatch(endpoint)):
         return
-    raise Wrong(fields_of(Telemetry)["otlp_endpoint"].expected())
+    raise Wrong(fields_of(TelemetrySettings)["otlp_endpoint"].expected())
 
 
 def _is_url(text: str) -> bool:
@@ -60,7 +60,7 @@ def _is_url(text: str) -> bool:
 
 
 def exporters(
-    environ: Mapping[str, str], telemetry: Telemetry, *, explicit: bool, report: Report
+    environ: Mapping[str, str], telemetry: TelemetrySettings, *, explicit: bool, report: SettingsReport
 ) -> Exporters:
     """Exporters by signal.
 
@@ -96,7 +96,7 @@ def _endpoint(
     protocol: Protocol,
     general: str,
     explicit: bool,
-    report: Report,
+    report: SettingsReport,
 ) -> str:
     """Where a signal goes, "" for nowhere. The endpoint of one signal is used as it is, and comes before the
     general one."""
@@ -125,7 +125,9 @@ def _complete(endpoint: str, signal: Signal, protocol: str) -> str:
     return f"{base.rstrip('/')}/v1/{signal}{mark}{query}"
 
 
-def _protocol(environ: Mapping[str, str], signal: Signal, telemetry: Telemetry, report: Report) -> Protocol:
+def _protocol(
+    environ: Mapping[str, str], signal: Signal, telemetry: TelemetrySettings, report: SettingsReport
+) -> Protocol:
     name = f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL"
     raw = environ.get(name, "").strip()
     if not raw:
@@ -135,13 +137,13 @@ def _protocol(environ: Mapping[str, str], signal: Signal, telemetry: Telemetry, 
             return named[0] if named else telemetry.otlp_protocol
         return telemetry.otlp_protocol
     try:
-        return cast("Protocol", fields_of(Telemetry)["otlp_protocol"].convert(raw, text=True))
+        return cast("Protocol", fields_of(TelemetrySettings)["otlp_protocol"].convert(raw, text=True))
     except Wrong as wrong:
         report.wrong(Given(("telemetry", "otlp_protocol"), raw, name, text=True), str(wrong))
         return telemetry.otlp_protocol
 
 
-def _chosen(environ: Mapping[str, str], signal: Signal, report: Report) -> tuple[str, ...] | None:
+def _chosen(environ: Mapping[str, str], signal: Signal, report: SettingsReport) -> tuple[str, ...] | None:
     """What `OTEL_<SIGNAL>_EXPORTER` names, without `none`; None where it is not set, or names nothing that is
     known or installed."""
     variable = f"OTEL_{signal.upper()}_EXPORTER"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bext_otel.config.report import Report
+from bext_otel.config.report import SettingsReport
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -24,7 +24,9 @@ FILE_NAME = "bext.config.toml"
 _MAX_BYTES = 4 * 1024 * 1024
 
 
-def read_file(environ: Mapping[str, str], cwd: Path | None, report: Report) -> tuple[dict[str, Any], str]:
+def read_file(
+    environ: Mapping[str, str], cwd: Path | None, report: SettingsReport
+) -> tuple[dict[str, Any], str]:
     """The file's content and its path; `({}, "")` where there is none or it cannot be read, the latter with
     one line.
 

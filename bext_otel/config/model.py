@@ -20,18 +20,18 @@ __all__ = [
     "SECTIONS",
     "SHARED",
     "SIGNALS",
-    "App",
-    "Cache",
+    "AppSettings",
+    "CacheSettings",
     "Config",
     "Exporters",
-    "Health",
+    "HealthSettings",
     "Level",
-    "Logging",
-    "Metrics",
+    "LoggingSettings",
+    "MetricsSettings",
     "Protocol",
     "Signal",
     "Target",
-    "Telemetry",
+    "TelemetrySettings",
 ]
 
 Level = Literal["trace", "debug", "info", "warn", "error"]
@@ -48,7 +48,8 @@ Protocol = Literal["http/protobuf", "grpc"]
 """How OTLP is spoken."""
 
 COMPUTED = frozenset({"exporters"})
-"""Fields of `Telemetry` that are derived from standard variables, and are no settings of their own."""
+"""Fields of `TelemetrySettings` that are derived from standard variables, and are no settings of their
+own."""
 
 _DAY = 86_400
 _URL_PATH = r"^/[^\s?#]+$"
@@ -67,7 +68,7 @@ PoolPattern = Annotated[str, Meta(pattern=r"\S", extra={"expected": 'a pattern o
 Limit = Annotated[int, Meta(ge=1, le=1_000_000, extra={"unit": "values", "example": 200})]
 
 
-class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class MetricsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[metrics]`: what is measured, and where it is served."""
 
     enabled: Annotated[bool, Meta(description="Measure, and serve the metrics.")] = True
@@ -116,7 +117,7 @@ class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = {}
 
 
-class Health(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class HealthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[health]`: what the health endpoints say."""
 
     enabled: Annotated[bool, Meta(description="Serve the health endpoints.")] = True
@@ -148,7 +149,7 @@ class Health(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ] = 100
 
 
-class Logging(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class LoggingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[logging]`: what is logged, in which form, and where to."""
 
     enabled: Annotated[
@@ -194,7 +195,7 @@ class Logging(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     rotate_compress: Annotated[bool, Meta(description="Compress rotated files with gzip.")] = False
 
 
-class Cache(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class CacheSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[cache]`: what the caches of the process are for; the bext server's own settings of this section are
     left alone."""
 
@@ -266,7 +267,7 @@ class Exporters(msgspec.Struct, frozen=True, kw_only=True):
     prometheus: bool = True
 
 
-class Telemetry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class TelemetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[telemetry]`: where telemetry goes."""
 
     disabled: Annotated[bool, Meta(description="No telemetry at all; health still answers.")] = False
@@ -320,7 +321,7 @@ class Telemetry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         return f"Telemetry({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
-class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class AppSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[apps.NAME]`: one application of the process, and how its requests are recognised."""
 
     hosts: Annotated[
@@ -352,21 +353,21 @@ class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Every setting, validated."""
 
-    metrics: Metrics = Metrics()
-    health: Health = Health()
-    logging: Logging = Logging()
-    telemetry: Telemetry = Telemetry()
-    cache: Cache = Cache()
+    metrics: MetricsSettings = MetricsSettings()
+    health: HealthSettings = HealthSettings()
+    logging: LoggingSettings = LoggingSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    cache: CacheSettings = CacheSettings()
     isolates: Isolates = Isolates()
-    apps: Mapping[str, App] = {}
+    apps: Mapping[str, AppSettings] = {}
 
 
 SECTIONS: Mapping[str, type[msgspec.Struct]] = {
-    "metrics": Metrics,
-    "health": Health,
-    "logging": Logging,
-    "telemetry": Telemetry,
-    "cache": Cache,
+    "metrics": MetricsSettings,
+    "health": HealthSettings,
+    "logging": LoggingSettings,
+    "telemetry": TelemetrySettings,
+    "cache": CacheSettings,
     "isolates": Isolates,
 }
 """Our sections of the file, but for `[apps.NAME]`."""

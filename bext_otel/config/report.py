@@ -13,7 +13,7 @@ from typing import Any
 from bext_otel.config.fields import shown
 from bext_otel.errors import ConfigError
 
-__all__ = ["Given", "Path", "Report", "nearest", "setting_name", "table_name"]
+__all__ = ["Given", "Path", "SettingsReport", "nearest", "setting_name", "table_name"]
 
 Path = tuple[str, ...]
 """Where a setting stands: `("logging", "level")`, `("apps", "shop", "hosts")`, `("metrics", "budgets",
@@ -50,7 +50,7 @@ class Given:
         return f"{self.name}={value}" if self.text else f"{self.name} = {value}"
 
 
-class Report:
+class SettingsReport:
     """Collects lines. `lines` completes them with what is used instead, once that is known."""
 
     def __init__(self) -> None:

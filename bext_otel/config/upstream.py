@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import TypeAlias
 
 from bext_otel.api_environment import found
-from bext_otel.config.report import Given, Report
+from bext_otel.config.report import Given, SettingsReport
 from bext_otel.config.variables import not_honoured
 
 __all__ = [
@@ -126,7 +126,7 @@ _BATCH_SIZE = 512
 
 def correct_upstream_variables(environ: MutableMapping[str, str]) -> tuple[str, ...]:
     """Take out what upstream would not take, so that its defaults hold; one line for each."""
-    report = Report()
+    report = SettingsReport()
     for name, (expected, holds) in CHECKS.items():
         _check(environ, name, expected, holds, report)
     for name in _WORDS:
@@ -149,7 +149,11 @@ def correct_upstream_variables(environ: MutableMapping[str, str]) -> tuple[str, 
 
 
 def _check(
-    environ: MutableMapping[str, str], name: str, expected: str, holds: Callable[[str], bool], report: Report
+    environ: MutableMapping[str, str],
+    name: str,
+    expected: str,
+    holds: Callable[[str], bool],
+    report: SettingsReport,
 ) -> None:
     raw = environ.get(name)
     if raw is None or holds(raw.strip()):
@@ -159,7 +163,7 @@ def _check(
         report.wrong(Given((), raw, name, text=True), expected, instead=_INSTEAD)
 
 
-def _fit_batch_into_queue(environ: MutableMapping[str, str], kind: str, report: Report) -> None:
+def _fit_batch_into_queue(environ: MutableMapping[str, str], kind: str, report: SettingsReport) -> None:
     queue, batch = f"OTEL_{kind}_MAX_QUEUE_SIZE", f"OTEL_{kind}_MAX_EXPORT_BATCH_SIZE"
     room = int(environ.get(queue, _QUEUE_SIZE))
     if int(environ.get(batch, _BATCH_SIZE)) <= room:
@@ -173,7 +177,7 @@ def _fit_batch_into_queue(environ: MutableMapping[str, str], kind: str, report: 
     environ[batch] = str(room)
 
 
-def _keep_pairs(environ: MutableMapping[str, str], name: str, report: Report) -> None:
+def _keep_pairs(environ: MutableMapping[str, str], name: str, report: SettingsReport) -> None:
     """Keep the entries of a list that are name=value. Others are not shown: a header may be a secret."""
     entries = environ.get(name, "").split(",")
     wrong = list(_wrong_places(entries))
@@ -189,7 +193,7 @@ def _keep_pairs(environ: MutableMapping[str, str], name: str, report: Report) ->
 _DETECTORS = "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS"
 
 
-def _keep_detectors(environ: MutableMapping[str, str], report: Report) -> None:
+def _keep_detectors(environ: MutableMapping[str, str], report: SettingsReport) -> None:
     """Keep the detectors that are there and can be made: upstream tells each other one with a traceback."""
     words = [word for part in environ.get(_DETECTORS, "").split(",") if (word := part.strip())]
     kept = [word for word in words if word == "*" or _can_be_made("opentelemetry_resource_detector", word)]

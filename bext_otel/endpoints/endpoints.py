@@ -16,7 +16,7 @@ from bext_otel import config
 from bext_otel.endpoints.formats import json, negotiate
 from bext_otel.endpoints.pages import FORMATS, Collection, content_type, packed, wants_buckets
 from bext_otel.endpoints.sharing import Sharing
-from bext_otel.health.evaluation import Health, Report
+from bext_otel.health.evaluation import Health, HealthReport
 from bext_otel.metrics.snapshot import Snapshot
 
 __all__ = ["NOT_FOUND", "Endpoints", "Reply", "finished", "plain_text"]
@@ -61,8 +61,8 @@ class Endpoints:
     def __init__(
         self,
         *,
-        metrics: config.Metrics,
-        health_settings: config.Health,
+        metrics: config.MetricsSettings,
+        health_settings: config.HealthSettings,
         read: ReadLike | None,
         health: Health,
         token: str = "",
@@ -173,7 +173,7 @@ class Endpoints:
 
     def _told(
         self,
-        ask: Callable[[], Report],
+        ask: Callable[[], HealthReport],
         headers: Mapping[str, str],
         *,
         trusted: bool,

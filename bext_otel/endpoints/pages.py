@@ -8,7 +8,7 @@ from threading import Lock
 from typing import TypeAlias
 
 from bext_otel.endpoints.formats import json, protobuf, text
-from bext_otel.metrics.pacing import breathe
+from bext_otel.metrics.pacing import yield_interpreter
 from bext_otel.metrics.snapshot import Snapshot
 
 __all__ = ["FORMATS", "Collection", "content_type", "packed", "wants_buckets"]
@@ -70,7 +70,7 @@ class Collection:
             chunks: list[bytes] = []
             for chunk in _RENDERED[form][1](self.snapshot):
                 if chunks:
-                    breathe()
+                    yield_interpreter()
                 chunks.append(chunk)
             self._chunks[form] = chunks
         return self._chunks[form]
@@ -82,6 +82,6 @@ def packed(chunks: Iterable[bytes]) -> list[bytes]:
     pieces: list[bytes] = []
     for chunk in chunks:
         if pieces:
-            breathe()  # it holds no lock of the interpreter's, but a processor
+            yield_interpreter()  # it holds no lock of the interpreter's, but a processor
         pieces.append(packing.compress(chunk))
     return [*pieces, packing.flush()]

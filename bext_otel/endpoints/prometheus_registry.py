@@ -13,7 +13,7 @@ from typing import Any
 from bext_otel.endpoints.formats import naming, samples
 from bext_otel.endpoints.formats.naming import Head
 from bext_otel.metrics.snapshot import Exemplar, Family, Histogram, LabelSet, Snapshot, Summary, legal_labels
-from bext_otel.metrics.third_party.name_conflicts import tell_left_out
+from bext_otel.metrics.third_party.name_conflicts import log_left_out
 from bext_otel.metrics.third_party.prometheus_client import names_of_others, within_reading
 from bext_otel.process import on_import
 
@@ -89,9 +89,7 @@ def _fits(family: Family, head: Head, others: frozenset[str]) -> bool:
     if clashing and (
         family.metric is not None or head.sample not in others
     ):  # any other is most likely the registry's own
-        tell_left_out(
-            family.name, of="prometheus_client's registry", holder=f"one that shows {min(clashing)}"
-        )
+        log_left_out(family.name, of="prometheus_client's registry", holder=f"one that shows {min(clashing)}")
     return not (head.left_out or clashing)
 
 

@@ -14,7 +14,7 @@ from bext_otel.endpoints import wsgi
 from bext_otel.endpoints.endpoints import Endpoints, Reply, plain_text
 from bext_otel.endpoints.index import index
 from bext_otel.endpoints.port import CLAIM_HEADER, SERVICE_HEADER, holder, is_loopback, listen, take_word
-from bext_otel.endpoints.waitress_server import Serving
+from bext_otel.endpoints.waitress_server import WaitressServer
 from bext_otel.threads import begin
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class StandaloneServer:
         while not life.ending.is_set():
             try:
                 life.serve(
-                    Serving(
+                    WaitressServer(
                         listen(self._host, self._port), self.application, is_quick=self._endpoints.is_quick
                     )
                 )
@@ -191,13 +191,13 @@ class _Life:
         self.pid = os.getpid()
         self.ending = threading.Event()
         self.yielding = threading.Event()
-        self.serving: Serving | None = None
+        self.serving: WaitressServer | None = None
         self.port: int | None = None
         self.thread = threading.Thread(
             target=server.serve, args=(self,), name="bext-otel-endpoints", daemon=True
         )
 
-    def serve(self, serving: Serving) -> None:
+    def serve(self, serving: WaitressServer) -> None:
         """Serve until the end, until the socket is lost, or until a sibling asks for it."""
         self.serving, self.port = serving, serving.port
         try:

@@ -11,7 +11,7 @@ from typing import Protocol
 from bext_otel.process import on_fork
 from bext_otel.threads import begin
 
-__all__ = ["Serving"]
+__all__ = ["ServerStart"]
 
 # Long enough for a master that loads the application to begin forking, short enough that nobody waits for
 # /metrics.
@@ -26,7 +26,7 @@ class _Server(Protocol):
     def forget(self) -> None: ...
 
 
-class Serving:
+class ServerStart:
     """Starts `server` once there is evidence that this process serves.
 
     An application object is evidence that this process, or one that it forks, may serve: before a fork the
@@ -45,7 +45,7 @@ class Serving:
         self._lock = threading.RLock()
         self._forget_forks = on_fork(before=self._before_fork, in_child=self._in_child)
 
-    def evidence(self) -> None:
+    def on_serving(self) -> None:
         """This process may serve. Cheap when it is known."""
         self._shown = True
         if not self._candidate:
@@ -56,7 +56,7 @@ class Serving:
     def works(self) -> None:
         """This process has something to show."""
         self._server.works = True
-        self.evidence()
+        self.on_serving()
 
     def close(self) -> None:
         """Serve no more."""

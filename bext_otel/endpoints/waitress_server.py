@@ -18,7 +18,7 @@ from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 
 from bext_otel.threads import start
 
-__all__ = ["Serving"]
+__all__ = ["WaitressServer"]
 
 # An application may use waitress itself, so its loggers are not ours to silence; ours is one that nobody else
 # has.
@@ -50,7 +50,7 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
-class Serving:
+class WaitressServer:
     """One listening socket, served until `close`. `is_quick` says of a path that its answer never waits: it
     has a thread of its own."""
 

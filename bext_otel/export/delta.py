@@ -28,7 +28,7 @@ from opentelemetry.sdk.metrics.export import (
 
 from bext_otel._compat import preferred_temporality
 
-__all__ = ["Account", "Series"]
+__all__ = ["DeltaState", "Series"]
 
 Series: TypeAlias = Literal["counter", "observed", "histogram"]
 """A counter, a counter that is observed, a histogram: what temporality is a question for. Up-down counters
@@ -41,7 +41,7 @@ _INSTRUMENTS: Mapping[Series, type] = {
 }
 
 
-class Account:
+class DeltaState:
     """What one exporter was delivered. `exporter` prefers what
     `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE` says, or its maker did.
 

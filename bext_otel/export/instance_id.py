@@ -18,17 +18,17 @@ from opentelemetry.sdk.resources import Resource, ServiceInstanceIdResourceDetec
 from opentelemetry.sdk.trace import TracerProvider
 
 from bext_otel._compat import own_resource
-from bext_otel.service.process_tree import how_born
+from bext_otel.service.process_tree import origin_of
 from bext_otel.service.procfs import Proc
 
-__all__ = ["Identity"]
+__all__ = ["InstanceIds"]
 
 _ID = "service.instance.id"
 # How much of the random id follows the user's.
 _SUFFIX = 8
 
 
-class Identity:
+class InstanceIds:
     """Who this process is. `resource` is that of every signal; a forked child calls `in_child` before it says
     anything."""
 
@@ -72,7 +72,7 @@ def _random_id() -> str:
 def _is_worker() -> bool:
     """Whether this process goes on with its parent's service, and so has siblings with the same settings."""
     # Also asked for by name, since only Linux has a /proc that tells.
-    return "--multiprocessing-fork" in sys.orig_argv or how_born(
+    return "--multiprocessing-fork" in sys.orig_argv or origin_of(
         sys.orig_argv, os.environ, Proc(), pid=os.getpid()
     ).kind in {
         "joins",

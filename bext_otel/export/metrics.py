@@ -16,14 +16,14 @@ from bext_otel.export.otlp import metric_exporters
 from bext_otel.export.periodic import MetricExport
 from bext_otel.export.shutdown import Ending
 from bext_otel.metrics.provider import BextMeterProvider
-from bext_otel.metrics.reader import Reading
+from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.snapshot import Snapshot
 from bext_otel.metrics.store.streams import Streams
 from bext_otel.metrics.third_party.prometheus_client import registered, unread, watched
-from bext_otel.metrics.third_party.prometheus_forks import bequeath, counted, inherit
-from bext_otel.metrics.third_party.prometheus_listener import Hearing
+from bext_otel.metrics.third_party.prometheus_forks import counted, forked_child, take_baseline
+from bext_otel.metrics.third_party.prometheus_listener import PrometheusListener
 from bext_otel.process import on_fork
-from bext_otel.service.board import Ledger
+from bext_otel.service.board import Board
 
 __all__ = ["MetricsSignal", "build_metrics"]
 
@@ -112,7 +112,7 @@ class BextMetrics(MetricsSignal):
         resource: Resource,
         exporters: Sequence[tuple[MetricExporter, Delivery]],
         telemetry: Callable[[], Figures],
-        ledger: Ledger | None,
+        ledger: Board | None,
     ) -> None:
         settings, shown = config.metrics, _shown(resource)
         self._streams = Streams(
@@ -124,10 +124,10 @@ class BextMetrics(MetricsSignal):
         super().__init__(provider, tuple(delivery for _, delivery in exporters), shown)
         self._foreign = provider.foreign
         self._ledger = ledger
-        self._hearing = Hearing()
+        self._hearing = PrometheusListener()
         if ledger is not None:
             self._hearing.open()
-        self._reading = Reading(
+        self._reading = SnapshotReader(
             self._streams,
             provider.foreign,
             registered=registered,
@@ -151,7 +151,9 @@ class BextMetrics(MetricsSignal):
             provider.on_shutdown.append(export.shutdown)
             self._reading.instead.append(export.send_if_due)
             self.on_first_measurement.append(export.start)
-        self._forget_forks = on_fork(before=lambda: self._reading.before_fork(counted()), in_parent=bequeath)
+        self._forget_forks = on_fork(
+            before=lambda: self._reading.before_fork(counted()), in_parent=forked_child
+        )
 
     def snapshot(self, *, native: bool = False) -> Snapshot:
         return self._reading.snapshot(native=native)
@@ -178,7 +180,7 @@ class BextMetrics(MetricsSignal):
             export.resource = resource
 
     def reset(self) -> None:
-        inherit()
+        take_baseline()
         self._reading.reset()
         for export in self._exports:
             export.reset()
@@ -200,7 +202,7 @@ class BextMetrics(MetricsSignal):
 
 
 def build_metrics(
-    config: Config, resource: Resource, telemetry: Callable[[], Figures], *, ledger: Ledger | None = None
+    config: Config, resource: Resource, telemetry: Callable[[], Figures], *, ledger: Board | None = None
 ) -> MetricsSignal:
     """The signal that `[telemetry] engine` names. `telemetry` tells how export fares, `ledger` is where the
     service's workers publish."""

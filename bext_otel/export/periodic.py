@@ -24,9 +24,9 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from bext_otel import threads
 from bext_otel.export.batching import INLINE_SECONDS, Pauses
 from bext_otel.export.delivery import Delivery
-from bext_otel.export.delta import Account, Series
+from bext_otel.export.delta import DeltaState, Series
 from bext_otel.metrics import snapshot as ours
-from bext_otel.metrics.reader import Reading
+from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.store.cell import Cell
 from bext_otel.metrics.store.cells import HistogramCell, NumberCell, SummaryCell
 from bext_otel.metrics.store.streams import Stream
@@ -47,7 +47,9 @@ _PATIENCE_SECONDS = 30.0
 _LAST_PAUSE_SECONDS = 0.1
 
 
-def metrics_data(reading: Reading, resource: Resource, account: Account | None = None) -> MetricsData:
+def metrics_data(
+    reading: SnapshotReader, resource: Resource, account: DeltaState | None = None
+) -> MetricsData:
     """This process's own part of the metrics, with the other libraries' behind the catalogue's.
 
     Totals since its start; with an `account`, what the account's exporter prefers, and then a series of which
@@ -56,7 +58,7 @@ def metrics_data(reading: Reading, resource: Resource, account: Account | None =
     return _data(reading, resource, _ask(reading), account)
 
 
-def _ask(reading: Reading) -> _Observed:
+def _ask(reading: SnapshotReader) -> _Observed:
     """Have the application's callbacks say what is now; no lock is held meanwhile, since they may do
     anything, and flush too."""
     if reading.foreign is not None:
@@ -64,7 +66,9 @@ def _ask(reading: Reading) -> _Observed:
     return reading.observed()
 
 
-def _data(reading: Reading, resource: Resource, observed: _Observed, account: Account | None) -> MetricsData:
+def _data(
+    reading: SnapshotReader, resource: Resource, observed: _Observed, account: DeltaState | None
+) -> MetricsData:
     with reading.streams.lock:
         reading.streams.drain()
         start, now = reading.timeline.started, reading.timeline.now()
@@ -92,7 +96,7 @@ def _data(reading: Reading, resource: Resource, observed: _Observed, account: Ac
 
 
 def _metric(
-    stream: Stream, observed: dict[Cell, dict[str, float]], start: int, now: int, account: Account | None
+    stream: Stream, observed: dict[Cell, dict[str, float]], start: int, now: int, account: DeltaState | None
 ) -> sdk.Metric | None:
     row = stream.metric
     cells = [*stream.cells(), *(cell for cell in observed if not cell.live)]
@@ -126,7 +130,7 @@ def _metric(
 
 
 def _foreign(
-    reading: Reading, scope: InstrumentationScope, metric: sdk.Metric, account: Account
+    reading: SnapshotReader, scope: InstrumentationScope, metric: sdk.Metric, account: DeltaState
 ) -> sdk.Metric | None:
     data = metric.data
     if isinstance(data, sdk.Gauge) or (isinstance(data, sdk.Sum) and not data.is_monotonic):
@@ -213,7 +217,7 @@ class MetricExport:
 
     def __init__(
         self,
-        reading: Reading,
+        reading: SnapshotReader,
         resource: Resource,
         exporter: MetricExporter,
         delivery: Delivery,
@@ -224,7 +228,7 @@ class MetricExport:
         self._exporter = exporter
         self._delivery = delivery
         self._interval_seconds = interval_seconds
-        self._account = Account(exporter)
+        self._account = DeltaState(exporter)
         # What failed is sent again with what has come since: nothing is lost but a moment's figures.
         delivery.keeps = True
         self._pauses = Pauses()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from bext_otel import threads
 from bext_otel.export.delivery import Delivery
 
-__all__ = ["Ending", "Parked", "Patience", "Undelivered", "end_all"]
+__all__ = ["Ending", "Parked", "ShutdownBudget", "Undelivered", "end_all"]
 
 # What an end gets that comes so soon after one that was not in time.
 _LAST_SECONDS, _SOON_SECONDS = 0.2, 10.0
@@ -105,7 +105,7 @@ def _begun(ending: Callable[[float], object], seconds: float) -> bool:
         return False
 
 
-class Patience:
+class ShutdownBudget:
     """How long sending at the end may take: `whole` seconds in all. A server that flushes when its
     application ends, and then ends itself, waits in vain once."""
 

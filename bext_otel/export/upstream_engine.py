@@ -22,9 +22,9 @@ from bext_otel.catalogue import METRICS, Metric
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.otlp import CountedMetricExporter
 from bext_otel.metrics.snapshot import Family, FamilyType, Histogram, LabelSet, Point, Series, Snapshot
-from bext_otel.metrics.usage import System
+from bext_otel.metrics.usage import ProcessUsage
 
-__all__ = ["UpstreamReading", "build_upstream"]
+__all__ = ["UpstreamReader", "build_upstream"]
 
 
 def build_upstream(
@@ -33,7 +33,7 @@ def build_upstream(
     interval_seconds: float,
     shown: Mapping[str, str],
     telemetry: Callable[[], Mapping[str, int | float | str]],
-) -> tuple[MeterProvider, UpstreamReading]:
+) -> tuple[MeterProvider, UpstreamReader]:
     """The SDK's provider with the catalogue as views, and what reads its Prometheus registry."""
     readers: list[MetricReader] = [PrometheusMetricReader(scope_info_enabled=False)]
     readers += [
@@ -43,7 +43,7 @@ def build_upstream(
         for exporter, delivery in exporters
     ]
     provider = MeterProvider(readers, resource, shutdown_on_exit=False, views=[_view(row) for row in METRICS])
-    return provider, UpstreamReading(REGISTRY, shown, telemetry)
+    return provider, UpstreamReader(REGISTRY, shown, telemetry)
 
 
 def _view(row: Metric) -> View:
@@ -56,7 +56,7 @@ def _view(row: Metric) -> View:
     )
 
 
-class UpstreamReading:
+class UpstreamReader:
     """Snapshots of a Prometheus registry."""
 
     def __init__(
@@ -69,7 +69,7 @@ class UpstreamReading:
         self._resource = resource
         self._telemetry = telemetry
         self._started_unix, self._started = time.time(), time.monotonic()
-        self._system = System()
+        self._system = ProcessUsage()
 
     def snapshot(self, *, native: bool = False) -> Snapshot:
         """A fresh picture of this process."""

@@ -13,7 +13,7 @@ from bext_otel.errors import ConfigError
 from bext_otel.health.checks import Check, Status, combined, weighed
 from bext_otel.health.probes import Ask, Clock, Probe, Prober
 
-__all__ = ["READINESS", "Health", "Report"]
+__all__ = ["READINESS", "Health", "HealthReport"]
 
 Apps: TypeAlias = Mapping[str, Mapping[str, str]]
 
@@ -22,7 +22,7 @@ READINESS = frozenset({"database", "isolates"})
 
 
 @dataclass(frozen=True)
-class Report:
+class HealthReport:
     """The state of the service. `uptime_seconds` counts since the `Health` was made."""
 
     status: Status
@@ -103,20 +103,20 @@ class Health:
         """Show an app, or its new state; the state "failed" degrades the service."""
         self._apps[name] = MappingProxyType({"status": status, "version": version})
 
-    def live(self) -> Report:
+    def live(self) -> HealthReport:
         """Is the process alive? It answers, so it is; asks no probe, takes no lock."""
         return self._report("healthy")
 
-    def ready(self) -> Report:
+    def ready(self) -> HealthReport:
         """Can it serve traffic? Asks what is critical."""
         return self._asked({name: probe for name, probe in self._probes.copy().items() if probe.critical})
 
-    def full(self) -> Report:
+    def full(self) -> HealthReport:
         """All probes and apps: unhealthy if something critical is, degraded if anything else isn't
         healthy."""
         return self._asked(self._probes.copy(), self._apps.copy())
 
-    def _asked(self, probes: Mapping[str, Probe], apps: Apps | None = None) -> Report:
+    def _asked(self, probes: Mapping[str, Probe], apps: Apps | None = None) -> HealthReport:
         apps = apps or {}
         checks = dict(zip(probes, self._prober.checks(list(probes.values())), strict=True))
         weights = [weighed(check.status, critical=probes[name].critical) for name, check in checks.items()]
@@ -126,5 +126,5 @@ class Health:
 
     def _report(
         self, status: Status, checks: Mapping[str, Check] | None = None, apps: Apps | None = None
-    ) -> Report:
-        return Report(status, checks or {}, apps or {}, self._version, self._clock() - self._started)
+    ) -> HealthReport:
+        return HealthReport(status, checks or {}, apps or {}, self._version, self._clock() - self._started)

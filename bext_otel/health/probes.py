@@ -28,7 +28,7 @@ MAX_THREADS = 64
 """Probes that may be under way at once, hung ones included."""
 
 
-class Run:
+class ProbeRun:
     """One asking of one probe; `check` is None until it answers, which `changed` tells. `deadline` is on the
     monotonic clock."""
 
@@ -49,7 +49,7 @@ class Probe:
     ask: Ask
     critical: bool
     timeout_seconds: float
-    run: Run | None = field(default=None, compare=False)
+    run: ProbeRun | None = field(default=None, compare=False)
 
 
 class Prober:
@@ -72,7 +72,7 @@ class Prober:
             self._wait(runs)
             return [self._outcome(probe, run) for probe, run in zip(probes, runs, strict=True)]
 
-    def _run_of(self, probe: Probe) -> Run:
+    def _run_of(self, probe: Probe) -> ProbeRun:
         """The run that answers for `probe` now: the one under way, a fresh one, or a new one."""
         now = self._clock()
         run = probe.run
@@ -80,7 +80,7 @@ class Prober:
         ours = run is not None and run.changed is self._changed
         if run is not None and ours and (run.check is None or now - run.finished <= self._cache_seconds):
             return run
-        run = probe.run = Run(now, time.monotonic() + probe.timeout_seconds, self._changed)
+        run = probe.run = ProbeRun(now, time.monotonic() + probe.timeout_seconds, self._changed)
         if self._threads >= MAX_THREADS:
             self._conclude(run, Check.unhealthy(reason=f"{MAX_THREADS} probes hang"))
             return run
@@ -91,7 +91,7 @@ class Prober:
             self._perform(probe, run)
         return run
 
-    def _wait(self, runs: Sequence[Run]) -> None:
+    def _wait(self, runs: Sequence[ProbeRun]) -> None:
         """Until each run answered or is past its deadline."""
         while True:
             now = time.monotonic()
@@ -100,7 +100,7 @@ class Prober:
                 return
             self._changed.wait(max(left))
 
-    def _perform(self, probe: Probe, run: Run) -> None:
+    def _perform(self, probe: Probe, run: ProbeRun) -> None:
         try:
             # Spans of a `SELECT 1` each second would bury the requests' own.
             with suppress_instrumentation():
@@ -118,11 +118,11 @@ class Prober:
             self._threads -= 1
             run.changed.notify_all()
 
-    def _conclude(self, run: Run, check: Check) -> None:
+    def _conclude(self, run: ProbeRun, check: Check) -> None:
         run.finished = self._clock()
         run.check = check
 
-    def _outcome(self, probe: Probe, run: Run) -> Check:
+    def _outcome(self, probe: Probe, run: ProbeRun) -> Check:
         if run.check is not None:
             return run.check
         return replace(_timed_out(probe), latency_ms=(self._clock() - run.started) * 1e3)

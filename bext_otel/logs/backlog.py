@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from bext_otel.threads import start_bare
 
-__all__ = ["Unwaiting", "is_full"]
+__all__ = ["NonBlockingWriter", "is_full"]
 
 MAX_BYTES = 262_144
 """How much is kept for a reader that is behind; what comes on top is refused."""
@@ -52,7 +52,7 @@ def is_full(fd: int, *, patience_seconds: float = 0.0) -> bool:
         return False
 
 
-class Unwaiting:
+class NonBlockingWriter:
     """A descriptor that somebody reads. What he has not taken yet is kept, in order, and written by a thread
     that ends when he has.
 

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from opentelemetry import trace
 
-from bext_otel.logs.outputs import say
+from bext_otel.logs.outputs import write_stderr
 
 __all__ = ["CORRELATION", "Mark", "correlate"]
 
@@ -67,7 +67,7 @@ def _set_format(environ: Mapping[str, str]) -> None:
     try:
         logging.basicConfig(format=environ.get("OTEL_PYTHON_LOG_FORMAT") or _FORMAT, level=level)
     except ValueError as error:
-        say(
+        write_stderr(
             f"OTEL_PYTHON_LOG_FORMAT = {environ['OTEL_PYTHON_LOG_FORMAT']!r}: {error}; upstream's own "
             "format is used"
         )

@@ -14,7 +14,7 @@ import weakref
 from contextlib import suppress
 from pathlib import Path
 
-from bext_otel.logs.outputs import WholeLines, say
+from bext_otel.logs.outputs import WholeLines, write_stderr
 from bext_otel.process import on_fork
 from bext_otel.threads import start
 
@@ -100,7 +100,7 @@ class RotatingFile:
         except OSError as exc:  # a line in a file that is too large is better than no line
             if not self._told:
                 self._told = True
-                say(f"log file {self.name} can't be rotated ({exc}); it grows until it can")
+                write_stderr(f"log file {self.name} can't be rotated ({exc}); it grows until it can")
             return False
 
     def _rotate(self, line: bytes) -> bool:

@@ -16,7 +16,7 @@ from opentelemetry.sdk._logs import LoggerProvider, LogRecordLimits
 from opentelemetry.sdk._logs.export import LogRecordExporter
 from opentelemetry.sdk.resources import Resource
 
-from bext_otel.config import App, Logging
+from bext_otel.config import AppSettings, LoggingSettings
 from bext_otel.logs import structured
 from bext_otel.logs.chain import MAX_ATTRIBUTES, Chain
 from bext_otel.logs.correlation import correlate
@@ -24,8 +24,8 @@ from bext_otel.logs.files import RotatingFile
 from bext_otel.logs.formats import Format, json_line, pretty_line
 from bext_otel.logs.handler_targets import follow_listeners
 from bext_otel.logs.levels import Gate, level_number
-from bext_otel.logs.outputs import Output, Stream, say
-from bext_otel.logs.servers import is_told_otherwise, tell_server_s, watch_servers
+from bext_otel.logs.outputs import Output, StandardStream, write_stderr
+from bext_otel.logs.servers import emit_server_record, has_completion_record, watch_servers
 from bext_otel.logs.sinks import Completion, ExportSink, LineSink
 from bext_otel.logs.stdlib import attach
 from bext_otel.process import on_import
@@ -88,7 +88,7 @@ class BextLoggerProvider(LoggerProvider):
 
 
 def build_provider(
-    config: Logging,
+    config: LoggingSettings,
     resource: Resource,
     otlp_exporter: LogRecordExporter | None,
     *,
@@ -110,13 +110,13 @@ def build_provider(
     return BextLoggerProvider(resource, sinks, shutdown_on_exit=shutdown_on_exit)
 
 
-def _prints(config: Logging) -> bool:
+def _prints(config: LoggingSettings) -> bool:
     return config.enabled and config.output != "none"
 
 
-def _output(config: Logging) -> Output:
+def _output(config: LoggingSettings) -> Output:
     if config.output != "file":
-        return Stream(config.output)
+        return StandardStream(config.output)
     file = RotatingFile(
         config.file_path,
         max_bytes=config.rotate_max_size_mb * _MB if config.rotate else 0,
@@ -126,18 +126,18 @@ def _output(config: Logging) -> Output:
     try:
         file.open()
     except OSError as exc:
-        say(
+        write_stderr(
             f"[logging] file_path = {config.file_path!r}: {exc.strerror or exc}; give a path that can be "
             "written. Log lines go to stdout"
         )
-        return Stream("stdout")
+        return StandardStream("stdout")
     return file
 
 
-def _format(config: Logging, output: Output) -> Format:
+def _format(config: LoggingSettings, output: Output) -> Format:
     if config.format == "json":
         return json_line
-    color = isinstance(output, Stream) and output.isatty()
+    color = isinstance(output, StandardStream) and output.isatty()
     return lambda record: pretty_line(record, color=color)
 
 
@@ -145,7 +145,7 @@ def _limits() -> LogRecordLimits:
     try:
         return LogRecordLimits()
     except ValueError as exc:
-        say(f"{exc}; the standard limits apply")
+        write_stderr(f"{exc}; the standard limits apply")
         return LogRecordLimits(*[LogRecordLimits.UNSET] * 4)
 
 
@@ -169,7 +169,9 @@ class Installed:
 _current: Installed | None = None
 
 
-def install(config: Logging, provider: APILoggerProvider, *, apps: Mapping[str, App]) -> Installed:
+def install(
+    config: LoggingSettings, provider: APILoggerProvider, *, apps: Mapping[str, AppSettings]
+) -> Installed:
     """Let the standard library's logging and structlog enter the one chain that ends in the provider's sinks.
 
     Levels are the application's, unless they are set: `[logging] level` goes to the root logger if nobody has
@@ -213,12 +215,18 @@ def install(config: Logging, provider: APILoggerProvider, *, apps: Mapping[str, 
         # By a record that is written: where a level keeps that one back, the server's own line is all there
         # is.
         return (
-            config.requests and is_told_otherwise(record) and gate.wants("bext.request", SeverityNumber.INFO)
+            config.requests
+            and has_completion_record(record)
+            and gate.wants("bext.request", SeverityNumber.INFO)
         )
 
     undoing.callback(
         attach(
-            chain, terminal=terminal, is_told=is_told, tell_apart=partial(tell_server_s, chain), mark=mark
+            chain,
+            terminal=terminal,
+            is_told=is_told,
+            tell_apart=partial(emit_server_record, chain),
+            mark=mark,
         ).remove
     )
     if terminal is not None:
@@ -233,7 +241,7 @@ def _terminal(provider: APILoggerProvider) -> str | None:
     """The name of the standard stream that lines go to; None if they go to a file, or nowhere."""
     sinks = provider.sinks if isinstance(provider, BextLoggerProvider) else []
     outputs = [sink.output for sink in sinks if isinstance(sink, LineSink)]
-    return next((output.name for output in outputs if isinstance(output, Stream)), None)
+    return next((output.name for output in outputs if isinstance(output, StandardStream)), None)
 
 
 def _set_level(name: str | None, level: int) -> Callable[[], None]:

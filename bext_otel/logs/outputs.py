@@ -13,13 +13,13 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from bext_otel.logs.backlog import Unwaiting, identity, is_full
+from bext_otel.logs.backlog import NonBlockingWriter, identity, is_full
 from bext_otel.process import on_fork
 
-__all__ = ["FINISH_SECONDS", "Output", "Stream", "WholeLines", "say"]
+__all__ = ["FINISH_SECONDS", "Output", "StandardStream", "WholeLines", "write_stderr"]
 
 
-def say(line: str) -> None:
+def write_stderr(line: str) -> None:
     """One line on standard error, past logging: for trouble with logging itself."""
     try:
         stream: Any = sys.__stderr__ if _logs(sys.stderr) else sys.stderr
@@ -43,7 +43,7 @@ class Output(Protocol):
         """Write a line that ends in a newline. Raises OSError or ValueError if that isn't possible."""
 
 
-class Stream:
+class StandardStream:
     """`sys.stdout` or `sys.stderr`, looked up at each write because applications and tests replace them.
 
     `on_lost` hears how many lines that a reader had not taken yet are lost, and why.
@@ -58,7 +58,7 @@ class Stream:
         self.on_lost: Callable[[OSError, int], None] = _ignore
         self._lines = WholeLines()
         self._looping: object = None
-        self._unwaiting: Unwaiting | None = None
+        self._unwaiting: NonBlockingWriter | None = None
         self._start_over()
         _streams.add(self)
 
@@ -116,7 +116,7 @@ class Stream:
     def _lost(self, error: OSError, lines: int) -> None:
         self.on_lost(error, lines)
 
-    def _to(self, raw: Any) -> Unwaiting | None:
+    def _to(self, raw: Any) -> NonBlockingWriter | None:
         """The way to who reads the stream, if it is read by somebody."""
         if type(raw) is not io.FileIO:
             return None
@@ -127,7 +127,7 @@ class Stream:
                 self._unwaiting.forget(OSError("the stream was redirected before its reader had them"))
             self._let_go()
         if self._unwaiting is None and found is not None:
-            self._unwaiting = Unwaiting(raw.fileno(), self._lock, self._lost)
+            self._unwaiting = NonBlockingWriter(raw.fileno(), self._lock, self._lost)
         return self._unwaiting
 
     def _stream(self) -> Any:
@@ -200,7 +200,7 @@ class WholeLines:
                 self._torn = done < len(line)
 
 
-_streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+_streams: weakref.WeakSet[StandardStream] = weakref.WeakSet()
 
 
 def _after_fork_in_child() -> None:

@@ -10,10 +10,10 @@ from typing import Any
 
 from bext_otel.logs.chain import Chain
 from bext_otel.logs.terminal import Mute, is_printer, name_of, path, reaches_root
-from bext_otel.operation import is_request_told
+from bext_otel.operation import is_request_logged
 from bext_otel.process import on_import
 
-__all__ = ["is_told_otherwise", "tell_server_s", "watch_servers"]
+__all__ = ["emit_server_record", "has_completion_record", "watch_servers"]
 
 # By the module whose import makes the loggers: those that tell of the server, and the one that tells of each
 # request.
@@ -62,7 +62,7 @@ def _printers(loggers: list[logging.Logger]) -> list[logging.Handler]:
     return [handler for each in loggers for handler in each.handlers if is_printer(handler)]
 
 
-def tell_server_s(chain: Chain, loggers: list[logging.Logger], record: logging.LogRecord) -> None:
+def emit_server_record(chain: Chain, loggers: list[logging.Logger], record: logging.LogRecord) -> None:
     """What a server says of itself at the terminal, on loggers that do not propagate, is for the chain. Never
     raises.
 
@@ -70,7 +70,7 @@ def tell_server_s(chain: Chain, loggers: list[logging.Logger], record: logging.L
     """
     try:
         if name_of(record) in _TOLD and _printers(loggers) and chain.admits(record):
-            chain.python(record, waits=record.name.startswith("gunicorn.") and is_request_told() is None)
+            chain.python(record, waits=record.name.startswith("gunicorn.") and is_request_logged() is None)
     except Exception:  # logging must not fail the work that is logged
         chain.failures += 1
 
@@ -107,9 +107,9 @@ def _own_printers_muted(module: Any, mute: Mute) -> Callable[[], None]:
     return lambda: logger.removeFilter(found)
 
 
-def is_told_otherwise(record: logging.LogRecord) -> bool:
+def has_completion_record(record: logging.LogRecord) -> bool:
     """Is it a server's line about a request of which a completion record tells?"""
-    return _is_access(record) and bool(is_request_told())
+    return _is_access(record) and bool(is_request_logged())
 
 
 def _is_access(record: logging.LogRecord) -> bool:

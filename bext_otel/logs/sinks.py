@@ -22,7 +22,7 @@ from bext_otel.export.processors import LazyLogRecordProcessor
 from bext_otel.logs.chain import Passed
 from bext_otel.logs.formats import Format
 from bext_otel.logs.levels import Gate
-from bext_otel.logs.outputs import FINISH_SECONDS, Output, Stream, say
+from bext_otel.logs.outputs import FINISH_SECONDS, Output, StandardStream, write_stderr
 from bext_otel.logs.values import plain, text
 from bext_otel.process import on_fork
 from bext_otel.redaction import redact_urls
@@ -54,7 +54,7 @@ class Losses:
         now = self._last = self._clock()
         if self._said is None or now - self._said >= _QUIET_SECONDS:
             self._said = now
-            say(
+            write_stderr(
                 f"log lines can't be written to {self._sink} ({type(error).__name__}: {error}); dropped and "
                 f"counted: {self.count} so far"
             )
@@ -187,8 +187,8 @@ class LineSink(Gated):
         self.output = output
         self.losses = Losses(output.name)
         self._line = line
-        self._on_terminal = isinstance(output, Stream)
-        if isinstance(output, Stream):
+        self._on_terminal = isinstance(output, StandardStream)
+        if isinstance(output, StandardStream):
             output.on_lost = self.losses.add
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
@@ -207,7 +207,7 @@ class LineSink(Gated):
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Wait for a reader that is behind, as long as it goes on reading."""
-        return not isinstance(self.output, Stream) or self.output.finish(
+        return not isinstance(self.output, StandardStream) or self.output.finish(
             min(timeout_millis / 1e3, FINISH_SECONDS)
         )
 

@@ -13,15 +13,15 @@ from typing import Any, TypeAlias
 from bext_otel.catalogue import METRICS
 from bext_otel.metrics.exponential import Scaled
 from bext_otel.metrics.merging.sum import Tally
-from bext_otel.metrics.merging.totals import newest_exemplar, one_histogram, recent, total
+from bext_otel.metrics.merging.totals import newest_exemplar, recent, sum_histograms, total
 from bext_otel.metrics.merging.wire import (
     Exemplified,
-    ForeignPart,
-    ForeignRow,
     HistogramRow,
     Labels,
     NumberRow,
     SummaryRow,
+    ThirdPartyFamily,
+    ThirdPartyRow,
 )
 from bext_otel.metrics.pacing import AT_ONCE, slices
 from bext_otel.metrics.snapshot import (
@@ -218,7 +218,7 @@ def _numbers(stream: Stream, held: Mapping[Labels, Sequence[NumberRow]]) -> Numb
 
 
 def _histogram(series: Series, bounds: tuple[float, ...], rows: Sequence[HistogramRow]) -> Point:
-    row = one_histogram(rows)
+    row = sum_histograms(rows)
     return Point(series, Histogram(bounds, row.counts, row.sum, row.count), _measurement(row.exemplar))
 
 
@@ -263,10 +263,10 @@ def _family(stream: Stream, points: Sequence[Point]) -> Family:
     return Family(metric.exported, metric.type_0_0_4, metric.description, metric.unit, points, metric)
 
 
-def foreign_parts(families: Iterable[Family]) -> list[ForeignPart]:
+def foreign_parts(families: Iterable[Family]) -> list[ThirdPartyFamily]:
     """Other libraries' families as they are published."""
     return [
-        ForeignPart(
+        ThirdPartyFamily(
             family.name,
             family.type,
             family.description,
@@ -278,23 +278,23 @@ def foreign_parts(families: Iterable[Family]) -> list[ForeignPart]:
     ]
 
 
-def _foreign_row(point: Point) -> ForeignRow:
+def _foreign_row(point: Point) -> ThirdPartyRow:
     value, labels = point.value, point.series.labels
     told = point.exemplars or (((0, point.exemplar),) if point.exemplar is not None else ())
     exemplars = tuple([(position, each.value, each.time_unix, _labels_of(each)) for position, each in told])
     more = (exemplars, point.time_unix, point.set_at, point.copied)
     if isinstance(value, Histogram):
-        return ForeignRow(labels, None, (value.bounds, value.counts, value.sum, value.count), *more)
+        return ThirdPartyRow(labels, None, (value.bounds, value.counts, value.sum, value.count), *more)
     if isinstance(value, Summary):  # prometheus_client's own: without quantiles, so that it can be added up
-        return ForeignRow(labels, None, ((), (value.count,), value.sum, value.count), *more)
-    return ForeignRow(labels, value, None, *more)
+        return ThirdPartyRow(labels, None, ((), (value.count,), value.sum, value.count), *more)
+    return ThirdPartyRow(labels, value, None, *more)
 
 
 def _labels_of(exemplar: Exemplar) -> LabelSet:
     return exemplar.labels or (("trace_id", exemplar.trace_id), ("span_id", exemplar.span_id))
 
 
-def of_foreign(parts: Iterable[ForeignPart]) -> list[Family]:
+def of_foreign(parts: Iterable[ThirdPartyFamily]) -> list[Family]:
     """Other libraries' families, back from what was published."""
     return [
         Family(
@@ -308,7 +308,7 @@ def of_foreign(parts: Iterable[ForeignPart]) -> list[Family]:
     ]
 
 
-def _foreign_point(kind: str, row: ForeignRow) -> Point:
+def _foreign_point(kind: str, row: ThirdPartyRow) -> Point:
     value: float | Histogram | Summary = math.nan if row.number is None else row.number
     if row.histogram is not None:
         value = (

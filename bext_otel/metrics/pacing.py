@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from time import sleep
 from typing import TypeVar
 
-__all__ = ["AT_ONCE", "breathe", "slices"]
+__all__ = ["AT_ONCE", "slices", "yield_interpreter"]
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ AT_ONCE = 1000
 _SECONDS = 0.00005
 
 
-def breathe() -> None:
+def yield_interpreter() -> None:
     """Let others work."""
     sleep(_SECONDS)
 
@@ -32,5 +32,5 @@ def slices(items: Sequence[T], size: int = 4 * AT_ONCE) -> Iterator[Sequence[T]]
     attribute."""
     for start in range(0, len(items), size):
         if start:
-            breathe()
+            yield_interpreter()
         yield items[start : start + size]

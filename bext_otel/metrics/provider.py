@@ -13,7 +13,7 @@ from bext_otel._compat import admit_measurements, collecting_in_turn, hear_measu
 from bext_otel.metrics.store.instruments import CatalogueMeter
 from bext_otel.metrics.store.streams import Streams
 from bext_otel.metrics.third_party.cardinality import CARDINALITY_LIMIT
-from bext_otel.metrics.third_party.sdk_instruments import ForeignReader
+from bext_otel.metrics.third_party.sdk_instruments import SdkInstrumentReader
 
 __all__ = ["BextMeterProvider"]
 
@@ -31,7 +31,7 @@ class BextMeterProvider(MeterProvider):
         self, streams: Streams, resource: Resource, *, cardinality_limit: int = CARDINALITY_LIMIT
     ) -> None:
         self.streams = streams
-        self.foreign = ForeignReader(cardinality_limit)
+        self.foreign = SdkInstrumentReader(cardinality_limit)
         # Both take seconds.
         self.on_flush: list[Callable[[float], bool]] = []
         self.on_shutdown: list[Callable[[float], None]] = []

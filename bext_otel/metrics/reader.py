@@ -11,25 +11,25 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from bext_otel.catalogue import LABEL_OVERFLOW
 from bext_otel.metrics import families
-from bext_otel.metrics.merging.label_budgets import fold
-from bext_otel.metrics.merging.local import Own
+from bext_otel.metrics.merging.label_budgets import apply_budgets
+from bext_otel.metrics.merging.local import LocalRows
 from bext_otel.metrics.merging.sum import Tally
-from bext_otel.metrics.merging.wire import Contribution, ForeignPart, Known, decode, encode
+from bext_otel.metrics.merging.wire import Known, Publication, ThirdPartyFamily, decode, encode
 from bext_otel.metrics.numbers import exact, exact_family
 from bext_otel.metrics.publisher import Service
-from bext_otel.metrics.service_usage import Processes, Together
+from bext_otel.metrics.service_usage import ServiceProcesses, ServiceUsage
 from bext_otel.metrics.snapshot import Family, LabelSet, Snapshot
 from bext_otel.metrics.store.cell import Cell
 from bext_otel.metrics.store.streams import Stream, Streams
 from bext_otel.metrics.third_party.name_conflicts import beside
-from bext_otel.metrics.third_party.sdk_instruments import ForeignReader
+from bext_otel.metrics.third_party.sdk_instruments import SdkInstrumentReader
 from bext_otel.metrics.ticker import Ticker
 from bext_otel.metrics.timeline import Timeline
-from bext_otel.metrics.usage import System
+from bext_otel.metrics.usage import ProcessUsage
 from bext_otel.process import catch_up
-from bext_otel.service.board import Ledger
+from bext_otel.service.board import Board
 
-__all__ = ["Reading"]
+__all__ = ["SnapshotReader"]
 
 Telemetry: TypeAlias = Mapping[str, "int | float | str"]
 
@@ -50,7 +50,7 @@ def _nothing() -> None:
     pass
 
 
-class Reading:
+class SnapshotReader:
     """Reads the cells of the catalogue and what other libraries measure, in this process and, by `ledger`, in
     the service's others.
 
@@ -66,13 +66,13 @@ class Reading:
     def __init__(
         self,
         streams: Streams,
-        foreign: ForeignReader | None = None,
+        foreign: SdkInstrumentReader | None = None,
         *,
         registered: Callable[[], list[Family]] = list,
         watched: Callable[[], bool] = bool,
         unread: Callable[[], int] = int,
         listen: Callable[[Callable[[], None]], None] = lambda _: None,
-        ledger: Ledger | None = None,
+        ledger: Board | None = None,
         resource: Mapping[str, str] | None = None,
         telemetry: Callable[[], Telemetry] = dict,
         include_process: bool = True,
@@ -106,7 +106,9 @@ class Reading:
         )
         self._parent = 0
         self._begin()
-        if self._service is not None and self._service.company():  # executed to go on with the work of others
+        if (
+            self._service is not None and self._service.has_peers()
+        ):  # executed to go on with the work of others
             self._listen(self._heard)
 
     def _wake(self) -> bool:
@@ -127,11 +129,13 @@ class Reading:
         self.started_unix = self.streams.clock()
         self.timeline = Timeline(self.streams.clock, self.streams.monotonic)
         self._started = self.streams.monotonic()
-        self._system = System() if self._include_process else None
+        self._system = ProcessUsage() if self._include_process else None
         self._processes = (
-            Processes(self._service.members) if self._include_process and self._service is not None else None
+            ServiceProcesses(self._service.members)
+            if self._include_process and self._service is not None
+            else None
         )
-        self._foreign_parts: list[ForeignPart] = []
+        self._foreign_parts: list[ThirdPartyFamily] = []
         self._foreign_busy = False
         self._uncollected = False
         self._collect_from = 0.0
@@ -141,7 +145,7 @@ class Reading:
         self._said = False
         self._collected_once = False
         self._changes_seen = self.streams.changes
-        self._own = Own()
+        self._own = LocalRows()
         self._known: Known = {}
         self._faded_at = 0.0
         self._garbled = False
@@ -194,7 +198,7 @@ class Reading:
 
     def share(self) -> None:
         """Leave the others what there is to say, now."""
-        if self._service is not None and self._service.company():
+        if self._service is not None and self._service.has_peers():
             self._collected()
             self._publish(self._service, self.observed())
 
@@ -219,9 +223,9 @@ class Reading:
 
     def _tell(self, service: Service, busy: bool, now: float) -> bool:
         """Publish what others wait for; whether there will be more to do soon."""
-        company = service.company()
-        fading = company and now < self._fading_until
-        watching = company and self._watched()
+        has_peers = service.has_peers()
+        fading = has_peers and now < self._fading_until
+        watching = has_peers and self._watched()
         counted = watching and now >= self._look_from and self._has_counted()
         fades = fading and (self._unsaid or now >= self._faded_at + _FADING_SECONDS)
         # Alone, nobody reads it. Said when work pauses nevertheless: who joins while the ticker sleeps would
@@ -251,7 +255,7 @@ class Reading:
         # meet it.
         foreign = self._collected()
         observed = self.observed()
-        if self._service is not None and self._service.company():
+        if self._service is not None and self._service.has_peers():
             return self._of_service(self._service, observed, native)
         with self.streams.lock:
             self.streams.drain()
@@ -302,14 +306,14 @@ class Reading:
         for shared in service.others():
             tally.add(shared.contribution, alive=shared.alive)
         tally.settle()
-        fold(tally, self.streams.budgets)
+        apply_budgets(tally, self.streams.budgets)
         return self._snapshot(
             families.of_service(self.streams, tally, native=native),
             families.of_foreign(tally.foreign.values()),
             families.rates_of_service(self.streams, tally),
             tally.started_unix or self.started_unix,
             tally.now - tally.started,
-            Together(self._processes, tally.system) if self._processes is not None else tally.system,
+            ServiceUsage(self._processes, tally.system) if self._processes is not None else tally.system,
             tally.telemetry,
         )
 
@@ -338,12 +342,12 @@ class Reading:
         self._unsaid, self._said = False, True
         return service.publish(lambda base: encode(self._contribution(observed), base))
 
-    def _contribution(self, observed: families.Observed) -> Contribution:
+    def _contribution(self, observed: families.Observed) -> Publication:
         with self.streams.lock:
             self.streams.drain()
             now = self.streams.monotonic()
             fields = self._own.fields(observed, now)
-        return Contribution(
+        return Publication(
             started=self._started,
             started_unix=self.started_unix,
             published=now,
@@ -357,7 +361,7 @@ class Reading:
         )
 
 
-def _restful(parts: list[ForeignPart]) -> list[ForeignPart]:
+def _restful(parts: list[ThirdPartyFamily]) -> list[ThirdPartyFamily]:
     return [part for part in parts if not part.name.startswith(_RESTLESS)]
 
 

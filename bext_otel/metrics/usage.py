@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 
 import psutil
 
-__all__ = ["System"]
+__all__ = ["ProcessUsage"]
 
 # The kernel counts processor time in hundredths of a second: of less than this there is little to say.
 _SHORTEST_SECONDS = 1.0
 
 
-class System:
+class ProcessUsage:
     """Memory, processor time and descriptors of this process, or of another one."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, pid: int | None = None) -> None:

@@ -12,9 +12,9 @@ from typing import NamedTuple, TypeVar
 from bext_otel.service.file_format import SLOTS
 from bext_otel.service.members import members
 from bext_otel.service.procfs import Proc
-from bext_otel.service.shared_file import Arena, Copy, GoneError, TornError
+from bext_otel.service.shared_file import Copy, GoneError, SharedFile, TornError
 
-__all__ = ["Ledger", "Peer"]
+__all__ = ["Board", "Peer"]
 
 T = TypeVar("T")
 _NONE: Mapping[int, int] = MappingProxyType({})
@@ -43,7 +43,7 @@ class _Own:
         self.sequence = 0
 
 
-class Ledger:
+class Board:
     """One for a process, and for the forks that inherit it. Safe for threads; nothing raises, nothing waits
     for another process.
 
@@ -54,10 +54,10 @@ class Ledger:
 
     def __init__(
         self,
-        arena: Arena | None,
+        arena: SharedFile | None,
         reason: str = "",
         *,
-        again: Callable[[], tuple[Arena | None, str]] | None = None,
+        again: Callable[[], tuple[SharedFile | None, str]] | None = None,
     ) -> None:
         """`again` finds the arena anew if the descriptor was lost before this process took part, as daemons
         do that close everything."""
@@ -75,11 +75,11 @@ class Ledger:
         """Whether this process neither sees others nor is seen."""
         return self._arena is None
 
-    def company(self) -> bool:
+    def has_peers(self) -> bool:
         """Whether another process of the service takes part, or has. While there was none, nobody reads what
         is published."""
         self._own()
-        return self._try(Arena.company) or False
+        return self._try(SharedFile.has_peers) or False
 
     def take(self) -> bytes | None:
         """Take a slot, if this process has none. Preferred is one whose owner is dead, and the answer is what
@@ -125,7 +125,7 @@ class Ledger:
     def in_child(self) -> None:
         """This process is a fork: it has the file, and neither slot nor lock of its parent."""
         self._owners = {os.getpid(): _Own()}
-        self._try(Arena.join)
+        self._try(SharedFile.join)
 
     def on_close(self, closing: Callable[[], None]) -> None:
         """What else to undo when it is closed."""
@@ -151,10 +151,10 @@ class Ledger:
             own = self._owners.setdefault(pid, _Own())
             for other in [other for other in self._owners if other != pid]:
                 self._owners.pop(other, None)
-            self._try(Arena.join)
+            self._try(SharedFile.join)
         return own
 
-    def _try(self, do: Callable[[Arena], T]) -> T | None:
+    def _try(self, do: Callable[[SharedFile], T]) -> T | None:
         """The answer, or None and the reason kept."""
         arena = self._arena
         if arena is None:
@@ -169,7 +169,7 @@ class Ledger:
             self.reason = exc.strerror or str(exc)
             return None
 
-    def _replace(self, gone: Arena, why: GoneError) -> Arena | None:
+    def _replace(self, gone: SharedFile, why: GoneError) -> SharedFile | None:
         """Another file, if this process took no part in the one that is gone: nobody counts on what it said
         there."""
         again, self._again = self._again, None
@@ -180,7 +180,7 @@ class Ledger:
             self._arena, self.reason = found, reason
         return self._arena
 
-    def _place(self, own: _Own, arena: Arena, *, unused: bool) -> Copy | None:
+    def _place(self, own: _Own, arena: SharedFile, *, unused: bool) -> Copy | None:
         for slot in range(arena.used() if unused else 0, SLOTS):
             if not arena.lock(slot):
                 continue
@@ -194,7 +194,7 @@ class Ledger:
         self.reason = f"{SLOTS} workers take part already"
         return None
 
-    def _write(self, own: _Own, arena: Arena, payload: bytes) -> bool:
+    def _write(self, own: _Own, arena: SharedFile, payload: bytes) -> bool:
         if own.slot is None:
             return False
         if not arena.lock(own.slot) or arena.sequence(own.slot) != own.sequence:
@@ -211,7 +211,7 @@ class Ledger:
         self.reason = ""
         return True
 
-    def _read(self, own: _Own, arena: Arena, known: Mapping[int, int]) -> list[Peer]:
+    def _read(self, own: _Own, arena: SharedFile, known: Mapping[int, int]) -> list[Peer]:
         peers: list[Peer] = []
         for slot, header in enumerate(arena.headers()):
             if slot == own.slot:
@@ -225,7 +225,7 @@ class Ledger:
                 peers.append(Peer(slot, sequence, payload, arena.owned(slot)))
         return peers
 
-    def _copy(self, arena: Arena, slot: int) -> Copy | None:
+    def _copy(self, arena: SharedFile, slot: int) -> Copy | None:
         try:
             return arena.read(slot)
         except TornError:

@@ -17,7 +17,7 @@ from typing import Literal
 
 from bext_otel.service.procfs import Proc, Stat
 
-__all__ = ["Birth", "Kind", "how_born", "is_helper", "is_spawned", "line", "relatives"]
+__all__ = ["Kind", "Origin", "is_helper", "is_spawned", "line", "origin_of", "relatives"]
 
 Kind = Literal["inert", "joins", "forked", "new", "unknown"]
 
@@ -28,7 +28,7 @@ RELATIVES = 4096
 
 
 @dataclass(frozen=True)
-class Birth:
+class Origin:
     """How a process came to be.
 
     inert: a helper that does no work of the application. joins: a program executed to go on with its parent's
@@ -42,9 +42,9 @@ class Birth:
     reason: str = ""
 
 
-def how_born(
+def origin_of(
     argv: Sequence[str], environ: Mapping[str, str], proc: Proc, *, pid: int, starting: bool = False
-) -> Birth:
+) -> Origin:
     """How this process came to be.
 
     Args:
@@ -53,17 +53,19 @@ def how_born(
             whatever the numbers say.
     """
     if is_helper(argv):
-        return Birth("inert", reason="multiprocessing's resource tracker takes no part")
+        return Origin("inert", reason="multiprocessing's resource tracker takes no part")
     me = proc.stat(pid)
     if me is None:
-        return Birth("unknown", reason=f"{proc.root} does not tell how this process was started")
+        return Origin("unknown", reason=f"{proc.root} does not tell how this process was started")
     if is_spawned(argv) or environ.get("GUNICORN_PID") == str(me.parent):
-        return Birth("joins", tuple(line(me.parent, proc)))
+        return Origin("joins", tuple(line(me.parent, proc)))
     if not starting and not me.stack:
-        return Birth("unknown", reason=f"{proc.root}/{pid}/stat does not tell whether this process is a fork")
+        return Origin(
+            "unknown", reason=f"{proc.root}/{pid}/stat does not tell whether this process is a fork"
+        )
     if not starting and _fork_of(me, proc.stat(me.parent)):
-        return Birth("forked", tuple(line(me.parent, proc)))
-    return Birth("new")
+        return Origin("forked", tuple(line(me.parent, proc)))
+    return Origin("new")
 
 
 def relatives(ancestor: int, proc: Proc) -> Iterator[int]:

@@ -13,9 +13,9 @@ from zlib import crc32
 from bext_otel.process import on_fork
 from bext_otel.service import file_format as layout
 from bext_otel.service import memfd as memory
-from bext_otel.service.process_tree import Birth, relatives
+from bext_otel.service.process_tree import Origin, relatives
 from bext_otel.service.procfs import Proc
-from bext_otel.service.shared_file import Arena
+from bext_otel.service.shared_file import SharedFile
 
 __all__ = ["find"]
 
@@ -24,16 +24,16 @@ PATIENCE_SECONDS = 0.5
 been stopped."""
 _PAUSE_SECONDS = 0.002
 
-Found = tuple[Arena | None, str]
+Found = tuple[SharedFile | None, str]
 """The file; or None, and why this process stands alone."""
 
 
-def find(birth: Birth, proc: Proc, service: str) -> Found:
+def find(birth: Origin, proc: Proc, service: str) -> Found:
     """The file to share. Waits for siblings, seldom, and at most `PATIENCE_SECONDS`."""
     if birth.kind == "new":
         # Forks that it made before it was set up, or before it lost the file, may have met without it.
         me = os.getpid()
-        return _meet(me, proc, service) if proc.children(me) else Arena.create(service)
+        return _meet(me, proc, service) if proc.children(me) else SharedFile.create(service)
     if birth.kind not in ("joins", "forked"):
         return None, birth.reason
     for pid in birth.line:
@@ -68,7 +68,7 @@ def _meet(ancestor: int, proc: Proc, service: str) -> Found:
         with _turn(name) as ours:
             if ours:
                 # Between looking and getting the turn another may have made it.
-                return _among_relatives(ancestor, proc, service) or Arena.create(service)
+                return _among_relatives(ancestor, proc, service) or SharedFile.create(service)
         if time.monotonic() > deadline:
             return (
                 None,
@@ -98,7 +98,7 @@ def _among_relatives(ancestor: int, proc: Proc, service: str) -> Found | None:
     return (None, refused) if refused is not None else None
 
 
-def _of(pid: int, proc: Proc, service: str | None) -> Arena | None:
+def _of(pid: int, proc: Proc, service: str | None) -> SharedFile | None:
     """The file that this process has. Between relatives the service's name counts: Apache forks the workers
     of all its applications."""
 
@@ -109,7 +109,7 @@ def _of(pid: int, proc: Proc, service: str | None) -> Arena | None:
     descriptor = memory.held_by(pid, proc, wanted)
     if descriptor is None:
         return None
-    arena = Arena(descriptor)
+    arena = SharedFile(descriptor)
     try:
         arena.join()
     except OSError:

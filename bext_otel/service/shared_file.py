@@ -26,7 +26,7 @@ from bext_otel.service.file_format import Header
 with suppress(ImportError):  # Windows has no such locks, and no file of this kind is ever made there
     import fcntl
 
-__all__ = ["Arena", "Copy", "GoneError", "TornError"]
+__all__ = ["Copy", "GoneError", "SharedFile", "TornError"]
 
 TRIES = 16
 """How often a payload is read again that was overwritten while it was read; each time takes two publications
@@ -52,7 +52,7 @@ class GoneError(OSError):
     """The descriptor is no longer ours."""
 
 
-class Arena:
+class SharedFile:
     """An open file of a service. Methods that touch the file raise OSError if that fails. Call `check` before
     any of them.
 
@@ -67,7 +67,7 @@ class Arena:
     @classmethod
     def create(
         cls, service: str, directories: tuple[str, ...] = memory.DIRECTORIES
-    ) -> tuple[Arena | None, str]:
+    ) -> tuple[SharedFile | None, str]:
         """A new one; or None, and why there is none."""
         descriptor, reason = memory.create(layout.beginning(service), directories)
         return (cls(descriptor) if descriptor is not None else None), reason
@@ -118,7 +118,7 @@ class Arena:
         count."""
         memory.write(self._descriptor, b"\1" * (slot + 1), layout.MARKS)
 
-    def company(self) -> bool:
+    def has_peers(self) -> bool:
         """Whether more than one process ever had this file."""
         return os.pread(self._descriptor, 1, _COMPANY) == b"\1"
 

@@ -8,8 +8,8 @@ from itertools import islice
 from typing import Any
 
 from bext_otel.viewer.logs import LogLine
-from bext_otel.viewer.metrics import Family, SeriesKey, Source
-from bext_otel.viewer.series import COLUMNS, Series
+from bext_otel.viewer.metrics import SeriesKey, Source, StoredMetric
+from bext_otel.viewer.series import COLUMNS, StoredSeries
 from bext_otel.viewer.spans import Span, Trace
 from bext_otel.viewer.store import Store
 from bext_otel.viewer.values import Plain
@@ -235,7 +235,7 @@ def _mentions(line: LogLine, wanted: str) -> bool:
     )
 
 
-def _family(family: Family) -> Document:
+def _family(family: StoredMetric) -> Document:
     return {
         "name": family.name,
         "kind": family.kind,
@@ -246,7 +246,7 @@ def _family(family: Family) -> Document:
     }
 
 
-def _series(key: SeriesKey, series: Series, several: bool) -> Document:
+def _series(key: SeriesKey, series: StoredSeries, several: bool) -> Document:
     _, source, labels = key
     columns = list(zip(*series.rows, strict=True)) or [()]
     return {

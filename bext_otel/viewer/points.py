@@ -13,7 +13,7 @@ from bext_otel.viewer.limits import Limits
 from bext_otel.viewer.quantiles import Explicit, Exponential, Histogram
 from bext_otel.viewer.values import attributes
 
-__all__ = ["Kind", "Labels", "Point", "points"]
+__all__ = ["DataPoint", "Kind", "Labels", "points"]
 
 Kind = Literal["counter", "gauge", "distribution"]
 Labels = tuple[tuple[str, str], ...]
@@ -24,7 +24,7 @@ _SCALES = range(-11, 53)
 
 
 @dataclass(frozen=True)
-class Point:
+class DataPoint:
     """A data point: a counter's or gauge's `value`; a distribution's `count`, `sum` and `histogram` or
     ready-made `quantiles`.
 
@@ -46,7 +46,7 @@ class Point:
     high: float = math.inf
 
 
-def points(metric: metrics_pb2.Metric, limits: Limits) -> Iterator[Point | None]:
+def points(metric: metrics_pb2.Metric, limits: Limits) -> Iterator[DataPoint | None]:
     """The metric's points; None for one that is not usable: no recorded value, too many buckets, a scale that
     is none."""
     kind = metric.WhichOneof("data")
@@ -66,22 +66,22 @@ def points(metric: metrics_pb2.Metric, limits: Limits) -> Iterator[Point | None]
         yield from (_summary(point, limits) for point in metric.summary.data_points)
 
 
-def _number(point: metrics_pb2.NumberDataPoint, kind: Kind, delta: bool, limits: Limits) -> Point | None:
+def _number(point: metrics_pb2.NumberDataPoint, kind: Kind, delta: bool, limits: Limits) -> DataPoint | None:
     which = point.WhichOneof("value")
     if which is None or _unrecorded(point.flags):
         return None
     value = float(point.as_int) if which == "as_int" else point.as_double
-    return Point(
+    return DataPoint(
         kind, _labels(point, limits), point.start_time_unix_nano, point.time_unix_nano, delta, value=value
     )
 
 
-def _explicit(point: metrics_pb2.HistogramDataPoint, delta: bool, limits: Limits) -> Point | None:
+def _explicit(point: metrics_pb2.HistogramDataPoint, delta: bool, limits: Limits) -> DataPoint | None:
     bounds, counts = tuple(point.explicit_bounds), tuple(point.bucket_counts)
     fits = len(counts) == len(bounds) + 1 and list(bounds) == sorted(bounds)
     if _unrecorded(point.flags) or len(counts) > limits.buckets or (counts and not fits):
         return None
-    return Point(
+    return DataPoint(
         "distribution",
         _labels(point, limits),
         point.start_time_unix_nano,
@@ -97,11 +97,11 @@ def _explicit(point: metrics_pb2.HistogramDataPoint, delta: bool, limits: Limits
 
 def _exponential(
     point: metrics_pb2.ExponentialHistogramDataPoint, delta: bool, limits: Limits
-) -> Point | None:
+) -> DataPoint | None:
     size = len(point.positive.bucket_counts) + len(point.negative.bucket_counts)
     if _unrecorded(point.flags) or size > limits.buckets or point.scale not in _SCALES:
         return None
-    return Point(
+    return DataPoint(
         "distribution",
         _labels(point, limits),
         point.start_time_unix_nano,
@@ -117,10 +117,10 @@ def _exponential(
     )
 
 
-def _summary(point: metrics_pb2.SummaryDataPoint, limits: Limits) -> Point | None:
+def _summary(point: metrics_pb2.SummaryDataPoint, limits: Limits) -> DataPoint | None:
     if _unrecorded(point.flags) or len(point.quantile_values) > limits.buckets:
         return None
-    return Point(
+    return DataPoint(
         "distribution",
         _labels(point, limits),
         point.start_time_unix_nano,

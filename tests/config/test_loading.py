@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bext_otel.config import App, Config, Loaded, load
+from bext_otel.config import AppSettings, Config, Loaded, load
 from bext_otel.errors import ConfigError
 
-Reading = Callable[..., Loaded]
+SnapshotReader = Callable[..., Loaded]
 
 TOKEN = "correct-horse-battery"
 
 
 @pytest.fixture
-def read(tmp_path: Path) -> Reading:
+def read(tmp_path: Path) -> SnapshotReader:
     """Reads settings from this text as the file, these variables, and nothing of the machine."""
 
     def reading(text: str = "", explicit: dict[str, Any] | None = None, **environ: str) -> Loaded:
@@ -38,11 +38,11 @@ def test_without_any_source_everything_is_default(tmp_path: Path) -> None:
     assert Loaded(Config(), (), "") == load(environ={}, cwd=tmp_path)
 
 
-def test_an_empty_file_changes_nothing(read: Reading) -> None:
+def test_an_empty_file_changes_nothing(read: SnapshotReader) -> None:
     assert Config() == read("").config
 
 
-def test_the_file_says_which_it_was(read: Reading, tmp_path: Path) -> None:
+def test_the_file_says_which_it_was(read: SnapshotReader, tmp_path: Path) -> None:
     assert str(tmp_path / "bext.config.toml") == read("").source
 
 
@@ -58,7 +58,7 @@ def test_the_file_says_which_it_was(read: Reading, tmp_path: Path) -> None:
         (["bext", "explicit"], 4),
     ],
 )
-def test_each_layer_comes_before_those_below(read: Reading, layers: list[str], expected: int) -> None:
+def test_each_layer_comes_before_those_below(read: SnapshotReader, layers: list[str], expected: int) -> None:
     """Explicit arguments, OTEL_*, BEXT_*, the file, defaults."""
     text = "[metrics]\nport = 1" if "file" in layers else ""
     environ = {"BEXT_METRICS_PORT": "2"} if "bext" in layers else {}
@@ -68,7 +68,7 @@ def test_each_layer_comes_before_those_below(read: Reading, layers: list[str], e
     assert (expected, ()) == (loaded.config.metrics.port, loaded.warnings)
 
 
-def test_layers_of_a_table_add_up(read: Reading) -> None:
+def test_layers_of_a_table_add_up(read: SnapshotReader) -> None:
     loaded = read(
         "[metrics.budgets]\nroute = 10\napp = 11",
         {"metrics": {"budgets": {"plugin": 13}}},
@@ -77,20 +77,20 @@ def test_layers_of_a_table_add_up(read: Reading) -> None:
     assert ({"route": 10, "app": 12, "plugin": 13}, ()) == (loaded.config.metrics.budgets, loaded.warnings)
 
 
-def test_layers_of_an_app_add_up(read: Reading) -> None:
+def test_layers_of_an_app_add_up(read: SnapshotReader) -> None:
     loaded = read('[apps.shop]\nhosts = ["shop.example"]', {"apps": {"shop": {"version": "2"}}})
-    assert {"shop": App(hosts=("shop.example",), version="2")} == loaded.config.apps
+    assert {"shop": AppSettings(hosts=("shop.example",), version="2")} == loaded.config.apps
 
 
-def test_an_app_of_which_nothing_is_said_exists(read: Reading) -> None:
-    assert {"shop": App()} == read("[apps.shop]").config.apps
+def test_an_app_of_which_nothing_is_said_exists(read: SnapshotReader) -> None:
+    assert {"shop": AppSettings()} == read("[apps.shop]").config.apps
 
 
-def test_apps_keep_the_order_of_the_file(read: Reading) -> None:
+def test_apps_keep_the_order_of_the_file(read: SnapshotReader) -> None:
     assert ["b", "a", "c"] == list(read("[apps.b]\n[apps.a]\n[apps.c]").config.apps)
 
 
-def test_every_section_of_the_file_is_read(read: Reading) -> None:
+def test_every_section_of_the_file_is_read(read: SnapshotReader) -> None:
     loaded = read(
         """
         [metrics]
@@ -121,7 +121,7 @@ def test_every_section_of_the_file_is_read(read: Reading) -> None:
         config.logging.filters,
     )
     assert ("upstream", "abc") == (config.telemetry.engine, config.telemetry.token)
-    assert App(paths=("/api",), log_level="debug") == config.apps["api"]
+    assert AppSettings(paths=("/api",), log_level="debug") == config.apps["api"]
 
 
 WRONG = [
@@ -233,7 +233,9 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("text", "line"), WRONG)
-def test_what_is_wrong_in_the_file_is_one_line_and_the_default(read: Reading, text: str, line: str) -> None:
+def test_what_is_wrong_in_the_file_is_one_line_and_the_default(
+    read: SnapshotReader, text: str, line: str
+) -> None:
     """The line names the setting, the value and the remedy; nothing is raised."""
     loaded = read(text)
     assert 1 == len(loaded.warnings)
@@ -247,7 +249,7 @@ def test_what_is_wrong_in_the_file_is_one_line_and_the_default(read: Reading, te
     )
 
 
-def test_both_endpoints_on_one_path_leaves_the_one_that_can_stay(read: Reading) -> None:
+def test_both_endpoints_on_one_path_leaves_the_one_that_can_stay(read: SnapshotReader) -> None:
     loaded = read('[metrics]\npath = "/health"\n[health]\npath = "/health"')
     assert ("/metrics", "/health", 1) == (
         loaded.config.metrics.path,
@@ -256,7 +258,7 @@ def test_both_endpoints_on_one_path_leaves_the_one_that_can_stay(read: Reading) 
     )
 
 
-def test_a_path_given_in_code_stays_where_the_file_claims_it_too(read: Reading) -> None:
+def test_a_path_given_in_code_stays_where_the_file_claims_it_too(read: SnapshotReader) -> None:
     loaded = read('[metrics]\npath = "/x"', {"health": {"path": "/x"}})
     assert ("/metrics", "/x", 1) == (
         loaded.config.metrics.path,
@@ -265,7 +267,7 @@ def test_a_path_given_in_code_stays_where_the_file_claims_it_too(read: Reading) 
     )
 
 
-def test_a_wrong_value_leaves_what_the_layer_below_says(read: Reading) -> None:
+def test_a_wrong_value_leaves_what_the_layer_below_says(read: SnapshotReader) -> None:
     loaded = read("[metrics]\nport = 1234", BEXT_METRICS_PORT="many")
     assert 1234 == loaded.config.metrics.port
     assert (
@@ -273,23 +275,23 @@ def test_a_wrong_value_leaves_what_the_layer_below_says(read: Reading) -> None:
     ) == loaded.warnings
 
 
-def test_a_wrong_endpoint_leaves_the_one_of_the_file(read: Reading) -> None:
+def test_a_wrong_endpoint_leaves_the_one_of_the_file(read: SnapshotReader) -> None:
     loaded = read(
         '[telemetry]\notlp_endpoint = "http://collector:4318"', OTEL_EXPORTER_OTLP_ENDPOINT="collector"
     )
     assert ("http://collector:4318", 1) == (loaded.config.telemetry.otlp_endpoint, len(loaded.warnings))
 
 
-def test_the_right_elements_of_a_list_stay(read: Reading) -> None:
+def test_the_right_elements_of_a_list_stay(read: SnapshotReader) -> None:
     loaded = read('[apps.shop]\nhosts = ["shop.example", 3, "a b"]')
     assert (("shop.example",), 2) == (loaded.config.apps["shop"].hosts, len(loaded.warnings))
 
 
-def test_sections_of_others_are_none_of_our_business(read: Reading) -> None:
+def test_sections_of_others_are_none_of_our_business(read: SnapshotReader) -> None:
     assert () == read('[server]\nport = 1\n[tls]\ncert = "x"\n[waf.rules]\nx = []').warnings
 
 
-def test_a_thousand_wrong_settings_are_not_a_thousand_lines(read: Reading) -> None:
+def test_a_thousand_wrong_settings_are_not_a_thousand_lines(read: SnapshotReader) -> None:
     loaded = read("[logging]\n" + "\n".join(f"x{number} = 1" for number in range(1000)))
     assert (101, "900 more settings are wrong; correct these first") == (
         len(loaded.warnings),
@@ -345,13 +347,16 @@ def test_code_may_give_structs_and_paths() -> None:
     config = from_code(
         {
             "logging": {"output": "file", "file_path": Path("/tmp/app.log")},
-            "apps": {"shop": App(hosts=("shop.example",))},
+            "apps": {"shop": AppSettings(hosts=("shop.example",))},
         }
     )
-    assert ("/tmp/app.log", {"shop": App(hosts=("shop.example",))}) == (config.logging.file_path, config.apps)
+    assert ("/tmp/app.log", {"shop": AppSettings(hosts=("shop.example",))}) == (
+        config.logging.file_path,
+        config.apps,
+    )
 
 
-def test_the_token_is_never_shown(read: Reading) -> None:
+def test_the_token_is_never_shown(read: SnapshotReader) -> None:
     """Neither in any repr, nor in a line about a wrong token, a wrong name for it, or a wrong endpoint that
     holds it."""
     right = read(BEXT_TELEMETRY_TOKEN=TOKEN)

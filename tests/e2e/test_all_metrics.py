@@ -89,7 +89,7 @@ def watching(platform: Served) -> Iterator[Seen]:
         thread.join()
 
 
-class Ledger:
+class Board:
     """What a visitor knows to have happened, from the answers alone."""
 
     def __init__(self) -> None:
@@ -159,7 +159,7 @@ def test_the_demos_traffic_moves_every_metric_of_the_specification_and_each_even
 ) -> None:
     """A visitor's own count of renders, lookups, compressions, hooks, fuel and flows is the one that is
     published."""
-    ledger = Ledger()
+    ledger = Board()
     with (
         served(tmp_path, telemetry=True) as platform,
         httpx.Client(base_url=platform.url, trust_env=False, timeout=30) as visitor,
@@ -202,7 +202,7 @@ def test_the_demos_traffic_moves_every_metric_of_the_specification_and_each_even
     compare(ledger, before, after)
 
 
-def compare(ledger: Ledger, before: Samples, after: Samples) -> None:
+def compare(ledger: Board, before: Samples, after: Samples) -> None:
     def added(name: str, **labels: str) -> float:
         return total(after, name, **labels) - total(before, name, **labels)
 

@@ -39,7 +39,7 @@ from bext_otel.export.delivery import Delivery
 from bext_otel.export.delta import _less
 from bext_otel.export.periodic import MetricExport
 from bext_otel.metrics.provider import BextMeterProvider
-from bext_otel.metrics.reader import Reading
+from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.store.streams import Streams
 from bext_otel.operation import SCOPE
 from bext_otel.testing import Clock
@@ -80,7 +80,7 @@ class Exported:
         self.monotonic = Clock(1000.0)
         self.streams = Streams(Budgets({}), clock=clock, monotonic=self.monotonic)
         self.provider = BextMeterProvider(self.streams, RESOURCE)
-        self.reading = Reading(self.streams, self.provider.foreign, include_process=False)
+        self.reading = SnapshotReader(self.streams, self.provider.foreign, include_process=False)
         self.exporter = Collecting(preference)
         self.export = MetricExport(self.reading, RESOURCE, self.exporter, Delivery("metrics", "here"), 60)
 

@@ -25,7 +25,7 @@ from bext_otel.export.periodic import MetricExport, metrics_data
 from bext_otel.export.processors import LazySpanProcessor
 from bext_otel.export.traces import BextTracerProvider
 from bext_otel.metrics.provider import BextMeterProvider
-from bext_otel.metrics.reader import Reading
+from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.snapshot import Histogram
 from bext_otel.metrics.store.streams import Streams
 from tests.waiting import until
@@ -73,7 +73,7 @@ class Process:
         self.tracer = self.traces.get_tracer("t")
         self.streams = Streams(Budgets({}))
         self.metrics = BextMeterProvider(self.streams, RESOURCE)
-        self.reading = Reading(self.streams, self.metrics.foreign, include_process=False)
+        self.reading = SnapshotReader(self.streams, self.metrics.foreign, include_process=False)
         self.own.observe(self.metrics, units=True)
 
     def spans(self, number: int) -> None:

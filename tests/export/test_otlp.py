@@ -29,7 +29,7 @@ from bext_otel.config import Exporters, Target
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.otlp import log_exporters, metric_exporters, span_exporters
 from bext_otel.export.periodic import MetricExport
-from bext_otel.metrics.reader import Reading
+from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.store.streams import Streams
 
 REPLIES: dict[str, Any] = {
@@ -137,7 +137,7 @@ def test_what_a_backend_rejects_of_data_points_is_failed(backend: Backend) -> No
     backend.rejects = 1
     ((exporter, delivery),) = metric_exporters(exporters(backend.url))
     streams = Streams(Budgets({}))
-    reading = Reading(streams, include_process=False)
+    reading = SnapshotReader(streams, include_process=False)
     for app in ("one", "two"):
         streams.stream(CACHE_HITS).cell({"app": app, "layer": "isr"}).add(1)
     export = MetricExport(reading, Resource({}), exporter, delivery, 60)
@@ -229,7 +229,7 @@ def test_the_exporter_of_a_metric_keeps_its_preference(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta")
     ((exporter, _),) = metric_exporters(exporters(backend.url))
     streams = Streams(Budgets({}))
-    reading = Reading(streams, include_process=False)
+    reading = SnapshotReader(streams, include_process=False)
     streams.stream(CACHE_HITS).cell({"app": "one", "layer": "isr"}).add(1)
     export = MetricExport(reading, Resource({}), exporter, Delivery("metrics", backend.url), 60)
     assert export.send()

@@ -24,7 +24,7 @@ from bext_otel.catalogue import CACHE_HITS, LABEL_OVERFLOW, METRICS, OTEL_SDK_LO
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.periodic import MetricExport, metrics_data
 from bext_otel.metrics.provider import BextMeterProvider
-from bext_otel.metrics.reader import Reading
+from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.store.streams import Streams
 from bext_otel.operation import SCOPE
 from bext_otel.scope import SCHEMA_URL, VERSION
@@ -38,7 +38,7 @@ class Ours:
     def __init__(self) -> None:
         self.streams = Streams(Budgets({}))
         self.provider = BextMeterProvider(self.streams, RESOURCE)
-        self.reading = Reading(self.streams, self.provider.foreign, include_process=False)
+        self.reading = SnapshotReader(self.streams, self.provider.foreign, include_process=False)
 
     def points(self) -> dict[str, list[Any]]:
         data = metrics_data(self.reading, RESOURCE)
@@ -158,7 +158,7 @@ def test_what_an_export_drained_is_told_to_the_other_workers() -> None:
     """An export between two ticks takes what the second would have found."""
     board = Board()
     first, second = (
-        Reading(Streams(Budgets({})), ledger=board.join(), include_process=False) for _ in range(2)
+        SnapshotReader(Streams(Budgets({})), ledger=board.join(), include_process=False) for _ in range(2)
     )
     for reading in (first, second):
         reading.streams.stream(CACHE_HITS).cell({"app": "shop", "layer": "isr"}).add(1)

@@ -10,13 +10,13 @@ from prometheus_client import REGISTRY
 
 from bext_otel.catalogue import METRICS, PLUGIN_FUEL_CONSUMED, Metric
 from bext_otel.endpoints.formats import text
-from bext_otel.export.upstream_engine import UpstreamReading, build_upstream
+from bext_otel.export.upstream_engine import UpstreamReader, build_upstream
 from bext_otel.measuring import _Instruments
 from bext_otel.metrics.snapshot import Histogram
 
 
 @pytest.fixture
-def engine() -> Iterator[tuple[_Instruments, UpstreamReading]]:
+def engine() -> Iterator[tuple[_Instruments, UpstreamReader]]:
     before = set(REGISTRY._collector_to_names)
     provider, reading = build_upstream(Resource({}), [], 60.0, {}, dict)
     yield _Instruments(provider, units=False), reading
@@ -33,7 +33,7 @@ def record(instruments: _Instruments, row: Metric) -> None:
 @pytest.mark.parametrize(
     "row", [row for row in METRICS if row is not PLUGIN_FUEL_CONSUMED], ids=lambda row: row.exported
 )
-def test_names_hold(engine: tuple[_Instruments, UpstreamReading], row: Metric) -> None:
+def test_names_hold(engine: tuple[_Instruments, UpstreamReader], row: Metric) -> None:
     instruments, reading = engine
     record(instruments, row)
     family = reading.snapshot().family(row)
@@ -45,7 +45,7 @@ def test_names_hold(engine: tuple[_Instruments, UpstreamReading], row: Metric) -
 
 
 def test_fuel_gains_a_total_which_is_why_this_engine_is_not_the_default(
-    engine: tuple[_Instruments, UpstreamReading],
+    engine: tuple[_Instruments, UpstreamReader],
 ) -> None:
     instruments, reading = engine
     record(instruments, PLUGIN_FUEL_CONSUMED)
@@ -53,7 +53,7 @@ def test_fuel_gains_a_total_which_is_why_this_engine_is_not_the_default(
 
 
 def test_the_resource_rivals_nobody(
-    engine: tuple[_Instruments, UpstreamReading], caplog: pytest.LogCaptureFixture
+    engine: tuple[_Instruments, UpstreamReader], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Upstream's page tells of it, and so does ours."""
     text.render(engine[1].snapshot())
@@ -61,7 +61,7 @@ def test_the_resource_rivals_nobody(
     assert [] == caplog.records
 
 
-def test_its_text_is_rendered_by_the_same_face(engine: tuple[_Instruments, UpstreamReading]) -> None:
+def test_its_text_is_rendered_by_the_same_face(engine: tuple[_Instruments, UpstreamReader]) -> None:
     instruments, reading = engine
     for row in METRICS:
         record(instruments, row)

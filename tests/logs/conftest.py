@@ -12,7 +12,7 @@ from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
 from opentelemetry.sdk.resources import Resource
 
-from bext_otel.config import App, Logging
+from bext_otel.config import AppSettings, LoggingSettings
 from bext_otel.logs import BextLoggerProvider, Installed, build_provider, install
 
 
@@ -57,10 +57,10 @@ def start(capsys: pytest.CaptureFixture[str]) -> Iterator[Start]:
 
     def start(*, apps: dict[str, str] | None = None, **settings: Any) -> Logs:
         exporter = InMemoryLogRecordExporter()
-        config = Logging(**{"level": "info", **settings})
+        config = LoggingSettings(**{"level": "info", **settings})
         provider = build_provider(config, Resource({}), exporter)
         installed = install(
-            config, provider, apps={name: App(log_level=own) for name, own in (apps or {}).items()}
+            config, provider, apps={name: AppSettings(log_level=own) for name, own in (apps or {}).items()}
         )
         undo.extend([provider.shutdown, installed.remove])
         return Logs(provider, exporter, installed, capsys)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from bext_otel.logs import backlog
-from bext_otel.logs.backlog import MAX_BYTES, Unwaiting, identity, is_full
+from bext_otel.logs.backlog import MAX_BYTES, NonBlockingWriter, identity, is_full
 from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes are other things there")
@@ -56,12 +56,12 @@ class Lost:
         self.lines += lines
 
 
-def opened(fd: int) -> tuple[Unwaiting, threading.RLock, Lost]:  # a factory before Python 3.13
+def opened(fd: int) -> tuple[NonBlockingWriter, threading.RLock, Lost]:  # a factory before Python 3.13
     lock, lost = threading.RLock(), Lost()
-    return Unwaiting(fd, lock, lost.add), lock, lost
+    return NonBlockingWriter(fd, lock, lost.add), lock, lost
 
 
-def write_many(unwaiting: Unwaiting, lock: threading.RLock, *, count: int = MANY) -> list[int]:
+def write_many(unwaiting: NonBlockingWriter, lock: threading.RLock, *, count: int = MANY) -> list[int]:
     """The numbers of the lines that were taken."""
     taken = []
     for number in range(count):

@@ -11,7 +11,7 @@ from opentelemetry._logs import NoOpLoggerProvider
 from opentelemetry.sdk.resources import Resource
 
 from bext_otel.apps import with_app
-from bext_otel.config import Logging
+from bext_otel.config import LoggingSettings
 from bext_otel.logs import build_provider, install
 from bext_otel.logs.sinks import ExportSink, LineSink
 from tests.logs.conftest import Start
@@ -76,14 +76,14 @@ def test_a_filter_makes_one_logger_quieter_or_louder(start: Start, logger: loggi
 
 @pytest.mark.parametrize(("output", "kinds"), [("stdout", [LineSink]), ("stderr", [LineSink]), ("none", [])])
 def test_the_sinks_are_those_that_were_asked_for(output: str, kinds: list[type]) -> None:
-    provider = build_provider(Logging(output=output), Resource({}), None)  # type: ignore[arg-type]
+    provider = build_provider(LoggingSettings(output=output), Resource({}), None)  # type: ignore[arg-type]
     assert kinds == [type(sink) for sink in provider.sinks]
     provider.shutdown()
 
 
 def test_a_file_gets_the_lines(tmp_path: Path, logger: logging.Logger) -> None:
     path = tmp_path / "app.log"
-    config = Logging(output="file", file_path=str(path), rotate=True, level="info")
+    config = LoggingSettings(output="file", file_path=str(path), rotate=True, level="info")
     provider = build_provider(config, Resource({}), None)
     installed = install(config, provider, apps={})
     logger.info("hello")
@@ -96,7 +96,7 @@ def test_a_file_gets_the_lines(tmp_path: Path, logger: logging.Logger) -> None:
 def test_a_file_that_cannot_be_written_is_one_line_and_lines_go_to_stdout(
     file_path: str, logger: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = Logging(output="file", file_path=file_path, level="info")
+    config = LoggingSettings(output="file", file_path=file_path, level="info")
     provider = build_provider(config, Resource({}), None)
     installed = install(config, provider, apps={})
     logger.info("hello")
@@ -118,7 +118,7 @@ def test_pretty_lines_are_for_readers(
 
 def test_a_provider_without_sinks_leaves_logging_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     before = logging.root.handlers[:], logging.root.parent, logging.root.level
-    installed = install(Logging(), NoOpLoggerProvider(), apps={})
+    installed = install(LoggingSettings(), NoOpLoggerProvider(), apps={})
     assert before == (logging.root.handlers, logging.root.parent, logging.root.level)
     assert 0 == installed.failures
     installed.remove()
@@ -129,7 +129,7 @@ def test_a_provider_says_for_a_minute_that_it_loses_lines(
 ) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
-    config = Logging(output="file", file_path="/dev/full")
+    config = LoggingSettings(output="file", file_path="/dev/full")
     provider = build_provider(config, Resource({}), None)
     installed = install(config, provider, apps={})
     before = provider.losing()
@@ -148,7 +148,7 @@ def test_a_limit_that_is_no_number_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("OTEL_ATTRIBUTE_COUNT_LIMIT", "many")
-    build_provider(Logging(), Resource({}), None).shutdown()
+    build_provider(LoggingSettings(), Resource({}), None).shutdown()
     told = capsys.readouterr().err
     assert (1, True) == (told.count("\n"), "OTEL_ATTRIBUTE_COUNT_LIMIT" in told)
 

@@ -15,7 +15,7 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, LogRecordE
 from opentelemetry.sdk.resources import Resource
 
 from bext_otel.apps import with_app
-from bext_otel.config import Logging
+from bext_otel.config import LoggingSettings
 from bext_otel.logs import BextLoggerProvider, build_provider, install
 from bext_otel.logs.sinks import Losses
 from tests.logs.conftest import Start
@@ -51,8 +51,8 @@ class Talkative(LogRecordExporter):
 
 def test_what_the_exporter_itself_logs_does_not_feed_it(capsys: pytest.CaptureFixture[str]) -> None:
     exporter = Talkative()
-    provider = build_provider(Logging(), Resource({}), exporter)
-    installed = install(Logging(level="info"), provider, apps={})
+    provider = build_provider(LoggingSettings(), Resource({}), exporter)
+    installed = install(LoggingSettings(level="info"), provider, apps={})
     try:
         logging.getLogger("shop").info("hello")
         provider.force_flush()
@@ -75,7 +75,9 @@ def test_the_provider_s_shutdown_exports_what_is_left_within_its_time() -> None:
             return super().export(batch)
 
     exporter = Hung()
-    provider = build_provider(Logging(output="none"), Resource({}), exporter, shutdown_timeout_seconds=0.05)
+    provider = build_provider(
+        LoggingSettings(output="none"), Resource({}), exporter, shutdown_timeout_seconds=0.05
+    )
     provider.get_logger("shop").emit(LogRecord(body="last words"))
     ended = threading.Thread(target=provider.shutdown)
     ended.start()
@@ -152,7 +154,7 @@ def test_whoever_makes_records_can_ask_whether_they_are_wanted(start: Start) -> 
 def test_a_full_disk_makes_one_line_on_stderr_and_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
-    config = Logging(output="file", file_path="/dev/full")
+    config = LoggingSettings(output="file", file_path="/dev/full")
     provider = build_provider(config, Resource({}), None)
     installed = install(config, provider, apps={})
     try:
@@ -170,7 +172,7 @@ def test_a_full_disk_makes_one_line_on_stderr_and_is_counted(capsys: pytest.Capt
 
 
 def test_a_sink_that_fails_leaves_the_others_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    config = Logging(output="file", file_path="/dev/full")
+    config = LoggingSettings(output="file", file_path="/dev/full")
     exporter = InMemoryLogRecordExporter()
     provider = build_provider(config, Resource({}), exporter)
     emit(provider)

@@ -126,13 +126,13 @@ def test_the_exporter_can_encode_every_field(fields: dict[str, Any]) -> None:
     from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
     from opentelemetry.sdk.resources import Resource
 
-    from bext_otel.config import Logging
+    from bext_otel.config import LoggingSettings
     from bext_otel.logs import build_provider
     from bext_otel.logs.chain import Chain
     from bext_otel.logs.levels import Gate
 
     exporter = InMemoryLogRecordExporter()
-    provider = build_provider(Logging(output="none"), Resource({}), exporter)
+    provider = build_provider(LoggingSettings(output="none"), Resource({}), exporter)
     try:
         Chain(provider, Gate(20, {})).emit("shop", 20, "event", fields)
         provider.force_flush()

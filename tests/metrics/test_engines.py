@@ -32,7 +32,7 @@ from bext_otel.catalogue import (
 )
 from bext_otel.export.periodic import metrics_data
 from bext_otel.metrics.provider import BextMeterProvider
-from bext_otel.metrics.reader import Reading
+from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.store.streams import Streams
 from bext_otel.operation import SCOPE
 
@@ -82,7 +82,7 @@ class Engines:
         )
         self.upstream = SdkMeterProvider([self.reader], views=[exponential], shutdown_on_exit=False)
         self.ours = BextMeterProvider(Streams(Budgets({})), RESOURCE)
-        self.reading = Reading(self.ours.streams, self.ours.foreign, include_process=False)
+        self.reading = SnapshotReader(self.ours.streams, self.ours.foreign, include_process=False)
         self._told = [instruments(self.upstream), instruments(self.ours)]
         self._names = EXPORTED_AS | {row.name: row.streamed for row in self._told[0]}
 

@@ -25,7 +25,7 @@ from bext_otel.catalogue import (
 from bext_otel.endpoints.formats import json, protobuf, text
 from bext_otel.export.periodic import metrics_data
 from bext_otel.metrics.numbers import exact, exact_family
-from bext_otel.metrics.reader import Reading
+from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.snapshot import Family, Histogram, Point, Series, Summary
 from bext_otel.metrics.store.cells import HistogramCell, SummaryCell
 from bext_otel.metrics.store.streams import Streams
@@ -151,11 +151,11 @@ def told(worker: Worker) -> dict[str, bytes]:
     "amount", [*ODD, *WRONG], ids=lambda amount: f"{type(amount).__name__}-{str(amount)[:8]}"
 )
 def test_an_odd_amount_is_taken_or_counted_and_spoils_nothing(
-    amount: Any, metric: Any, beside: Any, before: Any, company: bool
+    amount: Any, metric: Any, beside: Any, before: Any, has_peers: bool
 ) -> None:
     board, clock = Board(), Clock(10_000.0)
     worker = Worker(board, clock)
-    if company:
+    if has_peers:
         Worker(board, clock).publish()
     stream = worker.streams.stream(metric)
     cell = stream.cell(ROWS[metric])
@@ -235,11 +235,11 @@ def kinds() -> dict[str, Callable[[Any, Any], object]]:
 @pytest.mark.parametrize("kind", kinds())
 @pytest.mark.parametrize("amount", ODD, ids=lambda amount: f"{type(amount).__name__}-{str(amount)[:8]}")
 def test_an_odd_amount_of_another_library_is_shown_and_spoils_nothing(
-    amount: Any, kind: str, company: bool
+    amount: Any, kind: str, has_peers: bool
 ) -> None:
     board, clock = Board(), Clock(10_000.0)
     worker = Worker(board, clock)
-    if company:
+    if has_peers:
         Worker(board, clock).publish()
     kinds()[kind](worker.provider.get_meter("theirs"), amount)
     worker.hit(7)
@@ -275,7 +275,7 @@ def test_what_others_registered_is_made_of_plain_numbers_too(streams: Streams) -
     points = tuple(Point(Series((("n", str(position)),)), value) for position, (_, value) in enumerate(given))
     family = Family("theirs", "gauge", "", "", (*points, Point(Series(()), "no number")))  # type: ignore[arg-type]
     assert [expected for expected, _ in given] == [point.value for point in exact_family(family).points]
-    reading = Reading(streams, registered=lambda: [family], include_process=False)
+    reading = SnapshotReader(streams, registered=lambda: [family], include_process=False)
     try:
         text.render(reading.snapshot())
         assert 1 == reading.rejected

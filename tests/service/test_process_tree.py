@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bext_otel.service.process_tree import Birth, how_born, relatives
+from bext_otel.service.process_tree import Origin, origin_of, relatives
 from bext_otel.service.procfs import FORKED, Proc
 
 SPAWN = (
@@ -71,8 +71,8 @@ class Written:
             children.write_text(children.read_text() + f"{pid} ")
         return self
 
-    def born(self, argv: tuple[str, ...] = GUNICORN, *, starting: bool = False, **environ: str) -> Birth:
-        return how_born(argv, environ, self.proc, pid=ME, starting=starting)
+    def born(self, argv: tuple[str, ...] = GUNICORN, *, starting: bool = False, **environ: str) -> Origin:
+        return origin_of(argv, environ, self.proc, pid=ME, starting=starting)
 
 
 @pytest.fixture
@@ -95,13 +95,13 @@ def test_what_multiprocessing_executes_joins_its_parent(
     written.process(SERVER, 1, ("sh",), image=9).process(PARENT, SERVER, image=1).process(
         ME, PARENT, argv, image=2
     )
-    assert Birth("joins", (PARENT,)) == written.born(argv, starting=starting)
+    assert Origin("joins", (PARENT,)) == written.born(argv, starting=starting)
 
 
 def test_a_forks_line_goes_up_to_the_first_that_was_executed(written: Written) -> None:
     written.process(SERVER, 1, ("sh",), image=9).process(150, SERVER, image=1)
     written.process(PARENT, 150, image=1, forked=True).process(ME, PARENT, image=1, forked=True)
-    assert Birth("forked", (PARENT, 150)) == written.born()
+    assert Origin("forked", (PARENT, 150)) == written.born()
 
 
 @pytest.mark.parametrize("argv", [FORKSERVER, NEWER_FORKSERVER])
@@ -109,18 +109,18 @@ def test_a_child_of_the_forkserver_looks_beyond_it(written: Written, argv: tuple
     written.process(SERVER, 1, image=1).process(PARENT, SERVER, argv, image=2).process(
         ME, PARENT, argv, image=2, forked=True
     )
-    assert Birth("joins", (PARENT, SERVER)) == written.born(argv)
+    assert Origin("joins", (PARENT, SERVER)) == written.born(argv)
 
 
 def test_another_program_begins_a_service(written: Written) -> None:
     """Also one that a worker runs, with all of the worker's environment and the very same command."""
     written.process(PARENT, 1, image=1).process(ME, PARENT, image=2)
-    assert Birth("new") == written.born()
+    assert Origin("new") == written.born()
 
 
 def test_a_word_in_somebodys_arguments_is_not_a_lineage(written: Written) -> None:
     written.process(PARENT, 1, image=1).process(ME, PARENT, image=2)
-    assert Birth("new") == written.born(
+    assert Origin("new") == written.born(
         (
             "python",
             "script.py",
@@ -128,38 +128,38 @@ def test_a_word_in_somebodys_arguments_is_not_a_lineage(written: Written) -> Non
             "from multiprocessing.resource_tracker import main",
         )
     )
-    assert Birth("new") == written.born(
+    assert Origin("new") == written.born(
         ("python", "-c", "import app; app.main(); from multiprocessing.forkserver import main")
     )
 
 
 def test_a_new_master_joins_the_one_that_it_replaces(written: Written) -> None:
     written.process(PARENT, 1, image=1).process(ME, PARENT, image=2)
-    assert Birth("joins", (PARENT,)) == written.born(GUNICORN_PID=str(PARENT), starting=True)
+    assert Origin("joins", (PARENT,)) == written.born(GUNICORN_PID=str(PARENT), starting=True)
 
 
 def test_what_a_new_masters_worker_runs_is_apart(written: Written) -> None:
     """The variable is still in its environment."""
     written.process(SERVER, 1, image=1).process(PARENT, SERVER, image=2).process(ME, PARENT, image=3)
-    assert Birth("new") == written.born(GUNICORN_PID=str(SERVER))
+    assert Origin("new") == written.born(GUNICORN_PID=str(SERVER))
 
 
 def test_a_new_masters_workers_come_from_the_old_one(written: Written) -> None:
     written.process(SERVER, 1, image=1).process(PARENT, SERVER, image=2, GUNICORN_PID=str(SERVER)).process(
         ME, PARENT, image=2, forked=True
     )
-    assert Birth("forked", (PARENT, SERVER)) == written.born(GUNICORN_PID=str(SERVER))
+    assert Origin("forked", (PARENT, SERVER)) == written.born(GUNICORN_PID=str(SERVER))
 
 
 def test_a_daemon_begins_a_service(written: Written) -> None:
     """It is a fork, but its parent now is a stranger."""
     written.process(1, 0, ("init",), image=9, session=1).process(ME, 1, image=2, forked=True, session=299)
-    assert Birth("new") == written.born()
+    assert Origin("new") == written.born()
 
 
 def test_a_daemon_begins_a_service_also_where_init_is_hidden(written: Written) -> None:
     written.process(1, 0, ("init",), image=0, session=1).process(ME, 1, image=2, forked=True, session=299)
-    assert Birth("new") == written.born()
+    assert Origin("new") == written.born()
 
 
 def test_a_worker_that_gave_up_root_is_still_a_fork(written: Written) -> None:
@@ -170,11 +170,11 @@ def test_a_worker_that_gave_up_root_is_still_a_fork(written: Written) -> None:
 
 def test_nothing_is_a_fork_while_the_interpreter_starts(written: Written) -> None:
     written.process(PARENT, 1, image=1).process(ME, PARENT, image=1, forked=True)
-    assert Birth("new") == written.born(starting=True)
+    assert Origin("new") == written.born(starting=True)
 
 
 def test_a_parent_outside_the_container_is_nobody(written: Written) -> None:
-    assert Birth("joins", ()) == written.process(ME, 0, SPAWN, image=2).born(SPAWN)
+    assert Origin("joins", ()) == written.process(ME, 0, SPAWN, image=2).born(SPAWN)
 
 
 def test_without_proc_it_says_so(written: Written) -> None:
@@ -219,7 +219,7 @@ def test_of_this_very_process() -> None:
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
-        birth = how_born(("python",), {}, Proc(), pid=os.getpid())
+        birth = origin_of(("python",), {}, Proc(), pid=os.getpid())
         os.write(write, f"{birth.kind} {birth.line[0]}".encode())
         os._exit(0)
     os.waitpid(child, 0)

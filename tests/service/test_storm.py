@@ -10,8 +10,8 @@ import threading
 
 import pytest
 
-from bext_otel.service.board import Ledger
-from bext_otel.service.shared_file import Arena
+from bext_otel.service.board import Board
+from bext_otel.service.shared_file import SharedFile
 from tests.waiting import until
 
 pytestmark = [
@@ -42,7 +42,7 @@ class Truth:
         return sum(self._figures[::2]), sum(self._figures[1::2])
 
 
-def counting(ledger: Ledger, truth: Truth, life: int) -> None:
+def counting(ledger: Board, truth: Truth, life: int) -> None:
     """Count and publish until killed. Payloads have sizes that cross pages and regions."""
     chance = random.Random(life)
     base, count = int((ledger.take() or b"0").split()[0]), 0
@@ -53,7 +53,7 @@ def counting(ledger: Ledger, truth: Truth, life: int) -> None:
             truth.done(life, count)
 
 
-def begin(ledger: Ledger, truth: Truth, life: int) -> int:
+def begin(ledger: Board, truth: Truth, life: int) -> int:
     pid = os.fork()
     if pid == 0:
         try:
@@ -65,9 +65,9 @@ def begin(ledger: Ledger, truth: Truth, life: int) -> int:
 
 def test_sixty_kills_lose_at_most_what_was_being_said() -> None:
     """And no reading is less than the one before."""
-    arena, reason = Arena.create("storm")
+    arena, reason = SharedFile.create("storm")
     assert arena is not None, reason
-    ledger, truth, chance = Ledger(arena), Truth(KILLS + WORKERS), random.Random()
+    ledger, truth, chance = Board(arena), Truth(KILLS + WORKERS), random.Random()
     alive = {life: begin(ledger, truth, life) for life in range(WORKERS)}
     known: dict[int, int] = {}
     totals: dict[int, int] = {}
@@ -103,9 +103,9 @@ def test_sixty_kills_lose_at_most_what_was_being_said() -> None:
 
 def test_forty_forks_in_the_middle_of_publishing_and_reading() -> None:
     """Each child lives, takes part and ends, whatever its parent's threads were doing."""
-    arena, reason = Arena.create("forks")
+    arena, reason = SharedFile.create("forks")
     assert arena is not None, reason
-    ledger, ended = Ledger(arena), threading.Event()
+    ledger, ended = Board(arena), threading.Event()
     published = [0]
 
     def publish() -> None:
@@ -136,7 +136,7 @@ def test_forty_forks_in_the_middle_of_publishing_and_reading() -> None:
     ledger.close()
 
 
-def fork_once(ledger: Ledger) -> int:
+def fork_once(ledger: Board) -> int:
     child = os.fork()
     if child == 0:
         signal.alarm(30)  # a child that hangs ends by this, and not with 0

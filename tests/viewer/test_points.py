@@ -15,7 +15,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 
 from bext_otel.viewer.limits import Limits
 from bext_otel.viewer.points import points
-from bext_otel.viewer.series import Series
+from bext_otel.viewer.series import StoredSeries
 
 BUCKETS = ExponentialHistogramDataPoint.Buckets
 
@@ -86,7 +86,7 @@ _explicit = st.builds(
 
 @given(st.lists(_exponential.map(exponential) | _explicit.map(explicit), max_size=6))
 def test_no_histogram_is_too_strange_to_be_shown_or_refused(metrics: list[Metric]) -> None:
-    series = Series(10)
+    series = StoredSeries(10)
     for metric in metrics:
         for point in points(metric, Limits()):
             if point is not None:

@@ -13,24 +13,24 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 )
 
 from bext_otel.viewer.limits import Limits
-from bext_otel.viewer.points import Point, points
-from bext_otel.viewer.series import Series
+from bext_otel.viewer.points import DataPoint, points
+from bext_otel.viewer.series import StoredSeries
 from tests.viewer.otlp import SECOND, counter, exponential, gauge
 
 
-def read(metric: Metric) -> list[Point]:
+def read(metric: Metric) -> list[DataPoint]:
     return [point for point in points(metric, Limits()) if point is not None]
 
 
-def fed(*metrics: Metric, source_last: float = 0, keep: int = 100) -> Series:
-    series = Series(keep)
+def fed(*metrics: Metric, source_last: float = 0, keep: int = 100) -> StoredSeries:
+    series = StoredSeries(keep)
     for metric in metrics:
         for point in read(metric):
             series.add(point, source_last_ns=int(source_last * SECOND))
     return series
 
 
-def column(series: Series, index: int = 1) -> Sequence[float | None]:
+def column(series: StoredSeries, index: int = 1) -> Sequence[float | None]:
     return [row[index] for row in series.rows]
 
 
@@ -60,7 +60,7 @@ def test_increases_are_shown_as_they_come_and_add_up() -> None:
 
 
 def test_a_point_that_comes_twice_counts_once() -> None:
-    series = Series(10)
+    series = StoredSeries(10)
     (point,) = read(counter("c", [(2, 10)], delta=True))
     assert series.add(point, source_last_ns=0)
     assert not series.add(point, source_last_ns=0)

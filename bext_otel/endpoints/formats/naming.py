@@ -10,7 +10,7 @@ from itertools import accumulate
 from math import inf
 
 from bext_otel.metrics.snapshot import Family, FamilyType, Histogram, Point, Series, Snapshot
-from bext_otel.metrics.third_party.name_conflicts import OUR_PAGE, tell_left_out
+from bext_otel.metrics.third_party.name_conflicts import OUR_PAGE, log_left_out
 from bext_otel.text import legal_name
 
 __all__ = ["RESOURCE", "Head", "about_the_resource", "headed", "occupied"]
@@ -144,7 +144,7 @@ def _head(family: Family, taken: set[str], reserved: set[str], *, openmetrics: b
     names = occupied(name, kind) if openmetrics or kind != "counter" else frozenset({name})
     left_out = not names.isdisjoint(taken)
     if left_out:
-        tell_left_out(name, of=OUR_PAGE, holder=f"another one that shows {min(names & taken)}")
+        log_left_out(name, of=OUR_PAGE, holder=f"another one that shows {min(names & taken)}")
     else:
         taken |= names
     return Head(name, kind, family.name, names, left_out)

@@ -16,9 +16,9 @@ from typing import TypeVar
 from bext_otel.apps import Budgets
 from bext_otel.catalogue import LABEL_KEYS, LABEL_OVERFLOW, METRICS, OVERFLOW, Label, Metric
 from bext_otel.metrics.merging.sum import Tally
-from bext_otel.metrics.merging.wire import Contribution, Labels, NumberRow
+from bext_otel.metrics.merging.wire import Labels, NumberRow, Publication
 
-__all__ = ["fold", "fold_for_good"]
+__all__ = ["apply_budgets", "apply_budgets_for_good"]
 
 R = TypeVar("R")
 
@@ -26,12 +26,14 @@ _ROWS = {row.exported: row for row in METRICS}
 _OPEN: Mapping[str, Label] = {key: label for label, key in LABEL_KEYS.items() if label.values is None}
 
 
-def fold(tally: Tally, budgets: Budgets) -> None:
+def apply_budgets(tally: Tally, budgets: Budgets) -> None:
     """Fold, in place, the values that are past the budget of the service, and count them."""
     _fold(tally, {key: lost for key in tally.admitted if (lost := _losers(tally.admitted, key, budgets))})
 
 
-def fold_for_good(tally: Tally, budgets: Budgets, others: Callable[[], Iterable[Contribution]]) -> None:
+def apply_budgets_for_good(
+    tally: Tally, budgets: Budgets, others: Callable[[], Iterable[Publication]]
+) -> None:
     """Fold, in place, and forget the values that are past the budget of the service, of which `others` are
     the rest.
 

@@ -15,7 +15,7 @@ from bext_otel.metrics.pacing import slices
 from bext_otel.metrics.store.cell import Cell
 from bext_otel.metrics.store.cells import NumberCell
 
-__all__ = ["Own"]
+__all__ = ["LocalRows"]
 
 _FIELDS: Mapping[Kind, str] = {
     "counter": "numbers",
@@ -33,7 +33,7 @@ Block: TypeAlias = "tuple[list[msgspec.Raw], msgspec.Raw]"
 """Rows as bytes, and these together."""
 
 
-class Own:
+class LocalRows:
     """Makes the rows of every stream, and keeps them until they change: of many series, few do within a
     second."""
 

@@ -19,25 +19,25 @@ from bext_otel.metrics.exponential import Scaled
 from bext_otel.metrics.merging.wire import (
     Exemplified,
     ForeignExemplar,
-    ForeignRow,
     HistogramRow,
     Labels,
     NumberRow,
     SummaryRow,
+    ThirdPartyRow,
 )
 from bext_otel.metrics.numbers import exact
 from bext_otel.metrics.window import Recent
 
 __all__ = [
-    "few_foreign",
-    "few_histograms",
-    "few_numbers",
-    "few_summaries",
+    "compact_histograms",
+    "compact_numbers",
+    "compact_summaries",
+    "compact_third_party",
     "newest_exemplar",
-    "one_foreign",
-    "one_histogram",
     "partials",
     "recent",
+    "sum_histograms",
+    "sum_third_party",
     "total",
 ]
 
@@ -93,7 +93,7 @@ def recent(rows: Sequence[SummaryRow], now: float) -> Recent | None:
     return Recent.merged(windows) if windows else None
 
 
-def few_numbers(labels: Labels, rows: Sequence[NumberRow]) -> list[NumberRow]:
+def compact_numbers(labels: Labels, rows: Sequence[NumberRow]) -> list[NumberRow]:
     """As few rows as say exactly the same."""
     exemplar = newest_exemplar(rows)
     return [
@@ -102,7 +102,7 @@ def few_numbers(labels: Labels, rows: Sequence[NumberRow]) -> list[NumberRow]:
     ]
 
 
-def one_histogram(rows: Sequence[HistogramRow]) -> HistogramRow:
+def sum_histograms(rows: Sequence[HistogramRow]) -> HistogramRow:
     """The row of what they count together; the bounds are the catalogue's, the same in every worker of one
     version."""
     first = rows[0]
@@ -118,9 +118,9 @@ def one_histogram(rows: Sequence[HistogramRow]) -> HistogramRow:
     )
 
 
-def few_histograms(labels: Labels, rows: Sequence[HistogramRow]) -> list[HistogramRow]:
+def compact_histograms(labels: Labels, rows: Sequence[HistogramRow]) -> list[HistogramRow]:
     """As few rows as say exactly the same: the first has the counts."""
-    first = one_histogram(rows)
+    first = sum_histograms(rows)
     largest, *more = partials([row.sum for row in rows if len(row.counts) == len(first.counts)])
     nothing = (0,) * len(first.counts)
     return [
@@ -129,7 +129,7 @@ def few_histograms(labels: Labels, rows: Sequence[HistogramRow]) -> list[Histogr
     ]
 
 
-def few_summaries(labels: Labels, rows: Sequence[SummaryRow], now: float) -> list[SummaryRow]:
+def compact_summaries(labels: Labels, rows: Sequence[SummaryRow], now: float) -> list[SummaryRow]:
     """As few rows as say the same: the first has the life, and each a window with an end of its own, so that
     all of it fades in time."""
     life = Scaled()
@@ -170,7 +170,7 @@ def _by_end(rows: Iterable[SummaryRow], now: float) -> list[tuple[float, Recent]
     return windows
 
 
-def one_foreign(rows: Sequence[ForeignRow]) -> ForeignRow:
+def sum_third_party(rows: Sequence[ThirdPartyRow]) -> ThirdPartyRow:
     """The row of what they count together."""
     first = rows[0]
     if len(rows) == 1:
@@ -181,8 +181,8 @@ def one_foreign(rows: Sequence[ForeignRow]) -> ForeignRow:
         bounds, counts = _bucketed(measured)
         alike = [row for row in rows if row.histogram is None or row.histogram[0] == bounds]
         one = (bounds, counts, total([each[2] for each in measured]), sum(each[3] for each in measured))
-        return ForeignRow(first.labels, None, one, _newest_exemplars(alike), told)
-    return ForeignRow(
+        return ThirdPartyRow(first.labels, None, one, _newest_exemplars(alike), told)
+    return ThirdPartyRow(
         first.labels,
         total([row.number for row in rows if row.number is not None]),
         None,
@@ -191,7 +191,7 @@ def one_foreign(rows: Sequence[ForeignRow]) -> ForeignRow:
     )
 
 
-def _newest_exemplars(rows: Iterable[ForeignRow]) -> tuple[ForeignExemplar, ...]:
+def _newest_exemplars(rows: Iterable[ThirdPartyRow]) -> tuple[ForeignExemplar, ...]:
     """Of each bucket the exemplar that was measured last; one without a time is older than all that have
     one."""
     found: dict[int, ForeignExemplar] = {}
@@ -203,21 +203,21 @@ def _newest_exemplars(rows: Iterable[ForeignRow]) -> tuple[ForeignExemplar, ...]
     return tuple(found.values())
 
 
-def few_foreign(rows: Sequence[ForeignRow]) -> list[ForeignRow]:
+def compact_third_party(rows: Sequence[ThirdPartyRow]) -> list[ThirdPartyRow]:
     """As few rows as say exactly the same."""
-    one = one_foreign(rows)
+    one = sum_third_party(rows)
     if one.histogram is None:
         largest, *more = partials([row.number for row in rows if row.number is not None])
         return [
-            ForeignRow(one.labels, largest, None, one.exemplars, one.time_unix),
-            *[ForeignRow(one.labels, part) for part in more],
+            ThirdPartyRow(one.labels, largest, None, one.exemplars, one.time_unix),
+            *[ThirdPartyRow(one.labels, part) for part in more],
         ]
     bounds, counts, _, count = one.histogram
     largest, *more = partials([row.histogram[2] for row in rows if row.histogram is not None])
     nothing = (0,) * len(counts)
     return [
-        ForeignRow(one.labels, None, (bounds, counts, largest, count), one.exemplars, one.time_unix),
-        *[ForeignRow(one.labels, None, (bounds, nothing, part, 0)) for part in more],
+        ThirdPartyRow(one.labels, None, (bounds, counts, largest, count), one.exemplars, one.time_unix),
+        *[ThirdPartyRow(one.labels, None, (bounds, nothing, part, 0)) for part in more],
     ]
 
 

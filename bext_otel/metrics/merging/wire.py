@@ -22,17 +22,17 @@ from bext_otel.metrics.window import Recent
 
 __all__ = [
     "BLOCK",
-    "Contribution",
     "Exemplified",
     "ForeignExemplar",
-    "ForeignPart",
-    "ForeignRow",
     "HistogramRow",
     "Known",
     "Labels",
     "NumberRow",
+    "Publication",
     "Row",
     "SummaryRow",
+    "ThirdPartyFamily",
+    "ThirdPartyRow",
     "blocks",
     "decode",
     "encode",
@@ -148,7 +148,7 @@ class HistogramRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     exemplar: Exemplified = None
 
 
-class ForeignRow(msgspec.Struct, array_like=True, frozen=True):
+class ThirdPartyRow(msgspec.Struct, array_like=True, frozen=True):
     """A series of another library: its labels, and a number or the bounds, counts, sum and count of a
     histogram.
 
@@ -166,13 +166,13 @@ class ForeignRow(msgspec.Struct, array_like=True, frozen=True):
     pid: int = 0
 
 
-class ForeignPart(msgspec.Struct, array_like=True, frozen=True):
+class ThirdPartyFamily(msgspec.Struct, array_like=True, frozen=True):
     """A family of another library."""
 
     name: str
     type: FamilyType
     description: str
-    rows: tuple[ForeignRow, ...]
+    rows: tuple[ThirdPartyRow, ...]
     unit: str = ""
     merge: GaugeMerge = "livesum"
 
@@ -180,7 +180,7 @@ class ForeignPart(msgspec.Struct, array_like=True, frozen=True):
 Row: TypeAlias = "NumberRow | SummaryRow | HistogramRow"
 
 
-class Contribution(msgspec.Struct, frozen=True, kw_only=True):
+class Publication(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a worker publishes. Rows stand under the exported name of their metric."""
 
     format: int = _FORMAT
@@ -192,10 +192,10 @@ class Contribution(msgspec.Struct, frozen=True, kw_only=True):
     histograms: Mapping[str, list[HistogramRow]] = {}
     rates: Mapping[str, Iterable[tuple[Labels, float]]] = {}
     admitted: Mapping[str, list[tuple[str, float]]] = {}
-    foreign: list[ForeignPart] = []
+    foreign: list[ThirdPartyFamily] = []
     system: Mapping[str, float] = {}
     telemetry: Mapping[str, int | float | str] = {}
-    base: Contribution | None = None
+    base: Publication | None = None
     pid: int = 0
     parent: int = 0
 
@@ -213,7 +213,7 @@ class _Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     histograms: Mapping[str, list[msgspec.Raw]]
     rates: Mapping[str, bytes]
     admitted: Mapping[str, list[tuple[str, float]]]
-    foreign: list[ForeignPart]
+    foreign: list[ThirdPartyFamily]
     system: Mapping[str, float]
     telemetry: Mapping[str, Union[int, float, str]]  # noqa: UP007  as above
     base: list[msgspec.Raw]  # one at most: msgspec knows no optional bytes
@@ -251,7 +251,7 @@ def blocks(rows: Sequence[Row | msgspec.Raw]) -> list[msgspec.Raw]:
     return [encode_block(rows[start : start + BLOCK]) for start in range(0, len(rows), BLOCK)]
 
 
-def encode(contribution: Contribution, base: bytes = b"") -> bytes:
+def encode(contribution: Publication, base: bytes = b"") -> bytes:
     """A contribution's bytes. In place of rows it may have what `blocks` made of them; `base` is what this
     function made of its base, if that is known already."""
     if contribution.base is not None:
@@ -278,7 +278,7 @@ def _column(rows: Sequence[NumberRow], rates: Any) -> bytes:
     return array("d", [by_labels.get(row.labels, 0.0) for row in rows]).tobytes()
 
 
-def decode(payload: bytes, known: Known | None = None) -> Contribution | None:
+def decode(payload: bytes, known: Known | None = None) -> Publication | None:
     """A contribution from its bytes; None for those of another version, or no contribution at all.
 
     `known` has rows that were decoded before, and afterwards those of this contribution.
@@ -294,7 +294,7 @@ def decode(payload: bytes, known: Known | None = None) -> Contribution | None:
     return found
 
 
-def _decoded(payload: bytes | msgspec.Raw, before: Known, now: Known) -> Contribution | None:
+def _decoded(payload: bytes | msgspec.Raw, before: Known, now: Known) -> Publication | None:
     message = _decoder.decode(payload)
     if message.format != _FORMAT:
         return None
@@ -305,7 +305,7 @@ def _decoded(payload: bytes | msgspec.Raw, before: Known, now: Known) -> Contrib
         name: _Rates(fields["numbers"].get(name, []), column) for name, column in message.rates.items()
     }
     fields["base"] = next((_decoded(base, before, now) for base in message.base), None)
-    return Contribution(**fields)
+    return Publication(**fields)
 
 
 def _rows(

@@ -25,14 +25,16 @@ from bext_otel.metrics.merging.wire import Labels, Row, encode_row
 from bext_otel.metrics.numbers import GREATEST, PLAIN, sound
 from bext_otel.metrics.snapshot import Exemplar, Series
 
-__all__ = ["LOOKS", "Cell", "Home"]
+__all__ = ["EXEMPLAR_TRIES", "Cell", "Home"]
 
 # Whoever makes a list this long, or a multiple of it, drains it, so that it stays small also when nobody
 # reads. A power of two less one: only one measurement in so many tries, for while a thread drains the others
 # would all try in vain.
 _RELIEF = 4096 - 1
 
-LOOKS = 0 if os.environ.get("OTEL_METRICS_EXEMPLAR_FILTER", "").strip().lower() == "always_off" else 16
+EXEMPLAR_TRIES = (
+    0 if os.environ.get("OTEL_METRICS_EXEMPLAR_FILTER", "").strip().lower() == "always_off" else 16
+)
 """How many measurements of a tick, made in spans that are not sampled, are looked at for one that is: a look
 costs more than measuring."""
 # One outside of any span counts as eight: others like it are likely to follow.
@@ -53,10 +55,10 @@ class Home(Protocol):
     window_seconds: float
     clock: Callable[[], float]
 
-    def touched(self, cell: Cell) -> None:
+    def mark_dirty(self, cell: Cell) -> None:
         """It has something to drain."""
 
-    def relieve(self) -> None:
+    def drain_if_idle(self) -> None:
         """Some list has grown long: drain now, unless somebody is at it."""
 
 
@@ -65,14 +67,14 @@ class Cell:
 
     `key` has its label values in the catalogue's order, `live` is False until the first measurement; after a
     fork it is False again in the child. `encoded` is what was published of it, and None when that is out of
-    date. `hungry` is how many measurements are still to be looked at for an exemplar.
+    date. `exemplar_tries` is how many measurements are still to be looked at for an exemplar.
     """
 
     __slots__ = (
         "dirty",
         "encoded",
         "exemplar",
-        "hungry",
+        "exemplar_tries",
         "key",
         "live",
         "pending",
@@ -109,7 +111,7 @@ class Cell:
         self.pending: list[Any] = []
         self.dirty = False
         self.live = False
-        self.hungry = LOOKS
+        self.exemplar_tries = EXEMPLAR_TRIES
         self.exemplar: Exemplar | None = None
         self.encoded: msgspec.Raw | None = None
 
@@ -122,30 +124,30 @@ class Cell:
         if not self.dirty:
             try:
                 self.dirty = True
-                self.stream.touched(self)
+                self.stream.mark_dirty(self)
             except (
                 BaseException
             ):  # a signal handler's: nobody may know of this cell, so the next measurement tells again
                 self.dirty = False
                 raise
         elif not len(pending) & _RELIEF:
-            self.stream.touched(self)  # again, in case that a handler raised where it was told
-            self.stream.relieve()
-        if self.hungry:
-            self._taste(amount, context)
+            self.stream.mark_dirty(self)  # again, in case that a handler raised where it was told
+            self.stream.drain_if_idle()
+        if self.exemplar_tries:
+            self._offer_exemplar(amount, context)
 
-    def _taste(self, amount: Any, context: Context | None) -> None:
+    def _offer_exemplar(self, amount: Any, context: Context | None) -> None:
         """Keep the first measurement of a tick inside a sampled span as exemplar."""
-        left, self.hungry = self.hungry, 0
+        left, self.exemplar_tries = self.exemplar_tries, 0
         current = trace.get_current_span(context)
         if current is trace.INVALID_SPAN:
             if left > _OUTSIDE:
-                self.hungry = left - _OUTSIDE
+                self.exemplar_tries = left - _OUTSIDE
             return
         span = current.get_span_context()
         if not (span.trace_flags & trace.TraceFlags.SAMPLED and span.is_valid):
             if left > 1:
-                self.hungry = left - 1
+                self.exemplar_tries = left - 1
             return
         for value in sound((amount,), self._least):
             self.exemplar = Exemplar(
@@ -190,7 +192,7 @@ class Cell:
         self._hold(pending[0])
         self.encoded = None
         self.live = True
-        self.hungry = LOOKS
+        self.exemplar_tries = EXEMPLAR_TRIES
         del pending[0]
 
     def _whole(self, batch: list[Any], now: float) -> tuple[Any, ...] | None:

@@ -14,7 +14,7 @@ from bext_otel.catalogue import Kind
 from bext_otel.metrics.exponential import Scaled, counted
 from bext_otel.metrics.merging.wire import HistogramRow, NumberRow, SummaryRow, exemplar_row
 from bext_otel.metrics.numbers import GREATEST, exact
-from bext_otel.metrics.store.cell import LOOKS, Cell
+from bext_otel.metrics.store.cell import EXEMPLAR_TRIES, Cell
 from bext_otel.metrics.window import Window
 
 __all__ = [
@@ -190,7 +190,7 @@ def drain_all(cells: Iterable[Cell], now: float) -> None:
                     cell.value = total
                     cell.encoded = None
                     cell.live = True
-                    cell.hungry = LOOKS
+                    cell.exemplar_tries = EXEMPLAR_TRIES
                     continue
         cell.drain(now)
 

@@ -145,11 +145,11 @@ class Stream:
                 self._others[key] = found
         return found
 
-    def touched(self, cell: Cell) -> None:
+    def mark_dirty(self, cell: Cell) -> None:
         """A cell has something to drain."""
-        self._parent.touched(cell)
+        self._parent.mark_dirty(cell)
 
-    def relieve(self) -> None:
+    def drain_if_idle(self) -> None:
         """Some list has grown long: drain now, unless somebody is at it."""
         self._parent.drain(wait=False)
 
@@ -273,7 +273,7 @@ class Streams:
         found = self._streams.get(metric)
         return found if found is not None else self._streams.setdefault(metric, Stream(metric, self))
 
-    def touched(self, cell: Cell) -> None:
+    def mark_dirty(self, cell: Cell) -> None:
         """A cell has something to drain."""
         self._dirty.append(cell)
         if not self.wake():

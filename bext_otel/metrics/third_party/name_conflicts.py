@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from bext_otel.metrics.snapshot import Family
 
-__all__ = ["OUR_PAGE", "beside", "tell_left_out"]
+__all__ = ["OUR_PAGE", "beside", "log_left_out"]
 
 _log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ _MOST = 1000
 _told: set[tuple[str, str]] = set()
 
 
-def tell_left_out(name: str, *, of: str, holder: str) -> None:
+def log_left_out(name: str, *, of: str, holder: str) -> None:
     """One line for each name and page; `holder` is who has the name there."""
     if (name, of) not in _told and len(_told) < _MOST:
         _told.add((name, of))
@@ -38,7 +38,7 @@ def beside(first: Iterable[Family], others: Iterable[Family], holder: str) -> li
     free = []
     for family in others:
         if family.name in taken:
-            tell_left_out(family.name, of=OUR_PAGE, holder=holder)
+            log_left_out(family.name, of=OUR_PAGE, holder=holder)
         else:
             free.append(family)
     return free

@@ -31,7 +31,7 @@ from bext_otel.metrics.snapshot import (
     Summary,
 )
 
-__all__ = ["bequeath", "counted", "has_forked", "inherit", "set_times", "since_fork"]
+__all__ = ["counted", "forked_child", "has_forked", "set_times", "since_fork", "take_baseline"]
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ _bequeathed: dict[Key, float] = {}
 _forked = False
 
 
-def bequeath() -> None:
+def forked_child() -> None:
     """This process has forked a child, whose gauges are what they are here now."""
     global _forked
     _forked = True
@@ -59,7 +59,7 @@ def has_forked() -> bool:
     return _forked
 
 
-def inherit() -> None:
+def take_baseline() -> None:
     """This process was forked just now, and has counted nothing yet. Takes 2 us for each series; nothing if
     nobody uses the library."""
     global _forked

@@ -15,12 +15,12 @@ from typing import Any
 
 import wrapt
 
-__all__ = ["Hearing"]
+__all__ = ["PrometheusListener"]
 
 _MODULE = "prometheus_client.values"
 
 
-class Hearing:
+class PrometheusListener:
     """Calls who listens when a value of the library changes. Nothing is imported for it."""
 
     def __init__(self) -> None:

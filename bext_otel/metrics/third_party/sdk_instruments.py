@@ -34,7 +34,7 @@ from bext_otel.metrics.numbers import exact_point
 from bext_otel.metrics.snapshot import Family, FamilyType, GaugeMerge, Point, Series
 from bext_otel.metrics.third_party.cardinality import CARDINALITY_LIMIT, OVERFLOW_ATTRIBUTES, Cardinality
 
-__all__ = ["ForeignReader", "series_key"]
+__all__ = ["SdkInstrumentReader", "series_key"]
 
 # Series of all other libraries together; past it, each instrument has one more for what finds no room.
 _MAX_SERIES = 50_000
@@ -56,7 +56,7 @@ class _Stream:
     observed: bool = False
 
 
-class ForeignReader(MetricReader):
+class SdkInstrumentReader(MetricReader):
     """The one reader of the SDK's part. `dropped` counts the points that found no room; `on_measurement` is
     called after each."""
 

@@ -15,7 +15,7 @@ from bext_otel.entries import logger, write
 from bext_otel.process import on_fork
 from bext_otel_instrumentors._kit.guard import report
 
-__all__ = ["tell_dropped", "tell_lookup"]
+__all__ = ["log_dropped", "log_lookup"]
 
 _SCOPE = "bext.cache"
 
@@ -33,7 +33,7 @@ _answers: dict[str, tuple[_logs.LoggerProvider, float, bool]] = {}
 # --- Lookups ------------------------------------------------------------------------------------------------
 
 
-def tell_lookup(found: bool, app: str, layer: str, cache: str, lookups: int) -> None:
+def log_lookup(found: bool, app: str, layer: str, cache: str, lookups: int) -> None:
     """Lookups of the app at work, at debug."""
     if _wants_lookups(app):
         body = "cache hit" if found else "cache miss"
@@ -80,7 +80,7 @@ _timer: threading.Timer | None = None
 _lock = threading.RLock()  # a signal's handler may use caches as well
 
 
-def tell_dropped(app: str, layer: str, entries: int | None, by: str = "", *, cache: str) -> None:
+def log_dropped(app: str, layer: str, entries: int | None, by: str = "", *, cache: str) -> None:
     """Entries that were invalidated `by` something, at info, or evicted, as a warning; None: nobody knows how
     many.
 

@@ -31,7 +31,7 @@ from bext_otel.catalogue import (
 )
 from bext_otel.operation import Operation, count, finish, measure, start, trace_past
 from bext_otel_instrumentors._kit.guard import report
-from bext_otel_instrumentors.cache.log import tell_dropped, tell_lookup
+from bext_otel_instrumentors.cache.log import log_dropped, log_lookup
 
 __all__ = [
     "Call",
@@ -73,7 +73,7 @@ def looked_up(layer: str, found: bool, cache: str, *, times: int = 1, seconds: f
         count(CACHE_HITS if found else CACHE_MISSES, app, layer, by=times)
         if seconds is not None:
             measure(CACHE_DURATION, seconds * 1e6, app, layer, "lookup")
-        tell_lookup(found, app, layer, cache, times)
+        log_lookup(found, app, layer, cache, times)
     except Exception as error:  # the guard's only purpose
         report("a cache lookup", error)
 
@@ -131,7 +131,7 @@ def evicted(layer: str, cache: str, *, started_ns: int, entries: int = 1) -> Non
         app = app_here()
         count(CACHE_EVICTIONS, app, layer, by=entries)
         _span("bext.cache.evict", app, layer, started_ns, entries)
-        tell_dropped(app, layer, entries, cache=cache)
+        log_dropped(app, layer, entries, cache=cache)
     except Exception as error:  # as above
         report("a cache eviction", error)
 
@@ -161,7 +161,7 @@ def invalidated(
         span = _span("bext.cache.invalidate", app, layer, started_ns, entries, by)
         if seconds is not None:
             measure(CACHE_DURATION, seconds * 1e6, app, layer, "invalidate", context=span)
-        tell_dropped(app, layer, entries, by, cache=cache)
+        log_dropped(app, layer, entries, by, cache=cache)
     except Exception as error:  # as above
         report("a cache invalidation", error)
 
@@ -311,7 +311,7 @@ def _dropped(
         if entries:
             count(CACHE_INVALIDATIONS, app, by, by=entries)
         if entries or (not known and failure is None):
-            tell_dropped(app, layer, entries if known else None, by, cache=cache)
+            log_dropped(app, layer, entries if known else None, by, cache=cache)
     except Exception as error:  # as above
         report("a cache invalidation", error)
 

@@ -31,8 +31,8 @@ __all__ = [
     "FLOW",
     "MACHINERY",
     "RUN",
-    "Identity",
-    "Step",
+    "RunIdentity",
+    "TaskStep",
     "alone",
     "before_publish",
     "current_step",
@@ -54,7 +54,7 @@ _MAX_SIGNATURES = 10_000
 
 
 @dataclass(frozen=True)
-class Identity:
+class RunIdentity:
     """Which run of which flow."""
 
     flow: str
@@ -62,7 +62,7 @@ class Identity:
 
 
 @dataclass
-class Step:
+class TaskStep:
     """A task that is being executed. `operation` is None where upstream's instrumentation makes the span.
 
     `canvas` is what executes it at once, with others of its run.
@@ -71,11 +71,11 @@ class Step:
     request: Any
     name: str
     task_id: str
-    identity: Identity
+    identity: RunIdentity
     operation: Operation | None = None
     held: Hold | None = None
     token: Any = None
-    outer: Step | None = None
+    outer: TaskStep | None = None
     canvas: Canvas | None = None
     started: float = 0.0
     _successors: frozenset[str] | None = None
@@ -119,11 +119,11 @@ def _ids(signatures: list[Any]) -> Iterator[str]:
             ]
 
 
-current_step: ContextVar[Step | None] = ContextVar("bext_celery_step", default=None)
+current_step: ContextVar[TaskStep | None] = ContextVar("bext_celery_step", default=None)
 """The task that is being executed here. No OpenTelemetry context: upstream's instrumentation begins a fresh
 one of those."""
 
-_canvas: ContextVar[list[Identity] | None] = ContextVar("bext_celery_canvas", default=None)
+_canvas: ContextVar[list[RunIdentity] | None] = ContextVar("bext_celery_canvas", default=None)
 
 
 class _Carrier(Getter[Any]):
@@ -261,13 +261,13 @@ def before_publish(
         report("the publishing of a task", error)
 
 
-def _identify(headers: MutableMapping[str, Any], name: str, step: Step | None) -> Identity:
+def _identify(headers: MutableMapping[str, Any], name: str, step: TaskStep | None) -> RunIdentity:
     if step is not None and (
         headers["id"] == step.task_id or MACHINERY & {name, step.name} or step.continues_with(headers["id"])
     ):
         return step.identity  # tried again, replaced, or what the canvas has next
     given = headers.get(FLOW)
-    fresh = Identity(clean(given) if given else clean(name), str(headers["id"]))
+    fresh = RunIdentity(clean(given) if given else clean(name), str(headers["id"]))
     canvas = _canvas.get()
     if canvas is None:
         return fresh

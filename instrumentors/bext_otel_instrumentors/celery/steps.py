@@ -17,7 +17,7 @@ from opentelemetry.util.types import AttributeValue
 
 from bext_otel.apps import clean
 from bext_otel.catalogue import FLOW_COMPLETED, FLOW_FAILED, FLOW_STEP, FLOW_STEP_DURATION
-from bext_otel.flows import tell_failure
+from bext_otel.flows import log_run_failed
 from bext_otel.operation import count, finish, measure, show_failure, start, tracer
 from bext_otel.runs import hold
 from bext_otel.text import parse_traceparent
@@ -29,8 +29,8 @@ from bext_otel_instrumentors.celery.messages import (
     FLOW,
     MACHINERY,
     RUN,
-    Identity,
-    Step,
+    RunIdentity,
+    TaskStep,
     current_step,
     destination_of,
     upstream_traces,
@@ -63,7 +63,7 @@ def before_run(task_id: str = "", task: Any = None, **_: Any) -> None:
         request = task.request
         canvas = canvas_of(request)
         identity = join(canvas, task_id, task.name) if canvas is not None else _identity(request, task.name)
-        step = Step(request, task.name, task_id, identity, outer=current_step.get(), canvas=canvas)
+        step = TaskStep(request, task.name, task_id, identity, outer=current_step.get(), canvas=canvas)
         if not upstream_traces():
             here = _context(step)
             if task.name not in MACHINERY:
@@ -77,7 +77,7 @@ def before_run(task_id: str = "", task: Any = None, **_: Any) -> None:
         report("the start of a task", error)
 
 
-def _open(step: Step, name: str, above: Context) -> Context:
+def _open(step: TaskStep, name: str, above: Context) -> Context:
     """Begin the step's span below `above`; the context inside of it."""
     shown: dict[str, AttributeValue] = {
         "messaging.system": "celery",
@@ -230,20 +230,20 @@ def _lost(name: str, task_id: str, request: Any, reason: str, error: BaseExcepti
 
 def _run_failed(flow: str, reason: str, here: Context) -> None:
     measure(FLOW_FAILED, 1, context=here)
-    tell_failure(flow, reason, here)
+    log_run_failed(flow, reason, here)
 
 
-def _identity(request: Any, name: str) -> Identity:
+def _identity(request: Any, name: str) -> RunIdentity:
     """What the message says; a publisher without instrumentation says nothing, and Celery's own root id tells
     runs apart."""
     flow, run = getattr(request, FLOW, None), getattr(request, RUN, None)
-    return Identity(
+    return RunIdentity(
         clean(flow) if flow else clean(name),
         str(run or getattr(request, "root_id", None) or getattr(request, "id", "")),
     )
 
 
-def _context(step: Step) -> Context:
+def _context(step: TaskStep) -> Context:
     """The context that came with the message; the current one where none did, as when a task is called
     eagerly."""
     here = _came(step.request)

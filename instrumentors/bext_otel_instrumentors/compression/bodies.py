@@ -23,7 +23,7 @@ from bext_otel.entries import emit
 from bext_otel.operation import measure, trace_past
 from bext_otel_instrumentors._kit.guard import report
 
-__all__ = ["ENCODINGS", "Body", "watch_responder", "watch_sending"]
+__all__ = ["ENCODINGS", "CompressedBody", "watch_responder", "watch_sending"]
 
 ENCODINGS: Mapping[str, str] = {"gzip": "gzip", "x-gzip": "gzip", "br": "brotli", "zstd": "zstd"}
 """Content codings (RFC 9110, 7932, 8878) by the label that stands for them. `deflate` has none."""
@@ -34,7 +34,7 @@ Send = Callable[[Message], Awaitable[None]]
 Method = Callable[..., Awaitable[None]]
 
 
-class Body:
+class CompressedBody:
     """One body on its way through a compressor: bytes that went in and came out, and seconds spent in
     between."""
 
@@ -92,7 +92,7 @@ class Body:
 _BODY = "_bext_otel_body"
 
 
-class _Passing(Body):
+class _Passing(CompressedBody):
     """The body of an ASGI response: what the application sent goes in, what the client is sent comes out."""
 
     __slots__ = ("coded", "complete")

@@ -19,7 +19,7 @@ from opentelemetry import context, trace
 
 from bext_otel.apps import clean
 from bext_otel.catalogue import FLOW_COMPLETED, FLOW_FAILED, FLOW_STEP_DURATION
-from bext_otel.flows import Run, tell_failure
+from bext_otel.flows import Run, log_run_failed
 from bext_otel.operation import measure
 from bext_otel.runs import Hold, hold
 from bext_otel_instrumentors._kit.guard import report
@@ -177,7 +177,7 @@ def outcome(original: Callable[..., Any]) -> Callable[..., Any]:
                 measure(FLOW_COMPLETED if status == "SUCCESS" else FLOW_FAILED, 1, context=here)
                 if status != "SUCCESS" and run is not None:
                     error = sys.exc_info()[1]
-                    tell_failure(
+                    log_run_failed(
                         run.name, type(error).__qualname__ if error is not None else status.lower(), here
                     )
         except Exception as error:  # the workflow has ended all the same

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 
-from bext_otel.operation import tell_request
+from bext_otel.operation import set_request_logged
 from bext_otel_instrumentors._kit.guard import report
-from bext_otel_instrumentors.http.background import tell_late, watch
+from bext_otel_instrumentors.http.background import log_late_failure, watch
 from bext_otel_instrumentors.http.current_request import adopted, enter, leave, left_out, measured
 from bext_otel_instrumentors.http.environment import NO_CHOICES, Choices, choices
 from bext_otel_instrumentors.http.exchange import BODILESS, Asked, Exchange, declared_length
@@ -124,7 +124,7 @@ def leaves_out(chosen: Choices, scope: Scope) -> bool:
     except Exception as error:
         report("an excluded URL", error)
         return False
-    tell_request(told=False)
+    set_request_logged(told=False)
     return True
 
 
@@ -207,7 +207,7 @@ async def _serve_http(app: ASGIApp, scope: Scope, receive: Receive, send: Send, 
         await app(scope, _received(receive, exchange), _observed(send, scope, exchange))
     except BaseException as error:
         if exchange.finished:
-            tell_late(exchange, error)
+            log_late_failure(exchange, error)
         else:
             exchange.finish(template(exchange, scope), error)
         raise

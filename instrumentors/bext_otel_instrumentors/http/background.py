@@ -24,7 +24,7 @@ from bext_otel_instrumentors.http.disconnect import departure
 from bext_otel_instrumentors.http.exchange import Exchange
 from bext_otel_instrumentors.http.routes import template
 
-__all__ = ["tell_late", "watch"]
+__all__ = ["log_late_failure", "watch"]
 
 _PATIENCE_SECONDS = 0.05
 _MAX_PATH = 1024
@@ -85,7 +85,7 @@ def watch(exchange: Exchange, scope: Mapping[str, Any]) -> None:
         report("the end of an answer", error)
 
 
-def tell_late(exchange: Exchange, error: BaseException) -> None:
+def log_late_failure(exchange: Exchange, error: BaseException) -> None:
     """The application failed when its request was over: an error record in the request's trace, whose context
     is current. Never raises."""
     name = type(error).__qualname__

@@ -12,12 +12,14 @@ from opentelemetry.context import attach, detach
 
 from bext_otel_instrumentors.http.exchange import BODILESS, Exchange, declared_length
 
-__all__ = ["Body", "Finish", "ListBody", "counting_input", "read_in_process"]
+__all__ = ["CountedBody", "Finish", "ListBody", "counting_input", "read_in_process"]
 
 Finish: TypeAlias = "Callable[[BaseException | None], None]"
 
 # The answers that a client in this process was given during a call, and may never close.
-_in_process: ContextVar[list[Body | ListBody] | None] = ContextVar("bext-otel-in-process", default=None)
+_in_process: ContextVar[list[CountedBody | ListBody] | None] = ContextVar(
+    "bext-otel-in-process", default=None
+)
 
 
 @contextmanager
@@ -28,7 +30,7 @@ def read_in_process() -> Iterator[None]:
     It is, if the whole answer is there or its length is known; a stream without one is over when it has been
     read, or given up.
     """
-    answers: list[Body | ListBody] = []
+    answers: list[CountedBody | ListBody] = []
     token = _in_process.set(answers)
     try:
         yield
@@ -38,7 +40,7 @@ def read_in_process() -> Iterator[None]:
             answer.end_early()
 
 
-class Body:
+class CountedBody:
     """What an application answers, handed on chunk by chunk; the request ends when the server closes it, read
     to the end or not.
 
@@ -117,7 +119,7 @@ class Body:
 
 
 class ListBody:
-    """As `Body`, for an answer that is complete; it keeps its length, from which servers make a
+    """As `CountedBody`, for an answer that is complete; it keeps its length, from which servers make a
     Content-Length."""
 
     __slots__ = ("_chunks", "_exchange", "_finish")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, Protocol
 
-from bext_otel.operation import settings, tell_request
+from bext_otel.operation import set_request_logged, settings
 from bext_otel.process import on_fork
 from bext_otel_instrumentors._kit.guard import report
 
@@ -130,7 +130,7 @@ class Hosting:
         mount, began = self.asgi, False
         if mount is None or not mount.owns(path):
             return False
-        tell_request(
+        set_request_logged(
             told=settings().log_requests
         )  # before it is sent, which is when a server writes its own line
 
@@ -155,7 +155,7 @@ class Hosting:
         mount = self.wsgi
         if mount is None or not mount.owns(path):
             return None
-        tell_request(told=settings().log_requests)
+        set_request_logged(told=settings().log_requests)
         try:
             chunks = mount(environ, start_response)
         except Exception as error:

@@ -13,7 +13,7 @@ from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 
 from bext_otel.apps import with_app
 from bext_otel.catalogue import METHODS, UNKNOWN
-from bext_otel.operation import settings, tell_request, tracer
+from bext_otel.operation import set_request_logged, settings, tracer
 from bext_otel.redaction import redact_query
 from bext_otel.text import encodable
 from bext_otel.timing import anchor_of
@@ -79,7 +79,7 @@ def open_exchange(
     current_settings = settings()
     app = UNKNOWN if current_settings.resolver is None else current_settings.resolver(host, path)
     exchange = Exchange(app, known, scheme, path, version)
-    tell_request(told=current_settings.log_requests)
+    set_request_logged(told=current_settings.log_requests)
     span = _span_for_this_request(context, scheme) if context else None
     if span is not None:
         exchange.owned = False

@@ -9,10 +9,10 @@ from typing import Any, TypeAlias
 from opentelemetry.context import attach, detach, get_current
 from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 
-from bext_otel.operation import tell_request
+from bext_otel.operation import set_request_logged
 from bext_otel_instrumentors._kit.guard import report
-from bext_otel_instrumentors.http.background import tell_late
-from bext_otel_instrumentors.http.bodies import Body, Finish, ListBody, counting_input
+from bext_otel_instrumentors.http.background import log_late_failure
+from bext_otel_instrumentors.http.bodies import CountedBody, Finish, ListBody, counting_input
 from bext_otel_instrumentors.http.current_request import (
     adopted,
     enter,
@@ -118,7 +118,7 @@ def _finisher(environ: Environ, exchange: Exchange) -> Finish:
     def finish(error: BaseException | None = None) -> None:
         if exchange.finished:
             if error is not None:
-                tell_late(exchange, error)
+                log_late_failure(exchange, error)
             return
         if exchange.method == "HEAD" or exchange.status in BODILESS:
             exchange.response_bytes = 0
@@ -156,7 +156,7 @@ def leaves_out(chosen: Choices, environ: Environ) -> bool:
     except Exception as error:
         report("an excluded URL", error)
         return False
-    tell_request(told=False)
+    set_request_logged(told=False)
     return True
 
 
@@ -174,7 +174,7 @@ def _watched(
         )
         finish(None)
         return chunks
-    return Body(chunks, exchange, finish)
+    return CountedBody(chunks, exchange, finish)
 
 
 def _observed(start_response: StartResponse, exchange: Exchange) -> StartResponse:

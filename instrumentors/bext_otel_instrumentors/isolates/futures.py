@@ -21,7 +21,7 @@ from bext_otel_instrumentors._kit.carrying import packed, unpacked
 from bext_otel_instrumentors._kit.executors import Submit, submits
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.patch import Patches
-from bext_otel_instrumentors.isolates.isolates import Isolate, Render, isolates, tell_crash
+from bext_otel_instrumentors.isolates.isolates import Isolate, Render, isolates, log_crash
 
 __all__ = ["FuturesInstrumentor", "as_isolates"]
 
@@ -197,6 +197,6 @@ def _process_died(app: str, here: Context, started_ns: int, future: Future[Any])
         shown = {"bext.app": app, "error.type": "crashed"}
         span = trace_past(RENDER.name, started_ns, context=here, attributes=shown, failed=True)
         count(ISOLATE_ERRORS, app, "crashed")
-        tell_crash(app, "crashed", trace.set_span_in_context(span))
+        log_crash(app, "crashed", trace.set_span_in_context(span))
     except Exception as error:  # the guard's only purpose
         report("a pool", error)

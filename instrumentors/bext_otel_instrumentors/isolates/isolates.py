@@ -18,7 +18,7 @@ from bext_otel.process import catch_up, on_fork
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.measured import Measured
 
-__all__ = ["Isolate", "Render", "isolates", "tell_crash"]
+__all__ = ["Isolate", "Render", "isolates", "log_crash"]
 
 CRASHES = frozenset({"out_of_memory", "terminated", "crashed"})
 """Failures that an isolate does not survive."""
@@ -168,10 +168,10 @@ class Render(Measured):
     def tell(self, operation: Operation, failure: str | None) -> None:
         """An isolate that crashed is an error; a slow render is told by the operation itself."""
         if failure in CRASHES:
-            tell_crash(operation.labels["app"], failure or "", trace.set_span_in_context(operation.span))
+            log_crash(operation.labels["app"], failure or "", trace.set_span_in_context(operation.span))
 
 
-def tell_crash(app: str, error_type: str, here: Context) -> None:
+def log_crash(app: str, error_type: str, here: Context) -> None:
     """A log entry: an isolate crashed."""
     emit(
         "bext.isolate",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bext_otel import catalogue
 from bext_otel.apps import Budgets
 from bext_otel.endpoints.formats import protobuf
-from bext_otel.metrics.reader import Reading
+from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.snapshot import (
     Exemplar,
     Family,
@@ -38,7 +38,7 @@ def read(*which: Family) -> dict[str, object]:
 def measured(*values: float) -> Snapshot:
     """What the pipeline hands out after these durations."""
     streams = Streams(Budgets({}))
-    reading = Reading(streams, include_process=False)
+    reading = SnapshotReader(streams, include_process=False)
     reading.stop()
     cell = streams.stream(catalogue.REQUEST_DURATION).cell({"app": "a", "route": "/"})
     for value in values:

@@ -13,7 +13,7 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
 from opentelemetry.sdk.resources import Resource
 
 from bext_otel.catalogue import CACHE_DURATION
-from bext_otel.config import App, Logging
+from bext_otel.config import AppSettings, LoggingSettings
 from bext_otel.logs import build_provider, install
 from bext_otel_instrumentors.cache import log as _cache_log
 from bext_otel_instrumentors.cache.cachetools.instrumentor import CachetoolsInstrumentor
@@ -62,9 +62,12 @@ def chain(
     monkeypatch: pytest.MonkeyPatch, telemetry: Telemetry, tmp_path: Any
 ) -> Iterator[Callable[[], list[Any]]]:
     """Logging at info, and at debug for one app; what is exported."""
-    exporter, config = InMemoryLogRecordExporter(), Logging(output="file", file_path=str(tmp_path / "log"))
+    exporter, config = (
+        InMemoryLogRecordExporter(),
+        LoggingSettings(output="file", file_path=str(tmp_path / "log")),
+    )
     provider = build_provider(config, Resource({}), exporter)
-    installed = install(config, provider, apps={"api": App(log_level="debug"), "shop": App()})
+    installed = install(config, provider, apps={"api": AppSettings(log_level="debug"), "shop": AppSettings()})
     monkeypatch.setattr(_logs, "get_logger_provider", lambda: provider)
 
     def exported() -> list[Any]:

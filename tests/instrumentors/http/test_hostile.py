@@ -13,13 +13,15 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
 from bext_otel.apps import AppResolver
 from bext_otel.catalogue import HTTP_SERVER_REQUEST_DURATION, METHODS, REQUESTS
-from bext_otel.config import App
+from bext_otel.config import AppSettings
 from bext_otel_instrumentors.http.asgi import ASGIMiddleware
 from bext_otel_instrumentors.http.wsgi import WSGIMiddleware
 from tests.instrumentors.conftest import Telemetry
 from tests.instrumentors.driving import ask_async, ask_wsgi, http_scope
 
-RESOLVER = AppResolver({"api": App(paths=("/api",)), "web": App(hosts=("web.example",))}, default="unknown")
+RESOLVER = AppResolver(
+    {"api": AppSettings(paths=("/api",)), "web": AppSettings(hosts=("web.example",))}, default="unknown"
+)
 
 # Surrogates included: a server may decode what is not UTF-8 to them.
 TEXT = st.text(st.characters(), max_size=50)

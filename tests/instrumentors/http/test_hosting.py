@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from bext_otel.catalogue import REQUESTS
-from bext_otel.operation import is_request_told
+from bext_otel.operation import is_request_logged
 from bext_otel_instrumentors.http.asgi import ASGIMiddleware, serve
 from bext_otel_instrumentors.http.flask import FlaskInstrumentor
 from bext_otel_instrumentors.http.hosting import Hosting
@@ -147,7 +147,7 @@ def test_a_server_writes_no_line_of_its_own_about_an_endpoint_where_requests_are
     told: list[bool | None] = []
 
     async def send(message: Any) -> None:
-        told.append(is_request_told())
+        told.append(is_request_logged())
 
     scope = {"type": "http", "method": "GET", "path": "/metrics", "query_string": b"", "headers": []}
     asyncio.run(ASGIMiddleware(asgi_app, mount=ASGIEndpoint())(scope, receive_nothing, send))

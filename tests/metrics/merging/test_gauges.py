@@ -8,7 +8,7 @@ import pytest
 
 from bext_otel.metrics.families import of_foreign
 from bext_otel.metrics.merging.sum import Tally, compacted
-from bext_otel.metrics.merging.wire import Contribution, ForeignPart, ForeignRow
+from bext_otel.metrics.merging.wire import Publication, ThirdPartyFamily, ThirdPartyRow
 from bext_otel.metrics.snapshot import BORN_WITH, FORKED_SINCE, GaugeMerge
 
 
@@ -21,16 +21,16 @@ def says(
     at: float = 0.0,
     published: float = 0.0,
     copied: int = 0,
-) -> Contribution:
+) -> Publication:
     """What one worker says of a gauge `depth`."""
-    rows = (ForeignRow((("queue", "mail"),), value, set_at=at, copied=copied),)
-    parts = [ForeignPart("depth", "gauge", "", rows, merge=mode)]
-    return Contribution(
+    rows = (ThirdPartyRow((("queue", "mail"),), value, set_at=at, copied=copied),)
+    parts = [ThirdPartyFamily("depth", "gauge", "", rows, merge=mode)]
+    return Publication(
         started=0.0, started_unix=0.0, published=published, foreign=parts, pid=pid, parent=parent
     )
 
 
-def shown(*alive: Contribution, dead: tuple[Contribution, ...] = ()) -> dict[str, object]:
+def shown(*alive: Publication, dead: tuple[Publication, ...] = ()) -> dict[str, object]:
     """The series that any worker shows, whether somebody has taken over the dead or not."""
     found = []
     for gone in (dead, (compacted(dead, 0.0),) if dead else ()):

@@ -30,10 +30,10 @@ from bext_otel.catalogue import (
     Metric,
 )
 from bext_otel.metrics.merging.sum import Tally, compacted
-from bext_otel.metrics.merging.totals import one_histogram, recent, total
-from bext_otel.metrics.merging.wire import Contribution, decode, encode
+from bext_otel.metrics.merging.totals import recent, sum_histograms, total
+from bext_otel.metrics.merging.wire import Publication, decode, encode
 from bext_otel.metrics.provider import BextMeterProvider
-from bext_otel.metrics.reader import Reading
+from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.snapshot import Family, Histogram, Point, Series, Snapshot, Summary
 from bext_otel.metrics.store.streams import Streams
 from bext_otel.operation import SHARED
@@ -71,7 +71,7 @@ class Seat:
         self.board = board
         self.slot: int | None = None
 
-    def company(self) -> bool:
+    def has_peers(self) -> bool:
         return self.board.joined > 1
 
     def take(self) -> bytes | None:
@@ -112,7 +112,7 @@ class Worker:
         self.seat = board.join()
         self.streams = Streams(budgets or Budgets({}), monotonic=clock, clock=clock)
         self.provider = BextMeterProvider(self.streams, Resource({}))
-        self.reading = Reading(
+        self.reading = SnapshotReader(
             self.streams,
             self.provider.foreign,
             ledger=self.seat,
@@ -683,7 +683,7 @@ def test_any_sequence_of_records_publications_scrapes_and_deaths_keeps_the_total
 amounts = st.lists(st.tuples(st.integers(0, 5), st.floats(0.01, 1e4)), min_size=1, max_size=20)
 
 
-def contribution(measured: list[tuple[int, float]]) -> Contribution:
+def contribution(measured: list[tuple[int, float]]) -> Publication:
     worker = Worker(Board(), Clock(1000.0))
     for times, value in measured:
         worker.hit(times)
@@ -693,7 +693,7 @@ def contribution(measured: list[tuple[int, float]]) -> Contribution:
     return made
 
 
-def told(*contributions: Contribution) -> object:
+def told(*contributions: Publication) -> object:
     tally = Tally(1000.0)
     for each in contributions:
         tally.add(each, alive=False)
@@ -707,7 +707,8 @@ def told(*contributions: Contribution) -> object:
         },
         {
             name: {
-                labels: (one_histogram(rows).counts, one_histogram(rows).sum) for labels, rows in held.items()
+                labels: (sum_histograms(rows).counts, sum_histograms(rows).sum)
+                for labels, rows in held.items()
             }
             for name, held in histograms
         },

@@ -11,7 +11,7 @@ from bext_otel.apps import Budgets
 from bext_otel.catalogue import REQUESTS
 from bext_otel.endpoints.formats import text
 from bext_otel.metrics.provider import BextMeterProvider
-from bext_otel.metrics.reader import Reading
+from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.store.streams import Streams
 from bext_otel.metrics.third_party import name_conflicts as rivals
 from bext_otel.metrics.third_party.prometheus_client import registered
@@ -39,7 +39,7 @@ def test_the_first_of_one_name_is_shown_and_the_other_told_of_once(
 ) -> None:
     """The catalogue's before another instrument's, and that before one of `prometheus_client`."""
     provider = BextMeterProvider(Streams(Budgets({})), Resource({}))
-    reading = Reading(provider.streams, provider.foreign, registered=registered, include_process=False)
+    reading = SnapshotReader(provider.streams, provider.foreign, registered=registered, include_process=False)
     reading.stop()
     provider.streams.stream(REQUESTS).cell(
         {"app": "shop", "method": "GET", "status": "200", "route": "/"}
@@ -74,5 +74,5 @@ def test_what_is_remembered_has_a_limit(
 ) -> None:
     monkeypatch.setattr(rivals, "_MOST", 3)
     for number in range(10):
-        rivals.tell_left_out(f"m{number}", of=rivals.OUR_PAGE, holder="another")
+        rivals.log_left_out(f"m{number}", of=rivals.OUR_PAGE, holder="another")
     assert 3 == len(caplog.messages) == len(rivals._told)

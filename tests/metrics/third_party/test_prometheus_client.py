@@ -23,13 +23,13 @@ from prometheus_client.core import (
 from bext_otel.catalogue import FLOW_FAILED
 from bext_otel.metrics.families import foreign_parts, of_foreign
 from bext_otel.metrics.merging.sum import Tally
-from bext_otel.metrics.merging.wire import Contribution, decode, encode
-from bext_otel.metrics.reader import Reading
+from bext_otel.metrics.merging.wire import Publication, decode, encode
+from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.snapshot import Family, Histogram, Series, Summary
 from bext_otel.metrics.store.streams import Streams
 from bext_otel.metrics.third_party import prometheus_client as registry
 from bext_otel.metrics.third_party import prometheus_forks as inheritance
-from bext_otel.metrics.third_party.sdk_instruments import ForeignReader
+from bext_otel.metrics.third_party.sdk_instruments import SdkInstrumentReader
 
 
 class Yields:
@@ -128,7 +128,7 @@ def test_exemplars_of_several_workers_are_the_newest_of_each_bucket() -> None:
         waits.observe(value, exemplar={"order": order})
         parts = foreign_parts(registry.registered())
         published.append(
-            decode(encode(Contribution(started=0.0, started_unix=0.0, published=0.0, foreign=parts)))
+            decode(encode(Publication(started=0.0, started_unix=0.0, published=0.0, foreign=parts)))
         )
     for alive in (True, False):
         tally = Tally(0.0)
@@ -217,7 +217,9 @@ def test_a_bound_that_is_no_number_costs_its_series_only(
 
 
 def test_they_appear_in_the_snapshot_beside_ours_and_names_of_ours_stay_ours(streams: Streams) -> None:
-    reading = Reading(streams, ForeignReader(), registered=registry.registered, include_process=False)
+    reading = SnapshotReader(
+        streams, SdkInstrumentReader(), registered=registry.registered, include_process=False
+    )
     reading.stop()
     streams.stream(FLOW_FAILED).cell({}).add(2)
     prometheus_client.Counter("bext_flow_failed", "A rival.").inc(40)
@@ -238,9 +240,9 @@ def test_what_the_application_registers_is_watched_but_for_a_process_that_forks(
     assert not registry.watched(), "of the library's own there is nothing to see"
     prometheus_client.Counter("jobs", "Jobs.", registry=fresh)
     assert registry.watched()
-    inheritance.bequeath()
+    inheritance.forked_child()
     assert not registry.watched()
-    inheritance.inherit()
+    inheritance.take_baseline()
     assert registry.watched(), "a child has forked nobody yet"
     inheritance._inherited.clear()
 
@@ -252,7 +254,7 @@ def test_workers_add_up_what_can_be_added() -> None:
     parts = foreign_parts(registry.registered())
     tally = Tally(0.0)
     for _ in range(2):
-        tally.add(Contribution(started=0.0, started_unix=0.0, published=0.0, foreign=parts), alive=True)
+        tally.add(Publication(started=0.0, started_unix=0.0, published=0.0, foreign=parts), alive=True)
     values = {family.name: family.points[0].value for family in of_foreign(tally.foreign.values())}
     assert (6.0, Summary(2, 5.0, ())) == (values["jobs_total"], values["size"])
     assert 1 == values["python_info"]

@@ -26,7 +26,7 @@ def _as_it_was() -> Iterator[None]:
     yield
     for collector in set(REGISTRY._collector_to_names) - before:
         REGISTRY.unregister(collector)
-    inheritance.inherit()
+    inheritance.take_baseline()
 
 
 def values(name: str) -> list[Any]:
@@ -41,7 +41,7 @@ def test_what_the_parent_counted_is_subtracted_and_gauges_stay() -> None:
     size = prometheus_client.Summary("size", "Size.")
     size.observe(2)
     prometheus_client.Gauge("depth", "Depth.").set(7)
-    inheritance.inherit()
+    inheritance.take_baseline()
     jobs.labels("mail").inc(3)
     jobs.labels("new").inc(4)
     waits.observe(7)
@@ -56,7 +56,7 @@ def test_a_childs_child_inherits_the_sum() -> None:
     jobs = prometheus_client.Counter("jobs", "Jobs.")
     for _ in range(3):
         jobs.inc(5)
-        inheritance.inherit()
+        inheritance.take_baseline()
     jobs.inc(1)
     assert [1] == values("jobs_total")
 
@@ -64,7 +64,7 @@ def test_a_childs_child_inherits_the_sum() -> None:
 def test_what_begins_anew_in_the_child_is_shown_whole() -> None:
     jobs = prometheus_client.Counter("jobs", "Jobs.")
     jobs.inc(100)
-    inheritance.inherit()
+    inheritance.take_baseline()
     jobs.reset()
     jobs.inc(2)
     assert [2] == values("jobs_total")
@@ -78,7 +78,7 @@ def test_in_its_multiprocess_mode_the_library_begins_at_nothing_by_itself(
     jobs = prometheus_client.Counter("jobs", "Jobs.")
     jobs.inc(3)
     monkeypatch.setattr(jobs._value, "_multiprocess", True)
-    inheritance.inherit()
+    inheritance.take_baseline()
     assert [3] == values("jobs_total")
 
 
@@ -86,7 +86,7 @@ def test_collections_of_garbage_are_those_since_the_fork() -> None:
     gc.disable()
     try:
         gc.collect()
-        inheritance.inherit()
+        inheritance.take_baseline()
         assert {0} == set(values("python_gc_collections_total"))
         gc.collect()
         assert [0, 0, 1] == values("python_gc_collections_total")
@@ -107,7 +107,7 @@ def test_no_collector_of_the_application_is_asked_at_a_fork() -> None:
 
     asked = Asked()
     REGISTRY.register(asked)
-    inheritance.inherit()
+    inheritance.take_baseline()
     assert 0 == asked.calls
     assert [9] == values("odd_total")
 
@@ -119,7 +119,7 @@ def test_locks_that_the_parent_held_are_not_waited_for() -> None:
     for lock in locks:
         lock.acquire()
     try:
-        reading = Thread(target=inheritance.inherit, daemon=True)
+        reading = Thread(target=inheritance.take_baseline, daemon=True)
         reading.start()
         reading.join(10)
         assert not reading.is_alive()
@@ -135,7 +135,7 @@ def test_a_library_that_has_changed_is_one_warning(
     jobs, others = prometheus_client.Counter("jobs", "Jobs."), prometheus_client.Counter("others", "Others.")
     others.inc(3)
     monkeypatch.setattr(jobs, "_value", object())
-    inheritance.inherit()
+    inheritance.take_baseline()
     monkeypatch.undo()
     assert [0] == values("others_total"), "one costs no other"
     assert ["counted again" in message for message in caplog.messages] == [True]

@@ -9,7 +9,7 @@ from pathlib import Path
 import prometheus_client
 import pytest
 
-from bext_otel.metrics.third_party.prometheus_listener import Hearing
+from bext_otel.metrics.third_party.prometheus_listener import PrometheusListener
 
 PROGRAM = """
 import multiprocessing, sys, time
@@ -72,7 +72,7 @@ def test_what_a_child_counts_shows_while_it_lives(method: str, tmp_path: Path) -
 
 
 def test_the_next_change_is_heard_once_and_the_library_is_left_as_it_was() -> None:
-    hearing, heard = Hearing(), list[int]()
+    hearing, heard = PrometheusListener(), list[int]()
     kind = prometheus_client.values.ValueClass
     inc, put = kind.inc, kind.set
     counter, gauge = (

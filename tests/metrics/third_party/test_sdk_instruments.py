@@ -24,14 +24,14 @@ from bext_otel.apps import Budgets
 from bext_otel.metrics.provider import BextMeterProvider
 from bext_otel.metrics.snapshot import Histogram
 from bext_otel.metrics.store.streams import Streams
-from bext_otel.metrics.third_party.sdk_instruments import ForeignReader, _plus
+from bext_otel.metrics.third_party.sdk_instruments import SdkInstrumentReader, _plus
 
 
 class Library:
     """Some library's meter, read by ours and, for comparison, by upstream's cumulative reader."""
 
     def __init__(self, **options: object) -> None:
-        self.reader, self.oracle = ForeignReader(), InMemoryMetricReader()
+        self.reader, self.oracle = SdkInstrumentReader(), InMemoryMetricReader()
         self.provider = MeterProvider([self.reader, self.oracle], shutdown_on_exit=False, **options)  # type: ignore[arg-type]
         self.meter = self.provider.get_meter("some.library", "1.0")
 

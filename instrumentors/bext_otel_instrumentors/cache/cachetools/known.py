@@ -11,7 +11,7 @@ from bext_otel.catalogue import UNKNOWN
 from bext_otel_instrumentors.cache.holdings import Size, holdings
 from bext_otel_instrumentors.cache.layers import Layers, names_of
 
-__all__ = ["Known", "Method", "Record", "known"]
+__all__ = ["Known", "KnownCache", "Method", "known"]
 
 Method = Callable[..., Any]
 
@@ -25,7 +25,7 @@ def _names(kind: type, made_by: str, library: str) -> tuple[str, ...]:
     return (*names_of(*own), *([made_by] if made_by else []), *names_of(*theirs))
 
 
-class Record:
+class KnownCache:
     """What is known about a cache; outside of it, so that its copies and pickles are what they are without
     us."""
 
@@ -54,13 +54,13 @@ class Known:
     def __init__(self) -> None:
         self.layers = Layers()
         self.module: Any = None
-        self.records: dict[int, Record] = {}
+        self.records: dict[int, KnownCache] = {}
 
-    def of(self, cache: Any, made_by: str = "") -> Record:
+    def of(self, cache: Any, made_by: str = "") -> KnownCache:
         """What is known about `cache`, which is new if it is the first time."""
         record = self.records.get(id(cache))
         if record is None:
-            record = self.records.setdefault(id(cache), Record(cache, made_by))
+            record = self.records.setdefault(id(cache), KnownCache(cache, made_by))
             holdings.add(cache, record, size_of, group="cachetools")
         return record
 

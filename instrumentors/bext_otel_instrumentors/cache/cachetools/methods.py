@@ -12,7 +12,7 @@ from typing import Any
 
 from bext_otel.catalogue import UNKNOWN
 from bext_otel_instrumentors._kit.guard import report
-from bext_otel_instrumentors.cache.cachetools.known import Method, Record, known
+from bext_otel_instrumentors.cache.cachetools.known import KnownCache, Method, known
 from bext_otel_instrumentors.cache.lookups import app_here, evicted, invalidated, looked_up
 
 __all__ = ["METHODS"]
@@ -32,7 +32,7 @@ _doing = _Doing()
 _MIXINS: dict[str, Any] = Mapping.items.__globals__
 
 
-def _record(cache: Any) -> Record:
+def _record(cache: Any) -> KnownCache:
     record = known.records.get(id(cache)) or known.of(cache)
     if record.app is UNKNOWN:  # made when nobody's work was being done; it is theirs who use it first
         record.app = app_here()

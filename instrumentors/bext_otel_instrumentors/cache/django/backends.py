@@ -16,7 +16,7 @@ from bext_otel_instrumentors.cache.layers import Layers, names_of
 from bext_otel_instrumentors.cache.lookups import Call, app_here, calling
 from bext_otel_instrumentors.cache.redis.holdings import RedisHoldings
 
-__all__ = ["LOCAL", "RECORD", "Method", "Record", "answering", "entries", "forget", "record_of"]
+__all__ = ["LOCAL", "RECORD", "KnownBackend", "Method", "answering", "entries", "forget", "record_of"]
 
 Method = Callable[..., Any]
 
@@ -27,7 +27,7 @@ _GROUP = "django"
 _REDIS = "django.core.cache.backends.redis"
 
 
-class Record:
+class KnownBackend:
     """What is known about a backend."""
 
     __slots__ = ("alias", "app", "layer", "layers", "used")
@@ -47,15 +47,15 @@ class Record:
         return self.layers.keyed(key) or self.layer
 
 
-def record_of(backend: Any, alias: str, layers: Layers) -> Record:
+def record_of(backend: Any, alias: str, layers: Layers) -> KnownBackend:
     """The record of a backend. Each thread has a backend of its own before one store, whose record is
     theirs."""
     store = getattr(backend, "_cache", None)
     path = str(Path(backend._dir).resolve()) if hasattr(backend, "_list_cache_files") else ""
     before = directories.user(path) if path else holdings.owner(store)
-    if isinstance(before, Record) and before.alias == alias:
+    if isinstance(before, KnownBackend) and before.alias == alias:
         return before
-    record = Record(layers, alias, type(backend))
+    record = KnownBackend(layers, alias, type(backend))
     if isinstance(store, dict):
         holdings.add(store, record, size_of_store, group=_GROUP)
     elif path:

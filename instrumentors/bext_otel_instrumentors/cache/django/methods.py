@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Collection
 from functools import wraps
 from typing import Any
 
-from bext_otel_instrumentors.cache.django.backends import LOCAL, RECORD, Method, Record, entries
+from bext_otel_instrumentors.cache.django.backends import LOCAL, RECORD, KnownBackend, Method, entries
 from bext_otel_instrumentors.cache.lookups import (
     begin_load,
     calling,
@@ -22,7 +22,7 @@ __all__ = ["METHODS"]
 _NOTHING: Any = object()
 
 
-def _ours(self: Any) -> Record | None:
+def _ours(self: Any) -> KnownBackend | None:
     """The record of a backend in whose call nobody is yet."""
     return None if calling() is not None else getattr(self, RECORD, None)
 

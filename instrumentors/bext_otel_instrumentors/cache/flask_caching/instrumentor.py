@@ -15,7 +15,7 @@ from typing import Any
 from bext_otel_instrumentors._kit.base import Instrumentor
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.patch import Patches
-from bext_otel_instrumentors.cache.flask_caching.backends import Record, adopt, forget
+from bext_otel_instrumentors.cache.flask_caching.backends import BackendRecord, adopt, forget
 from bext_otel_instrumentors.cache.flask_caching.methods import LOCAL, METHODS, Method
 from bext_otel_instrumentors.cache.layers import Layers
 from bext_otel_instrumentors.cache.lookups import invalidating
@@ -37,8 +37,8 @@ class FlaskCachingInstrumentor(Instrumentor):
         return ("Flask-Caching >= 2.5",)
 
     def _instrument(self, **kwargs: Any) -> None:
-        Record.layers = Layers(kwargs.get("layers"))
-        Record.redis = RedisHoldings(Record.layers, kwargs.get("redis_seconds", EVERY_SECONDS))
+        BackendRecord.layers = Layers(kwargs.get("layers"))
+        BackendRecord.redis = RedisHoldings(BackendRecord.layers, kwargs.get("redis_seconds", EVERY_SECONDS))
         super()._instrument(**kwargs)
 
     def _patch(self, patches: Patches) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from bext_otel.catalogue import UNKNOWN
 from bext_otel_instrumentors._kit.guard import report
-from bext_otel_instrumentors.cache.flask_caching.backends import Record, layer_of
+from bext_otel_instrumentors.cache.flask_caching.backends import BackendRecord, layer_of
 from bext_otel_instrumentors.cache.lookups import begin_load, calling, during, end_load
 
 __all__ = ["TURNS", "Method", "Turn", "current"]
@@ -32,7 +32,7 @@ class Turn:
         self.bypassed = bypassed
         qualified = getattr(function, "__qualname__", type(function).__qualname__)
         self.name = f"{getattr(function, '__module__', '')}.{qualified}"
-        found = Record.layers.named(self.name)
+        found = BackendRecord.layers.named(self.name)
         self.layer = None if found is UNKNOWN else found
         self.looked = self.stored = bypassed
         self.waiting: Callable[[bool], None] | None = None
