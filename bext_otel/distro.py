@@ -16,13 +16,10 @@ from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr
 from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DISABLED_INSTRUMENTATIONS
 
 from bext_otel import api_environment
-from bext_otel._compat import detect_resources_anywhere
 from bext_otel.apps import Resolver, import_resolver
 from bext_otel.config import load
 from bext_otel.config.upstream import correct_upstream_variables
-from bext_otel.endpoints.asgi import ASGIEndpoints
 from bext_otel.endpoints.port import take_word
-from bext_otel.endpoints.wsgi import WSGIEndpoints
 from bext_otel.service.process_tree import is_helper
 
 if TYPE_CHECKING:
@@ -83,8 +80,10 @@ def configure(
     if reference := settings.get("telemetry", {}).get("app_resolver"):
         app_resolver = app_resolver or import_resolver(reference)
     corrected = (*api_environment.told(), *correct_upstream_variables(os.environ))
-    detect_resources_anywhere()
     # Only now: upstream's SDK reads variables when it is imported.
+    from bext_otel._compat import detect_resources_anywhere
+
+    detect_resources_anywhere()
     from bext_otel.export.entry_points import choose
     from bext_otel.runtime import build_runtime
 
@@ -193,6 +192,9 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
             "pools": runs.config.isolates.pools,
         }
         if runs.config.metrics.mount:
+            from bext_otel.endpoints.asgi import ASGIEndpoints
+            from bext_otel.endpoints.wsgi import WSGIEndpoints
+
             # One for all instrumentors: it has threads.
             self._mounts = self._mounts or {
                 "asgi": ASGIEndpoints(runs.endpoints),

@@ -9,6 +9,7 @@ get everything: ours are not among them.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -42,8 +43,11 @@ def uncover() -> None:
 def quieten(scope: Any) -> None:
     """Have neither make a server span for this request, by the marks that they leave in a scope; where they
     are not covered."""
-    if not _covered:
+    if _covered:
+        return
+    if "fastapi" in sys.modules:
         scope[_FASTAPI] = None
+    if "starlette.middleware.opentelemetry" in sys.modules:
         scope[_STARLETTE] = True
 
 
