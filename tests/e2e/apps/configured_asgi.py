@@ -6,7 +6,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
 import bext_otel
-from bext_otel_instrumentors.http.asgi import ASGIMiddleware
+from bext_otel_instrumentors.asgi import ASGIMiddleware
 
 bext_otel.configure(
     telemetry={"service_name": "shop"},

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import bext_otel
-from bext_otel_instrumentors.http.wsgi import WSGIMiddleware
+from bext_otel_instrumentors.wsgi import WSGIMiddleware
 
 bext_otel.configure(telemetry={"service_name": "shop"})
 endpoints = bext_otel.wsgi_app()
