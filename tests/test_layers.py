@@ -14,6 +14,7 @@ KNOW_THE_SDK = (
     "bext_otel/export/",
     "bext_otel/logs/",
     "bext_otel/runtime.py",
+    "bext_otel/signals.py",
     "bext_otel/_compat.py",
 )
 PLAIN = ("bext_otel/catalogue.py", "bext_otel/errors.py")

@@ -45,7 +45,7 @@ class StandaloneServer:
     `start` and `stop` only.
 
     `service_key` is the same for all workers of a service: one of them holds the port, the others wait for it
-    in silence. A port that somebody else holds is one line to `log`. `works` says that this process has
+    in silence. A port that somebody else holds is one line to `log`. `measures` says that this process has
     something to show: a sibling that has not, such as the process that waits behind a reloader, lets go of
     the port when asked.
     """
@@ -59,7 +59,7 @@ class StandaloneServer:
         # A header's value; the key may be made of a name that people gave.
         self._service_key = re.sub(r"[^\x21-\x7e]", "_", service_key)
         self._log = log
-        self.works = False
+        self.measures = False
         self._told: set[str] = set()
         self._words: list[socket.socket] = []
         self._lock = threading.Lock()
@@ -102,7 +102,7 @@ class StandaloneServer:
         life = self._life
         if (
             life is not None
-            and not self.works
+            and not self.measures
             and environ.get(_CLAIM) == self._service_key
             and self._trusts(environ)
         ):
@@ -155,7 +155,7 @@ class StandaloneServer:
                 f"the endpoints cannot be served at {self._address} ({exc.strerror or exc}); {_REMEDY}",
             )
             return False
-        found = holder(self._host, self._port, self._service_key, claim=self.works)
+        found = holder(self._host, self._port, self._service_key, claim=self.measures)
         if found == "stranger":
             self.tell(
                 "taken", f"the endpoints wait for {self._address}, which another program holds; {_REMEDY}"

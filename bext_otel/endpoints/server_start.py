@@ -19,7 +19,7 @@ _DELAY_SECONDS = 0.3
 
 
 class _Server(Protocol):
-    works: bool
+    measures: bool
 
     def start(self) -> None: ...
     def stop(self) -> None: ...
@@ -53,9 +53,9 @@ class ServerStart:
                 if not (self._candidate or self._closed):
                     self._schedule(self._server.start)
 
-    def works(self) -> None:
+    def on_measuring(self) -> None:
         """This process has something to show."""
-        self._server.works = True
+        self._server.measures = True
         self.on_serving()
 
     def close(self) -> None:
@@ -85,13 +85,13 @@ class ServerStart:
 
     def _before_fork(self) -> None:
         with self._lock:
-            if self._candidate and not self._server.works:
+            if self._candidate and not self._server.measures:
                 self._stand_down()
 
     def _in_child(self) -> None:
         self._lock = threading.RLock()  # another thread of the parent may hold it
         self._server.forget()
-        self._server.works = False
+        self._server.measures = False
         self._candidate = False
         self._timer = None
         if self._shown and not self._closed:

@@ -413,7 +413,7 @@ def test_a_process_without_work_leaves_the_port_to_a_sibling_that_has_some(
     port = free_port()
     idle, busy = server(port), server(port)
     started(idle)
-    busy.works = True
+    busy.measures = True
     assert port == started(busy)
     assert None is idle.port
     assert [] == lines
@@ -421,7 +421,7 @@ def test_a_process_without_work_leaves_the_port_to_a_sibling_that_has_some(
 
 def test_a_process_with_work_keeps_the_port(server: Servers) -> None:
     busy = server()
-    busy.works = True
+    busy.measures = True
     port = started(busy)
     assert "sibling" == holder("127.0.0.1", port, "k3y", claim=True)
     assert (200, port) == (ask(port, "/health/live").status, busy.port)

@@ -24,7 +24,7 @@ pytestmark = [
 class Recorded:
     """Stands for the server, which has tests of its own; keeps what it was asked for."""
 
-    works: bool = False
+    measures: bool = False
     calls: list[str] = field(default_factory=list)
 
     def start(self) -> None:
@@ -93,22 +93,22 @@ def test_a_master_closes_before_it_forks_and_every_child_opens(
 
 
 def test_a_process_that_works_keeps_its_server_when_it_forks(serving: ServerStart, server: Recorded) -> None:
-    serving.works()
+    serving.on_measuring()
     until(lambda: server.calls and not opening())
     assert ["start", "forget", "start"] == told_by_child(server, 3)
-    assert (["start"], True) == (server.calls, server.works)
+    assert (["start"], True) == (server.calls, server.measures)
 
 
 def test_new_evidence_after_a_fork_opens_it_again(serving: ServerStart, server: Recorded) -> None:
     serving.on_serving()
     told_by_child(server, 3)
-    serving.works()
+    serving.on_measuring()
     until(lambda: not opening())
     assert ["stop", "start"] == server.calls
 
 
 def test_a_helper_of_multiprocessing_opens_nothing_by_itself(serving: ServerStart, server: Recorded) -> None:
-    serving.works()
+    serving.on_measuring()
     until(lambda: server.calls and not opening())
     context = multiprocessing.get_context("fork")
     reader, writer = context.Pipe(duplex=False)
@@ -116,7 +116,7 @@ def test_a_helper_of_multiprocessing_opens_nothing_by_itself(serving: ServerStar
     def helper() -> None:
         until(lambda: not opening())
         quiet = list(server.calls)
-        serving.works()
+        serving.on_measuring()
         until(lambda: not opening())
         writer.send((quiet, server.calls))
 
@@ -134,14 +134,14 @@ def test_a_helper_of_multiprocessing_opens_nothing_by_itself(serving: ServerStar
 def test_closed_is_closed(serving: ServerStart, server: Recorded) -> None:
     serving.on_serving()
     serving.close()
-    serving.works()
+    serving.on_measuring()
     assert (["stop"], []) == (server.calls, opening())
 
 
 def test_evidence_may_come_from_many_threads_while_it_closes(server: Recorded) -> None:
     for _ in range(50):
         serving = ServerStart(server)
-        threads = [threading.Thread(target=serving.works) for _ in range(4)]
+        threads = [threading.Thread(target=serving.on_measuring) for _ in range(4)]
         for thread in threads:
             thread.start()
         serving.close()
