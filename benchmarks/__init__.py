@@ -1,1 +1,2 @@
-"""Repeatable measurements. Each has a bare application and upstream beside ours, interleaved in one run, and reports ratios of CPU time."""
+"""Repeatable measurements. Each has a bare application and upstream beside ours, interleaved in one run, and
+reports ratios of CPU time."""

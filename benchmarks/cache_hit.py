@@ -1,7 +1,9 @@
-"""What watching a cache costs: a hit of cachetools' LRUCache, watched and not, beside one `add` of the SDK's counter with 4 attributes.
+"""What watching a cache costs: a hit of cachetools' LRUCache, watched and not, beside one `add` of the SDK's
+counter with 4 attributes.
 
-`python -m benchmarks.cache_hit`. In a request's context, inside a sampled span, exemplars on, and logging at info, as a service runs. The
-watched ones measure into our engine; `miss` is a `get` of what is not there, `store` one that evicts (counter, span and log line).
+`python -m benchmarks.cache_hit`. In a request's context, inside a sampled span, exemplars on, and logging at
+info, as a service runs. The watched ones measure into our engine; `miss` is a `get` of what is not there,
+`store` one that evicts (counter, span and log line).
 """
 
 from __future__ import annotations
@@ -15,7 +17,16 @@ from benchmarks.interleaved import compare, contestant_loop
 
 Work = Callable[[int], object]
 
-_NAMES = ["loop", "add", "bare-hit", "watched-hit", "bare-miss", "watched-miss", "bare-store", "watched-store"]
+_NAMES = [
+    "loop",
+    "add",
+    "bare-hit",
+    "watched-hit",
+    "bare-miss",
+    "watched-miss",
+    "bare-store",
+    "watched-store",
+]
 _LABELS = {"app": "shop", "method": "GET", "status": "200", "route": "/products/{slug}"}
 
 
@@ -26,7 +37,7 @@ def _engine() -> None:
     from opentelemetry.sdk.trace import TracerProvider
 
     from bext_otel.apps import Budgets
-    from bext_otel.config import Logging
+    from bext_otel.config import LoggingSettings
     from bext_otel.logs import build_provider, install
     from bext_otel.metrics.provider import BextMeterProvider
     from bext_otel.metrics.store.streams import Streams
@@ -34,7 +45,7 @@ def _engine() -> None:
     resource = Resource({})
     metrics.set_meter_provider(BextMeterProvider(Streams(Budgets({})), resource))
     trace.set_tracer_provider(TracerProvider(shutdown_on_exit=False))
-    logging = Logging(output="file", file_path="/dev/null")
+    logging = LoggingSettings(output="file", file_path="/dev/null")
     provider = build_provider(logging, resource, None)
     _logs.set_logger_provider(provider)
     install(logging, provider, apps={})
@@ -44,7 +55,11 @@ def _add() -> Callable[[], object]:
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-    counter = MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False).get_meter("bench").create_counter("requests")
+    counter = (
+        MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False)
+        .get_meter("bench")
+        .create_counter("requests")
+    )
     return lambda: counter.add(1, _LABELS)
 
 
@@ -99,16 +114,26 @@ def main() -> None:
         return
     figures = compare("benchmarks.cache_hit", _NAMES, rounds=arguments.rounds, times=arguments.calls)
     for name in _NAMES:
-        print(f"{name:14} {statistics.median(figures[name]):8.3f} us of CPU a call (median of {arguments.rounds} rounds)")
+        print(
+            f"{name:14} {statistics.median(figures[name]):8.3f} us of CPU a call (median of "
+            f"{arguments.rounds} rounds)"
+        )
     for what in ("hit", "miss", "store"):
         shares = sorted(
             (watched - bare) / (add - loop)
             for watched, bare, add, loop in zip(
-                figures[f"watched-{what}"], figures[f"bare-{what}"], figures["add"], figures["loop"], strict=True
+                figures[f"watched-{what}"],
+                figures[f"bare-{what}"],
+                figures["add"],
+                figures["loop"],
+                strict=True,
             )
         )
         target = "target 3 at most" if what != "store" else "with a span, which is apart from the target"
-        print(f"{what}: watching costs {statistics.median(shares):.2f} upstream adds (min {shares[0]:.2f}, max {shares[-1]:.2f}; {target})")
+        print(
+            f"{what}: watching costs {statistics.median(shares):.2f} upstream adds (min {shares[0]:.2f}, "
+            f"max {shares[-1]:.2f}; {target})"
+        )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""What scrapes cost, collection included, every series changed since the last one: ours beside upstream's reader and prometheus_client.
+"""What scrapes cost, collection included, every series changed since the last one: ours beside upstream's
+reader and prometheus_client.
 
-`python -m benchmarks.exposition`. Ours may reuse label text between scrapes, never values; so may the others, which do not.
+`python -m benchmarks.exposition`. Ours may reuse label text between scrapes, never values; so may the others,
+which do not.
 """
 
 from __future__ import annotations
@@ -22,13 +24,24 @@ _RECORDS = 10
 
 def _label_sets(series: int) -> list[dict[str, str]]:
     return [
-        {"app": f"app-{index % 50}", "method": ("GET", "POST")[index % 2], "status": str(200 + index % 5), "route": f"/route/{index // 50}"}
+        {
+            "app": f"app-{index % 50}",
+            "method": ("GET", "POST")[index % 2],
+            "status": str(200 + index % 5),
+            "route": f"/route/{index // 50}",
+        }
         for index in range(series)
     ]
 
 
-def _work(handles: Sequence[Callable[[float], None]], amounts: Sequence[float], scrape: Callable[[], bytes], sign: bytes) -> Work:
-    """Each time: change every series, then scrape. The changes alone, which are not its cost, for a negative number of times."""
+def _work(
+    handles: Sequence[Callable[[float], None]],
+    amounts: Sequence[float],
+    scrape: Callable[[], bytes],
+    sign: bytes,
+) -> Work:
+    """Each time: change every series, then scrape. The changes alone, which are not its cost, for a negative
+    number of times."""
 
     def work(times: int) -> None:
         for _ in range(abs(times)):
@@ -46,11 +59,11 @@ def _bext(series: int, kind: str) -> Work:
     from bext_otel.apps import Budgets
     from bext_otel.catalogue import REQUEST_DURATION, REQUESTS
     from bext_otel.endpoints.formats import text
-    from bext_otel.metrics.reader import Reading
+    from bext_otel.metrics.reader import SnapshotReader
     from bext_otel.metrics.store.streams import Streams
 
     streams = Streams(Budgets({"app": series, "route": series}))
-    reading = Reading(streams, include_process=False)
+    reading = SnapshotReader(streams, include_process=False)
     reading.stop()
     row = REQUESTS if kind == "counters" else REQUEST_DURATION
     handles = [streams.stream(row).cell(labels).add for labels in _label_sets(series)]
@@ -64,7 +77,11 @@ def _upstream(series: int, kind: str) -> Work:
     from prometheus_client import REGISTRY, generate_latest
 
     meter = MeterProvider(metric_readers=[PrometheusMetricReader()]).get_meter("bench")
-    write = meter.create_counter("bext_requests").add if kind == "counters" else meter.create_histogram("bext_duration").record
+    write = (
+        meter.create_counter("bext_requests").add
+        if kind == "counters"
+        else meter.create_histogram("bext_duration").record
+    )
     handles = [lambda amount, labels=labels: write(amount, labels) for labels in _label_sets(series)]
     sign = b"\nbext_requests_total{" if kind == "counters" else b"\nbext_duration_count{"
     return _work(handles, _amounts(kind), lambda: generate_latest(REGISTRY), sign)
@@ -86,19 +103,20 @@ def _amounts(kind: str) -> Sequence[float]:
 
 
 def memory(series: int) -> float:
-    """Bytes for a counter series that changes in every step of the rate window: cell, labels, text of the page, and what rates need.
+    """Bytes for a counter series that changes in every step of the rate window: cell, labels, text of the
+    page, and what rates need.
 
     Label values are not counted: they are strings that the application holds.
     """
     from bext_otel.apps import Budgets
     from bext_otel.catalogue import REQUESTS
     from bext_otel.endpoints.formats import text
-    from bext_otel.metrics.reader import Reading
+    from bext_otel.metrics.reader import SnapshotReader
     from bext_otel.metrics.store.streams import Streams
 
     label_sets, now = _label_sets(series), [time.monotonic()]
     streams = Streams(Budgets({"app": series, "route": series}), monotonic=lambda: now[0])
-    reading = Reading(streams, include_process=False)
+    reading = SnapshotReader(streams, include_process=False)
     reading.stop()
     text.render(reading.snapshot())
     tracemalloc.start()
@@ -119,10 +137,16 @@ def compared(kind: str, series: int, others: dict[str, float], rounds: int) -> N
     changes = compare("benchmarks.exposition", names, rounds=rounds, times=-1)
     scrapes = {name: [one - statistics.median(changes[name]) for one in whole[name]] for name in names}
     for name in names:
-        print(f"{name:28} {statistics.median(scrapes[name]) / 1e3:9.1f} ms of CPU a scrape (median of {rounds} rounds)")
+        print(
+            f"{name:28} {statistics.median(scrapes[name]) / 1e3:9.1f} ms of CPU a scrape (median of "
+            f"{rounds} rounds)"
+        )
     for name, (other, target) in zip(names[1:], others.items(), strict=True):
         shares = sorted(mine / theirs for mine, theirs in zip(scrapes[names[0]], scrapes[name], strict=True))
-        print(f"{kind}: {statistics.median(shares):.3f} of {other}'s (min {shares[0]:.3f}, max {shares[-1]:.3f}; target {target})")
+        print(
+            f"{kind}: {statistics.median(shares):.3f} of {other}'s (min {shares[0]:.3f}, max "
+            f"{shares[-1]:.3f}; target {target})"
+        )
 
 
 def main() -> None:

@@ -1,6 +1,8 @@
-"""What watching costs while nothing happens: a process with every instrumented library imported, beside one that nobody watches.
+"""What watching costs while nothing happens: a process with every instrumented library imported, beside one
+that nobody watches.
 
-`python -m benchmarks.idle`. Both sleep, side by side; counted are the CPU time that they spend meanwhile, and switches to them.
+`python -m benchmarks.idle`. Both sleep, side by side; counted are the CPU time that they spend meanwhile, and
+switches to them.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ _LIBRARIES = (
 
 
 def child(seconds: float) -> None:
-    """Import what there is, sleep, and print milliseconds of CPU time, switches, and the number of threads."""
+    """Import what there is, sleep, and print milliseconds of CPU time, switches, and the number of
+    threads."""
     imported = 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -71,8 +74,13 @@ def main() -> None:
     }
     for name, process in started.items():
         output, _ = process.communicate(timeout=arguments.seconds + 120)
-        spent, switches, threads, imported = next(line for line in output.splitlines() if line.startswith("idle ")).split()[1:]
-        told = f"{spent:>7} ms of CPU in {arguments.seconds:g} s, {switches} switches, {threads} threads, {imported} libraries imported"
+        spent, switches, threads, imported = next(
+            line for line in output.splitlines() if line.startswith("idle ")
+        ).split()[1:]
+        told = (
+            f"{spent:>7} ms of CPU in {arguments.seconds:g} s, {switches} switches, {threads} threads, "
+            f"{imported} libraries imported"
+        )
         print(f"{name:8} {told}")
 
 

@@ -1,6 +1,8 @@
-"""What one measurement costs: ours beside the SDK's, through the OpenTelemetry API, with 4 attributes, inside a sampled span, exemplars on.
+"""What one measurement costs: ours beside the SDK's, through the OpenTelemetry API, with 4 attributes, inside
+a sampled span, exemplars on.
 
-`python -m benchmarks.instruments`. Both are drained or collected once a second, as a scrape every second would.
+`python -m benchmarks.instruments`. Both are drained or collected once a second, as a scrape every second
+would.
 """
 
 from __future__ import annotations
@@ -68,7 +70,9 @@ def _work(name: str) -> Work:
         stop = threading.Event()
         drainer = threading.Thread(target=lambda: [drain() for _ in iter(lambda: stop.wait(1.0), True)])
         drainer.start()
-        workers = [threading.Thread(target=measure, args=(times // int(threads),)) for _ in range(int(threads))]
+        workers = [
+            threading.Thread(target=measure, args=(times // int(threads),)) for _ in range(int(threads))
+        ]
         for worker in workers:
             worker.start()
         for worker in workers:
@@ -101,8 +105,16 @@ def main() -> None:
         return
     loop = _loop_cost(1_000_000)
     for kind in ("add", "record"):
-        names = [f"upstream-{kind}-1", f"bext-{kind}-1", f"bound-{kind}-1", f"bext-{kind}-4", f"bound-{kind}-4"]
-        figures = compare("benchmarks.instruments", names, rounds=arguments.rounds, times=arguments.measurements)
+        names = [
+            f"upstream-{kind}-1",
+            f"bext-{kind}-1",
+            f"bound-{kind}-1",
+            f"bext-{kind}-4",
+            f"bound-{kind}-4",
+        ]
+        figures = compare(
+            "benchmarks.instruments", names, rounds=arguments.rounds, times=arguments.measurements
+        )
         cost = {name: [value - loop for value in values] for name, values in figures.items()}
 
         def share(ours: str, theirs: str, cost: dict[str, list[float]] = cost) -> str:
@@ -110,9 +122,18 @@ def main() -> None:
             return f"{statistics.median(shares):.3f} (min {shares[0]:.3f}, max {shares[-1]:.3f})"
 
         for name in names:
-            print(f"{name:20} {statistics.median(cost[name]):7.3f} us of CPU a measurement (median of {arguments.rounds} rounds)")
-        print(f"{kind}: {share(names[1], names[0])} of upstream's (target 0.20); bound {share(names[2], names[0])} (target 0.06)")
-        print(f"{kind}: 4 threads cost {share(names[3], names[1])} of one, bound {share(names[4], names[2])} (target 1.15)")
+            print(
+                f"{name:20} {statistics.median(cost[name]):7.3f} us of CPU a measurement (median of "
+                f"{arguments.rounds} rounds)"
+            )
+        print(
+            f"{kind}: {share(names[1], names[0])} of upstream's (target 0.20); bound "
+            f"{share(names[2], names[0])} (target 0.06)"
+        )
+        print(
+            f"{kind}: 4 threads cost {share(names[3], names[1])} of one, bound {share(names[4], names[2])} "
+            "(target 1.15)"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Contestants in processes of their own, run in turn, so that a machine whose speed drifts is unfair to nobody."""
+"""Contestants in processes of their own, run in turn, so that a machine whose speed drifts is unfair to
+nobody."""
 
 from __future__ import annotations
 
@@ -44,7 +45,8 @@ class Contestant:
 
 
 def contestant_loop(work: Callable[[int], object]) -> None:
-    """The child's side: do what standard input asks for, and tell the process's CPU time, threads included."""
+    """The child's side: do what standard input asks for, and tell the process's CPU time, threads
+    included."""
     for line in sys.stdin:
         if line.strip() == "ready":
             spent = 0.0
@@ -72,6 +74,10 @@ def compare(module: str, names: Sequence[str], *, rounds: int, times: int) -> di
 
 
 def ratio(figures: dict[str, list[float]], ours: str, theirs: str, bare: str) -> tuple[float, float, float]:
-    """Minimum, median and maximum over the rounds of what ours costs above bare, as a share of what theirs does."""
-    shares = sorted((mine - base) / (other - base) for mine, other, base in zip(figures[ours], figures[theirs], figures[bare], strict=True))
+    """Minimum, median and maximum over the rounds of what ours costs above bare, as a share of what theirs
+    does."""
+    shares = sorted(
+        (mine - base) / (other - base)
+        for mine, other, base in zip(figures[ours], figures[theirs], figures[bare], strict=True)
+    )
     return shares[0], statistics.median(shares), shares[-1]

@@ -1,8 +1,9 @@
-"""What watching a plugin's hook costs, beside one `add` of upstream's counter: pluggy and wasmtime, with our engine in force.
+"""What watching a plugin's hook costs, beside one `add` of upstream's counter: pluggy and wasmtime, with our
+engine in force.
 
-`python -m benchmarks.plugin_hook`. `bare` is the library alone, `off` the instrumented library under suppression, `metrics` without a
-tracer provider, `unsampled` and `sampled` with spans as well, exported to nowhere. The difference to `bare` is the cost. Upstream's `add`
-is that of `benchmarks.instruments`.
+`python -m benchmarks.plugin_hook`. `bare` is the library alone, `off` the instrumented library under
+suppression, `metrics` without a tracer provider, `unsampled` and `sampled` with spans as well, exported to
+nowhere. The difference to `bare` is the cost. Upstream's `add` is that of `benchmarks.instruments`.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ def _telemetry(side: str) -> None:
             return SpanExportResult.SUCCESS
 
     if side != "metrics":
-        tracers = TracerProvider(sampler=ALWAYS_OFF if side == "unsampled" else ALWAYS_ON, shutdown_on_exit=False)
+        tracers = TracerProvider(
+            sampler=ALWAYS_OFF if side == "unsampled" else ALWAYS_ON, shutdown_on_exit=False
+        )
         tracers.add_span_processor(BatchSpanProcessor(Nowhere()))
         trace.set_tracer_provider(tracers)
     metrics.set_meter_provider(BextMeterProvider(Streams(Budgets({})), Resource({})))
@@ -108,10 +111,15 @@ def main() -> None:
     if arguments.contestant:
         contestant_loop(_work(arguments.contestant))
         return
-    names = ["upstream", *(f"{library}-{side}" for library in ("pluggy", "wasmtime") for side in ("bare", *_SIDES))]
+    names = [
+        "upstream",
+        *(f"{library}-{side}" for library in ("pluggy", "wasmtime") for side in ("bare", *_SIDES)),
+    ]
     figures = compare("benchmarks.plugin_hook", names, rounds=arguments.rounds, times=arguments.calls)
     add = figures["upstream"]
-    print(f"{'upstream add':18} {statistics.median(add):7.2f} us of CPU (median of {arguments.rounds} rounds)")
+    print(
+        f"{'upstream add':18} {statistics.median(add):7.2f} us of CPU (median of {arguments.rounds} rounds)"
+    )
     for library in ("pluggy", "wasmtime"):
         bare = figures[f"{library}-bare"]
         print(f"{library + '-bare':18} {statistics.median(bare):7.2f} us")
@@ -120,7 +128,8 @@ def main() -> None:
             shares = sorted(cost / one for cost, one in zip(costs, add, strict=True))
             target = f", target {_TARGET:.0f}" if side == "metrics" else ""
             print(
-                f"{library}-{side:10} {statistics.median(costs):7.2f} us more: {statistics.median(shares):.2f} upstream adds "
+                f"{library}-{side:10} {statistics.median(costs):7.2f} us more: "
+                f"{statistics.median(shares):.2f} upstream adds "
                 f"(min {shares[0]:.2f}, max {shares[-1]:.2f}{target})"
             )
 

@@ -1,9 +1,10 @@
-"""How much slower requests are while 100,000 series are scraped without a pause: a real uvicorn, asked 200 times a second, open loop.
+"""How much slower requests are while 100,000 series are scraped without a pause: a real uvicorn, asked 200
+times a second, open loop.
 
-`python -m benchmarks.quiet`. The application is launched by opentelemetry-instrument with its settings of default, so that a process beside
-it scrapes the stand-alone endpoints, packed as Prometheus asks; `--mount` scrapes the application's own port. Requests start by the clock
-whether others have been answered or not, and their time counts from when they should have started. Quiet and busy times take turns, on one
-server.
+`python -m benchmarks.quiet`. The application is launched by opentelemetry-instrument with its settings of
+default, so that a process beside it scrapes the stand-alone endpoints, packed as Prometheus asks; `--mount`
+scrapes the application's own port. Requests start by the clock whether others have been answered or not, and
+their time counts from when they should have started. Quiet and busy times take turns, on one server.
 """
 
 from __future__ import annotations
@@ -43,7 +44,13 @@ def application() -> object:
 
     app = Starlette(routes=[Route("/hello", hello)])
     for index in range(int(os.environ.get("QUIET_SERIES", "100000"))):
-        count(REQUESTS, f"app-{index % 50}", ("GET", "POST")[index % 2], str(200 + index % 5), f"/route/{index // 50}")
+        count(
+            REQUESTS,
+            f"app-{index % 50}",
+            ("GET", "POST")[index % 2],
+            str(200 + index % 5),
+            f"/route/{index // 50}",
+        )
     return app
 
 
@@ -56,7 +63,15 @@ def free_port() -> int:
 
 def launch(port: int, endpoints: int, series: int, *, mount: bool) -> subprocess.Popen[bytes]:
     """The server, in a process of its own."""
-    command = [_PROGRAMS / "opentelemetry-instrument", _PROGRAMS / "uvicorn", "--factory", "--port", str(port), "--log-level", "warning"]
+    command = [
+        _PROGRAMS / "opentelemetry-instrument",
+        _PROGRAMS / "uvicorn",
+        "--factory",
+        "--port",
+        str(port),
+        "--log-level",
+        "warning",
+    ]
     command += ["--timeout-keep-alive", "120"]
     env = {
         **os.environ,
@@ -91,7 +106,9 @@ class Connections:
 
     async def ask(self, due: float) -> float:
         """Seconds from when a request was due to its answer."""
-        reader, writer = self._free.pop() if self._free else await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = (
+            self._free.pop() if self._free else await asyncio.open_connection("127.0.0.1", self._port)
+        )
         writer.write(_REQUEST)
         answer = await reader.readuntil(b"hello")
         taken = time.perf_counter() - due
@@ -112,12 +129,15 @@ async def open_loop(connections: Connections, rate: float, seconds: float) -> li
 
 
 def scrape_forever(url: str) -> None:
-    """Scrapes back to back until it is told to end; prints how many it made, and what the last one weighed."""
+    """Scrapes back to back until it is told to end; prints how many it made, and what the last one
+    weighed."""
     ending = []
     signal.signal(signal.SIGTERM, lambda *_: ending.append(True))
     made, size = 0, 0
     while not ending:
-        with urllib.request.urlopen(urllib.request.Request(url, headers={"accept": _TEXT, "accept-encoding": "gzip"}), timeout=60) as reply:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, headers={"accept": _TEXT, "accept-encoding": "gzip"}), timeout=60
+        ) as reply:
             size = len(reply.read())
         made += 1
     print(made, size)
@@ -125,7 +145,8 @@ def scrape_forever(url: str) -> None:
 
 @dataclass
 class Turn:
-    """Seconds that requests took while it was quiet and while scrapes were made, how many those were, and the bytes of one."""
+    """Seconds that requests took while it was quiet and while scrapes were made, how many those were, and the
+    bytes of one."""
 
     quiet: list[float]
     busy: list[float]
@@ -143,7 +164,9 @@ async def measure(port: int, url: str, *, rate: float, seconds: float, turns: in
     await open_loop(connections, rate, 2)
     for _ in range(turns):
         quiet = await open_loop(connections, rate, seconds)
-        scraper = await asyncio.create_subprocess_exec(sys.executable, "-m", "benchmarks.quiet", "--scrape", url, stdout=subprocess.PIPE)
+        scraper = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "benchmarks.quiet", "--scrape", url, stdout=subprocess.PIPE
+        )
         await open_loop(connections, rate, 1)  # until it runs
         busy = await open_loop(connections, rate, seconds)
         scraper.terminate()
@@ -177,7 +200,9 @@ def main() -> None:
         wait_for(f"http://127.0.0.1:{port}/hello")
         url = f"http://127.0.0.1:{port if arguments.mount else endpoints}/metrics"
         shown = wait_for(url).count(b"\nbext_requests_total{")
-        turns = asyncio.run(measure(port, url, rate=arguments.rate, seconds=arguments.seconds, turns=arguments.turns))
+        turns = asyncio.run(
+            measure(port, url, rate=arguments.rate, seconds=arguments.seconds, turns=arguments.turns)
+        )
     finally:
         server.terminate()
         server.wait(timeout=20)
@@ -188,11 +213,15 @@ def main() -> None:
         ("scraped", [one for turn in turns for one in turn.busy]),
     ):
         told = "   ".join(
-            f"{label} {quantile(values, q):7.2f} ms" for label, q in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0))
+            f"{label} {quantile(values, q):7.2f} ms"
+            for label, q in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0))
         )
         print(f"{name:8} {told}")
     ratios = sorted(turn.ratio() for turn in turns)
-    told = f"{statistics.median(ratios):.2f} of quiet (median of {len(turns)} turns; min {ratios[0]:.2f}, max {ratios[-1]:.2f}; target 2)"
+    told = (
+        f"{statistics.median(ratios):.2f} of quiet (median of {len(turns)} turns; min {ratios[0]:.2f}, "
+        f"max {ratios[-1]:.2f}; target 2)"
+    )
     print(f"p99 while scraped: {told}")
 
 

@@ -1,7 +1,8 @@
-"""What a request costs above a bare application: ours beside upstream's default instrumentation, on ASGI (Starlette) and on Flask.
+"""What a request costs above a bare application: ours beside upstream's default instrumentation, on ASGI
+(Starlette) and on Flask.
 
-`python -m benchmarks.requests`. No socket: the application is called as its server would call it. Both sides batch their spans to an
-exporter that drops them, and hold metrics for a Prometheus scrape.
+`python -m benchmarks.requests`. No socket: the application is called as its server would call it. Both sides
+batch their spans to an exporter that drops them, and hold metrics for a Prometheus scrape.
 """
 
 from __future__ import annotations
@@ -77,7 +78,9 @@ def _wsgi_work(app: Any) -> Work:
         **{f"HTTP_{name.decode().upper().replace('-', '_')}": value.decode() for name, value in _HEADERS},
     }
 
-    def start_response(status: str, headers: Sequence[tuple[str, str]], exc_info: object = None) -> Callable[[bytes], object]:
+    def start_response(
+        status: str, headers: Sequence[tuple[str, str]], exc_info: object = None
+    ) -> Callable[[bytes], object]:
         return lambda _: None
 
     def run(times: int) -> None:
@@ -198,10 +201,17 @@ def main() -> None:
         names = [f"{framework} {side}" for side in sides]
         figures = compare("benchmarks.requests", names, rounds=arguments.rounds, times=arguments.requests)
         for name in names:
-            print(f"{name:32} {statistics.median(figures[name]):8.1f} us of CPU a request (median of {arguments.rounds} rounds)")
+            print(
+                f"{name:32} {statistics.median(figures[name]):8.1f} us of CPU a request (median of "
+                f"{arguments.rounds} rounds)"
+            )
         for side in sides[1:3]:
-            low, middle, high = ratio(figures, f"{framework} {side}", f"{framework} upstream", f"{framework} bare")
-            share = f"{middle:.2f} of upstream's (min {low:.2f}, max {high:.2f}; target without lines {target})"
+            low, middle, high = ratio(
+                figures, f"{framework} {side}", f"{framework} upstream", f"{framework} bare"
+            )
+            share = (
+                f"{middle:.2f} of upstream's (min {low:.2f}, max {high:.2f}; target without lines {target})"
+            )
             print(f"{framework} {side}: above bare {share}")
 
 

@@ -28,7 +28,8 @@ __all__ = [
     "wsgi_app",
 ]
 
-# An application that states facts needs the OpenTelemetry API only; the SDK and Flask are imported when they are asked for.
+# An application that states facts needs the OpenTelemetry API only; the SDK and Flask are imported when they
+# are asked for.
 _LATER = {
     "asgi_app": "mounting",
     "blueprint": "mounting",

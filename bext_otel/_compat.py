@@ -1,6 +1,7 @@
 """Every private upstream name that bext-otel relies on; tests/test_compat.py fails when upstream changes one.
 
-Nothing else imports a name with a leading underscore from OpenTelemetry, but for `opentelemetry._logs`, which is the public logs API.
+Nothing else imports a name with a leading underscore from OpenTelemetry, but for `opentelemetry._logs`, which
+is the public logs API.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk import metrics as sdk_metrics
 from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping.exponent_mapping import ExponentMapping
-from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping.logarithm_mapping import LogarithmMapping
+from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping.logarithm_mapping import (
+    LogarithmMapping,
+)
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter, MetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Tracer
@@ -73,7 +76,8 @@ _REPLIES = {
 
 @cache
 def _prometheus_mapping() -> Any:
-    """The module with upstream's translation alone: its package imports `prometheus_client`, which then shows metrics of its own."""
+    """The module with upstream's translation alone: its package imports `prometheus_client`, which then shows
+    metrics of its own."""
     package = find_spec("opentelemetry.exporter.prometheus")
     if package is None or not package.submodule_search_locations:
         raise ImportError("opentelemetry-exporter-prometheus is not installed: reinstall bext-otel")
@@ -102,21 +106,25 @@ class _Executor(ThreadPoolExecutor):
 
 
 def detect_resources_anywhere() -> None:
-    """Let the SDK detect resources where no thread can be started. It does that while it is imported, and raises there otherwise."""
+    """Let the SDK detect resources where no thread can be started. It does that while it is imported, and
+    raises there otherwise."""
     resources: Any = import_module("opentelemetry.sdk.resources")
     if getattr(resources, "concurrent", None) is concurrent:
         resources.concurrent = SimpleNamespace(
-            futures=SimpleNamespace(ThreadPoolExecutor=_Executor, TimeoutError=concurrent.futures.TimeoutError)
+            futures=SimpleNamespace(
+                ThreadPoolExecutor=_Executor, TimeoutError=concurrent.futures.TimeoutError
+            )
         )
 
 
-# Imported by `requests` and `socket` within their first request. A child that is forked meanwhile waits for these imports for good: Python
-# renews no module's import lock.
+# Imported by `requests` and `socket` within their first request. A child that is forked meanwhile waits for
+# these imports for good: Python renews no module's import lock.
 _LATE = ("encodings.idna", "netrc")
 
 
 def prometheus_name(name: str, unit: str, *, counter: bool) -> str:
-    """The standard translation of an instrument's name and unit to Prometheus (OpenTelemetry compatibility specification).
+    """The standard translation of an instrument's name and unit to Prometheus (OpenTelemetry compatibility
+    specification).
 
     Ratios of unit `1` end in `_ratio` when they are gauges; a counter ends in `_total`.
     """
@@ -140,8 +148,11 @@ def already_installed() -> tuple[str, ...]:
     return tuple(signal for signal, (provider, proxy) in proxies.items() if not isinstance(provider, proxy))
 
 
-def otlp_exporter(protocol: Literal["http/protobuf", "grpc"], signal: Literal["traces", "metrics", "logs"]) -> Any:
-    """The class of upstream's OTLP exporter; imported when asked for, since gRPC takes longer to import than everything else together."""
+def otlp_exporter(
+    protocol: Literal["http/protobuf", "grpc"], signal: Literal["traces", "metrics", "logs"]
+) -> Any:
+    """The class of upstream's OTLP exporter; imported when asked for, since gRPC takes longer to import than
+    everything else together."""
     module, name = _OTLP[signal]
     transport = protocol.partition("/")[0]
     for late in _LATE if transport == "http" else ():
@@ -167,7 +178,8 @@ def hear_measurements(provider: Any, heard: Callable[[], None]) -> None:
 
 
 def admit_measurements(provider: Any, reader: Any, admit: Callable[[Any], Any]) -> None:
-    """Have `admit` see each measurement before what a provider keeps for `reader` takes it; its answer is taken instead.
+    """Have `admit` see each measurement before what a provider keeps for `reader` takes it; its answer is
+    taken instead.
 
     Those of callbacks too, which `hear_measurements` does not hear.
     """
@@ -181,15 +193,25 @@ def admit_measurements(provider: Any, reader: Any, admit: Callable[[Any], Any]) 
 
 
 def cardinality_limits(limit: int) -> dict[str, Any]:
-    """What tells a metric reader's constructor how many attribute sets an instrument may have; nothing to an SDK before 1.45.2."""
+    """What tells a metric reader's constructor how many attribute sets an instrument may have; nothing to an
+    SDK before 1.45.2."""
     if "cardinality_limits" not in signature(MetricReader.__init__).parameters:
         return {}
-    kinds = ("Counter", "UpDownCounter", "Histogram", "_Gauge", "ObservableCounter", "ObservableUpDownCounter", "ObservableGauge")
+    kinds = (
+        "Counter",
+        "UpDownCounter",
+        "Histogram",
+        "_Gauge",
+        "ObservableCounter",
+        "ObservableUpDownCounter",
+        "ObservableGauge",
+    )
     return {"cardinality_limits": {getattr(sdk_metrics, kind): limit for kind in kinds}}
 
 
 def collecting_in_turn(provider: Any) -> RLock:
-    """The lock under which a meter provider runs the callbacks of its instruments, made reentrant: one that collects hangs otherwise."""
+    """The lock under which a meter provider runs the callbacks of its instruments, made reentrant: one that
+    collects hangs otherwise."""
     turns = provider._measurement_consumer._lock = RLock()
     return turns
 
@@ -202,7 +224,8 @@ def parts_of_propagator(propagator: TextMapPropagator) -> tuple[TextMapPropagato
 
 
 class _TraceState(TraceState):
-    """By the grammar of W3C Trace Context, level 2: upstream's knows level 1's, and drops what it does not know when it makes another."""
+    """By the grammar of W3C Trace Context, level 2: upstream's knows level 1's, and drops what it does not
+    know when it makes another."""
 
     def add(self, key: str, value: str) -> TraceState:
         fits = key not in self and len(self) < _MAX_MEMBERS and key in TraceState([(key, value)])
@@ -228,7 +251,8 @@ def trace_state(members: Sequence[tuple[str, str]]) -> TraceState:
 
 
 def own_resource(provider: Any) -> Callable[[Resource], None]:
-    """Keep a tracer, meter or logger provider from changing its resource after a fork; what it answers with merges a resource into it."""
+    """Keep a tracer, meter or logger provider from changing its resource after a fork; what it answers with
+    merges a resource into it."""
     update: Callable[[Resource], None] = provider._update_resource
     provider._update_resource = lambda _: None
     return update
@@ -243,7 +267,8 @@ class _LoggerMetrics(Protocol):
 
 
 def count_spans(tracer: trace.Tracer, counts: _TracerMetrics) -> None:
-    """Have a tracer tell `counts` of each span that starts; what that answers with is called when a recorded span ends."""
+    """Have a tracer tell `counts` of each span that starts; what that answers with is called when a recorded
+    span ends."""
     if hasattr(tracer, "_tracer_metrics"):
         tracer._tracer_metrics = counts
 
@@ -274,7 +299,9 @@ class _Tracer(Tracer):
     ) -> trace.Span:
         anchor = child_anchor(trace.get_current_span(context))
         began = anchor.now() if start_time is None else start_time
-        span = super().start_span(name, context, kind, attributes, links, began, record_exception, set_status_on_exception)
+        span = super().start_span(
+            name, context, kind, attributes, links, began, record_exception, set_status_on_exception
+        )
         if type(span) is _SDKSpan:  # one that is recorded; upstream has no other way to say of which class
             span.__class__ = _Span
             span.anchor = anchor  # type: ignore[attr-defined]  # it has become one that has it
@@ -284,7 +311,8 @@ class _Tracer(Tracer):
 
 
 def keep_time(tracer: trace.Tracer) -> None:
-    """Have the spans of an SDK's tracer take their times from one reading of the wall clock and the monotonic clock: see `timing`."""
+    """Have the spans of an SDK's tracer take their times from one reading of the wall clock and the monotonic
+    clock: see `timing`."""
     if type(tracer) is Tracer:
         tracer.__class__ = _Tracer
 
@@ -304,10 +332,11 @@ class _Outcome:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an export failed: `cause` in a word, `reason` for people where it adds something to what upstream logs.
+    """Why an export failed: `cause` in a word, `reason` for people where it adds something to what upstream
+    logs.
 
-    `may_pass` says that the same may arrive another time (OTLP specification, "Failures"), `pause_seconds` how long the other side asks to
-    be left alone before.
+    `may_pass` says that the same may arrive another time (OTLP specification, "Failures"), `pause_seconds`
+    how long the other side asks to be left alone before.
     """
 
     cause: str
@@ -317,9 +346,15 @@ class Failure:
 
 
 class _Explaining:
-    """Stands where upstream's exporters write down how an export went. `judge` makes a failure of what they wrote."""
+    """Stands where upstream's exporters write down how an export went. `judge` makes a failure of what they
+    wrote."""
 
-    def __init__(self, tell: Callable[[Failure], None], judge: Callable[[_Outcome], Failure | None], begin: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        tell: Callable[[Failure], None],
+        judge: Callable[[_Outcome], Failure | None],
+        begin: Callable[[], None],
+    ) -> None:
         self._tell = tell
         self._judge = judge
         self._begin = begin
@@ -341,8 +376,11 @@ def _cause(outcome: _Outcome) -> str:
     return str(status) if status is not None else type(outcome.error).__qualname__
 
 
-def explain_exports(exporter: Any, failed: Callable[[Failure], None], rejected: Callable[[int, str], None]) -> None:
-    """Have one of upstream's OTLP exporters tell why an export failed, and what the backend rejected of one it took.
+def explain_exports(
+    exporter: Any, failed: Callable[[Failure], None], rejected: Callable[[int, str], None]
+) -> None:
+    """Have one of upstream's OTLP exporters tell why an export failed, and what the backend rejected of one
+    it took.
 
     Upstream reads neither the reply nor, over HTTP, the status of a refusal.
     """
@@ -364,7 +402,9 @@ def _transport(exporter: Any) -> Any:
     return getattr(getattr(exporter, "_client", None), "_transport", None)
 
 
-def _explain_http(exporter: Any, transport: Any, failed: Callable[[Failure], None], look: Callable[[Any], None]) -> None:
+def _explain_http(
+    exporter: Any, transport: Any, failed: Callable[[Failure], None], look: Callable[[Any], None]
+) -> None:
     package, name = _REPLIES[exporter._client._kind]
     kind = getattr(import_module(f"opentelemetry.proto.collector.{package}.v1.{package}_service_pb2"), name)
     http = import_module("opentelemetry.exporter.otlp.common.http")
@@ -385,7 +425,12 @@ def _explain_http(exporter: Any, transport: Any, failed: Callable[[Failure], Non
             return None
         status, error = (answers[0].status_code, answers[0].error) if answers else (None, None)
         if status is not None and http._is_retryable(status):
-            return Failure(_cause(outcome), f"{status} {answers[0].reason or ''}", True, http._extract_retry_after(answers[0]) or 0.0)
+            return Failure(
+                _cause(outcome),
+                f"{status} {answers[0].reason or ''}",
+                True,
+                http._extract_retry_after(answers[0]) or 0.0,
+            )
         if error is not None:
             return Failure(_cause(outcome), str(error), transport.is_connection_error(error))
         return Failure(_cause(outcome))
@@ -417,7 +462,8 @@ def _explain_grpc(exporter: Any, failed: Callable[[Failure], None], look: Callab
         if not hasattr(error, "code"):
             return Failure(cause, str(error))
         asked = _retry_info(error)
-        # What is too large for a message exhausts a resource too, each time: such a failure passes if the other side says so.
+        # What is too large for a message exhausts a resource too, each time: such a failure passes if the
+        # other side says so.
         may_pass = cause in passing and (cause != "RESOURCE_EXHAUSTED" or asked is not None)
         return Failure(cause, f"{cause}: {error.details()}", may_pass, asked or 0.0)
 
@@ -438,7 +484,8 @@ def _retry_info(error: Any) -> float | None:
 
 
 def try_once(exporter: Any) -> None:
-    """Have one of upstream's OTLP exporters try once, and not again and again until its timeout. To be called after `explain_exports`."""
+    """Have one of upstream's OTLP exporters try once, and not again and again until its timeout. To be called
+    after `explain_exports`."""
     if _transport(exporter) is not None:
         # It gives up as if it had been shut down, which it looks at after a failure only.
         exporter._client._shutdown_event.set()
@@ -447,7 +494,8 @@ def try_once(exporter: Any) -> None:
 
 
 def limit_exports(exporter: Any) -> Callable[[float | None], None]:
-    """How to set the seconds that an export by one of upstream's OTLP exporters may take; None: its own timeout, which is the most."""
+    """How to set the seconds that an export by one of upstream's OTLP exporters may take; None: its own
+    timeout, which is the most."""
     timed = exporter._client if _transport(exporter) is not None else exporter
     own = timed._timeout
 
@@ -470,10 +518,11 @@ def pin_certificate(exporter: Any) -> None:
 
 
 def start_metrics_over(provider: Any, reader: Any) -> None:
-    """In a forked child: renew the locks that a thread of the parent may have held, and have `reader` forget what the parent measured.
+    """In a forked child: renew the locks that a thread of the parent may have held, and have `reader` forget
+    what the parent measured.
 
-    Upstream renews the provider's own two locks only. Nothing is collected for this, since that would call the application's callbacks
-    in the middle of a fork.
+    Upstream renews the provider's own two locks only. Nothing is collected for this, since that would call
+    the application's callbacks in the middle of a fork.
     """
     consumer = provider._measurement_consumer
     consumer._lock = Lock()
@@ -484,7 +533,9 @@ def start_metrics_over(provider: Any, reader: Any) -> None:
         if each is reader:
             storage._instrument_view_instrument_matches = {}
             continue
-        for match in [match for matches in storage._instrument_view_instrument_matches.values() for match in matches]:
+        for match in [
+            match for matches in storage._instrument_view_instrument_matches.values() for match in matches
+        ]:
             match._lock = Lock()
             for aggregation in match._attributes_aggregation.values():
                 aggregation._lock = Lock()

@@ -1,8 +1,9 @@
 """Variables that upstream's API reads when it is imported, so that no `configure()` comes before it.
 
-An unknown propagator ends the program there, and an unknown provider where one is first asked for; an unknown context is a traceback.
-Imported before anything of OpenTelemetry's wherever bext-otel comes first: `opentelemetry-instrument` has imported that API by the time
-that it knows of us, but the program that it starts has not. Standard library only.
+An unknown propagator ends the program there, and an unknown provider where one is first asked for; an unknown
+context is a traceback. Imported before anything of OpenTelemetry's wherever bext-otel comes first:
+`opentelemetry-instrument` has imported that API by the time that it knows of us, but the program that it
+starts has not. Standard library only.
 """
 
 from __future__ import annotations
@@ -18,9 +19,13 @@ _CONTEXT = "OTEL_PYTHON_CONTEXT"
 _GROUPS = {
     _CONTEXT: "opentelemetry_context",
     PROPAGATORS: "opentelemetry_propagator",
-    **{f"OTEL_PYTHON_{kind}_PROVIDER": f"opentelemetry_{kind.lower()}_provider" for kind in ("TRACER", "METER", "LOGGER")},
+    **{
+        f"OTEL_PYTHON_{kind}_PROVIDER": f"opentelemetry_{kind.lower()}_provider"
+        for kind in ("TRACER", "METER", "LOGGER")
+    },
 }
-# Those of upstream's. They are always there, and asking for more than them takes a look at each package that is installed.
+# Those of upstream's. They are always there, and asking for more than them takes a look at each package that
+# is installed.
 _BUILT_IN = frozenset(
     {
         "tracecontext",
@@ -50,15 +55,21 @@ def correct(environ: MutableMapping[str, str] = os.environ) -> None:
         raw = environ.get(variable)
         if raw is None:
             continue
-        # Several propagators may be named, but only one of the others; upstream asks for each by its exact name.
-        words = list(dict.fromkeys(word.strip() for word in (raw.split(",") if variable == PROPAGATORS else [raw])))
+        # Several propagators may be named, but only one of the others; upstream asks for each by its exact
+        # name.
+        words = list(
+            dict.fromkeys(word.strip() for word in (raw.split(",") if variable == PROPAGATORS else [raw]))
+        )
         if variable == PROPAGATORS and any(word.lower() == "none" for word in words):
             continue
-        # A propagator may import what reads the variable, so those that are not there have to be out of it before one is made.
+        # A propagator may import what reads the variable, so those that are not there have to be out of it
+        # before one is made.
         for is_there in (_is_offered, _can_be_made):
             kept = [word for word in words if word and is_there(variable, word)]
             _keep(environ, variable, kept)
-            _lines.extend(without(variable, word, ", ".join(kept)) for word in words if word and word not in kept)
+            _lines.extend(
+                without(variable, word, ", ".join(kept)) for word in words if word and word not in kept
+            )
             words = kept
 
 
@@ -75,7 +86,8 @@ def _is_offered(variable: str, name: str) -> bool:
 
 
 def _can_be_made(variable: str, name: str) -> bool:
-    """Whether upstream, which makes propagators and the context at its import, will not fail. Providers are made later, and once."""
+    """Whether upstream, which makes propagators and the context at its import, will not fail. Providers are
+    made later, and once."""
     if name in _BUILT_IN or variable not in {PROPAGATORS, _CONTEXT}:
         return True
     try:
@@ -89,7 +101,10 @@ def without(variable: str, name: str, instead: str = "") -> str:
     """The line for a part that nobody offers."""
     shown = name[:64] if name.isprintable() else ascii(name[:64])
     used = instead or _DEFAULTS.get(variable, "the default")
-    return f"{variable}: nothing that works has the name {shown!r}; install the package that offers it; using {used}"
+    return (
+        f"{variable}: nothing that works has the name {shown!r}; install the package that offers it; "
+        f"using {used}"
+    )
 
 
 def hand_over(environ: MutableMapping[str, str] = os.environ) -> None:

@@ -1,7 +1,9 @@
-"""Who is told whose work a call is: the baggage entry `bext.app`, which goes to the operator's own hosts and to nobody else.
+"""Who is told whose work a call is: the baggage entry `bext.app`, which goes to the operator's own hosts and
+to nobody else.
 
-The app is no part of the context's baggage, so no propagator sends it on by itself. It is added to the W3C baggage of a call whose host is
-known, from the client span that is current, and is one of those. Where the host cannot be known, nothing is added.
+The app is no part of the context's baggage, so no propagator sends it on by itself. It is added to the W3C
+baggage of a call whose host is known, from the client span that is current, and is one of those. Where the
+host cannot be known, nothing is added.
 
 Needs the OpenTelemetry API only.
 """
@@ -23,12 +25,13 @@ from opentelemetry.trace import Span, SpanKind
 
 from bext_otel.apps import BAGGAGE_KEY, current_app, host_name
 from bext_otel.catalogue import UNKNOWN
-from bext_otel.config import App
+from bext_otel.config import AppSettings
 
 __all__ = ["APPS", "LOOPBACK", "Hosts", "propagate_app"]
 
 LOOPBACK, APPS = "loopback", "apps"
-"""Words that stand for this machine, and for the hosts of `[apps.NAME] hosts`, in `[telemetry] propagate_app_to`."""
+"""Words that stand for this machine, and for the hosts of `[apps.NAME] hosts`, in `[telemetry]
+propagate_app_to`."""
 
 _HEADER = "baggage"
 _URLS = ("url.full", "http.url")
@@ -36,15 +39,18 @@ _ADDRESSES = ("server.address", "net.peer.name", "http.host")
 
 
 class Hosts:
-    """The hosts that `[telemetry] propagate_app_to` names; `*.shop.example` is every name below `shop.example`."""
+    """The hosts that `[telemetry] propagate_app_to` names; `*.shop.example` is every name below
+    `shop.example`."""
 
-    def __init__(self, named: Iterable[str], apps: Mapping[str, App]) -> None:
+    def __init__(self, named: Iterable[str], apps: Mapping[str, AppSettings]) -> None:
         hosts = set(named)
         self._loopback = LOOPBACK in hosts
         if APPS in hosts:
             hosts.update(host for app in apps.values() for host in app.hosts)
         self._names = {host_name(host) for host in hosts - {LOOPBACK, APPS} if not host.startswith("*.")}
-        self._suffixes = tuple(f".{host_name(host.removeprefix('*.'))}" for host in hosts if host.startswith("*."))
+        self._suffixes = tuple(
+            f".{host_name(host.removeprefix('*.'))}" for host in hosts if host.startswith("*.")
+        )
 
     def __contains__(self, host: str) -> bool:
         name = host_name(host)
@@ -65,7 +71,9 @@ def propagate_app(hosts: Hosts) -> Callable[[], None]:
     original = W3CBaggagePropagator.inject
 
     @wraps(original)
-    def inject(self: W3CBaggagePropagator, carrier: Any, context: Context | None = None, setter: Any = default_setter) -> None:
+    def inject(
+        self: W3CBaggagePropagator, carrier: Any, context: Context | None = None, setter: Any = default_setter
+    ) -> None:
         with suppress(Exception):  # an attribute or a carrier of another's; the call is made all the same
             context = _addressed(get_current() if context is None else context, hosts, carrier)
         original(self, carrier, context, setter)
@@ -80,20 +88,25 @@ def propagate_app(hosts: Hosts) -> Callable[[], None]:
 
 
 def _addressed(context: Context, hosts: Hosts, carrier: Any) -> Context:
-    """`context` with the app in its baggage where the call that is current there goes to one of `hosts`, and without it elsewhere."""
+    """`context` with the app in its baggage where the call that is current there goes to one of `hosts`, and
+    without it elsewhere."""
     app = current_app(context)
     if app and app != UNKNOWN:
         host = _host_of(trace.get_current_span(context))
         if host and host in hosts:
             return baggage.set_baggage(BAGGAGE_KEY, app, context)
     _forget(carrier)
-    return baggage.remove_baggage(BAGGAGE_KEY, context) if BAGGAGE_KEY in baggage.get_all(context) else context
+    return (
+        baggage.remove_baggage(BAGGAGE_KEY, context) if BAGGAGE_KEY in baggage.get_all(context) else context
+    )
 
 
 def _host_of(span: Span) -> str | None:
     """The host that the client span calls; None for any other span, and where it does not say."""
     of_client = getattr(span, "kind", None) is SpanKind.CLIENT
-    attributes = getattr(span, "attributes" if of_client else "called", None)  # `called`: of one that is not recorded
+    attributes = getattr(
+        span, "attributes" if of_client else "called", None
+    )  # `called`: of one that is not recorded
     if not attributes:
         return None
     for name in _URLS:
@@ -103,8 +116,13 @@ def _host_of(span: Span) -> str | None:
 
 
 def _forget(carrier: Any) -> None:
-    """Take the app out of headers that come from an earlier call: clients follow a redirect to another host with those of the first."""
-    if not isinstance(carrier, MutableMapping) or not isinstance(said := carrier.get(_HEADER), str) or BAGGAGE_KEY not in said:
+    """Take the app out of headers that come from an earlier call: clients follow a redirect to another host
+    with those of the first."""
+    if (
+        not isinstance(carrier, MutableMapping)
+        or not isinstance(said := carrier.get(_HEADER), str)
+        or BAGGAGE_KEY not in said
+    ):
         return
     left = [member for member in said.split(",") if member.partition("=")[0].strip() != BAGGAGE_KEY]
     if left:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from opentelemetry.context import Context, create_key, get_value, set_value
 
 from bext_otel.catalogue import LABEL_KEYS, OVERFLOW, UNKNOWN, Label
-from bext_otel.config import App
+from bext_otel.config import AppSettings
 from bext_otel.errors import ConfigError
 from bext_otel.process import on_fork
 from bext_otel.text import encodable
@@ -37,16 +37,19 @@ __all__ = [
 ]
 
 Resolver: TypeAlias = Callable[[str, str], str]
-"""Maps a request's host (the Host header, as sent) and path (with what it is mounted under) to the name of its app."""
+"""Maps a request's host (the Host header, as sent) and path (with what it is mounted under) to the name of
+its app."""
 
 BAGGAGE_KEY = "bext.app"
-"""Baggage entry that tells the operator's own services the app. An incoming one is never believed, and ends here."""
+"""Baggage entry that tells the operator's own services the app. An incoming one is never believed, and ends
+here."""
 
 _log = logging.getLogger("bext_otel")
 
 _APP = create_key("bext-otel-app")
 _MAX_CHARACTERS = 256
-# Hexadecimal digits of the digest that a value which is cut ends in, and how much of a value is read for it from each end.
+# Hexadecimal digits of the digest that a value which is cut ends in, and how much of a value is read for it
+# from each end.
 _DIGEST = 16
 _MAX_DIGESTED = 32_768
 # How many values that were cut, and labels that had such a value, are remembered.
@@ -57,16 +60,18 @@ _MAX_HOST = 300
 
 
 class AppResolver:
-    """Finds the app of a request in `[apps]`: the longest path prefix or mount, then the host, then the prefix `/`, then `default`.
+    """Finds the app of a request in `[apps]`: the longest path prefix or mount, then the host, then the
+    prefix `/`, then `default`.
 
-    A prefix matches whole segments: `/api` is `/api` and `/api/x`, not `/apiary`. Hosts are compared without case, port and trailing
-    dot; `*.shop.example` is every name below `shop.example`. Where two apps claim the same, the first one named has it.
+    A prefix matches whole segments: `/api` is `/api` and `/api/x`, not `/apiary`. Hosts are compared without
+    case, port and trailing dot; `*.shop.example` is every name below `shop.example`. Where two apps claim the
+    same, the first one named has it.
 
-    Takes a few dictionary look-ups, no more than the deepest prefix has segments and the longest suffix labels, and keeps nothing of
-    what clients send.
+    Takes a few dictionary look-ups, no more than the deepest prefix has segments and the longest suffix
+    labels, and keeps nothing of what clients send.
     """
 
-    def __init__(self, apps: Mapping[str, App], *, default: str) -> None:
+    def __init__(self, apps: Mapping[str, AppSettings], *, default: str) -> None:
         self._prefixes: dict[str, str] = {}
         self._hosts: dict[str, str] = {}
         self._suffixes: dict[str, str] = {}
@@ -78,12 +83,14 @@ class AppResolver:
                 table = self._suffixes if host.startswith("*.") else self._hosts
                 table.setdefault(host_name(host.removeprefix("*.")), shown)
         self._default = self._prefixes.pop("", default)
-        # How far a path is split from the left, and a host from the right: no further than something configured reaches.
+        # How far a path is split from the left, and a host from the right: no further than something
+        # configured reaches.
         self._depth = max((prefix.count("/") for prefix in self._prefixes), default=0)
         self._labels = max((suffix.count(".") + 1 for suffix in self._suffixes), default=0)
 
     def __call__(self, host: str, path: str) -> str:
-        """The app of a request; `host` as in the Host header ("" if there was none), `path` decoded and complete."""
+        """The app of a request; `host` as in the Host header ("" if there was none), `path` decoded and
+        complete."""
         return (self._by_path(path) if self._depth else None) or self._by_host(host) or self._default
 
     def _by_path(self, path: str) -> str | None:
@@ -110,7 +117,8 @@ class AppResolver:
 
 
 def host_name(host: str) -> str:
-    """The name in a Host header: in lower case, without port, without the dot at the end, an IPv6 address without brackets."""
+    """The name in a Host header: in lower case, without port, without the dot at the end, an IPv6 address
+    without brackets."""
     name = host.strip().lower()
     if name.startswith("["):
         return name[1:].partition("]")[0]
@@ -119,8 +127,9 @@ def host_name(host: str) -> str:
     return name.removesuffix(".")
 
 
-def default_app(apps: Mapping[str, App], service_name: str) -> str:
-    """The app of requests that match none: the service itself where no apps are configured, else `unknown`."""
+def default_app(apps: Mapping[str, AppSettings], service_name: str) -> str:
+    """The app of requests that match none: the service itself where no apps are configured, else
+    `unknown`."""
     return UNKNOWN if apps or not service_name else clean(service_name)
 
 
@@ -138,12 +147,17 @@ def guarded(resolver: Resolver, *, failed: Callable[[str], None] | None = None) 
             if isinstance(app, str) and app:
                 return clean(app)
             reason = f"returned {type(app).__name__}" if app != "" else "returned no name"
-        except Exception as error:  # a resolver is the application's code, its failure must not be the request's
+        except (
+            Exception
+        ) as error:  # a resolver is the application's code, its failure must not be the request's
             reason = f"raised {type(error).__name__}"
         if not told and failed is not None:
             told = True
             name = getattr(resolver, "__qualname__", type(resolver).__qualname__)
-            line = f"[telemetry] app_resolver: {name} {reason}, so the app is {UNKNOWN!r}; return an app's name for every request"
+            line = (
+                f"[telemetry] app_resolver: {name} {reason}, so the app is {UNKNOWN!r}; return an app's "
+                "name for every request"
+            )
             with suppress(Exception):  # telling is not worth a request either
                 failed(line)
         return UNKNOWN
@@ -152,7 +166,8 @@ def guarded(resolver: Resolver, *, failed: Callable[[str], None] | None = None) 
 
 
 def import_resolver(reference: str) -> Resolver:
-    """The function that `[telemetry] app_resolver` names as `module:function`. Raises ConfigError where there is none."""
+    """The function that `[telemetry] app_resolver` names as `module:function`. Raises ConfigError where there
+    is none."""
     module_name, _, name = reference.partition(":")
     setting = f"[telemetry] app_resolver = {reference!r}"
     try:
@@ -160,13 +175,21 @@ def import_resolver(reference: str) -> Resolver:
         for part in name.split("."):
             found = getattr(found, part)
     except AttributeError:
-        raise ConfigError(f"{setting}: module {module_name!r} has no {name!r}; name a function as module:function") from None
-    except Exception as error:  # the module is the application's code and may raise anything while it is imported
         raise ConfigError(
-            f"{setting}: {module_name!r} cannot be imported ({type(error).__name__}); name a function as module:function"
+            f"{setting}: module {module_name!r} has no {name!r}; name a function as module:function"
+        ) from None
+    except (
+        Exception
+    ) as error:  # the module is the application's code and may raise anything while it is imported
+        raise ConfigError(
+            f"{setting}: {module_name!r} cannot be imported ({type(error).__name__}); name a function as "
+            "module:function"
         ) from error
     if not callable(found):
-        raise ConfigError(f"{setting}: is {type(found).__name__}; expected a function of host and path that returns the name of an app")
+        raise ConfigError(
+            f"{setting}: is {type(found).__name__}; expected a function of host and path that returns the "
+            "name of an app"
+        )
     resolver: Resolver = found
     return resolver
 
@@ -185,9 +208,10 @@ def with_app(app: str, context: Context | None = None) -> Context:
 def clean(value: object, label: str = "") -> str:
     """A label value as text that can always be written as UTF-8, of at most 256 characters.
 
-    Bytes are decoded; lone surrogates, NUL and bytes that are not UTF-8 become U+FFFD; True is `true`, and lists are JSON, as in the
-    OpenTelemetry specification for Prometheus. A longer text is cut and ends in `~` and a digest of all of it (of its two ends, from 64 KiB
-    on), so that two that differ stay apart. That is counted, and one line says so for each `label`.
+    Bytes are decoded; lone surrogates, NUL and bytes that are not UTF-8 become U+FFFD; True is `true`, and
+    lists are JSON, as in the OpenTelemetry specification for Prometheus. A longer text is cut and ends in `~`
+    and a digest of all of it (of its two ends, from 64 KiB on), so that two that differ stay apart. That is
+    counted, and one line says so for each `label`.
     """
     text = value if type(value) is str else _text(value)
     if len(text) > _MAX_CHARACTERS:
@@ -197,7 +221,8 @@ def clean(value: object, label: str = "") -> str:
     return encodable(text)
 
 
-# The digests of values that were cut, and the labels that were told of; how many values were cut in this process.
+# The digests of values that were cut, and the labels that were told of; how many values were cut in this
+# process.
 _cut_values: dict[str, None] = {}
 _cut_labels: set[str] = set()
 _values_cut = 0
@@ -205,8 +230,14 @@ _values_cut = 0
 
 def _cut(text: str, label: str) -> str:
     global _values_cut
-    read = text if len(text) <= 2 * _MAX_DIGESTED else f"{text[:_MAX_DIGESTED]}{len(text)}{text[-_MAX_DIGESTED:]}"
-    digest = blake2b(read.encode("utf-8", "surrogatepass"), digest_size=_DIGEST // 2, usedforsecurity=False).hexdigest()
+    read = (
+        text
+        if len(text) <= 2 * _MAX_DIGESTED
+        else f"{text[:_MAX_DIGESTED]}{len(text)}{text[-_MAX_DIGESTED:]}"
+    )
+    digest = blake2b(
+        read.encode("utf-8", "surrogatepass"), digest_size=_DIGEST // 2, usedforsecurity=False
+    ).hexdigest()
     if digest not in _cut_values:
         _values_cut += 1
         if len(_cut_values) < _MAX_REMEMBERED:
@@ -214,7 +245,8 @@ def _cut(text: str, label: str) -> str:
     if label and label not in _cut_labels and len(_cut_labels) < _MAX_REMEMBERED:
         _cut_labels.add(label)
         _log.warning(
-            "values of label %s are longer than %d characters: they are cut, and end in a digest of the whole; give shorter ones",
+            "values of label %s are longer than %d characters: they are cut, and end in a digest of the "
+            "whole; give shorter ones",
             label,
             _MAX_CHARACTERS,
         )
@@ -230,7 +262,11 @@ def _text(value: object) -> str:
     if isinstance(value, str):
         return str.__str__(value)  # an enumeration's member is its value, not `Color.RED`
     if isinstance(value, (bytes, bytearray)):
-        read = bytes(value) if len(value) <= _MAX_DIGESTED else bytes(value[: _MAX_DIGESTED // 2] + value[-_MAX_DIGESTED // 2 :])
+        read = (
+            bytes(value)
+            if len(value) <= _MAX_DIGESTED
+            else bytes(value[: _MAX_DIGESTED // 2] + value[-_MAX_DIGESTED // 2 :])
+        )
         text = read.decode("utf-8", "replace")
         return text if len(value) <= _MAX_DIGESTED else f"{text}{len(value)}"
     if isinstance(value, bool):
@@ -241,7 +277,8 @@ def _text(value: object) -> str:
         return UNKNOWN
 
 
-# One lock for all budgets: it is taken for new values only. Reentrant, since a signal handler may measure too.
+# One lock for all budgets: it is taken for new values only. Reentrant, since a signal handler may measure
+# too.
 _admission = RLock()
 
 
@@ -258,9 +295,10 @@ on_fork(in_child=_in_child)
 class Budget:
     """The values that one label may show: the first `limit` different ones, and `_overflow` for all others.
 
-    For a label with a closed set, a value outside of it becomes `_OTHER` or `unknown`, if the set has that, else `_overflow`.
-    `overflowed` counts how often a value was folded into `_overflow`. `admitted` has the values and since when (monotonic seconds), which
-    is how the workers of a service agree on whose values stay. Memory is bounded by the limit.
+    For a label with a closed set, a value outside of it becomes `_OTHER` or `unknown`, if the set has that,
+    else `_overflow`. `overflowed` counts how often a value was folded into `_overflow`. `admitted` has the
+    values and since when (monotonic seconds), which is how the workers of a service agree on whose values
+    stay. Memory is bounded by the limit.
     """
 
     def __init__(self, label: Label, limit: int) -> None:
@@ -288,21 +326,26 @@ class Budget:
 
 
 class Budgets:
-    """A budget for each label, made when it is first asked for. `overrides` are limits by label name, from `[metrics.budgets]`."""
+    """A budget for each label, made when it is first asked for. `overrides` are limits by label name, from
+    `[metrics.budgets]`."""
 
     def __init__(self, overrides: Mapping[str, int]) -> None:
         self._overrides = overrides
         self._budgets: dict[Label, Budget] = {}
 
     def of(self, label: Label) -> Budget:
-        """The budget of `label`. Labels are told apart by identity: two may share a name and have different closed sets."""
+        """The budget of `label`. Labels are told apart by identity: two may share a name and have different
+        closed sets."""
         found = self._budgets.get(label)
         if found is None:
-            found = self._budgets.setdefault(label, Budget(label, self._overrides.get(label.name, label.budget)))
+            found = self._budgets.setdefault(
+                label, Budget(label, self._overrides.get(label.name, label.budget))
+            )
         return found
 
     def admitted(self) -> dict[str, dict[str, float]]:
-        """Values of the catalogue's open labels and since when they are admitted, by the label's key; a closed set needs no agreement."""
+        """Values of the catalogue's open labels and since when they are admitted, by the label's key; a
+        closed set needs no agreement."""
         return {
             LABEL_KEYS[label]: dict(budget.admitted)
             for label, budget in tuple(self._budgets.items())

@@ -1,7 +1,7 @@
 """What is measured: every metric, label, unit and kind of work, declared once as data.
 
-Views, Prometheus names, the JSON document, the metric reference and the label budgets are derived from these rows. To add a metric,
-add a row here. Needs the standard library only.
+Views, Prometheus names, the JSON document, the metric reference and the label budgets are derived from these
+rows. To add a metric, add a row here. Needs the standard library only.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ __all__ = [
 ]
 
 Kind = Literal["counter", "up_down_counter", "gauge", "summary", "histogram"]
-"""`up_down_counter` is a sum that may fall: a gauge on `/metrics`, a sum in OTLP. `summary` is quantiles of the recent window on
-`/metrics`, and an exponential histogram in OTLP."""
+"""`up_down_counter` is a sum that may fall: a gauge on `/metrics`, a sum in OTLP. `summary` is quantiles of
+the recent window on `/metrics`, and an exponential histogram in OTLP."""
 
 Type = Literal["counter", "gauge", "summary", "histogram"]
 """What a metric is in Prometheus."""
@@ -54,8 +54,9 @@ _SUFFIXES: Mapping[str, str] = {"ms": "ms", "us": "us", "s": "seconds", "By": "b
 class Label:
     """A dimension of metrics.
 
-    `values` is the closed set of what it may hold, or None where configuration, route templates or code decide; `budget` is how many
-    distinct values a service may show before the rest folds into `OVERFLOW` (for a closed set it is the size of the set).
+    `values` is the closed set of what it may hold, or None where configuration, route templates or code
+    decide; `budget` is how many distinct values a service may show before the rest folds into `OVERFLOW` (for
+    a closed set it is the size of the set).
     """
 
     name: str
@@ -72,9 +73,9 @@ class Label:
 class Metric:
     """A row: one instrument and the stream it exports.
 
-    `name` is the instrument's dotted name, `unit` its UCUM unit. `exported` is the name on `/metrics`, in JSON and in OTLP (the unit is
-    part of it, so the exported stream has an empty unit). `recent` says that readers also want its increase over the rate window. The
-    values of several workers are added up.
+    `name` is the instrument's dotted name, `unit` its UCUM unit. `exported` is the name on `/metrics`, in
+    JSON and in OTLP (the unit is part of it, so the exported stream has an empty unit). `recent` says that
+    readers also want its increase over the rate window. The values of several workers are added up.
     """
 
     name: str
@@ -99,12 +100,14 @@ class Metric:
 
     @property
     def streamed(self) -> str:
-        """The stream's name in OTLP: the exported one for our own rows, the standard one for those of the semantic conventions."""
+        """The stream's name in OTLP: the exported one for our own rows, the standard one for those of the
+        semantic conventions."""
         return self.exported if self.name.startswith("bext.") else self.name
 
     @property
     def streamed_unit(self) -> str:
-        """The stream's unit in OTLP: empty where it is in the name, so that no translation appends it again."""
+        """The stream's unit in OTLP: empty where it is in the name, so that no translation appends it
+        again."""
         return "" if self.name.startswith("bext.") else self.unit
 
     @property
@@ -114,17 +117,21 @@ class Metric:
 
     @property
     def type_openmetrics(self) -> str:
-        """The `# TYPE` of OpenMetrics; a counter there must end in `_total`, so one that does not is `unknown`."""
-        return "unknown" if self.kind == "counter" and not self.exported.endswith("_total") else self.type_0_0_4
+        """The `# TYPE` of OpenMetrics; a counter there must end in `_total`, so one that does not is
+        `unknown`."""
+        return (
+            "unknown" if self.kind == "counter" and not self.exported.endswith("_total") else self.type_0_0_4
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Work:
     """A kind of work that takes time: what `operation()` measures and traces.
 
-    `name` is the span's default name; `labels` are given when it starts. `duration` is recorded at its end. `completed`, if any, counts
-    every end; `failed`, if any, counts those that failed. A label of these three that the start did not name is given before the end:
-    `status` and `error_type` have defaults. `slow_ms` is the threshold past which its end is worth a warning; None: never.
+    `name` is the span's default name; `labels` are given when it starts. `duration` is recorded at its end.
+    `completed`, if any, counts every end; `failed`, if any, counts those that failed. A label of these three
+    that the start did not name is given before the end: `status` and `error_type` have defaults. `slow_ms` is
+    the threshold past which its end is worth a warning; None: never.
     """
 
     name: str
@@ -137,7 +144,8 @@ class Work:
 
 
 def _exported(name: str, kind: Kind, unit: str) -> str:
-    """The Prometheus name: dots become underscores, a real unit ends the name once, a counter ends in `_total`."""
+    """The Prometheus name: dots become underscores, a real unit ends the name once, a counter ends in
+    `_total`."""
     flat = name.replace(".", "_")
     suffix = _SUFFIXES.get(unit, "")
     if suffix and not flat.endswith(f"_{suffix}"):
@@ -145,7 +153,9 @@ def _exported(name: str, kind: Kind, unit: str) -> str:
     return f"{flat}_total" if kind == "counter" else flat
 
 
-def _counter(name: str, unit: str, description: str, *labels: Label, exported: str = "", recent: bool = False) -> Metric:
+def _counter(
+    name: str, unit: str, description: str, *labels: Label, exported: str = "", recent: bool = False
+) -> Metric:
     return Metric(name, "counter", unit, description, labels, exported=exported, recent=recent)
 
 
@@ -161,21 +171,39 @@ def _summary(name: str, unit: str, description: str, *labels: Label) -> Metric:
     return Metric(name, "summary", unit, description, labels)
 
 
-# --- Labels -------------------------------------------------------------------------------------------------------------------------
+# --- Labels -------------------------------------------------------------------------------------------------
 
 
 def _known_methods(given: str) -> tuple[str, ...]:
-    """What the variable says instead of the standard methods, as written; `_OTHER` is for those that it leaves out."""
-    named = dict.fromkeys(word for part in given.split(",") if (word := part.strip()) and word.isprintable() and word != "_OTHER")
-    return tuple(named) or ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY")
+    """What the variable says instead of the standard methods, as written; `_OTHER` is for those that it
+    leaves out."""
+    named = dict.fromkeys(
+        word
+        for part in given.split(",")
+        if (word := part.strip()) and word.isprintable() and word != "_OTHER"
+    )
+    return tuple(named) or (
+        "GET",
+        "HEAD",
+        "POST",
+        "PUT",
+        "DELETE",
+        "CONNECT",
+        "OPTIONS",
+        "TRACE",
+        "PATCH",
+        "QUERY",
+    )
 
 
 METHODS = _known_methods(os.environ.get("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", ""))
-"""Methods known to the HTTP semantic conventions (RFC 9110, RFC 5789, and QUERY), or those that the conventions' variable names instead;
-any other one is `_OTHER`."""
+"""Methods known to the HTTP semantic conventions (RFC 9110, RFC 5789, and QUERY), or those that the
+conventions' variable names instead; any other one is `_OTHER`."""
 
 APP = Label("app", "Application that the work was done for, from `[apps]`.", budget=200)
-METHOD = Label("method", "HTTP request method; `_OTHER` for one that is not a standard method.", (*METHODS, "_OTHER"))
+METHOD = Label(
+    "method", "HTTP request method; `_OTHER` for one that is not a standard method.", (*METHODS, "_OTHER")
+)
 STATUS = Label("status", "HTTP response status code.", tuple(str(code) for code in range(100, 600)))
 ROUTE = Label("route", "Route template of the request; `unmatched` where no route did.", budget=1000)
 DIRECTION = Label("direction", "Which body was measured.", ("request", "response"))
@@ -190,20 +218,32 @@ DEPLOY_STATUS = Label("status", "How the deploy ended.", ("success", "failed", "
 FLOW_NAME = Label("flow_name", "Name of the flow.", budget=200)
 BUDGETED_LABEL = Label("label", "Label whose budget was used up.", budget=50)
 
-# --- Requests -----------------------------------------------------------------------------------------------------------------------
+# --- Requests -----------------------------------------------------------------------------------------------
 
-REQUESTS = _counter("bext.requests", "{request}", "Requests answered.", APP, METHOD, STATUS, ROUTE, recent=True)
-REQUEST_DURATION = _summary("bext.request.duration", "ms", "Time from a request's first byte to its answer's last.", APP, ROUTE)
-REQUEST_SIZE = _summary("bext.request.size", "By", "Size of request and response bodies, as sent.", APP, DIRECTION)
+REQUESTS = _counter(
+    "bext.requests", "{request}", "Requests answered.", APP, METHOD, STATUS, ROUTE, recent=True
+)
+REQUEST_DURATION = _summary(
+    "bext.request.duration", "ms", "Time from a request's first byte to its answer's last.", APP, ROUTE
+)
+REQUEST_SIZE = _summary(
+    "bext.request.size", "By", "Size of request and response bodies, as sent.", APP, DIRECTION
+)
 
 # Attribute names are those of the HTTP semantic conventions (stable since 1.23), so are the advised bounds.
 _HTTP_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-HTTP_METHOD = Label("http.request.method", "HTTP request method; `_OTHER` for one that is not a standard method.", (*METHODS, "_OTHER"))
+HTTP_METHOD = Label(
+    "http.request.method",
+    "HTTP request method; `_OTHER` for one that is not a standard method.",
+    (*METHODS, "_OTHER"),
+)
 HTTP_STATUS = Label("http.response.status_code", "HTTP response status code.", budget=500)
 HTTP_ROUTE = Label("http.route", "Route template of the request.", budget=1000)
 URL_SCHEME = Label("url.scheme", "Scheme of the request.", ("http", "https", "ws", "wss"))
 PROTOCOL_VERSION = Label("network.protocol.version", "Version of HTTP.", ("1.0", "1.1", "2", "3"))
-HTTP_ERROR_TYPE = Label("error.type", "Status code of a 5xx answer, or the class of an unhandled exception.", budget=50)
+HTTP_ERROR_TYPE = Label(
+    "error.type", "Status code of a 5xx answer, or the class of an unhandled exception.", budget=50
+)
 HTTP_SERVER_REQUEST_DURATION = Metric(
     "http.server.request.duration",
     "histogram",
@@ -216,65 +256,89 @@ HTTP_SERVER_ACTIVE_REQUESTS = _up_down_counter(
     "http.server.active_requests", "{request}", "HTTP server requests in progress.", HTTP_METHOD, URL_SCHEME
 )
 
-# --- Cache --------------------------------------------------------------------------------------------------------------------------
+# --- Cache --------------------------------------------------------------------------------------------------
 
 CACHE_HITS = _counter("bext.cache.hits", "{hit}", "Lookups answered by a layer.", APP, LAYER)
 CACHE_MISSES = _counter("bext.cache.misses", "{miss}", "Lookups that a layer could not answer.", APP, LAYER)
 CACHE_ENTRIES = _gauge("bext.cache.entries", "{entry}", "Entries held by a layer.", APP, LAYER)
 CACHE_BYTES = _gauge("bext.cache.bytes", "By", "Bytes held by a layer.", APP, LAYER)
 CACHE_EVICTIONS = _counter("bext.cache.evictions", "{entry}", "Entries dropped to make room.", APP, LAYER)
-CACHE_INVALIDATIONS = _counter("bext.cache.invalidations", "{entry}", "Entries dropped on purpose.", APP, INVALIDATED_BY)
-CACHE_DURATION = _summary("bext.cache.duration", "us", "Time that a cache operation took.", APP, LAYER, CACHE_OPERATION)
+CACHE_INVALIDATIONS = _counter(
+    "bext.cache.invalidations", "{entry}", "Entries dropped on purpose.", APP, INVALIDATED_BY
+)
+CACHE_DURATION = _summary(
+    "bext.cache.duration", "us", "Time that a cache operation took.", APP, LAYER, CACHE_OPERATION
+)
 
-# --- Isolates -----------------------------------------------------------------------------------------------------------------------
+# --- Isolates -----------------------------------------------------------------------------------------------
 
 ISOLATE_COUNT = _gauge("bext.isolate.count", "{isolate}", "Render isolates that are up.", APP)
 ISOLATE_MEMORY = _gauge("bext.isolate.memory", "By", "Heap held by render isolates.", APP)
 ISOLATE_RENDER_DURATION = _summary("bext.isolate.render.duration", "ms", "Time that a render took.", APP)
 ISOLATE_ERRORS = _counter("bext.isolate.errors", "{error}", "Renders that failed.", APP, ERROR_TYPE)
 
-# --- Compression --------------------------------------------------------------------------------------------------------------------
+# --- Compression --------------------------------------------------------------------------------------------
 
-COMPRESSION_RATIO = _summary("bext.compression.ratio", "1", "Compressed size over original size of a body.", APP, ENCODING)
-COMPRESSION_DURATION = _summary("bext.compression.duration", "us", "Time that the compression of a body took.", APP, ENCODING)
+COMPRESSION_RATIO = _summary(
+    "bext.compression.ratio", "1", "Compressed size over original size of a body.", APP, ENCODING
+)
+COMPRESSION_DURATION = _summary(
+    "bext.compression.duration", "us", "Time that the compression of a body took.", APP, ENCODING
+)
 
-# --- Plugins ------------------------------------------------------------------------------------------------------------------------
+# --- Plugins ------------------------------------------------------------------------------------------------
 
 PLUGIN_DURATION = _summary("bext.plugin.duration", "us", "Time that a plugin's hook took.", PLUGIN, HOOK)
 PLUGIN_ERRORS = _counter("bext.plugin.errors", "{error}", "Plugin hooks that failed.", PLUGIN, HOOK)
 PLUGIN_FUEL_CONSUMED = _counter(
-    "bext.plugin.fuel.consumed", "{fuel}", "Fuel that a plugin consumed.", PLUGIN, exported="bext_plugin_fuel_consumed"
+    "bext.plugin.fuel.consumed",
+    "{fuel}",
+    "Fuel that a plugin consumed.",
+    PLUGIN,
+    exported="bext_plugin_fuel_consumed",
 )
 
-# --- Deploys ------------------------------------------------------------------------------------------------------------------------
+# --- Deploys ------------------------------------------------------------------------------------------------
 
 DEPLOYS = _counter("bext.deploys", "{deploy}", "Deploys that ended.", APP, DEPLOY_STATUS)
 DEPLOY_DURATION = _summary("bext.deploy.duration", "ms", "Time that a deploy took.", APP)
 
-# --- Flows --------------------------------------------------------------------------------------------------------------------------
+# --- Flows --------------------------------------------------------------------------------------------------
 
 FLOW_ACTIVE_RUNS = _up_down_counter("bext.flow.active_runs", "{run}", "Flow runs in progress.")
 FLOW_COMPLETED = _counter("bext.flow.completed", "{run}", "Flow runs that completed.")
 FLOW_FAILED = _counter("bext.flow.failed", "{run}", "Flow runs that failed.")
 FLOW_STEP_DURATION = _summary("bext.flow.step.duration", "ms", "Time that a step of a flow took.", FLOW_NAME)
 
-# --- Telemetry about telemetry ------------------------------------------------------------------------------------------------------
+# --- Telemetry about telemetry ------------------------------------------------------------------------------
 
-LABEL_OVERFLOW = _counter("bext.otel.label.overflow", "{value}", "Label values folded past the budget of their label.", BUDGETED_LABEL)
+LABEL_OVERFLOW = _counter(
+    "bext.otel.label.overflow",
+    "{value}",
+    "Label values folded past the budget of their label.",
+    BUDGETED_LABEL,
+)
 
-# Names, units, attributes and the set of instruments are those of the semantic conventions for SDKs (`otel.sdk.*`, in development).
+# Names, units, attributes and the set of instruments are those of the semantic conventions for SDKs
+# (`otel.sdk.*`, in development).
 COMPONENT_TYPE = Label("otel.component.type", "Kind of processor, exporter or reader.", budget=20)
 COMPONENT_NAME = Label("otel.component.name", "Which of that kind.", budget=50)
 SERVER_ADDRESS = Label("server.address", "Host that is exported to.", budget=20)
 SERVER_PORT = Label("server.port", "Port that is exported to.", budget=20)
 FAILURE = Label("error.type", "Why it failed; without it, it did not.", budget=50)
 PARENT_ORIGIN = Label("otel.span.parent.origin", "Where the span's parent is.", ("none", "local", "remote"))
-SAMPLING_RESULT = Label("otel.span.sampling_result", "What the sampler decided.", ("DROP", "RECORD_ONLY", "RECORD_AND_SAMPLE"))
+SAMPLING_RESULT = Label(
+    "otel.span.sampling_result", "What the sampler decided.", ("DROP", "RECORD_ONLY", "RECORD_AND_SAMPLE")
+)
 _PROCESSOR = (COMPONENT_TYPE, COMPONENT_NAME)
 _EXPORTER = (COMPONENT_TYPE, COMPONENT_NAME, SERVER_ADDRESS, SERVER_PORT)
 
-OTEL_SDK_SPAN_STARTED = _counter("otel.sdk.span.started", "{span}", "Spans started.", PARENT_ORIGIN, SAMPLING_RESULT)
-OTEL_SDK_SPAN_LIVE = _up_down_counter("otel.sdk.span.live", "{span}", "Recorded spans that have not ended.", SAMPLING_RESULT)
+OTEL_SDK_SPAN_STARTED = _counter(
+    "otel.sdk.span.started", "{span}", "Spans started.", PARENT_ORIGIN, SAMPLING_RESULT
+)
+OTEL_SDK_SPAN_LIVE = _up_down_counter(
+    "otel.sdk.span.live", "{span}", "Recorded spans that have not ended.", SAMPLING_RESULT
+)
 OTEL_SDK_LOG_CREATED = _counter("otel.sdk.log.created", "{log_record}", "Log records made.")
 
 
@@ -283,7 +347,9 @@ def _queue(kind: str, unit: str, items: str) -> tuple[Metric, Metric, Metric]:
     return (
         _up_down_counter(f"{name}.queue.size", unit, f"{items} that wait for export.", *_PROCESSOR),
         _up_down_counter(f"{name}.queue.capacity", unit, f"{items} that may wait for export.", *_PROCESSOR),
-        _counter(f"{name}.processed", unit, f"{items} handed to the exporter, or dropped.", *_PROCESSOR, FAILURE),
+        _counter(
+            f"{name}.processed", unit, f"{items} handed to the exporter, or dropped.", *_PROCESSOR, FAILURE
+        ),
     )
 
 
@@ -291,16 +357,22 @@ def _outlet(kind: str, unit: str, items: str) -> tuple[Metric, Metric]:
     name = f"otel.sdk.exporter.{kind}"
     return (
         _up_down_counter(f"{name}.inflight", unit, f"{items} on their way to the backend.", *_EXPORTER),
-        _counter(f"{name}.exported", unit, f"{items} whose export has ended, well or not.", *_EXPORTER, FAILURE),
+        _counter(
+            f"{name}.exported", unit, f"{items} whose export has ended, well or not.", *_EXPORTER, FAILURE
+        ),
     )
 
 
-(OTEL_SDK_PROCESSOR_SPAN_QUEUE_SIZE, OTEL_SDK_PROCESSOR_SPAN_QUEUE_CAPACITY, OTEL_SDK_PROCESSOR_SPAN_PROCESSED) = _queue(
-    "span", "{span}", "Spans"
-)
-(OTEL_SDK_PROCESSOR_LOG_QUEUE_SIZE, OTEL_SDK_PROCESSOR_LOG_QUEUE_CAPACITY, OTEL_SDK_PROCESSOR_LOG_PROCESSED) = _queue(
-    "log", "{log_record}", "Log records"
-)
+(
+    OTEL_SDK_PROCESSOR_SPAN_QUEUE_SIZE,
+    OTEL_SDK_PROCESSOR_SPAN_QUEUE_CAPACITY,
+    OTEL_SDK_PROCESSOR_SPAN_PROCESSED,
+) = _queue("span", "{span}", "Spans")
+(
+    OTEL_SDK_PROCESSOR_LOG_QUEUE_SIZE,
+    OTEL_SDK_PROCESSOR_LOG_QUEUE_CAPACITY,
+    OTEL_SDK_PROCESSOR_LOG_PROCESSED,
+) = _queue("log", "{log_record}", "Log records")
 OTEL_SDK_EXPORTER_SPAN_INFLIGHT, OTEL_SDK_EXPORTER_SPAN_EXPORTED = _outlet("span", "{span}", "Spans")
 OTEL_SDK_EXPORTER_LOG_INFLIGHT, OTEL_SDK_EXPORTER_LOG_EXPORTED = _outlet("log", "{log_record}", "Log records")
 OTEL_SDK_EXPORTER_METRIC_DATA_POINT_INFLIGHT, OTEL_SDK_EXPORTER_METRIC_DATA_POINT_EXPORTED = _outlet(
@@ -329,16 +401,29 @@ METRICS: tuple[Metric, ...] = tuple(row for row in globals().values() if isinsta
 LABELS: tuple[Label, ...] = tuple({label: None for row in METRICS for label in row.labels})
 """Every label of every row, once."""
 
-LABEL_KEYS: Mapping[Label, str] = {label: f"{row.exported}.{label.name}" for row in reversed(METRICS) for label in row.labels}
+LABEL_KEYS: Mapping[Label, str] = {
+    label: f"{row.exported}.{label.name}" for row in reversed(METRICS) for label in row.labels
+}
 """What tells labels apart, two of one name too: the first metric that has it, and its name."""
 
-# --- Kinds of work ------------------------------------------------------------------------------------------------------------------
+# --- Kinds of work ------------------------------------------------------------------------------------------
 
 CACHE = Work("bext.cache", "An operation on a cache layer.", (APP, LAYER, CACHE_OPERATION), CACHE_DURATION)
-RENDER = Work("bext.render", "A page rendered in an isolate.", (APP,), ISOLATE_RENDER_DURATION, failed=ISOLATE_ERRORS, slow_ms=100.0)
+RENDER = Work(
+    "bext.render",
+    "A page rendered in an isolate.",
+    (APP,),
+    ISOLATE_RENDER_DURATION,
+    failed=ISOLATE_ERRORS,
+    slow_ms=100.0,
+)
 COMPRESSION = Work("bext.compression", "A body compressed.", (APP, ENCODING), COMPRESSION_DURATION)
-PLUGIN_HOOK = Work("bext.plugin.hook", "A plugin's hook called.", (PLUGIN, HOOK), PLUGIN_DURATION, failed=PLUGIN_ERRORS)
-DEPLOY = Work("bext.deploy", "A version of an application deployed.", (APP,), DEPLOY_DURATION, completed=DEPLOYS)
+PLUGIN_HOOK = Work(
+    "bext.plugin.hook", "A plugin's hook called.", (PLUGIN, HOOK), PLUGIN_DURATION, failed=PLUGIN_ERRORS
+)
+DEPLOY = Work(
+    "bext.deploy", "A version of an application deployed.", (APP,), DEPLOY_DURATION, completed=DEPLOYS
+)
 FLOW_STEP = Work("bext.flow.step", "A step of a durable flow.", (FLOW_NAME,), FLOW_STEP_DURATION)
 
 WORKS: tuple[Work, ...] = tuple(row for row in globals().values() if isinstance(row, Work))

@@ -25,7 +25,8 @@ from bext_otel.timing import anchor_of
 __all__ = ["Deploy", "context_of", "deploy"]
 
 _STEP = "bext.deploy.step"
-# Deploys are told of at info. One that failed is an error, as a failed request is: somebody has to look after it.
+# Deploys are told of at info. One that failed is an error, as a failed request is: somebody has to look after
+# it.
 _BODIES: Mapping[str, tuple[SeverityNumber, str]] = {
     "success": (SeverityNumber.INFO, "deploy completed"),
     "rolled_back": (SeverityNumber.INFO, "deploy rolled back"),
@@ -49,13 +50,15 @@ class Deploy:
 
     @contextmanager
     def step(self, name: str) -> Iterator[Span]:
-        """Trace the body as a step of this deploy, also in another thread. What it raises passes on, and is the step's outcome.
+        """Trace the body as a step of this deploy, also in another thread. What it raises passes on, and is
+        the step's outcome.
 
         `name` is part of the span's name, so it should be one of few: "migrate", not "migrate 4711".
         """
         shown = clean(name)
         attributes = {"bext.step": shown, "bext.app": self._operation.labels["app"]}
-        # Its own way of telling of exceptions leaves out Ctrl-C and its kin, and repeats the message where it is not redacted.
+        # Its own way of telling of exceptions leaves out Ctrl-C and its kin, and repeats the message where it
+        # is not redacted.
         with tracer().start_as_current_span(
             f"{_STEP} {shown}",
             self._parent(),
@@ -74,26 +77,33 @@ class Deploy:
                 span.end(anchor.now())
 
     def rolled_back(self, reason: str = "") -> None:
-        """The version before runs again: however the body ends, the deploy was rolled back. `reason` is one of few, such as "unhealthy"."""
+        """The version before runs again: however the body ends, the deploy was rolled back. `reason` is one
+        of few, such as "unhealthy"."""
         self._status, self._reason = "rolled_back", reason
 
     def failed(self, reason: str = "") -> None:
-        """The deploy failed, though its body may not raise. `reason` is one of few, such as an exception's name."""
+        """The deploy failed, though its body may not raise. `reason` is one of few, such as an exception's
+        name."""
         self._status, self._reason = "failed", reason
 
     def environment(self) -> dict[str, str]:
-        """Variables (`TRACEPARENT` and its kin) that make the spans of a child process children of the current span, or of the deploy's.
+        """Variables (`TRACEPARENT` and its kin) that make the spans of a child process children of the
+        current span, or of the deploy's.
 
-        They are named as the OpenTelemetry specification has it: headers in capitals, with underscores. Empty while nothing is traced.
+        They are named as the OpenTelemetry specification has it: headers in capitals, with underscores. Empty
+        while nothing is traced.
         """
         carrier: dict[str, str] = {}
         propagate.inject(carrier, self._parent())
         return {_variable(name): value for name, value in carrier.items()}
 
     def _parent(self) -> Context:
-        """The current context where it belongs to this deploy; in a thread, which begins without one, the deploy's own."""
+        """The current context where it belongs to this deploy; in a thread, which begins without one, the
+        deploy's own."""
         current = trace.get_current_span().get_span_context()
-        return context.get_current() if current.trace_id == self.span.get_span_context().trace_id else self._here
+        return (
+            context.get_current() if current.trace_id == self.span.get_span_context().trace_id else self._here
+        )
 
     def _end(self, error: BaseException | None) -> None:
         if isinstance(error, SystemExit) and not error.code:
@@ -119,12 +129,14 @@ class Deploy:
 
 @contextmanager
 def deploy(app: str, version: str) -> Iterator[Deploy]:
-    """Measure and trace the body as a deploy of `version` of `app`: counted by outcome, timed, one log entry at its end.
+    """Measure and trace the body as a deploy of `version` of `app`: counted by outcome, timed, one log entry
+    at its end.
 
     The entry is at info, also of a deploy that was rolled back, and at error for one that failed.
 
-    An exception that leaves the body passes on, and the deploy failed, unless `rolled_back()` was called; `sys.exit(0)` is a success.
-    The span is a child of the current one; where there is none, of the one that `TRACEPARENT` in the environment names.
+    An exception that leaves the body passes on, and the deploy failed, unless `rolled_back()` was called;
+    `sys.exit(0)` is a success. The span is a child of the current one; where there is none, of the one that
+    `TRACEPARENT` in the environment names.
     """
     shown = clean(app) or UNKNOWN
     above = None if trace.get_current_span().get_span_context().is_valid else context_of(os.environ)
@@ -144,11 +156,15 @@ def deploy(app: str, version: str) -> Iterator[Deploy]:
 
 
 def context_of(environ: Mapping[str, str]) -> Context:
-    """The context that a parent process has put into environment variables; the current one where there is none."""
+    """The context that a parent process has put into environment variables; the current one where there is
+    none."""
     fields = propagate.get_global_textmap().fields
-    return propagate.extract({name: environ[_variable(name)] for name in fields if _variable(name) in environ})
+    return propagate.extract(
+        {name: environ[_variable(name)] for name in fields if _variable(name) in environ}
+    )
 
 
 def _variable(header: str) -> str:
-    # Environment variables as context carriers, OpenTelemetry specification: capitals, and "_" for what a name can't hold.
+    # Environment variables as context carriers, OpenTelemetry specification: capitals, and "_" for what a
+    # name can't hold.
     return re.sub(r"[^A-Z0-9_]", "_", header.upper())

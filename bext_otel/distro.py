@@ -1,4 +1,5 @@
-"""The composition root's two doors: `opentelemetry-instrument` comes in by entry points, code by `configure()`."""
+"""The composition root's two doors: `opentelemetry-instrument` comes in by entry points, code by
+`configure()`."""
 
 from __future__ import annotations
 
@@ -32,10 +33,14 @@ __all__ = ["BextConfigurator", "BextDistro", "configure", "running"]
 _log = logging.getLogger("bext_otel")
 _launcher_log = logging.getLogger("opentelemetry.instrumentation.auto_instrumentation")
 
-# What upstream instruments and we do ourselves. Both at once would count every request twice and export every event twice.
-_REPLACED = frozenset({"asgi", "celery", "django", "fastapi", "flask", "logging", "starlette", "structlog", "threading", "wsgi"})
+# What upstream instruments and we do ourselves. Both at once would count every request twice and export every
+# event twice.
+_REPLACED = frozenset(
+    {"asgi", "celery", "django", "fastapi", "flask", "logging", "starlette", "structlog", "threading", "wsgi"}
+)
 
-# How the names of our own instrumentors begin; the rest is upstream's name of the library. One of ours stands for two of upstream's.
+# How the names of our own instrumentors begin; the rest is upstream's name of the library. One of ours stands
+# for two of upstream's.
 _OURS = "bext_"
 _LIBRARIES: Mapping[str, frozenset[str]] = {"bext_starlette": frozenset({"starlette", "fastapi"})}
 
@@ -55,19 +60,24 @@ def configure(
     instrument: bool = True,
     **settings: Mapping[str, Any],
 ) -> Runtime:
-    """Set telemetry up, once for the process: `configure(metrics={"mount": True}, telemetry={"service_name": "shop"})`.
+    """Set telemetry up, once for the process: `configure(metrics={"mount": True}, telemetry={"service_name":
+    "shop"})`.
 
-    `settings` are sections of `bext.config.toml`, and come before the environment and the file. `app_resolver` maps a request's host and
-    path to its app, `resource` adds resource attributes. The libraries that bext-otel instruments itself are instrumented, as under
-    `opentelemetry-instrument`, whether an application was made before or comes after; `instrument=False` leaves that to you.
+    `settings` are sections of `bext.config.toml`, and come before the environment and the file.
+    `app_resolver` maps a request's host and path to its app, `resource` adds resource attributes. The
+    libraries that bext-otel instruments itself are instrumented, as under `opentelemetry-instrument`, whether
+    an application was made before or comes after; `instrument=False` leaves that to you.
 
-    Raises ConfigError for a wrong setting given here; what is wrong elsewhere falls back to its default, with a line in the log. A second
-    call changes nothing and returns what runs.
+    Raises ConfigError for a wrong setting given here; what is wrong elsewhere falls back to its default, with
+    a line in the log. A second call changes nothing and returns what runs.
     """
     global _runtime
     if _runtime is not None:
         if settings or app_resolver or resource:
-            _log.warning("telemetry is configured already, by opentelemetry-instrument or by code; these settings are ignored")
+            _log.warning(
+                "telemetry is configured already, by opentelemetry-instrument or by code; these settings "
+                "are ignored"
+            )
         return _runtime
     loaded = load(settings)
     if reference := settings.get("telemetry", {}).get("app_resolver"):
@@ -89,7 +99,8 @@ def configure(
 
 
 def _warn_once(runs: Runtime, line: str) -> None:
-    """Workers read the same settings and find the same libraries: one of them says so. What it says, it has said until it ends."""
+    """Workers read the same settings and find the same libraries: one of them says so. What it says, it has
+    said until it ends."""
     if (word := take_word(f"{runs.service_key} {line}")) is not None:
         _words.append(word)
         _log.warning("%s", line)
@@ -107,27 +118,32 @@ def _instrument() -> None:
 
 
 class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
-    """`opentelemetry-instrument`'s distribution: asks for our configurator, and hands our instrumentors what to mount."""
+    """`opentelemetry-instrument`'s distribution: asks for our configurator, and hands our instrumentors what
+    to mount."""
 
     _level: int | None = None
     _mounts: Mapping[str, object] | None = None
 
     def _configure(self, **kwargs: Any) -> None:
         if os.environ.setdefault("OTEL_PYTHON_CONFIGURATOR", "bext") == "bext":
-            # It would warn, in each process, that the configurator of a distribution beside ours is not loaded, which is as it should be.
+            # It would warn, in each process, that the configurator of a distribution beside ours is not
+            # loaded, which is as it should be.
             self._level = _launcher_log.level
             _launcher_log.setLevel(logging.ERROR)
-        # So that upstream's instrumentors of outgoing calls and databases speak as our own spans do, by the stable conventions; read when
-        # they load.
+        # So that upstream's instrumentors of outgoing calls and databases speak as our own spans do, by the
+        # stable conventions; read when they load.
         os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
-        """Activate one instrumentor. One that fails is left out, with a line, and keeps nobody else from being activated."""
+        """Activate one instrumentor. One that fails is left out, with a line, and keeps nobody else from
+        being activated."""
         if self._level is not None:
             _launcher_log.setLevel(self._level)
             self._level = None
         runs = running()
-        if runs is None:  # a helper of multiprocessing, or what could not be set up: the application goes without
+        if (
+            runs is None
+        ):  # a helper of multiprocessing, or what could not be set up: the application goes without
             return
         ours = entry_point.name.startswith(_OURS)
         if runs.config.telemetry.disabled and not ours:
@@ -135,7 +151,11 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
         libraries = _LIBRARIES.get(entry_point.name, frozenset({entry_point.name.removeprefix(_OURS)}))
         disabled = _disabled(entry_point.name, libraries)
         if disabled == libraries:
-            _log.debug("instrumentation %s is left out: %s says so", entry_point.name, OTEL_PYTHON_DISABLED_INSTRUMENTATIONS)
+            _log.debug(
+                "instrumentation %s is left out: %s says so",
+                entry_point.name,
+                OTEL_PYTHON_DISABLED_INSTRUMENTATIONS,
+            )
             return
         if entry_point.name in _REPLACED:
             _log.debug("instrumentation %s is left out: bext-otel does it itself", entry_point.name)
@@ -148,7 +168,8 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
             super().load_instrumentor(entry_point, raise_exception_on_conflict=True, **kwargs)
         except DependencyConflictError as error:
             if not ours:
-                raise  # the loader skips it, with a line: an error where the library is there in another version
+                # the loader skips it, with a line: an error where the library is there in another version
+                raise
             line = _conflict(entry_point.name, error)
             if error.conflict.found or error.conflict.found_any:
                 _warn_once(runs, line)
@@ -157,12 +178,14 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
         except ImportError:
             raise  # the loader skips it, with a line
         except Exception as error:  # the loader would give up all instrumentors that come after this one
-            _log.warning("instrumentation %s is left out: %s: %s", entry_point.name, type(error).__name__, error)
+            _log.warning(
+                "instrumentation %s is left out: %s: %s", entry_point.name, type(error).__name__, error
+            )
 
     def _given_to_ours(self, runs: Runtime) -> dict[str, Any]:
         """What our own instrumentors are handed; each takes what it knows."""
         given: dict[str, Any] = {
-            "on_serving": runs.evidence,
+            "on_serving": runs.on_serving,
             "on_ending": runs.flush,
             "upstream": runs.config.telemetry.engine == "upstream",
             "layers": runs.config.cache.layers,
@@ -171,7 +194,10 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
         }
         if runs.config.metrics.mount:
             # One for all instrumentors: it has threads.
-            self._mounts = self._mounts or {"asgi": ASGIEndpoints(runs.endpoints), "wsgi": WSGIEndpoints(runs.endpoints)}
+            self._mounts = self._mounts or {
+                "asgi": ASGIEndpoints(runs.endpoints),
+                "wsgi": WSGIEndpoints(runs.endpoints),
+            }
             given |= self._mounts
         return given
 
@@ -180,7 +206,10 @@ def _conflict(name: str, error: DependencyConflictError) -> str:
     conflict = error.conflict
     needed = conflict.required or " or ".join(map(str, conflict.required_any or ()))
     found = conflict.found or " and ".join(conflict.found_any or ())
-    return f"instrumentation {name} is left out: it is for {needed}, and {found or 'that library'} is {'' if found else 'not '}installed"
+    return (
+        f"instrumentation {name} is left out: it is for {needed}, and {found or 'that library'} is "
+        f"{'' if found else 'not '}installed"
+    )
 
 
 def _disabled(name: str, libraries: frozenset[str]) -> frozenset[str]:
@@ -190,7 +219,8 @@ def _disabled(name: str, libraries: frozenset[str]) -> frozenset[str]:
 
 
 class BextConfigurator:
-    """`opentelemetry-instrument`'s configurator. Never raises: an application starts, whatever its telemetry makes of it."""
+    """`opentelemetry-instrument`'s configurator. Never raises: an application starts, whatever its telemetry
+    makes of it."""
 
     def configure(self, **kwargs: Any) -> None:
         """Set telemetry up from the environment and the file."""

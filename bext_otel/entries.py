@@ -1,4 +1,5 @@
-"""Log entries of ours: each one OpenTelemetry log record, at whatever logger provider is set, in the context of its work.
+"""Log entries of ours: each one OpenTelemetry log record, at whatever logger provider is set, in the context
+of its work.
 
 Knows the OpenTelemetry API only, so that an entry costs nothing while no provider is set.
 """
@@ -49,7 +50,8 @@ def emit(
 ) -> None:
     """An entry of the subsystem `scope`, if anybody wants entries of this severity.
 
-    `here` has the span that it belongs to (None: the current context), `error` is the exception that it tells of.
+    `here` has the span that it belongs to (None: the current context), `error` is the exception that it tells
+    of.
     """
     here = get_current() if here is None else here
     found = logger(scope)
@@ -84,8 +86,8 @@ def write(
 
 
 def describe_exception(error: BaseException) -> dict[str, str]:
-    """The exception attributes of OpenTelemetry's semantic conventions. Never raises, always bounded, always encodable,
-    and without secrets that say that they are some.
+    """The exception attributes of OpenTelemetry's semantic conventions. Never raises, always bounded, always
+    encodable, and without secrets that say that they are some.
 
     A long stack trace keeps its end, which names the cause.
     """
@@ -95,7 +97,9 @@ def describe_exception(error: BaseException) -> dict[str, str]:
             kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
         ),
         exception_attributes.EXCEPTION_MESSAGE: redact_text(encodable(_message(error)[:MAX_STACKTRACE])),
-        exception_attributes.EXCEPTION_STACKTRACE: redact_text(encodable(_stacktrace(error)[-MAX_STACKTRACE:])),
+        exception_attributes.EXCEPTION_STACKTRACE: redact_text(
+            encodable(_stacktrace(error)[-MAX_STACKTRACE:])
+        ),
     }
 
 

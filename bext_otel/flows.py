@@ -1,15 +1,17 @@
-"""Flows of one's own engine: runs that are counted, steps that are timed and traced, one trace also after a restart.
+"""Flows of one's own engine: runs that are counted, steps that are timed and traced, one trace also after a
+restart.
 
     with flow("checkout", resume=saved) as run:
         with run.step("charge"):
             ...
         save(run.carrier)
 
-`flow` and `step` are decorators too, of functions and of coroutine functions, and `async with` does as well. Needs the OpenTelemetry
-API only.
+`flow` and `step` are decorators too, of functions and of coroutine functions, and `async with` does as well.
+Needs the OpenTelemetry API only.
 
-A run may outlive its process, so no span lasts as long as it: it is a span that ends at once, and below that one for each step. Those
-that ended are exported, whatever happens to the process, and no span ever misses its parent.
+A run may outlive its process, so no span lasts as long as it: it is a span that ends at once, and below that
+one for each step. Those that ended are exported, whatever happens to the process, and no span ever misses its
+parent.
 """
 
 from __future__ import annotations
@@ -49,13 +51,14 @@ _BEFORE = re.compile(r";([0-9a-f]{16})")
 class Run:
     """A run of a flow, in this process.
 
-    `carrier` is a short text (at most 72 characters of ASCII) that a later `flow(name, resume=carrier)`, in any process, goes on from: in
-    the same trace, with a link to the last step that ended. Persist it with what the engine persists after a step. It is empty while
-    nothing is traced.
+    `carrier` is a short text (at most 72 characters of ASCII) that a later `flow(name, resume=carrier)`, in
+    any process, goes on from: in the same trace, with a link to the last step that ended. Persist it with
+    what the engine persists after a step. It is empty while nothing is traced.
     """
 
     def __init__(self, name: str, resume: str = "", *, again: bool = True) -> None:
-        """`again` is False where `resume` comes from who asked for the run, and nothing of it has been done yet."""
+        """`again` is False where `resume` comes from who asked for the run, and nothing of it has been done
+        yet."""
         self.name = name
         self._resume = resume
         parent, self._before = _parse(resume)
@@ -63,8 +66,15 @@ class Run:
         current = trace.get_current_span().get_span_context()
         if parent is not None and current.is_valid and current.trace_id != parent.trace_id:
             links.append(Link(current))  # what had it resumed
-        above = trace.set_span_in_context(NonRecordingSpan(parent)) if parent is not None else context.get_current()
-        shown: dict[str, AttributeValue] = {"bext.flow_name": name, **({"bext.resumed": True} if again and parent is not None else {})}
+        above = (
+            trace.set_span_in_context(NonRecordingSpan(parent))
+            if parent is not None
+            else context.get_current()
+        )
+        shown: dict[str, AttributeValue] = {
+            "bext.flow_name": name,
+            **({"bext.resumed": True} if again and parent is not None else {}),
+        }
         span = tracer().start_span(f"{_FLOW} {name}", above, attributes=shown, links=links)
         span.end()
         self._span = span.get_span_context()
@@ -83,19 +93,23 @@ class Run:
         return f"{parent};{self._before.span_id:016x}" if self._before is not None else parent
 
     def step(self, name: str, *, attempt: int = 1) -> Step:
-        """`with run.step("charge") as op`: a step of this run, also in another thread. `attempt` counts from 1 where it is tried again."""
+        """`with run.step("charge") as op`: a step of this run, also in another thread. `attempt` counts from
+        1 where it is tried again."""
         return Step(name, run=self, attempt=attempt)
 
     def suspended(self) -> None:
-        """The run does not end with its body: it waits, and is resumed later, maybe elsewhere. It is neither completed nor failed."""
+        """The run does not end with its body: it waits, and is resumed later, maybe elsewhere. It is neither
+        completed nor failed."""
         self._suspended = True
 
     def _parent(self) -> Context:
-        """The current context where it is this run's; in a thread, which begins without one, the run's own."""
+        """The current context where it is this run's; in a thread, which begins without one, the run's
+        own."""
         return context.get_current() if get_value(_RUN) is self else self.context
 
     def take_link(self) -> SpanContext | None:
-        """What the span of a step that begins should link to: the step before, for the first one after a restart."""
+        """What the span of a step that begins should link to: the step before, for the first one after a
+        restart."""
         link, self._link = self._link, None
         return link
 
@@ -105,7 +119,8 @@ class Run:
             self._before = span
 
     def unsaved(self) -> str:
-        """The carrier if a step has passed since it was asked for here; else "", for nothing would be new about it."""
+        """The carrier if a step has passed since it was asked for here; else "", for nothing would be new
+        about it."""
         if self._before is self._saved:
             return ""
         self._saved = self._before
@@ -117,11 +132,12 @@ class Run:
             return
         measure(FLOW_COMPLETED if error is None else FLOW_FAILED, 1, context=self.context)
         if error is not None:
-            tell_failure(self.name, type(error).__qualname__, self.context)
+            log_run_failed(self.name, type(error).__qualname__, self.context)
 
 
 class Step:
-    """A step: a context manager, plain or `async`, that gives its `Operation`. What the body raises passes on, and is its outcome."""
+    """A step: a context manager, plain or `async`, that gives its `Operation`. What the body raises passes
+    on, and is its outcome."""
 
     def __init__(self, name: str, *, run: Run | None = None, attempt: int = 1) -> None:
         self._name = name
@@ -137,14 +153,22 @@ class Step:
             shown["bext.attempt"] = self._attempt
         above = context.get_current() if run is None else run._parent()
         flow_name = UNKNOWN if run is None else run.name
-        made = start(FLOW_STEP, name=f"{FLOW_STEP.name} {clean(self._name)}", context=above, attributes=shown, flow_name=flow_name)
+        made = start(
+            FLOW_STEP,
+            name=f"{FLOW_STEP.name} {clean(self._name)}",
+            context=above,
+            attributes=shown,
+            flow_name=flow_name,
+        )
         if run is not None and (before := run.take_link()) is not None:
             made.span.add_link(before)
         self._operation = made
         self._token = context.attach(trace.set_span_in_context(made.span, above))
         return made
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         if self._operation is None or self._token is None:
             return
         context.detach(self._token)
@@ -155,7 +179,9 @@ class Step:
     async def __aenter__(self) -> Operation:
         return self.__enter__()
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self.__exit__(kind, error, traceback)
 
     def __call__(self, function: F) -> F:
@@ -163,7 +189,8 @@ class Step:
 
 
 class Flow:
-    """A flow: a context manager, plain or `async`, that gives the `Run`. It completed if its body ends, and failed if it raises."""
+    """A flow: a context manager, plain or `async`, that gives the `Run`. It completed if its body ends, and
+    failed if it raises."""
 
     def __init__(self, name: str, resume: str | None = None) -> None:
         self._name = clean(name) or UNKNOWN
@@ -175,7 +202,9 @@ class Flow:
         self._opened = (run, hold(), context.attach(run.context))
         return run
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         if self._opened is None:
             return
         run, held, token = self._opened
@@ -186,7 +215,9 @@ class Flow:
     async def __aenter__(self) -> Run:
         return self.__enter__()
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self.__exit__(kind, error, traceback)
 
     def __call__(self, function: F) -> F:
@@ -198,10 +229,12 @@ def flow(name: str, *, resume: str | None = None) -> Flow: ...
 @overload
 def flow(name: F) -> F: ...
 def flow(name: str | F, *, resume: str | None = None) -> Flow | F:
-    """A run of the flow `name`, around a `with` body, or around each call of the function that it decorates; bare, the function names it.
+    """A run of the flow `name`, around a `with` body, or around each call of the function that it decorates;
+    bare, the function names it.
 
-    `resume` is the `carrier` of a run that this one goes on from; None or "" begins a new one, and so does a text that is no carrier. The
-    run is a child of the current span, or, resumed, of itself. Raises TypeError for a generator function, whose body others interrupt.
+    `resume` is the `carrier` of a run that this one goes on from; None or "" begins a new one, and so does a
+    text that is no carrier. The run is a child of the current span, or, resumed, of itself. Raises TypeError
+    for a generator function, whose body others interrupt.
     """
     return Flow(name, resume) if isinstance(name, str) else Flow(_name_of(name))(name)
 
@@ -211,7 +244,8 @@ def step(name: str) -> Step: ...
 @overload
 def step(name: F) -> F: ...
 def step(name: str | F) -> Step | F:
-    """A step of the current run, around a `with` body, or around each call of the function that it decorates; bare, the function names it.
+    """A step of the current run, around a `with` body, or around each call of the function that it decorates;
+    bare, the function names it.
 
     Outside of any run it is a step of the flow `unknown`. Raises TypeError for a generator function.
     """
@@ -224,9 +258,15 @@ def current_run() -> Run | None:
     return run if isinstance(run, Run) else None
 
 
-def tell_failure(flow_name: str, error_type: str, here: Context) -> None:
+def log_run_failed(flow_name: str, error_type: str, here: Context) -> None:
     """A log entry, at error, that a run of a flow failed."""
-    emit(_FLOW, SeverityNumber.ERROR, "flow failed", {"flow_name": flow_name, "error_type": error_type}, here=here)
+    emit(
+        _FLOW,
+        SeverityNumber.ERROR,
+        "flow failed",
+        {"flow_name": flow_name, "error_type": error_type},
+        here=here,
+    )
 
 
 def _parse(carrier: str) -> tuple[SpanContext | None, SpanContext | None]:
@@ -238,7 +278,9 @@ def _parse(carrier: str) -> tuple[SpanContext | None, SpanContext | None]:
     before = _BEFORE.fullmatch(rest)
     if before is None:
         return None, None
-    return parent, SpanContext(parent.trace_id, int(before[1], 16), is_remote=True, trace_flags=parent.trace_flags)
+    return parent, SpanContext(
+        parent.trace_id, int(before[1], 16), is_remote=True, trace_flags=parent.trace_flags
+    )
 
 
 def _name_of(function: Callable[..., Any]) -> str:
@@ -248,7 +290,10 @@ def _name_of(function: Callable[..., Any]) -> str:
 def _around(function: F, make: Callable[[], Flow | Step]) -> F:
     """`function` with each of its calls inside of what `make` makes."""
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(f"{_name_of(function)} is a generator, and its caller decides when it goes on: use `with` inside of it")
+        raise TypeError(
+            f"{_name_of(function)} is a generator, and its caller decides when it goes on: use `with` "
+            "inside of it"
+        )
     if inspect.iscoroutinefunction(function):
 
         @wraps(function)

@@ -1,6 +1,8 @@
-"""Measuring: the catalogue's instruments at whatever meter provider is set, by label values in the catalogue's order.
+"""Measuring: the catalogue's instruments at whatever meter provider is set, by label values in the
+catalogue's order.
 
-Knows the OpenTelemetry API only. Where the provider's instruments can `bind` an attribute set, a measurement goes straight to its cell.
+Knows the OpenTelemetry API only. Where the provider's instruments can `bind` an attribute set, a measurement
+goes straight to its cell.
 """
 
 from __future__ import annotations
@@ -18,10 +20,23 @@ from bext_otel.catalogue import Kind, Metric
 from bext_otel.process import Undo
 from bext_otel.scope import SCOPE, meter_of
 
-__all__ = ["SCOPE", "SHARED", "Callback", "LabelValue", "count", "gauge", "handle", "measure", "name_units", "observable", "observe"]
+__all__ = [
+    "SCOPE",
+    "SHARED",
+    "Callback",
+    "LabelValue",
+    "count",
+    "gauge",
+    "handle",
+    "measure",
+    "name_units",
+    "observable",
+    "observe",
+]
 
 SHARED = "bext.shared"
-"""Attribute of an observation that names its source where that is not this process; no label, and never exported by our engine."""
+"""Attribute of an observation that names its source where that is not this process; no label, and never
+exported by our engine."""
 
 LabelValue: TypeAlias = "str | int | None"
 """A label's value; None leaves the attribute out."""
@@ -29,7 +44,8 @@ LabelValue: TypeAlias = "str | int | None"
 Measure: TypeAlias = Callable[..., None]
 Callback: TypeAlias = Callable[[], Iterable[tuple[float, tuple[str, ...]]]]
 
-# Handles are kept for the attribute sets in use. Labels come from bounded sources, so this is a safety net for callers that break the rule.
+# Handles are kept for the attribute sets in use. Labels come from bounded sources, so this is a safety net
+# for callers that break the rule.
 _MAX_HANDLES = 20_000
 _MAX_CHARACTERS = 4_000_000
 # A label's value is cut to 256 characters when it is shown; whoever hands over more is found anew each time.
@@ -39,7 +55,9 @@ _MAX_KEY = 1024
 class _Instruments:
     """The catalogue's instruments at one meter provider, and measuring handles for the label values seen."""
 
-    def __init__(self, provider: metrics.MeterProvider, *, units: bool, observed: dict[Metric, _Observed] | None = None) -> None:
+    def __init__(
+        self, provider: metrics.MeterProvider, *, units: bool, observed: dict[Metric, _Observed] | None = None
+    ) -> None:
         self.provider = provider
         self.observed: dict[Metric, _Observed] = {} if observed is None else observed
         self._units = units
@@ -65,12 +83,16 @@ class _Instruments:
 
     def observe(self, metric: Metric) -> None:
         """Have the provider ask everybody who observes `metric`."""
-        if metric not in self.observed:  # of a second instrument of one name, the SDK never asks the callbacks
+        if (
+            metric not in self.observed
+        ):  # of a second instrument of one name, the SDK never asks the callbacks
             observed = _Observed(metric)
             if self.observed.setdefault(metric, observed) is observed:
                 observed.succeed()
                 create = observable(self._meter, metric.kind)
-                create(metric.name, callbacks=[observed], unit=self._unit(metric), description=metric.description)
+                create(
+                    metric.name, callbacks=[observed], unit=self._unit(metric), description=metric.description
+                )
 
     def _make(self, metric: Metric, values: tuple[LabelValue, ...]) -> Measure:
         instrument = self._made.get(metric)
@@ -93,7 +115,9 @@ class _Instruments:
         if metric.kind == "gauge":
             return self._meter.create_gauge(metric.name, unit, metric.description)
         bounds = list(metric.bounds) or None
-        return self._meter.create_histogram(metric.name, unit, metric.description, explicit_bucket_boundaries_advisory=bounds)
+        return self._meter.create_histogram(
+            metric.name, unit, metric.description, explicit_bucket_boundaries_advisory=bounds
+        )
 
     def _unit(self, metric: Metric) -> str:
         return metric.unit if self._units else ""
@@ -108,8 +132,8 @@ _newest: dict[Metric, _Observed] = {}
 class _Observed:
     """A metric as one provider observes it: everybody is asked, as long as no newer provider asks.
 
-    The API's stand-in hands its instruments on to the first real provider, so that one metric may be observed there twice: the SDK then
-    asks the first only, and ours both.
+    The API's stand-in hands its instruments on to the first real provider, so that one metric may be observed
+    there twice: the SDK then asks the first only, and ours both.
     """
 
     __slots__ = ("_asked", "_metric", "_newer", "_older", "_spoke")
@@ -141,7 +165,8 @@ class _Observed:
 
 
 def _everybody(metric: Metric) -> Iterator[Observation]:
-    """What all callbacks say. One that fails keeps none of the others from being heard; the provider hears of it at the end."""
+    """What all callbacks say. One that fails keeps none of the others from being heard; the provider hears of
+    it at the end."""
     failure: Exception | None = None
     for callback, shared in tuple(_observers[metric]):
         source = {SHARED: shared} if shared else {}
@@ -155,7 +180,8 @@ def _everybody(metric: Metric) -> Iterator[Observation]:
 
 
 def observable(meter: metrics.Meter, kind: Kind) -> Callable[..., Any]:
-    """What makes the instrument that is observed, for rows of this kind: a gauge, a counter or an up-down counter."""
+    """What makes the instrument that is observed, for rows of this kind: a gauge, a counter or an up-down
+    counter."""
     if kind == "gauge":
         return meter.create_observable_gauge
     return meter.create_observable_counter if kind == "counter" else meter.create_observable_up_down_counter
@@ -163,12 +189,16 @@ def observable(meter: metrics.Meter, kind: Kind) -> Callable[..., Any]:
 
 def _attributes(metric: Metric, values: tuple[LabelValue, ...]) -> dict[str, AttributeValue]:
     if len(values) != len(metric.labels):
-        raise TypeError(f"{metric.name} takes {len(metric.labels)} label values ({', '.join(metric.label_names)}), not {values!r}")
+        raise TypeError(
+            f"{metric.name} takes {len(metric.labels)} label values ({', '.join(metric.label_names)}), not "
+            f"{values!r}"
+        )
     return {name: value for name, value in zip(metric.label_names, values, strict=True) if value is not None}
 
 
 _units = True
-# Nobody's until something is measured: to be asked for its provider at an import, the API would make the one that a variable names.
+# Nobody's until something is measured: to be asked for its provider at an import, the API would make the one
+# that a variable names.
 _instruments = _Instruments(metrics.NoOpMeterProvider(), units=_units)
 
 
@@ -189,7 +219,8 @@ def _follow(made: _Instruments) -> _Instruments:
 
 
 def name_units(*, on_instruments: bool) -> None:
-    """Say whether instruments carry their unit, or leave it to the name of their stream; they are made anew for it."""
+    """Say whether instruments carry their unit, or leave it to the name of their stream; they are made anew
+    for it."""
     global _units
     _units = on_instruments
     provider = metrics.get_meter_provider()
@@ -203,10 +234,11 @@ def handle(metric: Metric, values: tuple[LabelValue, ...]) -> Measure:
 
 
 def measure(metric: Metric, value: float, *labels: LabelValue, context: Context | None = None) -> None:
-    """Record `value`, in the metric's unit, for these label values in the order that the catalogue declares them.
+    """Record `value`, in the metric's unit, for these label values in the order that the catalogue declares
+    them.
 
-    Adds to a counter or an up-down counter, records in a summary or histogram, sets a gauge. `context` names the span that an exemplar
-    points to; None: the current one. Raises TypeError for a wrong number of labels.
+    Adds to a counter or an up-down counter, records in a summary or histogram, sets a gauge. `context` names
+    the span that an exemplar points to; None: the current one. Raises TypeError for a wrong number of labels.
     """
     _current().handle(metric, labels)(value, context)
 
@@ -222,10 +254,11 @@ def gauge(metric: Metric, value: float, *labels: LabelValue) -> None:
 
 
 def observe(metric: Metric, callback: Callback, *, shared: str = "") -> Undo:
-    """Ask `callback` at each reading for pairs of a value and its label values, until the answer is called. Twice is once.
+    """Ask `callback` at each reading for pairs of a value and its label values, until the answer is called.
+    Twice is once.
 
-    For gauges, and for counters kept elsewhere; whichever provider is set asks. What each worker of the service holds is added up.
-    `shared` names what they all look at, such as a database: that counts once.
+    For gauges, and for counters kept elsewhere; whichever provider is set asks. What each worker of the
+    service holds is added up. `shared` names what they all look at, such as a database: that counts once.
     """
     observers, observer = _observers.setdefault(metric, []), (callback, shared)
     if observer not in observers:

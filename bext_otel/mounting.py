@@ -1,4 +1,5 @@
-"""What an application mounts and registers in code: the endpoints as a Flask blueprint, as an ASGI or WSGI app, and health checks."""
+"""What an application mounts and registers in code: the endpoints as a Flask blueprint, as an ASGI or WSGI
+app, and health checks."""
 
 from __future__ import annotations
 
@@ -16,14 +17,18 @@ __all__ = ["asgi_app", "blueprint", "register_check", "wsgi_app"]
 
 
 def blueprint() -> Blueprint:
-    """The endpoints for a Flask application: `app.register_blueprint(bext_otel.blueprint())`. Sets telemetry up if nobody has."""
-    from bext_otel.endpoints.flask import blueprint as made  # Flask takes a while to import, and few mount a blueprint
+    """The endpoints for a Flask application: `app.register_blueprint(bext_otel.blueprint())`. Sets telemetry
+    up if nobody has."""
+    from bext_otel.endpoints.flask import (
+        blueprint as made,
+    )  # Flask takes a while to import, and few mount a blueprint
 
     return made(configure().endpoints)
 
 
 def asgi_app() -> ASGIEndpoints:
-    """The endpoints as an ASGI application: `Mount("/ops", bext_otel.asgi_app())`. Sets telemetry up if nobody has."""
+    """The endpoints as an ASGI application: `Mount("/ops", bext_otel.asgi_app())`. Sets telemetry up if
+    nobody has."""
     return ASGIEndpoints(configure().endpoints)
 
 
@@ -32,8 +37,11 @@ def wsgi_app() -> WSGIEndpoints:
     return WSGIEndpoints(configure().endpoints)
 
 
-def register_check(name: str, probe: Ask, *, critical: bool | None = None, timeout_seconds: float | None = None) -> None:
-    """Let `/health` ask `probe` too, as `Health.register` says; without telemetry in this process, do nothing."""
+def register_check(
+    name: str, probe: Ask, *, critical: bool | None = None, timeout_seconds: float | None = None
+) -> None:
+    """Let `/health` ask `probe` too, as `Health.register` says; without telemetry in this process, do
+    nothing."""
     runs = running()
     if runs is not None:
         runs.health.register(name, probe, critical=critical, timeout_seconds=timeout_seconds)

@@ -1,7 +1,7 @@
 """How work is measured: one span, one duration, one outcome for anything that takes time.
 
-Knows the OpenTelemetry API only, so that instrumentors and applications that use it cost nothing while no provider is set, and reach
-any provider that is.
+Knows the OpenTelemetry API only, so that instrumentors and applications that use it cost nothing while no
+provider is set, and reach any provider that is.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ __all__ = [
     "count",
     "finish",
     "gauge",
-    "is_request_told",
+    "is_request_logged",
     "measure",
     "observe",
     "operation",
+    "set_request_logged",
     "settings",
     "show_failure",
     "start",
-    "tell_request",
     "trace_past",
     "tracer",
     "use",
@@ -52,8 +52,9 @@ __all__ = [
 class Settings:
     """What the composition root decided for the whole process.
 
-    `resolver` maps a request's host and path to its app; `log_requests` asks for a log record at the end of each request;
-    `slow_request_ms` is from where that record is a warning; `units` says whether instruments carry their unit, or leave it to the name.
+    `resolver` maps a request's host and path to its app; `log_requests` asks for a log record at the end of
+    each request; `slow_request_ms` is from where that record is a warning; `units` says whether instruments
+    carry their unit, or leave it to the name.
     """
 
     resolver: Callable[[str, str], str] | None = None
@@ -93,12 +94,12 @@ def tracer() -> trace.Tracer:
 _request_told: ContextVar[bool | None] = ContextVar("bext_otel_request_told", default=None)
 
 
-def tell_request(*, told: bool) -> None:
+def set_request_logged(*, told: bool) -> None:
     """A request begins here, and a record will tell (or not) of its completion."""
     _request_told.set(told)
 
 
-def is_request_told() -> bool | None:
+def is_request_logged() -> bool | None:
     """Whether a record tells of the last request that began here; None where there was none yet."""
     return _request_told.get()
 
@@ -106,7 +107,8 @@ def is_request_told() -> bool | None:
 class Operation:
     """A piece of work in progress: its span, and the label values known so far.
 
-    `labels` maps label names to values and may be written until the end; `set` also shows a value on the span.
+    `labels` maps label names to values and may be written until the end; `set` also shows a value on the
+    span.
     """
 
     __slots__ = ("_anchor", "_ended", "elapsed_ms", "labels", "span", "started", "work")
@@ -121,7 +123,8 @@ class Operation:
         self._ended = False
 
     def set(self, **fields: AttributeValue) -> None:
-        """State facts: each becomes the span attribute `bext.<field>`, and the label's value where the work's metrics have one."""
+        """State facts: each becomes the span attribute `bext.<field>`, and the label's value where the work's
+        metrics have one."""
         for name, value in fields.items():
             self.span.set_attribute(f"bext.{name}", value)
             self.labels[name] = str(value)
@@ -148,9 +151,11 @@ def start(
     attributes: Mapping[str, AttributeValue] | None = None,
     **labels: str,
 ) -> Operation:
-    """Begin a piece of work: a span named `name` (default: the work's name), child of `context` (default: the current one).
+    """Begin a piece of work: a span named `name` (default: the work's name), child of `context` (default: the
+    current one).
 
-    `labels` are the work's labels; each is also the span attribute `bext.<label>`. The span is not made current: `operation` does that.
+    `labels` are the work's labels; each is also the span attribute `bext.<label>`. The span is not made
+    current: `operation` does that.
     """
     return _start(work, labels, name, kind, context, attributes)
 
@@ -171,7 +176,8 @@ def _start(
 
 
 def finish(operation: Operation, error: BaseException | str | None = None) -> None:
-    """End a piece of work, once: its duration, its outcome and its span. `error` is what it failed with; None: it succeeded."""
+    """End a piece of work, once: its duration, its outcome and its span. `error` is what it failed with;
+    None: it succeeded."""
     if operation._ended:
         return
     operation._ended = True
@@ -201,7 +207,8 @@ def trace_past(
     attributes: Mapping[str, AttributeValue] | None = None,
     failed: bool = False,
 ) -> Span:
-    """The span of work that is over now, and began at `started_ns` of `time.perf_counter_ns`; for what is known only at its end."""
+    """The span of work that is over now, and began at `started_ns` of `time.perf_counter_ns`; for what is
+    known only at its end."""
     anchor = child_anchor(trace.get_current_span(context))
     span = tracer().start_span(name, context, kind, attributes, start_time=anchor.at(started_ns))
     if failed:
@@ -221,9 +228,11 @@ def _failed(operation: Operation, error: BaseException | str) -> None:
 
 
 def show_failure(span: Span, error_type: str, error: BaseException | None = None) -> None:
-    """Show on a span that its work failed, by the conventions: `error.type`, and the exception, whose message describes the status.
+    """Show on a span that its work failed, by the conventions: `error.type`, and the exception, whose message
+    describes the status.
 
-    What an exception says is redacted there, and bounded. Nothing is said twice: without an exception there is no description.
+    What an exception says is redacted there, and bounded. Nothing is said twice: without an exception there
+    is no description.
     """
     span.set_attribute("error.type", error_type)
     if error is None:
@@ -236,13 +245,18 @@ def show_failure(span: Span, error_type: str, error: BaseException | None = None
 
 def _slow(operation: Operation, here: Context) -> None:
     """A warning that a piece of work took longer than its threshold."""
-    fields: dict[str, Any] = {**operation.labels, "duration_ms": round(operation.elapsed_ms, 3), "threshold_ms": operation.work.slow_ms}
+    fields: dict[str, Any] = {
+        **operation.labels,
+        "duration_ms": round(operation.elapsed_ms, 3),
+        "threshold_ms": operation.work.slow_ms,
+    }
     emit(operation.work.name, SeverityNumber.WARN, f"{operation.work.name} slow", fields, here=here)
 
 
 @contextmanager
 def operation(work: Work, **labels: str) -> Iterator[Operation]:
-    """Measure and trace the body: `with operation(RENDER, app=app) as op`. What it raises passes on, and is its outcome."""
+    """Measure and trace the body: `with operation(RENDER, app=app) as op`. What it raises passes on, and is
+    its outcome."""
     current = _start(work, labels)
     token = context.attach(trace.set_span_in_context(current.span))
     try:

@@ -2,7 +2,8 @@
 
 `os.register_at_fork` can't be undone, so this module registers once and keeps a list that can.
 
-uWSGI makes its workers without telling Python, unless `py-call-osafterfork` is set. Its own hook tells those, or they find out.
+uWSGI makes its workers without telling Python, unless `py-call-osafterfork` is set. Its own hook tells those,
+or they find out.
 """
 
 from __future__ import annotations
@@ -48,14 +49,20 @@ def on_fork(
     in_parent: Callable[[], None] = _nothing,
     in_child: Callable[[], None] = _nothing,
 ) -> Undo:
-    """Call these around every fork of this process, until the answer is called. Nothing that they raise gets out.
+    """Call these around every fork of this process, until the answer is called. Nothing that they raise gets
+    out.
 
-    `before` and `in_parent` are left out where Python is not told of the fork; where there is no fork, nothing is called.
+    `before` and `in_parent` are left out where Python is not told of the fork; where there is no fork,
+    nothing is called.
     """
     global _registered
     if not _registered and hasattr(os, "register_at_fork"):
         _registered = True
-        os.register_at_fork(before=partial(_call, "before"), after_in_parent=partial(_call, "in_parent"), after_in_child=_after_in_child)
+        os.register_at_fork(
+            before=partial(_call, "before"),
+            after_in_parent=partial(_call, "in_parent"),
+            after_in_child=_after_in_child,
+        )
         if "uwsgi" in sys.modules:
             # uWSGI has its module before it has any application. That one replaces the hook.
             on_import("uwsgidecorators", _listen_to_uwsgi)
@@ -71,7 +78,8 @@ def on_fork(
 
 
 def catch_up() -> None:
-    """Make the calls in a child of which nobody has told Python; to be called before anything is counted there. Takes 0.2 us."""
+    """Make the calls in a child of which nobody has told Python; to be called before anything is counted
+    there. Takes 0.2 us."""
     if os.getpid() != _pid:
         _after_in_child()
     else:
@@ -79,7 +87,8 @@ def catch_up() -> None:
 
 
 def _listen_to_uwsgi(_: object = None) -> None:
-    """Have uWSGI call us in each process that it forks; again as long as the hook is not ours, for others replace it."""
+    """Have uWSGI call us in each process that it forks; again as long as the hook is not ours, for others
+    replace it."""
     uwsgi: Any = sys.modules.get("uwsgi")
     if uwsgi is None:
         return
@@ -114,9 +123,11 @@ _waiting: dict[str, list[Imported]] = {}
 
 
 def on_import(name: str, imported: Imported) -> Undo:
-    """Call `imported` with the module `name`: now if it is imported, else as soon as it is, once, unless the answer was called before.
+    """Call `imported` with the module `name`: now if it is imported, else as soon as it is, once, unless the
+    answer was called before.
 
-    What `imported` raises now is the caller's; later on it is a log line, for the application imports its library in any case.
+    What `imported` raises now is the caller's; later on it is a log line, for the application imports its
+    library in any case.
     """
     if (module := sys.modules.get(name)) is not None:
         imported(module)
@@ -140,4 +151,8 @@ def _imported(name: str, module: object) -> None:
         try:
             imported(module)
         except Exception as error:
-            _log.warning("telemetry failed at the import of %s; the application goes on without it", name, exc_info=error)
+            _log.warning(
+                "telemetry failed at the import of %s; the application goes on without it",
+                name,
+                exc_info=error,
+            )

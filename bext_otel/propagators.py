@@ -1,13 +1,22 @@
-"""Propagators that OpenTelemetry names and packages of their own hold (entry points `opentelemetry_propagator`).
+"""Propagators that OpenTelemetry names and packages of their own hold (entry points
+`opentelemetry_propagator`).
 
-Upstream's API ends the program at its import where `OTEL_PROPAGATORS` names one whose package is not installed, before anybody is asked.
-These are found instead. Each is the package's own propagator where there is one, and else reads and writes nothing.
+Upstream's API ends the program at its import where `OTEL_PROPAGATORS` names one whose package is not
+installed, before anybody is asked. These are found instead. Each is the package's own propagator where there
+is one, and else reads and writes nothing.
 """
 
 from __future__ import annotations
 
 from opentelemetry.context import Context
-from opentelemetry.propagators.textmap import CarrierT, Getter, Setter, TextMapPropagator, default_getter, default_setter
+from opentelemetry.propagators.textmap import (
+    CarrierT,
+    Getter,
+    Setter,
+    TextMapPropagator,
+    default_getter,
+    default_setter,
+)
 
 from bext_otel.api_environment import PROPAGATORS, found, without
 
@@ -15,7 +24,8 @@ __all__ = ["StandIn", "b3", "b3multi", "jaeger", "ottrace", "xray"]
 
 
 class StandIn(TextMapPropagator):
-    """In the place of a propagator that is not installed. Where bext-otel is set up, it is taken out, with a line that says so."""
+    """In the place of a propagator that is not installed. Where bext-otel is set up, it is taken out, with a
+    line that says so."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -25,11 +35,15 @@ class StandIn(TextMapPropagator):
         """What there is to say of it."""
         return without(PROPAGATORS, self.name, "the others")
 
-    def extract(self, carrier: CarrierT, context: Context | None = None, getter: Getter[CarrierT] = default_getter) -> Context:
+    def extract(
+        self, carrier: CarrierT, context: Context | None = None, getter: Getter[CarrierT] = default_getter
+    ) -> Context:
         """Finds nothing."""
         return Context() if context is None else context
 
-    def inject(self, carrier: CarrierT, context: Context | None = None, setter: Setter[CarrierT] = default_setter) -> None:
+    def inject(
+        self, carrier: CarrierT, context: Context | None = None, setter: Setter[CarrierT] = default_setter
+    ) -> None:
         """Writes nothing."""
 
     @property

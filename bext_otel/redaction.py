@@ -25,8 +25,9 @@ REDACTED = "REDACTED"
 SECRET = "***"  # noqa: S105  # the opposite of one
 """What stands for a secret setting."""
 
-# Names are compared in lower case without separators. The conventions for `url.full` and `url.query` name AWSAccessKeyId, Signature, sig
-# and X-Goog-Signature; the others are what session, OAuth, SAML and cloud URLs carry.
+# Names are compared in lower case without separators. The conventions for `url.full` and `url.query` name
+# AWSAccessKeyId, Signature, sig and X-Goog-Signature; the others are what session, OAuth, SAML and cloud URLs
+# carry.
 _SECRET_PARTS = re.compile(
     "token|secret|passw|passphrase|pwd|signature|credential|apikey|accesskey|privatekey|sessionid|samlresponse|jwt|authorization|cookie"
 )
@@ -39,9 +40,12 @@ _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 # No scheme is longer, and a bound keeps a long word from being looked at over and over.
 _URL_IN_TEXT = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,30}://[^\s\"'<>\\]+")
 _QUERY_IN_TEXT = re.compile(r"(?<=[?#])[^\s\"'<>\\?#]*=[^\s\"'<>\\?#]*")
-# In running text: what is said of a name, as in `password=...`, `"token": "..."`, `Authorization: Bearer ...`; credentials alone.
+# In running text: what is said of a name, as in `password=...`, `"token": "..."`, `Authorization: Bearer
+# ...`; credentials alone.
 _NAMED = re.compile(r"([\w.%\-]{1,64})[\"']?\s{0,4}(?:=>|[=:])\s{0,4}")
-_SAID = re.compile(r"(?:(?:bearer|basic|digest|negotiate|token)\s{1,4})?(?:\"[^\"]*\"?|'[^']*'?|[^\s,;&\"']+)", re.IGNORECASE)
+_SAID = re.compile(
+    r"(?:(?:bearer|basic|digest|negotiate|token)\s{1,4})?(?:\"[^\"]*\"?|'[^']*'?|[^\s,;&\"']+)", re.IGNORECASE
+)
 _CREDENTIAL = re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
 
 _MAX_TEXT = 8192
@@ -57,7 +61,8 @@ def is_secret(name: str) -> bool:
 
 
 def redact_query(query: str) -> str:
-    """A query string with the values of secret parameters replaced by `REDACTED`; names, order and everything else stay."""
+    """A query string with the values of secret parameters replaced by `REDACTED`; names, order and everything
+    else stay."""
     if "=" not in query:
         return query
     return "".join([_redact_pair(part) for part in _DELIMITER.split(query)])
@@ -71,7 +76,8 @@ def _redact_pair(pair: str) -> str:
 def redact_url(url: str) -> str:
     """A URL, or something meant to be one, without user, password and secret parameters; never fails.
 
-    By the OpenTelemetry semantic conventions for `url.full`: `https://REDACTED:REDACTED@host/path?sig=REDACTED`.
+    By the OpenTelemetry semantic conventions for `url.full`:
+    `https://REDACTED:REDACTED@host/path?sig=REDACTED`.
     """
     if "@" in url:
         url = _redact_userinfo(url)
@@ -95,7 +101,8 @@ def _redact_userinfo(url: str) -> str:
 
 
 def redact_urls(text: str) -> str:
-    """Text for people, with the URLs in it as `redact_url` has them, and the query strings of paths without secret parameters."""
+    """Text for people, with the URLs in it as `redact_url` has them, and the query strings of paths without
+    secret parameters."""
     if "://" in text:
         text = _URL_IN_TEXT.sub(lambda found: redact_url(found[0]), text)
     if "?" in text and "=" in text:
@@ -104,9 +111,11 @@ def redact_urls(text: str) -> str:
 
 
 def redact_text(text: str) -> str:
-    """A sentence without the secrets that stand in it in a form that says so: in URLs, behind secret names, behind `Bearer`; never fails.
+    """A sentence without the secrets that stand in it in a form that says so: in URLs, behind secret names,
+    behind `Bearer`; never fails.
 
-    Errs on the side of redacting, as suits what an exception says; a line of a log, where `key=` names many a thing, has `redact_urls`.
+    Errs on the side of redacting, as suits what an exception says; a line of a log, where `key=` names many a
+    thing, has `redact_urls`.
     """
     text = redact_urls(text)
     if "=" in text or ":" in text:
@@ -122,14 +131,19 @@ def _redact_said(text: str) -> str:
         left.append(text[at : named.end()])
         at = named.end()
         # A URL's scheme says nothing of what comes behind it.
-        if is_secret(named[1]) and not text.startswith("//", at) and (said := _SAID.match(text, at)) is not None:
+        if (
+            is_secret(named[1])
+            and not text.startswith("//", at)
+            and (said := _SAID.match(text, at)) is not None
+        ):
             left.append(REDACTED)
             at = said.end()
     return "".join([*left, text[at:]])
 
 
 def describe(error: BaseException) -> str | None:
-    """What an exception says, as the description of a span's status: redacted, at most 1,024 characters; None where it says nothing."""
+    """What an exception says, as the description of a span's status: redacted, at most 1,024 characters; None
+    where it says nothing."""
     try:
         text = redact_text(str(error)[:_MAX_TEXT])[:_MAX_DESCRIPTION]
         # A lone surrogate would keep a whole batch of spans from being exported.
@@ -140,7 +154,10 @@ def describe(error: BaseException) -> str | None:
 
 def redact_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of nested settings, fit to be shown: secret settings as `***`, URLs without their secrets."""
-    return {name: SECRET if value and is_secret(str(name)) else _redact_value(value) for name, value in settings.items()}
+    return {
+        name: SECRET if value and is_secret(str(name)) else _redact_value(value)
+        for name, value in settings.items()
+    }
 
 
 def _redact_value(value: Any) -> Any:

@@ -1,4 +1,5 @@
-"""How many flow runs this process has in progress: those begun in it, and what an instrumented engine knows of.
+"""How many flow runs this process has in progress: those begun in it, and what an instrumented engine knows
+of.
 
 One number, observed when metrics are read; the service's is the sum of its processes'.
 """

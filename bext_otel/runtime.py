@@ -24,28 +24,28 @@ from bext_otel.config import Config
 from bext_otel.endpoints.endpoints import Endpoints
 from bext_otel.endpoints.prometheus_registry import expose
 from bext_otel.endpoints.server import StandaloneServer
-from bext_otel.endpoints.server_start import Serving
+from bext_otel.endpoints.server_start import ServerStart
 from bext_otel.errors import ConfigError
 from bext_otel.export.delivery import Delivery, listen_to_exporters
 from bext_otel.export.entry_points import NOTHING_CHOSEN, Chosen
-from bext_otel.export.instance_id import Identity
+from bext_otel.export.instance_id import InstanceIds
 from bext_otel.export.internal_metrics import SelfTelemetry
 from bext_otel.export.metrics import MetricsSignal, build_metrics
 from bext_otel.export.otlp import log_exporters
 from bext_otel.export.resource import build_resource
-from bext_otel.export.shutdown import Ending, Parked, Patience, Undelivered, end_all
+from bext_otel.export.shutdown import Ending, Parked, ShutdownBudget, Undelivered, end_all
 from bext_otel.export.sigterm import end_on_termination
 from bext_otel.export.traces import build_traces
 from bext_otel.health.builtin import disk
 from bext_otel.health.builtin import telemetry as telemetry_check
 from bext_otel.health.evaluation import Health
 from bext_otel.logs.install import BextLoggerProvider, build_provider, install
-from bext_otel.logs.outputs import say
+from bext_otel.logs.outputs import write_stderr
 from bext_otel.logs.quiet import quieten_exports
 from bext_otel.logs.sinks import ExportSink
 from bext_otel.operation import Settings, use
 from bext_otel.process import catch_up, on_fork
-from bext_otel.service.board import Ledger
+from bext_otel.service.board import Board
 from bext_otel.service.child_exit import at_end_of_children, at_end_of_workers
 from bext_otel.service.joining import join_service
 
@@ -61,13 +61,14 @@ Figures: TypeAlias = Mapping[str, "int | float | str"]
 
 @dataclass
 class Runtime:
-    """A configured process. `service_key` is the same for all workers of a service, `tracer_provider` None where telemetry is disabled."""
+    """A configured process. `service_key` is the same for all workers of a service, `tracer_provider` None
+    where telemetry is disabled."""
 
     config: Config
     health: Health
     endpoints: Endpoints
     service_key: str = ""
-    serving: Serving | None = None
+    serving: ServerStart | None = None
     tracer_provider: TracerProvider | None = None
     _deliveries: list[Delivery] = field(default_factory=list)
     _flushings: list[Callable[[float], object]] = field(default_factory=list)
@@ -78,13 +79,13 @@ class Runtime:
     def __post_init__(self) -> None:
         self.parked = Parked()
         self._undoing.callback(self._end)
-        self._patience = Patience(self.config.telemetry.shutdown_timeout_seconds, self._deliveries)
+        self._patience = ShutdownBudget(self.config.telemetry.shutdown_timeout_seconds, self._deliveries)
 
-    def evidence(self) -> None:
+    def on_serving(self) -> None:
         """This process serves an application: the stand-alone server may open."""
         catch_up()
         if self.serving is not None:
-            self.serving.evidence()
+            self.serving.on_serving()
 
     def works(self) -> None:
         """This process has measured something: its stand-alone server has something to show."""
@@ -92,25 +93,29 @@ class Runtime:
             self.serving.works()
 
     def flush(self) -> bool:
-        """Send and share what there is, as long as `shutdown` may take; whether all of it was in time. The process may go on, or end by a
-        signal."""
+        """Send and share what there is, as long as `shutdown` may take; whether all of it was in time. The
+        process may go on, or end by a signal."""
         in_time = end_all(self._flushings, self._patience.seconds(), self.parked)
         if not in_time:
             self._patience.spend()
         return in_time
 
     def at_exit(self) -> None:
-        """`shutdown` at the exit of the interpreter, where nobody is left to catch a second Ctrl-C: that one ends the waiting."""
+        """`shutdown` at the exit of the interpreter, where nobody is left to catch a second Ctrl-C: that one
+        ends the waiting."""
         with suppress(KeyboardInterrupt, SystemExit):
             self.shutdown()
 
     def shutdown(self) -> bool:
-        """Flush every signal and stop, within `[telemetry] shutdown_timeout_seconds`; whether all of it was in time. Once.
+        """Flush every signal and stop, within `[telemetry] shutdown_timeout_seconds`; whether all of it was
+        in time. Once.
 
         What could not be delivered is one line on standard error.
         """
         atexit.unregister(self.at_exit)
-        with suppress(Exception):  # one that fails keeps nothing else from being flushed, and nobody is left to be told
+        with suppress(
+            Exception
+        ):  # one that fails keeps nothing else from being flushed, and nobody is left to be told
             self._undoing.close()
         in_time, self._in_time = self._in_time, True
         return in_time
@@ -120,7 +125,7 @@ class Runtime:
         undelivered = Undelivered(self._deliveries)
         self._in_time = end_all(endings, self._patience.seconds(), self.parked)
         if endings and (line := undelivered.line()):
-            say(line)  # logging has been left as it was found
+            write_stderr(line)  # logging has been left as it was found
 
 
 def build_runtime(
@@ -131,12 +136,17 @@ def build_runtime(
     chosen: Chosen = NOTHING_CHOSEN,
 ) -> Runtime:
     """Build what the settings ask for, install it as the process's providers, and have it end at exit."""
-    identity = Identity(
-        build_resource(service_name=config.telemetry.service_name, attributes={**_bext_attributes(config), **(resource or {})})
+    identity = InstanceIds(
+        build_resource(
+            service_name=config.telemetry.service_name,
+            attributes={**_bext_attributes(config), **(resource or {})},
+        )
     )
     made = identity.resource
     health = _health(config, str(made.attributes.get("service.version", "unknown")))
-    runtime = _disabled(config, health) if config.telemetry.disabled else _enabled(config, health, identity, chosen)
+    runtime = (
+        _disabled(config, health) if config.telemetry.disabled else _enabled(config, health, identity, chosen)
+    )
     if not config.telemetry.disabled:
         resolver = _resolver(config, app_resolver, str(made.attributes.get("service.name", "")))
         use(
@@ -167,7 +177,9 @@ def _bext_attributes(config: Config) -> dict[str, str]:
 
 def _health(config: Config, version: str) -> Health:
     settings = config.health
-    health = Health(timeout_seconds=settings.timeout_seconds, cache_seconds=settings.cache_seconds, version=version)
+    health = Health(
+        timeout_seconds=settings.timeout_seconds, cache_seconds=settings.cache_seconds, version=version
+    )
     health.register("disk", disk(settings.disk_path, settings.disk_min_free_mb))
     for name, app in config.apps.items():
         health.register_app(name, app.status, app.version)
@@ -175,11 +187,17 @@ def _health(config: Config, version: str) -> Health:
 
 
 def _disabled(config: Config, health: Health) -> Runtime:
-    endpoints = Endpoints(metrics=config.metrics, health_settings=config.health, read=None, health=health, token=config.telemetry.token)
+    endpoints = Endpoints(
+        metrics=config.metrics,
+        health_settings=config.health,
+        read=None,
+        health=health,
+        token=config.telemetry.token,
+    )
     return Runtime(config, health, endpoints)
 
 
-def _enabled(config: Config, health: Health, identity: Identity, chosen: Chosen) -> Runtime:
+def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chosen) -> Runtime:
     listen_to_exporters()
     resource = identity.resource
     exporters = config.telemetry.exporters
@@ -187,7 +205,11 @@ def _enabled(config: Config, health: Health, identity: Identity, chosen: Chosen)
 
     def figures() -> Figures:
         """How telemetry itself fares: what each signal delivered and lost."""
-        alone = {"workers_alone" if ledger.alone else "workers_unshared": ledger.reason} if ledger is not None and ledger.reason else {}
+        alone = (
+            {"workers_alone" if ledger.alone else "workers_unshared": ledger.reason}
+            if ledger is not None and ledger.reason
+            else {}
+        )
         return {
             "engine": config.telemetry.engine,
             **own.figures(metric_points_dropped=signal.dropped()),
@@ -208,10 +230,15 @@ def _enabled(config: Config, health: Health, identity: Identity, chosen: Chosen)
     installed = install(config.logging, logger_provider, apps=config.apps)
     if ledger is not None and ledger.alone:
         _log.warning(
-            "this process can't share its metrics with other workers of the service (%s): /metrics shows its own part only", ledger.reason
+            "this process can't share its metrics with other workers of the service (%s): /metrics shows "
+            "its own part only",
+            ledger.reason,
         )
     _install(tracer_provider, signal.provider, logger_provider, chosen)
-    health.register("telemetry", telemetry_check(lambda: {"status": _status(own, ledger, signal, logger_provider), **figures()}))
+    health.register(
+        "telemetry",
+        telemetry_check(lambda: {"status": _status(own, ledger, signal, logger_provider), **figures()}),
+    )
 
     read = signal.snapshot if config.metrics.enabled else None
     undoing = ExitStack()
@@ -258,7 +285,10 @@ def _enabled(config: Config, health: Health, identity: Identity, chosen: Chosen)
         lambda _: signal.share(),
         *(partial(_flush, provider) for provider in (tracer_provider, signal.provider, logger_provider)),
     ]
-    runtime._endings += [signal.ending(), *(Ending(processor.batches.end, processor.batches.begin_end) for processor in span_processors)]
+    runtime._endings += [
+        signal.ending(),
+        *(Ending(processor.batches.end, processor.batches.begin_end) for processor in span_processors),
+    ]
     runtime._endings += [Ending(sink.end, sink.begin_end) for sink in logger_provider.exports]
     runtime._endings.append(lambda _: logger_provider.shutdown())
     return runtime
@@ -271,31 +301,43 @@ def _flush(provider: TracerProvider | MeterProvider | LoggerProvider, seconds: f
 def _logs_signal(config: Config, resource: Resource) -> tuple[BextLoggerProvider, list[Delivery]]:
     patience = config.telemetry.shutdown_timeout_seconds
     outlets = log_exporters(config.telemetry.exporters)
-    provider = build_provider(config.logging, resource, outlets[0][0] if outlets else None, shutdown_timeout_seconds=patience)
+    provider = build_provider(
+        config.logging, resource, outlets[0][0] if outlets else None, shutdown_timeout_seconds=patience
+    )
     for exporter, _ in outlets[1:]:
         provider.add_log_record_processor(sink := ExportSink(exporter, shutdown_seconds=patience))
         provider.exports.append(sink)
     return provider, [delivery for _, delivery in outlets]
 
 
-def _status(own: SelfTelemetry, ledger: Ledger | None, metrics_signal: MetricsSignal, logs: BextLoggerProvider) -> str:
+def _status(
+    own: SelfTelemetry, ledger: Board | None, metrics_signal: MetricsSignal, logs: BextLoggerProvider
+) -> str:
     apart = ledger is not None and ledger.reason
     return "degraded" if apart or own.losing() or metrics_signal.failing or logs.losing() else "healthy"
 
 
-def _join(config: Config, resource: Resource) -> Ledger | None:
-    """Where the workers of this service publish; None for the SDK's own metrics, which know their process only."""
+def _join(config: Config, resource: Resource) -> Board | None:
+    """Where the workers of this service publish; None for the SDK's own metrics, which know their process
+    only."""
     if config.telemetry.engine == "upstream":
         return None
     return join_service(str(resource.attributes.get("service.name", "")))
 
 
-def _install(tracer_provider: TracerProvider, meter_provider: MeterProvider, logger_provider: LoggerProvider, chosen: Chosen) -> None:
-    """Make these the process's providers, but for those that the application has set by itself, or the operator by a variable."""
+def _install(
+    tracer_provider: TracerProvider,
+    meter_provider: MeterProvider,
+    logger_provider: LoggerProvider,
+    chosen: Chosen,
+) -> None:
+    """Make these the process's providers, but for those that the application has set by itself, or the
+    operator by a variable."""
     users = already_installed()
     if own := [signal for signal in users if signal not in chosen.providers]:
         _log.warning(
-            "the application has set its own provider for %s; bext-otel leaves it alone, so those do not pass through bext-otel "
+            "the application has set its own provider for %s; bext-otel leaves it alone, so those do not "
+            "pass through bext-otel "
             "(call bext_otel.configure() first, or leave the provider to it)",
             ", ".join(own),
         )
@@ -324,10 +366,14 @@ def _service_key(service_name: str) -> str:
     return f"{service_name}-{os.getpgid(0)}" if hasattr(os, "getpgid") else service_name
 
 
-def _serve(config: Config, runtime: Runtime) -> Serving:
+def _serve(config: Config, runtime: Runtime) -> ServerStart:
     server = StandaloneServer(
-        runtime.endpoints, config.metrics.host, config.metrics.port, service_key=runtime.service_key, log=_log.warning
+        runtime.endpoints,
+        config.metrics.host,
+        config.metrics.port,
+        service_key=runtime.service_key,
+        log=_log.warning,
     )
-    serving = Serving(server)
+    serving = ServerStart(server)
     runtime._undoing.callback(serving.close)
     return serving

@@ -1,4 +1,5 @@
-"""What text may hold where it goes: to UTF-8, into a name of Prometheus, across processes as a W3C traceparent."""
+"""What text may hold where it goes: to UTF-8, into a name of Prometheus, across processes as a W3C
+traceparent."""
 
 from __future__ import annotations
 
@@ -16,12 +17,14 @@ _TRACEPARENT = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 
 def encodable(text: str) -> str:
-    """`text` with each lone surrogate replaced by U+FFFD, so that it can be written as UTF-8. One would cost a whole batch its export."""
+    """`text` with each lone surrogate replaced by U+FFFD, so that it can be written as UTF-8. One would cost
+    a whole batch its export."""
     return text if text.isascii() else _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def legal_name(name: str, *, colons: bool = False) -> str:
-    """A name as Prometheus allows it, by OpenTelemetry's translation: other characters, and runs of `_`, become one `_`.
+    """A name as Prometheus allows it, by OpenTelemetry's translation: other characters, and runs of `_`,
+    become one `_`.
 
     `colons`: it is a metric's, which may have them.
     """
@@ -39,5 +42,7 @@ def parse_traceparent(text: str) -> SpanContext | None:
     match = _TRACEPARENT.fullmatch(text)
     if match is None:
         return None
-    span = SpanContext(int(match[1], 16), int(match[2], 16), is_remote=True, trace_flags=TraceFlags(int(match[3], 16)))
+    span = SpanContext(
+        int(match[1], 16), int(match[2], 16), is_remote=True, trace_flags=TraceFlags(int(match[3], 16))
+    )
     return span if span.is_valid else None

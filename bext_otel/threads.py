@@ -1,7 +1,8 @@
-"""Starting a thread, where that may be impossible: a limit on processes, a full pids cgroup, a jail, an interpreter that ends.
+"""Starting a thread, where that may be impossible: a limit on processes, a full pids cgroup, a jail, an
+interpreter that ends.
 
-Whoever asks is told no, instead of an exception, and goes without: what is due is done on the way of the application's own work, and at
-exit.
+Whoever asks is told no, instead of an exception, and goes without: what is due is done on the way of the
+application's own work, and at exit.
 """
 
 from __future__ import annotations
@@ -20,18 +21,23 @@ __all__ = ["Gate", "begin", "has_room_for", "start", "start_bare"]
 _log = logging.getLogger("bext_otel")
 
 RETRY_SECONDS = 10.0
-"""How long nobody asks again after the system has refused: each try is a call into the kernel, on the way of a request."""
+"""How long nobody asks again after the system has refused: each try is a call into the kernel, on the way of
+a request."""
 
 _LINE = (
-    "no thread can be started (%s): what is due is done on the way of requests, seldom and not for long, and at exit; "
-    "the endpoints have no port of their own, and OTLP over gRPC needs threads. Raise the limit (ulimit -u, or pids.max of the cgroup)"
+    "no thread can be started (%s): what is due is done on the way of requests, seldom and not for long, "
+    "and at exit; "
+    "the endpoints have no port of their own, and OTLP over gRPC needs threads. Raise the limit (ulimit -u, "
+    "or pids.max of the cgroup)"
 )
 
 
 class Gate:
     """Lets somebody try, unless the last try failed less than `seconds` ago."""
 
-    def __init__(self, seconds: float = RETRY_SECONDS, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, seconds: float = RETRY_SECONDS, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._seconds = seconds
         self._clock = clock
         self.open()
@@ -55,7 +61,8 @@ _told = False
 
 
 def start(target: Callable[..., object], *args: object, name: str) -> threading.Thread | None:
-    """A daemon thread that has been started; None where none can be, which is one line in the life of a process."""
+    """A daemon thread that has been started; None where none can be, which is one line in the life of a
+    process."""
     if not _gate.is_open:
         return None
     # Looked up now: under gevent it is a greenlet.
@@ -69,12 +76,14 @@ def begin(thread: threading.Thread) -> bool:
 
 
 def start_bare(run: Callable[[], object]) -> bool:
-    """Start a thread that `threading` does not know, and nobody waits for; whether it runs. Says nothing: who writes lines calls it."""
+    """Start a thread that `threading` does not know, and nobody waits for; whether it runs. Says nothing: who
+    writes lines calls it."""
     return _gate.is_open and _started(lambda: _thread.start_new_thread(run, ()), tell=False)
 
 
 def has_room_for(threads: int) -> bool:
-    """Whether so many could be started now, for libraries that abort the process where they can't start theirs (gRPC's core does)."""
+    """Whether so many could be started now, for libraries that abort the process where they can't start
+    theirs (gRPC's core does)."""
     if not _gate.is_open:
         return False
     release = threading.Event()

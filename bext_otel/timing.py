@@ -1,7 +1,8 @@
 """When something was: the time of day for people and backends, moved on by the clock that nobody sets.
 
-The wall clock jumps, when it is set right or a machine wakes up. A span of 1.5 s must not take an hour for that, nor end before it began:
-it reads the wall clock once, and the rest of its times are that reading and what has passed since.
+The wall clock jumps, when it is set right or a machine wakes up. A span of 1.5 s must not take an hour for
+that, nor end before it began: it reads the wall clock once, and the rest of its times are that reading and
+what has passed since.
 
 Needs the standard library only.
 """
@@ -39,7 +40,8 @@ _ANY = Anchor()
 
 
 def anchor_of(span: Any) -> Anchor:
-    """The anchor of a span that has just begun: its own where our provider made it, else the present moment."""
+    """The anchor of a span that has just begun: its own where our provider made it, else the present
+    moment."""
     found = getattr(span, "anchor", None)
     if found is not None:
         return found  # type: ignore[no-any-return]  # only we give spans one
@@ -47,7 +49,8 @@ def anchor_of(span: Any) -> Anchor:
 
 
 def child_anchor(parent: Any) -> Anchor:
-    """The anchor for a span below `parent`: the parent's, so that a trace is in order although the clock was set in the middle of it."""
+    """The anchor for a span below `parent`: the parent's, so that a trace is in order although the clock was
+    set in the middle of it."""
     found = getattr(parent, "anchor", None)
     if found is None or perf_counter_ns() - found.steady_ns > _OLD_NS:
         return Anchor()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bext_otel.config.environment import STANDARD, variable
 from bext_otel.config.fields import Field, fields_of, toml
-from bext_otel.config.model import SECTIONS, App
+from bext_otel.config.model import SECTIONS, AppSettings
 from bext_otel.config.report import Path as SettingPath
 from bext_otel.config.variables import VARIABLES
 
@@ -143,11 +143,18 @@ def page() -> str:
     lines = [HEAD.rstrip()]
     for name, struct in SECTIONS.items():
         example = variable(name, next(iter(fields_of(struct))))
-        lines += section(name, f"`[{name}]`", fields_of(struct), f"{description(struct)} As variables: `{example}` and so on.")
-    lines += section("apps", "`[apps.NAME]`", fields_of(App), description(App))
+        lines += section(
+            name,
+            f"`[{name}]`",
+            fields_of(struct),
+            f"{description(struct)} As variables: `{example}` and so on.",
+        )
+    lines += section("apps", "`[apps.NAME]`", fields_of(AppSettings), description(AppSettings))
     lines.append(APPS.rstrip())
     unit = {row.variable: f" (in {row.unit})" if row.unit else "" for row in STANDARD}
-    rows = "\n".join(f"| `{row.variable}`{unit[row.variable]} | `[{row.path[0]}] {row.path[1]}` |" for row in STANDARD)
+    rows = "\n".join(
+        f"| `{row.variable}`{unit[row.variable]} | `[{row.path[0]}] {row.path[1]}` |" for row in STANDARD
+    )
     lines.append(SIGNALS.format(rows=rows).rstrip())
     return "\n".join(lines) + "\n"
 
@@ -186,7 +193,10 @@ def main() -> int:
         if "--check" not in sys.argv[1:]:
             target.write_text(text, encoding="utf-8")
         elif not target.exists() or target.read_text(encoding="utf-8") != text:
-            print(f"{name} is not what the settings say; run: python scripts/settings_reference.py", file=sys.stderr)
+            print(
+                f"{name} is not what the settings say; run: python scripts/settings_reference.py",
+                file=sys.stderr,
+            )
             wrong = 1
     return wrong
 

@@ -14,7 +14,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.fixture(autouse=True)
 def loggers_that_speak() -> None:
-    """Other tests' libraries configure logging for the whole process: they raise the root's level, and disable existing loggers."""
+    """Other tests' libraries configure logging for the whole process: they raise the root's level, and
+    disable existing loggers."""
     logging.disable(logging.NOTSET)
     logging.root.setLevel(logging.WARNING)
     for name, logger in logging.root.manager.loggerDict.items():

@@ -1,4 +1,5 @@
-"""Code in an interpreter of its own: providers can be set once for a process, and what is not imported can be looked at."""
+"""Code in an interpreter of its own: providers can be set once for a process, and what is not imported can be
+looked at."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ __all__ = ["fresh"]
 
 
 def fresh(code: str, folder: Path, **env: str) -> tuple[Any, list[dict[str, Any]]]:
-    """Run `code` in `folder`, where `show(value)` ends what it shows; the value, and the log lines that are JSON.
+    """Run `code` in `folder`, where `show(value)` ends what it shows; the value, and the log lines that are
+    JSON.
 
     Its environment has no setting of telemetry but `env`, and metrics are served on any free port.
     """

@@ -30,17 +30,32 @@ def nothing_told_before() -> Iterator[None]:
             "OTEL_PROPAGATORS",
             "nobody,baggage",
             "baggage",
-            ["OTEL_PROPAGATORS: nothing that works has the name 'nobody'; install the package that offers it; using baggage"],
+            [
+                (
+                    "OTEL_PROPAGATORS: nothing that works has the name 'nobody'; install the package that "
+                    "offers it; using baggage"
+                )
+            ],
         ),
         (
             "OTEL_PROPAGATORS",
             "Baggage",
             None,
-            [f"OTEL_PROPAGATORS: nothing that works has the name 'Baggage'; {DEFAULT.replace('the default', 'tracecontext, baggage')}"],
+            [
+                (
+                    "OTEL_PROPAGATORS: nothing that works has the name 'Baggage'; "
+                    f"{DEFAULT.replace('the default', 'tracecontext, baggage')}"
+                )
+            ],
         ),
         ("OTEL_PYTHON_CONTEXT", "", None, []),
         ("OTEL_PYTHON_CONTEXT", "contextvars_context", "contextvars_context", []),
-        ("OTEL_PYTHON_CONTEXT", "a\nb", None, [f"OTEL_PYTHON_CONTEXT: nothing that works has the name \"'a\\\\nb'\"; {DEFAULT}"]),
+        (
+            "OTEL_PYTHON_CONTEXT",
+            "a\nb",
+            None,
+            [f"OTEL_PYTHON_CONTEXT: nothing that works has the name \"'a\\\\nb'\"; {DEFAULT}"],
+        ),
         (
             "OTEL_PYTHON_METER_PROVIDER",
             "nobody",
@@ -51,7 +66,9 @@ def nothing_told_before() -> Iterator[None]:
         ("OTEL_PYTHON_LOGGER_PROVIDER", "sdk_logger_provider", "sdk_logger_provider", []),
     ],
 )
-def test_what_nobody_offers_is_taken_out_and_told(variable: str, given: str, left: str | None, told: list[str]) -> None:
+def test_what_nobody_offers_is_taken_out_and_told(
+    variable: str, given: str, left: str | None, told: list[str]
+) -> None:
     environ = {variable: given}
     api_environment.correct(environ)
     assert left == environ.get(variable)

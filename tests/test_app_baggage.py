@@ -14,11 +14,11 @@ from opentelemetry.trace import SpanKind
 
 from bext_otel.app_baggage import Hosts, propagate_app
 from bext_otel.apps import with_app
-from bext_otel.config import App, load
+from bext_otel.config import AppSettings, load
 from bext_otel.export.internal_metrics import SelfTelemetry
 from bext_otel.export.traces import BextTracerProvider
 
-APPS = {"shop": App(hosts=("shop.example", "*.shops.example"))}
+APPS = {"shop": AppSettings(hosts=("shop.example", "*.shops.example"))}
 DEFAULT = ("loopback", "apps")
 
 
@@ -30,7 +30,11 @@ def told() -> Iterator[None]:
 
 
 def sent(
-    attributes: Mapping[str, Any] | None, *, app: str = "shop", kind: SpanKind = SpanKind.CLIENT, carrier: dict[str, str] | None = None
+    attributes: Mapping[str, Any] | None,
+    *,
+    app: str = "shop",
+    kind: SpanKind = SpanKind.CLIENT,
+    carrier: dict[str, str] | None = None,
 ) -> str | None:
     """The baggage of a call in a span with these attributes."""
     tracer = TracerProvider(shutdown_on_exit=False).get_tracer("client")
@@ -103,8 +107,12 @@ def test_other_baggage_goes_where_it_went(told: None) -> None:
         context.detach(token)
 
 
-@pytest.mark.parametrize(("before", "left"), [("bext.app=shop", None), ("tenant=blue,bext.app=shop", "tenant=blue")])
-def test_headers_of_the_first_call_do_not_follow_a_redirect(told: None, before: str, left: str | None) -> None:
+@pytest.mark.parametrize(
+    ("before", "left"), [("bext.app=shop", None), ("tenant=blue,bext.app=shop", "tenant=blue")]
+)
+def test_headers_of_the_first_call_do_not_follow_a_redirect(
+    told: None, before: str, left: str | None
+) -> None:
     assert left == sent(OTHERS[0], carrier={"baggage": before})
 
 
@@ -115,7 +123,9 @@ def test_a_call_that_is_not_sampled_is_told_too(told: None, monkeypatch: pytest.
     for attributes in (OURS[0], OTHERS[0]):
         carrier: dict[str, str] = {}
         token = context.attach(with_app("shop"))
-        with provider.get_tracer("client").start_as_current_span("GET", kind=SpanKind.CLIENT, attributes=attributes):
+        with provider.get_tracer("client").start_as_current_span(
+            "GET", kind=SpanKind.CLIENT, attributes=attributes
+        ):
             assert not trace.get_current_span().is_recording()
             propagate.inject(carrier)
         context.detach(token)

@@ -31,13 +31,13 @@ from bext_otel.apps import (
     with_app,
 )
 from bext_otel.catalogue import APP, INVALIDATED_BY, LAYER, METHOD, OVERFLOW, Label
-from bext_otel.config import App
+from bext_otel.config import AppSettings
 from bext_otel.errors import ConfigError
 
 APPS = {
-    "marketing": App(hosts=("www.example", "*.pages.example", "bücher.example")),
-    "dashboard": App(hosts=("Dashboard.Example:8443", "[2001:db8::1]"), mounts=("/dashboard",)),
-    "api": App(paths=("/api/", "/dashboard/api")),
+    "marketing": AppSettings(hosts=("www.example", "*.pages.example", "bücher.example")),
+    "dashboard": AppSettings(hosts=("Dashboard.Example:8443", "[2001:db8::1]"), mounts=("/dashboard",)),
+    "api": AppSettings(paths=("/api/", "/dashboard/api")),
 }
 
 
@@ -83,23 +83,39 @@ def test_the_app_of_a_request(host: str, path: str, app: str) -> None:
 
 
 def test_the_root_prefix_is_for_what_nothing_else_claims() -> None:
-    resolve = AppResolver({"site": App(paths=("/",)), **APPS}, default="unknown")
-    assert ["site", "marketing", "api"] == [resolve("x", "/y"), resolve("www.example", "/y"), resolve("x", "/api")]
+    resolve = AppResolver({"site": AppSettings(paths=("/",)), **APPS}, default="unknown")
+    assert ["site", "marketing", "api"] == [
+        resolve("x", "/y"),
+        resolve("www.example", "/y"),
+        resolve("x", "/api"),
+    ]
 
 
 def test_the_first_app_named_has_what_two_claim() -> None:
-    resolve = AppResolver({"a": App(hosts=("x",), paths=("/p",)), "b": App(hosts=("X",), mounts=("/p/",))}, default="unknown")
+    resolve = AppResolver(
+        {"a": AppSettings(hosts=("x",), paths=("/p",)), "b": AppSettings(hosts=("X",), mounts=("/p/",))},
+        default="unknown",
+    )
     assert ["a", "a"] == [resolve("x", ""), resolve("", "/p")]
 
 
 def test_the_nearer_wildcard_wins() -> None:
-    resolve = AppResolver({"far": App(hosts=("*.example",)), "near": App(hosts=("*.shop.example",))}, default="unknown")
-    assert ["near", "far", "far"] == [resolve("a.shop.example", ""), resolve("shop.example", ""), resolve("a.b.example", "")]
+    resolve = AppResolver(
+        {"far": AppSettings(hosts=("*.example",)), "near": AppSettings(hosts=("*.shop.example",))},
+        default="unknown",
+    )
+    assert ["near", "far", "far"] == [
+        resolve("a.shop.example", ""),
+        resolve("shop.example", ""),
+        resolve("a.b.example", ""),
+    ]
 
 
 NAMES = st.text(min_size=1, max_size=5)
 HOSTS = (
-    st.text(max_size=20) | st.sampled_from(["a.example", "A.EXAMPLE:80", "[::1]:80", "b.a.example."]) | st.from_regex(r"\A[a-z.:\[\]*]*\Z")
+    st.text(max_size=20)
+    | st.sampled_from(["a.example", "A.EXAMPLE:80", "[::1]:80", "b.a.example."])
+    | st.from_regex(r"\A[a-z.:\[\]*]*\Z")
 )
 PATHS = st.text(max_size=20) | st.lists(st.sampled_from(["", "a", "b", "api"]), max_size=6).map("/".join)
 
@@ -107,12 +123,20 @@ PATHS = st.text(max_size=20) | st.lists(st.sampled_from(["", "a", "b", "api"]), 
 @settings(deadline=None)  # a busy machine is no failure
 @given(
     st.dictionaries(
-        NAMES, st.builds(App, hosts=st.lists(HOSTS).map(tuple), paths=st.lists(PATHS).map(tuple), mounts=st.lists(PATHS).map(tuple))
+        NAMES,
+        st.builds(
+            AppSettings,
+            hosts=st.lists(HOSTS).map(tuple),
+            paths=st.lists(PATHS).map(tuple),
+            mounts=st.lists(PATHS).map(tuple),
+        ),
     ),
     HOSTS,
     PATHS,
 )
-def test_any_request_gets_a_configured_app_or_the_default(apps: dict[str, App], host: str, path: str) -> None:
+def test_any_request_gets_a_configured_app_or_the_default(
+    apps: dict[str, AppSettings], host: str, path: str
+) -> None:
     assert AppResolver(apps, default="none of them")(host, path) in {"none of them", *map(clean, apps)}
 
 
@@ -121,8 +145,11 @@ def _segments(prefix: str) -> list[str]:
 
 
 @settings(deadline=None)  # a busy machine is no failure
-@given(st.dictionaries(NAMES, st.builds(App, paths=st.lists(PATHS.map("/".__add__)).map(tuple))), PATHS.map("/".__add__))
-def test_the_longest_prefix_of_whole_segments_wins(apps: dict[str, App], path: str) -> None:
+@given(
+    st.dictionaries(NAMES, st.builds(AppSettings, paths=st.lists(PATHS.map("/".__add__)).map(tuple))),
+    PATHS.map("/".__add__),
+)
+def test_the_longest_prefix_of_whole_segments_wins(apps: dict[str, AppSettings], path: str) -> None:
     """The same, said without tables: of all prefixes whose segments the path starts with, the longest."""
     given_first: dict[tuple[str, ...], str] = {}
     for name, app in apps.items():
@@ -147,7 +174,11 @@ def test_a_resolver_keeps_nothing_of_what_clients_send() -> None:
 
 
 def test_who_has_what_matches_no_app() -> None:
-    assert ["shop", "unknown", "unknown"] == [default_app({}, "shop"), default_app({}, ""), default_app(APPS, "shop")]
+    assert ["shop", "unknown", "unknown"] == [
+        default_app({}, "shop"),
+        default_app({}, ""),
+        default_app(APPS, "shop"),
+    ]
 
 
 def _raises(host: str, path: str) -> str:
@@ -164,11 +195,15 @@ def _raises(host: str, path: str) -> str:
         (lambda: "shop", "<lambda> raised TypeError"),
     ],
 )
-def test_a_broken_resolver_is_told_once_and_its_requests_are_of_no_known_app(resolver: Callable[..., Any], reason: str) -> None:
+def test_a_broken_resolver_is_told_once_and_its_requests_are_of_no_known_app(
+    resolver: Callable[..., Any], reason: str
+) -> None:
     told: list[str] = []
     resolve = guarded(resolver, failed=told.append)
     assert ["unknown"] * 3 == [resolve("h", "/p") for _ in range(3)]
-    assert [f"[telemetry] app_resolver: {reason}, so the app is 'unknown'; return an app's name for every request"] == told
+    assert [
+        f"[telemetry] app_resolver: {reason}, so the app is 'unknown'; return an app's name for every request"
+    ] == told
 
 
 def test_a_broken_resolver_without_anybody_to_tell_is_harmless() -> None:
@@ -205,13 +240,24 @@ def test_a_resolver_is_named_by_module_and_function(module: ModuleType) -> None:
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("shop_telemetry:missing", "module 'shop_telemetry' has no 'missing'; name a function as module:function"),
-        ("shop_telemetry:constant", "is int; expected a function of host and path that returns the name of an app"),
-        ("no.such.module:f", "'no.such.module' cannot be imported (ModuleNotFoundError); name a function as module:function"),
+        (
+            "shop_telemetry:missing",
+            "module 'shop_telemetry' has no 'missing'; name a function as module:function",
+        ),
+        (
+            "shop_telemetry:constant",
+            "is int; expected a function of host and path that returns the name of an app",
+        ),
+        (
+            "no.such.module:f",
+            "'no.such.module' cannot be imported (ModuleNotFoundError); name a function as module:function",
+        ),
         (":f", "'' cannot be imported (ValueError); name a function as module:function"),
     ],
 )
-def test_a_resolver_that_is_not_there_is_a_config_error(module: ModuleType, reference: str, message: str) -> None:
+def test_a_resolver_that_is_not_there_is_a_config_error(
+    module: ModuleType, reference: str, message: str
+) -> None:
     module.constant = 3  # type: ignore[attr-defined]
     with pytest.raises(ConfigError) as raised:
         import_resolver(reference)
@@ -276,19 +322,26 @@ def test_a_label_value_is_clean_text(value: object, text: str) -> None:
     assert str is type(clean(value))
 
 
-@pytest.mark.parametrize("long", ["é" * 300, b"\xf0\x9f\x98\x80" * 1000, ["x"] * 200, "y" * 200_000, b"z" * 200_000])
+@pytest.mark.parametrize(
+    "long", ["é" * 300, b"\xf0\x9f\x98\x80" * 1000, ["x"] * 200, "y" * 200_000, b"z" * 200_000]
+)
 def test_long_values_are_cut_and_stay_apart(long: Any) -> None:
     """Wherever they differ; and the same one is the same each time."""
     middle = len(long) // 2
     half = long[:middle]
-    texts = [clean(value) for value in (long, long + half[:1], long[1:], half[:-1] + long[:1] + long[middle:] + half[:2])]
+    texts = [
+        clean(value)
+        for value in (long, long + half[:1], long[1:], half[:-1] + long[:1] + long[middle:] + half[:2])
+    ]
     assert 4 == len(set(texts))
     assert texts[0] == clean(long)
     assert {256} == {len(text) for text in texts}
     assert (clean(long[:5]) if isinstance(long, str) else texts[0][:5]) == texts[0][:5]
 
 
-def test_that_values_are_cut_is_one_line_for_a_label_and_counted_once_for_a_value(caplog: pytest.LogCaptureFixture) -> None:
+def test_that_values_are_cut_is_one_line_for_a_label_and_counted_once_for_a_value(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     before = cut_figures().get("label_values_cut", 0)
     with caplog.at_level("WARNING"):
         for number in range(3):
@@ -300,7 +353,12 @@ def test_that_values_are_cut_is_one_line_for_a_label_and_counted_once_for_a_valu
 
 
 ANYTHING = (
-    st.text() | st.text(st.characters(whitelist_categories=("Cs", "Cc", "Lu"))) | st.binary() | st.integers() | st.floats() | st.none()
+    st.text()
+    | st.text(st.characters(whitelist_categories=("Cs", "Cc", "Lu")))
+    | st.binary()
+    | st.integers()
+    | st.floats()
+    | st.none()
 )
 
 
@@ -327,7 +385,10 @@ def test_no_more_values_are_shown_than_the_budget_has(values: list[str], limit: 
 
 
 @settings(deadline=None)  # a busy machine is no failure
-@given(st.lists(st.text(max_size=3) | st.sampled_from(METHOD.values or ())), st.sampled_from([METHOD, LAYER, INVALIDATED_BY]))
+@given(
+    st.lists(st.text(max_size=3) | st.sampled_from(METHOD.values or ())),
+    st.sampled_from([METHOD, LAYER, INVALIDATED_BY]),
+)
 def test_a_closed_set_stays_closed(values: list[str], label: Label) -> None:
     budget = Budget(label, label.budget)
     shown = {budget.admit(value) for value in values}
@@ -335,7 +396,8 @@ def test_a_closed_set_stays_closed(values: list[str], label: Label) -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "value", "shown"), [(METHOD, "BREW", "_OTHER"), (LAYER, "l2", "unknown"), (INVALIDATED_BY, "moon", OVERFLOW)]
+    ("label", "value", "shown"),
+    [(METHOD, "BREW", "_OTHER"), (LAYER, "l2", "unknown"), (INVALIDATED_BY, "moon", OVERFLOW)],
 )
 def test_a_value_outside_a_closed_set_becomes_the_other_one(label: Label, value: str, shown: str) -> None:
     assert shown == Budget(label, label.budget).admit(value)
@@ -343,7 +405,9 @@ def test_a_value_outside_a_closed_set_becomes_the_other_one(label: Label, value:
 
 def test_a_closed_set_can_have_a_smaller_budget() -> None:
     budget = Budget(METHOD, 2)
-    assert ["GET", "_OTHER", OVERFLOW, "_OTHER"] == [budget.admit(value) for value in ("GET", "BREW", "POST", "COOK")]
+    assert ["GET", "_OTHER", OVERFLOW, "_OTHER"] == [
+        budget.admit(value) for value in ("GET", "BREW", "POST", "COOK")
+    ]
 
 
 def test_labels_of_one_name_have_budgets_of_their_own() -> None:
@@ -373,7 +437,10 @@ def test_threads_together_stay_within_the_budget() -> None:
         start.wait()
         mine.update(budget.admit(str((number * seed) % 499)) for number in range(2000))
 
-    threads = [threading.Thread(target=admit, args=(mine, seed)) for mine, seed in zip(shown, (3, 5, 7, 11), strict=True)]
+    threads = [
+        threading.Thread(target=admit, args=(mine, seed))
+        for mine, seed in zip(shown, (3, 5, 7, 11), strict=True)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -11,8 +11,11 @@ from bext_otel import catalogue
 from bext_otel.catalogue import METRICS, WORKS, Metric
 from bext_otel.errors import CatalogueError
 
-# The metric block of the specification, as it stands there: name{labels}, and a closed set of values behind some.
-SPECIFICATION = (Path(__file__).parent / "golden" / "specification_metrics.txt").read_text(encoding="utf-8").splitlines()
+# The metric block of the specification, as it stands there: name{labels}, and a closed set of values behind
+# some.
+SPECIFICATION = (
+    (Path(__file__).parent / "golden" / "specification_metrics.txt").read_text(encoding="utf-8").splitlines()
+)
 LINE = re.compile(r"^(?P<name>\w+)(\{(?P<labels>[^}]*)\})?(\s*# (?P<label>\w+): (?P<values>.*))?$")
 EXPORTED = {row.exported: row for row in METRICS}
 
@@ -36,7 +39,9 @@ def test_each_specified_metric_is_a_row_with_its_labels(line: re.Match[str]) -> 
     assert [label for label in labels if label != "quantile"] == list(row.label_names)
 
 
-@pytest.mark.parametrize("line", [match for match in specified() if match["label"]], ids=lambda match: match["name"])
+@pytest.mark.parametrize(
+    "line", [match for match in specified() if match["label"]], ids=lambda match: match["name"]
+)
 def test_each_closed_set_of_the_specification_is_the_labels_values(line: re.Match[str]) -> None:
     (label,) = [label for label in EXPORTED[line["name"]].labels if label.name == line["label"]]
     values = [value.strip() for value in line["values"].split("|")]
@@ -68,7 +73,10 @@ def test_every_row_has_a_description_that_is_a_sentence() -> None:
 
 
 def test_a_stream_carries_its_unit_in_its_name_or_in_its_unit() -> None:
-    assert ("bext_request_duration_ms", "") == (catalogue.REQUEST_DURATION.streamed, catalogue.REQUEST_DURATION.streamed_unit)
+    assert ("bext_request_duration_ms", "") == (
+        catalogue.REQUEST_DURATION.streamed,
+        catalogue.REQUEST_DURATION.streamed_unit,
+    )
     standard = catalogue.HTTP_SERVER_REQUEST_DURATION
     assert ("http.server.request.duration", "s") == (standard.streamed, standard.streamed_unit)
 
@@ -88,4 +96,8 @@ def test_bounds_belong_to_histograms_alone() -> None:
 
 def test_every_label_has_a_key_of_its_own_also_where_two_share_a_name() -> None:
     assert set(catalogue.LABELS) == set(catalogue.LABEL_KEYS)
-    assert len(catalogue.LABELS) == len(set(catalogue.LABEL_KEYS.values())) > len({label.name for label in catalogue.LABELS})
+    assert (
+        len(catalogue.LABELS)
+        == len(set(catalogue.LABEL_KEYS.values()))
+        > len({label.name for label in catalogue.LABELS})
+    )

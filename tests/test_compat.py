@@ -18,7 +18,12 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider, ObservableCounter
-from opentelemetry.sdk.metrics.export import AggregationTemporality, ConsoleMetricExporter, InMemoryMetricReader, MetricsData
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    ConsoleMetricExporter,
+    InMemoryMetricReader,
+    MetricsData,
+)
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -30,7 +35,9 @@ from tests.fresh import fresh
 
 
 def test_the_synchronous_gauge_has_set() -> None:
-    assert ["self", "amount", "attributes", "context"] == list(inspect.signature(_compat.Gauge.set).parameters)
+    assert ["self", "amount", "attributes", "context"] == list(
+        inspect.signature(_compat.Gauge.set).parameters
+    )
     assert isinstance(metrics.NoOpMeter("x").create_gauge("g"), _compat.Gauge)
 
 
@@ -95,7 +102,11 @@ def test_an_exporter_prefers_the_temporality_of_the_standard_variable(
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", value)
     exporter = _compat.otlp_exporter(protocol, "metrics")(endpoint="http://127.0.0.1:1")  # type: ignore[arg-type]
-    found = {kind for kind, prefers in _compat.preferred_temporality(exporter).items() if prefers is AggregationTemporality.DELTA}
+    found = {
+        kind
+        for kind, prefers in _compat.preferred_temporality(exporter).items()
+        if prefers is AggregationTemporality.DELTA
+    }
     exporter.shutdown()
     assert deltas == found
 
@@ -156,8 +167,12 @@ def resource_of(provider: object) -> Mapping[str, object]:
     return logs.get_finished_logs()[0].resource.attributes
 
 
-@pytest.mark.parametrize("make", [TracerProvider, lambda **given: MeterProvider([InMemoryMetricReader()], **given), LoggerProvider])
-def test_a_provider_keeps_its_resource_over_a_fork_and_takes_what_it_is_told(make: Callable[..., object]) -> None:
+@pytest.mark.parametrize(
+    "make", [TracerProvider, lambda **given: MeterProvider([InMemoryMetricReader()], **given), LoggerProvider]
+)
+def test_a_provider_keeps_its_resource_over_a_fork_and_takes_what_it_is_told(
+    make: Callable[..., object],
+) -> None:
     given = Resource({"service.instance.id": "mine", "service.name": "shop"})
     provider = make(resource=given, shutdown_on_exit=False)
     update = _compat.own_resource(provider)
@@ -176,10 +191,18 @@ def test_metrics_start_over_although_every_lock_is_held() -> None:
     counter = meter.create_counter("jobs")
     meter.create_histogram("sizes").record(1)
     counter.add(5)
-    locks = [provider._measurement_consumer._lock, *(meter._instrument_registration_lock for meter in provider._meters.values())]
+    locks = [
+        provider._measurement_consumer._lock,
+        *(meter._instrument_registration_lock for meter in provider._meters.values()),
+    ]
     for storage in provider._measurement_consumer._reader_storages.values():
-        for match in [match for matches in storage._instrument_view_instrument_matches.values() for match in matches]:
-            locks += [match._lock, *(aggregation._lock for aggregation in match._attributes_aggregation.values())]
+        for match in [
+            match for matches in storage._instrument_view_instrument_matches.values() for match in matches
+        ]:
+            locks += [
+                match._lock,
+                *(aggregation._lock for aggregation in match._attributes_aggregation.values()),
+            ]
     for lock in locks:
         assert lock.acquire(blocking=False)
     _compat.start_metrics_over(provider, reader)
@@ -188,7 +211,9 @@ def test_metrics_start_over_although_every_lock_is_held() -> None:
     ours, theirs = reader.get_metrics_data(), other.get_metrics_data()
     assert ours is not None
     assert theirs is not None
-    assert {"jobs": 1, "more": 1} == {m.name: m.data.data_points[0].value for m in ours.resource_metrics[0].scope_metrics[0].metrics}
+    assert {"jobs": 1, "more": 1} == {
+        m.name: m.data.data_points[0].value for m in ours.resource_metrics[0].scope_metrics[0].metrics
+    }
     assert "jobs" in {m.name for m in theirs.resource_metrics[0].scope_metrics[0].metrics}
     provider.shutdown()
 
@@ -234,7 +259,9 @@ def test_a_provider_of_loggers_tells_of_each_record() -> None:
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
 @pytest.mark.parametrize("signal", ["traces", "metrics", "logs"])
 def test_every_otlp_exporter_can_be_asked_why_it_failed(
-    monkeypatch: pytest.MonkeyPatch, protocol: Literal["http/protobuf", "grpc"], signal: Literal["traces", "metrics", "logs"]
+    monkeypatch: pytest.MonkeyPatch,
+    protocol: Literal["http/protobuf", "grpc"],
+    signal: Literal["traces", "metrics", "logs"],
 ) -> None:
     """Nobody listens there."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.2")
@@ -256,7 +283,9 @@ def test_every_otlp_exporter_can_be_had_to_try_once_and_for_a_time(
 ) -> None:
     """With a timeout of its own of ten seconds, it would try three times, for seven."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        exporter = _compat.otlp_exporter(protocol, signal)(endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=10)
+        exporter = _compat.otlp_exporter(protocol, signal)(
+            endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=10
+        )
         _compat.explain_exports(exporter, lambda failure: None, lambda count, message: None)
         _compat.try_once(exporter)
         _compat.limit_exports(exporter)(0.2)

@@ -43,11 +43,17 @@ def test_a_deploy_that_ends_well_is_a_success(telemetry: Telemetry) -> None:  # 
     assert {("shop", "success"): 1} == telemetry.counts(DEPLOYS)
     assert {("shop",): 1} == telemetry.counts(DEPLOY_DURATION)
     span = named(telemetry, "bext.deploy")
-    assert {"bext.app": "shop", "bext.version": "1.4.2", "bext.status": "success"} == dict(span.attributes or {})
+    assert {"bext.app": "shop", "bext.version": "1.4.2", "bext.status": "success"} == dict(
+        span.attributes or {}
+    )
     assert StatusCode.UNSET is span.status.status_code
     ((level, body, fields),) = told(telemetry)
     duration = fields.pop("duration_ms")
-    assert ("INFO", "deploy completed", {"app": "shop", "version": "1.4.2", "status": "success"}) == (level, body, fields)
+    assert ("INFO", "deploy completed", {"app": "shop", "version": "1.4.2", "status": "success"}) == (
+        level,
+        body,
+        fields,
+    )
     assert duration >= 0
 
 
@@ -63,7 +69,9 @@ def test_a_deploy_that_raises_failed_and_the_caller_gets_it(telemetry: Telemetry
 
 
 @pytest.mark.parametrize("raises", [True, False])
-def test_a_deploy_that_was_rolled_back_is_neither_success_nor_failure(telemetry: Telemetry, raises: bool) -> None:  # noqa: F811
+def test_a_deploy_that_was_rolled_back_is_neither_success_nor_failure(
+    telemetry: Telemetry, raises: bool
+) -> None:
     try:
         with deploy("shop", "1") as d:
             d.rolled_back("unhealthy")
@@ -81,7 +89,9 @@ def test_a_deploy_that_was_rolled_back_is_neither_success_nor_failure(telemetry:
     assert [("INFO", "deploy rolled back")] == [(level, body) for level, body, _ in told(telemetry)]
 
 
-@pytest.mark.parametrize(("code", "status"), [(None, "success"), (0, "success"), (2, "failed"), ("no", "failed")])
+@pytest.mark.parametrize(
+    ("code", "status"), [(None, "success"), (0, "success"), (2, "failed"), ("no", "failed")]
+)
 def test_sys_exit_says_how_a_script_ended(telemetry: Telemetry, code: object, status: str) -> None:  # noqa: F811
     with pytest.raises(SystemExit), deploy("shop", "1"):
         sys.exit(code)  # type: ignore[arg-type]
@@ -117,14 +127,22 @@ def test_a_step_that_fails_does_not_fail_the_deploy_by_itself(telemetry: Telemet
         with pytest.raises(KeyboardInterrupt), d.step("warm up"):
             raise KeyboardInterrupt
     step = named(telemetry, "bext.deploy.step warm up")
-    assert (StatusCode.ERROR, "KeyboardInterrupt") == (step.status.status_code, (step.attributes or {})["error.type"])
+    assert (StatusCode.ERROR, "KeyboardInterrupt") == (
+        step.status.status_code,
+        (step.attributes or {})["error.type"],
+    )
     assert {("shop", "success"): 1} == telemetry.counts(DEPLOYS)
 
 
-def test_a_child_process_can_go_on_with_the_trace(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_a_child_process_can_go_on_with_the_trace(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with deploy("shop", "1") as d, d.step("run") as step:
         variables = d.environment()
-    assert f"00-{step.get_span_context().trace_id:032x}-{step.get_span_context().span_id:016x}" in variables["TRACEPARENT"]
+    assert (
+        f"00-{step.get_span_context().trace_id:032x}-{step.get_span_context().span_id:016x}"
+        in variables["TRACEPARENT"]
+    )
     monkeypatch.setenv("TRACEPARENT", variables["TRACEPARENT"])
     with deploy("child", "1"):
         pass
@@ -159,5 +177,7 @@ def test_without_telemetry_it_does_nothing_and_needs_the_api_only() -> None:
         "    assert d.environment().keys() <= {'BAGGAGE'}, d.environment()\n"
         "assert 'opentelemetry.sdk' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
     assert (0, "", "") == (done.returncode, done.stdout, done.stderr)

@@ -51,12 +51,16 @@ def test_a_wrong_setting_in_code_raises_and_sets_nothing_up(tmp_path: Path) -> N
     told, nothing = shown
     assert nothing
     assert 4 == len(told)
-    for part, line in zip(("port", "did you mean port?", "otlp_endpoint", "no_such_module:resolve"), told, strict=True):
+    for part, line in zip(
+        ("port", "did you mean port?", "otlp_endpoint", "no_such_module:resolve"), told, strict=True
+    ):
         assert part in line
 
 
 def test_code_comes_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:
-    (tmp_path / "bext.config.toml").write_text("[health]\ntimeout_seconds = 1\ncache_seconds = 1\ndisk_min_free_mb = 1\n")
+    (tmp_path / "bext.config.toml").write_text(
+        "[health]\ntimeout_seconds = 1\ncache_seconds = 1\ndisk_min_free_mb = 1\n"
+    )
     shown, lines = fresh(
         """
         import bext_otel
@@ -91,7 +95,9 @@ def test_a_provider_that_the_application_has_set_stays(tmp_path: Path) -> None:
 
 def test_the_configurator_never_raises(tmp_path: Path) -> None:
     """Here because the disk holds a resolver that fails as it is imported, in a way that nobody foresees."""
-    (tmp_path / "resolving.py").write_text("class Odd(BaseException): pass\nraise RuntimeError('no licence')\n")
+    (tmp_path / "resolving.py").write_text(
+        "class Odd(BaseException): pass\nraise RuntimeError('no licence')\n"
+    )
     shown, lines = fresh(
         """
         import sys
@@ -145,7 +151,8 @@ def test_an_instrumentor_that_fails_keeps_nobody_else_from_being_loaded(tmp_path
         tmp_path,
     )
     outcomes, asked = shown
-    # The loader skips those that raise what it knows, and says so; of ours that need what is not there, nobody hears.
+    # The loader skips those that raise what it knows, and says so; of ours that need what is not there,
+    # nobody hears.
     assert ["", "DependencyConflictError", "ModuleNotFoundError", "", "", "", "", ""] == outcomes
     assert 2 == len(asked), "upstream's own for Flask and for threads are left out"
     assert {"disabled", "on_serving"} <= set(asked[1])
@@ -172,7 +179,10 @@ def test_a_library_in_a_version_that_ours_is_not_for_is_one_line(tmp_path: Path)
     assert "4.0" == shown
     (line,) = lines
     assert ("warn", "bext_otel") == (line["level"], line["target"])
-    assert "instrumentation bext_cachetools is left out: it is for cachetools >= 5.5, and cachetools 4.0 is installed" == line["message"]
+    assert (
+        "instrumentation bext_cachetools is left out: it is for cachetools >= 5.5, and cachetools 4.0 is "
+        "installed" == line["message"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -184,7 +194,9 @@ def test_a_library_in_a_version_that_ours_is_not_for_is_one_line(tmp_path: Path)
         ("BextConfigurator().configure()", [False, False, False]),
     ],
 )
-def test_code_instruments_what_the_launcher_would_unless_it_says_no(tmp_path: Path, call: str, instrumented: list[bool]) -> None:
+def test_code_instruments_what_the_launcher_would_unless_it_says_no(
+    tmp_path: Path, call: str, instrumented: list[bool]
+) -> None:
     """The configurator leaves it to the launcher, which comes to it next."""
     shown, lines = fresh(
         f"""
@@ -213,7 +225,9 @@ def test_code_instruments_what_the_launcher_would_unless_it_says_no(tmp_path: Pa
         ("*", [False, False]),
     ],
 )
-def test_an_instrumentation_is_turned_off_by_upstreams_name_too(tmp_path: Path, disabled: str, instrumented: list[bool]) -> None:
+def test_an_instrumentation_is_turned_off_by_upstreams_name_too(
+    tmp_path: Path, disabled: str, instrumented: list[bool]
+) -> None:
     shown, _ = fresh(
         """
         import bext_otel
@@ -257,7 +271,10 @@ def test_the_public_surface_is_a_list(tmp_path: Path) -> None:
     assert [[], "module 'bext_otel' has no attribute 'no_such_name'"] == shown
 
 
-@pytest.mark.parametrize(("given", "expected"), [({}, "http,database"), ({"OTEL_SEMCONV_STABILITY_OPT_IN": "http/dup"}, "http/dup")])
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "http,database"), ({"OTEL_SEMCONV_STABILITY_OPT_IN": "http/dup"}, "http/dup")],
+)
 def test_outgoing_calls_and_databases_follow_the_stable_conventions_unless_the_operator_decided(
     monkeypatch: pytest.MonkeyPatch, given: dict[str, str], expected: str
 ) -> None:

@@ -14,7 +14,9 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from bext_otel.entries import MAX_STACKTRACE, describe_exception, emit
 
-HERE = trace.set_span_in_context(NonRecordingSpan(SpanContext(1, 2, is_remote=False, trace_flags=TraceFlags(1))))
+HERE = trace.set_span_in_context(
+    NonRecordingSpan(SpanContext(1, 2, is_remote=False, trace_flags=TraceFlags(1)))
+)
 
 
 class Level(SimpleLogRecordProcessor):
@@ -69,7 +71,9 @@ def test_what_nobody_wants_to_hear_is_not_made(records: InMemoryLogRecordExporte
     assert ["second"] == [data.log_record.body for data in records.get_finished_logs()]
 
 
-def test_an_entry_goes_to_the_provider_that_is_set_now(records: InMemoryLogRecordExporter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_goes_to_the_provider_that_is_set_now(
+    records: InMemoryLogRecordExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     emit("bext.test", SeverityNumber.INFO, "first", {})
     later = InMemoryLogRecordExporter()
     provider = LoggerProvider()
@@ -83,7 +87,9 @@ def test_an_entry_goes_to_the_provider_that_is_set_now(records: InMemoryLogRecor
 
 
 def test_an_exception_is_told_by_the_semantic_conventions(records: InMemoryLogRecordExporter) -> None:
-    emit("bext.test", SeverityNumber.ERROR, "failed", {"app": "shop"}, error=raised(ValueError("no such page")))
+    emit(
+        "bext.test", SeverityNumber.ERROR, "failed", {"app": "shop"}, error=raised(ValueError("no such page"))
+    )
     (data,) = records.get_finished_logs()
     found = dict(data.log_record.attributes)
     assert found.pop("exception.stacktrace").endswith("ValueError: no such page\n")
@@ -112,4 +118,7 @@ def test_one_that_cannot_say_what_it_is_is_told_all_the_same() -> None:
 def test_what_it_says_is_bounded_and_can_be_written() -> None:
     found = describe_exception(raised(ValueError("\ud800" + "x" * 2 * MAX_STACKTRACE + "the end")))
     assert ("\ufffd", MAX_STACKTRACE) == (found["exception.message"][0], len(found["exception.message"]))
-    assert (MAX_STACKTRACE, True) == (len(found["exception.stacktrace"]), found["exception.stacktrace"].rstrip().endswith("the end"))
+    assert (MAX_STACKTRACE, True) == (
+        len(found["exception.stacktrace"]),
+        found["exception.stacktrace"].rstrip().endswith("the end"),
+    )

@@ -42,7 +42,9 @@ def ids(span: ReadableSpan) -> tuple[int, int, int | None]:
 
 def outcomes(telemetry: Telemetry) -> tuple[int, int, int]:
     """Runs active, completed and failed."""
-    counted = [telemetry.counts(metric).get((), 0) for metric in (FLOW_ACTIVE_RUNS, FLOW_COMPLETED, FLOW_FAILED)]
+    counted = [
+        telemetry.counts(metric).get((), 0) for metric in (FLOW_ACTIVE_RUNS, FLOW_COMPLETED, FLOW_FAILED)
+    ]
     return counted[0], counted[1], counted[2]
 
 
@@ -66,16 +68,28 @@ def test_a_run_is_active_until_it_has_completed_and_each_step_is_a_span(telemetr
             pass
     assert (0, 1, 0) == outcomes(telemetry)
     assert {("checkout",): 2} == telemetry.counts(FLOW_STEP_DURATION)
-    top, reserve, charge = (named(telemetry, name) for name in ("bext.flow checkout", "bext.flow.step reserve", "bext.flow.step charge"))
+    top, reserve, charge = (
+        named(telemetry, name)
+        for name in ("bext.flow checkout", "bext.flow.step reserve", "bext.flow.step charge")
+    )
     assert [ids(top)[1]] * 2 == [ids(reserve)[2], ids(charge)[2]]
-    assert {"bext.flow_name": "checkout", "bext.step": "reserve", "bext.cache": "miss"} == dict(reserve.attributes or {})
+    assert {"bext.flow_name": "checkout", "bext.step": "reserve", "bext.cache": "miss"} == dict(
+        reserve.attributes or {}
+    )
     assert 2 == (charge.attributes or {})["bext.attempt"]
     assert [(), ()] == [reserve.links, charge.links]
 
 
-def test_a_run_is_a_child_of_what_began_it_and_spans_inside_are_children_of_its_steps(telemetry: Telemetry) -> None:
+def test_a_run_is_a_child_of_what_began_it_and_spans_inside_are_children_of_its_steps(
+    telemetry: Telemetry,
+) -> None:
     tracer = telemetry.tracer_provider.get_tracer("app")
-    with tracer.start_as_current_span("request"), flow("checkout") as run, run.step("reserve"), tracer.start_as_current_span("query"):
+    with (
+        tracer.start_as_current_span("request"),
+        flow("checkout") as run,
+        run.step("reserve"),
+        tracer.start_as_current_span("query"),
+    ):
         pass
     assert ids(named(telemetry, "request"))[1] == ids(named(telemetry, "bext.flow checkout"))[2]
     assert ids(named(telemetry, "bext.flow.step reserve"))[1] == ids(named(telemetry, "query"))[2]
@@ -89,7 +103,10 @@ def test_a_run_that_raises_failed_once_and_the_caller_gets_it(telemetry: Telemet
     assert raised is caught.value
     assert (0, 0, 1) == outcomes(telemetry)
     span = named(telemetry, "bext.flow.step reserve")
-    assert (StatusCode.ERROR, "LookupError") == (span.status.status_code, (span.attributes or {})["error.type"])
+    assert (StatusCode.ERROR, "LookupError") == (
+        span.status.status_code,
+        (span.attributes or {})["error.type"],
+    )
     (record,) = [data.log_record for data in telemetry._records.get_finished_logs()]
     assert ("ERROR", "flow failed", {"flow_name": "checkout", "error_type": "LookupError"}) == (
         record.severity_text,
@@ -126,13 +143,18 @@ def test_a_resumed_run_is_in_the_same_trace_with_a_link_to_the_step_before(telem
             pass
         carrier = run.carrier
         run.suspended()
-    with telemetry.tracer_provider.get_tracer("app").start_as_current_span("recovery"), flow("checkout", resume=carrier) as again:
+    with (
+        telemetry.tracer_provider.get_tracer("app").start_as_current_span("recovery"),
+        flow("checkout", resume=carrier) as again,
+    ):
         with again.step("charge"):
             pass
         with again.step("ship"):
             pass
     first, second = (span for span in telemetry.spans() if span.name == "bext.flow checkout")
-    reserve, charge, ship = (named(telemetry, f"bext.flow.step {name}") for name in ("reserve", "charge", "ship"))
+    reserve, charge, ship = (
+        named(telemetry, f"bext.flow.step {name}") for name in ("reserve", "charge", "ship")
+    )
     assert 1 == len({ids(span)[0] for span in (first, second, reserve, charge, ship)})
     assert (ids(first)[1], ids(second)[1]) == (ids(second)[2], ids(charge)[2])
     assert [[ids(reserve)[1], ids(named(telemetry, "recovery"))[1]], [ids(reserve)[1]], []] == [
@@ -143,7 +165,14 @@ def test_a_resumed_run_is_in_the_same_trace_with_a_link_to_the_step_before(telem
 
 
 @pytest.mark.parametrize(
-    "carrier", [None, "", "nonsense", "00-" + "0" * 32 + "-" + "0" * 16 + "-01", "ff-" + "1" * 32 + "-" + "1" * 16 + "-01"]
+    "carrier",
+    [
+        None,
+        "",
+        "nonsense",
+        "00-" + "0" * 32 + "-" + "0" * 16 + "-01",
+        "ff-" + "1" * 32 + "-" + "1" * 16 + "-01",
+    ],
 )
 def test_what_is_no_carrier_begins_a_new_trace(telemetry: Telemetry, carrier: str | None) -> None:
     with flow("checkout", resume=carrier) as run:
@@ -242,11 +271,14 @@ def test_without_telemetry_the_carrier_of_others_is_kept() -> None:
     carrier = f"00-{'1' * 32}-{'2' * 16}-01;{'3' * 16}"
     code = (
         "import sys\nfrom bext_otel import flow\n"
-        "with flow('checkout') as run:\n    with run.step('x'): pass\n    assert '' == run.carrier, run.carrier\n"
+        "with flow('checkout') as run:\n    with run.step('x'): pass\n    assert '' == run.carrier, "
+        "run.carrier\n"
         f"with flow('checkout', resume='{carrier}') as run:\n    print(run.carrier)\n"
         "assert 'opentelemetry.sdk' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
     assert (0, "") == (done.returncode, done.stderr)
     assert carrier == done.stdout.strip()
 
@@ -293,7 +325,11 @@ with flow("checkout", resume=carrier) as run:
 
 def test_an_engine_killed_in_the_middle_goes_on_in_the_same_trace(tmp_path: Path) -> None:
     with receiving() as receiver:
-        env = environment(tmp_path, free_port(), {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "50"})
+        env = environment(
+            tmp_path,
+            free_port(),
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "50"},
+        )
         command: list[Any] = [sys.executable, "-c", ENGINE, str(tmp_path / "state")]
         with subprocess.Popen(command, env=env, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None

@@ -1,4 +1,5 @@
-"""Grafana's files, checked by structure: every reference leads somewhere, and every metric and label is one that exists."""
+"""Grafana's files, checked by structure: every reference leads somewhere, and every metric and label is one
+that exists."""
 
 from __future__ import annotations
 
@@ -18,7 +19,11 @@ FROM_PROMETHEUS_AND_COLLECTOR = ("traces_span_metrics_", "otelcol_")
 
 
 def sources() -> list[dict[str, Any]]:
-    return list(yaml.safe_load((GRAFANA / "provisioning" / "datasources" / "datasources.yml").read_text())["datasources"])
+    return list(
+        yaml.safe_load((GRAFANA / "provisioning" / "datasources" / "datasources.yml").read_text())[
+            "datasources"
+        ]
+    )
 
 
 def dashboard(path: Any) -> dict[str, Any]:
@@ -47,14 +52,18 @@ def test_there_is_a_dashboard() -> None:
 
 def test_datasources_lead_to_the_services_of_the_compose_file() -> None:
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    hosts = {source["uid"]: re.fullmatch(r"http://([a-z]+):\d+", source["url"]).group(1) for source in sources()}  # type: ignore[union-attr]
+    hosts = {
+        source["uid"]: re.fullmatch(r"http://([a-z]+):\d+", source["url"]).group(1) for source in sources()
+    }  # type: ignore[union-attr]
     assert {"prometheus": "prometheus", "jaeger": "jaeger"} == hosts
     assert set(hosts.values()) <= set(services)
 
 
 def test_exemplars_lead_to_traces_and_traces_to_metrics() -> None:
     by_uid = {source["uid"]: source for source in sources()}
-    assert ["jaeger"] == [link["datasourceUid"] for link in by_uid["prometheus"]["jsonData"]["exemplarTraceIdDestinations"]]
+    assert ["jaeger"] == [
+        link["datasourceUid"] for link in by_uid["prometheus"]["jsonData"]["exemplarTraceIdDestinations"]
+    ]
     assert "prometheus" == by_uid["jaeger"]["jsonData"]["tracesToMetrics"]["datasourceUid"]
 
 
@@ -65,7 +74,9 @@ def test_variables_survive_the_provisioning_file() -> None:
 
 
 def test_dashboards_are_where_their_provider_looks() -> None:
-    provider = yaml.safe_load((GRAFANA / "provisioning" / "dashboards" / "dashboards.yml").read_text())["providers"][0]
+    provider = yaml.safe_load((GRAFANA / "provisioning" / "dashboards" / "dashboards.yml").read_text())[
+        "providers"
+    ][0]
     mounts = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["grafana"]["volumes"]
     assert f"./collector-config/grafana/dashboards:{provider['options']['path']}:ro" in mounts
 

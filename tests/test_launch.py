@@ -28,9 +28,13 @@ print(json.dumps([chosen, [name for name in sys.modules if name.startswith("open
         ({"OTEL_PYTHON_DISTRO": "vendor"}, "vendor", None),
     ],
 )
-def test_whoever_has_chosen_keeps_the_choice(given: dict[str, str], distro: str, configurator: str | None) -> None:
+def test_whoever_has_chosen_keeps_the_choice(
+    given: dict[str, str], distro: str, configurator: str | None
+) -> None:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    done = subprocess.run([sys.executable, "-c", _CODE], env={**environ, **given}, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", _CODE], env={**environ, **given}, capture_output=True, text=True, check=True
+    )
     chosen, sdk = json.loads(done.stdout)
     assert {"OTEL_PYTHON_DISTRO": distro, "OTEL_PYTHON_CONFIGURATOR": configurator} == chosen
     assert [] == sdk, "the launcher loads nothing of what it launches"

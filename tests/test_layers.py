@@ -1,4 +1,5 @@
-"""Who may know the SDK: what the import contract in pyproject.toml cannot say, since it takes no part of a foreign package."""
+"""Who may know the SDK: what the import contract in pyproject.toml cannot say, since it takes no part of a
+foreign package."""
 
 from __future__ import annotations
 
@@ -8,7 +9,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-KNOW_THE_SDK = ("bext_otel/metrics/", "bext_otel/export/", "bext_otel/logs/", "bext_otel/runtime.py", "bext_otel/_compat.py")
+KNOW_THE_SDK = (
+    "bext_otel/metrics/",
+    "bext_otel/export/",
+    "bext_otel/logs/",
+    "bext_otel/runtime.py",
+    "bext_otel/_compat.py",
+)
 PLAIN = ("bext_otel/catalogue.py", "bext_otel/errors.py")
 
 
@@ -37,11 +44,16 @@ def test_private_upstream_names_are_in_one_place(path: str) -> None:
     hidden = [
         name
         for name in imported(path)
-        if name.startswith("opentelemetry.") and any(part.startswith("_") and part not in {"_logs", "_events"} for part in name.split("."))
+        if name.startswith("opentelemetry.")
+        and any(part.startswith("_") and part not in {"_logs", "_events"} for part in name.split("."))
     ]
     assert [] == hidden
 
 
 @pytest.mark.parametrize("path", PLAIN)
 def test_what_declares_needs_the_standard_library_only(path: str) -> None:
-    assert [] == [name for name in imported(path) if name.split(".")[0] in {"opentelemetry", "flask", "structlog", "msgspec"}]
+    assert [] == [
+        name
+        for name in imported(path)
+        if name.split(".")[0] in {"opentelemetry", "flask", "structlog", "msgspec"}
+    ]

@@ -34,7 +34,18 @@ from bext_otel.catalogue import (
 )
 from bext_otel.metrics.provider import BextMeterProvider
 from bext_otel.metrics.store.streams import Streams
-from bext_otel.operation import Settings, count, finish, gauge, measure, observe, operation, settings, start, use
+from bext_otel.operation import (
+    Settings,
+    count,
+    finish,
+    gauge,
+    measure,
+    observe,
+    operation,
+    settings,
+    start,
+    use,
+)
 from tests.fresh import fresh
 
 
@@ -53,15 +64,28 @@ class Told:
     def points(self, name: str) -> dict[tuple[tuple[str, object], ...], object]:
         data = self.reader.get_metrics_data()
         assert data is not None
-        found = [m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics if m.name == name]
-        return {tuple((p.attributes or {}).items()): getattr(p, "value", None) or p for m in found for p in m.data.data_points}
+        found = [
+            m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics if m.name == name
+        ]
+        return {
+            tuple((p.attributes or {}).items()): getattr(p, "value", None) or p
+            for m in found
+            for p in m.data.data_points
+        }
 
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
     """The SDK's own providers in the place of the process's, for one test."""
-    spans_out, records_out, reader = InMemorySpanExporter(), InMemoryLogRecordExporter(), InMemoryMetricReader()
-    tracer_provider, meter_provider = TracerProvider(shutdown_on_exit=False), MeterProvider([reader], shutdown_on_exit=False)
+    spans_out, records_out, reader = (
+        InMemorySpanExporter(),
+        InMemoryLogRecordExporter(),
+        InMemoryMetricReader(),
+    )
+    tracer_provider, meter_provider = (
+        TracerProvider(shutdown_on_exit=False),
+        MeterProvider([reader], shutdown_on_exit=False),
+    )
     logger_provider = LoggerProvider(shutdown_on_exit=False)
     tracer_provider.add_span_processor(SimpleSpanProcessor(spans_out))
     logger_provider.add_log_record_processor(SimpleLogRecordProcessor(records_out))
@@ -77,7 +101,10 @@ def test_a_piece_of_work_is_a_span_a_duration_and_an_outcome(told: Told) -> None
     with operation(RENDER, app="shop") as op:
         op.set(cache="miss")
     (span,) = told.spans
-    assert ("bext.render", {"bext.app": "shop", "bext.cache": "miss"}) == (span.name, dict(span.attributes or {}))
+    assert ("bext.render", {"bext.app": "shop", "bext.cache": "miss"}) == (
+        span.name,
+        dict(span.attributes or {}),
+    )
     assert StatusCode.UNSET == span.status.status_code
     assert [(("app", "shop"),)] == list(told.points(ISOLATE_RENDER_DURATION.name))
     assert {} == told.points(ISOLATE_ERRORS.name)
@@ -104,7 +131,9 @@ def test_how_a_deploy_ended_is_its_status(told: Told) -> None:
     with operation(DEPLOY, app="shop") as op:
         op.set(status="rolled_back")
     finish(start(DEPLOY, app="shop"), error="timeout")
-    assert {"success", "rolled_back", "failed"} == {dict(labels)["status"] for labels in told.points("bext.deploys")}
+    assert {"success", "rolled_back", "failed"} == {
+        dict(labels)["status"] for labels in told.points("bext.deploys")
+    }
 
 
 def test_it_ends_once(told: Told) -> None:
@@ -124,14 +153,18 @@ def test_work_inside_work_is_its_child(told: Told) -> None:
     assert parent.context.span_id == child.parent.span_id
 
 
-def test_work_that_took_too_long_is_a_warning_with_its_labels(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_that_took_too_long_is_a_warning_with_its_labels(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
     times = iter([0.0, 0.25])
     monkeypatch.setattr(room, "perf_counter", lambda: next(times))
     with operation(RENDER, app="shop"):
         pass
     (record,) = told.records_out.get_finished_logs()
     assert "bext.render slow" == record.log_record.body
-    assert {"app": "shop", "duration_ms": 250.0, "threshold_ms": 100.0} == dict(record.log_record.attributes or {})
+    assert {"app": "shop", "duration_ms": 250.0, "threshold_ms": 100.0} == dict(
+        record.log_record.attributes or {}
+    )
     (span,) = told.spans
     assert span.context is not None
     assert span.context.trace_id == record.log_record.trace_id
@@ -162,7 +195,9 @@ def test_who_observes_twice_is_asked_once_and_after_undoing_no_more(told: Told) 
     assert {} == told.points(ISOLATE_MEMORY.name)
 
 
-def test_who_observes_is_asked_by_the_provider_that_is_set_later(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_observes_is_asked_by_the_provider_that_is_set_later(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As soon as something is measured there, and by that one only."""
     forget = observe(ISOLATE_MEMORY, lambda: [(1, ("one",))])
     later = InMemoryMetricReader()
@@ -178,8 +213,11 @@ def test_who_observes_is_asked_by_the_provider_that_is_set_later(told: Told, mon
 
 
 @pytest.mark.parametrize("provider", ["sdk", "ours"])
-def test_who_observed_before_there_was_a_provider_is_asked_once_at_each_reading(tmp_path: Path, provider: str) -> None:
-    """The API's stand-in hands its instruments on to the first provider, where the metric is observed once more."""
+def test_who_observed_before_there_was_a_provider_is_asked_once_at_each_reading(
+    tmp_path: Path, provider: str
+) -> None:
+    """The API's stand-in hands its instruments on to the first provider, where the metric is observed once
+    more."""
     shown, _ = fresh(
         f"""
         from opentelemetry import metrics
@@ -247,7 +285,9 @@ def test_an_instrument_that_can_bind_is_bound(monkeypatch: pytest.MonkeyPatch) -
     provider.shutdown()
 
 
-def test_label_values_without_bounds_do_not_pile_up_characters(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_label_values_without_bounds_do_not_pile_up_characters(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(measuring, "_MAX_CHARACTERS", 10_000)
     for number in range(100):
         count(CACHE_HITS, "shop", f"/{number}".ljust(1000, "x"))
@@ -256,7 +296,9 @@ def test_label_values_without_bounds_do_not_pile_up_characters(told: Told, monke
     assert 0 < sum(len(value) for _, values in kept for value in values if isinstance(value, str)) <= 10_000
 
 
-def test_label_values_without_bounds_do_not_pile_up_handles(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_label_values_without_bounds_do_not_pile_up_handles(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(measuring, "_MAX_HANDLES", 10)
     for number in range(100):
         count(CACHE_HITS, f"app-{number}", "isr")
@@ -277,7 +319,10 @@ def test_what_a_failure_says_describes_the_status(told: Told) -> None:
     with pytest.raises(LookupError), operation(RENDER, app="shop"):
         raise LookupError("no page at https://u:hunter2@cms/?token=hunter2")
     status = told.spans[0].status
-    assert (StatusCode.ERROR, "no page at https://REDACTED:REDACTED@cms/?token=REDACTED") == (status.status_code, status.description)
+    assert (StatusCode.ERROR, "no page at https://REDACTED:REDACTED@cms/?token=REDACTED") == (
+        status.status_code,
+        status.description,
+    )
 
 
 def test_a_failure_that_is_only_named_is_not_said_twice(told: Told) -> None:

@@ -82,7 +82,9 @@ def test_uwsgi_tells_its_children_and_calls_the_hook_that_was_there(monkeypatch:
 def test_before_in_the_parent_and_in_the_child() -> None:
     heard: list[str] = []
     forget = on_fork(
-        before=lambda: heard.append("before"), in_parent=lambda: heard.append("in parent"), in_child=lambda: heard.append("in child")
+        before=lambda: heard.append("before"),
+        in_parent=lambda: heard.append("in parent"),
+        in_child=lambda: heard.append("in child"),
     )
     try:
         assert "before,in child" == fork_and_tell(heard)
@@ -127,7 +129,9 @@ def test_whoever_listens_first_has_uwsgi_tell_him(uwsgi: ModuleType) -> None:
 
 
 def test_decorators_of_uwsgi_that_replace_the_hook_are_called_after_ours(tmp_path: Path) -> None:
-    (tmp_path / "uwsgidecorators.py").write_text("import uwsgi\nuwsgi.post_fork_hook = lambda: print('theirs', flush=True)\n")
+    (tmp_path / "uwsgidecorators.py").write_text(
+        "import uwsgi\nuwsgi.post_fork_hook = lambda: print('theirs', flush=True)\n"
+    )
     program = """
 import ctypes, os, sys
 from types import ModuleType
@@ -142,7 +146,9 @@ if child == 0:
 os.waitpid(child, 0)
 """
     environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    told = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True, timeout=60)
+    told = subprocess.run(
+        [sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True, timeout=60
+    )
     assert ["ours", "theirs"] == told.stdout.split()
 
 
@@ -193,7 +199,9 @@ counts()
 
 def test_a_child_of_uwsgi_has_nothing_of_its_parents() -> None:
     """Neither its active runs, nor its isolates, nor the log entries that it has kept back until its end."""
-    told = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, timeout=60)
+    told = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, timeout=60
+    )
     assert "" == told.stderr
     assert [
         "cache evicted {'app': 'shop', 'layer': 'isr', 'cache': 'pages', 'entries': 1}",
@@ -246,13 +254,17 @@ def test_nobody_hears_of_an_import_after_undoing(unknown: str) -> None:
     assert ["second"] == heard
 
 
-def test_one_that_fails_at_an_import_stops_neither_it_nor_the_others(unknown: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_that_fails_at_an_import_stops_neither_it_nor_the_others(
+    unknown: str, caplog: pytest.LogCaptureFixture
+) -> None:
     heard: list[object] = []
     on_import(unknown, lambda _: 1 / 0)
     on_import(unknown, heard.append)
     module = importlib.import_module(unknown)
     assert [module] == heard
-    assert [f"telemetry failed at the import of {unknown}; the application goes on without it"] == caplog.messages
+    assert [
+        f"telemetry failed at the import of {unknown}; the application goes on without it"
+    ] == caplog.messages
 
 
 def test_a_module_that_was_thrown_away_is_heard_of_again(unknown: str) -> None:

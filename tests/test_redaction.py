@@ -18,13 +18,22 @@ SECRET = "hunter2-hunter2"
     [
         # The examples of the OpenTelemetry semantic conventions for url.full.
         ("https://username:password@www.example.com/", "https://REDACTED:REDACTED@www.example.com/"),
-        ("https://www.example.com/path?color=blue&sig=s3cr3t", "https://www.example.com/path?color=blue&sig=REDACTED"),
-        ("https://x/?q=OpenTelemetry&X-Goog-Signature=1#top", "https://x/?q=OpenTelemetry&X-Goog-Signature=REDACTED#top"),
+        (
+            "https://www.example.com/path?color=blue&sig=s3cr3t",
+            "https://www.example.com/path?color=blue&sig=REDACTED",
+        ),
+        (
+            "https://x/?q=OpenTelemetry&X-Goog-Signature=1#top",
+            "https://x/?q=OpenTelemetry&X-Goog-Signature=REDACTED#top",
+        ),
         ("https://x/?AWSAccessKeyId=1&Signature=2", "https://x/?AWSAccessKeyId=REDACTED&Signature=REDACTED"),
         ("https://user@x/", "https://REDACTED@x/"),
         ("//user:pw@x/y", "//REDACTED:REDACTED@x/y"),
         ("user:pw@x:4317", "REDACTED:REDACTED@x:4317"),
-        ("postgresql+psycopg://u:p@h:5432/db?sslmode=require", "postgresql+psycopg://REDACTED:REDACTED@h:5432/db?sslmode=require"),
+        (
+            "postgresql+psycopg://u:p@h:5432/db?sslmode=require",
+            "postgresql+psycopg://REDACTED:REDACTED@h:5432/db?sslmode=require",
+        ),
         ("https://u:p@ss@x/", "https://REDACTED:REDACTED@x/"),
         ("https://x/@me", "https://x/@me"),
         ("https://x?email=a@b.example", "https://x?email=a@b.example"),
@@ -45,9 +54,39 @@ def test_a_url_loses_its_secrets_and_nothing_else(url: str, expected: str) -> No
 @pytest.mark.parametrize(
     "name",
     [
-        *("token", "access_token", "refreshToken", "id-token", "X-Amz-Security-Token", "csrfmiddlewaretoken", "TOKEN"),
-        *("password", "passwd", "pwd", "pass", "new_password", "secret", "client_secret", "api_key", "apikey", "key", "X-API-Key"),
-        *("sig", "signature", "X-Amz-Signature", "X-Amz-Credential", "jwt", "auth", "Authorization", "session_id", "SAMLResponse"),
+        *(
+            "token",
+            "access_token",
+            "refreshToken",
+            "id-token",
+            "X-Amz-Security-Token",
+            "csrfmiddlewaretoken",
+            "TOKEN",
+        ),
+        *(
+            "password",
+            "passwd",
+            "pwd",
+            "pass",
+            "new_password",
+            "secret",
+            "client_secret",
+            "api_key",
+            "apikey",
+            "key",
+            "X-API-Key",
+        ),
+        *(
+            "sig",
+            "signature",
+            "X-Amz-Signature",
+            "X-Amz-Credential",
+            "jwt",
+            "auth",
+            "Authorization",
+            "session_id",
+            "SAMLResponse",
+        ),
         *("%74oken", "user[password]", "tok%65n", "api+key"),
     ],
 )
@@ -55,7 +94,10 @@ def test_names_of_secrets(name: str) -> None:
     assert f"a=1&{name}=REDACTED&b=2" == redact_query(f"a=1&{name}={SECRET}&b=2")
 
 
-@pytest.mark.parametrize("name", ["q", "page", "author", "keyword", "sigma", "passenger", "monkey", "color", "utm_source", "id", ""])
+@pytest.mark.parametrize(
+    "name",
+    ["q", "page", "author", "keyword", "sigma", "passenger", "monkey", "color", "utm_source", "id", ""],
+)
 def test_names_of_anything_else(name: str) -> None:
     assert f"{name}={SECRET}" == redact_query(f"{name}={SECRET}")
 
@@ -97,7 +139,11 @@ def test_settings_are_shown_without_secrets() -> None:
         "metrics": {"budgets": {"route": 5}},
     }
     assert {
-        "telemetry": {"token": "***", "otlp_endpoint": "http://REDACTED:REDACTED@collector", "engine": "bext"},
+        "telemetry": {
+            "token": "***",
+            "otlp_endpoint": "http://REDACTED:REDACTED@collector",
+            "engine": "bext",
+        },
         "database": [{"dsn": "postgres://REDACTED:REDACTED@h/db", "password": "***", "port": 5432}],
         "api_key": "",
         "metrics": {"budgets": {"route": 5}},
@@ -119,7 +165,10 @@ def test_settings_are_shown_without_secrets() -> None:
         ("sent Bearer hunter2.x.y", "sent Bearer REDACTED"),
         ("401 for /items?token=hunter2&page=2", "401 for /items?token=REDACTED&page=2"),
         ("invalid literal for int() with base 10: 'x'", "invalid literal for int() with base 10: 'x'"),
-        ("see https://docs.example/errors#e12: it is full", "see https://docs.example/errors#e12: it is full"),
+        (
+            "see https://docs.example/errors#e12: it is full",
+            "see https://docs.example/errors#e12: it is full",
+        ),
     ],
 )
 def test_what_an_exception_says_is_told_without_its_secrets(said: str, shown: str) -> None:

@@ -45,7 +45,8 @@ def runtime_of(tmp_path: Path, *deliveries: Delivery) -> Runtime:
 
 
 def test_a_flush_that_waited_in_vain_leaves_the_end_next_to_nothing_to_wait_for(tmp_path: Path) -> None:
-    """A server flushes when its application ends, and ends itself a moment later: that is one deadline, not two."""
+    """A server flushes when its application ends, and ends itself a moment later: that is one deadline, not
+    two."""
     given: list[float] = []
     never = threading.Event()
     runtime = runtime_of(tmp_path)
@@ -58,7 +59,9 @@ def test_a_flush_that_waited_in_vain_leaves_the_end_next_to_nothing_to_wait_for(
 
 
 @pytest.mark.parametrize(("failing", "expected"), [([True, True], 1.0), ([True, False], 1.5), ([], 1.5)])
-def test_the_end_waits_less_where_nothing_got_through_lately(tmp_path: Path, failing: list[bool], expected: float) -> None:
+def test_the_end_waits_less_where_nothing_got_through_lately(
+    tmp_path: Path, failing: list[bool], expected: float
+) -> None:
     given: list[float] = []
     deliveries = [Delivery("traces", "here") for _ in failing]
     for delivery, fails in zip(deliveries, failing, strict=True):
@@ -108,7 +111,8 @@ def test_the_end_delivers_what_is_queued_and_work_goes_on_unharmed(tmp_path: Pat
 
 @pytest.mark.parametrize("signals", [("TRACES",), ("LOGS",), ("METRICS",), ("TRACES", "LOGS", "METRICS")])
 def test_an_exporter_that_hangs_costs_one_deadline(tmp_path: Path, signals: tuple[str, ...]) -> None:
-    """A process that is not within the minute that the helper gives it fails the test; the runtime says that it was not in time."""
+    """A process that is not within the minute that the helper gives it fails the test; the runtime says that
+    it was not in time."""
     with socket.create_server(("127.0.0.1", 0)) as black_hole:
         endpoint = f"http://127.0.0.1:{black_hole.getsockname()[1]}"
         shown, _ = fresh(
@@ -168,9 +172,12 @@ def test_the_resource_tells_engine_apps_and_what_code_adds(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("given", "fields"), [({}, {"traceparent", "tracestate", "baggage"}), ({"OTEL_PROPAGATORS": "baggage"}, {"baggage"})]
+    ("given", "fields"),
+    [({}, {"traceparent", "tracestate", "baggage"}), ({"OTEL_PROPAGATORS": "baggage"}, {"baggage"})],
 )
-def test_context_is_propagated_as_w3c_has_it_unless_told_otherwise(tmp_path: Path, given: dict[str, str], fields: set[str]) -> None:
+def test_context_is_propagated_as_w3c_has_it_unless_told_otherwise(
+    tmp_path: Path, given: dict[str, str], fields: set[str]
+) -> None:
     shown, _ = fresh(
         """
         import bext_otel

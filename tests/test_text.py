@@ -32,14 +32,23 @@ def test_every_name_becomes_a_legal_one(name: str) -> None:
 
 
 def test_runs_of_what_is_not_legal_become_one_underscore() -> None:
-    assert ("http_route", "_2_a", "_", "a_b") == (legal_name("http..route"), legal_name("2__a"), legal_name(""), legal_name("a:b"))
+    assert ("http_route", "_2_a", "_", "a_b") == (
+        legal_name("http..route"),
+        legal_name("2__a"),
+        legal_name(""),
+        legal_name("a:b"),
+    )
     assert "job:a_b" == legal_name("job:a.b", colons=True)
 
 
 @given(st.integers(1, 2**128 - 1), st.integers(1, 2**64 - 1), st.integers(0, 255))
-def test_a_span_comes_back_from_its_traceparent_as_a_remote_one(trace_id: int, span_id: int, flags: int) -> None:
+def test_a_span_comes_back_from_its_traceparent_as_a_remote_one(
+    trace_id: int, span_id: int, flags: int
+) -> None:
     span = SpanContext(trace_id, span_id, is_remote=False, trace_flags=TraceFlags(flags))
-    assert SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags)) == parse_traceparent(traceparent(span))
+    assert SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags)) == parse_traceparent(
+        traceparent(span)
+    )
 
 
 @pytest.mark.parametrize(

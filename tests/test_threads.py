@@ -13,7 +13,8 @@ from bext_otel.testing import Clock
 from tests.e2e.otlp import receiving
 from tests.fresh import fresh
 
-# In a process of its own: from here on, the system gives no more threads. As a user's `RLIMIT_NPROC` does, which binds no root.
+# In a process of its own: from here on, the system gives no more threads. As a user's `RLIMIT_NPROC` does,
+# which binds no root.
 NO_MORE = """
 import _thread, threading
 def refuse(*args, **kwargs):
@@ -59,7 +60,9 @@ def test_a_thread_runs() -> None:
     assert threads.has_room_for(3)
 
 
-def test_a_refusal_is_one_line_and_is_not_asked_for_again_at_once(refused: list[str], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refusal_is_one_line_and_is_not_asked_for_again_at_once(
+    refused: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
     for _ in range(3):
         assert threads.start(lambda: None, name="bext-otel-test") is None
     assert not threads.has_room_for(1)
@@ -82,7 +85,10 @@ def test_a_gate_opens_again() -> None:
 def test_a_process_without_threads_works_and_delivers(tmp_path: Path) -> None:
     with receiving() as received:
         shown, lines = fresh(
-            NO_MORE + WORK + 'show([runs.endpoints.reply("GET", "/health/ready", "", {}, trusted=True).status, threading.active_count()])',
+            NO_MORE
+            + WORK
+            + 'show([runs.endpoints.reply("GET", "/health/ready", "", {}, trusted=True).status, '
+            "threading.active_count()])",
             tmp_path,
             OTEL_EXPORTER_OTLP_ENDPOINT=received.endpoint,
         )

@@ -56,9 +56,15 @@ def wall(monkeypatch: pytest.MonkeyPatch) -> Wall:
 
 
 @pytest.fixture(params=["ours", "the application's own"])
-def spans(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[ReadableSpan]]]:
+def spans(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], list[ReadableSpan]]]:
     ours = request.param == "ours"
-    provider = BextTracerProvider(Resource({}), SelfTelemetry().spans) if ours else TracerProvider(shutdown_on_exit=False)
+    provider = (
+        BextTracerProvider(Resource({}), SelfTelemetry().spans)
+        if ours
+        else TracerProvider(shutdown_on_exit=False)
+    )
     exporter = InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
@@ -93,7 +99,9 @@ def websocket(jump: Callable[[], None]) -> None:
         await send({"type": "websocket.accept"})
         await receive()
 
-    asyncio.run(ASGIMiddleware(app)({**http_scope("/ws"), "type": "websocket", "scheme": "ws"}, receive, send))
+    asyncio.run(
+        ASGIMiddleware(app)({**http_scope("/ws"), "type": "websocket", "scheme": "ws"}, receive, send)
+    )
 
 
 def wsgi(jump: Callable[[], None]) -> None:
@@ -129,7 +137,10 @@ def told_late(jump: Callable[[], None]) -> None:
 @pytest.mark.parametrize("jump", JUMPS)
 @pytest.mark.parametrize("run", [asgi, websocket, wsgi, work, flow_step, deploy_step, told_late])
 def test_each_of_our_spans_lasts_as_long_as_its_work(
-    wall: Wall, spans: Callable[[], list[ReadableSpan]], run: Callable[[Callable[[], None]], None], jump: float
+    wall: Wall,
+    spans: Callable[[], list[ReadableSpan]],
+    run: Callable[[Callable[[], None]], None],
+    jump: float,
 ) -> None:
     run(lambda: wall.jump(jump))
     found = spans()
@@ -148,7 +159,9 @@ def tracer() -> SimpleNamespace:
 
 
 @pytest.mark.parametrize("jump", JUMPS)
-def test_spans_of_others_and_their_events_keep_time_and_order(wall: Wall, tracer: SimpleNamespace, jump: float) -> None:
+def test_spans_of_others_and_their_events_keep_time_and_order(
+    wall: Wall, tracer: SimpleNamespace, jump: float
+) -> None:
     with tracer.own.start_as_current_span("outer"):
         wall.jump(jump)
         with tracer.own.start_as_current_span("inner") as inner:

@@ -9,8 +9,15 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(predicate: Callable[[], T], *, seconds: float = 10.0, every: float = 0.05, why: str | Callable[[], str] = "") -> T:
-    """The first truthy answer of `predicate`, asked for at most `seconds`; an AssertionError that names what was awaited after that.
+def until(
+    predicate: Callable[[], T],
+    *,
+    seconds: float = 10.0,
+    every: float = 0.05,
+    why: str | Callable[[], str] = "",
+) -> T:
+    """The first truthy answer of `predicate`, asked for at most `seconds`; an AssertionError that names what
+    was awaited after that.
 
     `why` is what was awaited, or tells it then.
     """

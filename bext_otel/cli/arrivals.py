@@ -1,4 +1,5 @@
-"""Whether what was sent is seen: a trace and a log line for every request, and a count for every one that a span tells of."""
+"""Whether what was sent is seen: a trace and a log line for every request, and a count for every one that a
+span tells of."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ __all__ = ["Arrivals", "arrivals", "wait_for"]
 class Arrivals:
     """What the viewer has.
 
-    `traces` begin with a request; `requests` are all that spans tell of, those among the applications of the platform included; `counted`
-    are those that the metrics tell of. `logs` are log lines.
+    `traces` begin with a request; `requests` are all that spans tell of, those among the applications of the
+    platform included; `counted` are those that the metrics tell of. `logs` are log lines.
     """
 
     traces: int
@@ -33,7 +34,10 @@ class Arrivals:
         if self.logs < requests:
             found.append(f"logs: {self.logs} lines for {requests} requests")
         if self.counted < max(self.requests, requests):
-            found.append(f"metrics: {catalogue.REQUESTS.exported} counts {self.counted} of {max(self.requests, requests)} requests")
+            found.append(
+                f"metrics: {catalogue.REQUESTS.exported} counts {self.counted} of "
+                f"{max(self.requests, requests)} requests"
+            )
         return found
 
 
@@ -52,7 +56,8 @@ def arrivals(store: Store) -> Arrivals:
 
 
 def wait_for(store: Store, requests: int, *, wait: Callable[[float], bool], tries: int) -> list[str]:
-    """What is still missing after up to `tries` looks. `wait` pauses between them for that many seconds, and is true to give up."""
+    """What is still missing after up to `tries` looks. `wait` pauses between them for that many seconds, and
+    is true to give up."""
     missing = arrivals(store).missing(requests)
     for _ in range(tries):
         if not missing or wait(0.25):

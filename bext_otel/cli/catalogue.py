@@ -14,7 +14,10 @@ __all__ = ["catalogue"]
 
 @click.command()
 @click.option(
-    "--write", type=click.Path(dir_okay=False, path_type=Path), help="Write the page to FILE instead of printing it.", metavar="FILE"
+    "--write",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the page to FILE instead of printing it.",
+    metavar="FILE",
 )
 @click.option(
     "--check",
@@ -37,6 +40,8 @@ def _compare(page: str, file: Path) -> None:
     held = file.read_text(encoding="utf-8")
     if held == page:
         return
-    lines = difflib.unified_diff(held.splitlines(), page.splitlines(), str(file), "the catalogue", lineterm="", n=1)
+    lines = difflib.unified_diff(
+        held.splitlines(), page.splitlines(), str(file), "the catalogue", lineterm="", n=1
+    )
     click.echo("\n".join(lines))
     raise click.ClickException(f"{file} is out of date: run bext-otel catalogue --write {file}")

@@ -16,7 +16,8 @@ _TAIL_BYTES = 64 * 1024
 
 
 class Child:
-    """A running process. `log` receives what it prints; `echo`, if given, is called with each line as it comes.
+    """A running process. `log` receives what it prints; `echo`, if given, is called with each line as it
+    comes.
 
     As a context manager it is gone at the end, however the body ends: asked first, killed `seconds` later.
     """
@@ -36,7 +37,8 @@ class Child:
         self._gone = threading.Event()
         # A file, not a pipe: a reader that falls behind would stop the process at its next line.
         with log.open("wb") as output:
-            # Its own session: Ctrl-C in the terminal would reach it too, and it would stop before we have read what it still sends.
+            # Its own session: Ctrl-C in the terminal would reach it too, and it would stop before we have
+            # read what it still sends.
             self._process = subprocess.Popen(  # noqa: S603 - what to start comes from our own code
                 list(argv),
                 env=dict(env),
@@ -90,7 +92,9 @@ class Child:
     def __enter__(self) -> Child:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     def _follow(self, echo: Callable[[str], None]) -> None:

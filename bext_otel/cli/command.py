@@ -18,10 +18,13 @@ CANNOT_RUN = 126
 """Exit code for a command that exists and can't be run, as shells have it."""
 
 _FORWARDED = frozenset(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
+    if hasattr(signal, name)
 )
 
-# `si_code` of a signal that the kernel sent, which for ours is the terminal: it has reached the command by itself. <asm-generic/siginfo.h>
+# `si_code` of a signal that the kernel sent, which for ours is the terminal: it has reached the command by
+# itself. <asm-generic/siginfo.h>
 _SI_KERNEL = 0x80
 
 # macOS can't tell who sent a signal: it goes by handlers there, and Ctrl-C reaches the command twice.
@@ -33,15 +36,19 @@ _TURN_SECONDS = 1.0
 
 @contextmanager
 def forwarding() -> Iterator[Forwarding]:
-    """Signals that ask this process for something wait from here on, for a command to forward them to; those left at the end are dropped.
+    """Signals that ask this process for something wait from here on, for a command to forward them to; those
+    left at the end are dropped.
 
-    Threads that are started inside leave them alone as well. Outside of the main thread, which alone gets signals, nothing changes.
+    Threads that are started inside leave them alone as well. Outside of the main thread, which alone gets
+    signals, nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield Forwarding(frozenset())
         return
     # What is ignored from the start (nohup, a job in the background) stays so, and the command inherits that.
-    made = Forwarding(frozenset(number for number in _FORWARDED if signal.getsignal(number) is not signal.SIG_IGN))
+    made = Forwarding(
+        frozenset(number for number in _FORWARDED if signal.getsignal(number) is not signal.SIG_IGN)
+    )
     before = {number: signal.signal(number, made.handle) for number in made.numbers}
     unmasked = signal.pthread_sigmask(signal.SIG_BLOCK, made.heard)
     try:
@@ -65,8 +72,8 @@ class Forwarding:
     def run(self, argv: Sequence[str], environ: Mapping[str, str]) -> int:
         """Run a command to its end; its exit code, which is 128+n where signal n ended it.
 
-        Streams and inherited files are its own. What a terminal sends (Ctrl-C) reaches both of us, and is not forwarded. Raises OSError,
-        as `subprocess` does, for a command that can't be started.
+        Streams and inherited files are its own. What a terminal sends (Ctrl-C) reaches both of us, and is not
+        forwarded. Raises OSError, as `subprocess` does, for a command that can't be started.
         """
         # A command inherits what is blocked, so for this moment nothing is.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, self.heard)

@@ -14,7 +14,14 @@ from rich.text import Text
 
 from bext_otel.cli.arrivals import arrivals, wait_for
 from bext_otel.cli.child import Child
-from bext_otel.cli.platform import Platform, Request, find_broker, find_examples, missing_requirements, traffic
+from bext_otel.cli.platform import (
+    Platform,
+    Request,
+    find_broker,
+    find_examples,
+    missing_requirements,
+    traffic,
+)
 from bext_otel.cli.ports import free_port, open_viewer
 from bext_otel.cli.sending import Sent, send
 from bext_otel.cli.signals import UntilInterrupted
@@ -31,19 +38,55 @@ _SEED = 7
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="End after the traffic: exit code 0 only if spans, logs and metrics of all requests arrived.")
-@click.option("--requests", type=click.IntRange(1, 100_000), default=300, show_default=True, help="How many requests to send.")
-@click.option("--port", type=click.IntRange(1, 65535), default=None, help="The demo's own port.  [default: 8000, or a free one]")
-@click.option("--view-port", type=click.IntRange(1, 65535), default=None, help="The viewer's port.  [default: 4318, or a free one]")
 @click.option(
-    "--examples", type=click.Path(file_okay=False, path_type=Path), default=None, help="The folder with bext_demo.  [default: ./examples]"
+    "--once",
+    is_flag=True,
+    help="End after the traffic: exit code 0 only if spans, logs and metrics of all requests arrived.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Show what the demo prints (JSON lines) instead of only keeping it in a file.")
-def demo(*, once: bool, requests: int, port: int | None, view_port: int | None, examples: Path | None, verbose: bool) -> None:
+@click.option(
+    "--requests",
+    type=click.IntRange(1, 100_000),
+    default=300,
+    show_default=True,
+    help="How many requests to send.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=None,
+    help="The demo's own port.  [default: 8000, or a free one]",
+)
+@click.option(
+    "--view-port",
+    type=click.IntRange(1, 65535),
+    default=None,
+    help="The viewer's port.  [default: 4318, or a free one]",
+)
+@click.option(
+    "--examples",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=None,
+    help="The folder with bext_demo.  [default: ./examples]",
+)
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Show what the demo prints (JSON lines) instead of only keeping it in a file.",
+)
+def demo(
+    *,
+    once: bool,
+    requests: int,
+    port: int | None,
+    view_port: int | None,
+    examples: Path | None,
+    verbose: bool,
+) -> None:
     """See everything at once: a small platform, its traffic, its telemetry.
 
-    Starts a local OTLP receiver with a page, the demo platform under opentelemetry-instrument, sends it some traffic, and stays up until
-    Ctrl-C. Nothing leaves this machine.
+    Starts a local OTLP receiver with a page, the demo platform under opentelemetry-instrument, sends it some
+    traffic, and stays up until Ctrl-C. Nothing leaves this machine.
     """
     folder = find_examples(examples)
     if missing := missing_requirements():
@@ -51,8 +94,13 @@ def demo(*, once: bool, requests: int, port: int | None, view_port: int | None, 
     planned = traffic(folder, requests, _SEED)
     app_port = free_port(port, usual=8000, option="--port")
     code = 130 if once else 0
-    with UntilInterrupted() as end, open_viewer(view_port, option="--view-port", limits=_limits(requests)) as viewer:
-        platform = Platform(folder, app_port, free_port(None, usual=9464, option=""), viewer.url, find_broker(folder))
+    with (
+        UntilInterrupted() as end,
+        open_viewer(view_port, option="--view-port", limits=_limits(requests)) as viewer,
+    ):
+        platform = Platform(
+            folder, app_port, free_port(None, usual=9464, option=""), viewer.url, find_broker(folder)
+        )
         code = _run(platform, viewer, planned, once=once, verbose=verbose)
     if end.interrupted:
         # The end that everybody but --once waits for; there it is 130, the shell's code for Ctrl-C.
@@ -72,15 +120,25 @@ def _run(platform: Platform, viewer: Viewer, planned: list[Request], *, once: bo
         echo = (lambda line: console.print(Text(line, style="dim"))) if verbose else None
         shared = platform.shared(Path(folder))
         cwd = platform.examples.parent
-        with Child(platform.argv(), env={**platform.environ(), **shared}, cwd=cwd, log=log, echo=echo) as app, ExitStack() as further:
-            console.print(f"Starting opentelemetry-instrument uvicorn --app-dir {platform.examples.name} bext_demo.asgi:app")
+        with (
+            Child(platform.argv(), env={**platform.environ(), **shared}, cwd=cwd, log=log, echo=echo) as app,
+            ExitStack() as further,
+        ):
+            console.print(
+                f"Starting opentelemetry-instrument uvicorn --app-dir {platform.examples.name} "
+                "bext_demo.asgi:app"
+            )
             endpoints = _wait_ready(platform, app)
             if endpoints is None:
                 return _failed(console, app, _why(app))
             if platform.broker is not None:
                 console.print("Starting opentelemetry-instrument celery -A bext_demo.worker worker")
                 env = platform.worker_environ(shared)
-                further.enter_context(Child(platform.worker_argv(), env=env, cwd=cwd, log=log.with_name("worker.log"), echo=echo))
+                further.enter_context(
+                    Child(
+                        platform.worker_argv(), env=env, cwd=cwd, log=log.with_name("worker.log"), echo=echo
+                    )
+                )
             sent = _send(console, platform, planned, app)
             if app.returncode is not None:
                 return _failed(console, app, _why(app))
@@ -111,7 +169,8 @@ def _wait_ready(platform: Platform, app: Child) -> int | None:
 
 
 def _send(console: Console, platform: Platform, planned: list[Request], app: Child) -> Sent:
-    """Send the traffic with a bar, or a line each tenth where there is no terminal. Ends early with the platform."""
+    """Send the traffic with a bar, or a line each tenth where there is no terminal. Ends early with the
+    platform."""
     living = (request for request in planned if app.returncode is None)
     if not console.is_terminal:
         step = max(1, len(planned) // 10)
@@ -122,12 +181,20 @@ def _send(console: Console, platform: Platform, planned: list[Request], app: Chi
                 console.print(f"Sent {done} of {len(planned)} requests")
 
         return send(living, platform.port, per_second=_PER_SECOND, on_each=tell)
-    columns = (TextColumn("Sending traffic"), BarColumn(), MofNCompleteColumn(), TextColumn("[dim]{task.description}"), TimeElapsedColumn())
+    columns = (
+        TextColumn("Sending traffic"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("[dim]{task.description}"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("", total=len(planned))
 
         def advance(sent: Sent) -> None:
-            progress.update(bar, completed=sent.answered + sent.unanswered, description=f"{sent.failed} answered 5xx")
+            progress.update(
+                bar, completed=sent.answered + sent.unanswered, description=f"{sent.failed} answered 5xx"
+            )
 
         return send(living, platform.port, per_second=_PER_SECOND, on_each=advance)
 
@@ -138,7 +205,10 @@ def _show(console: Console, platform: Platform, viewer: Viewer, endpoints: int, 
         console.print()
         console.print(trace_tree(trace))
     came = arrivals(viewer.store)
-    console.print(f"\n{came.traces} traces of {came.requests} requests, {came.counted} requests counted, {came.logs} log lines.\n")
+    console.print(
+        f"\n{came.traces} traces of {came.requests} requests, {came.counted} requests counted, {came.logs} "
+        "log lines.\n"
+    )
     app, service = f"http://127.0.0.1:{platform.port}", f"http://127.0.0.1:{endpoints}"
     rows = (
         ("Viewer", f"{viewer.url}/", "traces, logs, metrics"),
@@ -152,13 +222,20 @@ def _show(console: Console, platform: Platform, viewer: Viewer, endpoints: int, 
     )
     for name, address, words in rows:
         # Not a table: it would break addresses where the terminal is narrow, and nobody could follow them.
-        console.print(Text.assemble(f"{name:<11}", (f"{address:<43}", "bold"), (f" {words}" if words else "", "dim")), soft_wrap=True)
+        console.print(
+            Text.assemble(f"{name:<11}", (f"{address:<43}", "bold"), (f" {words}" if words else "", "dim")),
+            soft_wrap=True,
+        )
     console.print()
 
 
 def _why(app: Child) -> str:
     code = app.returncode
-    return f"the demo was not ready within {_START_SECONDS:g} s" if code is None else f"the demo ended with code {code}"
+    return (
+        f"the demo was not ready within {_START_SECONDS:g} s"
+        if code is None
+        else f"the demo ended with code {code}"
+    )
 
 
 def _failed(console: Console, app: Child, why: str) -> int:

@@ -43,7 +43,8 @@ def deploy(*, app: str, version: str, rollback_code: int | None, command: tuple[
     it, 127 if it does not exist), and gets TRACEPARENT, so that its own spans belong to the deploy.
     """  # \b is click's mark for lines that stay as they are
     with forwarding() as signals:
-        # Threads of telemetry start in here: a signal that one of them took would come late, and nobody could tell who sent it.
+        # Threads of telemetry start in here: a signal that one of them took would come late, and nobody could
+        # tell who sent it.
         runtime = _set_up()
         try:
             with measured(app, version) as current:
@@ -76,7 +77,8 @@ def _set_up() -> Runtime | None:
 
     if (runs := running()) is not None:
         return runs
-    # The command's streams are not ours to write to: records go to a file, if one is configured, and over OTLP.
+    # The command's streams are not ours to write to: records go to a file, if one is configured, and over
+    # OTLP.
     loaded = load()
     telling = _Telling()
     for line in loaded.warnings:
@@ -85,11 +87,21 @@ def _set_up() -> Runtime | None:
     logger = logging.getLogger("bext_otel")
     logger.addHandler(telling)
     try:
-        # Nobody can ask a process for its metrics that ends with its command, hence no server; and there is nothing to instrument in it.
-        made = configure(instrument=False, telemetry=_service(), metrics={"mount": True}, logging={"output": output})
+        # Nobody can ask a process for its metrics that ends with its command, hence no server; and there is
+        # nothing to instrument in it.
+        made = configure(
+            instrument=False, telemetry=_service(), metrics={"mount": True}, logging={"output": output}
+        )
         exporters = made.config.telemetry.exporters
-        if not made.config.telemetry.disabled and not {*exporters.traces, *exporters.metrics, *exporters.logs} - {"prometheus"}:
-            telling.tell("nobody hears of this deploy: OTEL_EXPORTER_OTLP_ENDPOINT or [telemetry] otlp_endpoint says where to tell of it")
+        if not made.config.telemetry.disabled and not {
+            *exporters.traces,
+            *exporters.metrics,
+            *exporters.logs,
+        } - {"prometheus"}:
+            telling.tell(
+                "nobody hears of this deploy: OTEL_EXPORTER_OTLP_ENDPOINT or [telemetry] otlp_endpoint says "
+                "where to tell of it"
+            )
         return made
     except Exception as error:  # the deploy matters more than what is told about it
         click.echo(f"bext-otel deploy: goes on without telemetry: {error}", err=True)
@@ -99,7 +111,8 @@ def _set_up() -> Runtime | None:
 
 
 class _Telling(logging.Handler):
-    """What is wrong with the settings, on standard error, each line once: where logging has no sink, Python would print it, too."""
+    """What is wrong with the settings, on standard error, each line once: where logging has no sink, Python
+    would print it, too."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -117,6 +130,11 @@ class _Telling(logging.Handler):
 
 
 def _service() -> dict[str, str]:
-    """A command is a service of its own; the file names the application's. A name in the environment is meant for this very process."""
+    """A command is a service of its own; the file names the application's. A name in the environment is meant
+    for this very process."""
     named = any(os.environ.get(name) for name in ("OTEL_SERVICE_NAME", "BEXT_TELEMETRY_SERVICE_NAME"))
-    return {} if named or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "") else {"service_name": _SERVICE}
+    return (
+        {}
+        if named or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
+        else {"service_name": _SERVICE}
+    )

@@ -30,7 +30,8 @@ class _Commands(click.Group):
 def main() -> None:
     """OpenTelemetry for the bext platform.
 
-    An application needs none of these commands: it is launched with `opentelemetry-instrument`. They are for people who look.
+    An application needs none of these commands: it is launched with `opentelemetry-instrument`. They are for
+    people who look.
     """
 
 

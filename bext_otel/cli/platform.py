@@ -18,11 +18,30 @@ import click
 
 from bext_otel.cli.ports import free_port
 
-__all__ = ["Platform", "Request", "find_broker", "find_examples", "missing_requirements", "status_of", "traffic"]
+__all__ = [
+    "Platform",
+    "Request",
+    "find_broker",
+    "find_examples",
+    "missing_requirements",
+    "status_of",
+    "traffic",
+]
 
 _APP = "bext_demo.asgi:app"
-_WORKER = ("--pool", "threads", "--concurrency", "2", "--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO")
-# One with a further condition, e.g. on the version of Python, is left to the installer: it may rightly be absent.
+_WORKER = (
+    "--pool",
+    "threads",
+    "--concurrency",
+    "2",
+    "--without-gossip",
+    "--without-mingle",
+    "--without-heartbeat",
+    "--loglevel",
+    "INFO",
+)
+# One with a further condition, e.g. on the version of Python, is left to the installer: it may rightly be
+# absent.
 _REQUIREMENT = re.compile(r"""([A-Za-z0-9._-]+)[^;]*;\s*extra\s*==\s*["']demo["']\s*""")
 
 
@@ -52,9 +71,11 @@ class Request(Protocol):
 
 @dataclass(frozen=True)
 class Platform:
-    """How to launch the platform of `examples`: its pages on `port`, its endpoints on `endpoints_port`, its telemetry to `otlp_url`.
+    """How to launch the platform of `examples`: its pages on `port`, its endpoints on `endpoints_port`, its
+    telemetry to `otlp_url`.
 
-    `broker` is a Redis for tasks, which a worker executes; None: there is none, and the platform executes them itself.
+    `broker` is a Redis for tasks, which a worker executes; None: there is none, and the platform executes
+    them itself.
     """
 
     examples: Path
@@ -65,31 +86,46 @@ class Platform:
 
     def argv(self) -> list[str]:
         """What a user would type, with the checkout's own interpreter."""
-        return _instrumented("uvicorn", "--app-dir", str(self.examples), "--host", "127.0.0.1", "--port", str(self.port), _APP)
+        return _instrumented(
+            "uvicorn", "--app-dir", str(self.examples), "--host", "127.0.0.1", "--port", str(self.port), _APP
+        )
 
     def worker_argv(self) -> list[str]:
         """The same for Celery's worker, with a broker: it is a service of its own."""
-        return _instrumented("celery", "--workdir", str(self.examples), "-A", "bext_demo.worker", "worker", *_WORKER)
+        return _instrumented(
+            "celery", "--workdir", str(self.examples), "-A", "bext_demo.worker", "worker", *_WORKER
+        )
 
     def worker_environ(self, shared: Mapping[str, str]) -> dict[str, str]:
-        """The environment for the worker; nobody is told where its endpoints are, since its metrics come by OTLP."""
-        own = {"OTEL_SERVICE_NAME": "bext-demo-worker", "OTEL_EXPORTER_PROMETHEUS_PORT": str(free_port(None, usual=9465, option=""))}
+        """The environment for the worker; nobody is told where its endpoints are, since its metrics come by
+        OTLP."""
+        own = {
+            "OTEL_SERVICE_NAME": "bext-demo-worker",
+            "OTEL_EXPORTER_PROMETHEUS_PORT": str(free_port(None, usual=9465, option="")),
+        }
         return {**self.environ(), **shared, **own}
 
     def shared(self, folder: Path) -> dict[str, str]:
-        """What platform and worker need to find each other, with a broker: a queue of their own, and a database in `folder`."""
+        """What platform and worker need to find each other, with a broker: a queue of their own, and a
+        database in `folder`."""
         if self.broker is None:
             return {}
         data_dir = os.environ.get("DEMO_DATA_DIR") or str(folder / "data")
-        return {"DEMO_BROKER": self.broker, "DEMO_QUEUE": f"bext-demo:{secrets.token_hex(4)}", "DEMO_DATA_DIR": data_dir}
+        return {
+            "DEMO_BROKER": self.broker,
+            "DEMO_QUEUE": f"bext-demo:{secrets.token_hex(4)}",
+            "DEMO_DATA_DIR": data_dir,
+        }
 
     def environ(self, outer: Mapping[str, str] = os.environ) -> dict[str, str]:
-        """`outer` without its OTEL_* settings, which may send telemetry to somewhere serious, and with ours."""
+        """`outer` without its OTEL_* settings, which may send telemetry to somewhere serious, and with
+        ours."""
         kept = {name: value for name, value in outer.items() if not name.startswith("OTEL_")}
         local = ",".join(filter(None, (outer.get("NO_PROXY", ""), "127.0.0.1,localhost")))
         return {
             **kept,
-            # opentelemetry-instrument looks for uvicorn in PATH, and a virtual environment need not be activated.
+            # opentelemetry-instrument looks for uvicorn in PATH, and a virtual environment need not be
+            # activated.
             "PATH": os.pathsep.join((sysconfig.get_path("scripts"), outer.get("PATH", os.defpath))),
             "NO_PROXY": local,
             "no_proxy": local,
@@ -111,11 +147,15 @@ class Platform:
     def endpoints(self) -> int | None:
         """The port that says that the platform is ready, or None while none does.
 
-        It serves once its own port answers; the endpoints are on a port of their own, or on the same one with `[metrics] mount`.
+        It serves once its own port answers; the endpoints are on a port of their own, or on the same one with
+        `[metrics] mount`.
         """
         if status_of(self.port, "/static/site.css") is None:
             return None
-        return next((port for port in (self.endpoints_port, self.port) if status_of(port, "/health/ready") == 200), None)
+        return next(
+            (port for port in (self.endpoints_port, self.port) if status_of(port, "/health/ready") == 200),
+            None,
+        )
 
 
 def status_of(port: int, path: str) -> int | None:
@@ -131,13 +171,15 @@ def status_of(port: int, path: str) -> int | None:
 
 
 def find_examples(given: Path | None) -> Path:
-    """The folder that holds the demo: `given`, or the one beside the working directory's files or the package's. Raises a usage error."""
+    """The folder that holds the demo: `given`, or the one beside the working directory's files or the
+    package's. Raises a usage error."""
     places = [given] if given else [Path.cwd() / "examples", Path(__file__).resolve().parents[2] / "examples"]
     for place in places:
         if (place / "bext_demo" / "asgi.py").is_file():
             return place.resolve()
     raise click.ClickException(
-        f"the demo is not in {' or '.join(str(place) for place in places)}: it comes with the source, not with the package. "
+        f"the demo is not in {' or '.join(str(place) for place in places)}: it comes with the source, not "
+        "with the package. "
         "Clone the repository and run `make demo` there, or give --examples"
     )
 

@@ -16,7 +16,8 @@ OTLP_PORT = 4318
 
 
 def free_port(wanted: int | None, *, usual: int, option: str) -> int:
-    """`wanted`, or else `usual` if it is free, or else any free port. Raises a usage error that names `option` if `wanted` is taken."""
+    """`wanted`, or else `usual` if it is free, or else any free port. Raises a usage error that names
+    `option` if `wanted` is taken."""
     for port in (wanted,) if wanted else (usual, 0):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             # As servers do it, so that a port whose connections have just ended counts as free.
@@ -47,4 +48,6 @@ def open_viewer(port: int | None, *, option: str = "--port", limits: Limits | No
 
 
 def _taken(option: str, port: int | None) -> click.ClickException:
-    return click.ClickException(f"{option} {port}: the port is taken or not allowed; give another one, or leave {option} out")
+    return click.ClickException(
+        f"{option} {port}: the port is taken or not allowed; give another one, or leave {option} out"
+    )

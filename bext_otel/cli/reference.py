@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from bext_otel.catalogue import LABEL_OVERFLOW, LABELS, METRICS, OVERFLOW, QUANTILES, WORKS, Kind, Label, Metric, Work
+from bext_otel.catalogue import (
+    LABEL_OVERFLOW,
+    LABELS,
+    METRICS,
+    OVERFLOW,
+    QUANTILES,
+    WORKS,
+    Kind,
+    Label,
+    Metric,
+    Work,
+)
 from bext_otel.metrics.snapshot import label_name
 
 __all__ = ["reference"]
@@ -49,13 +60,18 @@ def reference() -> str:
         _SUMMARY,
         "## The same in OpenTelemetry",
         _INSTRUMENTS,
-        _table(("instrument", "unit", "name on /metrics", "OTLP"), (_instrument(metric) for metric in METRICS)),
+        _table(
+            ("instrument", "unit", "name on /metrics", "OTLP"), (_instrument(metric) for metric in METRICS)
+        ),
         _unusual(),
         "## Labels",
         _BUDGETS,
         _table(("label", "on", "values", "what it is"), (_label(label) for label in LABELS)),
         "## Work",
-        "What `bext_otel.operation` measures: each kind is a span, a duration and an outcome. Slow work is a warning in the log.",
+        (
+            "What `bext_otel.operation` measures: each kind is a span, a duration and an outcome. Slow work is "
+            "a warning in the log."
+        ),
         _table(works, (_work(work) for work in WORKS)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -83,7 +99,12 @@ def _label(label: Label) -> Sequence[str]:
         values = f"`{label.values[0]}` to `{label.values[-1]}`"
     else:
         values = _codes(label.values)
-    return f"`{label.name}`", _codes(users) if len(users) <= 3 else f"{len(users)} metrics", values, label.description
+    return (
+        f"`{label.name}`",
+        _codes(users) if len(users) <= 3 else f"{len(users)} metrics",
+        values,
+        label.description,
+    )
 
 
 def _work(work: Work) -> Sequence[str]:
@@ -99,7 +120,8 @@ def _unusual() -> str:
     if not names:
         return ""
     return (
-        f"{_codes(names)}: a counter whose name does not end in `_total`, as the specification has it. Its type is `counter` in\n"
+        f"{_codes(names)}: a counter whose name does not end in `_total`, as the specification has it. Its "
+        "type is `counter` in\n"
         "Prometheus text 0.0.4, and `unknown` in OpenMetrics, where the name of a counter must end so."
     )
 

@@ -15,15 +15,24 @@ __all__ = ["Sent", "send"]
 
 @dataclass
 class Sent:
-    """What became of the requests: how many were answered, with a 5xx among them, and how many got no answer."""
+    """What became of the requests: how many were answered, with a 5xx among them, and how many got no
+    answer."""
 
     answered: int = 0
     failed: int = 0
     unanswered: int = 0
 
 
-def send(requests: Iterable[Request], port: int, *, per_second: float, on_each: Callable[[Sent], None], seconds: float = 30.0) -> Sent:
-    """Send requests to this machine one after the other, at most `per_second`; each may take `seconds`. `on_each` is told after each."""
+def send(
+    requests: Iterable[Request],
+    port: int,
+    *,
+    per_second: float,
+    on_each: Callable[[Sent], None],
+    seconds: float = 30.0,
+) -> Sent:
+    """Send requests to this machine one after the other, at most `per_second`; each may take `seconds`.
+    `on_each` is told after each."""
     sent = Sent()
     pause = threading.Event()
     connection = HTTPConnection("127.0.0.1", port, timeout=seconds)

@@ -15,9 +15,11 @@ _STOP = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") 
 
 
 class UntilInterrupted:
-    """A `with` whose body ends, as if it were done, at the first signal that asks for an end: Ctrl-C, `kill`, or the terminal closed.
+    """A `with` whose body ends, as if it were done, at the first signal that asks for an end: Ctrl-C, `kill`,
+    or the terminal closed.
 
-    `interrupted` tells whether one did. Further ones are ignored, so that what the body cleans up is cleaned up.
+    `interrupted` tells whether one did. Further ones are ignored, so that what the body cleans up is cleaned
+    up.
     """
 
     def __init__(self) -> None:
@@ -28,7 +30,9 @@ class UntilInterrupted:
         self._before = _handle(self._interrupt)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> bool:
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> bool:
         _restore(self._before)
         return isinstance(exc, KeyboardInterrupt)
 
@@ -40,7 +44,8 @@ class UntilInterrupted:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Signals that ask for an end are ignored: cleaning up must not stop half-way because somebody is impatient."""
+    """Signals that ask for an end are ignored: cleaning up must not stop half-way because somebody is
+    impatient."""
     before = _handle(signal.SIG_IGN)
     try:
         yield

@@ -16,10 +16,11 @@ _LATE_NS = 1_000_000
 
 
 def best_trace(store: Store) -> dict[str, Any] | None:
-    """The trace that shows most: of those that succeeded, fit on a screen and can be read without knowing more, the one with most spans.
+    """The trace that shows most: of those that succeeded, fit on a screen and can be read without knowing
+    more, the one with most spans.
 
-    A span that goes on after the one above it has ended, as a flow's does that another process resumes, reads as a mistake to whoever sees
-    the first trace of their life.
+    A span that goes on after the one above it has ended, as a flow's does that another process resumes, reads
+    as a mistake to whoever sees the first trace of their life.
     """
     with store.reading():
         rows = documents.traces(store, limit=store.limits.traces)["traces"]
@@ -34,14 +35,21 @@ def _is_nested(store: Store, trace_id: str) -> bool:
     held = store.spans.get(trace_id)
     if held is None:
         return False
-    above = [(span, held.spans[span.parent_id]) for span in held.spans.values() if span.parent_id in held.spans]
+    above = [
+        (span, held.spans[span.parent_id]) for span in held.spans.values() if span.parent_id in held.spans
+    ]
     return all(span.end_ns <= parent.end_ns + _LATE_NS for span, parent in above)
 
 
 def trace_tree(trace: dict[str, Any]) -> Tree:
-    """The spans of a trace document under its id, each with its duration, and its log lines where they were written."""
+    """The spans of a trace document under its id, each with its duration, and its log lines where they were
+    written."""
     tree = Tree(
-        Text.assemble(("trace ", "dim"), trace["trace_id"], (f"  {trace['duration_ms']:.1f} ms, {trace['span_count']} spans", "dim"))
+        Text.assemble(
+            ("trace ", "dim"),
+            trace["trace_id"],
+            (f"  {trace['duration_ms']:.1f} ms, {trace['span_count']} spans", "dim"),
+        )
     )
     above: list[Tree] = [tree]
     for span in trace["spans"][:_MOST_SPANS]:
@@ -58,10 +66,16 @@ def trace_tree(trace: dict[str, Any]) -> Tree:
 
 def _label(span: dict[str, Any]) -> Text:
     attributes = span["attributes"]
-    shown = [str(value) for name, value in attributes.items() if name.startswith("bext.") or name == "http.response.status_code"]
+    shown = [
+        str(value)
+        for name, value in attributes.items()
+        if name.startswith("bext.") or name == "http.response.status_code"
+    ]
     style = "bold red" if span["status"] == "error" else "bold" if span["kind"] == "server" else ""
     facts = f"  {_clean(' '.join(shown))}" if shown else ""
-    return Text.assemble((_clean(span["name"]), style), (f"  {span['duration_ms']:.2f} ms", "cyan"), (facts, "dim"))
+    return Text.assemble(
+        (_clean(span["name"]), style), (f"  {span['duration_ms']:.2f} ms", "cyan"), (facts, "dim")
+    )
 
 
 def _clean(text: object) -> str:

@@ -1,23 +1,37 @@
-"""Settings: `bext.config.toml`, the environment and explicit arguments, made into one frozen and validated `Config`."""
+"""Settings: `bext.config.toml`, the environment and explicit arguments, made into one frozen and validated
+`Config`."""
 
 from __future__ import annotations
 
 from bext_otel.config.loading import Loaded, load
-from bext_otel.config.model import App, Cache, Config, Exporters, Health, Isolates, Level, Logging, Metrics, Signal, Target, Telemetry
+from bext_otel.config.model import (
+    AppSettings,
+    CacheSettings,
+    Config,
+    Exporters,
+    HealthSettings,
+    Isolates,
+    Level,
+    LoggingSettings,
+    MetricsSettings,
+    Signal,
+    Target,
+    TelemetrySettings,
+)
 
 __all__ = [
-    "App",
-    "Cache",
+    "AppSettings",
+    "CacheSettings",
     "Config",
     "Exporters",
-    "Health",
+    "HealthSettings",
     "Isolates",
     "Level",
     "Loaded",
-    "Logging",
-    "Metrics",
+    "LoggingSettings",
+    "MetricsSettings",
     "Signal",
     "Target",
-    "Telemetry",
+    "TelemetrySettings",
     "load",
 ]

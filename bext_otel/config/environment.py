@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from bext_otel.config.fields import fields_of
 from bext_otel.config.file import FILE_NAME
 from bext_otel.config.model import SECTIONS, SHARED
-from bext_otel.config.report import Given, Path, Report
+from bext_otel.config.report import Given, Path, SettingsReport
 
 __all__ = ["STANDARD", "Standard", "bext_variables", "standard_variables", "variable"]
 
@@ -32,7 +32,12 @@ STANDARD: tuple[Standard, ...] = (
     Standard("OTEL_SERVICE_NAME", ("telemetry", "service_name")),
     Standard("OTEL_EXPORTER_PROMETHEUS_HOST", ("metrics", "host")),
     Standard("OTEL_EXPORTER_PROMETHEUS_PORT", ("metrics", "port")),
-    Standard("OTEL_METRIC_EXPORT_INTERVAL", ("metrics", "export_interval_seconds"), scale=1000.0, unit="milliseconds"),
+    Standard(
+        "OTEL_METRIC_EXPORT_INTERVAL",
+        ("metrics", "export_interval_seconds"),
+        scale=1000.0,
+        unit="milliseconds",
+    ),
 )
 
 
@@ -41,9 +46,13 @@ def variable(section: str, key: str) -> str:
     return f"BEXT_{section}_{key}".upper()
 
 
-def bext_variables(environ: Mapping[str, str], report: Report) -> Iterator[Given]:
+def bext_variables(environ: Mapping[str, str], report: SettingsReport) -> Iterator[Given]:
     """What `BEXT_SECTION_KEY` variables say. Other variables that start with `BEXT_` belong to others."""
-    known = {variable(section, key): (section, key) for section, struct in SECTIONS.items() for key in fields_of(struct)}
+    known = {
+        variable(section, key): (section, key)
+        for section, struct in SECTIONS.items()
+        for key in fields_of(struct)
+    }
     for name in sorted(environ):
         raw = environ[name].strip()
         if name in known and raw:
@@ -51,29 +60,39 @@ def bext_variables(environ: Mapping[str, str], report: Report) -> Iterator[Given
             field = fields_of(SECTIONS[section])[key]
             # A list is written as in `OTEL_PROPAGATORS`: `value,value`.
             parts = [part.strip() for part in raw.split(",") if part.strip()]
-            given = Given((section, key), parts if field.is_list else raw, name, text=True, secret=field.secret)
+            given = Given(
+                (section, key), parts if field.is_list else raw, name, text=True, secret=field.secret
+            )
             yield from _entries(given, report) if field.is_table else (given,)
         elif name.startswith("BEXT_APPS_"):
             report.say(f"{name}: apps cannot be set by variables; write [apps.NAME] in {FILE_NAME}")
-        elif name not in known and any(name.startswith(f"BEXT_{section}_".upper()) for section in SECTIONS if section not in SHARED):
+        elif name not in known and any(
+            name.startswith(f"BEXT_{section}_".upper()) for section in SECTIONS if section not in SHARED
+        ):
             report.unknown(name, name, [one for one in known if one.split("_")[1] == name.split("_")[1]])
 
 
-def _entries(given: Given, report: Report) -> Iterator[Given]:
+def _entries(given: Given, report: SettingsReport) -> Iterator[Given]:
     """A table, written as in `OTEL_RESOURCE_ATTRIBUTES`: `key=value,key=value`."""
     for entry in given.raw.split(","):
         key, equals, value = (part.strip() for part in entry.partition("="))
         if key and equals and value:
             yield Given((*given.path, key), value, f"{given.name}: {key[:64]}", text=True)
         elif entry.strip():
-            report.say(f"{given.name}: {entry.strip()[:64]!r} is not key=value; expected key=value,key=value; ignored")
+            report.say(
+                f"{given.name}: {entry.strip()[:64]!r} is not key=value; expected key=value,key=value; "
+                "ignored"
+            )
 
 
-def standard_variables(environ: Mapping[str, str], report: Report) -> Iterator[Given]:
-    """What standard variables say, but for those that name exporters and single signals. An empty one counts as not set."""
+def standard_variables(environ: Mapping[str, str], report: SettingsReport) -> Iterator[Given]:
+    """What standard variables say, but for those that name exporters and single signals. An empty one counts
+    as not set."""
     attribute = _service_attribute(environ)
     if attribute:
-        yield Given(("telemetry", "service_name"), attribute, "OTEL_RESOURCE_ATTRIBUTES: service.name", text=True)
+        yield Given(
+            ("telemetry", "service_name"), attribute, "OTEL_RESOURCE_ATTRIBUTES: service.name", text=True
+        )
     if level := environ.get("OTEL_LOG_LEVEL", "").strip():
         # The SDK's internal logger, by the specification: what it and we say of ourselves.
         for name in ("opentelemetry", "bext_otel"):
@@ -84,7 +103,8 @@ def standard_variables(environ: Mapping[str, str], report: Report) -> Iterator[G
             continue
         given = Given(row.path, raw, row.variable, text=True, scale=row.scale, unit=row.unit)
         if row.variable == "OTEL_SDK_DISABLED":
-            # The specification: only "true", in any case, is true; everything else is false, and worth a warning.
+            # The specification: only "true", in any case, is true; everything else is false, and worth a
+            # warning.
             if raw.lower() not in {"true", "false"}:
                 report.wrong(given, '"true" or "false"', instead="taken as false")
             given = Given(row.path, str(raw.lower() == "true"), row.variable, text=True)

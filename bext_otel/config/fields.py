@@ -17,7 +17,8 @@ from bext_otel.redaction import SECRET, redact_settings, redact_url
 
 __all__ = ["Field", "Wrong", "fields_of", "shown", "toml"]
 
-# `yes` and `on` are for BEXT_ variables only; the standard ones know "true" alone, and msgspec "true", "false", "1" and "0".
+# `yes` and `on` are for BEXT_ variables only; the standard ones know "true" alone, and msgspec "true",
+# "false", "1" and "0".
 _BOOLEANS: Mapping[str, bool] = {"yes": True, "on": True, "no": False, "off": False}
 _ALIASES: Mapping[str, str] = {"warning": "warn"}
 _MAX_SHOWN = 120
@@ -31,8 +32,8 @@ class Wrong(Exception):  # noqa: N818  # never leaves this package
 class Field:
     """A setting, or an element of one.
 
-    `hint` is its type with constraints, `type` the same as msgspec sees it, `extra` what else is known: `unit`, `example`, `expected`
-    (what it takes, where type and constraints do not say it), `secret`.
+    `hint` is its type with constraints, `type` the same as msgspec sees it, `extra` what else is known:
+    `unit`, `example`, `expected` (what it takes, where type and constraints do not say it), `secret`.
     """
 
     name: str
@@ -64,15 +65,23 @@ class Field:
         return _field(self.name, arguments[1] if self.is_table else arguments[0], None)
 
     def expected(self, scale: float = 1.0, unit: str = "") -> str:
-        """What the setting takes, in words; `scale` and `unit` for a variable in another unit than the setting's."""
-        text = self.extra.get("expected") or _kind(self.hint, self.type, scale, unit or self.extra.get("unit", ""))
-        example = self.extra.get("example", None if isinstance(self.type, inspect.LiteralType) else self.default)
+        """What the setting takes, in words; `scale` and `unit` for a variable in another unit than the
+        setting's."""
+        text = self.extra.get("expected") or _kind(
+            self.hint, self.type, scale, unit or self.extra.get("unit", "")
+        )
+        example = self.extra.get(
+            "example", None if isinstance(self.type, inspect.LiteralType) else self.default
+        )
         if example in (None, "", ()) or isinstance(example, bool):
             return text
-        return f"{text}, e.g. {_number(example * scale) if isinstance(example, (int, float)) else toml(example)}"
+        return (
+            f"{text}, e.g. {_number(example * scale) if isinstance(example, (int, float)) else toml(example)}"
+        )
 
     def convert(self, raw: Any, *, text: bool = False) -> Any:
-        """`raw` as the setting's type; `text` for a value of the environment, which is always a string. Raises Wrong."""
+        """`raw` as the setting's type; `text` for a value of the environment, which is always a string.
+        Raises Wrong."""
         if isinstance(raw, os.PathLike):
             raw = os.fspath(raw)
         if isinstance(raw, str):
@@ -131,11 +140,14 @@ def _field(name: str, hint: Any, default: Any) -> Field:
         extra.update(meta.extra or {})
         description = meta.description or description
     seen = inspect.type_info(hint)
-    return Field(name, hint, seen.type if isinstance(seen, inspect.Metadata) else seen, default, description, extra)
+    return Field(
+        name, hint, seen.type if isinstance(seen, inspect.Metadata) else seen, default, description, extra
+    )
 
 
 def _check_text(text: str) -> None:
-    """No system call and no exporter takes NUL, or text that is not UTF-8 (which arrives in variables as lone surrogates)."""
+    """No system call and no exporter takes NUL, or text that is not UTF-8 (which arrives in variables as lone
+    surrogates)."""
     try:
         if b"\0" not in text.encode():
             return

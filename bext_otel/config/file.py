@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bext_otel.config.report import Report
+from bext_otel.config.report import SettingsReport
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -24,10 +24,14 @@ FILE_NAME = "bext.config.toml"
 _MAX_BYTES = 4 * 1024 * 1024
 
 
-def read_file(environ: Mapping[str, str], cwd: Path | None, report: Report) -> tuple[dict[str, Any], str]:
-    """The file's content and its path; `({}, "")` where there is none or it cannot be read, the latter with one line.
+def read_file(
+    environ: Mapping[str, str], cwd: Path | None, report: SettingsReport
+) -> tuple[dict[str, Any], str]:
+    """The file's content and its path; `({}, "")` where there is none or it cannot be read, the latter with
+    one line.
 
-    `BEXT_CONFIG` names the file; without it, it is `bext.config.toml` in the working directory, if that exists.
+    `BEXT_CONFIG` names the file; without it, it is `bext.config.toml` in the working directory, if that
+    exists.
     """
     named = environ.get("BEXT_CONFIG", "").strip()
     name = "BEXT_CONFIG=" if named else ""
@@ -41,13 +45,19 @@ def read_file(environ: Mapping[str, str], cwd: Path | None, report: Report) -> t
     except _UnreadableError as error:
         report.say(f"{name}{shown}: {error}; using defaults")
     except OSError as error:
-        report.say(f"{name}{shown}: cannot be read ({error.strerror or type(error).__name__}); make it a readable file; using defaults")
+        report.say(
+            f"{name}{shown}: cannot be read ({error.strerror or type(error).__name__}); make it a readable "
+            "file; using defaults"
+        )
     except UnicodeDecodeError as error:
         report.say(f"{name}{shown}: not UTF-8 (byte {error.start}); save it as UTF-8; using defaults")
     except RecursionError:
         report.say(f"{name}{shown}: not TOML that can be read (nested too deeply); using defaults")
     except ValueError as error:  # tomllib.TOMLDecodeError, and integers too long for Python
-        report.say(f"{name}{shown}: not TOML ({' '.join(str(error).split())[:200]}); correct the file; using defaults")
+        report.say(
+            f"{name}{shown}: not TOML ({' '.join(str(error).split())[:200]}); correct the file; using "
+            "defaults"
+        )
     return {}, ""
 
 

@@ -14,8 +14,18 @@ from bext_otel.config.environment import bext_variables, standard_variables
 from bext_otel.config.exporters import check_endpoint, exporters
 from bext_otel.config.fields import Field, Wrong, fields_of
 from bext_otel.config.file import read_file
-from bext_otel.config.model import SECTIONS, App, Cache, Config, Health, Isolates, Logging, Metrics, Telemetry
-from bext_otel.config.report import Given, Path, Report
+from bext_otel.config.model import (
+    SECTIONS,
+    AppSettings,
+    CacheSettings,
+    Config,
+    HealthSettings,
+    Isolates,
+    LoggingSettings,
+    MetricsSettings,
+    TelemetrySettings,
+)
+from bext_otel.config.report import Given, Path, SettingsReport
 from bext_otel.config.rules import check_apps, check_budgets, check_together
 from bext_otel.config.tree import flatten
 
@@ -26,20 +36,27 @@ _ENDPOINT: Path = ("telemetry", "otlp_endpoint")
 
 @dataclass(frozen=True)
 class Loaded:
-    """What was read: the settings, one line for each thing wrong with them, and the file they came from ("" if none)."""
+    """What was read: the settings, one line for each thing wrong with them, and the file they came from (""
+    if none)."""
 
     config: Config
     warnings: tuple[str, ...]
     source: str
 
 
-def load(explicit: Mapping[str, Any] | None = None, *, environ: Mapping[str, str] = os.environ, cwd: FilePath | None = None) -> Loaded:
-    """Read all settings. `explicit` is nested like the file and comes before everything; `cwd` is where the file is looked for.
+def load(
+    explicit: Mapping[str, Any] | None = None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    cwd: FilePath | None = None,
+) -> Loaded:
+    """Read all settings. `explicit` is nested like the file and comes before everything; `cwd` is where the
+    file is looked for.
 
-    What is wrong in the file or the environment falls back to what the next layer says, with one line in `warnings`.
-    Raises ConfigError for what is wrong in `explicit`.
+    What is wrong in the file or the environment falls back to what the next layer says, with one line in
+    `warnings`. Raises ConfigError for what is wrong in `explicit`.
     """
-    report = Report()
+    report = SettingsReport()
     settings = _Settings(report)
     content, source = read_file(environ, cwd, report)
     settings.take(flatten(content, report))
@@ -48,15 +65,15 @@ def load(explicit: Mapping[str, Any] | None = None, *, environ: Mapping[str, str
     settings.take(flatten(explicit or {}, report, explicit=True))
     for rule in (_check_endpoint, check_together, check_budgets, check_apps):
         rule(settings.winners, report)
-    telemetry = Telemetry(**settings.section("telemetry"))
+    telemetry = TelemetrySettings(**settings.section("telemetry"))
     endpoint = settings.winners.get(_ENDPOINT)
     found = exporters(environ, telemetry, explicit=endpoint is not None and endpoint.explicit, report=report)
     config = Config(
-        metrics=Metrics(**settings.section("metrics")),
-        health=Health(**settings.section("health")),
-        logging=Logging(**settings.section("logging")),
+        metrics=MetricsSettings(**settings.section("metrics")),
+        health=HealthSettings(**settings.section("health")),
+        logging=LoggingSettings(**settings.section("logging")),
         telemetry=msgspec.structs.replace(telemetry, exporters=found),
-        cache=Cache(**settings.section("cache")),
+        cache=CacheSettings(**settings.section("cache")),
         isolates=Isolates(**settings.section("isolates")),
         apps=settings.apps(),
     )
@@ -66,7 +83,7 @@ def load(explicit: Mapping[str, Any] | None = None, *, environ: Mapping[str, str
 class _Settings:
     """Checked values by path. Whoever comes later wins; `winners` keeps who said it."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: SettingsReport) -> None:
         self.winners: dict[Path, Given] = {}
         self._report = report
 
@@ -92,7 +109,7 @@ class _Settings:
                 found.setdefault(path[1], {})[path[2]] = given.raw
         return found
 
-    def apps(self) -> dict[str, App]:
+    def apps(self) -> dict[str, AppSettings]:
         """Applications in the order they were named."""
         found: dict[str, dict[str, Any]] = {}
         for path, given in self.winners.items():
@@ -100,14 +117,14 @@ class _Settings:
                 app = found.setdefault(path[1], {})
                 if len(path) == 3:
                     app[path[2]] = given.raw
-        return {name: App(**values) for name, values in found.items()}
+        return {name: AppSettings(**values) for name, values in found.items()}
 
 
-def _checked(given: Given, report: Report) -> Any:
+def _checked(given: Given, report: SettingsReport) -> Any:
     if given.path[0] == "apps":
         if len(given.path) == 2:
             return None
-        field = fields_of(App)[given.path[2]]
+        field = fields_of(AppSettings)[given.path[2]]
     else:
         field = fields_of(SECTIONS[given.path[0]])[given.path[1]]
     if field.is_table:
@@ -117,7 +134,9 @@ def _checked(given: Given, report: Report) -> Any:
     if given.scale == 1.0:
         value = field.convert(given.raw, text=given.text)
         if given.path == _ENDPOINT:
-            check_endpoint(value, "grpc")  # the more lenient protocol, as the last layer may still say which it is
+            check_endpoint(
+                value, "grpc"
+            )  # the more lenient protocol, as the last layer may still say which it is
         return value
     try:
         return field.convert(float(given.raw) / given.scale, text=given.text)
@@ -125,23 +144,27 @@ def _checked(given: Given, report: Report) -> Any:
         raise Wrong(field.expected(given.scale, given.unit)) from None
 
 
-def _elements(given: Given, element: Field, report: Report) -> Iterator[Any]:
+def _elements(given: Given, element: Field, report: SettingsReport) -> Iterator[Any]:
     """The elements of a list that are right; each wrong one has a line of its own."""
     for index, raw in enumerate(given.raw):
         try:
             yield element.convert(raw, text=given.text)
         except Wrong as wrong:
-            report.wrong(Given(given.path, raw, f"{given.name}[{index}]", explicit=given.explicit), str(wrong), instead="ignored")
+            report.wrong(
+                Given(given.path, raw, f"{given.name}[{index}]", explicit=given.explicit),
+                str(wrong),
+                instead="ignored",
+            )
 
 
-def _check_endpoint(winners: dict[Path, Given], report: Report) -> None:
+def _check_endpoint(winners: dict[Path, Given], report: SettingsReport) -> None:
     """What an endpoint may look like depends on the protocol, so this comes after all layers."""
     given = winners.get(_ENDPOINT)
     if given is None:
         return
     protocol = winners.get(("telemetry", "otlp_protocol"))
     try:
-        check_endpoint(given.raw, Telemetry().otlp_protocol if protocol is None else protocol.raw)
+        check_endpoint(given.raw, TelemetrySettings().otlp_protocol if protocol is None else protocol.raw)
     except Wrong as wrong:
         del winners[_ENDPOINT]
         report.wrong(given, str(wrong))

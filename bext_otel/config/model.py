@@ -1,6 +1,7 @@
 """What can be set: each setting once, with its type, range, unit, default and meaning.
 
-Checks, messages and the settings reference in `docs/` are derived from these fields. To add a setting, add a field here.
+Checks, messages and the settings reference in `docs/` are derived from these fields. To add a setting, add a
+field here.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ __all__ = [
     "SECTIONS",
     "SHARED",
     "SIGNALS",
-    "App",
-    "Cache",
+    "AppSettings",
+    "CacheSettings",
     "Config",
     "Exporters",
-    "Health",
+    "HealthSettings",
     "Level",
-    "Logging",
-    "Metrics",
+    "LoggingSettings",
+    "MetricsSettings",
     "Protocol",
     "Signal",
     "Target",
-    "Telemetry",
+    "TelemetrySettings",
 ]
 
 Level = Literal["trace", "debug", "info", "warn", "error"]
@@ -47,7 +48,8 @@ Protocol = Literal["http/protobuf", "grpc"]
 """How OTLP is spoken."""
 
 COMPUTED = frozenset({"exporters"})
-"""Fields of `Telemetry` that are derived from standard variables, and are no settings of their own."""
+"""Fields of `TelemetrySettings` that are derived from standard variables, and are no settings of their
+own."""
 
 _DAY = 86_400
 _URL_PATH = r"^/[^\s?#]+$"
@@ -58,90 +60,157 @@ _A_PATH = 'a path that starts with "/" and holds no blank, "?" or "#"'
 Seconds = Annotated[float, Meta(ge=0.01, le=_DAY, extra={"unit": "seconds"})]
 Timeout = Annotated[float, Meta(ge=0.01, le=600, extra={"unit": "seconds"})]
 EndpointPath = Annotated[str, Meta(pattern=_URL_PATH, extra={"expected": _A_PATH})]
-HostName = Annotated[str, Meta(pattern=_HOST, extra={"expected": 'a host name without scheme or path, e.g. "shop.example"'})]
+HostName = Annotated[
+    str, Meta(pattern=_HOST, extra={"expected": 'a host name without scheme or path, e.g. "shop.example"'})
+]
 PathPrefix = Annotated[str, Meta(pattern=_PREFIX, extra={"expected": f'{_A_PATH}, e.g. "/shop"'})]
 PoolPattern = Annotated[str, Meta(pattern=r"\S", extra={"expected": 'a pattern of names, e.g. "render-*"'})]
 Limit = Annotated[int, Meta(ge=1, le=1_000_000, extra={"unit": "values", "example": 200})]
 
 
-class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class MetricsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[metrics]`: what is measured, and where it is served."""
 
     enabled: Annotated[bool, Meta(description="Measure, and serve the metrics.")] = True
-    path: Annotated[EndpointPath, Meta(description="Where metrics are served, beside `/__bext/metrics`.")] = "/metrics"
-    include_process: Annotated[bool, Meta(description="Memory, CPU and open files, in `system` of the JSON document.")] = True
+    path: Annotated[EndpointPath, Meta(description="Where metrics are served, beside `/__bext/metrics`.")] = (
+        "/metrics"
+    )
+    include_process: Annotated[
+        bool, Meta(description="Memory, CPU and open files, in `system` of the JSON document.")
+    ] = True
     mount: Annotated[
         bool,
         Meta(
-            description="Serve the endpoints on the application's own port, without code, before any route that the application has there; "
+            description="Serve the endpoints on the application's own port, without code, before any route "
+            "that the application has there; "
             "the stand-alone server then stays closed."
         ),
     ] = False
     host: Annotated[str, Meta(min_length=1, description="Address of the stand-alone server.")] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65_535, description="Port of the stand-alone server; 0 takes any free one.")] = 9464
-    tick_seconds: Annotated[float, Meta(ge=0.01, le=60, description="How often windows move on.", extra={"unit": "seconds"})] = 1.0
+    port: Annotated[
+        int, Meta(ge=0, le=65_535, description="Port of the stand-alone server; 0 takes any free one.")
+    ] = 9464
+    tick_seconds: Annotated[
+        float, Meta(ge=0.01, le=60, description="How often windows move on.", extra={"unit": "seconds"})
+    ] = 1.0
     window_seconds: Annotated[Seconds, Meta(description="How far back quantiles look.")] = 300.0
-    rate_window_seconds: Annotated[Seconds, Meta(description="How far back rates, such as `rps`, look.")] = 60.0
-    export_interval_seconds: Annotated[Seconds, Meta(description="How often metrics are exported over OTLP.")] = 60.0
+    rate_window_seconds: Annotated[Seconds, Meta(description="How far back rates, such as `rps`, look.")] = (
+        60.0
+    )
+    export_interval_seconds: Annotated[
+        Seconds, Meta(description="How often metrics are exported over OTLP.")
+    ] = 60.0
     cardinality_limit: Annotated[
         Limit,
         Meta(
-            description="How many attribute sets an instrument of the application or of another library may have before further ones are "
+            description="How many attribute sets an instrument of the application or of another library may "
+            "have before further ones are "
             "counted together, with `otel.metric.overflow=true`."
         ),
     ] = 2000
     budgets: Annotated[
         Mapping[str, Limit],
-        Meta(description="`[metrics.budgets]`: how many distinct values a label may show before the rest folds into `_overflow`."),
+        Meta(
+            description="`[metrics.budgets]`: how many distinct values a label may show before the rest "
+            "folds into `_overflow`."
+        ),
     ] = {}
 
 
-class Health(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class HealthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[health]`: what the health endpoints say."""
 
     enabled: Annotated[bool, Meta(description="Serve the health endpoints.")] = True
     path: Annotated[
-        EndpointPath, Meta(description="Where full health is served, beside `/__bext/health`; `/live` and `/ready` stand below it.")
+        EndpointPath,
+        Meta(
+            description="Where full health is served, beside `/__bext/health`; `/live` and `/ready` stand "
+            "below it."
+        ),
     ] = "/health"
     include_details: Annotated[bool, Meta(description="Show each check, not just the status.")] = True
-    timeout_seconds: Annotated[Timeout, Meta(description="How long a check may take before it counts as unhealthy.")] = 2.0
-    cache_seconds: Annotated[float, Meta(ge=0, le=_DAY, description="How long a check's result holds.", extra={"unit": "seconds"})] = 1.0
-    disk_path: Annotated[str, Meta(min_length=1, description="Directory whose disk the disk check looks at.")] = "."
+    timeout_seconds: Annotated[
+        Timeout, Meta(description="How long a check may take before it counts as unhealthy.")
+    ] = 2.0
+    cache_seconds: Annotated[
+        float, Meta(ge=0, le=_DAY, description="How long a check's result holds.", extra={"unit": "seconds"})
+    ] = 1.0
+    disk_path: Annotated[
+        str, Meta(min_length=1, description="Directory whose disk the disk check looks at.")
+    ] = "."
     disk_min_free_mb: Annotated[
-        int, Meta(ge=0, le=2**40, description="Free space below which the disk check is unhealthy.", extra={"unit": "megabytes"})
+        int,
+        Meta(
+            ge=0,
+            le=2**40,
+            description="Free space below which the disk check is unhealthy.",
+            extra={"unit": "megabytes"},
+        ),
     ] = 100
 
 
-class Logging(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class LoggingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[logging]`: what is logged, in which form, and where to."""
 
-    enabled: Annotated[bool, Meta(description="Take over logging; false leaves structlog and the root logger as they are.")] = True
+    enabled: Annotated[
+        bool, Meta(description="Take over logging; false leaves structlog and the root logger as they are.")
+    ] = True
     level: Annotated[
         Literal["", Level],
-        Meta(description="Least level that is logged; empty: the application's own levels, and info for entries of ours."),
+        Meta(
+            description="Least level that is logged; empty: the application's own levels, and info for "
+            "entries of ours."
+        ),
     ] = ""
     format: Annotated[Literal["json", "pretty"], Meta(description="Form of a line.")] = "json"
-    output: Annotated[Literal["stdout", "stderr", "file", "none"], Meta(description="Where lines go; `none`: to OTLP only.")] = "stdout"
-    file_path: Annotated[str, Meta(description='File that `output = "file"` writes to.', extra={"example": "/var/log/bext/app.log"})] = ""
+    output: Annotated[
+        Literal["stdout", "stderr", "file", "none"], Meta(description="Where lines go; `none`: to OTLP only.")
+    ] = "stdout"
+    file_path: Annotated[
+        str,
+        Meta(
+            description='File that `output = "file"` writes to.', extra={"example": "/var/log/bext/app.log"}
+        ),
+    ] = ""
     requests: Annotated[bool, Meta(description="One line at the end of each request.")] = True
     slow_request_ms: Annotated[
-        float, Meta(ge=0, le=_DAY * 1000, description="From where a request's line is a warning.", extra={"unit": "milliseconds"})
+        float,
+        Meta(
+            ge=0,
+            le=_DAY * 1000,
+            description="From where a request's line is a warning.",
+            extra={"unit": "milliseconds"},
+        ),
     ] = 500.0
-    filters: Annotated[Mapping[str, Level], Meta(description="`[logging.filters]`: least level by logger name.")] = {}
+    filters: Annotated[
+        Mapping[str, Level], Meta(description="`[logging.filters]`: least level by logger name.")
+    ] = {}
     rotate: Annotated[bool, Meta(description="Rotate the log file.")] = False
-    rotate_max_size_mb: Annotated[int, Meta(ge=1, le=2**20, description="Size at which it is rotated.", extra={"unit": "megabytes"})] = 100
-    rotate_max_files: Annotated[int, Meta(ge=1, le=10_000, description="How many rotated files are kept.", extra={"unit": "files"})] = 5
+    rotate_max_size_mb: Annotated[
+        int, Meta(ge=1, le=2**20, description="Size at which it is rotated.", extra={"unit": "megabytes"})
+    ] = 100
+    rotate_max_files: Annotated[
+        int, Meta(ge=1, le=10_000, description="How many rotated files are kept.", extra={"unit": "files"})
+    ] = 5
     rotate_compress: Annotated[bool, Meta(description="Compress rotated files with gzip.")] = False
 
 
-class Cache(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[cache]`: what the caches of the process are for; the bext server's own settings of this section are left alone."""
+class CacheSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[cache]`: what the caches of the process are for; the bext server's own settings of this section are
+    left alone."""
 
     layers: Annotated[
-        Mapping[str, Annotated[Literal["isr", "fragment", "layout", "tenant", "unknown"], Meta(extra={"example": "isr"})]],
+        Mapping[
+            str,
+            Annotated[
+                Literal["isr", "fragment", "layout", "tenant", "unknown"], Meta(extra={"example": "isr"})
+            ],
+        ],
         Meta(
-            description="`[cache.layers]`: layer of a cache by its name, which is a Django alias, a cached function, a class or module; "
-            "a name that ends in `*` is the beginning of names, and of the keys by which redis-py counts as a cache."
+            description="`[cache.layers]`: layer of a cache by its name, which is a Django alias, a cached "
+            "function, a class or module; "
+            "a name that ends in `*` is the beginning of names, and of the keys by which redis-py counts as "
+            "a cache."
         ),
     ] = {}
     redis_seconds: Annotated[
@@ -149,20 +218,24 @@ class Cache(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         Meta(
             ge=0,
             le=_DAY,
-            description="How often a Redis that holds keys of `[cache.layers]` is asked how many and how large they are; 0: never.",
+            description="How often a Redis that holds keys of `[cache.layers]` is asked how many and how "
+            "large they are; 0: never.",
             extra={"unit": "seconds"},
         ),
     ] = 30.0
 
 
 class Isolates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[isolates]`: what counts as a render isolate; the bext server's own settings of this section are left alone."""
+    """`[isolates]`: what counts as a render isolate; the bext server's own settings of this section are left
+    alone."""
 
     pools: Annotated[
         tuple[PoolPattern, ...],
         Meta(
-            description="Pools of concurrent.futures whose workers are isolates and whose tasks are renders: patterns, as of a shell, for "
-            "a thread pool's `thread_name_prefix`; `processes` stands for every process pool. The variable separates them "
+            description="Pools of concurrent.futures whose workers are isolates and whose tasks are "
+            "renders: patterns, as of a shell, for "
+            "a thread pool's `thread_name_prefix`; `processes` stands for every process pool. The variable "
+            "separates them "
             "by commas; `as_isolates` opts in a pool in code.",
             extra={"example": ["render-*"]},
         ),
@@ -182,8 +255,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 class Exporters(msgspec.Struct, frozen=True, kw_only=True):
     """Who gets each signal.
 
-    `traces`, `metrics` and `logs` name exporters (`otlp`, `console`; `prometheus` for metrics), nobody if empty. `targets` says where
-    the signals that name `otlp` go. `prometheus` is False only where `OTEL_METRICS_EXPORTER` is given and leaves `prometheus` out.
+    `traces`, `metrics` and `logs` name exporters (`otlp`, `console`; `prometheus` for metrics), nobody if
+    empty. `targets` says where the signals that name `otlp` go. `prometheus` is False only where
+    `OTEL_METRICS_EXPORTER` is given and leaves `prometheus` out.
     """
 
     traces: tuple[str, ...] = ()
@@ -193,11 +267,13 @@ class Exporters(msgspec.Struct, frozen=True, kw_only=True):
     prometheus: bool = True
 
 
-class Telemetry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class TelemetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[telemetry]`: where telemetry goes."""
 
     disabled: Annotated[bool, Meta(description="No telemetry at all; health still answers.")] = False
-    engine: Annotated[Literal["bext", "upstream"], Meta(description="Who measures: bext-otel, or the OpenTelemetry SDK.")] = "bext"
+    engine: Annotated[
+        Literal["bext", "upstream"], Meta(description="Who measures: bext-otel, or the OpenTelemetry SDK.")
+    ] = "bext"
     otlp_endpoint: Annotated[
         str,
         Meta(
@@ -218,15 +294,18 @@ class Telemetry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     propagate_app_to: Annotated[
         tuple[HostName, ...],
         Meta(
-            description="Hosts that are told the app of a call, as `bext.app` in its baggage; `*.` in front stands for any subdomain, "
-            "`loopback` for this machine, `apps` for all of `[apps.NAME] hosts`. Nobody else is, and an unknown app is never told."
+            description="Hosts that are told the app of a call, as `bext.app` in its baggage; `*.` in front "
+            "stands for any subdomain, "
+            "`loopback` for this machine, `apps` for all of `[apps.NAME] hosts`. Nobody else is, and an "
+            "unknown app is never told."
         ),
     ] = ("loopback", "apps")
     token: Annotated[
         str,
         Meta(
             pattern=r"^[!-~]*$",
-            description="Bearer token for details of health on the application's own port; empty: not shown there.",
+            description="Bearer token for details of health on the application's own port; empty: not shown "
+            "there.",
             extra={"secret": True, "expected": "printable ASCII characters without blanks"},
         ),
     ] = ""
@@ -242,40 +321,53 @@ class Telemetry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         return f"Telemetry({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
-class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class AppSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[apps.NAME]`: one application of the process, and how its requests are recognised."""
 
     hosts: Annotated[
         tuple[HostName, ...],
-        Meta(description="Host names, without port; `*.` in front stands for any subdomain.", extra={"example": ["shop.example"]}),
+        Meta(
+            description="Host names, without port; `*.` in front stands for any subdomain.",
+            extra={"example": ["shop.example"]},
+        ),
     ] = ()
-    paths: Annotated[tuple[PathPrefix, ...], Meta(description="Path prefixes, in whole segments.", extra={"example": ["/shop"]})] = ()
-    mounts: Annotated[tuple[PathPrefix, ...], Meta(description="Paths where the app is mounted.", extra={"example": ["/shop"]})] = ()
-    log_level: Annotated[Literal["", Level], Meta(description="Least level that is logged for this app; empty: as `[logging] level`.")] = ""
+    paths: Annotated[
+        tuple[PathPrefix, ...],
+        Meta(description="Path prefixes, in whole segments.", extra={"example": ["/shop"]}),
+    ] = ()
+    mounts: Annotated[
+        tuple[PathPrefix, ...],
+        Meta(description="Paths where the app is mounted.", extra={"example": ["/shop"]}),
+    ] = ()
+    log_level: Annotated[
+        Literal["", Level],
+        Meta(description="Least level that is logged for this app; empty: as `[logging] level`."),
+    ] = ""
     version: Annotated[str, Meta(description="Version shown by health.", extra={"example": "1.4.2"})] = ""
     status: Annotated[
-        Literal["running", "stopped", "deploying", "failed", "draining"], Meta(description="Status that health shows at first.")
+        Literal["running", "stopped", "deploying", "failed", "draining"],
+        Meta(description="Status that health shows at first."),
     ] = "running"
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Every setting, validated."""
 
-    metrics: Metrics = Metrics()
-    health: Health = Health()
-    logging: Logging = Logging()
-    telemetry: Telemetry = Telemetry()
-    cache: Cache = Cache()
+    metrics: MetricsSettings = MetricsSettings()
+    health: HealthSettings = HealthSettings()
+    logging: LoggingSettings = LoggingSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    cache: CacheSettings = CacheSettings()
     isolates: Isolates = Isolates()
-    apps: Mapping[str, App] = {}
+    apps: Mapping[str, AppSettings] = {}
 
 
 SECTIONS: Mapping[str, type[msgspec.Struct]] = {
-    "metrics": Metrics,
-    "health": Health,
-    "logging": Logging,
-    "telemetry": Telemetry,
-    "cache": Cache,
+    "metrics": MetricsSettings,
+    "health": HealthSettings,
+    "logging": LoggingSettings,
+    "telemetry": TelemetrySettings,
+    "cache": CacheSettings,
     "isolates": Isolates,
 }
 """Our sections of the file, but for `[apps.NAME]`."""

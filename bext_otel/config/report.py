@@ -1,4 +1,5 @@
-"""What was wrong with the settings: raised for those given in code, one line each for those of the file and the environment."""
+"""What was wrong with the settings: raised for those given in code, one line each for those of the file and
+the environment."""
 
 from __future__ import annotations
 
@@ -12,10 +13,11 @@ from typing import Any
 from bext_otel.config.fields import shown
 from bext_otel.errors import ConfigError
 
-__all__ = ["Given", "Path", "Report", "nearest", "setting_name", "table_name"]
+__all__ = ["Given", "Path", "SettingsReport", "nearest", "setting_name", "table_name"]
 
 Path = tuple[str, ...]
-"""Where a setting stands: `("logging", "level")`, `("apps", "shop", "hosts")`, `("metrics", "budgets", "route")`."""
+"""Where a setting stands: `("logging", "level")`, `("apps", "shop", "hosts")`, `("metrics", "budgets",
+"route")`."""
 
 _MAX_LINES = 100
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -25,8 +27,9 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 class Given:
     """A raw value that somebody gave to the setting at `path`.
 
-    `name` is what they call the setting. `explicit`: in code. `text`: in the environment, as a string. `scale` and `unit` belong to
-    a variable whose unit is not the setting's: how many of it make one of the setting's.
+    `name` is what they call the setting. `explicit`: in code. `text`: in the environment, as a string.
+    `scale` and `unit` belong to a variable whose unit is not the setting's: how many of it make one of the
+    setting's.
     """
 
     path: Path
@@ -47,14 +50,15 @@ class Given:
         return f"{self.name}={value}" if self.text else f"{self.name} = {value}"
 
 
-class Report:
+class SettingsReport:
     """Collects lines. `lines` completes them with what is used instead, once that is known."""
 
     def __init__(self) -> None:
         self._entries: list[tuple[str, Given | None]] = []
 
     def wrong(self, given: Given, expected: str, *, instead: str | None = None) -> None:
-        """A value that is not what its setting takes. `instead` says what happens; None: what the setting ends up as."""
+        """A value that is not what its setting takes. `instead` says what happens; None: what the setting
+        ends up as."""
         message = _printable(f"{given}: expected {expected}")
         if given.explicit:
             raise ConfigError(message)
@@ -73,7 +77,9 @@ class Report:
     def lines(self, final: Callable[[Path], Any]) -> tuple[str, ...]:
         """One line for each finding, in the order they were found."""
         told = self._entries[:_MAX_LINES]
-        lines = [line if given is None else f"{line}; {_using(final(given.path), given)}" for line, given in told]
+        lines = [
+            line if given is None else f"{line}; {_using(final(given.path), given)}" for line, given in told
+        ]
         if len(self._entries) > len(told):
             lines.append(f"{len(self._entries) - len(told)} more settings are wrong; correct these first")
         return tuple(lines)
@@ -81,7 +87,11 @@ class Report:
 
 def _printable(line: str) -> str:
     """One line, whatever keys and names of variables hold."""
-    return line if line.isprintable() else "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
+    return (
+        line
+        if line.isprintable()
+        else "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
+    )
 
 
 def _using(value: Any, given: Given) -> str:

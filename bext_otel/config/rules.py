@@ -3,39 +3,44 @@
 from __future__ import annotations
 
 from bext_otel.catalogue import LABELS
-from bext_otel.config.model import Health, Metrics
-from bext_otel.config.report import Given, Path, Report, nearest
+from bext_otel.config.model import HealthSettings, MetricsSettings
+from bext_otel.config.report import Given, Path, SettingsReport, nearest
 
 __all__ = ["check_apps", "check_budgets", "check_together"]
 
 
-def check_together(winners: dict[Path, Given], report: Report) -> None:
+def check_together(winners: dict[Path, Given], report: SettingsReport) -> None:
     """Settings that contradict each other."""
     output, file_path = winners.get(("logging", "output")), winners.get(("logging", "file_path"))
     if output is not None and output.raw == "file" and (file_path is None or not file_path.raw):
         del winners[output.path]
         report.wrong(output, '[logging] file_path to say which file, e.g. "/var/log/bext/app.log"')
     metrics, health = winners.get(("metrics", "path")), winners.get(("health", "path"))
-    clash = Metrics().path if metrics is None else metrics.raw
-    if clash == (Health().path if health is None else health.raw):
+    clash = MetricsSettings().path if metrics is None else metrics.raw
+    if clash == (HealthSettings().path if health is None else health.raw):
         # Only one whose default is another path can give way; code comes before the world.
         candidates = [
-            given for given, default in ((health, Health().path), (metrics, Metrics().path)) if given is not None and default != clash
+            given
+            for given, default in ((health, HealthSettings().path), (metrics, MetricsSettings().path))
+            if given is not None and default != clash
         ]
         culprit = min(candidates, key=lambda given: given.explicit)
         del winners[culprit.path]
         report.wrong(culprit, "another path than that of the other endpoint")
 
 
-def check_budgets(winners: dict[Path, Given], report: Report) -> None:
+def check_budgets(winners: dict[Path, Given], report: SettingsReport) -> None:
     """Budgets of labels that no metric has."""
     known = sorted({label.name for label in LABELS})
     for path in [path for path in winners if path[:2] == ("metrics", "budgets") and path[2] not in known]:
         given = winners.pop(path)
-        report.say(f"{given.name}: no metric has a label of this name; {nearest(path[2], known)}; ignored", explicit=given.explicit)
+        report.say(
+            f"{given.name}: no metric has a label of this name; {nearest(path[2], known)}; ignored",
+            explicit=given.explicit,
+        )
 
 
-def check_apps(winners: dict[Path, Given], report: Report) -> None:
+def check_apps(winners: dict[Path, Given], report: SettingsReport) -> None:
     """Hosts and path prefixes that two applications claim: the first one named has them."""
     owners: dict[tuple[str, str], str] = {}
     for path, given in winners.items():
@@ -45,5 +50,7 @@ def check_apps(winners: dict[Path, Given], report: Report) -> None:
             kind = "host" if path[2] == "hosts" else "path"
             owner = owners.setdefault((kind, value.lower() if kind == "host" else value.rstrip("/")), path[1])
             if owner != path[1]:
-                line = f"{given.name}: {kind} {value!r} belongs to [apps.{owner}] already; give each app its own"
+                line = (
+                    f"{given.name}: {kind} {value!r} belongs to [apps.{owner}] already; give each app its own"
+                )
                 report.say(line, explicit=given.explicit)

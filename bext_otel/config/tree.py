@@ -1,4 +1,5 @@
-"""A nested mapping, as the file holds it, made into single settings; unknown keys are told with the nearest known one."""
+"""A nested mapping, as the file holds it, made into single settings; unknown keys are told with the nearest
+known one."""
 
 from __future__ import annotations
 
@@ -8,14 +9,15 @@ from typing import Any
 import msgspec
 
 from bext_otel.config.fields import Field, fields_of, shown
-from bext_otel.config.model import SECTIONS, SHARED, App
-from bext_otel.config.report import Given, Path, Report, setting_name, table_name
+from bext_otel.config.model import SECTIONS, SHARED, AppSettings
+from bext_otel.config.report import Given, Path, SettingsReport, setting_name, table_name
 
 __all__ = ["flatten"]
 
 
-def flatten(tree: Mapping[str, Any], report: Report, *, explicit: bool = False) -> Iterator[Given]:
-    """Settings of our sections, in order. Other sections belong to others, but for `explicit` ones: nobody else reads those."""
+def flatten(tree: Mapping[str, Any], report: SettingsReport, *, explicit: bool = False) -> Iterator[Given]:
+    """Settings of our sections, in order. Other sections belong to others, but for `explicit` ones: nobody
+    else reads those."""
     for section, content in tree.items():
         if section == "apps":
             for name, app in _table(("apps",), content, report, explicit).items():
@@ -26,17 +28,22 @@ def flatten(tree: Mapping[str, Any], report: Report, *, explicit: bool = False) 
             report.unknown(table_name((str(section),)), str(section), [*SECTIONS, "apps"], explicit=True)
 
 
-def _app(name: Any, content: Any, report: Report, explicit: bool) -> Iterator[Given]:
+def _app(name: Any, content: Any, report: SettingsReport, explicit: bool) -> Iterator[Given]:
     if not isinstance(name, str) or not name:
-        report.say(f"[apps]: {shown(name)} is no name of an app; expected a text that is not empty; ignored", explicit=explicit)
+        report.say(
+            f"[apps]: {shown(name)} is no name of an app; expected a text that is not empty; ignored",
+            explicit=explicit,
+        )
         return
     path = ("apps", name)
     if isinstance(content, (Mapping, msgspec.Struct)):
         yield Given(path, None, table_name(path), explicit)  # it exists, even if nothing is said about it
-    yield from _section(path, fields_of(App), content, report, explicit)
+    yield from _section(path, fields_of(AppSettings), content, report, explicit)
 
 
-def _section(path: Path, known: Mapping[str, Field], content: Any, report: Report, explicit: bool) -> Iterator[Given]:
+def _section(
+    path: Path, known: Mapping[str, Field], content: Any, report: SettingsReport, explicit: bool
+) -> Iterator[Given]:
     for key, raw in _table(path, content, report, explicit).items():
         here = (*path, str(key))
         field = known.get(key)
@@ -52,12 +59,18 @@ def _section(path: Path, known: Mapping[str, Field], content: Any, report: Repor
             yield Given(here, raw, setting_name(here), explicit, secret=field.secret)
 
 
-def _table(path: Path, content: Any, report: Report, explicit: bool) -> Mapping[Any, Any]:
+def _table(path: Path, content: Any, report: SettingsReport, explicit: bool) -> Mapping[Any, Any]:
     """`content` as a mapping; empty, with a line, if it is none. A Struct of the model counts as one."""
     if isinstance(content, msgspec.Struct):
-        return {name: value for name, value in msgspec.structs.asdict(content).items() if value != getattr(type(content)(), name)}
+        return {
+            name: value
+            for name, value in msgspec.structs.asdict(content).items()
+            if value != getattr(type(content)(), name)
+        }
     if isinstance(content, Mapping):
         return content
     # The value is not shown: nobody knows what it was meant to be.
-    report.say(f"{table_name(path)}: expected a table, not {type(content).__name__}; ignored", explicit=explicit)
+    report.say(
+        f"{table_name(path)}: expected a table, not {type(content).__name__}; ignored", explicit=explicit
+    )
     return {}

@@ -1,7 +1,9 @@
-"""Standard variables that upstream reads by itself: what it would not take is taken out of the environment before it looks.
+"""Standard variables that upstream reads by itself: what it would not take is taken out of the environment
+before it looks.
 
-Upstream raises for some of these when its SDK is imported or when the first span ends, which would cost all telemetry or hurt the
-application, and passes over others in silence. OpenTelemetry specification, "Environment Variable Specification", says what each takes.
+Upstream raises for some of these when its SDK is imported or when the first span ends, which would cost all
+telemetry or hurt the application, and passes over others in silence. OpenTelemetry specification,
+"Environment Variable Specification", says what each takes.
 """
 
 from __future__ import annotations
@@ -10,10 +12,17 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import TypeAlias
 
 from bext_otel.api_environment import found
-from bext_otel.config.report import Given, Report
+from bext_otel.config.report import Given, SettingsReport
 from bext_otel.config.variables import not_honoured
 
-__all__ = ["ID_GENERATOR", "ID_GENERATORS", "SAMPLER", "SAMPLERS", "SDK_SAMPLERS", "correct_upstream_variables"]
+__all__ = [
+    "ID_GENERATOR",
+    "ID_GENERATORS",
+    "SAMPLER",
+    "SAMPLERS",
+    "SDK_SAMPLERS",
+    "correct_upstream_variables",
+]
 
 SAMPLER = "OTEL_TRACES_SAMPLER"
 SAMPLERS = "opentelemetry_traces_sampler"
@@ -52,7 +61,10 @@ def _one_of(*known: str) -> Check:
 
 def _offered(group: str, *known: str) -> Check:
     """One of these, or what another package offers by its exact name."""
-    return f"one of {', '.join(known)}, or what a package offers", lambda text: text.lower() in known or found(group, text) is not None
+    return (
+        f"one of {', '.join(known)}, or what a package offers",
+        lambda text: text.lower() in known or found(group, text) is not None,
+    )
 
 
 # Upstream takes an empty limit for none.
@@ -66,7 +78,10 @@ _SIGNALS = ("", "TRACES_", "METRICS_", "LOGS_")
 _WORDS: Mapping[str, tuple[str, ...]] = {
     **{f"OTEL_EXPORTER_OTLP_{signal}COMPRESSION": ("gzip", "deflate", "none") for signal in _SIGNALS},
     "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": ("cumulative", "delta", "lowmemory"),
-    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": ("explicit_bucket_histogram", "base2_exponential_bucket_histogram"),
+    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": (
+        "explicit_bucket_histogram",
+        "base2_exponential_bucket_histogram",
+    ),
     "OTEL_METRICS_EXEMPLAR_FILTER": ("always_on", "always_off", "trace_based"),
 }
 
@@ -86,8 +101,16 @@ CHECKS: Mapping[str, Check] = {
         ),
         _LIMIT,
     ),
-    **{f"OTEL_{kind}_{name}": _POSITIVE for kind in ("BSP", "BLRP") for name in ("MAX_QUEUE_SIZE", "MAX_EXPORT_BATCH_SIZE")},
-    **{f"OTEL_{kind}_{name}": _MILLISECONDS for kind in ("BSP", "BLRP") for name in ("SCHEDULE_DELAY", "EXPORT_TIMEOUT")},
+    **{
+        f"OTEL_{kind}_{name}": _POSITIVE
+        for kind in ("BSP", "BLRP")
+        for name in ("MAX_QUEUE_SIZE", "MAX_EXPORT_BATCH_SIZE")
+    },
+    **{
+        f"OTEL_{kind}_{name}": _MILLISECONDS
+        for kind in ("BSP", "BLRP")
+        for name in ("SCHEDULE_DELAY", "EXPORT_TIMEOUT")
+    },
     **{f"OTEL_EXPORTER_OTLP_{signal}TIMEOUT": _SECONDS for signal in _SIGNALS},
     **{name: _one_of(*words) for name, words in _WORDS.items()},
     SAMPLER: _offered(SAMPLERS, *SDK_SAMPLERS),
@@ -103,7 +126,7 @@ _BATCH_SIZE = 512
 
 def correct_upstream_variables(environ: MutableMapping[str, str]) -> tuple[str, ...]:
     """Take out what upstream would not take, so that its defaults hold; one line for each."""
-    report = Report()
+    report = SettingsReport()
     for name, (expected, holds) in CHECKS.items():
         _check(environ, name, expected, holds, report)
     for name in _WORDS:
@@ -125,7 +148,13 @@ def correct_upstream_variables(environ: MutableMapping[str, str]) -> tuple[str, 
     return report.lines(lambda _: None)
 
 
-def _check(environ: MutableMapping[str, str], name: str, expected: str, holds: Callable[[str], bool], report: Report) -> None:
+def _check(
+    environ: MutableMapping[str, str],
+    name: str,
+    expected: str,
+    holds: Callable[[str], bool],
+    report: SettingsReport,
+) -> None:
     raw = environ.get(name)
     if raw is None or holds(raw.strip()):
         return
@@ -134,17 +163,21 @@ def _check(environ: MutableMapping[str, str], name: str, expected: str, holds: C
         report.wrong(Given((), raw, name, text=True), expected, instead=_INSTEAD)
 
 
-def _fit_batch_into_queue(environ: MutableMapping[str, str], kind: str, report: Report) -> None:
+def _fit_batch_into_queue(environ: MutableMapping[str, str], kind: str, report: SettingsReport) -> None:
     queue, batch = f"OTEL_{kind}_MAX_QUEUE_SIZE", f"OTEL_{kind}_MAX_EXPORT_BATCH_SIZE"
     room = int(environ.get(queue, _QUEUE_SIZE))
     if int(environ.get(batch, _BATCH_SIZE)) <= room:
         return
     if batch in environ:
-        report.wrong(Given((), environ[batch], batch, text=True), f"at most {queue}, which is {room}", instead=f"using {room}")
+        report.wrong(
+            Given((), environ[batch], batch, text=True),
+            f"at most {queue}, which is {room}",
+            instead=f"using {room}",
+        )
     environ[batch] = str(room)
 
 
-def _keep_pairs(environ: MutableMapping[str, str], name: str, report: Report) -> None:
+def _keep_pairs(environ: MutableMapping[str, str], name: str, report: SettingsReport) -> None:
     """Keep the entries of a list that are name=value. Others are not shown: a header may be a secret."""
     entries = environ.get(name, "").split(",")
     wrong = list(_wrong_places(entries))
@@ -160,13 +193,16 @@ def _keep_pairs(environ: MutableMapping[str, str], name: str, report: Report) ->
 _DETECTORS = "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS"
 
 
-def _keep_detectors(environ: MutableMapping[str, str], report: Report) -> None:
+def _keep_detectors(environ: MutableMapping[str, str], report: SettingsReport) -> None:
     """Keep the detectors that are there and can be made: upstream tells each other one with a traceback."""
     words = [word for part in environ.get(_DETECTORS, "").split(",") if (word := part.strip())]
     kept = [word for word in words if word == "*" or _can_be_made("opentelemetry_resource_detector", word)]
     for word in words:
         if word not in kept:
-            report.say(f"{_DETECTORS}: no detector {word[:64]!r} that can be made; install the package that has it; ignored")
+            report.say(
+                f"{_DETECTORS}: no detector {word[:64]!r} that can be made; install the package that has "
+                "it; ignored"
+            )
     if kept != words:
         environ[_DETECTORS] = ",".join(kept)
 

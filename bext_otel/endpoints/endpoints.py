@@ -1,4 +1,5 @@
-"""What each path answers, with no web framework: adapters turn requests into calls of `Endpoints.reply`, and its replies into responses."""
+"""What each path answers, with no web framework: adapters turn requests into calls of `Endpoints.reply`, and
+its replies into responses."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from bext_otel import config
 from bext_otel.endpoints.formats import json, negotiate
 from bext_otel.endpoints.pages import FORMATS, Collection, content_type, packed, wants_buckets
 from bext_otel.endpoints.sharing import Sharing
-from bext_otel.health.evaluation import Health, Report
+from bext_otel.health.evaluation import Health, HealthReport
 from bext_otel.metrics.snapshot import Snapshot
 
 __all__ = ["NOT_FOUND", "Endpoints", "Reply", "finished", "plain_text"]
@@ -31,7 +32,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer. `headers` (lower-case names) are all but `content-type`; `content-length` among them, which for HEAD is that of GET."""
+    """An answer. `headers` (lower-case names) are all but `content-type`; `content-length` among them, which
+    for HEAD is that of GET."""
 
     status: int
     content_type: str
@@ -52,15 +54,15 @@ _Handler: TypeAlias = Callable[[str, Mapping[str, str], bool], Reply]
 class Endpoints:
     """Metrics and health by path.
 
-    `read` gives a fresh snapshot; without it there are no metrics to be had, for the reason `unread`. `token` opens health details to
-    callers that are not trusted; without one they stay closed to them.
+    `read` gives a fresh snapshot; without it there are no metrics to be had, for the reason `unread`. `token`
+    opens health details to callers that are not trusted; without one they stay closed to them.
     """
 
     def __init__(
         self,
         *,
-        metrics: config.Metrics,
-        health_settings: config.Health,
+        metrics: config.MetricsSettings,
+        health_settings: config.HealthSettings,
         read: ReadLike | None,
         health: Health,
         token: str = "",
@@ -68,7 +70,11 @@ class Endpoints:
     ) -> None:
         self._metrics_settings = metrics
         self._health_settings = health_settings
-        self._collections = None if read is None else Sharing(lambda native: Collection(read(native=True) if native else read()))
+        self._collections = (
+            None
+            if read is None
+            else Sharing(lambda native: Collection(read(native=True) if native else read()))
+        )
         self._health = health
         self._token = token.encode()
         self._unread = unread
@@ -103,14 +109,18 @@ class Endpoints:
         return path in self._routes
 
     def is_quick(self, path: str) -> bool:
-        """Whether the answer is made at once, without asking anybody: such a path must never wait behind another."""
+        """Whether the answer is made at once, without asking anybody: such a path must never wait behind
+        another."""
         return self._routes.get(path, self._live) == self._live
 
-    def reply(self, method: str, path: str, query: str, headers: Mapping[str, str], *, trusted: bool) -> Reply | None:
+    def reply(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], *, trusted: bool
+    ) -> Reply | None:
         """The answer to a request; None for a path that is not ours. Never raises.
 
-        `path` is without the mount's prefix, `headers` have lower-case names. `trusted` says that the caller reached our own loopback
-        listener: on the application's port every visitor may look local, since bext is a proxy on the same host.
+        `path` is without the mount's prefix, `headers` have lower-case names. `trusted` says that the caller
+        reached our own loopback listener: on the application's port every visitor may look local, since bext
+        is a proxy on the same host.
         """
         handler = self._routes.get(path)
         if handler is None:
@@ -125,7 +135,11 @@ class Endpoints:
         except Exception as exc:  # telemetry never hurts the application, and a client sees no traceback
             self._warn(path, exc)
             return finished(
-                plain_text(503, f"{path} could not be answered ({type(exc).__name__}); the next request tries again"), method, headers
+                plain_text(
+                    503, f"{path} could not be answered ({type(exc).__name__}); the next request tries again"
+                ),
+                method,
+                headers,
             )
 
     def _metrics(self, query: str, headers: Mapping[str, str], trusted: bool) -> Reply:
@@ -137,7 +151,9 @@ class Endpoints:
         if wanted not in FORMATS:
             return plain_text(400, f"unknown format {wanted[:50]!r}: expected one of {', '.join(FORMATS)}")
         found = self._collections.get(native=wants_buckets(wanted))
-        small = found.packed_page(wanted) if negotiate.gzip_wanted(headers.get("accept-encoding", "")) else None
+        small = (
+            found.packed_page(wanted) if negotiate.gzip_wanted(headers.get("accept-encoding", "")) else None
+        )
         if small is None:
             return Reply(200, content_type(wanted), found.page(wanted), (("vary", "accept"),))
         return Reply(200, content_type(wanted), small, (("vary", "accept"), ("content-encoding", "gzip")))
@@ -155,14 +171,23 @@ class Endpoints:
     def _full(self, query: str, headers: Mapping[str, str], trusted: bool) -> Reply:
         return self._told(self._health.full, headers, trusted=trusted)
 
-    def _told(self, ask: Callable[[], Report], headers: Mapping[str, str], *, trusted: bool, status: int | None = None) -> Reply:
+    def _told(
+        self,
+        ask: Callable[[], HealthReport],
+        headers: Mapping[str, str],
+        *,
+        trusted: bool,
+        status: int | None = None,
+    ) -> Reply:
         """A report, with its details only for those who may see them."""
         if not self._health_settings.enabled:
             return plain_text(404, "health is off: [health] enabled (BEXT_HEALTH_ENABLED) is false")
         report = ask()
         detailed = self._health_settings.include_details and (trusted or self._has_token(headers))
         document = report.document() if detailed else {"status": report.status}
-        return Reply(status or report.http_status, json.CONTENT_TYPE, msgspec.json.encode(document, enc_hook=str))
+        return Reply(
+            status or report.http_status, json.CONTENT_TYPE, msgspec.json.encode(document, enc_hook=str)
+        )
 
     def _has_token(self, headers: Mapping[str, str]) -> bool:
         scheme, _, given = headers.get("authorization", "").partition(" ")
@@ -171,7 +196,8 @@ class Endpoints:
         return hmac.compare_digest(self._token, given.strip().encode(errors="replace"))
 
     def _warn(self, path: str, exc: Exception) -> None:
-        """One line for a failure, and no other until it changes or is over: a scraper comes back every few seconds."""
+        """One line for a failure, and no other until it changes or is over: a scraper comes back every few
+        seconds."""
         failed = type(exc).__name__
         if failed != self._failed.get(path):
             self._failed[path] = failed

@@ -15,24 +15,35 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def blueprint(endpoints: Endpoints, *, name: str = "bext_otel") -> Blueprint:
-    """A blueprint that answers the paths of the endpoints, below its `url_prefix` if it is registered with one.
+    """A blueprint that answers the paths of the endpoints, below its `url_prefix` if it is registered with
+    one.
 
     Its callers are visitors of the application, so none is trusted.
     """
     made = Blueprint(name, __name__)
     for position, path in enumerate(endpoints.paths):
         if "<" not in path:  # Flask would read a variable there
-            made.add_url_rule(path, f"path_{position}", _view(endpoints, path), methods=_METHODS, provide_automatic_options=False)
+            made.add_url_rule(
+                path,
+                f"path_{position}",
+                _view(endpoints, path),
+                methods=_METHODS,
+                provide_automatic_options=False,
+            )
     return made
 
 
 def _view(endpoints: Endpoints, path: str) -> Callable[[], Response]:
     def answer() -> Response:
         headers = {name.lower(): value for name, value in request.headers}
-        reply = endpoints.reply(request.method, path, request.query_string.decode("latin-1"), headers, trusted=False)
+        reply = endpoints.reply(
+            request.method, path, request.query_string.decode("latin-1"), headers, trusted=False
+        )
         if reply is None:
             abort(404)
         # Of an empty body Flask would tell the length, which for HEAD is not the one to tell.
-        return Response(reply.body or None, reply.status, list(reply.headers), content_type=reply.content_type)
+        return Response(
+            reply.body or None, reply.status, list(reply.headers), content_type=reply.content_type
+        )
 
     return answer

@@ -26,8 +26,12 @@ dt {{ font-family: monospace }}
 
 def index(endpoints: Endpoints) -> Reply:
     """What can be asked of these endpoints, as links."""
-    rows = [f'<dt><a href="{escape(address)}">{escape(address)}</a><dd>{escape(shows)}' for address, shows in endpoints.listing]
+    rows = [
+        f'<dt><a href="{escape(address)}">{escape(address)}</a><dd>{escape(shows)}'
+        for address, shows in endpoints.listing
+    ]
     page = _PAGE.format(rows="\n".join(rows) or "<dt>nothing<dd>metrics and health are both off")
-    # Nothing on this page needs more than its own style, so nothing else may be loaded, whatever a path holds.
+    # Nothing on this page needs more than its own style, so nothing else may be loaded, whatever a path
+    # holds.
     policy = ("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'")
     return Reply(200, "text/html; charset=utf-8", page.encode(), (policy,))

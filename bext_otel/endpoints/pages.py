@@ -8,7 +8,7 @@ from threading import Lock
 from typing import TypeAlias
 
 from bext_otel.endpoints.formats import json, protobuf, text
-from bext_otel.metrics.pacing import breathe
+from bext_otel.metrics.pacing import yield_interpreter
 from bext_otel.metrics.snapshot import Snapshot
 
 __all__ = ["FORMATS", "Collection", "content_type", "packed", "wants_buckets"]
@@ -27,7 +27,8 @@ FORMATS = tuple(_RENDERED)
 
 # Level 3 makes a page of 100,000 series 10 times smaller in the time that level 6 needs for half of it.
 _GZIP_LEVEL = 3
-# zlib's own flag for a gzip header around the data; the header has no time in it, so that one page always packs alike.
+# zlib's own flag for a gzip header around the data; the header has no time in it, so that one page always
+# packs alike.
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
 
 
@@ -69,7 +70,7 @@ class Collection:
             chunks: list[bytes] = []
             for chunk in _RENDERED[form][1](self.snapshot):
                 if chunks:
-                    breathe()
+                    yield_interpreter()
                 chunks.append(chunk)
             self._chunks[form] = chunks
         return self._chunks[form]
@@ -81,6 +82,6 @@ def packed(chunks: Iterable[bytes]) -> list[bytes]:
     pieces: list[bytes] = []
     for chunk in chunks:
         if pieces:
-            breathe()  # it holds no lock of the interpreter's, but a processor
+            yield_interpreter()  # it holds no lock of the interpreter's, but a processor
         pieces.append(packing.compress(chunk))
     return [*pieces, packing.flush()]

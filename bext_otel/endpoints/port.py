@@ -15,10 +15,12 @@ SERVICE_HEADER = "x-bext-otel-service"
 """Tells workers of one service from strangers: each answers with the key of its service."""
 
 CLAIM_HEADER = "x-bext-otel-claim"
-"""Sent, with the key of its service, by a worker that has something to show: one that holds the port and has not may let go of it."""
+"""Sent, with the key of its service, by a worker that has something to show: one that holds the port and has
+not may let go of it."""
 
 Holder: TypeAlias = Literal["sibling", "stranger", "unknown"]
-"""Who holds a port: a worker of this service, somebody else, or somebody who does not answer (just starting, or stopped)."""
+"""Who holds a port: a worker of this service, somebody else, or somebody who does not answer (just starting,
+or stopped)."""
 
 _BACKLOG = 64
 _PROBE_SECONDS = 0.5
@@ -31,7 +33,8 @@ def listen(host: str, port: int) -> socket.socket:
     Never with SO_REUSEPORT: the kernel would then hand a scraper to any program that shares the port.
     """
     found = sorted(
-        socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE), key=lambda info: info[0] != socket.AF_INET
+        socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE),
+        key=lambda info: info[0] != socket.AF_INET,
     )
     family, kind, protocol, _, address = found[0]
     sock = socket.socket(family, kind, protocol)
@@ -68,7 +71,8 @@ def holder(host: str, port: int, service_key: str, *, claim: bool = False) -> Ho
 
 
 def take_word(name: str) -> socket.socket | None:
-    """The right to speak for all processes that ask for it by this name, until the socket is closed; None where another one has it.
+    """The right to speak for all processes that ask for it by this name, until the socket is closed; None
+    where another one has it.
 
     Where the system has no abstract sockets (Linux has), everybody gets it.
     """

@@ -14,7 +14,7 @@ from bext_otel.endpoints import wsgi
 from bext_otel.endpoints.endpoints import Endpoints, Reply, plain_text
 from bext_otel.endpoints.index import index
 from bext_otel.endpoints.port import CLAIM_HEADER, SERVICE_HEADER, holder, is_loopback, listen, take_word
-from bext_otel.endpoints.waitress_server import Serving
+from bext_otel.endpoints.waitress_server import WaitressServer
 from bext_otel.threads import begin
 
 if TYPE_CHECKING:
@@ -30,18 +30,29 @@ _CLAIM = f"HTTP_{CLAIM_HEADER.upper().replace('-', '_')}"
 _REMEDY = "set OTEL_EXPORTER_PROMETHEUS_HOST or OTEL_EXPORTER_PROMETHEUS_PORT to a free address"
 
 # Whoever forwards requests to us lets others in.
-_FORWARDED = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PROTO", "HTTP_X_REAL_IP", "HTTP_VIA")
+_FORWARDED = (
+    "HTTP_FORWARDED",
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_X_FORWARDED_PROTO",
+    "HTTP_X_REAL_IP",
+    "HTTP_VIA",
+)
 
 
 class StandaloneServer:
-    """Serves `endpoints` at `host` and `port` (0: any free one) from daemon threads, which exist between `start` and `stop` only.
+    """Serves `endpoints` at `host` and `port` (0: any free one) from daemon threads, which exist between
+    `start` and `stop` only.
 
-    `service_key` is the same for all workers of a service: one of them holds the port, the others wait for it in silence. A port that
-    somebody else holds is one line to `log`. `works` says that this process has something to show: a sibling that has not, such as the
-    process that waits behind a reloader, lets go of the port when asked.
+    `service_key` is the same for all workers of a service: one of them holds the port, the others wait for it
+    in silence. A port that somebody else holds is one line to `log`. `works` says that this process has
+    something to show: a sibling that has not, such as the process that waits behind a reloader, lets go of
+    the port when asked.
     """
 
-    def __init__(self, endpoints: Endpoints, host: str, port: int, *, service_key: str, log: Callable[[str], None]) -> None:
+    def __init__(
+        self, endpoints: Endpoints, host: str, port: int, *, service_key: str, log: Callable[[str], None]
+    ) -> None:
         self._endpoints = endpoints
         self._host = host
         self._port = port
@@ -78,7 +89,8 @@ class StandaloneServer:
         self._give_words_back()
 
     def forget(self) -> None:
-        """In a forked child: close what came along of the parent's server, whose threads stayed there. `start` begins anew."""
+        """In a forked child: close what came along of the parent's server, whose threads stayed there.
+        `start` begins anew."""
         self._lock = threading.Lock()  # the parent's may be held
         self._give_words_back()
         life, self._life = self._life, None
@@ -88,7 +100,12 @@ class StandaloneServer:
     def application(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """What the server answers, as a WSGI application."""
         life = self._life
-        if life is not None and not self.works and environ.get(_CLAIM) == self._service_key and self._trusts(environ):
+        if (
+            life is not None
+            and not self.works
+            and environ.get(_CLAIM) == self._service_key
+            and self._trusts(environ)
+        ):
             life.yield_port()
         reply = wsgi.answer(self._endpoints, environ, trusted=self._trusts(environ), otherwise=self._page)
         return wsgi.respond(reply, start_response, (SERVICE_HEADER, self._service_key))
@@ -99,8 +116,8 @@ class StandaloneServer:
     def _trusts(self, environ: WSGIEnvironment) -> bool:
         """Whether a caller is somebody on this machine.
 
-        We listen on loopback, nobody forwards for others, and the request means this machine: a web page whose name was made to resolve to
-        127.0.0.1 (DNS rebinding) sends its own name.
+        We listen on loopback, nobody forwards for others, and the request means this machine: a web page
+        whose name was made to resolve to 127.0.0.1 (DNS rebinding) sends its own name.
         """
         name = environ.get("HTTP_HOST", self._host).rpartition("@")[2]
         name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
@@ -112,7 +129,11 @@ class StandaloneServer:
         silences = 0
         while not life.ending.is_set():
             try:
-                life.serve(Serving(listen(self._host, self._port), self.application, is_quick=self._endpoints.is_quick))
+                life.serve(
+                    WaitressServer(
+                        listen(self._host, self._port), self.application, is_quick=self._endpoints.is_quick
+                    )
+                )
             except OSError as exc:
                 silences = silences + 1 if self._explain(exc, after=silences) else 0
             except Exception as exc:  # never an exception into the application, and the endpoints come back
@@ -126,17 +147,24 @@ class StandaloneServer:
         return f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
 
     def _explain(self, exc: OSError, *, after: int) -> bool:
-        """Say why the port can't be had, unless a sibling has it; True if its holder is silent, which is told the second time only."""
+        """Say why the port can't be had, unless a sibling has it; True if its holder is silent, which is told
+        the second time only."""
         if exc.errno != errno.EADDRINUSE:
-            self.tell("address", f"the endpoints cannot be served at {self._address} ({exc.strerror or exc}); {_REMEDY}")
+            self.tell(
+                "address",
+                f"the endpoints cannot be served at {self._address} ({exc.strerror or exc}); {_REMEDY}",
+            )
             return False
         found = holder(self._host, self._port, self._service_key, claim=self.works)
         if found == "stranger":
-            self.tell("taken", f"the endpoints wait for {self._address}, which another program holds; {_REMEDY}")
+            self.tell(
+                "taken", f"the endpoints wait for {self._address}, which another program holds; {_REMEDY}"
+            )
         elif found == "unknown" and after:
             self.tell(
                 "silent",
-                f"the endpoints wait for {self._address}, whose holder does not answer: a worker of this service that is stopped, "
+                f"the endpoints wait for {self._address}, whose holder does not answer: a worker of this "
+                "service that is stopped, "
                 f"or another program; {_REMEDY}",
             )
         return found == "unknown"
@@ -163,11 +191,13 @@ class _Life:
         self.pid = os.getpid()
         self.ending = threading.Event()
         self.yielding = threading.Event()
-        self.serving: Serving | None = None
+        self.serving: WaitressServer | None = None
         self.port: int | None = None
-        self.thread = threading.Thread(target=server.serve, args=(self,), name="bext-otel-endpoints", daemon=True)
+        self.thread = threading.Thread(
+            target=server.serve, args=(self,), name="bext-otel-endpoints", daemon=True
+        )
 
-    def serve(self, serving: Serving) -> None:
+    def serve(self, serving: WaitressServer) -> None:
         """Serve until the end, until the socket is lost, or until a sibling asks for it."""
         self.serving, self.port = serving, serving.port
         try:

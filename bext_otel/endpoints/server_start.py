@@ -1,4 +1,5 @@
-"""When a process opens the stand-alone server: as soon as it shows that it serves, and never in a master that only forks."""
+"""When a process opens the stand-alone server: as soon as it shows that it serves, and never in a master that
+only forks."""
 
 from __future__ import annotations
 
@@ -10,9 +11,10 @@ from typing import Protocol
 from bext_otel.process import on_fork
 from bext_otel.threads import begin
 
-__all__ = ["Serving"]
+__all__ = ["ServerStart"]
 
-# Long enough for a master that loads the application to begin forking, short enough that nobody waits for /metrics.
+# Long enough for a master that loads the application to begin forking, short enough that nobody waits for
+# /metrics.
 _DELAY_SECONDS = 0.3
 
 
@@ -24,12 +26,13 @@ class _Server(Protocol):
     def forget(self) -> None: ...
 
 
-class Serving:
+class ServerStart:
     """Starts `server` once there is evidence that this process serves.
 
-    An application object is evidence that this process, or one that it forks, may serve: before a fork the server closes, so that the port
-    is free for the children and no thread runs across the fork; each forked worker opens it again, the parent only on new evidence. A
-    measurement is evidence of work: such a process keeps its server when it forks helpers, and gets the port from one that has none.
+    An application object is evidence that this process, or one that it forks, may serve: before a fork the
+    server closes, so that the port is free for the children and no thread runs across the fork; each forked
+    worker opens it again, the parent only on new evidence. A measurement is evidence of work: such a process
+    keeps its server when it forks helpers, and gets the port from one that has none.
     """
 
     def __init__(self, server: _Server) -> None:
@@ -42,7 +45,7 @@ class Serving:
         self._lock = threading.RLock()
         self._forget_forks = on_fork(before=self._before_fork, in_child=self._in_child)
 
-    def evidence(self) -> None:
+    def on_serving(self) -> None:
         """This process may serve. Cheap when it is known."""
         self._shown = True
         if not self._candidate:
@@ -53,7 +56,7 @@ class Serving:
     def works(self) -> None:
         """This process has something to show."""
         self._server.works = True
-        self.evidence()
+        self.on_serving()
 
     def close(self) -> None:
         """Serve no more."""
@@ -95,7 +98,8 @@ class Serving:
             self._schedule(self._start_unless_helper)
 
     def _start_unless_helper(self) -> None:
-        # A child of `multiprocessing` computes something for its parent more often than it serves: it has to show evidence of its own.
+        # A child of `multiprocessing` computes something for its parent more often than it serves: it has to
+        # show evidence of its own.
         if multiprocessing.parent_process() is None:
             self._server.start()
         else:

@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable
 from threading import Condition
 
-# Bound here: after gevent's monkey-patching these three are all its own or all the system's, never a mixture that waits for itself.
+# Bound here: after gevent's monkey-patching these three are all its own or all the system's, never a mixture
+# that waits for itself.
 from threading import get_ident as this_thread
 from time import monotonic, sleep
 from typing import Generic, TypeVar, cast
@@ -16,7 +17,8 @@ __all__ = ["Sharing"]
 T = TypeVar("T")
 
 _GATHER_SECONDS = 0.002
-"""How long a collection waits for company: nothing to a scraper that comes every 15 seconds, and all that many at once need to meet."""
+"""How long a collection waits for company: nothing to a scraper that comes every 15 seconds, and all that
+many at once need to meet."""
 
 _PATIENCE_SECONDS = 10.0
 """Prometheus' own default for a scrape; past it nobody listens any more."""
@@ -25,18 +27,24 @@ _PATIENCE_SECONDS = 10.0
 class Sharing(Generic[T]):
     """Calls `collect(native)` for everybody who asks at the same time, one call at a time.
 
-    An answer never holds data older than the moment it was asked for: whoever asks while a collection is under way waits for the next one,
-    since the running one may have read a counter before the asker's own last request was counted, and a scrape that does not show a
-    request which has been answered is wrong. So a crowd costs two collections at worst, and one if it comes within the two milliseconds
-    that each round waits for company. The price is the wait for the running collection, which a collection of one's own would have
-    paid as well, on the same processor.
+    An answer never holds data older than the moment it was asked for: whoever asks while a collection is
+    under way waits for the next one, since the running one may have read a counter before the asker's own
+    last request was counted, and a scrape that does not show a request which has been answered is wrong. So a
+    crowd costs two collections at worst, and one if it comes within the two milliseconds that each round
+    waits for company. The price is the wait for the running collection, which a collection of one's own would
+    have paid as well, on the same processor.
 
-    No lock is held while `collect` runs, since that calls functions of the application. Such a function may scrape in turn, and under
-    gevent another greenlet of the collecting thread may: neither can wait for its own thread, so it collects alone.
+    No lock is held while `collect` runs, since that calls functions of the application. Such a function may
+    scrape in turn, and under gevent another greenlet of the collecting thread may: neither can wait for its
+    own thread, so it collects alone.
     """
 
     def __init__(
-        self, collect: Callable[[bool], T], *, gather_seconds: float = _GATHER_SECONDS, patience_seconds: float = _PATIENCE_SECONDS
+        self,
+        collect: Callable[[bool], T],
+        *,
+        gather_seconds: float = _GATHER_SECONDS,
+        patience_seconds: float = _PATIENCE_SECONDS,
     ) -> None:
         self._collect = collect
         self._gather_seconds = gather_seconds
@@ -44,12 +52,15 @@ class Sharing(Generic[T]):
         self._rounds: _Rounds[T] = _Rounds()
 
     def get(self, *, native: bool = False) -> T:
-        """What a collection that begins after this call finds; raises what it raises, and TimeoutError if another one never ends.
+        """What a collection that begins after this call finds; raises what it raises, and TimeoutError if
+        another one never ends.
 
         `native` asks for the buckets of summaries. Who did not ask may get them nevertheless.
         """
         rounds = self._rounds
-        if rounds.pid != os.getpid():  # a forked child: whoever led a round stayed with the parent, and so may a lock
+        if (
+            rounds.pid != os.getpid()
+        ):  # a forked child: whoever led a round stayed with the parent, and so may a lock
             rounds = self._rounds = _Rounds()
         with rounds.changed:
             if rounds.led_by(this_thread()):
@@ -67,7 +78,10 @@ class Sharing(Generic[T]):
         with rounds.changed:
             # Its leader may be waiting for the collection before it, as long as we are, and then collects.
             if not rounds.changed.wait_for(lambda: mine.done, 2 * self._patience_seconds):
-                raise TimeoutError(f"a collection has not ended for {2 * self._patience_seconds:g} s: a callback of the application hangs")
+                raise TimeoutError(
+                    f"a collection has not ended for {2 * self._patience_seconds:g} s: a callback of the "
+                    "application hangs"
+                )
         if mine.error is not None:
             raise mine.error
         return cast("T", mine.found)
@@ -94,7 +108,10 @@ class Sharing(Generic[T]):
         company_by = monotonic() + self._gather_seconds
         with rounds.changed:
             if not rounds.changed.wait_for(lambda: rounds.running is None, self._patience_seconds):
-                raise TimeoutError(f"a collection has not ended for {self._patience_seconds:g} s: a callback of the application hangs")
+                raise TimeoutError(
+                    f"a collection has not ended for {self._patience_seconds:g} s: a callback of the "
+                    "application hangs"
+                )
         if (remaining := company_by - monotonic()) > 0:
             sleep(remaining)
 

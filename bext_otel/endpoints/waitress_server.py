@@ -1,4 +1,5 @@
-"""Waitress, made quiet and small: bounded threads, connections and sizes, nothing on disk, nothing in anybody's log."""
+"""Waitress, made quiet and small: bounded threads, connections and sizes, nothing on disk, nothing in
+anybody's log."""
 
 from __future__ import annotations
 
@@ -17,9 +18,10 @@ from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 
 from bext_otel.threads import start
 
-__all__ = ["Serving"]
+__all__ = ["WaitressServer"]
 
-# An application may use waitress itself, so its loggers are not ours to silence; ours is one that nobody else has.
+# An application may use waitress itself, so its loggers are not ours to silence; ours is one that nobody else
+# has.
 _SILENT = logging.Logger("bext_otel.endpoints", logging.CRITICAL + 1)
 _SILENT.addHandler(logging.NullHandler())
 
@@ -37,7 +39,8 @@ _SETTINGS: dict[str, Any] = {
     "cleanup_interval": 10,
     "max_request_header_size": 16 * 1024,
     "max_request_body_size": 16 * 1024,
-    # A page larger than these would be written to a temporary file, or hold its thread until the client has read it.
+    # A page larger than these would be written to a temporary file, or hold its thread until the client has
+    # read it.
     "outbuf_overflow": _MAX_PAGE,
     "outbuf_high_watermark": _MAX_PAGE,
     # They tell that somebody forwards to us, and who does is not trusted: the application must see them.
@@ -47,10 +50,13 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
-class Serving:
-    """One listening socket, served until `close`. `is_quick` says of a path that its answer never waits: it has a thread of its own."""
+class WaitressServer:
+    """One listening socket, served until `close`. `is_quick` says of a path that its answer never waits: it
+    has a thread of its own."""
 
-    def __init__(self, sock: socket.socket, application: Callable[..., Any], *, is_quick: Callable[[str], bool]) -> None:
+    def __init__(
+        self, sock: socket.socket, application: Callable[..., Any], *, is_quick: Callable[[str], bool]
+    ) -> None:
         self.port: int = sock.getsockname()[1]
         self._sock = sock
         self._map: dict[int, Any] = {}
@@ -71,7 +77,8 @@ class Serving:
         self._server.holds = self._holds
 
     def turn(self) -> bool:
-        """Serve what there is to serve, waiting up to some seconds for it; False once a descriptor was closed under us."""
+        """Serve what there is to serve, waiting up to some seconds for it; False once a descriptor was closed
+        under us."""
         # poll, not select: an application may have more than 1024 descriptors.
         wasyncore.loop(timeout=_POLL_SECONDS, use_poll=True, map=self._map, count=1)
         return self._holds()
@@ -93,14 +100,19 @@ class Serving:
         self._let_go(ours=ours)
 
     def forget(self) -> None:
-        """Close every descriptor and touch no thread or lock, as a forked child has to: both stay with the parent."""
+        """Close every descriptor and touch no thread or lock, as a forked child has to: both stay with the
+        parent."""
         ours = self._holds()
         self.release()
         self._let_go(ours=ours)
 
     def _holds(self) -> bool:
-        """Whether our descriptors are still ours: an application that closes them soon has files of its own under these numbers."""
-        return _identity(self._sock) == self._identity and _identity(self._trigger.socket) == self._trigger_identity
+        """Whether our descriptors are still ours: an application that closes them soon has files of its own
+        under these numbers."""
+        return (
+            _identity(self._sock) == self._identity
+            and _identity(self._trigger.socket) == self._trigger_identity
+        )
 
     def _let_go(self, *, ours: bool) -> None:
         for owner in list(self._map.values()):

@@ -15,7 +15,8 @@ __all__ = ["WSGIEndpoints", "answer", "respond"]
 
 
 class WSGIEndpoints:
-    """Answers the paths of the endpoints and 404 for any other; what stands in SCRIPT_NAME is the mount's prefix.
+    """Answers the paths of the endpoints and 404 for any other; what stands in SCRIPT_NAME is the mount's
+    prefix.
 
     Its callers are visitors of the application, so none is trusted.
     """
@@ -29,13 +30,21 @@ class WSGIEndpoints:
 
 
 def answer(
-    endpoints: Endpoints, environ: WSGIEnvironment, *, trusted: bool, otherwise: Callable[[str], Reply] = lambda _: NOT_FOUND
+    endpoints: Endpoints,
+    environ: WSGIEnvironment,
+    *,
+    trusted: bool,
+    otherwise: Callable[[str], Reply] = lambda _: NOT_FOUND,
 ) -> Reply:
     """The reply to a WSGI request; `otherwise` makes the one for a path that is not one of the endpoints'."""
     method = environ.get("REQUEST_METHOD", "GET")
     # WSGI hands bytes over as Latin-1 (PEP 3333).
     path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode("utf-8", "replace")
-    headers = {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name.startswith("HTTP_")}
+    headers = {
+        name[5:].replace("_", "-").lower(): value
+        for name, value in environ.items()
+        if name.startswith("HTTP_")
+    }
     reply = endpoints.reply(method, path, environ.get("QUERY_STRING", ""), headers, trusted=trusted)
     return finished(otherwise(path), method, headers) if reply is None else reply
 
@@ -46,5 +55,7 @@ def respond(reply: Reply, start_response: StartResponse, *headers: tuple[str, st
         phrase = HTTPStatus(reply.status).phrase
     except ValueError:  # any three digits are legal
         phrase = "Unknown"
-    start_response(f"{reply.status} {phrase}", [("content-type", reply.content_type), *reply.headers, *headers])
+    start_response(
+        f"{reply.status} {phrase}", [("content-type", reply.content_type), *reply.headers, *headers]
+    )
     return [reply.body]

@@ -1,10 +1,11 @@
 """Batches on their way out: a bounded queue, a thread that sends, and an end within one deadline.
 
-A batch that fails for a reason that may pass is held and sent again, after pauses that grow, while others queue up behind it; so an outage
-costs nothing as long as there is room. When there is none, the oldest in the queue go: once the collector is back, what has happened last
-explains more.
+A batch that fails for a reason that may pass is held and sent again, after pauses that grow, while others
+queue up behind it; so an outage costs nothing as long as there is room. When there is none, the oldest in the
+queue go: once the collector is back, what has happened last explains more.
 
-Where no thread can be started, whoever adds an item sends now and then himself, for a moment; and all is sent at the end.
+Where no thread can be started, whoever adds an item sends now and then himself, for a moment; and all is sent
+at the end.
 """
 
 from __future__ import annotations
@@ -81,9 +82,12 @@ def _whole(name: str, default: int) -> int:
 
 
 class Pauses:
-    """How long to wait after a failure: twice as long each time, within bounds, and never sooner than the other side asked for."""
+    """How long to wait after a failure: twice as long each time, within bounds, and never sooner than the
+    other side asked for."""
 
-    def __init__(self, first_seconds: float = _FIRST_PAUSE_SECONDS, longest_seconds: float = _LONGEST_PAUSE_SECONDS) -> None:
+    def __init__(
+        self, first_seconds: float = _FIRST_PAUSE_SECONDS, longest_seconds: float = _LONGEST_PAUSE_SECONDS
+    ) -> None:
         self._first = first_seconds
         self._longest = longest_seconds
         self.reset()
@@ -99,7 +103,8 @@ class Pauses:
 
 
 class _Turn:
-    """Somebody waits until what is queued now has been sent, `until` then at most. The last one is the end."""
+    """Somebody waits until what is queued now has been sent, `until` then at most. The last one is the
+    end."""
 
     def __init__(self, seconds: float, *, is_last: bool = False) -> None:
         self.until = time.monotonic() + seconds
@@ -117,7 +122,8 @@ class _Turn:
 
 
 class Batches(Generic[T]):
-    """What is added goes to `exporter`, in batches, from a thread that starts with the first item. What is let go is told to `queue`.
+    """What is added goes to `exporter`, in batches, from a thread that starts with the first item. What is
+    let go is told to `queue`.
 
     `on_start` is called at the first item, in the thread that adds it.
     """
@@ -207,7 +213,8 @@ class Batches(Generic[T]):
                 self._queue.drop_items(1)
 
     def flush(self, seconds: float) -> bool:
-        """Send what is queued; whether all of it arrived within `seconds`. Not from the thread that sends, which is told no."""
+        """Send what is queued; whether all of it arrived within `seconds`. Not from the thread that sends,
+        which is told no."""
         if self._last is not None or threading.current_thread() is self._thread:
             return False
         if not self._waiting and not self._sending.locked():
@@ -233,7 +240,8 @@ class Batches(Generic[T]):
         return self._thread is not None
 
     def end(self, seconds: float) -> bool:
-        """Send the rest and end, within `seconds`; whether it arrived. What does not is left where it is, and counted. Once."""
+        """Send the rest and end, within `seconds`; whether it arrived. What does not is left where it is, and
+        counted. Once."""
         self.begin_end(seconds)
         last = self._last
         assert last is not None
@@ -269,7 +277,9 @@ class Batches(Generic[T]):
         """How long there is nothing to do."""
         if self._turns or self._last is not None:
             return _NO_TIME
-        ready = 0.0 if self._waiting >= self._limits.batch_size else self._sent_at + self._limits.delay_seconds
+        ready = (
+            0.0 if self._waiting >= self._limits.batch_size else self._sent_at + self._limits.delay_seconds
+        )
         return max(max(ready, self._not_before) - time.monotonic(), _NO_TIME)
 
     def _work(self) -> None:
@@ -288,7 +298,8 @@ class Batches(Generic[T]):
             due -= self._limits.batch_size
 
     def _serve(self, turn: _Turn) -> None:
-        """Send all that is queued. At the end again and again, as long as there is time; otherwise one failure is enough."""
+        """Send all that is queued. At the end again and again, as long as there is time; otherwise one
+        failure is enough."""
         pauses = Pauses(_LAST_PAUSE_SECONDS, 1.0)
         due, arrived = self._waiting, True
         try:
@@ -346,10 +357,13 @@ class Batches(Generic[T]):
     def _complain(self, error: Exception) -> None:
         if not self._told:
             self._told = True
-            _log.warning("what is to be exported is lost: %s: %s; the application goes on", type(error).__name__, error)
+            _log.warning(
+                "what is to be exported is lost: %s: %s; the application goes on", type(error).__name__, error
+            )
 
     def _send_now_and_then(self) -> None:
-        """Without a thread: one batch at most in `delay_seconds`, for a moment, and ever more seldom while that fails."""
+        """Without a thread: one batch at most in `delay_seconds`, for a moment, and ever more seldom while
+        that fails."""
         now = time.monotonic()
         if now < max(self._sent_at + self._limits.delay_seconds, self._not_before) or self._sending.locked():
             return

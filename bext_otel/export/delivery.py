@@ -1,4 +1,5 @@
-"""How export fares: counts for each signal, and one line in the log when a backend goes away and one when it is back."""
+"""How export fares: counts for each signal, and one line in the log when a backend goes away and one when it
+is back."""
 
 from __future__ import annotations
 
@@ -22,7 +23,9 @@ _log = logging.getLogger("bext_otel.export")
 
 # What upstream's exporters say while they retry, a line each time: why an export fails.
 _UPSTREAM = "opentelemetry.exporter.otlp"
-_TRANSIENT = re.compile(r"Transient error (.*?) encountered while exporting .*?(?:Error details: (.*))?$", re.DOTALL)
+_TRANSIENT = re.compile(
+    r"Transient error (.*?) encountered while exporting .*?(?:Error details: (.*))?$", re.DOTALL
+)
 # urllib3 tells of every layer, the innermost of which is the reason: what the system says, or TLS.
 _INNERMOST = re.compile(r"\[Errno -?\d+\] ([^\"'()]+)|(\[SSL[^\]]*\] [^\"'()]+)")
 _MAX_REASON = 300
@@ -33,7 +36,8 @@ _exporting = threading.local()
 # What upstream's batch processors say of each item that they drop. `Queue` counts those, and says so.
 _PROCESSORS = "opentelemetry.sdk._shared_internal"
 
-# Causes of failure that are told apart. Semantic conventions: `error.type` is `_OTHER` for one without a name.
+# Causes of failure that are told apart. Semantic conventions: `error.type` is `_OTHER` for one without a
+# name.
 _MAX_CAUSES = 32
 _OTHER = "_OTHER"
 # Durations that wait to be read; nobody may be reading.
@@ -44,7 +48,11 @@ Signal: TypeAlias = Literal["traces", "metrics", "logs"]
 
 _ITEMS: Mapping[str, str] = {"traces": "spans", "logs": "log records", "metrics": "metric points"}
 _KINDS: Mapping[str, str] = {"traces": "span", "logs": "log", "metrics": "metric"}
-_ROOM: Mapping[str, str] = {"traces": "OTEL_BSP_MAX_QUEUE_SIZE", "logs": "OTEL_BLRP_MAX_QUEUE_SIZE", "metrics": ""}
+_ROOM: Mapping[str, str] = {
+    "traces": "OTEL_BSP_MAX_QUEUE_SIZE",
+    "logs": "OTEL_BLRP_MAX_QUEUE_SIZE",
+    "metrics": "",
+}
 
 
 def _unlimited(_: float | None) -> None:
@@ -54,15 +62,22 @@ def _unlimited(_: float | None) -> None:
 class Delivery:
     """The way of one signal to one endpoint. Counts are items: spans, log records, data points.
 
-    `endpoint` is where it sends, for people. `component` is the exporter's type by the semantic conventions (`otel.component.type`),
-    `number` tells it from others of the same type. `keeps` says that whoever has something exported keeps what may
-    arrive another time: that is not lost, `kept` is True after the attempt, and `pause_seconds` is how long the other side asked to be left
-    alone. `is_ending` says that what fails from now on is told all at once (`Undelivered`). `limit` sets how many seconds an attempt may
-    take; None: as long as the exporter's own timeout.
+    `endpoint` is where it sends, for people. `component` is the exporter's type by the semantic conventions
+    (`otel.component.type`), `number` tells it from others of the same type. `keeps` says that whoever has
+    something exported keeps what may arrive another time: that is not lost, `kept` is True after the attempt,
+    and `pause_seconds` is how long the other side asked to be left alone. `is_ending` says that what fails
+    from now on is told all at once (`Undelivered`). `limit` sets how many seconds an attempt may take; None:
+    as long as the exporter's own timeout.
     """
 
     def __init__(
-        self, signal: Signal, endpoint: str, *, component: str = "", number: int = 0, clock: Callable[[], float] = time.monotonic
+        self,
+        signal: Signal,
+        endpoint: str,
+        *,
+        component: str = "",
+        number: int = 0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.signal: Signal = signal
         self.endpoint = endpoint
@@ -97,9 +112,11 @@ class Delivery:
         return sum(self.failures.values())
 
     def attempt(self, items: int, export: Callable[[], bool]) -> bool:
-        """Have `items` exported by `export`, which says whether they arrived; count, time and explain. Never raises an Exception.
+        """Have `items` exported by `export`, which says whether they arrived; count, time and explain. Never
+        raises an Exception.
 
-        One at a time. The exporter's own requests are nobody's trace: without suppression, an instrumented `requests` makes one of each.
+        One at a time. The exporter's own requests are nobody's trace: without suppression, an instrumented
+        `requests` makes one of each.
         """
         self.inflight += items
         self._cause, self.reason, self._rejected = "", "", 0
@@ -125,11 +142,14 @@ class Delivery:
             self._fails()
         else:
             self.lost(items)
-        self.durations.append((time.perf_counter() - began, "" if arrived and not rejected else self._cause or "rejected"))
+        self.durations.append(
+            (time.perf_counter() - began, "" if arrived and not rejected else self._cause or "rejected")
+        )
         return arrived
 
     def hear(self, text: str) -> None:
-        """What upstream's exporter says of the export in progress. Why it tries again tells more than that it gave up."""
+        """What upstream's exporter says of the export in progress. Why it tries again tells more than that it
+        gave up."""
         if (told := _TRANSIENT.match(text)) is not None:
             text = ": ".join(part for part in told.groups() if part)
         elif self.reason:
@@ -139,9 +159,11 @@ class Delivery:
         innermost = _INNERMOST.search(text)
         self.reason = (innermost[1] or innermost[2] if innermost is not None else text).strip()[:_MAX_REASON]
 
-    def explain(self, cause: str, reason: str = "", *, may_pass: bool = False, pause_seconds: float = 0.0) -> None:
-        """Why the export in progress failed: `cause` in a word (an exception's class, or a status), `reason` for people, whether it may
-        arrive another time, and how long the other side asks to be left alone."""
+    def explain(
+        self, cause: str, reason: str = "", *, may_pass: bool = False, pause_seconds: float = 0.0
+    ) -> None:
+        """Why the export in progress failed: `cause` in a word (an exception's class, or a status), `reason`
+        for people, whether it may arrive another time, and how long the other side asks to be left alone."""
         self._cause = cause
         if reason:
             self.reason = ""
@@ -152,7 +174,13 @@ class Delivery:
         """The backend took the export in progress but for `items` of it (OTLP's partial success)."""
         if items > 0:
             if self.last_loss is None:
-                _log.warning("%s of %s took not all %s: %s; counted as failed", self.signal, self.endpoint, self.items, message[:300])
+                _log.warning(
+                    "%s of %s took not all %s: %s; counted as failed",
+                    self.signal,
+                    self.endpoint,
+                    self.items,
+                    message[:300],
+                )
             self._rejected += items
 
     def succeeded(self, items: int) -> None:
@@ -175,12 +203,15 @@ class Delivery:
             if self.is_ending:
                 return
             _log.warning(
-                "export of %s to %s fails: %s; the application goes on, what cannot be delivered is %scounted "
+                "export of %s to %s fails: %s; the application goes on, what cannot be delivered is "
+                "%scounted "
                 "(OTEL_EXPORTER_OTLP_ENDPOINT or [telemetry] otlp_endpoint says where to)",
                 self.signal,
                 self.endpoint,
                 reason or self.reason or "no reason given",
-                "kept while there is room and sent again, what is lost is " if self.kept and _ROOM[self.signal] else "",
+                "kept while there is room and sent again, what is lost is "
+                if self.kept and _ROOM[self.signal]
+                else "",
             )
 
     def give_up(self, items: int) -> None:
@@ -252,7 +283,8 @@ _heard = _Heard()
 
 
 def listen_to_exporters() -> None:
-    """Let upstream's exporters talk to us instead of to the application's log, and its processors be silent about what they drop."""
+    """Let upstream's exporters talk to us instead of to the application's log, and its processors be silent
+    about what they drop."""
     upstream = logging.getLogger(_UPSTREAM)
     if _heard not in upstream.handlers:
         upstream.addHandler(_heard)

@@ -1,4 +1,5 @@
-"""Parts that a variable names and another package offers (entry points): providers, a sampler, an id generator, exporters.
+"""Parts that a variable names and another package offers (entry points): providers, a sampler, an id
+generator, exporters.
 
 What cannot be had is one line, and the default.
 """
@@ -33,7 +34,8 @@ __all__ = ["NOTHING_CHOSEN", "Chosen", "choose", "named_exporter"]
 
 @dataclass(frozen=True)
 class Chosen:
-    """What variables have chosen: None for the SDK's own. `providers` are the signals that go to a provider of somebody else's.
+    """What variables have chosen: None for the SDK's own. `providers` are the signals that go to a provider
+    of somebody else's.
 
     `lines` tell what could not be had, and what passes us by.
     """
@@ -49,7 +51,8 @@ NOTHING_CHOSEN = Chosen()
 
 @dataclass(frozen=True)
 class _Provider:
-    """Upstream's API makes the provider that the variable names when it is first asked for one, and raises where it cannot."""
+    """Upstream's API makes the provider that the variable names when it is first asked for one, and raises
+    where it cannot."""
 
     signal: Signal
     variable: str
@@ -76,7 +79,8 @@ _PROVIDERS = (
 def choose(environ: MutableMapping[str, str] = os.environ) -> Chosen:
     """Make what the variables name, and install providers. Before anybody asks the API for one."""
     lines: list[str] = []
-    # All of them before any is made: the API makes what they name as soon as it is asked, and one provider asks for another.
+    # All of them before any is made: the API makes what they name as soon as it is asked, and one provider
+    # asks for another.
     names = {row: environ.pop(row.variable, "").strip() for row in _PROVIDERS}
     signals = frozenset(row.signal for row, name in names.items() if _provided(row, name, environ, lines))
     sampler = id_generator = None
@@ -102,7 +106,9 @@ def _make(variable: str, group: str, name: str, kind: type, lines: list[str], *a
         if not isinstance(made, kind):
             raise TypeError(f"it makes a {type(made).__name__}, which is no {kind.__name__}")
     except Exception as error:
-        lines.append(f"{variable}: {name[:64]!r} cannot be used: {type(error).__name__}: {error}; using the default")
+        lines.append(
+            f"{variable}: {name[:64]!r} cannot be used: {type(error).__name__}: {error}; using the default"
+        )
         return None
     return made
 
@@ -112,7 +118,8 @@ def _provided(row: _Provider, name: str, environ: MutableMapping[str, str], line
     if not name or row.signal in already_installed():
         if name == row.sdk:
             lines.append(
-                f"{row.variable}={name}: {row.signal} go to a provider that was there before bext-otel was set up, perhaps by this "
+                f"{row.variable}={name}: {row.signal} go to a provider that was there before bext-otel was "
+                "set up, perhaps by this "
                 "variable; unset it, or call bext_otel.configure() before anything asks for one"
             )
         return bool(name == row.sdk)
@@ -123,7 +130,10 @@ def _provided(row: _Provider, name: str, environ: MutableMapping[str, str], line
         return False
     row.install(made)
     environ[row.variable] = name  # programs that this one starts are to do the same
-    lines.append(f"{row.variable}={name}: {row.signal} go to that provider, and do not pass through bext-otel; unset it to have them here")
+    lines.append(
+        f"{row.variable}={name}: {row.signal} go to that provider, and do not pass through bext-otel; unset "
+        "it to have them here"
+    )
     return True
 
 
@@ -133,7 +143,9 @@ def _take_out_stand_ins(lines: list[str]) -> None:
     missing = [part for part in parts if isinstance(part, StandIn)]
     if missing:
         kept = [part for part in parts if part not in missing]
-        set_global_textmap(CompositePropagator(kept or [TraceContextTextMapPropagator(), W3CBaggagePropagator()]))
+        set_global_textmap(
+            CompositePropagator(kept or [TraceContextTextMapPropagator(), W3CBaggagePropagator()])
+        )
         lines.extend(part.line for part in missing)
 
 
@@ -141,7 +153,8 @@ _KINDS: Mapping[Signal, type] = {"traces": SpanExporter, "metrics": MetricExport
 
 
 class _Broken:
-    """In the place of an exporter that could not be made: whoever exports hears why, as of any other failure."""
+    """In the place of an exporter that could not be made: whoever exports hears why, as of any other
+    failure."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error
@@ -157,8 +170,8 @@ class _Broken:
 
 
 def named_exporter(signal: Signal, name: str) -> Callable[[], Any]:
-    """What makes the exporter of another package, which reads its settings by itself. It never raises; one that cannot be made fails to
-    export."""
+    """What makes the exporter of another package, which reads its settings by itself. It never raises; one
+    that cannot be made fails to export."""
 
     def make() -> Any:
         try:

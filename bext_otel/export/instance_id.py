@@ -1,7 +1,8 @@
 """One `service.instance.id` for each process of a service, the same in traces, metrics and logs.
 
-Upstream gives a forked child a new random id in all three signals, also where the user has set one, while a program that
-`multiprocessing` executes as a worker has the very id of its siblings, from the environment. Here a worker's id begins with the user's.
+Upstream gives a forked child a new random id in all three signals, also where the user has set one, while a
+program that `multiprocessing` executes as a worker has the very id of its siblings, from the environment.
+Here a worker's id begins with the user's.
 """
 
 from __future__ import annotations
@@ -17,18 +18,19 @@ from opentelemetry.sdk.resources import Resource, ServiceInstanceIdResourceDetec
 from opentelemetry.sdk.trace import TracerProvider
 
 from bext_otel._compat import own_resource
-from bext_otel.service.process_tree import how_born
+from bext_otel.service.process_tree import origin_of
 from bext_otel.service.procfs import Proc
 
-__all__ = ["Identity"]
+__all__ = ["InstanceIds"]
 
 _ID = "service.instance.id"
 # How much of the random id follows the user's.
 _SUFFIX = 8
 
 
-class Identity:
-    """Who this process is. `resource` is that of every signal; a forked child calls `in_child` before it says anything."""
+class InstanceIds:
+    """Who this process is. `resource` is that of every signal; a forked child calls `in_child` before it says
+    anything."""
 
     def __init__(self, resource: Resource, *, worker: bool | None = None) -> None:
         """`worker`: whether the process is one of several that share the user's settings; None: find out."""
@@ -40,7 +42,8 @@ class Identity:
             self.resource = resource.merge(Resource({_ID: self._id()}))
 
     def keep(self, *providers: TracerProvider | MeterProvider | LoggerProvider) -> None:
-        """Let these have this resource, also after a fork, where upstream would give each its own idea of it."""
+        """Let these have this resource, also after a fork, where upstream would give each its own idea of
+        it."""
         self._listeners += [own_resource(provider) for provider in providers]
 
     def tell(self, *listeners: Callable[[Resource], None]) -> None:
@@ -69,7 +72,9 @@ def _random_id() -> str:
 def _is_worker() -> bool:
     """Whether this process goes on with its parent's service, and so has siblings with the same settings."""
     # Also asked for by name, since only Linux has a /proc that tells.
-    return "--multiprocessing-fork" in sys.orig_argv or how_born(sys.orig_argv, os.environ, Proc(), pid=os.getpid()).kind in {
+    return "--multiprocessing-fork" in sys.orig_argv or origin_of(
+        sys.orig_argv, os.environ, Proc(), pid=os.getpid()
+    ).kind in {
         "joins",
         "forked",
     }

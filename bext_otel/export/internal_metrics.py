@@ -1,7 +1,8 @@
-"""Telemetry about telemetry, by the `otel.sdk.*` semantic conventions: observed where it is kept anyway, so it costs when it is read.
+"""Telemetry about telemetry, by the `otel.sdk.*` semantic conventions: observed where it is kept anyway, so
+it costs when it is read.
 
-Upstream has an implementation of its own (`OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED`), which makes three measurements of about 12 us for
-each span. Here a span costs two calls into C.
+Upstream has an implementation of its own (`OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED`), which makes three
+measurements of about 12 us for each span. Here a span costs two calls into C.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class SpanCounts:
         self._ended_recorded, self._ended_sampled = Ticks(), Ticks()
 
     def reset(self) -> None:
-        """Start over, as a forked child does. The end of a span that the parent started is not counted there."""
+        """Start over, as a forked child does. The end of a span that the parent started is not counted
+        there."""
         for ticks in (*self._roots, *self._locals, *self._remotes, self._ended_recorded, self._ended_sampled):
             ticks.reset()
 
@@ -69,7 +71,10 @@ class SpanCounts:
         for origin, counts in self._started.items():
             for decision, ticks in zip(Decision, counts, strict=True):
                 if count := ticks.value:
-                    yield count, {"otel.span.parent.origin": origin, "otel.span.sampling_result": decision.name}
+                    yield (
+                        count,
+                        {"otel.span.parent.origin": origin, "otel.span.sampling_result": decision.name},
+                    )
 
     def live(self) -> Told:
         """Recorded spans that have not ended."""
@@ -101,7 +106,8 @@ class LogCounts:
 
 
 class SelfTelemetry:
-    """What is known of all signals: `spans` and `logs` are told by the providers, `deliveries` by processors and exporters."""
+    """What is known of all signals: `spans` and `logs` are told by the providers, `deliveries` by processors
+    and exporters."""
 
     def __init__(self) -> None:
         self.spans = SpanCounts()
@@ -120,7 +126,8 @@ class SelfTelemetry:
         return any(delivery.failing or delivery.lost_within(_RECENT_SECONDS) for delivery in self.deliveries)
 
     def figures(self, **also: int) -> dict[str, int | str]:
-        """For the JSON document and the telemetry check: counts of all exporters of a signal, added up, and to those `also`."""
+        """For the JSON document and the telemetry check: counts of all exporters of a signal, added up, and
+        to those `also`."""
         told: dict[str, int | str] = {**also}
         for delivery in self.deliveries:
             for name, value in delivery.figures().items():
@@ -132,27 +139,35 @@ class SelfTelemetry:
         return told
 
     def observe(self, provider: MeterProvider, *, units: bool) -> None:
-        """Have `provider` ask for all of it at each reading. `units`: whether instruments carry the catalogue's units."""
+        """Have `provider` ask for all of it at each reading. `units`: whether instruments carry the
+        catalogue's units."""
         meter = meter_of(provider)
 
         def record(row: Metric) -> Callable[[float, Attributes], None]:
             bounds = list(row.bounds)
             unit = row.unit if units else ""
-            return meter.create_histogram(row.name, unit, row.description, explicit_bucket_boundaries_advisory=bounds).record
+            return meter.create_histogram(
+                row.name, unit, row.description, explicit_bucket_boundaries_advisory=bounds
+            ).record
 
         exports = record(catalogue.OTEL_SDK_EXPORTER_OPERATION_DURATION)
         readings = record(catalogue.OTEL_SDK_METRIC_READER_COLLECTION_DURATION)
 
         def started() -> Told:
-            # Durations were kept until now: to record one when an export ends would wake the reading of a process, such as a server's
-            # master, that has nothing but a few log records to export.
+            # Durations were kept until now: to record one when an export ends would wake the reading of a
+            # process, such as a server's master, that has nothing but a few log records to export.
             for delivery in self.deliveries:
                 _record(exports, delivery.durations, _exporter(delivery))
                 _record(readings, delivery.readings, _reader(delivery))
             return self.spans.started()
 
         for row, tell in {catalogue.OTEL_SDK_SPAN_STARTED: started, **self._sources()}.items():
-            observable(meter, row.kind)(row.name, callbacks=[_callback(tell)], unit=row.unit if units else "", description=row.description)
+            observable(meter, row.kind)(
+                row.name,
+                callbacks=[_callback(tell)],
+                unit=row.unit if units else "",
+                description=row.description,
+            )
 
     def _sources(self) -> dict[Metric, Callable[[], Told]]:
         told: dict[Metric, Callable[[], Told]] = {
@@ -172,14 +187,20 @@ class SelfTelemetry:
         return [delivery for delivery in self.deliveries if delivery.signal == signal]
 
     def _of_queues(self, signal: Signal, figure: Callable[[Queue], int]) -> Told:
-        return ((figure(delivery.queue), _processor(delivery)) for delivery in self._of(signal) if delivery.queue.capacity)
+        return (
+            (figure(delivery.queue), _processor(delivery))
+            for delivery in self._of(signal)
+            if delivery.queue.capacity
+        )
 
     def _processed(self, signal: Signal) -> Told:
         for delivery in self._of(signal):
             queue, component = delivery.queue, _processor(delivery)
             if queue.capacity:
                 yield queue.processed, component
-            yield from ((count, {**component, "error.type": cause}) for cause, count in queue.dropped.items() if count)
+            yield from (
+                (count, {**component, "error.type": cause}) for cause, count in queue.dropped.items() if count
+            )
 
     def _inflight(self, signal: Signal) -> Told:
         return ((delivery.inflight, _exporter(delivery)) for delivery in self._of(signal))
@@ -188,7 +209,10 @@ class SelfTelemetry:
         for delivery in self._of(signal):
             component = _exporter(delivery)
             yield delivery.exported, component
-            yield from ((count, {**component, "error.type": cause}) for cause, count in delivery.failures.copy().items())
+            yield from (
+                (count, {**component, "error.type": cause})
+                for cause, count in delivery.failures.copy().items()
+            )
 
 
 _PROCESSORS: Mapping[Signal, tuple[Metric, Metric, Metric]] = {
@@ -206,7 +230,10 @@ _PROCESSORS: Mapping[Signal, tuple[Metric, Metric, Metric]] = {
 _EXPORTERS: Mapping[Signal, tuple[Metric, Metric]] = {
     "traces": (catalogue.OTEL_SDK_EXPORTER_SPAN_INFLIGHT, catalogue.OTEL_SDK_EXPORTER_SPAN_EXPORTED),
     "logs": (catalogue.OTEL_SDK_EXPORTER_LOG_INFLIGHT, catalogue.OTEL_SDK_EXPORTER_LOG_EXPORTED),
-    "metrics": (catalogue.OTEL_SDK_EXPORTER_METRIC_DATA_POINT_INFLIGHT, catalogue.OTEL_SDK_EXPORTER_METRIC_DATA_POINT_EXPORTED),
+    "metrics": (
+        catalogue.OTEL_SDK_EXPORTER_METRIC_DATA_POINT_INFLIGHT,
+        catalogue.OTEL_SDK_EXPORTER_METRIC_DATA_POINT_EXPORTED,
+    ),
 }
 
 
@@ -216,17 +243,27 @@ def _processor(delivery: Delivery) -> dict[str, Any]:
 
 
 def _exporter(delivery: Delivery) -> dict[str, Any]:
-    told = {"otel.component.type": delivery.component, "otel.component.name": f"{delivery.component}/{delivery.number}"}
+    told = {
+        "otel.component.type": delivery.component,
+        "otel.component.name": f"{delivery.component}/{delivery.number}",
+    }
     if delivery.address:
         return {**told, "server.address": delivery.address, "server.port": delivery.port}
     return told
 
 
 def _reader(delivery: Delivery) -> dict[str, Any]:
-    return {"otel.component.type": "periodic_metric_reader", "otel.component.name": f"periodic_metric_reader/{delivery.number}"}
+    return {
+        "otel.component.type": "periodic_metric_reader",
+        "otel.component.name": f"periodic_metric_reader/{delivery.number}",
+    }
 
 
-def _record(record: Callable[[float, Attributes], None], waiting: deque[tuple[float, str]], component: Mapping[str, Any]) -> None:
+def _record(
+    record: Callable[[float, Attributes], None],
+    waiting: deque[tuple[float, str]],
+    component: Mapping[str, Any],
+) -> None:
     while waiting:
         seconds, cause = waiting.popleft()
         record(seconds, {**component, "error.type": cause} if cause else component)

@@ -16,14 +16,14 @@ from bext_otel.export.otlp import metric_exporters
 from bext_otel.export.periodic import MetricExport
 from bext_otel.export.shutdown import Ending
 from bext_otel.metrics.provider import BextMeterProvider
-from bext_otel.metrics.reader import Reading
+from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.snapshot import Snapshot
 from bext_otel.metrics.store.streams import Streams
 from bext_otel.metrics.third_party.prometheus_client import registered, unread, watched
-from bext_otel.metrics.third_party.prometheus_forks import bequeath, counted, inherit
-from bext_otel.metrics.third_party.prometheus_listener import Hearing
+from bext_otel.metrics.third_party.prometheus_forks import counted, forked_child, take_baseline
+from bext_otel.metrics.third_party.prometheus_listener import PrometheusListener
 from bext_otel.process import on_fork
-from bext_otel.service.board import Ledger
+from bext_otel.service.board import Board
 
 __all__ = ["MetricsSignal", "build_metrics"]
 
@@ -31,12 +31,15 @@ Figures: TypeAlias = Mapping[str, "int | float | str"]
 
 
 class MetricsSignal:
-    """A meter provider, what reads it, how its metrics leave the process, and how all that ends or begins again.
+    """A meter provider, what reads it, how its metrics leave the process, and how all that ends or begins
+    again.
 
     `on_first_measurement` is called when this process has measured something.
     """
 
-    def __init__(self, provider: MeterProvider, deliveries: tuple[Delivery, ...], shown: dict[str, str]) -> None:
+    def __init__(
+        self, provider: MeterProvider, deliveries: tuple[Delivery, ...], shown: dict[str, str]
+    ) -> None:
         self.provider = provider
         self.deliveries = deliveries
         self.on_first_measurement: list[Callable[[], object]] = []
@@ -83,7 +86,9 @@ class UpstreamMetrics(MetricsSignal):
         interval_seconds: float,
         telemetry: Callable[[], Figures],
     ) -> None:
-        from bext_otel.export.upstream_engine import build_upstream  # imports prometheus_client, which then shows metrics of its own
+        from bext_otel.export.upstream_engine import (
+            build_upstream,
+        )  # imports prometheus_client, which then shows metrics of its own
 
         shown = _shown(resource)
         provider, self._reading = build_upstream(resource, exporters, interval_seconds, shown, telemetry)
@@ -93,7 +98,9 @@ class UpstreamMetrics(MetricsSignal):
         return self._reading.snapshot(native=native)
 
     def ending(self) -> Ending:
-        return Ending(lambda seconds: self.provider.shutdown(timeout_millis=seconds * 1e3), begin=lambda _: False)
+        return Ending(
+            lambda seconds: self.provider.shutdown(timeout_millis=seconds * 1e3), begin=lambda _: False
+        )
 
 
 class BextMetrics(MetricsSignal):
@@ -105,20 +112,22 @@ class BextMetrics(MetricsSignal):
         resource: Resource,
         exporters: Sequence[tuple[MetricExporter, Delivery]],
         telemetry: Callable[[], Figures],
-        ledger: Ledger | None,
+        ledger: Board | None,
     ) -> None:
         settings, shown = config.metrics, _shown(resource)
         self._streams = Streams(
-            Budgets(settings.budgets), window_seconds=settings.window_seconds, rate_seconds=settings.rate_window_seconds
+            Budgets(settings.budgets),
+            window_seconds=settings.window_seconds,
+            rate_seconds=settings.rate_window_seconds,
         )
         provider = BextMeterProvider(self._streams, resource, cardinality_limit=settings.cardinality_limit)
         super().__init__(provider, tuple(delivery for _, delivery in exporters), shown)
         self._foreign = provider.foreign
         self._ledger = ledger
-        self._hearing = Hearing()
+        self._hearing = PrometheusListener()
         if ledger is not None:
             self._hearing.open()
-        self._reading = Reading(
+        self._reading = SnapshotReader(
             self._streams,
             provider.foreign,
             registered=registered,
@@ -134,14 +143,17 @@ class BextMetrics(MetricsSignal):
         )
         provider.share = self._reading.share
         self._exports = [
-            MetricExport(self._reading, resource, exporter, delivery, settings.export_interval_seconds) for exporter, delivery in exporters
+            MetricExport(self._reading, resource, exporter, delivery, settings.export_interval_seconds)
+            for exporter, delivery in exporters
         ]
         for export in self._exports:
             provider.on_flush.append(export.flush)
             provider.on_shutdown.append(export.shutdown)
             self._reading.instead.append(export.send_if_due)
             self.on_first_measurement.append(export.start)
-        self._forget_forks = on_fork(before=lambda: self._reading.before_fork(counted()), in_parent=bequeath)
+        self._forget_forks = on_fork(
+            before=lambda: self._reading.before_fork(counted()), in_parent=forked_child
+        )
 
     def snapshot(self, *, native: bool = False) -> Snapshot:
         return self._reading.snapshot(native=native)
@@ -168,7 +180,7 @@ class BextMetrics(MetricsSignal):
             export.resource = resource
 
     def reset(self) -> None:
-        inherit()
+        take_baseline()
         self._reading.reset()
         for export in self._exports:
             export.reset()
@@ -180,15 +192,20 @@ class BextMetrics(MetricsSignal):
         self._reading.share()
 
     def dropped(self) -> int:
-        return self._foreign.dropped + self._reading.rejected + sum(stream.rejected for stream in self._streams)
+        return (
+            self._foreign.dropped + self._reading.rejected + sum(stream.rejected for stream in self._streams)
+        )
 
     @property
     def failing(self) -> bool:
         return self._reading.failing
 
 
-def build_metrics(config: Config, resource: Resource, telemetry: Callable[[], Figures], *, ledger: Ledger | None = None) -> MetricsSignal:
-    """The signal that `[telemetry] engine` names. `telemetry` tells how export fares, `ledger` is where the service's workers publish."""
+def build_metrics(
+    config: Config, resource: Resource, telemetry: Callable[[], Figures], *, ledger: Board | None = None
+) -> MetricsSignal:
+    """The signal that `[telemetry] engine` names. `telemetry` tells how export fares, `ledger` is where the
+    service's workers publish."""
     upstream = config.telemetry.engine == "upstream"
     exporters = metric_exporters(config.telemetry.exporters, once=not upstream)
     if upstream:

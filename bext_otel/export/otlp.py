@@ -10,7 +10,12 @@ from typing import Any, Generic, TypeVar
 
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk._logs.export import ConsoleLogRecordExporter, LogRecordExporter, LogRecordExportResult
-from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricExporter, MetricExportResult, MetricsData
+from opentelemetry.sdk.metrics.export import (
+    ConsoleMetricExporter,
+    MetricExporter,
+    MetricExportResult,
+    MetricsData,
+)
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter, SpanExportResult
 
@@ -43,8 +48,9 @@ _GRPC_THREADS = 8
 
 
 class _Own(Generic[E]):
-    """An exporter that each process has for itself. A forked child makes another at its first export, because two processes that speak
-    over one connection understand nothing; what it inherited is kept as it is, for to close it might end the parent's connection.
+    """An exporter that each process has for itself. A forked child makes another at its first export, because
+    two processes that speak over one connection understand nothing; what it inherited is kept as it is, for
+    to close it might end the parent's connection.
 
     One that cannot be made now, for want of threads, is made when that is possible.
     """
@@ -79,7 +85,9 @@ class _Own(Generic[E]):
 
     def attempt(self, items: int, export: Callable[[E], bool]) -> bool:
         """Have `items` exported, and counted; whether they arrived."""
-        return self._delivery.attempt(items, lambda: (exporter := self.ready()) is not None and export(exporter))
+        return self._delivery.attempt(
+            items, lambda: (exporter := self.ready()) is not None and export(exporter)
+        )
 
     def end(self, shutdown: Callable[[E], object]) -> None:
         """Shut this process's down, if it has any."""
@@ -97,7 +105,9 @@ class _Spans(SpanExporter):
         self.delivery = delivery
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        arrived = self._own.attempt(len(spans), lambda exporter: exporter.export(spans) is SpanExportResult.SUCCESS)
+        arrived = self._own.attempt(
+            len(spans), lambda exporter: exporter.export(spans) is SpanExportResult.SUCCESS
+        )
         return SpanExportResult.SUCCESS if arrived else SpanExportResult.FAILURE
 
     def shutdown(self) -> None:
@@ -113,7 +123,9 @@ class _Logs(LogRecordExporter):
         self.delivery = delivery
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        arrived = self._own.attempt(len(batch), lambda exporter: exporter.export(batch) is LogRecordExportResult.SUCCESS)
+        arrived = self._own.attempt(
+            len(batch), lambda exporter: exporter.export(batch) is LogRecordExportResult.SUCCESS
+        )
         return LogRecordExportResult.SUCCESS if arrived else LogRecordExportResult.FAILURE
 
     def shutdown(self) -> None:
@@ -128,9 +140,15 @@ class _Metrics(MetricExporter):
         super().__init__(preferred_temporality=dict(preferred_temporality(_ready(own))))
         self._own = own
 
-    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
+    def export(
+        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
+    ) -> MetricExportResult:
         exporter = self._own.ready()
-        return exporter.export(metrics_data, timeout_millis, **kwargs) if exporter is not None else MetricExportResult.FAILURE
+        return (
+            exporter.export(metrics_data, timeout_millis, **kwargs)
+            if exporter is not None
+            else MetricExportResult.FAILURE
+        )
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         self._own.end(lambda exporter: exporter.shutdown(timeout_millis, **kwargs))
@@ -156,11 +174,21 @@ class CountedMetricExporter(MetricExporter):
         self._exporter = exporter
         self._delivery = delivery
 
-    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
+    def export(
+        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
+    ) -> MetricExportResult:
         """See `MetricExporter`."""
-        points = sum(len(m.data.data_points) for r in metrics_data.resource_metrics for s in r.scope_metrics for m in s.metrics)
+        points = sum(
+            len(m.data.data_points)
+            for r in metrics_data.resource_metrics
+            for s in r.scope_metrics
+            for m in s.metrics
+        )
         arrived = self._delivery.attempt(
-            points, lambda: self._exporter.export(metrics_data, timeout_millis, **kwargs) is MetricExportResult.SUCCESS
+            points,
+            lambda: (
+                self._exporter.export(metrics_data, timeout_millis, **kwargs) is MetricExportResult.SUCCESS
+            ),
         )
         return MetricExportResult.SUCCESS if arrived else MetricExportResult.FAILURE
 
@@ -194,13 +222,15 @@ def log_exporters(exporters: Exporters) -> list[tuple[LogRecordExporter, Deliver
 
 
 def metric_exporters(exporters: Exporters, *, once: bool = True) -> list[tuple[MetricExporter, Delivery]]:
-    """The push exporters that `OTEL_METRICS_EXPORTER` and the endpoints ask for; `prometheus` pulls and is not among them.
+    """The push exporters that `OTEL_METRICS_EXPORTER` and the endpoints ask for; `prometheus` pulls and is
+    not among them.
 
     Each tries `once`, for who tries again himself; otherwise until its timeout.
     """
     if os.environ.get(_AGGREGATION, "").strip().lower() == "base2_exponential_bucket_histogram":
         _log.info(
-            "%s: bext's durations, sizes and ratios are exponential histograms anyway; other histograms keep their bounds, "
+            "%s: bext's durations, sizes and ratios are exponential histograms anyway; other histograms "
+            "keep their bounds, "
             "by which workers add up on /metrics",
             _AGGREGATION,
         )
@@ -209,7 +239,11 @@ def metric_exporters(exporters: Exporters, *, once: bool = True) -> list[tuple[M
         if name == "prometheus":
             continue
         delivery = _delivery(name, exporters, "metrics", number)
-        make = ConsoleMetricExporter if name == "console" else _maker(name, exporters, "metrics", delivery, once=once)
+        make = (
+            ConsoleMetricExporter
+            if name == "console"
+            else _maker(name, exporters, "metrics", delivery, once=once)
+        )
         made.append((_Metrics(_Own(make, delivery)), delivery))
     return made
 
@@ -221,26 +255,40 @@ _KINDS = {"traces": "span", "logs": "log", "metrics": "metric"}
 def _delivery(name: str, exporters: Exporters, signal: Signal, number: int) -> Delivery:
     if name != "otlp":
         # The conventions name no type for an exporter of somebody else's.
-        return Delivery(signal, name, component="" if name == "console" else f"{name}_{_KINDS[signal]}_exporter", number=number)
+        return Delivery(
+            signal,
+            name,
+            component="" if name == "console" else f"{name}_{_KINDS[signal]}_exporter",
+            number=number,
+        )
     target = exporters.targets[signal]
     component = f"otlp_{target.protocol.partition('/')[0]}_{_KINDS[signal]}_exporter"
     return Delivery(signal, redact_url(target.endpoint), component=component, number=number)
 
 
-def _maker(name: str, exporters: Exporters, signal: Signal, delivery: Delivery, *, once: bool = True) -> Callable[[], Any]:
+def _maker(
+    name: str, exporters: Exporters, signal: Signal, delivery: Delivery, *, once: bool = True
+) -> Callable[[], Any]:
     return _otlp(exporters, signal, delivery, once=once) if name == "otlp" else named_exporter(signal, name)
 
 
-def _otlp(exporters: Exporters, signal: Signal, delivery: Delivery, *, once: bool = True) -> Callable[[], Any]:
+def _otlp(
+    exporters: Exporters, signal: Signal, delivery: Delivery, *, once: bool = True
+) -> Callable[[], Any]:
     target = exporters.targets[signal]
 
     def failed(failure: Failure) -> None:
-        delivery.explain(failure.cause, failure.reason, may_pass=failure.may_pass, pause_seconds=failure.pause_seconds)
+        delivery.explain(
+            failure.cause, failure.reason, may_pass=failure.may_pass, pause_seconds=failure.pause_seconds
+        )
 
     def make() -> Any:
         if target.protocol == "grpc" and not has_room_for(_GRPC_THREADS):
             # Its core aborts the process.
-            raise _Later("gRPC needs threads, and none can be started; OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf needs none")
+            raise _Later(
+                "gRPC needs threads, and none can be started; OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf "
+                "needs none"
+            )
         exporter = otlp_exporter(target.protocol, signal)(endpoint=target.endpoint)
         pin_certificate(exporter)
         explain_exports(exporter, failed, delivery.rejected)

@@ -11,16 +11,22 @@ from typing import Any, TypeAlias
 
 from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics import export as sdk
-from opentelemetry.sdk.metrics.export import AggregationTemporality, Buckets, MetricExporter, MetricExportResult, MetricsData
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    Buckets,
+    MetricExporter,
+    MetricExportResult,
+    MetricsData,
+)
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from bext_otel import threads
 from bext_otel.export.batching import INLINE_SECONDS, Pauses
 from bext_otel.export.delivery import Delivery
-from bext_otel.export.delta import Account, Series
+from bext_otel.export.delta import DeltaState, Series
 from bext_otel.metrics import snapshot as ours
-from bext_otel.metrics.reader import Reading
+from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.store.cell import Cell
 from bext_otel.metrics.store.cells import HistogramCell, NumberCell, SummaryCell
 from bext_otel.metrics.store.streams import Stream
@@ -41,39 +47,57 @@ _PATIENCE_SECONDS = 30.0
 _LAST_PAUSE_SECONDS = 0.1
 
 
-def metrics_data(reading: Reading, resource: Resource, account: Account | None = None) -> MetricsData:
+def metrics_data(
+    reading: SnapshotReader, resource: Resource, account: DeltaState | None = None
+) -> MetricsData:
     """This process's own part of the metrics, with the other libraries' behind the catalogue's.
 
-    Totals since its start; with an `account`, what the account's exporter prefers, and then a series of which it would get a delta is left
-    out if nothing has come.
+    Totals since its start; with an `account`, what the account's exporter prefers, and then a series of which
+    it would get a delta is left out if nothing has come.
     """
     return _data(reading, resource, _ask(reading), account)
 
 
-def _ask(reading: Reading) -> _Observed:
-    """Have the application's callbacks say what is now; no lock is held meanwhile, since they may do anything, and flush too."""
+def _ask(reading: SnapshotReader) -> _Observed:
+    """Have the application's callbacks say what is now; no lock is held meanwhile, since they may do
+    anything, and flush too."""
     if reading.foreign is not None:
         reading.foreign.collect()
     return reading.observed()
 
 
-def _data(reading: Reading, resource: Resource, observed: _Observed, account: Account | None) -> MetricsData:
+def _data(
+    reading: SnapshotReader, resource: Resource, observed: _Observed, account: DeltaState | None
+) -> MetricsData:
     with reading.streams.lock:
         reading.streams.drain()
         start, now = reading.timeline.started, reading.timeline.now()
         if account is not None:
             account.open(now)
-        own = [metric for stream, values in observed.items() if (metric := _metric(stream, values, start, now, account)) is not None]
+        own = [
+            metric
+            for stream, values in observed.items()
+            if (metric := _metric(stream, values, start, now, account)) is not None
+        ]
     scopes: dict[InstrumentationScope, list[sdk.Metric]] = {_SCOPE: own} if own else {}
     for scope, metric in reading.foreign_totals(now):
         wanted = _foreign(reading, scope, metric, account) if account is not None else metric
         if wanted is not None:
             scopes.setdefault(scope, []).append(wanted)
-    grouped = [sdk.ScopeMetrics(scope=scope, metrics=metrics, schema_url=scope.schema_url or "") for scope, metrics in scopes.items()]
-    return MetricsData(resource_metrics=[sdk.ResourceMetrics(resource=resource, scope_metrics=grouped, schema_url=resource.schema_url)])
+    grouped = [
+        sdk.ScopeMetrics(scope=scope, metrics=metrics, schema_url=scope.schema_url or "")
+        for scope, metrics in scopes.items()
+    ]
+    return MetricsData(
+        resource_metrics=[
+            sdk.ResourceMetrics(resource=resource, scope_metrics=grouped, schema_url=resource.schema_url)
+        ]
+    )
 
 
-def _metric(stream: Stream, observed: dict[Cell, dict[str, float]], start: int, now: int, account: Account | None) -> sdk.Metric | None:
+def _metric(
+    stream: Stream, observed: dict[Cell, dict[str, float]], start: int, now: int, account: DeltaState | None
+) -> sdk.Metric | None:
     row = stream.metric
     cells = [*stream.cells(), *(cell for cell in observed if not cell.live)]
     points: list[Any] = [_point(cell, sum(observed.get(cell, {}).values()), start, now) for cell in cells]
@@ -82,13 +106,19 @@ def _metric(stream: Stream, observed: dict[Cell, dict[str, float]], start: int, 
         counter: Series = "observed" if stream.observers else "counter"
         temporality = account.temporality(counter if row.kind == "counter" else "histogram")
         if temporality is not _CUMULATIVE:
-            points = [delta for cell, point in zip(cells, points, strict=True) if (delta := account.since(cell, point)) is not None]
+            points = [
+                delta
+                for cell, point in zip(cells, points, strict=True)
+                if (delta := account.since(cell, point)) is not None
+            ]
     if not points:
         return None
     data: sdk.DataT
     if row.kind == "counter":
         data = sdk.Sum(data_points=points, aggregation_temporality=temporality, is_monotonic=True)
-    elif row.kind == "up_down_counter":  # cumulative, whatever is preferred: a sum of deltas that fall means nothing to most backends
+    elif (
+        row.kind == "up_down_counter"
+    ):  # cumulative, whatever is preferred: a sum of deltas that fall means nothing to most backends
         data = sdk.Sum(data_points=points, aggregation_temporality=_CUMULATIVE, is_monotonic=False)
     elif row.kind == "gauge":
         data = sdk.Gauge(data_points=points)
@@ -99,17 +129,27 @@ def _metric(stream: Stream, observed: dict[Cell, dict[str, float]], start: int, 
     return sdk.Metric(name=row.streamed, description=row.description, unit=row.streamed_unit, data=data)
 
 
-def _foreign(reading: Reading, scope: InstrumentationScope, metric: sdk.Metric, account: Account) -> sdk.Metric | None:
+def _foreign(
+    reading: SnapshotReader, scope: InstrumentationScope, metric: sdk.Metric, account: DeltaState
+) -> sdk.Metric | None:
     data = metric.data
     if isinstance(data, sdk.Gauge) or (isinstance(data, sdk.Sum) and not data.is_monotonic):
         return metric
     kind: Series = "histogram"
     if isinstance(data, sdk.Sum):
-        kind = "observed" if reading.foreign is not None and reading.foreign.observes(scope, metric.name) else "counter"
+        kind = (
+            "observed"
+            if reading.foreign is not None and reading.foreign.observes(scope, metric.name)
+            else "counter"
+        )
     temporality = account.temporality(kind)
     if temporality is _CUMULATIVE:
         return metric
-    points = [delta for point in data.data_points if (delta := account.since((scope, metric.name, series_key(point)), point)) is not None]
+    points = [
+        delta
+        for point in data.data_points
+        if (delta := account.since((scope, metric.name, series_key(point)), point)) is not None
+    ]
     if not points:
         return None
     changed: Any = replace(data, data_points=points, aggregation_temporality=temporality)  # type: ignore[arg-type]  # of the data's own type
@@ -155,23 +195,40 @@ def _exemplars(exemplar: ours.Exemplar | None) -> Sequence[Exemplar]:
     if exemplar is None:
         return ()
     nanos = int(exemplar.time_unix * NANO)
-    return (Exemplar({}, exemplar.value, nanos, span_id=int(exemplar.span_id, 16), trace_id=int(exemplar.trace_id, 16)),)
+    return (
+        Exemplar(
+            {}, exemplar.value, nanos, span_id=int(exemplar.span_id, 16), trace_id=int(exemplar.trace_id, 16)
+        ),
+    )
 
 
 def _metrics(data: MetricsData) -> Iterator[sdk.Metric]:
-    return (metric for resource in data.resource_metrics for scope in resource.scope_metrics for metric in scope.metrics)
+    return (
+        metric
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    )
 
 
 class MetricExport:
-    """Sends the metrics of `resource` every `interval_seconds`, in a thread of its own that starts at the first measurement."""
+    """Sends the metrics of `resource` every `interval_seconds`, in a thread of its own that starts at the
+    first measurement."""
 
-    def __init__(self, reading: Reading, resource: Resource, exporter: MetricExporter, delivery: Delivery, interval_seconds: float) -> None:
+    def __init__(
+        self,
+        reading: SnapshotReader,
+        resource: Resource,
+        exporter: MetricExporter,
+        delivery: Delivery,
+        interval_seconds: float,
+    ) -> None:
         self._reading = reading
         self.resource = resource
         self._exporter = exporter
         self._delivery = delivery
         self._interval_seconds = interval_seconds
-        self._account = Account(exporter)
+        self._account = DeltaState(exporter)
         # What failed is sent again with what has come since: nothing is lost but a moment's figures.
         delivery.keeps = True
         self._pauses = Pauses()
@@ -187,8 +244,8 @@ class MetricExport:
         self._account.reset()
 
     def _make(self) -> None:
-        # Anew when the thread starts: gevent's workers patch `threading` after the fork, and a lock of the system's that is held while
-        # gevent waits for the network would stop all there is.
+        # Anew when the thread starts: gevent's workers patch `threading` after the fork, and a lock of the
+        # system's that is held while gevent waits for the network would stop all there is.
         self._stop = threading.Event()
         self._ended = threading.Event()
         self._sending = threading.Lock()
@@ -207,7 +264,12 @@ class MetricExport:
 
     def send_if_due(self) -> None:
         """Send if the interval is over and no thread does; for a moment at most."""
-        if self._thread is None and self._has_begun and monotonic() >= self._due_at and not self._sending.locked():
+        if (
+            self._thread is None
+            and self._has_begun
+            and monotonic() >= self._due_at
+            and not self._sending.locked()
+        ):
             sent = self.send(timeout_seconds=INLINE_SECONDS)
             self._due_at = monotonic() + self._interval_seconds
             if sent:
@@ -216,10 +278,12 @@ class MetricExport:
                 self._due_at += self._interval_seconds * self._pauses.next()
 
     def send(self, *, of_itself: bool = True, timeout_seconds: float = _PATIENCE_SECONDS) -> bool:
-        """Send now; whether it arrived. Without `of_itself`, nothing is sent if that would be telemetry about telemetry alone.
+        """Send now; whether it arrived. Without `of_itself`, nothing is sent if that would be telemetry about
+        telemetry alone.
 
-        Waits at most `timeout_seconds` for an export under way. A callback or an exporter that flushes is part of an export of its own
-        thread: it is told that nothing has arrived yet, and what it measured goes with that export or the next.
+        Waits at most `timeout_seconds` for an export under way. A callback or an exporter that flushes is
+        part of an export of its own thread: it is told that nothing has arrived yet, and what it measured
+        goes with that export or the next.
         """
         thread = threading.get_ident()
         if thread in self._threads:
@@ -227,7 +291,9 @@ class MetricExport:
         self._threads.add(thread)
         try:
             return self._send(of_itself, timeout_seconds)
-        except Exception as error:  # the thread that sends must go on, and an application that flushes is not to blame
+        except (
+            Exception
+        ) as error:  # the thread that sends must go on, and an application that flushes is not to blame
             self._delivery.unread(error)
             return False
         finally:
@@ -241,7 +307,9 @@ class MetricExport:
             if not self._sending.acquire(timeout=timeout_seconds):
                 return False
             try:
-                if self._newest > first:  # somebody began to read after this call, and has sent what it was about
+                if (
+                    self._newest > first
+                ):  # somebody began to read after this call, and has sent what it was about
                     return self._arrived
                 if exports == self._exports:
                     self._newest, self._exports = number, exports + 1
@@ -250,7 +318,8 @@ class MetricExport:
                     return self._arrived
             finally:
                 self._sending.release()
-            # What was read may be older than what somebody has sent meanwhile, and would look like a series that has begun anew.
+            # What was read may be older than what somebody has sent meanwhile, and would look like a series
+            # that has begun anew.
             number = next(self._numbers)
 
     def _export(self, observed: _Observed, began: float, of_itself: bool) -> bool:
@@ -259,7 +328,9 @@ class MetricExport:
         if not of_itself and all(m.name.startswith(_OF_ITSELF) for m in _metrics(data)):
             return True
         points = self._points = sum(len(metric.data.data_points) for metric in _metrics(data))
-        arrived = not points or self._delivery.attempt(points, lambda: self._exporter.export(data) is MetricExportResult.SUCCESS)
+        arrived = not points or self._delivery.attempt(
+            points, lambda: self._exporter.export(data) is MetricExportResult.SUCCESS
+        )
         self._account.settle(delivered=arrived)
         return arrived
 
@@ -278,11 +349,15 @@ class MetricExport:
     def shutdown(self, timeout_seconds: float) -> None:
         """Send what is there for the last time, and end. Once.
 
-        After `timeout_seconds` the exporter is told to give up; one that hangs is left behind in a daemon thread.
+        After `timeout_seconds` the exporter is told to give up; one that hangs is left behind in a daemon
+        thread.
         """
         if self._ended.is_set():
             return
-        if not self.begin_end(timeout_seconds) and threads.start(self._send_last, name="bext-otel-metric-export-last") is None:
+        if (
+            not self.begin_end(timeout_seconds)
+            and threads.start(self._send_last, name="bext-otel-metric-export-last") is None
+        ):
             self._send_last()
         self._ended.wait(timeout_seconds)
         self._ended.set()
@@ -293,8 +368,9 @@ class MetricExport:
         pauses = Pauses(_LAST_PAUSE_SECONDS, 1.0)
         try:
             while (left := self._left()) > 0 and not self._ended.is_set():
-                # A process in which nothing was measured, such as a server's master, has to tell nothing but how its telemetry fares:
-                # that is neither worth a wait at its end nor one more instance of the service.
+                # A process in which nothing was measured, such as a server's master, has to tell nothing but
+                # how its telemetry fares: that is neither worth a wait at its end nor one more instance of
+                # the service.
                 if self.send(of_itself=self._has_begun, timeout_seconds=left) or not self._delivery.kept:
                     return
                 sleep(max(min(pauses.next(), self._left()), 0.0))

@@ -1,4 +1,5 @@
-"""The SDK's processors over our batches: nothing exists before the first span or record, so that a server's master has no thread."""
+"""The SDK's processors over our batches: nothing exists before the first span or record, so that a server's
+master has no thread."""
 
 from __future__ import annotations
 
@@ -56,7 +57,10 @@ class LazyLogRecordProcessor(LogRecordProcessor):
     def __init__(self, exporter: LogRecordExporter, limits: Limits | None = None) -> None:
         limits = limits or Limits.from_environment("BLRP", delay_ms=1000)
         self.batches: Batches[ReadableLogRecord] = Batches(
-            exporter, _queue(exporter, "log records", "OTEL_BLRP_MAX_QUEUE_SIZE"), limits, name="bext-otel-log-records"
+            exporter,
+            _queue(exporter, "log records", "OTEL_BLRP_MAX_QUEUE_SIZE"),
+            limits,
+            name="bext-otel-log-records",
         )
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:

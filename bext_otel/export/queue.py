@@ -17,7 +17,8 @@ _QUIET_SECONDS = 60.0
 
 
 class Ticks:
-    """A count that any thread raises by calling `up()`: no lock, and as cheap as a call can be, since C code does it in one step."""
+    """A count that any thread raises by calling `up()`: no lock, and as cheap as a call can be, since C code
+    does it in one step."""
 
     __slots__ = ("_lock", "_looks", "up")
 
@@ -43,8 +44,9 @@ class Ticks:
 class Queue:
     """What a batch processor holds and lets go, told by the processor itself.
 
-    `processed` items were handed to the exporter, `dropped` were not, by cause: `queue_full` or `already_shutdown`, as the semantic
-    conventions name them, or `_OTHER`. `capacity` is 0 until the processor is built.
+    `processed` items were handed to the exporter, `dropped` were not, by cause: `queue_full` or
+    `already_shutdown`, as the semantic conventions name them, or `_OTHER`. `capacity` is 0 until the
+    processor is built.
     """
 
     def __init__(self, items: str, variable: str, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -52,7 +54,11 @@ class Queue:
         self._items = items
         self._variable = variable
         self._clock = clock
-        self._causes: dict[str, Ticks] = {"queue_full": Ticks(), "already_shutdown": Ticks(), "_OTHER": Ticks()}
+        self._causes: dict[str, Ticks] = {
+            "queue_full": Ticks(),
+            "already_shutdown": Ticks(),
+            "_OTHER": Ticks(),
+        }
         self._size: Callable[[], int] = int
         self.capacity = 0
         self.reset()
@@ -94,7 +100,8 @@ class Queue:
             # First, because the line itself may be a record for which there is no room.
             self._said = now
             _log.warning(
-                "%s are dropped: %d wait for export and there is room for no more (%s); dropped and counted: %d so far",
+                "%s are dropped: %d wait for export and there is room for no more (%s); dropped and "
+                "counted: %d so far",
                 self._items,
                 self.capacity,
                 self._variable,

@@ -9,7 +9,12 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from opentelemetry.sdk.resources import OTELResourceDetector, ProcessResourceDetector, Resource, get_aggregated_resources
+from opentelemetry.sdk.resources import (
+    OTELResourceDetector,
+    ProcessResourceDetector,
+    Resource,
+    get_aggregated_resources,
+)
 
 __all__ = ["DISTRO_NAME", "architecture", "build_resource", "container_id"]
 
@@ -22,8 +27,8 @@ _CONTAINER_ID = re.compile(r"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
 def build_resource(*, service_name: str = "", attributes: Mapping[str, str] | None = None) -> Resource:
     """`service.*`, `telemetry.*`, `process.*`, `host.*`, and `container.id` when inside one.
 
-    What `OTEL_RESOURCE_ATTRIBUTES` says comes before what is detected; `service_name`, which the settings have weighed against the
-    standard variables already, and `attributes` come before everything.
+    What `OTEL_RESOURCE_ATTRIBUTES` says comes before what is detected; `service_name`, which the settings
+    have weighed against the standard variables already, and `attributes` come before everything.
     """
     ours: dict[str, str] = {
         "telemetry.distro.name": DISTRO_NAME,
@@ -71,20 +76,24 @@ _ARM32 = re.compile(r"arm(?!64)|armv\d")
 
 
 def architecture(machine: str) -> str:
-    """What the semantic conventions call the machine that the system calls `machine`; one that they do not know keeps its name."""
+    """What the semantic conventions call the machine that the system calls `machine`; one that they do not
+    know keeps its name."""
     name = machine.lower()
     return _ARCHITECTURES.get(name) or ("arm32" if _ARM32.match(name) else name)
 
 
 def container_id(proc: Path = Path("/proc/self")) -> str | None:
-    """The id of the container that this process runs in; None outside of one, or where the system hides it."""
+    """The id of the container that this process runs in; None outside of one, or where the system hides
+    it."""
     for name in ("cgroup", "mountinfo"):
         try:
             text = (proc / name).read_text(encoding="ascii", errors="replace")
         except OSError:
             continue
         for line in text.splitlines():
-            if name == "mountinfo" and "/hostname" not in line:  # other mounts may carry layers' digests of the same length
+            if (
+                name == "mountinfo" and "/hostname" not in line
+            ):  # other mounts may carry layers' digests of the same length
                 continue
             if found := _CONTAINER_ID.search(line):
                 return found[1]

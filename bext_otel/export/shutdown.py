@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from bext_otel import threads
 from bext_otel.export.delivery import Delivery
 
-__all__ = ["Ending", "Parked", "Patience", "Undelivered", "end_all"]
+__all__ = ["Ending", "Parked", "ShutdownBudget", "Undelivered", "end_all"]
 
 # What an end gets that comes so soon after one that was not in time.
 _LAST_SECONDS, _SOON_SECONDS = 0.2, 10.0
@@ -21,8 +21,8 @@ _HOPELESS_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Ending:
-    """Something that ends: `finish` with the seconds that it has. `begin` is called before, with the same: whether a thread is at work on
-    it from then on, so that others can end meanwhile."""
+    """Something that ends: `finish` with the seconds that it has. `begin` is called before, with the same:
+    whether a thread is at work on it from then on, so that others can end meanwhile."""
 
     finish: Callable[[float], object]
     begin: Callable[[float], bool]
@@ -33,8 +33,9 @@ class Ending:
 
 
 class Parked:
-    """A thread that waits for the end, so that there is one when none can be started any more: from Python 3.12 on that is so in exit
-    handlers, and anywhere where the system gives no more. It costs nothing until then."""
+    """A thread that waits for the end, so that there is one when none can be started any more: from Python
+    3.12 on that is so in exit handlers, and anywhere where the system gives no more. It costs nothing until
+    then."""
 
     def __init__(self) -> None:
         self.reset()
@@ -62,11 +63,14 @@ class Parked:
         return True
 
 
-def end_all(endings: Sequence[Callable[[float], object]], deadline_seconds: float, parked: Parked | None = None) -> bool:
+def end_all(
+    endings: Sequence[Callable[[float], object]], deadline_seconds: float, parked: Parked | None = None
+) -> bool:
     """Call each of `endings` with the seconds it has, side by side; whether all came back in time.
 
-    One that does not is left behind in a daemon thread: the process exits without it. Where no thread can be started, the `parked` one ends
-    them one after the other, or this one does, and each gets its share of the time.
+    One that does not is left behind in a daemon thread: the process exits without it. Where no thread can be
+    started, the `parked` one ends them one after the other, or this one does, and each gets its share of the
+    time.
     """
     until = time.monotonic() + deadline_seconds
     has_thread = [_begun(ending, deadline_seconds) for ending in endings]
@@ -78,7 +82,11 @@ def end_all(endings: Sequence[Callable[[float], object]], deadline_seconds: floa
         finally:
             ended[number].set()
 
-    rest = [number for number in range(len(endings)) if threads.start(end, number, deadline_seconds, name="bext-otel-ending") is None]
+    rest = [
+        number
+        for number in range(len(endings))
+        if threads.start(end, number, deadline_seconds, name="bext-otel-ending") is None
+    ]
 
     def end_rest() -> None:
         for done, number in enumerate(rest):
@@ -97,9 +105,9 @@ def _begun(ending: Callable[[float], object], seconds: float) -> bool:
         return False
 
 
-class Patience:
-    """How long sending at the end may take: `whole` seconds in all. A server that flushes when its application ends, and then ends itself,
-    waits in vain once."""
+class ShutdownBudget:
+    """How long sending at the end may take: `whole` seconds in all. A server that flushes when its
+    application ends, and then ends itself, waits in vain once."""
 
     def __init__(self, whole: float, deliveries: Sequence[Delivery]) -> None:
         self._whole = whole
@@ -132,7 +140,9 @@ class Undelivered:
             if missing > 0:
                 told = by_reason.setdefault(delivery.reason or "no answer in time", [])
                 told.append(f"{missing} {delivery.items} to {delivery.endpoint}")
-        return "; ".join(f"not delivered at the end: {', '.join(told)} ({reason})" for reason, told in by_reason.items())
+        return "; ".join(
+            f"not delivered at the end: {', '.join(told)} ({reason})" for reason, told in by_reason.items()
+        )
 
 
 def _quietly(ending: Callable[[float], object], seconds: float) -> None:

@@ -1,7 +1,8 @@
 """SIGTERM: what is queued goes out before the process terminates, as it would at a normal end.
 
-Python dies of that signal at once, without exit handlers. Servers that handle it (uvicorn) put back what they found and raise it again when
-they are done, so that it comes here last; others (gunicorn) end normally and never come here.
+Python dies of that signal at once, without exit handlers. Servers that handle it (uvicorn) put back what they
+found and raise it again when they are done, so that it comes here last; others (gunicorn) end normally and
+never come here.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ def _nothing() -> None:
 
 
 def _end_here(end: Callable[[], object], number: int, deadline_seconds: float) -> None:
-    """End in this thread, which a lock that it holds itself may keep waiting: an alarm then terminates the process."""
+    """End in this thread, which a lock that it holds itself may keep waiting: an alarm then terminates the
+    process."""
 
     def terminate(*_: object) -> None:
         os.kill(os.getpid(), number)
@@ -35,16 +37,21 @@ def _end_here(end: Callable[[], object], number: int, deadline_seconds: float) -
 
 
 def end_on_termination(end: Callable[[], object], *, deadline_seconds: float) -> Callable[[], None]:
-    """Call `end` when the process is asked to terminate, wait no longer than the deadline, then terminate as if nobody had handled it.
+    """Call `end` when the process is asked to terminate, wait no longer than the deadline, then terminate as
+    if nobody had handled it.
 
-    What is returned undoes that. Nothing happens where somebody handles or ignores the signal, or outside of the main thread.
+    What is returned undoes that. Nothing happens where somebody handles or ignores the signal, or outside of
+    the main thread.
     """
 
     def handle(number: int, _: FrameType | None) -> None:
-        if os.getpid() == 1:  # the kernel spares the first process of a container a signal that nobody handles
+        if (
+            os.getpid() == 1
+        ):  # the kernel spares the first process of a container a signal that nobody handles
             return
         signal.signal(number, signal.SIG_DFL)  # who asks again wants it at once
-        # In a thread of its own: this one may hold a lock that the end needs, and then waits in vain, but not for ever.
+        # In a thread of its own: this one may hold a lock that the end needs, and then waits in vain, but not
+        # for ever.
         thread = threads.start(end, name="bext-otel-termination")
         if thread is not None:
             thread.join(deadline_seconds)

@@ -1,4 +1,5 @@
-"""The traces signal: a tracer provider of public SDK classes, whose export begins when the first span ends."""
+"""The traces signal: a tracer provider of public SDK classes, whose export begins when the first span
+ends."""
 
 from __future__ import annotations
 
@@ -19,11 +20,12 @@ __all__ = ["BextTracerProvider", "build_traces"]
 
 
 class BextTracerProvider(TracerProvider):
-    """The SDK's provider, whose tracers count the spans that they start, and whose spans last as long as they lasted, whatever becomes of
-    the wall clock."""
+    """The SDK's provider, whose tracers count the spans that they start, and whose spans last as long as they
+    lasted, whatever becomes of the wall clock."""
 
     def __init__(self, resource: Resource, counts: SpanCounts, chosen: Chosen = NOTHING_CHOSEN) -> None:
-        # The composition root ends all three signals within one deadline, so no exit handler of the provider's own.
+        # The composition root ends all three signals within one deadline, so no exit handler of the
+        # provider's own.
         super().__init__(chosen.sampler, resource, shutdown_on_exit=False, id_generator=chosen.id_generator)
         self._counts = counts
 
@@ -35,7 +37,9 @@ class BextTracerProvider(TracerProvider):
         attributes: Attributes = None,
     ) -> Tracer:
         """See `opentelemetry.trace.TracerProvider.get_tracer`."""
-        tracer = super().get_tracer(instrumenting_module_name, instrumenting_library_version, schema_url, attributes)
+        tracer = super().get_tracer(
+            instrumenting_module_name, instrumenting_library_version, schema_url, attributes
+        )
         count_spans(tracer, self._counts)
         keep_time(tracer)
         return tracer
@@ -46,7 +50,8 @@ def build_traces(
 ) -> tuple[TracerProvider, list[LazySpanProcessor], list[Delivery]]:
     """The provider, its processors and how their export fares.
 
-    `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*` and the span limits hold as upstream; `chosen` are parts that the SDK does not have itself.
+    `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*` and the span limits hold as upstream; `chosen` are parts that the SDK
+    does not have itself.
     """
     provider = BextTracerProvider(resource, counts, chosen)
     processors, deliveries = [], []

@@ -1,7 +1,7 @@
 """`engine = "upstream"`: the SDK's own meter provider and Prometheus reader, read through the same faces.
 
-The way out if our engine ever fails somebody, the oracle of the tests and the peer of the benchmarks. It knows this process only, has no
-quantiles and no rates, and appends `_total` to every counter.
+The way out if our engine ever fails somebody, the oracle of the tests and the peer of the benchmarks. It
+knows this process only, has no quantiles and no rates, and appends `_total` to every counter.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from bext_otel.catalogue import METRICS, Metric
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.otlp import CountedMetricExporter
 from bext_otel.metrics.snapshot import Family, FamilyType, Histogram, LabelSet, Point, Series, Snapshot
-from bext_otel.metrics.usage import System
+from bext_otel.metrics.usage import ProcessUsage
 
-__all__ = ["UpstreamReading", "build_upstream"]
+__all__ = ["UpstreamReader", "build_upstream"]
 
 
 def build_upstream(
@@ -33,33 +33,43 @@ def build_upstream(
     interval_seconds: float,
     shown: Mapping[str, str],
     telemetry: Callable[[], Mapping[str, int | float | str]],
-) -> tuple[MeterProvider, UpstreamReading]:
+) -> tuple[MeterProvider, UpstreamReader]:
     """The SDK's provider with the catalogue as views, and what reads its Prometheus registry."""
     readers: list[MetricReader] = [PrometheusMetricReader(scope_info_enabled=False)]
     readers += [
-        PeriodicExportingMetricReader(CountedMetricExporter(exporter, delivery), export_interval_millis=interval_seconds * 1e3)
+        PeriodicExportingMetricReader(
+            CountedMetricExporter(exporter, delivery), export_interval_millis=interval_seconds * 1e3
+        )
         for exporter, delivery in exporters
     ]
     provider = MeterProvider(readers, resource, shutdown_on_exit=False, views=[_view(row) for row in METRICS])
-    return provider, UpstreamReading(REGISTRY, shown, telemetry)
+    return provider, UpstreamReader(REGISTRY, shown, telemetry)
 
 
 def _view(row: Metric) -> View:
-    # Instruments come without a unit here, so the name has to carry it; the reader appends `_total` by itself.
-    return View(instrument_name=row.name, name=row.exported.removesuffix("_total"), attribute_keys=set(row.label_names))
+    # Instruments come without a unit here, so the name has to carry it; the reader appends `_total` by
+    # itself.
+    return View(
+        instrument_name=row.name,
+        name=row.exported.removesuffix("_total"),
+        attribute_keys=set(row.label_names),
+    )
 
 
-class UpstreamReading:
+class UpstreamReader:
     """Snapshots of a Prometheus registry."""
 
     def __init__(
-        self, registry: CollectorRegistry, resource: Mapping[str, str], telemetry: Callable[[], Mapping[str, int | float | str]]
+        self,
+        registry: CollectorRegistry,
+        resource: Mapping[str, str],
+        telemetry: Callable[[], Mapping[str, int | float | str]],
     ) -> None:
         self._registry = registry
         self._resource = resource
         self._telemetry = telemetry
         self._started_unix, self._started = time.time(), time.monotonic()
-        self._system = System()
+        self._system = ProcessUsage()
 
     def snapshot(self, *, native: bool = False) -> Snapshot:
         """A fresh picture of this process."""
@@ -95,7 +105,11 @@ def _labels(labels: Mapping[str, str]) -> LabelSet:
 
 
 def _numbers(family: PrometheusFamily, name: str) -> Iterable[Point]:
-    return [Point(Series(_labels(sample.labels)), sample.value) for sample in family.samples if sample.name == name]
+    return [
+        Point(Series(_labels(sample.labels)), sample.value)
+        for sample in family.samples
+        if sample.name == name
+    ]
 
 
 def _histograms(family: PrometheusFamily) -> Iterable[Point]:

@@ -17,9 +17,11 @@ _MAX_ENTRIES = 50_000
 
 
 def disk(path: str, min_free_mb: float, *, data_dir: str = "") -> Callable[[], Check]:
-    """Unhealthy below `min_free_mb` mebibytes free on the file system of `path`; `data_dir`, if given, adds the size of what is in it.
+    """Unhealthy below `min_free_mb` mebibytes free on the file system of `path`; `data_dir`, if given, adds
+    the size of what is in it.
 
-    The size is left out for a directory of more than 50,000 entries, because finding it out would load the disk it watches.
+    The size is left out for a directory of more than 50,000 entries, because finding it out would load the
+    disk it watches.
     """
 
     def probe() -> Check:

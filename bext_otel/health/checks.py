@@ -19,7 +19,8 @@ _STATUSES: tuple[Status, ...] = get_args(Status)
 
 @dataclass(frozen=True)
 class Check:
-    """A finding: its status, details that are shown beside it, and how long the probe took in milliseconds."""
+    """A finding: its status, details that are shown beside it, and how long the probe took in
+    milliseconds."""
 
     status: Status
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -54,15 +55,16 @@ def combined(statuses: Iterable[Status]) -> Status:
 
 
 def weighed(status: Status, *, critical: bool) -> Status:
-    """What a check means for the whole: without something that isn't critical the service still works, degraded."""
+    """What a check means for the whole: without something that isn't critical the service still works,
+    degraded."""
     return "degraded" if status == "unhealthy" and not critical else status
 
 
 def found(answer: object) -> Check:
     """What a probe's answer means.
 
-    A `Check` is itself; a mapping is details, healthy unless its `status` says otherwise; False is unhealthy. Any other answer means that
-    the probe got through (a cursor, a reply, None), and so healthy.
+    A `Check` is itself; a mapping is details, healthy unless its `status` says otherwise; False is unhealthy.
+    Any other answer means that the probe got through (a cursor, a reply, None), and so healthy.
     """
     if isinstance(answer, Check):
         return answer
@@ -70,7 +72,9 @@ def found(answer: object) -> Check:
         return Check.unhealthy()
     if inspect.iscoroutine(answer):
         answer.close()
-        return Check.unhealthy(reason="the probe is a coroutine function; give a function that does the asking")
+        return Check.unhealthy(
+            reason="the probe is a coroutine function; give a function that does the asking"
+        )
     if isinstance(answer, Mapping):
         details = {str(name): value for name, value in answer.items()}
         status = details.pop("status", "healthy")

@@ -13,7 +13,7 @@ from bext_otel.errors import ConfigError
 from bext_otel.health.checks import Check, Status, combined, weighed
 from bext_otel.health.probes import Ask, Clock, Probe, Prober
 
-__all__ = ["READINESS", "Health", "Report"]
+__all__ = ["READINESS", "Health", "HealthReport"]
 
 Apps: TypeAlias = Mapping[str, Mapping[str, str]]
 
@@ -22,7 +22,7 @@ READINESS = frozenset({"database", "isolates"})
 
 
 @dataclass(frozen=True)
-class Report:
+class HealthReport:
     """The state of the service. `uptime_seconds` counts since the `Health` was made."""
 
     status: Status
@@ -50,34 +50,49 @@ class Report:
 class Health:
     """The registered probes and apps, and the three questions about them.
 
-    `timeout_seconds` limits a probe that names no limit of its own, `cache_seconds` is how long an answer is good for, `version` is the
-    service's. Asking is safe from any thread; it blocks for at most the longest timeout, except `live`, which asks nobody.
+    `timeout_seconds` limits a probe that names no limit of its own, `cache_seconds` is how long an answer is
+    good for, `version` is the service's. Asking is safe from any thread; it blocks for at most the longest
+    timeout, except `live`, which asks nobody.
     """
 
     def __init__(
-        self, *, timeout_seconds: float = 2.0, cache_seconds: float = 1.0, version: str = "", clock: Clock = time.monotonic
+        self,
+        *,
+        timeout_seconds: float = 2.0,
+        cache_seconds: float = 1.0,
+        version: str = "",
+        clock: Clock = time.monotonic,
     ) -> None:
         self._timeout_seconds = timeout_seconds
         self._version = version
         self._clock = clock
         self._started = clock()
         self._prober = Prober(cache_seconds=cache_seconds, clock=clock)
-        # Setting, deleting and copying are one step each, so neither needs a lock, which a fork could leave held.
+        # Setting, deleting and copying are one step each, so neither needs a lock, which a fork could leave
+        # held.
         self._probes: dict[str, Probe] = {}
         self._apps: dict[str, Mapping[str, str]] = {}
 
-    def register(self, name: str, probe: Ask, *, critical: bool | None = None, timeout_seconds: float | None = None) -> None:
+    def register(
+        self, name: str, probe: Ask, *, critical: bool | None = None, timeout_seconds: float | None = None
+    ) -> None:
         """Ask `probe` from now on, under `name`; it takes the place of one with the same name.
 
-        It is called in a thread of its own and returns a `Check`, a mapping of details, or None or True for healthy, False for unhealthy;
-        what it raises is unhealthy, with the exception's type as the reason. `critical` says that the service can't do without: readiness
-        asks for it (default: only for the names in `READINESS`). Raises ConfigError for a probe that can't be called like this.
+        It is called in a thread of its own and returns a `Check`, a mapping of details, or None or True for
+        healthy, False for unhealthy; what it raises is unhealthy, with the exception's type as the reason.
+        `critical` says that the service can't do without: readiness asks for it (default: only for the names
+        in `READINESS`). Raises ConfigError for a probe that can't be called like this.
         """
         if inspect.iscoroutinefunction(probe) or not callable(probe):
-            raise ConfigError(f"health probe {name!r} = {probe!r}: expected a plain function; it is called in a thread of its own")
+            raise ConfigError(
+                f"health probe {name!r} = {probe!r}: expected a plain function; it is called in a thread of "
+                "its own"
+            )
         limit = self._timeout_seconds if timeout_seconds is None else timeout_seconds
         if not limit > 0:
-            raise ConfigError(f"health probe {name!r}: timeout_seconds = {limit!r}: expected seconds above 0, e.g. 2")
+            raise ConfigError(
+                f"health probe {name!r}: timeout_seconds = {limit!r}: expected seconds above 0, e.g. 2"
+            )
         self._probes[name] = Probe(probe, name in READINESS if critical is None else critical, limit)
 
     def unregister(self, name: str) -> None:
@@ -88,19 +103,20 @@ class Health:
         """Show an app, or its new state; the state "failed" degrades the service."""
         self._apps[name] = MappingProxyType({"status": status, "version": version})
 
-    def live(self) -> Report:
+    def live(self) -> HealthReport:
         """Is the process alive? It answers, so it is; asks no probe, takes no lock."""
         return self._report("healthy")
 
-    def ready(self) -> Report:
+    def ready(self) -> HealthReport:
         """Can it serve traffic? Asks what is critical."""
         return self._asked({name: probe for name, probe in self._probes.copy().items() if probe.critical})
 
-    def full(self) -> Report:
-        """All probes and apps: unhealthy if something critical is, degraded if anything else isn't healthy."""
+    def full(self) -> HealthReport:
+        """All probes and apps: unhealthy if something critical is, degraded if anything else isn't
+        healthy."""
         return self._asked(self._probes.copy(), self._apps.copy())
 
-    def _asked(self, probes: Mapping[str, Probe], apps: Apps | None = None) -> Report:
+    def _asked(self, probes: Mapping[str, Probe], apps: Apps | None = None) -> HealthReport:
         apps = apps or {}
         checks = dict(zip(probes, self._prober.checks(list(probes.values())), strict=True))
         weights = [weighed(check.status, critical=probes[name].critical) for name, check in checks.items()]
@@ -108,5 +124,7 @@ class Health:
             weights.append("degraded")
         return self._report(combined(weights), checks, apps)
 
-    def _report(self, status: Status, checks: Mapping[str, Check] | None = None, apps: Apps | None = None) -> Report:
-        return Report(status, checks or {}, apps or {}, self._version, self._clock() - self._started)
+    def _report(
+        self, status: Status, checks: Mapping[str, Check] | None = None, apps: Apps | None = None
+    ) -> HealthReport:
+        return HealthReport(status, checks or {}, apps or {}, self._version, self._clock() - self._started)

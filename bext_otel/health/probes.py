@@ -1,7 +1,8 @@
-"""Asking probes: side by side, in threads of their own, each with a limit and a result that is kept for a moment.
+"""Asking probes: side by side, in threads of their own, each with a limit and a result that is kept for a
+moment.
 
-A probe that hangs holds one daemon thread and is not asked again before it answers, so that a dead dependency costs one thread and not
-one for each visitor of `/health`.
+A probe that hangs holds one daemon thread and is not asked again before it answers, so that a dead dependency
+costs one thread and not one for each visitor of `/health`.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ MAX_THREADS = 64
 """Probes that may be under way at once, hung ones included."""
 
 
-class Run:
-    """One asking of one probe; `check` is None until it answers, which `changed` tells. `deadline` is on the monotonic clock."""
+class ProbeRun:
+    """One asking of one probe; `check` is None until it answers, which `changed` tells. `deadline` is on the
+    monotonic clock."""
 
     __slots__ = ("changed", "check", "deadline", "finished", "started")
 
@@ -47,7 +49,7 @@ class Probe:
     ask: Ask
     critical: bool
     timeout_seconds: float
-    run: Run | None = field(default=None, compare=False)
+    run: ProbeRun | None = field(default=None, compare=False)
 
 
 class Prober:
@@ -70,7 +72,7 @@ class Prober:
             self._wait(runs)
             return [self._outcome(probe, run) for probe, run in zip(probes, runs, strict=True)]
 
-    def _run_of(self, probe: Probe) -> Run:
+    def _run_of(self, probe: Probe) -> ProbeRun:
         """The run that answers for `probe` now: the one under way, a fresh one, or a new one."""
         now = self._clock()
         run = probe.run
@@ -78,17 +80,18 @@ class Prober:
         ours = run is not None and run.changed is self._changed
         if run is not None and ours and (run.check is None or now - run.finished <= self._cache_seconds):
             return run
-        run = probe.run = Run(now, time.monotonic() + probe.timeout_seconds, self._changed)
+        run = probe.run = ProbeRun(now, time.monotonic() + probe.timeout_seconds, self._changed)
         if self._threads >= MAX_THREADS:
             self._conclude(run, Check.unhealthy(reason=f"{MAX_THREADS} probes hang"))
             return run
         self._threads += 1
         if threads.start(self._perform, probe, run, name="bext-health") is None:
-            # Asked here, where nobody can limit it: an application is not unhealthy because it has no thread to spare.
+            # Asked here, where nobody can limit it: an application is not unhealthy because it has no thread
+            # to spare.
             self._perform(probe, run)
         return run
 
-    def _wait(self, runs: Sequence[Run]) -> None:
+    def _wait(self, runs: Sequence[ProbeRun]) -> None:
         """Until each run answered or is past its deadline."""
         while True:
             now = time.monotonic()
@@ -97,12 +100,14 @@ class Prober:
                 return
             self._changed.wait(max(left))
 
-    def _perform(self, probe: Probe, run: Run) -> None:
+    def _perform(self, probe: Probe, run: ProbeRun) -> None:
         try:
             # Spans of a `SELECT 1` each second would bury the requests' own.
             with suppress_instrumentation():
                 check = found(probe.ask())
-        except BaseException as exc:  # a broken probe is a finding; its message may hold secrets, its type does not
+        except (
+            BaseException
+        ) as exc:  # a broken probe is a finding; its message may hold secrets, its type does not
             check = Check.unhealthy(reason=type(exc).__name__)
         if time.monotonic() > run.deadline:
             check = _timed_out(probe)
@@ -113,11 +118,11 @@ class Prober:
             self._threads -= 1
             run.changed.notify_all()
 
-    def _conclude(self, run: Run, check: Check) -> None:
+    def _conclude(self, run: ProbeRun, check: Check) -> None:
         run.finished = self._clock()
         run.check = check
 
-    def _outcome(self, probe: Probe, run: Run) -> Check:
+    def _outcome(self, probe: Probe, run: ProbeRun) -> Check:
         if run.check is not None:
             return run.check
         return replace(_timed_out(probe), latency_ms=(self._clock() - run.started) * 1e3)

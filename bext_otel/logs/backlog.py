@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from bext_otel.threads import start_bare
 
-__all__ = ["Unwaiting", "is_full"]
+__all__ = ["NonBlockingWriter", "is_full"]
 
 MAX_BYTES = 262_144
 """How much is kept for a reader that is behind; what comes on top is refused."""
@@ -25,7 +25,8 @@ PATIENCE_SECONDS = 0.05
 """How long a program that may wait does so once for a reader that reads, but not as fast as it writes."""
 
 STUCK_SECONDS = 1.0
-"""A reader that has taken nothing for so long is not waited for at the end; other processes may fill the pipe before us."""
+"""A reader that has taken nothing for so long is not waited for at the end; other processes may fill the pipe
+before us."""
 
 _FIRST_PAUSE_SECONDS = 0.005
 _LONGEST_PAUSE_SECONDS = 0.25
@@ -51,15 +52,16 @@ def is_full(fd: int, *, patience_seconds: float = 0.0) -> bool:
         return False
 
 
-class Unwaiting:
-    """A descriptor that somebody reads. What he has not taken yet is kept, in order, and written by a thread that ends when he has.
+class NonBlockingWriter:
+    """A descriptor that somebody reads. What he has not taken yet is kept, in order, and written by a thread
+    that ends when he has.
 
-    `write`, `drain` and `close` are called under the owner's `lock`; `on_lost` hears how many lines that were kept are lost, and why. To
-    others who have the descriptor it stays as it is: it is not made non-blocking, which they would share; we open what is behind it once
-    more, or ask each time.
+    `write`, `drain` and `close` are called under the owner's `lock`; `on_lost` hears how many lines that were
+    kept are lost, and why. To others who have the descriptor it stays as it is: it is not made non-blocking,
+    which they would share; we open what is behind it once more, or ask each time.
 
-    A reader that reads, but slower than a script writes, slows it down once enough is kept, as ever; not on an event loop. One that takes
-    nothing meanwhile is stuck: nobody waits for it again until it reads.
+    A reader that reads, but slower than a script writes, slows it down once enough is kept, as ever; not on
+    an event loop. One that takes nothing meanwhile is stuck: nobody waits for it again until it reads.
     """
 
     def __init__(self, fd: int, lock: threading.RLock, on_lost: Callable[[OSError, int], None]) -> None:
@@ -84,12 +86,17 @@ class Unwaiting:
             # Not `setblocking`, which is everybody's.
             return lambda data: _attempted(lambda: connection.send(data, socket.MSG_DONTWAIT))
         if sys.platform == "linux":
-            with suppress(OSError):  # it belongs to somebody else, since we are no longer root; or there is no /proc
-                self._own = own = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+            with suppress(
+                OSError
+            ):  # it belongs to somebody else, since we are no longer root; or there is no /proc
+                self._own = own = os.open(
+                    f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+                )
                 self._polled = own
                 return lambda data: _attempted(lambda: os.write(own, data))
         if stat.S_ISCHR(mode):
-            # A terminal says that it is ready when it has room for less than a line: who stops it (Ctrl-S) stops the program, as ever.
+            # A terminal says that it is ready when it has room for less than a line: who stops it (Ctrl-S)
+            # stops the program, as ever.
             return lambda data: _attempted(lambda: os.write(fd, data))
         return lambda data: 0 if is_full(fd) else _attempted(lambda: os.write(fd, data[:_CHUNK]))
 
@@ -123,7 +130,8 @@ class Unwaiting:
         self._start()
 
     def drain(self) -> bool:
-        """Write what can be written now; whether nothing is kept any more. If the reader has gone, all of it is lost."""
+        """Write what can be written now; whether nothing is kept any more. If the reader has gone, all of it
+        is lost."""
         try:
             while self._kept:
                 written = self._attempt(self._kept[0])
@@ -148,7 +156,8 @@ class Unwaiting:
             self._on_lost(error, lost)
 
     def finish(self, seconds: float) -> bool:
-        """Wait until all is written, for as long as the reader goes on reading, and at most `seconds`; whether it is."""
+        """Wait until all is written, for as long as the reader goes on reading, and at most `seconds`;
+        whether it is."""
         now = time.monotonic()
         latest, moved = now + seconds, now
         while True:
@@ -175,8 +184,8 @@ class Unwaiting:
 
     def _start(self) -> None:
         if not self.has_thread:
-            # Not `threading.Thread`, whose start waits for it, and under gevent lets other greenlets in between. Without one, the next line
-            # and the end write what they can.
+            # Not `threading.Thread`, whose start waits for it, and under gevent lets other greenlets in
+            # between. Without one, the next line and the end write what they can.
             self.has_thread = start_bare(self._run)
 
     def _run(self) -> None:
@@ -220,7 +229,12 @@ def _attempted(write: Callable[[], int]) -> int:
 
 
 def identity(fd: int) -> tuple[int, int, int] | None:
-    """What is behind a descriptor, if somebody reads it; None for a file, and the like, which make nobody wait."""
+    """What is behind a descriptor, if somebody reads it; None for a file, and the like, which make nobody
+    wait."""
     found = os.fstat(fd)
-    reads = stat.S_ISFIFO(found.st_mode) or stat.S_ISSOCK(found.st_mode) or (stat.S_ISCHR(found.st_mode) and os.isatty(fd))
+    reads = (
+        stat.S_ISFIFO(found.st_mode)
+        or stat.S_ISSOCK(found.st_mode)
+        or (stat.S_ISCHR(found.st_mode) and os.isatty(fd))
+    )
     return (fd, found.st_dev, found.st_ino) if reads and sys.platform != "win32" else None

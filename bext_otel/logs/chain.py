@@ -30,8 +30,13 @@ MAX_ATTRIBUTES = 128
 MAX_LOGGERS = 1000
 MAX_DEPTH = 3
 
-# What every record of the standard library has; the rest of its attributes are what the caller gave as `extra`.
-_STANDARD = frozenset(vars(PythonRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName"} | set(CORRELATION)
+# What every record of the standard library has; the rest of its attributes are what the caller gave as
+# `extra`.
+_STANDARD = (
+    frozenset(vars(PythonRecord("", 0, "", 0, "", (), None)))
+    | {"message", "asctime", "taskName"}
+    | set(CORRELATION)
+)
 
 
 # How many events this one is nested in. Not a thread's variable, because greenlets share a thread.
@@ -41,8 +46,8 @@ _depth: ContextVar[int] = ContextVar("bext_otel_logs_depth", default=0)
 class Passed(LogRecord):
     """A record whose level has been checked.
 
-    `printed` says that the application has printed it itself, where our lines go too; `waits` that it is no reason to begin exporting;
-    `dropped` how many fields it has not, because there are too many.
+    `printed` says that the application has printed it itself, where our lines go too; `waits` that it is no
+    reason to begin exporting; `dropped` how many fields it has not, because there are too many.
     """
 
     printed = False
@@ -51,12 +56,15 @@ class Passed(LogRecord):
 
 
 class Chain:
-    """Emits events at `provider`; `gate` drops those below the level of the app at work. Never raises; counts what fails in `failures`.
+    """Emits events at `provider`; `gate` drops those below the level of the app at work. Never raises; counts
+    what fails in `failures`.
 
     A record has at most `max_attributes` (None: as many as there are).
     """
 
-    def __init__(self, provider: LoggerProvider, gate: Gate, *, max_attributes: int | None = MAX_ATTRIBUTES) -> None:
+    def __init__(
+        self, provider: LoggerProvider, gate: Gate, *, max_attributes: int | None = MAX_ATTRIBUTES
+    ) -> None:
         self.gate = gate
         self._max_attributes = max_attributes
         self.failures = 0
@@ -110,7 +118,8 @@ class Chain:
         printed: bool = False,
         waits: bool = False,
     ) -> None:
-        """An event: who says it, how grave, what, with which facts, caused by which exception, at which nanosecond (None: now).
+        """An event: who says it, how grave, what, with which facts, caused by which exception, at which
+        nanosecond (None: now).
 
         `printed` and `waits` as `Passed` has them.
         """
@@ -162,7 +171,9 @@ class Chain:
         if found is None:
             if len(self._loggers) < MAX_LOGGERS:
                 ours = name.partition(".")[0] == SCOPE
-                found = self._loggers[name] = logger_of(self._provider, name) if ours else self._provider.get_logger(text(name))
+                found = self._loggers[name] = (
+                    logger_of(self._provider, name) if ours else self._provider.get_logger(text(name))
+                )
             else:
                 # The provider keeps loggers for ever, except those that have attributes.
                 found = self._provider.get_logger(text(name), attributes={})
@@ -188,7 +199,8 @@ def _said(record: PythonRecord) -> tuple[object, dict[str, Any]]:
     if type(message) is str and not record.args:
         return (_COLORS.sub("", message) if "\x1b" in message else message), fields
     if isinstance(message, Mapping) and not record.args and "event" in message:
-        # structlog's ProcessorFormatter.wrap_for_formatter hands the event over like this, with helpers of its own.
+        # structlog's ProcessorFormatter.wrap_for_formatter hands the event over like this, with helpers of
+        # its own.
         given = {str(name): value for name, value in message.items()}
         fields = {name: value for name, value in fields.items() if not name.startswith("_")}
         if number_of(given.get("level")) == record.levelno:
@@ -202,7 +214,8 @@ def _said(record: PythonRecord) -> tuple[object, dict[str, Any]]:
 
 
 def _exception(given: object) -> dict[str, Any]:
-    """The exception attributes of OpenTelemetry's semantic conventions; `given` is whatever `exc_info` may be."""
+    """The exception attributes of OpenTelemetry's semantic conventions; `given` is whatever `exc_info` may
+    be."""
     value = _exception_of(given)
     return {} if value is None else describe_exception(value)
 

@@ -1,6 +1,8 @@
-"""`OTEL_PYTHON_LOG_CORRELATION`: the trace's ids on the standard library's log records, for an application's own formats.
+"""`OTEL_PYTHON_LOG_CORRELATION`: the trace's ids on the standard library's log records, for an application's
+own formats.
 
-As upstream's instrumentation of logging has it, documented there: names, values, the format and the level that go with it.
+As upstream's instrumentation of logging has it, documented there: names, values, the format and the level
+that go with it.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import Any, TypeAlias
 
 from opentelemetry import trace
 
-from bext_otel.logs.outputs import say
+from bext_otel.logs.outputs import write_stderr
 
 __all__ = ["CORRELATION", "Mark", "correlate"]
 
@@ -22,7 +24,8 @@ CORRELATION = ("otelTraceID", "otelSpanID", "otelTraceSampled", "otelServiceName
 """What a record is given, for `%(otelTraceID)s` and so on."""
 
 _FORMAT = (
-    "%(asctime)s %(levelname)s [%(name)s] [%(filename)s:%(lineno)d] [trace_id=%(otelTraceID)s span_id=%(otelSpanID)s "
+    "%(asctime)s %(levelname)s [%(name)s] [%(filename)s:%(lineno)d] [trace_id=%(otelTraceID)s "
+    "span_id=%(otelSpanID)s "
     "resource.service.name=%(otelServiceName)s trace_sampled=%(otelTraceSampled)s] - %(message)s"
 )
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -64,7 +67,10 @@ def _set_format(environ: Mapping[str, str]) -> None:
     try:
         logging.basicConfig(format=environ.get("OTEL_PYTHON_LOG_FORMAT") or _FORMAT, level=level)
     except ValueError as error:
-        say(f"OTEL_PYTHON_LOG_FORMAT = {environ['OTEL_PYTHON_LOG_FORMAT']!r}: {error}; upstream's own format is used")
+        write_stderr(
+            f"OTEL_PYTHON_LOG_FORMAT = {environ['OTEL_PYTHON_LOG_FORMAT']!r}: {error}; upstream's own "
+            "format is used"
+        )
         logging.basicConfig(format=_FORMAT, level=level)
 
 

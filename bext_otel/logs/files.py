@@ -1,4 +1,5 @@
-"""A log file that rotates by size, also when several processes write it, and that survives being moved by somebody else."""
+"""A log file that rotates by size, also when several processes write it, and that survives being moved by
+somebody else."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ import weakref
 from contextlib import suppress
 from pathlib import Path
 
-from bext_otel.logs.outputs import WholeLines, say
+from bext_otel.logs.outputs import WholeLines, write_stderr
 from bext_otel.process import on_fork
 from bext_otel.threads import start
 
@@ -27,15 +28,19 @@ SETTLED_SECONDS = 60.0
 
 
 class RotatingFile:
-    """`path`, appended to; past `max_bytes` (0: never) it becomes `path.1`, `path.1` becomes `path.2`, and so on up to `keep` files.
+    """`path`, appended to; past `max_bytes` (0: never) it becomes `path.1`, `path.1` becomes `path.2`, and so
+    on up to `keep` files.
 
-    `logging.handlers.RotatingFileHandler` rotates once for each process that writes, and loses lines doing so. Here each line is one
-    append, each process notices by the inode that the file was replaced, and a lock file lets one process at a time rotate; who doesn't
-    get it goes on writing. With `compress`, rotated files are gzipped, a while after the last line was written to them:
-    a process may have been interrupted between finding its file in place and writing to it.
+    `logging.handlers.RotatingFileHandler` rotates once for each process that writes, and loses lines doing
+    so. Here each line is one append, each process notices by the inode that the file was replaced, and a lock
+    file lets one process at a time rotate; who doesn't get it goes on writing. With `compress`, rotated files
+    are gzipped, a while after the last line was written to them: a process may have been interrupted between
+    finding its file in place and writing to it.
     """
 
-    def __init__(self, path: str | Path, *, max_bytes: int = 0, keep: int = 5, compress: bool = False) -> None:
+    def __init__(
+        self, path: str | Path, *, max_bytes: int = 0, keep: int = 5, compress: bool = False
+    ) -> None:
         self.path = Path(path).absolute()
         self.name = str(self.path)
         self._max_bytes = max_bytes
@@ -81,7 +86,9 @@ class RotatingFile:
             if there is not None and (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino):
                 return self._fd, there.st_size
             self.close()
-        self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+        self._fd = os.open(
+            self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644
+        )
         return self._fd, os.fstat(self._fd).st_size
 
     def _is_full(self, size: int, line: bytes) -> bool:
@@ -93,7 +100,7 @@ class RotatingFile:
         except OSError as exc:  # a line in a file that is too large is better than no line
             if not self._told:
                 self._told = True
-                say(f"log file {self.name} can't be rotated ({exc}); it grows until it can")
+                write_stderr(f"log file {self.name} can't be rotated ({exc}); it grows until it can")
             return False
 
     def _rotate(self, line: bytes) -> bool:
@@ -179,7 +186,8 @@ _files: weakref.WeakSet[RotatingFile] = weakref.WeakSet()
 
 
 def _after_fork_in_child() -> None:
-    """A thread of the parent may have been writing or rotating; the file's descriptor itself is good for both."""
+    """A thread of the parent may have been writing or rotating; the file's descriptor itself is good for
+    both."""
     while _held:
         # Or the lock would last as long as the child.
         os.close(_held.pop())

@@ -27,14 +27,18 @@ STACKTRACE = "exception.stacktrace"
 
 
 def json_line(record: ReadWriteLogRecord) -> bytes:
-    """The record as one line of JSON in UTF-8, newline included: the fixed keys, the app, the fields, the trace.
+    """The record as one line of JSON in UTF-8, newline included: the fixed keys, the app, the fields, the
+    trace.
 
-    A field that has the name of a fixed key is shown as `fields.<name>`. What JSON can't hold is shown as its `repr`.
+    A field that has the name of a fixed key is shown as `fields.<name>`. What JSON can't hold is shown as its
+    `repr`.
     """
     line = _line(record)
     try:
         encoded = _encode(line)
-    except Exception:  # lone surrogates, huge ints, mappings with odd keys: rare enough to be looked for only now
+    except (
+        Exception
+    ):  # lone surrogates, huge ints, mappings with odd keys: rare enough to be looked for only now
         encoded = _encode(plain(line))
     if not encoded.isascii() or b"\x7f" in encoded:
         # JSON holds these in strings only, where an escape means the same.
@@ -96,8 +100,8 @@ def _second(epoch: int) -> str:
 
 
 _COLORS = {"error": "31", "warn": "33", "info": "32", "debug": "34", "trace": "35"}
-# A log line must not move the cursor, look like two, or be read backwards: control characters, separators of lines, and what sets the
-# direction of text.
+# A log line must not move the cursor, look like two, or be read backwards: control characters, separators of
+# lines, and what sets the direction of text.
 _UNSEEN = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _BARE = re.compile(r"[^\s\"'=\\]+")
@@ -109,17 +113,23 @@ def pretty_line(record: ReadWriteLogRecord, *, color: bool = False) -> bytes:
     stacktrace = line.pop(STACKTRACE, None)
     level, target, message = line["level"], line["target"], line["message"]
     facts = "".join(
-        f" {_value(name)}={_value(value)}" for name, value in line.items() if name not in {"timestamp", "level", "target", "message"}
+        f" {_value(name)}={_value(value)}"
+        for name, value in line.items()
+        if name not in {"timestamp", "level", "target", "message"}
     )
     name = f"\x1b[{_COLORS[level]}m{level.upper():5}\x1b[0m" if color else f"{level.upper():5}"
-    text = f"{line['timestamp']} {name} {_safe(target)}: {_safe(message if isinstance(message, str) else str(plain(message)))}{facts}\n"
+    text = (
+        f"{line['timestamp']} {name} {_safe(target)}: "
+        f"{_safe(message if isinstance(message, str) else str(plain(message)))}{facts}\n"
+    )
     if stacktrace:
         text += "".join(f"    {_safe(each)}\n" for each in str(stacktrace).splitlines())
     return text.encode(errors="replace")
 
 
 def _value(value: object) -> str:
-    """A name or a value; one that is no bare word is quoted, as JSON has it, so that nothing in it looks like the next one."""
+    """A name or a value; one that is no bare word is quoted, as JSON has it, so that nothing in it looks like
+    the next one."""
     text = value if isinstance(value, str) else str(plain(value))
     if _BARE.fullmatch(text) and _CONTROL.search(text) is None:
         return text

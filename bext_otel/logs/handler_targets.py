@@ -1,4 +1,5 @@
-"""Where a handler hands records on to, found by what it holds and not by its class: other handlers, streams, consoles, queues."""
+"""Where a handler hands records on to, found by what it holds and not by its class: other handlers, streams,
+consoles, queues."""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ def ways(handler: logging.Handler, level: int) -> Iterator[object]:
 
 
 def _named_by_emit(handler: logging.Handler) -> Iterator[object]:
-    """Loggers of another library that the handler's code names: who intercepts records for loguru holds nothing of it."""
+    """Loggers of another library that the handler's code names: who intercepts records for loguru holds
+    nothing of it."""
     if "loguru" not in sys.modules:
         return
     emit = getattr(type(handler), "emit", None)
@@ -56,7 +58,10 @@ def _named_by_emit(handler: logging.Handler) -> Iterator[object]:
 
 
 def _names(code: CodeType) -> set[str]:
-    return {*code.co_names, *(name for each in code.co_consts if isinstance(each, CodeType) for name in _names(each))}
+    return {
+        *code.co_names,
+        *(name for each in code.co_consts if isinstance(each, CodeType) for name in _names(each)),
+    }
 
 
 def _loguru_streams(logger: object, level: int) -> Iterator[object]:
@@ -75,7 +80,11 @@ def _heard_behind(queue: object, level: int) -> Iterator[logging.Handler]:
     if not _followed:
         # Those that were started before we looked, if any.
         _followed = True
-        found = [each for each in gc.get_referrers(module.QueueListener) if issubclass(type(each), module.QueueListener)]
+        found = [
+            each
+            for each in gc.get_referrers(module.QueueListener)
+            if issubclass(type(each), module.QueueListener)
+        ]
         _listening.update(each for each in found if getattr(each, "_thread", None) is not None)
     for listener in list(_listening):
         if listener.queue is queue:

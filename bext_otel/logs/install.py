@@ -16,7 +16,7 @@ from opentelemetry.sdk._logs import LoggerProvider, LogRecordLimits
 from opentelemetry.sdk._logs.export import LogRecordExporter
 from opentelemetry.sdk.resources import Resource
 
-from bext_otel.config import App, Logging
+from bext_otel.config import AppSettings, LoggingSettings
 from bext_otel.logs import structured
 from bext_otel.logs.chain import MAX_ATTRIBUTES, Chain
 from bext_otel.logs.correlation import correlate
@@ -24,8 +24,8 @@ from bext_otel.logs.files import RotatingFile
 from bext_otel.logs.formats import Format, json_line, pretty_line
 from bext_otel.logs.handler_targets import follow_listeners
 from bext_otel.logs.levels import Gate, level_number
-from bext_otel.logs.outputs import Output, Stream, say
-from bext_otel.logs.servers import is_told_otherwise, tell_server_s, watch_servers
+from bext_otel.logs.outputs import Output, StandardStream, write_stderr
+from bext_otel.logs.servers import emit_server_record, has_completion_record, watch_servers
 from bext_otel.logs.sinks import Completion, ExportSink, LineSink
 from bext_otel.logs.stdlib import attach
 from bext_otel.process import on_import
@@ -40,10 +40,13 @@ _OWN = ("bext_otel", "bext_otel_instrumentors")
 class BextLoggerProvider(LoggerProvider):
     """The SDK's provider, which knows its sinks, and which of them export."""
 
-    def __init__(self, resource: Resource, sinks: list[LineSink | ExportSink], *, shutdown_on_exit: bool) -> None:
+    def __init__(
+        self, resource: Resource, sinks: list[LineSink | ExportSink], *, shutdown_on_exit: bool
+    ) -> None:
         limits = _limits()
         self.max_attributes: int | None = limits.max_log_record_attributes
-        # The SDK keeps those that came last, with a line for each that goes and a warning, an error where warnings are.
+        # The SDK keeps those that came last, with a line for each that goes and a warning, an error where
+        # warnings are.
         limits.max_log_record_attributes = None
         super().__init__(resource, shutdown_on_exit=shutdown_on_exit, log_record_limits=limits)
         self.sinks = sinks
@@ -56,39 +59,47 @@ class BextLoggerProvider(LoggerProvider):
             self.add_log_record_processor(processor)
 
     def use(self, chain: Chain | None) -> None:
-        """Hold back records below the chain's levels that are emitted past any logger; None: let all of them through."""
+        """Hold back records below the chain's levels that are emitted past any logger; None: let all of them
+        through."""
         self._chain = chain
         for sink in self.sinks:
             sink.gate = chain.gate if chain is not None else None
 
     def lost(self) -> Mapping[str, int]:
-        """How many events could not be made into a whole record, lines not be written, records not be queued for export."""
+        """How many events could not be made into a whole record, lines not be written, records not be queued
+        for export."""
         return {
-            "log_events_failed": self._completion.failures + (self._chain.failures if self._chain is not None else 0),
+            "log_events_failed": self._completion.failures
+            + (self._chain.failures if self._chain is not None else 0),
             "log_lines_lost": sum(sink.losses.count for sink in self.sinks if isinstance(sink, LineSink)),
             "log_records_lost": sum(sink.losses.count for sink in self.sinks if isinstance(sink, ExportSink)),
         }
 
     def losing(self) -> bool:
-        """Whether something was lost in the last minute, as far as those who ask from time to time can tell."""
+        """Whether something was lost in the last minute, as far as those who ask from time to time can
+        tell."""
         failed, now = self._chain.failures if self._chain is not None else 0, time.monotonic()
         if failed > self._failed:
             self._failed_at = now
         self._failed = failed
-        return now - self._failed_at < _RECENT_SECONDS or any(sink.losses.lost_within(_RECENT_SECONDS) for sink in self.sinks)
+        return now - self._failed_at < _RECENT_SECONDS or any(
+            sink.losses.lost_within(_RECENT_SECONDS) for sink in self.sinks
+        )
 
 
 def build_provider(
-    config: Logging,
+    config: LoggingSettings,
     resource: Resource,
     otlp_exporter: LogRecordExporter | None,
     *,
     shutdown_timeout_seconds: float = 3.0,
     shutdown_on_exit: bool = False,
 ) -> BextLoggerProvider:
-    """A logger provider with the sinks that are asked for: lines where `[logging] output` says, and the exporter if there is one.
+    """A logger provider with the sinks that are asked for: lines where `[logging] output` says, and the
+    exporter if there is one.
 
-    Its shutdown takes at most `shutdown_timeout_seconds`; whoever builds it calls that, or asks for it with `shutdown_on_exit`.
+    Its shutdown takes at most `shutdown_timeout_seconds`; whoever builds it calls that, or asks for it with
+    `shutdown_on_exit`.
     """
     sinks: list[LineSink | ExportSink] = []
     if _prints(config):
@@ -99,13 +110,13 @@ def build_provider(
     return BextLoggerProvider(resource, sinks, shutdown_on_exit=shutdown_on_exit)
 
 
-def _prints(config: Logging) -> bool:
+def _prints(config: LoggingSettings) -> bool:
     return config.enabled and config.output != "none"
 
 
-def _output(config: Logging) -> Output:
+def _output(config: LoggingSettings) -> Output:
     if config.output != "file":
-        return Stream(config.output)
+        return StandardStream(config.output)
     file = RotatingFile(
         config.file_path,
         max_bytes=config.rotate_max_size_mb * _MB if config.rotate else 0,
@@ -115,15 +126,18 @@ def _output(config: Logging) -> Output:
     try:
         file.open()
     except OSError as exc:
-        say(f"[logging] file_path = {config.file_path!r}: {exc.strerror or exc}; give a path that can be written. Log lines go to stdout")
-        return Stream("stdout")
+        write_stderr(
+            f"[logging] file_path = {config.file_path!r}: {exc.strerror or exc}; give a path that can be "
+            "written. Log lines go to stdout"
+        )
+        return StandardStream("stdout")
     return file
 
 
-def _format(config: Logging, output: Output) -> Format:
+def _format(config: LoggingSettings, output: Output) -> Format:
     if config.format == "json":
         return json_line
-    color = isinstance(output, Stream) and output.isatty()
+    color = isinstance(output, StandardStream) and output.isatty()
     return lambda record: pretty_line(record, color=color)
 
 
@@ -131,7 +145,7 @@ def _limits() -> LogRecordLimits:
     try:
         return LogRecordLimits()
     except ValueError as exc:
-        say(f"{exc}; the standard limits apply")
+        write_stderr(f"{exc}; the standard limits apply")
         return LogRecordLimits(*[LogRecordLimits.UNSET] * 4)
 
 
@@ -155,13 +169,16 @@ class Installed:
 _current: Installed | None = None
 
 
-def install(config: Logging, provider: APILoggerProvider, *, apps: Mapping[str, App]) -> Installed:
+def install(
+    config: LoggingSettings, provider: APILoggerProvider, *, apps: Mapping[str, AppSettings]
+) -> Installed:
     """Let the standard library's logging and structlog enter the one chain that ends in the provider's sinks.
 
-    Levels are the application's, unless they are set: `[logging] level` goes to the root logger if nobody has set one there (a level
-    other than Python's default stays), each of `[logging.filters]` to the logger of that name, `[apps.NAME] log_level` applies to events
-    while that app is at work, for which the root logger is opened as far as needed. A second `install` takes the place of the first,
-    because two would tell everything twice. With `enabled = false`, or with no sink at all, nothing is touched.
+    Levels are the application's, unless they are set: `[logging] level` goes to the root logger if nobody has
+    set one there (a level other than Python's default stays), each of `[logging.filters]` to the logger of
+    that name, `[apps.NAME] log_level` applies to events while that app is at work, for which the root logger
+    is opened as far as needed. A second `install` takes the place of the first, because two would tell
+    everything twice. With `enabled = false`, or with no sink at all, nothing is touched.
     """
     global _current
     if _current is not None:
@@ -189,14 +206,29 @@ def install(config: Logging, provider: APILoggerProvider, *, apps: Mapping[str, 
         undoing.callback(_set_level(None, gate.lowest))
         gate.opened = True
     terminal = _terminal(provider)
-    mark, forget = correlate(os.environ, str(ours.resource.attributes.get("service.name", "")) if ours is not None else "")
+    mark, forget = correlate(
+        os.environ, str(ours.resource.attributes.get("service.name", "")) if ours is not None else ""
+    )
     undoing.callback(forget)
 
     def is_told(record: logging.LogRecord) -> bool:
-        # By a record that is written: where a level keeps that one back, the server's own line is all there is.
-        return config.requests and is_told_otherwise(record) and gate.wants("bext.request", SeverityNumber.INFO)
+        # By a record that is written: where a level keeps that one back, the server's own line is all there
+        # is.
+        return (
+            config.requests
+            and has_completion_record(record)
+            and gate.wants("bext.request", SeverityNumber.INFO)
+        )
 
-    undoing.callback(attach(chain, terminal=terminal, is_told=is_told, tell_apart=partial(tell_server_s, chain), mark=mark).remove)
+    undoing.callback(
+        attach(
+            chain,
+            terminal=terminal,
+            is_told=is_told,
+            tell_apart=partial(emit_server_record, chain),
+            mark=mark,
+        ).remove
+    )
     if terminal is not None:
         undoing.callback(follow_listeners())
         undoing.callback(watch_servers(is_told))
@@ -209,7 +241,7 @@ def _terminal(provider: APILoggerProvider) -> str | None:
     """The name of the standard stream that lines go to; None if they go to a file, or nowhere."""
     sinks = provider.sinks if isinstance(provider, BextLoggerProvider) else []
     outputs = [sink.output for sink in sinks if isinstance(sink, LineSink)]
-    return next((output.name for output in outputs if isinstance(output, Stream)), None)
+    return next((output.name for output in outputs if isinstance(output, StandardStream)), None)
 
 
 def _set_level(name: str | None, level: int) -> Callable[[], None]:
@@ -226,7 +258,10 @@ def _set_level(name: str | None, level: int) -> Callable[[], None]:
 
 
 def _when_structlog_is_there(chain: Chain, *, on_terminal: bool) -> Callable[[], None]:
-    """Watch structlog as soon as the program imports it, which may be never; importing it here would cost every program."""
+    """Watch structlog as soon as the program imports it, which may be never; importing it here would cost
+    every program."""
     undoing = ExitStack()
-    undoing.callback(on_import("structlog", lambda _: undoing.callback(structured.watch(chain, on_terminal=on_terminal))))
+    undoing.callback(
+        on_import("structlog", lambda _: undoing.callback(structured.watch(chain, on_terminal=on_terminal)))
+    )
     return undoing.close

@@ -14,10 +14,17 @@ __all__ = ["LEVELS", "TRACE", "Gate", "level_name", "level_number", "number_of",
 TRACE = 5
 """Python's number for the level below debug; the standard library names none."""
 
-LEVELS: Mapping[str, int] = {"error": logging.ERROR, "warn": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG, "trace": TRACE}
+LEVELS: Mapping[str, int] = {
+    "error": logging.ERROR,
+    "warn": logging.WARNING,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+    "trace": TRACE,
+}
 """The platform's level names and the lowest number that each admits."""
 
-# From how high a number on, most severe first: its severity, and the text that OpenTelemetry's data model shows for it.
+# From how high a number on, most severe first: its severity, and the text that OpenTelemetry's data model
+# shows for it.
 _SEVERITIES = (
     (logging.CRITICAL, SeverityNumber.FATAL, "FATAL"),
     (logging.ERROR, SeverityNumber.ERROR, "ERROR"),
@@ -25,7 +32,10 @@ _SEVERITIES = (
     (logging.INFO, SeverityNumber.INFO, "INFO"),
     (logging.DEBUG, SeverityNumber.DEBUG, "DEBUG"),
 )
-_LOWEST = [*[(name.lower(), lowest) for _, lowest, name in _SEVERITIES if name != "FATAL"], ("trace", SeverityNumber.TRACE)]
+_LOWEST = [
+    *[(name.lower(), lowest) for _, lowest, name in _SEVERITIES if name != "FATAL"],
+    ("trace", SeverityNumber.TRACE),
+]
 _NAMES: Mapping[SeverityNumber | None, str] = {
     number: next(name for name, lowest in _LOWEST if number.value >= lowest.value)
     for number in SeverityNumber
@@ -36,7 +46,8 @@ _TEXTS = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 
 
 def level_number(name: str, default: int = logging.INFO) -> int:
-    """Python's number for a level name of any case, Python's own names included; `default` for an unknown one."""
+    """Python's number for a level name of any case, Python's own names included; `default` for an unknown
+    one."""
     return _KNOWN.get(name.strip().lower(), default)
 
 
@@ -54,7 +65,8 @@ def severity(number: int) -> SeverityNumber:
 
 
 def severity_text(number: int) -> str:
-    """The severity's text: the application's own name for its own level, else the data model's (`WARN`, not `WARNING`)."""
+    """The severity's text: the application's own name for its own level, else the data model's (`WARN`, not
+    `WARNING`)."""
     name = logging.getLevelName(number)
     # Celery's process pool gives the trace level a name of its own, SUBDEBUG, wherever it is imported.
     if not name.startswith("Level ") and number != TRACE:
@@ -63,18 +75,20 @@ def severity_text(number: int) -> str:
 
 
 def level_name(number: SeverityNumber | None) -> str:
-    """The platform's name for a severity; info where a record has none. Fatal is an error, there is nothing above."""
+    """The platform's name for a severity; info where a record has none. Fatal is an error, there is nothing
+    above."""
     return _NAMES.get(number, "info")
 
 
 class Gate:
     """Which events are told, by who says them and for which app.
 
-    `level` is `[logging] level`, None where nobody has set one: levels are the application's then, and what passes no logger of Python's
-    has a level of its own. `apps` are the levels of `[apps.NAME] log_level`.
+    `level` is `[logging] level`, None where nobody has set one: levels are the application's then, and what
+    passes no logger of Python's has a level of its own. `apps` are the levels of `[apps.NAME] log_level`.
 
-    A logger with a level of its own (`[logging.filters]`, or `setLevel` in the application) is more specific than an app, and decides
-    alone. Where the most talkative app needs more than the base, everyone's events of that level are built and then dropped here.
+    A logger with a level of its own (`[logging.filters]`, or `setLevel` in the application) is more specific
+    than an app, and decides alone. Where the most talkative app needs more than the base, everyone's events
+    of that level are built and then dropped here.
     """
 
     def __init__(self, level: int | None, apps: Mapping[str, int]) -> None:
@@ -86,7 +100,8 @@ class Gate:
         self._apps = apps
 
     def admits(self, logger_name: str, number: int, app: str | None = None) -> bool:
-        """Does an event of level `number` that this logger let through pass, for `app` (None: the app at work)?"""
+        """Does an event of level `number` that this logger let through pass, for `app` (None: the app at
+        work)?"""
         if not self._apps:
             return True
         threshold = self._apps.get(app or current_app() or "")
@@ -96,20 +111,28 @@ class Gate:
         return number >= threshold or own_level(logger_name) is not None
 
     def hides(self, logger_name: str, number: int) -> bool:
-        """Is it an event that got this far only because an app's level has opened the root logger, and that is none of that app's?"""
+        """Is it an event that got this far only because an app's level has opened the root logger, and that
+        is none of that app's?"""
         return number < self.base and self._is_open() and not self.admits(logger_name, number)
 
     def _is_open(self) -> bool:
         return self.opened and logging.root.level == self.lowest
 
     def wants(self, scope: str, number: SeverityNumber | None, app: str | None = None) -> bool:
-        """Does a record of this severity pass that was emitted past any logger, at the scope of this name? One without severity does."""
-        return number is None or number is SeverityNumber.UNSPECIFIED or self.takes(scope, _level(number), app, least=logging.INFO)
+        """Does a record of this severity pass that was emitted past any logger, at the scope of this name?
+        One without severity does."""
+        return (
+            number is None
+            or number is SeverityNumber.UNSPECIFIED
+            or self.takes(scope, _level(number), app, least=logging.INFO)
+        )
 
     def takes(self, name: str, number: int, app: str | None = None, *, least: int) -> bool:
-        """Does an event pass that no logger of Python's has let through, if by itself it has the level `least`?
+        """Does an event pass that no logger of Python's has let through, if by itself it has the level
+        `least`?
 
-        The root logger's level does not count: an application that sets that to warnings means what its libraries say.
+        The root logger's level does not count: an application that sets that to warnings means what its
+        libraries say.
         """
         if number <= logging.root.manager.disable:
             return False
@@ -127,7 +150,8 @@ def _level(number: SeverityNumber) -> int:
 
 
 def own_level(name: str) -> int | None:
-    """The level that was set for the logger of this name or for one above it, but for the root; None if there is none.
+    """The level that was set for the logger of this name or for one above it, but for the root; None if there
+    is none.
 
     Asks for no logger, because Python keeps each for ever.
     """

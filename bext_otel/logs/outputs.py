@@ -13,20 +13,24 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from bext_otel.logs.backlog import Unwaiting, identity, is_full
+from bext_otel.logs.backlog import NonBlockingWriter, identity, is_full
 from bext_otel.process import on_fork
 
-__all__ = ["FINISH_SECONDS", "Output", "Stream", "WholeLines", "say"]
+__all__ = ["FINISH_SECONDS", "Output", "StandardStream", "WholeLines", "write_stderr"]
 
 
-def say(line: str) -> None:
+def write_stderr(line: str) -> None:
     """One line on standard error, past logging: for trouble with logging itself."""
     try:
         stream: Any = sys.__stderr__ if _logs(sys.stderr) else sys.stderr
         if _is_full(stream):
             return
         stream.write(f"bext-otel: {line}\n")
-    except (AttributeError, OSError, ValueError):  # there is no standard error, it is closed or full: nobody left to tell
+    except (
+        AttributeError,
+        OSError,
+        ValueError,
+    ):  # there is no standard error, it is closed or full: nobody left to tell
         return
 
 
@@ -39,14 +43,14 @@ class Output(Protocol):
         """Write a line that ends in a newline. Raises OSError or ValueError if that isn't possible."""
 
 
-class Stream:
+class StandardStream:
     """`sys.stdout` or `sys.stderr`, looked up at each write because applications and tests replace them.
 
     `on_lost` hears how many lines that a reader had not taken yet are lost, and why.
 
-    A line is one system call past Python's buffers: lines of several processes on one pipe stay whole, and a reader that has gone leaves
-    nothing behind that would fail again, with exit code 120, when the interpreter flushes at its end. A reader that is stuck costs lines,
-    and nobody's time (see `backlog`).
+    A line is one system call past Python's buffers: lines of several processes on one pipe stay whole, and a
+    reader that has gone leaves nothing behind that would fail again, with exit code 120, when the interpreter
+    flushes at its end. A reader that is stuck costs lines, and nobody's time (see `backlog`).
     """
 
     def __init__(self, name: str) -> None:
@@ -54,7 +58,7 @@ class Stream:
         self.on_lost: Callable[[OSError, int], None] = _ignore
         self._lines = WholeLines()
         self._looping: object = None
-        self._unwaiting: Unwaiting | None = None
+        self._unwaiting: NonBlockingWriter | None = None
         self._start_over()
         _streams.add(self)
 
@@ -104,14 +108,15 @@ class Stream:
                 self.write(line)
 
     def finish(self, seconds: float) -> bool:
-        """Wait until a reader that is behind has all, as long as it goes on reading and no longer than `seconds`; whether it has."""
+        """Wait until a reader that is behind has all, as long as it goes on reading and no longer than
+        `seconds`; whether it has."""
         unwaiting = self._unwaiting
         return unwaiting is None or not unwaiting.is_behind or unwaiting.finish(seconds)
 
     def _lost(self, error: OSError, lines: int) -> None:
         self.on_lost(error, lines)
 
-    def _to(self, raw: Any) -> Unwaiting | None:
+    def _to(self, raw: Any) -> NonBlockingWriter | None:
         """The way to who reads the stream, if it is read by somebody."""
         if type(raw) is not io.FileIO:
             return None
@@ -122,7 +127,7 @@ class Stream:
                 self._unwaiting.forget(OSError("the stream was redirected before its reader had them"))
             self._let_go()
         if self._unwaiting is None and found is not None:
-            self._unwaiting = Unwaiting(raw.fileno(), self._lock, self._lost)
+            self._unwaiting = NonBlockingWriter(raw.fileno(), self._lock, self._lost)
         return self._unwaiting
 
     def _stream(self) -> Any:
@@ -135,9 +140,11 @@ class Stream:
 
 
 def _logs(stream: object) -> bool:
-    """Whether it looks like one that gives what is written to it to a logger, as Celery's `LoggingProxy` does.
+    """Whether it looks like one that gives what is written to it to a logger, as Celery's `LoggingProxy`
+    does.
 
-    Celery's drops what its logger writes to it meanwhile, so to notice the loop only by a write that comes back would be a line told twice.
+    Celery's drops what its logger writes to it meanwhile, so to notice the loop only by a write that comes
+    back would be a line told twice.
     """
     return isinstance(getattr(stream, "logger", None), (logging.Logger, logging.LoggerAdapter)) and any(
         hasattr(stream, name) for name in ("loglevel", "log_level", "level")
@@ -177,7 +184,8 @@ class WholeLines:
         self._torn = False
 
     def write(self, write: Callable[[bytes], int | None], line: bytes) -> None:
-        """Write all of `line`. Raises OSError if that fails; BlockingIOError if the descriptor doesn't block, and its reader is behind."""
+        """Write all of `line`. Raises OSError if that fails; BlockingIOError if the descriptor doesn't block,
+        and its reader is behind."""
         if self._torn:
             line = b"\n" + line
         done = 0
@@ -192,7 +200,7 @@ class WholeLines:
                 self._torn = done < len(line)
 
 
-_streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+_streams: weakref.WeakSet[StandardStream] = weakref.WeakSet()
 
 
 def _after_fork_in_child() -> None:

@@ -1,4 +1,5 @@
-"""What HTTP clients log about exporting: at debug, several lines for each export, which tell nothing about the application."""
+"""What HTTP clients log about exporting: at debug, several lines for each export, which tell nothing about
+the application."""
 
 from __future__ import annotations
 
@@ -16,14 +17,16 @@ __all__ = ["quieten_exports"]
 # Filters work on the very logger only, so each is named; by the module whose import makes them.
 _CLIENTS = {
     "urllib3.connectionpool": tuple(
-        f"urllib3.{name}" for name in ("connectionpool", "connection", "poolmanager", "response", "util.retry")
+        f"urllib3.{name}"
+        for name in ("connectionpool", "connection", "poolmanager", "response", "util.retry")
     ),
     "charset_normalizer": ("charset_normalizer",),
 }
 
 
 class _Quiet(logging.Filter):
-    """Leaves out what is below a warning while instrumentation is suppressed, as it is on a thread that exports."""
+    """Leaves out what is below a warning while instrumentation is suppressed, as it is on a thread that
+    exports."""
 
     def __reduce__(self) -> tuple[type[logging.Filter], tuple[()]]:
         return logging.Filter, ()  # in what the application pickles, nothing of ours
@@ -34,7 +37,8 @@ class _Quiet(logging.Filter):
 
 
 def quieten_exports() -> Callable[[], None]:
-    """Keep lines about exporting from everybody, the application's own handlers too; what is returned undoes it."""
+    """Keep lines about exporting from everybody, the application's own handlers too; what is returned undoes
+    it."""
     quiet = _Quiet()
     undoing = ExitStack()
 

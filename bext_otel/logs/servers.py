@@ -1,4 +1,5 @@
-"""What uvicorn and gunicorn log themselves, on loggers that do not propagate: told by the chain, in the place of their own lines."""
+"""What uvicorn and gunicorn log themselves, on loggers that do not propagate: told by the chain, in the place
+of their own lines."""
 
 from __future__ import annotations
 
@@ -9,19 +10,21 @@ from typing import Any
 
 from bext_otel.logs.chain import Chain
 from bext_otel.logs.terminal import Mute, is_printer, name_of, path, reaches_root
-from bext_otel.operation import is_request_told
+from bext_otel.operation import is_request_logged
 from bext_otel.process import on_import
 
-__all__ = ["is_told_otherwise", "tell_server_s", "watch_servers"]
+__all__ = ["emit_server_record", "has_completion_record", "watch_servers"]
 
-# By the module whose import makes the loggers: those that tell of the server, and the one that tells of each request.
+# By the module whose import makes the loggers: those that tell of the server, and the one that tells of each
+# request.
 _SERVERS = {
     "uvicorn.config": (("uvicorn", "uvicorn.error", "uvicorn.asgi"), "uvicorn.access"),
     "gunicorn.glogging": (("gunicorn.error",), "gunicorn.access"),
 }
 _TOLD = frozenset(name for told, _ in _SERVERS.values() for name in told)
 _ACCESS = frozenset(access for _, access in _SERVERS.values())
-# By the module that has it: the logger to which a framework adds a handler where it finds none, and that handler, if there is but one.
+# By the module that has it: the logger to which a framework adds a handler where it finds none, and that
+# handler, if there is but one.
 _FRAMEWORKS = {"flask.logging": (None, "default_handler"), "werkzeug._internal": ("werkzeug", None)}
 # How many facts werkzeug's line about a request has.
 _WERKZEUGS = 3
@@ -30,8 +33,9 @@ _WERKZEUGS = 3
 class _Watch(logging.Filter):
     """On a server's logger: before each record, sees to it that it is printed once.
 
-    Servers set handlers up when they start, with `dictConfig`, by hand, or by taking over each other's: there is no moment after which
-    that is done. Filters of a logger are left alone by all of them, and see each record before the handlers do.
+    Servers set handlers up when they start, with `dictConfig`, by hand, or by taking over each other's: there
+    is no moment after which that is done. Filters of a logger are left alone by all of them, and see each
+    record before the handlers do.
     """
 
     def __init__(self, logger: logging.Logger, mute: Mute) -> None:
@@ -51,26 +55,29 @@ class _Watch(logging.Filter):
 
 
 def _printers(loggers: list[logging.Logger]) -> list[logging.Handler]:
-    """The terminal's handlers on the way of a server's record; none where it propagates to the root logger."""
+    """The terminal's handlers on the way of a server's record; none where it propagates to the root
+    logger."""
     if loggers[-1] is logging.root:
         return []
     return [handler for each in loggers for handler in each.handlers if is_printer(handler)]
 
 
-def tell_server_s(chain: Chain, loggers: list[logging.Logger], record: logging.LogRecord) -> None:
-    """What a server says of itself at the terminal, on loggers that do not propagate, is for the chain. Never raises.
+def emit_server_record(chain: Chain, loggers: list[logging.Logger], record: logging.LogRecord) -> None:
+    """What a server says of itself at the terminal, on loggers that do not propagate, is for the chain. Never
+    raises.
 
     What it says outside of any request may be said by a master that is about to fork.
     """
     try:
         if name_of(record) in _TOLD and _printers(loggers) and chain.admits(record):
-            chain.python(record, waits=record.name.startswith("gunicorn.") and is_request_told() is None)
+            chain.python(record, waits=record.name.startswith("gunicorn.") and is_request_logged() is None)
     except Exception:  # logging must not fail the work that is logged
         chain.failures += 1
 
 
 class _MuteOwn(logging.Filter):
-    """On a framework's logger: mutes the handlers of the framework's own classes, which it may make before any record."""
+    """On a framework's logger: mutes the handlers of the framework's own classes, which it may make before
+    any record."""
 
     def __init__(self, logger: logging.Logger, mute: Mute) -> None:
         super().__init__()
@@ -100,23 +107,29 @@ def _own_printers_muted(module: Any, mute: Mute) -> Callable[[], None]:
     return lambda: logger.removeFilter(found)
 
 
-def is_told_otherwise(record: logging.LogRecord) -> bool:
+def has_completion_record(record: logging.LogRecord) -> bool:
     """Is it a server's line about a request of which a completion record tells?"""
-    return _is_access(record) and bool(is_request_told())
+    return _is_access(record) and bool(is_request_logged())
 
 
 def _is_access(record: logging.LogRecord) -> bool:
-    """Werkzeug's development server has one logger for all: what it says of a request has the request line, the status and the size."""
+    """Werkzeug's development server has one logger for all: what it says of a request has the request line,
+    the status and the size."""
     if record.name == "werkzeug":
-        return isinstance(record.args, tuple) and len(record.args) == _WERKZEUGS and str(record.msg).rstrip().endswith('"%s" %s %s')
+        return (
+            isinstance(record.args, tuple)
+            and len(record.args) == _WERKZEUGS
+            and str(record.msg).rstrip().endswith('"%s" %s %s')
+        )
     return name_of(record) in _ACCESS
 
 
 def watch_servers(is_told: Callable[[logging.LogRecord], bool]) -> Callable[[], None]:
-    """Have our lines, which go to a terminal, stand in the place of the servers' own; what is returned undoes it.
+    """Have our lines, which go to a terminal, stand in the place of the servers' own; what is returned undoes
+    it.
 
-    Likewise in that of handlers that a framework makes for who has not configured logging. Access lines are silent for each request of
-    which a completion record tells (`is_told`).
+    Likewise in that of handlers that a framework makes for who has not configured logging. Access lines are
+    silent for each request of which a completion record tells (`is_told`).
     """
     undoing = ExitStack()
     mute = Mute(lambda record: name_of(record) in _TOLD or is_told(record))
@@ -134,5 +147,7 @@ def watch_servers(is_told: Callable[[logging.LogRecord], bool]) -> Callable[[], 
     for module in _SERVERS:
         undoing.callback(on_import(module, watch))
     for module in _FRAMEWORKS:
-        undoing.callback(on_import(module, lambda found: undoing.callback(_own_printers_muted(found, stands_in))))
+        undoing.callback(
+            on_import(module, lambda found: undoing.callback(_own_printers_muted(found, stands_in)))
+        )
     return undoing.close

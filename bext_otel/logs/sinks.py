@@ -1,4 +1,5 @@
-"""What becomes of a log record: processors of OpenTelemetry's logger provider, in the order in which they see each record."""
+"""What becomes of a log record: processors of OpenTelemetry's logger provider, in the order in which they see
+each record."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from bext_otel.export.processors import LazyLogRecordProcessor
 from bext_otel.logs.chain import Passed
 from bext_otel.logs.formats import Format
 from bext_otel.logs.levels import Gate
-from bext_otel.logs.outputs import FINISH_SECONDS, Output, Stream, say
+from bext_otel.logs.outputs import FINISH_SECONDS, Output, StandardStream, write_stderr
 from bext_otel.logs.values import plain, text
 from bext_otel.process import on_fork
 from bext_otel.redaction import redact_urls
@@ -33,7 +34,8 @@ _MAX_WAITING = 100
 
 
 class Losses:
-    """Counts what a sink couldn't take, and says so once: a full disk makes one line, not one for each lost line."""
+    """Counts what a sink couldn't take, and says so once: a full disk makes one line, not one for each lost
+    line."""
 
     def __init__(self, sink: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.count = 0
@@ -52,14 +54,18 @@ class Losses:
         now = self._last = self._clock()
         if self._said is None or now - self._said >= _QUIET_SECONDS:
             self._said = now
-            say(f"log lines can't be written to {self._sink} ({type(error).__name__}: {error}); dropped and counted: {self.count} so far")
+            write_stderr(
+                f"log lines can't be written to {self._sink} ({type(error).__name__}: {error}); dropped and "
+                f"counted: {self.count} so far"
+            )
 
 
 class Completion(LogRecordProcessor):
-    """First in line: adds the app at work, and sees to it that any exporter can encode the record. No sink of its own.
+    """First in line: adds the app at work, and sees to it that any exporter can encode the record. No sink of
+    its own.
 
-    A record keeps at most `max_attributes`, the first ones and the app (None: all). `failures` counts records too odd for all that; they
-    go on as they are.
+    A record keeps at most `max_attributes`, the first ones and the app (None: all). `failures` counts records
+    too odd for all that; they go on as they are.
     """
 
     def __init__(self, max_attributes: int | None = None) -> None:
@@ -174,14 +180,15 @@ def _is(record: ReadWriteLogRecord, what: str) -> bool:
 
 
 class LineSink(Gated):
-    """Writes each record as a line, at once; not to a terminal where the application has printed it already."""
+    """Writes each record as a line, at once; not to a terminal where the application has printed it
+    already."""
 
     def __init__(self, line: Format, output: Output) -> None:
         self.output = output
         self.losses = Losses(output.name)
         self._line = line
-        self._on_terminal = isinstance(output, Stream)
-        if isinstance(output, Stream):
+        self._on_terminal = isinstance(output, StandardStream)
+        if isinstance(output, StandardStream):
             output.on_lost = self.losses.add
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
@@ -189,7 +196,9 @@ class LineSink(Gated):
         try:
             if self.wants(log_record) and not (self._on_terminal and _is(log_record, "printed")):
                 self.output.write(self._line(log_record))
-        except Exception as exc:  # a full disk or a reader that has gone must not fail the work that is logged
+        except (
+            Exception
+        ) as exc:  # a full disk or a reader that has gone must not fail the work that is logged
             self.losses.add(exc)
 
     def shutdown(self) -> None:
@@ -198,18 +207,21 @@ class LineSink(Gated):
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Wait for a reader that is behind, as long as it goes on reading."""
-        return not isinstance(self.output, Stream) or self.output.finish(min(timeout_millis / 1e3, FINISH_SECONDS))
+        return not isinstance(self.output, StandardStream) or self.output.finish(
+            min(timeout_millis / 1e3, FINISH_SECONDS)
+        )
 
 
 _exporting: ContextVar[bool] = ContextVar("bext_otel_logs_exporting", default=False)
 
 
 class ExportSink(Gated):
-    """Hands records to an exporter in batches, but for those that exporting itself causes, which would feed themselves.
+    """Hands records to an exporter in batches, but for those that exporting itself causes, which would feed
+    themselves.
 
-    Those are all records of `opentelemetry.*` loggers, and whatever is logged (by an HTTP client, say) on the exporting thread. That
-    thread starts with the first record, so that a server's master can fork without one: what a master says waits until there are other
-    records, or the end.
+    Those are all records of `opentelemetry.*` loggers, and whatever is logged (by an HTTP client, say) on the
+    exporting thread. That thread starts with the first record, so that a server's master can fork without
+    one: what a master says waits until there are other records, or the end.
     """
 
     def __init__(self, exporter: LogRecordExporter, *, shutdown_seconds: float) -> None:
@@ -230,7 +242,8 @@ class ExportSink(Gated):
         self._batches.on_start = call
 
     def start_over(self) -> None:
-        """In a forked child: let go of what a thread of the parent may hold, and of what the parent will send itself."""
+        """In a forked child: let go of what a thread of the parent may hold, and of what the parent will send
+        itself."""
         self._waiting.clear()
         self._batches.reset()
 

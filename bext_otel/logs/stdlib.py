@@ -1,4 +1,5 @@
-"""The standard library's side of the chain: where every logger hands a record to its handlers, and where no application looks."""
+"""The standard library's side of the chain: where every logger hands a record to its handlers, and where no
+application looks."""
 
 from __future__ import annotations
 
@@ -22,21 +23,26 @@ _Tells: TypeAlias = Callable[[list[logging.Logger], logging.LogRecord], None]
 class Attachment:
     """The chain's hold on the standard library's logging; `remove` lets go.
 
-    Every logger hands its records to `Logger.callHandlers`. That is where we are told of them, after the application's handlers. No
-    handler of ours stands anywhere, so who asks a logger for handlers, or walks up to the one that has no parent, finds the
-    application's own.
+    Every logger hands its records to `Logger.callHandlers`. That is where we are told of them, after the
+    application's handlers. No handler of ours stands anywhere, so who asks a logger for handlers, or walks up
+    to the one that has no parent, finds the application's own.
 
-    Where the application prints a record to `terminal` (the stream that our lines go to, None if they don't go to one), no line of ours
-    stands beside. Where nothing but Python's handler of last resort would print it, our line takes that one's place.
+    Where the application prints a record to `terminal` (the stream that our lines go to, None if they don't
+    go to one), no line of ours stands beside. Where nothing but Python's handler of last resort would print
+    it, our line takes that one's place.
     """
 
-    def __init__(self, chain: Chain, *, terminal: str | None, is_told: _Asks, tell_apart: _Tells, mark: Mark | None) -> None:
+    def __init__(
+        self, chain: Chain, *, terminal: str | None, is_told: _Asks, tell_apart: _Tells, mark: Mark | None
+    ) -> None:
         self._chain = chain
         self._tell_apart = tell_apart
         self._mark = mark
         self._terminal = terminal
         self._is_told = is_told
-        self._unhandled: ContextVar[logging.LogRecord | None] = ContextVar("bext_otel_logs_unhandled", default=None)
+        self._unhandled: ContextVar[logging.LogRecord | None] = ContextVar(
+            "bext_otel_logs_unhandled", default=None
+        )
         self._last_resort = Mute(lambda record: self._unhandled.get() is record)
         self._undo = [self._last_resort.lift, self._hear()]
         if terminal is not None:
@@ -90,7 +96,9 @@ class Attachment:
         finally:
             self._take(logger, record)
 
-    def _without_last_resort(self, original: _CallHandlers, logger: logging.Logger, record: logging.LogRecord) -> None:
+    def _without_last_resort(
+        self, original: _CallHandlers, logger: logging.Logger, record: logging.LogRecord
+    ) -> None:
         last = logging.lastResort
         if last is not None and is_printer(last):
             self._last_resort.put_on(last)
@@ -110,14 +118,18 @@ class Attachment:
     def _is_printed(self, logger: logging.Logger, record: logging.LogRecord) -> bool:
         try:
             return self._terminal is not None and is_printed(logger, record, self._terminal)
-        except Exception:  # a filter of the application, asked a second time; a line too many is better than none
+        except (
+            Exception
+        ):  # a filter of the application, asked a second time; a line too many is better than none
             return False
 
 
 def _mute_basic_config() -> Callable[[], None]:
-    """Keep silent what `logging.basicConfig` (and `logging.warning`, which calls it) makes by itself to print: our lines are there.
+    """Keep silent what `logging.basicConfig` (and `logging.warning`, which calls it) makes by itself to
+    print: our lines are there.
 
-    Everything else that it does stands: the level, files, handlers that it was given. What is returned undoes it.
+    Everything else that it does stands: the level, files, handlers that it was given. What is returned undoes
+    it.
     """
     original = logging.basicConfig
     mute = Mute(reaches_root)
@@ -157,8 +169,8 @@ def attach(
 ) -> Attachment:
     """Let every record of the standard library's logging enter the chain, once.
 
-    `terminal` is the standard stream that lines go to (None: to a file, or nowhere). What `is_told` knows to be told by another record
-    stays outside. `tell_apart` is told of what doesn't propagate to the root logger, and of the loggers on its way. `mark` sees each
-    record before any handler does.
+    `terminal` is the standard stream that lines go to (None: to a file, or nowhere). What `is_told` knows to
+    be told by another record stays outside. `tell_apart` is told of what doesn't propagate to the root
+    logger, and of the loggers on its way. `mark` sees each record before any handler does.
     """
     return Attachment(chain, terminal=terminal, is_told=is_told, tell_apart=tell_apart, mark=mark)

@@ -1,4 +1,5 @@
-"""structlog's side of the chain: what a program gets that doesn't configure it, and how the events of one that does are exported."""
+"""structlog's side of the chain: what a program gets that doesn't configure it, and how the events of one
+that does are exported."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ _names: weakref.WeakKeyDictionary[object, str] = weakref.WeakKeyDictionary()
 
 
 class _Seen:
-    """The program's processors as one, which keeps the event as it was before the first of them that made something else of it."""
+    """The program's processors as one, which keeps the event as it was before the first of them that made
+    something else of it."""
 
     def __init__(self, processors: list[Callable[..., Any]]) -> None:
         self._processors = processors
@@ -61,8 +63,9 @@ class _Seen:
 class _Watch:
     """Sees each event where every logger of structlog's lets its processors make what is written of it.
 
-    Nothing of ours is in the configuration, in processors or in loggers, so they copy, pickle, compare and print as ever; and whoever
-    resets the configuration, or has loggers with processors of their own, is heard too.
+    Nothing of ours is in the configuration, in processors or in loggers, so they copy, pickle, compare and
+    print as ever; and whoever resets the configuration, or has loggers with processors of their own, is heard
+    too.
     """
 
     def __init__(self, structlog: Any, chain: Chain, *, on_terminal: bool) -> None:
@@ -76,10 +79,15 @@ class _Watch:
         self._streams = (output.stdout, output.stderr)
         # Without structlog's own time and level, which a record has itself.
         level, time = structlog.processors.add_log_level, structlog.processors.TimeStamper
-        self._needed = [each for each in self._defaults[:-1] if each is not level and not isinstance(each, time)]
+        self._needed = [
+            each for each in self._defaults[:-1] if each is not level and not isinstance(each, time)
+        ]
         self._undo = [
             _wrapped(base, "_process_event", self._process_event),
-            *(_wrapped(factory, "__call__", _named) for factory in (structlog.PrintLoggerFactory, structlog.WriteLoggerFactory)),
+            *(
+                _wrapped(factory, "__call__", _named)
+                for factory in (structlog.PrintLoggerFactory, structlog.WriteLoggerFactory)
+            ),
             _with_trace(config._BUILTIN_DEFAULT_WRAPPER_CLASS, self._is_ours),
         ]
 
@@ -88,7 +96,9 @@ class _Watch:
         while self._undo:
             self._undo.pop()()
 
-    def _process_event(self, process: Callable[..., Any], bound: Any, method_name: str, event: Any, event_kw: Any) -> Any:
+    def _process_event(
+        self, process: Callable[..., Any], bound: Any, method_name: str, event: Any, event_kw: Any
+    ) -> Any:
         # Who asks for the caller's frame looks for the first that is not structlog's, and would find ours.
         kept = _kept_caller()
         if kept is None or kept.get(None) is not None:
@@ -99,8 +109,12 @@ class _Watch:
         finally:
             kept.reset(token)
 
-    def _processed(self, process: Callable[..., Any], bound: Any, method: str, event: Any, fields: Any) -> Any:
-        if isinstance(bound._logger, logging.Logger | logging.LoggerAdapter) or not hasattr(bound, "__dict__"):
+    def _processed(
+        self, process: Callable[..., Any], bound: Any, method: str, event: Any, fields: Any
+    ) -> Any:
+        if isinstance(bound._logger, logging.Logger | logging.LoggerAdapter) or not hasattr(
+            bound, "__dict__"
+        ):
             # The chain gets it from the standard library's logging.
             return process(bound, method, event, fields)
         processors = list(bound._processors)
@@ -154,7 +168,11 @@ class _Watch:
             del fields["level"]
         if printed and isinstance(fields.get("exception"), str) and not fields.get("exc_info"):
             fields[exception_attributes.EXCEPTION_STACKTRACE] = fields.pop("exception")
-        event, exc_info, stack = fields.pop("event", ""), fields.pop("exc_info", None), fields.pop("stack_info", None)
+        event, exc_info, stack = (
+            fields.pop("event", ""),
+            fields.pop("exc_info", None),
+            fields.pop("stack_info", None),
+        )
         if str(fields.get("stack", "")).startswith(_STACK):
             stack = fields.pop("stack")
         elif stack is True:
@@ -165,8 +183,9 @@ class _Watch:
 def watch(chain: Chain, *, on_terminal: bool) -> Callable[[], None]:
     """Let structlog's events enter the chain. What it returns undoes it.
 
-    A program that doesn't configure structlog gets the chain's lines where these go to a terminal (`on_terminal`), and structlog's own
-    elsewhere. A program's own configuration, sooner or later, stands as if we were not there.
+    A program that doesn't configure structlog gets the chain's lines where these go to a terminal
+    (`on_terminal`), and structlog's own elsewhere. A program's own configuration, sooner or later, stands as
+    if we were not there.
     """
     import structlog
 
@@ -182,7 +201,8 @@ def _with(bound: Any, processors: list[Callable[..., Any]]) -> Any:
 
 
 def _wrapped(owner: type[Any], name: str, around: Callable[..., Any]) -> Callable[[], None]:
-    """Have `around` called instead of a method, with the method before its arguments. What is returned undoes it."""
+    """Have `around` called instead of a method, with the method before its arguments. What is returned undoes
+    it."""
     original = getattr(owner, name)
     active = True
 
@@ -209,7 +229,8 @@ def _named(make: Callable[..., Any], factory: Any, *args: Any) -> Any:
 
 
 def _with_trace(wrapper: Any, is_ours: Callable[[Any, list[Any]], bool]) -> Callable[[], None]:
-    """structlog's own loggers stop at debug: until they are configured, they have the platform's lowest level too."""
+    """structlog's own loggers stop at debug: until they are configured, they have the platform's lowest level
+    too."""
     if hasattr(wrapper, "trace"):
         return lambda: None
 

@@ -1,4 +1,5 @@
-"""What handlers of others print to the terminal, and how one of them is kept silent for as long as our lines take their place."""
+"""What handlers of others print to the terminal, and how one of them is kept silent for as long as our lines
+take their place."""
 
 from __future__ import annotations
 
@@ -46,7 +47,8 @@ def is_printer(handler: logging.Handler, *streams: str) -> bool:
 def is_printed(logger: logging.Logger, record: logging.LogRecord, stream: str) -> bool:
     """Have the application's handlers printed the record to where this standard stream leads, or will they?
 
-    By themselves, or by way of others: of a queue and its listener, a buffer's target, a console, another logging library.
+    By themselves, or by way of others: of a queue and its listener, a buffer's target, a console, another
+    logging library.
     """
     return any(
         record.levelno >= handler.level and _prints(handler, record, (stream,), _MAX_DEPTH)
@@ -55,7 +57,9 @@ def is_printed(logger: logging.Logger, record: logging.LogRecord, stream: str) -
     )
 
 
-def _prints(handler: logging.Handler, record: logging.LogRecord, streams: tuple[str, ...], depth: int) -> bool:
+def _prints(
+    handler: logging.Handler, record: logging.LogRecord, streams: tuple[str, ...], depth: int
+) -> bool:
     if handler.filters and not handler.filter(record):
         return False
     if isinstance(handler, logging.StreamHandler) and _leads_to(handler.stream, streams):
@@ -63,20 +67,25 @@ def _prints(handler: logging.Handler, record: logging.LogRecord, streams: tuple[
     if isinstance(handler, logging.FileHandler) or not depth:
         return False
     return any(
-        _prints(way, record, streams, depth - 1) if isinstance(way, logging.Handler) else _leads_to(way, streams)
+        _prints(way, record, streams, depth - 1)
+        if isinstance(way, logging.Handler)
+        else _leads_to(way, streams)
         for way in ways(handler, record.levelno)
     )
 
 
 def _leads_to(stream: object, names: tuple[str, ...]) -> bool:
-    """Is it one of the standard streams, or does it lead to where one of them leads: the same terminal, pipe or file?"""
+    """Is it one of the standard streams, or does it lead to where one of them leads: the same terminal, pipe
+    or file?"""
     if stream is None:
         return False
     standard = [getattr(sys, shown, None) for name in names for shown in (name, f"__{name}__")]
     if any(stream is each for each in standard):
         return True
     place = _place(stream)
-    return place is not None and any(place == _place(each) for each in {id(each): each for each in standard}.values())
+    return place is not None and any(
+        place == _place(each) for each in {id(each): each for each in standard}.values()
+    )
 
 
 def _place(stream: Any) -> tuple[int, int] | None:
@@ -84,15 +93,19 @@ def _place(stream: Any) -> tuple[int, int] | None:
     try:
         number = stream.fileno()
         found = os.fstat(number) if type(number) is int else None
-    except Exception:  # no stream, or a closed one, or a stand-in of the application's that raises what it likes
+    except (
+        Exception
+    ):  # no stream, or a closed one, or a stand-in of the application's that raises what it likes
         return None
     return (found.st_dev, found.st_ino) if found is not None else None
 
 
 class Mute(logging.Filter):
-    """A filter that keeps handlers from printing the records that `applies` says; `lift` takes it off all of them.
+    """A filter that keeps handlers from printing the records that `applies` says; `lift` takes it off all of
+    them.
 
-    A copy of a handler has it too; where one is pickled, a filter stands in its place that lets everything through.
+    A copy of a handler has it too; where one is pickled, a filter stands in its place that lets everything
+    through.
     """
 
     def __init__(self, applies: Callable[[logging.LogRecord], bool]) -> None:

@@ -1,4 +1,5 @@
-"""Anything a caller logs, turned into what OpenTelemetry, protobuf and JSON can all carry. Never raises, always bounded."""
+"""Anything a caller logs, turned into what OpenTelemetry, protobuf and JSON can all carry. Never raises,
+always bounded."""
 
 from __future__ import annotations
 
@@ -32,10 +33,12 @@ def text(value: str) -> str:
 
 
 def plain(value: object, depth: int = MAX_DEPTH) -> Plain:
-    """`value` as text, number, truth value, None, or a list or mapping of those; URLs in text without their secrets.
+    """`value` as text, number, truth value, None, or a list or mapping of those; URLs in text without their
+    secrets.
 
-    Bytes are decoded with replacement; an int outside 64 bits is text; dates are ISO 8601; UUIDs, decimals and paths are text; anything
-    else is its `repr`, at most `MAX_REPR` characters. Collections keep their first `MAX_ITEMS` items, `MAX_DEPTH` levels deep.
+    Bytes are decoded with replacement; an int outside 64 bits is text; dates are ISO 8601; UUIDs, decimals
+    and paths are text; anything else is its `repr`, at most `MAX_REPR` characters. Collections keep their
+    first `MAX_ITEMS` items, `MAX_DEPTH` levels deep.
     """
     kind = type(value)
     if kind is str:
@@ -72,7 +75,8 @@ def _items(value: Iterable[object], depth: int) -> list[Plain]:
 
 
 def shown(value: object) -> str:
-    """The `repr` of `value`, at most `MAX_REPR` characters; a stand-in with its type's name where that raises."""
+    """The `repr` of `value`, at most `MAX_REPR` characters; a stand-in with its type's name where that
+    raises."""
     try:
         whole = redact_urls(text(repr(value)))
     except Exception:  # a broken __repr__ is the application's business, the event is ours

@@ -1,6 +1,7 @@
 """Exponential buckets at one fixed scale: counts whose merge is adding.
 
-Bucket `i` holds the values in `(base ** i, base ** (i + 1)]`, as in OpenTelemetry's exponential histogram, with `base = 2 ** 2 ** -SCALE`.
+Bucket `i` holds the values in `(base ** i, base ** (i + 1)]`, as in OpenTelemetry's exponential histogram,
+with `base = 2 ** 2 ** -SCALE`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from operator import add
 __all__ = ["MAX_OTLP_BUCKETS", "SCALE", "Buckets", "Scaled", "counted", "dense", "quantiles"]
 
 SCALE = 6
-"""At scale 6 a bucket is 1.09 % wide, so the middle of a value's bucket is at most 0.54 % away from the value."""
+"""At scale 6 a bucket is 1.09 % wide, so the middle of a value's bucket is at most 0.54 % away from the
+value."""
 
 MAX_OTLP_BUCKETS = 160
 """Most buckets of an exported data point; the OpenTelemetry SDK's own default."""
@@ -29,8 +31,10 @@ _WIDTHS = "BHIQ"
 
 
 def counted(values: Iterable[float]) -> Counter[int]:
-    """Bucket index to how many of the positive finite `values` it holds. C-level iterators: this runs for every recorded value."""
-    # Ceil instead of floor makes a bucket's upper bound inclusive, which is OpenTelemetry's way; its index is one less.
+    """Bucket index to how many of the positive finite `values` it holds. C-level iterators: this runs for
+    every recorded value."""
+    # Ceil instead of floor makes a bucket's upper bound inclusive, which is OpenTelemetry's way; its index is
+    # one less.
     found: Counter[int] = Counter()
     found.update(map(ceil, map(_times_per_octave, map(log2, values))))
     return Counter({index - 1: count for index, count in found.items()})
@@ -50,7 +54,8 @@ class Buckets:
         return Buckets(self.offset, self.counts[:])
 
     def become(self, other: Buckets) -> None:
-        """Have the other's counts, which has no other use: objects that live on cost the garbage collector less than new ones."""
+        """Have the other's counts, which has no other use: objects that live on cost the garbage collector
+        less than new ones."""
         self.offset, self.counts = other.offset, other.counts
 
     def add(self, more: Mapping[int, int]) -> None:
@@ -114,10 +119,13 @@ def _width_for(largest: int) -> str:
     return next(code for code in _WIDTHS if largest < 1 << 8 * array(code).itemsize)
 
 
-def quantiles(qs: Sequence[float], buckets: Buckets, zeros: int, smallest: float, largest: float) -> tuple[tuple[float, float], ...]:
+def quantiles(
+    qs: Sequence[float], buckets: Buckets, zeros: int, smallest: float, largest: float
+) -> tuple[tuple[float, float], ...]:
     """Pairs of `q` and the `ceil(q * n)`-th smallest of the values counted, within 0.54 %; NaN of none.
 
-    `smallest` and `largest` of the values bound the answer, so a constant comes back exactly. Each `q` is within (0, 1].
+    `smallest` and `largest` of the values bound the answer, so a constant comes back exactly. Each `q` is
+    within (0, 1].
     """
     cumulative = list(accumulate(buckets.counts, initial=zeros))
     count = cumulative[-1]
@@ -133,7 +141,8 @@ def quantiles(qs: Sequence[float], buckets: Buckets, zeros: int, smallest: float
 
 
 class Scaled:
-    """Buckets for life: never more than `MAX_OTLP_BUCKETS`, at the finest scale at which they fit, as OpenTelemetry exports them.
+    """Buckets for life: never more than `MAX_OTLP_BUCKETS`, at the finest scale at which they fit, as
+    OpenTelemetry exports them.
 
     A step down merges pairs of neighbours (perfect subsetting), so that adding never loses a value.
     """
@@ -154,13 +163,17 @@ class Scaled:
         self.buckets.become(other.buckets)
 
     def add(self, more: Mapping[int, int], scale: int = SCALE) -> None:
-        """Add counts by bucket index at `scale`, which is not coarser than the coarsest of the two afterwards."""
+        """Add counts by bucket index at `scale`, which is not coarser than the coarsest of the two
+        afterwards."""
         if not more:
             return
         self._coarsen(min(scale, self.scale))
         low, high = min(more) >> (scale - self.scale), max(more) >> (scale - self.scale)
         if self.buckets.counts:
-            low, high = min(low, self.buckets.offset), max(high, self.buckets.offset + len(self.buckets.counts) - 1)
+            low, high = (
+                min(low, self.buckets.offset),
+                max(high, self.buckets.offset + len(self.buckets.counts) - 1),
+            )
         fitting = self.scale
         while high - low >= MAX_OTLP_BUCKETS:
             low, high, fitting = low >> 1, high >> 1, fitting - 1
@@ -188,4 +201,6 @@ def _shifted(items: Iterable[tuple[int, int]], shift: int) -> dict[int, int]:
 def dense(scale: int, offset: int, counts: Iterable[int]) -> list[tuple[float, int]]:
     """Upper bounds and counts of a data point's non-empty buckets, ascending."""
     step = 2.0**-scale
-    return [(2.0 ** ((offset + position + 1) * step), count) for position, count in enumerate(counts) if count]
+    return [
+        (2.0 ** ((offset + position + 1) * step), count) for position, count in enumerate(counts) if count
+    ]

@@ -1,6 +1,8 @@
-"""Numbers as they enter: whatever type an application measures with, from here on they are Python's own, of at most 64 bits.
+"""Numbers as they enter: whatever type an application measures with, from here on they are Python's own, of
+at most 64 bits.
 
-A number of another library (numpy's, a Decimal) adds up and compares like one, and cannot be encoded; True cannot be decoded as a number.
+A number of another library (numpy's, a Decimal) adds up and compares like one, and cannot be encoded; True
+cannot be decoded as a number.
 """
 
 from __future__ import annotations
@@ -84,13 +86,18 @@ def exact_point(point: Any) -> Any | None:
         return None
     if not PLAIN.issuperset(type(exemplar.value) for exemplar in point.exemplars):
         told = ((exemplar, finite(exemplar.value)) for exemplar in point.exemplars)
-        changed["exemplars"] = [replace(exemplar, value=value) for exemplar, value in told if value is not None]
+        changed["exemplars"] = [
+            replace(exemplar, value=value) for exemplar, value in told if value is not None
+        ]
     return replace(point, **changed) if changed else point
 
 
 def exact_family(family: Family) -> Family:
-    """A family of another library, with numbers of Python's own; points whose numbers are none are left out."""
-    return replace(family, points=tuple(found for point in family.points if (found := _exact(point)) is not None))
+    """A family of another library, with numbers of Python's own; points whose numbers are none are left
+    out."""
+    return replace(
+        family, points=tuple(found for point in family.points if (found := _exact(point)) is not None)
+    )
 
 
 def _exact(point: Point) -> Point | None:
@@ -107,7 +114,11 @@ def _exact(point: Point) -> Point | None:
     except (TypeError, ValueError, OverflowError):
         return None
     plain = _plain_exemplar(exemplar) if exemplar is not None else None
-    plains = tuple((position, found) for position, each in point.exemplars if (found := _plain_exemplar(each)) is not None)
+    plains = tuple(
+        (position, found)
+        for position, each in point.exemplars
+        if (found := _plain_exemplar(each)) is not None
+    )
     return replace(point, value=value, exemplar=plain, exemplars=plains, time_unix=time_unix)
 
 

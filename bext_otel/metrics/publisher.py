@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 
 from bext_otel.apps import Budgets
-from bext_otel.metrics.merging.label_budgets import fold_for_good
+from bext_otel.metrics.merging.label_budgets import apply_budgets_for_good
 from bext_otel.metrics.merging.sum import Shared, Tally, compacted
-from bext_otel.metrics.merging.wire import Contribution, Known, decode, encode
-from bext_otel.service.board import Ledger, Peer
+from bext_otel.metrics.merging.wire import Known, Publication, decode, encode
+from bext_otel.service.board import Board, Peer
 
 __all__ = ["Service"]
 
@@ -18,9 +18,10 @@ _log = logging.getLogger("bext_otel")
 
 
 class Service:
-    """Publishes this process's part and reads the others'. `base` is what it took over from workers that are gone, and answers for."""
+    """Publishes this process's part and reads the others'. `base` is what it took over from workers that are
+    gone, and answers for."""
 
-    def __init__(self, ledger: Ledger, monotonic: Callable[[], float], budgets: Budgets) -> None:
+    def __init__(self, ledger: Board, monotonic: Callable[[], float], budgets: Budgets) -> None:
         self._ledger = ledger
         self._monotonic = monotonic
         self._budgets = budgets
@@ -30,13 +31,13 @@ class Service:
 
     def reset(self) -> None:
         """Start over without a place, as a forked child does."""
-        self.base: Contribution | None = None
+        self.base: Publication | None = None
         # The same as bytes, which are part of every publication.
         self._packed_base = b""
         # What is taken over must not be read as a peer's meanwhile: it would count twice.
         self._lock = Lock()
         self._placed = False
-        self._decoded: dict[int, tuple[int, Contribution | None]] = {}
+        self._decoded: dict[int, tuple[int, Publication | None]] = {}
         # The rows that each of the others said last, by slot.
         self._known: dict[int, Known] = {}
 
@@ -45,14 +46,16 @@ class Service:
         """Whether some thread publishes, or reads the others, now."""
         return self._lock.locked()
 
-    def company(self) -> bool:
+    def has_peers(self) -> bool:
         """Whether there is anybody else to speak to, or for."""
-        return self.base is not None or self._ledger.company()
+        return self.base is not None or self._ledger.has_peers()
 
     def publish(self, contribute: Callable[[bytes], bytes], *, wait: bool = True) -> bytes:
-        """Say what this process has to say, now: `contribute` makes it of the base's bytes, and it is the answer too.
+        """Say what this process has to say, now: `contribute` makes it of the base's bytes, and it is the
+        answer too.
 
-        `wait=False` says nothing, and answers with nothing, if that is under way: it may be in this very thread.
+        `wait=False` says nothing, and answers with nothing, if that is under way: it may be in this very
+        thread.
         """
         if not wait and self._lock.locked():
             return b""
@@ -73,7 +76,9 @@ class Service:
         if reason not in self._told:
             self._told.add(reason)
             _log.warning(
-                "what this process has measured can't be shared with the other workers of the service (%s): their /metrics lack it", reason
+                "what this process has measured can't be shared with the other workers of the service (%s): "
+                "their /metrics lack it",
+                reason,
             )
 
     def others(self) -> list[Shared]:
@@ -85,7 +90,11 @@ class Service:
         before = self._decoded
         peers = self._ledger.peers({slot: sequence for slot, (sequence, _) in before.items()})
         self._decoded = {peer.slot: self._read(peer, before.get(peer.slot)) for peer in peers}
-        return [Shared(contribution, alive=peer.alive) for peer in peers if (contribution := self._decoded[peer.slot][1]) is not None]
+        return [
+            Shared(contribution, alive=peer.alive)
+            for peer in peers
+            if (contribution := self._decoded[peer.slot][1]) is not None
+        ]
 
     def _take_place(self) -> None:
         if self._placed:
@@ -98,9 +107,13 @@ class Service:
             self._packed_base = encode(self.base)
 
     def _fold(self, tally: Tally) -> None:
-        fold_for_good(tally, self._budgets, lambda: [shared.contribution for shared in self._others()])
+        apply_budgets_for_good(
+            tally, self._budgets, lambda: [shared.contribution for shared in self._others()]
+        )
 
-    def _read(self, peer: Peer, known: tuple[int, Contribution | None] | None) -> tuple[int, Contribution | None]:
+    def _read(
+        self, peer: Peer, known: tuple[int, Publication | None] | None
+    ) -> tuple[int, Publication | None]:
         if known is not None and known[0] == peer.sequence:
             return known
         return peer.sequence, decode(peer.payload, self._known.setdefault(peer.slot, {}))

@@ -11,31 +11,33 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from bext_otel.catalogue import LABEL_OVERFLOW
 from bext_otel.metrics import families
-from bext_otel.metrics.merging.label_budgets import fold
-from bext_otel.metrics.merging.local import Own
+from bext_otel.metrics.merging.label_budgets import apply_budgets
+from bext_otel.metrics.merging.local import LocalRows
 from bext_otel.metrics.merging.sum import Tally
-from bext_otel.metrics.merging.wire import Contribution, ForeignPart, Known, decode, encode
+from bext_otel.metrics.merging.wire import Known, Publication, ThirdPartyFamily, decode, encode
 from bext_otel.metrics.numbers import exact, exact_family
 from bext_otel.metrics.publisher import Service
-from bext_otel.metrics.service_usage import Processes, Together
+from bext_otel.metrics.service_usage import ServiceProcesses, ServiceUsage
 from bext_otel.metrics.snapshot import Family, LabelSet, Snapshot
 from bext_otel.metrics.store.cell import Cell
 from bext_otel.metrics.store.streams import Stream, Streams
 from bext_otel.metrics.third_party.name_conflicts import beside
-from bext_otel.metrics.third_party.sdk_instruments import ForeignReader
+from bext_otel.metrics.third_party.sdk_instruments import SdkInstrumentReader
 from bext_otel.metrics.ticker import Ticker
 from bext_otel.metrics.timeline import Timeline
-from bext_otel.metrics.usage import System
+from bext_otel.metrics.usage import ProcessUsage
 from bext_otel.process import catch_up
-from bext_otel.service.board import Ledger
+from bext_otel.service.board import Board
 
-__all__ = ["Reading"]
+__all__ = ["SnapshotReader"]
 
 Telemetry: TypeAlias = Mapping[str, "int | float | str"]
 
-# Other libraries may have callbacks that take long; a tick collects again when this many times as long as the last collection took is over.
+# Other libraries may have callbacks that take long; a tick collects again when this many times as long as the
+# last collection took is over.
 _PACE = 20
-# How often a worker says what is recent while nothing new happens: quantiles and rates look back far longer than that.
+# How often a worker says what is recent while nothing new happens: quantiles and rates look back far longer
+# than that.
 _FADING_SECONDS = 5.0
 # The same where it looks on its own for what may have been counted, and found nothing.
 _IDLE_PACE = 100
@@ -48,27 +50,29 @@ def _nothing() -> None:
     pass
 
 
-class Reading:
-    """Reads the cells of the catalogue and what other libraries measure, in this process and, by `ledger`, in the service's others.
+class SnapshotReader:
+    """Reads the cells of the catalogue and what other libraries measure, in this process and, by `ledger`, in
+    the service's others.
 
-    `registered` tells what others registered with a metrics library of their own, `unread` how much of it could not be read, `watched`
-    whether they may count there unheard, and `listen` has the next count there call its argument, once.
+    `registered` tells what others registered with a metrics library of their own, `unread` how much of it
+    could not be read, `watched` whether they may count there unheard, and `listen` has the next count there
+    call its argument, once.
 
-    `telemetry` tells how export fares, `resource` is the resource's attributes, `tick_seconds` how often cells are drained while busy;
-    `on_start` is called in the ticker's thread when the first measurement has started it. Where there is no thread, what is in `instead` is
-    called after each tick.
+    `telemetry` tells how export fares, `resource` is the resource's attributes, `tick_seconds` how often
+    cells are drained while busy; `on_start` is called in the ticker's thread when the first measurement has
+    started it. Where there is no thread, what is in `instead` is called after each tick.
     """
 
     def __init__(
         self,
         streams: Streams,
-        foreign: ForeignReader | None = None,
+        foreign: SdkInstrumentReader | None = None,
         *,
         registered: Callable[[], list[Family]] = list,
         watched: Callable[[], bool] = bool,
         unread: Callable[[], int] = int,
         listen: Callable[[Callable[[], None]], None] = lambda _: None,
-        ledger: Ledger | None = None,
+        ledger: Board | None = None,
         resource: Mapping[str, str] | None = None,
         telemetry: Callable[[], Telemetry] = dict,
         include_process: bool = True,
@@ -88,7 +92,11 @@ class Reading:
         self._service = Service(ledger, streams.monotonic, streams.budgets) if ledger is not None else None
         self.instead: list[Callable[[], object]] = []
         self._ticker = Ticker(
-            self.tick, tick_seconds, on_start, instead=lambda: [call() for call in self.instead], may_tick=lambda: not self._is_at_work
+            self.tick,
+            tick_seconds,
+            on_start,
+            instead=lambda: [call() for call in self.instead],
+            may_tick=lambda: not self._is_at_work,
         )
         streams.wake = self._wake
         if foreign is not None:
@@ -98,7 +106,8 @@ class Reading:
         )
         self._parent = 0
         self._begin()
-        if self._service is not None and self._service.company():  # executed to go on with the work of others
+        # executed to go on with the work of others
+        if self._service is not None and self._service.has_peers():
             self._listen(self._heard)
 
     def _wake(self) -> bool:
@@ -119,9 +128,13 @@ class Reading:
         self.started_unix = self.streams.clock()
         self.timeline = Timeline(self.streams.clock, self.streams.monotonic)
         self._started = self.streams.monotonic()
-        self._system = System() if self._include_process else None
-        self._processes = Processes(self._service.members) if self._include_process and self._service is not None else None
-        self._foreign_parts: list[ForeignPart] = []
+        self._system = ProcessUsage() if self._include_process else None
+        self._processes = (
+            ServiceProcesses(self._service.members)
+            if self._include_process and self._service is not None
+            else None
+        )
+        self._foreign_parts: list[ThirdPartyFamily] = []
         self._foreign_busy = False
         self._uncollected = False
         self._collect_from = 0.0
@@ -131,14 +144,15 @@ class Reading:
         self._said = False
         self._collected_once = False
         self._changes_seen = self.streams.changes
-        self._own = Own()
+        self._own = LocalRows()
         self._known: Known = {}
         self._faded_at = 0.0
         self._garbled = False
 
     @property
     def failing(self) -> bool:
-        """Whether the last tick failed, or nobody can read what this process published for the last scrape."""
+        """Whether the last tick failed, or nobody can read what this process published for the last
+        scrape."""
         return self._ticker.failing or self._garbled
 
     @property
@@ -147,9 +161,11 @@ class Reading:
         return self._rejected + self._unread()
 
     def before_fork(self, counted: list[Family]) -> None:
-        """Go on in a process that forks. `counted` is what others have counted here, which the child leaves to this process to tell.
+        """Go on in a process that forks. `counted` is what others have counted here, which the child leaves
+        to this process to tell.
 
-        What it has not told yet, as a server's master that has just loaded the application, it tells now, since it may never get to it.
+        What it has not told yet, as a server's master that has just loaded the application, it tells now,
+        since it may never get to it.
         """
         if self._service is None:
             return
@@ -181,7 +197,7 @@ class Reading:
 
     def share(self) -> None:
         """Leave the others what there is to say, now."""
-        if self._service is not None and self._service.company():
+        if self._service is not None and self._service.has_peers():
             self._collected()
             self._publish(self._service, self.observed())
 
@@ -206,15 +222,18 @@ class Reading:
 
     def _tell(self, service: Service, busy: bool, now: float) -> bool:
         """Publish what others wait for; whether there will be more to do soon."""
-        company = service.company()
-        fading = company and now < self._fading_until
-        watching = company and self._watched()
+        has_peers = service.has_peers()
+        fading = has_peers and now < self._fading_until
+        watching = has_peers and self._watched()
         counted = watching and now >= self._look_from and self._has_counted()
         fades = fading and (self._unsaid or now >= self._faded_at + _FADING_SECONDS)
-        # Alone, nobody reads it. Said when work pauses nevertheless: who joins while the ticker sleeps would not know.
+        # Alone, nobody reads it. Said when work pauses nevertheless: who joins while the ticker sleeps would
+        # not know.
         if fades or counted or (self._unsaid and not busy):
             self._faded_at = now
-            if not counted and (not self._collected_once or ((busy or self._uncollected) and now >= self._collect_from)):
+            if not counted and (
+                not self._collected_once or ((busy or self._uncollected) and now >= self._collect_from)
+            ):
                 self._collected()
             self._publish(service, self.observed())
         return fading or busy or watching or self._uncollected
@@ -231,10 +250,11 @@ class Reading:
     def snapshot(self, *, native: bool = False) -> Snapshot:
         """A fresh picture of everything, all workers included; `native` asks for the buckets of summaries."""
         catch_up()
-        # Callbacks of the application run before the lock is taken: one that measures, or waits, must not meet it.
+        # Callbacks of the application run before the lock is taken: one that measures, or waits, must not
+        # meet it.
         foreign = self._collected()
         observed = self.observed()
-        if self._service is not None and self._service.company():
+        if self._service is not None and self._service.has_peers():
             return self._of_service(self._service, observed, native)
         with self.streams.lock:
             self.streams.drain()
@@ -242,14 +262,18 @@ class Reading:
             mine = families.of_process(observed, now, native=native)
             rates = families.rates_of_process(self.streams, now)
         system = self._system.figures() if self._system is not None else {}
-        return self._snapshot(mine, foreign, rates, self.started_unix, now - self._started, system, self._telemetry())
+        return self._snapshot(
+            mine, foreign, rates, self.started_unix, now - self._started, system, self._telemetry()
+        )
 
     def observed(self) -> dict[Stream, dict[Cell, dict[str, float]]]:
-        """Every stream, with what observers say of its series now, by source; two that speak of one series of this process add up."""
+        """Every stream, with what observers say of its series now, by source; two that speak of one series of
+        this process add up."""
         return {stream: _observed(stream) for stream in self.streams}
 
     def foreign_totals(self, now_unix_nano: int) -> list[tuple[InstrumentationScope, SdkMetric]]:
-        """What other libraries had measured here when `foreign` was collected last, with cumulative temporality."""
+        """What other libraries had measured here when `foreign` was collected last, with cumulative
+        temporality."""
         return self.foreign.totals(now_unix_nano) if self.foreign is not None else []
 
     def _collected(self) -> list[Family]:
@@ -271,7 +295,8 @@ class Reading:
         return found
 
     def _of_service(self, service: Service, observed: families.Observed, native: bool) -> Snapshot:
-        # Of this process, just what it published: whichever worker is asked next must not know less than this one is about to say.
+        # Of this process, just what it published: whichever worker is asked next must not know less than this
+        # one is about to say.
         published = decode(self._publish(service, observed), self._known)
         tally = Tally(self.streams.monotonic())
         self._garbled = published is None
@@ -280,14 +305,14 @@ class Reading:
         for shared in service.others():
             tally.add(shared.contribution, alive=shared.alive)
         tally.settle()
-        fold(tally, self.streams.budgets)
+        apply_budgets(tally, self.streams.budgets)
         return self._snapshot(
             families.of_service(self.streams, tally, native=native),
             families.of_foreign(tally.foreign.values()),
             families.rates_of_service(self.streams, tally),
             tally.started_unix or self.started_unix,
             tally.now - tally.started,
-            Together(self._processes, tally.system) if self._processes is not None else tally.system,
+            ServiceUsage(self._processes, tally.system) if self._processes is not None else tally.system,
             tally.telemetry,
         )
 
@@ -316,12 +341,12 @@ class Reading:
         self._unsaid, self._said = False, True
         return service.publish(lambda base: encode(self._contribution(observed), base))
 
-    def _contribution(self, observed: families.Observed) -> Contribution:
+    def _contribution(self, observed: families.Observed) -> Publication:
         with self.streams.lock:
             self.streams.drain()
             now = self.streams.monotonic()
             fields = self._own.fields(observed, now)
-        return Contribution(
+        return Publication(
             started=self._started,
             started_unix=self.started_unix,
             published=now,
@@ -335,7 +360,7 @@ class Reading:
         )
 
 
-def _restful(parts: list[ForeignPart]) -> list[ForeignPart]:
+def _restful(parts: list[ThirdPartyFamily]) -> list[ThirdPartyFamily]:
     return [part for part in parts if not part.name.startswith(_RESTLESS)]
 
 

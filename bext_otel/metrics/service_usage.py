@@ -1,4 +1,5 @@
-"""What all processes of the service use together, also those that have measured nothing: asked of the system when somebody looks."""
+"""What all processes of the service use together, also those that have measured nothing: asked of the system
+when somebody looks."""
 
 from __future__ import annotations
 
@@ -9,9 +10,9 @@ from threading import Lock
 
 import psutil
 
-from bext_otel.metrics.usage import System
+from bext_otel.metrics.usage import ProcessUsage
 
-__all__ = ["Processes", "Together"]
+__all__ = ["ServiceProcesses", "ServiceUsage"]
 
 # Who asks more often gets the same answer.
 _KEPT_SECONDS = 1.0
@@ -20,19 +21,22 @@ _KEPT_SECONDS = 1.0
 _MOST = 256
 
 
-class Processes:
+class ServiceProcesses:
     """The processes of the service, `members` by their ids, and what they use."""
 
-    def __init__(self, members: Callable[[], Iterable[int]], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, members: Callable[[], Iterable[int]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._members = members
         self._clock = clock
-        self._known: dict[int, System] = {}
+        self._known: dict[int, ProcessUsage] = {}
         self._figures: dict[str, float] = {}
         self._until = -1.0
         self._lock = Lock()
 
     def figures(self) -> Mapping[str, float]:
-        """Sums of what `System` tells of each, a second old at most; nothing where the system does not tell who they are."""
+        """Sums of what `ProcessUsage` tells of each, a second old at most; nothing where the system does not
+        tell who they are."""
         with self._lock:
             if self._clock() >= self._until:
                 self._figures, self._until = self._asked(), self._clock() + _KEPT_SECONDS
@@ -45,18 +49,18 @@ class Processes:
             with suppress(psutil.Error, OSError):  # it is gone, or another user's
                 system = known.get(pid)
                 if system is None or not system.runs():
-                    system = System(self._clock, pid)
+                    system = ProcessUsage(self._clock, pid)
                 self._known[pid] = system
                 for name, figure in system.figures().items():
                     found[name] = round(found.get(name, 0) + figure, 1)
         return found
 
 
-class Together(Mapping[str, float]):
-    """What the service uses: what the system says of all its processes, or what its workers have said of themselves, whoever knows of more.
-    Looked up when somebody looks, since most scrapers don't."""
+class ServiceUsage(Mapping[str, float]):
+    """What the service uses: what the system says of all its processes, or what its workers have said of
+    themselves, whoever knows of more. Looked up when somebody looks, since most scrapers don't."""
 
-    def __init__(self, processes: Processes, said: Mapping[str, float]) -> None:
+    def __init__(self, processes: ServiceProcesses, said: Mapping[str, float]) -> None:
         self._processes = processes
         self._said = said
         self._found: Mapping[str, float] | None = None
@@ -64,7 +68,11 @@ class Together(Mapping[str, float]):
     def _figures(self) -> Mapping[str, float]:
         if self._found is None:
             seen = self._processes.figures()
-            more = {name: max(figure, seen.get(name, figure)) for name, figure in self._said.items() if name != "cpu_percent"}
+            more = {
+                name: max(figure, seen.get(name, figure))
+                for name, figure in self._said.items()
+                if name != "cpu_percent"
+            }
             self._found = {**self._said, **seen, **more}
         return self._found
 

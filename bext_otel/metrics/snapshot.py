@@ -34,16 +34,22 @@ __all__ = [
 LabelSet: TypeAlias = tuple[tuple[str, str], ...]
 """(name, value) pairs in declared order."""
 
-FamilyType: TypeAlias = Literal["counter", "gauge", "summary", "histogram", "gaugehistogram", "info", "stateset", "unknown"]
+FamilyType: TypeAlias = Literal[
+    "counter", "gauge", "summary", "histogram", "gaugehistogram", "info", "stateset", "unknown"
+]
 
-GaugeMerge: TypeAlias = Literal["all", "liveall", "max", "livemax", "min", "livemin", "sum", "livesum", "mostrecent", "livemostrecent"]
-"""How what is no count becomes one value of several workers: `prometheus_client`'s multiprocess modes. Those that begin with `live` know
-nothing of workers that are gone."""
+GaugeMerge: TypeAlias = Literal[
+    "all", "liveall", "max", "livemax", "min", "livemin", "sum", "livesum", "mostrecent", "livemostrecent"
+]
+"""How what is no count becomes one value of several workers: `prometheus_client`'s multiprocess modes. Those
+that begin with `live` know nothing of workers that are gone."""
 
 BORN_WITH, FORKED_SINCE = 1, 2
-"""What a fork has copied: this process was forked with the value, and has not changed it; it had the value when it forked others."""
+"""What a fork has copied: this process was forked with the value, and has not changed it; it had the value
+when it forked others."""
 
-# What must not stand in a quoted label value as it is. NUL ends the input for Prometheus' own lexer; a lone surrogate is not UTF-8.
+# What must not stand in a quoted label value as it is. NUL ends the input for Prometheus' own lexer; a lone
+# surrogate is not UTF-8.
 _AWKWARD = re.compile('["\\\\\n\x00\ud800-\udfff]')
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n"}
 
@@ -51,8 +57,9 @@ _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n"}
 class Series:
     """One combination of labels of one family, made once and kept as long as the series lives.
 
-    Labels stand in their declared order. `cache` belongs to whoever renders text: `(key, what it computed from the
-    labels under that key)`, replaced as a whole, so that label text is computed once and not for every scrape.
+    Labels stand in their declared order. `cache` belongs to whoever renders text: `(key, what it computed
+    from the labels under that key)`, replaced as a whole, so that label text is computed once and not for
+    every scrape.
     """
 
     __slots__ = ("_names", "_values", "cache")
@@ -64,22 +71,32 @@ class Series:
 
     @classmethod
     def of(cls, names: tuple[str, ...], values: tuple[str | None, ...]) -> Series:
-        """The series of these names and values, without those that are None. Both are kept as they are: others may hold them too."""
+        """The series of these names and values, without those that are None. Both are kept as they are:
+        others may hold them too."""
         made = cls.__new__(cls)
         made._names, made._values, made.cache = names, values, None
         return made
 
     @property
     def labels(self) -> LabelSet:
-        """(name, value) pairs; made for each use, since pairs take more memory than everything else about a series."""
-        return tuple([(name, value) for name, value in zip(self._names, self._values, strict=True) if value is not None])
+        """(name, value) pairs; made for each use, since pairs take more memory than everything else about a
+        series."""
+        return tuple(
+            [
+                (name, value)
+                for name, value in zip(self._names, self._values, strict=True)
+                if value is not None
+            ]
+        )
 
     @property
     def text(self) -> str:
-        r"""The labels as Prometheus writes them, without braces: `app="a",route="/x"`, with `\`, `"` and newlines escaped.
+        r"""The labels as Prometheus writes them, without braces: `app="a",route="/x"`, with `\`, `"` and
+        newlines escaped.
 
-        Safe for any label: names become legal (`http.route` is `http_route`; two that become the same are joined by `;`), and what cannot
-        be written as UTF-8, or is NUL, becomes U+FFFD. Computed on each use, since what readers keep is made of it.
+        Safe for any label: names become legal (`http.route` is `http_route`; two that become the same are
+        joined by `;`), and what cannot be written as UTF-8, or is NUL, becomes U+FFFD. Computed on each use,
+        since what readers keep is made of it.
         """
         return label_text(self.labels)
 
@@ -100,7 +117,8 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Native:
-    """Exponential buckets: `counts[k]` are the values in `(base ** (offset + k), base ** (offset + k + 1)]`, `base = 2 ** 2 ** -scale`."""
+    """Exponential buckets: `counts[k]` are the values in `(base ** (offset + k), base ** (offset + k + 1)]`,
+    `base = 2 ** 2 ** -scale`."""
 
     scale: int
     offset: int
@@ -110,7 +128,8 @@ class Native:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """`count` and `sum` of the service's whole life, and (quantile, value) of the recent window; NaN where that is empty.
+    """`count` and `sum` of the service's whole life, and (quantile, value) of the recent window; NaN where
+    that is empty.
 
     `native` has the buckets of the whole life, where the snapshot was asked for them.
     """
@@ -123,7 +142,8 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Explicit buckets. `counts` are not cumulative, and one longer than `bounds`: the last one is everything above the last bound."""
+    """Explicit buckets. `counts` are not cumulative, and one longer than `bounds`: the last one is everything
+    above the last bound."""
 
     bounds: tuple[float, ...]
     counts: tuple[int, ...]
@@ -133,7 +153,8 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class Exemplar:
-    """One measurement and the trace it was made in; ids in lower-case hexadecimal, time in seconds since 1970 (NaN: not known).
+    """One measurement and the trace it was made in; ids in lower-case hexadecimal, time in seconds since 1970
+    (NaN: not known).
 
     `labels` are all labels of one that the application has given itself, the ids among them if it named them.
     """
@@ -149,9 +170,10 @@ class Exemplar:
 class Point:
     """The value of one series.
 
-    `exemplars` are those of a histogram whose buckets have one each: (position of the bucket, exemplar). `time_unix` is the time that
-    another library's collector gave the value, `set_at` when a gauge was set (Unix seconds; 0 where nobody knows), and `copied` says
-    whether a fork has copied it: `BORN_WITH`, `FORKED_SINCE`, or both added up.
+    `exemplars` are those of a histogram whose buckets have one each: (position of the bucket, exemplar).
+    `time_unix` is the time that another library's collector gave the value, `set_at` when a gauge was set
+    (Unix seconds; 0 where nobody knows), and `copied` says whether a fork has copied it: `BORN_WITH`,
+    `FORKED_SINCE`, or both added up.
     """
 
     series: Series
@@ -164,14 +186,20 @@ class Point:
 
 
 class Numbers(Sequence[Point]):
-    """Points whose values are plain numbers, kept as two columns of one length: 100,000 points cost no object each.
+    """Points whose values are plain numbers, kept as two columns of one length: 100,000 points cost no object
+    each.
 
     `exemplars` has the position of a point -> its exemplar, for those that have one.
     """
 
     __slots__ = ("exemplars", "series", "values")
 
-    def __init__(self, series: Sequence[Series], values: Sequence[float], exemplars: Mapping[int, Exemplar] | None = None) -> None:
+    def __init__(
+        self,
+        series: Sequence[Series],
+        values: Sequence[float],
+        exemplars: Mapping[int, Exemplar] | None = None,
+    ) -> None:
         if len(series) != len(values):
             raise ValueError(f"{len(series)} series, {len(values)} values: expected as many of both")
         self.series = series
@@ -197,7 +225,11 @@ class Numbers(Sequence[Point]):
             yield Point(series, value, exemplars.get(position))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and len(self) == len(other) and all(mine == its for mine, its in zip(self, other, strict=True))
+        return (
+            isinstance(other, Sequence)
+            and len(self) == len(other)
+            and all(mine == its for mine, its in zip(self, other, strict=True))
+        )
 
     __hash__ = None  # type: ignore[assignment]  # a column may be as long as a service has series
 
@@ -206,9 +238,10 @@ class Numbers(Sequence[Point]):
 class Family:
     """All series of one metric.
 
-    `name` is the exported one (`bext_requests_total`), `unit` the UCUM unit. `metric` is its row in the catalogue; None for an instrument
-    of another library. Values are numbers, `Summary` or `Histogram`, as `type` says. `merge` is how several workers become one, where the
-    type does not say it: counters, summaries and histograms are added up. The unit of another library is as that library says it.
+    `name` is the exported one (`bext_requests_total`), `unit` the UCUM unit. `metric` is its row in the
+    catalogue; None for an instrument of another library. Values are numbers, `Summary` or `Histogram`, as
+    `type` says. `merge` is how several workers become one, where the type does not say it: counters,
+    summaries and histograms are added up. The unit of another library is as that library says it.
     """
 
     name: str
@@ -224,9 +257,9 @@ class Family:
 class Snapshot:
     """The service at one moment.
 
-    Times are seconds since 1970; `rates` has increases per second over the rate window, by exported name and labels; `system` has
-    `memory_mb`, `cpu_percent` and `open_fds` as far as they are known; `telemetry` tells how telemetry itself fares; `resource` has the
-    attributes of the resource as text.
+    Times are seconds since 1970; `rates` has increases per second over the rate window, by exported name and
+    labels; `system` has `memory_mb`, `cpu_percent` and `open_fds` as far as they are known; `telemetry` tells
+    how telemetry itself fares; `resource` has the attributes of the resource as text.
     """
 
     time_unix: float
@@ -251,7 +284,8 @@ def label_text(labels: LabelSet, *, by_name: bool = False) -> str:
 
 
 def legal_labels(labels: LabelSet) -> dict[str, str]:
-    """Labels by legal, distinct names; values stay as they are, those of names that become the same are joined by `;`."""
+    """Labels by legal, distinct names; values stay as they are, those of names that become the same are
+    joined by `;`."""
     written: dict[str, str] = {}
     for name, value in labels:
         legal, text = label_name(name), str(value)

@@ -18,12 +18,13 @@ _log = logging.getLogger("bext_otel")
 class Ticker:
     """Calls `tick` every `seconds` as long as it answers that there was work.
 
-    The thread starts at the first `wake`, so that a process which never measures, such as a server's master, has none. `wake` may be
-    called from anywhere, a signal handler included: a `SimpleQueue` is reentrant where an `Event` is not. `on_start` is called once, in
-    that thread. `failures` counts ticks that raised, `failing` says whether the last one did; ticks go on.
+    The thread starts at the first `wake`, so that a process which never measures, such as a server's master,
+    has none. `wake` may be called from anywhere, a signal handler included: a `SimpleQueue` is reentrant
+    where an `Event` is not. `on_start` is called once, in that thread. `failures` counts ticks that raised,
+    `failing` says whether the last one did; ticks go on.
 
-    Where no thread can be had, `wake` ticks itself, as often as a thread would, unless `may_tick` forbids it, and then calls `on_start`
-    and `instead`: what other threads would do.
+    Where no thread can be had, `wake` ticks itself, as often as a thread would, unless `may_tick` forbids it,
+    and then calls `on_start` and `instead`: what other threads would do.
     """
 
     def __init__(
@@ -56,8 +57,8 @@ class Ticker:
         self._make()
 
     def _make(self) -> None:
-        """What the thread waits for. Looked up in its modules now: gevent's workers patch those after the fork, and a thread of gevent's
-        that waited for something of the system's would hold up all others."""
+        """What the thread waits for. Looked up in its modules now: gevent's workers patch those after the
+        fork, and a thread of gevent's that waited for something of the system's would hold up all others."""
         self._alarm: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._stop = threading.Event()
 
@@ -117,7 +118,12 @@ class Ticker:
             self.failing = True
             known = type(error) in self._told
             self._told.add(type(error))
-            _log.log(logging.DEBUG if known else logging.WARNING, "metrics could not be read: %r; tried again", error, exc_info=True)
+            _log.log(
+                logging.DEBUG if known else logging.WARNING,
+                "metrics could not be read: %r; tried again",
+                error,
+                exc_info=True,
+            )
             return True
         self.failing = False
         return answer

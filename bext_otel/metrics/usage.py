@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 
 import psutil
 
-__all__ = ["System"]
+__all__ = ["ProcessUsage"]
 
 # The kernel counts processor time in hundredths of a second: of less than this there is little to say.
 _SHORTEST_SECONDS = 1.0
 
 
-class System:
+class ProcessUsage:
     """Memory, processor time and descriptors of this process, or of another one."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, pid: int | None = None) -> None:
@@ -32,8 +32,8 @@ class System:
         return self._process.is_running()
 
     def figures(self) -> Mapping[str, float]:
-        """`memory_mb` (resident, MiB), `cpu_percent` (since it was asked for last, a second at least; 100 is one core), `open_fds`; without
-        what the system hides."""
+        """`memory_mb` (resident, MiB), `cpu_percent` (since it was asked for last, a second at least; 100 is
+        one core), `open_fds`; without what the system hides."""
         known: dict[str, float] = {}
         for name, ask in (
             ("memory_mb", lambda: round(self._process.memory_info().rss / 2**20, 1)),

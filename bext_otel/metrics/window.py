@@ -60,13 +60,20 @@ class Window:
         self._closed: Recent | None = None
 
     def add(self, counts: Counter[int], zeros: int, low: float, high: float, now: float) -> None:
-        """Take a batch of values, counted; `low` and `high` are the least and the greatest; `now` is monotonic seconds."""
+        """Take a batch of values, counted; `low` and `high` are the least and the greatest; `now` is
+        monotonic seconds."""
         self.put(*self.plus(counts, zeros, low, high, now))
 
-    def plus(self, counts: Counter[int], zeros: int, low: float, high: float, now: float) -> tuple[int, Recent]:
+    def plus(
+        self, counts: Counter[int], zeros: int, low: float, high: float, now: float
+    ) -> tuple[int, Recent]:
         """The newest step as it is with a batch, for `put`; changes nothing."""
         step = int(now / self._step_seconds)
-        held = self._frames[-1].recent if self._frames and self._frames[-1].step == step else Recent(Buckets(), 0, math.inf, -math.inf)
+        held = (
+            self._frames[-1].recent
+            if self._frames and self._frames[-1].step == step
+            else Recent(Buckets(), 0, math.inf, -math.inf)
+        )
         buckets = held.buckets.copy()
         buckets.add(counts)
         return step, Recent(buckets, held.zeros + zeros, min(held.low, low), max(held.high, high))

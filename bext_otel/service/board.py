@@ -1,4 +1,5 @@
-"""What each process of a service has to say, where all the others can read it. Bytes: what they mean is the owner's business."""
+"""What each process of a service has to say, where all the others can read it. Bytes: what they mean is the
+owner's business."""
 
 from __future__ import annotations
 
@@ -11,9 +12,9 @@ from typing import NamedTuple, TypeVar
 from bext_otel.service.file_format import SLOTS
 from bext_otel.service.members import members
 from bext_otel.service.procfs import Proc
-from bext_otel.service.shared_file import Arena, Copy, GoneError, TornError
+from bext_otel.service.shared_file import Copy, GoneError, SharedFile, TornError
 
-__all__ = ["Ledger", "Peer"]
+__all__ = ["Board", "Peer"]
 
 T = TypeVar("T")
 _NONE: Mapping[int, int] = MappingProxyType({})
@@ -22,8 +23,9 @@ _NONE: Mapping[int, int] = MappingProxyType({})
 class Peer(NamedTuple):
     """What another process said last.
 
-    `slot` and `sequence` together name one payload for good. `payload` is empty if the caller knows that sequence. Of a process that is not
-    `alive` the payload counts until somebody takes the slot, and answers for it.
+    `slot` and `sequence` together name one payload for good. `payload` is empty if the caller knows that
+    sequence. Of a process that is not `alive` the payload counts until somebody takes the slot, and answers
+    for it.
     """
 
     slot: int
@@ -41,22 +43,31 @@ class _Own:
         self.sequence = 0
 
 
-class Ledger:
-    """One for a process, and for the forks that inherit it. Safe for threads; nothing raises, nothing waits for another process.
+class Board:
+    """One for a process, and for the forks that inherit it. Safe for threads; nothing raises, nothing waits
+    for another process.
 
     Attributes:
         reason: why this process stands alone, or why its last publication failed; empty while all is well.
         closed: whether `close` was called.
     """
 
-    def __init__(self, arena: Arena | None, reason: str = "", *, again: Callable[[], tuple[Arena | None, str]] | None = None) -> None:
-        """`again` finds the arena anew if the descriptor was lost before this process took part, as daemons do that close everything."""
+    def __init__(
+        self,
+        arena: SharedFile | None,
+        reason: str = "",
+        *,
+        again: Callable[[], tuple[SharedFile | None, str]] | None = None,
+    ) -> None:
+        """`again` finds the arena anew if the descriptor was lost before this process took part, as daemons
+        do that close everything."""
         self._arena = arena
         self._again = again
         self.reason = reason
         self.closed = False
         self._closing: Callable[[], None] = lambda: None
-        # By process id: uWSGI forks without telling Python, so each call looks for itself whose child it is in.
+        # By process id: uWSGI forks without telling Python, so each call looks for itself whose child it is
+        # in.
         self._owners = {os.getpid(): _Own()}
 
     @property
@@ -64,17 +75,20 @@ class Ledger:
         """Whether this process neither sees others nor is seen."""
         return self._arena is None
 
-    def company(self) -> bool:
-        """Whether another process of the service takes part, or has. While there was none, nobody reads what is published."""
+    def has_peers(self) -> bool:
+        """Whether another process of the service takes part, or has. While there was none, nobody reads what
+        is published."""
         self._own()
-        return self._try(Arena.company) or False
+        return self._try(SharedFile.has_peers) or False
 
     def take(self) -> bytes | None:
-        """Take a slot, if this process has none. Preferred is one whose owner is dead, and the answer is what that one published last.
+        """Take a slot, if this process has none. Preferred is one whose owner is dead, and the answer is what
+        that one published last.
 
-        From now on it does not appear among the peers, and the caller answers for it: whatever it publishes must include that. It is told
-        once. Until the first publication the slot still says it, so it is safe if this process is killed meanwhile. Let `take` and `peers`
-        of one process not overlap: a reader might count it with the peers, and again with the caller.
+        From now on it does not appear among the peers, and the caller answers for it: whatever it publishes
+        must include that. It is told once. Until the first publication the slot still says it, so it is safe
+        if this process is killed meanwhile. Let `take` and `peers` of one process not overlap: a reader might
+        count it with the peers, and again with the caller.
         """
         own = self._own()
         with own.lock:
@@ -84,8 +98,9 @@ class Ledger:
             return copy.payload if copy is not None else None
 
     def publish(self, payload: bytes) -> bool:
-        """Replace what this process says; False if that failed, and what it said before stands. Without a `take` before, it gets a slot
-        that nobody ever used, so that nothing is lost which it does not know of."""
+        """Replace what this process says; False if that failed, and what it said before stands. Without a
+        `take` before, it gets a slot that nobody ever used, so that nothing is lost which it does not know
+        of."""
         own = self._own()
         with own.lock:
             if own.slot is None:
@@ -93,8 +108,8 @@ class Ledger:
             return self._try(lambda arena: self._write(own, arena, payload)) or False
 
     def peers(self, known: Mapping[int, int] = _NONE) -> list[Peer]:
-        """What all others said last, dead ones among them. `known` are sequences by slot that the caller has read: their payloads are not
-        read again, nor reported as gone when they can't be read."""
+        """What all others said last, dead ones among them. `known` are sequences by slot that the caller has
+        read: their payloads are not read again, nor reported as gone when they can't be read."""
         own = self._own()
         return self._try(lambda arena: self._read(own, arena, known)) or []
 
@@ -110,7 +125,7 @@ class Ledger:
     def in_child(self) -> None:
         """This process is a fork: it has the file, and neither slot nor lock of its parent."""
         self._owners = {os.getpid(): _Own()}
-        self._try(Arena.join)
+        self._try(SharedFile.join)
 
     def on_close(self, closing: Callable[[], None]) -> None:
         """What else to undo when it is closed."""
@@ -136,10 +151,10 @@ class Ledger:
             own = self._owners.setdefault(pid, _Own())
             for other in [other for other in self._owners if other != pid]:
                 self._owners.pop(other, None)
-            self._try(Arena.join)
+            self._try(SharedFile.join)
         return own
 
-    def _try(self, do: Callable[[Arena], T]) -> T | None:
+    def _try(self, do: Callable[[SharedFile], T]) -> T | None:
         """The answer, or None and the reason kept."""
         arena = self._arena
         if arena is None:
@@ -154,8 +169,9 @@ class Ledger:
             self.reason = exc.strerror or str(exc)
             return None
 
-    def _replace(self, gone: Arena, why: GoneError) -> Arena | None:
-        """Another file, if this process took no part in the one that is gone: nobody counts on what it said there."""
+    def _replace(self, gone: SharedFile, why: GoneError) -> SharedFile | None:
+        """Another file, if this process took no part in the one that is gone: nobody counts on what it said
+        there."""
         again, self._again = self._again, None
         own = self._owners.get(os.getpid())
         took_part = own is None or own.slot is not None
@@ -164,7 +180,7 @@ class Ledger:
             self._arena, self.reason = found, reason
         return self._arena
 
-    def _place(self, own: _Own, arena: Arena, *, unused: bool) -> Copy | None:
+    def _place(self, own: _Own, arena: SharedFile, *, unused: bool) -> Copy | None:
         for slot in range(arena.used() if unused else 0, SLOTS):
             if not arena.lock(slot):
                 continue
@@ -178,12 +194,16 @@ class Ledger:
         self.reason = f"{SLOTS} workers take part already"
         return None
 
-    def _write(self, own: _Own, arena: Arena, payload: bytes) -> bool:
+    def _write(self, own: _Own, arena: SharedFile, payload: bytes) -> bool:
         if own.slot is None:
             return False
         if not arena.lock(own.slot) or arena.sequence(own.slot) != own.sequence:
-            # Our lock was dropped behind our back, somebody took the slot, and answers for what we said. Going on would count it twice.
-            self._arena, self.reason = None, "the application closed a copy of the descriptor that the workers share"
+            # Our lock was dropped behind our back, somebody took the slot, and answers for what we said.
+            # Going on would count it twice.
+            self._arena, self.reason = (
+                None,
+                "the application closed a copy of the descriptor that the workers share",
+            )
             arena.close()
             return False
         arena.write(own.slot, own.sequence + 1, payload)
@@ -191,7 +211,7 @@ class Ledger:
         self.reason = ""
         return True
 
-    def _read(self, own: _Own, arena: Arena, known: Mapping[int, int]) -> list[Peer]:
+    def _read(self, own: _Own, arena: SharedFile, known: Mapping[int, int]) -> list[Peer]:
         peers: list[Peer] = []
         for slot, header in enumerate(arena.headers()):
             if slot == own.slot:
@@ -205,7 +225,7 @@ class Ledger:
                 peers.append(Peer(slot, sequence, payload, arena.owned(slot)))
         return peers
 
-    def _copy(self, arena: Arena, slot: int) -> Copy | None:
+    def _copy(self, arena: SharedFile, slot: int) -> Copy | None:
         try:
             return arena.read(slot)
         except TornError:

@@ -1,7 +1,7 @@
 """The end of a child process, where exit handlers never run, or too late.
 
-A child of `multiprocessing` leaves by `os._exit`. A worker of gunicorn runs them, but from Python 3.12 on no thread starts there, and
-gevent needs one to look a name up: it could send nothing.
+A child of `multiprocessing` leaves by `os._exit`. A worker of gunicorn runs them, but from Python 3.12 on no
+thread starts there, and gevent needs one to look a name up: it could send nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from bext_otel.service.process_tree import is_spawned
 
 __all__ = ["at_end_of_children", "at_end_of_workers"]
 
-# Before multiprocessing's own finalizers, which have lower priorities: its queues and pools may still be needed.
+# Before multiprocessing's own finalizers, which have lower priorities: its queues and pools may still be
+# needed.
 _PRIORITY = 100
 
 
@@ -27,7 +28,8 @@ class _Anchor:
 
 
 def at_end_of_children(call: Callable[[], object]) -> Undo:
-    """Have `call` made at the end of this process if `multiprocessing` spawned it, and at the end of each that it forks from here on."""
+    """Have `call` made at the end of this process if `multiprocessing` spawned it, and at the end of each
+    that it forks from here on."""
     anchor = _Anchor()
     hooked = False
 
@@ -51,9 +53,12 @@ def at_end_of_children(call: Callable[[], object]) -> Undo:
 
 
 def at_end_of_workers(call: Callable[[], object]) -> Undo:
-    """Have `call` made in each worker that gunicorn's arbiter forks, when it has run, whatever its class, and has said its last words."""
+    """Have `call` made in each worker that gunicorn's arbiter forks, when it has run, whatever its class, and
+    has said its last words."""
     undoing = ExitStack()
-    undoing.callback(on_import("gunicorn.arbiter", lambda module: undoing.callback(_watch(module.Arbiter, call))))
+    undoing.callback(
+        on_import("gunicorn.arbiter", lambda module: undoing.callback(_watch(module.Arbiter, call)))
+    )
     return undoing.close
 
 

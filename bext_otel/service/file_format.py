@@ -5,10 +5,10 @@
     8192   directory: two headers for each slot, one for each half
     128 K  payloads
 
-A slot holds two payloads, the valid one and the one being written. Where a payload goes is fixed by slot, half and length: its first
-16 KiB into the first region, the next 32 KiB into the second, and so on. So nothing is ever allocated, and no lock is needed for it that
-a stopped process could hold. The file is sparse: what isn't written takes no memory. It takes at most twice the largest payload of each
-slot used.
+A slot holds two payloads, the valid one and the one being written. Where a payload goes is fixed by slot,
+half and length: its first 16 KiB into the first region, the next 32 KiB into the second, and so on. So
+nothing is ever allocated, and no lock is needed for it that a stopped process could hold. The file is sparse:
+what isn't written takes no memory. It takes at most twice the largest payload of each slot used.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ _REGIONS = 13
 LARGEST = _FIRST * ((1 << _REGIONS) - 1)
 """The largest payload in bytes, 128 MiB."""
 
-_MAGIC = b"\x89bext-otel\r\n\x1a\n\0\x01"  # control characters as PNG has them: no text file begins so; the last byte is the version
+# control characters as PNG has them: no text file begins so; the last byte is the version
+_MAGIC = b"\x89bext-otel\r\n\x1a\n\0\x01"
 _SERVICE_BYTES = 1024
 BEGINNING = len(_MAGIC) + 2 + _SERVICE_BYTES
 """How much of the file says whose it is, in bytes."""
@@ -75,7 +76,11 @@ def newest(entry: bytes) -> Header | None:
         if check != crc32(packed):
             continue
         header = Header(*_HEADER.unpack(packed))
-        if header.sequence % 2 == half and header.length <= LARGEST and (found is None or header.sequence > found.sequence):
+        if (
+            header.sequence % 2 == half
+            and header.length <= LARGEST
+            and (found is None or header.sequence > found.sequence)
+        ):
             found = header
     return found
 

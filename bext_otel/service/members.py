@@ -1,4 +1,5 @@
-"""Which processes are a service: those of its tree that have its file open, also those that have nothing to say, as a server's master."""
+"""Which processes are a service: those of its tree that have its file open, also those that have nothing to
+say, as a server's master."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ __all__ = ["members"]
 
 
 def members(proc: Proc, identity: tuple[int, int]) -> list[int]:
-    """Process ids of those that have this file (device, inode) open, this one among them; without those that we may not look at.
+    """Process ids of those that have this file (device, inode) open, this one among them; without those that
+    we may not look at.
 
     Takes a millisecond for a handful of processes.
     """

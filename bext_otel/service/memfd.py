@@ -20,14 +20,16 @@ __all__ = ["DIRECTORIES", "create", "held_by", "service_of", "write"]
 NAME = "bext-otel"
 DIRECTORIES = ("/dev/shm", "/tmp", "/var/tmp")  # noqa: S108  nothing appears there: the file has no name
 _NOEXEC_SEAL = 0x8
-"""The kernel's MFD_NOEXEC_SEAL (Linux 6.3): hardened systems refuse memory files that could be executed. Older ones refuse the flag."""
+"""The kernel's MFD_NOEXEC_SEAL (Linux 6.3): hardened systems refuse memory files that could be executed.
+Older ones refuse the flag."""
 _LINK = re.compile(rf"/memfd:{NAME} \(deleted\)|(?:{'|'.join(DIRECTORIES)})/#\d+ \(deleted\)")
 
 
 def create(beginning: bytes, directories: tuple[str, ...] = DIRECTORIES) -> tuple[int | None, str]:
     """A descriptor of a new file that begins so; or None, and what was tried and why it failed.
 
-    The beginning is written as part of each try: a full file system lets a file be created, and refuses its first byte.
+    The beginning is written as part of each try: a full file system lets a file be created, and refuses its
+    first byte.
     """
     failed = []
     for what, opening in _ways(directories):
@@ -76,7 +78,8 @@ def write(descriptor: int, data: bytes | memoryview, offset: int) -> None:
     Raises:
         OSError: no room (ENOSPC), past the process's limit (EFBIG), or the descriptor is closed.
     """
-    # Past the limit the kernel sends SIGXFSZ, which Python ignores; a server that embeds Python may not, and would be killed.
+    # Past the limit the kernel sends SIGXFSZ, which Python ignores; a server that embeds Python may not, and
+    # would be killed.
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     if limit != resource.RLIM_INFINITY and offset + len(data) > limit:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))

@@ -1,9 +1,9 @@
 """How a process came to be, and which others are of the same service.
 
-A service is a tree of processes: forks, and programs that `multiprocessing` or gunicorn (on an upgrade, USR2) execute to go on with the
-same work. Any other program that is executed begins a service of its own, so a script that a worker runs is apart, and so are two servers
-that one script starts. Nothing else tells this apart: environment variables reach nested programs, sessions and process groups hold
-several services.
+A service is a tree of processes: forks, and programs that `multiprocessing` or gunicorn (on an upgrade, USR2)
+execute to go on with the same work. Any other program that is executed begins a service of its own, so a
+script that a worker runs is apart, and so are two servers that one script starts. Nothing else tells this
+apart: environment variables reach nested programs, sessions and process groups hold several services.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Literal
 
 from bext_otel.service.procfs import Proc, Stat
 
-__all__ = ["Birth", "Kind", "how_born", "is_helper", "is_spawned", "line", "relatives"]
+__all__ = ["Kind", "Origin", "is_helper", "is_spawned", "line", "origin_of", "relatives"]
 
 Kind = Literal["inert", "joins", "forked", "new", "unknown"]
 
@@ -28,12 +28,13 @@ RELATIVES = 4096
 
 
 @dataclass(frozen=True)
-class Birth:
+class Origin:
     """How a process came to be.
 
-    inert: a helper that does no work of the application. joins: a program executed to go on with its parent's service. forked: a fork
-    that is only set up now; one that was set up before the fork has all it needs from there. new: begins a service. unknown: this system
-    doesn't tell; `reason` says why. `line` are the processes above of the same service, nearest first.
+    inert: a helper that does no work of the application. joins: a program executed to go on with its parent's
+    service. forked: a fork that is only set up now; one that was set up before the fork has all it needs from
+    there. new: begins a service. unknown: this system doesn't tell; `reason` says why. `line` are the
+    processes above of the same service, nearest first.
     """
 
     kind: Kind
@@ -41,7 +42,9 @@ class Birth:
     reason: str = ""
 
 
-def how_born(argv: Sequence[str], environ: Mapping[str, str], proc: Proc, *, pid: int, starting: bool = False) -> Birth:
+def origin_of(
+    argv: Sequence[str], environ: Mapping[str, str], proc: Proc, *, pid: int, starting: bool = False
+) -> Origin:
     """How this process came to be.
 
     Args:
@@ -49,17 +52,19 @@ def how_born(argv: Sequence[str], environ: Mapping[str, str], proc: Proc, *, pid
         starting: the interpreter is still starting (sitecustomize is being imported), so this is no fork, whatever the numbers say.
     """
     if is_helper(argv):
-        return Birth("inert", reason="multiprocessing's resource tracker takes no part")
+        return Origin("inert", reason="multiprocessing's resource tracker takes no part")
     me = proc.stat(pid)
     if me is None:
-        return Birth("unknown", reason=f"{proc.root} does not tell how this process was started")
+        return Origin("unknown", reason=f"{proc.root} does not tell how this process was started")
     if is_spawned(argv) or environ.get("GUNICORN_PID") == str(me.parent):
-        return Birth("joins", tuple(line(me.parent, proc)))
+        return Origin("joins", tuple(line(me.parent, proc)))
     if not starting and not me.stack:
-        return Birth("unknown", reason=f"{proc.root}/{pid}/stat does not tell whether this process is a fork")
+        return Origin(
+            "unknown", reason=f"{proc.root}/{pid}/stat does not tell whether this process is a fork"
+        )
     if not starting and _fork_of(me, proc.stat(me.parent)):
-        return Birth("forked", tuple(line(me.parent, proc)))
-    return Birth("new")
+        return Origin("forked", tuple(line(me.parent, proc)))
+    return Origin("new")
 
 
 def relatives(ancestor: int, proc: Proc) -> Iterator[int]:
@@ -96,8 +101,9 @@ def _continues(pid: int, proc: Proc) -> bool:
 
 
 def _fork_of(child: Stat, parent: Stat | None) -> bool:
-    """The kernel's flag says that it is a fork, but not whose: the process that made it may be gone, and a stranger its parent now, as
-    after becoming a daemon. A stranger has other addresses. Where they are hidden (a worker gave up root), the same session must do."""
+    """The kernel's flag says that it is a fork, but not whose: the process that made it may be gone, and a
+    stranger its parent now, as after becoming a daemon. A stranger has other addresses. Where they are hidden
+    (a worker gave up root), the same session must do."""
     if not child.forked or parent is None:
         return False
     if child.stack and parent.stack:
@@ -106,7 +112,8 @@ def _fork_of(child: Stat, parent: Stat | None) -> bool:
 
 
 def is_helper(argv: Sequence[str]) -> bool:
-    """Whether a command line is that of `multiprocessing`'s resource tracker, which does no work of the application."""
+    """Whether a command line is that of `multiprocessing`'s resource tracker, which does no work of the
+    application."""
     return _runs(argv, "multiprocessing.resource_tracker")
 
 
@@ -116,7 +123,7 @@ def is_spawned(argv: Sequence[str]) -> bool:
 
 
 def _runs(argv: Sequence[str], module: str) -> bool:
-    """Whether this is Python running a line of `multiprocessing`'s: `python -c 'from MODULE import main; ...'`, in newer Pythons with an
-    `import sys; ` before it."""
+    """Whether this is Python running a line of `multiprocessing`'s: `python -c 'from MODULE import main;
+    ...'`, in newer Pythons with an `import sys; ` before it."""
     line = re.compile(rf"(import [\w., ]+; *)*from {re.escape(module)} import ")
     return any(option == "-c" and line.match(code) for option, code in pairwise(argv))

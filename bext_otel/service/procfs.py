@@ -16,8 +16,9 @@ FORKED = 0x40
 
 @dataclass(frozen=True)
 class Stat:
-    """Fields of /proc/PID/stat (proc_pid_stat(5)). `stack` and `arguments` are addresses, drawn anew by each exec and kept by a fork; 0
-    where the kernel does not tell us, because the process belongs to somebody else."""
+    """Fields of /proc/PID/stat (proc_pid_stat(5)). `stack` and `arguments` are addresses, drawn anew by each
+    exec and kept by a fork; 0 where the kernel does not tell us, because the process belongs to somebody
+    else."""
 
     parent: int
     session: int
@@ -28,7 +29,8 @@ class Stat:
 
 
 class Proc:
-    """Readers of one /proc. Whatever can't be read is answered by None or nothing, except where it says so."""
+    """Readers of one /proc. Whatever can't be read is answered by None or nothing, except where it says
+    so."""
 
     def __init__(self, root: str = "/proc") -> None:
         self.root = Path(root)
@@ -38,7 +40,9 @@ class Proc:
         try:
             # The name of the program stands in parentheses, and may hold some itself.
             fields = (self.root / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
-            parent, session, flags, started, stack, arguments = (int(fields[at]) for at in (1, 3, 6, 19, 25, 45))
+            parent, session, flags, started, stack, arguments = (
+                int(fields[at]) for at in (1, 3, 6, 19, 25, 45)
+            )
         except (OSError, ValueError, IndexError):
             return None
         return Stat(parent, session, bool(flags & FORKED), started, stack, arguments)
@@ -70,8 +74,9 @@ class Proc:
             return ""
 
     def opened(self, pid: int) -> Iterator[tuple[int, str, str]]:
-        """What a process has open: a descriptor on the directory that lists it, the name there, and what it stands for. Opening the name
-        below the descriptor can't meet another process that was given the same number.
+        """What a process has open: a descriptor on the directory that lists it, the name there, and what it
+        stands for. Opening the name below the descriptor can't meet another process that was given the same
+        number.
 
         Raises:
             OSError: not allowed to look (PermissionError), or there is no such process.

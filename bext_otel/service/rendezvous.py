@@ -1,4 +1,5 @@
-"""Which file this process shares with the other workers of its service: that of the processes it comes from, or one that it makes."""
+"""Which file this process shares with the other workers of its service: that of the processes it comes from,
+or one that it makes."""
 
 from __future__ import annotations
 
@@ -12,34 +13,40 @@ from zlib import crc32
 from bext_otel.process import on_fork
 from bext_otel.service import file_format as layout
 from bext_otel.service import memfd as memory
-from bext_otel.service.process_tree import Birth, relatives
+from bext_otel.service.process_tree import Origin, relatives
 from bext_otel.service.procfs import Proc
-from bext_otel.service.shared_file import Arena
+from bext_otel.service.shared_file import SharedFile
 
 __all__ = ["find"]
 
 PATIENCE_SECONDS = 0.5
-"""How long siblings wait for the one that is making their file, which takes it a millisecond. It may have been stopped."""
+"""How long siblings wait for the one that is making their file, which takes it a millisecond. It may have
+been stopped."""
 _PAUSE_SECONDS = 0.002
 
-Found = tuple[Arena | None, str]
+Found = tuple[SharedFile | None, str]
 """The file; or None, and why this process stands alone."""
 
 
-def find(birth: Birth, proc: Proc, service: str) -> Found:
+def find(birth: Origin, proc: Proc, service: str) -> Found:
     """The file to share. Waits for siblings, seldom, and at most `PATIENCE_SECONDS`."""
     if birth.kind == "new":
         # Forks that it made before it was set up, or before it lost the file, may have met without it.
         me = os.getpid()
-        return _meet(me, proc, service) if proc.children(me) else Arena.create(service)
+        return _meet(me, proc, service) if proc.children(me) else SharedFile.create(service)
     if birth.kind not in ("joins", "forked"):
         return None, birth.reason
     for pid in birth.line:
         try:
             arena = _of(pid, proc, None)
         except PermissionError as exc:
-            # The file may be there. Making another would split the service, and each part would take itself for the whole.
-            return None, f"what process {pid} shares with its workers can't be read ({exc.strerror}): has one of them changed its user?"
+            # The file may be there. Making another would split the service, and each part would take itself
+            # for the whole.
+            return (
+                None,
+                f"what process {pid} shares with its workers can't be read ({exc.strerror}): has one of "
+                "them changed its user?",
+            )
         if arena is not None:
             return arena, ""
     if not birth.line:
@@ -59,9 +66,13 @@ def _meet(ancestor: int, proc: Proc, service: str) -> Found:
         with _turn(name) as ours:
             if ours:
                 # Between looking and getting the turn another may have made it.
-                return _among_relatives(ancestor, proc, service) or Arena.create(service)
+                return _among_relatives(ancestor, proc, service) or SharedFile.create(service)
         if time.monotonic() > deadline:
-            return None, f"another worker of process {ancestor} began to make the memory that they share, and did not finish"
+            return (
+                None,
+                f"another worker of process {ancestor} began to make the memory that they share, and did "
+                "not finish",
+            )
         time.sleep(_PAUSE_SECONDS)
 
 
@@ -73,15 +84,19 @@ def _among_relatives(ancestor: int, proc: Proc, service: str) -> Found | None:
         try:
             arena = _of(pid, proc, service)
         except PermissionError as exc:
-            refused = f"what process {pid} shares with other workers can't be read ({exc.strerror}): has it changed its user?"
+            refused = (
+                f"what process {pid} shares with other workers can't be read ({exc.strerror}): has it "
+                "changed its user?"
+            )
             continue
         if arena is not None:
             return arena, ""
     return (None, refused) if refused is not None else None
 
 
-def _of(pid: int, proc: Proc, service: str | None) -> Arena | None:
-    """The file that this process has. Between relatives the service's name counts: Apache forks the workers of all its applications."""
+def _of(pid: int, proc: Proc, service: str | None) -> SharedFile | None:
+    """The file that this process has. Between relatives the service's name counts: Apache forks the workers
+    of all its applications."""
 
     def wanted(descriptor: int) -> bool:
         name = memory.service_of(descriptor)
@@ -90,7 +105,7 @@ def _of(pid: int, proc: Proc, service: str | None) -> Arena | None:
     descriptor = memory.held_by(pid, proc, wanted)
     if descriptor is None:
         return None
-    arena = Arena(descriptor)
+    arena = SharedFile(descriptor)
     try:
         arena.join()
     except OSError:
@@ -106,8 +121,8 @@ def _key(service: str) -> bytes:
 
 @contextmanager
 def _turn(name: str) -> Iterator[bool]:
-    """Whether it is this process's turn, among those that ask for this name: it has bound the name in the kernel's abstract socket names,
-    which leave no file behind and are gone with the process."""
+    """Whether it is this process's turn, among those that ask for this name: it has bound the name in the
+    kernel's abstract socket names, which leave no file behind and are gone with the process."""
     import socket
 
     with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as bound, ExitStack() as undoing:

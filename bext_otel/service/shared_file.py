@@ -1,10 +1,13 @@
-"""The file that the processes of a service share: a slot for each, two halves in each slot, locks that die with their owner.
+"""The file that the processes of a service share: a slot for each, two halves in each slot, locks that die
+with their owner.
 
-Read and written with `pread` and `pwrite`, never mapped: where memory is short they fail with an error, and a mapping kills with SIGBUS.
+Read and written with `pread` and `pwrite`, never mapped: where memory is short they fail with an error, and a
+mapping kills with SIGBUS.
 
-Locks are the process's own (F_SETLK), not those of an open file description: a fork shares the description, so a dead worker's lock would
-live on in its children. The price: they are all dropped when this process closes any descriptor of the file, as an application may that
-closes what it does not know. So they are asked for again at each publication, which costs a microsecond and finds out who was faster.
+Locks are the process's own (F_SETLK), not those of an open file description: a fork shares the description,
+so a dead worker's lock would live on in its children. The price: they are all dropped when this process
+closes any descriptor of the file, as an application may that closes what it does not know. So they are asked
+for again at each publication, which costs a microsecond and finds out who was faster.
 """
 
 from __future__ import annotations
@@ -23,10 +26,11 @@ from bext_otel.service.file_format import Header
 with suppress(ImportError):  # Windows has no such locks, and no file of this kind is ever made there
     import fcntl
 
-__all__ = ["Arena", "Copy", "GoneError", "TornError"]
+__all__ = ["Copy", "GoneError", "SharedFile", "TornError"]
 
 TRIES = 16
-"""How often a payload is read again that was overwritten while it was read; each time takes two publications in as long as one reading."""
+"""How often a payload is read again that was overwritten while it was read; each time takes two publications
+in as long as one reading."""
 _COMPANY = 4095
 """Where a byte says whether more than one process ever had the file."""
 # struct flock; native alignment, and padded to the size that the kernel writes.
@@ -48,8 +52,9 @@ class GoneError(OSError):
     """The descriptor is no longer ours."""
 
 
-class Arena:
-    """An open file of a service. Methods that touch the file raise OSError if that fails. Call `check` before any of them.
+class SharedFile:
+    """An open file of a service. Methods that touch the file raise OSError if that fails. Call `check` before
+    any of them.
 
     Attributes:
         identity: device and inode of the file.
@@ -60,14 +65,16 @@ class Arena:
         self.identity = _identity(descriptor)
 
     @classmethod
-    def create(cls, service: str, directories: tuple[str, ...] = memory.DIRECTORIES) -> tuple[Arena | None, str]:
+    def create(
+        cls, service: str, directories: tuple[str, ...] = memory.DIRECTORIES
+    ) -> tuple[SharedFile | None, str]:
         """A new one; or None, and why there is none."""
         descriptor, reason = memory.create(layout.beginning(service), directories)
         return (cls(descriptor) if descriptor is not None else None), reason
 
     def check(self) -> None:
-        """Whether the descriptor still is ours. An application that closes all it does not know, and opens files of its own, would have us
-        write into those.
+        """Whether the descriptor still is ours. An application that closes all it does not know, and opens
+        files of its own, would have us write into those.
 
         Raises:
             GoneError: it is not.
@@ -77,10 +84,14 @@ class Arena:
         except OSError:
             identity = None
         if identity != self.identity:
-            raise GoneError(errno.EBADF, f"the application closed or replaced descriptor {self._descriptor}, which the workers share")
+            raise GoneError(
+                errno.EBADF,
+                f"the application closed or replaced descriptor {self._descriptor}, which the workers share",
+            )
 
     def lock(self, slot: int) -> bool:
-        """Have this slot for this process, also if it has it already; False if another process has it. Does not wait."""
+        """Have this slot for this process, also if it has it already; False if another process has it. Does
+        not wait."""
         try:
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, layout.MARKS + slot)
         except OSError as exc:
@@ -103,10 +114,11 @@ class Arena:
         return len(os.pread(self._descriptor, layout.SLOTS, layout.MARKS).rstrip(b"\0"))
 
     def mark(self, slot: int) -> None:
-        """Have readers look as far as this slot. Marks only ever appear, so writers need not agree on a count."""
+        """Have readers look as far as this slot. Marks only ever appear, so writers need not agree on a
+        count."""
         memory.write(self._descriptor, b"\1" * (slot + 1), layout.MARKS)
 
-    def company(self) -> bool:
+    def has_peers(self) -> bool:
         """Whether more than one process ever had this file."""
         return os.pread(self._descriptor, 1, _COMPANY) == b"\1"
 
@@ -145,8 +157,8 @@ class Arena:
         raise TornError(f"slot {slot}")
 
     def write(self, slot: int, sequence: int, payload: bytes) -> None:
-        """Replace what this slot says. Killed at any moment, it says the former payload or this one, whole: the header is written last,
-        within one page, which a signal can't interrupt.
+        """Replace what this slot says. Killed at any moment, it says the former payload or this one, whole:
+        the header is written last, within one page, which a signal can't interrupt.
 
         Raises:
             OSError: as always, and if the payload is too large (EFBIG); the former payload stands.
@@ -157,7 +169,11 @@ class Arena:
         for offset, size in layout.extents(slot, sequence, len(payload)):
             memory.write(self._descriptor, left[:size], offset)
             left = left[size:]
-        memory.write(self._descriptor, Header(sequence, len(payload), crc32(payload)).pack(), layout.place(slot, sequence))
+        memory.write(
+            self._descriptor,
+            Header(sequence, len(payload), crc32(payload)).pack(),
+            layout.place(slot, sequence),
+        )
 
     def _entry(self, slot: int) -> bytes:
         entry = os.pread(self._descriptor, layout.ENTRY, layout.DIRECTORY + slot * layout.ENTRY)

@@ -29,8 +29,19 @@ __all__ = ["ViewerApp", "is_local"]
 _log = logging.getLogger("bext_otel.viewer")
 
 _LOCAL = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
-_TYPES = {"html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
-_REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 413: "Content Too Large"}
+_TYPES = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+}
+_REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    413: "Content Too Large",
+}
 _REASONS |= {415: "Unsupported Media Type", 500: "Internal Server Error"}
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -56,8 +67,8 @@ class _Answer:
 class ViewerApp:
     """Answers `POST /v1/{traces,metrics,logs}`, `GET /api/...` and the pages, out of and into a `Store`.
 
-    Only to names of the machine itself: a page elsewhere that points its own name at 127.0.0.1 (DNS rebinding) is refused by the Host
-    header, one that posts across origins by the Origin header.
+    Only to names of the machine itself: a page elsewhere that points its own name at 127.0.0.1 (DNS
+    rebinding) is refused by the Host header, one that posts across origins by the Origin header.
     """
 
     def __init__(self, store: Store) -> None:
@@ -76,7 +87,12 @@ class ViewerApp:
         except Exception:
             _log.exception("viewer.failed")
             answer = _error(500, "the viewer failed; its log has the reason")
-        headers = [("Content-Type", answer.content_type), ("Content-Length", str(len(answer.body))), *answer.headers, *_SECURITY]
+        headers = [
+            ("Content-Type", answer.content_type),
+            ("Content-Length", str(len(answer.body))),
+            *answer.headers,
+            *_SECURITY,
+        ]
         start_response(f"{answer.status} {_REASONS[answer.status]}", headers)
         return [b""] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
 
@@ -91,7 +107,9 @@ class ViewerApp:
         if method not in {"GET", "HEAD"}:
             return _not_allowed("GET, HEAD")
         asset = self._assets.get(path)
-        return asset or self._document(_utf8(path), parse_qs(environ.get("QUERY_STRING", ""), errors="replace", max_num_fields=20))
+        return asset or self._document(
+            _utf8(path), parse_qs(environ.get("QUERY_STRING", ""), errors="replace", max_num_fields=20)
+        )
 
     def _receive(self, environ: WSGIEnvironment, take: Callable[[bytes, str, str], _Answer]) -> _Answer:
         content_type = environ.get("CONTENT_TYPE", "")
@@ -102,7 +120,11 @@ class ViewerApp:
                 raise BadBodyError(400, "Content-Length is no number")
             if int(length) > limit:
                 raise BadBodyError(413, f"the body has {length} bytes: at most {limit} are taken")
-            return take(environ["wsgi.input"].read(int(length)), content_type, environ.get("HTTP_CONTENT_ENCODING", ""))
+            return take(
+                environ["wsgi.input"].read(int(length)),
+                content_type,
+                environ.get("HTTP_CONTENT_ENCODING", ""),
+            )
         except BadBodyError as exc:
             self._store.refuse_body()
             return _Answer(exc.status, *encode_error(exc.status, exc.reason, content_type))
@@ -116,19 +138,31 @@ class ViewerApp:
         return _Answer(200, *encode(reply, content_type))
 
     def _take_logs(self, body: bytes, content_type: str, encoding: str) -> _Answer:
-        self._store.add_logs(self._decode(logs_service_pb2.ExportLogsServiceRequest(), body, content_type, encoding))
+        self._store.add_logs(
+            self._decode(logs_service_pb2.ExportLogsServiceRequest(), body, content_type, encoding)
+        )
         return _Answer(200, *encode(logs_service_pb2.ExportLogsServiceResponse(), content_type))
 
     def _take_metrics(self, body: bytes, content_type: str, encoding: str) -> _Answer:
-        request = self._decode(metrics_service_pb2.ExportMetricsServiceRequest(), body, content_type, encoding)
+        request = self._decode(
+            metrics_service_pb2.ExportMetricsServiceRequest(), body, content_type, encoding
+        )
         reply = metrics_service_pb2.ExportMetricsServiceResponse()
         if refused := self._store.add_metrics(request):
             reply.partial_success.rejected_data_points = refused
-            reply.partial_success.error_message = "no recorded value, too many buckets, or buckets that contradict their bounds"
+            reply.partial_success.error_message = (
+                "no recorded value, too many buckets, or buckets that contradict their bounds"
+            )
         return _Answer(200, *encode(reply, content_type))
 
     def _decode(self, message: Message, body: bytes, content_type: str, encoding: str) -> Any:
-        return decode(message, body, content_type=content_type, encoding=encoding, limit=self._store.limits.inflated_bytes)
+        return decode(
+            message,
+            body,
+            content_type=content_type,
+            encoding=encoding,
+            limit=self._store.limits.inflated_bytes,
+        )
 
     def _document(self, path: str, query: Mapping[str, list[str]]) -> _Answer:
         try:
@@ -136,7 +170,11 @@ class ViewerApp:
                 found = _documents(self._store, path, {name: values[-1] for name, values in query.items()})
         except ValueError as exc:
             return _error(400, str(exc))
-        return _error(404, f"nothing at {path[:200]}") if found is None else _Answer(200, JSON, msgspec.json.encode(found))
+        return (
+            _error(404, f"nothing at {path[:200]}")
+            if found is None
+            else _Answer(200, JSON, msgspec.json.encode(found))
+        )
 
 
 def is_local(host: str) -> bool:
@@ -155,17 +193,28 @@ def _documents(store: Store, path: str, query: Mapping[str, str]) -> dict[str, A
     if path == "/api/traces":
         min_ms = _number(query, "min_ms", 0, 0, 1e9)
         errors = query.get("errors", "") in {"1", "true"}
-        return documents.traces(store, text=query.get("q", ""), app=query.get("app", ""), errors=errors, min_ms=min_ms, limit=int(limit))
+        return documents.traces(
+            store,
+            text=query.get("q", ""),
+            app=query.get("app", ""),
+            errors=errors,
+            min_ms=min_ms,
+            limit=int(limit),
+        )
     if path.startswith("/api/traces/"):
         return documents.trace(store, path.removeprefix("/api/traces/").lower())
     if path == "/api/logs":
         severity = _severity(query.get("level", ""))
         text, trace_id, app = (query.get(name, "") for name in ("q", "trace", "app"))
-        return documents.log_lines(store, severity=severity, text=text, trace_id=trace_id.lower(), app=app, limit=int(limit))
+        return documents.log_lines(
+            store, severity=severity, text=text, trace_id=trace_id.lower(), app=app, limit=int(limit)
+        )
     if path == "/api/metrics":
         return documents.metrics(store)
     if path.startswith("/api/metrics/"):
-        return documents.metric(store, path.removeprefix("/api/metrics/"), limit=int(_number(query, "series", 8, 1, 100)))
+        return documents.metric(
+            store, path.removeprefix("/api/metrics/"), limit=int(_number(query, "series", 8, 1, 100))
+        )
     return None
 
 

@@ -1,4 +1,5 @@
-"""What the pages ask for, as plain documents. Pure functions of a `Store`; the caller holds `store.reading()`."""
+"""What the pages ask for, as plain documents. Pure functions of a `Store`; the caller holds
+`store.reading()`."""
 
 from __future__ import annotations
 
@@ -7,8 +8,8 @@ from itertools import islice
 from typing import Any
 
 from bext_otel.viewer.logs import LogLine
-from bext_otel.viewer.metrics import Family, SeriesKey, Source
-from bext_otel.viewer.series import COLUMNS, Series
+from bext_otel.viewer.metrics import SeriesKey, Source, StoredMetric
+from bext_otel.viewer.series import COLUMNS, StoredSeries
 from bext_otel.viewer.spans import Span, Trace
 from bext_otel.viewer.store import Store
 from bext_otel.viewer.values import Plain
@@ -31,7 +32,9 @@ def summary(store: Store) -> Document:
     return {
         "version": store.version,
         "started_unix_ms": store.started_unix * 1e3,
-        "services": sorted(name for name in {*spans.services, *(name for name, _ in metrics.sources())} if name),
+        "services": sorted(
+            name for name in {*spans.services, *(name for name, _ in metrics.sources())} if name
+        ),
         "received": {"spans": spans.received, "logs": logs.received, "points": metrics.received},
         "held": {
             "traces": len(spans),
@@ -40,7 +43,12 @@ def summary(store: Store) -> Document:
             "metrics": len(metrics.families),
             "series": len(metrics),
         },
-        "dropped": {"spans": spans.dropped, "logs": logs.dropped, "points": metrics.dropped, "series": metrics.dropped_series},
+        "dropped": {
+            "spans": spans.dropped,
+            "logs": logs.dropped,
+            "points": metrics.dropped,
+            "series": metrics.dropped_series,
+        },
         "refused": {"bodies": store.refused_bodies, "items": store.refused_items},
         "limits": {
             "traces": store.limits.traces,
@@ -52,21 +60,46 @@ def summary(store: Store) -> Document:
     }
 
 
-def traces(store: Store, *, text: str = "", app: str = "", errors: bool = False, min_ms: float = 0.0, limit: int = 200) -> Document:
-    """Newest traces first, at most `limit`, that match: `text` anywhere in name, route, service or id, `app` exactly, `min_ms` at least."""
+def traces(
+    store: Store,
+    *,
+    text: str = "",
+    app: str = "",
+    errors: bool = False,
+    min_ms: float = 0.0,
+    limit: int = 200,
+) -> Document:
+    """Newest traces first, at most `limit`, that match: `text` anywhere in name, route, service or id, `app`
+    exactly, `min_ms` at least."""
     wanted = text.lower()
     found: list[Document] = []
     apps: dict[str, None] = {}
     # By start: in order of arrival, a batch that was sent late would stand above what happened after it.
-    rows = sorted((_headline(trace_id, held) for trace_id, held in store.spans.newest()), key=lambda row: -row["start_unix_ms"])
+    rows = sorted(
+        (_headline(trace_id, held) for trace_id, held in store.spans.newest()),
+        key=lambda row: -row["start_unix_ms"],
+    )
     for row in rows:
         apps[row["app"]] = None
-        if len(found) >= limit or (app and row["app"] != app) or (errors and not row["error"]) or row["duration_ms"] < min_ms:
+        if (
+            len(found) >= limit
+            or (app and row["app"] != app)
+            or (errors and not row["error"])
+            or row["duration_ms"] < min_ms
+        ):
             continue
-        if wanted and not any(wanted in str(row[key] or "").lower() for key in ("name", "route", "services", "trace_id", "status")):
+        if wanted and not any(
+            wanted in str(row[key] or "").lower()
+            for key in ("name", "route", "services", "trace_id", "status")
+        ):
             continue
         found.append(row)
-    return {"version": store.version, "traces": found, "apps": sorted(name for name in apps if name), "total": len(store.spans)}
+    return {
+        "version": store.version,
+        "traces": found,
+        "apps": sorted(name for name in apps if name),
+        "total": len(store.spans),
+    }
 
 
 def trace(store: Store, trace_id: str) -> Document | None:
@@ -75,7 +108,9 @@ def trace(store: Store, trace_id: str) -> Document | None:
     if held is None:
         return None
     start_ns = min(span.start_ns for span in held.spans.values())
-    lines = sorted((line for line in store.logs.newest() if line.trace_id == trace_id), key=lambda line: line.time_ns)
+    lines = sorted(
+        (line for line in store.logs.newest() if line.trace_id == trace_id), key=lambda line: line.time_ns
+    )
     return {
         **_headline(trace_id, held),
         "spans": [_span(depth, span, start_ns) for depth, span in nested(held.spans)],
@@ -83,8 +118,11 @@ def trace(store: Store, trace_id: str) -> Document | None:
     }
 
 
-def log_lines(store: Store, *, severity: int = 0, text: str = "", trace_id: str = "", app: str = "", limit: int = 300) -> Document:
-    """Newest lines first, at most `limit`, that match: `severity` at least, `text` in message, target or an attribute's value."""
+def log_lines(
+    store: Store, *, severity: int = 0, text: str = "", trace_id: str = "", app: str = "", limit: int = 300
+) -> Document:
+    """Newest lines first, at most `limit`, that match: `severity` at least, `text` in message, target or an
+    attribute's value."""
     wanted = text.lower()
     matching = (
         line
@@ -111,7 +149,11 @@ def metric(store: Store, name: str, *, limit: int = 8) -> Document | None:
         return None
     busiest = sorted(family.series.items(), key=lambda item: (-item[1].total, item[0]))
     several = len({key[1] for key in family.series}) > 1
-    return {**_family(family), "columns": COLUMNS[family.kind], "series": [_series(*item, several) for item in busiest[:limit]]}
+    return {
+        **_family(family),
+        "columns": COLUMNS[family.kind],
+        "series": [_series(*item, several) for item in busiest[:limit]],
+    }
 
 
 def app_of(attributes: Mapping[str, Plain]) -> str:
@@ -123,7 +165,11 @@ def _headline(trace_id: str, held: Trace) -> Document:
     spans = held.spans
     root = root_of(spans)
     # A trace that a client began shows what the server made of it.
-    server = root if root.kind == "server" else next((span for span in spans.values() if span.kind == "server"), root)
+    server = (
+        root
+        if root.kind == "server"
+        else next((span for span in spans.values() if span.kind == "server"), root)
+    )
     start_ns = min(span.start_ns for span in spans.values())
     end_ns = max(span.end_ns for span in spans.values())
     return {
@@ -156,7 +202,12 @@ def _span(depth: int, span: Span, start_ns: int) -> Document:
         "status_message": span.status_message,
         "attributes": span.attributes,
         "events": [
-            {"name": event.name, "offset_ms": (event.time_ns - start_ns) / 1e6, "attributes": event.attributes} for event in span.events
+            {
+                "name": event.name,
+                "offset_ms": (event.time_ns - start_ns) / 1e6,
+                "attributes": event.attributes,
+            }
+            for event in span.events
         ],
         "links": span.links,
     }
@@ -179,10 +230,12 @@ def _line(line: LogLine) -> Document:
 
 
 def _mentions(line: LogLine, wanted: str) -> bool:
-    return any(wanted in str(value).lower() for value in (line.message, line.target, *line.attributes.values()))
+    return any(
+        wanted in str(value).lower() for value in (line.message, line.target, *line.attributes.values())
+    )
 
 
-def _family(family: Family) -> Document:
+def _family(family: StoredMetric) -> Document:
     return {
         "name": family.name,
         "kind": family.kind,
@@ -193,7 +246,7 @@ def _family(family: Family) -> Document:
     }
 
 
-def _series(key: SeriesKey, series: Series, several: bool) -> Document:
+def _series(key: SeriesKey, series: StoredSeries, several: bool) -> Document:
     _, source, labels = key
     columns = list(zip(*series.rows, strict=True)) or [()]
     return {

@@ -13,9 +13,10 @@ _MIB = 1024 * 1024
 class Limits:
     """Bounds of the store; past one, the newest telemetry stays and what goes is counted.
 
-    `span_bytes` and `log_bytes` bound what was held by its size on the wire, so that few huge spans can't do what many small ones may not.
-    `points` is kept of each series; a histogram point with more than `buckets` buckets is refused. `text` is the longest attribute value
-    in characters. `body_bytes` bounds a request body as sent, `inflated_bytes` the same body without its compression.
+    `span_bytes` and `log_bytes` bound what was held by its size on the wire, so that few huge spans can't do
+    what many small ones may not. `points` is kept of each series; a histogram point with more than `buckets`
+    buckets is refused. `text` is the longest attribute value in characters. `body_bytes` bounds a request
+    body as sent, `inflated_bytes` the same body without its compression.
     """
 
     traces: int = 1_000

@@ -19,7 +19,8 @@ LEVELS = ("trace", "debug", "info", "warn", "error", "fatal")
 
 
 class LogLine(msgspec.Struct, frozen=True):
-    """A log record as it came: time in Unix nanoseconds, `severity` 0 (not given) to 24, ids in hex digits or empty.
+    """A log record as it came: time in Unix nanoseconds, `severity` 0 (not given) to 24, ids in hex digits or
+    empty.
 
     `number` counts lines as they came, from 1; `size` is in bytes on the wire.
     """
@@ -67,7 +68,9 @@ class Logs:
     def _put(self, line: LogLine) -> None:
         self._lines.append(line)
         self.size += line.size
-        while len(self._lines) > self._limits.logs or (self.size > self._limits.log_bytes and len(self._lines) > 1):
+        while len(self._lines) > self._limits.logs or (
+            self.size > self._limits.log_bytes and len(self._lines) > 1
+        ):
             self.size -= self._lines.popleft().size
             self.dropped += 1
 

@@ -11,10 +11,10 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from bext_otel.viewer.limits import Limits
 from bext_otel.viewer.points import Kind, Labels, points
-from bext_otel.viewer.series import Series
+from bext_otel.viewer.series import StoredSeries
 from bext_otel.viewer.values import attributes, shortened
 
-__all__ = ["Family", "Metrics", "SeriesKey", "Source"]
+__all__ = ["MetricStore", "SeriesKey", "Source", "StoredMetric"]
 
 Source = tuple[str, str]
 """Who sent: service name and instance id."""
@@ -23,7 +23,7 @@ SeriesKey = tuple[str, Source, Labels]
 """A series: metric name, who sent it, labels."""
 
 
-class Family:
+class StoredMetric:
     """A metric: its name, kind, unit and description, and its series by sender and labels."""
 
     __slots__ = ("description", "kind", "name", "series", "unit")
@@ -33,17 +33,17 @@ class Family:
         self.kind = kind
         self.unit = unit
         self.description = description
-        self.series: dict[SeriesKey, Series] = {}
+        self.series: dict[SeriesKey, StoredSeries] = {}
 
 
-class Metrics:
+class MetricStore:
     """A bounded set of series, each a ring of points. Not locked: its owner is."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self.families: dict[str, Family] = {}
+        self.families: dict[str, StoredMetric] = {}
         # Least recently updated first, so that the series to let go of is always the first.
-        self._recent: OrderedDict[SeriesKey, Family] = OrderedDict()
+        self._recent: OrderedDict[SeriesKey, StoredMetric] = OrderedDict()
         self._sources: OrderedDict[Source, int] = OrderedDict()
         self.received = 0
         self.dropped = 0
@@ -81,13 +81,16 @@ class Metrics:
                 continue
             family = self._family(metric, name, point.kind)
             series = self._series(family, (name, source, point.labels))
-            if not series.add(point, source_last_ns=self._sources.get(source, 0)) and point.time_ns < series.last_ns:
+            if (
+                not series.add(point, source_last_ns=self._sources.get(source, 0))
+                and point.time_ns < series.last_ns
+            ):
                 # Older than what is shown. One that came twice is no loss.
                 self.dropped += 1
             newest = max(newest, point.time_ns)
         return refused, newest
 
-    def _family(self, metric: metrics_pb2.Metric, name: str, kind: Kind) -> Family:
+    def _family(self, metric: metrics_pb2.Metric, name: str, kind: Kind) -> StoredMetric:
         family = self.families.get(name)
         if family is not None and family.kind != kind:
             # Series of another kind can't share a chart: the newest kind wins.
@@ -96,13 +99,15 @@ class Metrics:
             family = None
         if family is None:
             limit = self._limits.text
-            family = self.families[name] = Family(name, kind, shortened(metric.unit, 64), shortened(metric.description, limit))
+            family = self.families[name] = StoredMetric(
+                name, kind, shortened(metric.unit, 64), shortened(metric.description, limit)
+            )
         return family
 
-    def _series(self, family: Family, key: SeriesKey) -> Series:
+    def _series(self, family: StoredMetric, key: SeriesKey) -> StoredSeries:
         series = family.series.get(key)
         if series is None:
-            series = family.series[key] = Series(self._limits.points)
+            series = family.series[key] = StoredSeries(self._limits.points)
         self._recent[key] = family
         self._recent.move_to_end(key)
         while len(self._recent) > self._limits.series:

@@ -13,7 +13,7 @@ from bext_otel.viewer.limits import Limits
 from bext_otel.viewer.quantiles import Explicit, Exponential, Histogram
 from bext_otel.viewer.values import attributes
 
-__all__ = ["Kind", "Labels", "Point", "points"]
+__all__ = ["DataPoint", "Kind", "Labels", "points"]
 
 Kind = Literal["counter", "gauge", "distribution"]
 Labels = tuple[tuple[str, str], ...]
@@ -24,11 +24,12 @@ _SCALES = range(-11, 53)
 
 
 @dataclass(frozen=True)
-class Point:
-    """A data point: a counter's or gauge's `value`; a distribution's `count`, `sum` and `histogram` or ready-made `quantiles`.
+class DataPoint:
+    """A data point: a counter's or gauge's `value`; a distribution's `count`, `sum` and `histogram` or
+    ready-made `quantiles`.
 
-    Times in Unix nanoseconds. `delta` says that it holds what came since the last one, not since `start_ns`. `low` and `high` are the
-    smallest and largest value known.
+    Times in Unix nanoseconds. `delta` says that it holds what came since the last one, not since `start_ns`.
+    `low` and `high` are the smallest and largest value known.
     """
 
     kind: Kind
@@ -45,8 +46,9 @@ class Point:
     high: float = math.inf
 
 
-def points(metric: metrics_pb2.Metric, limits: Limits) -> Iterator[Point | None]:
-    """The metric's points; None for one that is not usable: no recorded value, too many buckets, a scale that is none."""
+def points(metric: metrics_pb2.Metric, limits: Limits) -> Iterator[DataPoint | None]:
+    """The metric's points; None for one that is not usable: no recorded value, too many buckets, a scale that
+    is none."""
     kind = metric.WhichOneof("data")
     if kind == "gauge":
         yield from (_number(point, "gauge", False, limits) for point in metric.gauge.data_points)
@@ -64,20 +66,22 @@ def points(metric: metrics_pb2.Metric, limits: Limits) -> Iterator[Point | None]
         yield from (_summary(point, limits) for point in metric.summary.data_points)
 
 
-def _number(point: metrics_pb2.NumberDataPoint, kind: Kind, delta: bool, limits: Limits) -> Point | None:
+def _number(point: metrics_pb2.NumberDataPoint, kind: Kind, delta: bool, limits: Limits) -> DataPoint | None:
     which = point.WhichOneof("value")
     if which is None or _unrecorded(point.flags):
         return None
     value = float(point.as_int) if which == "as_int" else point.as_double
-    return Point(kind, _labels(point, limits), point.start_time_unix_nano, point.time_unix_nano, delta, value=value)
+    return DataPoint(
+        kind, _labels(point, limits), point.start_time_unix_nano, point.time_unix_nano, delta, value=value
+    )
 
 
-def _explicit(point: metrics_pb2.HistogramDataPoint, delta: bool, limits: Limits) -> Point | None:
+def _explicit(point: metrics_pb2.HistogramDataPoint, delta: bool, limits: Limits) -> DataPoint | None:
     bounds, counts = tuple(point.explicit_bounds), tuple(point.bucket_counts)
     fits = len(counts) == len(bounds) + 1 and list(bounds) == sorted(bounds)
     if _unrecorded(point.flags) or len(counts) > limits.buckets or (counts and not fits):
         return None
-    return Point(
+    return DataPoint(
         "distribution",
         _labels(point, limits),
         point.start_time_unix_nano,
@@ -91,11 +95,13 @@ def _explicit(point: metrics_pb2.HistogramDataPoint, delta: bool, limits: Limits
     )
 
 
-def _exponential(point: metrics_pb2.ExponentialHistogramDataPoint, delta: bool, limits: Limits) -> Point | None:
+def _exponential(
+    point: metrics_pb2.ExponentialHistogramDataPoint, delta: bool, limits: Limits
+) -> DataPoint | None:
     size = len(point.positive.bucket_counts) + len(point.negative.bucket_counts)
     if _unrecorded(point.flags) or size > limits.buckets or point.scale not in _SCALES:
         return None
-    return Point(
+    return DataPoint(
         "distribution",
         _labels(point, limits),
         point.start_time_unix_nano,
@@ -103,16 +109,18 @@ def _exponential(point: metrics_pb2.ExponentialHistogramDataPoint, delta: bool, 
         delta,
         count=point.count,
         sum=point.sum,
-        histogram=Exponential(point.scale, point.zero_count, _sparse(point.positive), _sparse(point.negative)),
+        histogram=Exponential(
+            point.scale, point.zero_count, _sparse(point.positive), _sparse(point.negative)
+        ),
         low=point.min if point.HasField("min") else -math.inf,
         high=point.max if point.HasField("max") else math.inf,
     )
 
 
-def _summary(point: metrics_pb2.SummaryDataPoint, limits: Limits) -> Point | None:
+def _summary(point: metrics_pb2.SummaryDataPoint, limits: Limits) -> DataPoint | None:
     if _unrecorded(point.flags) or len(point.quantile_values) > limits.buckets:
         return None
-    return Point(
+    return DataPoint(
         "distribution",
         _labels(point, limits),
         point.start_time_unix_nano,
@@ -129,12 +137,17 @@ def _sparse(buckets: metrics_pb2.ExponentialHistogramDataPoint.Buckets) -> dict[
 
 
 _AnyPoint = (
-    metrics_pb2.NumberDataPoint | metrics_pb2.HistogramDataPoint | metrics_pb2.ExponentialHistogramDataPoint | metrics_pb2.SummaryDataPoint
+    metrics_pb2.NumberDataPoint
+    | metrics_pb2.HistogramDataPoint
+    | metrics_pb2.ExponentialHistogramDataPoint
+    | metrics_pb2.SummaryDataPoint
 )
 
 
 def _labels(point: _AnyPoint, limits: Limits) -> Labels:
-    return tuple(sorted((key, str(value)) for key, value in attributes(point.attributes, limits.text).items()))
+    return tuple(
+        sorted((key, str(value)) for key, value in attributes(point.attributes, limits.text).items())
+    )
 
 
 def _unrecorded(flags: int) -> bool:

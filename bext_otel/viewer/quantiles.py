@@ -14,14 +14,19 @@ Cell = tuple[float, float, int]
 
 @dataclass(frozen=True)
 class Explicit:
-    """A histogram with given bounds: `counts` has one more than `bounds`, the last for values above all of them."""
+    """A histogram with given bounds: `counts` has one more than `bounds`, the last for values above all of
+    them."""
 
     bounds: tuple[float, ...]
     counts: tuple[int, ...]
 
     def minus(self, earlier: Histogram) -> Explicit | None:
         """What came since `earlier`, or None if that can't be this histogram's past."""
-        if not isinstance(earlier, Explicit) or self.bounds != earlier.bounds or len(self.counts) != len(earlier.counts):
+        if (
+            not isinstance(earlier, Explicit)
+            or self.bounds != earlier.bounds
+            or len(self.counts) != len(earlier.counts)
+        ):
             return None
         counts = tuple(now - then for now, then in zip(self.counts, earlier.counts, strict=True))
         return None if any(count < 0 for count in counts) else Explicit(self.bounds, counts)
@@ -34,7 +39,8 @@ class Explicit:
 
 @dataclass(frozen=True)
 class Exponential:
-    """A histogram whose bucket of index i holds values in (base^i, base^(i+1)], base = 2^(2^-scale); the same below zero, mirrored.
+    """A histogram whose bucket of index i holds values in (base^i, base^(i+1)], base = 2^(2^-scale); the same
+    below zero, mirrored.
 
     From the metrics data model of OpenTelemetry ("ExponentialHistogram").
     """
@@ -45,9 +51,14 @@ class Exponential:
     negative: Mapping[int, int]
 
     def at(self, scale: int) -> Exponential:
-        """The same values in coarser buckets: `scale` is at most this one's. Each step down joins buckets 2i and 2i+1."""
+        """The same values in coarser buckets: `scale` is at most this one's. Each step down joins buckets 2i
+        and 2i+1."""
         shift = self.scale - scale
-        return Exponential(scale, self.zero, _joined(self.positive, shift), _joined(self.negative, shift)) if shift else self
+        return (
+            Exponential(scale, self.zero, _joined(self.positive, shift), _joined(self.negative, shift))
+            if shift
+            else self
+        )
 
     def minus(self, earlier: Histogram) -> Exponential | None:
         """What came since `earlier`, or None if that can't be this histogram's past."""
@@ -62,7 +73,11 @@ class Exponential:
 
     def cells(self) -> list[Cell]:
         """Buckets that hold something, in ascending order."""
-        below = [(-self._edge(i + 1), -self._edge(i), n) for i, n in sorted(self.negative.items(), reverse=True) if n]
+        below = [
+            (-self._edge(i + 1), -self._edge(i), n)
+            for i, n in sorted(self.negative.items(), reverse=True)
+            if n
+        ]
         zero = [(0.0, 0.0, self.zero)] if self.zero else []
         above = [(self._edge(i), self._edge(i + 1), n) for i, n in sorted(self.positive.items()) if n]
         return below + zero + above
@@ -75,12 +90,14 @@ class Exponential:
 Histogram = Explicit | Exponential
 
 
-def quantile(cells: Sequence[Cell], q: float, *, low: float = -math.inf, high: float = math.inf, log: bool = False) -> float | None:
+def quantile(
+    cells: Sequence[Cell], q: float, *, low: float = -math.inf, high: float = math.inf, log: bool = False
+) -> float | None:
     """The value below which a share `q` (0 to 1) of what the cells hold lies; None if they hold nothing.
 
-    The rank is ceil(q * n); inside its cell values are taken as evenly spread, on a logarithmic scale with `log`, as befits exponential
-    buckets. A cell that is open on one side answers with its closed one. The result lies within `low` and `high`, the smallest and
-    largest value known.
+    The rank is ceil(q * n); inside its cell values are taken as evenly spread, on a logarithmic scale with
+    `log`, as befits exponential buckets. A cell that is open on one side answers with its closed one. The
+    result lies within `low` and `high`, the smallest and largest value known.
     """
     total = sum(count for _, _, count in cells)
     if not total:
@@ -98,7 +115,8 @@ def _inside(below: float, above: float, share: float, *, log: bool) -> float:
     if math.isinf(above):
         return below if math.isfinite(below) else 0.0
     if math.isinf(below):
-        # The first bucket of a histogram of durations or sizes starts at zero, although its lower bound is open.
+        # The first bucket of a histogram of durations or sizes starts at zero, although its lower bound is
+        # open.
         below = min(0.0, above)
     if log and below > 0:
         return float(below * (above / below) ** share)
@@ -118,4 +136,8 @@ def _less(now: Mapping[int, int], then: Mapping[int, int]) -> dict[int, int] | N
     rest = dict(now)
     for index, count in then.items():
         rest[index] = rest.get(index, 0) - count
-    return None if any(count < 0 for count in rest.values()) else {index: count for index, count in rest.items() if count}
+    return (
+        None
+        if any(count < 0 for count in rest.values())
+        else {index: count for index, count in rest.items() if count}
+    )

@@ -21,7 +21,8 @@ PROTOBUF = "application/x-protobuf"
 
 _M = TypeVar("_M", bound=Message)
 
-# window bits of zlib: 16 above the usual 15 expects gzip's header, 32 above finds out between gzip and zlib by itself.
+# window bits of zlib: 16 above the usual 15 expects gzip's header, 32 above finds out between gzip and zlib
+# by itself.
 _WINDOW_BITS: Mapping[str, int] = {"gzip": 31, "x-gzip": 31, "deflate": 47}
 
 _ID_KEYS = frozenset(("traceId", "spanId", "parentSpanId", "trace_id", "span_id", "parent_span_id"))
@@ -44,7 +45,8 @@ def media_type(content_type: str) -> str:
 def decode(message: _M, body: bytes, *, content_type: str, encoding: str, limit: int) -> _M:
     """Fill `message` from a request body of at most `limit` bytes once inflated.
 
-    Raises `BadBodyError`: 415 for a content type or coding that OTLP doesn't have, 413 for too much, 400 for what doesn't parse.
+    Raises `BadBodyError`: 415 for a content type or coding that OTLP doesn't have, 413 for too much, 400 for
+    what doesn't parse.
     """
     kind = media_type(content_type)
     if kind not in {JSON, PROTOBUF}:
@@ -54,10 +56,21 @@ def decode(message: _M, body: bytes, *, content_type: str, encoding: str, limit:
         if kind == PROTOBUF:
             message.ParseFromString(plain)
         else:
-            json_format.ParseDict(_with_base64_ids(msgspec.json.decode(plain, type=dict[str, Any])), message, ignore_unknown_fields=True)
+            json_format.ParseDict(
+                _with_base64_ids(msgspec.json.decode(plain, type=dict[str, Any])),
+                message,
+                ignore_unknown_fields=True,
+            )
     except DecodeError as exc:
         raise BadBodyError(400, "the body is no protobuf message of this signal") from exc
-    except (json_format.ParseError, msgspec.DecodeError, ValueError, TypeError, AttributeError, RecursionError) as exc:
+    except (
+        json_format.ParseError,
+        msgspec.DecodeError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as exc:
         # json_format raises the last four for shapes it didn't foresee, e.g. a list where an object belongs.
         raise BadBodyError(400, f"the body is no JSON of this signal: {str(exc)[:200]}") from exc
     return message
@@ -99,11 +112,14 @@ def _inflate(body: bytes, encoding: str, limit: int) -> bytes:
 def _with_base64_ids(node: Any) -> Any:
     """The same document with trace and span ids in base64.
 
-    OTLP's JSON writes ids as hex digits, where the protobuf JSON mapping expects base64. Attribute names can't be confused with the keys
-    looked for: in OTLP they are values under `key`.
+    OTLP's JSON writes ids as hex digits, where the protobuf JSON mapping expects base64. Attribute names
+    can't be confused with the keys looked for: in OTLP they are values under `key`.
     """
     if isinstance(node, dict):
-        return {key: _base64_id(value) if key in _ID_KEYS else _with_base64_ids(value) for key, value in node.items()}
+        return {
+            key: _base64_id(value) if key in _ID_KEYS else _with_base64_ids(value)
+            for key, value in node.items()
+        }
     if isinstance(node, list):
         return [_with_base64_ids(item) for item in node]
     return node

@@ -6,10 +6,10 @@ import math
 from collections import deque
 from collections.abc import Sequence
 
-from bext_otel.viewer.points import Point
+from bext_otel.viewer.points import DataPoint
 from bext_otel.viewer.quantiles import Exponential, quantile
 
-__all__ = ["COLUMNS", "Series"]
+__all__ = ["COLUMNS", "StoredSeries"]
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "counter": ("rate",),
@@ -22,11 +22,12 @@ _QUANTILES = (0.5, 0.9, 0.99)
 _NS = 1_000_000_000
 
 
-class Series:
+class StoredSeries:
     """The recent past of one series.
 
-    `rows` are tuples of Unix time in milliseconds and the values of `COLUMNS` (None where there is no value, e.g. a quantile of nothing).
-    `total` is a counter's sum or a distribution's count since its start, a gauge's last value; `total_sum` a distribution's sum.
+    `rows` are tuples of Unix time in milliseconds and the values of `COLUMNS` (None where there is no value,
+    e.g. a quantile of nothing). `total` is a counter's sum or a distribution's count since its start, a
+    gauge's last value; `total_sum` a distribution's sum.
     """
 
     __slots__ = ("_last", "last_ns", "rows", "total", "total_sum")
@@ -36,12 +37,14 @@ class Series:
         self.last_ns = 0
         self.total = 0.0
         self.total_sum = 0.0
-        self._last: Point | None = None
+        self._last: DataPoint | None = None
 
-    def add(self, point: Point, *, source_last_ns: int) -> bool:
-        """Take a point; False for one that is not newer than the last (an exporter that retries sends points twice).
+    def add(self, point: DataPoint, *, source_last_ns: int) -> bool:
+        """Take a point; False for one that is not newer than the last (an exporter that retries sends points
+        twice).
 
-        `source_last_ns` is when the sender last told of any series, 0 if never: a series that appears later began after that.
+        `source_last_ns` is when the sender last told of any series, 0 if never: a series that appears later
+        began after that.
         """
         if point.time_ns <= self.last_ns:
             return False
@@ -56,7 +59,7 @@ class Series:
         self.last_ns = point.time_ns
         return True
 
-    def _values(self, point: Point, base: Point | None, seconds: float) -> Sequence[float | None]:
+    def _values(self, point: DataPoint, base: DataPoint | None, seconds: float) -> Sequence[float | None]:
         if point.kind == "gauge":
             return (_finite(self.total + point.value if point.delta else point.value),)
         if point.kind == "counter":
@@ -66,7 +69,7 @@ class Series:
         mean = _finite(total / count) if count > 0 else None
         return (_rate(count, seconds), mean, *_quantiles(point, base))
 
-    def _count(self, point: Point) -> None:
+    def _count(self, point: DataPoint) -> None:
         if point.kind == "distribution":
             self.total = point.count + (self.total if point.delta else 0)
             self.total_sum = point.sum + (self.total_sum if point.delta else 0.0)
@@ -74,14 +77,14 @@ class Series:
             self.total = point.value + (self.total if point.delta else 0.0)
 
 
-def _restarted(point: Point, earlier: Point) -> bool:
+def _restarted(point: DataPoint, earlier: DataPoint) -> bool:
     """Whether a cumulative series began anew: its start moved past the last point, or it went back."""
     if point.start_ns > earlier.time_ns:
         return True
     return point.value < earlier.value if point.kind == "counter" else point.count < earlier.count
 
 
-def _quantiles(point: Point, base: Point | None) -> list[float | None]:
+def _quantiles(point: DataPoint, base: DataPoint | None) -> list[float | None]:
     if point.quantiles:
         return [_finite(point.quantiles.get(q, math.nan)) for q in _QUANTILES]
     histogram = point.histogram

@@ -26,13 +26,16 @@ _STOP_SECONDS = 2.0
 class Viewer:
     """An OTLP/HTTP receiver with pages at the same address.
 
-    `port` 0 takes a free one. It listens from the moment it is built, and answers from `start()` on. Raises `ConfigError` for a host that
-    is not loopback, `OSError` for a port that can't be had.
+    `port` 0 takes a free one. It listens from the moment it is built, and answers from `start()` on. Raises
+    `ConfigError` for a host that is not loopback, `OSError` for a port that can't be had.
     """
 
     def __init__(self, *, host: str = "127.0.0.1", port: int = 4318, limits: Limits | None = None) -> None:
         if host not in _LOOPBACK:
-            raise ConfigError(f"viewer host = {host!r}: what it shows is nobody else's business, so expected one of {', '.join(_LOOPBACK)}")
+            raise ConfigError(
+                f"viewer host = {host!r}: what it shows is nobody else's business, so expected one of "
+                f"{', '.join(_LOOPBACK)}"
+            )
         self.store = Store(limits)
         # Any: waitress' stubs take a map of sockets, and a server of several sockets for what is one.
         self._map: Any = {}
@@ -72,7 +75,9 @@ class Viewer:
     def __enter__(self) -> Viewer:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     def _close(self) -> None:
@@ -83,7 +88,8 @@ class Viewer:
 def _listen(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        # Without it, a port stays taken for a minute after its last connection. It doesn't share a port that somebody listens on.
+        # Without it, a port stays taken for a minute after its last connection. It doesn't share a port that
+        # somebody listens on.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(128)

@@ -14,7 +14,8 @@ from bext_otel.viewer.values import Plain, attributes, shortened
 
 __all__ = ["Event", "Link", "Span", "Spans", "Trace"]
 
-# By number, as in trace.proto; numbers are looked up and not indexed, because an enumeration of proto3 may hold any.
+# By number, as in trace.proto; numbers are looked up and not indexed, because an enumeration of proto3 may
+# hold any.
 _KINDS = {1: "internal", 2: "server", 3: "client", 4: "producer", 5: "consumer"}
 _STATUSES = {1: "ok", 2: "error"}
 
@@ -36,7 +37,8 @@ class Link(msgspec.Struct, frozen=True):
 
 
 class Span(msgspec.Struct, frozen=True):
-    """A span as it came: ids in hex digits (`parent_id` empty for a root), times in Unix nanoseconds, `size` in bytes on the wire."""
+    """A span as it came: ids in hex digits (`parent_id` empty for a root), times in Unix nanoseconds, `size`
+    in bytes on the wire."""
 
     trace_id: str
     span_id: str
@@ -66,7 +68,8 @@ class Trace:
         self.size = 0
 
     def put(self, span: Span) -> int:
-        """Keep a span, in place of an earlier one with its id: an exporter that retries sends spans twice. Returns 1 if it is a new one."""
+        """Keep a span, in place of an earlier one with its id: an exporter that retries sends spans twice.
+        Returns 1 if it is a new one."""
         earlier = self.spans.get(span.span_id)
         self.size += span.size - (earlier.size if earlier else 0)
         self.spans[span.span_id] = span
@@ -133,7 +136,8 @@ class Spans:
         while len(self._traces) > limits.traces or self.held > limits.spans or self.size > limits.span_bytes:
             trace_id = next(iter(self._traces))
             if trace_id == newest:
-                # The trace that is being filled is the first to go, because it began before all others: it loses its oldest spans instead.
+                # The trace that is being filled is the first to go, because it began before all others: it
+                # loses its oldest spans instead.
                 trace = self._traces[trace_id]
                 if len(trace.spans) == 1:
                     return
@@ -169,7 +173,13 @@ def _span(span: trace_pb2.Span, service: str, scope: str, limit: int) -> Span:
         status=_STATUSES.get(span.status.code, "unset"),
         status_message=shortened(span.status.message, limit),
         attributes=attributes(span.attributes, limit),
-        events=[Event(shortened(event.name, limit), event.time_unix_nano, attributes(event.attributes, limit)) for event in span.events],
-        links=[Link(link.trace_id.hex(), link.span_id.hex(), attributes(link.attributes, limit)) for link in span.links],
+        events=[
+            Event(shortened(event.name, limit), event.time_unix_nano, attributes(event.attributes, limit))
+            for event in span.events
+        ],
+        links=[
+            Link(link.trace_id.hex(), link.span_id.hex(), attributes(link.attributes, limit))
+            for link in span.links
+        ],
         size=span.ByteSize(),
     )

@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from bext_otel.viewer.limits import Limits
 from bext_otel.viewer.logs import Logs
-from bext_otel.viewer.metrics import Metrics
+from bext_otel.viewer.metrics import MetricStore
 from bext_otel.viewer.spans import Spans
 
 __all__ = ["Store"]
@@ -22,8 +22,8 @@ __all__ = ["Store"]
 class Store:
     """Spans, log lines and metrics of the recent past, bounded by `limits`.
 
-    Safe to use from several threads: writers are the `add_*` methods, readers hold `reading()` while they look at `spans`, `logs` and
-    `metrics`. `version` grows with every change.
+    Safe to use from several threads: writers are the `add_*` methods, readers hold `reading()` while they
+    look at `spans`, `logs` and `metrics`. `version` grows with every change.
     """
 
     def __init__(self, limits: Limits | None = None, *, clock: Callable[[], float] = time.time) -> None:
@@ -31,7 +31,7 @@ class Store:
         self.started_unix = clock()
         self.spans = Spans(self.limits)
         self.logs = Logs(self.limits)
-        self.metrics = Metrics(self.limits)
+        self.metrics = MetricStore(self.limits)
         self.refused_bodies = 0
         self.refused_items = 0
         self.version = 0

@@ -12,7 +12,8 @@ __all__ = ["Plain", "attributes", "plain", "shortened"]
 
 Plain: TypeAlias = "str | bool | int | float | list[Plain] | dict[str, Plain] | None"
 
-# Integers beyond this lose digits in a browser, whose numbers are doubles (ECMA-262, Number.MAX_SAFE_INTEGER).
+# Integers beyond this lose digits in a browser, whose numbers are doubles (ECMA-262,
+# Number.MAX_SAFE_INTEGER).
 _SAFE_INTEGER = 2**53 - 1
 
 
@@ -24,8 +25,8 @@ def shortened(text: str, limit: int) -> str:
 def plain(value: AnyValue, limit: int) -> Plain:  # noqa: PLR0911 - one return for each kind of value reads best
     """The value as JSON has it; texts are cut at `limit` characters.
 
-    Integers that a browser would round, and numbers that JSON lacks (NaN, infinities), become text, bytes become hex digits.
-    Recursion is bounded: both parsers of protobuf refuse messages nested deeper than 100.
+    Integers that a browser would round, and numbers that JSON lacks (NaN, infinities), become text, bytes
+    become hex digits. Recursion is bounded: both parsers of protobuf refuse messages nested deeper than 100.
     """
     kind = value.WhichOneof("value")
     if kind == "string_value":

@@ -12,8 +12,8 @@ __all__ = ["nested", "root_of"]
 def nested(spans: Mapping[str, Span]) -> list[tuple[int, Span]]:
     """Depth and span, parents before their children, siblings by start.
 
-    A span whose parent is not there (it is another service's, or not yet received) stands at depth 0. So does one of each ring of spans
-    that call each other their parent: every span appears exactly once.
+    A span whose parent is not there (it is another service's, or not yet received) stands at depth 0. So does
+    one of each ring of spans that call each other their parent: every span appears exactly once.
     """
     children: dict[str, list[Span]] = {}
     roots = []
@@ -31,13 +31,16 @@ def nested(spans: Mapping[str, Span]) -> list[tuple[int, Span]]:
 
 
 def root_of(spans: Mapping[str, Span]) -> Span:
-    """The span that stands for the trace, of one at least: the first without a parent, or else the first whose parent is not there."""
+    """The span that stands for the trace, of one at least: the first without a parent, or else the first
+    whose parent is not there."""
     without_parent = [span for span in spans.values() if not span.parent_id]
     orphans = [span for span in spans.values() if span.parent_id not in spans]
     return _by_start(without_parent or orphans or spans.values())[0]
 
 
-def _place(roots: list[Span], children: Mapping[str, list[Span]], placed: dict[str, tuple[int, Span]]) -> None:
+def _place(
+    roots: list[Span], children: Mapping[str, list[Span]], placed: dict[str, tuple[int, Span]]
+) -> None:
     # Not recursive: a trace may be deeper than Python's stack.
     waiting = [(0, root) for root in reversed(roots)]
     while waiting:

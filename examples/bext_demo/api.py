@@ -25,8 +25,11 @@ _EXPORTED_ORDERS = 500
 _EXPORT_CHUNK = 50
 
 
-def create_app(database: Database, *, fulfilment: Fulfilment, report_seconds: float, payment_seconds: float) -> Starlette:
-    """The application, on this database, with how long the warehouse takes for the sales report and the payment provider for a payment."""
+def create_app(
+    database: Database, *, fulfilment: Fulfilment, report_seconds: float, payment_seconds: float
+) -> Starlette:
+    """The application, on this database, with how long the warehouse takes for the sales report and the
+    payment provider for a payment."""
     api = _Api(database, fulfilment, report_seconds, payment_seconds)
     return Starlette(
         routes=[
@@ -44,7 +47,9 @@ def create_app(database: Database, *, fulfilment: Fulfilment, report_seconds: fl
 
 
 class _Api:
-    def __init__(self, database: Database, fulfilment: Fulfilment, report_seconds: float, payment_seconds: float) -> None:
+    def __init__(
+        self, database: Database, fulfilment: Fulfilment, report_seconds: float, payment_seconds: float
+    ) -> None:
         self._database = database
         self._fulfilment = fulfilment
         self._payment_seconds = payment_seconds
@@ -55,7 +60,9 @@ class _Api:
 
     async def product(self, request: Request) -> Response:
         slug = request.path_params["slug"]
-        return _found(await self._database.ask(lambda cursor: shop.product(cursor, slug)), f"no product {slug!r}")
+        return _found(
+            await self._database.ask(lambda cursor: shop.product(cursor, slug)), f"no product {slug!r}"
+        )
 
     async def search(self, request: Request) -> Response:
         text = request.query_params.get("q", "")[:100]
@@ -68,7 +75,9 @@ class _Api:
 
     async def order(self, request: Request) -> Response:
         order_id = _order_id(request)
-        return _found(await self._database.ask(lambda cursor: shop.order(cursor, order_id)), f"no order {order_id}")
+        return _found(
+            await self._database.ask(lambda cursor: shop.order(cursor, order_id)), f"no order {order_id}"
+        )
 
     async def pay(self, request: Request) -> Response:
         """The payment provider's failures are nobody's to handle: they end as 500."""
@@ -98,7 +107,10 @@ async def _csv(orders: list[shop.Order]) -> AsyncIterator[str]:
     yield "id,slug,quantity,cents,state,placed_at\n"
     for start in range(0, len(orders), _EXPORT_CHUNK):
         chunk = orders[start : start + _EXPORT_CHUNK]
-        yield "".join(f"{o['id']},{o['slug']},{o['quantity']},{o['cents']},{o['state']},{o['placed_at']}\n" for o in chunk)
+        yield "".join(
+            f"{o['id']},{o['slug']},{o['quantity']},{o['cents']},{o['state']},{o['placed_at']}\n"
+            for o in chunk
+        )
         await asyncio.sleep(0)
 
 
@@ -139,5 +151,6 @@ async def _refuse(_: Request, error: Exception) -> Response:
 
 
 async def _fail(_: Request, __: Exception) -> Response:
-    """The answer to an exception that nobody handled. The server hangs up after it, and the client had better know."""
+    """The answer to an exception that nobody handled. The server hangs up after it, and the client had better
+    know."""
     return JSONResponse({"error": "internal error"}, status_code=500, headers={"connection": "close"})

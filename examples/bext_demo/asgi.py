@@ -1,4 +1,5 @@
-"""The platform: three applications, one process, one ASGI server. Run it with `uvicorn --app-dir examples bext_demo.asgi:app`."""
+"""The platform: three applications, one process, one ASGI server. Run it with `uvicorn --app-dir examples
+bext_demo.asgi:app`."""
 
 from __future__ import annotations
 
@@ -30,7 +31,9 @@ from bext_demo.settings import Settings
 __all__ = ["app", "create_app"]
 
 
-def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTransport | None = None) -> Starlette:
+def create_app(
+    settings: Settings | None = None, *, transport: httpx.AsyncBaseTransport | None = None
+) -> Starlette:
     """The platform. `transport` stands in for the network between its applications in tests."""
     settings = settings or Settings.from_environment()
     database = Database(settings.data_dir)
@@ -40,7 +43,11 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
         timeout_seconds=settings.render_timeout_seconds,
         memory_limit_bytes=settings.isolate_memory_bytes,
     )
-    cache = IsrCache(max_bytes=settings.cache_bytes, fresh_seconds=settings.fresh_seconds, stale_seconds=settings.stale_seconds)
+    cache = IsrCache(
+        max_bytes=settings.cache_bytes,
+        fresh_seconds=settings.fresh_seconds,
+        stale_seconds=settings.stale_seconds,
+    )
     client = Api(transport)
     plugin = Plugin(fuel={"on_request": settings.request_fuel, "on_response": settings.response_fuel})
     fragments = Fragments(settings.redis_url)
@@ -48,7 +55,10 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
     flask = _asgi(dashboard.create_app(database, fragments=fragments, revalidate=revalidate))
     site = marketing.create_app(isolates=isolates, cache=cache, plugin=plugin, api=client)
     shop_api = api.create_app(
-        database, fulfilment=fulfilment, report_seconds=settings.report_seconds, payment_seconds=settings.payment_seconds
+        database,
+        fulfilment=fulfilment,
+        report_seconds=settings.report_seconds,
+        payment_seconds=settings.payment_seconds,
     )
 
     @asynccontextmanager
@@ -71,7 +81,12 @@ def create_app(settings: Settings | None = None, *, transport: httpx.AsyncBaseTr
             await client.start()
             parts.push_async_callback(client.close)
             parts.push_async_callback(cache.close)
-            parts.callback(facts.watch(database=database.check, isolates=lambda: {"active": isolates.active, "max": isolates.size}))
+            parts.callback(
+                facts.watch(
+                    database=database.check,
+                    isolates=lambda: {"active": isolates.active, "max": isolates.size},
+                )
+            )
             yield
 
     return Starlette(

@@ -1,4 +1,5 @@
-"""Incremental static regeneration: a page is rendered once, served from memory, and rendered again behind the visitors' backs."""
+"""Incremental static regeneration: a page is rendered once, served from memory, and rendered again behind the
+visitors' backs."""
 
 from __future__ import annotations
 
@@ -43,14 +44,23 @@ Render = Callable[[], Awaitable[Rendered]]
 class IsrCache:
     """Pages by path, bounded by the bytes of their HTML; for one event loop.
 
-    A page is fresh for `fresh_seconds`. Then it is served as it is while one task renders it again, until `stale_seconds` after it was
-    stored; after that it is gone. `clock` is in seconds and never goes back.
+    A page is fresh for `fresh_seconds`. Then it is served as it is while one task renders it again, until
+    `stale_seconds` after it was stored; after that it is gone. `clock` is in seconds and never goes back.
     """
 
-    def __init__(self, *, max_bytes: int, fresh_seconds: float, stale_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        max_bytes: int,
+        fresh_seconds: float,
+        stale_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._fresh_seconds = fresh_seconds
         self._clock = clock
-        self._store = TTLCache[str, _Entry](maxsize=max_bytes, ttl=stale_seconds, timer=clock, getsizeof=_size)
+        self._store = TTLCache[str, _Entry](
+            maxsize=max_bytes, ttl=stale_seconds, timer=clock, getsizeof=_size
+        )
         self._tags: dict[str, frozenset[str]] = {}
         self._rendering: dict[str, asyncio.Task[Rendered]] = {}
         self._invalidations = 0
@@ -64,7 +74,8 @@ class IsrCache:
         return int(self._store.currsize)
 
     async def get(self, path: str, render: Render) -> tuple[Rendered, Outcome]:
-        """The page at `path`, rendered by `render` if need be, once for everybody who asks meanwhile. What `render` raises passes on."""
+        """The page at `path`, rendered by `render` if need be, once for everybody who asks meanwhile. What
+        `render` raises passes on."""
         self._store.expire()
         entry = self._store.get(path)
         if entry is None:
@@ -77,7 +88,8 @@ class IsrCache:
         return entry.page, "stale"
 
     def invalidate(self, *, paths: Iterable[str] = (), tags: Iterable[str] = ()) -> int:
-        """Drop the pages at these paths, and those that show data with one of these tags; how many there were."""
+        """Drop the pages at these paths, and those that show data with one of these tags; how many there
+        were."""
         self._invalidations += 1
         by_path = sum(self._store.pop(path, None) is not None for path in set(paths))
         wanted = frozenset(tags)
@@ -118,9 +130,12 @@ class IsrCache:
         entry = _Entry(page, stale_at=self._clock() + self._fresh_seconds)
         if _size(entry) <= self._store.maxsize:
             self._store[path] = entry
-            # Of what was evicted or expired meanwhile, nothing is kept. To ask the cache for each would be to miss it.
+            # Of what was evicted or expired meanwhile, nothing is kept. To ask the cache for each would be to
+            # miss it.
             held = set(self._store)
-            self._tags = {kept: tags for kept, tags in [*self._tags.items(), (path, page.tags)] if kept in held}
+            self._tags = {
+                kept: tags for kept, tags in [*self._tags.items(), (path, page.tags)] if kept in held
+            }
 
 
 def _size(entry: _Entry) -> int:
@@ -128,6 +143,7 @@ def _size(entry: _Entry) -> int:
 
 
 def _log_failure(task: asyncio.Task[Rendered]) -> None:
-    """Nobody waits for a page that is rendered again, so its failure is told here; the stale page lives on."""
+    """Nobody waits for a page that is rendered again, so its failure is told here; the stale page lives
+    on."""
     if not task.cancelled() and (error := task.exception()) is not None:
         log.warning("page not rendered again: %s", error)

@@ -15,7 +15,8 @@ Coding = Literal["br", "gzip"]
 
 
 def preferred(accept_encoding: str) -> Coding | None:
-    """The coding for an Accept-Encoding header (RFC 9110, 12.5.3): the one with the higher weight, brotli if equal, None if neither."""
+    """The coding for an Accept-Encoding header (RFC 9110, 12.5.3): the one with the higher weight, brotli if
+    equal, None if neither."""
     weights: dict[str, float] = {}
     for item in accept_encoding.lower().split(","):
         coding, _, parameter = item.partition(";")
@@ -45,5 +46,7 @@ class Compression:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        coding = preferred(Headers(scope=scope).get("accept-encoding", "")) if scope["type"] == "http" else None
+        coding = (
+            preferred(Headers(scope=scope).get("accept-encoding", "")) if scope["type"] == "http" else None
+        )
         await (self._app if coding is None else self._compressors[coding])(scope, receive, send)

@@ -25,10 +25,13 @@ _PRICES = "prices"
 _MAX_PRICE = 10_000.0
 
 
-def create_app(database: Database, *, fragments: Fragments, revalidate: Callable[[str, Sequence[str]], None]) -> Flask:
+def create_app(
+    database: Database, *, fragments: Fragments, revalidate: Callable[[str, Sequence[str]], None]
+) -> Flask:
     """The application, on this database, with its list of prices among these fragments.
 
-    `revalidate(base, tags)` has the website at `base` render the pages with these tags again; it raises httpx.HTTPError if it can't.
+    `revalidate(base, tags)` has the website at `base` render the pages with these tags again; it raises
+    httpx.HTTPError if it can't.
     """
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = 16 * 1024
@@ -67,7 +70,9 @@ def create_app(database: Database, *, fragments: Fragments, revalidate: Callable
             abort(404)
         fragments.drop(_PRICES)
         try:
-            revalidate(base_url(request.environ["asgi.scope"].get("server")), (f"product:{slug}", "catalogue"))
+            revalidate(
+                base_url(request.environ["asgi.scope"].get("server")), (f"product:{slug}", "catalogue")
+            )
         except httpx.HTTPError as error:
             log.warning("the website shows the old price until its page is stale: %s", type(error).__name__)
         return redirect(url_for("overview"), 303)

@@ -23,7 +23,8 @@ _FIRST_ORDERS = 40
 
 
 class Database:
-    """A file in `directory`, or in a temporary one that `close` removes. Safe from every thread between `start` and `close`."""
+    """A file in `directory`, or in a temporary one that `close` removes. Safe from every thread between
+    `start` and `close`."""
 
     def __init__(self, directory: Path | None) -> None:
         self._directory = directory

@@ -31,7 +31,8 @@ def tags_dropped() -> AbstractContextManager[None]:
 
 
 def no_render() -> AbstractContextManager[None]:
-    """What the body has an isolate evaluate is no page: mini-racer can't tell a script that is loaded from one that renders."""
+    """What the body has an isolate evaluate is no page: mini-racer can't tell a script that is loaded from
+    one that renders."""
     return suppress_instrumentation()
 
 

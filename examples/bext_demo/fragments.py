@@ -23,7 +23,8 @@ _PREFIX = "bext-demo:fragment"
 
 
 class Fragments:
-    """HTML by name in the Redis at `url`; made each time where that is None, or does not answer, or redis-py is missing.
+    """HTML by name in the Redis at `url`; made each time where that is None, or does not answer, or redis-py
+    is missing.
 
     Safe from every thread. A Redis that fails later is asked no more.
     """
@@ -50,7 +51,10 @@ class Fragments:
         except ImportError:
             return
         client = Redis.from_url(
-            self._url, socket_timeout=_TIMEOUT_SECONDS, socket_connect_timeout=_TIMEOUT_SECONDS, retry=Retry(NoBackoff(), 0)
+            self._url,
+            socket_timeout=_TIMEOUT_SECONDS,
+            socket_connect_timeout=_TIMEOUT_SECONDS,
+            retry=Retry(NoBackoff(), 0),
         )
         try:
             client.ping()
@@ -96,7 +100,9 @@ class Fragments:
 def _listened(url: str) -> bool:
     address = urlsplit(url)
     try:
-        with socket.create_connection((address.hostname or "127.0.0.1", address.port or 6379), timeout=_TIMEOUT_SECONDS):
+        with socket.create_connection(
+            (address.hostname or "127.0.0.1", address.port or 6379), timeout=_TIMEOUT_SECONDS
+        ):
             return True
     except OSError:
         return False

@@ -1,4 +1,5 @@
-"""What comes after a payment: Celery has an order picked, packed and shipped, and the buyer does not wait for it."""
+"""What comes after a payment: Celery has an order picked, packed and shipped, and the buyer does not wait for
+it."""
 
 from __future__ import annotations
 
@@ -30,20 +31,25 @@ _ALONE = {"without_gossip": True, "without_mingle": True, "without_heartbeat": T
 class Fulfilment:
     """A chain of three tasks for each order.
 
-    They go over the Redis at `broker_url`, in keys that begin with `queue`, to a `bext_demo.worker`; where that is None, over a broker in
-    memory to a worker in threads of this process.
+    They go over the Redis at `broker_url`, in keys that begin with `queue`, to a `bext_demo.worker`; where
+    that is None, over a broker in memory to a worker in threads of this process.
 
-    Safe from every thread between `start` and `close`. What was not begun by then is lost: its bags stay held.
+    Safe from every thread between `start` and `close`. What was not begun by then is lost: its bags stay
+    held.
     """
 
     def __init__(self, database: Database, broker_url: str | None, queue: str) -> None:
         self._broker_url = broker_url
         self._queue = queue
         self._worker: WorkController | None = None
-        self.celery = celery = Celery("bext_demo", broker=broker_url or "memory://localhost/", set_as_current=False)
+        self.celery = celery = Celery(
+            "bext_demo", broker=broker_url or "memory://localhost/", set_as_current=False
+        )
         celery.conf.update(
             broker_connection_retry_on_startup=True,
-            broker_transport_options={"polling_interval": _LOOK_SECONDS} if broker_url is None else {"global_keyprefix": f"{queue}:"},
+            broker_transport_options={"polling_interval": _LOOK_SECONDS}
+            if broker_url is None
+            else {"global_keyprefix": f"{queue}:"},
             task_default_queue=queue,
             task_ignore_result=True,
             worker_enable_remote_control=False,
@@ -71,7 +77,9 @@ class Fulfilment:
         self.celery.set_default()
         ready = threading.Event()
         # Not `app.Worker`, which would take the process's signals and its logging.
-        self._worker = self.celery.WorkController(pool="threads", concurrency=2, ready_callback=lambda _: ready.set(), **_ALONE)
+        self._worker = self.celery.WorkController(
+            pool="threads", concurrency=2, ready_callback=lambda _: ready.set(), **_ALONE
+        )
         threading.Thread(target=self._worker.start, name="fulfilment", daemon=True).start()
         if not ready.wait(_READY_SECONDS):
             raise RuntimeError(f"the worker was not ready within {_READY_SECONDS:g} s")
@@ -98,7 +106,9 @@ def _remove(url: str, keys: str) -> None:
     from redis import Redis, RedisError  # Celery has it for such a broker
 
     try:
-        with Redis.from_url(url, socket_timeout=_LEAVE_SECONDS, socket_connect_timeout=_LEAVE_SECONDS) as client:
+        with Redis.from_url(
+            url, socket_timeout=_LEAVE_SECONDS, socket_connect_timeout=_LEAVE_SECONDS
+        ) as client:
             for key in client.scan_iter(keys):
                 client.delete(key)
     except RedisError as error:

@@ -8,7 +8,8 @@ __all__ = ["GOODS", "Good"]
 
 
 class Good(NamedTuple):
-    """A coffee: its address, what a visitor reads, its price in cents and the hue (0 to 359 degrees) of its picture."""
+    """A coffee: its address, what a visitor reads, its price in cents and the hue (0 to 359 degrees) of its
+    picture."""
 
     slug: str
     name: str

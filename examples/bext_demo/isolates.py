@@ -15,16 +15,25 @@ from py_mini_racer import JSEvalException, JSOOMException, JSTimeoutException, M
 
 from bext_demo import facts
 
-__all__ = ["IsolatePool", "PoolBusyError", "RenderError", "RenderOutOfMemoryError", "RenderScriptError", "RenderTimeoutError"]
+__all__ = [
+    "IsolatePool",
+    "PoolBusyError",
+    "RenderError",
+    "RenderOutOfMemoryError",
+    "RenderScriptError",
+    "RenderTimeoutError",
+]
 
 log = logging.getLogger(__name__)
 
-# Where the processor protects V8's memory by keys, only threads that descend from the one that started it may enter: any other one is a
-# segmentation fault. The thread that imports an application is everybody's ancestor.
+# Where the processor protects V8's memory by keys, only threads that descend from the one that started it may
+# enter: any other one is a segmentation fault. The thread that imports an application is everybody's
+# ancestor.
 init_mini_racer(ignore_duplicate_init=True)
 
 _LOAD_SECONDS = 5.0
-# The engine's bridge to Python can't carry half a surrogate pair: it would look like a render that never ends.
+# The engine's bridge to Python can't carry half a surrogate pair: it would look like a render that never
+# ends.
 _WELL_FORMED = "const wellFormed = (page) => typeof page === 'string' ? page.toWellFormed() : page;"
 
 
@@ -49,10 +58,12 @@ class PoolBusyError(RenderError):
 
 
 class Isolate:
-    """One V8 isolate with the templates loaded. Every method blocks, and one thread at a time may be inside."""
+    """One V8 isolate with the templates loaded. Every method blocks, and one thread at a time may be
+    inside."""
 
     def __init__(self, source: str, *, memory_limit_bytes: int) -> None:
-        # A worker thread has no event loop, so the engine brings its own and never calls back into the server's.
+        # A worker thread has no event loop, so the engine brings its own and never calls back into the
+        # server's.
         self._engine = MiniRacer()
         self._engine.set_hard_memory_limit(memory_limit_bytes)
         with facts.no_render():
@@ -76,7 +87,8 @@ class Isolate:
 
     def close(self) -> None:
         """End the isolate and its thread."""
-        # A script that was stopped still calls back; the engine answers in order, so an answer now means that it has.
+        # A script that was stopped still calls back; the engine answers in order, so an answer now means that
+        # it has.
         with facts.no_render(), suppress(JSEvalException):
             self._engine.eval("0", timeout_sec=_LOAD_SECONDS)
         self._engine.close()
@@ -85,10 +97,19 @@ class Isolate:
 class IsolatePool:
     """At most `size` isolates, made when wanted and used by one render at a time.
 
-    An isolate whose script ran out of time or memory is closed: what such a script left behind is nobody's to inherit.
+    An isolate whose script ran out of time or memory is closed: what such a script left behind is nobody's to
+    inherit.
     """
 
-    def __init__(self, source: str, *, size: int, timeout_seconds: float, memory_limit_bytes: int, wait_seconds: float = 5.0) -> None:
+    def __init__(
+        self,
+        source: str,
+        *,
+        size: int,
+        timeout_seconds: float,
+        memory_limit_bytes: int,
+        wait_seconds: float = 5.0,
+    ) -> None:
         self._source = source
         self._size = size
         self._timeout_seconds = timeout_seconds
@@ -127,7 +148,8 @@ class IsolatePool:
             await asyncio.wait_for(self._free.acquire(), self._wait_seconds)
         except asyncio.TimeoutError:
             raise PoolBusyError(f"{page}: no isolate became free within {self._wait_seconds} s") from None
-        # Shielded, because a thread can't be cancelled: whoever stops waiting leaves the isolate to a task that puts it back.
+        # Shielded, because a thread can't be cancelled: whoever stops waiting leaves the isolate to a task
+        # that puts it back.
         task = asyncio.ensure_future(self._render(page, props))
         self._renders.add(task)
         task.add_done_callback(self._rendered)
@@ -137,7 +159,8 @@ class IsolatePool:
         self._renders.discard(task)
         self._free.release()
         if not task.cancelled():
-            task.exception()  # asyncio complains about an error that nobody took, and the visitor may have left
+            # asyncio complains about an error that nobody took, and the visitor may have left
+            task.exception()
 
     async def _render(self, page: str, props: Mapping[str, Any]) -> str:
         isolate = self._idle.pop() if self._idle else await self._create()

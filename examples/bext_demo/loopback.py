@@ -17,7 +17,8 @@ class ApiError(Exception):
 
 
 def base_url(server: Sequence[Any] | None) -> str:
-    """The address of the server that received a request, from the ASGI scope's `server`: never the Host header, which a client writes."""
+    """The address of the server that received a request, from the ASGI scope's `server`: never the Host
+    header, which a client writes."""
     host, port = server or ("127.0.0.1", 8000)
     if port is None:  # a Unix socket: nothing to call it by
         host, port = "127.0.0.1", 8000
@@ -34,7 +35,9 @@ class Api:
     async def start(self) -> None:
         """Open the connection pool."""
         limits = httpx.Limits(max_connections=20, max_keepalive_connections=5)
-        self._client = httpx.AsyncClient(transport=self._transport, timeout=_TIMEOUT_SECONDS, limits=limits, trust_env=False)
+        self._client = httpx.AsyncClient(
+            transport=self._transport, timeout=_TIMEOUT_SECONDS, limits=limits, trust_env=False
+        )
 
     async def close(self) -> None:
         """Close the connection pool."""
@@ -74,6 +77,7 @@ def _document(response: httpx.Response) -> dict[str, Any]:
 
 
 def revalidate(base: str, tags: Sequence[str]) -> None:
-    """Ask the website to render the pages with these tags again; httpx.HTTPError if it can't be reached or refuses. Blocks."""
+    """Ask the website to render the pages with these tags again; httpx.HTTPError if it can't be reached or
+    refuses. Blocks."""
     with httpx.Client(timeout=_TIMEOUT_SECONDS, trust_env=False) as client:
         client.post(f"{base}/revalidate", json={"tags": list(tags)}).raise_for_status()

@@ -85,7 +85,9 @@ class _Site:
     async def home(self, request: Request) -> Response:
         async def render() -> Rendered:
             products = await self._api.products(_base(request))
-            return Rendered(await self._isolates.render("home", {"products": products}), frozenset({_CATALOGUE}))
+            return Rendered(
+                await self._isolates.render("home", {"products": products}), frozenset({_CATALOGUE})
+            )
 
         return await self._cached(request, "/", render)
 
@@ -99,7 +101,9 @@ class _Site:
             product = await self._api.product(_base(request), quote(slug, safe=""))
             if product is None:
                 raise HTTPException(404, "There is no such coffee.")
-            return Rendered(await self._isolates.render("product", {"product": product}), frozenset({f"product:{slug}"}))
+            return Rendered(
+                await self._isolates.render("product", {"product": product}), frozenset({f"product:{slug}"})
+            )
 
         return await self._cached(request, f"/products/{slug}", render)
 
@@ -122,20 +126,31 @@ class _Site:
 
         async def events() -> AsyncIterator[str]:
             for number in range(1, count + 1):
-                facts = {"pages": len(self._cache), "bytes": self._cache.size_bytes, "isolates": self._isolates.active}
+                facts = {
+                    "pages": len(self._cache),
+                    "bytes": self._cache.size_bytes,
+                    "isolates": self._isolates.active,
+                }
                 yield f"id: {number}\ndata: {json.dumps(facts)}\n\n"
                 await asyncio.sleep(_EVENT_SECONDS)
 
-        return StreamingResponse(events(), media_type="text/event-stream", headers={"cache-control": "no-store"})
+        return StreamingResponse(
+            events(), media_type="text/event-stream", headers={"cache-control": "no-store"}
+        )
 
     async def prices(self, socket: WebSocket) -> None:
-        """Each message is a product's slug, each reply its price now. Ends after 100 questions, or 30 seconds without one."""
+        """Each message is a product's slug, each reply its price now. Ends after 100 questions, or 30 seconds
+        without one."""
         await socket.accept()
         try:
             for _ in range(_MAX_QUESTIONS):
                 slug = await asyncio.wait_for(socket.receive_text(), _IDLE_SECONDS)
-                product = await self._api.product(base_url(socket.scope.get("server")), quote(slug[:100], safe=""))
-                await socket.send_json({"slug": slug[:100], "price_cents": product["price_cents"] if product else None})
+                product = await self._api.product(
+                    base_url(socket.scope.get("server")), quote(slug[:100], safe="")
+                )
+                await socket.send_json(
+                    {"slug": slug[:100], "price_cents": product["price_cents"] if product else None}
+                )
             await socket.close(1000)
         except WebSocketDisconnect:
             return
@@ -143,17 +158,23 @@ class _Site:
             await socket.close(1001)
 
     async def revalidate(self, request: Request) -> Response:
-        """Drop pages: `{"paths": [...], "tags": [...]}`, either may be missing; answers how many there were."""
+        """Drop pages: `{"paths": [...], "tags": [...]}`, either may be missing; answers how many there
+        were."""
         wanted = await _json(request)
         dropped = self._cache.invalidate(paths=_names(wanted.get("paths")), tags=_names(wanted.get("tags")))
         return JSONResponse({"dropped": dropped})
 
-    async def _cached(self, request: Request, path: str, render: Callable[[], Awaitable[Rendered]]) -> Response:
+    async def _cached(
+        self, request: Request, path: str, render: Callable[[], Awaitable[Rendered]]
+    ) -> Response:
         page, outcome = await self._cache.get(path, render)
         return self._html(request, page.html, {"x-bext-cache": outcome})
 
-    def _html(self, request: Request, html: str, headers: Mapping[str, str], status_code: int = 200) -> Response:
-        """A page, or 304 if the visitor has it already. A plugin that fails costs the entity tag, not the page."""
+    def _html(
+        self, request: Request, html: str, headers: Mapping[str, str], status_code: int = 200
+    ) -> Response:
+        """A page, or 304 if the visitor has it already. A plugin that fails costs the entity tag, not the
+        page."""
         page = HTMLResponse(html, status_code, headers)
         try:
             etag = f'W/"{self._plugin.call("on_response", bytes(page.body)):08x}"'
@@ -171,14 +192,20 @@ class _Site:
 
     async def unrendered(self, request: Request, error: Exception) -> Response:
         log.error("render failed: %s", error)
-        status_code = 504 if isinstance(error, RenderTimeoutError) else 503 if isinstance(error, PoolBusyError) else 500
-        return HTMLResponse("<!doctype html><title>Sorry</title><h1>This page could not be made.</h1>", status_code)
+        status_code = (
+            504 if isinstance(error, RenderTimeoutError) else 503 if isinstance(error, PoolBusyError) else 500
+        )
+        return HTMLResponse(
+            "<!doctype html><title>Sorry</title><h1>This page could not be made.</h1>", status_code
+        )
 
     async def no_api(self, request: Request, error: Exception) -> Response:
         log.error("page without data: %s", error)
         return await self._message(request, 502, "The shop's data could not be reached.", {})
 
-    async def _message(self, request: Request, status_code: int, text: str, headers: Mapping[str, str]) -> Response:
+    async def _message(
+        self, request: Request, status_code: int, text: str, headers: Mapping[str, str]
+    ) -> Response:
         html = await self._isolates.render("message", {"status": status_code, "text": text})
         return self._html(request, html, headers, status_code)
 

@@ -1,4 +1,5 @@
-"""A WASM plugin, metered: each call has a budget of fuel, which bounds how long it can hold the event loop."""
+"""A WASM plugin, metered: each call has a budget of fuel, which bounds how long it can hold the event
+loop."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ class OutOfFuelError(PluginError):
 class Plugin:
     """The fingerprint plugin in a store of its own; for one thread, between `start` and `close`.
 
-    `fuel` is the budget of one call of each hook, in wasmtime's units: about one for each instruction, so 15 for each byte of input.
+    `fuel` is the budget of one call of each hook, in wasmtime's units: about one for each instruction, so 15
+    for each byte of input.
     """
 
     name = "fingerprint"
@@ -47,14 +49,17 @@ class Plugin:
         config.consume_fuel = True
         engine = Engine(config)
         self._store = Store(engine)
-        self._exports = Instance(self._store, Module(engine, _SOURCE.read_text(encoding="utf-8")), []).exports(self._store)
+        self._exports = Instance(
+            self._store, Module(engine, _SOURCE.read_text(encoding="utf-8")), []
+        ).exports(self._store)
 
     def close(self) -> None:
         """Free the module's memory."""
         self._store.close()
 
     def call(self, hook: Hook, data: bytes) -> int:
-        """The hook's answer for `data`, 0 to 2**32 - 1; OutOfFuelError or another PluginError if it has none."""
+        """The hook's answer for `data`, 0 to 2**32 - 1; OutOfFuelError or another PluginError if it has
+        none."""
         if len(data) > _MAX_INPUT_BYTES:
             raise PluginError(f"{self.name}.{hook}: {len(data)} bytes are more than its memory holds")
         budget = self._fuel[hook]
@@ -75,7 +80,8 @@ class Plugin:
 
 
 class PluginMiddleware:
-    """Asks the plugin which variant of the site each request sees. A plugin that fails costs the header `x-variant`, not the answer."""
+    """Asks the plugin which variant of the site each request sees. A plugin that fails costs the header
+    `x-variant`, not the answer."""
 
     def __init__(self, app: ASGIApp, plugin: Plugin) -> None:
         self._app = app

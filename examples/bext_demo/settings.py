@@ -17,14 +17,15 @@ _USUAL_REDIS = "redis://127.0.0.1:6379/0"
 class Settings:
     """What an operator may choose.
 
-    `data_dir` holds the database and is kept; None: a temporary directory, gone at the end. `isolates` is how many V8 isolates may run at
-    once, `isolate_memory_bytes` the heap of each, `render_timeout_seconds` the time of one render. A cached page is served as it is for
-    `fresh_seconds`, and while it is rendered again for up to `stale_seconds`; the cache holds `cache_bytes` of HTML. What a call
-    of the WASM plugin may burn, in wasmtime's units (about one for each instruction), is `request_fuel` for a request's target and
-    `response_fuel` for a page. `report_seconds` is how long the warehouse takes to report,
-    `payment_seconds` the payment provider to answer. `redis_url` is a Redis for parts of pages, used only where it answers; None: none.
-    `broker_url` is a Redis over which a Celery worker in another process gets its tasks, in keys that begin with `queue`; None: there is
-    none, and this process has a worker.
+    `data_dir` holds the database and is kept; None: a temporary directory, gone at the end. `isolates` is how
+    many V8 isolates may run at once, `isolate_memory_bytes` the heap of each, `render_timeout_seconds` the
+    time of one render. A cached page is served as it is for `fresh_seconds`, and while it is rendered again
+    for up to `stale_seconds`; the cache holds `cache_bytes` of HTML. What a call of the WASM plugin may burn,
+    in wasmtime's units (about one for each instruction), is `request_fuel` for a request's target and
+    `response_fuel` for a page. `report_seconds` is how long the warehouse takes to report, `payment_seconds`
+    the payment provider to answer. `redis_url` is a Redis for parts of pages, used only where it answers;
+    None: none. `broker_url` is a Redis over which a Celery worker in another process gets its tasks, in keys
+    that begin with `queue`; None: there is none, and this process has a worker.
     """
 
     data_dir: Path | None = None

@@ -98,7 +98,10 @@ def search(cursor: sqlite3.Cursor, text: str) -> list[Product]:
     """Products whose name, origin or notes contain `text`, by name; at most 20."""
     like = f"%{_escaped(text)}%"
     where = "WHERE name LIKE ? ESCAPE '!' OR origin LIKE ? ESCAPE '!' OR notes LIKE ? ESCAPE '!'"
-    return [_product(row) for row in cursor.execute(f"{_PRODUCT} {where} ORDER BY name LIMIT 20", (like, like, like)).fetchall()]
+    return [
+        _product(row)
+        for row in cursor.execute(f"{_PRODUCT} {where} ORDER BY name LIMIT 20", (like, like, like)).fetchall()
+    ]
 
 
 def set_price(cursor: sqlite3.Cursor, slug: str, price_cents: int) -> bool:
@@ -129,7 +132,8 @@ def place_order(cursor: sqlite3.Cursor, slug: str, quantity: int) -> Order | Non
 
 
 def reserve(cursor: sqlite3.Cursor, order: Order) -> None:
-    """Hold an order's bags. An order whose payment failed holds them still, so doing it again changes nothing."""
+    """Hold an order's bags. An order whose payment failed holds them still, so doing it again changes
+    nothing."""
     values = (order["id"], order["slug"], order["quantity"])
     cursor.execute("INSERT OR IGNORE INTO reservations (order_id, slug, quantity) VALUES (?, ?, ?)", values)
 

@@ -1,4 +1,5 @@
-"""Demo traffic as data: visitors, shop software and staff, a little of everything that goes wrong, and no request more than asked for."""
+"""Demo traffic as data: visitors, shop software and staff, a little of everything that goes wrong, and no
+request more than asked for."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ __all__ = ["KINDS", "Kind", "Request", "plan"]
 
 @dataclass(frozen=True)
 class Request:
-    """What a client sends. `path` includes the query; `headers` hold every header that matters, `accept-encoding` always."""
+    """What a client sends. `path` includes the query; `headers` hold every header that matters,
+    `accept-encoding` always."""
 
     method: str
     path: str
@@ -25,7 +27,8 @@ class Request:
 
 @dataclass(frozen=True)
 class Kind:
-    """A sort of request: the route that it means to reach, how often it comes among all others, and how to make one."""
+    """A sort of request: the route that it means to reach, how often it comes among all others, and how to
+    make one."""
 
     route: str
     weight: float
@@ -40,7 +43,11 @@ _MISSING = ("/wp-login.php", "/products/instant-coffee", "/blog", "/.env", "/pro
 _SEEDED_ORDERS = 40
 _ENCODINGS = ("br, gzip", "gzip", "identity")
 _ENCODING_WEIGHTS = (6, 3, 1)
-_AGENTS = ("Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0", "Mozilla/5.0 (iPhone) Mobile Safari", "shop-sync/3.2")
+_AGENTS = (
+    "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0",
+    "Mozilla/5.0 (iPhone) Mobile Safari",
+    "shop-sync/3.2",
+)
 
 
 def _slug(chance: random.Random) -> str:
@@ -65,14 +72,21 @@ def _search(chance: random.Random) -> Request:
 
 def _long_search(_: random.Random) -> Request:
     """More than the plugin may chew: it runs out of fuel, and the visitor notices nothing."""
-    return Request("GET", f"/search?{urlencode({'q': 'a coffee that tastes like ' + 'very ' * 400 + 'good'})}")
+    return Request(
+        "GET", f"/search?{urlencode({'q': 'a coffee that tastes like ' + 'very ' * 400 + 'good'})}"
+    )
 
 
 def _new_price(chance: random.Random) -> Request:
     good = chance.choice(GOODS)
     price = good.price_cents / 100 + chance.choice((-1, 0, 0.5, 1))
     headers = {"content-type": "application/x-www-form-urlencoded"}
-    return Request("POST", f"/dashboard/products/{good.slug}/price", headers, urlencode({"price": f"{price:.2f}"}).encode())
+    return Request(
+        "POST",
+        f"/dashboard/products/{good.slug}/price",
+        headers,
+        urlencode({"price": f"{price:.2f}"}).encode(),
+    )
 
 
 KINDS = (
@@ -88,27 +102,52 @@ KINDS = (
     Kind("/drafts/{name}", 0.3, _get("/drafts/endless")),
     Kind("/drafts/{name}", 0.3, _get("/drafts/greedy")),
     Kind("/drafts/{name}", 0.4, _get("/drafts/broken")),
-    Kind("/revalidate", 0.7, lambda chance: _json("/revalidate", {"paths": ["/", f"/products/{_slug(chance)}"]})),
+    Kind(
+        "/revalidate",
+        0.7,
+        lambda chance: _json("/revalidate", {"paths": ["/", f"/products/{_slug(chance)}"]}),
+    ),
     Kind("/api/products", 5, _get("/api/products")),
     Kind("/api/products/{slug}", 8, lambda chance: Request("GET", f"/api/products/{quote(_slug(chance))}")),
     Kind("/api/products", 0.5, lambda _: Request("DELETE", "/api/products")),
-    Kind("/api/search", 3, lambda chance: Request("GET", f"/api/search?q={quote(chance.choice(_QUESTIONS))}")),
-    Kind("/api/orders", 5, lambda chance: _json("/api/orders", {"slug": _slug(chance), "quantity": chance.randint(1, 4)})),
-    Kind("/api/orders", 0.5, lambda chance: _json("/api/orders", {"slug": _slug(chance), "quantity": "a lot"})),
+    Kind(
+        "/api/search", 3, lambda chance: Request("GET", f"/api/search?q={quote(chance.choice(_QUESTIONS))}")
+    ),
+    Kind(
+        "/api/orders",
+        5,
+        lambda chance: _json("/api/orders", {"slug": _slug(chance), "quantity": chance.randint(1, 4)}),
+    ),
+    Kind(
+        "/api/orders", 0.5, lambda chance: _json("/api/orders", {"slug": _slug(chance), "quantity": "a lot"})
+    ),
     Kind("/api/orders/{order_id:int}", 5, lambda chance: Request("GET", f"/api/orders/{_order_id(chance)}")),
-    Kind("/api/orders/{order_id:int}/payment", 3, lambda chance: Request("POST", f"/api/orders/{_order_id(chance)}/payment")),
-    Kind("/api/orders/{order_id:int}/payment", 0.5, lambda chance: Request("POST", f"/api/orders/{7 * chance.randint(1, 5)}/payment")),
+    Kind(
+        "/api/orders/{order_id:int}/payment",
+        3,
+        lambda chance: Request("POST", f"/api/orders/{_order_id(chance)}/payment"),
+    ),
+    Kind(
+        "/api/orders/{order_id:int}/payment",
+        0.5,
+        lambda chance: Request("POST", f"/api/orders/{7 * chance.randint(1, 5)}/payment"),
+    ),
     Kind("/api/orders.csv", 1, _get("/api/orders.csv")),
     Kind("/api/reports/sales", 1, _get("/api/reports/sales")),
     Kind("/dashboard/", 4, _get("/dashboard/")),
-    Kind("/dashboard/orders/<int:order_id>", 3, lambda chance: Request("GET", f"/dashboard/orders/{_order_id(chance)}")),
+    Kind(
+        "/dashboard/orders/<int:order_id>",
+        3,
+        lambda chance: Request("GET", f"/dashboard/orders/{_order_id(chance)}"),
+    ),
     Kind("/dashboard/products/<slug>/price", 1, _new_price),
 )
 """Every sort of request; the route is empty where none is meant to match."""
 
 
 def plan(requests: int, seed: int) -> Iterator[Request]:
-    """Exactly `requests` requests, the same ones for the same seed: each kind once in random order, then kinds by their weights."""
+    """Exactly `requests` requests, the same ones for the same seed: each kind once in random order, then
+    kinds by their weights."""
     chance = random.Random(seed)
     kinds = chance.sample(KINDS, len(KINDS))[:requests]
     kinds += chance.choices(KINDS, [kind.weight for kind in KINDS], k=max(0, requests - len(kinds)))

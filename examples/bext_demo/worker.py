@@ -1,4 +1,5 @@
-"""Celery's worker in a process of its own: `celery --workdir examples -A bext_demo.worker worker --pool threads`.
+"""Celery's worker in a process of its own: `celery --workdir examples -A bext_demo.worker worker --pool
+threads`.
 
 It shares the platform's settings, DEMO_BROKER and DEMO_DATA_DIR among them.
 """

@@ -9,11 +9,21 @@ def filled() -> Store:
     """Two visits, one of which made the platform call itself."""
     store = Store()
     store.add_spans(
-        spans(span(1, trace=1, kind=2), span(2, trace=1, parent=1, kind=3), span(3, trace=1, parent=2, kind=2), span(1, trace=2, kind=2))
+        spans(
+            span(1, trace=1, kind=2),
+            span(2, trace=1, parent=1, kind=3),
+            span(3, trace=1, parent=2, kind=2),
+            span(1, trace=2, kind=2),
+        )
     )
     store.add_spans(spans(span(1, trace=3, name="no request")))
     store.add_logs(lines(line("a"), line("b")))
-    store.add_metrics(metrics(counter("bext_requests_total", [(2, 2)], app="a"), counter("bext_requests_total", [(2, 1)], app="b")))
+    store.add_metrics(
+        metrics(
+            counter("bext_requests_total", [(2, 2)], app="a"),
+            counter("bext_requests_total", [(2, 1)], app="b"),
+        )
+    )
     return store
 
 
@@ -34,7 +44,9 @@ def test_what_is_missing_is_said_of_each_signal() -> None:
 
 
 def test_a_request_that_spans_tell_of_must_be_counted_too() -> None:
-    assert ["metrics: bext_requests_total counts 2 of 3 requests"] == Arrivals(traces=2, requests=3, counted=2, logs=9).missing(2)
+    assert ["metrics: bext_requests_total counts 2 of 3 requests"] == Arrivals(
+        traces=2, requests=3, counted=2, logs=9
+    ).missing(2)
 
 
 def test_waiting_ends_with_the_last_arrival() -> None:

@@ -25,7 +25,11 @@ def test_the_reference_says_first_what_made_it() -> None:
 
 def test_every_metric_label_and_kind_of_work_is_in_it() -> None:
     page = reference()
-    for name in (*(metric.exported for metric in METRICS), *(metric.name for metric in METRICS), *(label.name for label in LABELS)):
+    for name in (
+        *(metric.exported for metric in METRICS),
+        *(metric.name for metric in METRICS),
+        *(label.name for label in LABELS),
+    ):
         assert f"`{name}`" in page
     assert all(f"| `{work.name}` |" in page for work in WORKS)
 
@@ -54,5 +58,8 @@ def test_a_page_out_of_date_is_a_failure_that_shows_the_difference(tmp_path: Pat
     page.write_text(reference().replace("Requests answered.", "Requests asked."))
     checked = run("--check", str(page))
     assert 1 == checked.exit_code
-    assert "-| `bext_requests_total` | counter | `app`, `method`, `status`, `route` | request | Requests asked. |" in checked.output
+    assert (
+        "-| `bext_requests_total` | counter | `app`, `method`, `status`, `route` | request | Requests "
+        "asked. |" in checked.output
+    )
     assert f"bext-otel catalogue --write {page}" in checked.output

@@ -16,13 +16,17 @@ from tests.waiting import until
 @pytest.fixture
 def start(tmp_path: Path) -> Callable[..., Child]:
     def begin(code: str, **more: object) -> Child:
-        return Child([sys.executable, "-u", "-c", code], env=os.environ, cwd=tmp_path, log=tmp_path / "log", **more)  # type: ignore[arg-type]
+        return Child(
+            [sys.executable, "-u", "-c", code], env=os.environ, cwd=tmp_path, log=tmp_path / "log", **more
+        )  # type: ignore[arg-type]
 
     return begin
 
 
 def test_what_it_prints_is_kept(start: Callable[..., Child]) -> None:
-    with start("import sys\nfor i in range(100): print('line', i)\nprint('oops', file=sys.stderr)\nsys.exit(3)") as child:
+    with start(
+        "import sys\nfor i in range(100): print('line', i)\nprint('oops', file=sys.stderr)\nsys.exit(3)"
+    ) as child:
         assert child.wait(30)
         assert "line 98\nline 99\noops" == child.tail(3)
         assert 3 == child.returncode

@@ -1,4 +1,5 @@
-"""`bext-otel deploy` for real: a command in a process of its own, and a receiver for what is told about it."""
+"""`bext-otel deploy` for real: a command in a process of its own, and a receiver for what is told about
+it."""
 
 from __future__ import annotations
 
@@ -32,8 +33,17 @@ def env(tmp_path: Path, receiver: Receiver) -> dict[str, str]:
     return {key: value for key, value in given.items() if key not in {"TRACEPARENT", "TRACESTATE", "BAGGAGE"}}
 
 
-def run(env: dict[str, str], *command: str, given: bytes = b"", options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([*DEPLOY, *options, "--", *command], input=given, capture_output=True, env=env, timeout=60, check=False)
+def run(
+    env: dict[str, str], *command: str, given: bytes = b"", options: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [*DEPLOY, *options, "--", *command],
+        input=given,
+        capture_output=True,
+        env=env,
+        timeout=60,
+        check=False,
+    )
 
 
 def python(code: str) -> tuple[str, ...]:
@@ -44,7 +54,8 @@ def outcome(receiver: Receiver) -> dict[str, int]:
     """Deploys by status, as counted in what was exported last."""
     (*_, last) = receiver.metrics("bext_deploys_total")
     return {
-        {pair.key: pair.value.string_value for pair in point.attributes}["status"]: point.as_int or int(point.as_double)
+        {pair.key: pair.value.string_value for pair in point.attributes}["status"]: point.as_int
+        or int(point.as_double)
         for point in last.sum.data_points
     }
 
@@ -57,7 +68,9 @@ def test_a_command_that_succeeds_is_a_deploy_that_did(env: dict[str, str], recei
         span.attributes[key] for key in ("bext.app", "bext.version", "bext.status", "process.exit.code")
     )
     assert ("bext-deploy", "unset") == (span.resource["service.name"], span.status)
-    assert [("shop", "success")] == [(line.attributes["app"], line.attributes["status"]) for line in receiver.lines("deploy completed")]
+    assert [("shop", "success")] == [
+        (line.attributes["app"], line.attributes["status"]) for line in receiver.lines("deploy completed")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -76,18 +89,26 @@ def test_the_exit_code_is_kept_and_tells_how_it_went(
     assert {status: 1} == outcome(receiver)
 
 
-def test_a_command_that_a_signal_ends_has_the_code_that_a_shell_gives_it(env: dict[str, str], receiver: Receiver) -> None:
+def test_a_command_that_a_signal_ends_has_the_code_that_a_shell_gives_it(
+    env: dict[str, str], receiver: Receiver
+) -> None:
     assert 128 + signal.SIGKILL == run(env, "sh", "-c", "kill -9 $$").returncode
     assert {"failed": 1} == outcome(receiver)
 
 
 def test_a_command_that_does_not_exist_failed_with_127(env: dict[str, str], receiver: Receiver) -> None:
     done = run(env, "no-such-command")
-    assert (127, b"", b"bext-otel deploy: no-such-command: No such file or directory\n") == (done.returncode, done.stdout, done.stderr)
+    assert (127, b"", b"bext-otel deploy: no-such-command: No such file or directory\n") == (
+        done.returncode,
+        done.stdout,
+        done.stderr,
+    )
     assert {"failed": 1} == outcome(receiver)
 
 
-def test_a_command_that_cannot_be_run_failed_with_126(env: dict[str, str], receiver: Receiver, tmp_path: Path) -> None:
+def test_a_command_that_cannot_be_run_failed_with_126(
+    env: dict[str, str], receiver: Receiver, tmp_path: Path
+) -> None:
     (tmp_path / "text").write_text("not a program")
     assert 126 == run(env, str(tmp_path / "text")).returncode
     assert {"failed": 1} == outcome(receiver)
@@ -95,7 +116,10 @@ def test_a_command_that_cannot_be_run_failed_with_126(env: dict[str, str], recei
 
 def test_what_it_reads_and_writes_is_its_own(env: dict[str, str]) -> None:
     """Byte for byte, with a lot of it, and nothing of ours in between."""
-    code = "import sys, shutil; shutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer); sys.stderr.buffer.write(bytes([0, 255]))"
+    code = (
+        "import sys, shutil; shutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer); "
+        "sys.stderr.buffer.write(bytes([0, 255]))"
+    )
     given = bytes(range(256)) * 4096
     plain = subprocess.run(python(code), input=given, capture_output=True, env=env, timeout=60, check=False)
     done = run(env, *python(code), given=given)
@@ -113,14 +137,19 @@ def test_files_that_were_handed_down_are_handed_on(env: dict[str, str]) -> None:
 
 def test_options_of_the_command_are_not_ours(env: dict[str, str]) -> None:
     assert b"--version -h --app\n" == run(env, "echo", "--version", "-h", "--app").stdout
-    done = subprocess.run([*DEPLOY, "echo", "--version", "-h"], capture_output=True, env=env, timeout=60, check=False)
+    done = subprocess.run(
+        [*DEPLOY, "echo", "--version", "-h"], capture_output=True, env=env, timeout=60, check=False
+    )
     assert b"--version -h\n" == done.stdout
 
 
 def test_spans_of_the_command_are_children_of_the_deploy(env: dict[str, str], receiver: Receiver) -> None:
-    """A script of its own, whose deploy finds the one above by the environment; and the one above finds its own parent so."""
+    """A script of its own, whose deploy finds the one above by the environment; and the one above finds its
+    own parent so."""
     above = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    code = "import bext_otel\nr = bext_otel.configure()\nwith bext_otel.deploy('inner', '1'): pass\nr.shutdown()"
+    code = (
+        "import bext_otel\nr = bext_otel.configure()\nwith bext_otel.deploy('inner', '1'): pass\nr.shutdown()"
+    )
     assert 0 == run({**env, "TRACEPARENT": above}, *python(code)).returncode
     outer, inner = receiver.span(bext_app="shop"), receiver.span(bext_app="inner")
     assert ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331") == (outer.trace_id, outer.parent_id)
@@ -146,7 +175,9 @@ while True: time.sleep(60)
 """
 
 
-def test_signals_are_forwarded_and_what_the_command_makes_of_them_counts(env: dict[str, str], receiver: Receiver) -> None:
+def test_signals_are_forwarded_and_what_the_command_makes_of_them_counts(
+    env: dict[str, str], receiver: Receiver
+) -> None:
     with subprocess.Popen([*DEPLOY, "--", *python(LISTENER)], stdout=subprocess.PIPE, env=env) as process:
         try:
             assert process.stdout is not None
@@ -162,7 +193,8 @@ def test_signals_are_forwarded_and_what_the_command_makes_of_them_counts(env: di
 
 
 def test_ctrl_c_in_a_terminal_reaches_the_command_once(env: dict[str, str]) -> None:
-    """The terminal sends it to both of us; forwarded, it would be the second one, at which many programs give up cleaning up."""
+    """The terminal sends it to both of us; forwarded, it would be the second one, at which many programs give
+    up cleaning up."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.execve(BEXT_OTEL, [*DEPLOY, "--", *python(LISTENER)], env)
@@ -187,7 +219,8 @@ def test_ctrl_c_in_a_terminal_reaches_the_command_once(env: dict[str, str]) -> N
 
 
 def test_what_nobody_answers_does_not_hold_up_the_exit(env: dict[str, str]) -> None:
-    """A collector that accepts and stays silent: the exit takes the shutdown timeout, not the exporter's own ten seconds and more."""
+    """A collector that accepts and stays silent: the exit takes the shutdown timeout, not the exporter's own
+    ten seconds and more."""
     import socket
 
     with socket.socket() as silent:
@@ -203,18 +236,29 @@ def test_what_nobody_answers_does_not_hold_up_the_exit(env: dict[str, str]) -> N
 
 
 @pytest.mark.parametrize("logs", ["otlp", "none"])
-def test_a_wrong_setting_is_told_once_and_the_command_runs(env: dict[str, str], tmp_path: Path, logs: str) -> None:
+def test_a_wrong_setting_is_told_once_and_the_command_runs(
+    env: dict[str, str], tmp_path: Path, logs: str
+) -> None:
     (tmp_path / "bext.toml").write_text("[metrics]\nport = 'many'\n")
-    wrong = {"BEXT_CONFIG": str(tmp_path / "bext.toml"), "OTEL_LOGS_EXPORTER": logs, "OTEL_BSP_SCHEDULE_DELAY": "soon"}
+    wrong = {
+        "BEXT_CONFIG": str(tmp_path / "bext.toml"),
+        "OTEL_LOGS_EXPORTER": logs,
+        "OTEL_BSP_SCHEDULE_DELAY": "soon",
+    }
     done = run({**env, **wrong}, "echo", "ran")
     assert (0, b"ran\n") == (done.returncode, done.stdout)
     lines = done.stderr.decode().splitlines()
     assert [] == [line for line in lines if not line.startswith("bext-otel deploy: ")]
-    assert [1, 1] == [len([line for line in lines if name in line]) for name in ("[metrics] port", "OTEL_BSP_SCHEDULE_DELAY")]
+    assert [1, 1] == [
+        len([line for line in lines if name in line])
+        for name in ("[metrics] port", "OTEL_BSP_SCHEDULE_DELAY")
+    ]
 
 
 def test_the_log_entry_goes_to_the_file_that_is_configured(env: dict[str, str], tmp_path: Path) -> None:
-    (tmp_path / "bext.toml").write_text(f"[logging]\noutput = 'file'\nfile_path = '{tmp_path / 'deploys.log'}'\n")
+    (tmp_path / "bext.toml").write_text(
+        f"[logging]\noutput = 'file'\nfile_path = '{tmp_path / 'deploys.log'}'\n"
+    )
     assert 0 == run({**env, "BEXT_CONFIG": str(tmp_path / "bext.toml")}, "true").returncode
     assert '"message":"deploy completed"' in (tmp_path / "deploys.log").read_text().replace('": "', '":"')
 

@@ -16,7 +16,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 PLATFORM = Platform(EXAMPLES, 8001, 9465, "http://127.0.0.1:4319")
 
 
-def test_the_demo_of_this_checkout_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_of_this_checkout_is_found_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert EXAMPLES == find_examples(None)
     assert EXAMPLES == find_examples(EXAMPLES)
@@ -39,7 +41,10 @@ def test_settings_that_would_send_telemetry_elsewhere_do_not_reach_the_demo() ->
     env = PLATFORM.environ(outer)
     assert "/h" == env["HOME"]
     assert not {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_SDK_DISABLED"} & set(env)
-    assert ("http://127.0.0.1:4319", "9465") == (env["OTEL_EXPORTER_OTLP_ENDPOINT"], env["OTEL_EXPORTER_PROMETHEUS_PORT"])
+    assert ("http://127.0.0.1:4319", "9465") == (
+        env["OTEL_EXPORTER_OTLP_ENDPOINT"],
+        env["OTEL_EXPORTER_PROMETHEUS_PORT"],
+    )
     assert "intranet,127.0.0.1,localhost" == env["NO_PROXY"] == env["no_proxy"]
     assert [sysconfig.get_path("scripts"), "/bin"] == env["PATH"].split(":")
     assert Path(env["BEXT_CONFIG"]).is_file()
@@ -48,7 +53,16 @@ def test_settings_that_would_send_telemetry_elsewhere_do_not_reach_the_demo() ->
 def test_it_is_launched_as_a_user_would() -> None:
     argv = PLATFORM.argv()
     assert Path(argv[0]).name == "opentelemetry-instrument"
-    assert ["uvicorn", "--app-dir", str(EXAMPLES), "--host", "127.0.0.1", "--port", "8001", "bext_demo.asgi:app"] == argv[1:]
+    assert [
+        "uvicorn",
+        "--app-dir",
+        str(EXAMPLES),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "8001",
+        "bext_demo.asgi:app",
+    ] == argv[1:]
 
 
 def test_what_the_demo_needs_is_read_from_the_extra() -> None:

@@ -38,7 +38,9 @@ def test_a_port_that_was_asked_for_and_is_taken_is_an_error(taken: int) -> None:
         open_viewer(taken, option="--view-port")
 
 
-def test_the_viewer_says_where_it_went_instead(taken: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_viewer_says_where_it_went_instead(
+    taken: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(ports, "OTLP_PORT", taken)
     with open_viewer(None) as viewer:
         assert f"Port {taken} is taken: the viewer uses {viewer.port}.\n" == capsys.readouterr().out

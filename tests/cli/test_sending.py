@@ -54,7 +54,12 @@ def port() -> Iterator[int]:
 
 def quickly(requests: list[Request], port: int) -> tuple[Sent, list[int]]:
     done: list[int] = []
-    sent = send(requests, port, per_second=1e6, on_each=lambda so_far: done.append(so_far.answered + so_far.unanswered))
+    sent = send(
+        requests,
+        port,
+        per_second=1e6,
+        on_each=lambda so_far: done.append(so_far.answered + so_far.unanswered),
+    )
     return sent, done
 
 
@@ -65,7 +70,10 @@ def test_every_request_is_sent_as_it_was_planned(port: int) -> None:
 
 
 def test_failures_are_answers_and_silence_is_not(port: int) -> None:
-    sent, done = quickly([Request("GET", "/500"), Request("GET", "/hang-up"), Request("GET", "/404"), Request("GET", "/503")], port)
+    sent, done = quickly(
+        [Request("GET", "/500"), Request("GET", "/hang-up"), Request("GET", "/404"), Request("GET", "/503")],
+        port,
+    )
     assert Sent(answered=3, failed=2, unanswered=1) == sent
     assert [1, 2, 3, 4] == done
 

@@ -57,7 +57,9 @@ def test_a_trace_whose_spans_outlive_the_ones_above_them_is_chosen_only_where_th
     store = Store()
     store.add_spans(spans(*outlived))
     assert "flow" in best(store)
-    store.add_spans(spans(span(1, trace=2, name="GET /", end=10 * MS), span(2, trace=2, parent=1, end=10 * MS + 500_000)))
+    store.add_spans(
+        spans(span(1, trace=2, name="GET /", end=10 * MS), span(2, trace=2, parent=1, end=10 * MS + 500_000))
+    )
     assert "GET /" in best(store)
 
 

@@ -41,4 +41,6 @@ def test_code_is_told_at_once() -> None:
 
 
 def test_a_variable_holds_pairs(tmp_path: Path) -> None:
-    assert {"page:*": "isr"} == load(environ={"BEXT_CACHE_LAYERS": "page:*=isr"}, cwd=tmp_path).config.cache.layers
+    assert {"page:*": "isr"} == load(
+        environ={"BEXT_CACHE_LAYERS": "page:*=isr"}, cwd=tmp_path
+    ).config.cache.layers

@@ -49,7 +49,10 @@ def test_what_only_looks_like_a_whole_number_is_none(number: str) -> None:
 @pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e999", "0", "-1", "fast"])
 def test_no_interval_is_endless_or_nothing(number: str) -> None:
     loaded = read(OTEL_METRIC_EXPORT_INTERVAL=number)
-    line = f"OTEL_METRIC_EXPORT_INTERVAL={number!r}: expected a number of milliseconds from 10 to 86400000, e.g. 60000; using 60000.0"
+    line = (
+        f"OTEL_METRIC_EXPORT_INTERVAL={number!r}: expected a number of milliseconds from 10 to 86400000, "
+        "e.g. 60000; using 60000.0"
+    )
     assert (60.0, (line,)) == (loaded.config.metrics.export_interval_seconds, loaded.warnings)
 
 
@@ -59,7 +62,8 @@ def test_the_standard_interval_is_in_milliseconds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "disabled", "lines"), [("true", True, 0), ("TRUE", True, 0), ("false", False, 0), ("1", False, 1), ("", False, 0)]
+    ("word", "disabled", "lines"),
+    [("true", True, 0), ("TRUE", True, 0), ("false", False, 0), ("1", False, 1), ("", False, 0)],
 )
 def test_only_true_disables(word: str, disabled: bool, lines: int) -> None:
     """The specification: anything but "true" is false, and worth a warning unless it is "false"."""
@@ -69,7 +73,10 @@ def test_only_true_disables(word: str, disabled: bool, lines: int) -> None:
 
 def test_an_empty_variable_counts_as_not_set() -> None:
     assert Loaded(Config(), (), "") == read(
-        **{row.variable: "" for row in STANDARD}, BEXT_CONFIG="", OTEL_TRACES_EXPORTER="", BEXT_LOGGING_LEVEL=" "
+        **{row.variable: "" for row in STANDARD},
+        BEXT_CONFIG="",
+        OTEL_TRACES_EXPORTER="",
+        BEXT_LOGGING_LEVEL=" ",
     )
 
 
@@ -100,17 +107,24 @@ def test_the_right_pairs_of_a_table_stay() -> None:
 
 
 def test_a_mistyped_variable_is_told_with_the_nearest_one() -> None:
-    assert ("BEXT_METRICS_MUONT: no such setting; did you mean BEXT_METRICS_MOUNT?",) == read(BEXT_METRICS_MUONT="x").warnings
-
-
-def test_apps_have_no_variables() -> None:
-    assert ("BEXT_APPS_SHOP_HOSTS: apps cannot be set by variables; write [apps.NAME] in bext.config.toml",) == read(
-        BEXT_APPS_SHOP_HOSTS="x"
+    assert ("BEXT_METRICS_MUONT: no such setting; did you mean BEXT_METRICS_MOUNT?",) == read(
+        BEXT_METRICS_MUONT="x"
     ).warnings
 
 
+def test_apps_have_no_variables() -> None:
+    assert (
+        "BEXT_APPS_SHOP_HOSTS: apps cannot be set by variables; write [apps.NAME] in bext.config.toml",
+    ) == read(BEXT_APPS_SHOP_HOSTS="x").warnings
+
+
 def test_variables_of_the_bext_server_are_none_of_our_business() -> None:
-    assert () == read(BEXT_UPGRADE_OLD_PID="1", BEXT_SERVER_PORT="2", BEXT_METRICSX="3", bext_metrics_prot="4").warnings
+    assert (
+        ()
+        == read(
+            BEXT_UPGRADE_OLD_PID="1", BEXT_SERVER_PORT="2", BEXT_METRICSX="3", bext_metrics_prot="4"
+        ).warnings
+    )
 
 
 def test_a_service_name_that_is_not_utf_8_is_not_used() -> None:

@@ -49,7 +49,9 @@ def test_an_endpoint_in_code_gets_every_signal() -> None:
 
 
 def test_an_endpoint_of_one_signal_is_used_as_it_is() -> None:
-    exporters = found(OTEL_EXPORTER_OTLP_ENDPOINT="http://a:1", OTEL_EXPORTER_OTLP_LOGS_ENDPOINT="http://b:2/custom")
+    exporters = found(
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://a:1", OTEL_EXPORTER_OTLP_LOGS_ENDPOINT="http://b:2/custom"
+    )
     assert "http://b:2/custom" == exporters.targets["logs"].endpoint
     assert "http://a:1/v1/traces" == exporters.targets["traces"].endpoint
 
@@ -60,11 +62,15 @@ def test_an_endpoint_of_one_signal_alone_leaves_the_others_out() -> None:
 
 
 def test_the_query_of_an_endpoint_stays_behind_the_path() -> None:
-    assert "http://a:1/x/v1/traces?k=v" == found(OTEL_EXPORTER_OTLP_ENDPOINT="http://a:1/x?k=v").targets["traces"].endpoint
+    assert (
+        "http://a:1/x/v1/traces?k=v"
+        == found(OTEL_EXPORTER_OTLP_ENDPOINT="http://a:1/x?k=v").targets["traces"].endpoint
+    )
 
 
 @pytest.mark.parametrize(
-    "endpoint", ["collector:4317", "http://collector:4317", "[::1]:4317", "dns:///collector:4317", "unix:/run/otel.sock"]
+    "endpoint",
+    ["collector:4317", "http://collector:4317", "[::1]:4317", "dns:///collector:4317", "unix:/run/otel.sock"],
 )
 def test_grpc_takes_what_grpc_takes(endpoint: str) -> None:
     exporters = found(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
@@ -72,23 +78,41 @@ def test_grpc_takes_what_grpc_takes(endpoint: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "endpoint", ["collector", "collector:4317", "ftp://collector", "http://", "http://[::1", "http://a:99999", "http://a b", "//a:1"]
+    "endpoint",
+    [
+        "collector",
+        "collector:4317",
+        "ftp://collector",
+        "http://",
+        "http://[::1",
+        "http://a:99999",
+        "http://a b",
+        "//a:1",
+    ],
 )
 def test_what_is_no_url_is_one_line_and_no_endpoint(endpoint: str) -> None:
     for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
         loaded = read(**{name: endpoint})
-        line = f'{name}={endpoint!r}: expected an http:// or https:// URL with a host, e.g. "http://127.0.0.1:4318"; treated as not set'
+        line = (
+            f"{name}={endpoint!r}: expected an http:// or https:// URL with a host, e.g. "
+            '"http://127.0.0.1:4318"; treated as not set'
+        )
         assert ((line,), Exporters()) == (loaded.warnings, loaded.config.telemetry.exporters)
 
 
 def test_a_wrong_endpoint_of_one_signal_leaves_the_general_one() -> None:
     loaded = read(OTEL_EXPORTER_OTLP_ENDPOINT="http://a:1", OTEL_EXPORTER_OTLP_TRACES_ENDPOINT="b")
-    assert ("http://a:1/v1/traces", 1) == (loaded.config.telemetry.exporters.targets["traces"].endpoint, len(loaded.warnings))
+    assert ("http://a:1/v1/traces", 1) == (
+        loaded.config.telemetry.exporters.targets["traces"].endpoint,
+        len(loaded.warnings),
+    )
 
 
 def test_a_signal_may_have_a_protocol_of_its_own() -> None:
     exporters = found(OTEL_EXPORTER_OTLP_ENDPOINT="http://a:4317", OTEL_EXPORTER_OTLP_METRICS_PROTOCOL="grpc")
-    assert [HTTP, "grpc", HTTP] == [exporters.targets[signal].protocol for signal in ("traces", "metrics", "logs")]
+    assert [HTTP, "grpc", HTTP] == [
+        exporters.targets[signal].protocol for signal in ("traces", "metrics", "logs")
+    ]
 
 
 @pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"])
@@ -109,14 +133,18 @@ def test_json_is_not_spoken(name: str) -> None:
         ("otlp_proto_grpc", ("otlp",), False),
     ],
 )
-def test_named_exporters_are_those_and_no_others(named: str, metrics: tuple[str, ...], prometheus: bool) -> None:
+def test_named_exporters_are_those_and_no_others(
+    named: str, metrics: tuple[str, ...], prometheus: bool
+) -> None:
     exporters = found(OTEL_METRICS_EXPORTER=named, OTEL_EXPORTER_OTLP_ENDPOINT="http://a:1")
     assert (metrics, prometheus) == (exporters.metrics, exporters.prometheus)
     assert ("otlp" in metrics) == ("metrics" in exporters.targets)
 
 
 def test_otlp_that_is_named_without_an_endpoint_goes_to_the_standard_one() -> None:
-    exporters = found(OTEL_TRACES_EXPORTER="otlp", OTEL_LOGS_EXPORTER="otlp", OTEL_EXPORTER_OTLP_LOGS_PROTOCOL="grpc")
+    exporters = found(
+        OTEL_TRACES_EXPORTER="otlp", OTEL_LOGS_EXPORTER="otlp", OTEL_EXPORTER_OTLP_LOGS_PROTOCOL="grpc"
+    )
     assert {
         "traces": Target(endpoint="http://localhost:4318/v1/traces", protocol=HTTP),
         "logs": Target(endpoint="http://localhost:4317", protocol="grpc"),
@@ -127,7 +155,12 @@ def test_an_unknown_exporter_is_one_line_and_left_out() -> None:
     loaded = read(OTEL_TRACES_EXPORTER="zipkin,console")
     assert (
         ("console",),
-        ("OTEL_TRACES_EXPORTER: no exporter 'zipkin'; known are console, none, otlp, or install the package that has it; ignored",),
+        (
+            (
+                "OTEL_TRACES_EXPORTER: no exporter 'zipkin'; known are console, none, otlp, or install the "
+                "package that has it; ignored"
+            ),
+        ),
     ) == (
         loaded.config.telemetry.exporters.traces,
         loaded.warnings,
@@ -143,5 +176,7 @@ def test_an_unknown_exporter_is_one_line_and_left_out() -> None:
         ({"OTEL_TRACES_EXPORTER": "otlp_proto_http", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc"}, "grpc"),
     ],
 )
-def test_the_name_of_an_exporter_says_its_protocol_unless_a_variable_does(environ: dict[str, str], protocol: str) -> None:
+def test_the_name_of_an_exporter_says_its_protocol_unless_a_variable_does(
+    environ: dict[str, str], protocol: str
+) -> None:
     assert protocol == found(None, **environ).targets["traces"].protocol

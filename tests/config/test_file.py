@@ -23,7 +23,9 @@ def test_a_file_that_nobody_named_may_be_missing(tmp_path: Path) -> None:
 
 
 def test_a_file_that_was_named_may_not(tmp_path: Path) -> None:
-    assert ("BEXT_CONFIG='/x.toml': no such file; name one that exists, or unset it; using defaults",) == lines(tmp_path, "x.toml")
+    assert (
+        "BEXT_CONFIG='/x.toml': no such file; name one that exists, or unset it; using defaults",
+    ) == lines(tmp_path, "x.toml")
 
 
 def test_the_named_file_is_read_instead_of_the_one_here(tmp_path: Path) -> None:
@@ -32,7 +34,9 @@ def test_the_named_file_is_read_instead_of_the_one_here(tmp_path: Path) -> None:
     assert 2 == load(environ={"BEXT_CONFIG": "other.toml"}, cwd=tmp_path).config.metrics.port
 
 
-def test_the_working_directory_is_where_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_working_directory_is_where_it_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "bext.config.toml").write_text("[metrics]\nport = 1")
     monkeypatch.chdir(tmp_path)
     assert 1 == load(environ={}).config.metrics.port
@@ -44,7 +48,9 @@ def test_the_home_directory_can_be_named(tmp_path: Path, monkeypatch: pytest.Mon
     assert 1 == load(environ={"BEXT_CONFIG": "~/mine.toml"}, cwd=Path("/")).config.metrics.port
 
 
-def test_a_working_directory_that_is_gone_holds_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_working_directory_that_is_gone_holds_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
@@ -81,19 +87,23 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
 
 def test_a_directory_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "bext.config.toml").mkdir()
-    assert ("'bext.config.toml': is a directory; name a TOML file; using defaults",) == load(environ={}, cwd=tmp_path).warnings
+    assert ("'bext.config.toml': is a directory; name a TOML file; using defaults",) == load(
+        environ={}, cwd=tmp_path
+    ).warnings
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    assert ("BEXT_CONFIG='/pipe': is not a regular file; name a TOML file; using defaults",) == lines(tmp_path, "pipe")
+    assert ("BEXT_CONFIG='/pipe': is not a regular file; name a TOML file; using defaults",) == lines(
+        tmp_path, "pipe"
+    )
 
 
 def test_a_file_behind_a_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert ("BEXT_CONFIG='/file/x': cannot be read (Not a directory); make it a readable file; using defaults",) == lines(
-        tmp_path, "file/x"
-    )
+    assert (
+        "BEXT_CONFIG='/file/x': cannot be read (Not a directory); make it a readable file; using defaults",
+    ) == lines(tmp_path, "file/x")
 
 
 def test_a_link_to_itself_is_one_line(tmp_path: Path) -> None:
@@ -106,7 +116,8 @@ def test_a_file_that_fails_while_it_is_read_is_one_line() -> None:
     """The memory of a process can be opened and not be read from its beginning, also by root."""
     loaded = load(environ={"BEXT_CONFIG": "/proc/self/mem"})
     assert (
-        "BEXT_CONFIG='/proc/self/mem': cannot be read (Input/output error); make it a readable file; using defaults",
+        "BEXT_CONFIG='/proc/self/mem': cannot be read (Input/output error); make it a readable file; using "
+        "defaults",
     ) == loaded.warnings
 
 
@@ -114,9 +125,9 @@ def test_a_file_that_fails_while_it_is_read_is_one_line() -> None:
 def test_a_file_without_permission_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "bext.config.toml").write_text("")
     (tmp_path / "bext.config.toml").chmod(0)
-    assert ("'bext.config.toml': cannot be read (Permission denied); make it a readable file; using defaults",) == load(
-        environ={}, cwd=tmp_path
-    ).warnings
+    assert (
+        "'bext.config.toml': cannot be read (Permission denied); make it a readable file; using defaults",
+    ) == load(environ={}, cwd=tmp_path).warnings
 
 
 def test_a_name_that_no_file_can_have_is_one_line(tmp_path: Path) -> None:

@@ -42,11 +42,27 @@ def test_what_is_right_stays_and_is_not_told() -> None:
     ("name", "value", "line"),
     [
         ("OTEL_SPAN_LINK_COUNT_LIMIT", "-1", "='-1': expected a whole number, 0 or more; treated as not set"),
-        ("OTEL_BSP_SCHEDULE_DELAY", "5s", "='5s': expected a positive whole number of milliseconds, e.g. 5000; treated as not set"),
+        (
+            "OTEL_BSP_SCHEDULE_DELAY",
+            "5s",
+            "='5s': expected a positive whole number of milliseconds, e.g. 5000; treated as not set",
+        ),
         ("OTEL_BLRP_MAX_QUEUE_SIZE", "0", "='0': expected a whole number, 1 or more; treated as not set"),
-        ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "nan", "='nan': expected a positive number of seconds, e.g. 10; treated as not set"),
-        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zip", "='zip': expected one of gzip, deflate, none; treated as not set"),
-        ("OTEL_METRICS_EXEMPLAR_FILTER", "some", "='some': expected one of always_on, always_off, trace_based; treated as not set"),
+        (
+            "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
+            "nan",
+            "='nan': expected a positive number of seconds, e.g. 10; treated as not set",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_COMPRESSION",
+            "zip",
+            "='zip': expected one of gzip, deflate, none; treated as not set",
+        ),
+        (
+            "OTEL_METRICS_EXEMPLAR_FILTER",
+            "some",
+            "='some': expected one of always_on, always_off, trace_based; treated as not set",
+        ),
     ],
 )
 def test_what_is_wrong_is_one_line_and_not_set(name: str, value: str, line: str) -> None:
@@ -69,9 +85,9 @@ def test_words_are_taken_in_any_case() -> None:
 
 def test_a_share_that_is_none_becomes_all() -> None:
     environ = {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "2"}
-    assert ("OTEL_TRACES_SAMPLER_ARG='2': expected a number from 0 to 1, e.g. 0.1; treated as not set",) == correct_upstream_variables(
-        environ
-    )
+    assert (
+        "OTEL_TRACES_SAMPLER_ARG='2': expected a number from 0 to 1, e.g. 0.1; treated as not set",
+    ) == correct_upstream_variables(environ)
     assert "1.0" == environ["OTEL_TRACES_SAMPLER_ARG"]
 
 
@@ -82,7 +98,10 @@ def test_a_batch_fits_into_its_queue() -> None:
     assert "100" == small["OTEL_BSP_MAX_EXPORT_BATCH_SIZE"]
     both = {"OTEL_BLRP_MAX_QUEUE_SIZE": "100", "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE": "200"}
     (line,) = correct_upstream_variables(both)
-    assert "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE='200': expected at most OTEL_BLRP_MAX_QUEUE_SIZE, which is 100; using 100" == line
+    assert (
+        "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE='200': expected at most OTEL_BLRP_MAX_QUEUE_SIZE, which is 100; "
+        "using 100" == line
+    )
     assert "100" == both["OTEL_BLRP_MAX_EXPORT_BATCH_SIZE"]
 
 

@@ -28,7 +28,11 @@ ROOT = Path(__file__).parents[2]
 ROWS = {name: row for row in VARIABLES for name in row.names()}
 PATTERNS = [re.compile(name.replace("{LIBRARY}", "[A-Z0-9_]+")) for name in ROWS if "{LIBRARY}" in name]
 # The specification's, which no module of upstream's lists.
-SPECIFIED = {"OTEL_EXPERIMENTAL_CONFIG_FILE", "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", "OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY"}
+SPECIFIED = {
+    "OTEL_EXPERIMENTAL_CONFIG_FILE",
+    "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS",
+    "OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY",
+}
 # Honoured by parts of other people's, or by what is tested where it stands.
 UNTESTED = {
     "OTEL_EXPORTER_ZIPKIN_ENDPOINT",
@@ -60,7 +64,8 @@ def test_every_variable_that_upstream_lists_has_a_row() -> None:
 
 
 def test_every_variable_that_an_installed_package_of_upstream_names_has_a_row() -> None:
-    """Each text of the kind in its sources, so that a new variable is found with the version that brings it."""
+    """Each text of the kind in its sources, so that a new variable is found with the version that brings
+    it."""
     named = {
         name
         for folder in opentelemetry.__path__
@@ -75,7 +80,9 @@ def test_no_variable_has_two_rows() -> None:
     assert len(ROWS) == sum(len(row.names()) for row in VARIABLES)
 
 
-@pytest.mark.parametrize("row", [row for row in VARIABLES if row.by not in {"instrumentor", "launcher"}], ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row", [row for row in VARIABLES if row.by not in {"instrumentor", "launcher"}], ids=lambda row: row.name
+)
 def test_every_row_names_a_test_that_shows_it(row: Variable) -> None:
     if row.name in UNTESTED:
         return
@@ -91,7 +98,9 @@ def test_what_is_not_honoured_is_one_line(name: str) -> None:
     assert () == correct_upstream_variables(dict.fromkeys((name,), next(iter(ROWS[name].silent), "")))
 
 
-def test_the_exporters_read_their_variables_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_exporters_read_their_variables_by_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing but the endpoint is handed to them."""
     read: set[str] = set()
     get = type(os.environ).__getitem__
@@ -114,7 +123,9 @@ def test_the_exporters_read_their_variables_by_themselves(tmp_path: Path, monkey
             if given:
                 monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{signal.upper()}_CERTIFICATE", str(certificate))
             _compat.otlp_exporter(protocol, signal)(endpoint=endpoint).shutdown()  # type: ignore[arg-type]
-    assert [] == sorted(name for name, row in ROWS.items() if row.by == "exporter" and "OTLP" in name and name not in read)
+    assert [] == sorted(
+        name for name, row in ROWS.items() if row.by == "exporter" and "OTLP" in name and name not in read
+    )
 
 
 def test_the_limits_of_spans_hold(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,12 +141,20 @@ def test_the_limits_of_spans_hold(monkeypatch: pytest.MonkeyPatch) -> None:
         for _ in range(20):
             span.add_event("event", many)
     (ended,) = spans.get_finished_spans()
-    sizes = [ended.events[0].attributes, ended.links[0].attributes, ended.attributes, ended.events, ended.links]
+    sizes = [
+        ended.events[0].attributes,
+        ended.links[0].attributes,
+        ended.attributes,
+        ended.events,
+        ended.links,
+    ]
     assert [2, 3, 4, 5, 6] == [len(size or ()) for size in sizes]
 
 
 @pytest.mark.parametrize(("chosen", "shown"), [("trace_based", True), ("Always_Off", False)])
-def test_exemplars_are_shown_unless_the_filter_lets_none_through(tmp_path: Path, chosen: str, shown: bool) -> None:
+def test_exemplars_are_shown_unless_the_filter_lets_none_through(
+    tmp_path: Path, chosen: str, shown: bool
+) -> None:
     code = """
         import bext_otel
         from bext_otel.catalogue import REQUESTS
@@ -149,8 +168,12 @@ def test_exemplars_are_shown_unless_the_filter_lets_none_through(tmp_path: Path,
     assert ([True, shown], []) == fresh(code, tmp_path, OTEL_METRICS_EXEMPLAR_FILTER=chosen)
 
 
-def test_exponential_histograms_are_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "base2_exponential_bucket_histogram")
+def test_exponential_histograms_are_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(
+        "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "base2_exponential_bucket_histogram"
+    )
     with caplog.at_level(logging.INFO, "bext_otel.export"):
         metric_exporters(Exporters())
     (line,) = caplog.messages

@@ -26,7 +26,8 @@ CONFIG = ROOT / "collector-config"
 
 
 def unavailable(reason: str) -> NoReturn:
-    """Skips with the reason; where BEXT_REQUIRE_BACKENDS=1 promises that everything is installed, fails with it."""
+    """Skips with the reason; where BEXT_REQUIRE_BACKENDS=1 promises that everything is installed, fails with
+    it."""
     if os.environ.get("BEXT_REQUIRE_BACKENDS") == "1":
         pytest.fail(f"BEXT_REQUIRE_BACKENDS=1, but {reason}", pytrace=False)
     pytest.skip(reason)
@@ -34,7 +35,13 @@ def unavailable(reason: str) -> NoReturn:
 
 def program(name: str) -> str:
     """Path of collector, jaeger, prometheus, promtool, podman or redis-server."""
-    found = subprocess.run([ROOT / "scripts" / "backends.sh", "path", name], capture_output=True, text=True, check=False, timeout=30)
+    found = subprocess.run(
+        [ROOT / "scripts" / "backends.sh", "path", name],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
     if found.returncode != 0:
         unavailable(found.stderr.strip())
     return found.stdout.strip()
@@ -50,7 +57,9 @@ def free_port() -> int:
 def fetch(url: str, *, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
     """Status and body of a GET; status 0 where nobody answers."""
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=dict(headers or {})), timeout=10) as reply:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, headers=dict(headers or {})), timeout=10
+        ) as reply:
             return reply.status, reply.read()
     except urllib.error.HTTPError as error:
         with error:
@@ -65,11 +74,24 @@ def answers(url: str) -> bool:
 
 
 @contextmanager
-def running(argv: Sequence[str], *, ready: str, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Iterator[int]:
-    """The process id of a program that answers at `ready`; it is asked to end afterwards, and killed if it does not within 15 s."""
+def running(
+    argv: Sequence[str],
+    *,
+    ready: str,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Iterator[int]:
+    """The process id of a program that answers at `ready`; it is asked to end afterwards, and killed if it
+    does not within 15 s."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            argv, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=cwd, env={**os.environ, **(env or {})}
+            argv,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
         )
 
     def up() -> bool:
@@ -94,7 +116,7 @@ def tail(log: Path, *, size: int = 3000) -> str:
     return log.read_text(errors="replace")[-size:]
 
 
-# --- Jaeger -------------------------------------------------------------------------------------------------------------------------
+# --- Jaeger -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -132,7 +154,12 @@ def _jaeger_config(ports: Mapping[str, int]) -> dict[str, Any]:
             },
         },
         "receivers": {
-            "otlp": {"protocols": {"grpc": {"endpoint": f"127.0.0.1:{ports['grpc']}"}, "http": {"endpoint": f"127.0.0.1:{ports['http']}"}}}
+            "otlp": {
+                "protocols": {
+                    "grpc": {"endpoint": f"127.0.0.1:{ports['grpc']}"},
+                    "http": {"endpoint": f"127.0.0.1:{ports['http']}"},
+                }
+            }
         },
         "exporters": {"jaeger_storage_exporter": {"trace_storage": "memory"}},
         "service": {
@@ -152,16 +179,22 @@ def jaeger(folder: Path) -> Iterator[Jaeger]:
     query = f"http://127.0.0.1:{ports['query']}"
     # Jaeger traces itself, and waits ten seconds at its end for somebody who takes that.
     quiet = {"OTEL_TRACES_SAMPLER": "always_off"}
-    with running([program("jaeger"), "--config", str(config)], ready=f"{query}/api/services", log=folder / "jaeger.log", env=quiet):
+    with running(
+        [program("jaeger"), "--config", str(config)],
+        ready=f"{query}/api/services",
+        log=folder / "jaeger.log",
+        env=quiet,
+    ):
         yield Jaeger(grpc=f"127.0.0.1:{ports['grpc']}", http=f"http://127.0.0.1:{ports['http']}", query=query)
 
 
-# --- Collector ----------------------------------------------------------------------------------------------------------------------
+# --- Collector ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Collector:
-    """A running collector: where it takes OTLP, and where Prometheus fetches what it got (`metrics`) and how it fares (`telemetry`)."""
+    """A running collector: where it takes OTLP, and where Prometheus fetches what it got (`metrics`) and how
+    it fares (`telemetry`)."""
 
     pid: int
     grpc: str
@@ -175,10 +208,14 @@ class Collector:
 
 
 @contextmanager
-def collector(folder: Path, name: str, *, env: Mapping[str, str], overlay: Mapping[str, Any] | None = None) -> Iterator[Collector]:
-    """A collector that runs the shipped file `collector-config/<name>.yaml`, merged with `overlay`, on free loopback ports.
+def collector(
+    folder: Path, name: str, *, env: Mapping[str, str], overlay: Mapping[str, Any] | None = None
+) -> Iterator[Collector]:
+    """A collector that runs the shipped file `collector-config/<name>.yaml`, merged with `overlay`, on free
+    loopback ports.
 
-    `env` holds the file's variables; one that says where to listen replaces a free port. The queue is kept in `folder`.
+    `env` holds the file's variables; one that says where to listen replaces a free port. The queue is kept in
+    `folder`.
     """
     argv = [program("collector"), "--config", str(CONFIG / f"{name}.yaml")]
     if overlay is not None:
@@ -187,7 +224,12 @@ def collector(folder: Path, name: str, *, env: Mapping[str, str], overlay: Mappi
         argv += ["--config", str(extra)]
     listening = ("OTLP_GRPC_ENDPOINT", "OTLP_HTTP_ENDPOINT", "PROMETHEUS_ENDPOINT", "HEALTH_ENDPOINT")
     own = {variable: f"127.0.0.1:{free_port()}" for variable in listening}
-    own |= {"TELEMETRY_HOST": "127.0.0.1", "TELEMETRY_PORT": str(free_port()), "STORAGE_DIRECTORY": str(folder / f"{name}-storage"), **env}
+    own |= {
+        "TELEMETRY_HOST": "127.0.0.1",
+        "TELEMETRY_PORT": str(free_port()),
+        "STORAGE_DIRECTORY": str(folder / f"{name}-storage"),
+        **env,
+    }
     with running(argv, ready=f"http://{own['HEALTH_ENDPOINT']}/", log=folder / f"{name}.log", env=own) as pid:
         yield Collector(
             pid=pid,
@@ -203,7 +245,7 @@ def families(text: str) -> dict[str, str]:
     return dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
 
 
-# --- Prometheus ---------------------------------------------------------------------------------------------------------------------
+# --- Prometheus ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -213,7 +255,8 @@ class Prometheus:
     url: str
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """The instant vector of an expression; an AssertionError with Prometheus' own words if it refuses it."""
+        """The instant vector of an expression; an AssertionError with Prometheus' own words if it refuses
+        it."""
         status, body = fetch(f"{self.url}/api/v1/query?" + urllib.parse.urlencode({"query": expression}))
         assert status == 200, f"{expression}: {status} {body.decode()}"
         return list(json.loads(body)["data"]["result"])

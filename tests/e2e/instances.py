@@ -14,7 +14,11 @@ def by_instance(receiver: Receiver, name: str) -> dict[str, float]:
     newest: dict[tuple[str, bytes], tuple[int, float]] = {}
     for message in list(receiver.messages):
         for resource in getattr(message, "resource_metrics", ()):
-            (instance,) = (pair.value.string_value for pair in resource.resource.attributes if pair.key == "service.instance.id")
+            (instance,) = (
+                pair.value.string_value
+                for pair in resource.resource.attributes
+                if pair.key == "service.instance.id"
+            )
             points = [
                 point
                 for scope in resource.scope_metrics

@@ -25,7 +25,11 @@ APPS = Path(__file__).parent / "apps"
 SCRIPTS = sysconfig.get_path("scripts")
 
 # So that what a request causes is seen soon. Upstream's variables, in milliseconds.
-SOON = {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_BLRP_SCHEDULE_DELAY": "100", "OTEL_METRIC_EXPORT_INTERVAL": "300"}
+SOON = {
+    "OTEL_BSP_SCHEDULE_DELAY": "100",
+    "OTEL_BLRP_SCHEDULE_DELAY": "100",
+    "OTEL_METRIC_EXPORT_INTERVAL": "300",
+}
 
 # A random generator that pytest-randomly does not seed: two test runs at once would take the same ports.
 _random = SystemRandom()
@@ -43,7 +47,8 @@ def free_port() -> int:
 
 @dataclass(frozen=True)
 class Launched:
-    """A program: its process, the address of its application and of its stand-alone endpoints, and the file with all that it wrote."""
+    """A program: its process, the address of its application and of its stand-alone endpoints, and the file
+    with all that it wrote."""
 
     process: subprocess.Popen[bytes]
     url: str
@@ -66,7 +71,9 @@ class Launched:
                 return httpx.get(self.endpoints_url + path, trust_env=False, timeout=20, **kwargs)
             return None
 
-        return until(ask, seconds=20, why=f"{self.endpoints_url}{path} to answer; the program wrote:\n{self.output()}")
+        return until(
+            ask, seconds=20, why=f"{self.endpoints_url}{path} to answer; the program wrote:\n{self.output()}"
+        )
 
     def metrics(self) -> dict[str, float]:
         """Every sample of the stand-alone /metrics, by its name with labels as they are written."""
@@ -77,12 +84,19 @@ class Launched:
 
     def lines(self, **expected: object) -> list[dict[str, Any]]:
         """Log lines that are JSON, with these fields."""
-        found = [json.loads(line) for line in self.output().split("\n") if line.startswith("{") and line.endswith("}")]
+        found = [
+            json.loads(line)
+            for line in self.output().split("\n")
+            if line.startswith("{") and line.endswith("}")
+        ]
         return [line for line in found if expected.items() <= line.items()]
 
     def completion(self, path: str) -> dict[str, Any]:
         """The completion line of the last request for `path`."""
-        return until(lambda: self.lines(message="request completed", path=path), why=f"a line about {path} in:\n{self.output()}")[-1]
+        return until(
+            lambda: self.lines(message="request completed", path=path),
+            why=f"a line about {path} in:\n{self.output()}",
+        )[-1]
 
     def processes(self) -> list[psutil.Process]:
         """The first process and all below it."""
@@ -93,7 +107,11 @@ class Launched:
         """Which of the processes listens on the port of the stand-alone endpoints; None while none does."""
         for process in self.processes():
             with suppress(psutil.Error):
-                if self.endpoints_port in {found.laddr.port for found in process.net_connections() if found.status == psutil.CONN_LISTEN}:
+                if self.endpoints_port in {
+                    found.laddr.port
+                    for found in process.net_connections()
+                    if found.status == psutil.CONN_LISTEN
+                }:
                     return process
         return None
 
@@ -104,7 +122,11 @@ class Launched:
 
     def wait(self, *, seconds: float = 15) -> int:
         """The exit code, once the program ends."""
-        until(lambda: self.process.poll() is not None, seconds=seconds, why=f"the program to end; it wrote:\n{self.output()}")
+        until(
+            lambda: self.process.poll() is not None,
+            seconds=seconds,
+            why=f"the program to end; it wrote:\n{self.output()}",
+        )
         return self.process.returncode
 
 
@@ -128,15 +150,19 @@ def launched(
     path: str = "/items/0",
     first: tuple[str, ...] = (),
 ) -> Iterator[Launched]:
-    """`command` under `opentelemetry-instrument` (unless not `instrument`), in `folder`, with the applications of `apps/` importable.
+    """`command` under `opentelemetry-instrument` (unless not `instrument`), in `folder`, with the
+    applications of `apps/` importable.
 
-    `{port}` in it stands for the application's port; where it does, the body begins when the application answers `path`. `first` stands
-    before everything on PYTHONPATH. Whatever the body leaves running is killed, with the processes below it.
+    `{port}` in it stands for the application's port; where it does, the body begins when the application
+    answers `path`. `first` stands before everything on PYTHONPATH. Whatever the body leaves running is
+    killed, with the processes below it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     port, endpoints_port = free_port(), free_port()
     words = command.format(port=port).split()
-    program = [sys.executable, *words[1:]] if words[0] == "python" else [str(Path(SCRIPTS) / words[0]), *words[1:]]
+    program = (
+        [sys.executable, *words[1:]] if words[0] == "python" else [str(Path(SCRIPTS) / words[0]), *words[1:]]
+    )
     log = folder / "log"
     environ = environment(folder, endpoints_port, env or {}, first)
     with log.open("wb") as output:
@@ -152,7 +178,11 @@ def launched(
     running = Launched(process, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{endpoints_port}", log)
     try:
         if "{port}" in command:
-            until(lambda: process.poll() is not None or _answers(running.url + path), seconds=60, why=f"an answer; see {log}")
+            until(
+                lambda: process.poll() is not None or _answers(running.url + path),
+                seconds=60,
+                why=f"an answer; see {log}",
+            )
             assert process.poll() is None, running.output()
         yield running
     finally:
@@ -161,13 +191,17 @@ def launched(
         process.wait()
 
 
-def environment(folder: Path, endpoints_port: int, env: Mapping[str, str], first: tuple[str, ...] = ()) -> dict[str, str]:
+def environment(
+    folder: Path, endpoints_port: int, env: Mapping[str, str], first: tuple[str, ...] = ()
+) -> dict[str, str]:
     """The environment of a program: this one's without any setting of telemetry, and what is given."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "BEXT_"))}
     return {
         **kept,
         "PATH": os.pathsep.join((SCRIPTS, kept.get("PATH", os.defpath))),
-        "PYTHONPATH": os.pathsep.join(path for path in (*first, str(APPS), kept.get("PYTHONPATH", "")) if path),
+        "PYTHONPATH": os.pathsep.join(
+            path for path in (*first, str(APPS), kept.get("PYTHONPATH", "")) if path
+        ),
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "HOME": str(folder),  # gunicorn keeps a control socket there

@@ -1,4 +1,5 @@
-"""A small OTLP receiver, over HTTP and gRPC, that keeps every message as it came. It shares no code with the viewer."""
+"""A small OTLP receiver, over HTTP and gRPC, that keeps every message as it came. It shares no code with the
+viewer."""
 
 from __future__ import annotations
 
@@ -21,7 +22,10 @@ from tests.waiting import until
 
 _MESSAGES: dict[str, tuple[type[Message], type[Message]]] = {
     "/v1/traces": (trace_service_pb2.ExportTraceServiceRequest, trace_service_pb2.ExportTraceServiceResponse),
-    "/v1/metrics": (metrics_service_pb2.ExportMetricsServiceRequest, metrics_service_pb2.ExportMetricsServiceResponse),
+    "/v1/metrics": (
+        metrics_service_pb2.ExportMetricsServiceRequest,
+        metrics_service_pb2.ExportMetricsServiceResponse,
+    ),
     "/v1/logs": (logs_service_pb2.ExportLogsServiceRequest, logs_service_pb2.ExportLogsServiceResponse),
 }
 _KINDS = {1: "internal", 2: "server", 3: "client"}
@@ -53,7 +57,8 @@ class Line:
 
 @dataclass
 class Receiver:
-    """What has arrived at `endpoint`. With a `status` other than 200, everything over HTTP is refused with that."""
+    """What has arrived at `endpoint`. With a `status` other than 200, everything over HTTP is refused with
+    that."""
 
     endpoint: str = ""
     status: int = 200
@@ -63,11 +68,17 @@ class Receiver:
     def spans(self, **expected: object) -> list[Span]:
         """Spans with these fields or (dots written as underscores) attributes."""
         found = [span for message in list(self.messages) for span in _spans(message)]
-        return [span for span in found if all(_field(span, name) == value for name, value in expected.items())]
+        return [
+            span for span in found if all(_field(span, name) == value for name, value in expected.items())
+        ]
 
     def span(self, **expected: object) -> Span:
         """The one such span, waiting for it."""
-        found = until(lambda: self.spans(**expected), seconds=20, why=f"a span with {expected}; there are {[s.name for s in self.spans()]}")
+        found = until(
+            lambda: self.spans(**expected),
+            seconds=20,
+            why=f"a span with {expected}; there are {[s.name for s in self.spans()]}",
+        )
         assert 1 == len(found), found
         return found[0]
 
@@ -95,7 +106,11 @@ class Receiver:
 
 
 def _field(span: Span, name: str) -> object:
-    return getattr(span, name) if name in Span.__dataclass_fields__ else span.attributes.get(name.replace("_", "."))
+    return (
+        getattr(span, name)
+        if name in Span.__dataclass_fields__
+        else span.attributes.get(name.replace("_", "."))
+    )
 
 
 def _plain(pairs: Any) -> dict[str, Any]:
@@ -114,7 +129,14 @@ def _spans(message: Any) -> Iterator[Span]:
             for span in scope.spans:
                 ids = (span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex())
                 status = _STATUSES[span.status.code]
-                yield Span(span.name, _KINDS.get(span.kind, "other"), *ids, status, _plain(span.attributes), attributes)
+                yield Span(
+                    span.name,
+                    _KINDS.get(span.kind, "other"),
+                    *ids,
+                    status,
+                    _plain(span.attributes),
+                    attributes,
+                )
 
 
 class _Server(ThreadingHTTPServer):

@@ -1,4 +1,5 @@
-"""Services of several workers for the tests: started where their server is installed, asked until two have answered, one of them killed."""
+"""Services of several workers for the tests: started where their server is installed, asked until two have
+answered, one of them killed."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ def port_of(program: Launched) -> int:
 
 @contextmanager
 def serving(folder: Path, command: str, *, first: tuple[str, ...] = (), **env: str) -> Iterator[Launched]:
-    """A server with the endpoints on its port; it has answered no request for the application. `first` is where else it finds programs."""
+    """A server with the endpoints on its port; it has answered no request for the application. `first` is
+    where else it finds programs."""
     for word, distribution in NEEDS.items():
         if word in command:
             _need(distribution)
@@ -50,7 +52,11 @@ def _need(distribution: str) -> None:
 def both_answer(traffic: Traffic, *, without: set[int] = frozenset()) -> None:  # type: ignore[assignment]  # nobody adds to it
     """Wait until two workers that are none of these have answered, from now on."""
     since = traffic.answered
-    until(lambda: len(traffic.pids(since) - without) >= 2, seconds=40, why=f"two workers to answer that are none of {without}")
+    until(
+        lambda: len(traffic.pids(since) - without) >= 2,
+        seconds=40,
+        why=f"two workers to answer that are none of {without}",
+    )
 
 
 def _killed(traffic: Traffic) -> tuple[int, float] | None:

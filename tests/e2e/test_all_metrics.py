@@ -1,4 +1,5 @@
-"""The demo's traffic under opentelemetry-instrument: every metric of the specification moves, and each event counts once."""
+"""The demo's traffic under opentelemetry-instrument: every metric of the specification moves, and each event
+counts once."""
 
 from __future__ import annotations
 
@@ -45,10 +46,19 @@ def scrape(platform: Served) -> Samples:
 
 
 def total(samples: Samples, name: str, **labels: str) -> float:
-    """The sum of all series of a metric with these labels; of how often it was measured where it is a summary."""
+    """The sum of all series of a metric with these labels; of how often it was measured where it is a
+    summary."""
     wanted = [f'{label}="{value}"' for label, value in labels.items()]
-    of_metric = [(series, value) for series, value in samples.items() if series.partition("{")[0] in {name, f"{name}_count"}]
-    return sum(value for series, value in of_metric if all(one in series for one in wanted) and "quantile=" not in series)
+    of_metric = [
+        (series, value)
+        for series, value in samples.items()
+        if series.partition("{")[0] in {name, f"{name}_count"}
+    ]
+    return sum(
+        value
+        for series, value in of_metric
+        if all(one in series for one in wanted) and "quantile=" not in series
+    )
 
 
 class Seen:
@@ -79,7 +89,7 @@ def watching(platform: Served) -> Iterator[Seen]:
         thread.join()
 
 
-class Ledger:
+class Board:
     """What a visitor knows to have happened, from the answers alone."""
 
     def __init__(self) -> None:
@@ -108,7 +118,11 @@ class Ledger:
         if outcome is not None:
             self.cache[outcome] += 1
         elif answer.status_code >= 500:
-            self.errors[{"endless": "timeout", "greedy": "out_of_memory", "broken": "script_error"}[path.removeprefix("/drafts/")]] += 1
+            self.errors[
+                {"endless": "timeout", "greedy": "out_of_memory", "broken": "script_error"}[
+                    path.removeprefix("/drafts/")
+                ]
+            ] += 1
         if answer.status_code == 404:
             self.messages += 1
             self.unknown_products += path.startswith("/products/")
@@ -123,7 +137,10 @@ class Ledger:
     def fuel(self) -> tuple[int, int]:
         """What the plugin burns for all this, and how often that is more than it may."""
         settings = Settings()
-        budgets: Mapping[Hook, int] = {"on_request": settings.request_fuel, "on_response": settings.response_fuel}
+        budgets: Mapping[Hook, int] = {
+            "on_request": settings.request_fuel,
+            "on_response": settings.response_fuel,
+        }
         plugin = Plugin(fuel=budgets)
         plugin.start()
         burned = failed = 0
@@ -137,15 +154,30 @@ class Ledger:
         return burned, failed
 
 
-def test_the_demos_traffic_moves_every_metric_of_the_specification_and_each_event_counts_once(tmp_path: Path) -> None:
-    """A visitor's own count of renders, lookups, compressions, hooks, fuel and flows is the one that is published."""
-    ledger = Ledger()
-    with served(tmp_path, telemetry=True) as platform, httpx.Client(base_url=platform.url, trust_env=False, timeout=30) as visitor:
+def test_the_demos_traffic_moves_every_metric_of_the_specification_and_each_event_counts_once(
+    tmp_path: Path,
+) -> None:
+    """A visitor's own count of renders, lookups, compressions, hooks, fuel and flows is the one that is
+    published."""
+    ledger = Board()
+    with (
+        served(tmp_path, telemetry=True) as platform,
+        httpx.Client(base_url=platform.url, trust_env=False, timeout=30) as visitor,
+    ):
         # One request of the fixture's own is counted before: what matters is what is added.
-        before = until(lambda: (found := scrape(platform)) and total(found, "bext_requests_total") and found, seconds=30, why="metrics")
+        before = until(
+            lambda: (found := scrape(platform)) and total(found, "bext_requests_total") and found,
+            seconds=30,
+            why="metrics",
+        )
 
         def send(request: Request) -> None:
-            ledger.enter(request, visitor.request(request.method, request.path, headers=dict(request.headers), content=request.body))
+            ledger.enter(
+                request,
+                visitor.request(
+                    request.method, request.path, headers=dict(request.headers), content=request.body
+                ),
+            )
 
         with watching(platform) as seen:
             for request in plan(REQUESTS, SEED):
@@ -158,7 +190,8 @@ def test_the_demos_traffic_moves_every_metric_of_the_specification_and_each_even
             until(a_flow_was_active, seconds=30, why="an active flow among the published metrics")
 
         def settled() -> Samples | None:
-            """A response arrives just before it is counted, and what is paid is shipped a little later: a run of its own."""
+            """A response arrives just before it is counted, and what is paid is shipped a little later: a run
+            of its own."""
             after = scrape(platform)
             flows = total(after, "bext_flow_completed_total") + total(after, "bext_flow_failed_total")
             return after if flows == 2 * ledger.payments[200] + ledger.payments[500] else None
@@ -169,7 +202,7 @@ def test_the_demos_traffic_moves_every_metric_of_the_specification_and_each_even
     compare(ledger, before, after)
 
 
-def compare(ledger: Ledger, before: Samples, after: Samples) -> None:
+def compare(ledger: Board, before: Samples, after: Samples) -> None:
     def added(name: str, **labels: str) -> float:
         return total(after, name, **labels) - total(before, name, **labels)
 
@@ -178,16 +211,25 @@ def compare(ledger: Ledger, before: Samples, after: Samples) -> None:
     for (app, encoding), bodies in ledger.codings.items():
         if app != "api":  # which the website asks as well
             assert bodies == added("bext_compression_ratio", app=app, encoding=encoding), (app, encoding)
-            assert bodies == added("bext_compression_duration_us", app=app, encoding=encoding), (app, encoding)
+            assert bodies == added("bext_compression_duration_us", app=app, encoding=encoding), (
+                app,
+                encoding,
+            )
 
     assert ledger.cache["hit"] + ledger.cache["stale"] == added("bext_cache_hits_total", layer="isr")
     assert ledger.cache["miss"] + ledger.unknown_products == added("bext_cache_misses_total", layer="isr")
-    assert 0 == total(after, "bext_cache_hits_total", layer="unknown") + total(after, "bext_cache_misses_total", layer="unknown")
+    assert 0 == total(after, "bext_cache_hits_total", layer="unknown") + total(
+        after, "bext_cache_misses_total", layer="unknown"
+    )
     # A stale page is rendered again, once for all who get it meanwhile.
-    assert ledger.renders <= added("bext_isolate_render_duration_ms") <= ledger.renders + ledger.cache["stale"]
+    assert (
+        ledger.renders <= added("bext_isolate_render_duration_ms") <= ledger.renders + ledger.cache["stale"]
+    )
     assert {"timeout", "out_of_memory", "script_error"} == set(ledger.errors)
     for error_type, errors in ledger.errors.items():
-        assert errors == added("bext_isolate_errors_total", error_type=error_type, app="marketing"), error_type
+        assert errors == added("bext_isolate_errors_total", error_type=error_type, app="marketing"), (
+            error_type
+        )
 
     burned, failed = ledger.fuel()
     assert on_request == added("bext_plugin_duration_us", plugin="fingerprint", hook="on_request")
@@ -198,4 +240,8 @@ def compare(ledger: Ledger, before: Samples, after: Samples) -> None:
     assert (2 * paid, unpaid) == (added("bext_flow_completed_total"), added("bext_flow_failed_total"))
     assert 2 * (paid + unpaid) == added("bext_flow_step_duration_ms", flow_name="order")
     assert 3 * paid == added("bext_flow_step_duration_ms", flow_name="fulfilment.pick")
-    assert 1 == total(after, "bext_deploys_total", app="marketing", status="success") == total(after, "bext_deploy_duration_ms")
+    assert (
+        1
+        == total(after, "bext_deploys_total", app="marketing", status="success")
+        == total(after, "bext_deploy_duration_ms")
+    )

@@ -19,7 +19,19 @@ import yaml
 from bext_otel.endpoints.formats import text
 from bext_otel.metrics.snapshot import Family, Point, Series, Snapshot
 from tests.e2e import backends
-from tests.e2e.backends import CONFIG, ROOT, Collector, Jaeger, Prometheus, families, fetch, free_port, program, running, tags
+from tests.e2e.backends import (
+    CONFIG,
+    ROOT,
+    Collector,
+    Jaeger,
+    Prometheus,
+    families,
+    fetch,
+    free_port,
+    program,
+    running,
+    tags,
+)
 from tests.waiting import until
 
 pytestmark = [pytest.mark.backends, pytest.mark.e2e]
@@ -29,7 +41,7 @@ REQUEST_METRICS = ("bext_requests_total", "bext_request_duration_ms", "bext_requ
 PAGE = "/search?q=tea"
 
 
-# --- The demo platform ----------------------------------------------------------------------------------------------------------------
+# --- The demo platform --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -68,13 +80,15 @@ def demo(folder: Path, otlp: dict[str, str]) -> Iterator[Demo]:
         **otlp,
     }
     # Ready when the endpoints answer: they start after the application.
-    with running(argv, ready=f"http://127.0.0.1:{endpoints}/health/live", log=folder / "demo.log", env=env, cwd=folder):
+    with running(
+        argv, ready=f"http://127.0.0.1:{endpoints}/health/live", log=folder / "demo.log", env=env, cwd=folder
+    ):
         url = f"http://127.0.0.1:{port}"
         until(lambda: fetch(url)[0], seconds=30, why="the demo answers")
         yield Demo(url, f"127.0.0.1:{endpoints}")
 
 
-# --- What runs, once for all tests here -------------------------------------------------------------------------------------------------
+# --- What runs, once for all tests here ---------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +108,15 @@ def collector(tmp_path_factory: pytest.TempPathFactory, jaeger: Jaeger, witness:
     """The shipped collector.yaml; what is added is a witness."""
     overlay = {
         "exporters": {"file/witness": {"path": str(witness), "flush_interval": "100ms"}},
-        "service": {"pipelines": {"traces": {"exporters": ["otlp_grpc/jaeger", "span_metrics", "file/witness"]}}},
+        "service": {
+            "pipelines": {"traces": {"exporters": ["otlp_grpc/jaeger", "span_metrics", "file/witness"]}}
+        },
     }
     with backends.collector(
-        tmp_path_factory.mktemp("collector"), "collector", env={"JAEGER_ENDPOINT": jaeger.grpc}, overlay=overlay
+        tmp_path_factory.mktemp("collector"),
+        "collector",
+        env={"JAEGER_ENDPOINT": jaeger.grpc},
+        overlay=overlay,
     ) as running_collector:
         yield running_collector
 
@@ -105,7 +124,11 @@ def collector(tmp_path_factory: pytest.TempPathFactory, jaeger: Jaeger, witness:
 @pytest.fixture(scope="module")
 def demo_to_jaeger(tmp_path_factory: pytest.TempPathFactory, jaeger: Jaeger) -> Iterator[Demo]:
     """Traces straight to Jaeger, which takes nothing else; metrics by /metrics alone."""
-    otlp = {"OTEL_EXPORTER_OTLP_ENDPOINT": jaeger.http, "OTEL_METRICS_EXPORTER": "prometheus", "OTEL_LOGS_EXPORTER": "none"}
+    otlp = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": jaeger.http,
+        "OTEL_METRICS_EXPORTER": "prometheus",
+        "OTEL_LOGS_EXPORTER": "none",
+    }
     with demo(tmp_path_factory.mktemp("demo-to-jaeger"), otlp) as running_demo:
         yield running_demo
 
@@ -113,35 +136,54 @@ def demo_to_jaeger(tmp_path_factory: pytest.TempPathFactory, jaeger: Jaeger) -> 
 @pytest.fixture(scope="module")
 def demo_to_collector(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Demo]:
     """Everything to the collector, by the endpoint alone."""
-    with demo(tmp_path_factory.mktemp("demo-to-collector"), {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.http}) as running_demo:
+    with demo(
+        tmp_path_factory.mktemp("demo-to-collector"), {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.http}
+    ) as running_demo:
         yield running_demo
 
 
 @pytest.fixture(scope="module")
-def prometheus(tmp_path_factory: pytest.TempPathFactory, demo_to_collector: Demo, collector: Collector) -> Iterator[Prometheus]:
-    """The shipped prometheus.yml, with our targets in place of the compose file's; one job more reads the collector unfiltered."""
-    targets = {"demo:9464": demo_to_collector.endpoints, "collector:8889": collector.metrics, "collector:8888": collector.telemetry}
+def prometheus(
+    tmp_path_factory: pytest.TempPathFactory, demo_to_collector: Demo, collector: Collector
+) -> Iterator[Prometheus]:
+    """The shipped prometheus.yml, with our targets in place of the compose file's; one job more reads the
+    collector unfiltered."""
+    targets = {
+        "demo:9464": demo_to_collector.endpoints,
+        "collector:8889": collector.metrics,
+        "collector:8888": collector.telemetry,
+    }
     config = yaml.safe_load((CONFIG / "prometheus.yml").read_text())
     config["global"]["scrape_interval"] = "1s"
     config["scrape_configs"] = [job for job in config["scrape_configs"] if job["job_name"] != "jaeger"]
     for job in config["scrape_configs"]:
-        job["static_configs"] = [{"targets": [targets[target] for target in job["static_configs"][0]["targets"]]}]
+        job["static_configs"] = [
+            {"targets": [targets[target] for target in job["static_configs"][0]["targets"]]}
+        ]
     unfiltered = {"targets": [collector.metrics], "labels": {"path": "unfiltered"}}
-    config["scrape_configs"].append({"job_name": "unfiltered", "honor_labels": True, "static_configs": [unfiltered]})
+    config["scrape_configs"].append(
+        {"job_name": "unfiltered", "honor_labels": True, "static_configs": [unfiltered]}
+    )
     with backends.prometheus(tmp_path_factory.mktemp("prometheus"), config) as running_prometheus:
         yield running_prometheus
 
 
-# --- Traces -----------------------------------------------------------------------------------------------------------------------------
+# --- Traces -------------------------------------------------------------------------------------------------
 
 
 def parents(spans: list[dict[str, Any]]) -> dict[str, str]:
     """Span id -> the id of its parent."""
-    return {span["spanID"]: reference["spanID"] for span in spans for reference in span["references"] if reference["refType"] == "CHILD_OF"}
+    return {
+        span["spanID"]: reference["spanID"]
+        for span in spans
+        for reference in span["references"]
+        if reference["refType"] == "CHILD_OF"
+    }
 
 
 def with_server_span(jaeger: Jaeger, trace_id: str) -> list[dict[str, Any]]:
-    """The trace's spans, as soon as the visitor's server span is among them: it ends last, so the others are there too."""
+    """The trace's spans, as soon as the visitor's server span is among them: it ends last, so the others are
+    there too."""
 
     def answered() -> list[dict[str, Any]]:
         spans = jaeger.spans(trace_id)
@@ -151,7 +193,8 @@ def with_server_span(jaeger: Jaeger, trace_id: str) -> list[dict[str, Any]]:
 
 
 def test_jaeger_finds_a_request_by_its_trace_id(demo_to_jaeger: Demo, jaeger: Jaeger) -> None:
-    """One server span that continues our own; below it, connected, the call of the API, its database and the render."""
+    """One server span that continues our own; below it, connected, the call of the API, its database and the
+    render."""
     trace_id = demo_to_jaeger.get(PAGE)
     spans = with_server_span(jaeger, trace_id)
     servers = {span["operationName"] for span in spans if tags(span).get("span.kind") == "server"}
@@ -165,28 +208,41 @@ def test_jaeger_finds_a_request_by_its_trace_id(demo_to_jaeger: Demo, jaeger: Ja
 def witnessed(file: Path, trace_id: str) -> set[str]:
     """Ids of the trace's spans that the collector got."""
     lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    spans = [span for line in lines for resource in line["resourceSpans"] for scope in resource["scopeSpans"] for span in scope["spans"]]
+    spans = [
+        span
+        for line in lines
+        for resource in line["resourceSpans"]
+        for scope in resource["scopeSpans"]
+        for span in scope["spans"]
+    ]
     return {span["spanId"] for span in spans if span["traceId"] == trace_id}
 
 
-def test_jaeger_holds_every_span_that_the_collector_got(demo_to_collector: Demo, jaeger: Jaeger, witness: Path) -> None:
+def test_jaeger_holds_every_span_that_the_collector_got(
+    demo_to_collector: Demo, jaeger: Jaeger, witness: Path
+) -> None:
     trace_id = demo_to_collector.get(PAGE)
     with_server_span(jaeger, trace_id)
     seen = until(lambda: witnessed(witness, trace_id), why="the collector's file holds the trace")
     assert len(seen) > 2
     assert seen == until(
-        lambda: jaeger.span_ids(trace_id) >= witnessed(witness, trace_id) and jaeger.span_ids(trace_id), why="the same spans"
+        lambda: jaeger.span_ids(trace_id) >= witnessed(witness, trace_id) and jaeger.span_ids(trace_id),
+        why="the same spans",
     )
 
 
-# --- Metrics ----------------------------------------------------------------------------------------------------------------------------
+# --- Metrics ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("metric", REQUEST_METRICS)
-def test_prometheus_answers_for_each_request_metric(metric: str, demo_to_collector: Demo, prometheus: Prometheus) -> None:
+def test_prometheus_answers_for_each_request_metric(
+    metric: str, demo_to_collector: Demo, prometheus: Prometheus
+) -> None:
     demo_to_collector.get(PAGE)
     # A summary without quantiles in its window is no answer: ask for a number.
-    result = until(lambda: prometheus.query(f'{metric}{{job="bext"}} > 0'), seconds=30, why=f"Prometheus has {metric}")
+    result = until(
+        lambda: prometheus.query(f'{metric}{{job="bext"}} > 0'), seconds=30, why=f"Prometheus has {metric}"
+    )
     labels = set(result[0]["metric"])
     assert labels >= {"bext_requests_total": {"app", "method", "status", "route"}, "bext_request_duration_ms": {"app", "route", "quantile"},
                       "bext_request_size_bytes": {"app", "direction", "quantile"}}[metric]  # fmt: skip
@@ -203,9 +259,16 @@ def bext_families(text: str) -> set[str]:
 def test_the_collector_shows_the_names_of_the_service(demo_to_collector: Demo, collector: Collector) -> None:
     """Nothing on the way of OTLP appends a unit or a suffix."""
     demo_to_collector.get(PAGE)
-    until(lambda: set(REQUEST_METRICS) <= set(collector.families()), seconds=30, why="the request metrics came through")
     until(
-        lambda: bext_families(demo_to_collector.metrics()) == {name for name in collector.families() if name.startswith("bext_")},
+        lambda: set(REQUEST_METRICS) <= set(collector.families()),
+        seconds=30,
+        why="the request metrics came through",
+    )
+    until(
+        lambda: (
+            bext_families(demo_to_collector.metrics())
+            == {name for name in collector.families() if name.startswith("bext_")}
+        ),
         seconds=20,
         why="both show the same names",
     )
@@ -216,7 +279,11 @@ def test_quantiles_of_exponential_histograms_come_through_the_collector(
 ) -> None:
     """What is a summary on /metrics is a native histogram here, which may be added over instances."""
     demo_to_collector.get(PAGE)
-    job = {"job_name": "collector", "honor_labels": True, "static_configs": [{"targets": [collector.metrics]}]}
+    job = {
+        "job_name": "collector",
+        "honor_labels": True,
+        "static_configs": [{"targets": [collector.metrics]}],
+    }
     config = {"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}
     expression = "histogram_quantile(0.5, sum(bext_request_duration_ms)) > 0"
     with backends.prometheus(tmp_path, config, native=True) as native:
@@ -233,8 +300,12 @@ def test_nothing_is_counted_twice(demo_to_collector: Demo, prometheus: Prometheu
     assert {"bext"} == {series["metric"]["job"] for series in shipped}
 
 
-@pytest.mark.parametrize("path", sorted((CONFIG / "grafana" / "dashboards").glob("*.json")), ids=lambda path: path.stem)
-def test_every_panel_of_the_dashboards_draws_something(path: Path, demo_to_collector: Demo, prometheus: Prometheus) -> None:
+@pytest.mark.parametrize(
+    "path", sorted((CONFIG / "grafana" / "dashboards").glob("*.json")), ids=lambda path: path.stem
+)
+def test_every_panel_of_the_dashboards_draws_something(
+    path: Path, demo_to_collector: Demo, prometheus: Prometheus
+) -> None:
     for page in (PAGE, "/", "/"):
         demo_to_collector.get(page)
     panels = json.loads(path.read_text())["panels"]
@@ -262,10 +333,21 @@ def test_promtool_finds_no_fault_but_those_of_the_specifications_names(demo_to_c
     for page in (PAGE, "/", "/api/products", "/dashboard/"):
         demo_to_collector.get(page)
     text = demo_to_collector.metrics()
-    found = subprocess.run([program("promtool"), "check", "metrics"], input=text, capture_output=True, text=True, check=False, timeout=30)
+    found = subprocess.run(
+        [program("promtool"), "check", "metrics"],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
     assert found.returncode in (0, 3), f"not even parsed: {found.stderr}"
     # Other libraries' metrics have names of their own.
-    assert set() == {line for line in found.stderr.splitlines() if line.startswith("bext_")} - FORCED_BY_THE_SPECIFICATION
+    assert (
+        set()
+        == {line for line in found.stderr.splitlines() if line.startswith("bext_")}
+        - FORCED_BY_THE_SPECIFICATION
+    )
     assert f"bext_request_duration_ms {ABBREVIATED}" in found.stderr, "promtool looked at our metrics"
 
 
@@ -273,5 +355,7 @@ def test_promtool_finds_no_fault_but_those_of_the_specifications_names(demo_to_c
 def test_promtool_finds_no_fault_with_another_librarys_metric(description: str) -> None:
     jobs = Family("queue_jobs_total", "counter", description, "", [Point(Series(()), 1)])
     page = text.render(Snapshot(time_unix=0.0, started_unix=0.0, uptime_seconds=0.0, families=(jobs,)))
-    found = subprocess.run([program("promtool"), "check", "metrics"], input=page, capture_output=True, check=False, timeout=30)
+    found = subprocess.run(
+        [program("promtool"), "check", "metrics"], input=page, capture_output=True, check=False, timeout=30
+    )
     assert (0, b"") == (found.returncode, found.stderr)

@@ -1,4 +1,5 @@
-"""Wrong settings, broken collectors, hostile clients: the application starts, serves and stops, and one clear line says what and where."""
+"""Wrong settings, broken collectors, hostile clients: the application starts, serves and stops, and one clear
+line says what and where."""
 
 from __future__ import annotations
 
@@ -51,7 +52,13 @@ def test_every_wrong_setting_is_a_line_and_the_application_serves(tmp_path: Path
         assert program.completion("/items/1")
         assert 200 == program.endpoint("/health/ready").status_code
         said = warnings(program)
-        expected = ["[metrics] port", "windw_seconds", "[metrics] mount", "[logging] level", "[telemetry] otlp_endpoint"]
+        expected = [
+            "[metrics] port",
+            "windw_seconds",
+            "[metrics] mount",
+            "[logging] level",
+            "[telemetry] otlp_endpoint",
+        ]
         assert len(expected) == len(said), said
         for setting in expected:
             assert 1 == sum(setting in line for line in said), (setting, said)
@@ -70,7 +77,9 @@ def test_every_wrong_setting_is_a_line_and_the_application_serves(tmp_path: Path
     ],
     ids=["missing", "empty", "malformed", "not-utf8", "unreadable"],
 )
-def test_a_file_that_cannot_be_used_is_one_line(tmp_path: Path, content: bytes | str | None, expected: list[str]) -> None:
+def test_a_file_that_cannot_be_used_is_one_line(
+    tmp_path: Path, content: bytes | str | None, expected: list[str]
+) -> None:
     file = tmp_path / "bext.config.toml"
     if content == "directory":
         file.mkdir()
@@ -80,7 +89,9 @@ def test_a_file_that_cannot_be_used_is_one_line(tmp_path: Path, content: bytes |
         assert 3 == program.wait()
         said = warnings(program)
         assert len(expected) == len(said), program.output()
-        assert all("bext.config.toml" in line and word in line for line, word in zip(said, expected, strict=True))
+        assert all(
+            "bext.config.toml" in line and word in line for line, word in zip(said, expected, strict=True)
+        )
         assert ["job begins"] == [line["message"] for line in program.lines(target="job")]
 
 
@@ -107,7 +118,8 @@ def test_every_wrong_variable_is_one_line(tmp_path: Path) -> None:
 
 
 def test_every_wrong_variable_of_upstreams_is_one_line_and_costs_no_telemetry(tmp_path: Path) -> None:
-    """Upstream raises for some of these when its SDK is imported, for some when the first span ends, and is silent about others."""
+    """Upstream raises for some of these when its SDK is imported, for some when the first span ends, and is
+    silent about others."""
     wrong = {
         "OTEL_TRACES_SAMPLER": "sometimes",
         "OTEL_BSP_MAX_QUEUE_SIZE": "-1",
@@ -117,13 +129,19 @@ def test_every_wrong_variable_of_upstreams_is_one_line_and_costs_no_telemetry(tm
         "OTEL_METRICS_EXEMPLAR_FILTER": "always",
     }
     with receiving() as received, launched(tmp_path / "server", UVICORN, instrument=False) as server:
-        env = {**SOON, "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint, "DOWNSTREAM": f"{server.url}/headers"}
+        env = {
+            **SOON,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint,
+            "DOWNSTREAM": f"{server.url}/headers",
+        }
         with launched(tmp_path / "script", SCRIPT, env={**env, **wrong}) as program:
             assert 3 == program.wait()
             assert sorted(wrong) == sorted(re.split("[=:]", line)[0] for line in warnings(program))
             assert ["job begins"] == [line["message"] for line in program.lines(target="job")]
             assert received.span(kind="client")
-            assert {"plain output", "200"} == {line for line in program.output().splitlines() if not line.startswith("{")}
+            assert {"plain output", "200"} == {
+                line for line in program.output().splitlines() if not line.startswith("{")
+            }
 
 
 # --- Collectors ---
@@ -182,7 +200,9 @@ BROKEN = [closed, black_hole, full_backlog, refusing]
 
 
 @pytest.mark.parametrize("collector", BROKEN)
-def test_a_broken_collector_holds_up_nothing_and_is_one_line_a_signal(tmp_path: Path, collector: type[Iterator[str]]) -> None:
+def test_a_broken_collector_holds_up_nothing_and_is_one_line_a_signal(
+    tmp_path: Path, collector: type[Iterator[str]]
+) -> None:
     with collector() as endpoint:
         env = {**SOON, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
         with launched(tmp_path, UVICORN, env=env) as program:
@@ -192,9 +212,14 @@ def test_a_broken_collector_holds_up_nothing_and_is_one_line_a_signal(tmp_path: 
                 return {line for line in warnings(program) if endpoint in line}
 
             until(lambda: len(told()) >= 3, seconds=30, why=f"a line for each signal in:\n{program.output()}")
-            degraded = until(lambda: (report := program.endpoint("/health").json())["status"] == "degraded" and report, seconds=10)
+            degraded = until(
+                lambda: (report := program.endpoint("/health").json())["status"] == "degraded" and report,
+                seconds=10,
+            )
             assert "degraded" == degraded["checks"]["telemetry"]["status"]
-            assert 200 == program.endpoint("/health/ready").status_code, "a collector is nothing that requests need"
+            assert 200 == program.endpoint("/health/ready").status_code, (
+                "a collector is nothing that requests need"
+            )
             # Ctrl-C: a normal end, that waits for what can be delivered.
             assert program.end(signal.SIGINT, seconds=15) in {0, -signal.SIGINT}
             said = warnings(program)
@@ -207,13 +232,18 @@ def test_a_broken_collector_holds_up_nothing_and_is_one_line_a_signal(tmp_path: 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
 def test_a_script_ends_in_time_with_its_own_exit_code(tmp_path: Path, protocol: str) -> None:
-    """With upstream's own timeouts: ten seconds for an export. One script for each broken collector, side by side."""
+    """With upstream's own timeouts: ten seconds for an export. One script for each broken collector, side by
+    side."""
     with ExitStack() as stack:
         server = stack.enter_context(launched(tmp_path / "server", UVICORN, instrument=False))
         programs = []
         for collector in BROKEN:
             endpoint = stack.enter_context(collector())
-            env = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol, "DOWNSTREAM": f"{server.url}/headers"}
+            env = {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+                "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+                "DOWNSTREAM": f"{server.url}/headers",
+            }
             programs.append(stack.enter_context(launched(tmp_path / collector.__name__, SCRIPT, env=env)))
         assert [3] * len(BROKEN) == [program.wait(seconds=20) for program in programs]
         for program in programs:
@@ -222,7 +252,9 @@ def test_a_script_ends_in_time_with_its_own_exit_code(tmp_path: Path, protocol: 
 
 
 @pytest.mark.parametrize("collector", [closed, black_hole, refusing])
-def test_what_a_short_life_could_not_deliver_is_one_line_at_its_end(tmp_path: Path, collector: type[Iterator[str]]) -> None:
+def test_what_a_short_life_could_not_deliver_is_one_line_at_its_end(
+    tmp_path: Path, collector: type[Iterator[str]]
+) -> None:
     with collector() as endpoint, launched(tmp_path / "server", UVICORN, instrument=False) as server:
         env = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
@@ -232,17 +264,25 @@ def test_what_a_short_life_could_not_deliver_is_one_line_at_its_end(tmp_path: Pa
         with launched(tmp_path / "script", SCRIPT, env=env) as program:
             assert 3 == program.wait(seconds=20)
             (line,) = (line for line in program.output().splitlines() if line.startswith("bext-otel: "))
-            assert re.search(rf"not delivered at the end: \d+ spans to {endpoint}/v1/traces, .*log records to .* \(.+\)$", line), line
+            assert re.search(
+                rf"not delivered at the end: \d+ spans to {endpoint}/v1/traces, .*log records to .* \(.+\)$",
+                line,
+            ), line
             assert {"closed": "(Connection refused)", "refusing": "Service Unavailable"}.get(
                 collector.__name__, "no answer in time"
             ) in line
 
 
 @pytest.mark.parametrize("code", ["pass", "import uvicorn"])
-def test_a_process_that_has_nothing_to_deliver_does_not_wait_for_a_collector_that_is_down(tmp_path: Path, code: str) -> None:
+def test_a_process_that_has_nothing_to_deliver_does_not_wait_for_a_collector_that_is_down(
+    tmp_path: Path, code: str
+) -> None:
     """With a deadline that would be noticed."""
     (tmp_path / "nothing.py").write_text(code)
-    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}", "BEXT_TELEMETRY_SHUTDOWN_TIMEOUT_SECONDS": "60"}
+    env = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}",
+        "BEXT_TELEMETRY_SHUTDOWN_TIMEOUT_SECONDS": "60",
+    }
     with launched(tmp_path, "python nothing.py", env=env) as program:
         assert 0 == program.wait(seconds=30)
         assert "" == program.output()
@@ -260,7 +300,10 @@ def test_a_collector_that_comes_back_is_told_and_gets_what_comes_then(tmp_path: 
                 return bool(received.spans(kind="server", url_path="/items/back"))
 
             until(arrived, seconds=20)
-            until(lambda: any("works again" in line["message"] for line in program.lines(level="info")), seconds=10)
+            until(
+                lambda: any("works again" in line["message"] for line in program.lines(level="info")),
+                seconds=10,
+            )
 
 
 # --- Clients ---
@@ -274,11 +317,15 @@ ATTACKED = {
 
 
 @pytest.fixture(scope="module", params=ATTACKED.values(), ids=ATTACKED)
-def attacked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Launched, Receiver]]:
+def attacked(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Launched, Receiver]]:
     with receiving() as received:
         env = {**SOON, "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint}
         folder = tmp_path_factory.mktemp("attacked")
-        (folder / "bext.config.toml").write_text('[apps.shop]\nhosts = ["shop.example"]\npaths = ["/items"]\n')
+        (folder / "bext.config.toml").write_text(
+            '[apps.shop]\nhosts = ["shop.example"]\npaths = ["/items"]\n'
+        )
         with launched(folder, request.param, env=env) as program:
             yield program, received
 
@@ -299,7 +346,9 @@ def send(program: Launched, *requests: bytes) -> list[bytes]:
 
 
 def get(path: bytes, *headers: bytes, method: bytes = b"GET", host: bytes = b"shop.example") -> bytes:
-    return b"\r\n".join([method + b" " + path + b" HTTP/1.1", b"Host: " + host, b"Connection: close", *headers, b"", b""])
+    return b"\r\n".join(
+        [method + b" " + path + b" HTTP/1.1", b"Host: " + host, b"Connection: close", *headers, b"", b""]
+    )
 
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -311,7 +360,10 @@ MALFORMED = {
     "too-long": [b"00-" + TRACE.encode() + b"-b7ad6b7169203331-01-more"],
     "no-hex": [b"00-" + b"zz" * 16 + b"-b7ad6b7169203331-01"],
     "not-ascii": [b"00-" + TRACE.encode() + b"-b7ad6b716920333\xe9-01"],
-    "duplicated": [b"00-" + TRACE.encode() + b"-b7ad6b7169203331-01", b"00-" + TRACE.encode() + b"-c7ad6b7169203331-01"],
+    "duplicated": [
+        b"00-" + TRACE.encode() + b"-b7ad6b7169203331-01",
+        b"00-" + TRACE.encode() + b"-c7ad6b7169203331-01",
+    ],
     "duplicated-exactly": [b"00-" + TRACE.encode() + b"-b7ad6b7169203331-01"] * 2,
     "huge": [b"00-" + TRACE.encode() + b"-" + b"a" * 10_000],
 }
@@ -339,7 +391,10 @@ def test_a_traceparent_that_is_none_starts_a_new_trace(
 def test_a_traceparent_that_is_one_is_continued(attacked: tuple[Launched, Receiver]) -> None:
     """Or the tests above would pass for an application that looks at none."""
     program, received = attacked
-    send(program, get(b"/items/continued", b"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"))
+    send(
+        program,
+        get(b"/items/continued", b"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+    )
     span = received.span(kind="server", url_path="/items/continued")
     assert ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7") == (span.trace_id, span.parent_id)
 
@@ -351,15 +406,26 @@ def attack(wave: int) -> list[bytes]:
     requests += [get(b"/nowhere/%d/%d" % (wave, n)) for n in range(100)]
     requests += [get(b"/items/%d" % n + odd[n % len(odd)] + b"%d" % wave) for n in range(100)]
     requests += [get(b"/items/1", method=b"M%dX%d" % (wave, n)) for n in range(100)]
-    requests += [get(b"/items/1", b"x-forwarded-proto: p%d-%d" % (wave, n), b"x-forwarded-host: f%d" % n) for n in range(30)]
+    requests += [
+        get(b"/items/1", b"x-forwarded-proto: p%d-%d" % (wave, n), b"x-forwarded-host: f%d" % n)
+        for n in range(30)
+    ]
     requests += [get(b"/items/1", b"baggage: bext.app=b%d-%d" % (wave, n)) for n in range(30)]
     requests += [get(b"/items/1", b"user-agent: u%d-%d" % (wave, n)) for n in range(30)]
-    requests += [b"GET /items/1 HTTP/1.%d%d\r\nHost: shop.example\r\nConnection: close\r\n\r\n" % (wave + 2, n) for n in range(30)]
-    requests += [b"GET http://a%d.example:%d/items/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % (wave, n) for n in range(1, 30)]
+    requests += [
+        b"GET /items/1 HTTP/1.%d%d\r\nHost: shop.example\r\nConnection: close\r\n\r\n" % (wave + 2, n)
+        for n in range(30)
+    ]
+    requests += [
+        b"GET http://a%d.example:%d/items/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % (wave, n)
+        for n in range(1, 30)
+    ]
     return requests
 
 
-def test_hostile_clients_leave_the_number_of_series_flat(attacked: tuple[Launched, Receiver], request: pytest.FixtureRequest) -> None:
+def test_hostile_clients_leave_the_number_of_series_flat(
+    attacked: tuple[Launched, Receiver], request: pytest.FixtureRequest
+) -> None:
     program, _ = attacked
     # Werkzeug waits ten milliseconds for more at the end of each connection.
     every = 6 if "werkzeug" in request.node.name else 1
@@ -394,22 +460,39 @@ def test_no_text_breaks_the_pages_or_a_line(tmp_path: Path) -> None:
         " ",
         "x" * 5000,
     ]
-    bodies = [value.encode() for value in values] + [b"\xff\xfe", b"\xed\xa0\x80", b"caf\xe9", b"\xf0\x9f\xa7"]
+    bodies = [value.encode() for value in values] + [
+        b"\xff\xfe",
+        b"\xed\xa0\x80",
+        b"caf\xe9",
+        b"\xf0\x9f\xa7",
+    ]
     with receiving() as received:
         env = {**SOON, "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint}
         with launched(tmp_path, "uvicorn --port {port} odd_app:app", env=env) as program:
             requests = [
-                b"POST /odd HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body for body in bodies
+                b"POST /odd HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+                % len(body)
+                + body
+                for body in bodies
             ]
             assert {b"HTTP/1.1 204 No Content"} == set(send(program, *requests))
             text = program.endpoint("/metrics").text
             families = {family.name: family for family in parse(text)}
             for name in ("shop_things", "bext_cache_hits"):
                 assert len(bodies) == sum(sample.value for sample in families[name].samples)
-                assert all(len(value) <= 256 for sample in families[name].samples for value in sample.labels.values())
-            openmetrics = program.endpoint("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"}).text
-            assert {"shop_things", "bext_cache_hits"} <= {family.name for family in parse_openmetrics(openmetrics)}
-            assert len(bodies) == program.endpoint("/metrics?format=json").json()["apps"]["unknown"]["requests"]["total"] - 1
+                assert all(
+                    len(value) <= 256 for sample in families[name].samples for value in sample.labels.values()
+                )
+            openmetrics = program.endpoint(
+                "/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"}
+            ).text
+            assert {"shop_things", "bext_cache_hits"} <= {
+                family.name for family in parse_openmetrics(openmetrics)
+            }
+            assert (
+                len(bodies)
+                == program.endpoint("/metrics?format=json").json()["apps"]["unknown"]["requests"]["total"] - 1
+            )
             written = program.lines(target="shop")
             assert len(bodies) == len(written)
             assert "new\nline" in {line["value"] for line in written}

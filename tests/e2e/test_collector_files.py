@@ -1,4 +1,5 @@
-"""The shipped collector, Prometheus and Kubernetes files: accepted by the programs that read them, and shaped as they must be."""
+"""The shipped collector, Prometheus and Kubernetes files: accepted by the programs that read them, and shaped
+as they must be."""
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ def exporters(name: str) -> dict[str, dict[str, Any]]:
 
 
 def test_every_collector_file_is_known_to_these_tests() -> None:
-    collector_files = {path.stem for path in CONFIG.glob("*.yaml") if "receivers" in yaml.safe_load(path.read_text())}
+    collector_files = {
+        path.stem for path in CONFIG.glob("*.yaml") if "receivers" in yaml.safe_load(path.read_text())
+    }
     assert set(COLLECTOR_FILES) == collector_files
 
 
@@ -43,7 +46,11 @@ def test_the_collector_refuses_a_file_with_a_typo(tmp_path: Any) -> None:
     broken = tmp_path / "broken.yaml"
     broken.write_text((CONFIG / "collector.yaml").read_text().replace("limit_percentage", "limit_percent"))
     result = subprocess.run(
-        [program("collector"), "validate", "--config", str(broken)], capture_output=True, text=True, check=False, timeout=60
+        [program("collector"), "validate", "--config", str(broken)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert result.returncode != 0
     assert "limit_percent" in result.stderr
@@ -53,15 +60,24 @@ def test_the_collector_refuses_a_file_with_a_typo(tmp_path: Any) -> None:
 @pytest.mark.parametrize(("kind", "file"), [("config", "prometheus.yml"), ("rules", "collector-alerts.yml")])
 def test_promtool_accepts_the_prometheus_files(kind: str, file: str) -> None:
     result = subprocess.run(
-        [program("promtool"), "check", kind, str(CONFIG / file)], capture_output=True, text=True, check=False, timeout=60
+        [program("promtool"), "check", kind, str(CONFIG / file)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("name", COLLECTOR_FILES)
 def test_batches_are_made_in_the_sending_queue(name: str) -> None:
-    """The batch processor is being removed, and loses what it holds when the collector dies; a queue's batch does not."""
-    assert not [processor for processor in shipped(name).get("processors", {}) if processor.partition("/")[0] == "batch"]
+    """The batch processor is being removed, and loses what it holds when the collector dies; a queue's batch
+    does not."""
+    assert not [
+        processor
+        for processor in shipped(name).get("processors", {})
+        if processor.partition("/")[0] == "batch"
+    ]
     pushing = {key: value for key, value in exporters(name).items() if key.partition("/")[0] in PUSHING}
     assert pushing
     assert [] == [key for key, value in pushing.items() if "batch" not in value["sending_queue"]]
@@ -70,18 +86,23 @@ def test_batches_are_made_in_the_sending_queue(name: str) -> None:
 @pytest.mark.parametrize("name", ["agent", "gateway"])
 def test_queues_survive_a_restart_where_traffic_is_real(name: str) -> None:
     pushing = {key: value for key, value in exporters(name).items() if key.partition("/")[0] in PUSHING}
-    assert dict.fromkeys(pushing, "file_storage") == {key: value["sending_queue"]["storage"] for key, value in pushing.items()}
+    assert dict.fromkeys(pushing, "file_storage") == {
+        key: value["sending_queue"]["storage"] for key, value in pushing.items()
+    }
 
 
 @pytest.mark.parametrize("name", COLLECTOR_FILES)
 def test_the_memory_limiter_comes_first_everywhere(name: str) -> None:
-    first = {key: pipeline["processors"][0] for key, pipeline in shipped(name)["service"]["pipelines"].items()}
+    first = {
+        key: pipeline["processors"][0] for key, pipeline in shipped(name)["service"]["pipelines"].items()
+    }
     assert {"memory_limiter"} == set(first.values()), first
 
 
 @pytest.mark.parametrize("name", COLLECTOR_FILES)
 def test_prometheus_names_get_no_suffix(name: str) -> None:
-    """Exported names already hold their unit. The strategy is what newer collectors obey, the boolean what older ones do."""
+    """Exported names already hold their unit. The strategy is what newer collectors obey, the boolean what
+    older ones do."""
     exporter = exporters(name)["prometheus"]
     assert exporter["add_metric_suffixes"] is False
     assert "UnderscoreEscapingWithoutSuffixes" == exporter["translation_strategy"]
@@ -94,14 +115,23 @@ def test_everything_listens_on_loopback_unless_told_otherwise(name: str) -> None
     protocols = config["receivers"]["otlp"]["protocols"].values()
     prometheus = config["service"]["telemetry"]["metrics"]["readers"][0]["pull"]["exporter"]["prometheus"]
     listening = [protocol["endpoint"] for protocol in protocols]
-    listening += [config["exporters"]["prometheus"]["endpoint"], config["extensions"]["health_check"]["endpoint"], prometheus["host"]]
+    listening += [
+        config["exporters"]["prometheus"]["endpoint"],
+        config["extensions"]["health_check"]["endpoint"],
+        prometheus["host"],
+    ]
     assert [] == [endpoint for endpoint in listening if ":-127.0.0.1" not in endpoint]
 
 
 def test_secrets_are_masked_alike_wherever_telemetry_enters() -> None:
     """The gateway gets only what an agent has already masked."""
     assert shipped("agent")["processors"]["redaction"] == shipped("collector")["processors"]["redaction"]
-    for name, signal in [("agent", "traces"), ("agent", "logs"), ("collector", "traces"), ("collector", "logs")]:
+    for name, signal in [
+        ("agent", "traces"),
+        ("agent", "logs"),
+        ("collector", "traces"),
+        ("collector", "logs"),
+    ]:
         assert "redaction" in shipped(name)["service"]["pipelines"][signal]["processors"]
 
 
@@ -112,7 +142,7 @@ def test_spans_are_measured_before_they_are_sampled() -> None:
     assert [] == [pipeline for pipeline in measuring if "tail_sampling" in pipeline["processors"]]
 
 
-# --- Kubernetes ---------------------------------------------------------------------------------------------------------------------
+# --- Kubernetes ---------------------------------------------------------------------------------------------
 
 
 def manifests() -> dict[tuple[str, str], dict[str, Any]]:
@@ -131,7 +161,9 @@ def variables(kind: str, name: str) -> dict[str, str]:
 
 def test_kustomize_lists_every_manifest_and_both_collector_files() -> None:
     kustomization = yaml.safe_load((CONFIG / "kustomization.yaml").read_text())
-    assert {f"kubernetes/{path.name}" for path in (CONFIG / "kubernetes").glob("*.yaml")} == set(kustomization["resources"])
+    assert {f"kubernetes/{path.name}" for path in (CONFIG / "kubernetes").glob("*.yaml")} == set(
+        kustomization["resources"]
+    )
     maps = {entry["name"]: entry["files"] for entry in kustomization["configMapGenerator"]}
     assert {"bext-agent": ["config.yaml=agent.yaml"], "bext-gateway": ["config.yaml=gateway.yaml"]} == maps
 
@@ -142,13 +174,22 @@ def test_agents_find_gateways_by_the_headless_service() -> None:
     agent = variables("DaemonSet", "bext-agent")
     assert agent["GATEWAY_HOST"].split(".")[:2] == ["bext-gateway", "observability"]
     assert agent["GATEWAY_PORT"] == str(service["spec"]["ports"][0]["port"])
-    assert variables("StatefulSet", "bext-gateway")["OTLP_GRPC_ENDPOINT"].endswith(f":{agent['GATEWAY_PORT']}")
+    assert variables("StatefulSet", "bext-gateway")["OTLP_GRPC_ENDPOINT"].endswith(
+        f":{agent['GATEWAY_PORT']}"
+    )
 
 
-@pytest.mark.parametrize(("kind", "name", "file"), [("DaemonSet", "bext-agent", "agent"), ("StatefulSet", "bext-gateway", "gateway")])
+@pytest.mark.parametrize(
+    ("kind", "name", "file"),
+    [("DaemonSet", "bext-agent", "agent"), ("StatefulSet", "bext-gateway", "gateway")],
+)
 def test_every_variable_of_a_manifest_is_read_by_its_file(kind: str, name: str, file: str) -> None:
     text = (CONFIG / f"{file}.yaml").read_text()
-    assert [] == [variable for variable in variables(kind, name) if variable != "GOMEMLIMIT" and f"${{env:{variable}" not in text]
+    assert [] == [
+        variable
+        for variable in variables(kind, name)
+        if variable != "GOMEMLIMIT" and f"${{env:{variable}" not in text
+    ]
 
 
 @pytest.mark.parametrize(("kind", "name"), [("DaemonSet", "bext-agent"), ("StatefulSet", "bext-gateway")])
@@ -161,7 +202,10 @@ def test_go_collects_garbage_before_the_kernel_kills(kind: str, name: str) -> No
 
 def test_kubernetes_and_compose_run_the_same_collector() -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["collector"]["image"]
-    assert {compose} == {container("DaemonSet", "bext-agent")["image"], container("StatefulSet", "bext-gateway")["image"]}
+    assert {compose} == {
+        container("DaemonSet", "bext-agent")["image"],
+        container("StatefulSet", "bext-gateway")["image"],
+    }
 
 
 def test_the_application_is_probed_on_its_own_port() -> None:

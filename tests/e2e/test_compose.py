@@ -1,4 +1,5 @@
-"""docker-compose.yml, started as it is: with podman-compose, and images made from the same programs where none can be pulled."""
+"""docker-compose.yml, started as it is: with podman-compose, and images made from the same programs where
+none can be pulled."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ def services() -> dict[str, dict[str, Any]]:
     return dict(yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"])
 
 
-# --- What the file says -----------------------------------------------------------------------------------------------------------------
+# --- What the file says -------------------------------------------------------------------------------------
 
 
 def test_ports_are_published_on_loopback_only() -> None:
@@ -37,7 +38,9 @@ def test_ports_are_published_on_loopback_only() -> None:
 def test_images_are_pinned_and_named_in_full() -> None:
     """Docker and podman read a full name alike; only the image built here needs no version."""
     pulled = [service["image"] for service in services().values() if "build" not in service]
-    assert [] == [image for image in pulled if not re.fullmatch(r"docker\.io/[\w-]+/[\w-]+:v?\d+\.\d+\.\d+", image)]
+    assert [] == [
+        image for image in pulled if not re.fullmatch(r"docker\.io/[\w-]+/[\w-]+:v?\d+\.\d+\.\d+", image)
+    ]
 
 
 def test_grafana_starts_only_when_asked() -> None:
@@ -45,12 +48,14 @@ def test_grafana_starts_only_when_asked() -> None:
 
 
 def test_every_mounted_file_exists() -> None:
-    mounted = [volume.split(":")[0] for service in services().values() for volume in service.get("volumes", [])]
+    mounted = [
+        volume.split(":")[0] for service in services().values() for volume in service.get("volumes", [])
+    ]
     assert mounted
     assert [] == [path for path in mounted if not (ROOT / path).exists()]
 
 
-# --- The file, running ------------------------------------------------------------------------------------------------------------------
+# --- The file, running --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -67,43 +72,79 @@ class Stack:
 
     def compose(self, *arguments: str) -> None:
         """A podman-compose command on this project."""
-        argv = [self.env["PODMAN_COMPOSE"], "--file", str(ROOT / "docker-compose.yml"), "--project-name", self.project, *arguments]
-        done = subprocess.run(argv, env=self.env, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+        argv = [
+            self.env["PODMAN_COMPOSE"],
+            "--file",
+            str(ROOT / "docker-compose.yml"),
+            "--project-name",
+            self.project,
+            *arguments,
+        ]
+        done = subprocess.run(
+            argv, env=self.env, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+        )
         assert done.returncode == 0, f"{' '.join(arguments)}:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
     def podman(self, *arguments: str) -> str:
         """Output of a podman command."""
-        return subprocess.run(["podman", *arguments], env=self.env, capture_output=True, text=True, check=True, timeout=60).stdout
+        return subprocess.run(
+            ["podman", *arguments], env=self.env, capture_output=True, text=True, check=True, timeout=60
+        ).stdout
 
     def containers(self) -> dict[str, dict[str, Any]]:
         """Service -> state of its container, running or not."""
-        ids = self.podman("ps", "--all", "--quiet", "--filter", f"label=io.podman.compose.project={self.project}").split()
+        ids = self.podman(
+            "ps", "--all", "--quiet", "--filter", f"label=io.podman.compose.project={self.project}"
+        ).split()
         found = json.loads(self.podman("inspect", *ids)) if ids else []
-        return {container["Config"]["Labels"]["com.docker.compose.service"]: container["State"] for container in found}
+        return {
+            container["Config"]["Labels"]["com.docker.compose.service"]: container["State"]
+            for container in found
+        }
 
     def logs(self) -> str:
         """The end of every container's output, for a failed test."""
-        names = self.podman("ps", "--all", "--format", "{{.Names}}", "--filter", f"label=io.podman.compose.project={self.project}").split()
+        names = self.podman(
+            "ps",
+            "--all",
+            "--format",
+            "{{.Names}}",
+            "--filter",
+            f"label=io.podman.compose.project={self.project}",
+        ).split()
         outputs = (
-            subprocess.run(["podman", "logs", "--tail", "15", name], env=self.env, capture_output=True, text=True, check=False)
+            subprocess.run(
+                ["podman", "logs", "--tail", "15", name],
+                env=self.env,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             for name in names
         )
-        return "\n".join(f"== {name}\n{output.stdout}{output.stderr}" for name, output in zip(names, outputs, strict=True))
+        return "\n".join(
+            f"== {name}\n{output.stdout}{output.stderr}" for name, output in zip(names, outputs, strict=True)
+        )
 
 
 def container_environment() -> dict[str, str]:
-    """The environment in which podman sees the images of scripts/images.sh; skips or fails where one of them is missing."""
+    """The environment in which podman sees the images of scripts/images.sh; skips or fails where one of them
+    is missing."""
     program("podman")
     if os.geteuid() != 0:
         unavailable("containers are tested as root only")
-    printed = subprocess.run([ROOT / "scripts" / "images.sh", "env"], capture_output=True, text=True, check=True, timeout=30).stdout
+    printed = subprocess.run(
+        [ROOT / "scripts" / "images.sh", "env"], capture_output=True, text=True, check=True, timeout=30
+    ).stdout
     env = {**os.environ, **dict(line.split("=", 1) for line in printed.splitlines())}
     if not Path(env["PODMAN_COMPOSE"]).exists():
         unavailable("podman-compose is missing: run scripts/images.sh")
     for name, service in services().items():
         if "profiles" in service:
             continue
-        exists = subprocess.run(["podman", "image", "exists", service["image"]], env=env, check=False, timeout=60)
+        exists = subprocess.run(
+            ["podman", "image", "exists", service["image"]], env=env, check=False, timeout=60
+        )
         if exists.returncode != 0:
             unavailable(f"the image of {name}, {service['image']}, is missing: run scripts/images.sh")
     return env
@@ -126,25 +167,39 @@ def visit(stack: Stack) -> str:
     """A request to the demo in a new trace; its id."""
     trace_id = secrets.token_hex(16)
     headers = {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"}
-    until(lambda: fetch(stack.url("demo", "/search?q=tea"), headers=headers)[0] == 200, seconds=60, why=f"the demo answers\n{stack.logs()}")
+    until(
+        lambda: fetch(stack.url("demo", "/search?q=tea"), headers=headers)[0] == 200,
+        seconds=60,
+        why=f"the demo answers\n{stack.logs()}",
+    )
     return trace_id
 
 
 @pytest.mark.backends
 @pytest.mark.e2e
 def test_traffic_of_the_compose_file_is_found_and_everything_stops(stack: Stack) -> None:
-    """Demo traffic in, its trace in Jaeger, its metrics in Prometheus; then a clean stop that leaves nothing."""
+    """Demo traffic in, its trace in Jaeger, its metrics in Prometheus; then a clean stop that leaves
+    nothing."""
     until(lambda: answers(stack.url("prometheus", "/-/ready")), seconds=60, why="Prometheus is ready")
     trace_id = visit(stack)
 
     def operations() -> set[str]:
         status, body = fetch(stack.url("jaeger", f"/api/traces/{trace_id}"))
-        return {span["operationName"] for span in json.loads(body)["data"][0]["spans"]} if status == 200 else set()
+        return (
+            {span["operationName"] for span in json.loads(body)["data"][0]["spans"]}
+            if status == 200
+            else set()
+        )
 
     until(lambda: {"GET /search", "GET /api/search"} <= operations(), seconds=60, why="Jaeger has the trace")
 
     def total(metric: str) -> list[Any]:
-        status, body = fetch(stack.url("prometheus", "/api/v1/query?" + urllib.parse.urlencode({"query": f'{metric}{{job="bext"}} > 0'})))
+        status, body = fetch(
+            stack.url(
+                "prometheus",
+                "/api/v1/query?" + urllib.parse.urlencode({"query": f'{metric}{{job="bext"}} > 0'}),
+            )
+        )
         return list(json.loads(body)["data"]["result"]) if status == 200 else []
 
     for metric in ("bext_requests_total", "bext_request_duration_ms", "bext_request_size_bytes"):
@@ -155,7 +210,13 @@ def test_traffic_of_the_compose_file_is_found_and_everything_stops(stack: Stack)
     }
     stack.compose("stop")
     codes = {name: state["ExitCode"] for name, state in stack.containers().items()}
-    assert [] == [name for name, code in codes.items() if code not in (0, 143)], f"killed, or ended badly: {codes}"
+    assert [] == [name for name, code in codes.items() if code not in (0, 143)], (
+        f"killed, or ended badly: {codes}"
+    )
     stack.compose("down", "--volumes")
     assert {} == stack.containers()
-    assert [] == [line for line in stack.podman("network", "ls", "--format", "{{.Name}}").splitlines() if stack.project in line]
+    assert [] == [
+        line
+        for line in stack.podman("network", "ls", "--format", "{{.Name}}").splitlines()
+        if stack.project in line
+    ]

@@ -19,8 +19,11 @@ ASKED = 'bext_cache_entries{app="asked",layer="isr"}'
 
 
 @pytest.mark.parametrize("where", ["application", "stand-alone"])
-def test_sixteen_scrapers_of_20_000_series_are_served_from_few_collections(where: str, tmp_path: Path) -> None:
-    """Each collection has a number of its own. One may run when most of them come, and nobody is told what is older than his call."""
+def test_sixteen_scrapers_of_20_000_series_are_served_from_few_collections(
+    where: str, tmp_path: Path
+) -> None:
+    """Each collection has a number of its own. One may run when most of them come, and nobody is told what is
+    older than his call."""
     together = threading.Barrier(CROWD)
 
     def scrape(_: int) -> dict[str, float]:

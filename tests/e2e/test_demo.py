@@ -1,4 +1,5 @@
-"""`bext-otel demo` and `bext-otel view` as a person runs them: real processes, real sockets, a real Ctrl-C."""
+"""`bext-otel demo` and `bext-otel view` as a person runs them: real processes, real sockets, a real
+Ctrl-C."""
 
 from __future__ import annotations
 
@@ -62,9 +63,14 @@ class Running:
 def running(tmp_path: Path, *arguments: str, cwd: Path = CHECKOUT, redis_url: str = "") -> Iterator[Running]:
     output = tmp_path / "printed"
     # One that runs on this machine is somebody's.
-    env = {**{name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}, "BEXT_DEMO_REDIS": redis_url}
+    env = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("OTEL_")},
+        "BEXT_DEMO_REDIS": redis_url,
+    }
     with output.open("wb") as stdout:
-        process = subprocess.Popen([BEXT_OTEL, *arguments], stdout=stdout, stderr=subprocess.STDOUT, cwd=cwd, env=env)
+        process = subprocess.Popen(
+            [BEXT_OTEL, *arguments], stdout=stdout, stderr=subprocess.STDOUT, cwd=cwd, env=env
+        )
     command = Running(process, output)
     try:
         yield command
@@ -113,14 +119,23 @@ def after_exports(view_port: int, exports: int) -> list[dict[str, object]]:
 
 def test_once_ends_well_when_everything_arrived(tmp_path: Path) -> None:
     port, view_port = free_ports(2)
-    with running(tmp_path, "demo", "--once", "--requests", "60", "--port", str(port), "--view-port", str(view_port)) as demo:
+    with running(
+        tmp_path, "demo", "--once", "--requests", "60", "--port", str(port), "--view-port", str(view_port)
+    ) as demo:
         assert 0 == demo.ended(seconds=180), demo.printed
         printed = demo.printed
     assert "Sent 60 of 60 requests" in printed
     assert re.search(r"^trace [0-9a-f]{32}  \d+\.\d ms, \d+ spans$", printed, re.MULTILINE)
     assert re.search(r"^└── (GET|POST) /", printed, re.MULTILINE)
-    assert re.search("(info|warn): request completed", printed), printed  # a warning, where the machine was slow
-    for address in (f"127.0.0.1:{port}/dashboard/", f"127.0.0.1:{view_port}/", "/metrics?format=json", "/health"):
+    assert re.search("(info|warn): request completed", printed), (
+        printed
+    )  # a warning, where the machine was slow
+    for address in (
+        f"127.0.0.1:{port}/dashboard/",
+        f"127.0.0.1:{view_port}/",
+        "/metrics?format=json",
+        "/health",
+    ):
         assert address in printed
     assert "All of it arrived" in printed
 
@@ -128,7 +143,9 @@ def test_once_ends_well_when_everything_arrived(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_stays_up_until_ctrl_c_and_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
     port, view_port = free_ports(2)
-    with running(tmp_path, "demo", "--requests", "40", "--port", str(port), "--view-port", str(view_port)) as demo:
+    with running(
+        tmp_path, "demo", "--requests", "40", "--port", str(port), "--view-port", str(view_port)
+    ) as demo:
         demo.wait_for("Stop it with Ctrl-C")
         started = demo.children()
         assert started
@@ -154,7 +171,9 @@ def test_it_stays_up_until_ctrl_c_and_leaves_nothing_behind(tmp_path: Path, numb
         socket.create_server(("127.0.0.1", taken)).close()
 
 
-def test_where_a_redis_answers_a_second_process_executes_the_tasks_and_leaves_nothing_there(tmp_path: Path) -> None:
+def test_where_a_redis_answers_a_second_process_executes_the_tasks_and_leaves_nothing_there(
+    tmp_path: Path,
+) -> None:
     """It is a service of its own, in the same traces."""
     port, view_port = free_ports(2)
     options = ("--requests", "60", "--port", str(port), "--view-port", str(view_port))
@@ -164,10 +183,16 @@ def test_where_a_redis_answers_a_second_process_executes_the_tasks_and_leaves_no
             assert "celery -A bext_demo.worker worker" in demo.printed
 
             def through_both() -> list[dict[str, object]]:
-                traces = msgspec.json.decode(get(f"http://127.0.0.1:{view_port}/api/traces?limit=1000")[1])["traces"]
-                return [trace for trace in traces if {"bext-demo", "bext-demo-worker"} == set(trace["services"])]
+                traces = msgspec.json.decode(get(f"http://127.0.0.1:{view_port}/api/traces?limit=1000")[1])[
+                    "traces"
+                ]
+                return [
+                    trace for trace in traces if {"bext-demo", "bext-demo-worker"} == set(trace["services"])
+                ]
 
-            assert {"/api/orders/{order_id:int}/payment"} == {trace["route"] for trace in until(through_both, why="a task in the worker")}
+            assert {"/api/orders/{order_id:int}/payment"} == {
+                trace["route"] for trace in until(through_both, why="a task in the worker")
+            }
             metrics = re.search(r"http://\S+/metrics(?=\s)", demo.printed)
             assert metrics is not None
             status, text = get(metrics[0])
@@ -177,7 +202,9 @@ def test_where_a_redis_answers_a_second_process_executes_the_tasks_and_leaves_no
             demo.process.send_signal(signal.SIGINT)
             assert 0 == demo.ended(), demo.printed
         assert [] == [one for one in started if one.is_running()]
-        assert [] == [key for key in client.scan_iter("*") if b":fragment:" not in key], "fragments are gone after five seconds"
+        assert [] == [key for key in client.scan_iter("*") if b":fragment:" not in key], (
+            "fragments are gone after five seconds"
+        )
 
 
 def test_a_second_instance_finds_other_ports_by_itself(tmp_path: Path) -> None:
@@ -197,7 +224,11 @@ def test_a_second_instance_finds_other_ports_by_itself(tmp_path: Path) -> None:
 def demo_like(tmp_path: Path, app: str) -> Path:
     """An examples folder whose platform is `app`, with the real one's plan of traffic."""
     folder = tmp_path / "examples"
-    shutil.copytree(CHECKOUT / "examples" / "bext_demo", folder / "bext_demo", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        CHECKOUT / "examples" / "bext_demo",
+        folder / "bext_demo",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
     (folder / "bext_demo" / "asgi.py").write_text(app)
     (folder / "bext.config.toml").write_text("")
     return folder
@@ -264,10 +295,15 @@ def test_view_receives_shows_and_stops(tmp_path: Path) -> None:
         view.wait_for("Stop it with Ctrl-C")
         assert f"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:{port} " in view.printed
         provider = TracerProvider()
-        provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(f"http://127.0.0.1:{port}/v1/traces")))
+        provider.add_span_processor(
+            SimpleSpanProcessor(OTLPSpanExporter(f"http://127.0.0.1:{port}/v1/traces"))
+        )
         provider.get_tracer("t").start_span("seen").end()
         provider.shutdown()
-        assert ["seen"] == [trace["name"] for trace in msgspec.json.decode(get(f"http://127.0.0.1:{port}/api/traces")[1])["traces"]]
+        assert ["seen"] == [
+            trace["name"]
+            for trace in msgspec.json.decode(get(f"http://127.0.0.1:{port}/api/traces")[1])["traces"]
+        ]
         assert b"<title>bext viewer</title>" in get(f"http://127.0.0.1:{port}/")[1]
         view.process.send_signal(signal.SIGINT)
         assert 0 == view.ended(), view.printed

@@ -1,4 +1,5 @@
-"""What a request has done in other threads and processes is part of it, under real servers, and of no other request."""
+"""What a request has done in other threads and processes is part of it, under real servers, and of no other
+request."""
 
 from __future__ import annotations
 
@@ -23,18 +24,29 @@ SERVERS = {
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_work_elsewhere_is_a_child_of_its_request(tmp_path: Path, server: str) -> None:
-    (tmp_path / "bext.config.toml").write_text('[apps.shop]\npaths = ["/shop"]\n[apps.blog]\npaths = ["/blog"]\n')
-    ways = [way for way in WAYS if server != "gevent" or way not in PROCESSES]  # pools of processes and gevent do not go together
+    (tmp_path / "bext.config.toml").write_text(
+        '[apps.shop]\npaths = ["/shop"]\n[apps.blog]\npaths = ["/blog"]\n'
+    )
+    ways = [
+        way for way in WAYS if server != "gevent" or way not in PROCESSES
+    ]  # pools of processes and gevent do not go together
     asked = [f"/{site}/{way}" for way in ways for site in ("shop", "blog")]
     with receiving() as received:
         env = {**SOON, "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint}
         with launched(tmp_path, SERVERS[server], env=env, path="/none") as program:
             for path in asked:
                 assert 200 == program.get(path).status_code, program.output()
-            until(lambda: len(received.spans(name="bext.cache.load")) == len(asked), seconds=20, why=lambda: str(received.spans()))
+            until(
+                lambda: len(received.spans(name="bext.cache.load")) == len(asked),
+                seconds=20,
+                why=lambda: str(received.spans()),
+            )
             loads = {span.parent_id: span for span in received.spans(name="bext.cache.load")}
             for path in asked:
                 request = received.span(kind="server", url_path=path)
                 load = loads[request.span_id]
                 assert request.trace_id == load.trace_id
-                assert (path.split("/")[1],) * 2 == (request.attributes["bext.app"], load.attributes["bext.app"])
+                assert (path.split("/")[1],) * 2 == (
+                    request.attributes["bext.app"],
+                    load.attributes["bext.app"],
+                )

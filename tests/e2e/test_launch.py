@@ -1,4 +1,5 @@
-"""Plain applications under `opentelemetry-instrument`, on the servers that people use: all that is promised, without a line of code."""
+"""Plain applications under `opentelemetry-instrument`, on the servers that people use: all that is promised,
+without a line of code."""
 
 from __future__ import annotations
 
@@ -31,13 +32,19 @@ _ANGLES = ("/items/<item>", "/shop/items/<item>")
 
 LAUNCHES = {
     "starlette-uvicorn": Launch("uvicorn --port {port} starlette_app:app", *_BRACES),
-    "starlette-uvicorn-workers": Launch("uvicorn --port {port} --workers 2 starlette_app:app", *_BRACES, workers=2),
-    "starlette-gunicorn": Launch("gunicorn -w 2 -k asgi -b 127.0.0.1:{port} starlette_app:app", *_BRACES, workers=2),
+    "starlette-uvicorn-workers": Launch(
+        "uvicorn --port {port} --workers 2 starlette_app:app", *_BRACES, workers=2
+    ),
+    "starlette-gunicorn": Launch(
+        "gunicorn -w 2 -k asgi -b 127.0.0.1:{port} starlette_app:app", *_BRACES, workers=2
+    ),
     "fastapi-uvicorn": Launch("uvicorn --port {port} fastapi_app:app", *_BRACES),
     "flask-run": Launch("flask --app flask_app run --port {port}", *_ANGLES),
     "flask-gunicorn": Launch("gunicorn -w 3 -b 127.0.0.1:{port} flask_app:app", *_ANGLES, workers=3),
     "flask-script": Launch("python -m flask_app {port}", *_ANGLES),
-    "django-gunicorn": Launch("gunicorn -w 3 -b 127.0.0.1:{port} django_app:application", *_ANGLES, workers=3),
+    "django-gunicorn": Launch(
+        "gunicorn -w 3 -b 127.0.0.1:{port} django_app:application", *_ANGLES, workers=3
+    ),
     "django-uvicorn": Launch("uvicorn --port {port} --lifespan off django_app:asgi", *_ANGLES),
 }
 
@@ -51,7 +58,8 @@ class Running:
     received: Receiver
 
     def shown(self, series: str, *, asking: str) -> float:
-        """The value of a series on /metrics, asking the application for `asking` until the worker that shows it has answered once."""
+        """The value of a series on /metrics, asking the application for `asking` until the worker that shows
+        it has answered once."""
 
         def ask() -> float | None:
             self.program.get(asking)
@@ -89,8 +97,18 @@ def test_a_request_is_one_server_span_over_otlp(running: Running) -> None:
 def test_the_span_says_who_speaks(running: Running) -> None:
     running.program.get("/items/who")
     resource = running.received.span(kind="server", url_path="/items/who").resource
-    assert {"service.name": "shop", "telemetry.distro.name": "bext-otel", "bext.engine": "bext"}.items() <= resource.items()
-    assert {"service.instance.id", "telemetry.distro.version", "process.pid", "process.runtime.name", "host.name"} <= resource.keys()
+    assert {
+        "service.name": "shop",
+        "telemetry.distro.name": "bext-otel",
+        "bext.engine": "bext",
+    }.items() <= resource.items()
+    assert {
+        "service.instance.id",
+        "telemetry.distro.version",
+        "process.pid",
+        "process.runtime.name",
+        "host.name",
+    } <= resource.keys()
     assert resource["process.pid"] in {process.pid for process in running.program.processes()}
 
 
@@ -98,11 +116,19 @@ def test_lines_of_a_request_carry_the_spans_trace_id(running: Running) -> None:
     running.program.get("/items/lines")
     span = running.received.span(kind="server", url_path="/items/lines")
     completion = running.program.completion("/items/lines")
-    assert {"level": "info", "app": "shop", "method": "GET", "status": 200, "target": "bext.request"}.items() <= completion.items()
+    assert {
+        "level": "info",
+        "app": "shop",
+        "method": "GET",
+        "status": 200,
+        "target": "bext.request",
+    }.items() <= completion.items()
     assert (span.trace_id, span.span_id) == (completion["trace_id"], completion["span_id"])
     (own,) = running.program.lines(message="item read", item="lines")
     assert ("warn", "shop", span.trace_id) == (own["level"], own["target"], own["trace_id"])
-    exported = until(lambda: [line for line in running.received.lines("item read") if line.attributes["item"] == "lines"])
+    exported = until(
+        lambda: [line for line in running.received.lines("item read") if line.attributes["item"] == "lines"]
+    )
     assert [span.trace_id] == [line.trace_id for line in exported]
 
 
@@ -131,24 +157,42 @@ def test_what_no_route_matches_is_counted_as_one(running: Running) -> None:
 def test_an_unhandled_exception_is_an_error_with_its_type(running: Running) -> None:
     assert 500 == running.program.get("/fail?once").status_code
     span = running.received.span(kind="server", url_query="once")
-    assert ("error", "RuntimeError", 500) == (span.status, span.attributes["error.type"], span.attributes["http.response.status_code"])
+    assert ("error", "RuntimeError", 500) == (
+        span.status,
+        span.attributes["error.type"],
+        span.attributes["http.response.status_code"],
+    )
     line = running.program.completion("/fail")
     assert ("error", 500) == (line["level"], line["status"])
-    assert running.shown('bext_requests_total{app="shop",method="GET",status="500",route="/fail"}', asking="/fail") >= 1
+    assert (
+        running.shown(
+            'bext_requests_total{app="shop",method="GET",status="500",route="/fail"}', asking="/fail"
+        )
+        >= 1
+    )
 
 
 def test_metrics_answer_as_json(running: Running) -> None:
-    running.shown(f'bext_request_duration_ms_count{{app="shop",route="{running.launch.route}"}}', asking="/items/json")
+    running.shown(
+        f'bext_request_duration_ms_count{{app="shop",route="{running.launch.route}"}}', asking="/items/json"
+    )
     document = running.program.endpoint("/metrics?format=json").json()
     assert {"timestamp", "uptime_secs", "apps", "plugins", "system", "telemetry"} == document.keys()
     assert document["apps"]["shop"]["requests"]["total"] >= 1
     unknown = running.program.endpoint("/metrics?format=yaml")
-    assert (400, True) == (unknown.status_code, all(known in unknown.text for known in ("json", "openmetrics", "prometheus")))
+    assert (400, True) == (
+        unknown.status_code,
+        all(known in unknown.text for known in ("json", "openmetrics", "prometheus")),
+    )
 
 
 def test_health_answers(running: Running) -> None:
     full = running.program.endpoint("/health")
-    assert (200, "healthy", {"disk", "telemetry"}) == (full.status_code, full.json()["status"], set(full.json()["checks"]))
+    assert (200, "healthy", {"disk", "telemetry"}) == (
+        full.status_code,
+        full.json()["status"],
+        set(full.json()["checks"]),
+    )
     for path in ("/health/live", "/health/ready"):
         answer = running.program.endpoint(path)
         assert (200, "healthy") == (answer.status_code, answer.json()["status"])
@@ -164,11 +208,17 @@ def test_metrics_go_out_over_otlp_under_the_same_names(running: Running) -> None
 
 def test_telemetry_goes_out_over_grpc(tmp_path: Path) -> None:
     with receiving_grpc() as received:
-        env = {**SOON, "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+        env = {
+            **SOON,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint,
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+        }
         with launched(tmp_path, "uvicorn --port {port} starlette_app:app", env=env) as program:
             program.get("/items/tea")
             span = received.span(kind="server", url_path="/items/tea")
-            line = until(lambda: [one for one in received.lines("item read") if one.attributes["item"] == "tea"])[0]
+            line = until(
+                lambda: [one for one in received.lines("item read") if one.attributes["item"] == "tea"]
+            )[0]
             assert span.trace_id == line.trace_id
             assert until(lambda: received.metrics("bext_requests_total"), seconds=20)
 
@@ -185,7 +235,9 @@ def test_a_script_logs_json_and_keeps_its_exit_code(tmp_path: Path) -> None:
 def test_what_a_script_did_last_is_delivered_before_it_ends(tmp_path: Path) -> None:
     """With upstream's own delays: five seconds for spans, a minute for metrics."""
     with receiving() as received:
-        with launched(tmp_path / "server", "uvicorn --port {port} starlette_app:app", instrument=False) as server:
+        with launched(
+            tmp_path / "server", "uvicorn --port {port} starlette_app:app", instrument=False
+        ) as server:
             env = {"OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint, "DOWNSTREAM": f"{server.url}/headers"}
             with launched(tmp_path / "script", "python -m script", env=env) as program:
                 assert 3 == program.wait(), program.output()
@@ -194,11 +246,17 @@ def test_what_a_script_did_last_is_delivered_before_it_ends(tmp_path: Path) -> N
         assert 200 == received.span(kind="client").attributes["http.response.status_code"]
 
 
-@pytest.mark.parametrize("name", ["starlette-uvicorn", "starlette-uvicorn-workers", "starlette-gunicorn", "flask-gunicorn", "flask-run"])
+@pytest.mark.parametrize(
+    "name",
+    ["starlette-uvicorn", "starlette-uvicorn-workers", "starlette-gunicorn", "flask-gunicorn", "flask-run"],
+)
 def test_what_a_server_did_last_is_delivered_when_it_is_terminated(tmp_path: Path, name: str) -> None:
-    """With upstream's own delays: five seconds for spans, a minute for metrics. SIGTERM is how containers are stopped."""
+    """With upstream's own delays: five seconds for spans, a minute for metrics. SIGTERM is how containers are
+    stopped."""
     with receiving() as received:
-        with launched(tmp_path, LAUNCHES[name].command, env={"OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint}) as program:
+        with launched(
+            tmp_path, LAUNCHES[name].command, env={"OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint}
+        ) as program:
             for position in range(10):
                 program.get(f"/items/last{position}")
             assert program.end() in {0, -15}

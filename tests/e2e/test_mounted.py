@@ -27,11 +27,20 @@ SERVERS = {
 
 
 @pytest.fixture(scope="module", params=SERVERS.values(), ids=SERVERS)
-def mounted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Launched, Receiver, str]]:
+def mounted(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Launched, Receiver, str]]:
     command, route = request.param
     with receiving() as received:
-        env = {**SOON, "BEXT_METRICS_MOUNT": "true", "BEXT_TELEMETRY_TOKEN": "s3cret", "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint}
-        with launched(tmp_path_factory.mktemp("mounted"), command, env={**env, "OTEL_SERVICE_NAME": "shop"}) as program:
+        env = {
+            **SOON,
+            "BEXT_METRICS_MOUNT": "true",
+            "BEXT_TELEMETRY_TOKEN": "s3cret",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint,
+        }
+        with launched(
+            tmp_path_factory.mktemp("mounted"), command, env={**env, "OTEL_SERVICE_NAME": "shop"}
+        ) as program:
             yield program, received, route
 
 
@@ -44,8 +53,14 @@ def test_the_applications_port_answers_metrics(mounted: tuple[Launched, Receiver
     program, _, route = mounted
     program.get("/items/1")
     page = program.get("/metrics")
-    assert (200, "text/plain; version=0.0.4; charset=utf-8") == (page.status_code, page.headers["content-type"])
-    assert samples(page.text)[f'bext_requests_total{{app="shop",method="GET",status="200",route="{route}"}}'] >= 1
+    assert (200, "text/plain; version=0.0.4; charset=utf-8") == (
+        page.status_code,
+        page.headers["content-type"],
+    )
+    assert (
+        samples(page.text)[f'bext_requests_total{{app="shop",method="GET",status="200",route="{route}"}}']
+        >= 1
+    )
     assert program.get("/metrics?format=json").json()["apps"]["shop"]["requests"]["total"] >= 1
     assert program.get("/__bext/metrics").status_code == 200
     assert program.get("/metrics?format=yaml").status_code == 400
@@ -56,11 +71,15 @@ def test_the_applications_port_answers_metrics(mounted: tuple[Launched, Receiver
 
 
 @pytest.mark.parametrize("mount", [True, False], ids=["mounted", "stand-alone"])
-def test_health_answers_where_the_standard_variable_leaves_prometheus_out(tmp_path: Path, mount: bool) -> None:
+def test_health_answers_where_the_standard_variable_leaves_prometheus_out(
+    tmp_path: Path, mount: bool
+) -> None:
     env = {"OTEL_METRICS_EXPORTER": "none", "BEXT_METRICS_MOUNT": str(mount).lower()}
     with launched(tmp_path, "uvicorn --port {port} starlette_app:app", env=env) as program:
         ask = program.get if mount else program.endpoint
-        assert [200, 200, 200] == [ask(path).status_code for path in ("/health", "/health/live", "/health/ready")]
+        assert [200, 200, 200] == [
+            ask(path).status_code for path in ("/health", "/health/live", "/health/ready")
+        ]
         metrics = ask("/metrics")
         assert 404 == metrics.status_code
         assert "OTEL_METRICS_EXPORTER" in metrics.text
@@ -72,7 +91,9 @@ def test_details_of_health_want_the_token(mounted: tuple[Launched, Receiver, str
     for path in ("/health", "/health/ready", "/health/live", "/__bext/health"):
         for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "s3cret"}):
             assert {"status": "healthy"} == program.get(path, headers=headers).json()
-        assert {"status", "checks", "apps", "version", "uptime_secs"} == program.get(path, headers=TOKEN).json().keys()
+        assert {"status", "checks", "apps", "version", "uptime_secs"} == program.get(
+            path, headers=TOKEN
+        ).json().keys()
     assert {"disk", "telemetry"} <= program.get("/health", headers=TOKEN).json()["checks"].keys()
 
 
@@ -84,18 +105,33 @@ def test_no_other_port_is_open(mounted: tuple[Launched, Receiver, str]) -> None:
     assert program.holder() is None
 
 
-def test_asking_the_endpoints_is_neither_traced_nor_counted_nor_logged(mounted: tuple[Launched, Receiver, str]) -> None:
+def test_asking_the_endpoints_is_neither_traced_nor_counted_nor_logged(
+    mounted: tuple[Launched, Receiver, str],
+) -> None:
     program, received, _ = mounted
     before = samples(program.get("/metrics").text)
-    for path in ("/metrics", "/metrics?format=json", "/health", "/health/live", "/health/ready", "/__bext/metrics"):
+    for path in (
+        "/metrics",
+        "/metrics?format=json",
+        "/health",
+        "/health/live",
+        "/health/ready",
+        "/__bext/metrics",
+    ):
         program.get(path)
     after = samples(program.get("/metrics").text)
     counted = {name: value for name, value in after.items() if name.startswith("bext_requests_total")}
     assert {name: before[name] for name in counted} == counted
     program.get("/items/last")
     received.span(kind="server", url_path="/items/last")
-    assert not [span for span in received.spans(kind="server") if not span.attributes["url.path"].startswith("/items/")]
-    assert not [line for line in program.lines(message="request completed") if not line["path"].startswith("/items/")]
+    assert not [
+        span
+        for span in received.spans(kind="server")
+        if not span.attributes["url.path"].startswith("/items/")
+    ]
+    assert not [
+        line for line in program.lines(message="request completed") if not line["path"].startswith("/items/")
+    ]
 
 
 def test_health_answers_there_when_telemetry_is_disabled(tmp_path: Path) -> None:
@@ -110,14 +146,25 @@ def test_health_answers_there_when_telemetry_is_disabled(tmp_path: Path) -> None
 
 
 IN_CODE = {
-    "asgi": ("uvicorn --port {port} configured_asgi:app", 'app="till",method="GET",status="200",route="/items/{item}"'),
-    "flask": ("gunicorn -b 127.0.0.1:{port} configured_flask:app", 'app="shop",method="GET",status="200",route="/items/<item>"'),
-    "wsgi": ("gunicorn -b 127.0.0.1:{port} configured_wsgi:app", 'app="shop",method="GET",status="200",route="unmatched"'),
+    "asgi": (
+        "uvicorn --port {port} configured_asgi:app",
+        'app="till",method="GET",status="200",route="/items/{item}"',
+    ),
+    "flask": (
+        "gunicorn -b 127.0.0.1:{port} configured_flask:app",
+        'app="shop",method="GET",status="200",route="/items/<item>"',
+    ),
+    "wsgi": (
+        "gunicorn -b 127.0.0.1:{port} configured_wsgi:app",
+        'app="shop",method="GET",status="200",route="unmatched"',
+    ),
 }
 
 
 @pytest.fixture(scope="module", params=IN_CODE.values(), ids=IN_CODE)
-def configured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Launched, Receiver, str]]:
+def configured(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Launched, Receiver, str]]:
     command, labels = request.param
     with receiving() as received:
         env = {**SOON, "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint, "BEXT_TELEMETRY_TOKEN": "s3cret"}
@@ -135,7 +182,9 @@ def test_telemetry_set_up_in_code_tells_everything(configured: tuple[Launched, R
     assert until(lambda: received.metrics("bext_requests_total"), seconds=20)
 
 
-def test_endpoints_mounted_in_code_answer_below_their_prefix(configured: tuple[Launched, Receiver, str]) -> None:
+def test_endpoints_mounted_in_code_answer_below_their_prefix(
+    configured: tuple[Launched, Receiver, str],
+) -> None:
     program, _, _ = configured
     assert {"status": "healthy"} == program.get("/ops/health").json()
     assert "disk" in program.get("/ops/health", headers=TOKEN).json()["checks"]

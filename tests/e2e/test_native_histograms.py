@@ -50,14 +50,25 @@ def exact(values: list[float], quantile: float) -> float:
 
 
 def test_quantiles_over_two_instances_are_within_a_bucket_of_the_truth(tmp_path: Path) -> None:
-    """Of everything, and of what was added between two scrapes. Summaries of two instances could not be added up at all."""
+    """Of everything, and of what was added between two scrapes. Summaries of two instances could not be added
+    up at all."""
     with ExitStack() as stack:
         instances = [
-            stack.enter_context(launched(tmp_path / str(seed), f"python {APPS / 'durations.py'} {seed}", env={"OTEL_SERVICE_NAME": "shop"}))
+            stack.enter_context(
+                launched(
+                    tmp_path / str(seed),
+                    f"python {APPS / 'durations.py'} {seed}",
+                    env={"OTEL_SERVICE_NAME": "shop"},
+                )
+            )
             for seed in (0, 1)
         ]
         for instance in instances:
-            until(lambda instance=instance: fetch(f"{instance.endpoints_url}/metrics")[0] == 200, seconds=30, why=instance.output())
+            until(
+                lambda instance=instance: fetch(f"{instance.endpoints_url}/metrics")[0] == 200,
+                seconds=30,
+                why=instance.output(),
+            )
         server = stack.enter_context(prometheus(tmp_path, scraping(instances), native=True))
         first = durations(0) + durations(1)
         until(
@@ -69,7 +80,9 @@ def test_quantiles_over_two_instances_are_within_a_bucket_of_the_truth(tmp_path:
             found = single(server, f"histogram_quantile({quantile}, sum(bext_request_duration_ms_native))")
             width = base(instances)
             assert exact(first, quantile) / width <= found <= exact(first, quantile) * width
-        assert 2 == len(server.query('bext_request_duration_ms{quantile="0.99"} > 0')), "what dashboards and rules read stays"
+        assert 2 == len(server.query('bext_request_duration_ms{quantile="0.99"} > 0')), (
+            "what dashboards and rules read stays"
+        )
         assert len(first) == single(server, "sum(bext_request_duration_ms_count)")
         assert sum(first) == pytest.approx(single(server, "sum(bext_request_duration_ms_sum)"))
         for instance in instances:

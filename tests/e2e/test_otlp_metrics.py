@@ -1,4 +1,5 @@
-"""Two workers push their metrics to a real collector: the same names and, added up, the same counts as on the service's /metrics."""
+"""Two workers push their metrics to a real collector: the same names and, added up, the same counts as on the
+service's /metrics."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ DELTA, CUMULATIVE = 1, 2
 
 @dataclass(frozen=True)
 class Collector:
-    """A collector with one way in, and two out: its Prometheus exporter, and a file with every message as it came."""
+    """A collector with one way in, and two out: its Prometheus exporter, and a file with every message as it
+    came."""
 
     otlp: str
     prometheus: str
@@ -42,7 +44,11 @@ class Collector:
     def shown(self, name: str) -> dict[str, float]:
         """Samples of that name on its Prometheus exporter, by their labels."""
         page = samples(fetch(f"http://{self.prometheus}/metrics")[1].decode())
-        return {sample.removeprefix(name): value for sample, value in page.items() if sample.partition("{")[0] == name}
+        return {
+            sample.removeprefix(name): value
+            for sample, value in page.items()
+            if sample.partition("{")[0] == name
+        }
 
     def messages(self, kind: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         """(resource attributes, one metric, span or log record) of everything of that kind that came."""
@@ -57,7 +63,10 @@ class Collector:
             except ValueError:  # still being written
                 continue
             for resource in message.get(f"resource{kind}", ()):
-                attributes = {pair["key"]: next(iter(pair["value"].values()), None) for pair in resource["resource"]["attributes"]}
+                attributes = {
+                    pair["key"]: next(iter(pair["value"].values()), None)
+                    for pair in resource["resource"]["attributes"]
+                }
                 for scope in resource[scopes]:
                     for item in scope[items]:
                         yield attributes, item
@@ -65,7 +74,11 @@ class Collector:
     def histograms(self, name: str) -> list[tuple[str, int, dict[str, Any]]]:
         """(service.instance.id, temporality, data point) of every exponential histogram of that name."""
         return [
-            (str(resource["service.instance.id"]), metric["exponentialHistogram"]["aggregationTemporality"], point)
+            (
+                str(resource["service.instance.id"]),
+                metric["exponentialHistogram"]["aggregationTemporality"],
+                point,
+            )
             for resource, metric in self.messages("Metrics")
             if metric["name"] == name
             for point in metric["exponentialHistogram"]["dataPoints"]
@@ -80,13 +93,21 @@ def collector(tmp_path: Path) -> Iterator[Collector]:
     config = {
         "receivers": {"otlp": {"protocols": {"http": {"endpoint": otlp}}}},
         "exporters": {
-            "prometheus": {"endpoint": prometheus, "translation_strategy": "UnderscoreEscapingWithoutSuffixes", "without_scope_info": True},
+            "prometheus": {
+                "endpoint": prometheus,
+                "translation_strategy": "UnderscoreEscapingWithoutSuffixes",
+                "without_scope_info": True,
+            },
             "file": {"path": str(file), "flush_interval": "100ms"},
         },
         "extensions": {"health_check": {"endpoint": health}},
         "service": {
             "extensions": ["health_check"],
-            "pipelines": {"metrics": {**everything, "exporters": ["prometheus", "file"]}, "traces": everything, "logs": everything},
+            "pipelines": {
+                "metrics": {**everything, "exporters": ["prometheus", "file"]},
+                "traces": everything,
+                "logs": everything,
+            },
             "telemetry": {"metrics": {"level": "none"}},
         },
     }
@@ -97,7 +118,9 @@ def collector(tmp_path: Path) -> Iterator[Collector]:
 
 
 @contextmanager
-def pushing(folder: Path, server: str, collector: Collector, preference: str, **more: str) -> Iterator[Launched]:
+def pushing(
+    folder: Path, server: str, collector: Collector, preference: str, **more: str
+) -> Iterator[Launched]:
     env = {
         **SOON,
         **more,
@@ -128,11 +151,19 @@ def by_instance(shown: dict[str, float], route: str) -> dict[str, float]:
 
 
 def on_the_page(app: Launched, route: str) -> float:
-    return sum(value for sample, value in app.metrics().items() if sample.startswith("bext_requests_total{") and route in sample)
+    return sum(
+        value
+        for sample, value in app.metrics().items()
+        if sample.startswith("bext_requests_total{") and route in sample
+    )
 
 
-@pytest.mark.parametrize(("server", "preference"), [("uvicorn", "cumulative"), ("gunicorn", "delta"), ("uvicorn", "lowmemory")])
-def test_counts_of_the_workers_add_up_to_what_was_requested(server: str, preference: str, collector: Collector, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("server", "preference"), [("uvicorn", "cumulative"), ("gunicorn", "delta"), ("uvicorn", "lowmemory")]
+)
+def test_counts_of_the_workers_add_up_to_what_was_requested(
+    server: str, preference: str, collector: Collector, tmp_path: Path
+) -> None:
     route = ROUTES[server]
     with pushing(tmp_path, server, collector, preference) as app:
         answered: Counter[int] = Counter()
@@ -141,14 +172,18 @@ def test_counts_of_the_workers_add_up_to_what_was_requested(server: str, prefere
             answered += requested(app)
             assert_the_collector_shows(collector, answered, route)
         # Workers tell each other once a second.
-        until(lambda: answered.total() == on_the_page(app, route), why="/metrics of the service shows the same")
+        until(
+            lambda: answered.total() == on_the_page(app, route), why="/metrics of the service shows the same"
+        )
         assert_histograms_hold_every_request(collector, answered, route, preference)
         assert_one_id_for_each_process(collector, answered)
         assert_exemplars_are_of_spans_that_came(collector)
 
 
 @pytest.mark.parametrize("preference", ["cumulative", "delta"])
-def test_a_clock_that_jumps_back_an_hour_loses_nothing_at_the_collector(preference: str, collector: Collector, tmp_path: Path) -> None:
+def test_a_clock_that_jumps_back_an_hour_loses_nothing_at_the_collector(
+    preference: str, collector: Collector, tmp_path: Path
+) -> None:
     """Whose Prometheus exporter drops a point that is older than the last one of its series."""
     clock = WallClock(tmp_path)
     with pushing(tmp_path, "gunicorn", collector, preference, **clock.env) as app:
@@ -172,7 +207,9 @@ def assert_the_collector_shows(collector: Collector, answered: Counter[int], rou
         assert all(instance.startswith("shop-1-") for instance in found), found
 
 
-def assert_histograms_hold_every_request(collector: Collector, answered: Counter[int], route: str, preference: str) -> None:
+def assert_histograms_hold_every_request(
+    collector: Collector, answered: Counter[int], route: str, preference: str
+) -> None:
     """Deltas are all added up; of totals the last one of each instance is."""
     counts: dict[str, int] = defaultdict(int)
     intervals: dict[str, list[tuple[int, int]]] = defaultdict(list)
@@ -216,9 +253,17 @@ def assert_exemplars_are_of_spans_that_came(collector: Collector) -> None:
         ("http.server.request.duration", "histogram"),
         ("bext_request_duration_ms", "exponentialHistogram"),
     ):
-        points = [point for _, metric in collector.messages("Metrics") if metric["name"] == name for point in metric[kind]["dataPoints"]]
+        points = [
+            point
+            for _, metric in collector.messages("Metrics")
+            if metric["name"] == name
+            for point in metric[kind]["dataPoints"]
+        ]
         exemplars = [exemplar for point in points for exemplar in point.get("exemplars", ())]
         assert exemplars, name
         told = {(exemplar["traceId"], exemplar["spanId"]) for exemplar in exemplars}
         until(lambda told=told: told <= spans(), why=f"the spans of {name}'s exemplars")
-        assert all(int(exemplar["timeUnixNano"]) > 0 and {"asDouble", "asInt"} & exemplar.keys() for exemplar in exemplars), name
+        assert all(
+            int(exemplar["timeUnixNano"]) > 0 and {"asDouble", "asInt"} & exemplar.keys()
+            for exemplar in exemplars
+        ), name

@@ -27,9 +27,13 @@ def item(item):
 """
 
 
-@pytest.mark.parametrize("command", ["gunicorn -b 127.0.0.1:{port} theirs:app", "flask --app theirs run --port {port}"])
+@pytest.mark.parametrize(
+    "command", ["gunicorn -b 127.0.0.1:{port} theirs:app", "flask --app theirs run --port {port}"]
+)
 def test_the_example_in_code_measures_requests_and_serves_the_endpoints(tmp_path: Path, command: str) -> None:
-    found = re.search(r"^In code:\n\n```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    found = re.search(
+        r"^In code:\n\n```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
     assert found is not None
     (tmp_path / "theirs.py").write_text(BEFORE + found[1] + AFTER)
     with launched(tmp_path, command, instrument=False, path="/health/live") as program:

@@ -1,4 +1,5 @@
-"""Upstream's own distribution installed beside ours: without a variable it is still ours, and with one it is theirs."""
+"""Upstream's own distribution installed beside ours: without a variable it is still ours, and with one it is
+theirs."""
 
 from __future__ import annotations
 
@@ -49,26 +50,48 @@ def test_without_a_variable_ours_is_taken(tmp_path: Path, first: tuple[str, ...]
             span = received.span(kind="server", url_path="/items/tea")
             assert "bext-otel" == span.resource["telemetry.distro.name"]
             assert span.trace_id == program.completion("/items/tea")["trace_id"]
-            assert program.metrics()['bext_requests_total{app="shop",method="GET",status="200",route="/items/{item}"}'] >= 1
+            assert (
+                program.metrics()[
+                    'bext_requests_total{app="shop",method="GET",status="200",route="/items/{item}"}'
+                ]
+                >= 1
+            )
             assert 200 == program.endpoint("/health/ready").status_code
             assert "Traceback" not in program.output()
-            assert "Configuration of" not in program.output(), "theirs is not loaded, which is nothing to warn of"
+            assert "Configuration of" not in program.output(), (
+                "theirs is not loaded, which is nothing to warn of"
+            )
 
 
 def test_a_variable_takes_theirs(tmp_path: Path, first: tuple[str, ...]) -> None:
-    """Our instrumentors then speak through upstream's providers: one server span for a request, and no metrics or lines of ours."""
+    """Our instrumentors then speak through upstream's providers: one server span for a request, and no
+    metrics or lines of ours."""
     with receiving() as received:
-        env = {**SOON, "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
+        env = {
+            **SOON,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint,
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        }
         # Upstream's instrumentation of logging takes away what Python itself would print.
         theirs = {"OTEL_PYTHON_DISTRO": "distro", "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "logging"}
         with launched(tmp_path, UVICORN, env={**env, **theirs}, first=first) as program:
             program.get("/items/tea")
-            span = until(lambda: [one for one in received.spans(kind="server") if "/items/tea" in str(one.attributes)], seconds=20)[0]
+            span = until(
+                lambda: [one for one in received.spans(kind="server") if "/items/tea" in str(one.attributes)],
+                seconds=20,
+            )[0]
             assert "bext-otel" != span.resource.get("telemetry.distro.name")
             assert "bext.engine" not in span.resource
             assert program.holder() is None
             assert "item read" in program.output()
             program.get("/items/last")
-            until(lambda: [one for one in received.spans(kind="server") if "/items/last" in str(one.attributes)], seconds=20)
-            assert 1 == len([one for one in received.spans(kind="server") if "/items/tea" in str(one.attributes)])
+            until(
+                lambda: [
+                    one for one in received.spans(kind="server") if "/items/last" in str(one.attributes)
+                ],
+                seconds=20,
+            )
+            assert 1 == len(
+                [one for one in received.spans(kind="server") if "/items/tea" in str(one.attributes)]
+            )
             assert "Traceback" not in program.output()

@@ -41,7 +41,12 @@ def said(**environment: str) -> tuple[dict[str, float], dict[str, Any], dict[str
     """Samples of /metrics, `telemetry` of the JSON document, and the telemetry check."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "BEXT_"))}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env={**clean, **environment}, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", PROGRAM],
+        env={**clean, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     page, telemetry, health = json.loads(done.stdout.splitlines()[-1])
@@ -50,13 +55,19 @@ def said(**environment: str) -> tuple[dict[str, float], dict[str, Any], dict[str
 
 def of(shown: dict[str, float], name: str, label: str = "") -> float:
     """The sum of the samples of that name whose labels hold `label`."""
-    return sum(value for sample, value in shown.items() if sample.partition("{")[0] == name and label in sample)
+    return sum(
+        value for sample, value in shown.items() if sample.partition("{")[0] == name and label in sample
+    )
 
 
-@pytest.mark.parametrize(("protocol", "receiver"), [("http/protobuf", receiving), ("grpc", receiving_grpc)], ids=["http", "grpc"])
+@pytest.mark.parametrize(
+    ("protocol", "receiver"), [("http/protobuf", receiving), ("grpc", receiving_grpc)], ids=["http", "grpc"]
+)
 def test_what_arrives_is_told_as_exported(protocol: str, receiver: Any) -> None:
     with receiver() as backend:
-        shown, telemetry, check = said(OTEL_EXPORTER_OTLP_ENDPOINT=backend.endpoint, OTEL_EXPORTER_OTLP_PROTOCOL=protocol)
+        shown, telemetry, check = said(
+            OTEL_EXPORTER_OTLP_ENDPOINT=backend.endpoint, OTEL_EXPORTER_OTLP_PROTOCOL=protocol
+        )
         assert 3 == len(backend.spans())
     assert "healthy" == check["status"]
     states = ("queued", "exported", "dropped", "failed")
@@ -64,11 +75,15 @@ def test_what_arrives_is_told_as_exported(protocol: str, receiver: Any) -> None:
     assert (0, 1, 0, 0) == tuple(telemetry[f"log_records_{state}"] for state in states)
     assert telemetry["metric_points_exported"] > 0
     assert 3 == of(shown, "otel_sdk_span_started_total", 'otel_span_parent_origin="none"')
-    assert 3 == of(shown, "otel_sdk_processor_span_processed_total", 'otel_component_type="batching_span_processor"')
+    assert 3 == of(
+        shown, "otel_sdk_processor_span_processed_total", 'otel_component_type="batching_span_processor"'
+    )
     assert 3 == of(shown, "otel_sdk_exporter_span_exported_total", 'server_address="127.0.0.1"')
     assert 1 == of(shown, "otel_sdk_log_created_total")
     assert 1 == of(shown, "otel_sdk_exporter_log_exported_total", 'server_address="127.0.0.1"')
-    assert telemetry["metric_points_exported"] == of(shown, "otel_sdk_exporter_metric_data_point_exported_total")
+    assert telemetry["metric_points_exported"] == of(
+        shown, "otel_sdk_exporter_metric_data_point_exported_total"
+    )
     assert 2048 == of(shown, "otel_sdk_processor_span_queue_capacity")
     assert 3 == of(shown, "otel_sdk_exporter_operation_duration_seconds_count")
     assert 1 == of(shown, "otel_sdk_metric_reader_collection_duration_seconds_count")
@@ -81,28 +96,44 @@ def test_what_a_backend_refuses_is_told_as_failed_and_the_check_is_degraded() ->
     assert (0, 3, "failing") == tuple(telemetry[f"spans_{what}"] for what in ("exported", "failed", "export"))
     assert 3 == of(shown, "otel_sdk_exporter_span_exported_total", 'error_type="400"')
     # That an exporter fails is a log record as well.
-    assert 1 <= of(shown, "otel_sdk_exporter_log_exported_total", 'error_type="400"') == telemetry["log_records_failed"]
+    assert (
+        1
+        <= of(shown, "otel_sdk_exporter_log_exported_total", 'error_type="400"')
+        == telemetry["log_records_failed"]
+    )
 
 
 def test_what_waits_for_a_backend_that_is_away_is_told_as_queued_and_the_check_is_degraded() -> None:
-    _, telemetry, check = said(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", OTEL_EXPORTER_OTLP_TIMEOUT="0.2")
+    _, telemetry, check = said(
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", OTEL_EXPORTER_OTLP_TIMEOUT="0.2"
+    )
     assert ("degraded", "failing") == (check["status"], check["spans_export"])
     assert (3, 0, 0) == tuple(telemetry[f"spans_{state}"] for state in ("queued", "exported", "failed"))
 
 
 def test_what_finds_no_room_is_told_as_dropped_and_the_check_is_degraded() -> None:
     """A queue of one, emptied only when asked to."""
-    small = {"OTEL_BSP_MAX_QUEUE_SIZE": "1", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "1", "OTEL_BSP_SCHEDULE_DELAY": "60000"}
-    shown, telemetry, check = said(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", OTEL_EXPORTER_OTLP_TIMEOUT="1", **small)
+    small = {
+        "OTEL_BSP_MAX_QUEUE_SIZE": "1",
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "1",
+        "OTEL_BSP_SCHEDULE_DELAY": "60000",
+    }
+    shown, telemetry, check = said(
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", OTEL_EXPORTER_OTLP_TIMEOUT="1", **small
+    )
     assert "degraded" == check["status"]
     assert telemetry["spans_dropped"] >= 1
-    assert telemetry["spans_dropped"] == of(shown, "otel_sdk_processor_span_processed_total", 'error_type="queue_full"')
+    assert telemetry["spans_dropped"] == of(
+        shown, "otel_sdk_processor_span_processed_total", 'error_type="queue_full"'
+    )
     assert 3 == telemetry["spans_dropped"] + telemetry["spans_failed"] + telemetry["spans_queued"]
 
 
 def test_the_sdks_own_engine_tells_the_same() -> None:
     with receiving() as backend:
-        shown, telemetry, check = said(OTEL_EXPORTER_OTLP_ENDPOINT=backend.endpoint, BEXT_TELEMETRY_ENGINE="upstream")
+        shown, telemetry, check = said(
+            OTEL_EXPORTER_OTLP_ENDPOINT=backend.endpoint, BEXT_TELEMETRY_ENGINE="upstream"
+        )
     assert ("healthy", 3) == (check["status"], telemetry["spans_exported"])
     assert 3 == of(shown, "otel_sdk_span_started_total")
     assert 3 == of(shown, "otel_sdk_exporter_span_exported_total")

@@ -16,8 +16,11 @@ pytestmark = [pytest.mark.e2e, ON_LINUX]
 
 
 @pytest.mark.parametrize(("parent", "begins_at"), [("counts", 1), ("looks-on", 0)])
-def test_what_children_counted_last_before_a_normal_end_is_in_the_sum(tmp_path: Path, parent: str, begins_at: int) -> None:
-    """By fork, spawn and fork server, as processes and in a pool; the catalogue's counters and the application's own."""
+def test_what_children_counted_last_before_a_normal_end_is_in_the_sum(
+    tmp_path: Path, parent: str, begins_at: int
+) -> None:
+    """By fork, spawn and fork server, as processes and in a pool; the catalogue's counters and the
+    application's own."""
     with launched(tmp_path, f"python {APPS}/children.py {parent}", env=MOUNTED) as program:
         assert 0 == program.wait(seconds=90), program.output()
         lines = [json.loads(line) for line in program.output().splitlines() if line.startswith('{"method"')]
@@ -28,12 +31,15 @@ def test_what_children_counted_last_before_a_normal_end_is_in_the_sum(tmp_path: 
 
 
 def test_forty_children_forked_in_the_middle_of_a_collection_measure_read_and_export(tmp_path: Path) -> None:
-    """While two threads measure, two collect and one exports. Every child ends well, and sends what it has counted, nothing else."""
+    """While two threads measure, two collect and one exports. Every child ends well, and sends what it has
+    counted, nothing else."""
     with receiving() as receiver:
         env = {**MOUNTED, **SOON, "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}
         with launched(tmp_path, f"python {APPS}/forks.py", env=env) as program:
             assert 0 == program.wait(seconds=120), program.output()
-            (line,) = (json.loads(line) for line in program.output().splitlines() if line.startswith('{"exits"'))
+            (line,) = (
+                json.loads(line) for line in program.output().splitlines() if line.startswith('{"exits"')
+            )
         assert [0] * 40 == line["exits"]
         assert [line["counted"] + 40] * 2 == line["shown"]
         for name in ("bext_cache_hits_total", "shop.things"):

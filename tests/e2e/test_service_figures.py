@@ -1,4 +1,5 @@
-"""Every figure of the JSON document, and what workers send over OTLP, recomputed from the traffic that caused it."""
+"""Every figure of the JSON document, and what workers send over OTLP, recomputed from the traffic that caused
+it."""
 
 from __future__ import annotations
 
@@ -43,7 +44,9 @@ class Seen:
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     began = time.monotonic()
-    with serving(tmp_path_factory.mktemp("figures"), f"uvicorn --workers 2 --port {{port}} {STARLETTE}") as program:
+    with serving(
+        tmp_path_factory.mktemp("figures"), f"uvicorn --workers 2 --port {{port}} {STARLETTE}"
+    ) as program:
         port = port_of(program)
         work = Traffic(port, "/work")
         with work.flowing(2):
@@ -54,7 +57,9 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
             assert 500 == fetch(port, "/fail")[0]
         settled(port, ITEMS, ITEMS)
         calls = 2 * work.answered
-        until(lambda: {document(port)["plugins"]["analytics"]["calls"] for _ in range(8)} == {calls}, seconds=20)
+        until(
+            lambda: {document(port)["plugins"]["analytics"]["calls"] for _ in range(8)} == {calls}, seconds=20
+        )
         yield Seen(port, work, began)
 
 
@@ -65,9 +70,17 @@ def test_it_has_what_the_specification_has_and_one_key_more(seen: Seen) -> None:
 
 
 def test_the_timestamp_is_now_and_the_uptime_since_the_oldest_worker(seen: Seen) -> None:
-    then = datetime.strptime(seen.document["timestamp"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp()
+    then = (
+        datetime.strptime(seen.document["timestamp"], "%Y-%m-%dT%H:%M:%SZ")
+        .replace(tzinfo=timezone.utc)
+        .timestamp()
+    )
     assert seen.asked_unix - 1 <= then <= seen.asked_unix + seen.told_at - seen.asked_at + 1
-    assert seen.asked_at - seen.first_at - 1 <= seen.document["uptime_secs"] <= seen.told_at - seen.launched_at + 1
+    assert (
+        seen.asked_at - seen.first_at - 1
+        <= seen.document["uptime_secs"]
+        <= seen.told_at - seen.launched_at + 1
+    )
 
 
 def test_requests_and_errors_are_all_that_were_answered(seen: Seen) -> None:
@@ -77,7 +90,10 @@ def test_requests_and_errors_are_all_that_were_answered(seen: Seen) -> None:
 
 def test_the_rate_is_of_the_time_since_the_workers_began(seen: Seen) -> None:
     """All of the traffic is within the window of a minute, so it is the time since each worker's start."""
-    slowest, fastest = seen.requests / (seen.told_at - seen.launched_at), seen.requests / max(seen.asked_at - seen.first_at, 1)
+    slowest, fastest = (
+        seen.requests / (seen.told_at - seen.launched_at),
+        seen.requests / max(seen.asked_at - seen.first_at, 1),
+    )
     assert slowest - 0.1 <= seen.shop["requests"]["rps"] <= fastest + 0.1
 
 
@@ -103,7 +119,11 @@ def test_the_system_is_what_both_workers_and_their_master_use_by_psutil(seen: Se
 def test_every_worker_sends_its_own_counts_and_nothing_of_its_parents(tmp_path: Path) -> None:
     """The master counted a hundred before it forked them. The id that the user gave stays recognisable."""
     with receiving() as receiver:
-        env = {**SOON, "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, "OTEL_RESOURCE_ATTRIBUTES": "service.instance.id=till"}
+        env = {
+            **SOON,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
+            "OTEL_RESOURCE_ATTRIBUTES": "service.instance.id=till",
+        }
         with serving(tmp_path, f"{GUNICORN} --preload preloaded_wsgi:app", **env) as program:
             port = port_of(program)
             work = Traffic(port, "/work")
@@ -112,12 +132,21 @@ def test_every_worker_sends_its_own_counts_and_nothing_of_its_parents(tmp_path: 
             answered = work.answered
 
             def arrived() -> list[dict[str, float]] | None:
-                names = {"bext_cache_hits_total": 100 + 3 * answered, "shop.things": 100 + 2 * answered, "bext_requests_total": answered}
+                names = {
+                    "bext_cache_hits_total": 100 + 3 * answered,
+                    "shop.things": 100 + 2 * answered,
+                    "bext_requests_total": answered,
+                }
                 found = [by_instance(receiver, name) for name in names]
                 return found if list(names.values()) == [sum(totals.values()) for totals in found] else None
 
             hits, things, requests = until(arrived, seconds=20, why="every count to arrive")
-            until(lambda: {shown(page(port), "bext_cache_hits_total") for _ in range(8)} == {100 + 3 * answered}, seconds=20)
+            until(
+                lambda: (
+                    {shown(page(port), "bext_cache_hits_total") for _ in range(8)} == {100 + 3 * answered}
+                ),
+                seconds=20,
+            )
             assert 100 + 2 * answered == shown(page(port), "shop_things_total")
     assert 100 == hits.pop("till"), "the master's, under the id that was given"
     assert 100 == things.pop("till")

@@ -1,4 +1,5 @@
-"""A service goes on through upgrades and retiring workers; what is another one stays apart, and none leaves anything behind."""
+"""A service goes on through upgrades and retiring workers; what is another one stays apart, and none leaves
+anything behind."""
 
 from __future__ import annotations
 
@@ -109,7 +110,11 @@ def test_the_stand_alone_server_shows_the_whole_service_and_the_next_one_too(tmp
             traffic.known, traffic.sent = settled(program.endpoints_port, *traffic.bounds), 0
             traffic.answers.clear()
             holder.kill()
-            until(lambda: (found := program.holder()) is not None and found.pid != holder.pid, seconds=20, why="another worker to serve")
+            until(
+                lambda: (found := program.holder()) is not None and found.pid != holder.pid,
+                seconds=20,
+                why="another worker to serve",
+            )
             with traffic.flowing():
                 both_answer(traffic)
             settled(program.endpoints_port, *traffic.bounds)
@@ -117,7 +122,8 @@ def test_the_stand_alone_server_shows_the_whole_service_and_the_next_one_too(tmp
 
 
 def test_two_services_on_one_host_are_apart_and_so_is_a_script_that_one_runs(tmp_path: Path) -> None:
-    """Also of one name, started by one process; each shows its own and nothing else, and the script knows nothing of the service."""
+    """Also of one name, started by one process; each shows its own and nothing else, and the script knows
+    nothing of the service."""
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     with (
@@ -138,7 +144,9 @@ def test_two_services_on_one_host_are_apart_and_so_is_a_script_that_one_runs(tmp
             assert not [name for name in page(traffic.port) if name.startswith("bext_cache_hits_total")]
 
 
-def test_a_service_that_is_started_again_begins_at_nothing_and_nothing_is_left_of_the_one_before(tmp_path: Path) -> None:
+def test_a_service_that_is_started_again_begins_at_nothing_and_nothing_is_left_of_the_one_before(
+    tmp_path: Path,
+) -> None:
     """Master and workers are killed with SIGKILL, all at once."""
     before = left()
     for _ in range(2):
@@ -157,7 +165,11 @@ def test_a_service_that_is_started_again_begins_at_nothing_and_nothing_is_left_o
 
 def test_a_gevent_worker_that_has_nothing_to_tell_any_more_answers(tmp_path: Path) -> None:
     """Its ticker rests then, and waits as a greenlet does."""
-    soon = {"BEXT_METRICS_TICK_SECONDS": "0.05", "BEXT_METRICS_WINDOW_SECONDS": "0.2", "BEXT_METRICS_RATE_WINDOW_SECONDS": "0.2"}
+    soon = {
+        "BEXT_METRICS_TICK_SECONDS": "0.05",
+        "BEXT_METRICS_WINDOW_SECONDS": "0.2",
+        "BEXT_METRICS_RATE_WINDOW_SECONDS": "0.2",
+    }
     with serving(tmp_path, f"gunicorn -w 1 -k gevent -b 127.0.0.1:{{port}} {FLASK}", **soon) as program:
         port = port_of(program)
         assert 200 == fetch(port, "/items/1")[0]

@@ -1,4 +1,5 @@
-"""Whoever of a service's workers is asked shows what all have counted: on real servers, under load, whatever becomes of a worker."""
+"""Whoever of a service's workers is asked shows what all have counted: on real servers, under load, whatever
+becomes of a worker."""
 
 from __future__ import annotations
 
@@ -25,9 +26,13 @@ SERVERS = {
     "uvicorn": f"uvicorn --workers 2 --port {{port}} {STARLETTE}",
     "hypercorn": f"hypercorn -w 2 -b 127.0.0.1:{{port}} {STARLETTE}",
     "granian": f"granian --interface asgi --workers 2 --respawn-failed-workers --port {{port}} {STARLETTE}",
-    "uwsgi": "uwsgi --http-socket 127.0.0.1:{port} --master --processes 2 --die-on-term --disable-logging --module service_wsgi:app",
+    "uwsgi": (
+        "uwsgi --http-socket 127.0.0.1:{port} --master --processes 2 --die-on-term --disable-logging "
+        "--module service_wsgi:app"
+    ),
     "uwsgi-lazy": (
-        "uwsgi --http-socket 127.0.0.1:{port} --master --processes 2 --lazy-apps --die-on-term --disable-logging --module service_wsgi:app"
+        "uwsgi --http-socket 127.0.0.1:{port} --master --processes 2 --lazy-apps --die-on-term "
+        "--disable-logging --module service_wsgi:app"
     ),
 }
 RELOADS = ("gunicorn", "uvicorn", "hypercorn")
@@ -37,7 +42,8 @@ ENDS = ("hypercorn",)
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_any_worker_shows_the_whole_service(tmp_path: Path, server: str) -> None:
-    """Under load, through a reload and a `kill -9`, no scrape is less than the one before, and the end is exact."""
+    """Under load, through a reload and a `kill -9`, no scrape is less than the one before, and the end is
+    exact."""
     with serving(tmp_path, SERVERS[server]) as program:
         port = port_of(program)
         traffic = Traffic(port)

@@ -1,4 +1,5 @@
-"""The stand-alone endpoints of a service of several workers: one of them serves, another takes over, masters only fork."""
+"""The stand-alone endpoints of a service of several workers: one of them serves, another takes over, masters
+only fork."""
 
 from __future__ import annotations
 
@@ -74,7 +75,9 @@ def test_another_worker_takes_over_when_that_one_is_killed(service: Service) -> 
     assert program.get("/items/1").json()["pid"] != killed.pid
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads of another process are counted in /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/task").exists(), reason="threads of another process are counted in /proc"
+)
 def test_a_master_that_only_forks_has_no_thread_of_ours(service: Service, tmp_path: Path) -> None:
     """It has as many as without us: gunicorn's own control socket has one."""
     assert workers(service.program), "requests were served"
@@ -86,7 +89,9 @@ def test_a_master_that_only_forks_has_no_thread_of_ours(service: Service, tmp_pa
 def test_workers_wait_for_the_port_in_silence(service: Service) -> None:
     program = service.program
     assert 200 == program.endpoint("/health").status_code
-    assert [] == [line for line in program.lines(target="bext_otel") if str(program.endpoints_port) in line["message"]]
+    assert [] == [
+        line for line in program.lines(target="bext_otel") if str(program.endpoints_port) in line["message"]
+    ]
 
 
 @dataclass
@@ -135,9 +140,18 @@ def told(program: Launched, port: int) -> list[str]:
 
 @pytest.mark.parametrize("answer", [STRANGER, SILENT], ids=["stranger", "silent"])
 @pytest.mark.parametrize(("command", "workers"), [(ONE, 1), (WORKERS["gunicorn"], 3)], ids=["one", "workers"])
-def test_a_port_that_somebody_else_holds_is_one_line(tmp_path: Path, answer: bytes, command: str, workers: int) -> None:
-    with holding(answer) as holder, launched(tmp_path, command, env={"OTEL_EXPORTER_PROMETHEUS_PORT": str(holder.port)}) as program:
-        until(lambda: told(program, holder.port), seconds=20, why=f"a line about the port in:\n{program.output()}")
+def test_a_port_that_somebody_else_holds_is_one_line(
+    tmp_path: Path, answer: bytes, command: str, workers: int
+) -> None:
+    with (
+        holding(answer) as holder,
+        launched(tmp_path, command, env={"OTEL_EXPORTER_PROMETHEUS_PORT": str(holder.port)}) as program,
+    ):
+        until(
+            lambda: told(program, holder.port),
+            seconds=20,
+            why=f"a line about the port in:\n{program.output()}",
+        )
         until(lambda: holder.asked >= 3 * workers, seconds=40, why="every worker to have tried again")
         (line,) = told(program, holder.port)
         assert "OTEL_EXPORTER_PROMETHEUS_HOST" in line
@@ -149,7 +163,9 @@ def test_a_port_that_somebody_else_holds_is_one_line(tmp_path: Path, answer: byt
 def test_a_port_that_becomes_free_is_taken(tmp_path: Path) -> None:
     with ExitStack() as stack:
         with holding(STRANGER) as holder:
-            program = stack.enter_context(launched(tmp_path, ONE, env={"OTEL_EXPORTER_PROMETHEUS_PORT": str(holder.port)}))
+            program = stack.enter_context(
+                launched(tmp_path, ONE, env={"OTEL_EXPORTER_PROMETHEUS_PORT": str(holder.port)})
+            )
             until(lambda: told(program, holder.port), seconds=20)
         process = psutil.Process(program.process.pid)
         until(lambda: any(found.laddr.port == holder.port for found in process.net_connections()), seconds=10)
@@ -161,7 +177,12 @@ def test_a_reloader_leaves_the_port_to_the_process_that_serves(tmp_path: Path) -
         serving = program.get("/items/1").json()["pid"]
         assert serving != program.process.pid
         until(lambda: (holder := program.holder()) is not None and holder.pid == serving, seconds=10)
-        assert program.metrics()['bext_requests_total{app="unknown",method="GET",status="200",route="/items/<item>"}'] >= 1
+        assert (
+            program.metrics()[
+                'bext_requests_total{app="unknown",method="GET",status="200",route="/items/<item>"}'
+            ]
+            >= 1
+        )
 
 
 def test_a_server_that_forks_helpers_goes_on_serving(tmp_path: Path) -> None:
@@ -170,4 +191,7 @@ def test_a_server_that_forks_helpers_goes_on_serving(tmp_path: Path) -> None:
         serving = program.get("/items/1").json()["pid"]
         assert serving not in helpers
         until(lambda: (holder := program.holder()) is not None and holder.pid == serving, seconds=10)
-        assert program.metrics()['bext_requests_total{app="unknown",method="GET",status="200",route="/compute"}'] == 1
+        assert (
+            program.metrics()['bext_requests_total{app="unknown",method="GET",status="200",route="/compute"}']
+            == 1
+        )

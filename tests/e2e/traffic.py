@@ -1,4 +1,5 @@
-"""Traffic on a service of several workers, and scrapes of it at the same time: what was answered, what was shown."""
+"""Traffic on a service of several workers, and scrapes of it at the same time: what was answered, what was
+shown."""
 
 from __future__ import annotations
 
@@ -27,8 +28,11 @@ class Answer:
     pid: int
 
 
-def fetch(port: int, path: str, *, seconds: float = 20, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
-    """Status and body, over a connection of its own. Raises OSError or HTTPException if there is no whole answer."""
+def fetch(
+    port: int, path: str, *, seconds: float = 20, headers: Mapping[str, str] | None = None
+) -> tuple[int, bytes]:
+    """Status and body, over a connection of its own. Raises OSError or HTTPException if there is no whole
+    answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:
         connection.request("GET", path, headers={"Connection": "close", **(headers or {})})
@@ -55,7 +59,13 @@ def page(port: int) -> dict[str, float]:
 
 def items_of(found: dict[str, float]) -> int:
     """Requests for items that a page shows, answered with 200."""
-    return int(sum(value for name, value in found.items() if name.startswith("bext_requests_total{") and _is_item(name)))
+    return int(
+        sum(
+            value
+            for name, value in found.items()
+            if name.startswith("bext_requests_total{") and _is_item(name)
+        )
+    )
 
 
 def _is_item(name: str) -> bool:
@@ -64,8 +74,8 @@ def _is_item(name: str) -> bool:
 
 @dataclass
 class Traffic:
-    """Requests for an item, by several threads. `known` were answered before; `unsure` were sent and not answered: they may have been
-    counted, or not."""
+    """Requests for an item, by several threads. `known` were answered before; `unsure` were sent and not
+    answered: they may have been counted, or not."""
 
     port: int
     path: str = ITEM
@@ -138,7 +148,8 @@ class Traffic:
 
 @dataclass
 class Scrapes:
-    """Scrapes one after the other, text and JSON in turns; each total compared with the one before. `failed` found nobody to answer."""
+    """Scrapes one after the other, text and JSON in turns; each total compared with the one before. `failed`
+    found nobody to answer."""
 
     port: int
     traffic: Traffic
@@ -194,7 +205,11 @@ def settled(port: int, at_least: int, at_most: int) -> int:
             return None
         return found if found is not None and at_least <= found <= at_most else None
 
-    return until(look, seconds=20, why=lambda: f"every scrape to show {at_least} to {at_most}; one shows {items_of(page(port))}")
+    return until(
+        look,
+        seconds=20,
+        why=lambda: f"every scrape to show {at_least} to {at_most}; one shows {items_of(page(port))}",
+    )
 
 
 def items_in(whole: dict[str, Any]) -> int:

@@ -9,12 +9,15 @@ from typing import Any
 from bext_otel import config
 from bext_otel.endpoints.endpoints import Endpoints, Reply
 from bext_otel.health.checks import Check, Status
-from bext_otel.health.evaluation import Report
+from bext_otel.health.evaluation import HealthReport
 from bext_otel.metrics.snapshot import Snapshot
 from tests.endpoints.snapshots import SPECIFICATION
 
 APPS = {"marketing": {"status": "running", "version": "abc1234"}}
-CHECKS = {"database": Check("healthy", {}, 2.0), "cache": Check("healthy", {"entries": 4573, "hit_rate": 0.93}, None)}
+CHECKS = {
+    "database": Check("healthy", {}, 2.0),
+    "cache": Check("healthy", {"entries": 4573, "hit_rate": 0.93}, None),
+}
 
 
 @dataclass
@@ -25,20 +28,20 @@ class FixedHealth:
     asked: list[str] = field(default_factory=list)
     broken: bool = False
 
-    def live(self) -> Report:
+    def live(self) -> HealthReport:
         return self._say("live")
 
-    def ready(self) -> Report:
+    def ready(self) -> HealthReport:
         return self._say("ready")
 
-    def full(self) -> Report:
+    def full(self) -> HealthReport:
         return self._say("full")
 
-    def _say(self, question: str) -> Report:
+    def _say(self, question: str) -> HealthReport:
         self.asked.append(question)
         if self.broken:
             raise RuntimeError("cannot even ask")
-        return Report(self.status, CHECKS, APPS, "0.5.0", 86400.9)
+        return HealthReport(self.status, CHECKS, APPS, "0.5.0", 86400.9)
 
 
 def endpoints(
@@ -58,8 +61,22 @@ def endpoints(
     )
 
 
-def get(which: Endpoints, path: str, query: str = "", *, method: str = "GET", trusted: bool = False, **headers: str) -> Reply:
+def get(
+    which: Endpoints,
+    path: str,
+    query: str = "",
+    *,
+    method: str = "GET",
+    trusted: bool = False,
+    **headers: str,
+) -> Reply:
     """The reply for one of our own paths; header names with `_` for `-`."""
-    reply = which.reply(method, path, query, {name.replace("_", "-"): value for name, value in headers.items()}, trusted=trusted)
+    reply = which.reply(
+        method,
+        path,
+        query,
+        {name.replace("_", "-"): value for name, value in headers.items()},
+        trusted=trusted,
+    )
     assert reply is not None
     return reply

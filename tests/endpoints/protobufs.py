@@ -1,4 +1,5 @@
-"""Reads `io.prometheus.client` with Google's own library, from a description of the messages: nothing of what is tested."""
+"""Reads `io.prometheus.client` with Google's own library, from a description of the messages: nothing of what
+is tested."""
 
 from __future__ import annotations
 
@@ -6,18 +7,40 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-_KINDS = {"string": 9, "double": 1, "uint64": 4, "int64": 3, "uint32": 13, "int32": 5, "sint32": 17, "sint64": 18, "enum": 14}
+_KINDS = {
+    "string": 9,
+    "double": 1,
+    "uint64": 4,
+    "int64": 3,
+    "uint32": 13,
+    "int32": 5,
+    "sint32": 17,
+    "sint64": 18,
+    "enum": 14,
+}
 # Message -> (number, name, kind or message, repeated), as github.com/prometheus/client_model has them.
 _MESSAGES: dict[str, list[tuple[int, str, str, bool]]] = {
     "LabelPair": [(1, "name", "string", False), (2, "value", "string", False)],
     "Timestamp": [(1, "seconds", "int64", False), (2, "nanos", "int32", False)],
-    "Exemplar": [(1, "label", "LabelPair", True), (2, "value", "double", False), (3, "timestamp", "Timestamp", False)],
+    "Exemplar": [
+        (1, "label", "LabelPair", True),
+        (2, "value", "double", False),
+        (3, "timestamp", "Timestamp", False),
+    ],
     "Gauge": [(1, "value", "double", False)],
     "Counter": [(1, "value", "double", False), (2, "exemplar", "Exemplar", False)],
     "Untyped": [(1, "value", "double", False)],
     "Quantile": [(1, "quantile", "double", False), (2, "value", "double", False)],
-    "Summary": [(1, "sample_count", "uint64", False), (2, "sample_sum", "double", False), (3, "quantile", "Quantile", True)],
-    "Bucket": [(1, "cumulative_count", "uint64", False), (2, "upper_bound", "double", False), (3, "exemplar", "Exemplar", False)],
+    "Summary": [
+        (1, "sample_count", "uint64", False),
+        (2, "sample_sum", "double", False),
+        (3, "quantile", "Quantile", True),
+    ],
+    "Bucket": [
+        (1, "cumulative_count", "uint64", False),
+        (2, "upper_bound", "double", False),
+        (3, "exemplar", "Exemplar", False),
+    ],
     "BucketSpan": [(1, "offset", "sint32", False), (2, "length", "uint32", False)],
     "Histogram": [
         (1, "sample_count", "uint64", False),
@@ -49,7 +72,9 @@ _MESSAGES: dict[str, list[tuple[int, str, str, bool]]] = {
 
 
 def _factory() -> Any:
-    file = descriptor_pb2.FileDescriptorProto(name="tests/metrics.proto", package="tests.prometheus", syntax="proto2")
+    file = descriptor_pb2.FileDescriptorProto(
+        name="tests/metrics.proto", package="tests.prometheus", syntax="proto2"
+    )
     for name, fields in _MESSAGES.items():
         message = file.message_type.add(name=name)
         for number, field, kind, repeated in fields:
@@ -67,7 +92,8 @@ MetricFamily = _factory()
 
 
 def families(page: bytes) -> list[Any]:
-    """The families of a page, each preceded by its length; an AssertionError for anything that the messages do not have."""
+    """The families of a page, each preceded by its length; an AssertionError for anything that the messages
+    do not have."""
     found = []
     while page:
         length = shift = position = 0

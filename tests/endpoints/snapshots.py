@@ -1,4 +1,5 @@
-"""A fixed snapshot: the figures of the specification's own example, and one series of everything else that a face must show."""
+"""A fixed snapshot: the figures of the specification's own example, and one series of everything else that a
+face must show."""
 
 from __future__ import annotations
 
@@ -6,7 +7,17 @@ from math import nan
 
 from bext_otel import catalogue
 from bext_otel.catalogue import QUANTILES, Metric
-from bext_otel.metrics.snapshot import Exemplar, Family, FamilyType, Histogram, Numbers, Point, Series, Snapshot, Summary
+from bext_otel.metrics.snapshot import (
+    Exemplar,
+    Family,
+    FamilyType,
+    Histogram,
+    Numbers,
+    Point,
+    Series,
+    Snapshot,
+    Summary,
+)
 
 NOON = 1774711800.0  # 2026-03-28T15:30:00Z
 EXEMPLAR = Exemplar(2.1, NOON - 1.5, "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
@@ -17,7 +28,12 @@ def series(metric: Metric, *values: str) -> Series:
     return Series(tuple(zip(metric.label_names, values, strict=True)))
 
 
-def family(metric: Metric, points: dict[tuple[str, ...], float | Summary | Histogram], *, exemplar: Exemplar | None = None) -> Family:
+def family(
+    metric: Metric,
+    points: dict[tuple[str, ...], float | Summary | Histogram],
+    *,
+    exemplar: Exemplar | None = None,
+) -> Family:
     """A row's family: label values -> value."""
     made = [Point(series(metric, *values), value, exemplar) for values, value in points.items()]
     return Family(metric.exported, metric.type_0_0_4, metric.description, metric.unit, made, metric)
@@ -56,13 +72,19 @@ SPECIFICATION = Snapshot(
         ),
         family(
             catalogue.REQUEST_DURATION,
-            {("marketing", "/about"): summary(42531, 204148.8, 2.1, 9.5, 20.25, 48.3), ("api", "unmatched"): summary(7, 3.5)},
+            {
+                ("marketing", "/about"): summary(42531, 204148.8, 2.1, 9.5, 20.25, 48.3),
+                ("api", "unmatched"): summary(7, 3.5),
+            },
         ),
         family(
             catalogue.HTTP_SERVER_REQUEST_DURATION,
             {
                 ("GET", "http", "200", "/about", "1.1", ""): Histogram(
-                    catalogue.HTTP_SERVER_REQUEST_DURATION.bounds, (40000, 2000, 500, 20, 5, 3, 2, 1, 0, 0, 0, 0, 0, 0, 0), 204.1488, 42531
+                    catalogue.HTTP_SERVER_REQUEST_DURATION.bounds,
+                    (40000, 2000, 500, 20, 5, 3, 2, 1, 0, 0, 0, 0, 0, 0, 0),
+                    204.1488,
+                    42531,
                 )
             },
         ),
@@ -72,7 +94,9 @@ SPECIFICATION = Snapshot(
         numbers(catalogue.CACHE_BYTES, {("marketing", "isr"): 155189248}),
         numbers(catalogue.ISOLATE_COUNT, {("marketing",): 4}),
         numbers(catalogue.ISOLATE_MEMORY, {("marketing",): 50331648}),
-        family(catalogue.ISOLATE_RENDER_DURATION, {("marketing",): summary(1000, 3210.0, 3.0, 5.0, 6.0, 8.0)}),
+        family(
+            catalogue.ISOLATE_RENDER_DURATION, {("marketing",): summary(1000, 3210.0, 3.0, 5.0, 6.0, 8.0)}
+        ),
         family(
             catalogue.PLUGIN_DURATION,
             {
@@ -84,10 +108,18 @@ SPECIFICATION = Snapshot(
         numbers(catalogue.PLUGIN_FUEL_CONSUMED, {("analytics",): 123456789}),
         other("queue_wait_seconds", "gauge", [Point(Series((("queue.name", 'a "b"\\\n'),)), 0.25)], unit="s"),
     ),
-    rates={"bext_requests_total": {series(catalogue.REQUESTS, "marketing", "GET", "200", "/about").labels: 12.4375}},
+    rates={
+        "bext_requests_total": {
+            series(catalogue.REQUESTS, "marketing", "GET", "200", "/about").labels: 12.4375
+        }
+    },
     system={"memory_mb": 256.2, "cpu_percent": 15.21, "open_fds": 128},
     telemetry={"series": 23, "engine": "bext", "lag_seconds": nan},
-    resource={"service.name": "bext", "service.instance.id": "1", "process.command_args": "--password=secret"},
+    resource={
+        "service.name": "bext",
+        "service.instance.id": "1",
+        "process.command_args": "--password=secret",
+    },
 )
 
 EMPTY = Snapshot(time_unix=NOON, started_unix=NOON, uptime_seconds=0.0)

@@ -19,7 +19,9 @@ from tests.endpoints.snapshots import SPECIFICATION
 def ask(app: Any, path: str, *, method: str = "GET", **headers: str) -> httpx.Response:
     async def one() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as client:
-            return await client.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+            return await client.request(
+                method, path, headers={name.replace("_", "-"): value for name, value in headers.items()}
+            )
 
     return asyncio.run(one())
 
@@ -28,7 +30,10 @@ def ask(app: Any, path: str, *, method: str = "GET", **headers: str) -> httpx.Re
 def test_the_endpoints_are_answered_below_any_mount(prefix: str) -> None:
     app = Starlette(routes=[Mount(prefix, ASGIEndpoints(endpoints()))])
     answer = ask(app, f"{prefix}/metrics")
-    assert (200, "text/plain; version=0.0.4; charset=utf-8") == (answer.status_code, answer.headers["content-type"])
+    assert (200, "text/plain; version=0.0.4; charset=utf-8") == (
+        answer.status_code,
+        answer.headers["content-type"],
+    )
     assert text.render(SPECIFICATION) == answer.content
     assert "application/json" == ask(app, f"{prefix}/metrics?format=json").headers["content-type"]
     assert [200, 200] == [ask(app, f"{prefix}/health{path}").status_code for path in ("/live", "/ready")]
@@ -37,7 +42,9 @@ def test_the_endpoints_are_answered_below_any_mount(prefix: str) -> None:
 
 def test_an_older_mount_that_shortens_the_path_is_understood() -> None:
     app = ASGIEndpoints(endpoints())
-    assert [200, 200] == [run(app, {"root_path": "/ops", "path": path})[0]["status"] for path in ("/metrics", "/ops/metrics")]
+    assert [200, 200] == [
+        run(app, {"root_path": "/ops", "path": path})[0]["status"] for path in ("/metrics", "/ops/metrics")
+    ]
 
 
 def run(app: ASGIEndpoints, scope: dict[str, Any]) -> list[dict[str, Any]]:
@@ -50,7 +57,9 @@ def run(app: ASGIEndpoints, scope: dict[str, Any]) -> list[dict[str, Any]]:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    coroutine = app({"type": "http", "method": "GET", "query_string": b"", "headers": [], **scope}, receive, send)
+    coroutine = app(
+        {"type": "http", "method": "GET", "query_string": b"", "headers": [], **scope}, receive, send
+    )
     with pytest.raises(StopIteration):
         coroutine.send(None)
     return sent

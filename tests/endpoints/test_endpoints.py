@@ -38,7 +38,11 @@ def test_metrics_are_prometheus_text(path: str) -> None:
 @pytest.mark.parametrize(
     ("query", "accept", "content_type"),
     [
-        ("", "application/openmetrics-text; version=1.0.0", "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        (
+            "",
+            "application/openmetrics-text; version=1.0.0",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        ),
         ("format=openmetrics", "", "application/openmetrics-text; version=1.0.0; charset=utf-8"),
         ("format=prometheus", "application/openmetrics-text", "text/plain; version=0.0.4; charset=utf-8"),
         ("format=json", "application/openmetrics-text", "application/json"),
@@ -60,14 +64,21 @@ def test_protobuf_is_read_with_buckets_and_others_without() -> None:
 
     accept = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
     reply = get(endpoints(read=read), "/metrics", accept=accept)
-    assert (200, protobuf.CONTENT_TYPE, protobuf.render(SPECIFICATION)) == (reply.status, reply.content_type, reply.body)
+    assert (200, protobuf.CONTENT_TYPE, protobuf.render(SPECIFICATION)) == (
+        reply.status,
+        reply.content_type,
+        reply.body,
+    )
     get(endpoints(read=read), "/metrics")
     assert [True, False] == asked
 
 
 def test_an_unknown_format_names_the_known_ones() -> None:
     reply = get(endpoints(), "/metrics", "format=xml")
-    assert (400, b"unknown format 'xml': expected one of json, openmetrics, prometheus, protobuf\n") == (reply.status, reply.body)
+    assert (400, b"unknown format 'xml': expected one of json, openmetrics, prometheus, protobuf\n") == (
+        reply.status,
+        reply.body,
+    )
 
 
 def test_gzip_is_used_where_it_is_welcome() -> None:
@@ -100,7 +111,10 @@ def test_other_paths_are_not_ours() -> None:
 
 def test_paths_are_settings() -> None:
     moved = endpoints(metrics={"path": "/-/figures"}, health_settings={"path": "/-/state"})
-    assert [200] * 4 == [get(moved, path).status for path in ("/-/figures", "/-/state", "/-/state/live", "/__bext/health/ready")]
+    assert [200] * 4 == [
+        get(moved, path).status
+        for path in ("/-/figures", "/-/state", "/-/state/live", "/__bext/health/ready")
+    ]
     assert moved.reply("GET", "/metrics", "", {}, trusted=True) is None
     assert ("/-/figures?format=json", "metrics as JSON") in moved.listing
 
@@ -139,7 +153,9 @@ def test_a_reading_that_fails_is_a_clear_503(caplog: pytest.LogCaptureFixture) -
         replies = [get(failing, "/metrics", "format=json") for _ in range(4)]
     assert [503, 503, 200, 503] == [reply.status for reply in replies]
     assert b"/metrics could not be answered (RuntimeError); the next request tries again\n" == replies[0].body
-    assert ["/metrics could not be answered: RuntimeError('lock /secret/path is gone')"] * 2 == caplog.messages
+    assert [
+        "/metrics could not be answered: RuntimeError('lock /secret/path is gone')"
+    ] * 2 == caplog.messages
 
 
 def test_sixteen_concurrent_scrapers_cost_at_most_two_collections() -> None:
@@ -156,7 +172,9 @@ def test_sixteen_concurrent_scrapers_cost_at_most_two_collections() -> None:
 
     def scrape(number: int) -> int:
         together.wait(10)
-        return get(asked, "/metrics", f"format={formats[number % 3]}", accept_encoding="gzip" if number % 2 else "").status
+        return get(
+            asked, "/metrics", f"format={formats[number % 3]}", accept_encoding="gzip" if number % 2 else ""
+        ).status
 
     with ThreadPoolExecutor(16) as pool:
         answers = [pool.submit(scrape, number) for number in range(16)]
@@ -185,12 +203,15 @@ def test_health_is_as_agreed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "live", "ready", "full"), [("healthy", 200, 200, 200), ("degraded", 200, 200, 200), ("unhealthy", 200, 503, 503)]
+    ("status", "live", "ready", "full"),
+    [("healthy", 200, 200, 200), ("degraded", 200, 200, 200), ("unhealthy", 200, 503, 503)],
 )
 def test_the_status_code_tells_an_orchestrator(status: str, live: int, ready: int, full: int) -> None:
     """Alive is alive, whatever the checks say."""
     asked = endpoints(health=FixedHealth(status))
-    assert [live, ready, full] == [get(asked, path).status for path in ("/health/live", "/health/ready", "/health")]
+    assert [live, ready, full] == [
+        get(asked, path).status for path in ("/health/live", "/health/ready", "/health")
+    ]
 
 
 def test_each_path_asks_its_own_question() -> None:
@@ -202,7 +223,9 @@ def test_each_path_asks_its_own_question() -> None:
 
 def test_health_that_cannot_be_asked_is_alive_and_not_ready() -> None:
     asked = endpoints(health=FixedHealth(broken=True))
-    assert [200, 503, 503] == [get(asked, path).status for path in ("/health/live", "/health/ready", "/health")]
+    assert [200, 503, 503] == [
+        get(asked, path).status for path in ("/health/live", "/health/ready", "/health")
+    ]
     assert b"healthy" in get(asked, "/health/live").body
 
 
@@ -219,7 +242,14 @@ def test_details_want_trust_or_the_token() -> None:
     assert detailed(get(guarded, "/health", trusted=True))
     assert detailed(get(guarded, "/health", authorization="Bearer s3cret-t\u00f6ken"))
     assert detailed(get(guarded, "/health", authorization="bearer  s3cret-t\u00f6ken"))
-    for wrong in ("Bearer s3cret", "Bearer ", "Bearer", "Basic s3cret-t\u00f6ken", "s3cret-t\u00f6ken", "Bearer \ud800"):
+    for wrong in (
+        "Bearer s3cret",
+        "Bearer ",
+        "Bearer",
+        "Basic s3cret-t\u00f6ken",
+        "s3cret-t\u00f6ken",
+        "Bearer \ud800",
+    ):
         assert not detailed(get(guarded, "/health", authorization=wrong))
 
 
@@ -233,7 +263,11 @@ def test_details_can_be_switched_off() -> None:
     assert not detailed(get(plain, "/health", trusted=True, authorization="Bearer s3cret"))
 
 
-@given(st.text(), st.text(), st.dictionaries(st.sampled_from(["accept", "accept-encoding", "authorization"]), st.text()))
+@given(
+    st.text(),
+    st.text(),
+    st.dictionaries(st.sampled_from(["accept", "accept-encoding", "authorization"]), st.text()),
+)
 def test_no_request_can_break_the_endpoints(method: str, query: str, headers: dict[str, str]) -> None:
     for path in ("/metrics", "/health"):
         for chosen in (method, "GET"):

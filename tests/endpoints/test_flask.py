@@ -25,16 +25,24 @@ def client(prefix: str | None = None, **settings: object) -> FlaskClient:
 def test_the_endpoints_stand_beside_the_application(prefix: str | None) -> None:
     served, base = client(prefix), prefix or ""
     answer = served.get(f"{base}/metrics")
-    assert (200, "text/plain; version=0.0.4; charset=utf-8") == (answer.status_code, answer.headers["content-type"])
+    assert (200, "text/plain; version=0.0.4; charset=utf-8") == (
+        answer.status_code,
+        answer.headers["content-type"],
+    )
     assert text.render(SPECIFICATION) == answer.data
     assert "application/json" == served.get(f"{base}/metrics?format=json").headers["content-type"]
-    assert [200, 200, 200] == [served.get(f"{base}/health{path}").status_code for path in ("", "/live", "/ready")]
+    assert [200, 200, 200] == [
+        served.get(f"{base}/health{path}").status_code for path in ("", "/live", "/ready")
+    ]
     assert b"about" == served.get("/about").data
     assert 404 == served.get(f"{base}/health/other").status_code
 
 
 def test_head_and_gzip_are_answered() -> None:
-    assert (b"", str(len(text.render(SPECIFICATION)))) == ((answer := client().head("/metrics")).data, answer.headers["content-length"])
+    assert (b"", str(len(text.render(SPECIFICATION)))) == (
+        (answer := client().head("/metrics")).data,
+        answer.headers["content-length"],
+    )
     assert "gzip" == client().get("/metrics", headers={"Accept-Encoding": "gzip"}).headers["content-encoding"]
 
 

@@ -15,4 +15,6 @@ def test_a_path_cannot_bring_markup() -> None:
 
 
 def test_nothing_on_is_said() -> None:
-    assert b"both off" in index(endpoints(metrics={"enabled": False}, health_settings={"enabled": False})).body
+    assert (
+        b"both off" in index(endpoints(metrics={"enabled": False}, health_settings={"enabled": False})).body
+    )

@@ -51,7 +51,8 @@ def test_a_page_that_packing_makes_longer_is_not_packed() -> None:
 
 
 def test_a_large_page_is_made_in_pieces() -> None:
-    """Each small enough that other threads don't wait for it, each line whole, each exemplar at its own line."""
+    """Each small enough that other threads don't wait for it, each line whole, each exemplar at its own
+    line."""
     pieces = [piece.decode() for piece in text.chunks(LARGE, openmetrics=True)]
     assert all(len(piece) < 200_000 and piece.endswith("\n") for piece in pieces)
     assert len(pieces) > 1
@@ -62,7 +63,10 @@ def test_a_large_page_is_made_in_pieces() -> None:
 def test_each_format_is_rendered_and_packed_once_for_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
     rendered, packed = [], []
     render, pack = pages._RENDERED["prometheus"][1], pages.packed
-    counting = {**pages._RENDERED, "prometheus": (text.CONTENT_TYPE, lambda snapshot: rendered.append(1) or render(snapshot))}
+    counting = {
+        **pages._RENDERED,
+        "prometheus": (text.CONTENT_TYPE, lambda snapshot: rendered.append(1) or render(snapshot)),
+    }
     monkeypatch.setattr(pages, "_RENDERED", counting)
     monkeypatch.setattr(pages, "packed", lambda chunks: packed.append(1) or pack(chunks))
     collection, together = Collection(SPECIFICATION), threading.Barrier(8)

@@ -51,7 +51,11 @@ def server(lines: list[str]) -> Iterator[Servers]:
 
 def mine() -> list[str]:
     # What answers in ASGI applications has threads `bext-otel-endpoints_0` and so on, which stay.
-    return [thread.name for thread in threading.enumerate() if re.fullmatch(r"bext-otel-endpoints(-\d+)?", thread.name)]
+    return [
+        thread.name
+        for thread in threading.enumerate()
+        if re.fullmatch(r"bext-otel-endpoints(-\d+)?", thread.name)
+    ]
 
 
 def started(one: StandaloneServer) -> int:
@@ -59,10 +63,17 @@ def started(one: StandaloneServer) -> int:
     return until(lambda: one.port, why="bound")
 
 
-def ask(port: int, path: str, *, method: str = "GET", host: str = "127.0.0.1", **headers: str) -> http.client.HTTPResponse:
+def ask(
+    port: int, path: str, *, method: str = "GET", host: str = "127.0.0.1", **headers: str
+) -> http.client.HTTPResponse:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request(
-        method, path, headers={"Host": f"{host}:{port}", **{name.replace("_", "-"): value for name, value in headers.items()}}
+        method,
+        path,
+        headers={
+            "Host": f"{host}:{port}",
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        },
     )
     answer = connection.getresponse()
     answer.content = answer.read()  # type: ignore[attr-defined]
@@ -88,7 +99,10 @@ def test_the_endpoints_are_served_with_the_key_of_the_service(server: Servers) -
 def test_a_service_key_may_be_made_of_any_name(server: Servers) -> None:
     port = started(server(key="caf\u00e9 \u2603\r\nset-cookie: x"))
     answer = ask(port, "/metrics")
-    assert ("caf_____set-cookie:_x", None) == (answer.headers["x-bext-otel-service"], answer.headers["set-cookie"])
+    assert ("caf_____set-cookie:_x", None) == (
+        answer.headers["x-bext-otel-service"],
+        answer.headers["set-cookie"],
+    )
     assert "sibling" == holder("127.0.0.1", port, "caf_____set-cookie:_x")
 
 
@@ -120,7 +134,9 @@ def test_after_a_stop_it_starts_again_on_the_same_port(server: Servers) -> None:
         one.stop()
 
 
-def test_a_port_of_somebody_else_is_one_line_and_taken_over_when_free(server: Servers, lines: list[str]) -> None:
+def test_a_port_of_somebody_else_is_one_line_and_taken_over_when_free(
+    server: Servers, lines: list[str]
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         port = stranger.getsockname()[1]
         one = server(port)
@@ -166,11 +182,17 @@ def test_an_address_that_is_none_is_one_line(server: Servers, lines: list[str], 
 
 
 def test_only_callers_who_mean_this_machine_are_trusted(server: Servers) -> None:
-    """Details are for our own loopback listener: not for a proxy before it, nor for a web page whose name resolves to it."""
+    """Details are for our own loopback listener: not for a proxy before it, nor for a web page whose name
+    resolves to it."""
     port = started(server())
     assert b"checks" in ask(port, "/health").content
     assert b"checks" in ask(port, "/health", host="localhost").content
-    for headers in ({"host": "evil.example"}, {"X_Forwarded_For": "127.0.0.1"}, {"Forwarded": "for=127.0.0.1"}, {"Via": "1.1 proxy"}):
+    for headers in (
+        {"host": "evil.example"},
+        {"X_Forwarded_For": "127.0.0.1"},
+        {"Forwarded": "for=127.0.0.1"},
+        {"Via": "1.1 proxy"},
+    ):
         assert b'{"status":"healthy"}' == ask(port, "/health", **headers).content
 
 
@@ -241,7 +263,10 @@ def test_oversized_requests_are_refused_in_silence(
 def test_an_application_that_uses_waitress_keeps_its_loggers(server: Servers) -> None:
 
     def loggers() -> list[tuple[object, ...]]:
-        return [(logger.handlers, logger.level, logger.propagate) for logger in map(logging.getLogger, ("waitress", "waitress.queue"))]
+        return [
+            (logger.handlers, logger.level, logger.propagate)
+            for logger in map(logging.getLogger, ("waitress", "waitress.queue"))
+        ]
 
     before = loggers()
     started(server())
@@ -297,7 +322,11 @@ server = StandaloneServer(endpoints(), "127.0.0.1", int(sys.argv[1]), service_ke
 
 def worker(script: str, port: int) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", WORKER + script, str(port)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WORKER + script, str(port)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -310,7 +339,11 @@ def test_another_worker_takes_over_within_5_seconds_when_one_is_killed() -> None
             assert one.stdout is not None
             assert "up\n" == one.stdout.readline()
         until(lambda: answers(port), why="one serves")
-        owner = next(one for one in workers if any(f":{port:04X} 00000000:0000 0A" in line for line in listeners(one.pid)))
+        owner = next(
+            one
+            for one in workers
+            if any(f":{port:04X} 00000000:0000 0A" in line for line in listeners(one.pid))
+        )
         owner.send_signal(signal.SIGKILL)
         owner.wait()
         until(lambda: answers(port), seconds=5, why="the other serves")
@@ -325,7 +358,11 @@ def listeners(pid: int) -> list[str]:
     for link in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(FileNotFoundError):  # closed meanwhile
             inodes.add(os.readlink(link))
-    return [line for line in Path("/proc/net/tcp").read_text().splitlines()[1:] if f"socket:[{line.split()[9]}]" in inodes]
+    return [
+        line
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+        if f"socket:[{line.split()[9]}]" in inodes
+    ]
 
 
 def ended(one: subprocess.Popen[str]) -> str:
@@ -370,7 +407,9 @@ def test_a_forked_child_forgets_the_parents_server_and_can_start_its_own() -> No
     assert ["child holds None", "free while the child lives", "child took True"] == ended(parent).splitlines()
 
 
-def test_a_process_without_work_leaves_the_port_to_a_sibling_that_has_some(server: Servers, lines: list[str]) -> None:
+def test_a_process_without_work_leaves_the_port_to_a_sibling_that_has_some(
+    server: Servers, lines: list[str]
+) -> None:
     port = free_port()
     idle, busy = server(port), server(port)
     started(idle)

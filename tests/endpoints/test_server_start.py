@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from bext_otel.endpoints.server_start import Serving
+from bext_otel.endpoints.server_start import ServerStart
 from tests.waiting import until
 
 pytestmark = [
@@ -43,8 +43,8 @@ def server() -> Recorded:
 
 
 @pytest.fixture
-def serving(server: Recorded) -> Iterator[Serving]:
-    made = Serving(server)
+def serving(server: Recorded) -> Iterator[ServerStart]:
+    made = ServerStart(server)
     yield made
     made.close()
 
@@ -71,41 +71,43 @@ def opening() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "bext-otel-serving"]
 
 
-def test_nothing_opens_without_evidence(serving: Serving, server: Recorded) -> None:
+def test_nothing_opens_without_evidence(serving: ServerStart, server: Recorded) -> None:
     assert ([], []) == (server.calls, opening())
 
 
-def test_evidence_opens_it_once(serving: Serving, server: Recorded) -> None:
-    serving.evidence()
-    serving.evidence()
+def test_evidence_opens_it_once(serving: ServerStart, server: Recorded) -> None:
+    serving.on_serving()
+    serving.on_serving()
     until(lambda: server.calls and not opening())
     assert ["start"] == server.calls
 
 
-def test_a_master_closes_before_it_forks_and_every_child_opens(serving: Serving, server: Recorded) -> None:
+def test_a_master_closes_before_it_forks_and_every_child_opens(
+    serving: ServerStart, server: Recorded
+) -> None:
     """Also the second one, which is forked when the master serves no more."""
-    serving.evidence()
+    serving.on_serving()
     assert ["stop", "forget", "start"] == told_by_child(server, 3)
     assert ["stop", "forget", "start"] == told_by_child(server, 3)
     assert (["stop"], []) == (server.calls, opening())
 
 
-def test_a_process_that_works_keeps_its_server_when_it_forks(serving: Serving, server: Recorded) -> None:
+def test_a_process_that_works_keeps_its_server_when_it_forks(serving: ServerStart, server: Recorded) -> None:
     serving.works()
     until(lambda: server.calls and not opening())
     assert ["start", "forget", "start"] == told_by_child(server, 3)
     assert (["start"], True) == (server.calls, server.works)
 
 
-def test_new_evidence_after_a_fork_opens_it_again(serving: Serving, server: Recorded) -> None:
-    serving.evidence()
+def test_new_evidence_after_a_fork_opens_it_again(serving: ServerStart, server: Recorded) -> None:
+    serving.on_serving()
     told_by_child(server, 3)
     serving.works()
     until(lambda: not opening())
     assert ["stop", "start"] == server.calls
 
 
-def test_a_helper_of_multiprocessing_opens_nothing_by_itself(serving: Serving, server: Recorded) -> None:
+def test_a_helper_of_multiprocessing_opens_nothing_by_itself(serving: ServerStart, server: Recorded) -> None:
     serving.works()
     until(lambda: server.calls and not opening())
     context = multiprocessing.get_context("fork")
@@ -120,15 +122,17 @@ def test_a_helper_of_multiprocessing_opens_nothing_by_itself(serving: Serving, s
 
     process = context.Process(target=helper)
     process.start()
-    assert (["start", "forget"], ["start", "forget", "start"]) == reader.recv(), "evidence of its own opens it"
+    assert (["start", "forget"], ["start", "forget", "start"]) == reader.recv(), (
+        "evidence of its own opens it"
+    )
     process.join()
     process.close()
     reader.close()
     writer.close()
 
 
-def test_closed_is_closed(serving: Serving, server: Recorded) -> None:
-    serving.evidence()
+def test_closed_is_closed(serving: ServerStart, server: Recorded) -> None:
+    serving.on_serving()
     serving.close()
     serving.works()
     assert (["stop"], []) == (server.calls, opening())
@@ -136,7 +140,7 @@ def test_closed_is_closed(serving: Serving, server: Recorded) -> None:
 
 def test_evidence_may_come_from_many_threads_while_it_closes(server: Recorded) -> None:
     for _ in range(50):
-        serving = Serving(server)
+        serving = ServerStart(server)
         threads = [threading.Thread(target=serving.works) for _ in range(4)]
         for thread in threads:
             thread.start()

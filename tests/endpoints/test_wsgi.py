@@ -28,7 +28,10 @@ def client() -> Client:
 
 def test_metrics_are_served(client: Client) -> None:
     answer = client.get("/metrics")
-    assert (200, "text/plain; version=0.0.4; charset=utf-8") == (answer.status_code, answer.headers["content-type"])
+    assert (200, "text/plain; version=0.0.4; charset=utf-8") == (
+        answer.status_code,
+        answer.headers["content-type"],
+    )
     assert text.render(SPECIFICATION) == answer.data
 
 
@@ -51,14 +54,19 @@ def test_other_methods_and_paths_are_refused(client: Client) -> None:
 
 def test_a_mounts_prefix_is_not_part_of_the_path() -> None:
     app = DispatcherMiddleware(
-        lambda environ, start_response: respond(Reply(200, "text/plain", b"app"), start_response), {"/ops": WSGIEndpoints(endpoints())}
+        lambda environ, start_response: respond(Reply(200, "text/plain", b"app"), start_response),
+        {"/ops": WSGIEndpoints(endpoints())},
     )
     assert 200 == Client(app).get("/ops/health/live").status_code
     assert b"app" == Client(app).get("/health/live").data
 
 
 def test_a_visitor_cannot_pretend_to_be_trusted(client: Client) -> None:
-    for environ in ({"REMOTE_ADDR": "127.0.0.1"}, {"HTTP_HOST": "127.0.0.1:9464"}, {"HTTP_X_FORWARDED_FOR": "127.0.0.1"}):
+    for environ in (
+        {"REMOTE_ADDR": "127.0.0.1"},
+        {"HTTP_HOST": "127.0.0.1:9464"},
+        {"HTTP_X_FORWARDED_FOR": "127.0.0.1"},
+    ):
         assert "checks" not in client.get("/health", environ_overrides=environ).json
 
 

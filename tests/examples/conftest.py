@@ -21,7 +21,13 @@ with warnings.catch_warnings():
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path, render_timeout_seconds=1.5, report_seconds=0.0, payment_seconds=0.0, cache_bytes=16 * 1024)
+    return Settings(
+        data_dir=tmp_path,
+        render_timeout_seconds=1.5,
+        report_seconds=0.0,
+        payment_seconds=0.0,
+        cache_bytes=16 * 1024,
+    )
 
 
 @pytest.fixture

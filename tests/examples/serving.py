@@ -32,27 +32,46 @@ class Served:
 
     def lines(self) -> list[dict[str, Any]]:
         """Log lines that are JSON."""
-        return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines() if line.startswith("{")]
+        return [
+            json.loads(line)
+            for line in self.log.read_text(encoding="utf-8").splitlines()
+            if line.startswith("{")
+        ]
 
 
 @contextmanager
-def served(folder: Path, *, telemetry: bool = False, env: Mapping[str, str] | None = None) -> Iterator[Served]:
-    """The platform under uvicorn, which keeps its files in `folder`; killed by its own id if the body did not end it.
+def served(
+    folder: Path, *, telemetry: bool = False, env: Mapping[str, str] | None = None
+) -> Iterator[Served]:
+    """The platform under uvicorn, which keeps its files in `folder`; killed by its own id if the body did not
+    end it.
 
     Without an `env` that names one, it has no Redis: one that runs on this machine is somebody's.
     """
     port, endpoints_port = _free_port(), _free_port()
     serve = ["uvicorn", "--app-dir", str(EXAMPLES), "--port", str(port), "bext_demo.asgi:app"]
     scripts = sysconfig.get_path("scripts")
-    command = [str(Path(scripts) / "opentelemetry-instrument"), *serve] if telemetry else [sys.executable, "-m", *serve]
+    command = (
+        [str(Path(scripts) / "opentelemetry-instrument"), *serve]
+        if telemetry
+        else [sys.executable, "-m", *serve]
+    )
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdout=output, stderr=output, env={**_environ(folder, scripts, endpoints_port), **(env or {})}, cwd=folder
+            command,
+            stdout=output,
+            stderr=output,
+            env={**_environ(folder, scripts, endpoints_port), **(env or {})},
+            cwd=folder,
         )
     running = Served(process, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{endpoints_port}", log)
     try:
-        until(lambda: process.poll() is not None or _answers(running.url), seconds=60, why="the server to answer")
+        until(
+            lambda: process.poll() is not None or _answers(running.url),
+            seconds=60,
+            why="the server to answer",
+        )
         assert process.poll() is None, log.read_text(encoding="utf-8")
         yield running
     finally:
@@ -62,7 +81,9 @@ def served(folder: Path, *, telemetry: bool = False, env: Mapping[str, str] | No
 
 
 def _environ(folder: Path, scripts: str, endpoints_port: int) -> Mapping[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "BEXT_", "DEMO_"))}
+    kept = {
+        key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "BEXT_", "DEMO_"))
+    }
     return {
         **kept,
         # The launcher looks for uvicorn in PATH.

@@ -34,10 +34,15 @@ def test_the_payment_provider_is_down_for_each_seventh_order(platform: TestClien
 
 
 def test_bags_are_held_until_they_are_shipped(platform: TestClient, settings: Settings) -> None:
-    assert [500, 500, 200] == [platform.post(f"/api/orders/{order_id}/payment").status_code for order_id in (21, 21, 22)]
+    assert [500, 500, 200] == [
+        platform.post(f"/api/orders/{order_id}/payment").status_code for order_id in (21, 21, 22)
+    ]
     assert settings.data_dir is not None
     with closing(sqlite3.connect(settings.data_dir / "shop.sqlite3")) as connection:
-        until(lambda: [(21,)] == connection.execute("SELECT order_id FROM reservations").fetchall(), why="order 22 to be shipped")
+        until(
+            lambda: [(21,)] == connection.execute("SELECT order_id FROM reservations").fetchall(),
+            why="order 22 to be shipped",
+        )
 
 
 @pytest.mark.parametrize(
@@ -54,13 +59,17 @@ def test_bags_are_held_until_they_are_shipped(platform: TestClient, settings: Se
         (b" " * 20_000, 413),
     ],
 )
-def test_an_order_that_is_none_is_refused_with_the_reason(platform: TestClient, body: bytes, status: int) -> None:
+def test_an_order_that_is_none_is_refused_with_the_reason(
+    platform: TestClient, body: bytes, status: int
+) -> None:
     answer = platform.post("/api/orders", content=body)
     assert status == answer.status_code
     assert answer.json()["error"]
 
 
-@pytest.mark.parametrize("path", ["/api/orders/0", "/api/orders/99999999999999999999999", "/api/products/nothing", "/api/nothing"])
+@pytest.mark.parametrize(
+    "path", ["/api/orders/0", "/api/orders/99999999999999999999999", "/api/products/nothing", "/api/nothing"]
+)
 def test_what_is_not_there_is_404(platform: TestClient, path: str) -> None:
     assert 404 == platform.get(path).status_code
 

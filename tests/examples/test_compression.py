@@ -42,4 +42,7 @@ def test_every_application_answers_the_same_in_every_coding(platform: TestClient
 
 
 def test_a_small_answer_is_not_compressed(platform: TestClient) -> None:
-    assert "content-encoding" not in platform.get("/api/products/cold-front", headers={"accept-encoding": "br"}).headers
+    assert (
+        "content-encoding"
+        not in platform.get("/api/products/cold-front", headers={"accept-encoding": "br"}).headers
+    )

@@ -40,7 +40,9 @@ class Shop:
         self._website_is_up = website_is_up
         database = Database(settings.data_dir)
         database.start()
-        self.client: FlaskClient = dashboard.create_app(database, fragments=Fragments(None), revalidate=self._revalidate).test_client()
+        self.client: FlaskClient = dashboard.create_app(
+            database, fragments=Fragments(None), revalidate=self._revalidate
+        ).test_client()
 
     def _revalidate(self, base: str, tags: Sequence[str]) -> None:
         if not self._website_is_up:
@@ -49,7 +51,9 @@ class Shop:
 
     def set_price(self, slug: str, price: str) -> int:
         scope = {"asgi.scope": {"server": ("127.0.0.1", 8123)}}
-        return self.client.post(f"/products/{slug}/price", data={"price": price}, environ_overrides=scope).status_code
+        return self.client.post(
+            f"/products/{slug}/price", data={"price": price}, environ_overrides=scope
+        ).status_code
 
 
 def test_a_new_price_has_the_website_render_again(settings: Settings) -> None:

@@ -127,7 +127,15 @@ def test_the_environment_names_the_redis(environ: dict[str, str], url: str | Non
 
 
 @pytest.mark.parametrize(
-    "raw", ["here", "127.0.0.1:6379", "http://127.0.0.1/", "redis://", "redis://127.0.0.1:port", "redis://127.0.0.1:70000"]
+    "raw",
+    [
+        "here",
+        "127.0.0.1:6379",
+        "http://127.0.0.1/",
+        "redis://",
+        "redis://127.0.0.1:port",
+        "redis://127.0.0.1:70000",
+    ],
 )
 def test_an_address_that_is_none_is_named(raw: str) -> None:
     with pytest.raises(ValueError, match="BEXT_DEMO_REDIS"):
@@ -144,7 +152,8 @@ def test_the_dashboard_s_fragment_is_a_cache_of_its_layer(tmp_path: Path, port: 
                 return sum(
                     value
                     for series, value in samples(text).items()
-                    if series.startswith(f'bext_cache_{name}_total{{app="dashboard"') and 'layer="fragment"' in series
+                    if series.startswith(f'bext_cache_{name}_total{{app="dashboard"')
+                    and 'layer="fragment"' in series
                 )
 
             assert "Guji" in visitor.get("/dashboard/").text

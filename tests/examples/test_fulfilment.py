@@ -35,7 +35,12 @@ def fulfilment(database: Database) -> Iterator[Fulfilment]:
 
 def held(database: Database) -> list[int]:
     """Orders whose bags are held."""
-    return [row[0] for row in database.run(lambda cursor: cursor.execute("SELECT order_id FROM reservations ORDER BY 1").fetchall())]
+    return [
+        row[0]
+        for row in database.run(
+            lambda cursor: cursor.execute("SELECT order_id FROM reservations ORDER BY 1").fetchall()
+        )
+    ]
 
 
 def reserve(database: Database, *order_ids: int) -> None:
@@ -45,7 +50,9 @@ def reserve(database: Database, *order_ids: int) -> None:
         database.run(lambda cursor: shop.reserve(cursor, order))  # noqa: B023 - called at once
 
 
-def test_each_task_hands_the_parcel_to_the_next(database: Database, fulfilment: Fulfilment, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_task_hands_the_parcel_to_the_next(
+    database: Database, fulfilment: Fulfilment, caplog: pytest.LogCaptureFixture
+) -> None:
     reserve(database, 6, 8)
     with caplog.at_level(logging.INFO, "bext_demo.fulfilment"):
         fulfilment.begin(6)
@@ -60,7 +67,9 @@ def test_an_order_that_is_gone_stops_at_its_first_task(
     fulfilment.begin(999)
     fulfilment.begin(6)
     until(lambda: held(database) == [])
-    assert ["LookupError('no order 999')"] == [str(line.data["exc"]) for line in caplog.records if line.levelno >= logging.ERROR]  # type: ignore[attr-defined]
+    assert ["LookupError('no order 999')"] == [
+        str(line.data["exc"]) for line in caplog.records if line.levelno >= logging.ERROR
+    ]  # type: ignore[attr-defined]
 
 
 def test_what_waits_when_it_is_closed_is_not_for_the_next_one(
@@ -88,10 +97,15 @@ def test_what_waits_when_it_is_closed_is_not_for_the_next_one(
 
 def test_a_closed_worker_leaves_no_thread(fulfilment: Fulfilment) -> None:
     fulfilment.close()
-    until(lambda: not [thread for thread in threading.enumerate() if thread.name == "fulfilment"], why="its thread to end")
+    until(
+        lambda: not [thread for thread in threading.enumerate() if thread.name == "fulfilment"],
+        why="its thread to end",
+    )
 
 
-def test_over_a_redis_tasks_wait_for_a_worker_elsewhere_in_keys_that_go_with_the_platform(database: Database) -> None:
+def test_over_a_redis_tasks_wait_for_a_worker_elsewhere_in_keys_that_go_with_the_platform(
+    database: Database,
+) -> None:
     with redis_server() as port, redis.Redis(port=port) as client:
         sent = Fulfilment(database, f"redis://127.0.0.1:{port}/0", "orders")
         sent.start()
@@ -103,7 +117,9 @@ def test_over_a_redis_tasks_wait_for_a_worker_elsewhere_in_keys_that_go_with_the
         assert [] == client.keys("*")
 
 
-def test_a_redis_that_has_gone_does_not_stop_the_end(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_redis_that_has_gone_does_not_stop_the_end(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
     with redis_server() as port:
         sent = Fulfilment(database, f"redis://127.0.0.1:{port}/0", "orders")
         sent.start()
@@ -117,6 +133,9 @@ def test_a_redis_that_has_gone_does_not_stop_the_end(database: Database, caplog:
 def test_the_environment_names_the_broker_and_the_queue() -> None:
     chosen = Settings.from_environment({"DEMO_BROKER": "redis://127.0.0.1:7000/2", "DEMO_QUEUE": "mine"})
     assert ("redis://127.0.0.1:7000/2", "mine") == (chosen.broker_url, chosen.queue)
-    assert (None, "bext-demo:tasks") == (Settings.from_environment({}).broker_url, Settings.from_environment({}).queue)
+    assert (None, "bext-demo:tasks") == (
+        Settings.from_environment({}).broker_url,
+        Settings.from_environment({}).queue,
+    )
     with pytest.raises(ValueError, match="DEMO_BROKER"):
         Settings.from_environment({"DEMO_BROKER": "here"})

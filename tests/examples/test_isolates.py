@@ -9,7 +9,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bext_demo.isolates import IsolatePool, PoolBusyError, RenderOutOfMemoryError, RenderScriptError, RenderTimeoutError
+from bext_demo.isolates import (
+    IsolatePool,
+    PoolBusyError,
+    RenderOutOfMemoryError,
+    RenderScriptError,
+    RenderTimeoutError,
+)
 
 SOURCE = """
 let renders = 0;
@@ -27,7 +33,9 @@ function render(page, props) { return pages[page](props); }
 
 
 @asynccontextmanager
-async def pool(size: int = 2, wait_seconds: float = 5.0, timeout_seconds: float = 0.3) -> AsyncIterator[IsolatePool]:
+async def pool(
+    size: int = 2, wait_seconds: float = 5.0, timeout_seconds: float = 0.3
+) -> AsyncIterator[IsolatePool]:
     made = IsolatePool(
         SOURCE,
         size=size,
@@ -91,7 +99,9 @@ def test_the_event_loop_goes_on_while_a_page_is_rendered() -> None:
     assert asyncio.run(scenario()) > 1
 
 
-@pytest.mark.parametrize(("page", "error"), [("endless", RenderTimeoutError), ("greedy", RenderOutOfMemoryError)])
+@pytest.mark.parametrize(
+    ("page", "error"), [("endless", RenderTimeoutError), ("greedy", RenderOutOfMemoryError)]
+)
 def test_an_isolate_that_was_stopped_is_replaced(page: str, error: type[Exception]) -> None:
     async def scenario() -> tuple[int, str, int]:
         async with pool(timeout_seconds=20.0 if page == "greedy" else 0.2) as isolates:

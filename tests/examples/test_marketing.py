@@ -50,7 +50,9 @@ def test_search_finds_by_notes_and_treats_wildcards_as_text(platform: TestClient
     assert "0 coffees" in platform.get("/search", params={"q": "%"}).text
 
 
-@pytest.mark.parametrize(("name", "status"), [("autumn-sale", 200), ("endless", 504), ("greedy", 500), ("broken", 500)])
+@pytest.mark.parametrize(
+    ("name", "status"), [("autumn-sale", 200), ("endless", 504), ("greedy", 500), ("broken", 500)]
+)
 def test_a_draft_hurts_nobody_but_itself(platform: TestClient, name: str, status: int) -> None:
     assert status == platform.get(f"/drafts/{name}").status_code
     assert 200 == platform.get("/about").status_code
@@ -66,7 +68,9 @@ def test_a_plugin_without_fuel_costs_the_variant_and_not_the_page(platform: Test
 def test_revalidation_drops_pages_and_says_how_many(platform: TestClient) -> None:
     platform.get("/")
     platform.get("/about")
-    assert {"dropped": 2} == platform.post("/revalidate", json={"paths": ["/about"], "tags": ["catalogue"]}).json()
+    assert {"dropped": 2} == platform.post(
+        "/revalidate", json={"paths": ["/about"], "tags": ["catalogue"]}
+    ).json()
     assert "miss" == platform.get("/").headers["x-bext-cache"]
 
 

@@ -1,4 +1,5 @@
-"""What is to be exported waits for a collector that is away, as long as there is room, and for nobody at the end."""
+"""What is to be exported waits for a collector that is away, as long as there is room, and for nobody at the
+end."""
 
 from __future__ import annotations
 
@@ -31,7 +32,9 @@ class Collector:
         def send() -> bool:
             self.attempts.append(time.monotonic())
             if self.away:
-                self.delivery.explain("503", "503 Service Unavailable", may_pass=True, pause_seconds=self.pause_seconds)
+                self.delivery.explain(
+                    "503", "503 Service Unavailable", may_pass=True, pause_seconds=self.pause_seconds
+                )
                 return False
             if self.refuses:
                 self.delivery.explain("400")
@@ -63,9 +66,14 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     monkeypatch.setattr("bext_otel.export.batching._FIRST_PAUSE_SECONDS", 0.01)
     made: list[Batches[int]] = []
 
-    def build(collector: Collector, *, queue_size: int = 100, batch_size: int = 10, delay_seconds: float = 0.01) -> Batches[int]:
+    def build(
+        collector: Collector, *, queue_size: int = 100, batch_size: int = 10, delay_seconds: float = 0.01
+    ) -> Batches[int]:
         batches: Batches[int] = Batches(
-            collector, collector.delivery.queue, Limits(queue_size, batch_size, delay_seconds), name="bext-otel-test"
+            collector,
+            collector.delivery.queue,
+            Limits(queue_size, batch_size, delay_seconds),
+            name="bext-otel-test",
         )
         batches._pauses = Pauses(0.01, 0.05)
         made.append(batches)
@@ -85,20 +93,32 @@ def threadless(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "_gate", threads.Gate())
 
 
-def test_an_outage_costs_nothing_while_there_is_room_and_order_is_kept(collector: Collector, make: Make) -> None:
+def test_an_outage_costs_nothing_while_there_is_room_and_order_is_kept(
+    collector: Collector, make: Make
+) -> None:
     collector.away = True
     batches = make(collector)
     for number in range(100):
         batches.add(number)
     until(lambda: len(collector.attempts) >= 4, why="it is tried again and again", every=0.005)
-    assert (100, 0, True) == (collector.delivery.waiting, collector.delivery.lost_so_far, collector.delivery.failing)
+    assert (100, 0, True) == (
+        collector.delivery.waiting,
+        collector.delivery.lost_so_far,
+        collector.delivery.failing,
+    )
     collector.away = False
     until(lambda: len(collector.got) == 100, why="all arrive")
     assert list(range(100)) == collector.got
-    assert (0, 100, False) == (collector.delivery.waiting, collector.delivery.exported, collector.delivery.failing)
+    assert (0, 100, False) == (
+        collector.delivery.waiting,
+        collector.delivery.exported,
+        collector.delivery.failing,
+    )
 
 
-def test_where_there_is_no_room_the_oldest_in_the_queue_go_and_are_counted(collector: Collector, make: Make) -> None:
+def test_where_there_is_no_room_the_oldest_in_the_queue_go_and_are_counted(
+    collector: Collector, make: Make
+) -> None:
     collector.away = True
     batches = make(collector, queue_size=20)
     for number in range(10):
@@ -107,7 +127,9 @@ def test_where_there_is_no_room_the_oldest_in_the_queue_go_and_are_counted(colle
     for number in range(10, 60):
         batches.add(number)
     until(
-        lambda: collector.delivery.queue.size == 30 and not collector.delivery.inflight, every=0.001, why="the held batch and a full queue"
+        lambda: collector.delivery.queue.size == 30 and not collector.delivery.inflight,
+        every=0.001,
+        why="the held batch and a full queue",
     )
     assert {"queue_full": 30, "already_shutdown": 0, "_OTHER": 0} == collector.delivery.queue.dropped
     collector.away = False
@@ -169,7 +191,9 @@ def test_a_collector_that_comes_back_meanwhile_gets_all_at_the_end(collector: Co
     timer.join()
 
 
-def test_a_flush_waits_for_one_attempt_and_not_for_the_collector_to_come_back(collector: Collector, make: Make) -> None:
+def test_a_flush_waits_for_one_attempt_and_not_for_the_collector_to_come_back(
+    collector: Collector, make: Make
+) -> None:
     batches = make(collector, delay_seconds=60)
     assert batches.flush(5.0), "nothing to send"
     batches.add(1)
@@ -181,7 +205,9 @@ def test_a_flush_waits_for_one_attempt_and_not_for_the_collector_to_come_back(co
     assert time.monotonic() - began < 4
 
 
-def test_without_a_thread_it_sends_now_and_then_for_a_moment(collector: Collector, make: Make, threadless: None) -> None:
+def test_without_a_thread_it_sends_now_and_then_for_a_moment(
+    collector: Collector, make: Make, threadless: None
+) -> None:
     batches = make(collector, delay_seconds=0.05)
     batches.add(1)
     assert [] == collector.got, "not at each item"
@@ -191,7 +217,9 @@ def test_without_a_thread_it_sends_now_and_then_for_a_moment(collector: Collecto
     assert [0.25] == list(collector.limits_seen), "and not for long"
 
 
-def test_without_a_thread_a_collector_that_is_away_is_asked_ever_more_seldom(collector: Collector, make: Make, threadless: None) -> None:
+def test_without_a_thread_a_collector_that_is_away_is_asked_ever_more_seldom(
+    collector: Collector, make: Make, threadless: None
+) -> None:
     collector.away = True
     batches = make(collector, delay_seconds=0.01)
     for number in range(20):
@@ -203,7 +231,9 @@ def test_without_a_thread_a_collector_that_is_away_is_asked_ever_more_seldom(col
     assert list(range(20)) == collector.got
 
 
-def test_a_thread_that_could_not_start_starts_later(collector: Collector, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_could_not_start_starts_later(
+    collector: Collector, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     start, tries = threading.Thread.start, []
 
     def refuse_once(thread: threading.Thread) -> None:

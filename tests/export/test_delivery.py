@@ -22,7 +22,13 @@ def test_an_outage_is_one_line_that_says_what_and_where(caplog: pytest.LogCaptur
     (line,) = lines(caplog)
     assert "traces to http://127.0.0.1:4318/v1/traces fails: connection refused" in line
     assert "OTEL_EXPORTER_OTLP_ENDPOINT" in line
-    assert {"spans_queued": 0, "spans_exported": 0, "spans_dropped": 0, "spans_failed": 50, "spans_export": "failing"} == delivery.figures()
+    assert {
+        "spans_queued": 0,
+        "spans_exported": 0,
+        "spans_dropped": 0,
+        "spans_failed": 50,
+        "spans_export": "failing",
+    } == delivery.figures()
 
 
 def test_the_end_of_an_outage_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
@@ -35,7 +41,11 @@ def test_the_end_of_an_outage_is_one_line(caplog: pytest.LogCaptureFixture) -> N
     assert 2 == len(lines(caplog))
     assert "works again" in lines(caplog)[1]
     figures = delivery.figures()
-    assert (3, 1, "ok") == (figures["log_records_exported"], figures["log_records_failed"], figures["log_records_export"])
+    assert (3, 1, "ok") == (
+        figures["log_records_exported"],
+        figures["log_records_failed"],
+        figures["log_records_export"],
+    )
 
 
 EXPORTER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
@@ -44,10 +54,16 @@ EXPORTER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        (["Failed to export traces batch code: 400, reason: Bad Request"], "Failed to export traces batch code: 400, reason: Bad Request"),
+        (
+            ["Failed to export traces batch code: 400, reason: Bad Request"],
+            "Failed to export traces batch code: 400, reason: Bad Request",
+        ),
         (
             [
-                "Transient error Service Unavailable encountered while exporting traces batch, retrying in 1.02s.",
+                (
+                    "Transient error Service Unavailable encountered while exporting traces batch, retrying in "
+                    "1.02s."
+                ),
                 "Failed to export traces batch due to timeout, max retries or shutdown.",
             ],
             "Service Unavailable",
@@ -64,14 +80,19 @@ EXPORTER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
         ),
         (
             [
-                "Transient error StatusCode.UNAVAILABLE encountered while exporting traces to a:1, retrying in 1s. Error details: refused",
+                (
+                    "Transient error StatusCode.UNAVAILABLE encountered while exporting traces to a:1, retrying "
+                    "in 1s. Error details: refused"
+                ),
                 "Shutdown in progress, aborting retry.",
             ],
             "StatusCode.UNAVAILABLE: refused",
         ),
     ],
 )
-def test_what_upstreams_exporter_said_is_the_reason(caplog: pytest.LogCaptureFixture, said: list[str], expected: str) -> None:
+def test_what_upstreams_exporter_said_is_the_reason(
+    caplog: pytest.LogCaptureFixture, said: list[str], expected: str
+) -> None:
     """Above all why it had to try again."""
     listen_to_exporters()
     delivery = Delivery("traces", "here")
@@ -94,7 +115,9 @@ def test_an_attempt_counts_what_is_on_its_way_and_how_long_it_took() -> None:
     seen = []
 
     def export() -> bool:
-        seen.append((delivery.inflight, delivery.figures()["metric_points_queued"], is_instrumentation_enabled()))
+        seen.append(
+            (delivery.inflight, delivery.figures()["metric_points_queued"], is_instrumentation_enabled())
+        )
         return True
 
     assert delivery.attempt(7, export)
@@ -170,7 +193,9 @@ def test_a_loss_is_recent_for_its_time() -> None:
         ("http://[::1", "otlp_http_span_exporter", ("", None)),
     ],
 )
-def test_where_it_goes_is_an_address_and_a_port(endpoint: str, component: str, expected: tuple[str, int | None]) -> None:
+def test_where_it_goes_is_an_address_and_a_port(
+    endpoint: str, component: str, expected: tuple[str, int | None]
+) -> None:
     delivery = Delivery("traces", endpoint, component=component)
     assert expected == (delivery.address, delivery.port)
 
@@ -181,5 +206,11 @@ def test_a_forked_child_has_delivered_nothing_yet() -> None:
     delivery.attempt(2, lambda: False)
     delivery.queue.drop_items(1)
     delivery.reset()
-    assert {"spans_queued": 0, "spans_exported": 0, "spans_dropped": 0, "spans_failed": 0, "spans_export": "ok"} == delivery.figures()
+    assert {
+        "spans_queued": 0,
+        "spans_exported": 0,
+        "spans_dropped": 0,
+        "spans_failed": 0,
+        "spans_export": "ok",
+    } == delivery.figures()
     assert not delivery.lost_within(60)

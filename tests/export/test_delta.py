@@ -39,7 +39,7 @@ from bext_otel.export.delivery import Delivery
 from bext_otel.export.delta import _less
 from bext_otel.export.periodic import MetricExport
 from bext_otel.metrics.provider import BextMeterProvider
-from bext_otel.metrics.reader import Reading
+from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.store.streams import Streams
 from bext_otel.operation import SCOPE
 from bext_otel.testing import Clock
@@ -59,7 +59,9 @@ class Collecting(MetricExporter):
         self.result = MetricExportResult.SUCCESS
         self.taken: list[MetricsData] = []
 
-    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
+    def export(
+        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
+    ) -> MetricExportResult:
         self.taken.append(metrics_data)
         return self.result
 
@@ -78,7 +80,7 @@ class Exported:
         self.monotonic = Clock(1000.0)
         self.streams = Streams(Budgets({}), clock=clock, monotonic=self.monotonic)
         self.provider = BextMeterProvider(self.streams, RESOURCE)
-        self.reading = Reading(self.streams, self.provider.foreign, include_process=False)
+        self.reading = SnapshotReader(self.streams, self.provider.foreign, include_process=False)
         self.exporter = Collecting(preference)
         self.export = MetricExport(self.reading, RESOURCE, self.exporter, Delivery("metrics", "here"), 60)
 
@@ -96,7 +98,9 @@ class Exported:
 
 def by_name(data: MetricsData | None) -> dict[str, Any]:
     resources = data.resource_metrics if data is not None else []
-    return {metric.name: metric for one in resources for scope in one.scope_metrics for metric in scope.metrics}
+    return {
+        metric.name: metric for one in resources for scope in one.scope_metrics for metric in scope.metrics
+    }
 
 
 @pytest.fixture
@@ -117,7 +121,7 @@ def value(metrics: Mapping[str, Any], name: str = CACHE_HITS.exported) -> float:
     return float(point.value)
 
 
-# --- Beside upstream's SDK --------------------------------------------------------------------------------------------------------------
+# --- Beside upstream's SDK ----------------------------------------------------------------------------------
 
 
 def record(provider: MeterProvider, interval: int) -> None:
@@ -126,11 +130,16 @@ def record(provider: MeterProvider, interval: int) -> None:
     hits, requests = meter.create_counter(CACHE_HITS.name), meter.create_counter(REQUESTS.name)
     entries = meter.create_gauge(CACHE_ENTRIES.name)
     seconds = meter.create_histogram(
-        HTTP_SERVER_REQUEST_DURATION.name, "s", explicit_bucket_boundaries_advisory=list(HTTP_SERVER_REQUEST_DURATION.bounds)
+        HTTP_SERVER_REQUEST_DURATION.name,
+        "s",
+        explicit_bucket_boundaries_advisory=list(HTTP_SERVER_REQUEST_DURATION.bounds),
     )
     took = meter.create_histogram(REQUEST_DURATION.name)
     other = provider.get_meter("some.library")
-    jobs, wait = other.create_counter("queue.jobs"), other.create_histogram("queue.wait", explicit_bucket_boundaries_advisory=[1, 10])
+    jobs, wait = (
+        other.create_counter("queue.jobs"),
+        other.create_histogram("queue.wait", explicit_bucket_boundaries_advisory=[1, 10]),
+    )
     active = other.create_up_down_counter("pool.active")
     for number in range(40):
         if interval % 2 == number % 2:
@@ -138,7 +147,9 @@ def record(provider: MeterProvider, interval: int) -> None:
             wait.record(number / (interval + 1), {"queue": "mail"})
         requests.add(1, {"app": "shop", "method": "GET", "status": "200", "route": f"/{interval}"})
         entries.set(number * interval, {"app": "shop", "layer": "isr"})
-        seconds.record(number / (8 + interval), {"http.request.method": "GET", "http.response.status_code": 200})
+        seconds.record(
+            number / (8 + interval), {"http.request.method": "GET", "http.response.status_code": 200}
+        )
         took.record(float(1 + number * 100**interval), {"app": "shop", "route": "/"})
         active.add(number % 3 - 1)
     if interval != 2:
@@ -158,7 +169,12 @@ def comparable(metric: Any) -> Any:
         if hasattr(point, "value"):
             told[key] = pytest.approx(point.value)
         elif isinstance(point, ExponentialHistogramDataPoint):
-            told[key] = (point.count, pytest.approx(point.sum), point.zero_count, sum(point.positive.bucket_counts))
+            told[key] = (
+                point.count,
+                pytest.approx(point.sum),
+                point.zero_count,
+                sum(point.positive.bucket_counts),
+            )
         else:
             told[key] = (tuple(point.bucket_counts), point.count, pytest.approx(point.sum))
     temporality = None if isinstance(metric.data, Gauge) else metric.data.aggregation_temporality
@@ -166,7 +182,9 @@ def comparable(metric: Any) -> Any:
 
 
 @pytest.mark.parametrize("exported", PREFERENCES, indirect=True)
-def test_both_engines_send_the_same_over_several_intervals(exported: Exported, request: pytest.FixtureRequest) -> None:
+def test_both_engines_send_the_same_over_several_intervals(
+    exported: Exported, request: pytest.FixtureRequest
+) -> None:
     preference = request.node.callspec.params["exported"]
     upstream, reader = oracle(preference)
     dotted = {row.streamed: row.name for row in METRICS}
@@ -176,12 +194,16 @@ def test_both_engines_send_the_same_over_several_intervals(exported: Exported, r
         theirs = by_name(reader.get_metrics_data())
         ours = {dotted.get(name, name): metric for name, metric in exported.send().items()}
         assert set(theirs) == set(ours)
-        assert {name: comparable(metric) for name, metric in theirs.items()} == {name: comparable(metric) for name, metric in ours.items()}
+        assert {name: comparable(metric) for name, metric in theirs.items()} == {
+            name: comparable(metric) for name, metric in ours.items()
+        }
     upstream.shutdown()
 
 
 @pytest.mark.parametrize("exported", PREFERENCES, indirect=True)
-def test_observable_counters_are_as_upstream_has_them(exported: Exported, request: pytest.FixtureRequest) -> None:
+def test_observable_counters_are_as_upstream_has_them(
+    exported: Exported, request: pytest.FixtureRequest
+) -> None:
     upstream, reader = oracle(request.node.callspec.params["exported"])
     now = Clock(0)
 
@@ -199,7 +221,7 @@ def test_observable_counters_are_as_upstream_has_them(exported: Exported, reques
     upstream.shutdown()
 
 
-# --- Delivery ---------------------------------------------------------------------------------------------------------------------------
+# --- Delivery -----------------------------------------------------------------------------------------------
 
 
 def test_what_failed_is_part_of_the_next_delivery(exported: Exported) -> None:
@@ -254,13 +276,18 @@ def test_a_new_series_begins_at_the_export_before(exported: Exported) -> None:
     assert {} == exported.send()
     exported.hit(1, app="other")
     (new,) = exported.send()[CACHE_HITS.exported].data.data_points
-    assert 10_000_000_000 == new.time_unix_nano - new.start_time_unix_nano == new.start_time_unix_nano - first.time_unix_nano
+    assert (
+        10_000_000_000
+        == new.time_unix_nano - new.start_time_unix_nano
+        == new.start_time_unix_nano - first.time_unix_nano
+    )
 
 
 @pytest.mark.parametrize("exported", PREFERENCES, indirect=True)
 @pytest.mark.parametrize("jump", [-3600.0, 3600.0])
 def test_a_clock_that_jumps_makes_no_point_older_than_the_one_before(exported: Exported, jump: float) -> None:
-    """Which a backend would drop, nor an interval that ends before it begins. Other libraries' points are told at the same time."""
+    """Which a backend would drop, nor an interval that ends before it begins. Other libraries' points are
+    told at the same time."""
     jobs = exported.provider.get_meter("some.library").create_counter("queue.jobs")
     spans: dict[str, list[tuple[int, int]]] = {CACHE_HITS.exported: [], "queue.jobs": []}
     for number in range(6):
@@ -286,7 +313,9 @@ def test_exemplars_are_sent_also_after_a_clock_has_jumped_back(exported: Exporte
     for number in range(1, 4):
         if number == 2:
             exported.clock.advance(-3600)
-        context = trace.SpanContext(number, 2, is_remote=False, trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED))
+        context = trace.SpanContext(
+            number, 2, is_remote=False, trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED)
+        )
         with trace.use_span(trace.NonRecordingSpan(context)):
             exported.hit(1)
         (point,) = exported.send()[CACHE_HITS.exported].data.data_points
@@ -322,7 +351,9 @@ def test_extremes_of_an_interval_are_told_where_they_are_known(exported: Exporte
     assert [(5.0, 9.0), (None, 20.0), (None, None), (1.0, None)] == told
 
 
-@pytest.mark.parametrize("row", [CACHE_HITS, REQUEST_DURATION, HTTP_SERVER_REQUEST_DURATION], ids=lambda row: row.kind)
+@pytest.mark.parametrize(
+    "row", [CACHE_HITS, REQUEST_DURATION, HTTP_SERVER_REQUEST_DURATION], ids=lambda row: row.kind
+)
 def test_a_forked_child_owes_what_it_counted_itself(exported: Exported, row: Metric) -> None:
     labels = {"app": "shop", "layer": "isr", "route": "/", "http.request.method": "GET"}
     exported.streams.stream(row).cell(labels).add(5)
@@ -384,8 +415,15 @@ def test_deliveries_add_up_to_the_total(intervals: list[tuple[list[int], bool]],
     exported.provider.shutdown()
 
 
-@given(st.integers(0, 6), st.lists(st.integers(0, 9), max_size=20), st.lists(st.integers(0, 9), max_size=20), st.integers(-50, 50))
-def test_a_difference_of_buckets_is_what_was_added(shift: int, before: list[int], more: list[int], offset: int) -> None:
+@given(
+    st.integers(0, 6),
+    st.lists(st.integers(0, 9), max_size=20),
+    st.lists(st.integers(0, 9), max_size=20),
+    st.integers(-50, 50),
+)
+def test_a_difference_of_buckets_is_what_was_added(
+    shift: int, before: list[int], more: list[int], offset: int
+) -> None:
     """Also where the total became coarser meanwhile."""
     total: dict[int, int] = {}
     for index, count in (*enumerate(before, offset), *enumerate(more, offset)):
@@ -394,7 +432,9 @@ def test_a_difference_of_buckets_is_what_was_added(shift: int, before: list[int]
     for index, count in enumerate(more, offset):
         added[index >> shift] = added.get(index >> shift, 0) + count
     low, high = min(total, default=0), max(total, default=-1)
-    found = _less(Buckets(low, [total.get(index, 0) for index in range(low, high + 1)]), Buckets(offset, before), shift)
+    found = _less(
+        Buckets(low, [total.get(index, 0) for index in range(low, high + 1)]), Buckets(offset, before), shift
+    )
     assert found is not None
     assert {index: count for index, count in added.items() if count} == {
         index: count for index, count in enumerate(found.bucket_counts, found.offset) if count

@@ -66,9 +66,21 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("variable", "value", "told"),
     [
-        ("OTEL_TRACES_SAMPLER", "shop_broken", "OTEL_TRACES_SAMPLER: 'shop_broken' cannot be used: OSError: no licence; using the default"),
-        ("OTEL_PYTHON_ID_GENERATOR", "shop_wrong", "TypeError: it makes a Own, which is no IdGenerator; using the default"),
-        ("OTEL_PYTHON_TRACER_PROVIDER", "shop_broken", "cannot be used: OSError: no licence; using the default"),
+        (
+            "OTEL_TRACES_SAMPLER",
+            "shop_broken",
+            "OTEL_TRACES_SAMPLER: 'shop_broken' cannot be used: OSError: no licence; using the default",
+        ),
+        (
+            "OTEL_PYTHON_ID_GENERATOR",
+            "shop_wrong",
+            "TypeError: it makes a Own, which is no IdGenerator; using the default",
+        ),
+        (
+            "OTEL_PYTHON_TRACER_PROVIDER",
+            "shop_broken",
+            "cannot be used: OSError: no licence; using the default",
+        ),
     ],
 )
 @pytest.mark.usefixtures("shop")
@@ -92,7 +104,9 @@ def test_what_cannot_be_made_is_one_line_and_the_default(variable: str, value: s
     ],
 )
 @pytest.mark.usefixtures("shop")
-def test_an_exporter_that_cannot_be_made_fails_like_any_other(signal: Signal, name: str, error: type[Exception], told: str) -> None:
+def test_an_exporter_that_cannot_be_made_fails_like_any_other(
+    signal: Signal, name: str, error: type[Exception], told: str
+) -> None:
     exporter = named_exporter(signal, name)()
     with pytest.raises(error, match=told):
         exporter.export([])
@@ -112,7 +126,11 @@ OURS = ["BextTracerProvider", "BextMeterProvider", "BextLoggerProvider"]
 
 
 def providers(tracer: str, meter: str, logger: str) -> dict[str, str]:
-    return {"OTEL_PYTHON_TRACER_PROVIDER": tracer, "OTEL_PYTHON_METER_PROVIDER": meter, "OTEL_PYTHON_LOGGER_PROVIDER": logger}
+    return {
+        "OTEL_PYTHON_TRACER_PROVIDER": tracer,
+        "OTEL_PYTHON_METER_PROVIDER": meter,
+        "OTEL_PYTHON_LOGGER_PROVIDER": logger,
+    }
 
 
 @pytest.mark.parametrize(
@@ -123,7 +141,9 @@ def providers(tracer: str, meter: str, logger: str) -> dict[str, str]:
         (providers("shop", "shop", "shop_of_nobody"), ["Tracers", "Meters", OURS[2]], 3),
     ],
 )
-def test_providers_are_those_that_variables_name(tmp_path: Path, given: dict[str, str], types: list[str], said: int) -> None:
+def test_providers_are_those_that_variables_name(
+    tmp_path: Path, given: dict[str, str], types: list[str], said: int
+) -> None:
     """The SDK's are ours."""
     offer(tmp_path)
     shown, lines = fresh(TYPES, tmp_path, **given)
@@ -139,11 +159,15 @@ def test_providers_are_those_that_variables_name(tmp_path: Path, given: dict[str
 def test_a_provider_that_upstream_has_made_for_a_variable_is_told_as_such(tmp_path: Path) -> None:
     """Here the application asks for a tracer before it sets bext-otel up."""
     shown, lines = fresh(
-        "from opentelemetry import trace\ntrace.get_tracer('early')\n" + TYPES, tmp_path, OTEL_PYTHON_TRACER_PROVIDER="sdk_tracer_provider"
+        "from opentelemetry import trace\ntrace.get_tracer('early')\n" + TYPES,
+        tmp_path,
+        OTEL_PYTHON_TRACER_PROVIDER="sdk_tracer_provider",
     )
     assert ["TracerProvider", *OURS[1:]] == shown
     (line,) = lines
-    assert line["message"].startswith("OTEL_PYTHON_TRACER_PROVIDER=sdk_tracer_provider: traces go to a provider that was there before")
+    assert line["message"].startswith(
+        "OTEL_PYTHON_TRACER_PROVIDER=sdk_tracer_provider: traces go to a provider that was there before"
+    )
 
 
 def test_the_applications_own_propagator_stays(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.resources import Resource
 
-from bext_otel.export.instance_id import Identity
+from bext_otel.export.instance_id import InstanceIds
 from bext_otel.export.resource import build_resource
 
-# What a process says of itself in its three signals, a line of JSON for each process; it forks twice, one of them once more.
+# What a process says of itself in its three signals, a line of JSON for each process; it forks twice, one of
+# them once more.
 PROGRAM = """
 import json, os
 from opentelemetry import _logs, metrics, trace
@@ -51,7 +52,12 @@ say("parent")
 def said(environment: dict[str, str]) -> list[tuple[str, int, list[Any]]]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "BEXT_"))}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env={**clean, **environment}, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", PROGRAM],
+        env={**clean, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
 
@@ -73,23 +79,30 @@ def test_all_signals_of_a_process_agree_and_no_two_processes_do(users: str) -> N
 
 
 def test_who_is_alone_has_the_users_id_as_it_is() -> None:
-    assert "mine" == Identity(Resource({"service.instance.id": "mine"}), worker=False).resource.attributes["service.instance.id"]
+    assert (
+        "mine"
+        == InstanceIds(Resource({"service.instance.id": "mine"}), worker=False).resource.attributes[
+            "service.instance.id"
+        ]
+    )
 
 
 def test_a_worker_that_was_executed_adds_to_the_users_id() -> None:
     (first, _, suffix) = str(
-        Identity(Resource({"service.instance.id": "mine"}), worker=True).resource.attributes["service.instance.id"]
+        InstanceIds(Resource({"service.instance.id": "mine"}), worker=True).resource.attributes[
+            "service.instance.id"
+        ]
     ).partition("-")
     assert ("mine", 8) == (first, len(suffix))
 
 
 def test_a_random_id_is_as_good_for_a_worker() -> None:
     resource = build_resource()
-    assert resource == Identity(resource, worker=True).resource
+    assert resource == InstanceIds(resource, worker=True).resource
 
 
 def _id_of_a_worker() -> object:
-    return Identity(Resource({"service.instance.id": "mine"})).resource.attributes["service.instance.id"]
+    return InstanceIds(Resource({"service.instance.id": "mine"})).resource.attributes["service.instance.id"]
 
 
 def test_workers_that_multiprocessing_spawns_are_told_from_each_other() -> None:

@@ -25,7 +25,7 @@ from bext_otel.export.periodic import MetricExport, metrics_data
 from bext_otel.export.processors import LazySpanProcessor
 from bext_otel.export.traces import BextTracerProvider
 from bext_otel.metrics.provider import BextMeterProvider
-from bext_otel.metrics.reader import Reading
+from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.snapshot import Histogram
 from bext_otel.metrics.store.streams import Streams
 from tests.waiting import until
@@ -47,7 +47,11 @@ class Gate(SpanExporter):
             self.waiting.set()
             return self.open.wait(10) and self.result
 
-        return SpanExportResult.SUCCESS if self.delivery.attempt(len(spans), pass_through) else SpanExportResult.FAILURE
+        return (
+            SpanExportResult.SUCCESS
+            if self.delivery.attempt(len(spans), pass_through)
+            else SpanExportResult.FAILURE
+        )
 
 
 class Process:
@@ -55,7 +59,9 @@ class Process:
 
     def __init__(self) -> None:
         self.own = SelfTelemetry()
-        self.delivery = Delivery("traces", "http://collector:4318/v1/traces", component="otlp_http_span_exporter")
+        self.delivery = Delivery(
+            "traces", "http://collector:4318/v1/traces", component="otlp_http_span_exporter"
+        )
         self.own.deliveries.append(self.delivery)
         self.gate = Gate(self.delivery)
         self.traces = BextTracerProvider(RESOURCE, self.own.spans)
@@ -67,7 +73,7 @@ class Process:
         self.tracer = self.traces.get_tracer("t")
         self.streams = Streams(Budgets({}))
         self.metrics = BextMeterProvider(self.streams, RESOURCE)
-        self.reading = Reading(self.streams, self.metrics.foreign, include_process=False)
+        self.reading = SnapshotReader(self.streams, self.metrics.foreign, include_process=False)
         self.own.observe(self.metrics, units=True)
 
     def spans(self, number: int) -> None:
@@ -106,11 +112,15 @@ def test_spans_are_followed_from_their_start_to_the_backend(process: Process) ->
     process.spans(7)
     assert {PROCESSOR: 4} == process.values(catalogue.OTEL_SDK_PROCESSOR_SPAN_QUEUE_SIZE)
     assert {PROCESSOR: 4} == process.values(catalogue.OTEL_SDK_PROCESSOR_SPAN_QUEUE_CAPACITY)
-    assert {PROCESSOR: 2, f'{PROCESSOR},error_type="queue_full"': 3} == process.values(catalogue.OTEL_SDK_PROCESSOR_SPAN_PROCESSED)
+    assert {PROCESSOR: 2, f'{PROCESSOR},error_type="queue_full"': 3} == process.values(
+        catalogue.OTEL_SDK_PROCESSOR_SPAN_PROCESSED
+    )
     assert {EXPORTER: 2} == process.values(catalogue.OTEL_SDK_EXPORTER_SPAN_INFLIGHT)
     assert {EXPORTER: 0} == process.values(catalogue.OTEL_SDK_EXPORTER_SPAN_EXPORTED)
     figures = process.own.figures()
-    assert (6, 0, 3, 0) == tuple(figures[f"spans_{state}"] for state in ("queued", "exported", "dropped", "failed"))
+    assert (6, 0, 3, 0) == tuple(
+        figures[f"spans_{state}"] for state in ("queued", "exported", "dropped", "failed")
+    )
     assert process.own.losing()
     process.gate.open.set()
     until(lambda: process.delivery.exported >= 2, why="the gate is open")
@@ -128,41 +138,59 @@ def test_what_failed_has_its_cause(process: Process) -> None:
     process.gate.open.set()
     process.spans(1)
     process.processor.force_flush()
-    assert {EXPORTER: 0, f'{EXPORTER},error_type="_OTHER"': 1} == process.values(catalogue.OTEL_SDK_EXPORTER_SPAN_EXPORTED)
-    assert [f'{EXPORTER},error_type="_OTHER"'] == list(process.values(catalogue.OTEL_SDK_EXPORTER_OPERATION_DURATION))
+    assert {EXPORTER: 0, f'{EXPORTER},error_type="_OTHER"': 1} == process.values(
+        catalogue.OTEL_SDK_EXPORTER_SPAN_EXPORTED
+    )
+    assert [f'{EXPORTER},error_type="_OTHER"'] == list(
+        process.values(catalogue.OTEL_SDK_EXPORTER_OPERATION_DURATION)
+    )
     assert "failing" == process.own.figures()["spans_export"]
 
 
-def test_upstream_says_nothing_of_its_own_about_drops(process: Process, caplog: pytest.LogCaptureFixture) -> None:
+def test_upstream_says_nothing_of_its_own_about_drops(
+    process: Process, caplog: pytest.LogCaptureFixture
+) -> None:
     listen_to_exporters()
     process.spans(2)
     assert process.gate.waiting.wait(10)
     process.spans(100)
-    assert ["bext_otel.export"] == [record.name for record in caplog.records if record.levelno >= logging.WARNING]
+    assert ["bext_otel.export"] == [
+        record.name for record in caplog.records if record.levelno >= logging.WARNING
+    ]
 
 
 def test_spans_live_between_start_and_end(process: Process) -> None:
     span = process.tracer.start_span("s")
-    assert {'otel_span_sampling_result="RECORD_AND_SAMPLE"': 1} == process.values(catalogue.OTEL_SDK_SPAN_LIVE)
+    assert {'otel_span_sampling_result="RECORD_AND_SAMPLE"': 1} == process.values(
+        catalogue.OTEL_SDK_SPAN_LIVE
+    )
     span.end()
     span.end()
-    assert {'otel_span_sampling_result="RECORD_AND_SAMPLE"': 0} == process.values(catalogue.OTEL_SDK_SPAN_LIVE)
+    assert {'otel_span_sampling_result="RECORD_AND_SAMPLE"': 0} == process.values(
+        catalogue.OTEL_SDK_SPAN_LIVE
+    )
 
 
 @pytest.mark.parametrize(("remote", "origin"), [(None, "none"), (False, "local"), (True, "remote")])
 def test_a_start_tells_where_the_parent_is(process: Process, remote: bool | None, origin: str) -> None:
     context = None
     if remote is not None:
-        context = set_span_in_context(NonRecordingSpan(SpanContext(1, 2, is_remote=remote, trace_flags=TraceFlags(1))))
+        context = set_span_in_context(
+            NonRecordingSpan(SpanContext(1, 2, is_remote=remote, trace_flags=TraceFlags(1)))
+        )
     process.tracer.start_span("s", context=context)
     expected = {f'otel_span_parent_origin="{origin}",otel_span_sampling_result="RECORD_AND_SAMPLE"': 1}
     assert expected == process.values(catalogue.OTEL_SDK_SPAN_STARTED)
 
 
 def test_a_span_that_is_not_sampled_starts_and_never_lives(process: Process) -> None:
-    context = set_span_in_context(NonRecordingSpan(SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(0))))
+    context = set_span_in_context(
+        NonRecordingSpan(SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(0)))
+    )
     process.tracer.start_span("s", context=context).end()
-    assert {'otel_span_parent_origin="remote",otel_span_sampling_result="DROP"': 1} == process.values(catalogue.OTEL_SDK_SPAN_STARTED)
+    assert {'otel_span_parent_origin="remote",otel_span_sampling_result="DROP"': 1} == process.values(
+        catalogue.OTEL_SDK_SPAN_STARTED
+    )
     assert {} == process.values(catalogue.OTEL_SDK_SPAN_LIVE)
 
 
@@ -182,7 +210,9 @@ def test_the_end_of_a_span_of_the_parent_counts_in_no_child(process: Process) ->
     span.end()
     assert {} == process.values(catalogue.OTEL_SDK_SPAN_LIVE)
     process.spans(1)
-    assert {'otel_span_sampling_result="RECORD_AND_SAMPLE"': 0} == process.values(catalogue.OTEL_SDK_SPAN_LIVE)
+    assert {'otel_span_sampling_result="RECORD_AND_SAMPLE"': 0} == process.values(
+        catalogue.OTEL_SDK_SPAN_LIVE
+    )
 
 
 def test_an_export_of_metrics_is_told_by_the_next(process: Process) -> None:
@@ -200,7 +230,9 @@ def test_an_export_of_metrics_is_told_by_the_next(process: Process) -> None:
 def test_up_down_counters_of_the_conventions_are_sums_in_otlp(process: Process) -> None:
     process.spans(1)
     data = metrics_data(process.reading, RESOURCE)
-    metrics = {metric.name: metric for scope in data.resource_metrics[0].scope_metrics for metric in scope.metrics}
+    metrics = {
+        metric.name: metric for scope in data.resource_metrics[0].scope_metrics for metric in scope.metrics
+    }
     live, started = metrics["otel.sdk.span.live"], metrics["otel.sdk.span.started"]
     assert ("{span}", False) == (live.unit, live.data.is_monotonic)  # type: ignore[union-attr]
     assert ("{span}", True) == (started.unit, started.data.is_monotonic)  # type: ignore[union-attr]
@@ -219,7 +251,9 @@ def test_two_exporters_of_a_signal_are_one_figure() -> None:
 
 
 class _Taking(MetricExporter):
-    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
+    def export(
+        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
+    ) -> MetricExportResult:
         return MetricExportResult.SUCCESS
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:

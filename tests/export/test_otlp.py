@@ -1,4 +1,5 @@
-"""Exporters against real receivers: what failed and why, what a backend rejected, and a connection for each process."""
+"""Exporters against real receivers: what failed and why, what a backend rejected, and a connection for each
+process."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ from bext_otel.config import Exporters, Target
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.otlp import log_exporters, metric_exporters, span_exporters
 from bext_otel.export.periodic import MetricExport
-from bext_otel.metrics.reader import Reading
+from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.store.streams import Streams
 
 REPLIES: dict[str, Any] = {
@@ -36,12 +37,17 @@ REPLIES: dict[str, Any] = {
     "/v1/metrics": metrics_service_pb2.ExportMetricsServiceResponse,
     "/v1/logs": logs_service_pb2.ExportLogsServiceResponse,
 }
-REJECTED = {"/v1/traces": "rejected_spans", "/v1/metrics": "rejected_data_points", "/v1/logs": "rejected_log_records"}
+REJECTED = {
+    "/v1/traces": "rejected_spans",
+    "/v1/metrics": "rejected_data_points",
+    "/v1/logs": "rejected_log_records",
+}
 
 
 @dataclass
 class Backend:
-    """Takes OTLP over HTTP, answers with `status`, rejects `rejects` items of each request, and remembers who connected."""
+    """Takes OTLP over HTTP, answers with `status`, rejects `rejects` items of each request, and remembers who
+    connected."""
 
     url: str = ""
     status: int = 200
@@ -85,8 +91,13 @@ def backend() -> Iterator[Backend]:
 
 
 def exporters(url: str, protocol: Any = "http/protobuf") -> Exporters:
-    paths = {"traces": "/v1/traces", "metrics": "/v1/metrics", "logs": "/v1/logs"} if protocol != "grpc" else {}
-    targets: Any = {signal: Target(endpoint=url + paths.get(signal, ""), protocol=protocol) for signal in ("traces", "metrics", "logs")}
+    paths = (
+        {"traces": "/v1/traces", "metrics": "/v1/metrics", "logs": "/v1/logs"} if protocol != "grpc" else {}
+    )
+    targets: Any = {
+        signal: Target(endpoint=url + paths.get(signal, ""), protocol=protocol)
+        for signal in ("traces", "metrics", "logs")
+    }
     return Exporters(traces=("otlp",), metrics=("otlp",), logs=("otlp",), targets=targets, prometheus=False)
 
 
@@ -126,7 +137,7 @@ def test_what_a_backend_rejects_of_data_points_is_failed(backend: Backend) -> No
     backend.rejects = 1
     ((exporter, delivery),) = metric_exporters(exporters(backend.url))
     streams = Streams(Budgets({}))
-    reading = Reading(streams, include_process=False)
+    reading = SnapshotReader(streams, include_process=False)
     for app in ("one", "two"):
         streams.stream(CACHE_HITS).cell({"app": app, "layer": "isr"}).add(1)
     export = MetricExport(reading, Resource({}), exporter, delivery, 60)
@@ -212,11 +223,13 @@ def test_a_forked_child_speaks_over_a_connection_of_its_own(backend: Backend) ->
     assert 2 == delivery.exported
 
 
-def test_the_exporter_of_a_metric_keeps_its_preference(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_exporter_of_a_metric_keeps_its_preference(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta")
     ((exporter, _),) = metric_exporters(exporters(backend.url))
     streams = Streams(Budgets({}))
-    reading = Reading(streams, include_process=False)
+    reading = SnapshotReader(streams, include_process=False)
     streams.stream(CACHE_HITS).cell({"app": "one", "layer": "isr"}).add(1)
     export = MetricExport(reading, Resource({}), exporter, Delivery("metrics", backend.url), 60)
     assert export.send()

@@ -24,7 +24,7 @@ from bext_otel.catalogue import CACHE_HITS, LABEL_OVERFLOW, METRICS, OTEL_SDK_LO
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.periodic import MetricExport, metrics_data
 from bext_otel.metrics.provider import BextMeterProvider
-from bext_otel.metrics.reader import Reading
+from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.store.streams import Streams
 from bext_otel.operation import SCOPE
 from bext_otel.scope import SCHEMA_URL, VERSION
@@ -38,11 +38,16 @@ class Ours:
     def __init__(self) -> None:
         self.streams = Streams(Budgets({}))
         self.provider = BextMeterProvider(self.streams, RESOURCE)
-        self.reading = Reading(self.streams, self.provider.foreign, include_process=False)
+        self.reading = SnapshotReader(self.streams, self.provider.foreign, include_process=False)
 
     def points(self) -> dict[str, list[Any]]:
         data = metrics_data(self.reading, RESOURCE)
-        return {m.name: list(m.data.data_points) for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics}
+        return {
+            m.name: list(m.data.data_points)
+            for r in data.resource_metrics
+            for s in r.scope_metrics
+            for m in s.metrics
+        }
 
 
 @pytest.fixture
@@ -55,7 +60,9 @@ def ours() -> Iterator[Ours]:
 
 def test_streams_have_the_specifications_name_and_an_empty_unit(ours: Ours) -> None:
     for row in METRICS:
-        ours.streams.stream(row).cell({label.name: (label.values or ("x",))[0] for label in row.labels}).add(1)
+        ours.streams.stream(row).cell({label.name: (label.values or ("x",))[0] for label in row.labels}).add(
+            1
+        )
     data = metrics_data(ours.reading, RESOURCE)
     (scope,) = data.resource_metrics[0].scope_metrics
     assert (SCOPE, VERSION, SCHEMA_URL) == (scope.scope.name, scope.scope.version, scope.schema_url)
@@ -88,7 +95,9 @@ class Collecting(MetricExporter):
         self.batches: list[MetricsData] = []
         self.ended = threading.Event()
 
-    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
+    def export(
+        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
+    ) -> MetricExportResult:
         self.batches.append(metrics_data)
         return self.result
 
@@ -115,7 +124,8 @@ def test_metrics_are_sent_at_the_interval_and_once_more_at_the_end(ours: Ours) -
 
 
 def test_telemetry_about_telemetry_alone_is_worth_no_last_export(ours: Ours) -> None:
-    """Such as that of a server's master, which would be one more instance of the service, and a wait for a collector that is down."""
+    """Such as that of a server's master, which would be one more instance of the service, and a wait for a
+    collector that is down."""
     exporter = Collecting()
     export = MetricExport(ours.reading, RESOURCE, exporter, Delivery("metrics", "nowhere"), 60)
     ours.streams.stream(OTEL_SDK_LOG_CREATED).observers.append(lambda: [(1, {})])
@@ -125,7 +135,9 @@ def test_telemetry_about_telemetry_alone_is_worth_no_last_export(ours: Ours) -> 
     ours.streams.stream(CACHE_HITS).cell({"app": "shop", "layer": "isr"}).add(1)
     export.shutdown(5)
     (batch,) = exporter.batches
-    assert {CACHE_HITS.exported, OTEL_SDK_LOG_CREATED.name} == {m.name for m in batch.resource_metrics[0].scope_metrics[0].metrics}
+    assert {CACHE_HITS.exported, OTEL_SDK_LOG_CREATED.name} == {
+        m.name for m in batch.resource_metrics[0].scope_metrics[0].metrics
+    }
 
 
 def test_what_a_backend_refuses_is_counted(ours: Ours) -> None:
@@ -145,7 +157,9 @@ def test_nothing_measured_is_nothing_sent(ours: Ours) -> None:
 def test_what_an_export_drained_is_told_to_the_other_workers() -> None:
     """An export between two ticks takes what the second would have found."""
     board = Board()
-    first, second = (Reading(Streams(Budgets({})), ledger=board.join(), include_process=False) for _ in range(2))
+    first, second = (
+        SnapshotReader(Streams(Budgets({})), ledger=board.join(), include_process=False) for _ in range(2)
+    )
     for reading in (first, second):
         reading.streams.stream(CACHE_HITS).cell({"app": "shop", "layer": "isr"}).add(1)
         reading.tick()
@@ -188,7 +202,9 @@ def test_an_application_that_flushes_is_not_told_of_a_reading_that_fails(ours: O
 class Hanging(Collecting):
     """Does not come back until it is told to give up."""
 
-    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
+    def export(
+        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
+    ) -> MetricExportResult:
         self.batches.append(metrics_data)
         self.ended.wait(30)
         return MetricExportResult.FAILURE
@@ -225,7 +241,7 @@ def test_an_application_may_flush_and_end_by_the_provider(ours: Ours) -> None:
     assert exporter.ended.is_set()
 
 
-# --- Callbacks that flush, and flushes that meet -----------------------------------------------------------------------------------------
+# --- Callbacks that flush, and flushes that meet ------------------------------------------------------------
 
 
 def in_time(call: Callable[[], Any]) -> Any:
@@ -259,8 +275,14 @@ def test_a_callback_that_flushes_hangs_nothing(ours: Ours, whose: str, begins: s
     if whose == "the catalogue's":
         ours.streams.stream(LABEL_OVERFLOW).observers.append(lambda: [(observe(), {"label": "app"})])
     else:
-        ours.provider.get_meter("some.library").create_observable_gauge("level", [lambda _: [Observation(observe())]])
-    begun: dict[str, Callable[[], object]] = {"flush": ours.provider.force_flush, "export": export.send, "scrape": ours.reading.snapshot}
+        ours.provider.get_meter("some.library").create_observable_gauge(
+            "level", [lambda _: [Observation(observe())]]
+        )
+    begun: dict[str, Callable[[], object]] = {
+        "flush": ours.provider.force_flush,
+        "export": export.send,
+        "scrape": ours.reading.snapshot,
+    }
     in_time(begun[begins])
     assert told
     sent = [m.name for r in exporter.batches[-1].resource_metrics for s in r.scope_metrics for m in s.metrics]
@@ -271,7 +293,9 @@ def test_a_callback_that_flushes_hangs_nothing(ours: Ours, whose: str, begins: s
 
 
 @pytest.mark.parametrize("whose", ["the catalogue's", "another library's"])
-def test_a_callback_may_wait_for_another_thread_that_flushes(ours: Ours, whose: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_callback_may_wait_for_another_thread_that_flushes(
+    ours: Ours, whose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("bext_otel.metrics.third_party.sdk_instruments._PATIENCE_SECONDS", 0.1)
     exporter, told = Collecting(), []
     export = with_export(ours, exporter)
@@ -286,7 +310,9 @@ def test_a_callback_may_wait_for_another_thread_that_flushes(ours: Ours, whose: 
     if whose == "the catalogue's":
         ours.streams.stream(LABEL_OVERFLOW).observers.append(lambda: [(observe(), {"label": "app"})])
     else:
-        ours.provider.get_meter("some.library").create_observable_gauge("level", [lambda _: [Observation(observe())]])
+        ours.provider.get_meter("some.library").create_observable_gauge(
+            "level", [lambda _: [Observation(observe())]]
+        )
     assert in_time(export.send)
     assert exporter.batches
 
@@ -343,7 +369,9 @@ def test_a_flush_does_not_wait_for_ever_for_an_exporter_that_hangs(ours: Ours) -
 
 def test_an_exporter_that_flushes_is_told_no(ours: Ours) -> None:
     class Flushing(Collecting):
-        def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
+        def export(
+            self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
+        ) -> MetricExportResult:
             flushed.append(ours.provider.force_flush())
             return super().export(metrics_data)
 

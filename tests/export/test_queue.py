@@ -57,7 +57,10 @@ def test_a_queue_that_stays_full_is_a_line_a_minute(caplog: pytest.LogCaptureFix
     clock.advance(61)
     queue.drop_items(1)
     first, second = (record.getMessage() for record in caplog.records)
-    assert "spans are dropped: 2048 wait for export and there is room for no more (OTEL_BSP_MAX_QUEUE_SIZE)" in first
+    assert (
+        "spans are dropped: 2048 wait for export and there is room for no more (OTEL_BSP_MAX_QUEUE_SIZE)"
+        in first
+    )
     assert "1001 so far" in second
 
 

@@ -16,7 +16,9 @@ def test_it_names_the_service_the_distribution_the_process_and_the_host() -> Non
     attributes = build_resource(service_name="shop").attributes
     assert "shop" == attributes["service.name"]
     assert "bext-otel" == attributes["telemetry.distro.name"]
-    assert {"telemetry.distro.version", "telemetry.sdk.version", "host.name", "service.instance.id"} <= set(attributes)
+    assert {"telemetry.distro.version", "telemetry.sdk.version", "host.name", "service.instance.id"} <= set(
+        attributes
+    )
     assert os.getpid() == attributes["process.pid"]
 
 
@@ -44,7 +46,10 @@ def test_attributes_given_in_code_come_first(monkeypatch: pytest.MonkeyPatch) ->
         ("cgroup", f"12:memory:/docker/{ID}\n"),
         ("cgroup", f"0::/system.slice/docker-{ID}.scope\n"),
         ("cgroup", f"1:name=systemd:/kubepods/besteffort/pod1/{ID}\n"),
-        ("mountinfo", f"600 599 8:1 /var/lib/docker/containers/{ID}/hostname /etc/hostname rw - ext4 /dev/sda1 rw\n"),
+        (
+            "mountinfo",
+            f"600 599 8:1 /var/lib/docker/containers/{ID}/hostname /etc/hostname rw - ext4 /dev/sda1 rw\n",
+        ),
     ],
 )
 def test_a_container_is_recognised(tmp_path: Path, name: str, text: str) -> None:

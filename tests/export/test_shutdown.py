@@ -32,7 +32,11 @@ def test_one_that_hangs_is_left_behind() -> None:
 
 
 def test_what_is_lost_or_still_waits_is_one_line_that_says_what_where_and_why() -> None:
-    traces, logs, metrics = Delivery("traces", "there"), Delivery("logs", "there too"), Delivery("metrics", "elsewhere")
+    traces, logs, metrics = (
+        Delivery("traces", "there"),
+        Delivery("logs", "there too"),
+        Delivery("metrics", "elsewhere"),
+    )
     traces.lost(100)
     undelivered = Undelivered([traces, logs, metrics])
     assert "" == undelivered.line(), "what was lost before has been told"
@@ -43,7 +47,8 @@ def test_what_is_lost_or_still_waits_is_one_line_that_says_what_where_and_why() 
     metrics.lost(7, "any")
     assert (
         "not delivered at the end: 2 spans to there (refused); "
-        "not delivered at the end: 4 log records to there too, 7 metric points to elsewhere (no answer in time)"
+        "not delivered at the end: 4 log records to there too, 7 metric points to elsewhere (no answer in "
+        "time)"
     ) == undelivered.line()
 
 
@@ -59,7 +64,8 @@ def test_one_that_raises_stops_no_other() -> None:
 
 @pytest.fixture
 def parked(monkeypatch: pytest.MonkeyPatch) -> Parked:
-    """A thread that was started when that was possible still; now it is not, as in an exit handler of Python 3.12."""
+    """A thread that was started when that was possible still; now it is not, as in an exit handler of Python
+    3.12."""
 
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't create new thread at interpreter shutdown")
@@ -74,7 +80,9 @@ def parked(monkeypatch: pytest.MonkeyPatch) -> Parked:
 def test_where_no_thread_starts_any_more_the_parked_one_ends_and_is_left_behind_too(parked: Parked) -> None:
     release, names = threading.Event(), []
     began = time.monotonic()
-    assert not end_all([lambda _: names.append(threading.current_thread().name), lambda _: release.wait(60)], 0.2, parked)
+    assert not end_all(
+        [lambda _: names.append(threading.current_thread().name), lambda _: release.wait(60)], 0.2, parked
+    )
     assert time.monotonic() - began < 30
     assert ["bext-otel-end"] == names
     release.set()

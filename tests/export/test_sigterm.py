@@ -30,13 +30,18 @@ def default_handler() -> Iterator[None]:
 
 def terminated(code: str) -> tuple[int, list[str]]:
     """Exit code and output of a program that terminates itself."""
-    done = subprocess.run([sys.executable, "-c", HEAD + code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", HEAD + code], capture_output=True, text=True, timeout=60, check=False
+    )
     assert "" == done.stderr
     return done.returncode, done.stdout.split()
 
 
 def test_the_end_comes_first_and_the_exit_code_is_the_signals() -> None:
-    code = "end_on_termination(end, deadline_seconds=20); os.kill(os.getpid(), signal.SIGTERM); print('unreachable')"
+    code = (
+        "end_on_termination(end, deadline_seconds=20); os.kill(os.getpid(), signal.SIGTERM); "
+        "print('unreachable')"
+    )
     assert (-signal.SIGTERM, ["ended"]) == terminated(code)
 
 

@@ -26,7 +26,19 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
     """A certificate for localhost that signs itself, and its key."""
     made, key = folder / f"{name}.pem", folder / f"{name}.key"
     subject = ["-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", *subject]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+        *subject,
+    ]
     subprocess.run([*command, "-keyout", str(key), "-out", str(made)], check=True, capture_output=True)
     return made, key
 
@@ -78,8 +90,12 @@ def collector(tmp_path: Path) -> Iterator[Collector]:
 
 def export(collector: Collector) -> Delivery:
     """Export one span, by what the environment says; how it went."""
-    targets: dict[str, Target] = {"traces": Target(endpoint=f"https://localhost:{collector.port}/v1/traces", protocol="http/protobuf")}
-    ((exporter, delivery),) = span_exporters(Exporters(traces=("otlp",), metrics=(), logs=(), targets=targets, prometheus=False))  # type: ignore[arg-type]
+    targets: dict[str, Target] = {
+        "traces": Target(endpoint=f"https://localhost:{collector.port}/v1/traces", protocol="http/protobuf")
+    }
+    ((exporter, delivery),) = span_exporters(
+        Exporters(traces=("otlp",), metrics=(), logs=(), targets=targets, prometheus=False)
+    )  # type: ignore[arg-type]
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     provider.get_tracer("t").start_span("s").end()
@@ -87,7 +103,9 @@ def export(collector: Collector) -> Delivery:
     return delivery
 
 
-@pytest.mark.parametrize("variable", ["OTEL_EXPORTER_OTLP_CERTIFICATE", "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE"])
+@pytest.mark.parametrize(
+    "variable", ["OTEL_EXPORTER_OTLP_CERTIFICATE", "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE"]
+)
 @pytest.mark.parametrize("bundle", ["", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 def test_a_pinned_certificate_holds_whatever_bundle_is_set(
     collector: Collector, monkeypatch: pytest.MonkeyPatch, variable: str, bundle: str

@@ -10,13 +10,13 @@ from prometheus_client import REGISTRY
 
 from bext_otel.catalogue import METRICS, PLUGIN_FUEL_CONSUMED, Metric
 from bext_otel.endpoints.formats import text
-from bext_otel.export.upstream_engine import UpstreamReading, build_upstream
+from bext_otel.export.upstream_engine import UpstreamReader, build_upstream
 from bext_otel.measuring import _Instruments
 from bext_otel.metrics.snapshot import Histogram
 
 
 @pytest.fixture
-def engine() -> Iterator[tuple[_Instruments, UpstreamReading]]:
+def engine() -> Iterator[tuple[_Instruments, UpstreamReader]]:
     before = set(REGISTRY._collector_to_names)
     provider, reading = build_upstream(Resource({}), [], 60.0, {}, dict)
     yield _Instruments(provider, units=False), reading
@@ -30,8 +30,10 @@ def record(instruments: _Instruments, row: Metric) -> None:
     instruments.handle(row, values)(3)
 
 
-@pytest.mark.parametrize("row", [row for row in METRICS if row is not PLUGIN_FUEL_CONSUMED], ids=lambda row: row.exported)
-def test_names_hold(engine: tuple[_Instruments, UpstreamReading], row: Metric) -> None:
+@pytest.mark.parametrize(
+    "row", [row for row in METRICS if row is not PLUGIN_FUEL_CONSUMED], ids=lambda row: row.exported
+)
+def test_names_hold(engine: tuple[_Instruments, UpstreamReader], row: Metric) -> None:
     instruments, reading = engine
     record(instruments, row)
     family = reading.snapshot().family(row)
@@ -42,22 +44,28 @@ def test_names_hold(engine: tuple[_Instruments, UpstreamReading], row: Metric) -
     assert 3 == (point.value.sum if isinstance(point.value, Histogram) else point.value)
 
 
-def test_fuel_gains_a_total_which_is_why_this_engine_is_not_the_default(engine: tuple[_Instruments, UpstreamReading]) -> None:
+def test_fuel_gains_a_total_which_is_why_this_engine_is_not_the_default(
+    engine: tuple[_Instruments, UpstreamReader],
+) -> None:
     instruments, reading = engine
     record(instruments, PLUGIN_FUEL_CONSUMED)
     assert "bext_plugin_fuel_consumed_total" in {family.name for family in reading.snapshot().families}
 
 
-def test_the_resource_rivals_nobody(engine: tuple[_Instruments, UpstreamReading], caplog: pytest.LogCaptureFixture) -> None:
+def test_the_resource_rivals_nobody(
+    engine: tuple[_Instruments, UpstreamReader], caplog: pytest.LogCaptureFixture
+) -> None:
     """Upstream's page tells of it, and so does ours."""
     text.render(engine[1].snapshot())
     assert "target" not in {family.name for family in engine[1].snapshot().families}
     assert [] == caplog.records
 
 
-def test_its_text_is_rendered_by_the_same_face(engine: tuple[_Instruments, UpstreamReading]) -> None:
+def test_its_text_is_rendered_by_the_same_face(engine: tuple[_Instruments, UpstreamReader]) -> None:
     instruments, reading = engine
     for row in METRICS:
         record(instruments, row)
     lines = text.render(reading.snapshot()).decode().splitlines()
-    assert 'bext_requests_total{app="x",method="GET",route="x",status="100"} 3' in {line.removesuffix(".0") for line in lines}
+    assert 'bext_requests_total{app="x",method="GET",route="x",status="100"} 3' in {
+        line.removesuffix(".0") for line in lines
+    }

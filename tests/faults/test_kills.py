@@ -1,4 +1,5 @@
-"""Workers killed at any moment: what they had counted before their last second stays, and no reading goes back."""
+"""Workers killed at any moment: what they had counted before their last second stays, and no reading goes
+back."""
 
 from __future__ import annotations
 
@@ -26,7 +27,9 @@ def test_every_life_keeps_what_it_counted_before_its_last_second(tmp_path: Path)
     (tmp_path / "bext.config.toml").write_text("[metrics.budgets]\napp = 100000\n")
     with launched(tmp_path, f"python {PROGRAM} {KILLS} {WORKERS}", env=MOUNTED) as program:
         assert 0 == program.wait(seconds=60 + 2 * KILLS), program.output()
-        (report,) = (json.loads(line) for line in program.output().splitlines() if line.startswith('{"kills"'))
+        (report,) = (
+            json.loads(line) for line in program.output().splitlines() if line.startswith('{"kills"')
+        )
     print(report)
     assert KILLS + WORKERS == report["kills"]
     assert (0, 0, []) == (report["backwards"], report["too_many"], report["more_than_counted"])

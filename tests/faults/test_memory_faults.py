@@ -1,4 +1,5 @@
-"""The memory that workers share is full, forbidden, or taken away: the application is served, and who stands alone says so."""
+"""The memory that workers share is full, forbidden, or taken away: the application is served, and who stands
+alone says so."""
 
 from __future__ import annotations
 
@@ -34,13 +35,20 @@ def telemetry_check(port: int) -> dict[str, Any]:
 
 def warnings(program: Launched, *words: str) -> list[str]:
     """Lines of ours that hold these words."""
-    return [line["message"] for line in program.lines(target="bext_otel", level="warn") if all(word in line["message"] for word in words)]
+    return [
+        line["message"]
+        for line in program.lines(target="bext_otel", level="warn")
+        if all(word in line["message"] for word in words)
+    ]
 
 
 @contextmanager
 def limited(folder: Path, limit: int) -> Iterator[Launched]:
     """A service whose files may not become larger than so many bytes."""
-    command = f"python {PROGRAMS}/limited.py {limit} {SCRIPTS}/opentelemetry-instrument {sys.executable} {SCRIPTS}/{GUNICORN} {FLASK}"
+    command = (
+        f"python {PROGRAMS}/limited.py {limit} {SCRIPTS}/opentelemetry-instrument {sys.executable} "
+        f"{SCRIPTS}/{GUNICORN} {FLASK}"
+    )
     with launched(folder, command, env=SEEN, path="/health/live", instrument=False) as program:
         yield program
 
@@ -54,7 +62,11 @@ def test_where_no_memory_can_be_had_each_worker_stands_alone_and_one_line_says_s
             both_answer(traffic)
         expected = sorted(sum(answer.pid == pid for answer in traffic.answers) for pid in traffic.pids())
         seen: set[int] = set()
-        until(lambda: seen.add(items_of(page(port))) or len(seen) >= 2, seconds=20, why="both workers to show their own part")
+        until(
+            lambda: seen.add(items_of(page(port))) or len(seen) >= 2,
+            seconds=20,
+            why="both workers to show their own part",
+        )
         assert expected == sorted(seen)
         check = telemetry_check(port)
         assert "degraded" == check["status"]
@@ -65,7 +77,8 @@ def test_where_no_memory_can_be_had_each_worker_stands_alone_and_one_line_says_s
 
 
 def test_memory_that_becomes_too_small_harms_nobody(tmp_path: Path) -> None:
-    """It can be had, and holds not all that there is to say: each worker says so once, and is degraded while it lasts."""
+    """It can be had, and holds not all that there is to say: each worker says so once, and is degraded while
+    it lasts."""
     with limited(tmp_path, 128 * 1024 + 100) as program:
         port = port_of(program)
         traffic = Traffic(port)
@@ -73,11 +86,22 @@ def test_memory_that_becomes_too_small_harms_nobody(tmp_path: Path) -> None:
             both_answer(traffic)
             until(lambda: traffic.answered > 100)
         assert 0 == traffic.unsure
-        check = until(lambda: found if "workers_unshared" in (found := telemetry_check(port)) else None, seconds=20)
+        check = until(
+            lambda: found if "workers_unshared" in (found := telemetry_check(port)) else None, seconds=20
+        )
         assert "degraded" == check["status"]
         assert "File too large" in check["workers_unshared"]
-        until(lambda: len(warnings(program, "can't be shared", "File too large")) == 2, seconds=20, why=program.output())
-        until(lambda: items_of(page(port)) in {sum(a.pid == pid for a in traffic.answers) for pid in traffic.pids()}, seconds=20)
+        until(
+            lambda: len(warnings(program, "can't be shared", "File too large")) == 2,
+            seconds=20,
+            why=program.output(),
+        )
+        until(
+            lambda: (
+                items_of(page(port)) in {sum(a.pid == pid for a in traffic.answers) for pid in traffic.pids()}
+            ),
+            seconds=20,
+        )
         assert 2 == len(warnings(program))
         program.end()
 
@@ -90,13 +114,19 @@ exec "$@"
 
 
 @pytest.mark.skipif(
-    not shutil.which("unshare") or subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode != 0,
+    not shutil.which("unshare")
+    or subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode != 0,
     reason="mounting a full /dev/shm wants root",
 )
 def test_a_full_dev_shm_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "full.sh").write_text(FULL)
-    (tmp_path / "in_namespace.py").write_text("import os, sys\nos.execvp('unshare', ['unshare', '-m', 'sh', 'full.sh', *sys.argv[1:]])\n")
-    command = f"python in_namespace.py {SCRIPTS}/opentelemetry-instrument {sys.executable} {SCRIPTS}/{GUNICORN} {FLASK}"
+    (tmp_path / "in_namespace.py").write_text(
+        "import os, sys\nos.execvp('unshare', ['unshare', '-m', 'sh', 'full.sh', *sys.argv[1:]])\n"
+    )
+    command = (
+        f"python in_namespace.py {SCRIPTS}/opentelemetry-instrument {sys.executable} "
+        f"{SCRIPTS}/{GUNICORN} {FLASK}"
+    )
     with launched(tmp_path, command, env=SEEN, path="/health/live", instrument=False) as program:
         port = port_of(program)
         traffic = Traffic(port)
@@ -111,9 +141,13 @@ def test_a_full_dev_shm_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("replaced", [False, True], ids=["closed", "replaced"])
-def test_a_worker_whose_descriptor_the_application_closed_stands_alone_and_writes_into_nothing_else(tmp_path: Path, replaced: bool) -> None:
+def test_a_worker_whose_descriptor_the_application_closed_stands_alone_and_writes_into_nothing_else(
+    tmp_path: Path, replaced: bool
+) -> None:
     file = tmp_path / "theirs"
-    with serving(tmp_path, f"{GUNICORN} closing_wsgi:app", first=(str(PROGRAMS),), BEXT_TELEMETRY_TOKEN=TOKEN) as program:
+    with serving(
+        tmp_path, f"{GUNICORN} closing_wsgi:app", first=(str(PROGRAMS),), BEXT_TELEMETRY_TOKEN=TOKEN
+    ) as program:
         port = port_of(program)
         traffic = Traffic(port)
         with traffic.flowing(2):
@@ -123,12 +157,15 @@ def test_a_worker_whose_descriptor_the_application_closed_stands_alone_and_write
         assert 1 == len(told["closed"])
         with traffic.flowing(2):
             both_answer(traffic)
-        # Each answers by turns: the one that lost it is degraded and shows its own, the other goes on as before.
+        # Each answers by turns: the one that lost it is degraded and shows its own, the other goes on as
+        # before.
         until(lambda: telemetry_check(port)["status"] == "degraded", seconds=20)
         until(lambda: telemetry_check(port)["status"] == "healthy", seconds=20)
         own = sum(answer.pid == told["pid"] for answer in traffic.answers)
         until(lambda: items_of(page(port)) == own, seconds=20, why=f"the lone worker to show its own {own}")
-        until(lambda: items_of(page(port)) > own, seconds=20, why="the other one to show what it knows of both")
+        until(
+            lambda: items_of(page(port)) > own, seconds=20, why="the other one to show what it knows of both"
+        )
         (line,) = until(lambda: warnings(program, "can't be shared"), seconds=20)
         assert "closed or replaced" in line
         if replaced:

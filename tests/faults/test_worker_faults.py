@@ -64,7 +64,8 @@ def test_when_all_workers_die_at_once_those_that_follow_answer_for_them(tmp_path
 
 
 def test_a_clock_that_jumps_back_an_hour_takes_nothing_back(tmp_path: Path) -> None:
-    """The wall clock of all workers does, while they serve; what is recent goes by the clock that never jumps."""
+    """The wall clock of all workers does, while they serve; what is recent goes by the clock that never
+    jumps."""
     clock = WallClock(tmp_path)
     with serving(tmp_path, f"{GUNICORN} {FLASK}", **clock.env) as program:
         port = port_of(program)

@@ -27,7 +27,9 @@ def test_a_configured_directory_is_measured(tmp_path: Path) -> None:
     assert 3 == disk(str(tmp_path), 0, data_dir=str(tmp_path))().details["data_dir_mb"]
 
 
-def test_a_directory_too_large_to_measure_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_too_large_to_measure_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(builtin, "_MAX_ENTRIES", 2)
     for name in "abc":
         (tmp_path / name).touch()
@@ -52,7 +54,10 @@ def test_a_database_that_answers_is_healthy() -> None:
 def test_a_database_that_cannot_be_opened_is_unhealthy() -> None:
     health = Health()
     health.register("database", database(lambda: sqlite3.connect("/nowhere/at/all.db")))
-    assert ("OperationalError", 503) == (health.ready().checks["database"].details["reason"], health.ready().http_status)
+    assert ("OperationalError", 503) == (
+        health.ready().checks["database"].details["reason"],
+        health.ready().http_status,
+    )
 
 
 def test_a_database_connection_is_closed_again() -> None:

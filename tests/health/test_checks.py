@@ -40,8 +40,12 @@ def test_the_whole_is_as_bad_as_its_worst_part(some: list[Status]) -> None:
 
 
 def test_what_is_not_critical_only_degrades() -> None:
-    assert ["healthy", "degraded", "degraded"] == [weighed(status, critical=False) for status in ("healthy", "degraded", "unhealthy")]
-    assert ["healthy", "degraded", "unhealthy"] == [weighed(status, critical=True) for status in ("healthy", "degraded", "unhealthy")]
+    assert ["healthy", "degraded", "degraded"] == [
+        weighed(status, critical=False) for status in ("healthy", "degraded", "unhealthy")
+    ]
+    assert ["healthy", "degraded", "unhealthy"] == [
+        weighed(status, critical=True) for status in ("healthy", "degraded", "unhealthy")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -78,4 +82,10 @@ def test_details_never_hide_status_or_latency() -> None:
 def test_any_detail_can_be_written_as_json() -> None:
     check = Check.healthy(rate=math.inf, thing=object, name="\ud800", many={1})
     document = json.loads(json.dumps(check.document(), allow_nan=False).encode())
-    assert {"status": "healthy", "rate": None, "thing": "<class 'object'>", "name": "�", "many": [1]} == document
+    assert {
+        "status": "healthy",
+        "rate": None,
+        "thing": "<class 'object'>",
+        "name": "�",
+        "many": [1],
+    } == document

@@ -204,7 +204,9 @@ def test_visitors_that_come_together_share_one_run(hung: Hung) -> None:
     health = Health(timeout_seconds=LONG_S, cache_seconds=LONG_S)
     health.register("database", hung)
     statuses: list[int] = []
-    visitors = [threading.Thread(target=lambda: statuses.append(health.ready().http_status)) for _ in range(8)]
+    visitors = [
+        threading.Thread(target=lambda: statuses.append(health.ready().http_status)) for _ in range(8)
+    ]
     for visitor in visitors:
         visitor.start()
     until(lambda: hung.asked)
@@ -246,7 +248,9 @@ def test_a_forked_child_starts_over(hung: Hung) -> None:
         hung.released.set()
         health._prober._cache_seconds = LONG_S
         report = health.full()
-        ok = report.checks["pid"].details == {"pid": os.getpid()} and report.checks["hung"].status == "healthy"
+        ok = (
+            report.checks["pid"].details == {"pid": os.getpid()} and report.checks["hung"].status == "healthy"
+        )
         os._exit(0 if ok else 1)
     assert 0 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 

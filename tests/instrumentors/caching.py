@@ -38,7 +38,9 @@ def app(name: str = "shop"):
 
 def lookups(telemetry: Telemetry, layer: str, app: str = "shop") -> tuple[int, int]:
     """Hits and misses of a layer."""
-    return telemetry.counts(CACHE_HITS).get((app, layer), 0), telemetry.counts(CACHE_MISSES).get((app, layer), 0)
+    return telemetry.counts(CACHE_HITS).get((app, layer), 0), telemetry.counts(CACHE_MISSES).get(
+        (app, layer), 0
+    )
 
 
 def evictions(telemetry: Telemetry) -> int:
@@ -60,4 +62,8 @@ def names(telemetry: Telemetry) -> list[str]:
 
 def records(telemetry: Telemetry, body: str) -> list[dict[str, Any]]:
     """Attributes of the log records that say `body`."""
-    return [dict(data.log_record.attributes) for data in telemetry._records.get_finished_logs() if data.log_record.body == body]
+    return [
+        dict(data.log_record.attributes)
+        for data in telemetry._records.get_finished_logs()
+        if data.log_record.body == body
+    ]

@@ -10,7 +10,9 @@ from tests.instrumentors.conftest import Telemetry
 
 def ratios(telemetry: Telemetry) -> dict[str, float]:
     """Sum of the ratios by encoding, of the app `shop`."""
-    return {labels[1]: value for labels, value in telemetry.sums(COMPRESSION_RATIO).items() if labels[0] == "shop"}
+    return {
+        labels[1]: value for labels, value in telemetry.sums(COMPRESSION_RATIO).items() if labels[0] == "shop"
+    }
 
 
 def times(telemetry: Telemetry) -> dict[str, int]:
@@ -19,8 +21,13 @@ def times(telemetry: Telemetry) -> dict[str, int]:
 
 
 def told(telemetry: Telemetry) -> list[tuple[str, dict[str, Any], int]]:
-    """What the log says about bodies, at debug: encoding, facts other than the duration, and the span that it belongs to."""
-    records = [data.log_record for data in telemetry._records.get_finished_logs() if data.log_record.body == "body compressed"]
+    """What the log says about bodies, at debug: encoding, facts other than the duration, and the span that it
+    belongs to."""
+    records = [
+        data.log_record
+        for data in telemetry._records.get_finished_logs()
+        if data.log_record.body == "body compressed"
+    ]
     assert {"DEBUG"} >= {record.severity_text for record in records}
     found = []
     for record in records:

@@ -53,7 +53,8 @@ class Telemetry:
         return dict(self.server().attributes or {})
 
     def points(self, metric: Metric) -> dict[Labels, Any]:
-        """Data points of a metric, of any scope, by label values in the order of the catalogue (None: not there)."""
+        """Data points of a metric, of any scope, by label values in the order of the catalogue (None: not
+        there)."""
         data = self._metrics.get_metrics_data()
         found: dict[Labels, Any] = {}
         for resource in data.resource_metrics if data else ():
@@ -69,11 +70,18 @@ class Telemetry:
     def metric_scopes(self) -> list[Any]:
         """The scopes of all metrics."""
         data = self._metrics.get_metrics_data()
-        return [scope.scope for resource in data.resource_metrics for scope in resource.scope_metrics] if data else []
+        return (
+            [scope.scope for resource in data.resource_metrics for scope in resource.scope_metrics]
+            if data
+            else []
+        )
 
     def counts(self, metric: Metric) -> dict[Labels, int]:
         """How often each series was recorded (a counter: its value)."""
-        return {labels: getattr(point, "count", getattr(point, "value", None)) for labels, point in self.points(metric).items()}
+        return {
+            labels: getattr(point, "count", getattr(point, "value", None))
+            for labels, point in self.points(metric).items()
+        }
 
     def sums(self, metric: Metric) -> dict[Labels, float]:
         return {labels: point.sum for labels, point in self.points(metric).items()}

@@ -1,4 +1,5 @@
-"""Run as a program: the same requests through upstream's instrumentation and through ours; prints both server spans of each as JSON.
+"""Run as a program: the same requests through upstream's instrumentation and through ours; prints both server
+spans of each as JSON.
 
 In a process of its own, since upstream reads `OTEL_SEMCONV_STABILITY_OPT_IN` once.
 """
@@ -23,7 +24,10 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "user agent": {"path": "/items/7", "headers": [("user-agent", "curl/8")]},
     "query": {"path": "/items/7", "query": "page=2"},
     "secret in the query": {"path": "/items/7", "query": "page=2&token=abc&sig=x"},
-    "parent": {"path": "/items/7", "headers": [("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")]},
+    "parent": {
+        "path": "/items/7",
+        "headers": [("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")],
+    },
     "not found": {"path": "/missing"},
     "wrong method": {"path": "/items/7", "method": "DELETE"},
     "post": {"path": "/items/7", "method": "POST", "headers": [("content-length", "2")]},

@@ -13,7 +13,13 @@ from bext_otel.apps import current_app
 
 if not settings.configured:
     settings.configure(
-        ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="not one", MIDDLEWARE=[], INSTALLED_APPS=[], DEBUG=False, USE_TZ=True
+        ROOT_URLCONF=__name__,
+        ALLOWED_HOSTS=["*"],
+        SECRET_KEY="not one",
+        MIDDLEWARE=[],
+        INSTALLED_APPS=[],
+        DEBUG=False,
+        USE_TZ=True,
     )
     import django
 

@@ -26,7 +26,9 @@ class Answer:
         return None
 
 
-def http_scope(path: str = "/", method: str = "GET", *, query: str = "", headers: Iterable[Header] = (), **more: Any) -> dict[str, Any]:
+def http_scope(
+    path: str = "/", method: str = "GET", *, query: str = "", headers: Iterable[Header] = (), **more: Any
+) -> dict[str, Any]:
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -37,7 +39,10 @@ def http_scope(path: str = "/", method: str = "GET", *, query: str = "", headers
         "raw_path": path.encode(),
         "query_string": query.encode(),
         "root_path": "",
-        "headers": [(b"host", b"shop.example:8000"), *((k.encode("latin-1"), v.encode("latin-1")) for k, v in headers)],
+        "headers": [
+            (b"host", b"shop.example:8000"),
+            *((k.encode("latin-1"), v.encode("latin-1")) for k, v in headers),
+        ],
         "client": ("192.0.2.7", 4711),
         "server": ("127.0.0.1", 8000),
         **more,
@@ -66,13 +71,21 @@ async def ask_async(app: Any, scope: dict[str, Any], body: Sequence[bytes] = (b"
     return answer
 
 
-def ask(app: Any, path: str = "/", method: str = "GET", *, body: Sequence[bytes] = (b"",), **more: Any) -> Answer:
+def ask(
+    app: Any, path: str = "/", method: str = "GET", *, body: Sequence[bytes] = (b"",), **more: Any
+) -> Answer:
     """As `ask_async`, in an event loop of its own."""
     return asyncio.run(ask_async(app, http_scope(path, method, **more), body))
 
 
 def environ_of(
-    path: str = "/", method: str = "GET", *, query: str = "", headers: Iterable[Header] = (), body: bytes = b"", **more: Any
+    path: str = "/",
+    method: str = "GET",
+    *,
+    query: str = "",
+    headers: Iterable[Header] = (),
+    body: bytes = b"",
+    **more: Any,
 ) -> dict[str, Any]:
     environ = {
         "REQUEST_METHOD": method,
@@ -99,7 +112,9 @@ def environ_of(
     return {**environ, **more}
 
 
-def ask_wsgi(app: Callable[..., Any], path: str = "/", method: str = "GET", *, read: int | None = None, **more: Any) -> Answer:
+def ask_wsgi(
+    app: Callable[..., Any], path: str = "/", method: str = "GET", *, read: int | None = None, **more: Any
+) -> Answer:
     """One request to a WSGI application; `read` is after how many chunks the client leaves."""
     answer = Answer()
     written: list[bytes] = []

@@ -26,10 +26,15 @@ def redis_server() -> Iterator[int]:
 def redis_cluster(directory: Path) -> Iterator[int]:
     """The port of a cluster of one node, which keeps what it knows of itself in `directory`."""
     path, port = program("redis-server"), free_port()
-    with _running(path, port, "--dir", str(directory), "--cluster-enabled", "yes", "--cluster-port", str(free_port())):
+    with _running(
+        path, port, "--dir", str(directory), "--cluster-enabled", "yes", "--cluster-port", str(free_port())
+    ):
         with redis.Redis(port=port, decode_responses=True) as node:
             node.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
-            until(lambda: node.execute_command("CLUSTER INFO")["cluster_state"] == "ok", why="the cluster to be complete")
+            until(
+                lambda: node.execute_command("CLUSTER INFO")["cluster_state"] == "ok",
+                why="the cluster to be complete",
+            )
         yield port
 
 

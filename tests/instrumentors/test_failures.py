@@ -53,7 +53,9 @@ def deploy_step() -> None:
 
 
 @pytest.mark.parametrize("run", [asgi, websocket, wsgi, flow_step, deploy_step])
-def test_the_status_is_described_by_what_the_exception_said(telemetry: Telemetry, run: Callable[[], None]) -> None:
+def test_the_status_is_described_by_what_the_exception_said(
+    telemetry: Telemetry, run: Callable[[], None]
+) -> None:
     with suppress(LookupError):
         run()
     failed = [span for span in telemetry.spans() if span.status.status_code is StatusCode.ERROR]

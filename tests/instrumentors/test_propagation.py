@@ -1,4 +1,5 @@
-"""Trace context and baggage of incoming requests: strict, silent about what is wrong, and nearly free where there is none."""
+"""Trace context and baggage of incoming requests: strict, silent about what is wrong, and nearly free where
+there is none."""
 
 from __future__ import annotations
 
@@ -18,7 +19,12 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from bext_otel.apps import current_app
 from bext_otel.catalogue import REQUESTS
 from bext_otel_instrumentors.http.asgi import ASGIMiddleware
-from bext_otel_instrumentors.http.propagation import clean_baggage, clean_traceparent, clean_tracestate, extract
+from bext_otel_instrumentors.http.propagation import (
+    clean_baggage,
+    clean_traceparent,
+    clean_tracestate,
+    extract,
+)
 from bext_otel_instrumentors.http.wsgi import WSGIMiddleware
 from tests.instrumentors.conftest import Telemetry
 from tests.instrumentors.driving import Header, ask, ask_wsgi
@@ -158,7 +164,10 @@ def test_a_tracestate_of_level_2_can_be_changed(caplog: pytest.LogCaptureFixture
 
 @KINDS
 def test_tracestate_headers_are_one_list(telemetry: Telemetry, kind: str) -> None:
-    assert "a=1,b=2,c=3" == request(kind, [("traceparent", GOOD), ("tracestate", "a=1 ,\tb=2,"), ("tracestate", "c=3")]).state
+    assert (
+        "a=1,b=2,c=3"
+        == request(kind, [("traceparent", GOOD), ("tracestate", "a=1 ,\tb=2,"), ("tracestate", "c=3")]).state
+    )
 
 
 @KINDS
@@ -168,7 +177,9 @@ def test_baggage_headers_are_one_list_and_pluses_are_pluses(telemetry: Telemetry
 
 
 @KINDS
-def test_bad_baggage_is_dropped_and_not_repeated_in_logs(telemetry: Telemetry, caplog: pytest.LogCaptureFixture, kind: str) -> None:
+def test_bad_baggage_is_dropped_and_not_repeated_in_logs(
+    telemetry: Telemetry, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
     caplog.set_level(0)
     seen = request(kind, [("baggage", f"ok=1,no value,sp ace=1,=2,b=\u00e9,long={'x' * 5000},last=2")])
     assert {"ok": "1", "last": "2"} == seen.baggage
@@ -187,7 +198,9 @@ def test_baggage_past_the_limit_is_dropped(telemetry: Telemetry, kind: str) -> N
 
 
 @KINDS
-def test_an_app_that_a_client_names_is_neither_believed_nor_passed_on(telemetry: Telemetry, kind: str) -> None:
+def test_an_app_that_a_client_names_is_neither_believed_nor_passed_on(
+    telemetry: Telemetry, kind: str
+) -> None:
     seen = request(kind, [("baggage", "bext.app=admin")])
     assert ("shop", {}) == (seen.app, seen.baggage)
 
@@ -229,8 +242,12 @@ class OnlyReads(OneHeader):
 
 
 @KINDS
-@pytest.mark.parametrize("make", [lambda each: each, lambda each: CompositePropagator([TraceContextTextMapPropagator(), each])])
-def test_a_propagator_that_only_reads_is_asked(telemetry: Telemetry, kind: str, make: Callable[[Any], Any]) -> None:
+@pytest.mark.parametrize(
+    "make", [lambda each: each, lambda each: CompositePropagator([TraceContextTextMapPropagator(), each])]
+)
+def test_a_propagator_that_only_reads_is_asked(
+    telemetry: Telemetry, kind: str, make: Callable[[Any], Any]
+) -> None:
     before = propagate.get_global_textmap()
     propagate.set_global_textmap(make(OnlyReads()))
     try:
@@ -239,7 +256,9 @@ def test_a_propagator_that_only_reads_is_asked(telemetry: Telemetry, kind: str, 
         propagate.set_global_textmap(before)
 
 
-def test_without_headers_of_the_propagator_it_is_not_asked(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_headers_of_the_propagator_it_is_not_asked(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def asked(*_: Any, **__: Any) -> Context:
         raise AssertionError("asked")
 
@@ -255,7 +274,9 @@ def responding() -> Iterator[None]:
     set_global_response_propagator(None)
 
 
-def test_an_answer_carries_its_trace_where_the_application_asks_for_it(telemetry: Telemetry, responding: None) -> None:
+def test_an_answer_carries_its_trace_where_the_application_asks_for_it(
+    telemetry: Telemetry, responding: None
+) -> None:
     """More than once with the same message, which is the application's."""
     start = {"type": "http.response.start", "status": 200, "headers": []}
 
@@ -267,11 +288,18 @@ def test_an_answer_carries_its_trace_where_the_application_asks_for_it(telemetry
         start_response("200 OK", [])
         return []
 
-    asks = [lambda: ask(ASGIMiddleware(app)), lambda: ask(ASGIMiddleware(app)), lambda: ask_wsgi(WSGIMiddleware(wsgi_app))]
+    asks = [
+        lambda: ask(ASGIMiddleware(app)),
+        lambda: ask(ASGIMiddleware(app)),
+        lambda: ask_wsgi(WSGIMiddleware(wsgi_app)),
+    ]
     for once in asks:
         answer = once()
         context = telemetry.server().context
-        assert f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}" == answer.header("traceresponse")
+        assert (
+            f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+            == answer.header("traceresponse")
+        )
         assert 2 == len(answer.headers)
         telemetry.clear()
 
@@ -291,6 +319,11 @@ def test_cleaning_is_idempotent_and_bounded(values: list[str]) -> None:
             assert once == clean([once])
 
 
-@given(st.dictionaries(st.sampled_from(["traceparent", "tracestate", "baggage", "other"]), st.lists(st.text(), min_size=1, max_size=3)))
+@given(
+    st.dictionaries(
+        st.sampled_from(["traceparent", "tracestate", "baggage", "other"]),
+        st.lists(st.text(), min_size=1, max_size=3),
+    )
+)
 def test_any_headers_can_be_read(headers: dict[str, list[str]]) -> None:
     assert isinstance(extract(headers, Context()), Context)

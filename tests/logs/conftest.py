@@ -12,7 +12,7 @@ from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
 from opentelemetry.sdk.resources import Resource
 
-from bext_otel.config import App, Logging
+from bext_otel.config import AppSettings, LoggingSettings
 from bext_otel.logs import BextLoggerProvider, Installed, build_provider, install
 
 
@@ -20,7 +20,11 @@ class Logs:
     """The whole chain as an application has it: real libraries in, lines on stdout and an exporter out."""
 
     def __init__(
-        self, provider: BextLoggerProvider, exporter: InMemoryLogRecordExporter, installed: Installed, capsys: pytest.CaptureFixture[str]
+        self,
+        provider: BextLoggerProvider,
+        exporter: InMemoryLogRecordExporter,
+        installed: Installed,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
         self.provider = provider
         self.installed = installed
@@ -46,15 +50,18 @@ Start = Callable[..., Logs]
 
 @pytest.fixture
 def start(capsys: pytest.CaptureFixture[str]) -> Iterator[Start]:
-    """Installs logging for `[logging]` settings (at info, unless they say otherwise) and `[apps]` levels; leaves everything as it was."""
+    """Installs logging for `[logging]` settings (at info, unless they say otherwise) and `[apps]` levels;
+    leaves everything as it was."""
     undo: list[Callable[[], None]] = []
     level = logging.root.level
 
     def start(*, apps: dict[str, str] | None = None, **settings: Any) -> Logs:
         exporter = InMemoryLogRecordExporter()
-        config = Logging(**{"level": "info", **settings})
+        config = LoggingSettings(**{"level": "info", **settings})
         provider = build_provider(config, Resource({}), exporter)
-        installed = install(config, provider, apps={name: App(log_level=own) for name, own in (apps or {}).items()})
+        installed = install(
+            config, provider, apps={name: AppSettings(log_level=own) for name, own in (apps or {}).items()}
+        )
         undo.extend([provider.shutdown, installed.remove])
         return Logs(provider, exporter, installed, capsys)
 

@@ -29,15 +29,22 @@ sys.stderr.write("exported: %s\\n" % [record.log_record.body for record in expor
 
 
 class Ran:
-    """A program that ran with these `[logging]` settings, at info unless they say otherwise: what it printed, and what was exported."""
+    """A program that ran with these `[logging]` settings, at info unless they say otherwise: what it printed,
+    and what was exported."""
 
     def __init__(self, script: str, *, export: bool = True, service: str = "", **settings: Any) -> None:
         whole = (
-            SETUP.format(settings={"level": "info", **settings}, export=export, resource={"service.name": service} if service else {})
+            SETUP.format(
+                settings={"level": "info", **settings},
+                export=export,
+                resource={"service.name": service} if service else {},
+            )
             + script
             + TEARDOWN
         )
-        done = subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", whole], capture_output=True, text=True, timeout=60, check=False
+        )
         assert 0 == done.returncode, done.stderr
         assert "Logging error" not in done.stderr
         *self.err, exported = done.stderr.splitlines()

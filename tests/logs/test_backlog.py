@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from bext_otel.logs import backlog
-from bext_otel.logs.backlog import MAX_BYTES, Unwaiting, identity, is_full
+from bext_otel.logs.backlog import MAX_BYTES, NonBlockingWriter, identity, is_full
 from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes are other things there")
@@ -56,12 +56,12 @@ class Lost:
         self.lines += lines
 
 
-def opened(fd: int) -> tuple[Unwaiting, threading.RLock, Lost]:  # a factory before Python 3.13
+def opened(fd: int) -> tuple[NonBlockingWriter, threading.RLock, Lost]:  # a factory before Python 3.13
     lock, lost = threading.RLock(), Lost()
-    return Unwaiting(fd, lock, lost.add), lock, lost
+    return NonBlockingWriter(fd, lock, lost.add), lock, lost
 
 
-def write_many(unwaiting: Unwaiting, lock: threading.RLock, *, count: int = MANY) -> list[int]:
+def write_many(unwaiting: NonBlockingWriter, lock: threading.RLock, *, count: int = MANY) -> list[int]:
     """The numbers of the lines that were taken."""
     taken = []
     for number in range(count):
@@ -143,7 +143,9 @@ def test_lines_that_were_kept_for_a_reader_that_goes_are_counted() -> None:
     os.close(writer)
 
 
-def test_where_a_pipe_can_be_opened_no_second_time_each_write_asks_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_a_pipe_can_be_opened_no_second_time_each_write_asks_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def refuse(*args: object) -> int:
         raise PermissionError
 
@@ -185,7 +187,10 @@ def start(script: str, **options: object) -> subprocess.Popen[bytes]:
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_program_ends_although_nobody_reads_its_output_and_knows_what_is_lost(unbuffered: str) -> None:
     """Standard error is the same pipe: what is said about the loss must not wait either."""
-    script = "for _ in range(5000): log.info('x' * 1000)\nos._exit(0 if provider.lost()['log_lines_lost'] > 1000 else 1)"
+    script = (
+        "for _ in range(5000): log.info('x' * 1000)\nos._exit(0 if provider.lost()['log_lines_lost'] > "
+        "1000 else 1)"
+    )
     process = start(script, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONUNBUFFERED": unbuffered})
     with process:
         assert 0 == process.wait(timeout=30)
@@ -211,7 +216,9 @@ def test_nobody_waits_on_an_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     reader, writer = pipe()
     unwaiting, lock, _ = opened(writer)
     asked: list[float] = []
-    monkeypatch.setattr(backlog, "is_full", lambda _, patience_seconds=0.0: asked.append(patience_seconds) or True)
+    monkeypatch.setattr(
+        backlog, "is_full", lambda _, patience_seconds=0.0: asked.append(patience_seconds) or True
+    )
 
     async def work() -> None:
         write_many(unwaiting, lock)
@@ -240,9 +247,15 @@ os.waitpid(pid, 0)
     with start(script, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         assert process.stdout is not None
-        assert b"forked\n" in iter(process.stderr.readline, b"")  # Python 3.12 warns first, of a fork beside threads
+        assert b"forked\n" in iter(
+            process.stderr.readline, b""
+        )  # Python 3.12 warns first, of a fork beside threads
         lines = process.stdout.readlines()
-    assert (0, 100, 1) == (process.returncode, sum(b"parent" in line for line in lines), sum(b'"child"' in line for line in lines))
+    assert (0, 100, 1) == (
+        process.returncode,
+        sum(b"parent" in line for line in lines),
+        sum(b'"child"' in line for line in lines),
+    )
 
 
 def test_nothing_waits_under_gevent() -> None:

@@ -22,7 +22,9 @@ def test_an_event_is_one_line_and_one_exported_record(start: Start, logger: logg
     logs = start()
     logger.warning("cache %s", "full", extra={"layer": "isr", "entries": 3})
     (line,), (record,) = logs.lines(), logs.exported()
-    assert ("warn", logger.name, "cache full", "isr", 3) == tuple(line[key] for key in ("level", "target", "message", "layer", "entries"))
+    assert ("warn", logger.name, "cache full", "isr", 3) == tuple(
+        line[key] for key in ("level", "target", "message", "layer", "entries")
+    )
     assert (SeverityNumber.WARN, "WARN", "cache full", {"layer": "isr", "entries": 3}) == (
         record.severity_number,
         record.severity_text,
@@ -38,7 +40,10 @@ def test_trace_ids_on_the_line_are_those_of_the_current_span(start: Start, logge
     logger.info("outside")
     inside, outside = logs.lines()
     ids = span.get_span_context()
-    assert (trace.format_trace_id(ids.trace_id), trace.format_span_id(ids.span_id)) == (inside["trace_id"], inside["span_id"])
+    assert (trace.format_trace_id(ids.trace_id), trace.format_span_id(ids.span_id)) == (
+        inside["trace_id"],
+        inside["span_id"],
+    )
     assert not {"trace_id", "span_id"} & outside.keys()
     assert ids.trace_id == logs.exported()[0].trace_id
 
@@ -66,13 +71,17 @@ def test_an_exception_is_told_by_the_semantic_conventions(start: Start, logger: 
     assert line["exception.stacktrace"].rstrip().endswith("_queue.Empty: nothing here")
 
 
-def test_asking_for_an_exception_where_there_is_none_is_harmless(start: Start, logger: logging.Logger) -> None:
+def test_asking_for_an_exception_where_there_is_none_is_harmless(
+    start: Start, logger: logging.Logger
+) -> None:
     logs = start()
     logger.error("nothing", exc_info=True)
     assert ["nothing"] == [line["message"] for line in logs.lines()]
 
 
-def test_an_exception_that_cannot_be_printed_does_not_cost_the_event(start: Start, logger: logging.Logger) -> None:
+def test_an_exception_that_cannot_be_printed_does_not_cost_the_event(
+    start: Start, logger: logging.Logger
+) -> None:
     class Mute(Exception):
         def __str__(self) -> str:
             raise RuntimeError
@@ -100,7 +109,9 @@ def test_a_stack_that_was_asked_for_is_shown(start: Start, logger: logging.Logge
 
 def test_arguments_that_do_not_fit_the_message_do_not_cost_the_event(start: Start) -> None:
     logs = start()
-    Chain(logs.provider, start_gate()).python(logging.LogRecord("shop", logging.INFO, "", 0, "one %s two %s", ("only",), None))
+    Chain(logs.provider, start_gate()).python(
+        logging.LogRecord("shop", logging.INFO, "", 0, "one %s two %s", ("only",), None)
+    )
     (line,) = logs.lines()
     assert ("one %s two %s", ["only"]) == (line["message"], line["args"])
 
@@ -134,7 +145,9 @@ def test_more_fields_than_a_record_holds_are_counted(start: Start, logger: loggi
     assert MAX_ATTRIBUTES == sum(name.startswith("field") for name in line) - 1
 
 
-def test_lone_surrogates_reach_neither_the_line_nor_the_exporter(start: Start, logger: logging.Logger) -> None:
+def test_lone_surrogates_reach_neither_the_line_nor_the_exporter(
+    start: Start, logger: logging.Logger
+) -> None:
     logs = start()
     logger.info("path \ud800", extra={"\ud801": "\ud802"})
     (line,), (record,) = logs.lines(), logs.exported()
@@ -185,7 +198,9 @@ def test_a_logger_whose_name_is_no_text_loses_nothing(start: Start, name: Any) -
     logging.root.handle(logging.makeLogRecord({"name": name, "msg": "made", "levelno": logging.INFO}))
     Chain(logs.provider, start_gate()).emit(name, logging.INFO, "emitted", {})
     expected = ["hello", "made", "emitted"]
-    assert expected == [line["message"] for line in logs.lines()] == [record.body for record in logs.exported()]
+    assert (
+        expected == [line["message"] for line in logs.lines()] == [record.body for record in logs.exported()]
+    )
     assert {repr(name)} == {record.instrumentation_scope.name for record in logs.whole()}
 
 
@@ -202,18 +217,30 @@ def test_a_limit_of_attributes_holds_and_what_it_drops_is_counted(
     logs = limited(start, monkeypatch, **{variable: "3"})
     token = context.attach(with_app("api", context.get_current()))
     logger.info("many", extra={f"field{number}": number for number in range(10)})
-    logs.provider.get_logger("other").emit(LogRecord(body="more", attributes={str(number): number for number in range(5)}))
+    logs.provider.get_logger("other").emit(
+        LogRecord(body="more", attributes={str(number): number for number in range(5)})
+    )
     context.detach(token)
     many, more = logs.whole()
-    assert ({"field0": 0, "field1": 1, "app": "api"}, 8) == (dict(many.log_record.attributes or {}), many.dropped_attributes)
-    assert ({"0": 0, "1": 1, "app": "api"}, 3) == (dict(more.log_record.attributes or {}), more.dropped_attributes)
+    assert ({"field0": 0, "field1": 1, "app": "api"}, 8) == (
+        dict(many.log_record.attributes or {}),
+        many.dropped_attributes,
+    )
+    assert ({"0": 0, "1": 1, "app": "api"}, 3) == (
+        dict(more.log_record.attributes or {}),
+        more.dropped_attributes,
+    )
 
 
-def test_an_exception_has_room_before_fields_do(start: Start, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exception_has_room_before_fields_do(
+    start: Start, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     logs = limited(start, monkeypatch, OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT="4")
     logger.error("failed", exc_info=ValueError("x"), extra={"one": 1, "two": 2})
     (record,) = logs.whole()
-    assert ["one", "exception.type", "exception.message", "exception.stacktrace"] == list(record.log_record.attributes or {})
+    assert ["one", "exception.type", "exception.message", "exception.stacktrace"] == list(
+        record.log_record.attributes or {}
+    )
     assert 1 == record.dropped_attributes
 
 
@@ -229,25 +256,47 @@ def test_a_limit_above_the_standard_one_holds_and_none_at_all(
     assert (300, 0) == (len(logs.exported()[0].attributes or {}), logs.whole()[0].dropped_attributes)
 
 
-@pytest.mark.parametrize("variable", ["OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"])
-def test_a_limit_of_a_value_s_length_holds(start: Start, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+@pytest.mark.parametrize(
+    "variable", ["OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"]
+)
+def test_a_limit_of_a_value_s_length_holds(
+    start: Start, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
     logs = limited(start, monkeypatch, **{variable: "4"})
     logger.info("a long message", extra={"long": "abcdefgh", "listed": ["abcdefgh"]})
     (record,) = logs.exported()
-    assert ("a long message", "abcd", ("abcd",)) == (record.body, (record.attributes or {})["long"], (record.attributes or {})["listed"])
+    assert ("a long message", "abcd", ("abcd",)) == (
+        record.body,
+        (record.attributes or {})["long"],
+        (record.attributes or {})["listed"],
+    )
 
 
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        ("GET https://user:hunter2@shop.example/a?token=abc&page=2", "GET https://REDACTED:REDACTED@shop.example/a?token=REDACTED&page=2"),
-        ('HTTP Request: GET https://h/?sig=abc "HTTP/1.1 200 OK"', 'HTTP Request: GET https://h/?sig=REDACTED "HTTP/1.1 200 OK"'),
-        ('https://h:443 "GET /a?api_key=abc HTTP/1.1" 200 2', 'https://h:443 "GET /a?api_key=REDACTED HTTP/1.1" 200 2'),
-        ("postgres://u:p@db/x and redis://:secret@cache/0", "postgres://REDACTED:REDACTED@db/x and redis://REDACTED:REDACTED@cache/0"),
+        (
+            "GET https://user:hunter2@shop.example/a?token=abc&page=2",
+            "GET https://REDACTED:REDACTED@shop.example/a?token=REDACTED&page=2",
+        ),
+        (
+            'HTTP Request: GET https://h/?sig=abc "HTTP/1.1 200 OK"',
+            'HTTP Request: GET https://h/?sig=REDACTED "HTTP/1.1 200 OK"',
+        ),
+        (
+            'https://h:443 "GET /a?api_key=abc HTTP/1.1" 200 2',
+            'https://h:443 "GET /a?api_key=REDACTED HTTP/1.1" 200 2',
+        ),
+        (
+            "postgres://u:p@db/x and redis://:secret@cache/0",
+            "postgres://REDACTED:REDACTED@db/x and redis://REDACTED:REDACTED@cache/0",
+        ),
         ("is that right? a = b, mail to me@shop.example", "is that right? a = b, mail to me@shop.example"),
     ],
 )
-def test_secrets_in_urls_get_into_no_line(start: Start, logger: logging.Logger, said: str, expected: str) -> None:
+def test_secrets_in_urls_get_into_no_line(
+    start: Start, logger: logging.Logger, said: str, expected: str
+) -> None:
     logs = start()
     logger.info("%s", said, extra={"field": said, "listed": [said]})
     logger.error("failed", exc_info=ValueError(said))
@@ -260,8 +309,11 @@ def test_secrets_in_urls_get_into_no_line(start: Start, logger: logging.Logger, 
     assert expected == logs.exported()[0].body
 
 
-def test_a_handed_over_event_of_structlog_s_formatter_is_taken_apart(start: Start, logger: logging.Logger) -> None:
-    """`ProcessorFormatter.wrap_for_formatter` gives the event dictionary as the message, and helpers as extras."""
+def test_a_handed_over_event_of_structlog_s_formatter_is_taken_apart(
+    start: Start, logger: logging.Logger
+) -> None:
+    """`ProcessorFormatter.wrap_for_formatter` gives the event dictionary as the message, and helpers as
+    extras."""
     logs = start()
     logger.info({"event": "render.slow", "elapsed_ms": 3}, extra={"_logger": logger, "_name": "info"})
     (line,) = logs.lines()

@@ -31,14 +31,20 @@ def on(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_user_s_format_shows_the_trace_and_never_raises() -> None:
     ran = Ran(USERS, service="shop")
     (inside,) = ran.out
-    assert ["0 0 shop False outside", inside, "0 0 shop False another factory", "0 0 shop False by hand"] == ran.err
+    assert [
+        "0 0 shop False outside",
+        inside,
+        "0 0 shop False another factory",
+        "0 0 shop False by hand",
+    ] == ran.err
 
 
 def test_the_format_and_the_level_are_those_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_PYTHON_LOG_FORMAT", "own %(otelServiceName)s %(message)s")
     monkeypatch.setenv("OTEL_PYTHON_LOG_LEVEL", "debug")
     ran = Ran(
-        "log.debug('detail')\nassert not [name for name in exporter.get_finished_logs() if 'otelTraceID' in name.log_record.attributes]",
+        "log.debug('detail')\nassert not [name for name in exporter.get_finished_logs() if 'otelTraceID' in "
+        "name.log_record.attributes]",
         level="",
     )
     assert (["own  detail"], ["detail"], ["detail"]) == (ran.err, ran.messages, ran.exported)
@@ -46,7 +52,9 @@ def test_the_format_and_the_level_are_those_that_are_asked_for(monkeypatch: pyte
 
 
 @pytest.mark.parametrize("form", [None, "%(nonsense"])
-def test_upstream_s_own_format_is_used_where_there_is_none(monkeypatch: pytest.MonkeyPatch, form: str | None) -> None:
+def test_upstream_s_own_format_is_used_where_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, form: str | None
+) -> None:
     if form is not None:
         monkeypatch.setenv("OTEL_PYTHON_LOG_FORMAT", form)
     ran = Ran("log.info('hello'); log.debug('detail')", level="", output="none")
@@ -61,5 +69,6 @@ def test_without_the_variable_records_have_nothing_of_ours(monkeypatch: pytest.M
 
 def test_after_our_leaving_records_are_as_they_were() -> None:
     assert ["False True"] == Ran(
-        "installed.remove(); print(hasattr(logging.makeLogRecord({}), 'otelTraceID'), logging.getLogRecordFactory() is logging.LogRecord)"
+        "installed.remove(); print(hasattr(logging.makeLogRecord({}), 'otelTraceID'), "
+        "logging.getLogRecordFactory() is logging.LogRecord)"
     ).out

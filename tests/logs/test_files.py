@@ -52,7 +52,9 @@ def test_a_line_longer_than_the_size_gets_a_file_of_its_own(tmp_path: Path) -> N
     file.write(b"a long line\n")
     file.write(b"another one\n")
     file.close()
-    assert ["a long line", "another one"] == [(tmp_path / name).read_text().strip() for name in ("app.log.1", "app.log")]
+    assert ["a long line", "another one"] == [
+        (tmp_path / name).read_text().strip() for name in ("app.log.1", "app.log")
+    ]
 
 
 def test_without_a_size_nothing_rotates(tmp_path: Path) -> None:
@@ -164,7 +166,9 @@ def test_a_child_does_not_keep_the_parent_s_rotation_lock(tmp_path: Path) -> Non
     assert free
 
 
-def test_a_file_that_cannot_be_rotated_grows_and_says_so_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_cannot_be_rotated_grows_and_says_so_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = RotatingFile(tmp_path / "app.log", max_bytes=8)
     (tmp_path / "app.log.lock").mkdir()
     for line in numbered(3):

@@ -20,7 +20,10 @@ SPAN = set_span_in_context(NonRecordingSpan(SpanContext(0xABC123DEF456, 0x789, i
 
 
 def record(
-    body: Any = "request completed", attributes: dict[str, Any] | None = None, context: Context | None = None, **log: Any
+    body: Any = "request completed",
+    attributes: dict[str, Any] | None = None,
+    context: Context | None = None,
+    **log: Any,
 ) -> ReadWriteLogRecord:
     made = LogRecord(
         **{"timestamp": NANOSECONDS, "severity_number": SeverityNumber.INFO, **log},
@@ -32,9 +35,17 @@ def record(
 
 
 def test_the_line_is_the_specification_s() -> None:
-    attributes = {"app": "marketing", "method": "GET", "path": "/about", "status": 200, "duration_ms": 2.1, "cache": "hit"}
+    attributes = {
+        "app": "marketing",
+        "method": "GET",
+        "path": "/about",
+        "status": 200,
+        "duration_ms": 2.1,
+        "cache": "hit",
+    }
     expected = (
-        b'{"timestamp":"2026-03-28T15:30:42.123Z","level":"info","target":"bext.request","message":"request completed",'
+        b'{"timestamp":"2026-03-28T15:30:42.123Z","level":"info","target":"bext.request","message":"request '
+        b'completed",'
         b'"app":"marketing","method":"GET","path":"/about","status":200,"duration_ms":2.1,"cache":"hit",'
         b'"trace_id":"00000000000000000000abc123def456","span_id":"0000000000000789"}\n'
     )
@@ -47,9 +58,21 @@ def test_the_app_stands_before_the_other_fields_and_no_trace_leaves_no_ids() -> 
 
 
 def test_fields_cannot_take_the_place_of_fixed_keys() -> None:
-    fields = {"timestamp": 1, "level": 2, "target": 3, "message": 4, "trace_id": 5, "span_id": 6, "fields.level": 7}
+    fields = {
+        "timestamp": 1,
+        "level": 2,
+        "target": 3,
+        "message": 4,
+        "trace_id": 5,
+        "span_id": 6,
+        "fields.level": 7,
+    }
     line = msgspec.json.decode(json_line(record(attributes=fields, context=SPAN)))
-    assert ("info", "request completed", "00000000000000000000abc123def456") == (line["level"], line["message"], line["trace_id"])
+    assert ("info", "request completed", "00000000000000000000abc123def456") == (
+        line["level"],
+        line["message"],
+        line["trace_id"],
+    )
     assert {1, 2, 3, 4, 5, 6, 7} <= {value for value in line.values() if isinstance(value, int)}
 
 
@@ -67,7 +90,10 @@ def test_a_body_with_a_structure_stays_one() -> None:
 
 
 @given(
-    st.text(st.characters()), st.dictionaries(st.text(st.characters(), min_size=1), st.text(st.characters()) | st.floats() | st.integers())
+    st.text(st.characters()),
+    st.dictionaries(
+        st.text(st.characters(), min_size=1), st.text(st.characters()) | st.floats() | st.integers()
+    ),
 )
 def test_whatever_a_record_holds_the_line_is_one_line_of_json(body: str, fields: dict[str, Any]) -> None:
     """Also for records that other libraries emit, which never went through our cleaning."""
@@ -76,7 +102,9 @@ def test_whatever_a_record_holds_the_line_is_one_line_of_json(body: str, fields:
     msgspec.json.decode(line)
 
 
-@given(st.text(st.characters()), st.dictionaries(st.text(st.characters(), min_size=1), st.text(st.characters())))
+@given(
+    st.text(st.characters()), st.dictionaries(st.text(st.characters(), min_size=1), st.text(st.characters()))
+)
 def test_a_pretty_line_can_neither_break_nor_move_the_cursor(body: str, fields: dict[str, str]) -> None:
     line = pretty_line(record(body=body, attributes=fields)).decode()
     assert 1 == len(line.splitlines())
@@ -89,7 +117,9 @@ UNSEEN = "\x7f\x80\x85\x9f\u2028\u2029\u202a\u202e\u2066\u2069"
 def test_what_moves_the_cursor_or_turns_text_around_is_escaped() -> None:
     made = record(f"a{UNSEEN}b", {f"n{UNSEEN}": f"v{UNSEEN}é"})
     line = json_line(made).decode()
-    assert [] == [character for character in UNSEEN if character in line or character in pretty_line(made).decode()]
+    assert [] == [
+        character for character in UNSEEN if character in line or character in pretty_line(made).decode()
+    ]
     read = msgspec.json.decode(line)
     assert (f"a{UNSEEN}b", f"v{UNSEEN}é") == (read["message"], read[f"n{UNSEEN}"])
     assert "é" in line
@@ -120,10 +150,14 @@ def test_a_pretty_line_reads_well() -> None:
 
 def test_a_pretty_line_shows_the_stack_trace_below() -> None:
     attributes = {"exception.type": "KeyError", "exception.stacktrace": "Traceback:\n  here\n"}
-    assert ["    Traceback:", "      here"] == pretty_line(record("boom", attributes)).decode().splitlines()[1:]
+    assert ["    Traceback:", "      here"] == pretty_line(record("boom", attributes)).decode().splitlines()[
+        1:
+    ]
 
 
-@pytest.mark.parametrize("level", [SeverityNumber.TRACE, SeverityNumber.DEBUG, SeverityNumber.INFO, SeverityNumber.ERROR, None])
+@pytest.mark.parametrize(
+    "level", [SeverityNumber.TRACE, SeverityNumber.DEBUG, SeverityNumber.INFO, SeverityNumber.ERROR, None]
+)
 def test_color_is_around_the_level_only(level: SeverityNumber | None) -> None:
     colored = pretty_line(record(severity_number=level), color=True).decode()
     plain = pretty_line(record(severity_number=level)).decode()

@@ -1,4 +1,5 @@
-"""Records that the application's handlers print by way of another: told once at the terminal, however they get there."""
+"""Records that the application's handlers print by way of another: told once at the terminal, however they
+get there."""
 
 from __future__ import annotations
 
@@ -32,7 +33,9 @@ logging.root.addHandler(logging.handlers.QueueHandler(waiting))
 listener = logging.handlers.QueueListener(waiting, memory)
 listener.start(); {said}; listener.stop()
 """,
-    "rich": "from rich.logging import RichHandler; logging.root.addHandler(RichHandler(show_time=False)); {said}",
+    "rich": (
+        "from rich.logging import RichHandler; logging.root.addHandler(RichHandler(show_time=False)); {said}"
+    ),
     "one that holds others": """
 class Both(logging.Handler):
     def __init__(self, *handlers):
@@ -93,7 +96,12 @@ def test_what_loguru_prints_for_who_intercepts_records_is_printed_once() -> None
     [
         "logging.root.addHandler(logging.StreamHandler())",
         QUEUE.format(stream="") + "listener.start(); import atexit; atexit.register(listener.stop)",
-        pytest.param(ABSL, marks=pytest.mark.skipif(importlib.util.find_spec("absl") is None, reason="absl is not installed")),
+        pytest.param(
+            ABSL,
+            marks=pytest.mark.skipif(
+                importlib.util.find_spec("absl") is None, reason="absl is not installed"
+            ),
+        ),
     ],
     ids=["stream", "queue", "absl"],
 )
@@ -108,8 +116,12 @@ def test_both_streams_are_one_where_they_lead_to_the_same_place(program: str) ->
         QUEUE.format(stream="sys.stdout") + SAID,
         QUEUE.format(stream="sys.stdout") + f"listener.start(); listener.stop(); {SAID}",
         QUEUE.format(stream="open('/dev/null', 'w')") + f"listener.start(); {SAID}; listener.stop()",
-        QUEUE.format(stream="sys.stdout") + f"listener.handlers[0].addFilter(lambda _: False); listener.start(); {SAID}; listener.stop()",
-        f"import logging.handlers; logging.root.addHandler(logging.handlers.MemoryHandler(10, target=logging.NullHandler())); {SAID}",
+        QUEUE.format(stream="sys.stdout")
+        + f"listener.handlers[0].addFilter(lambda _: False); listener.start(); {SAID}; listener.stop()",
+        (
+            "import logging.handlers; logging.root.addHandler(logging.handlers.MemoryHandler(10, "
+            f"target=logging.NullHandler())); {SAID}"
+        ),
         f"logging.root.addHandler(logging.NullHandler()); {SAID}",
     ],
     ids=["not started", "stopped", "elsewhere", "filtered", "to nobody", "nobody"],

@@ -11,7 +11,7 @@ from opentelemetry._logs import NoOpLoggerProvider
 from opentelemetry.sdk.resources import Resource
 
 from bext_otel.apps import with_app
-from bext_otel.config import Logging
+from bext_otel.config import LoggingSettings
 from bext_otel.logs import build_provider, install
 from bext_otel.logs.sinks import ExportSink, LineSink
 from tests.logs.conftest import Start
@@ -25,7 +25,14 @@ def test_an_app_s_level_applies_while_it_is_at_work(start: Start, logger: loggin
         logger.info("info")
         logger.error("error")
         context.detach(token)
-    expected = [("api", "debug"), ("api", "info"), ("api", "error"), ("dashboard", "error"), ("marketing", "info"), ("marketing", "error")]
+    expected = [
+        ("api", "debug"),
+        ("api", "info"),
+        ("api", "error"),
+        ("dashboard", "error"),
+        ("marketing", "info"),
+        ("marketing", "error"),
+    ]
     assert expected == [(line["app"], line["message"]) for line in logs.lines()]
 
 
@@ -42,10 +49,16 @@ def test_an_app_s_level_opens_logging_for_that_app_alone(start: Start, logger: l
         logger.warning("warning of %s", app)
         context.detach(token)
     logger.removeHandler(own)
-    assert ["info of api", "warning of api", "warning of other"] == seen == [line["message"] for line in logs.lines()]
+    assert (
+        ["info of api", "warning of api", "warning of other"]
+        == seen
+        == [line["message"] for line in logs.lines()]
+    )
 
 
-def test_a_disabled_level_is_stopped_by_the_standard_library_itself(start: Start, logger: logging.Logger) -> None:
+def test_a_disabled_level_is_stopped_by_the_standard_library_itself(
+    start: Start, logger: logging.Logger
+) -> None:
     start(level="warn", filters={f"{logger.name}.db": "debug"})
     assert not logger.isEnabledFor(logging.INFO)
     assert logging.getLogger(f"{logger.name}.db").isEnabledFor(logging.DEBUG)
@@ -56,19 +69,21 @@ def test_a_filter_makes_one_logger_quieter_or_louder(start: Start, logger: loggi
     for name in ("loud", "quiet"):
         logging.getLogger(f"{logger.name}.{name}").log(5, name)
         logging.getLogger(f"{logger.name}.{name}").warning(name)
-    assert [("loud", "trace"), ("loud", "warn")] == [(line["message"], line["level"]) for line in logs.lines()]
+    assert [("loud", "trace"), ("loud", "warn")] == [
+        (line["message"], line["level"]) for line in logs.lines()
+    ]
 
 
 @pytest.mark.parametrize(("output", "kinds"), [("stdout", [LineSink]), ("stderr", [LineSink]), ("none", [])])
 def test_the_sinks_are_those_that_were_asked_for(output: str, kinds: list[type]) -> None:
-    provider = build_provider(Logging(output=output), Resource({}), None)  # type: ignore[arg-type]
+    provider = build_provider(LoggingSettings(output=output), Resource({}), None)  # type: ignore[arg-type]
     assert kinds == [type(sink) for sink in provider.sinks]
     provider.shutdown()
 
 
 def test_a_file_gets_the_lines(tmp_path: Path, logger: logging.Logger) -> None:
     path = tmp_path / "app.log"
-    config = Logging(output="file", file_path=str(path), rotate=True, level="info")
+    config = LoggingSettings(output="file", file_path=str(path), rotate=True, level="info")
     provider = build_provider(config, Resource({}), None)
     installed = install(config, provider, apps={})
     logger.info("hello")
@@ -81,7 +96,7 @@ def test_a_file_gets_the_lines(tmp_path: Path, logger: logging.Logger) -> None:
 def test_a_file_that_cannot_be_written_is_one_line_and_lines_go_to_stdout(
     file_path: str, logger: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = Logging(output="file", file_path=file_path, level="info")
+    config = LoggingSettings(output="file", file_path=file_path, level="info")
     provider = build_provider(config, Resource({}), None)
     installed = install(config, provider, apps={})
     logger.info("hello")
@@ -93,7 +108,9 @@ def test_a_file_that_cannot_be_written_is_one_line_and_lines_go_to_stdout(
     assert f"[logging] file_path = {file_path!r}" in told.err
 
 
-def test_pretty_lines_are_for_readers(start: Start, logger: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pretty_lines_are_for_readers(
+    start: Start, logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
     start(format="pretty")
     logger.warning("hello", extra={"layer": "isr"})
     assert capsys.readouterr().out.endswith(f"WARN  {logger.name}: hello layer=isr\n")
@@ -101,16 +118,18 @@ def test_pretty_lines_are_for_readers(start: Start, logger: logging.Logger, caps
 
 def test_a_provider_without_sinks_leaves_logging_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     before = logging.root.handlers[:], logging.root.parent, logging.root.level
-    installed = install(Logging(), NoOpLoggerProvider(), apps={})
+    installed = install(LoggingSettings(), NoOpLoggerProvider(), apps={})
     assert before == (logging.root.handlers, logging.root.parent, logging.root.level)
     assert 0 == installed.failures
     installed.remove()
 
 
-def test_a_provider_says_for_a_minute_that_it_loses_lines(logger: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_provider_says_for_a_minute_that_it_loses_lines(
+    logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
-    config = Logging(output="file", file_path="/dev/full")
+    config = LoggingSettings(output="file", file_path="/dev/full")
     provider = build_provider(config, Resource({}), None)
     installed = install(config, provider, apps={})
     before = provider.losing()
@@ -125,9 +144,11 @@ def test_a_provider_says_for_a_minute_that_it_loses_lines(logger: logging.Logger
     provider.shutdown()
 
 
-def test_a_limit_that_is_no_number_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_limit_that_is_no_number_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("OTEL_ATTRIBUTE_COUNT_LIMIT", "many")
-    build_provider(Logging(), Resource({}), None).shutdown()
+    build_provider(LoggingSettings(), Resource({}), None).shutdown()
     told = capsys.readouterr().err
     assert (1, True) == (told.count("\n"), "OTEL_ATTRIBUTE_COUNT_LIMIT" in told)
 

@@ -24,7 +24,9 @@ from bext_otel.logs.levels import LEVELS, TRACE, Gate, level_name, level_number,
         (99, SeverityNumber.FATAL, "FATAL", "error"),
     ],
 )
-def test_a_python_level_has_a_severity_a_text_and_a_name(number: int, expected: SeverityNumber, text: str, name: str) -> None:
+def test_a_python_level_has_a_severity_a_text_and_a_name(
+    number: int, expected: SeverityNumber, text: str, name: str
+) -> None:
     assert (expected, text, name) == (severity(number), severity_text(number), level_name(severity(number)))
 
 
@@ -56,7 +58,8 @@ def at(app: str, gate: Gate, logger: str, number: int) -> bool:
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
-    """Info as a rule, debug for api, warnings only for dashboard; with the root logger as `install` sets it."""
+    """Info as a rule, debug for api, warnings only for dashboard; with the root logger as `install` sets
+    it."""
     gate = Gate(logging.INFO, {"api": logging.DEBUG, "dashboard": logging.WARNING})
     monkeypatch.setattr(logging.root, "level", gate.lowest)
     gate.opened = True
@@ -67,26 +70,36 @@ def test_the_root_needs_the_level_of_the_most_talkative_app(gate: Gate) -> None:
     assert logging.DEBUG == gate.lowest
 
 
-@pytest.mark.parametrize(("app", "lowest"), [("api", logging.DEBUG), ("dashboard", logging.WARNING), ("marketing", logging.INFO)])
+@pytest.mark.parametrize(
+    ("app", "lowest"), [("api", logging.DEBUG), ("dashboard", logging.WARNING), ("marketing", logging.INFO)]
+)
 def test_an_app_s_own_level_decides(gate: Gate, app: str, lowest: int) -> None:
     levels = [logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR]
-    assert [level for level in levels if level >= lowest] == [level for level in levels if at(app, gate, "shop", level)]
+    assert [level for level in levels if level >= lowest] == [
+        level for level in levels if at(app, gate, "shop", level)
+    ]
 
 
 def test_outside_any_app_the_base_level_decides(gate: Gate) -> None:
     assert [False, True] == [gate.admits("shop", logging.DEBUG), gate.admits("shop", logging.INFO)]
 
 
-def test_a_root_level_that_the_application_set_replaces_the_base_level(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_root_level_that_the_application_set_replaces_the_base_level(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(logging.root, "level", 1)
     assert gate.admits("shop", logging.DEBUG)
     assert not at("dashboard", gate, "shop", logging.INFO)
 
 
-def test_a_logger_with_a_level_of_its_own_is_more_specific_than_an_app(gate: Gate, logger: logging.Logger) -> None:
+def test_a_logger_with_a_level_of_its_own_is_more_specific_than_an_app(
+    gate: Gate, logger: logging.Logger
+) -> None:
     logger.setLevel(logging.DEBUG)
     assert at("dashboard", gate, f"{logger.name}.inner", logging.DEBUG)
-    assert f"{logger.name}.inner" not in logging.root.manager.loggerDict, "a logger that Python keeps for ever"
+    assert f"{logger.name}.inner" not in logging.root.manager.loggerDict, (
+        "a logger that Python keeps for ever"
+    )
 
 
 def test_levels_are_the_application_s_where_nobody_has_set_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,13 +107,17 @@ def test_levels_are_the_application_s_where_nobody_has_set_one(monkeypatch: pyte
     gate = Gate(None, {})
     assert (logging.WARNING, True) == (gate.lowest, gate.admits("shop", logging.DEBUG))
     monkeypatch.setattr(logging.root, "level", logging.ERROR)
-    assert [False, True] == [gate.wants("bext.request", severity) for severity in (SeverityNumber.DEBUG, SeverityNumber.INFO)]
+    assert [False, True] == [
+        gate.wants("bext.request", severity) for severity in (SeverityNumber.DEBUG, SeverityNumber.INFO)
+    ]
 
 
 def test_who_switches_logging_off_switches_off_entries_of_ours(gate: Gate) -> None:
     logging.disable(logging.INFO)
     try:
-        assert [False, True] == [gate.wants("bext.request", severity) for severity in (SeverityNumber.INFO, SeverityNumber.WARN)]
+        assert [False, True] == [
+            gate.wants("bext.request", severity) for severity in (SeverityNumber.INFO, SeverityNumber.WARN)
+        ]
     finally:
         logging.disable(logging.NOTSET)
 

@@ -11,15 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from bext_otel.logs.outputs import Stream, WholeLines, say
+from bext_otel.logs.outputs import StandardStream, WholeLines, write_stderr
 
 
 def run(script: str, **options: object) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=False, **options)  # type: ignore[call-overload,no-any-return]
+    return subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, timeout=60, check=False, **options
+    )  # type: ignore[call-overload,no-any-return]
 
 
 def test_the_stream_is_looked_up_at_each_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream, first, second = Stream("stdout"), io.StringIO(), io.StringIO()
+    stream, first, second = StandardStream("stdout"), io.StringIO(), io.StringIO()
     monkeypatch.setattr(sys, "stdout", first)
     stream.write(b"one\n")
     monkeypatch.setattr(sys, "stdout", second)
@@ -30,7 +32,7 @@ def test_the_stream_is_looked_up_at_each_write(monkeypatch: pytest.MonkeyPatch) 
 def test_a_program_without_stdout_is_told_apart_from_a_broken_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     with pytest.raises(OSError, match=r"there is no sys\.stdout"):
-        Stream("stdout").write(b"x\n")
+        StandardStream("stdout").write(b"x\n")
 
 
 def test_lines_come_after_what_the_program_printed_before() -> None:
@@ -47,7 +49,7 @@ print("printed again")
 def test_a_terminal_that_knows_only_ascii_gets_json_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
-    Stream("stdout").write('{"message":"café 🎉"}\n'.encode())
+    StandardStream("stdout").write('{"message":"café 🎉"}\n'.encode())
     assert {"message": "café 🎉"} == json.loads(raw.getvalue().decode("ascii"))
     monkeypatch.undo()
 
@@ -68,7 +70,9 @@ assert provider.lost()["log_lines_lost"] == 1000, provider.lost()
 """
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run([sys.executable, "-c", script], stdout=writer, stderr=subprocess.PIPE, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], stdout=writer, stderr=subprocess.PIPE, timeout=60, check=False
+    )
     os.close(writer)
     assert 0 == done.returncode, done.stderr
     assert 1 == done.stderr.count(b"\n")
@@ -99,9 +103,10 @@ def test_several_threads_keep_lines_whole(tmp_path: Path, monkeypatch: pytest.Mo
     path = tmp_path / "out"
     with path.open("w") as file:
         monkeypatch.setattr(sys, "stdout", file)
-        stream = Stream("stdout")
+        stream = StandardStream("stdout")
         threads = [
-            threading.Thread(target=lambda name=name: [stream.write(name * 9000 + b"\n") for _ in range(50)]) for name in (b"a", b"b", b"c")
+            threading.Thread(target=lambda name=name: [stream.write(name * 9000 + b"\n") for _ in range(50)])
+            for name in (b"a", b"b", b"c")
         ]
         for thread in threads:
             thread.start()
@@ -113,7 +118,7 @@ def test_several_threads_keep_lines_whole(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_stdout_that_feeds_logging_does_not_feed_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some replace `sys.stdout` by an object that logs what is printed; the lines then go to the real one."""
-    stream, real = Stream("stdout"), io.StringIO()
+    stream, real = StandardStream("stdout"), io.StringIO()
 
     class Redirected(io.StringIO):
         seen = 0
@@ -131,8 +136,10 @@ def test_a_stdout_that_feeds_logging_does_not_feed_itself(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("level", ["loglevel", "log_level", "level"])
-def test_nothing_is_written_to_a_stdout_that_shows_that_it_logs(monkeypatch: pytest.MonkeyPatch, level: str) -> None:
-    stream, real, proxy = Stream("stdout"), io.StringIO(), io.StringIO()
+def test_nothing_is_written_to_a_stdout_that_shows_that_it_logs(
+    monkeypatch: pytest.MonkeyPatch, level: str
+) -> None:
+    stream, real, proxy = StandardStream("stdout"), io.StringIO(), io.StringIO()
     monkeypatch.setattr(sys, "__stdout__", real)
     monkeypatch.setattr(sys, "stdout", proxy)
     proxy.logger = logging.getLogger("printed")  # type: ignore[attr-defined]
@@ -146,9 +153,9 @@ def test_trouble_with_logging_is_not_told_to_a_stderr_that_logs(monkeypatch: pyt
     real, proxy = io.StringIO(), io.StringIO()
     monkeypatch.setattr(sys, "__stderr__", real)
     monkeypatch.setattr(sys, "stderr", proxy)
-    say("one")
+    write_stderr("one")
     proxy.logger, proxy.loglevel = logging.getLogger("printed"), logging.WARNING  # type: ignore[attr-defined]
-    say("two")
+    write_stderr("two")
     assert ("bext-otel: one\n", "bext-otel: two\n") == (proxy.getvalue(), real.getvalue())
 
 

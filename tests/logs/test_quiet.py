@@ -32,7 +32,9 @@ def url() -> Iterator[str]:
     thread.join()
 
 
-def test_a_client_s_debug_lines_are_left_out_while_exporting_and_at_no_other_time(url: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_client_s_debug_lines_are_left_out_while_exporting_and_at_no_other_time(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG, logger="urllib3")
     undo = quieten_exports()
     with suppress_instrumentation():

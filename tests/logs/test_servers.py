@@ -1,4 +1,5 @@
-"""What becomes of the lines of uvicorn and gunicorn, which set logging up themselves, sooner or later than we do."""
+"""What becomes of the lines of uvicorn and gunicorn, which set logging up themselves, sooner or later than we
+do."""
 
 from __future__ import annotations
 
@@ -48,16 +49,26 @@ servers = pytest.mark.parametrize("server", [UVICORN, GUNICORN, BOTH], ids=["uvi
 
 @servers
 def test_what_a_server_says_is_our_line_once(server: str) -> None:
-    ran = Ran(server + "server.info('Running on %s', 'http://127.0.0.1', extra={'color_message': 'colours'})" + EXCEPTION)
+    ran = Ran(
+        server
+        + "server.info('Running on %s', 'http://127.0.0.1', extra={'color_message': 'colours'})"
+        + EXCEPTION
+    )
     running, broken = map(json.loads, ran.out)
     assert (["Running on http://127.0.0.1", "broken"], []) == (ran.exported, ran.err)
-    assert ("Running on http://127.0.0.1", "broken", "KeyError") == (running["message"], broken["message"], broken["exception.type"])
+    assert ("Running on http://127.0.0.1", "broken", "KeyError") == (
+        running["message"],
+        broken["message"],
+        broken["exception.type"],
+    )
     assert "color_message" not in running or server is GUNICORN
 
 
 @servers
 def test_a_server_that_was_set_up_before_us_is_heard_too(server: str) -> None:
-    ran = Ran(f"installed.remove()\n{server}\ninstall(config, provider, apps={{}})\nserver.warning('careful')")
+    ran = Ran(
+        f"installed.remove()\n{server}\ninstall(config, provider, apps={{}})\nserver.warning('careful')"
+    )
     assert (["careful"], ["careful"], []) == (ran.messages, ran.exported, ran.err)
 
 
@@ -67,33 +78,46 @@ def test_a_server_that_is_set_up_again_is_told_once() -> None:
 
 
 def test_a_server_that_leaves_its_lines_to_the_application_is_told_once() -> None:
-    ran = Ran(f"{UVICORN}\nserver.info('first')\nlogging.getLogger('uvicorn').propagate = True\nserver.info('second')")
+    ran = Ran(
+        f"{UVICORN}\nserver.info('first')\nlogging.getLogger('uvicorn').propagate = "
+        "True\nserver.info('second')"
+    )
     assert (["first", "second"], ["first", "second"]) == (ran.messages, ran.exported)
 
 
 def test_what_the_application_filters_out_of_a_server_s_lines_is_told_nowhere() -> None:
-    ran = Ran(f"{UVICORN}\nserver.addFilter(lambda record: 'secret' not in record.getMessage())\nserver.info('secret')")
+    ran = Ran(
+        f"{UVICORN}\nserver.addFilter(lambda record: 'secret' not in "
+        "record.getMessage())\nserver.info('secret')"
+    )
     assert ([], [], []) == (ran.out, ran.exported, ran.err)
 
 
 def test_a_server_s_files_are_left_alone(tmp_path: Path) -> None:
-    ran = Ran(f"{UVICORN}\nlogging.getLogger('uvicorn').addHandler(logging.FileHandler({str(tmp_path / 'own')!r}))\nserver.info('hello')")
+    ran = Ran(
+        f"{UVICORN}\nlogging.getLogger('uvicorn').addHandler(logging.FileHandler({str(tmp_path / 'own')!r}))\nserver.info('hello')"
+    )
     assert (["hello"], [], "hello\n") == (ran.messages, ran.err, (tmp_path / "own").read_text())
 
 
 def test_other_loggers_that_print_by_a_server_s_handler_go_on() -> None:
     ran = Ran(
-        UVICORN + "log.propagate = False; log.addHandler(logging.getLogger('uvicorn').handlers[0]); server.info('one'); log.info('two')"
+        UVICORN + "log.propagate = False; log.addHandler(logging.getLogger('uvicorn').handlers[0]); "
+        "server.info('one'); log.info('two')"
     )
     assert (["one"], ["INFO:     two"]) == (ran.messages, ran.err)
 
 
-@pytest.mark.parametrize(("server", "access"), [(UVICORN, ACCESS), (GUNICORN, ACCESS_OF_GUNICORN)], ids=["uvicorn", "gunicorn"])
+@pytest.mark.parametrize(
+    ("server", "access"), [(UVICORN, ACCESS), (GUNICORN, ACCESS_OF_GUNICORN)], ids=["uvicorn", "gunicorn"]
+)
 def test_access_lines_are_silent_where_a_completion_record_tells(server: str, access: str) -> None:
     assert ([], []) == ((ran := Ran(f"{server}\n{TOLD}\n{access}")).out, ran.exported)
 
 
-@pytest.mark.parametrize(("server", "access"), [(UVICORN, ACCESS), (GUNICORN, ACCESS_OF_GUNICORN)], ids=["uvicorn", "gunicorn"])
+@pytest.mark.parametrize(
+    ("server", "access"), [(UVICORN, ACCESS), (GUNICORN, ACCESS_OF_GUNICORN)], ids=["uvicorn", "gunicorn"]
+)
 def test_access_lines_are_as_they_were_where_no_completion_record_tells(server: str, access: str) -> None:
     for ran in (Ran(f"{server}\n{access}"), Ran(f"{server}\n{TOLD}\n{access}", requests=False)):
         assert (1, [], []) == (len(ran.out), ran.exported, ran.err)
@@ -107,15 +131,26 @@ access_args = ('127.0.0.1 - - [28/Nov/2026 00:00:00] "%s" %s %s\\n', '\\x1b[33mG
 """
 
 
-def test_the_development_server_s_lines_have_no_colours_and_its_access_lines_are_silent_where_a_completion_record_tells() -> None:
+def test_the_development_server_s_lines_have_no_colours_and_its_access_lines_are_silent_where_a_completion_record_tells() -> (
+    None
+):
     says = "server.info('\\x1b[31m\\x1b[1mWARNING: no %s\\x1b[0m', 'server')"
     ran = Ran(f"{WERKZEUG}\n{says}\naccess.info(*access_args)\n{TOLD}\naccess.info(*access_args)")
-    assert ["WARNING: no server", '127.0.0.1 - - [28/Nov/2026 00:00:00] "GET / HTTP/1.1" 404 -\n'] == ran.messages
+    assert [
+        "WARNING: no server",
+        '127.0.0.1 - - [28/Nov/2026 00:00:00] "GET / HTTP/1.1" 404 -\n',
+    ] == ran.messages
     assert ran.messages == ran.exported
 
 
 def test_access_lines_that_propagate_are_told_no_second_time() -> None:
-    assert [] == Ran(f"{UVICORN}\nfor each in (access,): each.handlers.clear(); each.propagate = True\n{TOLD}\n{ACCESS}").out
+    assert (
+        []
+        == Ran(
+            f"{UVICORN}\nfor each in (access,): each.handlers.clear(); each.propagate = "
+            f"True\n{TOLD}\n{ACCESS}"
+        ).out
+    )
 
 
 @servers
@@ -134,7 +169,10 @@ def test_disabled_logging_leaves_a_server_alone(server: str) -> None:
 
 @servers
 def test_after_our_leaving_a_server_speaks_for_itself(server: str) -> None:
-    ran = Ran(f"{server}\nserver.warning('one')\ninstalled.remove()\nserver.warning('two')\nassert not server.filters")
+    ran = Ran(
+        f"{server}\nserver.warning('one')\ninstalled.remove()\nserver.warning('two')\nassert not "
+        "server.filters"
+    )
     assert (["one"], ["one"], 1) == (ran.messages, ran.exported, len(ran.err))
     assert ran.err[0].endswith("two")
 

@@ -15,7 +15,7 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, LogRecordE
 from opentelemetry.sdk.resources import Resource
 
 from bext_otel.apps import with_app
-from bext_otel.config import Logging
+from bext_otel.config import LoggingSettings
 from bext_otel.logs import BextLoggerProvider, build_provider, install
 from bext_otel.logs.sinks import Losses
 from tests.logs.conftest import Start
@@ -25,7 +25,9 @@ def test_records_of_opentelemetry_s_own_loggers_are_lines_and_never_exported(sta
     logs = start()
     for name in ("opentelemetry", "opentelemetry.sdk.trace.export", "opentelemetry_demo"):
         logging.getLogger(name).warning(name)
-    assert ["opentelemetry", "opentelemetry.sdk.trace.export", "opentelemetry_demo"] == [line["message"] for line in logs.lines()]
+    assert ["opentelemetry", "opentelemetry.sdk.trace.export", "opentelemetry_demo"] == [
+        line["message"] for line in logs.lines()
+    ]
     assert ["opentelemetry_demo"] == [record.body for record in logs.exported()]
 
 
@@ -49,8 +51,8 @@ class Talkative(LogRecordExporter):
 
 def test_what_the_exporter_itself_logs_does_not_feed_it(capsys: pytest.CaptureFixture[str]) -> None:
     exporter = Talkative()
-    provider = build_provider(Logging(), Resource({}), exporter)
-    installed = install(Logging(level="info"), provider, apps={})
+    provider = build_provider(LoggingSettings(), Resource({}), exporter)
+    installed = install(LoggingSettings(level="info"), provider, apps={})
     try:
         logging.getLogger("shop").info("hello")
         provider.force_flush()
@@ -73,7 +75,9 @@ def test_the_provider_s_shutdown_exports_what_is_left_within_its_time() -> None:
             return super().export(batch)
 
     exporter = Hung()
-    provider = build_provider(Logging(output="none"), Resource({}), exporter, shutdown_timeout_seconds=0.05)
+    provider = build_provider(
+        LoggingSettings(output="none"), Resource({}), exporter, shutdown_timeout_seconds=0.05
+    )
     provider.get_logger("shop").emit(LogRecord(body="last words"))
     ended = threading.Thread(target=provider.shutdown)
     ended.start()
@@ -84,7 +88,9 @@ def test_the_provider_s_shutdown_exports_what_is_left_within_its_time() -> None:
 
 
 def emit(provider: BextLoggerProvider, **fields: Any) -> None:
-    provider.get_logger("bext.request").emit(LogRecord(**{"severity_number": SeverityNumber.INFO, "body": "request completed", **fields}))
+    provider.get_logger("bext.request").emit(
+        LogRecord(**{"severity_number": SeverityNumber.INFO, "body": "request completed", **fields})
+    )
 
 
 def test_a_record_emitted_past_logging_gets_its_app_and_is_made_exportable(start: Start) -> None:
@@ -103,19 +109,26 @@ def test_a_record_emitted_past_logging_obeys_the_levels(start: Start) -> None:
     emit(logs.provider, attributes={"app": "api"})
     emit(logs.provider, severity_number=SeverityNumber.WARN)
     emit(logs.provider, severity_number=None, body="no severity")
-    logs.provider.get_logger("bext.quiet").emit(LogRecord(severity_number=SeverityNumber.WARN, body="filtered"))
+    logs.provider.get_logger("bext.quiet").emit(
+        LogRecord(severity_number=SeverityNumber.WARN, body="filtered")
+    )
     expected = [("request completed", "api"), ("request completed", None), ("no severity", None)]
     assert expected == [(line["message"], line.get("app")) for line in logs.lines()]
     assert 3 == len(logs.exported())
 
 
 def test_entries_of_ours_pass_no_root_logger(start: Start) -> None:
-    """An application that puts it to warnings, as Django's documentation does, keeps the traces of its requests."""
+    """An application that puts it to warnings, as Django's documentation does, keeps the traces of its
+    requests."""
     logs = start(level="")
     assert logging.WARNING == logging.root.level
     emit(logs.provider)
     emit(logs.provider, severity_number=SeverityNumber.DEBUG, body="detail")
-    assert ["request completed"] == [line["message"] for line in logs.lines()] == [record.body for record in logs.exported()]
+    assert (
+        ["request completed"]
+        == [line["message"] for line in logs.lines()]
+        == [record.body for record in logs.exported()]
+    )
 
 
 def test_a_record_too_odd_to_be_completed_goes_on_and_is_counted(start: Start) -> None:
@@ -132,13 +145,16 @@ def test_a_record_too_odd_to_be_completed_goes_on_and_is_counted(start: Start) -
 def test_whoever_makes_records_can_ask_whether_they_are_wanted(start: Start) -> None:
     """So that a disabled completion line costs nothing."""
     logger = start(level="warn").provider.get_logger("bext.request")
-    assert (False, True) == (logger.enabled(severity_number=SeverityNumber.INFO), logger.enabled(severity_number=SeverityNumber.WARN))
+    assert (False, True) == (
+        logger.enabled(severity_number=SeverityNumber.INFO),
+        logger.enabled(severity_number=SeverityNumber.WARN),
+    )
 
 
 def test_a_full_disk_makes_one_line_on_stderr_and_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
-    config = Logging(output="file", file_path="/dev/full")
+    config = LoggingSettings(output="file", file_path="/dev/full")
     provider = build_provider(config, Resource({}), None)
     installed = install(config, provider, apps={})
     try:
@@ -156,7 +172,7 @@ def test_a_full_disk_makes_one_line_on_stderr_and_is_counted(capsys: pytest.Capt
 
 
 def test_a_sink_that_fails_leaves_the_others_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    config = Logging(output="file", file_path="/dev/full")
+    config = LoggingSettings(output="file", file_path="/dev/full")
     exporter = InMemoryLogRecordExporter()
     provider = build_provider(config, Resource({}), exporter)
     emit(provider)

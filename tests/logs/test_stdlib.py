@@ -1,4 +1,5 @@
-"""What becomes of programs that configure logging themselves, each in a process of its own, as `sitecustomize` would meet them."""
+"""What becomes of programs that configure logging themselves, each in a process of its own, as
+`sitecustomize` would meet them."""
 
 from __future__ import annotations
 
@@ -27,7 +28,9 @@ def test_an_application_that_never_configured_logging_keeps_its_warnings_and_gai
     assert (["careful", "fine"], ["careful", "fine"], []) == (ran.messages, ran.exported, ran.err)
 
 
-def test_an_application_that_never_configured_logging_prints_what_it_would_without_us_and_its_libraries_stay_silent() -> None:
+def test_an_application_that_never_configured_logging_prints_what_it_would_without_us_and_its_libraries_stay_silent() -> (
+    None
+):
     program = """
 log.warning('careful'); log.info('fine')
 logging.getLogger("httpx").info("HTTP Request: GET https://user:hunter2@shop.example/?token=abc")
@@ -90,7 +93,9 @@ installed.remove()
 log.warning("bye")
 """
     ran = Ran(program)
-    assert ["outer hello", "inner hello", "outer bye", "inner bye"] == [line for line in ran.out if not line.startswith("{")]
+    assert ["outer hello", "inner hello", "outer bye", "inner bye"] == [
+        line for line in ran.out if not line.startswith("{")
+    ]
     assert (["hello"], ["bye"]) == (ran.exported, ran.err)
 
 
@@ -121,12 +126,18 @@ def test_without_output_the_handler_of_last_resort_still_works(export: bool) -> 
 
 
 def test_without_output_an_application_s_own_handlers_work_as_ever() -> None:
-    ran = Ran("logging.basicConfig(format='own %(message)s'); log.warning('careful'); logging.warning('root')", output="none")
+    ran = Ran(
+        "logging.basicConfig(format='own %(message)s'); log.warning('careful'); logging.warning('root')",
+        output="none",
+    )
     assert ([], ["own careful", "own root"], ["careful", "root"]) == (ran.out, ran.err, ran.exported)
 
 
 def test_disabled_logging_is_left_alone() -> None:
-    ran = Ran("assert logging.root.level == logging.WARNING and not logging.root.handlers; log.warning('careful')", enabled=False)
+    ran = Ran(
+        "assert logging.root.level == logging.WARNING and not logging.root.handlers; log.warning('careful')",
+        enabled=False,
+    )
     assert ([], ["careful"], []) == (ran.out, ran.err, ran.exported)
 
 
@@ -138,28 +149,43 @@ def test_after_basic_config_events_are_our_lines_once() -> None:
 
 def test_basic_config_sets_its_level() -> None:
     assert ["detail"] == Ran("logging.basicConfig(level='DEBUG'); log.debug('detail')").messages
-    assert ["grave"] == Ran("logging.basicConfig(level='ERROR'); log.warning('light'); log.error('grave')").messages
+    assert ["grave"] == Ran(
+        "logging.basicConfig(level='ERROR'); log.warning('light'); log.error('grave')"
+    ).messages
 
 
 def test_basic_config_writes_its_file(tmp_path: Path) -> None:
-    ran = Ran(f"logging.basicConfig(filename={str(tmp_path / 'app.log')!r}, format='own %(message)s', level='DEBUG'); log.debug('detail')")
+    ran = Ran(
+        f"logging.basicConfig(filename={str(tmp_path / 'app.log')!r}, format='own %(message)s', "
+        "level='DEBUG'); log.debug('detail')"
+    )
     assert ("own detail\n", ["detail"], []) == ((tmp_path / "app.log").read_text(), ran.messages, ran.err)
 
 
 def test_basic_config_keeps_the_handlers_that_it_is_given(tmp_path: Path) -> None:
     handlers = f"[logging.StreamHandler(), logging.FileHandler({str(tmp_path / 'app.log')!r})]"
     ran = Ran(f"logging.basicConfig(handlers={handlers}, format='own %(message)s'); log.info('hello')")
-    assert ("own hello\n", ["hello"], ["own hello"]) == ((tmp_path / "app.log").read_text(), ran.messages, ran.err)
+    assert ("own hello\n", ["hello"], ["own hello"]) == (
+        (tmp_path / "app.log").read_text(),
+        ran.messages,
+        ran.err,
+    )
 
 
 def test_basic_config_may_write_to_a_stream_of_the_application() -> None:
-    ran = Ran("import io; own = io.StringIO(); logging.basicConfig(stream=own); log.warning('hello'); sys.stderr.write(own.getvalue())")
+    ran = Ran(
+        "import io; own = io.StringIO(); logging.basicConfig(stream=own); log.warning('hello'); "
+        "sys.stderr.write(own.getvalue())"
+    )
     assert (["hello"], ["WARNING:shop:hello"]) == (ran.messages, ran.err)
 
 
 def test_basic_config_does_nothing_a_second_time(tmp_path: Path) -> None:
     """As ever: the silent handler of the first call stands where an application finds it."""
-    ran = Ran(f"logging.basicConfig(); logging.basicConfig(filename={str(tmp_path / 'app.log')!r}); log.info('hello')")
+    ran = Ran(
+        f"logging.basicConfig(); logging.basicConfig(filename={str(tmp_path / 'app.log')!r}); "
+        "log.info('hello')"
+    )
     assert (False, ["hello"], []) == ((tmp_path / "app.log").exists(), ran.messages, ran.err)
 
 
@@ -180,7 +206,11 @@ log.warning("hello")
 
 
 def test_lines_to_a_file_leave_the_terminal_to_basic_config(tmp_path: Path) -> None:
-    ran = Ran("logging.basicConfig(format='own %(message)s'); log.info('hello')", output="file", file_path=str(tmp_path / "app.log"))
+    ran = Ran(
+        "logging.basicConfig(format='own %(message)s'); log.info('hello')",
+        output="file",
+        file_path=str(tmp_path / "app.log"),
+    )
     assert (["own hello"], "hello") == (ran.err, json.loads((tmp_path / "app.log").read_text())["message"])
 
 
@@ -216,7 +246,10 @@ def test_what_the_application_prints_to_our_stream_is_written_to_our_file(tmp_pa
 
 @pytest.mark.parametrize(
     "choice",
-    ["logging.root.handlers[0].setLevel('ERROR')", "logging.root.handlers[0].addFilter(lambda record: 'secret' in record.getMessage())"],
+    [
+        "logging.root.handlers[0].setLevel('ERROR')",
+        "logging.root.handlers[0].addFilter(lambda record: 'secret' in record.getMessage())",
+    ],
     ids=["level", "filter"],
 )
 def test_what_the_application_s_handler_leaves_out_is_our_line(choice: str) -> None:
@@ -225,7 +258,10 @@ def test_what_the_application_s_handler_leaves_out_is_our_line(choice: str) -> N
 
 
 def test_a_logger_with_its_own_handler_on_our_stream_is_not_told_twice() -> None:
-    ran = Ran("log.addHandler(logging.StreamHandler(sys.stdout)); log.info('hello'); logging.getLogger('shop.cart').info('cart')")
+    ran = Ran(
+        "log.addHandler(logging.StreamHandler(sys.stdout)); log.info('hello'); "
+        "logging.getLogger('shop.cart').info('cart')"
+    )
     assert (["hello", "cart"], ["hello", "cart"]) == (ran.out, ran.exported)
 
 
@@ -265,7 +301,8 @@ log.warning("last resort")
 
 def test_removing_leaves_levels_that_the_application_set_meanwhile() -> None:
     ran = Ran(
-        "logging.root.setLevel('ERROR'); log.setLevel(7); installed.remove(); print(logging.root.level, log.level)",
+        "logging.root.setLevel('ERROR'); log.setLevel(7); installed.remove(); print(logging.root.level, "
+        "log.level)",
         filters={"shop": "debug"},
     )
     assert ["40 7"] == ran.out
@@ -277,7 +314,10 @@ def test_installing_twice_tells_nothing_twice() -> None:
 
 
 def test_a_level_that_the_application_set_before_stays() -> None:
-    script = "installed.remove(); logging.root.setLevel('ERROR'); install(config, provider, apps={}); log.warning('no'); log.error('yes')"
+    script = (
+        "installed.remove(); logging.root.setLevel('ERROR'); install(config, provider, apps={}); "
+        "log.warning('no'); log.error('yes')"
+    )
     assert ["yes"] == Ran(script).messages
 
 

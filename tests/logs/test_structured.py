@@ -38,9 +38,18 @@ def test_an_event_is_one_line_and_one_exported_record(start: Start) -> None:
     structlog.get_logger().warning("render.slow", app="marketing", elapsed_ms=3.2)
     (line,), (record,) = logs.lines(), logs.exported()
     line.pop("timestamp")
-    expected = {"level": "warn", "target": __name__, "message": "render.slow", "app": "marketing", "elapsed_ms": 3.2}
+    expected = {
+        "level": "warn",
+        "target": __name__,
+        "message": "render.slow",
+        "app": "marketing",
+        "elapsed_ms": 3.2,
+    }
     assert expected == line
-    assert ("render.slow", {"app": "marketing", "elapsed_ms": 3.2}) == (record.body, dict(record.attributes or {}))
+    assert ("render.slow", {"app": "marketing", "elapsed_ms": 3.2}) == (
+        record.body,
+        dict(record.attributes or {}),
+    )
 
 
 def test_a_logger_s_name_and_bound_values_are_on_the_line(start: Start) -> None:
@@ -48,7 +57,9 @@ def test_a_logger_s_name_and_bound_values_are_on_the_line(start: Start) -> None:
     structlog.contextvars.bind_contextvars(tenant="acme")
     structlog.get_logger("shop.cart", cart=7).bind(item=8).info("added %s", "tea")
     (line,) = logs.lines()
-    assert ("shop.cart", "added tea", 7, 8, "acme") == tuple(line[key] for key in ("target", "message", "cart", "item", "tenant"))
+    assert ("shop.cart", "added tea", 7, 8, "acme") == tuple(
+        line[key] for key in ("target", "message", "cart", "item", "tenant")
+    )
 
 
 @pytest.mark.parametrize(
@@ -72,7 +83,10 @@ def test_trace_is_a_severity_of_its_own(start: Start) -> None:
     logs = start(level="trace")
     structlog.get_logger().trace("fuel", consumed=3)
     (record,) = logs.exported()
-    assert ("TRACE", 1) == (record.severity_text, record.severity_number.value if record.severity_number else None)
+    assert ("TRACE", 1) == (
+        record.severity_text,
+        record.severity_number.value if record.severity_number else None,
+    )
 
 
 def test_filters_apply_by_name(start: Start) -> None:
@@ -108,14 +122,21 @@ def test_asynchronous_methods_keep_the_context(start: Start) -> None:
         await structlog.get_logger("shop").ainfo("hello")
 
     asyncio.run(work())
-    assert [("hello", "acme", "shop")] == [(line["message"], line["tenant"], line["target"]) for line in logs.lines()]
+    assert [("hello", "acme", "shop")] == [
+        (line["message"], line["tenant"], line["target"]) for line in logs.lines()
+    ]
 
 
 def test_values_that_cannot_be_written_raise_nothing(start: Start) -> None:
     logs = start()
     structlog.get_logger().info("\ud800", level="mine", event_id={1}, thing=object)
     (line,) = logs.lines()
-    assert ("�", "mine", [1], "<class 'object'>") == (line["message"], line["fields.level"], line["event_id"], line["thing"])
+    assert ("�", "mine", [1], "<class 'object'>") == (
+        line["message"],
+        line["fields.level"],
+        line["event_id"],
+        line["thing"],
+    )
 
 
 def test_a_program_that_configured_structlog_for_logging_arrives_once(start: Start) -> None:
@@ -176,12 +197,20 @@ def test_a_program_that_configures_structlog_later_has_its_way(start: Start) -> 
 
 def printing(**settings: Any) -> None:
     """What many programs have."""
-    processors = [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, structlog.processors.format_exc_info]
+    processors = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.format_exc_info,
+    ]
     structlog.configure(processors=[*processors, structlog.processors.JSONRenderer()], **settings)
 
 
-@pytest.mark.parametrize("settings", [{"logger_factory": structlog.PrintLoggerFactory()}, {}], ids=["explicit", "default"])
-def test_what_a_program_prints_by_structlog_itself_is_exported_and_printed_once(start: Start, settings: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "settings", [{"logger_factory": structlog.PrintLoggerFactory()}, {}], ids=["explicit", "default"]
+)
+def test_what_a_program_prints_by_structlog_itself_is_exported_and_printed_once(
+    start: Start, settings: dict[str, Any]
+) -> None:
     logs = start()
     printing(**settings)
     context = trace.set_span_in_context(trace.NonRecordingSpan(trace.SpanContext(7, 8, is_remote=False)))
@@ -231,7 +260,11 @@ def test_a_program_may_configure_structlog_before_us_once_or_again(start: Start)
     assert not structlog.is_configured()
     structlog.configure_once(processors=iter([structlog.processors.JSONRenderer()]))
     structlog.get_logger().info("once")
-    assert ["before", "again", "once"] == [line["event"] for line in logs.lines()] == [record.body for record in logs.exported()]
+    assert (
+        ["before", "again", "once"]
+        == [line["event"] for line in logs.lines()]
+        == [record.body for record in logs.exported()]
+    )
     structlog.reset_defaults()
 
 
@@ -269,7 +302,11 @@ def test_we_leave_nothing_in_structlog_s_configuration_nor_in_its_classes(start:
     logs = start()
     assert before[1:] == (structlog.configure, structlog.get_config())
     logs.installed.remove()
-    assert before == (vars(structlog.BoundLogger.__mro__[1]).copy(), structlog.configure, structlog.get_config())
+    assert before == (
+        vars(structlog.BoundLogger.__mro__[1]).copy(),
+        structlog.configure,
+        structlog.get_config(),
+    )
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["as it comes", "configured"])
@@ -281,14 +318,18 @@ def test_a_bound_logger_copies_and_pickles_as_if_we_were_not_there(start: Start,
     kinds = {argument for _, argument, _ in alone if isinstance(argument, str)}
     logs = start()
     log = structlog.get_logger("jobs").bind(job=7)
-    assert kinds == {argument for _, argument, _ in pickletools.genops(pickle.dumps(log)) if isinstance(argument, str)}
+    assert kinds == {
+        argument for _, argument, _ in pickletools.genops(pickle.dumps(log)) if isinstance(argument, str)
+    }
     copied, loaded = copy.deepcopy(log), pickle.loads(pickle.dumps(log))
     assert log == copied == loaded
     assert repr(bare) == repr(log)
     copy.deepcopy(structlog.get_config())
     for each in (log, copied, loaded):
         each.info("worked")
-    assert [("worked", 7)] * 3 == [(record.body, (record.attributes or {})["job"]) for record in logs.exported()]
+    assert [("worked", 7)] * 3 == [
+        (record.body, (record.attributes or {})["job"]) for record in logs.exported()
+    ]
     assert 3 == len(logs.lines())
     structlog.reset_defaults()
 
@@ -297,11 +338,16 @@ def test_who_looks_for_the_caller_finds_the_application(start: Start) -> None:
     start()
     seen: list[Any] = []
     structlog.configure(
-        processors=[structlog.processors.CallsiteParameterAdder(), lambda _, __, event: seen.append(dict(event)) or "shown"],
+        processors=[
+            structlog.processors.CallsiteParameterAdder(),
+            lambda _, __, event: seen.append(dict(event)) or "shown",
+        ],
     )
     structlog.get_logger().info("hello")
     structlog.reset_defaults()
-    assert [("test_structured", "test_who_looks_for_the_caller_finds_the_application")] == [(e["module"], e["func_name"]) for e in seen]
+    assert [("test_structured", "test_who_looks_for_the_caller_finds_the_application")] == [
+        (e["module"], e["func_name"]) for e in seen
+    ]
 
 
 def test_resetting_the_defaults_loses_nothing(start: Start) -> None:
@@ -315,7 +361,9 @@ def test_resetting_the_defaults_loses_nothing(start: Start) -> None:
 
 
 @pytest.mark.parametrize(
-    "factory", [structlog.BytesLoggerFactory, structlog.PrintLoggerFactory, structlog.WriteLoggerFactory], ids=lambda each: each.__name__
+    "factory",
+    [structlog.BytesLoggerFactory, structlog.PrintLoggerFactory, structlog.WriteLoggerFactory],
+    ids=lambda each: each.__name__,
 )
 @pytest.mark.parametrize("names", [(), ("shop",)], ids=["no name", "named"])
 def test_the_fastest_setup_loses_nothing(start: Start, factory: Any, names: tuple[str, ...]) -> None:
@@ -329,7 +377,9 @@ def test_the_fastest_setup_loses_nothing(start: Start, factory: Any, names: tupl
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(serializer=(lambda *a, **k: json.dumps(*a, **k).encode()) if as_bytes else json.dumps),
+            structlog.processors.JSONRenderer(
+                serializer=(lambda *a, **k: json.dumps(*a, **k).encode()) if as_bytes else json.dumps
+            ),
         ],
         logger_factory=factory(io.BytesIO() if as_bytes else io.StringIO()),
     )
@@ -354,7 +404,9 @@ def test_a_stack_that_was_asked_for_is_shown(start: Start) -> None:
 
 def test_a_logger_with_processors_of_its_own_is_heard(start: Start) -> None:
     logs = start()
-    structlog.wrap_logger(structlog.PrintLogger(io.StringIO()), processors=[structlog.processors.JSONRenderer()]).info("hello")
+    structlog.wrap_logger(
+        structlog.PrintLogger(io.StringIO()), processors=[structlog.processors.JSONRenderer()]
+    ).info("hello")
     assert ["hello"] == [record.body for record in logs.exported()]
 
 
@@ -378,17 +430,23 @@ def test_an_event_that_the_last_processor_drops_is_told_nowhere(start: Start) ->
 
 def test_a_later_configuration_survives_our_leaving(start: Start) -> None:
     logs = start()
-    structlog.configure(processors=[structlog.processors.JSONRenderer()], logger_factory=structlog.PrintLoggerFactory())
+    structlog.configure(
+        processors=[structlog.processors.JSONRenderer()], logger_factory=structlog.PrintLoggerFactory()
+    )
     logs.installed.remove()
     assert structlog.is_configured()
     structlog.reset_defaults()
 
 
-def test_without_output_structlog_prints_as_ever_and_is_exported(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_output_structlog_prints_as_ever_and_is_exported(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
     logs = start(output="none")
     structlog.get_logger().info("hello", items=2)
     assert 1 == capsys.readouterr().out.count("hello")
-    assert [("hello", {"items": 2})] == [(record.body, dict(record.attributes or {})) for record in logs.exported()]
+    assert [("hello", {"items": 2})] == [
+        (record.body, dict(record.attributes or {})) for record in logs.exported()
+    ]
 
 
 def test_our_configuration_leaves_the_program_s_logger_class_alone(start: Start) -> None:
@@ -412,5 +470,7 @@ structlog.get_logger().info("hello")
 installed.remove()
 assert not structlog.is_configured()
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
     assert (0, 1) == (done.returncode, done.stdout.count('"message":"hello"')), done.stderr

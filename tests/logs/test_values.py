@@ -18,8 +18,19 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from bext_otel.logs.values import MAX_ITEMS, MAX_REPR, plain, text
 
 anything: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()) | st.binary() | st.complex_numbers() | st.dates(),
-    lambda inner: st.lists(inner) | st.tuples(inner) | st.dictionaries(st.text(st.characters()) | st.integers() | st.none(), inner),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters())
+    | st.binary()
+    | st.complex_numbers()
+    | st.dates(),
+    lambda inner: (
+        st.lists(inner)
+        | st.tuples(inner)
+        | st.dictionaries(st.text(st.characters()) | st.integers() | st.none(), inner)
+    ),
     max_leaves=10,
 )
 
@@ -115,19 +126,24 @@ def test_the_exporter_can_encode_every_field(fields: dict[str, Any]) -> None:
     from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
     from opentelemetry.sdk.resources import Resource
 
-    from bext_otel.config import Logging
+    from bext_otel.config import LoggingSettings
     from bext_otel.logs import build_provider
     from bext_otel.logs.chain import Chain
     from bext_otel.logs.levels import Gate
 
     exporter = InMemoryLogRecordExporter()
-    provider = build_provider(Logging(output="none"), Resource({}), exporter)
+    provider = build_provider(LoggingSettings(output="none"), Resource({}), exporter)
     try:
         Chain(provider, Gate(20, {})).emit("shop", 20, "event", fields)
         provider.force_flush()
         (record,) = exporter.get_finished_logs()
         encoded = encode_logs([record])
-        (back,) = ExportLogsServiceRequest.FromString(encoded.SerializeToString()).resource_logs[0].scope_logs[0].log_records
+        (back,) = (
+            ExportLogsServiceRequest.FromString(encoded.SerializeToString())
+            .resource_logs[0]
+            .scope_logs[0]
+            .log_records
+        )
         assert len({text(name) or '""' for name in fields}) == len(back.attributes)
     finally:
         provider.shutdown()

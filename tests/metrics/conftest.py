@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from bext_otel.apps import Budgets
-from bext_otel.metrics.reader import Reading
+from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.store.streams import Streams
 from bext_otel.testing import Clock
 
@@ -24,8 +24,8 @@ def streams(bext_clock: Clock, monotonic: Clock) -> Streams:
 
 
 @pytest.fixture
-def reading(streams: Streams) -> Iterator[Reading]:
-    made = Reading(streams, include_process=False)
+def reading(streams: Streams) -> Iterator[SnapshotReader]:
+    made = SnapshotReader(streams, include_process=False)
     yield made
     made.stop()
 

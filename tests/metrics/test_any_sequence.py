@@ -1,4 +1,5 @@
-"""Any sequence of measurements, ticks, scrapes, deaths, successions and forks: the totals are what was measured, and never go back."""
+"""Any sequence of measurements, ticks, scrapes, deaths, successions and forks: the totals are what was
+measured, and never go back."""
 
 from __future__ import annotations
 
@@ -10,7 +11,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from bext_otel.catalogue import CACHE_ENTRIES, CACHE_HITS, FLOW_ACTIVE_RUNS, HTTP_SERVER_REQUEST_DURATION, REQUEST_DURATION
+from bext_otel.catalogue import (
+    CACHE_ENTRIES,
+    CACHE_HITS,
+    FLOW_ACTIVE_RUNS,
+    HTTP_SERVER_REQUEST_DURATION,
+    REQUEST_DURATION,
+)
 from bext_otel.metrics.snapshot import Histogram, Snapshot, Summary
 from bext_otel.metrics.store.streams import Streams
 from bext_otel.testing import Clock
@@ -110,7 +117,8 @@ class Service(RuleBasedStateMachine):
 
     @rule(who=WHO, unsaid=st.integers(0, 3))
     def fork_in_the_place_of_a_worker(self, who: int, unsaid: int) -> None:
-        """A child has its parent's memory, cells and list of what is to drain, and begins anew; the parent ends."""
+        """A child has its parent's memory, cells and list of what is to drain, and begins anew; the parent
+        ends."""
         worker = self.workers[who]
         worker.publish()
         worker.seat.die()
@@ -133,7 +141,10 @@ class Service(RuleBasedStateMachine):
         for worker in self.workers:
             snapshot = worker.reading.snapshot(native=True)
             assert +self.measured == +Counter(totals(snapshot))
-            assert (sum(self.runs), sum(self.entries)) == (number(snapshot, FLOW_ACTIVE_RUNS), number(snapshot, CACHE_ENTRIES))
+            assert (sum(self.runs), sum(self.entries)) == (
+                number(snapshot, FLOW_ACTIVE_RUNS),
+                number(snapshot, CACHE_ENTRIES),
+            )
 
 
 TestAnySequence = Service.TestCase

@@ -1,4 +1,5 @@
-"""Upstream's own engine as the oracle: both are told the same through the API, and say the same in OTLP's data."""
+"""Upstream's own engine as the oracle: both are told the same through the API, and say the same in OTLP's
+data."""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ from bext_otel.catalogue import (
 )
 from bext_otel.export.periodic import metrics_data
 from bext_otel.metrics.provider import BextMeterProvider
-from bext_otel.metrics.reader import Reading
+from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.store.streams import Streams
 from bext_otel.operation import SCOPE
 
@@ -50,9 +51,14 @@ def instruments(provider: MeterProvider) -> dict[Metric, Record]:
     """Every kind of instrument that is told."""
     meter = provider.get_meter(SCOPE)
     hits, fuel = meter.create_counter(CACHE_HITS.name), meter.create_counter(PLUGIN_FUEL_CONSUMED.name)
-    runs, entries = meter.create_up_down_counter(FLOW_ACTIVE_RUNS.name), meter.create_gauge(CACHE_ENTRIES.name)
+    runs, entries = (
+        meter.create_up_down_counter(FLOW_ACTIVE_RUNS.name),
+        meter.create_gauge(CACHE_ENTRIES.name),
+    )
     bounds = list(HTTP_SERVER_REQUEST_DURATION.bounds)
-    seconds = meter.create_histogram(HTTP_SERVER_REQUEST_DURATION.name, "s", explicit_bucket_boundaries_advisory=bounds)
+    seconds = meter.create_histogram(
+        HTTP_SERVER_REQUEST_DURATION.name, "s", explicit_bucket_boundaries_advisory=bounds
+    )
     took = meter.create_histogram(REQUEST_DURATION.name)
     return {
         CACHE_HITS: lambda amount, number: hits.add(int(amount), cache(number)),
@@ -71,10 +77,12 @@ class Engines:
 
     def __init__(self) -> None:
         self.reader = sdk.InMemoryMetricReader()
-        exponential = View(instrument_name=REQUEST_DURATION.name, aggregation=ExponentialBucketHistogramAggregation())
+        exponential = View(
+            instrument_name=REQUEST_DURATION.name, aggregation=ExponentialBucketHistogramAggregation()
+        )
         self.upstream = SdkMeterProvider([self.reader], views=[exponential], shutdown_on_exit=False)
         self.ours = BextMeterProvider(Streams(Budgets({})), RESOURCE)
-        self.reading = Reading(self.ours.streams, self.ours.foreign, include_process=False)
+        self.reading = SnapshotReader(self.ours.streams, self.ours.foreign, include_process=False)
         self._told = [instruments(self.upstream), instruments(self.ours)]
         self._names = EXPORTED_AS | {row.name: row.streamed for row in self._told[0]}
 
@@ -84,7 +92,9 @@ class Engines:
 
     def compare(self) -> set[str]:
         """The names of what both say, which is the same."""
-        expected = {self._names[name]: found for name, found in streams(self.reader.get_metrics_data()).items()}
+        expected = {
+            self._names[name]: found for name, found in streams(self.reader.get_metrics_data()).items()
+        }
         told = streams(metrics_data(self.reading, RESOURCE))
         assert expected == told
         return set(told)
@@ -97,8 +107,16 @@ class Engines:
 
 def streams(data: sdk.MetricsData | None) -> dict[str, Any]:
     """What is said of each stream, in a form that two engines have in common."""
-    found = [metric for resource in (data.resource_metrics if data else ()) for scope in resource.scope_metrics for metric in scope.metrics]
-    return {metric.name: (kind(metric.data), {series(point): said(point) for point in metric.data.data_points}) for metric in found}
+    found = [
+        metric
+        for resource in (data.resource_metrics if data else ())
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    ]
+    return {
+        metric.name: (kind(metric.data), {series(point): said(point) for point in metric.data.data_points})
+        for metric in found
+    }
 
 
 def kind(data: Any) -> tuple[Any, ...]:
@@ -113,12 +131,20 @@ def said(point: Any) -> Any:
     if isinstance(point, sdk.NumberDataPoint):
         return pytest.approx(point.value)
     if isinstance(point, sdk.HistogramDataPoint):
-        return tuple(point.explicit_bounds), tuple(point.bucket_counts), point.count, pytest.approx(point.sum), point.min, point.max
+        return (
+            tuple(point.explicit_bounds),
+            tuple(point.bucket_counts),
+            point.count,
+            pytest.approx(point.sum),
+            point.min,
+            point.max,
+        )
     return Exponential(point)
 
 
 class Exponential:
-    """A point whose buckets equal another's if they do at the coarser one's scale: each engine begins at a scale of its own."""
+    """A point whose buckets equal another's if they do at the coarser one's scale: each engine begins at a
+    scale of its own."""
 
     def __init__(self, point: sdk.ExponentialHistogramDataPoint) -> None:
         self.totals = (point.count, pytest.approx(point.sum), point.zero_count, point.min, point.max)
@@ -143,15 +169,26 @@ class Exponential:
 
 
 WRONG = [-1, -0.5, math.nan, math.inf, -math.inf]
-ROWS = [CACHE_HITS, PLUGIN_FUEL_CONSUMED, FLOW_ACTIVE_RUNS, CACHE_ENTRIES, HTTP_SERVER_REQUEST_DURATION, REQUEST_DURATION]
+ROWS = [
+    CACHE_HITS,
+    PLUGIN_FUEL_CONSUMED,
+    FLOW_ACTIVE_RUNS,
+    CACHE_ENTRIES,
+    HTTP_SERVER_REQUEST_DURATION,
+    REQUEST_DURATION,
+]
 # As milliseconds, from a nanosecond to eleven days.
-AMOUNTS = st.one_of(st.integers(0, 10**9), st.floats(1e-6, 1e9), st.sampled_from([0, 0.0, 1, 1.0, 2.0, 0.25, 1024.0]))
+AMOUNTS = st.one_of(
+    st.integers(0, 10**9), st.floats(1e-6, 1e9), st.sampled_from([0, 0.0, 1, 1.0, 2.0, 0.25, 1024.0])
+)
 RECORDS = st.lists(st.tuples(st.sampled_from(ROWS), AMOUNTS, st.integers(0, 2)), max_size=40)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(RECORDS, min_size=1, max_size=4))
-def test_both_engines_say_the_same_of_any_records_at_any_time(rounds: list[list[tuple[Metric, float, int]]]) -> None:
+def test_both_engines_say_the_same_of_any_records_at_any_time(
+    rounds: list[list[tuple[Metric, float, int]]],
+) -> None:
     engines = Engines()
     try:
         for records in rounds:
@@ -182,7 +219,8 @@ def test_both_engines_drop_the_same_amounts(wrong: float) -> None:
             for row in (PLUGIN_FUEL_CONSUMED, CACHE_ENTRIES, HTTP_SERVER_REQUEST_DURATION, REQUEST_DURATION):
                 engines.tell(row, amount, 0)
         engines.compare()
-        # Twice by each instrument, but the gauge takes any that is finite; and once in each of two readings of the observed one.
+        # Twice by each instrument, but the gauge takes any that is finite; and once in each of two readings
+        # of the observed one.
         assert (6 if math.isfinite(wrong) else 10) == sum(stream.rejected for stream in engines.ours.streams)
     finally:
         engines.end()

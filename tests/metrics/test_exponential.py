@@ -24,7 +24,9 @@ def bucketed(values: Sequence[float]) -> Buckets:
 
 
 def of(q: float, values: Sequence[float]) -> float:
-    ((_, value),) = quantiles([q], bucketed(values), sum(value == 0 for value in values), min(values), max(values))
+    ((_, value),) = quantiles(
+        [q], bucketed(values), sum(value == 0 for value in values), min(values), max(values)
+    )
     return value
 
 

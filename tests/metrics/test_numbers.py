@@ -1,4 +1,5 @@
-"""Whatever type a number has, what leaves here is Python's own; what is no number is counted and spoils nothing else."""
+"""Whatever type a number has, what leaves here is Python's own; what is no number is counted and spoils
+nothing else."""
 
 from __future__ import annotations
 
@@ -13,11 +14,18 @@ from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metr
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.resources import Resource
 
-from bext_otel.catalogue import CACHE_ENTRIES, CACHE_HITS, CACHE_MISSES, FLOW_ACTIVE_RUNS, HTTP_SERVER_REQUEST_DURATION, REQUEST_DURATION
+from bext_otel.catalogue import (
+    CACHE_ENTRIES,
+    CACHE_HITS,
+    CACHE_MISSES,
+    FLOW_ACTIVE_RUNS,
+    HTTP_SERVER_REQUEST_DURATION,
+    REQUEST_DURATION,
+)
 from bext_otel.endpoints.formats import json, protobuf, text
 from bext_otel.export.periodic import metrics_data
 from bext_otel.metrics.numbers import exact, exact_family
-from bext_otel.metrics.reader import Reading
+from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.snapshot import Family, Histogram, Point, Series, Summary
 from bext_otel.metrics.store.cells import HistogramCell, SummaryCell
 from bext_otel.metrics.store.streams import Streams
@@ -102,7 +110,11 @@ def test_a_number_of_any_type_is_an_int_of_64_bits_or_a_float(expected: float, g
     assert (expected, type(expected)) == (exact(given), type(exact(given)))
 
 
-@pytest.mark.parametrize("wrong", ["1", b"1", None, 1j, object(), [1], Broken(), 10**400, Decimal("sNaN"), memoryview(b"1")], ids=repr)
+@pytest.mark.parametrize(
+    "wrong",
+    ["1", b"1", None, 1j, object(), [1], Broken(), 10**400, Decimal("sNaN"), memoryview(b"1")],
+    ids=repr,
+)
 def test_what_is_no_number_is_none_not_even_if_a_float_can_be_read_from_it(wrong: Any) -> None:
     with pytest.raises((TypeError, ValueError, OverflowError)):
         exact(wrong)
@@ -124,18 +136,26 @@ def told(worker: Worker) -> dict[str, bytes]:
     worker.reading.tick()
     snapshot = worker.reading.snapshot(native=True)
     encode_metrics(metrics_data(worker.reading, Resource({})))
-    return {"text": text.render(snapshot), "json": json.render(snapshot), "protobuf": protobuf.render(snapshot)}
+    return {
+        "text": text.render(snapshot),
+        "json": json.render(snapshot),
+        "protobuf": protobuf.render(snapshot),
+    }
 
 
 @pytest.mark.parametrize("company", [False, True], ids=["alone", "in company"])
 @pytest.mark.parametrize("before", [(), (1.5,)], ids=["first", "after a float"])
 @pytest.mark.parametrize("beside", [(), (1.5, 1)], ids=["by itself", "among others"])
 @pytest.mark.parametrize("metric", ROWS, ids=lambda metric: metric.kind)
-@pytest.mark.parametrize("amount", [*ODD, *WRONG], ids=lambda amount: f"{type(amount).__name__}-{str(amount)[:8]}")
-def test_an_odd_amount_is_taken_or_counted_and_spoils_nothing(amount: Any, metric: Any, beside: Any, before: Any, company: bool) -> None:
+@pytest.mark.parametrize(
+    "amount", [*ODD, *WRONG], ids=lambda amount: f"{type(amount).__name__}-{str(amount)[:8]}"
+)
+def test_an_odd_amount_is_taken_or_counted_and_spoils_nothing(
+    amount: Any, metric: Any, beside: Any, before: Any, has_peers: bool
+) -> None:
     board, clock = Board(), Clock(10_000.0)
     worker = Worker(board, clock)
-    if company:
+    if has_peers:
         Worker(board, clock).publish()
     stream = worker.streams.stream(metric)
     cell = stream.cell(ROWS[metric])
@@ -153,7 +173,12 @@ def test_an_odd_amount_is_taken_or_counted_and_spoils_nothing(amount: Any, metri
     taken = [*before, *([] if wrong else [exact(amount)]), *beside]
     if isinstance(cell, (SummaryCell, HistogramCell)):
         assert (len(taken), pytest.approx(sum(taken))) == (cell.count, cell.sum)
-        assert not taken or (min(taken), max(taken), float, float) == (cell.minimum, cell.maximum, type(cell.minimum), type(cell.maximum))
+        assert not taken or (min(taken), max(taken), float, float) == (
+            cell.minimum,
+            cell.maximum,
+            type(cell.minimum),
+            type(cell.maximum),
+        )
     elif metric.kind == "gauge":
         assert not taken or taken[-1] == cell.value  # type: ignore[attr-defined]
     else:
@@ -194,19 +219,27 @@ def kinds() -> dict[str, Callable[[Any, Any], object]]:
         "counter": lambda meter, value: meter.create_counter("x").add(value),
         "up_down": lambda meter, value: meter.create_up_down_counter("x").add(value),
         "gauge": lambda meter, value: meter.create_gauge("x").set(value),
-        "histogram": lambda meter, value: meter.create_histogram("x", explicit_bucket_boundaries_advisory=[Float(1)]).record(value),
-        "observable gauge": lambda meter, value: meter.create_observable_gauge("x", [lambda _: [Observation(value)]]),
-        "observable counter": lambda meter, value: meter.create_observable_counter("x", [lambda _: [Observation(value)]]),
+        "histogram": lambda meter, value: meter.create_histogram(
+            "x", explicit_bucket_boundaries_advisory=[Float(1)]
+        ).record(value),
+        "observable gauge": lambda meter, value: meter.create_observable_gauge(
+            "x", [lambda _: [Observation(value)]]
+        ),
+        "observable counter": lambda meter, value: meter.create_observable_counter(
+            "x", [lambda _: [Observation(value)]]
+        ),
     }
 
 
 @pytest.mark.parametrize("company", [False, True], ids=["alone", "in company"])
 @pytest.mark.parametrize("kind", kinds())
 @pytest.mark.parametrize("amount", ODD, ids=lambda amount: f"{type(amount).__name__}-{str(amount)[:8]}")
-def test_an_odd_amount_of_another_library_is_shown_and_spoils_nothing(amount: Any, kind: str, company: bool) -> None:
+def test_an_odd_amount_of_another_library_is_shown_and_spoils_nothing(
+    amount: Any, kind: str, has_peers: bool
+) -> None:
     board, clock = Board(), Clock(10_000.0)
     worker = Worker(board, clock)
-    if company:
+    if has_peers:
         Worker(board, clock).publish()
     kinds()[kind](worker.provider.get_meter("theirs"), amount)
     worker.hit(7)
@@ -215,7 +248,9 @@ def test_an_odd_amount_of_another_library_is_shown_and_spoils_nothing(amount: An
     assert [line for line in shown.splitlines() if line.startswith("x")]
 
 
-@pytest.mark.parametrize("value", [*ODD, *WRONG], ids=lambda amount: f"{type(amount).__name__}-{str(amount)[:8]}")
+@pytest.mark.parametrize(
+    "value", [*ODD, *WRONG], ids=lambda amount: f"{type(amount).__name__}-{str(amount)[:8]}"
+)
 def test_what_a_callback_answers_is_a_number_or_counted(value: Any) -> None:
     board, clock = Board(), Clock(10_000.0)
     worker = Worker(board, clock)
@@ -240,7 +275,7 @@ def test_what_others_registered_is_made_of_plain_numbers_too(streams: Streams) -
     points = tuple(Point(Series((("n", str(position)),)), value) for position, (_, value) in enumerate(given))
     family = Family("theirs", "gauge", "", "", (*points, Point(Series(()), "no number")))  # type: ignore[arg-type]
     assert [expected for expected, _ in given] == [point.value for point in exact_family(family).points]
-    reading = Reading(streams, registered=lambda: [family], include_process=False)
+    reading = SnapshotReader(streams, registered=lambda: [family], include_process=False)
     try:
         text.render(reading.snapshot())
         assert 1 == reading.rejected

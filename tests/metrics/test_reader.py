@@ -10,8 +10,16 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
-from bext_otel.catalogue import CACHE_ENTRIES, CACHE_HITS, LABEL_OVERFLOW, METRICS, REQUEST_DURATION, REQUESTS, Metric
-from bext_otel.metrics.reader import Reading
+from bext_otel.catalogue import (
+    CACHE_ENTRIES,
+    CACHE_HITS,
+    LABEL_OVERFLOW,
+    METRICS,
+    REQUEST_DURATION,
+    REQUESTS,
+    Metric,
+)
+from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.snapshot import Histogram, Snapshot, Summary
 from bext_otel.metrics.store.streams import Streams
 from bext_otel.testing import Clock
@@ -25,12 +33,14 @@ def values(snapshot: Snapshot, metric: Metric) -> dict[str, object]:
     return {} if family is None else {point.series.text: point.value for point in family.points}
 
 
-def test_a_metric_that_was_never_measured_has_no_family(reading: Reading) -> None:
+def test_a_metric_that_was_never_measured_has_no_family(reading: SnapshotReader) -> None:
     assert () == reading.snapshot().families
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.exported)
-def test_every_row_of_the_catalogue_can_be_measured_and_read(reading: Reading, streams: Streams, metric: Metric) -> None:
+def test_every_row_of_the_catalogue_can_be_measured_and_read(
+    reading: SnapshotReader, streams: Streams, metric: Metric
+) -> None:
     labels = {label.name: label.values[0] if label.values else "x" for label in metric.labels}
     streams.stream(metric).cell(labels).add(2)
     (value,) = values(reading.snapshot(), metric).values()
@@ -44,7 +54,9 @@ def test_every_row_of_the_catalogue_can_be_measured_and_read(reading: Reading, s
         assert 2 == value
 
 
-def test_quantiles_are_of_the_window_and_sums_of_the_whole_life(reading: Reading, streams: Streams, monotonic: Clock) -> None:
+def test_quantiles_are_of_the_window_and_sums_of_the_whole_life(
+    reading: SnapshotReader, streams: Streams, monotonic: Clock
+) -> None:
     cell = streams.stream(REQUEST_DURATION).cell({"app": "shop", "route": "/"})
     cell.add(10.0)
     reading.snapshot()
@@ -56,7 +68,7 @@ def test_quantiles_are_of_the_window_and_sums_of_the_whole_life(reading: Reading
     assert 20.0 == dict(value.quantiles)[0.5]
 
 
-def test_an_idle_window_is_nan(reading: Reading, streams: Streams, monotonic: Clock) -> None:
+def test_an_idle_window_is_nan(reading: SnapshotReader, streams: Streams, monotonic: Clock) -> None:
     streams.stream(REQUEST_DURATION).cell({"app": "shop", "route": "/"}).add(10.0)
     reading.snapshot()
     monotonic.advance(3600)
@@ -65,7 +77,7 @@ def test_an_idle_window_is_nan(reading: Reading, streams: Streams, monotonic: Cl
     assert all(math.isnan(quantile) for _, quantile in value.quantiles)
 
 
-def test_rates_are_of_the_recent_past(reading: Reading, streams: Streams, monotonic: Clock) -> None:
+def test_rates_are_of_the_recent_past(reading: SnapshotReader, streams: Streams, monotonic: Clock) -> None:
     cell = streams.stream(REQUESTS).cell(ONE)
     monotonic.advance(120)
     cell.add(300)
@@ -75,7 +87,7 @@ def test_rates_are_of_the_recent_past(reading: Reading, streams: Streams, monoto
 
 
 def test_the_wall_clock_jumping_back_an_hour_changes_neither_uptime_nor_rates(
-    reading: Reading, streams: Streams, bext_clock: Clock, monotonic: Clock
+    reading: SnapshotReader, streams: Streams, bext_clock: Clock, monotonic: Clock
 ) -> None:
     cell = streams.stream(REQUESTS).cell(ONE)
     cell.add(60)
@@ -87,18 +99,18 @@ def test_the_wall_clock_jumping_back_an_hour_changes_neither_uptime_nor_rates(
     assert before.rates == after.rates
 
 
-def test_an_observer_adds_to_what_was_counted(reading: Reading, streams: Streams) -> None:
+def test_an_observer_adds_to_what_was_counted(reading: SnapshotReader, streams: Streams) -> None:
     streams.stream(CACHE_HITS).cell(SHOP).add(2)
     streams.stream(CACHE_HITS).observers.append(lambda: [(40, SHOP)])
     assert {'app="shop",layer="isr"': 42} == values(reading.snapshot(), CACHE_HITS)
 
 
-def test_two_observers_of_one_series_add_up(reading: Reading, streams: Streams) -> None:
+def test_two_observers_of_one_series_add_up(reading: SnapshotReader, streams: Streams) -> None:
     streams.stream(CACHE_ENTRIES).observers += [lambda: [(1, SHOP)], lambda: [(2, SHOP)]]
     assert {'app="shop",layer="isr"': 3} == values(reading.snapshot(), CACHE_ENTRIES)
 
 
-def test_an_observer_may_measure_and_read(reading: Reading, streams: Streams) -> None:
+def test_an_observer_may_measure_and_read(reading: SnapshotReader, streams: Streams) -> None:
     def observer() -> list[tuple[float, dict[str, str]]]:
         streams.stream(CACHE_HITS).cell(SHOP).add(1)
         streams.drain()
@@ -108,13 +120,15 @@ def test_an_observer_may_measure_and_read(reading: Reading, streams: Streams) ->
     assert {'app="shop",layer="isr"': 7} == values(reading.snapshot(), CACHE_ENTRIES)
 
 
-def test_a_used_up_budget_is_a_metric(reading: Reading, streams: Streams) -> None:
+def test_a_used_up_budget_is_a_metric(reading: SnapshotReader, streams: Streams) -> None:
     for number in range(300):
         streams.stream(CACHE_HITS).cell({"app": f"app-{number}", "layer": "isr"}).add(1)
     assert {'label="app"': 100} == values(reading.snapshot(), LABEL_OVERFLOW)
 
 
-def test_the_first_measurement_inside_a_sampled_span_is_the_exemplar(reading: Reading, streams: Streams) -> None:
+def test_the_first_measurement_inside_a_sampled_span_is_the_exemplar(
+    reading: SnapshotReader, streams: Streams
+) -> None:
     def inside(trace_id: int, flags: int) -> Callable[[], None]:
         span = NonRecordingSpan(SpanContext(trace_id, 0xABC, is_remote=False, trace_flags=TraceFlags(flags)))
         return lambda: streams.stream(CACHE_HITS).cell(SHOP).add(1, trace.set_span_in_context(span))
@@ -128,7 +142,9 @@ def test_the_first_measurement_inside_a_sampled_span_is_the_exemplar(reading: Re
     assert (f"{1:032x}", f"{0xABC:016x}", 1) == (exemplar.trace_id, exemplar.span_id, exemplar.value)
 
 
-def test_unsampled_spans_before_a_sampled_one_do_not_keep_it_from_being_the_exemplar(reading: Reading, streams: Streams) -> None:
+def test_unsampled_spans_before_a_sampled_one_do_not_keep_it_from_being_the_exemplar(
+    reading: SnapshotReader, streams: Streams
+) -> None:
     """Up to a number of them, since a look costs more than a measurement."""
 
     def inside(trace_id: int, flags: int) -> None:
@@ -152,7 +168,7 @@ def test_unsampled_spans_before_a_sampled_one_do_not_keep_it_from_being_the_exem
     assert f"{4:032x}" == exemplar()
 
 
-def test_no_amount_that_is_dropped_is_an_exemplar(reading: Reading, streams: Streams) -> None:
+def test_no_amount_that_is_dropped_is_an_exemplar(reading: SnapshotReader, streams: Streams) -> None:
     span = NonRecordingSpan(SpanContext(0x1, 0xABC, is_remote=False, trace_flags=TraceFlags(1)))
     for amount in (-1, 1):
         streams.stream(CACHE_HITS).cell(SHOP).add(amount, trace.set_span_in_context(span))
@@ -163,7 +179,7 @@ def test_no_amount_that_is_dropped_is_an_exemplar(reading: Reading, streams: Str
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_a_forked_child_starts_at_nothing(reading: Reading, streams: Streams) -> None:
+def test_a_forked_child_starts_at_nothing(reading: SnapshotReader, streams: Streams) -> None:
     cell = streams.stream(CACHE_HITS).cell(SHOP)
     cell.add(5)
     reading.snapshot()

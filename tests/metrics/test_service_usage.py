@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from bext_otel.metrics.service_usage import Processes, Together
-from bext_otel.metrics.usage import System
+from bext_otel.metrics.service_usage import ServiceProcesses, ServiceUsage
+from bext_otel.metrics.usage import ProcessUsage
 from bext_otel.testing import Clock
 from tests.waiting import until
 
@@ -37,15 +37,17 @@ def idle_child() -> Iterator[int]:
 
 def test_processes_that_say_nothing_are_counted_too() -> None:
     with idle_child() as pid:
-        figures = Processes(lambda: [os.getpid(), pid]).figures()
+        figures = ServiceProcesses(lambda: [os.getpid(), pid]).figures()
         both = [psutil.Process(), psutil.Process(pid)]
-        assert sum(each.memory_info().rss for each in both) / 2**20 == pytest.approx(figures["memory_mb"], rel=0.05)
+        assert sum(each.memory_info().rss for each in both) / 2**20 == pytest.approx(
+            figures["memory_mb"], rel=0.05
+        )
         assert sum(each.num_fds() for each in both) == figures["open_fds"]
 
 
 def test_one_that_is_gone_is_left_out_and_forgotten() -> None:
     clock, asked = Clock(100.0), [os.getpid()]
-    processes = Processes(lambda: asked, clock)
+    processes = ServiceProcesses(lambda: asked, clock)
     with idle_child() as pid:
         asked.append(pid)
         assert psutil.Process(pid).num_fds() + psutil.Process().num_fds() == processes.figures()["open_fds"]
@@ -61,11 +63,11 @@ def test_the_system_is_asked_once_a_second_and_not_before_somebody_looks() -> No
         asked.append(clock.now)
         return [os.getpid()]
 
-    processes = Processes(members, clock)
-    Together(processes, {})
+    processes = ServiceProcesses(members, clock)
+    ServiceUsage(processes, {})
     assert [] == asked
     for _ in range(30):
-        assert Together(processes, {})["memory_mb"] > 0
+        assert ServiceUsage(processes, {})["memory_mb"] > 0
         clock.advance(0.1)
     assert 3 == len(asked)
 
@@ -74,7 +76,7 @@ def test_the_first_share_of_processor_time_is_that_of_its_life_and_the_next_that
     clock = Clock(100.0)
     process = psutil.Process()
     until(lambda: sum(process.cpu_times()[:2]) > 0.3, seconds=60, every=0)
-    system = System(clock, os.getpid())
+    system = ProcessUsage(clock, os.getpid())
     lived = system._process.create_time()
     share = 100 * sum(process.cpu_times()[:2]) / max(time.time() - lived, 1)
     assert share == pytest.approx(system.figures()["cpu_percent"], rel=0.1)
@@ -84,7 +86,7 @@ def test_the_first_share_of_processor_time_is_that_of_its_life_and_the_next_that
 
 def test_what_workers_have_said_counts_where_the_system_tells_less() -> None:
     said = {"memory_mb": 1e6, "cpu_percent": 250.0, "open_fds": 1}
-    assert said == dict(Together(Processes(list), said))
-    told = Together(Processes(lambda: [os.getpid()]), said)
+    assert said == dict(ServiceUsage(ServiceProcesses(list), said))
+    told = ServiceUsage(ServiceProcesses(lambda: [os.getpid()]), said)
     assert (1e6, psutil.Process().num_fds()) == (told["memory_mb"], told["open_fds"])
     assert told["cpu_percent"] < 250

@@ -15,7 +15,10 @@ from bext_otel.metrics.snapshot import Exemplar, Family, Numbers, Point, Series,
     [
         ((), ""),
         ((("app", "a"), ("route", "/x")), 'app="a",route="/x"'),
-        ((("http.route", "/x"), ("1st", "y"), ("__name__", "z"), ("", "w")), 'http_route="/x",_1st="y",_name_="z",_="w"'),
+        (
+            (("http.route", "/x"), ("1st", "y"), ("__name__", "z"), ("", "w")),
+            'http_route="/x",_1st="y",_name_="z",_="w"',
+        ),
         ((("a.b", "1"), ("a_b", "2")), 'a_b="1;2"'),
         ((("app", 'say "hi"\\\nthere'),), 'app="say \\"hi\\"\\\\\\nthere"'),
         ((("app", "\0\ud800é"),), 'app="\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}é"'),
@@ -46,7 +49,13 @@ def test_columns_are_points() -> None:
     columns = Numbers(series, [5, 6.5, 7], {1: exemplar})
     assert points == columns
     assert points == list(columns)
-    assert (3, points[1], points[-1], points[1:], points[::-1]) == (len(columns), columns[1], columns[-1], columns[1:], columns[::-1])
+    assert (3, points[1], points[-1], points[1:], points[::-1]) == (
+        len(columns),
+        columns[1],
+        columns[-1],
+        columns[1:],
+        columns[::-1],
+    )
     assert columns != points[:2]
     for outside in (3, -4):
         with pytest.raises(IndexError):

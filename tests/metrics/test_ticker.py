@@ -61,7 +61,8 @@ def test_nothing_starts_after_it_was_stopped(new_threads: Callable[[], list[str]
 
 
 def test_it_waits_with_what_its_modules_offer_when_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A greenlet that waited for a queue of the system's would hold up all others: gevent patches modules after a worker was forked."""
+    """A greenlet that waited for a queue of the system's would hold up all others: gevent patches modules
+    after a worker was forked."""
 
     class Queue(queue.SimpleQueue):  # type: ignore[type-arg]  # of None
         pass
@@ -77,8 +78,15 @@ def test_it_waits_with_what_its_modules_offer_when_it_starts(monkeypatch: pytest
     ticker.stop()
 
 
-def test_a_tick_that_raises_is_counted_and_told_once_and_ticks_go_on(caplog: pytest.LogCaptureFixture) -> None:
-    outcomes: list[Callable[[], bool]] = [lambda: bool(1 / 0), lambda: bool(1 / 0), lambda: bool({}["x"]), lambda: True]
+def test_a_tick_that_raises_is_counted_and_told_once_and_ticks_go_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    outcomes: list[Callable[[], bool]] = [
+        lambda: bool(1 / 0),
+        lambda: bool(1 / 0),
+        lambda: bool({}["x"]),
+        lambda: True,
+    ]
     failing: list[bool] = []
 
     def tick() -> bool:

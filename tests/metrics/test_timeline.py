@@ -35,7 +35,9 @@ def test_two_moments_are_never_the_same(timeline: Timeline) -> None:
     assert timeline.started < timeline.now() < timeline.now()
 
 
-def test_it_goes_on_while_the_wall_clock_is_an_hour_behind(timeline: Timeline, wall: Clock, monotonic: Clock) -> None:
+def test_it_goes_on_while_the_wall_clock_is_an_hour_behind(
+    timeline: Timeline, wall: Clock, monotonic: Clock
+) -> None:
     before = timeline.now()
     wall.advance(-HOUR)
     for seconds in (10, 20, 30):
@@ -43,7 +45,9 @@ def test_it_goes_on_while_the_wall_clock_is_an_hour_behind(timeline: Timeline, w
         assert before + 0.9 * seconds * NANO == pytest.approx(timeline.now(), abs=1000)
 
 
-def test_the_wall_clock_is_followed_again_when_it_has_caught_up(timeline: Timeline, wall: Clock, monotonic: Clock) -> None:
+def test_the_wall_clock_is_followed_again_when_it_has_caught_up(
+    timeline: Timeline, wall: Clock, monotonic: Clock
+) -> None:
     wall.advance(-HOUR)
     passes(wall, monotonic, 9 * HOUR)
     assert int(wall() * NANO) < timeline.now()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psutil
 import pytest
 
-from bext_otel.metrics.usage import System
+from bext_otel.metrics.usage import ProcessUsage
 from bext_otel.testing import Clock
 from tests.waiting import until
 
@@ -24,7 +24,7 @@ def used() -> float:
 
 def test_processor_time_is_a_share_of_the_time_since_it_was_asked_for() -> None:
     clock = Clock(100.0)
-    system = System(clock)
+    system = ProcessUsage(clock)
     worked = work(0.2)
     clock.advance(2)
     assert 100 * worked / 2 == pytest.approx(system.figures()["cpu_percent"], abs=5)
@@ -34,7 +34,7 @@ def test_processor_time_is_a_share_of_the_time_since_it_was_asked_for() -> None:
 
 def test_who_asks_twice_at_once_gets_the_same_share() -> None:
     clock = Clock(100.0)
-    system = System(clock)
+    system = ProcessUsage(clock)
     work(0.2)
     clock.advance(2)
     first = system.figures()["cpu_percent"]
@@ -45,14 +45,14 @@ def test_who_asks_twice_at_once_gets_the_same_share() -> None:
 
 def test_the_first_second_is_no_share_of_nothing() -> None:
     clock = Clock(100.0)
-    system = System(clock)
+    system = ProcessUsage(clock)
     worked = work(0.1)
     clock.advance(0.001)
     assert 100 * worked == pytest.approx(system.figures()["cpu_percent"], abs=5)
 
 
 def test_memory_and_descriptors_are_what_psutil_says() -> None:
-    figures = System().figures()
+    figures = ProcessUsage().figures()
     process = psutil.Process()
     assert process.memory_info().rss / 2**20 == pytest.approx(figures["memory_mb"], rel=0.1)
     assert process.num_fds() == figures["open_fds"]

@@ -51,7 +51,9 @@ moments = st.lists(st.tuples(st.floats(0, 2000), st.floats(0.001, 1e5)), min_siz
 
 
 @given(moments)
-def test_a_window_holds_what_came_within_it_whatever_the_order_of_adding_and_reading(measured: list[tuple[float, float]]) -> None:
+def test_a_window_holds_what_came_within_it_whatever_the_order_of_adding_and_reading(
+    measured: list[tuple[float, float]],
+) -> None:
     window = Window(300)
     for now, value in sorted(measured):
         add(window, value, now)
@@ -82,7 +84,8 @@ def test_windows_of_workers_merge_like_one() -> None:
 
 
 def test_a_busy_series_is_small() -> None:
-    """200 records a second of a lognormal for five minutes, at 1 %, in less than 12 kB with everything around it."""
+    """200 records a second of a lognormal for five minutes, at 1 %, in less than 12 kB with everything around
+    it."""
     rng, window, life = random.Random(7), Window(300), Scaled()
     for second in range(300):
         values = [rng.lognormvariate(math.log(2.1), 1.35) for _ in range(200)]
@@ -100,4 +103,8 @@ def deep_size(thing: object) -> int:
     size = sys.getsizeof(thing)
     if isinstance(thing, (list, tuple)):
         return size + sum(map(deep_size, thing))
-    return size + sum(deep_size(getattr(thing, name)) for name in getattr(type(thing), "__slots__", ()) if hasattr(thing, name))
+    return size + sum(
+        deep_size(getattr(thing, name))
+        for name in getattr(type(thing), "__slots__", ())
+        if hasattr(thing, name)
+    )

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bext_otel.service.board import Ledger
-from bext_otel.service.shared_file import Arena
+from bext_otel.service.board import Board
+from bext_otel.service.shared_file import SharedFile
 
 FAMILY = Path(__file__).parent / "family"
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 class Worker:
     """A fork of this process."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Board) -> None:
         self._here, there = multiprocessing.Pipe()
         self.pid = os.fork()
         if self.pid == 0:
@@ -41,13 +41,13 @@ class Worker:
         return self._here.recv()
 
     def take(self) -> bytes | None:
-        return self.do(Ledger.take)
+        return self.do(Board.take)
 
     def publish(self, payload: bytes) -> bool:
-        return self.do(Ledger.publish, payload)
+        return self.do(Board.publish, payload)
 
     def peers(self, known: dict[int, int] | None = None) -> list[Any]:
-        return self.do(Ledger.peers, known or {})
+        return self.do(Board.peers, known or {})
 
     def state(self) -> tuple[bool, str]:
         """Whether it is alone, and the reason."""
@@ -64,16 +64,16 @@ class Worker:
             self.pid = 0
 
 
-def _state(ledger: Ledger) -> tuple[bool, str]:
+def _state(ledger: Board) -> tuple[bool, str]:
     return ledger.alone, ledger.reason
 
 
 @contextmanager
 def crew() -> Iterator[Callable[[], Worker]]:
     """Makes workers of one service; they are killed in the end."""
-    arena, reason = Arena.create("crew")
+    arena, reason = SharedFile.create("crew")
     assert arena is not None, reason
-    ledger, workers = Ledger(arena), []
+    ledger, workers = Board(arena), []
 
     def hire() -> Worker:
         workers.append(Worker(ledger))
@@ -97,7 +97,12 @@ def run(script: Path, code: str, *, launched: bool = False) -> list[str]:
     """The lines that a program writes."""
     script.write_text(code)
     done = subprocess.run(
-        [sys.executable, str(script)], env=environment(launched=launched), capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, str(script)],
+        env=environment(launched=launched),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert 0 == done.returncode, done.stderr
     return done.stdout.splitlines()

@@ -9,8 +9,8 @@ import pytest
 
 from bext_otel.service import file_format as layout
 from bext_otel.service import memfd as memory
-from bext_otel.service.board import Ledger, Peer
-from bext_otel.service.shared_file import Arena, Copy, TornError
+from bext_otel.service.board import Board, Peer
+from bext_otel.service.shared_file import Copy, SharedFile, TornError
 from tests.service.people import Worker, crew
 
 pytestmark = [
@@ -25,33 +25,33 @@ def hire():
         yield hiring
 
 
-def descriptor_of(ledger: Ledger) -> int:
+def descriptor_of(ledger: Board) -> int:
     assert ledger._arena is not None
     return ledger._arena._descriptor
 
 
-def close(ledger: Ledger) -> None:
+def close(ledger: Board) -> None:
     os.close(descriptor_of(ledger))
 
 
-def replace(ledger: Ledger, path: str) -> None:
+def replace(ledger: Board, path: str) -> None:
     foreign = os.open(path, os.O_RDWR | os.O_CREAT)
     os.dup2(foreign, descriptor_of(ledger))
 
 
-def close_a_copy(ledger: Ledger) -> None:
+def close_a_copy(ledger: Board) -> None:
     os.close(os.dup(descriptor_of(ledger)))
 
 
-def scribble(ledger: Ledger, offset: int, data: bytes) -> None:
+def scribble(ledger: Board, offset: int, data: bytes) -> None:
     os.pwrite(descriptor_of(ledger), data, offset)
 
 
-def company(ledger: Ledger) -> bool:
-    return ledger.company()
+def has_peers(ledger: Board) -> bool:
+    return ledger.has_peers()
 
 
-def size_in_blocks(ledger: Ledger) -> int:
+def size_in_blocks(ledger: Board) -> int:
     return os.fstat(descriptor_of(ledger)).st_blocks
 
 
@@ -64,11 +64,11 @@ def test_each_reads_what_the_others_said_last(hire) -> None:
     assert [Peer(1, 1, b"", True)] == one.peers()
 
 
-def members(ledger: Ledger) -> list[int]:
+def members(ledger: Board) -> list[int]:
     return ledger.members()
 
 
-def close_and_ask(ledger: Ledger) -> list[int]:
+def close_and_ask(ledger: Board) -> list[int]:
     close(ledger)
     return ledger.members()
 
@@ -140,7 +140,7 @@ def test_short_lives_one_after_another_use_one_slot(hire) -> None:
     assert [Peer(0, 30, b"30", False)] == reader.peers()
 
 
-def fork_and_speak(ledger: Ledger) -> tuple[list[Peer], int]:
+def fork_and_speak(ledger: Board) -> tuple[list[Peer], int]:
     child = os.fork()
     if child == 0:
         ledger.take()
@@ -151,7 +151,8 @@ def fork_and_speak(ledger: Ledger) -> tuple[list[Peer], int]:
 
 
 def test_a_fork_has_a_slot_of_its_own(hire) -> None:
-    """Also where nobody tells it that it is one: this crew's ledger does not listen to forks, as under uWSGI."""
+    """Also where nobody tells it that it is one: this crew's ledger does not listen to forks, as under
+    uWSGI."""
     one, two = hire(), hire()
     one.publish(b"parent's")
     assert ([Peer(1, 1, b"child's", False)], 1) == one.do(fork_and_speak)
@@ -160,17 +161,17 @@ def test_a_fork_has_a_slot_of_its_own(hire) -> None:
 
 
 def test_company_is_known_to_both_as_soon_as_there_is_any() -> None:
-    arena, _ = Arena.create("company")
-    ledger = Ledger(arena)
+    arena, _ = SharedFile.create("company")
+    ledger = Board(arena)
     try:
-        assert not ledger.company()
+        assert not ledger.has_peers()
         worker = Worker(ledger)
         try:
-            assert worker.do(company)
-            assert ledger.company()
+            assert worker.do(has_peers)
+            assert ledger.has_peers()
         finally:
             worker.kill()
-        assert ledger.company()
+        assert ledger.has_peers()
     finally:
         ledger.close()
 
@@ -255,7 +256,7 @@ def test_a_damaged_payload_is_skipped(hire) -> None:
     assert [] == two.peers()
 
 
-class Overtaken(Arena):
+class Overtaken(SharedFile):
     """Is overwritten that many times between reading a header and what it says."""
 
     times = 0
@@ -333,12 +334,12 @@ def test_when_all_slots_are_taken_one_is_told(hire, monkeypatch: pytest.MonkeyPa
 
 
 def test_alone_it_does_nothing_and_says_why() -> None:
-    ledger = Ledger(None, "no memory")
+    ledger = Board(None, "no memory")
     assert ledger.alone
     assert ledger.take() is None
     assert not ledger.publish(b"said")
     assert [] == ledger.peers()
-    assert not ledger.company()
+    assert not ledger.has_peers()
     assert b"" == ledger.read(0)
     ledger.close()
     assert "no memory" == ledger.reason
@@ -347,6 +348,6 @@ def test_alone_it_does_nothing_and_says_why() -> None:
 def test_closing_gives_the_slot_up(hire) -> None:
     one, two = hire(), hire()
     one.publish(b"said")
-    one.do(Ledger.close)
+    one.do(Board.close)
     assert not one.publish(b"more")
     assert b"said" == two.take()

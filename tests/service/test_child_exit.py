@@ -24,7 +24,9 @@ class Arbiter:
         return pid
 
 
-def test_the_call_is_made_in_the_worker_and_not_in_the_arbiter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_call_is_made_in_the_worker_and_not_in_the_arbiter(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     arbiter = pytest.importorskip("gunicorn.arbiter")
     monkeypatch.setattr(arbiter, "Arbiter", Arbiter)
     original = Arbiter.spawn_worker
@@ -47,7 +49,11 @@ def test_gunicorn_delivers_what_is_queued_and_its_last_lines(tmp_path: Path, wor
     if worker == "gevent":
         pytest.importorskip("gevent")
     with receiving() as received:
-        later = {"OTEL_BSP_SCHEDULE_DELAY": "60000", "OTEL_BLRP_SCHEDULE_DELAY": "60000", "OTEL_METRIC_EXPORT_INTERVAL": "60000"}
+        later = {
+            "OTEL_BSP_SCHEDULE_DELAY": "60000",
+            "OTEL_BLRP_SCHEDULE_DELAY": "60000",
+            "OTEL_METRIC_EXPORT_INTERVAL": "60000",
+        }
         # By a name, which under gevent takes a thread of the system's to look up.
         env = {**later, "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint.replace("127.0.0.1", "localhost")}
         command = f"gunicorn -k {worker} -w 1 -b 127.0.0.1:{{port}} flask_app:app"

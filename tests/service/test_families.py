@@ -47,7 +47,9 @@ if __name__ == "__main__":
     ("launched", "first", "expected"), [(True, True, 1321), (False, True, 1321), (True, False, 321), (False, False, 321)],
     ids=["launched", "in-code", "launched-children-only", "in-code-children-only"],
 )  # fmt: skip
-def test_children_of_multiprocessing_count_together(tmp_path: Path, method: str, launched: bool, first: bool, expected: int) -> None:
+def test_children_of_multiprocessing_count_together(
+    tmp_path: Path, method: str, launched: bool, first: bool, expected: int
+) -> None:
     """With their parent, if that counts; among themselves, if it knows nothing of it."""
     lines = run(tmp_path / "main.py", FAMILIES.format(method=method, first=first), launched=launched)
     assert [f"{expected} False "] * 3 == lines[:3]
@@ -163,9 +165,13 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0 or not shutil.which("unshare"), reason="changing the user wants root")
+@pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() != 0 or not shutil.which("unshare"),
+    reason="changing the user wants root",
+)
 def test_a_worker_that_changed_its_user_goes_on_and_what_it_spawns_is_alone() -> None:
-    """The kernel hides from everybody what a process has open that changed its user; the one spawned says so instead of splitting off."""
+    """The kernel hides from everybody what a process has open that changed its user; the one spawned says so
+    instead of splitting off."""
     with tempfile.TemporaryDirectory() as name:
         # The interpreter may stand where only root can go, so it is shown in a directory for all.
         directory = Path(name)
@@ -173,11 +179,18 @@ def test_a_worker_that_changed_its_user_goes_on_and_what_it_spawns_is_alone() ->
         (directory / "python").mkdir()
         (directory / "main.py").write_text(CHANGED_USER)
         python = Path(os.path.realpath(sys.executable)).relative_to(sys.base_prefix)
-        command = f"mount --bind {sys.base_prefix} {directory}/python && exec {directory}/python/{python} {directory}/main.py"
+        command = (
+            f"mount --bind {sys.base_prefix} {directory}/python && exec {directory}/python/{python} "
+            f"{directory}/main.py"
+        )
         path = os.pathsep.join([environment()["PYTHONPATH"], *site.getsitepackages()])
         done = subprocess.run(
             ["unshare", "-m", "sh", "-c", command],
-            env={**environment(), "PYTHONPATH": path, "LD_LIBRARY_PATH": f"{directory}/python/lib"},  # where libpython is
+            env={
+                **environment(),
+                "PYTHONPATH": path,
+                "LD_LIBRARY_PATH": f"{directory}/python/lib",
+            },  # where libpython is
             capture_output=True,
             text=True,
             timeout=60,
@@ -222,7 +235,9 @@ print(ledger.alone, ledger.publish(b""), ledger.reason)
 
 
 def test_without_proc_it_is_alone_and_says_so(tmp_path: Path) -> None:
-    assert ["True False /nowhere does not tell how this process was started"] == run(tmp_path / "main.py", NO_PROC)
+    assert ["True False /nowhere does not tell how this process was started"] == run(
+        tmp_path / "main.py", NO_PROC
+    )
 
 
 NO_MEMORY = """

@@ -27,7 +27,9 @@ def test_no_two_payloads_overlap(slot: int, sequence: int, other: int, another: 
     """Whatever their lengths, if the slots differ or the halves."""
     if (slot, sequence % 2) == (other, another % 2):
         return
-    pieces = sorted([*layout.extents(slot, sequence, layout.LARGEST), *layout.extents(other, another, layout.LARGEST)])
+    pieces = sorted(
+        [*layout.extents(slot, sequence, layout.LARGEST), *layout.extents(other, another, layout.LARGEST)]
+    )
     assert all(offset + size <= following for (offset, size), (following, _) in pairwise(pieces))
 
 
@@ -35,7 +37,11 @@ def test_marks_directory_and_payloads_do_not_overlap() -> None:
     first, _ = next(layout.extents(0, 0, 1))
     assert layout.BEGINNING < layout.MARKS
     assert layout.MARKS + layout.SLOTS <= layout.DIRECTORY
-    assert layout.place(layout.SLOTS - 1, 1) + layout.ENTRY // 2 == layout.DIRECTORY + layout.SLOTS * layout.ENTRY <= first
+    assert (
+        layout.place(layout.SLOTS - 1, 1) + layout.ENTRY // 2
+        == layout.DIRECTORY + layout.SLOTS * layout.ENTRY
+        <= first
+    )
 
 
 @given(sequences.filter(lambda sequence: sequence > 1), lengths, st.integers(0, 2**32 - 1))

@@ -66,14 +66,17 @@ def test_with_nothing_it_says_what_was_tried(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.delattr(os, "memfd_create")
     missing = str(tmp_path / "missing")
     expected = (
-        f"no memory to share with other workers (memfd_create: this system has none, O_TMPFILE in {missing}: No such file or directory)"
+        "no memory to share with other workers (memfd_create: this system has none, O_TMPFILE in "
+        f"{missing}: No such file or directory)"
     )
     assert expected == made((missing,))
 
 
 def in_child(code: str) -> str:
     """What a Python program prints."""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
     assert 0 == done.returncode, done.stderr
     return done.stdout.strip()
 
@@ -96,7 +99,9 @@ else:
 def test_a_limit_on_files_kills_nobody() -> None:
     """What is below the limit is shared, what is above is refused."""
     assert "[True, False, True] True" == in_child(LIMITED.format(limit=1024 * 1024))
-    assert in_child(LIMITED.format(limit=1)).startswith("no memory to share with other workers (memfd_create: File too large")
+    assert in_child(LIMITED.format(limit=1)).startswith(
+        "no memory to share with other workers (memfd_create: File too large"
+    )
 
 
 FULL = """
@@ -117,7 +122,9 @@ print(Arena.create("none", (mount,))[1])
 """
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0 or not shutil.which("unshare"), reason="mounting wants root")
+@pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() != 0 or not shutil.which("unshare"), reason="mounting wants root"
+)
 def test_a_full_file_system_kills_nobody(tmp_path: Path) -> None:
     """Not even as a mapping would, with SIGBUS: the former payload stands, and small ones still fit."""
     script = tmp_path / "full.py"
@@ -137,7 +144,10 @@ def test_a_full_file_system_kills_nobody(tmp_path: Path) -> None:
     assert [
         "True False True No space left on device False",
         "True True True",
-        f"no memory to share with other workers (memfd_create: this system has none, O_TMPFILE in {mount}: No space left on device)",
+        (
+            f"no memory to share with other workers (memfd_create: this system has none, O_TMPFILE in {mount}: "
+            "No space left on device)"
+        ),
     ] == done.stdout.splitlines()
 
 

@@ -7,15 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from bext_otel.service.process_tree import Birth, how_born, relatives
+from bext_otel.service.process_tree import Origin, origin_of, relatives
 from bext_otel.service.procfs import FORKED, Proc
 
-SPAWN = ("python", "-c", "from multiprocessing.spawn import spawn_main; spawn_main(tracker_fd=5, pipe_handle=7)", "--multiprocessing-fork")
+SPAWN = (
+    "python",
+    "-c",
+    "from multiprocessing.spawn import spawn_main; spawn_main(tracker_fd=5, pipe_handle=7)",
+    "--multiprocessing-fork",
+)
 FORKSERVER = ("python", "-c", "from multiprocessing.forkserver import main; main(4, 5, ['__main__'], **{})")
 NEWER_FORKSERVER = (  # Python 3.14.10 and 3.15.2, with the arguments of its parent
     "python",
     "-c",
-    "import sys; from multiprocessing.forkserver import main; main(4, 5, ['__main__'], sys_argv=sys.argv[1:], **{'authkey_r': 7})",
+    (
+        "import sys; from multiprocessing.forkserver import main; main(4, 5, ['__main__'], "
+        "sys_argv=sys.argv[1:], **{'authkey_r': 7})"
+    ),
     "--port=80",
 )
 TRACKER = ("python", "-c", "from multiprocessing.resource_tracker import main;main(4)")
@@ -32,13 +40,27 @@ class Written:
         self._images: dict[int, int] = {}
 
     def process(
-        self, pid: int, parent: int, argv: tuple[str, ...] = GUNICORN, *, image: int, forked: bool = False, session: int = 1, **environ: str
+        self,
+        pid: int,
+        parent: int,
+        argv: tuple[str, ...] = GUNICORN,
+        *,
+        image: int,
+        forked: bool = False,
+        session: int = 1,
+        **environ: str,
     ):
         """`image` stands for the addresses that an exec draws; 0 where they are hidden."""
         directory = self._root / str(pid)
         (directory / "task" / str(pid)).mkdir(parents=True, exist_ok=True)
         fields = ["0"] * 52
-        fields[2], fields[3], fields[5], fields[8], fields[21] = "S", str(parent), str(session), str(FORKED * forked), str(pid)
+        fields[2], fields[3], fields[5], fields[8], fields[21] = (
+            "S",
+            str(parent),
+            str(session),
+            str(FORKED * forked),
+            str(pid),
+        )
         fields[27], fields[47] = str(image * 1000), str(image * 1001)
         (directory / "stat").write_text(f"{pid} (a) name (x) " + " ".join(fields[2:]))
         (directory / "cmdline").write_text("".join(part + "\0" for part in argv))
@@ -49,8 +71,8 @@ class Written:
             children.write_text(children.read_text() + f"{pid} ")
         return self
 
-    def born(self, argv: tuple[str, ...] = GUNICORN, *, starting: bool = False, **environ: str) -> Birth:
-        return how_born(argv, environ, self.proc, pid=ME, starting=starting)
+    def born(self, argv: tuple[str, ...] = GUNICORN, *, starting: bool = False, **environ: str) -> Origin:
+        return origin_of(argv, environ, self.proc, pid=ME, starting=starting)
 
 
 @pytest.fixture
@@ -59,67 +81,85 @@ def written(tmp_path: Path) -> Written:
 
 
 def test_the_resource_tracker_is_inert(written: Written) -> None:
-    assert "inert" == written.process(PARENT, 1, image=1).process(ME, PARENT, TRACKER, image=2).born(TRACKER).kind
+    assert (
+        "inert"
+        == written.process(PARENT, 1, image=1).process(ME, PARENT, TRACKER, image=2).born(TRACKER).kind
+    )
 
 
 @pytest.mark.parametrize("argv", [SPAWN, FORKSERVER, NEWER_FORKSERVER])
 @pytest.mark.parametrize("starting", [True, False])
-def test_what_multiprocessing_executes_joins_its_parent(written: Written, argv: tuple[str, ...], starting: bool) -> None:
-    written.process(SERVER, 1, ("sh",), image=9).process(PARENT, SERVER, image=1).process(ME, PARENT, argv, image=2)
-    assert Birth("joins", (PARENT,)) == written.born(argv, starting=starting)
+def test_what_multiprocessing_executes_joins_its_parent(
+    written: Written, argv: tuple[str, ...], starting: bool
+) -> None:
+    written.process(SERVER, 1, ("sh",), image=9).process(PARENT, SERVER, image=1).process(
+        ME, PARENT, argv, image=2
+    )
+    assert Origin("joins", (PARENT,)) == written.born(argv, starting=starting)
 
 
 def test_a_forks_line_goes_up_to_the_first_that_was_executed(written: Written) -> None:
     written.process(SERVER, 1, ("sh",), image=9).process(150, SERVER, image=1)
     written.process(PARENT, 150, image=1, forked=True).process(ME, PARENT, image=1, forked=True)
-    assert Birth("forked", (PARENT, 150)) == written.born()
+    assert Origin("forked", (PARENT, 150)) == written.born()
 
 
 @pytest.mark.parametrize("argv", [FORKSERVER, NEWER_FORKSERVER])
 def test_a_child_of_the_forkserver_looks_beyond_it(written: Written, argv: tuple[str, ...]) -> None:
-    written.process(SERVER, 1, image=1).process(PARENT, SERVER, argv, image=2).process(ME, PARENT, argv, image=2, forked=True)
-    assert Birth("joins", (PARENT, SERVER)) == written.born(argv)
+    written.process(SERVER, 1, image=1).process(PARENT, SERVER, argv, image=2).process(
+        ME, PARENT, argv, image=2, forked=True
+    )
+    assert Origin("joins", (PARENT, SERVER)) == written.born(argv)
 
 
 def test_another_program_begins_a_service(written: Written) -> None:
     """Also one that a worker runs, with all of the worker's environment and the very same command."""
     written.process(PARENT, 1, image=1).process(ME, PARENT, image=2)
-    assert Birth("new") == written.born()
+    assert Origin("new") == written.born()
 
 
 def test_a_word_in_somebodys_arguments_is_not_a_lineage(written: Written) -> None:
     written.process(PARENT, 1, image=1).process(ME, PARENT, image=2)
-    assert Birth("new") == written.born(
-        ("python", "script.py", "multiprocessing.forkserver", "from multiprocessing.resource_tracker import main")
+    assert Origin("new") == written.born(
+        (
+            "python",
+            "script.py",
+            "multiprocessing.forkserver",
+            "from multiprocessing.resource_tracker import main",
+        )
     )
-    assert Birth("new") == written.born(("python", "-c", "import app; app.main(); from multiprocessing.forkserver import main"))
+    assert Origin("new") == written.born(
+        ("python", "-c", "import app; app.main(); from multiprocessing.forkserver import main")
+    )
 
 
 def test_a_new_master_joins_the_one_that_it_replaces(written: Written) -> None:
     written.process(PARENT, 1, image=1).process(ME, PARENT, image=2)
-    assert Birth("joins", (PARENT,)) == written.born(GUNICORN_PID=str(PARENT), starting=True)
+    assert Origin("joins", (PARENT,)) == written.born(GUNICORN_PID=str(PARENT), starting=True)
 
 
 def test_what_a_new_masters_worker_runs_is_apart(written: Written) -> None:
     """The variable is still in its environment."""
     written.process(SERVER, 1, image=1).process(PARENT, SERVER, image=2).process(ME, PARENT, image=3)
-    assert Birth("new") == written.born(GUNICORN_PID=str(SERVER))
+    assert Origin("new") == written.born(GUNICORN_PID=str(SERVER))
 
 
 def test_a_new_masters_workers_come_from_the_old_one(written: Written) -> None:
-    written.process(SERVER, 1, image=1).process(PARENT, SERVER, image=2, GUNICORN_PID=str(SERVER)).process(ME, PARENT, image=2, forked=True)
-    assert Birth("forked", (PARENT, SERVER)) == written.born(GUNICORN_PID=str(SERVER))
+    written.process(SERVER, 1, image=1).process(PARENT, SERVER, image=2, GUNICORN_PID=str(SERVER)).process(
+        ME, PARENT, image=2, forked=True
+    )
+    assert Origin("forked", (PARENT, SERVER)) == written.born(GUNICORN_PID=str(SERVER))
 
 
 def test_a_daemon_begins_a_service(written: Written) -> None:
     """It is a fork, but its parent now is a stranger."""
     written.process(1, 0, ("init",), image=9, session=1).process(ME, 1, image=2, forked=True, session=299)
-    assert Birth("new") == written.born()
+    assert Origin("new") == written.born()
 
 
 def test_a_daemon_begins_a_service_also_where_init_is_hidden(written: Written) -> None:
     written.process(1, 0, ("init",), image=0, session=1).process(ME, 1, image=2, forked=True, session=299)
-    assert Birth("new") == written.born()
+    assert Origin("new") == written.born()
 
 
 def test_a_worker_that_gave_up_root_is_still_a_fork(written: Written) -> None:
@@ -130,11 +170,11 @@ def test_a_worker_that_gave_up_root_is_still_a_fork(written: Written) -> None:
 
 def test_nothing_is_a_fork_while_the_interpreter_starts(written: Written) -> None:
     written.process(PARENT, 1, image=1).process(ME, PARENT, image=1, forked=True)
-    assert Birth("new") == written.born(starting=True)
+    assert Origin("new") == written.born(starting=True)
 
 
 def test_a_parent_outside_the_container_is_nobody(written: Written) -> None:
-    assert Birth("joins", ()) == written.process(ME, 0, SPAWN, image=2).born(SPAWN)
+    assert Origin("joins", ()) == written.process(ME, 0, SPAWN, image=2).born(SPAWN)
 
 
 def test_without_proc_it_says_so(written: Written) -> None:
@@ -153,7 +193,9 @@ def test_relatives_are_forks_and_spawned_ones_not_what_they_run(written: Written
     written.process(101, SERVER, image=1, forked=True).process(102, SERVER, SPAWN, image=2).process(
         103, SERVER, ("python", "script"), image=3
     )
-    written.process(104, 101, image=1, forked=True).process(105, 103, image=3, forked=True).process(106, 102, ("ls",), image=4)
+    written.process(104, 101, image=1, forked=True).process(105, 103, image=3, forked=True).process(
+        106, 102, ("ls",), image=4
+    )
     assert [101, 102, 104] == list(relatives(SERVER, written.proc))
 
 
@@ -177,7 +219,7 @@ def test_of_this_very_process() -> None:
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
-        birth = how_born(("python",), {}, Proc(), pid=os.getpid())
+        birth = origin_of(("python",), {}, Proc(), pid=os.getpid())
         os.write(write, f"{birth.kind} {birth.line[0]}".encode())
         os._exit(0)
     os.waitpid(child, 0)

@@ -20,7 +20,10 @@ from tests.e2e.launching import SCRIPTS, free_port
 from tests.service.people import environment
 from tests.waiting import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no memory files here")]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no memory files here"),
+]
 
 SERVERS = {
     "gunicorn-sync": "gunicorn -w 3 -b 127.0.0.1:{port} serving:wsgi",
@@ -28,7 +31,9 @@ SERVERS = {
     "gunicorn-threads": "gunicorn -w 2 --threads 4 -b 127.0.0.1:{port} serving:wsgi",
     "gunicorn-threads-preload": "gunicorn -w 2 --threads 4 --preload -b 127.0.0.1:{port} serving:wsgi",
     "gunicorn-uvicorn": "gunicorn -w 2 -k uvicorn.workers.UvicornWorker -b 127.0.0.1:{port} serving:asgi",
-    "gunicorn-uvicorn-preload": "gunicorn -w 2 --preload -k uvicorn.workers.UvicornWorker -b 127.0.0.1:{port} serving:asgi",
+    "gunicorn-uvicorn-preload": (
+        "gunicorn -w 2 --preload -k uvicorn.workers.UvicornWorker -b 127.0.0.1:{port} serving:asgi"
+    ),
     "uvicorn": "uvicorn --workers 2 --port {port} serving:asgi",
     "hypercorn": "hypercorn -w 2 -b 127.0.0.1:{port} serving:asgi",
     "granian": "granian --interface wsgi --workers 2 --port {port} serving:wsgi",
@@ -65,7 +70,9 @@ class Service:
     def count_everywhere(self, workers: int) -> None:
         """Until that many workers have answered since."""
         self.pids = set()
-        until(lambda: self.count(5) or len(self.pids) >= workers, why=f"{workers} workers to answer", seconds=30)
+        until(
+            lambda: self.count(5) or len(self.pids) >= workers, why=f"{workers} workers to answer", seconds=30
+        )
 
 
 @contextmanager
@@ -116,7 +123,8 @@ def test_any_worker_knows_what_all_have_counted(tmp_path: Path, server: str, lau
 @pytest.mark.parametrize("launched", [True, False], ids=["launched", "in-code"])
 @pytest.mark.parametrize("preload", ["", " --preload"])
 def test_gunicorn_is_upgraded(tmp_path: Path, launched: bool, preload: str) -> None:
-    """USR2 executes a new master beside the old one, and the count goes on when that one has gone with all its workers."""
+    """USR2 executes a new master beside the old one, and the count goes on when that one has gone with all
+    its workers."""
     command = f"gunicorn -w 2 --pid {tmp_path}/pid{preload} -b 127.0.0.1:{{port}} serving:wsgi"
     with serving(tmp_path, command, launched=launched) as service:
         service.count_everywhere(2)
@@ -141,7 +149,11 @@ def test_gunicorn_reloads(tmp_path: Path) -> None:
         service.count_everywhere(3)
         former = set(service.pids)
         service.process.send_signal(signal.SIGHUP)
-        until(lambda: service.pids.clear() or service.count(4) or not service.pids & former, why="new workers", seconds=30)
+        until(
+            lambda: service.pids.clear() or service.count(4) or not service.pids & former,
+            why="new workers",
+            seconds=30,
+        )
         service.count_everywhere(3)
 
 
@@ -169,7 +181,10 @@ def test_nothing_is_left_when_all_are_killed(tmp_path: Path) -> None:
 def test_two_servers_are_apart(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
-    with serving(tmp_path / "one", SERVERS["gunicorn-sync"]) as one, serving(tmp_path / "two", SERVERS["uvicorn"]) as two:
+    with (
+        serving(tmp_path / "one", SERVERS["gunicorn-sync"]) as one,
+        serving(tmp_path / "two", SERVERS["uvicorn"]) as two,
+    ):
         one.count_everywhere(2)
         two.count_everywhere(2)
         one.count(5)

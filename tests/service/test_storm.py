@@ -10,8 +10,8 @@ import threading
 
 import pytest
 
-from bext_otel.service.board import Ledger
-from bext_otel.service.shared_file import Arena
+from bext_otel.service.board import Board
+from bext_otel.service.shared_file import SharedFile
 from tests.waiting import until
 
 pytestmark = [
@@ -24,10 +24,12 @@ WORKERS = 4
 
 
 class Truth:
-    """What each life has counted, in memory that the test shares with it: begun before it publishes, done after."""
+    """What each life has counted, in memory that the test shares with it: begun before it publishes, done
+    after."""
 
     def __init__(self, lives: int) -> None:
-        # Assigning to a view writes each figure at once; struct.pack_into writes zeros before, where a kill would leave them.
+        # Assigning to a view writes each figure at once; struct.pack_into writes zeros before, where a kill
+        # would leave them.
         self._figures = memoryview(mmap.mmap(-1, 16 * lives)).cast("q")
 
     def begin(self, life: int, count: int) -> None:
@@ -40,7 +42,7 @@ class Truth:
         return sum(self._figures[::2]), sum(self._figures[1::2])
 
 
-def counting(ledger: Ledger, truth: Truth, life: int) -> None:
+def counting(ledger: Board, truth: Truth, life: int) -> None:
     """Count and publish until killed. Payloads have sizes that cross pages and regions."""
     chance = random.Random(life)
     base, count = int((ledger.take() or b"0").split()[0]), 0
@@ -51,7 +53,7 @@ def counting(ledger: Ledger, truth: Truth, life: int) -> None:
             truth.done(life, count)
 
 
-def begin(ledger: Ledger, truth: Truth, life: int) -> int:
+def begin(ledger: Board, truth: Truth, life: int) -> int:
     pid = os.fork()
     if pid == 0:
         try:
@@ -63,9 +65,9 @@ def begin(ledger: Ledger, truth: Truth, life: int) -> int:
 
 def test_sixty_kills_lose_at_most_what_was_being_said() -> None:
     """And no reading is less than the one before."""
-    arena, reason = Arena.create("storm")
+    arena, reason = SharedFile.create("storm")
     assert arena is not None, reason
-    ledger, truth, chance = Ledger(arena), Truth(KILLS + WORKERS), random.Random()
+    ledger, truth, chance = Board(arena), Truth(KILLS + WORKERS), random.Random()
     alive = {life: begin(ledger, truth, life) for life in range(WORKERS)}
     known: dict[int, int] = {}
     totals: dict[int, int] = {}
@@ -76,7 +78,9 @@ def test_sixty_kills_lose_at_most_what_was_being_said() -> None:
                 _, at_least = truth.begun_and_done()
                 for peer in ledger.peers(known):
                     if known.get(peer.slot) != peer.sequence:
-                        (said,) = set(peer.payload.split())  # one figure all through: none of it is of another payload
+                        (said,) = set(
+                            peer.payload.split()
+                        )  # one figure all through: none of it is of another payload
                         known[peer.slot], totals[peer.slot] = peer.sequence, int(said)
                 at_most, _ = truth.begun_and_done()
                 total = sum(totals.values())
@@ -99,9 +103,9 @@ def test_sixty_kills_lose_at_most_what_was_being_said() -> None:
 
 def test_forty_forks_in_the_middle_of_publishing_and_reading() -> None:
     """Each child lives, takes part and ends, whatever its parent's threads were doing."""
-    arena, reason = Arena.create("forks")
+    arena, reason = SharedFile.create("forks")
     assert arena is not None, reason
-    ledger, ended = Ledger(arena), threading.Event()
+    ledger, ended = Board(arena), threading.Event()
     published = [0]
 
     def publish() -> None:
@@ -112,7 +116,11 @@ def test_forty_forks_in_the_middle_of_publishing_and_reading() -> None:
         while not ended.is_set():
             ledger.peers()
 
-    threads = [threading.Thread(target=publish), threading.Thread(target=read), threading.Thread(target=publish)]
+    threads = [
+        threading.Thread(target=publish),
+        threading.Thread(target=read),
+        threading.Thread(target=publish),
+    ]
     for thread in threads:
         thread.start()
     try:
@@ -128,7 +136,7 @@ def test_forty_forks_in_the_middle_of_publishing_and_reading() -> None:
     ledger.close()
 
 
-def fork_once(ledger: Ledger) -> int:
+def fork_once(ledger: Board) -> int:
     child = os.fork()
     if child == 0:
         signal.alarm(30)  # a child that hangs ends by this, and not with 0

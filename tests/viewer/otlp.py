@@ -50,7 +50,15 @@ def span_id(number: int) -> bytes:
 
 
 def span(
-    number: int, *, trace: int = 1, parent: int = 0, name: str = "", start: int = 0, end: int = 0, error: bool = False, **more: object
+    number: int,
+    *,
+    trace: int = 1,
+    parent: int = 0,
+    name: str = "",
+    start: int = 0,
+    end: int = 0,
+    error: bool = False,
+    **more: object,
 ) -> Span:
     return Span(
         trace_id=trace_id(trace),
@@ -67,35 +75,65 @@ def span(
 
 def spans(*held: Span, service: str = "shop") -> ExportTraceServiceRequest:
     scope = ScopeSpans(scope=InstrumentationScope(name="tests"), spans=held)
-    return ExportTraceServiceRequest(resource_spans=[ResourceSpans(resource=_resource(service), scope_spans=[scope])])
+    return ExportTraceServiceRequest(
+        resource_spans=[ResourceSpans(resource=_resource(service), scope_spans=[scope])]
+    )
 
 
-def line(message: object, *, severity: int = 9, trace: int = 0, time: int = 1, **attributes: object) -> LogRecord:
+def line(
+    message: object, *, severity: int = 9, trace: int = 0, time: int = 1, **attributes: object
+) -> LogRecord:
     ids = {"trace_id": trace_id(trace), "span_id": span_id(1)} if trace else {}
-    return LogRecord(time_unix_nano=time, severity_number=severity, body=value(message), attributes=pairs(attributes), **ids)
+    return LogRecord(
+        time_unix_nano=time,
+        severity_number=severity,
+        body=value(message),
+        attributes=pairs(attributes),
+        **ids,
+    )
 
 
 def lines(*held: LogRecord) -> ExportLogsServiceRequest:
     scope = ScopeLogs(scope=InstrumentationScope(name="tests"), log_records=held)
-    return ExportLogsServiceRequest(resource_logs=[ResourceLogs(resource=_resource("shop"), scope_logs=[scope])])
+    return ExportLogsServiceRequest(
+        resource_logs=[ResourceLogs(resource=_resource("shop"), scope_logs=[scope])]
+    )
 
 
 def metrics(*held: Metric, service: str = "shop", instance: str = "one") -> ExportMetricsServiceRequest:
     scope = ScopeMetrics(scope=InstrumentationScope(name="tests"), metrics=held)
-    return ExportMetricsServiceRequest(resource_metrics=[ResourceMetrics(resource=_resource(service, instance), scope_metrics=[scope])])
+    return ExportMetricsServiceRequest(
+        resource_metrics=[ResourceMetrics(resource=_resource(service, instance), scope_metrics=[scope])]
+    )
 
 
-def counter(name: str, points: Iterable[tuple[float, float]], *, start: float = 1, delta: bool = False, **labels: object) -> Metric:
+def counter(
+    name: str,
+    points: Iterable[tuple[float, float]],
+    *,
+    start: float = 1,
+    delta: bool = False,
+    **labels: object,
+) -> Metric:
     """`points` are pairs of seconds and value."""
     temporality = AGGREGATION_TEMPORALITY_DELTA if delta else AGGREGATION_TEMPORALITY_CUMULATIVE
-    return Metric(name=name, sum=Sum(data_points=_numbers(points, start, labels), aggregation_temporality=temporality, is_monotonic=True))
+    return Metric(
+        name=name,
+        sum=Sum(
+            data_points=_numbers(points, start, labels),
+            aggregation_temporality=temporality,
+            is_monotonic=True,
+        ),
+    )
 
 
 def gauge(name: str, points: Iterable[tuple[float, float]], **labels: object) -> Metric:
     return Metric(name=name, gauge=Gauge(data_points=_numbers(points, 0, labels)))
 
 
-def exponential(name: str, at: float, buckets: Mapping[int, int], *, scale: int = 3, start: float = 1, **labels: object) -> Metric:
+def exponential(
+    name: str, at: float, buckets: Mapping[int, int], *, scale: int = 3, start: float = 1, **labels: object
+) -> Metric:
     offset = min(buckets, default=0)
     counts = [buckets.get(index, 0) for index in range(offset, max(buckets, default=0) + 1)]
     point = ExponentialHistogramDataPoint(
@@ -106,14 +144,21 @@ def exponential(name: str, at: float, buckets: Mapping[int, int], *, scale: int 
         scale=scale,
         positive=ExponentialHistogramDataPoint.Buckets(offset=offset, bucket_counts=counts),
     )
-    data = ExponentialHistogram(data_points=[point], aggregation_temporality=AGGREGATION_TEMPORALITY_CUMULATIVE)
+    data = ExponentialHistogram(
+        data_points=[point], aggregation_temporality=AGGREGATION_TEMPORALITY_CUMULATIVE
+    )
     return Metric(name=name, exponential_histogram=data)
 
 
-def _numbers(points: Iterable[tuple[float, float]], start: float, labels: Mapping[str, object]) -> list[NumberDataPoint]:
+def _numbers(
+    points: Iterable[tuple[float, float]], start: float, labels: Mapping[str, object]
+) -> list[NumberDataPoint]:
     return [
         NumberDataPoint(
-            attributes=pairs(labels), start_time_unix_nano=int(start * SECOND), time_unix_nano=int(at * SECOND), as_double=number
+            attributes=pairs(labels),
+            start_time_unix_nano=int(start * SECOND),
+            time_unix_nano=int(at * SECOND),
+            as_double=number,
         )
         for at, number in points
     ]

@@ -51,25 +51,46 @@ def get(app: ViewerApp, path: str, **environ: str) -> Reply:
     return Reply(app, "GET", path, b"", **environ)
 
 
-def post(app: ViewerApp, path: str, body: bytes, content_type: str = "application/x-protobuf", **environ: str) -> Reply:
+def post(
+    app: ViewerApp, path: str, body: bytes, content_type: str = "application/x-protobuf", **environ: str
+) -> Reply:
     return Reply(app, "POST", path, body, CONTENT_TYPE=content_type, **environ)
 
 
 def test_each_signal_is_taken_where_otlp_sends_it(app: ViewerApp, store: Store) -> None:
-    for path, request in (("traces", spans(span(1))), ("logs", lines(line("m"))), ("metrics", metrics(counter("c", [(2, 1)])))):
+    for path, request in (
+        ("traces", spans(span(1))),
+        ("logs", lines(line("m"))),
+        ("metrics", metrics(counter("c", [(2, 1)]))),
+    ):
         reply = post(app, f"/v1/{path}", request.SerializeToString())
-        assert (200, "application/x-protobuf", b"") == (reply.status, reply.headers["Content-Type"], reply.body)
+        assert (200, "application/x-protobuf", b"") == (
+            reply.status,
+            reply.headers["Content-Type"],
+            reply.body,
+        )
     assert (1, 1, 1) == (store.spans.held, len(store.logs), len(store.metrics))
 
 
 def test_what_is_refused_is_told_and_the_rest_is_taken(app: ViewerApp, store: Store) -> None:
     body = {
         "resourceSpans": [
-            {"scopeSpans": [{"spans": [{"traceId": "00", "spanId": "01"}, {"traceId": "0" * 31 + "1", "spanId": "0" * 15 + "1"}]}]}
+            {
+                "scopeSpans": [
+                    {
+                        "spans": [
+                            {"traceId": "00", "spanId": "01"},
+                            {"traceId": "0" * 31 + "1", "spanId": "0" * 15 + "1"},
+                        ]
+                    }
+                ]
+            }
         ]
     }
     reply = post(app, "/v1/traces", json.dumps(body).encode(), "application/json")
-    assert {"partialSuccess": {"rejectedSpans": "1", "errorMessage": "trace ids have 16 bytes, span ids 8"}} == reply.json
+    assert {
+        "partialSuccess": {"rejectedSpans": "1", "errorMessage": "trace ids have 16 bytes, span ids 8"}
+    } == reply.json
     assert 1 == store.spans.held
 
 
@@ -84,14 +105,18 @@ def test_what_is_refused_is_told_and_the_rest_is_taken(app: ViewerApp, store: St
         (400, b"", {"CONTENT_LENGTH": "many"}),
     ],
 )
-def test_a_bad_body_is_refused_and_counted(app: ViewerApp, store: Store, status: int, body: bytes, environ: dict[str, str]) -> None:
+def test_a_bad_body_is_refused_and_counted(
+    app: ViewerApp, store: Store, status: int, body: bytes, environ: dict[str, str]
+) -> None:
     reply = Reply(app, "POST", "/v1/traces", body, **{"CONTENT_TYPE": "application/x-protobuf", **environ})
     assert status == reply.status
     assert 1 == store.refused_bodies
     assert 0 == store.spans.received
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:4318", "127.0.0.1", "127.0.0.1:80", "[::1]", "[::1]:4318"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:4318", "127.0.0.1", "127.0.0.1:80", "[::1]", "[::1]:4318"]
+)
 def test_names_of_this_machine_are_answered(app: ViewerApp, host: str) -> None:
     assert 200 == get(app, "/api/summary", HTTP_HOST=host).status
 
@@ -119,7 +144,13 @@ def test_other_names_are_not_whatever_they_point_at(app: ViewerApp, store: Store
 
 
 @pytest.mark.parametrize(
-    ("origin", "status"), [("http://127.0.0.1:4318", 200), ("http://localhost:3000", 200), ("https://evil.example", 403), ("null", 403)]
+    ("origin", "status"),
+    [
+        ("http://127.0.0.1:4318", 200),
+        ("http://localhost:3000", 200),
+        ("https://evil.example", 403),
+        ("null", 403),
+    ],
 )
 def test_a_page_elsewhere_cannot_post(app: ViewerApp, origin: str, status: int) -> None:
     assert status == post(app, "/v1/logs", lines(line("m")).SerializeToString(), HTTP_ORIGIN=origin).status
@@ -129,7 +160,11 @@ def test_every_answer_carries_the_policy_that_keeps_scripts_out(app: ViewerApp) 
     for path in ("/", "/api/traces", "/nothing", "/static/app.js"):
         headers = get(app, path).headers
         policy = dict(part.strip().split(" ", 1) for part in headers["Content-Security-Policy"].split(";"))
-        assert ("'none'", "'self'", "'none'") == (policy["default-src"], policy["script-src"], policy["frame-ancestors"])
+        assert ("'none'", "'self'", "'none'") == (
+            policy["default-src"],
+            policy["script-src"],
+            policy["frame-ancestors"],
+        )
         assert "nosniff" == headers["X-Content-Type-Options"]
         assert "Access-Control-Allow-Origin" not in headers
 
@@ -170,7 +205,8 @@ def test_what_is_not_there_is_not_found(app: ViewerApp, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "allowed"), [("GET", "/v1/traces", "POST"), ("POST", "/api/traces", "GET, HEAD"), ("DELETE", "/", "GET, HEAD")]
+    ("method", "path", "allowed"),
+    [("GET", "/v1/traces", "POST"), ("POST", "/api/traces", "GET, HEAD"), ("DELETE", "/", "GET, HEAD")],
 )
 def test_other_methods_are_told_which_ones_work(app: ViewerApp, method: str, path: str, allowed: str) -> None:
     reply = Reply(app, method, path, b"")
@@ -184,7 +220,15 @@ def test_head_says_the_same_without_the_body(app: ViewerApp) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["traces?limit=x", "traces?limit=0", "traces?limit=nan", "traces?min_ms=-1", "logs?level=loud", "traces?limit=1e99"]
+    "query",
+    [
+        "traces?limit=x",
+        "traces?limit=0",
+        "traces?limit=nan",
+        "traces?min_ms=-1",
+        "logs?level=loud",
+        "traces?limit=1e99",
+    ],
 )
 def test_a_wrong_question_is_told_what_would_be_right(app: ViewerApp, query: str) -> None:
     reply = get(app, f"/api/{query}")

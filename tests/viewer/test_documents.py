@@ -37,7 +37,11 @@ def store() -> Store:
         )
     )
     held.add_logs(
-        lines(line("sold", trace=1, app="shop", sku="guji"), line("broken", severity=17, trace=2, app="pay"), line("chatter", severity=5))
+        lines(
+            line("sold", trace=1, app="shop", sku="guji"),
+            line("broken", severity=17, trace=2, app="pay"),
+            line("chatter", severity=5),
+        )
     )
     return held
 
@@ -109,11 +113,17 @@ def test_log_lines_are_found_by_level_text_trace_and_app() -> None:
 
 def test_a_metric_shows_its_busiest_series() -> None:
     held = Store()
-    held.add_metrics(metrics(*(counter("c", [(2, number), (3, number * 2)], app=f"app {number}") for number in range(1, 6))))
+    held.add_metrics(
+        metrics(
+            *(counter("c", [(2, number), (3, number * 2)], app=f"app {number}") for number in range(1, 6))
+        )
+    )
     found = documents.metric(held, "c", limit=2)
     assert found is not None
     assert (5, ("rate",), "counter") == (found["series_count"], found["columns"], found["kind"])
-    assert [({"app": "app 5"}, 10.0), ({"app": "app 4"}, 8.0)] == [(one["labels"], one["total"]) for one in found["series"]]
+    assert [({"app": "app 5"}, 10.0), ({"app": "app 4"}, 8.0)] == [
+        (one["labels"], one["total"]) for one in found["series"]
+    ]
     assert ((2000.0, 3000.0), [(5.0, 5.0)]) == (found["series"][0]["times"], found["series"][0]["values"])
     assert documents.metric(held, "nothing") is None
     assert ["c"] == [row["name"] for row in documents.metrics(held)["metrics"]]
@@ -125,7 +135,10 @@ def test_senders_are_told_apart_once_there_are_several() -> None:
     assert [{}] == [one["labels"] for one in (documents.metric(held, "c") or {})["series"]]
     held.add_metrics(metrics(counter("c", [(2, 1)]), instance="abcdefghij"))
     labels = [one["labels"] for one in (documents.metric(held, "c") or {})["series"]]
-    assert [{"service": "shop", "instance": "01234567"}, {"service": "shop", "instance": "abcdefgh"}] == labels
+    assert [
+        {"service": "shop", "instance": "01234567"},
+        {"service": "shop", "instance": "abcdefgh"},
+    ] == labels
 
 
 def test_the_summary_counts_what_came_and_what_went() -> None:

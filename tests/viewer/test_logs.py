@@ -23,7 +23,17 @@ def test_lines_are_bounded_by_size_too() -> None:
 
 @pytest.mark.parametrize(
     ("severity", "level"),
-    [(0, ""), (1, "trace"), (5, "debug"), (8, "debug"), (9, "info"), (13, "warn"), (17, "error"), (24, "fatal"), (99, "")],
+    [
+        (0, ""),
+        (1, "trace"),
+        (5, "debug"),
+        (8, "debug"),
+        (9, "info"),
+        (13, "warn"),
+        (17, "error"),
+        (24, "fatal"),
+        (99, ""),
+    ],
 )
 def test_levels_follow_the_severity_number(severity: int, level: str) -> None:
     held = Logs(Limits())

@@ -26,7 +26,9 @@ def test_no_script_turns_text_into_markup_or_code(script: Path) -> None:
     assert [] == re.findall(words, script.read_text())
 
 
-@pytest.mark.parametrize("file", [STATIC / "index.html", STATIC / "viewer.css", *SCRIPTS], ids=lambda file: file.name)
+@pytest.mark.parametrize(
+    "file", [STATIC / "index.html", STATIC / "viewer.css", *SCRIPTS], ids=lambda file: file.name
+)
 def test_nothing_is_fetched_from_elsewhere(file: Path) -> None:
     allowed = {"http://www.w3.org/2000/svg"}
     assert set() == set(re.findall(r"https?://[^\s'\"`)]+", file.read_text())) - allowed
@@ -41,16 +43,26 @@ def test_the_page_has_no_script_or_style_of_its_own() -> None:
 def viewer() -> Iterator[Viewer]:
     """A viewer that was sent nothing but hostile text."""
     with Viewer(port=0) as viewer:
-        request = {"kind": 2, "bext.app": HOSTILE, "http.route": HOSTILE, "http.response.status_code": HOSTILE, HOSTILE: HOSTILE}
+        request = {
+            "kind": 2,
+            "bext.app": HOSTILE,
+            "http.route": HOSTILE,
+            "http.response.status_code": HOSTILE,
+            HOSTILE: HOSTILE,
+        }
         root = span(1, name=HOSTILE, start=SECOND, end=2 * SECOND, error=True, **request)
         root.status.message = HOSTILE
         root.events.add(name=HOSTILE, time_unix_nano=SECOND)
         root.links.add(trace_id=b"\1" * 16, span_id=b"\1" * 8)
-        viewer.store.add_spans(spans(root, span(2, parent=1, name=HOSTILE, start=SECOND, end=SECOND), service=HOSTILE))
+        viewer.store.add_spans(
+            spans(root, span(2, parent=1, name=HOSTILE, start=SECOND, end=SECOND), service=HOSTILE)
+        )
         viewer.store.add_logs(lines(line(HOSTILE, trace=1, time=SECOND, app=HOSTILE, **{HOSTILE: HOSTILE})))
         held = counter(HOSTILE, [(2, 1), (3, 5)], **{HOSTILE: HOSTILE})
         held.description = held.unit = HOSTILE
-        viewer.store.add_metrics(metrics(held, exponential("bext_x_ms", 2, {1: 3}, app=HOSTILE), service=HOSTILE))
+        viewer.store.add_metrics(
+            metrics(held, exponential("bext_x_ms", 2, {1: 3}, app=HOSTILE), service=HOSTILE)
+        )
         yield viewer
 
 
@@ -63,14 +75,32 @@ def browser() -> str:
 
 def shown(url: str, profile: Path) -> tuple[str, str]:
     """The page as a browser has it after its scripts ran, and what they wrote to the console."""
-    quiet = "--disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
-    argv = [browser(), "--headless", "--no-sandbox", *quiet.split(), f"--user-data-dir={profile}", "--enable-logging=stderr"]
-    ran = subprocess.run([*argv, "--virtual-time-budget=3000", "--dump-dom", url], capture_output=True, text=True, timeout=90, check=True)
+    quiet = (
+        "--disable-gpu --disable-quic --no-first-run --disable-background-networking "
+        "--disable-component-update --disable-sync"
+    )
+    argv = [
+        browser(),
+        "--headless",
+        "--no-sandbox",
+        *quiet.split(),
+        f"--user-data-dir={profile}",
+        "--enable-logging=stderr",
+    ]
+    ran = subprocess.run(
+        [*argv, "--virtual-time-budget=3000", "--dump-dom", url],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=True,
+    )
     return ran.stdout, "\n".join(row for row in ran.stderr.splitlines() if "CONSOLE" in row)
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("page", ["traces", f"traces/{1:032x}?span={1:016x}", "logs", "metrics", "%3Cscript%3E/x?y", "traces/%ff"])
+@pytest.mark.parametrize(
+    "page", ["traces", f"traces/{1:032x}?span={1:016x}", "logs", "metrics", "%3Cscript%3E/x?y", "traces/%ff"]
+)
 def test_hostile_telemetry_is_shown_as_the_text_that_it_is(viewer: Viewer, tmp_path: Path, page: str) -> None:
     dom, console = shown(f"{viewer.url}/#/{page}", tmp_path)
     assert "<title>bext viewer</title>" in dom

@@ -15,7 +15,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 
 from bext_otel.viewer.limits import Limits
 from bext_otel.viewer.points import points
-from bext_otel.viewer.series import Series
+from bext_otel.viewer.series import StoredSeries
 
 BUCKETS = ExponentialHistogramDataPoint.Buckets
 
@@ -25,7 +25,9 @@ def explicit(point: HistogramDataPoint) -> Metric:
 
 
 def exponential(point: ExponentialHistogramDataPoint) -> Metric:
-    return Metric(name="m", exponential_histogram=ExponentialHistogram(data_points=[point], aggregation_temporality=2))
+    return Metric(
+        name="m", exponential_histogram=ExponentialHistogram(data_points=[point], aggregation_temporality=2)
+    )
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,9 @@ def exponential(point: ExponentialHistogramDataPoint) -> Metric:
         exponential(ExponentialHistogramDataPoint(scale=1000)),
         exponential(ExponentialHistogramDataPoint(scale=-1000)),
         exponential(
-            ExponentialHistogramDataPoint(scale=1, positive=BUCKETS(bucket_counts=[1] * 60), negative=BUCKETS(bucket_counts=[1] * 60))
+            ExponentialHistogramDataPoint(
+                scale=1, positive=BUCKETS(bucket_counts=[1] * 60), negative=BUCKETS(bucket_counts=[1] * 60)
+            )
         ),
     ],
 )
@@ -82,7 +86,7 @@ _explicit = st.builds(
 
 @given(st.lists(_exponential.map(exponential) | _explicit.map(explicit), max_size=6))
 def test_no_histogram_is_too_strange_to_be_shown_or_refused(metrics: list[Metric]) -> None:
-    series = Series(10)
+    series = StoredSeries(10)
     for metric in metrics:
         for point in points(metric, Limits()):
             if point is not None:

@@ -34,7 +34,9 @@ def test_what_came_since_is_what_was_added(earlier: list[float], later: list[flo
 
 
 @given(_values, _values, st.integers(-2, 5))
-def test_histograms_of_different_scales_meet_at_the_coarser(earlier: list[float], later: list[float], scale: int) -> None:
+def test_histograms_of_different_scales_meet_at_the_coarser(
+    earlier: list[float], later: list[float], scale: int
+) -> None:
     """An SDK lowers the scale when values spread."""
     since = exponential(earlier + later).at(scale).minus(exponential(earlier))
     assert exponential(later).at(scale) == since

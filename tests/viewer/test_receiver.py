@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 
 from bext_otel.viewer.receiver import JSON, PROTOBUF, BadBodyError, decode, encode, encode_error
 from tests.viewer.otlp import span, spans
@@ -48,13 +51,19 @@ AS_JSON = {
 }
 
 
-def read(body: bytes, content_type: str = PROTOBUF, encoding: str = "", limit: int = 10_000) -> ExportTraceServiceRequest:
-    return decode(ExportTraceServiceRequest(), body, content_type=content_type, encoding=encoding, limit=limit)
+def read(
+    body: bytes, content_type: str = PROTOBUF, encoding: str = "", limit: int = 10_000
+) -> ExportTraceServiceRequest:
+    return decode(
+        ExportTraceServiceRequest(), body, content_type=content_type, encoding=encoding, limit=limit
+    )
 
 
 def status_of(body: bytes, content_type: str, encoding: str) -> int:
     try:
-        decode(ExportMetricsServiceRequest(), body, content_type=content_type, encoding=encoding, limit=100_000)
+        decode(
+            ExportMetricsServiceRequest(), body, content_type=content_type, encoding=encoding, limit=100_000
+        )
     except BadBodyError as refusal:
         return refusal.status
     return 200
@@ -66,7 +75,8 @@ def test_protobuf_and_json_say_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress), ("GZIP", gzip.compress), ("identity", bytes)]
+    ("encoding", "compress"),
+    [("gzip", gzip.compress), ("deflate", zlib.compress), ("GZIP", gzip.compress), ("identity", bytes)],
 )
 def test_a_compressed_body_is_read(encoding: str, compress: object) -> None:
     assert REQUEST == read(compress(REQUEST.SerializeToString()), encoding=encoding)  # type: ignore[operator]
@@ -94,7 +104,9 @@ def test_a_compressed_body_is_read(encoding: str, compress: object) -> None:
         (413, gzip.compress(b"\0" * 5_000_000), PROTOBUF, "gzip"),
     ],
 )
-def test_a_bad_body_is_refused_with_its_reason(status: int, body: bytes, content_type: str, encoding: str) -> None:
+def test_a_bad_body_is_refused_with_its_reason(
+    status: int, body: bytes, content_type: str, encoding: str
+) -> None:
     with pytest.raises(BadBodyError) as refusal:
         read(body, content_type, encoding, limit=100_000 if content_type == JSON else 10_000)
     assert status == refusal.value.status
@@ -116,7 +128,18 @@ _values = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                ["resourceMetrics", "scopeMetrics", "metrics", "name", "sum", "dataPoints", "gauge", "attributes", "traceId", "asInt"]
+                [
+                    "resourceMetrics",
+                    "scopeMetrics",
+                    "metrics",
+                    "name",
+                    "sum",
+                    "dataPoints",
+                    "gauge",
+                    "attributes",
+                    "traceId",
+                    "asInt",
+                ]
             ),
             inner,
             max_size=3,
@@ -135,7 +158,9 @@ def test_an_answer_comes_in_the_coding_of_the_question() -> None:
     reply = ExportTraceServiceResponse()
     reply.partial_success.rejected_spans = 2
     assert ("application/x-protobuf", reply.SerializeToString()) == encode(reply, PROTOBUF)
-    assert ("application/json", b'{"partialSuccess":{"rejectedSpans":"2"}}') == encode(reply, "application/json")
+    assert ("application/json", b'{"partialSuccess":{"rejectedSpans":"2"}}') == encode(
+        reply, "application/json"
+    )
 
 
 def test_a_refusal_is_a_status_message() -> None:

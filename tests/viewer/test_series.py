@@ -13,24 +13,24 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 )
 
 from bext_otel.viewer.limits import Limits
-from bext_otel.viewer.points import Point, points
-from bext_otel.viewer.series import Series
+from bext_otel.viewer.points import DataPoint, points
+from bext_otel.viewer.series import StoredSeries
 from tests.viewer.otlp import SECOND, counter, exponential, gauge
 
 
-def read(metric: Metric) -> list[Point]:
+def read(metric: Metric) -> list[DataPoint]:
     return [point for point in points(metric, Limits()) if point is not None]
 
 
-def fed(*metrics: Metric, source_last: float = 0, keep: int = 100) -> Series:
-    series = Series(keep)
+def fed(*metrics: Metric, source_last: float = 0, keep: int = 100) -> StoredSeries:
+    series = StoredSeries(keep)
     for metric in metrics:
         for point in read(metric):
             series.add(point, source_last_ns=int(source_last * SECOND))
     return series
 
 
-def column(series: Series, index: int = 1) -> Sequence[float | None]:
+def column(series: StoredSeries, index: int = 1) -> Sequence[float | None]:
     return [row[index] for row in series.rows]
 
 
@@ -48,7 +48,8 @@ def test_a_counter_that_restarted_counts_from_zero() -> None:
 
 
 def test_a_series_that_appears_later_began_after_what_its_sender_last_told() -> None:
-    """Otherwise the first request to a new route, an hour after the start, would be a rate of nearly nothing."""
+    """Otherwise the first request to a new route, an hour after the start, would be a rate of nearly
+    nothing."""
     assert [5.0] == column(fed(counter("c", [(3602, 10)], start=1), source_last=3600))
 
 
@@ -59,7 +60,7 @@ def test_increases_are_shown_as_they_come_and_add_up() -> None:
 
 
 def test_a_point_that_comes_twice_counts_once() -> None:
-    series = Series(10)
+    series = StoredSeries(10)
     (point,) = read(counter("c", [(2, 10)], delta=True))
     assert series.add(point, source_last_ns=0)
     assert not series.add(point, source_last_ns=0)
@@ -78,12 +79,18 @@ def test_a_sum_that_may_fall_shows_its_value() -> None:
 def test_increases_of_a_sum_that_may_fall_add_up() -> None:
     up = NumberDataPoint(time_unix_nano=SECOND, as_int=4)
     down = NumberDataPoint(time_unix_nano=2 * SECOND, as_int=-1)
-    assert [4.0, 3.0] == column(fed(Metric(name="g", sum=Sum(data_points=[up, down], aggregation_temporality=1))))
+    assert [4.0, 3.0] == column(
+        fed(Metric(name="g", sum=Sum(data_points=[up, down], aggregation_temporality=1)))
+    )
 
 
 def test_quantiles_are_of_what_came_since_the_last_point() -> None:
     """Bucket 8 of scale 3 is (2, 2.18], bucket 24 (8, 8.72]."""
-    series = fed(exponential("h", 2, {8: 100}), exponential("h", 3, {8: 100, 24: 4}), exponential("h", 4, {8: 100, 24: 4}))
+    series = fed(
+        exponential("h", 2, {8: 100}),
+        exponential("h", 3, {8: 100, 24: 4}),
+        exponential("h", 4, {8: 100, 24: 4}),
+    )
     first, second, third = column(series, 3)
     assert first is not None
     assert second is not None
@@ -94,8 +101,13 @@ def test_quantiles_are_of_what_came_since_the_last_point() -> None:
 
 
 def test_a_summary_brings_its_own_quantiles() -> None:
-    at = [SummaryDataPoint.ValueAtQuantile(quantile=0.5, value=2.1), SummaryDataPoint.ValueAtQuantile(quantile=0.99, value=float("nan"))]
-    point = SummaryDataPoint(start_time_unix_nano=SECOND, time_unix_nano=3 * SECOND, count=4, sum=10.0, quantile_values=at)
+    at = [
+        SummaryDataPoint.ValueAtQuantile(quantile=0.5, value=2.1),
+        SummaryDataPoint.ValueAtQuantile(quantile=0.99, value=float("nan")),
+    ]
+    point = SummaryDataPoint(
+        start_time_unix_nano=SECOND, time_unix_nano=3 * SECOND, count=4, sum=10.0, quantile_values=at
+    )
     series = fed(Metric(name="s", summary=Summary(data_points=[point])))
     assert [(3000.0, 2.0, 2.5, 2.1, None, None)] == list(series.rows)
 

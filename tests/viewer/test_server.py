@@ -29,12 +29,18 @@ def test_the_sdk_own_exporters_are_understood(compression: Compression) -> None:
     """The whole way: SDK, exporter, socket, parser, store."""
     with Viewer(port=0) as viewer:
         traces = TracerProvider(resource=RESOURCE)
-        traces.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(f"{viewer.url}/v1/traces", compression=compression)))
+        traces.add_span_processor(
+            SimpleSpanProcessor(OTLPSpanExporter(f"{viewer.url}/v1/traces", compression=compression))
+        )
         with traces.get_tracer("t").start_as_current_span("work") as span:
             logs = LoggerProvider(resource=RESOURCE)
-            logs.add_log_record_processor(SimpleLogRecordProcessor(OTLPLogExporter(f"{viewer.url}/v1/logs", compression=compression)))
+            logs.add_log_record_processor(
+                SimpleLogRecordProcessor(OTLPLogExporter(f"{viewer.url}/v1/logs", compression=compression))
+            )
             logs.get_logger("l").emit(LogRecord(severity_number=SeverityNumber.WARN, body="done"))
-        reader = PeriodicExportingMetricReader(OTLPMetricExporter(f"{viewer.url}/v1/metrics", compression=compression))
+        reader = PeriodicExportingMetricReader(
+            OTLPMetricExporter(f"{viewer.url}/v1/metrics", compression=compression)
+        )
         meters = MeterProvider([reader], resource=RESOURCE)
         meters.get_meter("m").create_counter("sold").add(3, {"sku": "guji"})
         for provider in (traces, logs, meters):
@@ -47,7 +53,9 @@ def test_the_sdk_own_exporters_are_understood(compression: Compression) -> None:
         assert metric is not None
         assert ("work", ["sender"]) == (trace["name"], trace["services"])
         assert [("warn", "done")] == [(line["level"], line["message"]) for line in trace["logs"]]
-        assert [({"sku": "guji"}, 3.0)] == [(series["labels"], series["total"]) for series in metric["series"]]
+        assert [({"sku": "guji"}, 3.0)] == [
+            (series["labels"], series["total"]) for series in metric["series"]
+        ]
 
 
 def test_it_answers_many_at_once() -> None:

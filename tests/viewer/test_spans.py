@@ -78,6 +78,10 @@ def test_the_books_balance(arrivals: list[tuple[int, int, int]]) -> None:
         held.add(spans(span(number, trace=trace, blob="x" * size)))
         traces = [trace for _, trace in held.newest()]
         assert held.held == sum(len(trace.spans) for trace in traces) <= limits.spans
-        assert held.size == sum(one.size for trace in traces for one in trace.spans.values()) <= limits.span_bytes
+        assert (
+            held.size
+            == sum(one.size for trace in traces for one in trace.spans.values())
+            <= limits.span_bytes
+        )
         assert len(traces) == len(held) <= limits.traces
         assert held.received >= held.held + held.dropped

@@ -31,11 +31,18 @@ def test_children_stand_under_their_parents_by_start() -> None:
 
 
 def test_a_span_whose_parent_is_elsewhere_stands_at_the_margin() -> None:
-    assert [(0, "lost"), (0, "later")] == shown(trace(span(2, parent=99, start=1, name="lost"), span(3, start=2, name="later")))
+    assert [(0, "lost"), (0, "later")] == shown(
+        trace(span(2, parent=99, start=1, name="lost"), span(3, start=2, name="later"))
+    )
 
 
 def test_the_trace_is_called_after_its_first_span_without_a_parent() -> None:
-    assert "root" == root_of(trace(span(2, parent=99, start=1, name="lost"), span(3, start=2, name="root"), span(4, start=3))).name
+    assert (
+        "root"
+        == root_of(
+            trace(span(2, parent=99, start=1, name="lost"), span(3, start=2, name="root"), span(4, start=3))
+        ).name
+    )
     assert "lost" == root_of(trace(span(2, parent=99, start=1, name="lost"), span(3, parent=2, start=0))).name
 
 

@@ -35,9 +35,10 @@ def render(snapshot: Snapshot) -> bytes:
 def document(snapshot: Snapshot) -> dict[str, Any]:
     """The document as data; null (None) stands where nothing is known yet.
 
-    Totals are those of the service's life, over all labels of an app or plugin. `hit_rate` and errors' `rate` are ratios of totals (0 to
-    1), an error is a 5xx answer (an unhandled exception is a 500), `avg_*` are means of totals; `rps` is of the rate window. Megabytes
-    are of 2**20 bytes. All that the specification does not have stands under `telemetry`.
+    Totals are those of the service's life, over all labels of an app or plugin. `hit_rate` and errors' `rate`
+    are ratios of totals (0 to 1), an error is a 5xx answer (an unhandled exception is a 500), `avg_*` are
+    means of totals; `rps` is of the rate window. Megabytes are of 2**20 bytes. All that the specification
+    does not have stands under `telemetry`.
     """
     whole: dict[str, Any] = {
         "timestamp": _timestamp(snapshot.time_unix),
@@ -49,7 +50,10 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
             "cpu_percent": _rounded(snapshot.system.get("cpu_percent"), 1),
             "open_fds": _whole(snapshot.system.get("open_fds")),
         },
-        "telemetry": {name: value if isinstance(value, str) else _finite(value) for name, value in snapshot.telemetry.items()},
+        "telemetry": {
+            name: value if isinstance(value, str) else _finite(value)
+            for name, value in snapshot.telemetry.items()
+        },
     }
     return whole
 
@@ -64,7 +68,10 @@ def _apps(snapshot: Snapshot) -> dict[str, Any]:
     rates_known = catalogue.REQUESTS.exported in snapshot.rates
     return {
         app: {
-            "requests": {"total": _whole(requests.get(app, 0)), "rps": _rounded(rates.get(app, 0.0 if rates_known else None), 1)},
+            "requests": {
+                "total": _whole(requests.get(app, 0)),
+                "rps": _rounded(rates.get(app, 0.0 if rates_known else None), 1),
+            },
             "cache": {
                 "hit_rate": _ratio(hits.get(app, 0), hits.get(app, 0) + misses.get(app, 0), 3),
                 "entries": _whole(entries.get(app)),
@@ -75,7 +82,10 @@ def _apps(snapshot: Snapshot) -> dict[str, Any]:
                 "memory_mb": _whole(_ratio(memory.get(app), _MEBIBYTE, 6)),
                 "avg_render_ms": _mean(renders.get(app), 1),
             },
-            "errors": {"total": _whole(errors.get(app, 0)), "rate": _ratio(errors.get(app, 0), requests.get(app, 0), 4)},
+            "errors": {
+                "total": _whole(errors.get(app, 0)),
+                "rate": _ratio(errors.get(app, 0), requests.get(app, 0), 4),
+            },
         }
         for app in _names(snapshot)
     }
@@ -83,12 +93,19 @@ def _apps(snapshot: Snapshot) -> dict[str, Any]:
 
 def _plugins(snapshot: Snapshot) -> dict[str, Any]:
     calls = _totals(snapshot, catalogue.PLUGIN_DURATION, catalogue.PLUGIN)
-    return {plugin: {"calls": count, "avg_us": _whole(_mean((count, total), 6))} for plugin, (count, total) in sorted(calls.items())}
+    return {
+        plugin: {"calls": count, "avg_us": _whole(_mean((count, total), 6))}
+        for plugin, (count, total) in sorted(calls.items())
+    }
 
 
 def _names(snapshot: Snapshot) -> list[str]:
     """Every app that any row of the catalogue knows."""
-    rows = [family.metric for family in snapshot.families if family.metric is not None and catalogue.APP in family.metric.labels]
+    rows = [
+        family.metric
+        for family in snapshot.families
+        if family.metric is not None and catalogue.APP in family.metric.labels
+    ]
     return sorted({app for row in rows for app, _ in _labelled(snapshot, row, catalogue.APP)})
 
 
@@ -139,7 +156,11 @@ def _values(snapshot: Snapshot, row: Metric) -> Iterator[tuple[LabelSet, Any]]:
     points = family.points if family is not None else ()
     if isinstance(points, Numbers):
         return ((series.labels, value) for series, value in zip(points.series, points.values, strict=True))
-    return ((point.series.labels, point.value) for point in points if row.kind != "summary" or isinstance(point.value, Summary))
+    return (
+        (point.series.labels, point.value)
+        for point in points
+        if row.kind != "summary" or isinstance(point.value, Summary)
+    )
 
 
 def _label(labels: LabelSet, label: Label) -> str:

@@ -1,4 +1,5 @@
-"""Names on a page: legal, distinct, and each for one family only, whatever instruments of other libraries are called."""
+"""Names on a page: legal, distinct, and each for one family only, whatever instruments of other libraries are
+called."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from itertools import accumulate
 from math import inf
 
 from bext_otel.metrics.snapshot import Family, FamilyType, Histogram, Point, Series, Snapshot
-from bext_otel.metrics.third_party.name_conflicts import OUR_PAGE, tell_left_out
+from bext_otel.metrics.third_party.name_conflicts import OUR_PAGE, log_left_out
 from bext_otel.text import legal_name
 
 __all__ = ["RESOURCE", "Head", "about_the_resource", "headed", "occupied"]
@@ -17,7 +18,8 @@ __all__ = ["RESOURCE", "Head", "about_the_resource", "headed", "occupied"]
 RESOURCE = "target_info"
 """The metric whose labels tell who speaks (OpenTelemetry's translation to Prometheus)."""
 
-# Sample names that a family may show besides its own (OpenMetrics 1.0.0, "Metric types"); no other family may have them.
+# Sample names that a family may show besides its own (OpenMetrics 1.0.0, "Metric types"); no other family may
+# have them.
 _SUFFIXES: Mapping[str, tuple[str, ...]] = {
     "counter": ("", "_total", "_created"),
     "summary": ("", "_count", "_sum", "_created"),
@@ -34,7 +36,8 @@ _TOLD_OF_THE_RESOURCE = ("service.", "telemetry.", "deployment.", "bext.")
 
 @dataclass(frozen=True)
 class Head:
-    """A family as the format names it: `sample` is the name of its plain samples, `left_out` says that another family has its names.
+    """A family as the format names it: `sample` is the name of its plain samples, `left_out` says that
+    another family has its names.
 
     `names` are all that it occupies.
     """
@@ -48,7 +51,9 @@ class Head:
 
 def about_the_resource(snapshot: Snapshot) -> Series | None:
     """The labels of `RESOURCE`; None where there is nothing to tell."""
-    told = tuple((key, value) for key, value in snapshot.resource.items() if key.startswith(_TOLD_OF_THE_RESOURCE))
+    told = tuple(
+        (key, value) for key, value in snapshot.resource.items() if key.startswith(_TOLD_OF_THE_RESOURCE)
+    )
     return Series(told) if told else None
 
 
@@ -58,7 +63,8 @@ def occupied(name: str, kind: str) -> frozenset[str]:
 
 
 def headed(snapshot: Snapshot, *, openmetrics: bool = False) -> Iterator[tuple[Family, Head]]:
-    """Every family with its head. Families of one name and type become one, since a type may be said only once for a name."""
+    """Every family with its head. Families of one name and type become one, since a type may be said only
+    once for a name."""
     taken = {"target", RESOURCE} if about_the_resource(snapshot) is not None else set()
     families = list(_merged(snapshot if openmetrics else _plain(snapshot)))
     reserved = {family.name for family in families if family.type != "counter"}
@@ -67,10 +73,13 @@ def headed(snapshot: Snapshot, *, openmetrics: bool = False) -> Iterator[tuple[F
 
 
 def _plain(snapshot: Snapshot) -> Snapshot:
-    """With the types of OpenMetrics as those that Prometheus' other formats know: all of them are gauges there."""
+    """With the types of OpenMetrics as those that Prometheus' other formats know: all of them are gauges
+    there."""
     if not any(family.type in _OPENMETRICS_ONLY for family in snapshot.families):
         return snapshot
-    return replace(snapshot, families=tuple(plain for family in snapshot.families for plain in _as_gauges(family)))
+    return replace(
+        snapshot, families=tuple(plain for family in snapshot.families for plain in _as_gauges(family))
+    )
 
 
 def _as_gauges(family: Family) -> Iterator[Family]:
@@ -86,7 +95,12 @@ def _as_gauges(family: Family) -> Iterator[Family]:
         if isinstance(value, Histogram):
             for bound, total in zip((*value.bounds, inf), accumulate(value.counts), strict=True):
                 limit = "+Inf" if bound == inf else str(float(bound))
-                series = Series((*((f"exported_{name}" if name == "le" else name, text) for name, text in labels), ("le", limit)))
+                series = Series(
+                    (
+                        *((f"exported_{name}" if name == "le" else name, text) for name, text in labels),
+                        ("le", limit),
+                    )
+                )
                 held["_bucket"].append(Point(series, total, time_unix=point.time_unix))
             held["_gcount"].append(Point(point.series, value.count, time_unix=point.time_unix))
             held["_gsum"].append(Point(point.series, value.sum, time_unix=point.time_unix))
@@ -103,7 +117,9 @@ def _merged(snapshot: Snapshot) -> Iterator[Family]:
         if len(group) == 1 and first.name == name:
             yield first
         else:
-            yield replace(first, name=name, points=[point for family in group for point in family.points], metric=None)
+            yield replace(
+                first, name=name, points=[point for family in group for point in family.points], metric=None
+            )
 
 
 def _legal(name: str) -> str:
@@ -120,14 +136,15 @@ def _head(family: Family, taken: set[str], reserved: set[str], *, openmetrics: b
         kind = "untyped"
     if openmetrics and kind == "counter":
         base = name.removesuffix("_total")
-        # A counter there ends in `_total`; nothing appends that to a name of the specification, and `base` must be free.
+        # A counter there ends in `_total`; nothing appends that to a name of the specification, and `base`
+        # must be free.
         name, kind = (base, kind) if base not in ("", name) and base not in reserved else (name, "unknown")
     if kind == "info":
         name = name.removesuffix("_info")
     names = occupied(name, kind) if openmetrics or kind != "counter" else frozenset({name})
     left_out = not names.isdisjoint(taken)
     if left_out:
-        tell_left_out(name, of=OUR_PAGE, holder=f"another one that shows {min(names & taken)}")
+        log_left_out(name, of=OUR_PAGE, holder=f"another one that shows {min(names & taken)}")
     else:
         taken |= names
     return Head(name, kind, family.name, names, left_out)

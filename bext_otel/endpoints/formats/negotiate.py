@@ -29,24 +29,37 @@ def metrics_format(accept: str) -> MetricsFormat:
 def _format(media_type: str, parameters: dict[str, str]) -> MetricsFormat | None:
     if media_type == "text/plain":
         return "prometheus"
-    if media_type == "application/openmetrics-text" and parameters.get("version", "1.0.0") in {"1.0.0", "0.0.1"}:
+    if media_type == "application/openmetrics-text" and parameters.get("version", "1.0.0") in {
+        "1.0.0",
+        "0.0.1",
+    }:
         return "openmetrics"
-    delimited = parameters.get("proto") == "io.prometheus.client.MetricFamily" and parameters.get("encoding") == "delimited"
+    delimited = (
+        parameters.get("proto") == "io.prometheus.client.MetricFamily"
+        and parameters.get("encoding") == "delimited"
+    )
     return "protobuf" if media_type == "application/vnd.google.protobuf" and delimited else None
 
 
 def gzip_wanted(accept_encoding: str) -> bool:
     """Whether gzip is acceptable, and no less welcome than no coding at all."""
     qualities = {coding: quality for coding, _, quality in _preferences(accept_encoding)}
-    gzip = max((qualities[coding] for coding in ("gzip", "x-gzip") if coding in qualities), default=qualities.get("*", 0.0))
+    gzip = max(
+        (qualities[coding] for coding in ("gzip", "x-gzip") if coding in qualities),
+        default=qualities.get("*", 0.0),
+    )
     return gzip > 0 and gzip >= qualities.get("identity", 0.0)
 
 
 def _preferences(header: str) -> Iterator[tuple[str, dict[str, str], float]]:
-    """(value, its parameters, quality 0 to 1) of each element; an element whose quality can't be read is not wanted."""
+    """(value, its parameters, quality 0 to 1) of each element; an element whose quality can't be read is not
+    wanted."""
     for element in header[:_MAX_HEADER].split(","):
         value, *rest = [part.strip() for part in element.split(";")]
-        parameters = {name.strip().lower(): text.strip().strip('"') for name, _, text in (part.partition("=") for part in rest)}
+        parameters = {
+            name.strip().lower(): text.strip().strip('"')
+            for name, _, text in (part.partition("=") for part in rest)
+        }
         if value:
             yield value.lower(), parameters, _quality(parameters.pop("q", "1"))
 

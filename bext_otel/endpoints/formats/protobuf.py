@@ -1,11 +1,14 @@
-"""`/metrics` as Prometheus' own protocol buffers: all that the text has, and each summary also as a native histogram.
+"""`/metrics` as Prometheus' own protocol buffers: all that the text has, and each summary also as a native
+histogram.
 
-The messages are those of `io.prometheus.client`; each `MetricFamily` is preceded by its length. A family is a summary or a histogram, not
-both, and whoever scrapes native histograms must not lose the quantiles, sums and counts that dashboards and rules read. So the histogram,
-which can be added up over instances, is a family of its own: that of `bext_request_duration_ms` is `bext_request_duration_ms_native`.
+The messages are those of `io.prometheus.client`; each `MetricFamily` is preceded by its length. A family is a
+summary or a histogram, not both, and whoever scrapes native histograms must not lose the quantiles, sums and
+counts that dashboards and rules read. So the histogram, which can be added up over instances, is a family of
+its own: that of `bext_request_duration_ms` is `bext_request_duration_ms_native`.
 
-Of a number everything but its eight bytes is written once and kept: a page of 10,000 counters takes 4 ms so, and 90 ms with a message for
-each. Everything else is put into messages: 10,000 histograms take 270 ms, and took 550 when each byte was written in Python.
+Of a number everything but its eight bytes is written once and kept: a page of 10,000 counters takes 4 ms so,
+and 90 ms with a message for each. Everything else is put into messages: 10,000 histograms take 270 ms, and
+took 550 when each byte was written in Python.
 """
 
 from __future__ import annotations
@@ -21,7 +24,17 @@ from typing import Any
 from bext_otel.endpoints.formats import naming, samples
 from bext_otel.endpoints.formats.protobuf_wire import metric_family, varint
 from bext_otel.metrics.pacing import AT_ONCE
-from bext_otel.metrics.snapshot import Exemplar, Family, Histogram, Native, Point, Series, Snapshot, Summary, legal_labels
+from bext_otel.metrics.snapshot import (
+    Exemplar,
+    Family,
+    Histogram,
+    Native,
+    Point,
+    Series,
+    Snapshot,
+    Summary,
+    legal_labels,
+)
 
 __all__ = ["CONTENT_TYPE", "NATIVE", "chunks", "render"]
 
@@ -40,7 +53,8 @@ _TYPES: Mapping[str, tuple[int, str]] = {
 }
 
 _ZERO_THRESHOLD = 2.0**-128
-"""Values up to here count as zero; the one of Prometheus' own client, since histograms of different ones have to be widened to be added."""
+"""Values up to here count as zero; the one of Prometheus' own client, since histograms of different ones have
+to be widened to be added."""
 
 _SCALES = range(-4, 9)
 """The schemas that Prometheus knows."""
@@ -51,7 +65,8 @@ _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def render(snapshot: Snapshot) -> bytes:
-    """All families; always legal. The snapshot should have been asked for native buckets: summaries without stay summaries."""
+    """All families; always legal. The snapshot should have been asked for native buckets: summaries without
+    stay summaries."""
     return b"".join(chunks(snapshot))
 
 
@@ -59,12 +74,17 @@ def chunks(snapshot: Snapshot) -> Iterator[bytes]:
     """The same in pieces, some of them empty: between two of them others may work."""
     told = naming.about_the_resource(snapshot)
     if told is not None:
-        yield from _family(naming.RESOURCE, Family(naming.RESOURCE, "gauge", "Attributes of the resource.", "", [Point(told, 1)]))
+        yield from _family(
+            naming.RESOURCE,
+            Family(naming.RESOURCE, "gauge", "Attributes of the resource.", "", [Point(told, 1)]),
+        )
     headed = [(family, head) for family, head in naming.headed(snapshot) if not head.left_out]
     taken = frozenset[str]().union(*(head.names for _, head in headed))
     for family, head in headed:
         yield from _family(head.sample, family)
-        if _has_native(family) and naming.occupied(name := f"{head.sample}{NATIVE}", "histogram").isdisjoint(taken):
+        if _has_native(family) and naming.occupied(name := f"{head.sample}{NATIVE}", "histogram").isdisjoint(
+            taken
+        ):
             yield from _family(name, family, native=True)
 
 
@@ -90,7 +110,9 @@ def _metrics(family: Family, field: str) -> Iterator[bytes]:
     declared = family.metric is not None
     for points in samples.slices(family.points) if declared else (family.points,):
         if family.type in {"summary", "histogram"}:
-            yield from _measured(points, "quantile" if family.type == "summary" else "le", field, declared=declared)
+            yield from _measured(
+                points, "quantile" if family.type == "summary" else "le", field, declared=declared
+            )
         else:
             yield from _numbers(points, field, declared=declared)
 
@@ -117,7 +139,8 @@ def _numbers(points: Sequence[Point], field: str, *, declared: bool) -> Iterator
 
 
 def _number_head(series: Series, key: tuple[str, bool]) -> bytes:
-    """Everything of a Metric up to the eight bytes of its value, which are its last: fields are written in the order of their numbers."""
+    """Everything of a Metric up to the eight bytes of its value, which are its last: fields are written in
+    the order of their numbers."""
     field, declared = key
     family = metric_family()()
     metric = family.metric.add()
@@ -177,7 +200,9 @@ def _fill(message: Any, point: Point, *, native: bool) -> None:
 
 def _fill_classic(message: Any, histogram: Histogram, exemplars: samples.Exemplars) -> None:
     message.sample_count = _whole(sum(histogram.counts))
-    for position, (bound, total) in enumerate(zip((*histogram.bounds, inf), accumulate(histogram.counts), strict=True)):
+    for position, (bound, total) in enumerate(
+        zip((*histogram.bounds, inf), accumulate(histogram.counts), strict=True)
+    ):
         bucket = message.bucket.add(cumulative_count=_whole(total), upper_bound=_float(bound))
         if position in exemplars:
             _add_exemplar(bucket, "exemplar", exemplars[position])
@@ -211,7 +236,9 @@ def _own_labels(series: Series, key: tuple[str, bool]) -> bytes:
 def _label(labels: Any, series: Series, reserved: str, *, declared: bool) -> None:
     """A series' labels; one with the `reserved` name is `exported_...`, as in the text."""
     own = series.labels if declared else sorted(series.labels)
-    written = legal_labels(tuple((f"exported_{name}" if name == reserved else name, value) for name, value in own))
+    written = legal_labels(
+        tuple((f"exported_{name}" if name == reserved else name, value) for name, value in own)
+    )
     for name in written if declared else sorted(written):
         labels.add(name=name, value=_text(written[name]))
 

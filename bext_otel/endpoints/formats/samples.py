@@ -1,7 +1,8 @@
-"""Sample lines of Prometheus text: what stands before a value is computed once for each series, values each time.
+"""Sample lines of Prometheus text: what stands before a value is computed once for each series, values each
+time.
 
-The work for one sample is done by C code over whole columns (`map`, `join`, `replace`), since 100,000 calls of a Python function would
-cost more than all the rest of a scrape.
+The work for one sample is done by C code over whole columns (`map`, `join`, `replace`), since 100,000 calls
+of a Python function would cost more than all the rest of a scrape.
 """
 
 from __future__ import annotations
@@ -14,7 +15,16 @@ from math import isfinite, isnan
 from typing import Any, TypeAlias, TypeVar, cast
 
 from bext_otel.metrics.pacing import AT_ONCE
-from bext_otel.metrics.snapshot import Exemplar, Histogram, Numbers, Point, Series, Summary, escape, legal_labels
+from bext_otel.metrics.snapshot import (
+    Exemplar,
+    Histogram,
+    Numbers,
+    Point,
+    Series,
+    Summary,
+    escape,
+    legal_labels,
+)
 
 __all__ = [
     "Exemplars",
@@ -54,14 +64,20 @@ def slices(points: Sequence[Point]) -> Iterator[Sequence[Point]]:
     for start in range(0, len(points), AT_ONCE):
         end = start + AT_ONCE
         if isinstance(points, Numbers):
-            yield Numbers(points.series[start:end], points.values[start:end], _within(points.exemplars, start, end))
+            yield Numbers(
+                points.series[start:end], points.values[start:end], _within(points.exemplars, start, end)
+            )
         else:
             yield points[start:end]
 
 
 def _within(held: Mapping[int, T], start: int, end: int) -> dict[int, T]:
     """Those of some positions, counted from there."""
-    return {position - start: held[position] for position in range(start, end) if position in held} if held else {}
+    return (
+        {position - start: held[position] for position in range(start, end) if position in held}
+        if held
+        else {}
+    )
 
 
 def lines(
@@ -74,16 +90,25 @@ def lines(
 ) -> Iterator[str]:
     """One line for each value, a thousand at a time.
 
-    A line is a head, which is what stands before the value (`name{labels} `), and the value; whole numbers without a fraction.
-    `exemplars` are for OpenMetrics only, which also has times in seconds, and the other format in milliseconds.
+    A line is a head, which is what stands before the value (`name{labels} `), and the value; whole numbers
+    without a fraction. `exemplars` are for OpenMetrics only, which also has times in seconds, and the other
+    format in milliseconds.
     """
     for start in range(0, len(heads), AT_ONCE):
         end = start + AT_ONCE
         told = _within(times or {}, start, end)
-        yield _lines(heads[start:end], values[start:end], _within(exemplars or {}, start, end), told, openmetrics=openmetrics)
+        yield _lines(
+            heads[start:end],
+            values[start:end],
+            _within(exemplars or {}, start, end),
+            told,
+            openmetrics=openmetrics,
+        )
 
 
-def _lines(heads: Sequence[str], values: Sequence[float], exemplars: Exemplars, times: Times, *, openmetrics: bool) -> str:
+def _lines(
+    heads: Sequence[str], values: Sequence[float], exemplars: Exemplars, times: Times, *, openmetrics: bool
+) -> str:
     # str, not repr: numpy's numbers are floats whose repr is not a number.
     written = "\n".join(map(str, values)).replace(".0\n", "\n") + "\n"
     if written.endswith(".0\n"):
@@ -103,11 +128,14 @@ def _lines(heads: Sequence[str], values: Sequence[float], exemplars: Exemplars, 
     return "".join(parts)
 
 
-def numbers(name: str, points: Sequence[Point], *, add: bool, declared: bool = False) -> tuple[Sequence[str], Sequence[float], Exemplars]:
+def numbers(
+    name: str, points: Sequence[Point], *, add: bool, declared: bool = False
+) -> tuple[Sequence[str], Sequence[float], Exemplars]:
     """Heads, values and exemplars of counters and gauges.
 
-    Series whose labels are written alike (`a.b` and `a_b`, or another order) become one: added up if `add`, else the last one. `declared`
-    says that their labels have a declared order, which stays, and distinct legal names: then none are alike.
+    Series whose labels are written alike (`a.b` and `a_b`, or another order) become one: added up if `add`,
+    else the last one. `declared` says that their labels have a declared order, which stays, and distinct
+    legal names: then none are alike.
     """
     series, values, exemplars = columns(points)
     written = heads((name, declared), series, _number_head)
@@ -127,12 +155,18 @@ def columns(points: Sequence[Point]) -> tuple[Sequence[Series], Sequence[float],
     """Series, values and exemplars of points whose values are numbers; others are left out."""
     if isinstance(points, Numbers):
         return points.series, points.values, points.exemplars
-    told = [(point.series, point.value, point.exemplar) for point in points if isinstance(point.value, (int, float))]
+    told = [
+        (point.series, point.value, point.exemplar)
+        for point in points
+        if isinstance(point.value, (int, float))
+    ]
     exemplars = {position: exemplar for position, (_, _, exemplar) in enumerate(told) if exemplar is not None}
     return [series for series, _, _ in told], [value for _, value, _ in told], exemplars
 
 
-def distinct(written: Sequence[T], values: Sequence[float], *, add: bool) -> tuple[list[T], list[float], Exemplars]:
+def distinct(
+    written: Sequence[T], values: Sequence[float], *, add: bool
+) -> tuple[list[T], list[float], Exemplars]:
     """One value for each head: those of heads that are alike added up if `add`, else the last one."""
     held: dict[T, float] = {}
     for head, value in zip(written, values, strict=True):
@@ -153,10 +187,13 @@ def non_negative(
     return [heads[position] for position in keep], [values[position] for position in keep], moved, later
 
 
-def summaries(name: str, points: Sequence[Point], *, openmetrics: bool, declared: bool = False) -> tuple[list[str], list[float], Times]:
+def summaries(
+    name: str, points: Sequence[Point], *, openmetrics: bool, declared: bool = False
+) -> tuple[list[str], list[float], Times]:
     """Heads, values and times of `name{...,quantile="..."}`, `name_sum` and `name_count`.
 
-    Series whose labels are written alike become one; quantiles can't be added, so those of the busier one stay.
+    Series whose labels are written alike become one; quantiles can't be added, so those of the busier one
+    stay.
     """
     distinct: dict[str, tuple[list[str], Summary]] = {}
     told: dict[str, float] = {}
@@ -164,11 +201,18 @@ def summaries(name: str, points: Sequence[Point], *, openmetrics: bool, declared
         summary = point.value
         if not isinstance(summary, Summary):
             continue
-        mine: list[str] = cached(point.series, (name, declared, tuple([quantile for quantile, _ in summary.quantiles])), _summary_heads)
+        mine: list[str] = cached(
+            point.series,
+            (name, declared, tuple([quantile for quantile, _ in summary.quantiles])),
+            _summary_heads,
+        )
         if mine[-1] in distinct:
             its, twin = distinct[mine[-1]]
             busier, heads_of_busier = (summary, mine) if summary.count > twin.count else (twin, its)
-            mine, summary = heads_of_busier, Summary(summary.count + twin.count, summary.sum + twin.sum, busier.quantiles)
+            mine, summary = (
+                heads_of_busier,
+                Summary(summary.count + twin.count, summary.sum + twin.sum, busier.quantiles),
+            )
         distinct[mine[-1]] = (mine, summary)
         if point.time_unix is not None:
             told[mine[-1]] = point.time_unix
@@ -179,8 +223,13 @@ def summaries(name: str, points: Sequence[Point], *, openmetrics: bool, declared
         first = len(values)
         its_values = [*[value for _, value in summary.quantiles], summary.sum, summary.count]
         if openmetrics and not all(value >= 0 for value in its_values):
-            # OpenMetrics forbids negative values here, and lets only quantiles be NaN; the rest can still be told.
-            keep = [index for index, value in enumerate(its_values) if value >= 0 or (isnan(value) and index < len(its_values) - 2)]
+            # OpenMetrics forbids negative values here, and lets only quantiles be NaN; the rest can still be
+            # told.
+            keep = [
+                index
+                for index, value in enumerate(its_values)
+                if value >= 0 or (isnan(value) and index < len(its_values) - 2)
+            ]
             heads += [mine[index] for index in keep]
             values += [its_values[index] for index in keep]
         else:
@@ -194,10 +243,11 @@ def summaries(name: str, points: Sequence[Point], *, openmetrics: bool, declared
 def histograms(
     name: str, points: Sequence[Point], *, openmetrics: bool, declared: bool = False, gauge: bool = False
 ) -> tuple[list[str], list[float], Exemplars, Times]:
-    """Heads, values, exemplars and times of `name_bucket{...,le="..."}`, `name_sum` and `name_count`; of a gauge histogram, which may
-    fall, `name_gsum` and `name_gcount`.
+    """Heads, values, exemplars and times of `name_bucket{...,le="..."}`, `name_sum` and `name_count`; of a
+    gauge histogram, which may fall, `name_gsum` and `name_gcount`.
 
-    Series whose labels are written alike are added up; one whose bounds differ from the first one's can't be, and is left out.
+    Series whose labels are written alike are added up; one whose bounds differ from the first one's can't be,
+    and is left out.
     """
     distinct: dict[str, tuple[list[str], Histogram, Exemplars]] = {}
     at: dict[str, float] = {}
@@ -228,7 +278,8 @@ def histograms(
 
 
 def _may_tell_sum(histogram: Histogram, *, gauge: bool) -> bool:
-    """OpenMetrics forbids a sum that may fall, but for gauges, a negative one where no value is, and a count without a sum."""
+    """OpenMetrics forbids a sum that may fall, but for gauges, a negative one where no value is, and a count
+    without a sum."""
     negative = any(bound < 0 for bound in histogram.bounds[:1])
     return (gauge and not isnan(histogram.sum)) if negative else histogram.sum >= 0
 
@@ -240,7 +291,11 @@ def by_bucket(point: Point) -> dict[int, Exemplar]:
     found = dict(point.exemplars)
     if point.exemplar is not None and isfinite(point.exemplar.value):
         found[bisect_left(point.value.bounds, point.exemplar.value)] = point.exemplar
-    return {position: exemplar for position, exemplar in found.items() if isfinite(exemplar.value) and position < len(point.value.counts)}
+    return {
+        position: exemplar
+        for position, exemplar in found.items()
+        if isfinite(exemplar.value) and position < len(point.value.counts)
+    }
 
 
 def _sum(one: Histogram, other: Histogram | None) -> Histogram:
@@ -252,11 +307,16 @@ def _sum(one: Histogram, other: Histogram | None) -> Histogram:
 
 
 def heads(key: K, series: Sequence[Series], compute: Callable[[Series, K], T]) -> list[T]:
-    """What `compute` makes of each series and the key, from its cache; computed for those that have none yet."""
-    found: list[Any] = [cache[1] if (cache := one.cache) is not None and cache[0] == key else None for one in series]
+    """What `compute` makes of each series and the key, from its cache; computed for those that have none
+    yet."""
+    found: list[Any] = [
+        cache[1] if (cache := one.cache) is not None and cache[0] == key else None for one in series
+    ]
     if None not in found:
         return found
-    return [cached(one, key, compute) if head is None else head for head, one in zip(found, series, strict=True)]
+    return [
+        cached(one, key, compute) if head is None else head for head, one in zip(found, series, strict=True)
+    ]
 
 
 def cached(series: Series, key: K, compute: Callable[[Series, K], T]) -> T:
@@ -278,9 +338,12 @@ def _number_head(series: Series, key: tuple[str, bool]) -> str:
 
 
 def _own(series: Series, reserved: str, *, declared: bool) -> str:
-    """The labels of a series, one named like a label of the format itself becoming `exported_...`, as Prometheus names such clashes."""
+    """The labels of a series, one named like a label of the format itself becoming `exported_...`, as
+    Prometheus names such clashes."""
     if any(name == reserved for name, _ in series.labels):
-        series = Series(tuple((f"exported_{name}" if name == reserved else name, value) for name, value in series.labels))
+        series = Series(
+            tuple((f"exported_{name}" if name == reserved else name, value) for name, value in series.labels)
+        )
     return series.text if declared else series.sorted_text
 
 
@@ -295,17 +358,24 @@ def _histogram_heads(series: Series, key: tuple[str, bool, bool, tuple[float, ..
     name, declared, gauge, bounds = key
     text, own = _own(series, "le", declared=declared), f"{name}_g" if gauge else f"{name}_"
     limits = [*[str(float(bound)) for bound in bounds], "+Inf"]
-    return [*[_head(f"{name}_bucket", text, f'le="{limit}"') for limit in limits], _head(f"{own}sum", text), _head(f"{own}count", text)]
+    return [
+        *[_head(f"{name}_bucket", text, f'le="{limit}"') for limit in limits],
+        _head(f"{own}sum", text),
+        _head(f"{own}count", text),
+    ]
 
 
 def labels_of(exemplar: Exemplar) -> tuple[tuple[str, str], ...]:
-    """The labels of an exemplar, by legal names; none of one whose ids are none, or that has more than OpenMetrics allows."""
+    """The labels of an exemplar, by legal names; none of one whose ids are none, or that has more than
+    OpenMetrics allows."""
     if exemplar.labels:
         written = legal_labels(exemplar.labels)
         size = sum(len(name) + len(value) for name, value in written.items())
         return tuple(written.items()) if size <= _MOST_CHARACTERS else ()
     # An exemplar of ours has a time.
-    known = _ID.fullmatch(exemplar.trace_id) and _ID.fullmatch(exemplar.span_id) and isfinite(exemplar.time_unix)
+    known = (
+        _ID.fullmatch(exemplar.trace_id) and _ID.fullmatch(exemplar.span_id) and isfinite(exemplar.time_unix)
+    )
     return (("trace_id", exemplar.trace_id), ("span_id", exemplar.span_id)) if known else ()
 
 

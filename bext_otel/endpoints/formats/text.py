@@ -13,7 +13,8 @@ __all__ = ["CONTENT_TYPE", "OPENMETRICS_CONTENT_TYPE", "chunks", "render"]
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
-# UCUM unit -> the word that names end in (OpenTelemetry's translation to Prometheus); a unit in none of the names is not told.
+# UCUM unit -> the word that names end in (OpenTelemetry's translation to Prometheus); a unit in none of the
+# names is not told.
 _UNIT_WORDS: Mapping[str, str] = {
     "s": "seconds",
     "ms": "milliseconds",
@@ -59,24 +60,34 @@ def _resource(snapshot: Snapshot, *, openmetrics: bool) -> str:
     if told is None:
         return ""
     name, kind = ("target", "info") if openmetrics else (naming.RESOURCE, "gauge")
-    return f"# HELP {name} Attributes of the resource.\n# TYPE {name} {kind}\n{naming.RESOURCE}{{{told.text}}} 1\n"
+    return (
+        f"# HELP {name} Attributes of the resource.\n# TYPE {name} "
+        f"{kind}\n{naming.RESOURCE}{{{told.text}}} 1\n"
+    )
 
 
 def _metadata(family: Family, head: Head, *, openmetrics: bool) -> str:
     # Without a help text, tools complain (`promtool check metrics`).
     described = family.description or head.name
     # In 0.0.4 a quote stands for itself here.
-    description = escape(described) if openmetrics else '"'.join([escape(part) for part in described.split('"')])
+    description = (
+        escape(described) if openmetrics else '"'.join([escape(part) for part in described.split('"')])
+    )
     parts = [f"# HELP {head.name} {description}\n", f"# TYPE {head.name} {head.type}\n"]
     if openmetrics:
-        units = (family.unit, _UNIT_WORDS.get(family.unit, "")) if head.type not in {"info", "stateset"} else ()
-        parts += [f"# UNIT {head.name} {unit}\n" for unit in units if unit and head.name.endswith(f"_{unit}")][:1]
+        units = (
+            (family.unit, _UNIT_WORDS.get(family.unit, "")) if head.type not in {"info", "stateset"} else ()
+        )
+        parts += [
+            f"# UNIT {head.name} {unit}\n" for unit in units if unit and head.name.endswith(f"_{unit}")
+        ][:1]
     return "".join(parts)
 
 
 def _samples(family: Family, head: Head, *, openmetrics: bool) -> Iterator[str]:
     """The lines, a thousand or so at a time."""
-    # Rows of the catalogue have distinct label names, all legal, in one order: no two series are written alike, wherever they stand.
+    # Rows of the catalogue have distinct label names, all legal, in one order: no two series are written
+    # alike, wherever they stand.
     for points in samples.slices(family.points) if family.metric is not None else (family.points,):
         yield from _lines(family, points, head, openmetrics=openmetrics)
 
@@ -87,13 +98,19 @@ def _lines(family: Family, points: Sequence[Point], head: Head, *, openmetrics: 
     values: Sequence[float]
     declared = family.metric is not None
     if family.type == "summary":
-        heads, values, times = samples.summaries(head.sample, points, openmetrics=openmetrics, declared=declared)
+        heads, values, times = samples.summaries(
+            head.sample, points, openmetrics=openmetrics, declared=declared
+        )
     elif family.type in {"histogram", "gaugehistogram"}:
         gauge = family.type == "gaugehistogram"
-        told = samples.histograms(head.sample, points, openmetrics=openmetrics, declared=declared, gauge=gauge)
+        told = samples.histograms(
+            head.sample, points, openmetrics=openmetrics, declared=declared, gauge=gauge
+        )
         heads, values, exemplars, times = told
     else:
-        heads, values, exemplars = samples.numbers(head.sample, points, add=family.type == "counter", declared=declared)
+        heads, values, exemplars = samples.numbers(
+            head.sample, points, add=family.type == "counter", declared=declared
+        )
         times = samples.times(points, heads)
         if openmetrics and head.type == "counter":
             heads, values, exemplars, times = samples.non_negative(heads, values, exemplars, times)

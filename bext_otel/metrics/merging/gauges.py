@@ -1,8 +1,9 @@
 """Gauges of other libraries, of several workers: each family says how they become one (`Family.merge`).
 
-A fork copies values. A copy that its process has not changed counts there for as long as it runs, and then its parent's does not, where
-that has not changed it either: a server's master that has loaded the application is no worker more. Where the parent goes on to change it,
-it is the parent's, and the child's copy does not count. Of a process that is gone a copy says nothing.
+A fork copies values. A copy that its process has not changed counts there for as long as it runs, and then
+its parent's does not, where that has not changed it either: a server's master that has loaded the application
+is no worker more. Where the parent goes on to change it, it is the parent's, and the child's copy does not
+count. Of a process that is gone a copy says nothing.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import Protocol, TypeAlias
 
 from msgspec.structs import replace
 
-from bext_otel.metrics.merging.totals import few_foreign, one_foreign
-from bext_otel.metrics.merging.wire import Contribution, ForeignPart, ForeignRow
+from bext_otel.metrics.merging.totals import compact_third_party, sum_third_party
+from bext_otel.metrics.merging.wire import Publication, ThirdPartyFamily, ThirdPartyRow
 from bext_otel.metrics.snapshot import BORN_WITH, FORKED_SINCE
 
 __all__ = ["Gauges"]
@@ -32,7 +33,7 @@ class Whose(Protocol):
     """Who says something: a contribution, and whether its process still runs."""
 
     @property
-    def contribution(self) -> Contribution:
+    def contribution(self) -> Publication:
         """What it said last."""
         ...
 
@@ -44,7 +45,7 @@ class Whose(Protocol):
 
 @dataclass(frozen=True)
 class _Told:
-    row: ForeignRow
+    row: ThirdPartyRow
     pid: int
     parent: int
     published: float
@@ -59,24 +60,26 @@ class _Told:
 class Gauges:
     """A family of gauges, or of whatever else is no count: what each worker says of each series."""
 
-    def __init__(self, part: ForeignPart) -> None:
+    def __init__(self, part: ThirdPartyFamily) -> None:
         self.part = part
         self._told: dict[LabelSet, list[_Told]] = {}
 
-    def add(self, part: ForeignPart, whose: Whose) -> None:
+    def add(self, part: ThirdPartyFamily, whose: Whose) -> None:
         """Add one worker's part, or what was kept of workers that are gone."""
         contribution, alive = whose.contribution, whose.alive
         if not alive and part.merge.startswith(_LIVE):
             return
         for row in part.rows:
             if alive or not row.copied & BORN_WITH:
-                told = _Told(row, row.pid or contribution.pid, contribution.parent, contribution.published, alive)
+                told = _Told(
+                    row, row.pid or contribution.pid, contribution.parent, contribution.published, alive
+                )
                 self._told.setdefault(row.labels, []).append(told)
 
-    def rows(self) -> list[ForeignRow]:
+    def rows(self) -> list[ThirdPartyRow]:
         """The service's."""
         mode = self.part.merge.removeprefix(_LIVE)
-        found: list[ForeignRow] = []
+        found: list[ThirdPartyRow] = []
         for labels, told in self._told.items():
             counting = _counting(told)
             if mode == "all":
@@ -85,23 +88,24 @@ class Gauges:
                 found.append(replace(_MODES[mode](counting), copied=0, pid=0))
         return found
 
-    def kept(self) -> list[ForeignRow]:
+    def kept(self) -> list[ThirdPartyRow]:
         """Of workers that are gone, as few rows as say it exactly."""
         mode = self.part.merge.removeprefix(_LIVE)
-        found: list[ForeignRow] = []
+        found: list[ThirdPartyRow] = []
         for told in self._told.values():
             if mode == "all":
                 newest = _by_process(told)[-_MOST_GONE:]
                 found += [replace(each.row, copied=0, pid=each.pid) for each in newest]
             elif mode == "sum":
-                found += few_foreign([each.row for each in told])
+                found += compact_third_party([each.row for each in told])
             else:
                 found.append(replace(_MODES[mode](told), copied=0, pid=0))
         return found
 
 
 def _counting(told: Sequence[_Told]) -> Sequence[_Told]:
-    """Those that count of a series: of a value that a fork has copied, either the parent's or the children's."""
+    """Those that count of a series: of a value that a fork has copied, either the parent's or the
+    children's."""
     if len(told) == 1 or not any(each.row.copied for each in told):
         return told
     parents = {each.parent for each in told if each.alive}
@@ -121,7 +125,7 @@ def _by_process(told: Iterable[_Told]) -> list[_Told]:
     return sorted(newest.values(), key=lambda each: each.moment)
 
 
-def _of_each(labels: LabelSet, told: Sequence[_Told]) -> list[ForeignRow]:
+def _of_each(labels: LabelSet, told: Sequence[_Told]) -> list[ThirdPartyRow]:
     """A series for each process, told apart by its id, as the library does it."""
     others = tuple((name if name != _PID else f"exported_{name}", value) for name, value in labels)
     return [
@@ -130,21 +134,21 @@ def _of_each(labels: LabelSet, told: Sequence[_Told]) -> list[ForeignRow]:
     ]
 
 
-def _most_recent(told: Sequence[_Told]) -> ForeignRow:
+def _most_recent(told: Sequence[_Told]) -> ThirdPartyRow:
     return max(told, key=lambda each: each.moment).row
 
 
-def _sum(told: Sequence[_Told]) -> ForeignRow:
-    return one_foreign([each.row for each in told])
+def _sum(told: Sequence[_Told]) -> ThirdPartyRow:
+    return sum_third_party([each.row for each in told])
 
 
-def _extreme(told: Sequence[_Told], choose: Callable[..., float]) -> ForeignRow:
+def _extreme(told: Sequence[_Told], choose: Callable[..., float]) -> ThirdPartyRow:
     rows = [each.row for each in told]
     numbers = [row.number for row in rows if row.number is not None and not isnan(row.number)]
     return replace(rows[0], number=choose(numbers)) if numbers else rows[0]
 
 
-_MODES: Mapping[str, Callable[[Sequence[_Told]], ForeignRow]] = {
+_MODES: Mapping[str, Callable[[Sequence[_Told]], ThirdPartyRow]] = {
     "max": lambda told: _extreme(told, max),
     "min": lambda told: _extreme(told, min),
     "sum": _sum,

@@ -1,8 +1,10 @@
-"""Label budgets of the service: each worker keeps its own, and what they admit together may be more than the budget.
+"""Label budgets of the service: each worker keeps its own, and what they admit together may be more than the
+budget.
 
-The values that were admitted first stay, everywhere the same ones, since every worker says when it admitted what. The others are folded in
-the reading, as a single worker folds them when it measures; totals stay exact. In what is taken over from workers that are gone they are
-folded for good, so that it stays as small as the budgets are: what is past the budget now is past it ever after.
+The values that were admitted first stay, everywhere the same ones, since every worker says when it admitted
+what. The others are folded in the reading, as a single worker folds them when it measures; totals stay exact.
+In what is taken over from workers that are gone they are folded for good, so that it stays as small as the
+budgets are: what is past the budget now is past it ever after.
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ from typing import TypeVar
 from bext_otel.apps import Budgets
 from bext_otel.catalogue import LABEL_KEYS, LABEL_OVERFLOW, METRICS, OVERFLOW, Label, Metric
 from bext_otel.metrics.merging.sum import Tally
-from bext_otel.metrics.merging.wire import Contribution, Labels, NumberRow
+from bext_otel.metrics.merging.wire import Labels, NumberRow, Publication
 
-__all__ = ["fold", "fold_for_good"]
+__all__ = ["apply_budgets", "apply_budgets_for_good"]
 
 R = TypeVar("R")
 
@@ -24,15 +26,19 @@ _ROWS = {row.exported: row for row in METRICS}
 _OPEN: Mapping[str, Label] = {key: label for label, key in LABEL_KEYS.items() if label.values is None}
 
 
-def fold(tally: Tally, budgets: Budgets) -> None:
+def apply_budgets(tally: Tally, budgets: Budgets) -> None:
     """Fold, in place, the values that are past the budget of the service, and count them."""
     _fold(tally, {key: lost for key in tally.admitted if (lost := _losers(tally.admitted, key, budgets))})
 
 
-def fold_for_good(tally: Tally, budgets: Budgets, others: Callable[[], Iterable[Contribution]]) -> None:
-    """Fold, in place, and forget the values that are past the budget of the service, of which `others` are the rest.
+def apply_budgets_for_good(
+    tally: Tally, budgets: Budgets, others: Callable[[], Iterable[Publication]]
+) -> None:
+    """Fold, in place, and forget the values that are past the budget of the service, of which `others` are
+    the rest.
 
-    They are asked only if what there is here is past it by itself; whether a value is shown then depends on when any of them admitted it.
+    They are asked only if what there is here is past it by itself; whether a value is shown then depends on
+    when any of them admitted it.
     """
     over = [key for key in tally.admitted if _losers(tally.admitted, key, budgets)]
     if not over:
@@ -46,7 +52,9 @@ def fold_for_good(tally: Tally, budgets: Budgets, others: Callable[[], Iterable[
     losers = {key: _losers(everybodys.admitted, key, budgets) & tally.admitted[key].keys() for key in over}
     _fold(tally, losers)
     for key, lost in losers.items():
-        tally.admitted[key] = {value: since for value, since in tally.admitted[key].items() if value not in lost}
+        tally.admitted[key] = {
+            value: since for value, since in tally.admitted[key].items() if value not in lost
+        }
 
 
 def _fold(tally: Tally, losers: Mapping[str, Set[str]]) -> None:
@@ -67,14 +75,17 @@ def _fold(tally: Tally, losers: Mapping[str, Set[str]]) -> None:
 
 
 def _losers(admitted: Mapping[str, Mapping[str, float]], key: str, budgets: Budgets) -> frozenset[str]:
-    """The values past the limit, in the order of their admission; of two admitted at once the first by name stays."""
+    """The values past the limit, in the order of their admission; of two admitted at once the first by name
+    stays."""
     values, label = admitted[key], _OPEN.get(key)
     if label is None or len(values) <= (limit := budgets.of(label).limit):
         return frozenset()
     return frozenset(sorted(values, key=lambda value: (values[value], value))[limit:])
 
 
-def _folded(held: Mapping[Labels, R], metric: Metric | None, losers: Mapping[str, Set[str]], plus: Callable[[R, R], R]) -> dict[Labels, R]:
+def _folded(
+    held: Mapping[Labels, R], metric: Metric | None, losers: Mapping[str, Set[str]], plus: Callable[[R, R], R]
+) -> dict[Labels, R]:
     folding = [
         (position, losers[key])
         for position, label in enumerate(metric.labels if metric is not None else ())

@@ -15,7 +15,7 @@ from bext_otel.metrics.pacing import slices
 from bext_otel.metrics.store.cell import Cell
 from bext_otel.metrics.store.cells import NumberCell
 
-__all__ = ["Own"]
+__all__ = ["LocalRows"]
 
 _FIELDS: Mapping[Kind, str] = {
     "counter": "numbers",
@@ -33,14 +33,16 @@ Block: TypeAlias = "tuple[list[msgspec.Raw], msgspec.Raw]"
 """Rows as bytes, and these together."""
 
 
-class Own:
-    """Makes the rows of every stream, and keeps them until they change: of many series, few do within a second."""
+class LocalRows:
+    """Makes the rows of every stream, and keeps them until they change: of many series, few do within a
+    second."""
 
     def __init__(self) -> None:
         self._blocks: dict[str, list[Block]] = {}
 
     def fields(self, observed: Observed, now: float) -> dict[str, Any]:
-        """Rows and rates, by field of a contribution and exported name. Called under the reading's lock; `now` is monotonic seconds."""
+        """Rows and rates, by field of a contribution and exported name. Called under the reading's lock;
+        `now` is monotonic seconds."""
         found: dict[str, dict[str, Any]] = {"rates": {}, **{field: {} for field in _FIELDS.values()}}
         for stream, values in observed.items():
             name = stream.metric.exported
@@ -69,7 +71,8 @@ class Own:
 
 
 def _observed(cell: Cell, by_source: Mapping[str, float]) -> list[NumberRow]:
-    """A row for what is this process's, whatever was counted in the series included, and one for each source that workers share."""
+    """A row for what is this process's, whatever was counted in the series included, and one for each source
+    that workers share."""
     counted = cell.value if cell.live and isinstance(cell, NumberCell) else 0
     rows = [NumberRow(cell.key, value, None, source) for source, value in by_source.items() if source]
     if cell.live or "" in by_source:

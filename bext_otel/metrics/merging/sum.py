@@ -1,7 +1,8 @@
-"""Several workers as one service: what is counted adds up, what is held adds up over those alive, what is recent is put together.
+"""Several workers as one service: what is counted adds up, what is held adds up over those alive, what is
+recent is put together.
 
-Merging is associative and commutative (tests hold it to that), so it does not matter who reads whom first, nor whether a worker's counts
-come from itself or from the one that took them over.
+Merging is associative and commutative (tests hold it to that), so it does not matter who reads whom first,
+nor whether a worker's counts come from itself or from the one that took them over.
 """
 
 from __future__ import annotations
@@ -12,8 +13,22 @@ from typing import TypeAlias, TypeVar
 
 from bext_otel.catalogue import METRICS
 from bext_otel.metrics.merging.gauges import Gauges
-from bext_otel.metrics.merging.totals import few_foreign, few_histograms, few_numbers, few_summaries, one_foreign
-from bext_otel.metrics.merging.wire import Contribution, ForeignPart, ForeignRow, HistogramRow, Labels, NumberRow, SummaryRow
+from bext_otel.metrics.merging.totals import (
+    compact_histograms,
+    compact_numbers,
+    compact_summaries,
+    compact_third_party,
+    sum_third_party,
+)
+from bext_otel.metrics.merging.wire import (
+    HistogramRow,
+    Labels,
+    NumberRow,
+    Publication,
+    SummaryRow,
+    ThirdPartyFamily,
+    ThirdPartyRow,
+)
 from bext_otel.metrics.pacing import AT_ONCE, slices
 from bext_otel.metrics.snapshot import FamilyType
 
@@ -25,18 +40,20 @@ Figures: TypeAlias = Mapping[str, "int | float | str"]
 
 _ADDED: frozenset[FamilyType] = frozenset({"counter", "histogram", "summary"})
 
-# What the figures of telemetry end in that count since a worker's start: these happened, also when it is gone.
+# What the figures of telemetry end in that count since a worker's start: these happened, also when it is
+# gone.
 _COUNTS = ("_exported", "_failed", "_dropped", "_lost", "_cut")
 
 _ROWS = {row.exported: row for row in METRICS}
 
 
 class Shared:
-    """A contribution and whether who made it is alive. The dead hold nothing any more, but what they counted happened."""
+    """A contribution and whether who made it is alive. The dead hold nothing any more, but what they counted
+    happened."""
 
     __slots__ = ("alive", "contribution")
 
-    def __init__(self, contribution: Contribution, *, alive: bool) -> None:
+    def __init__(self, contribution: Publication, *, alive: bool) -> None:
         self.contribution = contribution
         self.alive = alive
 
@@ -44,23 +61,24 @@ class Shared:
 class _Added:
     """A family of another library whose workers are added up: what each says of each series."""
 
-    def __init__(self, part: ForeignPart) -> None:
+    def __init__(self, part: ThirdPartyFamily) -> None:
         self.part = part
-        self._rows: dict[tuple[tuple[str, str], ...], list[ForeignRow]] = {}
+        self._rows: dict[tuple[tuple[str, str], ...], list[ThirdPartyRow]] = {}
 
-    def add(self, part: ForeignPart, _: Shared) -> None:
+    def add(self, part: ThirdPartyFamily, _: Shared) -> None:
         for row in part.rows:
             self._rows.setdefault(row.labels, []).append(row)
 
-    def rows(self) -> list[ForeignRow]:
-        return [one_foreign(rows) for rows in self._rows.values()]
+    def rows(self) -> list[ThirdPartyRow]:
+        return [sum_third_party(rows) for rows in self._rows.values()]
 
-    def kept(self) -> list[ForeignRow]:
-        return [row for rows in self._rows.values() for row in few_foreign(rows)]
+    def kept(self) -> list[ThirdPartyRow]:
+        return [row for rows in self._rows.values() for row in compact_third_party(rows)]
 
 
 class Tally:
-    """Puts contributions together: the rows of each series, whose total is the service's. `now` is monotonic seconds."""
+    """Puts contributions together: the rows of each series, whose total is the service's. `now` is monotonic
+    seconds."""
 
     def __init__(self, now: float) -> None:
         self.now = now
@@ -76,10 +94,13 @@ class Tally:
         self.system: dict[str, float] = {}
         self.telemetry: dict[str, int | float | str] = {}
 
-    def add(self, contribution: Contribution, *, alive: bool) -> None:
+    def add(self, contribution: Publication, *, alive: bool) -> None:
         """Add one worker's, with what it took over."""
         if contribution.started < self.started or self.started_unix is None:
-            self.started, self.started_unix = min(self.started, contribution.started), contribution.started_unix
+            self.started, self.started_unix = (
+                min(self.started, contribution.started),
+                contribution.started_unix,
+            )
         for name, numbers in contribution.numbers.items():
             self._add_numbers(name, numbers, contribution.published, alive=alive)
         for name, summaries in contribution.summaries.items():
@@ -92,12 +113,16 @@ class Tally:
         if alive:
             self._add_present(contribution)
         else:
-            add_figures(self.telemetry, {name: figure for name, figure in contribution.telemetry.items() if name.endswith(_COUNTS)})
+            add_figures(
+                self.telemetry,
+                {name: figure for name, figure in contribution.telemetry.items() if name.endswith(_COUNTS)},
+            )
         if contribution.base is not None:
             self.add(contribution.base, alive=False)
 
     def admit(self, admitted: Mapping[str, Mapping[str, float]]) -> None:
-        """Note since when which values of labels are shown, by the label's key: it counts who had a value first."""
+        """Note since when which values of labels are shown, by the label's key: it counts who had a value
+        first."""
         for key, values in admitted.items():
             first = self.admitted.setdefault(key, {})
             for value, since in values.items():
@@ -133,15 +158,17 @@ class Tally:
         self.shared = {}
 
     @property
-    def foreign(self) -> dict[str, ForeignPart]:
+    def foreign(self) -> dict[str, ThirdPartyFamily]:
         """Families of other libraries, by name."""
-        return {name: _with_rows(held.part, rows) for name, held in self._foreign.items() if (rows := held.rows())}
+        return {
+            name: _with_rows(held.part, rows) for name, held in self._foreign.items() if (rows := held.rows())
+        }
 
-    def foreign_kept(self) -> list[ForeignPart]:
+    def foreign_kept(self) -> list[ThirdPartyFamily]:
         """The same of workers that are gone, to be kept: in as few rows as say it exactly."""
         return [_with_rows(held.part, rows) for held in self._foreign.values() if (rows := held.kept())]
 
-    def _add_foreign(self, part: ForeignPart, whose: Shared) -> None:
+    def _add_foreign(self, part: ThirdPartyFamily, whose: Shared) -> None:
         held = self._foreign.get(part.name)
         if held is None:
             held = self._foreign[part.name] = _Added(part) if part.type in _ADDED else Gauges(part)
@@ -159,15 +186,15 @@ class Tally:
                     held[labels] = held.get(labels, 0.0) + rate
         return found
 
-    def _add_present(self, contribution: Contribution) -> None:
+    def _add_present(self, contribution: Publication) -> None:
         self._rates.append(contribution.rates)
         for name, figure in contribution.system.items():
             self.system[name] = round(self.system.get(name, 0.0) + figure, 1)
         add_figures(self.telemetry, contribution.telemetry)
 
 
-def _with_rows(part: ForeignPart, rows: Sequence[ForeignRow]) -> ForeignPart:
-    return ForeignPart(part.name, part.type, part.description, tuple(rows), part.unit, part.merge)
+def _with_rows(part: ThirdPartyFamily, rows: Sequence[ThirdPartyRow]) -> ThirdPartyFamily:
+    return ThirdPartyFamily(part.name, part.type, part.description, tuple(rows), part.unit, part.merge)
 
 
 def _gather(held: dict[Labels, list[R]], rows: Sequence[R]) -> None:
@@ -186,26 +213,33 @@ def add_figures(held: dict[str, int | float | str], more: Figures) -> None:
             held[name] = (before or 0) + value
 
 
-def compacted(contributions: Iterable[Contribution], now: float, fold: Callable[[Tally], object] = lambda _: None) -> Contribution:
-    """What workers that are gone had counted, as one contribution without a base of its own. `fold` is done before, to what they say."""
+def compacted(
+    contributions: Iterable[Publication], now: float, fold: Callable[[Tally], object] = lambda _: None
+) -> Publication:
+    """What workers that are gone had counted, as one contribution without a base of its own. `fold` is done
+    before, to what they say."""
     tally = Tally(now)
     for contribution in contributions:
         tally.add(contribution, alive=False)
     fold(tally)
-    numbers = {name: [row for labels, rows in held.items() for row in few_numbers(labels, rows)] for name, held in tally.numbers.items()}
+    numbers = {
+        name: [row for labels, rows in held.items() for row in compact_numbers(labels, rows)]
+        for name, held in tally.numbers.items()
+    }
     for name, shared in tally.shared.items():
         numbers.setdefault(name, []).extend(row for _, row in shared.values())
-    return Contribution(
+    return Publication(
         started=tally.started,
         started_unix=tally.started_unix or 0.0,
         published=now,
         numbers=numbers,
         summaries={
-            name: [row for labels, rows in held.items() for row in few_summaries(labels, rows, now)]
+            name: [row for labels, rows in held.items() for row in compact_summaries(labels, rows, now)]
             for name, held in tally.summaries.items()
         },
         histograms={
-            name: [row for labels, rows in held.items() for row in few_histograms(labels, rows)] for name, held in tally.histograms.items()
+            name: [row for labels, rows in held.items() for row in compact_histograms(labels, rows)]
+            for name, held in tally.histograms.items()
         },
         admitted={name: list(values.items()) for name, values in tally.admitted.items()},
         foreign=tally.foreign_kept(),

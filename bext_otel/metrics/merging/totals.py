@@ -1,8 +1,9 @@
 """Several rows of one series as one, whatever their order.
 
-Floats are added exactly and rounded once, at the end. Added one after another they would differ in the last digit by the order, which is
-another one in each worker, and Prometheus takes a counter that falls by one digit for one that has begun anew. For the same reason what is
-taken over from workers that are gone keeps a sum as a few floats whose exact sum it is (Shewchuk's partials), each in a row of its own.
+Floats are added exactly and rounded once, at the end. Added one after another they would differ in the last
+digit by the order, which is another one in each worker, and Prometheus takes a counter that falls by one
+digit for one that has begun anew. For the same reason what is taken over from workers that are gone keeps a
+sum as a few floats whose exact sum it is (Shewchuk's partials), each in a row of its own.
 """
 
 from __future__ import annotations
@@ -15,20 +16,28 @@ from operator import itemgetter
 from typing import TypeAlias, TypeVar
 
 from bext_otel.metrics.exponential import Scaled
-from bext_otel.metrics.merging.wire import Exemplified, ForeignExemplar, ForeignRow, HistogramRow, Labels, NumberRow, SummaryRow
+from bext_otel.metrics.merging.wire import (
+    Exemplified,
+    ForeignExemplar,
+    HistogramRow,
+    Labels,
+    NumberRow,
+    SummaryRow,
+    ThirdPartyRow,
+)
 from bext_otel.metrics.numbers import exact
 from bext_otel.metrics.window import Recent
 
 __all__ = [
-    "few_foreign",
-    "few_histograms",
-    "few_numbers",
-    "few_summaries",
+    "compact_histograms",
+    "compact_numbers",
+    "compact_summaries",
+    "compact_third_party",
     "newest_exemplar",
-    "one_foreign",
-    "one_histogram",
     "partials",
     "recent",
+    "sum_histograms",
+    "sum_third_party",
     "total",
 ]
 
@@ -36,10 +45,12 @@ Bucketed: TypeAlias = tuple[tuple[float, ...], tuple[int, ...], float, int]
 _measured_at = itemgetter(1)
 T = TypeVar("T", NumberRow, HistogramRow, SummaryRow)
 
-# Windows end on steps that are a fifth of their length, so of one length no more than six are under way. Of several, that many are kept.
+# Windows end on steps that are a fifth of their length, so of one length no more than six are under way. Of
+# several, that many are kept.
 _MOST_WINDOWS = 8
 
-# Bounds of other libraries' exponential histograms, whose buckets move: more than this say nothing that is worth their room.
+# Bounds of other libraries' exponential histograms, whose buckets move: more than this say nothing that is
+# worth their room.
 _MOST_BOUNDS = 640
 
 
@@ -82,16 +93,18 @@ def recent(rows: Sequence[SummaryRow], now: float) -> Recent | None:
     return Recent.merged(windows) if windows else None
 
 
-def few_numbers(labels: Labels, rows: Sequence[NumberRow]) -> list[NumberRow]:
+def compact_numbers(labels: Labels, rows: Sequence[NumberRow]) -> list[NumberRow]:
     """As few rows as say exactly the same."""
     exemplar = newest_exemplar(rows)
     return [
-        NumberRow(labels, value, exemplar if not position else None) for position, value in enumerate(partials([row.value for row in rows]))
+        NumberRow(labels, value, exemplar if not position else None)
+        for position, value in enumerate(partials([row.value for row in rows]))
     ]
 
 
-def one_histogram(rows: Sequence[HistogramRow]) -> HistogramRow:
-    """The row of what they count together; the bounds are the catalogue's, the same in every worker of one version."""
+def sum_histograms(rows: Sequence[HistogramRow]) -> HistogramRow:
+    """The row of what they count together; the bounds are the catalogue's, the same in every worker of one
+    version."""
     first = rows[0]
     if len(rows) == 1:
         return first
@@ -105,9 +118,9 @@ def one_histogram(rows: Sequence[HistogramRow]) -> HistogramRow:
     )
 
 
-def few_histograms(labels: Labels, rows: Sequence[HistogramRow]) -> list[HistogramRow]:
+def compact_histograms(labels: Labels, rows: Sequence[HistogramRow]) -> list[HistogramRow]:
     """As few rows as say exactly the same: the first has the counts."""
-    first = one_histogram(rows)
+    first = sum_histograms(rows)
     largest, *more = partials([row.sum for row in rows if len(row.counts) == len(first.counts)])
     nothing = (0,) * len(first.counts)
     return [
@@ -116,8 +129,9 @@ def few_histograms(labels: Labels, rows: Sequence[HistogramRow]) -> list[Histogr
     ]
 
 
-def few_summaries(labels: Labels, rows: Sequence[SummaryRow], now: float) -> list[SummaryRow]:
-    """As few rows as say the same: the first has the life, and each a window with an end of its own, so that all of it fades in time."""
+def compact_summaries(labels: Labels, rows: Sequence[SummaryRow], now: float) -> list[SummaryRow]:
+    """As few rows as say the same: the first has the life, and each a window with an end of its own, so that
+    all of it fades in time."""
     life = Scaled()
     for row in rows:
         life.merge(row.lifetime())
@@ -147,13 +161,16 @@ def _by_end(rows: Iterable[SummaryRow], now: float) -> list[tuple[float, Recent]
             held.setdefault(row.empty_at, []).append(window)
     windows = [(end, Recent.merged(held[end])) for end in sorted(held)]
     while len(windows) > _MOST_WINDOWS:
-        # The two that end nearest to each other, at the earlier end: nothing may stay for longer than it would have.
+        # The two that end nearest to each other, at the earlier end: nothing may stay for longer than it
+        # would have.
         near = min(range(len(windows) - 1), key=lambda at: windows[at + 1][0] - windows[at][0])
-        windows[near : near + 2] = [(windows[near][0], Recent.merged([windows[near][1], windows[near + 1][1]]))]
+        windows[near : near + 2] = [
+            (windows[near][0], Recent.merged([windows[near][1], windows[near + 1][1]]))
+        ]
     return windows
 
 
-def one_foreign(rows: Sequence[ForeignRow]) -> ForeignRow:
+def sum_third_party(rows: Sequence[ThirdPartyRow]) -> ThirdPartyRow:
     """The row of what they count together."""
     first = rows[0]
     if len(rows) == 1:
@@ -164,12 +181,19 @@ def one_foreign(rows: Sequence[ForeignRow]) -> ForeignRow:
         bounds, counts = _bucketed(measured)
         alike = [row for row in rows if row.histogram is None or row.histogram[0] == bounds]
         one = (bounds, counts, total([each[2] for each in measured]), sum(each[3] for each in measured))
-        return ForeignRow(first.labels, None, one, _newest_exemplars(alike), told)
-    return ForeignRow(first.labels, total([row.number for row in rows if row.number is not None]), None, _newest_exemplars(rows), told)
+        return ThirdPartyRow(first.labels, None, one, _newest_exemplars(alike), told)
+    return ThirdPartyRow(
+        first.labels,
+        total([row.number for row in rows if row.number is not None]),
+        None,
+        _newest_exemplars(rows),
+        told,
+    )
 
 
-def _newest_exemplars(rows: Iterable[ForeignRow]) -> tuple[ForeignExemplar, ...]:
-    """Of each bucket the exemplar that was measured last; one without a time is older than all that have one."""
+def _newest_exemplars(rows: Iterable[ThirdPartyRow]) -> tuple[ForeignExemplar, ...]:
+    """Of each bucket the exemplar that was measured last; one without a time is older than all that have
+    one."""
     found: dict[int, ForeignExemplar] = {}
     for row in rows:
         for exemplar in row.exemplars:
@@ -179,23 +203,27 @@ def _newest_exemplars(rows: Iterable[ForeignRow]) -> tuple[ForeignExemplar, ...]
     return tuple(found.values())
 
 
-def few_foreign(rows: Sequence[ForeignRow]) -> list[ForeignRow]:
+def compact_third_party(rows: Sequence[ThirdPartyRow]) -> list[ThirdPartyRow]:
     """As few rows as say exactly the same."""
-    one = one_foreign(rows)
+    one = sum_third_party(rows)
     if one.histogram is None:
         largest, *more = partials([row.number for row in rows if row.number is not None])
-        return [ForeignRow(one.labels, largest, None, one.exemplars, one.time_unix), *[ForeignRow(one.labels, part) for part in more]]
+        return [
+            ThirdPartyRow(one.labels, largest, None, one.exemplars, one.time_unix),
+            *[ThirdPartyRow(one.labels, part) for part in more],
+        ]
     bounds, counts, _, count = one.histogram
     largest, *more = partials([row.histogram[2] for row in rows if row.histogram is not None])
     nothing = (0,) * len(counts)
     return [
-        ForeignRow(one.labels, None, (bounds, counts, largest, count), one.exemplars, one.time_unix),
-        *[ForeignRow(one.labels, None, (bounds, nothing, part, 0)) for part in more],
+        ThirdPartyRow(one.labels, None, (bounds, counts, largest, count), one.exemplars, one.time_unix),
+        *[ThirdPartyRow(one.labels, None, (bounds, nothing, part, 0)) for part in more],
     ]
 
 
 def _bucketed(rows: Sequence[Bucketed]) -> tuple[tuple[float, ...], tuple[int, ...]]:
-    """Bounds and counts of several. Bounds that differ are those of exponential histograms: each count stays below its own bound."""
+    """Bounds and counts of several. Bounds that differ are those of exponential histograms: each count stays
+    below its own bound."""
     if len({bounds for bounds, *_ in rows}) == 1:
         return rows[0][0], tuple(map(sum, zip(*[counts for _, counts, *_ in rows], strict=True)))
     bounds = sorted({bound for row in rows for bound in row[0]})

@@ -1,10 +1,10 @@
 """What one worker has to say of itself, as bytes that any other can read.
 
-Rows carry label values in the order of the catalogue. Counters, summaries and histograms are totals since the worker's start, windows are
-what is recent, with the moment from when nothing of it is left; `base` is what workers that are gone had counted, and this one took over.
-Several rows of one series add up: in a base they hold a sum exactly, and windows that end at different times.
-`pid` is the process's id, `parent` that of the one that forked it (0: nobody). Times are monotonic seconds, which all processes of a Linux
-host share.
+Rows carry label values in the order of the catalogue. Counters, summaries and histograms are totals since the
+worker's start, windows are what is recent, with the moment from when nothing of it is left; `base` is what
+workers that are gone had counted, and this one took over. Several rows of one series add up: in a base they
+hold a sum exactly, and windows that end at different times. `pid` is the process's id, `parent` that of the
+one that forked it (0: nobody). Times are monotonic seconds, which all processes of a Linux host share.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from bext_otel.metrics.window import Recent
 
 __all__ = [
     "BLOCK",
-    "Contribution",
     "Exemplified",
     "ForeignExemplar",
-    "ForeignPart",
-    "ForeignRow",
     "HistogramRow",
     "Known",
     "Labels",
     "NumberRow",
+    "Publication",
     "Row",
     "SummaryRow",
+    "ThirdPartyFamily",
+    "ThirdPartyRow",
     "blocks",
     "decode",
     "encode",
@@ -48,7 +48,8 @@ Exemplified: TypeAlias = Optional[tuple[float, float, str, str]]  # noqa: UP045
 """An exemplar's value, time, trace and span."""
 
 ForeignExemplar: TypeAlias = tuple[int, float, float, tuple[tuple[str, str], ...]]
-"""An exemplar that an application gave: the position of its bucket, value, time (NaN: not known) and labels."""
+"""An exemplar that an application gave: the position of its bucket, value, time (NaN: not known) and
+labels."""
 
 _FORMAT = 3
 # Blocks to decode between two pauses.
@@ -56,7 +57,8 @@ _BLOCKS_AT_ONCE = 8
 
 
 class _Array(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Buckets, packed: machine integers in native order, since nobody but a process of the same host reads them."""
+    """Buckets, packed: machine integers in native order, since nobody but a process of the same host reads
+    them."""
 
     offset: int
     code: str
@@ -73,7 +75,8 @@ class _Array(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class NumberRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A counter's or a gauge's series. `source` is empty for what a worker holds, and names what several look at."""
+    """A counter's or a gauge's series. `source` is empty for what a worker holds, and names what several look
+    at."""
 
     labels: Labels
     value: float | int
@@ -111,7 +114,18 @@ class SummaryRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     ) -> SummaryRow:
         """`totals` are count, sum, zeros, minimum and maximum."""
         life_packed, window_packed = _Array.of(life.buckets), _Array.of(recent.buckets)
-        return cls(labels, *totals, life.scale, life_packed, window_packed, recent.zeros, recent.low, recent.high, empty_at, exemplar)
+        return cls(
+            labels,
+            *totals,
+            life.scale,
+            life_packed,
+            window_packed,
+            recent.zeros,
+            recent.low,
+            recent.high,
+            empty_at,
+            exemplar,
+        )
 
     def lifetime(self) -> Scaled:
         """The buckets of its life."""
@@ -134,10 +148,12 @@ class HistogramRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     exemplar: Exemplified = None
 
 
-class ForeignRow(msgspec.Struct, array_like=True, frozen=True):
-    """A series of another library: its labels, and a number or the bounds, counts, sum and count of a histogram.
+class ThirdPartyRow(msgspec.Struct, array_like=True, frozen=True):
+    """A series of another library: its labels, and a number or the bounds, counts, sum and count of a
+    histogram.
 
-    `time_unix`, `set_at` and `copied` are those of a `Point`; `pid` is whose it is, where that is not who publishes it.
+    `time_unix`, `set_at` and `copied` are those of a `Point`; `pid` is whose it is, where that is not who
+    publishes it.
     """
 
     labels: tuple[tuple[str, str], ...]
@@ -150,13 +166,13 @@ class ForeignRow(msgspec.Struct, array_like=True, frozen=True):
     pid: int = 0
 
 
-class ForeignPart(msgspec.Struct, array_like=True, frozen=True):
+class ThirdPartyFamily(msgspec.Struct, array_like=True, frozen=True):
     """A family of another library."""
 
     name: str
     type: FamilyType
     description: str
-    rows: tuple[ForeignRow, ...]
+    rows: tuple[ThirdPartyRow, ...]
     unit: str = ""
     merge: GaugeMerge = "livesum"
 
@@ -164,7 +180,7 @@ class ForeignPart(msgspec.Struct, array_like=True, frozen=True):
 Row: TypeAlias = "NumberRow | SummaryRow | HistogramRow"
 
 
-class Contribution(msgspec.Struct, frozen=True, kw_only=True):
+class Publication(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a worker publishes. Rows stand under the exported name of their metric."""
 
     format: int = _FORMAT
@@ -176,16 +192,17 @@ class Contribution(msgspec.Struct, frozen=True, kw_only=True):
     histograms: Mapping[str, list[HistogramRow]] = {}
     rates: Mapping[str, Iterable[tuple[Labels, float]]] = {}
     admitted: Mapping[str, list[tuple[str, float]]] = {}
-    foreign: list[ForeignPart] = []
+    foreign: list[ThirdPartyFamily] = []
     system: Mapping[str, float] = {}
     telemetry: Mapping[str, int | float | str] = {}
-    base: Contribution | None = None
+    base: Publication | None = None
     pid: int = 0
     parent: int = 0
 
 
 class _Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
-    """A contribution on its way, field by field: rows in blocks, each of them bytes, so that a reader decodes only what has changed."""
+    """A contribution on its way, field by field: rows in blocks, each of them bytes, so that a reader decodes
+    only what has changed."""
 
     format: int
     started: float
@@ -196,7 +213,7 @@ class _Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     histograms: Mapping[str, list[msgspec.Raw]]
     rates: Mapping[str, bytes]
     admitted: Mapping[str, list[tuple[str, float]]]
-    foreign: list[ForeignPart]
+    foreign: list[ThirdPartyFamily]
     system: Mapping[str, float]
     telemetry: Mapping[str, Union[int, float, str]]  # noqa: UP007  as above
     base: list[msgspec.Raw]  # one at most: msgspec knows no optional bytes
@@ -234,14 +251,16 @@ def blocks(rows: Sequence[Row | msgspec.Raw]) -> list[msgspec.Raw]:
     return [encode_block(rows[start : start + BLOCK]) for start in range(0, len(rows), BLOCK)]
 
 
-def encode(contribution: Contribution, base: bytes = b"") -> bytes:
-    """A contribution's bytes. In place of rows it may have what `blocks` made of them; `base` is what this function made of its base, if
-    that is known already."""
+def encode(contribution: Publication, base: bytes = b"") -> bytes:
+    """A contribution's bytes. In place of rows it may have what `blocks` made of them; `base` is what this
+    function made of its base, if that is known already."""
     if contribution.base is not None:
         base = encode(contribution.base)
     fields = {name: getattr(contribution, name) for name in _Message.__struct_fields__}
     fields |= {field: {name: _packed(rows) for name, rows in fields[field].items()} for field in _DECODERS}
-    fields["rates"] = {name: _column(contribution.numbers[name], rates) for name, rates in contribution.rates.items()}
+    fields["rates"] = {
+        name: _column(contribution.numbers[name], rates) for name, rates in contribution.rates.items()
+    }
     fields["base"] = [msgspec.Raw(base)] if base else []
     return _encoder.encode(_Message(**fields))
 
@@ -251,14 +270,15 @@ def _packed(rows: Sequence[Any]) -> Sequence[msgspec.Raw]:
 
 
 def _column(rows: Sequence[NumberRow], rates: Any) -> bytes:
-    """Rates in the order of the rows they belong to; 0 for those that have none. May be the column already."""
+    """Rates in the order of the rows they belong to; 0 for those that have none. May be the column
+    already."""
     if isinstance(rates, array):
         return rates.tobytes()
     by_labels = dict(rates)
     return array("d", [by_labels.get(row.labels, 0.0) for row in rows]).tobytes()
 
 
-def decode(payload: bytes, known: Known | None = None) -> Contribution | None:
+def decode(payload: bytes, known: Known | None = None) -> Publication | None:
     """A contribution from its bytes; None for those of another version, or no contribution at all.
 
     `known` has rows that were decoded before, and afterwards those of this contribution.
@@ -274,19 +294,23 @@ def decode(payload: bytes, known: Known | None = None) -> Contribution | None:
     return found
 
 
-def _decoded(payload: bytes | msgspec.Raw, before: Known, now: Known) -> Contribution | None:
+def _decoded(payload: bytes | msgspec.Raw, before: Known, now: Known) -> Publication | None:
     message = _decoder.decode(payload)
     if message.format != _FORMAT:
         return None
     fields = {name: getattr(message, name) for name in _Message.__struct_fields__}
     for field, decoder in _DECODERS.items():
         fields[field] = {name: _rows(packed, decoder, before, now) for name, packed in fields[field].items()}
-    fields["rates"] = {name: _Rates(fields["numbers"].get(name, []), column) for name, column in message.rates.items()}
+    fields["rates"] = {
+        name: _Rates(fields["numbers"].get(name, []), column) for name, column in message.rates.items()
+    }
     fields["base"] = next((_decoded(base, before, now) for base in message.base), None)
-    return Contribution(**fields)
+    return Publication(**fields)
 
 
-def _rows(packed: Sequence[msgspec.Raw], decoder: msgspec.msgpack.Decoder[Any], before: Known, now: Known) -> list[Any]:
+def _rows(
+    packed: Sequence[msgspec.Raw], decoder: msgspec.msgpack.Decoder[Any], before: Known, now: Known
+) -> list[Any]:
     rows: list[Any] = []
     for part in slices(packed, _BLOCKS_AT_ONCE):
         for block in map(bytes, part):
@@ -311,4 +335,8 @@ class _Rates:
 
 def exemplar_row(exemplar: Exemplar | None) -> Exemplified:
     """An exemplar as it stands in a row."""
-    return None if exemplar is None else (exemplar.value, exemplar.time_unix, exemplar.trace_id, exemplar.span_id)
+    return (
+        None
+        if exemplar is None
+        else (exemplar.value, exemplar.time_unix, exemplar.trace_id, exemplar.span_id)
+    )

@@ -1,11 +1,13 @@
 """A cell: where the measurements of one series are kept, and how they get there.
 
-A measurement appends to its cell's list and does nothing else: `list.append` is atomic, takes no lock that a fork could leave locked, and
-is safe in a signal handler. Whoever reads drains the lists, one at a time, under the reading's lock.
+A measurement appends to its cell's list and does nothing else: `list.append` is atomic, takes no lock that a
+fork could leave locked, and is safe in a signal handler. Whoever reads drains the lists, one at a time, under
+the reading's lock.
 
-A handler may also raise (a time limit), between any two steps of whoever drains in the main thread. So a drain computes first what the cell
-is going to hold, which changes nothing, and puts that in the place of what it took in one step of C: before it, nothing has happened, and
-after it, whoever drains next completes what is left to do.
+A handler may also raise (a time limit), between any two steps of whoever drains in the main thread. So a
+drain computes first what the cell is going to hold, which changes nothing, and puts that in the place of what
+it took in one step of C: before it, nothing has happened, and after it, whoever drains next completes what is
+left to do.
 """
 
 from __future__ import annotations
@@ -23,14 +25,18 @@ from bext_otel.metrics.merging.wire import Labels, Row, encode_row
 from bext_otel.metrics.numbers import GREATEST, PLAIN, sound
 from bext_otel.metrics.snapshot import Exemplar, Series
 
-__all__ = ["LOOKS", "Cell", "Home"]
+__all__ = ["EXEMPLAR_TRIES", "Cell", "Home"]
 
-# Whoever makes a list this long, or a multiple of it, drains it, so that it stays small also when nobody reads. A power of two less one:
-# only one measurement in so many tries, for while a thread drains the others would all try in vain.
+# Whoever makes a list this long, or a multiple of it, drains it, so that it stays small also when nobody
+# reads. A power of two less one: only one measurement in so many tries, for while a thread drains the others
+# would all try in vain.
 _RELIEF = 4096 - 1
 
-LOOKS = 0 if os.environ.get("OTEL_METRICS_EXEMPLAR_FILTER", "").strip().lower() == "always_off" else 16
-"""How many measurements of a tick, made in spans that are not sampled, are looked at for one that is: a look costs more than measuring."""
+EXEMPLAR_TRIES = (
+    0 if os.environ.get("OTEL_METRICS_EXEMPLAR_FILTER", "").strip().lower() == "always_off" else 16
+)
+"""How many measurements of a tick, made in spans that are not sampled, are looked at for one that is: a look
+costs more than measuring."""
 # One outside of any span counts as eight: others like it are likely to follow.
 _OUTSIDE = 8
 
@@ -49,27 +55,40 @@ class Home(Protocol):
     window_seconds: float
     clock: Callable[[], float]
 
-    def touched(self, cell: Cell) -> None:
+    def mark_dirty(self, cell: Cell) -> None:
         """It has something to drain."""
 
-    def relieve(self) -> None:
+    def drain_if_idle(self) -> None:
         """Some list has grown long: drain now, unless somebody is at it."""
 
 
 class Cell:
     """One series: what was measured and not yet drained, and what was drained.
 
-    `key` has its label values in the catalogue's order, `live` is False until the first measurement; after a fork it is False again in
-    the child. `encoded` is what was published of it, and None when that is out of date. `hungry` is how many measurements are still to be
-    looked at for an exemplar.
+    `key` has its label values in the catalogue's order, `live` is False until the first measurement; after a
+    fork it is False again in the child. `encoded` is what was published of it, and None when that is out of
+    date. `exemplar_tries` is how many measurements are still to be looked at for an exemplar.
     """
 
-    __slots__ = ("dirty", "encoded", "exemplar", "hungry", "key", "live", "pending", "series", "stream", "typed")
+    __slots__ = (
+        "dirty",
+        "encoded",
+        "exemplar",
+        "exemplar_tries",
+        "key",
+        "live",
+        "pending",
+        "series",
+        "stream",
+        "typed",
+    )
 
     # The least amount that the instrument takes.
     _least: ClassVar[float] = 0
 
-    def __init__(self, stream: Home, key: Labels, series: Series, typed: tuple[Any, ...] | None = None) -> None:
+    def __init__(
+        self, stream: Home, key: Labels, series: Series, typed: tuple[Any, ...] | None = None
+    ) -> None:
         self.stream = stream
         self.key = key
         self.series = series
@@ -78,16 +97,21 @@ class Cell:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """Its attributes for OTLP: the label values, as the types that `typed` has where they are not all text."""
+        """Its attributes for OTLP: the label values, as the types that `typed` has where they are not all
+        text."""
         values = self.key if self.typed is None else self.typed
-        return {name: value for name, value in zip(self.stream.metric.label_names, values, strict=True) if value is not None}
+        return {
+            name: value
+            for name, value in zip(self.stream.metric.label_names, values, strict=True)
+            if value is not None
+        }
 
     def reset(self) -> None:
         """Forget everything measured; in a forked child that was the parent's."""
         self.pending: list[Any] = []
         self.dirty = False
         self.live = False
-        self.hungry = LOOKS
+        self.exemplar_tries = EXEMPLAR_TRIES
         self.exemplar: Exemplar | None = None
         self.encoded: msgspec.Raw | None = None
 
@@ -95,38 +119,47 @@ class Cell:
         """Take one measurement."""
         pending = self.pending
         pending.append(amount)
-        # Append first, look second: a drain clears the flag before it takes the list, so nothing is left behind unflagged.
+        # Append first, look second: a drain clears the flag before it takes the list, so nothing is left
+        # behind unflagged.
         if not self.dirty:
             try:
                 self.dirty = True
-                self.stream.touched(self)
-            except BaseException:  # a signal handler's: nobody may know of this cell, so the next measurement tells again
+                self.stream.mark_dirty(self)
+            except (
+                BaseException
+            ):  # a signal handler's: nobody may know of this cell, so the next measurement tells again
                 self.dirty = False
                 raise
         elif not len(pending) & _RELIEF:
-            self.stream.touched(self)  # again, in case that a handler raised where it was told
-            self.stream.relieve()
-        if self.hungry:
-            self._taste(amount, context)
+            self.stream.mark_dirty(self)  # again, in case that a handler raised where it was told
+            self.stream.drain_if_idle()
+        if self.exemplar_tries:
+            self._offer_exemplar(amount, context)
 
-    def _taste(self, amount: Any, context: Context | None) -> None:
+    def _offer_exemplar(self, amount: Any, context: Context | None) -> None:
         """Keep the first measurement of a tick inside a sampled span as exemplar."""
-        left, self.hungry = self.hungry, 0
+        left, self.exemplar_tries = self.exemplar_tries, 0
         current = trace.get_current_span(context)
         if current is trace.INVALID_SPAN:
             if left > _OUTSIDE:
-                self.hungry = left - _OUTSIDE
+                self.exemplar_tries = left - _OUTSIDE
             return
         span = current.get_span_context()
         if not (span.trace_flags & trace.TraceFlags.SAMPLED and span.is_valid):
             if left > 1:
-                self.hungry = left - 1
+                self.exemplar_tries = left - 1
             return
         for value in sound((amount,), self._least):
-            self.exemplar = Exemplar(value, self.stream.clock(), trace.format_trace_id(span.trace_id), trace.format_span_id(span.span_id))
+            self.exemplar = Exemplar(
+                value,
+                self.stream.clock(),
+                trace.format_trace_id(span.trace_id),
+                trace.format_span_id(span.span_id),
+            )
 
     def drain(self, now: float) -> None:
-        """Move what is pending into what is kept. Called under the reading's lock; `now` is monotonic seconds."""
+        """Move what is pending into what is kept. Called under the reading's lock; `now` is monotonic
+        seconds."""
         self.dirty = False
         pending = self.pending
         if pending and type(pending[0]) is _Outcome:
@@ -157,13 +190,14 @@ class Cell:
         self._hold(pending[0])
         self.encoded = None
         self.live = True
-        self.hungry = LOOKS
+        self.exemplar_tries = EXEMPLAR_TRIES
         del pending[0]
 
     def _whole(self, batch: list[Any], now: float) -> tuple[Any, ...] | None:
         """What there is with all of the batch; None if it has to be looked at one by one."""
         total, low = sum(batch), min(batch)
-        # A number of another type makes a sum of that type; a NaN, which min passes over, makes one that is neither less nor more.
+        # A number of another type makes a sum of that type; a NaN, which min passes over, makes one that is
+        # neither less nor more.
         if type(total) in PLAIN and low >= self._least and -GREATEST <= total <= GREATEST:
             return self._plus(batch, total, low, now)
         return None

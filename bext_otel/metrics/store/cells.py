@@ -14,7 +14,7 @@ from bext_otel.catalogue import Kind
 from bext_otel.metrics.exponential import Scaled, counted
 from bext_otel.metrics.merging.wire import HistogramRow, NumberRow, SummaryRow, exemplar_row
 from bext_otel.metrics.numbers import GREATEST, exact
-from bext_otel.metrics.store.cell import LOOKS, Cell
+from bext_otel.metrics.store.cell import EXEMPLAR_TRIES, Cell
 from bext_otel.metrics.window import Window
 
 __all__ = [
@@ -28,10 +28,12 @@ __all__ = [
     "drain_all",
 ]
 
-# A total up to this needs no second look at whether it fits in 64 bits. A float: those are compared with large ints at length.
+# A total up to this needs no second look at whether it fits in 64 bits. A float: those are compared with
+# large ints at length.
 _ORDINARY = 2.0**62
 
-# Since Python 3.11 signal handlers run after calls and at jumps back only, so that a few plain steps in a row are as good as one.
+# Since Python 3.11 signal handlers run after calls and at jumps back only, so that a few plain steps in a row
+# are as good as one.
 _STEADY = sys.hexversion >= 0x030B0000
 
 
@@ -88,7 +90,8 @@ class GaugeCell(NumberCell):
 
 
 class SummaryCell(Cell):
-    """The whole life's exponential buckets, coarsened to what OTLP takes, and the recent window's at full resolution."""
+    """The whole life's exponential buckets, coarsened to what OTLP takes, and the recent window's at full
+    resolution."""
 
     __slots__ = ("buckets", "count", "maximum", "minimum", "sum", "window", "zeros")
 
@@ -107,7 +110,14 @@ class SummaryCell(Cell):
 
     def row(self, now: float) -> SummaryRow:
         totals = (self.count, self.sum, self.zeros, self.minimum, self.maximum)
-        return SummaryRow.of(self.key, totals, self.buckets, self.window.recent(now), self.window.empty_at(), exemplar_row(self.exemplar))
+        return SummaryRow.of(
+            self.key,
+            totals,
+            self.buckets,
+            self.window.recent(now),
+            self.window.empty_at(),
+            exemplar_row(self.exemplar),
+        )
 
     def _plus(self, batch: list[Any], total: float, low: float, now: float) -> tuple[Any, ...]:
         least, most = float(low), float(max(batch))
@@ -118,7 +128,14 @@ class SummaryCell(Cell):
         buckets.add(counts)
         extremes = min(self.minimum, least), max(self.maximum, most)
         recent = self.window.plus(counts, zeros, least, most, now)
-        return buckets, self.count + len(batch), self.zeros + zeros, self.sum + float(total), *extremes, recent
+        return (
+            buckets,
+            self.count + len(batch),
+            self.zeros + zeros,
+            self.sum + float(total),
+            *extremes,
+            recent,
+        )
 
     def _hold(self, found: tuple[Any, ...]) -> None:
         buckets, self.count, self.zeros, self.sum, self.minimum, self.maximum, recent = found
@@ -127,7 +144,8 @@ class SummaryCell(Cell):
 
 
 class HistogramCell(Cell):
-    """Counts between fixed bounds; `counts[i]` are the values up to and including `bounds[i]`, the last the values above them all."""
+    """Counts between fixed bounds; `counts[i]` are the values up to and including `bounds[i]`, the last the
+    values above them all."""
 
     __slots__ = ("count", "counts", "maximum", "minimum", "sum")
 
@@ -153,7 +171,8 @@ class HistogramCell(Cell):
 
 
 def drain_all(cells: Iterable[Cell], now: float) -> None:
-    """Drain each. A counter that was added to once, as most of many were, is done here, without a call for each."""
+    """Drain each. A counter that was added to once, as most of many were, is done here, without a call for
+    each."""
     for cell in cells:
         if type(cell) is CounterCell and _STEADY:
             pending = cell.pending
@@ -162,12 +181,16 @@ def drain_all(cells: Iterable[Cell], now: float) -> None:
             if len(pending) == 1:
                 amount = pending[0]
                 kind = type(amount)
-                if (kind is int or kind is float) and 0 <= amount <= _ORDINARY and (total := cell.value + amount) <= _ORDINARY:
+                if (
+                    (kind is int or kind is float)
+                    and 0 <= amount <= _ORDINARY
+                    and (total := cell.value + amount) <= _ORDINARY
+                ):
                     del pending[0]
                     cell.value = total
                     cell.encoded = None
                     cell.live = True
-                    cell.hungry = LOOKS
+                    cell.exemplar_tries = EXEMPLAR_TRIES
                     continue
         cell.drain(now)
 

@@ -11,7 +11,13 @@ from opentelemetry.metrics import CallbackOptions, CallbackT
 from opentelemetry.util.types import Attributes
 
 from bext_otel._compat import Gauge
-from bext_otel.catalogue import HTTP_SERVER_ACTIVE_REQUESTS, HTTP_SERVER_REQUEST_DURATION, METRICS, Kind, by_name
+from bext_otel.catalogue import (
+    HTTP_SERVER_ACTIVE_REQUESTS,
+    HTTP_SERVER_REQUEST_DURATION,
+    METRICS,
+    Kind,
+    by_name,
+)
 from bext_otel.metrics.store.streams import Stream, Streams
 from bext_otel.scope import SCOPE
 
@@ -96,9 +102,12 @@ def _observer(callback: CallbackT) -> Callable[[], Iterator[tuple[float, Mapping
 
 
 class CatalogueMeter(metrics.Meter):
-    """A meter that serves the catalogue's rows from cells, and leaves every other instrument to `other`, the SDK's own meter."""
+    """A meter that serves the catalogue's rows from cells, and leaves every other instrument to `other`, the
+    SDK's own meter."""
 
-    def __init__(self, streams: Streams, other: metrics.Meter, name: str, version: str | None, schema_url: str | None) -> None:
+    def __init__(
+        self, streams: Streams, other: metrics.Meter, name: str, version: str | None, schema_url: str | None
+    ) -> None:
         super().__init__(name, version, schema_url)
         self._streams = streams
         self._other = other
@@ -107,7 +116,8 @@ class CatalogueMeter(metrics.Meter):
         row = _ROWS.get(name)
         if row is None or row.kind not in kinds:
             return None
-        # An application that upstream instruments too makes these instruments as well. Ours has counted the request already.
+        # An application that upstream instruments too makes these instruments as well. Ours has counted the
+        # request already.
         if row in _OF_REQUESTS and self.name != SCOPE:
             return None
         return self._streams.stream(row)
@@ -116,18 +126,31 @@ class CatalogueMeter(metrics.Meter):
         stream = self._stream(name, ("counter",))
         return self._other.create_counter(name, unit, description) if stream is None else _Counter(stream)
 
-    def create_up_down_counter(self, name: str, unit: str = "", description: str = "") -> metrics.UpDownCounter:
+    def create_up_down_counter(
+        self, name: str, unit: str = "", description: str = ""
+    ) -> metrics.UpDownCounter:
         stream = self._stream(name, ("up_down_counter",))
-        return self._other.create_up_down_counter(name, unit, description) if stream is None else _UpDownCounter(stream)
+        return (
+            self._other.create_up_down_counter(name, unit, description)
+            if stream is None
+            else _UpDownCounter(stream)
+        )
 
     def create_histogram(
-        self, name: str, unit: str = "", description: str = "", *, explicit_bucket_boundaries_advisory: Sequence[float] | None = None
+        self,
+        name: str,
+        unit: str = "",
+        description: str = "",
+        *,
+        explicit_bucket_boundaries_advisory: Sequence[float] | None = None,
     ) -> metrics.Histogram:
         stream = self._stream(name, ("summary", "histogram"))
         if stream is not None:
             return _Histogram(stream)
         advice = explicit_bucket_boundaries_advisory
-        return self._other.create_histogram(name, unit, description, explicit_bucket_boundaries_advisory=advice)
+        return self._other.create_histogram(
+            name, unit, description, explicit_bucket_boundaries_advisory=advice
+        )
 
     def create_gauge(self, name: str, unit: str = "", description: str = "") -> Gauge:
         stream = self._stream(name, ("gauge",))

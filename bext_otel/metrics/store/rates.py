@@ -1,4 +1,5 @@
-"""How fast counters grow: what each of them was at the beginning of a few steps, so that nothing has to be kept for each increase."""
+"""How fast counters grow: what each of them was at the beginning of a few steps, so that nothing has to be
+kept for each increase."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ _STEPS = 12
 
 
 class Rates:
-    """The totals of counters at the beginning of each of the last `seconds`' twelve steps in which anything grew.
+    """The totals of counters at the beginning of each of the last `seconds`' twelve steps in which anything
+    grew.
 
     Counters are known by their position, and new ones come last. Times are monotonic seconds.
     """
@@ -33,9 +35,11 @@ class Rates:
             self._expire(step)
 
     def base(self, now: float) -> tuple[array[float] | None, float]:
-        """The totals at the beginning of the window, and the seconds since; None if nothing has grown within it.
+        """The totals at the beginning of the window, and the seconds since; None if nothing has grown within
+        it.
 
-        The window is the current, unfinished step and the whole steps before it, or the time since start, whichever is shorter.
+        The window is the current, unfinished step and the whole steps before it, or the time since start,
+        whichever is shorter.
         """
         self._expire(int(now / self._width))
         held = min((_STEPS - 1) * self._width + now % self._width, now - self._started)

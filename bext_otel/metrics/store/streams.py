@@ -31,7 +31,8 @@ Observer: TypeAlias = Callable[[], Iterable[tuple[float, Mapping[str, Any]]]]
 # Series of one metric. Budgets bound each label; this bounds their product.
 _MAX_SERIES = 200_000
 
-# How many ways to write the labels of a series are remembered, on average: 200 is 200.0, and a member of an enumeration.
+# How many ways to write the labels of a series are remembered, on average: 200 is 200.0, and a member of an
+# enumeration.
 _SPELLINGS = 4
 _SPELLED_BITS = 64
 
@@ -51,7 +52,9 @@ def _spelled(value: Any, text: str | None) -> Any:
     if kind is int:
         return value if value.bit_length() < _SPELLED_BITS else _UNLIKE  # a long one is cut when it is shown
     if kind is float:
-        return value if value and not isnan(value) else _UNLIKE  # no NaN equals another, and -0.0 is not shown as 0.0
+        return (
+            value if value and not isnan(value) else _UNLIKE
+        )  # no NaN equals another, and -0.0 is not shown as 0.0
     return value if kind is bool or isinstance(value, Enum) else _UNLIKE
 
 
@@ -67,9 +70,10 @@ class Stream:
         self.rates: Rates | None = Rates(parent.rate_seconds, parent.started) if metric.recent else None
         self._parent = parent
         self._cells: dict[Labels, Cell] = {}
-        # From the raw attribute values, with their types since 1 == True == 1.0, to the cell; only for values within their budgets, and
-        # only where some are numbers or members of an enumeration: where all are the text that is shown, `_cells` has it already, and of
-        # anything else there may be any number of values that are shown alike.
+        # From the raw attribute values, with their types since 1 == True == 1.0, to the cell; only for values
+        # within their budgets, and only where some are numbers or members of an enumeration: where all are
+        # the text that is shown, `_cells` has it already, and of anything else there may be any number of
+        # values that are shown alike.
         self._known: dict[tuple[Any, ...], Cell] = {}
         # Lists of all of them, of those that hold something, and of the series of these: kept, see `every`.
         self._every: list[Cell] = []
@@ -84,7 +88,9 @@ class Stream:
         get = (attributes or {}).get
         values = tuple([get(name) for name in self.metric.label_names])
         try:
-            found = (self._known.get((*values, *map(type, values))) if self._known else None) or self._cells.get(values)
+            found = (
+                self._known.get((*values, *map(type, values))) if self._known else None
+            ) or self._cells.get(values)
         except TypeError:  # a value that cannot be hashed is shown as text, like any other
             return self._make(values)[0]
         if found is not None:
@@ -100,8 +106,8 @@ class Stream:
     def every(self) -> list[Cell]:
         """All cells, new ones last; not to be changed. The same list as long as there are no new ones.
 
-        Python's garbage collector looks at whatever is in a young list, which holds up a request for 5 ms if these are 100,000 cells. An
-        old list it leaves alone.
+        Python's garbage collector looks at whatever is in a young list, which holds up a request for 5 ms if
+        these are 100,000 cells. An old list it leaves alone.
         """
         if len(self._every) != len(self._cells):
             self._every = list(self._cells.values())
@@ -112,7 +118,11 @@ class Stream:
         every = self.every()
         number = sum([sum(map(_is_live, part)) for part in slices(every)])
         if number != len(self._live):  # once it holds something, a cell goes on to
-            self._live = every if number == len(every) else [cell for part in slices(every) for cell in part if cell.live]
+            self._live = (
+                every
+                if number == len(every)
+                else [cell for part in slices(every) for cell in part if cell.live]
+            )
         return self._live
 
     def columns(self) -> tuple[list[Cell], list[Series]]:
@@ -123,7 +133,8 @@ class Stream:
         return cells, self._live_series
 
     def series(self, key: Labels) -> Series:
-        """The series with these label values, the same object each time: text that was rendered for it is kept in it."""
+        """The series with these label values, the same object each time: text that was rendered for it is
+        kept in it."""
         cell = self._cells.get(key)
         if cell is not None:
             return cell.series
@@ -134,11 +145,11 @@ class Stream:
                 self._others[key] = found
         return found
 
-    def touched(self, cell: Cell) -> None:
+    def mark_dirty(self, cell: Cell) -> None:
         """A cell has something to drain."""
-        self._parent.touched(cell)
+        self._parent.mark_dirty(cell)
 
-    def relieve(self) -> None:
+    def drain_if_idle(self) -> None:
         """Some list has grown long: drain now, unless somebody is at it."""
         self._parent.drain(wait=False)
 
@@ -169,8 +180,8 @@ class Stream:
         return array("d", [by_cell[cell] for cell in cells])
 
     def observed(self) -> Iterator[tuple[Cell, float, str]]:
-        """What the observers say now: series, value, and the source if that is shared. One that fails says nothing more, and is counted,
-        as are values that are no finite numbers."""
+        """What the observers say now: series, value, and the source if that is shared. One that fails says
+        nothing more, and is counted, as are values that are no finite numbers."""
         for observer in tuple(self.observers):
             try:
                 for value, attributes in observer():
@@ -193,8 +204,14 @@ class Stream:
     def _make(self, values: tuple[Any, ...]) -> tuple[Cell, bool]:
         """The cell for these values, and whether it is theirs alone, with none of them folded."""
         budgets = self._parent.budgets
-        given = [None if value is None else clean(value, name) for value, name in zip(values, self.metric.label_names, strict=True)]
-        shown = [None if text is None else budgets.of(label).admit(text) for label, text in zip(self.metric.labels, given, strict=True)]
+        given = [
+            None if value is None else clean(value, name)
+            for value, name in zip(values, self.metric.label_names, strict=True)
+        ]
+        shown = [
+            None if text is None else budgets.of(label).admit(text)
+            for label, text in zip(self.metric.labels, given, strict=True)
+        ]
         exact = shown == given
         if tuple(shown) not in self._cells and len(self._cells) >= _MAX_SERIES:
             shown, exact = [None if text is None else OVERFLOW for text in shown], False
@@ -203,16 +220,24 @@ class Stream:
         if cell is None:
             # An integer (a status code) stays one in OTLP, as the semantic conventions have it.
             pairs = zip(values, key, strict=True)
-            typed = tuple([value if isinstance(value, int) and not isinstance(value, bool) and exact else text for value, text in pairs])
-            cell = self._cells.setdefault(key, self._create(self, key, self.series(key), None if typed == key else typed))
+            typed = tuple(
+                [
+                    value if isinstance(value, int) and not isinstance(value, bool) and exact else text
+                    for value, text in pairs
+                ]
+            )
+            cell = self._cells.setdefault(
+                key, self._create(self, key, self.series(key), None if typed == key else typed)
+            )
         return cell, exact
 
 
 class Streams:
     """Every stream of a process, and the lock under which they are drained.
 
-    `window_seconds` is the length of the window for quantiles, `rate_seconds` of that for rates; `clock` is Unix seconds, `monotonic`
-    seconds that never jump. `wake` is called when there is something to drain; it is False where it has to be called at each measurement.
+    `window_seconds` is the length of the window for quantiles, `rate_seconds` of that for rates; `clock` is
+    Unix seconds, `monotonic` seconds that never jump. `wake` is called when there is something to drain; it
+    is False where it has to be called at each measurement.
     """
 
     def __init__(
@@ -248,14 +273,15 @@ class Streams:
         found = self._streams.get(metric)
         return found if found is not None else self._streams.setdefault(metric, Stream(metric, self))
 
-    def touched(self, cell: Cell) -> None:
+    def mark_dirty(self, cell: Cell) -> None:
         """A cell has something to drain."""
         self._dirty.append(cell)
         if not self.wake():
             cell.dirty = False  # there is no thread that will look, so the next measurement tells again
 
     def drain(self, *, wait: bool = True) -> bool:
-        """Drain every cell that has something; whether there was any. `wait=False` gives up if somebody is draining."""
+        """Drain every cell that has something; whether there was any. `wait=False` gives up if somebody is
+        draining."""
         lock = self.lock
         turn: Turn = []
         back = map(_release, (lock,))
@@ -263,7 +289,8 @@ class Streams:
             try:
                 return self._drain(lock, turn, wait=wait)
             finally:
-                # No call but the last one: a handler that raises, and be it one after another, then finds no gap since Python 3.11.
+                # No call but the last one: a handler that raises, and be it one after another, then finds no
+                # gap since Python 3.11.
                 if self._draining is turn:
                     self._draining = None
                 if turn == [True]:
@@ -278,8 +305,8 @@ class Streams:
     def _drain(self, lock: RLock, turn: Turn, *, wait: bool) -> bool:
         # One step of C, so that no signal handler raises between taking the lock and noting that it is taken.
         turn.extend(map(lock.acquire, (wait,)))
-        # Somebody else drains. Or this is a signal handler, in the middle of a drain of this very thread: what is taken out there might be
-        # taken twice, and what the handler measured is drained next time.
+        # Somebody else drains. Or this is a signal handler, in the middle of a drain of this very thread:
+        # what is taken out there might be taken twice, and what the handler measured is drained next time.
         if not turn[0] or self._draining is not None:
             return True
         self._draining = turn
@@ -298,7 +325,8 @@ class Streams:
         return bool(cells)
 
     def reset(self) -> None:
-        """Start over, as a forked child does: the parent's counts, and a lock that some thread of it may have held, are not ours."""
+        """Start over, as a forked child does: the parent's counts, and a lock that some thread of it may have
+        held, are not ours."""
         self.lock = RLock()
         self._draining = None
         self.started = self.monotonic()

@@ -1,7 +1,8 @@
-"""How many attribute sets an instrument may have: those past the limit are one point, `otel.metric.overflow=true`; totals stay exact.
+"""How many attribute sets an instrument may have: those past the limit are one point,
+`otel.metric.overflow=true`; totals stay exact.
 
-As in the OpenTelemetry specification (metrics SDK, "Cardinality limits"). The SDK has none before 1.45.2, and from then on one for each
-interval between two collections, while totals here are for life.
+As in the OpenTelemetry specification (metrics SDK, "Cardinality limits"). The SDK has none before 1.45.2, and
+from then on one for each interval between two collections, while totals here are for life.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Cardinality:
         self._of_names.clear()
 
     def admit(self, measurement: Any) -> Any:
-        """The measurement, if there is room for its attributes; or else the same among those that have found none."""
+        """The measurement, if there is room for its attributes; or else the same among those that have found
+        none."""
         attributes = measurement.attributes
         if not attributes:
             return measurement
@@ -67,7 +69,8 @@ class Cardinality:
 
     def _tell(self, instrument: Any) -> None:
         _log.warning(
-            "metric %s of %s has more than %d attribute sets ([metrics] cardinality_limit): further ones are counted together, with "
+            "metric %s of %s has more than %d attribute sets ([metrics] cardinality_limit): further ones "
+            "are counted together, with "
             "otel.metric.overflow=true; use attributes with fewer values",
             instrument.name,
             instrument.instrumentation_scope.name,

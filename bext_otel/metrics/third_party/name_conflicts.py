@@ -1,4 +1,5 @@
-"""Metrics that cannot stand on one page, since they have one name: the first is shown, and the other told of in the log, once."""
+"""Metrics that cannot stand on one page, since they have one name: the first is shown, and the other told of
+in the log, once."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections.abc import Iterable
 
 from bext_otel.metrics.snapshot import Family
 
-__all__ = ["OUR_PAGE", "beside", "tell_left_out"]
+__all__ = ["OUR_PAGE", "beside", "log_left_out"]
 
 _log = logging.getLogger(__name__)
 
@@ -19,11 +20,16 @@ _MOST = 1000
 _told: set[tuple[str, str]] = set()
 
 
-def tell_left_out(name: str, *, of: str, holder: str) -> None:
+def log_left_out(name: str, *, of: str, holder: str) -> None:
     """One line for each name and page; `holder` is who has the name there."""
     if (name, of) not in _told and len(_told) < _MOST:
         _told.add((name, of))
-        _log.warning("metric %s is left out of %s, since %s has its name there: rename one of the two", name, of, holder)
+        _log.warning(
+            "metric %s is left out of %s, since %s has its name there: rename one of the two",
+            name,
+            of,
+            holder,
+        )
 
 
 def beside(first: Iterable[Family], others: Iterable[Family], holder: str) -> list[Family]:
@@ -32,7 +38,7 @@ def beside(first: Iterable[Family], others: Iterable[Family], holder: str) -> li
     free = []
     for family in others:
         if family.name in taken:
-            tell_left_out(family.name, of=OUR_PAGE, holder=holder)
+            log_left_out(family.name, of=OUR_PAGE, holder=holder)
         else:
             free.append(family)
     return free

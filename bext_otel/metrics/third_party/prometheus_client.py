@@ -1,10 +1,12 @@
-"""What other libraries register with `prometheus_client` itself: read from its registry into the same snapshot.
+"""What other libraries register with `prometheus_client` itself: read from its registry into the same
+snapshot.
 
-Its default collectors (`process_*`, `python_*`) are among them: whoever has imported the library is used to seeing them. A process in which
-nobody has is left without: nothing here imports it.
+Its default collectors (`process_*`, `python_*`) are among them: whoever has imported the library is used to
+seeing them. A process in which nobody has is left without: nothing here imports it.
 
-How workers become one: a `Gauge` by its `multiprocess_mode`; an info metric and a state of an enumeration are 1 where they are in any
-worker; of what a collector of the application says that is no count the newest answer holds, as they mostly look at one thing.
+How workers become one: a `Gauge` by its `multiprocess_mode`; an info metric and a state of an enumeration are
+1 where they are in any worker; of what a collector of the application says that is no count the newest answer
+holds, as they mostly look at one thing.
 """
 
 from __future__ import annotations
@@ -18,15 +20,25 @@ from functools import partial
 from typing import Any, get_args
 
 from bext_otel.apps import clean
-from bext_otel.metrics.snapshot import Exemplar, Family, FamilyType, GaugeMerge, Histogram, LabelSet, Point, Series, Summary
+from bext_otel.metrics.snapshot import (
+    Exemplar,
+    Family,
+    FamilyType,
+    GaugeMerge,
+    Histogram,
+    LabelSet,
+    Point,
+    Series,
+    Summary,
+)
 from bext_otel.metrics.third_party.prometheus_forks import has_forked, set_times, since_fork
 
 __all__ = ["names_of_others", "registered", "unread", "watched", "within_reading"]
 
 _log = logging.getLogger(__name__)
 
-# True while the registry is read from here: our own collector, which is in it, then has nothing to say. A context variable is right for
-# threads, tasks and greenlets alike.
+# True while the registry is read from here: our own collector, which is in it, then has nothing to say. A
+# context variable is right for threads, tasks and greenlets alike.
 _reading: ContextVar[bool] = ContextVar("bext_otel_reading_registry", default=False)
 
 _names: frozenset[tuple[str, str]] = frozenset()
@@ -55,7 +67,11 @@ _NOT_ADDED: Mapping[str, GaugeMerge] = {
 }
 
 # What each of its types calls the sum and the count of a distribution.
-_SUM_AND_COUNT = {"histogram": ("_sum", "_count"), "summary": ("_sum", "_count"), "gaugehistogram": ("_gsum", "_gcount")}
+_SUM_AND_COUNT = {
+    "histogram": ("_sum", "_count"),
+    "summary": ("_sum", "_count"),
+    "gaugehistogram": ("_gsum", "_gcount"),
+}
 
 
 def within_reading() -> bool:
@@ -64,20 +80,26 @@ def within_reading() -> bool:
 
 
 def names_of_others() -> frozenset[tuple[str, str]]:
-    """Name and type, as the library has them, of all that the registry showed when it was read last, without ours."""
+    """Name and type, as the library has them, of all that the registry showed when it was read last, without
+    ours."""
     return _names
 
 
 def watched() -> bool:
-    """Whether somebody may count with the library, which tells nobody of it: then it is worth looking again and again.
+    """Whether somebody may count with the library, which tells nobody of it: then it is worth looking again
+    and again.
 
-    Not in a process that forks: a child forked while we look would inherit a lock of the library's that nobody gives back.
+    Not in a process that forks: a child forked while we look would inherit a lock of the library's that
+    nobody gives back.
     """
     registry = getattr(sys.modules.get("prometheus_client.registry"), "REGISTRY", None)
     if registry is None or has_forked():
         return False
     # A tuple of all at once: others may register meanwhile.
-    return any(type(collector).__module__ not in _NOT_WATCHED for collector in tuple(getattr(registry, "_collector_to_names", ())))
+    return any(
+        type(collector).__module__ not in _NOT_WATCHED
+        for collector in tuple(getattr(registry, "_collector_to_names", ()))
+    )
 
 
 def unread() -> int:
@@ -86,11 +108,12 @@ def unread() -> int:
 
 
 def registered() -> list[Family]:
-    """What is in `prometheus_client.REGISTRY` now, but for our own metrics; nothing if nobody has imported the library.
+    """What is in `prometheus_client.REGISTRY` now, but for our own metrics; nothing if nobody has imported
+    the library.
 
-    A forked child counts from the fork, as far as the library itself does the counting.
-    Calls collectors of the application, so no lock may be held. Each stands alone: what one fails to tell is left out and counted, and one
-    line names it.
+    A forked child counts from the fork, as far as the library itself does the counting. Calls collectors of
+    the application, so no lock may be held. Each stands alone: what one fails to tell is left out and
+    counted, and one line names it.
     """
     global _names
     registry = getattr(sys.modules.get("prometheus_client.registry"), "REGISTRY", None)
@@ -100,7 +123,8 @@ def registered() -> list[Family]:
     names: set[tuple[str, str]] = set()
     token = _reading.set(True)
     try:
-        # A tuple of all at once: others may register meanwhile. A registry of another kind is asked as a whole.
+        # A tuple of all at once: others may register meanwhile. A registry of another kind is asked as a
+        # whole.
         for collector in (_Target(registry), *tuple(getattr(registry, "_collector_to_names", (registry,)))):
             _read(collector, names, found)
     finally:
@@ -149,7 +173,12 @@ def _tell(whose: str, failures: list[tuple[str, Exception]]) -> None:
         told = (whose, what, type(error).__name__)
         if told not in _told and len(_told) < _MOST_TOLD:
             _told.add(told)
-            _log.warning("prometheus_client: %s of collector %s could not be read and is left out: %r", what, whose, error)
+            _log.warning(
+                "prometheus_client: %s of collector %s could not be read and is left out: %r",
+                what,
+                whose,
+                error,
+            )
             return  # of many series that fail alike one line is enough
 
 
@@ -193,10 +222,14 @@ def _families(metric: Any, collector: Any, failed: Callable[[Exception], None]) 
 
 def _family(metric: Any, collector: Any, name: str, kind: FamilyType, points: Iterable[Point]) -> Family:
     unit = str(getattr(metric, "unit", "") or "")
-    return Family(name, kind, str(metric.documentation), unit, tuple(points), merge=_merge(collector, name, kind))
+    return Family(
+        name, kind, str(metric.documentation), unit, tuple(points), merge=_merge(collector, name, kind)
+    )
 
 
-def _plain(metric: Any, collector: Any, failed: Callable[[Exception], None], samples: Iterable[Any], kind: FamilyType) -> Iterator[Family]:
+def _plain(
+    metric: Any, collector: Any, failed: Callable[[Exception], None], samples: Iterable[Any], kind: FamilyType
+) -> Iterator[Family]:
     """Samples whose value is a number: a family for each of their names."""
     by_name: dict[str, list[Point]] = {}
     recent = "mostrecent" in str(getattr(collector, "_multiprocess_mode", ""))
@@ -204,7 +237,9 @@ def _plain(metric: Any, collector: Any, failed: Callable[[Exception], None], sam
     for sample in samples:
         try:
             labels, at = _labels(sample), _time(sample.timestamp)
-            point = Point(Series(labels), sample.value, _exemplar(sample), time_unix=at, set_at=times.get(labels, 0.0))
+            point = Point(
+                Series(labels), sample.value, _exemplar(sample), time_unix=at, set_at=times.get(labels, 0.0)
+            )
             by_name.setdefault(str(sample.name), []).append(point)
         except Exception as error:
             failed(error)
@@ -243,7 +278,9 @@ def _measured(kind: str, name: str, labels: LabelSet, samples: Iterable[Any]) ->
         cumulative.append(count)
     each = tuple(after - before for before, after in zip((0, *cumulative), cumulative, strict=False))
     exemplars = tuple((position, found) for position, (*_, found) in enumerate(buckets) if found is not None)
-    return Point(Series(labels), Histogram(bounds, each, total, cumulative[-1]), exemplars=exemplars, time_unix=at)
+    return Point(
+        Series(labels), Histogram(bounds, each, total, cumulative[-1]), exemplars=exemplars, time_unix=at
+    )
 
 
 def _bound(text: Any) -> float:
@@ -262,7 +299,9 @@ def _time(told: Any) -> float | None:
 
 
 def _labels(sample: Any, *, without: tuple[str, ...] = ()) -> LabelSet:
-    return tuple((str(name), clean(value, str(name))) for name, value in sample.labels.items() if name not in without)
+    return tuple(
+        (str(name), clean(value, str(name))) for name, value in sample.labels.items() if name not in without
+    )
 
 
 def _exemplar(sample: Any) -> Exemplar | None:
@@ -273,4 +312,6 @@ def _exemplar(sample: Any) -> Exemplar | None:
     labels = tuple((str(name), str(value)) for name, value in told.labels.items())
     at = _time(told.timestamp)
     ids = dict(labels)
-    return Exemplar(told.value, math.nan if at is None else at, ids.get("trace_id", ""), ids.get("span_id", ""), labels)
+    return Exemplar(
+        told.value, math.nan if at is None else at, ids.get("trace_id", ""), ids.get("span_id", ""), labels
+    )

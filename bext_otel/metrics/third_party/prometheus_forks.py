@@ -1,9 +1,11 @@
-"""What a fork copies of `prometheus_client`: its counts are the parent's, and are subtracted in the child; its gauges are the child's too.
+"""What a fork copies of `prometheus_client`: its counts are the parent's, and are subtracted in the child;
+its gauges are the child's too.
 
-A parent that has told the service nothing by then, such as a server's master that has loaded the application, tells what it has counted
-when it forks (`counted`). Read in the process itself and without a lock, since a thread of the parent may have held it at the fork. No
-collector of the application is asked, as that would run its code in the middle of a fork: only the library's own counters, gauges,
-histograms and summaries, and what it tells of the garbage collector, are known here.
+A parent that has told the service nothing by then, such as a server's master that has loaded the application,
+tells what it has counted when it forks (`counted`). Read in the process itself and without a lock, since a
+thread of the parent may have held it at the fork. No collector of the application is asked, as that would run
+its code in the middle of a fork: only the library's own counters, gauges, histograms and summaries, and what
+it tells of the garbage collector, are known here.
 """
 
 from __future__ import annotations
@@ -17,23 +19,34 @@ from math import inf
 from typing import Any, TypeAlias
 
 from bext_otel.apps import clean
-from bext_otel.metrics.snapshot import BORN_WITH, FORKED_SINCE, Family, FamilyType, Histogram, LabelSet, Point, Series, Summary
+from bext_otel.metrics.snapshot import (
+    BORN_WITH,
+    FORKED_SINCE,
+    Family,
+    FamilyType,
+    Histogram,
+    LabelSet,
+    Point,
+    Series,
+    Summary,
+)
 
-__all__ = ["bequeath", "counted", "has_forked", "inherit", "set_times", "since_fork"]
+__all__ = ["counted", "forked_child", "has_forked", "set_times", "since_fork", "take_baseline"]
 
 _log = logging.getLogger(__name__)
 
 Key: TypeAlias = tuple[str, LabelSet]
 Total: TypeAlias = "float | Histogram | Summary"
 
-# By name of the family and labels: totals at this process's birth, gauges at its birth, and gauges when it forked last.
+# By name of the family and labels: totals at this process's birth, gauges at its birth, and gauges when it
+# forked last.
 _inherited: dict[Key, Total] = {}
 _born_with: dict[Key, float] = {}
 _bequeathed: dict[Key, float] = {}
 _forked = False
 
 
-def bequeath() -> None:
+def forked_child() -> None:
     """This process has forked a child, whose gauges are what they are here now."""
     global _forked
     _forked = True
@@ -46,8 +59,9 @@ def has_forked() -> bool:
     return _forked
 
 
-def inherit() -> None:
-    """This process was forked just now, and has counted nothing yet. Takes 2 us for each series; nothing if nobody uses the library."""
+def take_baseline() -> None:
+    """This process was forked just now, and has counted nothing yet. Takes 2 us for each series; nothing if
+    nobody uses the library."""
     global _forked
     _forked = False
     for held, read in ((_inherited, _totals), (_born_with, _gauges)):
@@ -58,16 +72,20 @@ def inherit() -> None:
 
 def counted() -> list[Family]:
     """What the library's own counters, histograms and summaries have counted in this process."""
-    return since_fork(_families({key: value for key, value in _all(_totals).items() if not key[0].startswith("python_")}))
+    return since_fork(
+        _families({key: value for key, value in _all(_totals).items() if not key[0].startswith("python_")})
+    )
 
 
 def since_fork(families: Iterable[Family]) -> list[Family]:
-    """The families, without what their series had counted before this process was forked, and with gauges that a fork has copied marked."""
+    """The families, without what their series had counted before this process was forked, and with gauges
+    that a fork has copied marked."""
     return [_without(family) for family in families]
 
 
 def set_times(gauge: Any) -> dict[LabelSet, float]:
-    """When a gauge of the library's was set last (Unix seconds), by labels, as far as that was seen (`hearing.py`)."""
+    """When a gauge of the library's was set last (Unix seconds), by labels, as far as that was seen
+    (`hearing.py`)."""
     found: dict[LabelSet, float] = {}
     for labels, child in _children(gauge):
         if (at := getattr(getattr(child, "_value", None), "bext_set_at", None)) is not None:
@@ -81,8 +99,14 @@ def _all(read: Callable[[Any], Iterator[tuple[Key, Any]]]) -> dict[Key, Any]:
     for collector in tuple(getattr(registry, "_collector_to_names", None) or ()):
         try:
             found.update(read(collector))
-        except Exception as error:  # it is not what it was in the versions known here: its counts are shown as they are
-            _log.warning("what %s had counted before a fork is not known, and counted again: %r", type(collector).__qualname__, error)
+        except (
+            Exception
+        ) as error:  # it is not what it was in the versions known here: its counts are shown as they are
+            _log.warning(
+                "what %s had counted before a fork is not known, and counted again: %r",
+                type(collector).__qualname__,
+                error,
+            )
     return found
 
 
@@ -138,7 +162,11 @@ def _less(value: Total, before: Total) -> Total | None:
         made = Histogram(value.bounds, counts, value.sum - before.sum, value.count - before.count)
         return made if min(counts) >= 0 else None
     if isinstance(value, Summary) and isinstance(before, Summary):
-        return Summary(value.count - before.count, value.sum - before.sum, value.quantiles) if value.count >= before.count else None
+        return (
+            Summary(value.count - before.count, value.sum - before.sum, value.quantiles)
+            if value.count >= before.count
+            else None
+        )
     if isinstance(value, (int, float)) and isinstance(before, (int, float)):
         return value - before if value >= before else None
     return None
@@ -171,7 +199,9 @@ def _gauges(collector: Any) -> Iterator[tuple[Key, float]]:
     if getattr(collector, "_type", None) != "gauge":
         return
     for labels, child in _children(collector):
-        if "_child_samples" not in vars(child):  # as after `set_function`: what that says is each process's own
+        if "_child_samples" not in vars(
+            child
+        ):  # as after `set_function`: what that says is each process's own
             with suppress(_SharedError):
                 yield (collector._name, labels), _value(child._value)
 
@@ -181,7 +211,8 @@ def _labels(labels: Mapping[str, str]) -> LabelSet:
 
 
 class _SharedError(Exception):
-    """A value that the library keeps in a file of each process (its multiprocess mode), where a child begins at nothing."""
+    """A value that the library keeps in a file of each process (its multiprocess mode), where a child begins
+    at nothing."""
 
 
 def _value(value: Any) -> float:
@@ -200,7 +231,12 @@ def _summary(metric: Any) -> Summary:
 
 def _histogram(metric: Any) -> Histogram:
     counts = tuple(int(_value(bucket)) for bucket in metric._buckets)
-    return Histogram(tuple(bound for bound in metric._upper_bounds if bound < inf), counts, _value(metric._sum), sum(counts))
+    return Histogram(
+        tuple(bound for bound in metric._upper_bounds if bound < inf),
+        counts,
+        _value(metric._sum),
+        sum(counts),
+    )
 
 
 _READ: Mapping[str, tuple[str, Callable[[Any], Total]]] = {

@@ -1,8 +1,10 @@
-"""Counts that an application makes with `prometheus_client` alone: heard, so that a worker publishes also when nothing else happens in it.
+"""Counts that an application makes with `prometheus_client` alone: heard, so that a worker publishes also
+when nothing else happens in it.
 
-The library tells nobody of a count. Here its values are wrapped: the next change calls who listens, once, and what was wrapped for it is
-the library's own again, so that a busy process pays for one call a tick. `set` with a time (gauges of the mode `mostrecent`) also notes
-that time, which the library forgets outside of its own multiprocess mode.
+The library tells nobody of a count. Here its values are wrapped: the next change calls who listens, once, and
+what was wrapped for it is the library's own again, so that a busy process pays for one call a tick. `set`
+with a time (gauges of the mode `mostrecent`) also notes that time, which the library forgets outside of its
+own multiprocess mode.
 """
 
 from __future__ import annotations
@@ -13,12 +15,12 @@ from typing import Any
 
 import wrapt
 
-__all__ = ["Hearing"]
+__all__ = ["PrometheusListener"]
 
 _MODULE = "prometheus_client.values"
 
 
-class Hearing:
+class PrometheusListener:
     """Calls who listens when a value of the library changes. Nothing is imported for it."""
 
     def __init__(self) -> None:
@@ -47,7 +49,12 @@ class Hearing:
 
     def _attach(self, module: Any) -> None:
         kind: Any = getattr(module, "ValueClass", None)
-        if self._closed or self._kind is not None or not callable(getattr(kind, "inc", None)) or not callable(getattr(kind, "set", None)):
+        if (
+            self._closed
+            or self._kind is not None
+            or not callable(getattr(kind, "inc", None))
+            or not callable(getattr(kind, "set", None))
+        ):
             return
         hear, inc, put = self._hear, kind.inc, kind.set
 
@@ -76,7 +83,8 @@ class Hearing:
     def _hear(self) -> None:
         if self._heard is None:
             return
-        # First: of two threads that come here at once either may undo what somebody has just asked for again, and then calls him again.
+        # First: of two threads that come here at once either may undo what somebody has just asked for again,
+        # and then calls him again.
         self._replace("inc", self._ours, self._own)
         heard, self._heard = self._heard, None
         if heard is not None:

@@ -1,8 +1,9 @@
 """Instruments of other libraries: collected by the SDK, kept here as totals since start.
 
-The SDK is asked for increases (delta temporality) and they are added up here, for two reasons: a forked child starts at nothing instead of
-at its parent's totals, and an interval of zeros does not coarsen an exponential histogram for good, as the SDK's own cumulative merge does.
-Of observable counters it is asked for totals, as their callbacks have them; a forked child counts from what they are at the fork.
+The SDK is asked for increases (delta temporality) and they are added up here, for two reasons: a forked child
+starts at nothing instead of at its parent's totals, and an interval of zeros does not coarsen an exponential
+histogram for good, as the SDK's own cumulative merge does. Of observable counters it is asked for totals, as
+their callbacks have them; a forked child counts from what they are at the fork.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from bext_otel.metrics.numbers import exact_point
 from bext_otel.metrics.snapshot import Family, FamilyType, GaugeMerge, Point, Series
 from bext_otel.metrics.third_party.cardinality import CARDINALITY_LIMIT, OVERFLOW_ATTRIBUTES, Cardinality
 
-__all__ = ["ForeignReader", "series_key"]
+__all__ = ["SdkInstrumentReader", "series_key"]
 
 # Series of all other libraries together; past it, each instrument has one more for what finds no room.
 _MAX_SERIES = 50_000
@@ -46,7 +47,8 @@ _DELTA = AggregationTemporality.DELTA
 
 @dataclass
 class _Stream:
-    """One metric of one scope: the newest description, and points by attributes. `observed`: of an observable counter."""
+    """One metric of one scope: the newest description, and points by attributes. `observed`: of an observable
+    counter."""
 
     scope: InstrumentationScope
     metric: sdk.Metric
@@ -54,13 +56,18 @@ class _Stream:
     observed: bool = False
 
 
-class ForeignReader(MetricReader):
-    """The one reader of the SDK's part. `dropped` counts the points that found no room; `on_measurement` is called after each."""
+class SdkInstrumentReader(MetricReader):
+    """The one reader of the SDK's part. `dropped` counts the points that found no room; `on_measurement` is
+    called after each."""
 
     def __init__(self, cardinality_limit: int = CARDINALITY_LIMIT) -> None:
-        # How the SDK is made to drop what it holds for us; a provider that can do it without collecting says how.
+        # How the SDK is made to drop what it holds for us; a provider that can do it without collecting says
+        # how.
         self.forget: Callable[[], None] = self.collect
-        super().__init__(preferred_temporality={Counter: _DELTA, Histogram: _DELTA}, **cardinality_limits(cardinality_limit))
+        super().__init__(
+            preferred_temporality={Counter: _DELTA, Histogram: _DELTA},
+            **cardinality_limits(cardinality_limit),
+        )
         self._cardinality = Cardinality(cardinality_limit)
         # When gauges were set last (Unix nanoseconds), by stream and series.
         self._set_at: dict[tuple[InstrumentationScope, str], dict[Any, int]] = {}
@@ -73,7 +80,9 @@ class ForeignReader(MetricReader):
         self._streams: dict[tuple[InstrumentationScope, str], _Stream] = {}
         self._series = 0
 
-    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
+    def _receive_metrics(
+        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
+    ) -> None:
         """Called by `collect`."""
         with self._lock:
             for resource_metrics in metrics_data.resource_metrics:
@@ -82,7 +91,8 @@ class ForeignReader(MetricReader):
                         self._add(scope_metrics.scope, metric)
 
     def admit(self, measurement: Any) -> Any:
-        """What the SDK is to take instead of a measurement: the same, or one among those past the limit of attribute sets."""
+        """What the SDK is to take instead of a measurement: the same, or one among those past the limit of
+        attribute sets."""
         found = self._cardinality.admit(measurement)
         instrument: Any = found.instrument
         if isinstance(found.instrument, Gauge):
@@ -95,16 +105,18 @@ class ForeignReader(MetricReader):
 
     def _begin(self) -> None:
         self._lock = Lock()
-        # Held while callbacks of the application run; a provider has one of its own, which all of its readers take turns with.
+        # Held while callbacks of the application run; a provider has one of its own, which all of its readers
+        # take turns with.
         self.turns = RLock()
         # The thread that collects, and since when.
         self._collector: tuple[int, float] | None = None
 
     def collect(self, timeout_millis: float = 10_000) -> None:  # type: ignore[misc]  # final upstream, where it waits for itself
-        """Add up what came since the last time. Never waits for itself, nor for ever: then `totals` stay as they were.
+        """Add up what came since the last time. Never waits for itself, nor for ever: then `totals` stay as
+        they were.
 
-        A callback that collects, as one does that scrapes or flushes, does so in the middle of a collection; and a thread that collects
-        may be what a callback in another thread waits for.
+        A callback that collects, as one does that scrapes or flushes, does so in the middle of a collection;
+        and a thread that collects may be what a callback in another thread waits for.
         """
         collector = self._collector
         if collector is not None and collector[0] == get_ident():
@@ -120,7 +132,8 @@ class ForeignReader(MetricReader):
             self.turns.release()
 
     def reset(self) -> None:
-        """Start over, as a forked child does: discard what the parent left to be collected, and its totals."""
+        """Start over, as a forked child does: discard what the parent left to be collected, and its
+        totals."""
         self._begin()
         self._inherited.clear()
         self._cardinality.reset()
@@ -147,7 +160,8 @@ class ForeignReader(MetricReader):
         with self._lock:
             for stream in self._streams.values():
                 for key, point in stream.points.items():
-                    # The SDK starts a series by the wall clock, which may have been ahead at that moment; gauges have no start.
+                    # The SDK starts a series by the wall clock, which may have been ahead at that moment;
+                    # gauges have no start.
                     if (point.start_time_unix_nano or 0) > now_unix_nano:
                         stream.points[key] = _starting(now_unix_nano, point)
                 points = [replace(point, time_unix_nano=now_unix_nano) for point in stream.points.values()]
@@ -155,7 +169,8 @@ class ForeignReader(MetricReader):
         return found
 
     def families(self) -> list[Family]:
-        """Every metric as a Prometheus family, named by the standard translation; two of one name are one family."""
+        """Every metric as a Prometheus family, named by the standard translation; two of one name are one
+        family."""
         named: dict[str, Family] = {}
         points: dict[str, dict[ours.LabelSet, Point]] = {}
         for scope, metric in self.totals(time.time_ns()):
@@ -188,24 +203,37 @@ class ForeignReader(MetricReader):
             self._series += before is None
             total: Any = self._since_fork(inherited, key, point) if inherited is not None else point
             if before is not None:
-                total = exact_point(_plus(before, point)) if adding else _starting(before.start_time_unix_nano, total)
+                total = (
+                    exact_point(_plus(before, point))
+                    if adding
+                    else _starting(before.start_time_unix_nano, total)
+                )
             stream.points[key] = total
 
     def _since_fork(self, inherited: dict[Any, float], key: Any, point: Any) -> Any:
         if not self._began:
             return point
-        if point.value < inherited.get(key, 0):  # it has begun anew, as what counts for a process does in a new one
+        if point.value < inherited.get(
+            key, 0
+        ):  # it has begun anew, as what counts for a process does in a new one
             inherited.pop(key, None)
         return replace(point, value=point.value - inherited.get(key, 0), start_time_unix_nano=self._began)
 
 
 def series_key(point: Any) -> tuple[tuple[str, str, str], ...]:
-    """What tells a point's series from others: names and values of its attributes, with the values' types since 1 == True == 1.0."""
-    return tuple(sorted((name, type(value).__name__, str(value)) for name, value in (point.attributes or {}).items()))
+    """What tells a point's series from others: names and values of its attributes, with the values' types
+    since 1 == True == 1.0."""
+    return tuple(
+        sorted((name, type(value).__name__, str(value)) for name, value in (point.attributes or {}).items())
+    )
 
 
 def _starting(start_unix_nano: int | None, point: Any) -> Any:
-    return point if point.start_time_unix_nano == start_unix_nano else replace(point, start_time_unix_nano=start_unix_nano)
+    return (
+        point
+        if point.start_time_unix_nano == start_unix_nano
+        else replace(point, start_time_unix_nano=start_unix_nano)
+    )
 
 
 def _with_points(metric: sdk.Metric, points: list[Any]) -> sdk.Metric:
@@ -236,9 +264,15 @@ def _plus(before: Any, point: Any) -> Any:
     return _plus_exponential(before, point, merged)
 
 
-def _plus_exponential(before: ExponentialHistogramDataPoint, point: ExponentialHistogramDataPoint, merged: dict[str, Any]) -> Any:
+def _plus_exponential(
+    before: ExponentialHistogramDataPoint, point: ExponentialHistogramDataPoint, merged: dict[str, Any]
+) -> Any:
     # A point without buckets (only zeros) carries an arbitrary scale: it must not decide.
-    scales = [side.scale for side in (before, point) if any(side.positive.bucket_counts) or any(side.negative.bucket_counts)]
+    scales = [
+        side.scale
+        for side in (before, point)
+        if any(side.positive.bucket_counts) or any(side.negative.bucket_counts)
+    ]
     scale = min(scales, default=point.scale)
     positive = _plus_buckets(scale, before.scale, before.positive, point.scale, point.positive)
     negative = _plus_buckets(scale, before.scale, before.negative, point.scale, point.negative)
@@ -268,13 +302,17 @@ def _family(metric: sdk.Metric, set_at: Mapping[Any, int]) -> Family:
     elif isinstance(data, (sdk.Histogram, sdk.ExponentialHistogram)):
         kind = "histogram"
     name = prometheus_name(metric.name, metric.unit or "", counter=counter)
-    # What adds up over attributes adds up over workers too; of what is merely looked at the newest look holds.
+    # What adds up over attributes adds up over workers too; of what is merely looked at the newest look
+    # holds.
     merge: GaugeMerge = "livesum" if isinstance(data, sdk.Sum) else "livemostrecent"
-    return Family(name, kind, metric.description or "", "", tuple(_points(data.data_points, set_at)), merge=merge)
+    return Family(
+        name, kind, metric.description or "", "", tuple(_points(data.data_points, set_at)), merge=merge
+    )
 
 
 def _joined(one: Point, other: Point, kind: FamilyType) -> Point:
-    """Two points whose labels are written alike (bytes that are no text have one stand-in): totals add up, of gauges the newer holds."""
+    """Two points whose labels are written alike (bytes that are no text have one stand-in): totals add up, of
+    gauges the newer holds."""
     a, b = one.value, other.value
     if isinstance(a, ours.Histogram) and isinstance(b, ours.Histogram) and a.bounds == b.bounds:
         counts = tuple(map(sum, zip(a.counts, b.counts, strict=True)))
@@ -286,7 +324,9 @@ def _joined(one: Point, other: Point, kind: FamilyType) -> Point:
 
 def _points(data_points: Iterable[Any], set_at: Mapping[Any, int]) -> Iterator[Point]:
     for point in data_points:
-        series = Series(tuple((name, clean(value, name)) for name, value in sorted((point.attributes or {}).items())))
+        series = Series(
+            tuple((name, clean(value, name)) for name, value in sorted((point.attributes or {}).items()))
+        )
         yield Point(series, _value(point), set_at=set_at.get(series_key(point), 0) / 1e9 if set_at else 0.0)
 
 
@@ -294,9 +334,14 @@ def _value(point: Any) -> float | ours.Histogram:
     if isinstance(point, NumberDataPoint):
         return point.value
     if isinstance(point, HistogramDataPoint):
-        return ours.Histogram(tuple(point.explicit_bounds), tuple(point.bucket_counts), point.sum, point.count)
-    # An exponential histogram reads as an explicit one whose bounds are those of its buckets; what is not above zero stands before them.
+        return ours.Histogram(
+            tuple(point.explicit_bounds), tuple(point.bucket_counts), point.sum, point.count
+        )
+    # An exponential histogram reads as an explicit one whose bounds are those of its buckets; what is not
+    # above zero stands before them.
     negatives = sum(point.negative.bucket_counts)
     buckets = dense(point.scale, point.positive.offset, point.positive.bucket_counts)
     bounds = (0.0, *(bound for bound, _ in buckets))
-    return ours.Histogram(bounds, (negatives + point.zero_count, *(count for _, count in buckets), 0), point.sum, point.count)
+    return ours.Histogram(
+        bounds, (negatives + point.zero_count, *(count for _, count in buckets), 0), point.sum, point.count
+    )

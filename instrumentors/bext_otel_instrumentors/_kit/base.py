@@ -14,9 +14,11 @@ __all__ = ["HostingInstrumentor", "Instrumentor"]
 
 
 class Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # as above
-    """Instruments a library by replacing attributes of its classes, so that it matters not when an application is made.
+    """Instruments a library by replacing attributes of its classes, so that it matters not when an
+    application is made.
 
-    Doing it twice does nothing, without a word: an application may ask for what has been done for it. Undoing puts everything back.
+    Doing it twice does nothing, without a word: an application may ask for what has been done for it. Undoing
+    puts everything back.
     """
 
     _patches: Patches
@@ -44,8 +46,8 @@ class Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # as above
 class HostingInstrumentor(Instrumentor):
     """Instruments a library whose applications serve.
 
-    `instrument(asgi=..., wsgi=..., on_serving=...)`: see `Hosting`; `upstream=True` has upstream's middleware make the span, around ours;
-    `disabled` names libraries that are to be left alone.
+    `instrument(asgi=..., wsgi=..., on_serving=...)`: see `Hosting`; `upstream=True` has upstream's middleware
+    make the span, around ours; `disabled` names libraries that are to be left alone.
     """
 
     _hosting: Hosting
@@ -53,7 +55,9 @@ class HostingInstrumentor(Instrumentor):
     _disabled: frozenset[str] = frozenset()
 
     def _instrument(self, **kwargs: Any) -> None:
-        self._hosting = Hosting(**{name: kwargs.get(name) for name in ("asgi", "wsgi", "on_serving", "on_ending")})
+        self._hosting = Hosting(
+            **{name: kwargs.get(name) for name in ("asgi", "wsgi", "on_serving", "on_ending")}
+        )
         self._upstream = kwargs.get("upstream", False)
         self._disabled = kwargs.get("disabled", frozenset())
         super()._instrument(**kwargs)

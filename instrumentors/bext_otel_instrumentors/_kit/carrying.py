@@ -1,4 +1,5 @@
-"""What a piece of work takes along into another thread or process: whose it is, and the span that caused it."""
+"""What a piece of work takes along into another thread or process: whose it is, and the span that caused
+it."""
 
 from __future__ import annotations
 
@@ -46,6 +47,8 @@ def unpacked(app: str, carrier: Mapping[str, str]) -> Context:
         return Context()
 
 
-def unpacked_in(app: str, carrier: Mapping[str, str], function: Callable[..., R], /, *args: Any, **kwargs: Any) -> R:
+def unpacked_in(
+    app: str, carrier: Mapping[str, str], function: Callable[..., R], /, *args: Any, **kwargs: Any
+) -> R:
     """What `function` returns or raises in the context that was packed; for the worker's side."""
     return in_context(unpacked(app, carrier), function, *args, **kwargs)

@@ -17,7 +17,8 @@ Handler = Callable[[Submit, Executor, "tuple[Any, ...]", "dict[str, Any]"], "Fut
 
 
 class Submits:
-    """Handlers in the order of their rank, lowest first, whichever came first; nothing is patched while there are none."""
+    """Handlers in the order of their rank, lowest first, whichever came first; nothing is patched while there
+    are none."""
 
     def __init__(self) -> None:
         self._handlers: dict[int, Handler] = {}

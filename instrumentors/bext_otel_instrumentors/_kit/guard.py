@@ -11,7 +11,8 @@ _seen: set[tuple[str, str]] = set()
 
 
 def report(where: str, error: BaseException) -> None:
-    """Tell about a failure of ours: the first of its kind at a place as a warning with its traceback, later ones at debug."""
+    """Tell about a failure of ours: the first of its kind at a place as a warning with its traceback, later
+    ones at debug."""
     kind = (where, type(error).__name__)
     if kind in _seen:
         _logger.debug("telemetry failed again at %s: %s", where, kind[1])

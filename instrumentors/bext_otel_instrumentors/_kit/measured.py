@@ -17,10 +17,12 @@ __all__ = ["Measured"]
 
 
 class Measured:
-    """`with Measured(work, **labels): call()`: the call is an operation, and its span the current one; what it raises passes on.
+    """`with Measured(work, **labels): call()`: the call is an operation, and its span the current one; what
+    it raises passes on.
 
-    Nothing happens where instrumentation is suppressed (`opentelemetry.instrumentation.utils.suppress_instrumentation`). A subclass says
-    in `failure` what is a failure, and in `tell` what is worth a log entry.
+    Nothing happens where instrumentation is suppressed
+    (`opentelemetry.instrumentation.utils.suppress_instrumentation`). A subclass says in `failure` what is a
+    failure, and in `tell` what is worth a log entry.
     """
 
     __slots__ = ("_labels", "_paused", "_token", "_work", "operation")
@@ -36,7 +38,9 @@ class Measured:
         self.begin()
         self._attach()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self.end(error)
 
     def begin(self) -> None:

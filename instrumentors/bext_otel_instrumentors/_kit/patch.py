@@ -14,7 +14,8 @@ _MISSING: Any = object()
 
 
 class Patches(ExitStack):
-    """What an instrumentation does, and what undoes it: attributes that were replaced, imports that are waited for, and any `callback`."""
+    """What an instrumentation does, and what undoes it: attributes that were replaced, imports that are
+    waited for, and any `callback`."""
 
     def wrap(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         """Replace `owner.name` by `make(what it is now)`."""
@@ -24,7 +25,8 @@ class Patches(ExitStack):
         setattr(owner, name, replacement)
 
     def when_imported(self, name: str, cover: Imported) -> None:
-        """Call `cover` with the module `name`: now if it is imported, else as soon as it is, so that we import it for nobody."""
+        """Call `cover` with the module `name`: now if it is imported, else as soon as it is, so that we
+        import it for nobody."""
         self.callback(on_import(name, cover))
 
     def undo(self) -> None:

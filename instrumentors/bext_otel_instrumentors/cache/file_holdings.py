@@ -1,7 +1,8 @@
-"""How much directories of files hold that caches keep their entries in: entries and bytes, counted once for all who share them.
+"""How much directories of files hold that caches keep their entries in: entries and bytes, counted once for
+all who share them.
 
-They are looked at when metrics are read, each every few seconds at most, and no further than is quick: past some thousand files it is the
-first of them that count.
+They are looked at when metrics are read, each every few seconds at most, and no further than is quick: past
+some thousand files it is the first of them that count.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ _MOST_DIRECTORIES = 16
 
 
 class User(Protocol):
-    """Whose a cache is, and whether it has been used here: another worker may use it, and knows better whose it is."""
+    """Whose a cache is, and whether it has been used here: another worker may use it, and knows better whose
+    it is."""
 
     app: str
     layer: str
@@ -56,7 +58,9 @@ class _Directory:
     def _look(self) -> tuple[int, int]:
         try:
             with os.scandir(self.path) as found:
-                files = [file for file in islice(found, _MOST_FILES) if self._belongs(file.name) and file.is_file()]
+                files = [
+                    file for file in islice(found, _MOST_FILES) if self._belongs(file.name) and file.is_file()
+                ]
         except OSError:  # not there yet, or no longer
             return 0, 0
         sizes = []
@@ -75,7 +79,8 @@ class Directories:
         self._known: dict[str, _Directory] = {}
 
     def add(self, path: str, user: User, belongs: Callable[[str], bool], *, group: str) -> None:
-        """Report what the files in `path` hold whose names belong to the cache, until its `group` is forgotten. Twice is once."""
+        """Report what the files in `path` hold whose names belong to the cache, until its `group` is
+        forgotten. Twice is once."""
         if path in self._known or len(self._known) >= _MOST_DIRECTORIES:
             return
         directory = self._known[path] = _Directory(path, user, belongs, group)

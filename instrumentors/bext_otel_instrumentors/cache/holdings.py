@@ -1,4 +1,5 @@
-"""How much the caches of this process hold: entries and bytes, asked for when metrics are read, never when caches are used."""
+"""How much the caches of this process hold: entries and bytes, asked for when metrics are read, never when
+caches are used."""
 
 from __future__ import annotations
 
@@ -17,17 +18,23 @@ __all__ = ["Holdings", "Owner", "Size", "holdings", "size_of_store"]
 Size = tuple[float | None, float | None]
 """Entries and bytes; None for what a cache cannot tell."""
 
-# Adding up all values of a bigger store would be felt by whoever reads the metrics: as many of them, evenly spread, stand for all.
+# Adding up all values of a bigger store would be felt by whoever reads the metrics: as many of them, evenly
+# spread, stand for all.
 _MOST_MEASURED = 10_000
 
 
 def size_of_store(store: Mapping[Any, Any], value_of: Callable[[Any], Any] = lambda kept: kept) -> Size:
-    """Entries and bytes of a dictionary whose items are, or hold, serialised values; no bytes where a value is something else."""
+    """Entries and bytes of a dictionary whose items are, or hold, serialised values; no bytes where a value
+    is something else."""
     entries = len(store)
     step = -(-entries // _MOST_MEASURED) | 1  # odd, as big and small values may take turns
     try:
         values = [value_of(kept) for kept in list(islice(store.values(), 0, None, step))]
-    except (RuntimeError, TypeError, LookupError):  # changed in the middle by another thread; or of another shape
+    except (
+        RuntimeError,
+        TypeError,
+        LookupError,
+    ):  # changed in the middle by another thread; or of another shape
         return entries, None
     if not all(type(value) is bytes for value in values):
         return entries, None
@@ -52,7 +59,8 @@ class _Held(NamedTuple):
 class Holdings:
     """Caches, held weakly, and how to ask each for its size.
 
-    The question is asked from the thread that reads metrics, at any moment: it may only read, and must not take the cache's lock.
+    The question is asked from the thread that reads metrics, at any moment: it may only read, and must not
+    take the cache's lock.
     """
 
     def __init__(self) -> None:

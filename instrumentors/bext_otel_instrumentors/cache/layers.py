@@ -13,8 +13,8 @@ __all__ = ["Layers", "names_of"]
 class Layers:
     """Layers by what caches are called: a name, or the beginning of names (or of keys) where it ends in `*`.
 
-    A whole name is found before a beginning of it, a longer beginning before a shorter one. Raises ConfigError for a layer that does not
-    exist.
+    A whole name is found before a beginning of it, a longer beginning before a shorter one. Raises
+    ConfigError for a layer that does not exist.
     """
 
     def __init__(self, mapping: Mapping[str, str] | None = None) -> None:
@@ -25,7 +25,9 @@ class Layers:
                 raise ConfigError(f"[cache.layers] {name!r} = {layer!r}: expected one of {known}")
         self._names = {name: layer for name, layer in named.items() if not name.endswith("*")}
         beginnings = sorted((name[:-1] for name in named if name.endswith("*")), key=len, reverse=True)
-        self._beginnings = tuple((text, text.encode("utf-8", "replace"), named[f"{text}*"]) for text in beginnings)
+        self._beginnings = tuple(
+            (text, text.encode("utf-8", "replace"), named[f"{text}*"]) for text in beginnings
+        )
 
     @property
     def beginnings(self) -> bool:
@@ -38,7 +40,8 @@ class Layers:
         return tuple(text for text, _, _ in self._beginnings)
 
     def named(self, *names: str) -> str:
-        """The layer of a cache that is known by all of `names`, the most telling one first; `unknown` if nothing was said."""
+        """The layer of a cache that is known by all of `names`, the most telling one first; `unknown` if
+        nothing was said."""
         for name in names:
             if (layer := self._names.get(name) or self.keyed(name)) is not None:
                 return layer

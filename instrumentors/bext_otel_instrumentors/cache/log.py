@@ -15,7 +15,7 @@ from bext_otel.entries import logger, write
 from bext_otel.process import on_fork
 from bext_otel_instrumentors._kit.guard import report
 
-__all__ = ["tell_dropped", "tell_lookup"]
+__all__ = ["log_dropped", "log_lookup"]
 
 _SCOPE = "bext.cache"
 
@@ -23,16 +23,17 @@ _SCOPE = "bext.cache"
 _TELL_EVERY_SECONDS = 1.0
 _MAX_PACES = 1000
 
-# Asking the sinks takes more than the rest of a lookup's counting, so their answer holds for a second; each app has a level of its own.
+# Asking the sinks takes more than the rest of a lookup's counting, so their answer holds for a second; each
+# app has a level of its own.
 _ASK_EVERY_SECONDS = 1.0
 _MAX_ANSWERS = 1000
 _answers: dict[str, tuple[_logs.LoggerProvider, float, bool]] = {}
 
 
-# --- Lookups ------------------------------------------------------------------------------------------------------------------------
+# --- Lookups ------------------------------------------------------------------------------------------------
 
 
-def tell_lookup(found: bool, app: str, layer: str, cache: str, lookups: int) -> None:
+def log_lookup(found: bool, app: str, layer: str, cache: str, lookups: int) -> None:
     """Lookups of the app at work, at debug."""
     if _wants_lookups(app):
         body = "cache hit" if found else "cache miss"
@@ -44,15 +45,20 @@ def _wants_lookups(app: str) -> bool:
     if answer is None or answer[0] is not provider or now >= answer[1]:
         if len(_answers) >= _MAX_ANSWERS:  # labels are bounded; this is for callers that break the rule
             _answers.clear()
-        answer = _answers[app] = (provider, now + _ASK_EVERY_SECONDS, logger(_SCOPE).enabled(severity_number=SeverityNumber.DEBUG))
+        answer = _answers[app] = (
+            provider,
+            now + _ASK_EVERY_SECONDS,
+            logger(_SCOPE).enabled(severity_number=SeverityNumber.DEBUG),
+        )
     return answer[2]
 
 
-# --- Entries that were dropped ------------------------------------------------------------------------------------------------------
+# --- Entries that were dropped ------------------------------------------------------------------------------
 
 
 class _Pace:
-    """How fast one kind of line is told: when the last one was, and the entries since that no line has told, to `logger`."""
+    """How fast one kind of line is told: when the last one was, and the entries since that no line has told,
+    to `logger`."""
 
     __slots__ = ("logger", "told", "untold")
 
@@ -74,8 +80,9 @@ _timer: threading.Timer | None = None
 _lock = threading.RLock()  # a signal's handler may use caches as well
 
 
-def tell_dropped(app: str, layer: str, entries: int | None, by: str = "", *, cache: str) -> None:
-    """Entries that were invalidated `by` something, at info, or evicted, as a warning; None: nobody knows how many.
+def log_dropped(app: str, layer: str, entries: int | None, by: str = "", *, cache: str) -> None:
+    """Entries that were invalidated `by` something, at info, or evicted, as a warning; None: nobody knows how
+    many.
 
     At most one record a second for each kind. What was left out is told when the second is over.
     """
@@ -85,7 +92,9 @@ def tell_dropped(app: str, layer: str, entries: int | None, by: str = "", *, cac
     kind, now = (app, layer, by, cache), time.monotonic()
     telling: list[_Untold] = []
     with _lock:
-        if kind not in _paces and len(_paces) >= _MAX_PACES:  # labels are bounded; this is for callers that break the rule
+        if (
+            kind not in _paces and len(_paces) >= _MAX_PACES
+        ):  # labels are bounded; this is for callers that break the rule
             telling = _take(math.inf)
             _paces.clear()
         pace = _paces.setdefault(kind, _Pace())
@@ -167,9 +176,20 @@ def _severity(by: str) -> SeverityNumber:
 def _tell(to: _logs.Logger, kind: _Kind, entries: int) -> None:
     app, layer, by, cache = kind
     known = {"entries": entries} if entries else {}
-    _write(to, _severity(by), "cache invalidated" if by else "cache evicted", app, layer, cache=cache, **known, method=by)
+    _write(
+        to,
+        _severity(by),
+        "cache invalidated" if by else "cache evicted",
+        app,
+        layer,
+        cache=cache,
+        **known,
+        method=by,
+    )
 
 
-def _write(to: _logs.Logger, severity: SeverityNumber, body: str, app: str, layer: str, **more: AttributeValue) -> None:
+def _write(
+    to: _logs.Logger, severity: SeverityNumber, body: str, app: str, layer: str, **more: AttributeValue
+) -> None:
     attributes = {"app": app, "layer": layer, **{name: value for name, value in more.items() if value != ""}}
     write(to, severity, body, attributes)

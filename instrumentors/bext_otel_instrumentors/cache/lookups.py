@@ -1,4 +1,5 @@
-"""What happens in caches, whichever library they are from: lookups, loads, evictions and invalidations, counted, traced and told.
+"""What happens in caches, whichever library they are from: lookups, loads, evictions and invalidations,
+counted, traced and told.
 
 Nothing here raises, and nothing is told where instrumentation is suppressed (`suppress_instrumentation`).
 
@@ -19,10 +20,18 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.util.types import AttributeValue
 
 from bext_otel.apps import current_app
-from bext_otel.catalogue import CACHE, CACHE_DURATION, CACHE_EVICTIONS, CACHE_HITS, CACHE_INVALIDATIONS, CACHE_MISSES, UNKNOWN
+from bext_otel.catalogue import (
+    CACHE,
+    CACHE_DURATION,
+    CACHE_EVICTIONS,
+    CACHE_HITS,
+    CACHE_INVALIDATIONS,
+    CACHE_MISSES,
+    UNKNOWN,
+)
 from bext_otel.operation import Operation, count, finish, measure, start, trace_past
 from bext_otel_instrumentors._kit.guard import report
-from bext_otel_instrumentors.cache.log import tell_dropped, tell_lookup
+from bext_otel_instrumentors.cache.log import log_dropped, log_lookup
 
 __all__ = [
     "Call",
@@ -42,7 +51,8 @@ __all__ = [
 ]
 
 Selector = Literal["tag", "path", "gc"]
-"""What selected entries that were dropped on purpose: `path` is a key, `tag` whatever selects many, `gc` their age."""
+"""What selected entries that were dropped on purpose: `path` is a key, `tag` whatever selects many, `gc`
+their age."""
 
 
 def app_here() -> str:
@@ -50,11 +60,12 @@ def app_here() -> str:
     return current_app() or UNKNOWN
 
 
-# --- Lookups and stores -------------------------------------------------------------------------------------------------------------
+# --- Lookups and stores -------------------------------------------------------------------------------------
 
 
 def looked_up(layer: str, found: bool, cache: str, *, times: int = 1, seconds: float | None = None) -> None:
-    """`times` lookups were answered by the cache, or were not, and took `seconds` together; None: not worth measuring."""
+    """`times` lookups were answered by the cache, or were not, and took `seconds` together; None: not worth
+    measuring."""
     try:
         if not is_instrumentation_enabled():
             return
@@ -62,7 +73,7 @@ def looked_up(layer: str, found: bool, cache: str, *, times: int = 1, seconds: f
         count(CACHE_HITS if found else CACHE_MISSES, app, layer, by=times)
         if seconds is not None:
             measure(CACHE_DURATION, seconds * 1e6, app, layer, "lookup")
-        tell_lookup(found, app, layer, cache, times)
+        log_lookup(found, app, layer, cache, times)
     except Exception as error:  # the guard's only purpose
         report("a cache lookup", error)
 
@@ -76,7 +87,7 @@ def stored(layer: str, seconds: float) -> None:
         report("a cache store", error)
 
 
-# --- Loads --------------------------------------------------------------------------------------------------------------------------
+# --- Loads --------------------------------------------------------------------------------------------------
 
 Load = tuple[Operation, "Token[Context]", "Token[Call | None]"]
 
@@ -87,7 +98,9 @@ def begin_load(layer: str, function: str) -> Load | None:
         if not is_instrumentation_enabled():
             return None
         called = {"code.function.name": function}
-        work = start(CACHE, name="bext.cache.load", attributes=called, app=app_here(), layer=layer, operation="store")
+        work = start(
+            CACHE, name="bext.cache.load", attributes=called, app=app_here(), layer=layer, operation="store"
+        )
         return work, context.attach(trace.set_span_in_context(work.span)), _call.set(None)
     except Exception as error:  # as above
         report("a cache load", error)
@@ -107,7 +120,7 @@ def end_load(load: Load | None, error: BaseException | None = None) -> None:
         report("a cache load", failure)
 
 
-# --- Evictions and invalidations that have happened already -------------------------------------------------------------------------
+# --- Evictions and invalidations that have happened already -------------------------------------------------
 
 
 def evicted(layer: str, cache: str, *, started_ns: int, entries: int = 1) -> None:
@@ -118,13 +131,22 @@ def evicted(layer: str, cache: str, *, started_ns: int, entries: int = 1) -> Non
         app = app_here()
         count(CACHE_EVICTIONS, app, layer, by=entries)
         _span("bext.cache.evict", app, layer, started_ns, entries)
-        tell_dropped(app, layer, entries, cache=cache)
+        log_dropped(app, layer, entries, cache=cache)
     except Exception as error:  # as above
         report("a cache eviction", error)
 
 
-def invalidated(layer: str, by: Selector, cache: str, *, started_ns: int, entries: int | None = 1, seconds: float | None = None) -> None:
-    """`entries` were dropped on purpose, None: nobody knows how many. What `invalidating` surrounds is part of that."""
+def invalidated(
+    layer: str,
+    by: Selector,
+    cache: str,
+    *,
+    started_ns: int,
+    entries: int | None = 1,
+    seconds: float | None = None,
+) -> None:
+    """`entries` were dropped on purpose, None: nobody knows how many. What `invalidating` surrounds is part
+    of that."""
     try:
         if not is_instrumentation_enabled():
             return
@@ -139,7 +161,7 @@ def invalidated(layer: str, by: Selector, cache: str, *, started_ns: int, entrie
         span = _span("bext.cache.invalidate", app, layer, started_ns, entries, by)
         if seconds is not None:
             measure(CACHE_DURATION, seconds * 1e6, app, layer, "invalidate", context=span)
-        tell_dropped(app, layer, entries, by, cache=cache)
+        log_dropped(app, layer, entries, by, cache=cache)
     except Exception as error:  # as above
         report("a cache invalidation", error)
 
@@ -153,18 +175,29 @@ def _span(name: str, app: str, layer: str, started_ns: int, entries: int | None,
     return trace.set_span_in_context(trace_past(name, started_ns, attributes=attributes))
 
 
-# --- Calls to a backend, which may make others --------------------------------------------------------------------------------------
+# --- Calls to a backend, which may make others --------------------------------------------------------------
 
 
 class Call:
-    """A call to a cache's backend. What it calls in turn, of the same library or of the next one below, is part of it and not counted.
+    """A call to a cache's backend. What it calls in turn, of the same library or of the next one below, is
+    part of it and not counted.
 
-    `what` it does; whether the first lookup inside was `found`, None if there was none; how many `entries` it dropped on purpose, unless
-    that is not `known`, how many were `evicted` for it and how many it found `expired`; what the commands of a pipeline were answered that
-    does not return their `replies`.
+    `what` it does; whether the first lookup inside was `found`, None if there was none; how many `entries` it
+    dropped on purpose, unless that is not `known`, how many were `evicted` for it and how many it found
+    `expired`; what the commands of a pipeline were answered that does not return their `replies`.
     """
 
-    __slots__ = ("entries", "evicted", "expired", "found", "known", "replies", "seconds", "started_ns", "what")
+    __slots__ = (
+        "entries",
+        "evicted",
+        "expired",
+        "found",
+        "known",
+        "replies",
+        "seconds",
+        "started_ns",
+        "what",
+    )
 
     def __init__(self, what: str = "") -> None:
         self.what = what
@@ -226,7 +259,9 @@ def invalidation(layer: str, by: Selector, cache: str) -> Iterator[Call]:
         raise
     finally:
         _close(token)
-        _dropped(work, app, layer, by, call.entries if failure is None else 0, cache, failure, known=call.known)
+        _dropped(
+            work, app, layer, by, call.entries if failure is None else 0, cache, failure, known=call.known
+        )
 
 
 def _open(app: str, layer: str, by: str) -> tuple[Operation | None, Token[Context] | None]:
@@ -234,7 +269,14 @@ def _open(app: str, layer: str, by: str) -> tuple[Operation | None, Token[Contex
         if not is_instrumentation_enabled():
             return None, None
         attributes = {"bext.method": by}
-        work = start(CACHE, name="bext.cache.invalidate", attributes=attributes, app=app, layer=layer, operation="invalidate")
+        work = start(
+            CACHE,
+            name="bext.cache.invalidate",
+            attributes=attributes,
+            app=app,
+            layer=layer,
+            operation="invalidate",
+        )
         return work, context.attach(trace.set_span_in_context(work.span))
     except Exception as error:  # as above
         report("a cache invalidation", error)
@@ -269,7 +311,7 @@ def _dropped(
         if entries:
             count(CACHE_INVALIDATIONS, app, by, by=entries)
         if entries or (not known and failure is None):
-            tell_dropped(app, layer, entries if known else None, by, cache=cache)
+            log_dropped(app, layer, entries if known else None, by, cache=cache)
     except Exception as error:  # as above
         report("a cache invalidation", error)
 
@@ -287,7 +329,8 @@ _around: ContextVar[_Around | None] = ContextVar("bext_otel_invalidating", defau
 
 @contextmanager
 def invalidating(by: Selector) -> Iterator[None]:
-    """Whatever the body drops from caches is one invalidation `by` a tag, a path or age, which the library could not know.
+    """Whatever the body drops from caches is one invalidation `by` a tag, a path or age, which the library
+    could not know.
 
     One span and one log line stand for all of it; each entry counts. Raises ValueError for another selector.
     """

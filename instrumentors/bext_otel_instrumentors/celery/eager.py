@@ -1,6 +1,8 @@
-"""Canvases that are executed at once, where they are called: `apply`, and `apply_async` where `task_always_eager` is set.
+"""Canvases that are executed at once, where they are called: `apply`, and `apply_async` where
+`task_always_eager` is set.
 
-No message carries which run a task belongs to, so the canvas does: what it calls are steps of one run, in one trace.
+No message carries which run a task belongs to, so the canvas does: what it calls are steps of one run, in one
+trace.
 """
 
 from __future__ import annotations
@@ -16,11 +18,11 @@ from opentelemetry.trace import SpanContext
 
 from bext_otel.apps import clean
 from bext_otel.catalogue import FLOW_COMPLETED, FLOW_FAILED
-from bext_otel.flows import tell_failure
+from bext_otel.flows import log_run_failed
 from bext_otel.operation import measure
 from bext_otel.runs import hold
 from bext_otel_instrumentors._kit.guard import report
-from bext_otel_instrumentors.celery.messages import FLOW, Identity, Step, alone, current_step
+from bext_otel_instrumentors.celery.messages import FLOW, RunIdentity, TaskStep, alone, current_step
 
 __all__ = ["at_once", "at_once_together", "canvas_of", "ended_in", "join"]
 
@@ -30,7 +32,7 @@ class _Run:
 
     def __init__(self, flow: str) -> None:
         self.flow = flow
-        self.identity: Identity | None = None
+        self.identity: RunIdentity | None = None
         self.held = hold()
         # Below which steps are spans where nobody has begun a trace: the first of them.
         self.above: Context | None = None
@@ -40,9 +42,10 @@ class _Run:
 
 
 class Canvas:
-    """A chain, a group or a chord that is being executed. `outer` is the task that does so, None outside of any."""
+    """A chain, a group or a chord that is being executed. `outer` is the task that does so, None outside of
+    any."""
 
-    def __init__(self, run: _Run, outer: Step | None, *, together: bool, above: Canvas | None) -> None:
+    def __init__(self, run: _Run, outer: TaskStep | None, *, together: bool, above: Canvas | None) -> None:
         self.run = run
         self.outer = outer
         self.above = above
@@ -67,22 +70,23 @@ _current: ContextVar[Canvas | None] = ContextVar("bext_celery_eager", default=No
 
 
 def canvas_of(request: Any) -> Canvas | None:
-    """The canvas that calls a task which is about to begin; None for a task that is called by itself, also by one of a canvas."""
+    """The canvas that calls a task which is about to begin; None for a task that is called by itself, also by
+    one of a canvas."""
     canvas = _current.get()
     if canvas is None or not getattr(request, "is_eager", False) or canvas.outer is not current_step.get():
         return None
     return canvas
 
 
-def join(canvas: Canvas, task_id: str, name: str) -> Identity:
+def join(canvas: Canvas, task_id: str, name: str) -> RunIdentity:
     """Which run its task belongs to. A run is named by the caller, or after its first task."""
     run = canvas.run
     if run.identity is None:
-        run.identity = Identity(run.flow or clean(name), task_id)
+        run.identity = RunIdentity(run.flow or clean(name), task_id)
     return run.identity
 
 
-def ended_in(canvas: Canvas, step: Step, failure: str | None, here: Context) -> None:
+def ended_in(canvas: Canvas, step: TaskStep, failure: str | None, here: Context) -> None:
     """A step of `canvas` has ended, for good if it failed; `here` has its span."""
     run, span = canvas.run, trace.get_current_span(here).get_span_context()
     run.last = here
@@ -157,13 +161,14 @@ def _leave(canvas: Canvas, result: Any, error: BaseException | None) -> None:
         failures = run.failures or [(type(error).__qualname__, here)]
         for reason, where in failures[-failed:] if failed else ():
             measure(FLOW_FAILED, 1, context=where)
-            tell_failure(run.identity.flow, reason, where)
+            log_run_failed(run.identity.flow, reason, where)
     except Exception as failure:  # it has been executed all the same
         report("the end of a canvas", failure)
 
 
 def _leaves(result: Any) -> Iterator[Any]:
-    """Results of tasks that were executed, of a result that may be that of a group. Others would ask the backend for their state."""
+    """Results of tasks that were executed, of a result that may be that of a group. Others would ask the
+    backend for their state."""
     from celery.result import EagerResult
 
     if isinstance(result, EagerResult):

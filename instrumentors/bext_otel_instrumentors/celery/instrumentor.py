@@ -1,8 +1,10 @@
-"""Celery: chains, groups and chords are runs of flows, their tasks steps; a plain task is a run of one step; all of a run is in one trace.
+"""Celery: chains, groups and chords are runs of flows, their tasks steps; a plain task is a run of one step;
+all of a run is in one trace.
 
-A flow is named after its first task, or by the caller: `apply_async(headers={"bext_flow": "checkout"})`. Celery tells nobody when a group
-without a chord is over, so there each branch that ends counts as a run completed or failed; as active it counts once. All this holds for
-those that are executed at once, too (`task_always_eager`, `apply`).
+A flow is named after its first task, or by the caller: `apply_async(headers={"bext_flow": "checkout"})`.
+Celery tells nobody when a group without a chord is over, so there each branch that ends counts as a run
+completed or failed; as active it counts once. All this holds for those that are executed at once, too
+(`task_always_eager`, `apply`).
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from bext_otel_instrumentors.celery.messages import before_publish, publishing, 
 
 __all__ = ["CeleryInstrumentor"]
 
-# A worker's child leaves without running exit handlers; what it still has to tell may hold it up no longer than this.
+# A worker's child leaves without running exit handlers; what it still has to tell may hold it up no longer
+# than this.
 _FLUSH_SECONDS = 3.0
 
 

@@ -31,8 +31,8 @@ __all__ = [
     "FLOW",
     "MACHINERY",
     "RUN",
-    "Identity",
-    "Step",
+    "RunIdentity",
+    "TaskStep",
     "alone",
     "before_publish",
     "current_step",
@@ -46,14 +46,15 @@ FLOW, RUN, BEFORE = "bext_flow", "bext_run", "bext_before"
 """Headers of a message: the flow's name (a caller may give it), its run, and the span of the step before."""
 
 MACHINERY = frozenset({"celery.chord_unlock"})
-"""Tasks by which Celery looks again and again whether a chord is ready. They are no steps, and nobody's end."""
+"""Tasks by which Celery looks again and again whether a chord is ready. They are no steps, and nobody's
+end."""
 
 # A signature is data from a message; nobody nests or lists more than this by hand.
 _MAX_SIGNATURES = 10_000
 
 
 @dataclass(frozen=True)
-class Identity:
+class RunIdentity:
     """Which run of which flow."""
 
     flow: str
@@ -61,7 +62,7 @@ class Identity:
 
 
 @dataclass
-class Step:
+class TaskStep:
     """A task that is being executed. `operation` is None where upstream's instrumentation makes the span.
 
     `canvas` is what executes it at once, with others of its run.
@@ -70,11 +71,11 @@ class Step:
     request: Any
     name: str
     task_id: str
-    identity: Identity
+    identity: RunIdentity
     operation: Operation | None = None
     held: Hold | None = None
     token: Any = None
-    outer: Step | None = None
+    outer: TaskStep | None = None
     canvas: Canvas | None = None
     started: float = 0.0
     _successors: frozenset[str] | None = None
@@ -87,7 +88,8 @@ class Step:
         return not (self.request.chain or self.request.callbacks or self.request.chord)
 
     def continues_with(self, task_id: str) -> bool:
-        """Whether the task `task_id` is one that the canvas has after this one: Celery gave them their ids when it was published."""
+        """Whether the task `task_id` is one that the canvas has after this one: Celery gave them their ids
+        when it was published."""
         if self._successors is None:
             chain = self.request.chain
             later = [*(self.request.callbacks or ()), self.request.chord, chain[-1] if chain else None]
@@ -96,7 +98,8 @@ class Step:
 
 
 def _ids(signatures: list[Any]) -> Iterator[str]:
-    """Ids of the tasks of canvas signatures, which are dicts (so are their objects), nested in groups, chords and chains."""
+    """Ids of the tasks of canvas signatures, which are dicts (so are their objects), nested in groups, chords
+    and chains."""
     left = _MAX_SIGNATURES
     while signatures and left:
         left -= 1
@@ -109,13 +112,18 @@ def _ids(signatures: list[Any]) -> Iterator[str]:
         signatures += [options.get("chord"), *(options.get("link") or ())]
         if signature.get("subtask_type"):
             tasks = nested.get("tasks") or ()
-            signatures += [nested.get("header"), nested.get("body"), *(tasks if isinstance(tasks, (list, tuple)) else ())]
+            signatures += [
+                nested.get("header"),
+                nested.get("body"),
+                *(tasks if isinstance(tasks, (list, tuple)) else ()),
+            ]
 
 
-current_step: ContextVar[Step | None] = ContextVar("bext_celery_step", default=None)
-"""The task that is being executed here. No OpenTelemetry context: upstream's instrumentation begins a fresh one of those."""
+current_step: ContextVar[TaskStep | None] = ContextVar("bext_celery_step", default=None)
+"""The task that is being executed here. No OpenTelemetry context: upstream's instrumentation begins a fresh
+one of those."""
 
-_canvas: ContextVar[list[Identity] | None] = ContextVar("bext_celery_canvas", default=None)
+_canvas: ContextVar[list[RunIdentity] | None] = ContextVar("bext_celery_canvas", default=None)
 
 
 class _Carrier(Getter[Any]):
@@ -133,7 +141,8 @@ CARRIER = _Carrier()
 
 
 def upstream_traces() -> bool:
-    """Whether upstream's instrumentation of Celery, where it was turned on by hand, makes the spans; ours would be the second ones."""
+    """Whether upstream's instrumentation of Celery, where it was turned on by hand, makes the spans; ours
+    would be the second ones."""
     module = sys.modules.get("opentelemetry.instrumentation.celery")
     return module is not None and bool(module.CeleryInstrumentor().is_instrumented_by_opentelemetry)
 
@@ -202,7 +211,8 @@ def publishing(original: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Around tasks that are executed at once: what they publish is none of a canvas that is being published here."""
+    """Around tasks that are executed at once: what they publish is none of a canvas that is being published
+    here."""
     token = _canvas.set(None)
     try:
         yield
@@ -211,7 +221,8 @@ def alone() -> Iterator[None]:
 
 
 def destination_of(delivery: Mapping[str, Any] | None) -> dict[str, str]:
-    """`messaging.destination.name`: the routing key, which is the queue's name unless routes say otherwise; else the exchange."""
+    """`messaging.destination.name`: the routing key, which is the queue's name unless routes say otherwise;
+    else the exchange."""
     delivery = delivery or {}
     for given in (delivery.get("routing_key"), delivery.get("exchange")):
         name = getattr(given, "name", given)
@@ -221,7 +232,11 @@ def destination_of(delivery: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def before_publish(
-    sender: str | None = None, headers: MutableMapping[str, Any] | None = None, exchange: Any = None, routing_key: Any = None, **_: Any
+    sender: str | None = None,
+    headers: MutableMapping[str, Any] | None = None,
+    exchange: Any = None,
+    routing_key: Any = None,
+    **_: Any,
 ) -> None:
     """The signal `before_task_publish`: put the trace and the identity into the message."""
     # Messages of protocol 1 have none, and carry nothing.
@@ -246,11 +261,13 @@ def before_publish(
         report("the publishing of a task", error)
 
 
-def _identify(headers: MutableMapping[str, Any], name: str, step: Step | None) -> Identity:
-    if step is not None and (headers["id"] == step.task_id or MACHINERY & {name, step.name} or step.continues_with(headers["id"])):
+def _identify(headers: MutableMapping[str, Any], name: str, step: TaskStep | None) -> RunIdentity:
+    if step is not None and (
+        headers["id"] == step.task_id or MACHINERY & {name, step.name} or step.continues_with(headers["id"])
+    ):
         return step.identity  # tried again, replaced, or what the canvas has next
     given = headers.get(FLOW)
-    fresh = Identity(clean(given) if given else clean(name), str(headers["id"]))
+    fresh = RunIdentity(clean(given) if given else clean(name), str(headers["id"]))
     canvas = _canvas.get()
     if canvas is None:
         return fresh

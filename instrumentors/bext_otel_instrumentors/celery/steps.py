@@ -1,4 +1,5 @@
-"""What a Celery worker does: each task is a step of a run, which ends with the last of its canvas, or with the first that fails."""
+"""What a Celery worker does: each task is a step of a run, which ends with the last of its canvas, or with
+the first that fails."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from opentelemetry.util.types import AttributeValue
 
 from bext_otel.apps import clean
 from bext_otel.catalogue import FLOW_COMPLETED, FLOW_FAILED, FLOW_STEP, FLOW_STEP_DURATION
-from bext_otel.flows import tell_failure
+from bext_otel.flows import log_run_failed
 from bext_otel.operation import count, finish, measure, show_failure, start, tracer
 from bext_otel.runs import hold
 from bext_otel.text import parse_traceparent
@@ -28,8 +29,8 @@ from bext_otel_instrumentors.celery.messages import (
     FLOW,
     MACHINERY,
     RUN,
-    Identity,
-    Step,
+    RunIdentity,
+    TaskStep,
     current_step,
     destination_of,
     upstream_traces,
@@ -42,7 +43,8 @@ __all__ = ["ActiveRuns", "after_run", "before_run", "failed_elsewhere", "in_chil
 _told: OrderedDict[str, None] = OrderedDict()
 _MAX_TOLD = 1000
 
-# What the main process of a worker received and is not done with, by task id: one that was lost is told of in its own trace.
+# What the main process of a worker received and is not done with, by task id: one that was lost is told of in
+# its own trace.
 _received: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
 # Whether this process is one of a pool, below the main process of a worker.
@@ -61,7 +63,7 @@ def before_run(task_id: str = "", task: Any = None, **_: Any) -> None:
         request = task.request
         canvas = canvas_of(request)
         identity = join(canvas, task_id, task.name) if canvas is not None else _identity(request, task.name)
-        step = Step(request, task.name, task_id, identity, outer=current_step.get(), canvas=canvas)
+        step = TaskStep(request, task.name, task_id, identity, outer=current_step.get(), canvas=canvas)
         if not upstream_traces():
             here = _context(step)
             if task.name not in MACHINERY:
@@ -75,7 +77,7 @@ def before_run(task_id: str = "", task: Any = None, **_: Any) -> None:
         report("the start of a task", error)
 
 
-def _open(step: Step, name: str, above: Context) -> Context:
+def _open(step: TaskStep, name: str, above: Context) -> Context:
     """Begin the step's span below `above`; the context inside of it."""
     shown: dict[str, AttributeValue] = {
         "messaging.system": "celery",
@@ -87,14 +89,24 @@ def _open(step: Step, name: str, above: Context) -> Context:
         **destination_of(getattr(step.request, "delivery_info", None)),
     }
     title = f"{FLOW_STEP.name} {clean(name)}"
-    step.operation = start(FLOW_STEP, name=title, kind=SpanKind.CONSUMER, context=above, attributes=shown, flow_name=step.identity.flow)
+    step.operation = start(
+        FLOW_STEP,
+        name=title,
+        kind=SpanKind.CONSUMER,
+        context=above,
+        attributes=shown,
+        flow_name=step.identity.flow,
+    )
     if (before := step.canvas.before if step.canvas is not None else _before(step.request)) is not None:
         step.operation.span.add_link(before)
     return trace.set_span_in_context(step.operation.span, above)
 
 
-def after_run(task_id: str = "", task: Any = None, retval: Any = None, state: str | None = None, **_: Any) -> None:
-    """The signal `task_postrun`. It has no state where something beyond an exception ends the task, or an eager one raises."""
+def after_run(
+    task_id: str = "", task: Any = None, retval: Any = None, state: str | None = None, **_: Any
+) -> None:
+    """The signal `task_postrun`. It has no state where something beyond an exception ends the task, or an
+    eager one raises."""
     step = current_step.get()
     if step is None or step.task_id != task_id:
         return
@@ -109,7 +121,8 @@ def after_run(task_id: str = "", task: Any = None, retval: Any = None, state: st
         if step.token is not None:
             context.detach(step.token)
         if task.name in MACHINERY or (state is None and not step.request.is_eager and _child):
-            # The child is asked to end in the middle of it, or does so by itself: the main process will tell, whichever way it ends.
+            # The child is asked to end in the middle of it, or does so by itself: the main process will tell,
+            # whichever way it ends.
             return
         here = context.get_current()
         if step.operation is not None:
@@ -148,7 +161,8 @@ def _reason(rejected: Any) -> BaseException:
 
 
 def _error(retval: Any, state: str | None) -> BaseException | None:
-    """What an attempt failed with. One that only asks to be called again later has not failed, nor has one that was ignored."""
+    """What an attempt failed with. One that only asks to be called again later has not failed, nor has one
+    that was ignored."""
     if state == "RETRY":
         cause = getattr(retval, "exc", None)
         return cause if isinstance(cause, BaseException) else None
@@ -157,26 +171,36 @@ def _error(retval: Any, state: str | None) -> BaseException | None:
     return sys.exc_info()[1] if state is None else None
 
 
-def failed_elsewhere(sender: Any = None, task_id: str = "", exception: BaseException | None = None, **_: Any) -> None:
-    """The signal `task_failure`, in the main process: whoever executed the task was killed, out of time or lost, and could not tell."""
+def failed_elsewhere(
+    sender: Any = None, task_id: str = "", exception: BaseException | None = None, **_: Any
+) -> None:
+    """The signal `task_failure`, in the main process: whoever executed the task was killed, out of time or
+    lost, and could not tell."""
     from celery.exceptions import Reject
 
     step = current_step.get()
     if isinstance(exception, Reject) or (step is not None and step.task_id == task_id):
         return  # whoever executed it has told
     request = getattr(sender, "request", None)
-    known = request if getattr(request, "id", None) == task_id else getattr(_received.get(task_id), "_context", None)
+    known = (
+        request
+        if getattr(request, "id", None) == task_id
+        else getattr(_received.get(task_id), "_context", None)
+    )
     _lost(str(getattr(sender, "name", sender)), task_id, known, type(exception).__qualname__, exception)
 
 
-def revoked(sender: Any = None, request: Any = None, terminated: bool = False, expired: bool = False, **_: Any) -> None:
+def revoked(
+    sender: Any = None, request: Any = None, terminated: bool = False, expired: bool = False, **_: Any
+) -> None:
     """The signal `task_revoked`, in the main process."""
     reason = "expired" if expired else "terminated" if terminated else "revoked"
     _lost(str(getattr(sender, "name", sender)), str(getattr(request, "id", "")), request, reason)
 
 
 def _lost(name: str, task_id: str, request: Any, reason: str, error: BaseException | None = None) -> None:
-    """Tell of a step whose own span will never come. Celery tells twice of a task that runs out of its time."""
+    """Tell of a step whose own span will never come. Celery tells twice of a task that runs out of its
+    time."""
     try:
         if name in MACHINERY or task_id in _told:
             return
@@ -206,17 +230,22 @@ def _lost(name: str, task_id: str, request: Any, reason: str, error: BaseExcepti
 
 def _run_failed(flow: str, reason: str, here: Context) -> None:
     measure(FLOW_FAILED, 1, context=here)
-    tell_failure(flow, reason, here)
+    log_run_failed(flow, reason, here)
 
 
-def _identity(request: Any, name: str) -> Identity:
-    """What the message says; a publisher without instrumentation says nothing, and Celery's own root id tells runs apart."""
+def _identity(request: Any, name: str) -> RunIdentity:
+    """What the message says; a publisher without instrumentation says nothing, and Celery's own root id tells
+    runs apart."""
     flow, run = getattr(request, FLOW, None), getattr(request, RUN, None)
-    return Identity(clean(flow) if flow else clean(name), str(run or getattr(request, "root_id", None) or getattr(request, "id", "")))
+    return RunIdentity(
+        clean(flow) if flow else clean(name),
+        str(run or getattr(request, "root_id", None) or getattr(request, "id", "")),
+    )
 
 
-def _context(step: Step) -> Context:
-    """The context that came with the message; the current one where none did, as when a task is called eagerly."""
+def _context(step: TaskStep) -> Context:
+    """The context that came with the message; the current one where none did, as when a task is called
+    eagerly."""
     here = _came(step.request)
     if step.canvas is not None and not trace.get_current_span(here).get_span_context().is_valid:
         return step.canvas.run.above or here
@@ -232,17 +261,20 @@ def _before(request: Any) -> SpanContext | None:
     return parse_traceparent(str(getattr(request, BEFORE, "")))
 
 
-# How long a process whose gauges change goes on telling the others of it without having measured something: longer than this.
+# How long a process whose gauges change goes on telling the others of it without having measured something:
+# longer than this.
 _SHOW_SECONDS = 60.0
 
 
 def _show() -> None:
-    """Have other processes of the service see what this one observes: the main process of a worker measures next to nothing itself."""
+    """Have other processes of the service see what this one observes: the main process of a worker measures
+    next to nothing itself."""
     count(FLOW_FAILED, by=0)
 
 
 class ActiveRuns:
-    """The runs that the main process of a worker knows of: their tasks are executed, or have begun before and wait for their turn here.
+    """The runs that the main process of a worker knows of: their tasks are executed, or have begun before and
+    wait for their turn here.
 
     So a run that waits to be tried again is active. One whose next task still lies in the broker is nobody's.
     """
@@ -287,5 +319,6 @@ def _run(request: Any) -> str:
 
 
 def _waits(request: Any) -> bool:
-    # What has begun is among the active ones until it is done; a request that was revoked stays until nobody refers to it.
+    # What has begun is among the active ones until it is done; a request that was revoked stays until nobody
+    # refers to it.
     return request.time_start is None and not getattr(request, "_already_revoked", False)

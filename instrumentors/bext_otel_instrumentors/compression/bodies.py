@@ -1,6 +1,8 @@
-"""Compressed bodies: their ratio and how long compressing took, by encoding. What passes by is measured; nothing is read for it.
+"""Compressed bodies: their ratio and how long compressing took, by encoding. What passes by is measured;
+nothing is read for it.
 
-The duration is the compressor's alone: neither the application's time between two pieces, nor the client's to take them.
+The duration is the compressor's alone: neither the application's time between two pieces, nor the client's to
+take them.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from bext_otel.entries import emit
 from bext_otel.operation import measure, trace_past
 from bext_otel_instrumentors._kit.guard import report
 
-__all__ = ["ENCODINGS", "Body", "watch_responder", "watch_sending"]
+__all__ = ["ENCODINGS", "CompressedBody", "watch_responder", "watch_sending"]
 
 ENCODINGS: Mapping[str, str] = {"gzip": "gzip", "x-gzip": "gzip", "br": "brotli", "zstd": "zstd"}
 """Content codings (RFC 9110, 7932, 8878) by the label that stands for them. `deflate` has none."""
@@ -32,14 +34,16 @@ Send = Callable[[Message], Awaitable[None]]
 Method = Callable[..., Awaitable[None]]
 
 
-class Body:
-    """One body on its way through a compressor: bytes that went in and came out, and seconds spent in between."""
+class CompressedBody:
+    """One body on its way through a compressor: bytes that went in and came out, and seconds spent in
+    between."""
 
     __slots__ = ("app", "compressed", "context", "encoding", "original", "seconds", "started_ns", "waited")
 
     def __init__(self, encoding: str | None = None) -> None:
         self.encoding = encoding
-        # Of now: a stream goes on after the function that began it, where the request may not be the current work any more.
+        # Of now: a stream goes on after the function that began it, where the request may not be the current
+        # work any more.
         self.app = current_app() or UNKNOWN
         self.context = context.get_current()
         self.original = 0
@@ -49,14 +53,16 @@ class Body:
         self.started_ns = perf_counter_ns()
 
     def finish(self) -> None:
-        """The body is complete: it is measured, and told of at debug. One that was not compressed, or is empty, has no ratio."""
+        """The body is complete: it is measured, and told of at debug. One that was not compressed, or is
+        empty, has no ratio."""
         encoding = ENCODINGS.get(self.encoding or "")
         if encoding is None or not self.original:
             return
         try:
             app, here, took_us = self.app, self.context, self.seconds * 1e6
             if trace.get_current_span(here).is_recording():
-                # Its times are the body's, from the first byte to the last; a stream compresses for a small part of that.
+                # Its times are the body's, from the first byte to the last; a stream compresses for a small
+                # part of that.
                 attributes: dict[str, AttributeValue] = {
                     "bext.app": app,
                     "bext.encoding": encoding,
@@ -85,7 +91,7 @@ class Body:
 _BODY = "_bext_otel_body"
 
 
-class _Passing(Body):
+class _Passing(CompressedBody):
     """The body of an ASGI response: what the application sent goes in, what the client is sent comes out."""
 
     __slots__ = ("coded", "complete")

@@ -1,4 +1,5 @@
-"""brotli-asgi's BrotliMiddleware. Where it falls back to gzip, that is Starlette's, which has an instrumentor of its own."""
+"""brotli-asgi's BrotliMiddleware. Where it falls back to gzip, that is Starlette's, which has an instrumentor
+of its own."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ __all__ = ["BrotliAsgiInstrumentor"]
 
 
 class BrotliAsgiInstrumentor(Instrumentor):
-    """Instruments brotli-asgi, as soon as it is imported: every response that it compresses, also a streaming one."""
+    """Instruments brotli-asgi, as soon as it is imported: every response that it compresses, also a streaming
+    one."""
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """brotli-asgi."""

@@ -1,4 +1,5 @@
-"""Flask-Compress: gzip, brotli and zstd, of whole bodies and of streams. A body from its own cache is not compressed again, nor counted."""
+"""Flask-Compress: gzip, brotli and zstd, of whole bodies and of streams. A body from its own cache is not
+compressed again, nor counted."""
 
 from __future__ import annotations
 
@@ -10,13 +11,14 @@ from typing import Any
 from bext_otel_instrumentors._kit.base import Instrumentor
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.patch import Patches
-from bext_otel_instrumentors.compression.bodies import Body
+from bext_otel_instrumentors.compression.bodies import CompressedBody
 
 __all__ = ["FlaskCompressInstrumentor"]
 
 
 class FlaskCompressInstrumentor(Instrumentor):
-    """Instruments Flask-Compress, as soon as it is imported. `deflate` has no encoding label, and is left out."""
+    """Instruments Flask-Compress, as soon as it is imported. `deflate` has no encoding label, and is left
+    out."""
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Flask-Compress, since it compresses in functions of its module."""
@@ -33,7 +35,7 @@ class FlaskCompressInstrumentor(Instrumentor):
 def _whole(original: Callable[..., bytes]) -> Callable[..., bytes]:
     @wraps(original)
     def compress_data(app: Any, data: bytes, algorithm: str) -> bytes:
-        body = Body(algorithm)
+        body = CompressedBody(algorithm)
         started = time.perf_counter()
         compressed = original(app, data, algorithm)
         body.seconds = time.perf_counter() - started
@@ -50,13 +52,13 @@ def _whole(original: Callable[..., bytes]) -> Callable[..., bytes]:
 def _stream(original: Callable[..., Iterator[bytes]]) -> Callable[..., Iterator[bytes]]:
     @wraps(original)
     def compress_chunks(app: Any, chunks: Iterable[bytes], algorithm: str) -> Iterator[bytes]:
-        body = Body(algorithm)
+        body = CompressedBody(algorithm)
         return _watched(original(app, _counted(chunks, body), algorithm), body)
 
     return compress_chunks
 
 
-def _watched(pieces: Iterator[bytes], body: Body) -> Iterator[bytes]:
+def _watched(pieces: Iterator[bytes], body: CompressedBody) -> Iterator[bytes]:
     while True:
         started, waited = time.perf_counter(), body.waited
         try:
@@ -70,7 +72,7 @@ def _watched(pieces: Iterator[bytes], body: Body) -> Iterator[bytes]:
     body.finish()
 
 
-def _counted(chunks: Iterable[bytes], body: Body) -> Iterator[bytes]:
+def _counted(chunks: Iterable[bytes], body: CompressedBody) -> Iterator[bytes]:
     """The application's pieces; while it makes one, nothing is being compressed."""
     source = iter(chunks)
     while True:

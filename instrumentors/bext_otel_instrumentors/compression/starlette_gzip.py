@@ -16,7 +16,8 @@ _SENDING = ("send_with_gzip", "send_with_compression")
 
 
 class StarletteGzipInstrumentor(Instrumentor):
-    """Instruments Starlette's GZipMiddleware, as soon as it is imported: every response that it compresses, also a streaming one."""
+    """Instruments Starlette's GZipMiddleware, as soon as it is imported: every response that it compresses,
+    also a streaming one."""
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Starlette."""

@@ -1,7 +1,9 @@
-"""DBOS: durable workflows are runs of flows, in one trace, also when another process goes on with them after this one was killed.
+"""DBOS: durable workflows are runs of flows, in one trace, also when another process goes on with them after
+this one was killed.
 
-DBOS makes spans of its own with `enable_otlp`; then it goes on to, in the same trace, and ours are left out. A workflow that is
-cancelled neither completes nor fails; one that waits in a queue is not active yet. DBOS's own looking for work makes no spans.
+DBOS makes spans of its own with `enable_otlp`; then it goes on to, in the same trace, and ours are left out.
+A workflow that is cancelled neither completes nor fails; one that waits in a queue is not active yet. DBOS's
+own looking for work makes no spans.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ class DBOSInstrumentor(Instrumentor):
     """Instruments DBOS as soon as it is imported."""
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """DBOS 3, which keeps attributes with workflows. Steps and outcomes can be seen inside of it only, hence the upper bound."""
+        """DBOS 3, which keeps attributes with workflows. Steps and outcomes can be seen inside of it only,
+        hence the upper bound."""
         return ("dbos >= 3.4, < 4",)
 
     def _patch(self, patches: Patches) -> None:

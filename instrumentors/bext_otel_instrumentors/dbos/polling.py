@@ -1,7 +1,8 @@
-"""The threads in which DBOS asks its database again and again, idle or not: what they ask is nobody's work, and makes no spans.
+"""The threads in which DBOS asks its database again and again, idle or not: what they ask is nobody's work,
+and makes no spans.
 
-Upstream's instrumentation of a database would make each query the root of a trace of its own. What those threads start for somebody, such
-as a workflow from a queue, is not suppressed with them.
+Upstream's instrumentation of a database would make each query the root of a trace of its own. What those
+threads start for somebody, such as a workflow from a queue, is not suppressed with them.
 """
 
 from __future__ import annotations

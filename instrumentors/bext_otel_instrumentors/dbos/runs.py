@@ -1,6 +1,7 @@
 """Runs and steps of DBOS: what is begun, goes on after a restart, is done and has ended in this process.
 
-A run's carrier is kept with its workflow, in the attributes that DBOS has for its callers, who do not see it there.
+A run's carrier is kept with its workflow, in the attributes that DBOS has for its callers, who do not see it
+there.
 """
 
 from __future__ import annotations
@@ -18,13 +19,23 @@ from opentelemetry import context, trace
 
 from bext_otel.apps import clean
 from bext_otel.catalogue import FLOW_COMPLETED, FLOW_FAILED, FLOW_STEP_DURATION
-from bext_otel.flows import Run, tell_failure
+from bext_otel.flows import Run, log_run_failed
 from bext_otel.operation import measure
 from bext_otel.runs import Hold, hold
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.dbos.polling import working
 
-__all__ = ["assembling", "claiming", "ending", "executing", "listing", "making", "outcome", "recording", "starting"]
+__all__ = [
+    "assembling",
+    "claiming",
+    "ending",
+    "executing",
+    "listing",
+    "making",
+    "outcome",
+    "recording",
+    "starting",
+]
 
 KEY = "bext_otel"
 """The attribute of a workflow that holds the carrier."""
@@ -66,7 +77,8 @@ def claiming(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def making(original: Callable[..., Any]) -> Any:
-    """`DBOSContext.create_start_workflow_child`, which makes the context of a workflow that is about to begin."""
+    """`DBOSContext.create_start_workflow_child`, which makes the context of a workflow that is about to
+    begin."""
 
     @wraps(original)
     def create_start_workflow_child(*args: Any, **kwargs: Any) -> Any:
@@ -125,7 +137,8 @@ def _run(ctx: Any, name: str) -> Run:
     carrier = attributes.get(KEY) if isinstance(attributes, dict) else None
     if not isinstance(carrier, str):
         return Run(name)
-    # Each time that it is taken from a queue counts as an attempt; what was begun at once, and is taken from one, is taken up again.
+    # Each time that it is taken from a queue counts as an attempt; what was begun at once, and is taken from
+    # one, is taken up again.
     return Run(name, carrier, again=";" in carrier or (status.get("recovery_attempts") or 0) > 1)
 
 
@@ -151,7 +164,8 @@ def _leave(ctx: Any) -> None:
 
 
 def outcome(original: Callable[..., Any]) -> Callable[..., Any]:
-    """`SystemDatabase.update_workflow_outcome`, which answers whether this execution was the one to end the workflow."""
+    """`SystemDatabase.update_workflow_outcome`, which answers whether this execution was the one to end the
+    workflow."""
 
     @wraps(original)
     def update_workflow_outcome(self: Any, workflow_id: str, status: str, **kwargs: Any) -> Any:
@@ -163,7 +177,9 @@ def outcome(original: Callable[..., Any]) -> Callable[..., Any]:
                 measure(FLOW_COMPLETED if status == "SUCCESS" else FLOW_FAILED, 1, context=here)
                 if status != "SUCCESS" and run is not None:
                     error = sys.exc_info()[1]
-                    tell_failure(run.name, type(error).__qualname__ if error is not None else status.lower(), here)
+                    log_run_failed(
+                        run.name, type(error).__qualname__ if error is not None else status.lower(), here
+                    )
         except Exception as error:  # the workflow has ended all the same
             report("the end of a workflow", error)
         return landed
@@ -172,10 +188,13 @@ def outcome(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def executing(original: Callable[..., Any]) -> Callable[..., Any]:
-    """`invoke_step`. What it is given to call is called for each attempt, and not where the result is known from before a restart."""
+    """`invoke_step`. What it is given to call is called for each attempt, and not where the result is known
+    from before a restart."""
 
     @wraps(original)
-    def invoke_step(dbos: Any, step_ctx: Any, func: Callable[..., Any], *args: Any, step_name: str, **kwargs: Any) -> Any:
+    def invoke_step(
+        dbos: Any, step_ctx: Any, func: Callable[..., Any], *args: Any, step_name: str, **kwargs: Any
+    ) -> Any:
         run = _runs.get(step_ctx.workflow_id)
         if run is not None:
             func = _stepping(func, run, step_name)
@@ -222,7 +241,8 @@ def _stepping(func: Callable[..., Any], run: Run, name: str) -> Callable[..., An
 
 
 def recording(original: Callable[..., Any]) -> Callable[..., Any]:
-    """`SystemDatabase.record_operation_result`: a step is done for good, and so is what a restart would link to."""
+    """`SystemDatabase.record_operation_result`: a step is done for good, and so is what a restart would link
+    to."""
 
     @wraps(original)
     def record_operation_result(self: Any, result: Any, **kwargs: Any) -> Any:
@@ -239,7 +259,8 @@ def recording(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def listing(original: Callable[..., Any]) -> Callable[..., Any]:
-    """`SystemDatabase.list_workflows`, from which callers get the status of workflows: without what we keep there."""
+    """`SystemDatabase.list_workflows`, from which callers get the status of workflows: without what we keep
+    there."""
 
     @wraps(original)
     def list_workflows(*args: Any, **kwargs: Any) -> Any:

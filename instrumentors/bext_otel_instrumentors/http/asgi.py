@@ -1,4 +1,5 @@
-"""ASGI applications: one server span, the request metrics and a completion record for each HTTP request; one span for each websocket."""
+"""ASGI applications: one server span, the request metrics and a completion record for each HTTP request; one
+span for each websocket."""
 
 from __future__ import annotations
 
@@ -9,9 +10,9 @@ from typing import Any, TypeAlias
 from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 
-from bext_otel.operation import tell_request
+from bext_otel.operation import set_request_logged
 from bext_otel_instrumentors._kit.guard import report
-from bext_otel_instrumentors.http.background import tell_late, watch
+from bext_otel_instrumentors.http.background import log_late_failure, watch
 from bext_otel_instrumentors.http.current_request import adopted, enter, leave, left_out, measured
 from bext_otel_instrumentors.http.environment import NO_CHOICES, Choices, choices
 from bext_otel_instrumentors.http.exchange import BODILESS, Asked, Exchange, declared_length
@@ -36,12 +37,16 @@ _VERSIONS: Mapping[str, str] = {"1": "1.0", "2.0": "2", "3.0": "3"}
 
 
 class ASGIMiddleware:
-    """Instruments one ASGI application by hand: `app = ASGIMiddleware(app)`. Put it outside of everything else.
+    """Instruments one ASGI application by hand: `app = ASGIMiddleware(app)`. Put it outside of everything
+    else.
 
-    `mount` answers requests for endpoints before the application, `on_serving` hears that the process serves: see `Hosting`.
+    `mount` answers requests for endpoints before the application, `on_serving` hears that the process serves:
+    see `Hosting`.
     """
 
-    def __init__(self, app: ASGIApp, *, mount: ASGIMount | None = None, on_serving: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, *, mount: ASGIMount | None = None, on_serving: Callable[[], None] | None = None
+    ) -> None:
         self.app = app
         self._hosting = Hosting(asgi=mount, on_serving=on_serving)
         self._hosting.made()
@@ -62,11 +67,13 @@ async def serve(
     upstream: bool = False,
     asked: Asked | None = None,
 ) -> None:
-    """Call `app`, measured; untouched where the request is being measured further outside, or is none, or where the context says that
-    HTTP, or anything, is not to be instrumented (`opentelemetry.instrumentation.utils`).
+    """Call `app`, measured; untouched where the request is being measured further outside, or is none, or
+    where the context says that HTTP, or anything, is not to be instrumented
+    (`opentelemetry.instrumentation.utils`).
 
-    `chosen` says which requests are left out, also by whoever is further inside. `upstream` says that upstream's instrumentation is inside
-    of `app`: its span is then a child of ours. `asked` knows the route of a request that is answered before anybody told.
+    `chosen` says which requests are left out, also by whoever is further inside. `upstream` says that
+    upstream's instrumentation is inside of `app`: its span is then a child of ours. `asked` knows the route
+    of a request that is answered before anybody told.
     """
     if (found := measured(scope)) is not None:
         if isinstance(found, Exchange) and found.asked is None and found.asgi:
@@ -81,7 +88,11 @@ async def serve(
     kind = scope["type"]
     if hosting.waiting:
         hosting.first()
-    if kind == "http" and hosting.asgi is not None and await hosting.answers_asgi(path_below(scope), scope, receive, send):
+    if (
+        kind == "http"
+        and hosting.asgi is not None
+        and await hosting.answers_asgi(path_below(scope), scope, receive, send)
+    ):
         return
     if kind in _SERVES:
         if leaves_out(chosen, scope):
@@ -113,7 +124,7 @@ def leaves_out(chosen: Choices, scope: Scope) -> bool:
     except Exception as error:
         report("an excluded URL", error)
         return False
-    tell_request(told=False)
+    set_request_logged(told=False)
     return True
 
 
@@ -127,8 +138,8 @@ def _telling(send: Send, hosting: Hosting) -> Send:
 
 
 def _open(scope: Scope, upstream: bool, chosen: Choices) -> Exchange | None:
-    """Begin the exchange of this scope; None where that failed or is not wanted, and the application is to be called as if we were not
-    there."""
+    """Begin the exchange of this scope; None where that failed or is not wanted, and the application is to be
+    called as if we were not there."""
     try:
         pairs = scope["headers"]
         if not isinstance(pairs, list | tuple):
@@ -140,7 +151,8 @@ def _open(scope: Scope, upstream: bool, chosen: Choices) -> Exchange | None:
             if not is_http_instrumentation_enabled():
                 return None
             if (around := current(context)) is not None and around.ended_ns:
-                # A server that reads the next request of a connection inside the task of the last one hands on that one's context.
+                # A server that reads the next request of a connection inside the task of the last one hands
+                # on that one's context.
                 context = _NOTHING
         if b"traceparent" in headers or b"baggage" in headers or not is_w3c_only():
             context = extract(_all_values(pairs), context)
@@ -165,7 +177,8 @@ def _open(scope: Scope, upstream: bool, chosen: Choices) -> Exchange | None:
         if chosen.request is not None:
             exchange.show_headers(chosen.request, pairs)
         length = declared_length(headers.get(b"content-length"))
-        # Without a declared length a message of HTTP/1 has no body, unless its coding says so (RFC 9112, section 6.3).
+        # Without a declared length a message of HTTP/1 has no body, unless its coding says so (RFC 9112,
+        # section 6.3).
         exchange.request_bytes = length if length is not None else 0
         exchange.counting = length is None and (b"transfer-encoding" in headers or version not in _HTTP_1)
         quieten(scope)
@@ -194,7 +207,7 @@ async def _serve_http(app: ASGIApp, scope: Scope, receive: Receive, send: Send, 
         await app(scope, _received(receive, exchange), _observed(send, scope, exchange))
     except BaseException as error:
         if exchange.finished:
-            tell_late(exchange, error)
+            log_late_failure(exchange, error)
         else:
             exchange.finish(template(exchange, scope), error)
         raise
@@ -238,7 +251,9 @@ def _observed(send: Send, scope: Scope, exchange: Exchange) -> Send:
                 exchange.begin_answer(status, message.get("headers") or ())
                 trailers = message.get("trailers", False)
                 if added := response_headers(exchange):
-                    more = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in added]
+                    more = [
+                        (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in added
+                    ]
                     message = {**message, "headers": [*(message.get("headers") or ()), *more]}
                 bodiless = bodiless or status in BODILESS
                 if not exchange.owned:
@@ -279,7 +294,9 @@ def _response_length(exchange: Exchange) -> int:
     return 0
 
 
-async def _serve_websocket(app: ASGIApp, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
+async def _serve_websocket(
+    app: ASGIApp, scope: Scope, receive: Receive, send: Send, exchange: Exchange
+) -> None:
     handshake = Handshake(exchange, partial(template, exchange, scope))
     token = attach(exchange.context)
     before = enter(exchange)

@@ -1,8 +1,9 @@
 """Requests that are answered while their ASGI application still runs.
 
-Most applications return with their last message, and nothing is left to wait for. Some fail after it: Starlette's `BaseHTTPMiddleware` ends
-an answer whose stream broke as if it were complete and raises then, and so does a background task. Such an exception is the request's,
-if it comes soon; a task that takes long must not keep the request from being counted.
+Most applications return with their last message, and nothing is left to wait for. Some fail after it:
+Starlette's `BaseHTTPMiddleware` ends an answer whose stream broke as if it were complete and raises then, and
+so does a background task. Such an exception is the request's, if it comes soon; a task that takes long must
+not keep the request from being counted.
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ from bext_otel_instrumentors.http.disconnect import departure
 from bext_otel_instrumentors.http.exchange import Exchange
 from bext_otel_instrumentors.http.routes import template
 
-__all__ = ["tell_late", "watch"]
+__all__ = ["log_late_failure", "watch"]
 
 _PATIENCE_SECONDS = 0.05
 _MAX_PATH = 1024
 
 
 class Answered:
-    """The answered requests of one event loop. One timer is for all of them, so that a request costs none of its own."""
+    """The answered requests of one event loop. One timer is for all of them, so that a request costs none of
+    its own."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -83,8 +85,9 @@ def watch(exchange: Exchange, scope: Mapping[str, Any]) -> None:
         report("the end of an answer", error)
 
 
-def tell_late(exchange: Exchange, error: BaseException) -> None:
-    """The application failed when its request was over: an error record in the request's trace, whose context is current. Never raises."""
+def log_late_failure(exchange: Exchange, error: BaseException) -> None:
+    """The application failed when its request was over: an error record in the request's trace, whose context
+    is current. Never raises."""
     name = type(error).__qualname__
     try:
         if departure(error) is not None:

@@ -12,21 +12,25 @@ from opentelemetry.context import attach, detach
 
 from bext_otel_instrumentors.http.exchange import BODILESS, Exchange, declared_length
 
-__all__ = ["Body", "Finish", "ListBody", "counting_input", "read_in_process"]
+__all__ = ["CountedBody", "Finish", "ListBody", "counting_input", "read_in_process"]
 
 Finish: TypeAlias = "Callable[[BaseException | None], None]"
 
 # The answers that a client in this process was given during a call, and may never close.
-_in_process: ContextVar[list[Body | ListBody] | None] = ContextVar("bext-otel-in-process", default=None)
+_in_process: ContextVar[list[CountedBody | ListBody] | None] = ContextVar(
+    "bext-otel-in-process", default=None
+)
 
 
 @contextmanager
 def read_in_process() -> Iterator[None]:
-    """A client in this process asks an application, and keeps the answer: who looks at the telemetry then expects the request to be over.
+    """A client in this process asks an application, and keeps the answer: who looks at the telemetry then
+    expects the request to be over.
 
-    It is, if the whole answer is there or its length is known; a stream without one is over when it has been read, or given up.
+    It is, if the whole answer is there or its length is known; a stream without one is over when it has been
+    read, or given up.
     """
-    answers: list[Body | ListBody] = []
+    answers: list[CountedBody | ListBody] = []
     token = _in_process.set(answers)
     try:
         yield
@@ -36,11 +40,13 @@ def read_in_process() -> Iterator[None]:
             answer.end_early()
 
 
-class Body:
-    """What an application answers, handed on chunk by chunk; the request ends when the server closes it, read to the end or not.
+class CountedBody:
+    """What an application answers, handed on chunk by chunk; the request ends when the server closes it, read
+    to the end or not.
 
-    Some servers don't: then it ends when it is let go, or read to the end with nothing left to close. The request's context is current
-    while a chunk is made: an application that streams works for this request there.
+    Some servers don't: then it ends when it is let go, or read to the end with nothing left to close. The
+    request's context is current while a chunk is made: an application that streams works for this request
+    there.
     """
 
     __slots__ = ("_chunks", "_early", "_error", "_exchange", "_finish", "_iterator")
@@ -113,7 +119,8 @@ class Body:
 
 
 class ListBody:
-    """As `Body`, for an answer that is complete; it keeps its length, from which servers make a Content-Length."""
+    """As `CountedBody`, for an answer that is complete; it keeps its length, from which servers make a
+    Content-Length."""
 
     __slots__ = ("_chunks", "_exchange", "_finish")
 
@@ -148,7 +155,9 @@ def _declared(exchange: Exchange) -> int | None:
     """How long the whole answer is; None where only reading it would tell."""
     if exchange.method == "HEAD" or exchange.status in BODILESS:
         return 0
-    return next((declared_length(value) for name, value in exchange.headers if name.lower() == "content-length"), None)
+    return next(
+        (declared_length(value) for name, value in exchange.headers if name.lower() == "content-length"), None
+    )
 
 
 def counting_input(stream: Any, exchange: Exchange) -> Any:
@@ -157,7 +166,8 @@ def counting_input(stream: Any, exchange: Exchange) -> Any:
 
 
 class _CountingInput:
-    """The four methods that PEP 3333 asks for, and whatever else the stream has; copied, pickled, compared and printed it is the stream."""
+    """The four methods that PEP 3333 asks for, and whatever else the stream has; copied, pickled, compared
+    and printed it is the stream."""
 
     def __init__(self, stream: Any, exchange: Exchange) -> None:
         self._stream = stream

@@ -33,10 +33,12 @@ def emit_completion(
     slow_request_ms: float,
     unhandled: BaseException | None = None,
 ) -> None:
-    """Tell that a request is completed: at error if it `failed`, at warn if it took longer than `slow_request_ms`, else at info.
+    """Tell that a request is completed: at error if it `failed`, at warn if it took longer than
+    `slow_request_ms`, else at info.
 
-    `headers` are the answer's, `raised` is the class of the exception that ended it, if any. The path is cut after 1 kB. `unhandled` is
-    that exception if it left the application: a server tells of it too, but no longer knows which request it was.
+    `headers` are the answer's, `raised` is the class of the exception that ended it, if any. The path is cut
+    after 1 kB. `unhandled` is that exception if it left the application: a server tells of it too, but no
+    longer knows which request it was.
     """
     if failed:
         severity = SeverityNumber.ERROR
@@ -59,7 +61,8 @@ def emit_completion(
 
 
 def _cache_of(headers: Iterable[tuple[Any, Any]]) -> str | None:
-    """What the answer says about the cache that it came from: the header `x-bext-cache` (hit, stale, miss) of the bext platform."""
+    """What the answer says about the cache that it came from: the header `x-bext-cache` (hit, stale, miss) of
+    the bext platform."""
     for name, value in headers:
         if len(name) == 12 and name.lower() in {"x-bext-cache", b"x-bext-cache"}:
             text = value.decode("latin-1") if isinstance(value, bytes) else str(value)

@@ -1,8 +1,8 @@
 """Which request a scope or an environ stands for.
 
-Nothing of ours is left in either: applications copy, pickle, compare and print them. The request is known by the context of its work, and
-whether a dictionary is that request's by what it consists of, since a middleware may have copied it and changed the copy. An application
-that sends a request to itself makes everything anew.
+Nothing of ours is left in either: applications copy, pickle, compare and print them. The request is known by
+the context of its work, and whether a dictionary is that request's by what it consists of, since a middleware
+may have copied it and changed the copy. An application that sends a request to itself makes everything anew.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class LeftOut:
 
 Before: TypeAlias = "Token[Exchange | LeftOut | None]"
 
-# Beside OpenTelemetry's context, which an application may replace while it works: `attach(extract(headers))` starts from an empty one.
+# Beside OpenTelemetry's context, which an application may replace while it works: `attach(extract(headers))`
+# starts from an empty one.
 _request: ContextVar[Exchange | LeftOut | None] = ContextVar("bext-otel-request", default=None)
 
 # Objects of a request that no other one has, except where they are too short to be objects of their own.
@@ -81,7 +82,8 @@ def left_out(surroundings: Mapping[str, Any], path: str, *, asgi: bool) -> Itera
 
 @contextmanager
 def adopted(request: Exchange | LeftOut, surroundings: Mapping[str, Any]) -> Iterator[None]:
-    """An application further inside gets these surroundings of a request, which are not those that the request came with."""
+    """An application further inside gets these surroundings of a request, which are not those that the
+    request came with."""
     known, before = request.surroundings, enter(request)
     request.surroundings = surroundings
     try:
@@ -109,7 +111,9 @@ def _is_same(request: Exchange | LeftOut, known: Mapping[str, Any], other: Mappi
 def _is_same_environ(known: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     if other["wsgi.input"] is known["wsgi.input"] is not None:
         return True
-    return _path(known) == _path(other) and any(_is_one(known.get(name), other.get(name)) for name in _FINGERPRINTS)
+    return _path(known) == _path(other) and any(
+        _is_one(known.get(name), other.get(name)) for name in _FINGERPRINTS
+    )
 
 
 def _is_same_scope(known: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -125,7 +129,8 @@ def _is_same_scope(known: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
         return False
     if _is_one(path, below) and known.get("query_string") == other.get("query_string"):
         return True
-    # A deep copy has the same strings and tuples in new lists, but for a header that was put in. Clients share constants between requests.
+    # A deep copy has the same strings and tuples in new lists, but for a header that was put in. Clients
+    # share constants between requests.
     before, after = _values(mine), _values(theirs)
     shares = not before.isdisjoint(after)
     return shares and ((server is not None and server is other.get("server")) or len(after - before) <= 1)
@@ -133,7 +138,9 @@ def _is_same_scope(known: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def _values(headers: Any) -> set[int]:
     """Identities of the values of headers; an iterator is the application's to read."""
-    return {id(value) for _, value in headers if len(value) > 1} if isinstance(headers, list | tuple) else set()
+    return (
+        {id(value) for _, value in headers if len(value) > 1} if isinstance(headers, list | tuple) else set()
+    )
 
 
 def _is_one(mine: Any, theirs: Any) -> bool:

@@ -1,7 +1,9 @@
-"""A client that leaves: how that is known, and what it makes of a request. One place for HTTP and for websockets.
+"""A client that leaves: how that is known, and what it makes of a request. One place for HTTP and for
+websockets.
 
-It is known by the message that says so, by the server that refuses to send, and by what servers and frameworks raise then. What the
-application fails at for a reason of its own stays its failure, also after the client left.
+It is known by the message that says so, by the server that refuses to send, and by what servers and
+frameworks raise then. What the application fails at for a reason of its own stays its failure, also after the
+client left.
 """
 
 from __future__ import annotations
@@ -32,8 +34,13 @@ _DISCONNECTED = frozenset(
 # How servers and frameworks stop what is not wanted any more; trio's class is `Cancelled`.
 _STOPPED = frozenset({"CancelledError", "Cancelled", "GeneratorExit"})
 
-# A RuntimeError of Starlette's that only follows from a client that left: nobody answered, or somebody went on receiving.
-_CONSEQUENCES = ("No response returned.", "once a disconnect message has been received", "WebSocket is not connected")
+# A RuntimeError of Starlette's that only follows from a client that left: nobody answered, or somebody went
+# on receiving.
+_CONSEQUENCES = (
+    "No response returned.",
+    "once a disconnect message has been received",
+    "WebSocket is not connected",
+)
 
 # What servers written in C say where a body cannot be read: uWSGI, mod_wsgi.
 _INPUT_ERRORS = ("wsgi.input", "request data read error")
@@ -43,8 +50,8 @@ _MAX_ERRORS = 100
 
 
 class Outcome(NamedTuple):
-    """What became of a request: `counted` is the status that metrics count, `shown` the span's (0: none was sent), `error_type` what
-    ended it, `failed` whether that is a failure of the application."""
+    """What became of a request: `counted` is the status that metrics count, `shown` the span's (0: none was
+    sent), `error_type` what ended it, `failed` whether that is a failure of the application."""
 
     counted: int
     shown: int
@@ -52,11 +59,13 @@ class Outcome(NamedTuple):
     failed: bool
 
 
-def outcome(status: int, error: BaseException | None, left_at: int | None, parting: BaseException | None) -> Outcome:
+def outcome(
+    status: int, error: BaseException | None, left_at: int | None, parting: BaseException | None
+) -> Outcome:
     """What became of a request whose answer has this status (0: none) and that ended with `error`.
 
-    `left_at` is the status that was sent when the client left, None if it is not known to have left; `parting` is what the server raised
-    when it could not send.
+    `left_at` is the status that was sent when the client left, None if it is not known to have left;
+    `parting` is what the server raised when it could not send.
     """
     if error is None:
         if left_at == 0 and not 0 < status < _FAILED:
@@ -74,11 +83,14 @@ def outcome(status: int, error: BaseException | None, left_at: int | None, parti
     return Outcome(max(status, _FAILED), status or _FAILED, type(error).__qualname__, failed=True)
 
 
-def departure(error: BaseException, *, left: bool = False, parting: BaseException | None = None) -> str | None:
-    """The name of what says that `error` comes from a client that left (with `left` it is known to have); None if it does not.
+def departure(
+    error: BaseException, *, left: bool = False, parting: BaseException | None = None
+) -> str | None:
+    """The name of what says that `error` comes from a client that left (with `left` it is known to have);
+    None if it does not.
 
-    A group does if all that is in it does. Of what an exception was raised from only a disconnection counts: a timeout is raised from a
-    cancellation, and is the application's.
+    A group does if all that is in it does. Of what an exception was raised from only a disconnection counts:
+    a timeout is raised from a cancellation, and is the application's.
     """
     names = [_departure(each, left, parting) for each in _leaves(error)]
     return names[0] if names and all(names) else None
@@ -105,7 +117,8 @@ def _is_disconnection(error: BaseException) -> bool:
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """What is in a group, in groups within it too; an exception that is no group is alone. The backport's groups are groups."""
+    """What is in a group, in groups within it too; an exception that is no group is alone. The backport's
+    groups are groups."""
     waiting: list[tuple[BaseException, int]] = [(error, 0)]
     found = 0
     while waiting and found < _MAX_ERRORS:
@@ -121,7 +134,8 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def is_input_error(error: BaseException, stream: Any) -> bool:
-    """Whether `error` was raised where the body of a WSGI request (`stream`) is read: a client that left in the middle of it.
+    """Whether `error` was raised where the body of a WSGI request (`stream`) is read: a client that left in
+    the middle of it.
 
     A connection of the application's own breaks by the same classes, so it is looked where it was raised.
     """

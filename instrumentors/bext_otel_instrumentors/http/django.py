@@ -26,11 +26,11 @@ _HANDLERS = ("django.core.handlers.base", "django.core.handlers.wsgi", "django.c
 
 
 class DjangoInstrumentor(HostingInstrumentor):
-    """Instruments Django as soon as it is imported. `instrument(asgi=..., wsgi=...)`: see `Hosting`. Settings are not touched, and
-    no middleware is added.
+    """Instruments Django as soon as it is imported. `instrument(asgi=..., wsgi=...)`: see `Hosting`. Settings
+    are not touched, and no middleware is added.
 
-    Importing it for an application that does not use it takes time and makes objects that raise when they are looked at while there are no
-    settings, as gevent does that patches threads.
+    Importing it for an application that does not use it takes time and makes objects that raise when they are
+    looked at while there are no settings, as gevent does that patches threads.
     """
 
     _chosen = NO_CHOICES
@@ -78,22 +78,43 @@ def _has_route(path: str) -> bool:
         return False
 
 
-def _serving_wsgi(hosting: Hosting, chosen: Choices, original: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+def _serving_wsgi(
+    hosting: Hosting, chosen: Choices, original: Callable[..., Iterable[bytes]]
+) -> Callable[..., Iterable[bytes]]:
     @wraps(original)
     def call(self: Any, environ: wsgi.Environ, start_response: wsgi.StartResponse) -> Iterable[bytes]:
         if hosting.wsgi is not None:
             hosting.expect(hosting.wsgi, wsgi.text_of(environ.get("PATH_INFO") or ""), _has_route)
-        return wsgi.serve(partial(original, self), environ, start_response, hosting, chosen, upstream=_has_upstream(), asked=_ASKED)
+        return wsgi.serve(
+            partial(original, self),
+            environ,
+            start_response,
+            hosting,
+            chosen,
+            upstream=_has_upstream(),
+            asked=_ASKED,
+        )
 
     return call
 
 
-def _serving_asgi(hosting: Hosting, chosen: Choices, original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+def _serving_asgi(
+    hosting: Hosting, chosen: Choices, original: Callable[..., Awaitable[None]]
+) -> Callable[..., Awaitable[None]]:
     @wraps(original)
     async def call(self: Any, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         if hosting.asgi is not None and scope["type"] == "http":
             hosting.expect(hosting.asgi, asgi.path_below(scope), _has_route)
-        await asgi.serve(partial(original, self), scope, receive, send, hosting, chosen, upstream=_has_upstream(), asked=_ASKED)
+        await asgi.serve(
+            partial(original, self),
+            scope,
+            receive,
+            send,
+            hosting,
+            chosen,
+            upstream=_has_upstream(),
+            asked=_ASKED,
+        )
 
     return call
 

@@ -1,6 +1,8 @@
-"""What OpenTelemetry's standard variables choose for HTTP servers: requests that are left out, headers that spans show.
+"""What OpenTelemetry's standard variables choose for HTTP servers: requests that are left out, headers that
+spans show.
 
-Read once, when a library is instrumented or a middleware is made. The names and meanings are those of upstream's instrumentations.
+Read once, when a library is instrumented or a middleware is made. The names and meanings are those of
+upstream's instrumentations.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ _MAX_HEADERS = 64
 class CapturedHeaders:
     """Headers that become span attributes: `http.request.header.<name>`, each with the list of its values.
 
-    Values of headers that `hidden` names, and of those whose name says that they hold a secret, are `[REDACTED]`.
+    Values of headers that `hidden` names, and of those whose name says that they hold a secret, are
+    `[REDACTED]`.
     """
 
     def __init__(self, kind: str, shown: re.Pattern[str], hidden: re.Pattern[str] | None) -> None:
@@ -64,7 +67,8 @@ def _text(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Choices:
-    """`excluded` says of a URL (scheme, host and path) whether its request is left out; None: none is. None captures no headers."""
+    """`excluded` says of a URL (scheme, host and path) whether its request is left out; None: none is. None
+    captures no headers."""
 
     excluded: Callable[[str], bool] | None = None
     request: CapturedHeaders | None = None
@@ -75,10 +79,11 @@ NO_CHOICES = Choices()
 
 
 def choices(library: str) -> Choices:
-    """What the environment says now about the servers of a library, by upstream's name for it: `flask`, `asgi`.
+    """What the environment says now about the servers of a library, by upstream's name for it: `flask`,
+    `asgi`.
 
-    `OTEL_PYTHON_<LIBRARY>_EXCLUDED_URLS`, or `OTEL_PYTHON_EXCLUDED_URLS` without it. What is no regular expression is one line, and
-    counts as not set.
+    `OTEL_PYTHON_<LIBRARY>_EXCLUDED_URLS`, or `OTEL_PYTHON_EXCLUDED_URLS` without it. What is no regular
+    expression is one line, and counts as not set.
     """
     return Choices(
         _excluded(library.upper()),
@@ -105,7 +110,11 @@ def _words(variable: str) -> list[str]:
 
 def _captured(kind: str, variable: str) -> CapturedHeaders | None:
     shown = _pattern(variable)
-    return None if shown is None else CapturedHeaders(kind, shown, _pattern(OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS))
+    return (
+        None
+        if shown is None
+        else CapturedHeaders(kind, shown, _pattern(OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS))
+    )
 
 
 def _pattern(variable: str) -> re.Pattern[str] | None:

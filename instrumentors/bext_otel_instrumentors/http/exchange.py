@@ -13,7 +13,13 @@ from typing import Any, TypeAlias
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Span
 
-from bext_otel.catalogue import HTTP_SERVER_ACTIVE_REQUESTS, HTTP_SERVER_REQUEST_DURATION, REQUEST_DURATION, REQUEST_SIZE, REQUESTS
+from bext_otel.catalogue import (
+    HTTP_SERVER_ACTIVE_REQUESTS,
+    HTTP_SERVER_REQUEST_DURATION,
+    REQUEST_DURATION,
+    REQUEST_SIZE,
+    REQUESTS,
+)
 from bext_otel.operation import measure, settings, show_failure
 from bext_otel.process import on_fork
 from bext_otel.timing import Anchor
@@ -26,21 +32,25 @@ from bext_otel_instrumentors.http.upstream import measures_requests
 __all__ = ["BODILESS", "UNMATCHED", "Asked", "Exchange", "declared_length"]
 
 UNMATCHED = "unmatched"
-"""The `route` of a request that no route template matched. Never the path: clients could make any number of those."""
+"""The `route` of a request that no route template matched. Never the path: clients could make any number of
+those."""
 
 BODILESS = frozenset({204, 304})
-"""Answers that have no body, as those to HEAD, whatever an application sends along (RFC 9110, sections 9.3.2, 15.3.5 and 15.4.5)."""
+"""Answers that have no body, as those to HEAD, whatever an application sends along (RFC 9110, sections 9.3.2,
+15.3.5 and 15.4.5)."""
 
 Asked: TypeAlias = "tuple[Callable[[Any, Exchange, Mapping[str, Any]], str | None], Any]"
-"""Who can say which route template a request has (below what the application is mounted under), if nobody told: a function, and the
-application that it is to be called with, before the exchange and its scope or environ."""
+"""Who can say which route template a request has (below what the application is mounted under), if nobody
+told: a function, and the application that it is to be called with, before the exchange and its scope or
+environ."""
 
 _MAX_LENGTH_DIGITS = 18
 _NOTHING = Context()
 _ANCHOR = Anchor()
 
 
-# Which process this is: a child that is forked in the middle of a request does not end it, for that is still its parent's.
+# Which process this is: a child that is forked in the middle of a request does not end it, for that is still
+# its parent's.
 _process = object()
 
 
@@ -63,16 +73,18 @@ def _is_upstreams(exchange: Exchange) -> bool:
 class Exchange:
     """A request and its answer, from the first byte to the last.
 
-    `anchor` tells the times of its span.
-    `app` and `method` are labels. `status` is what was sent, 0 before. `request_bytes` and `response_bytes` count bodies. `mounts` is the
-    template of what the matched route is mounted under and `mounted` the path behind it, `matched` the route's own template (None: none
-    matched), `routed` says that a framework told, so that nobody needs to guess. `owned` is False where another instrumentation's span
-    stands for this request; `upstream` says that upstream's instrumentation runs inside. `counting` says that no length of the request's
-    body was declared, so its bytes are counted as they are read; `asgi` that its server speaks ASGI. `awaited` are the answered requests
-    that it is one of, while its application still runs. `captured` are the headers of the answer that its span is to show.
-    `surroundings` is the scope or environ as whoever is furthest inside got it, `asked` who knows its route if nobody tells. `left_at` is
-    the status that was sent when the client left (0: none yet; None: it is not known to have left), `parting` what the server raised then.
-    `process` is where it is counted as being in progress; None: it is not.
+    `anchor` tells the times of its span. `app` and `method` are labels. `status` is what was sent, 0 before.
+    `request_bytes` and `response_bytes` count bodies. `mounts` is the template of what the matched route is
+    mounted under and `mounted` the path behind it, `matched` the route's own template (None: none matched),
+    `routed` says that a framework told, so that nobody needs to guess. `owned` is False where another
+    instrumentation's span stands for this request; `upstream` says that upstream's instrumentation runs
+    inside. `counting` says that no length of the request's body was declared, so its bytes are counted as
+    they are read; `asgi` that its server speaks ASGI. `awaited` are the answered requests that it is one of,
+    while its application still runs. `captured` are the headers of the answer that its span is to show.
+    `surroundings` is the scope or environ as whoever is furthest inside got it, `asked` who knows its route
+    if nobody tells. `left_at` is the status that was sent when the client left (0: none yet; None: it is not
+    known to have left), `parting` what the server raised then. `process` is where it is counted as being in
+    progress; None: it is not.
     """
 
     __slots__ = (
@@ -152,14 +164,16 @@ class Exchange:
         self.routed = True
 
     def match_below(self, script_name: str, route: str | None) -> None:
-        """As `match`, by an application that is reached under `script_name`: further in than mounts have told of, perhaps."""
+        """As `match`, by an application that is reached under `script_name`: further in than mounts have told
+        of, perhaps."""
         if script_name.startswith(self.mounted):
             self.mounts += script_name[len(self.mounted) :]
             self.mounted = script_name
         self.match(route)
 
     def ask(self, surroundings: Mapping[str, Any]) -> str | None:
-        """The route of a request that was answered before anybody told, from who was named for that; asks once."""
+        """The route of a request that was answered before anybody told, from who was named for that; asks
+        once."""
         if self.matched is None and not self.routed and self.asked is not None:
             (question, app), self.asked = self.asked, None
             self.routed = True
@@ -168,7 +182,8 @@ class Exchange:
         return self.matched
 
     def leave(self, parting: BaseException | None = None) -> None:
-        """The client has left, or cannot be reached (the server raised `parting`). One that has its whole answer may."""
+        """The client has left, or cannot be reached (the server raised `parting`). One that has its whole
+        answer may."""
         if not self.ended_ns:
             self.parting = parting or self.parting
             if self.left_at is None:
@@ -192,13 +207,15 @@ class Exchange:
             self.error = error
 
     def begin(self) -> None:
-        """It is in progress from now until it is finished. What upstream's instrumentation counts is not counted twice."""
+        """It is in progress from now until it is finished. What upstream's instrumentation counts is not
+        counted twice."""
         if not self.upstream and not _is_upstreams(self):
             self._count_active(1)
             self.process = _process
 
     def answered(self) -> None:
-        """The last byte of the answer is out; what the application does after that takes no time of the request's."""
+        """The last byte of the answer is out; what the application does after that takes no time of the
+        request's."""
         if not self.ended_ns:
             self.seconds = perf_counter() - self.started
             self.ended_ns = self.anchor.now()
@@ -214,7 +231,8 @@ class Exchange:
                     span.update_name(f"{self.method} {route}")
 
     def _is_path(self, name: str) -> bool:
-        """Whether a span is named by the path, as upstream's middlewares do that know no route. Another name is somebody's choice."""
+        """Whether a span is named by the path, as upstream's middlewares do that know no route. Another name
+        is somebody's choice."""
         path = name.removeprefix(f"{self.method} ")
         if not path.startswith("/"):
             return False
@@ -222,7 +240,8 @@ class Exchange:
         return self.path.endswith((path, path.encode("latin-1", "replace").decode("utf-8", "replace")))
 
     def finish(self, route: str | None, error: BaseException | None = None) -> None:
-        """End the request, once; never raises. `route` is the whole template, `error` what came out of the application."""
+        """End the request, once; never raises. `route` is the whole template, `error` what came out of the
+        application."""
         if self.finished:
             return
         self.finished = True

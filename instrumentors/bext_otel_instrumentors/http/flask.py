@@ -1,4 +1,5 @@
-"""Flask: every application, made before or after, at the outermost place; route templates from its URL rules."""
+"""Flask: every application, made before or after, at the outermost place; route templates from its URL
+rules."""
 
 from __future__ import annotations
 
@@ -25,9 +26,10 @@ Call = Callable[[Any, Environ, StartResponse], Iterable[bytes]]
 class FlaskInstrumentor(HostingInstrumentor):
     """Instruments Flask.
 
-    `instrument(wsgi=..., on_serving=...)`: see `Hosting`. `Flask.__call__` is outside of whatever replaced an application's `wsgi_app`;
-    `Flask.wsgi_app` is wrapped too, for whoever calls that directly. The route is told when it is known, before anything is called that may
-    put another request, or a copy of this one, in its place.
+    `instrument(wsgi=..., on_serving=...)`: see `Hosting`. `Flask.__call__` is outside of whatever replaced an
+    application's `wsgi_app`; `Flask.wsgi_app` is wrapped too, for whoever calls that directly. The route is
+    told when it is known, before anything is called that may put another request, or a copy of this one, in
+    its place.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -45,7 +47,9 @@ class FlaskInstrumentor(HostingInstrumentor):
         patches.wrap(Flask, "full_dispatch_request", partial(_dispatching, request))
         patches.wrap(Flask, "__init__", self._hosting.after)
         # Its client hands an answer to a test, which need not close it.
-        patches.when_imported("werkzeug.test", lambda tests: patches.wrap(tests, "run_wsgi_app", _asking_in_process))
+        patches.when_imported(
+            "werkzeug.test", lambda tests: patches.wrap(tests, "run_wsgi_app", _asking_in_process)
+        )
         got_request_exception.connect(_failed, weak=False)
         patches.callback(got_request_exception.disconnect, _failed)
 
@@ -56,18 +60,29 @@ def _serving(hosting: Hosting, chosen: Choices, original: Call) -> Call:
         if hosting.wsgi is not None and measured(environ) is None:
             hosting.expect(hosting.wsgi, text_of(environ.get("PATH_INFO") or ""), partial(_has_route, self))
         upstream = getattr(self, "_is_instrumented_by_opentelemetry", False)
-        return serve(partial(original, self), environ, start_response, hosting, chosen, upstream=upstream, asked=(_ask, self))
+        return serve(
+            partial(original, self),
+            environ,
+            start_response,
+            hosting,
+            chosen,
+            upstream=upstream,
+            asked=(_ask, self),
+        )
 
     return call
 
 
 def _has_route(app: Any, path: str) -> bool:
     """Whether a rule is this path; our own blueprint's hides nothing."""
-    return any(rule.rule == path and not rule.endpoint.startswith("bext_otel.") for rule in app.url_map.iter_rules())
+    return any(
+        rule.rule == path and not rule.endpoint.startswith("bext_otel.") for rule in app.url_map.iter_rules()
+    )
 
 
 def _dispatching(current: Any, original: Callable[..., Any]) -> Callable[..., Any]:
-    """A request was matched, and neither the application's functions nor its view have been called; `current` is Flask's `request`."""
+    """A request was matched, and neither the application's functions nor its view have been called; `current`
+    is Flask's `request`."""
 
     @wraps(original)
     def full_dispatch_request(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -94,7 +109,8 @@ def _rule(app: Any, request: Any) -> str | None:
 
 
 def _ask(app: Any, _: Exchange, environ: Mapping[str, Any]) -> str | None:
-    """The rule of a request that was answered before Flask matched it: by a middleware around its `wsgi_app`, or for want of a session."""
+    """The rule of a request that was answered before Flask matched it: by a middleware around its `wsgi_app`,
+    or for want of a session."""
     from werkzeug.exceptions import HTTPException, MethodNotAllowed
     from werkzeug.wrappers import Request
 

@@ -1,4 +1,5 @@
-"""What an instrumentor was asked to serve beside the application: endpoints on its port, and the news that it serves."""
+"""What an instrumentor was asked to serve beside the application: endpoints on its port, and the news that it
+serves."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, Protocol
 
-from bext_otel.operation import settings, tell_request
+from bext_otel.operation import set_request_logged, settings
 from bext_otel.process import on_fork
 from bext_otel_instrumentors._kit.guard import report
 
@@ -39,11 +40,12 @@ _log = logging.getLogger("bext_otel")
 
 
 class Hosting:
-    """What to serve: `asgi` and `wsgi` are the endpoints, which answer before the application, `on_serving` hears of an application being
-    made and of the first request, `on_ending` of an ASGI application that has shut down: some servers then end the process by a signal,
-    without exit handlers.
+    """What to serve: `asgi` and `wsgi` are the endpoints, which answer before the application, `on_serving`
+    hears of an application being made and of the first request, `on_ending` of an ASGI application that has
+    shut down: some servers then end the process by a signal, without exit handlers.
 
-    The first request counts for each process: workers that were forked after an application was made have their own.
+    The first request counts for each process: workers that were forked after an application was made have
+    their own.
     """
 
     def __init__(
@@ -96,8 +98,11 @@ class Hosting:
             except Exception as error:
                 report("on_ending", error)
 
-    def expect(self, mount: ASGIMount | WSGIMount | None, path: str, has_route: Callable[[str], bool]) -> None:
-        """A request for `path` comes; `has_route` says whether the application has a route of its own there."""
+    def expect(
+        self, mount: ASGIMount | WSGIMount | None, path: str, has_route: Callable[[str], bool]
+    ) -> None:
+        """A request for `path` comes; `has_route` says whether the application has a route of its own
+        there."""
         if mount is not None and path not in self._routes and mount.owns(path):
             self._routes[path] = has_route
 
@@ -109,7 +114,8 @@ class Hosting:
         self._routes[path] = None
         if has_route(path):
             _log.warning(
-                "[metrics] mount answers at %s, where the application has a route of its own that is not reached any more: "
+                "[metrics] mount answers at %s, where the application has a route of its own that is not "
+                "reached any more: "
                 "set [metrics] path or [health] path, or serve the endpoints without mount",
                 path,
             )
@@ -119,11 +125,14 @@ class Hosting:
         self.waiting = self.tells
 
     async def answers_asgi(self, path: str, scope: Any, receive: Any, send: Any) -> bool:
-        """Whether an endpoint has answered this request; else the application is to. `path` is the one below its root."""
+        """Whether an endpoint has answered this request; else the application is to. `path` is the one below
+        its root."""
         mount, began = self.asgi, False
         if mount is None or not mount.owns(path):
             return False
-        tell_request(told=settings().log_requests)  # before it is sent, which is when a server writes its own line
+        set_request_logged(
+            told=settings().log_requests
+        )  # before it is sent, which is when a server writes its own line
 
         async def noticing(message: Any) -> None:
             nonlocal began
@@ -141,11 +150,12 @@ class Hosting:
         return True
 
     def answer_wsgi(self, path: str, environ: Any, start_response: Any) -> Iterable[bytes] | None:
-        """An endpoint's answer to this request; None where the application is to answer. `path` is the one below its root."""
+        """An endpoint's answer to this request; None where the application is to answer. `path` is the one
+        below its root."""
         mount = self.wsgi
         if mount is None or not mount.owns(path):
             return None
-        tell_request(told=settings().log_requests)
+        set_request_logged(told=settings().log_requests)
         try:
             chunks = mount(environ, start_response)
         except Exception as error:
@@ -164,7 +174,8 @@ def _after_fork() -> None:
 
 
 def _after_fork_in_parent() -> None:
-    """A parent closes its endpoints for the children's sake; a request of its own shows that it serves itself."""
+    """A parent closes its endpoints for the children's sake; a request of its own shows that it serves
+    itself."""
     for hosting in tuple(_all):
         hosting.waiting = hosting.tells
 

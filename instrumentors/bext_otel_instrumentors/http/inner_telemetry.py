@@ -1,8 +1,10 @@
-"""The telemetry that FastAPI (0.137 and newer) and Starlette's own middleware make, inside of a request that is measured.
+"""The telemetry that FastAPI (0.137 and newer) and Starlette's own middleware make, inside of a request that
+is measured.
 
-One server span and one duration a request are enough, and ours are there already: theirs are left out, and all else that they tell is kept,
-FastAPI's spans of dependencies, endpoint, serialization and background tasks, its records and its data for processors. Where the
-application gave them providers of its own, those get everything: ours are not among them.
+One server span and one duration a request are enough, and ours are there already: theirs are left out, and
+all else that they tell is kept, FastAPI's spans of dependencies, endpoint, serialization and background
+tasks, its records and its data for processors. Where the application gave them providers of its own, those
+get everything: ours are not among them.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ def uncover() -> None:
 
 
 def quieten(scope: Any) -> None:
-    """Have neither make a server span for this request, by the marks that they leave in a scope; where they are not covered."""
+    """Have neither make a server span for this request, by the marks that they leave in a scope; where they
+    are not covered."""
     if not _covered:
         scope[_FASTAPI] = None
         scope[_STARLETTE] = True
@@ -77,14 +80,25 @@ def joining(original: Callable[..., Any]) -> Callable[..., Any]:
             return
         config = self.config
         own_spans = _is_own(config.get("tracer_provider"), trace.get_tracer_provider(), "ProxyTracerProvider")
-        own_metrics = _is_own(config.get("meter_provider"), metrics.get_meter_provider(), "_ProxyMeterProvider")
-        told = {**config, "tracing": config["tracing"] and own_spans, "metrics": config["metrics"] and own_metrics}
+        own_metrics = _is_own(
+            config.get("meter_provider"), metrics.get_meter_provider(), "_ProxyMeterProvider"
+        )
+        told = {
+            **config,
+            "tracing": config["tracing"] and own_spans,
+            "metrics": config["metrics"] and own_metrics,
+        }
         joined = _joined.get(self)
         if joined is None or joined.config != told:
             joined = _joined[self] = type(self)(told)
         inner = app
         # Below a request that is left out there are no spans of ours, so none of its operations either.
-        if isinstance(request, Exchange) and config["tracing"] and not own_spans and not more.get("legacy_otel"):
+        if (
+            isinstance(request, Exchange)
+            and config["tracing"]
+            and not own_spans
+            and not more.get("legacy_otel")
+        ):
             inner = _below_ours(self, app)
         await original(joined, app=inner, scope=scope, receive=receive, send=send, **more)
 
@@ -113,7 +127,8 @@ def _below_ours(telemetry: Any, app: Any) -> Any:
 
 
 def _prepare(telemetry: Any, scope: Any) -> tuple[Any, Any] | None:
-    """Give FastAPI its tracer, in what it keeps of a request; that and the token of its context, where FastAPI has not made it itself."""
+    """Give FastAPI its tracer, in what it keeps of a request; that and the token of its context, where
+    FastAPI has not made it itself."""
     from fastapi.telemetry import _api
 
     config = telemetry.config
@@ -125,6 +140,8 @@ def _prepare(telemetry: Any, scope: Any) -> tuple[Any, Any] | None:
         made.tracer = tracer
         return None
     prefix = (scope.get("app_root_path") or scope.get("root_path") or "").rstrip("/")
-    made = _api._RequestTelemetry(span=None, span_method=scope.get("method", "WS"), tracer=tracer, _mount_prefix=prefix)
+    made = _api._RequestTelemetry(
+        span=None, span_method=scope.get("method", "WS"), tracer=tracer, _mount_prefix=prefix
+    )
     scope[_FASTAPI] = made
     return made, context.attach(context.set_value(_api._REQUEST_TELEMETRY_KEY, made))

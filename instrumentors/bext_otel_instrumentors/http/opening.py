@@ -1,4 +1,5 @@
-"""How a request begins: its app, its span by the HTTP semantic conventions (stable), the context that its work is done in."""
+"""How a request begins: its app, its span by the HTTP semantic conventions (stable), the context that its
+work is done in."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 
 from bext_otel.apps import with_app
 from bext_otel.catalogue import METHODS, UNKNOWN
-from bext_otel.operation import settings, tell_request, tracer
+from bext_otel.operation import set_request_logged, settings, tracer
 from bext_otel.redaction import redact_query
 from bext_otel.text import encodable
 from bext_otel.timing import anchor_of
@@ -33,7 +34,8 @@ _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.~%!$&'()*+,;=-]+))(?::([0-9]{1
 # What clients named so far; the first ones, since they may name any number.
 _authorities: dict[str, tuple[str, int | None] | None] = {}
 _MAX_AUTHORITIES = 1000
-# What the span of another instrumentation for an HTTP request has, by the stable conventions or those before; a websocket has no method.
+# What the span of another instrumentation for an HTTP request has, by the stable conventions or those before;
+# a websocket has no method.
 _OF_HTTP = ("http.request.method", "http.method")
 _OF_WEBSOCKETS = ("url.scheme", "http.scheme")
 
@@ -41,7 +43,8 @@ _EXCHANGE = create_key("bext-otel-exchange")
 # The key under which a context holds its span, found by putting one there.
 _SPAN = next(iter(trace.set_span_in_context(INVALID_SPAN, Context())))
 
-# Contexts that hold nothing but an app; apps are configured, and a resolver that makes them up only loses the shortcut.
+# Contexts that hold nothing but an app; apps are configured, and a resolver that makes them up only loses the
+# shortcut.
 _app_contexts: dict[str, Context] = {}
 _MAX_APP_CONTEXTS = 1000
 
@@ -64,9 +67,11 @@ def open_exchange(
     user_agent: str,
     context: Context,
 ) -> Exchange:
-    """Begin a request, in `context` (what propagation found, or empty), as a span of kind SERVER unless one stands for it already.
+    """Begin a request, in `context` (what propagation found, or empty), as a span of kind SERVER unless one
+    stands for it already.
 
-    `host` is the Host header, or empty; `server` and `client` are socket addresses. The new context is not attached.
+    `host` is the Host header, or empty; `server` and `client` are socket addresses. The new context is not
+    attached.
     """
     known = method if method in _KNOWN_METHODS else "_OTHER"
     if not path.isascii():
@@ -74,7 +79,7 @@ def open_exchange(
     current_settings = settings()
     app = UNKNOWN if current_settings.resolver is None else current_settings.resolver(host, path)
     exchange = Exchange(app, known, scheme, path, version)
-    tell_request(told=current_settings.log_requests)
+    set_request_logged(told=current_settings.log_requests)
     span = _span_for_this_request(context, scheme) if context else None
     if span is not None:
         exchange.owned = False
@@ -103,7 +108,11 @@ def open_exchange(
 
 
 def _add_addresses(
-    attributes: dict[str, Any], scheme: str, host: str, server: tuple[str, int | None] | None, client: tuple[str, int] | None
+    attributes: dict[str, Any],
+    scheme: str,
+    host: str,
+    server: tuple[str, int | None] | None,
+    client: tuple[str, int] | None,
 ) -> None:
     named = _authority(host) if host else None
     if named is not None:
@@ -123,7 +132,8 @@ def _add_addresses(
 
 
 def _authority(host: str) -> tuple[str, int | None] | None:
-    """Name and port (None: it names none) of a Host header; None where it is none, by RFC 9110 (section 7.2) and RFC 3986 (section 3.2)."""
+    """Name and port (None: it names none) of a Host header; None where it is none, by RFC 9110 (section 7.2)
+    and RFC 3986 (section 3.2)."""
     if host in _authorities:
         return _authorities[host]
     match = _HOST.fullmatch(host) if len(host) <= _MAX_HEADER else None
@@ -137,8 +147,8 @@ def _authority(host: str) -> tuple[str, int | None] | None:
 def server_span(context: Context) -> Span | None:
     """The span of kind SERVER below which a request comes in that is not one of ours; None: there is none.
 
-    Such a span is local, recording, and not the one of an exchange of ours: below that, it is a new request that the application sends to
-    itself.
+    Such a span is local, recording, and not the one of an exchange of ours: below that, it is a new request
+    that the application sends to itself.
     """
     span = trace.get_current_span(context)
     if getattr(span, "kind", None) is not SpanKind.SERVER or not span.is_recording():
@@ -148,10 +158,12 @@ def server_span(context: Context) -> Span | None:
 
 
 def _span_for_this_request(context: Context, scheme: str) -> Span | None:
-    """The SERVER span that another instrumentation, outside of ours, has started for the HTTP request that is just coming in.
+    """The SERVER span that another instrumentation, outside of ours, has started for the HTTP request that is
+    just coming in.
 
-    One that says nothing of HTTP (a gateway's, a function's that a cloud calls) stands for what it says, and has its own duration and
-    outcome. Ours is then its child, for what is read by the HTTP conventions is to be on one span, and nobody's attributes are overwritten.
+    One that says nothing of HTTP (a gateway's, a function's that a cloud calls) stands for what it says, and
+    has its own duration and outcome. Ours is then its child, for what is read by the HTTP conventions is to
+    be on one span, and nobody's attributes are overwritten.
     """
     span = server_span(context)
     attributes = getattr(span, "attributes", None)

@@ -1,8 +1,8 @@
 """Trace context and baggage of an incoming request, read strictly.
 
-The global propagator decides what is understood; before it sees them, headers that W3C Trace Context (level 2, section 3) or W3C Baggage
-(section 3.3) forbid are taken out, so that a malformed `traceparent` starts a new trace, and no client can make upstream's parsers echo
-its headers into log lines.
+The global propagator decides what is understood; before it sees them, headers that W3C Trace Context (level
+2, section 3) or W3C Baggage (section 3.3) forbid are taken out, so that a malformed `traceparent` starts a
+new trace, and no client can make upstream's parsers echo its headers into log lines.
 """
 
 from __future__ import annotations
@@ -27,15 +27,23 @@ Headers: TypeAlias = "Mapping[str, list[str]]"
 
 _W3C_FIELDS = frozenset({"traceparent", "tracestate", "baggage"})
 
-# version-format of section 3.2; a later version may append fields, each after a dash. 512 is far above any that is drafted.
-_TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[\x21-\x7e]*)?")
+# version-format of section 3.2; a later version may append fields, each after a dash. 512 is far above any
+# that is drafted.
+_TRACEPARENT = re.compile(
+    r"(?!ff)([0-9a-f]{2})-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[\x21-\x7e]*)?"
+)
 _TRACEPARENT_LENGTH = 55
 _MAX_TRACEPARENT = 512
 
-# Level 2, sections 3.3.1.3.1 and 3.3.1.3.2: a key of up to 256 characters that begins with a letter or a digit; a value of printable ASCII
-# without comma and equals sign, not ending in a space. Level 1, which upstream reads by, had at most one `@` in a key, and rules around it.
-_MEMBER = re.compile(r"[a-z0-9][a-z0-9_\-*/@]{0,255}=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]")
-_KEY_OF_LEVEL_1 = re.compile(r"[a-z][a-z0-9_\-*/]{0,255}|[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13}")
+# Level 2, sections 3.3.1.3.1 and 3.3.1.3.2: a key of up to 256 characters that begins with a letter or a
+# digit; a value of printable ASCII without comma and equals sign, not ending in a space. Level 1, which
+# upstream reads by, had at most one `@` in a key, and rules around it.
+_MEMBER = re.compile(
+    r"[a-z0-9][a-z0-9_\-*/@]{0,255}=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
+)
+_KEY_OF_LEVEL_1 = re.compile(
+    r"[a-z][a-z0-9_\-*/]{0,255}|[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13}"
+)
 _MAX_TRACESTATE = 512
 _MAX_TRACESTATE_MEMBERS = 32
 _MAX_MEMBER = 128
@@ -72,10 +80,12 @@ def clean_traceparent(values: Sequence[str]) -> str | None:
 
 
 def clean_tracestate(values: Sequence[str]) -> str | None:
-    """The well-formed members of all headers, in order, the first one of each key; None where there is none, or there are more than 32.
+    """The well-formed members of all headers, in order, the first one of each key; None where there is none,
+    or there are more than 32.
 
-    "Invalid tracestate entries MAY also be discarded" (section 4.3), and of one key only one is allowed (3.3.1.1): the leftmost is the
-    newest. Of more than 512 characters, members of more than 128 go first, and then the last ones (3.3.1.5).
+    "Invalid tracestate entries MAY also be discarded" (section 4.3), and of one key only one is allowed
+    (3.3.1.1): the leftmost is the newest. Of more than 512 characters, members of more than 128 go first, and
+    then the last ones (3.3.1.5).
     """
     members: dict[str, str] = {}
     for value in values:
@@ -94,9 +104,11 @@ def clean_tracestate(values: Sequence[str]) -> str | None:
 
 
 def clean_baggage(values: Sequence[str]) -> str | None:
-    """Well-formed members of all headers; malformed ones and those past the limits are left out, properties are dropped.
+    """Well-formed members of all headers; malformed ones and those past the limits are left out, properties
+    are dropped.
 
-    A plus sign stands for itself in baggage, so it is written as `%2B` for upstream's parser, which reads it as a space.
+    A plus sign stands for itself in baggage, so it is written as `%2B` for upstream's parser, which reads it
+    as a space.
     """
     entries: list[str] = []
     size = 0
@@ -106,7 +118,9 @@ def clean_baggage(values: Sequence[str]) -> str | None:
         for member in value.split(","):
             entry = member.partition(";")[0].strip(" \t")
             fits = len(entry) <= _MAX_ENTRY and len(entries) < _MAX_ENTRIES and _ENTRY.fullmatch(entry)
-            if fits and entry.partition("=")[0].rstrip(" \t") != BAGGAGE_KEY:  # another's word for the app ends here
+            if (
+                fits and entry.partition("=")[0].rstrip(" \t") != BAGGAGE_KEY
+            ):  # another's word for the app ends here
                 entries.append(entry.replace("+", "%2B"))
         size += len(value) + 1
     joined = ",".join(entries)
@@ -117,11 +131,13 @@ _known: tuple[TextMapPropagator, bool] | None = None
 
 
 def is_w3c_only() -> bool:
-    """Whether the global propagator reads nothing but trace context and baggage, so that without those headers it need not be asked."""
+    """Whether the global propagator reads nothing but trace context and baggage, so that without those
+    headers it need not be asked."""
     global _known
     propagator = propagate.get_global_textmap()
     if _known is None or _known[0] is not propagator:
-        # One that only reads has no fields, and then nobody knows what it reads; so it is to be asked, also as a part of another.
+        # One that only reads has no fields, and then nobody knows what it reads; so it is to be asked, also
+        # as a part of another.
         each = [part.fields for part in parts_of_propagator(propagator)]
         _known = (propagator, all(fields and fields <= _W3C_FIELDS for fields in each))
     return _known[1]
@@ -135,7 +151,8 @@ _CLEANERS: Mapping[str, Callable[[Sequence[str]], str | None]] = {
 
 
 def extract(headers: dict[str, list[str]], context: Context) -> Context:
-    """What the global propagator reads from `headers` (lower-case name to all its values), on top of `context`.
+    """What the global propagator reads from `headers` (lower-case name to all its values), on top of
+    `context`.
 
     `headers` is the caller's to lose: malformed W3C headers are removed from it.
     """
@@ -156,13 +173,15 @@ def extract(headers: dict[str, list[str]], context: Context) -> Context:
         found = _with_state(found, later)
     if said and "%" in said[0]:
         found = _with_blanks(found, said[0])
-    # Whoever began a server span around ours has read the parent, or has none: below that span, headers name no other.
+    # Whoever began a server span around ours has read the parent, or has none: below that span, headers name
+    # no other.
     around = server_span(context) if context else None
     return found if around is None else trace.set_span_in_context(around, found)
 
 
 def _of_level_2(headers: dict[str, list[str]], state: str) -> TraceState | None:
-    """The whole state, where upstream would drop it for a key of level 2; `headers` then keep what upstream reads."""
+    """The whole state, where upstream would drop it for a key of level 2; `headers` then keep what upstream
+    reads."""
     members = [member.partition("=")[::2] for member in state.split(",")]
     early = [f"{key}={value}" for key, value in members if _KEY_OF_LEVEL_1.fullmatch(key)]
     if len(early) == len(members):

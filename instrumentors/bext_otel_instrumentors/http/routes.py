@@ -1,4 +1,5 @@
-"""The route template of an ASGI request, from what Starlette, FastAPI, or a framework mounted in them, left behind."""
+"""The route template of an ASGI request, from what Starlette, FastAPI, or a framework mounted in them, left
+behind."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ __all__ = ["ask_router", "path_of", "template"]
 
 
 def template(exchange: Exchange, scope: Mapping[str, Any]) -> str | None:
-    """The whole template, with what the application is mounted under; None where no route matched, or none is known. Never raises."""
+    """The whole template, with what the application is mounted under; None where no route matched, or none is
+    known. Never raises."""
     try:
         if not exchange.routed and exchange.asked is None:
             app = scope.get("app")
@@ -46,12 +48,17 @@ _LEFT_BEHIND = frozenset({"app", "app_root_path", "endpoint", "fastapi", "path_p
 
 
 def ask_router(app: Any, exchange: Exchange, scope: Mapping[str, Any]) -> str | None:
-    """The template of a request that was answered before it was routed, by the routes of this application of Starlette or FastAPI.
+    """The template of a request that was answered before it was routed, by the routes of this application of
+    Starlette or FastAPI.
 
     Their `matches` is asked with a scope of its own, as it was before anything was mounted.
     """
     own = {name: value for name, value in scope.items() if name not in _LEFT_BEHIND}
-    own |= {"path": exchange.path, "root_path": scope.get("app_root_path", scope.get("root_path") or ""), "path_params": {}}
+    own |= {
+        "path": exchange.path,
+        "root_path": scope.get("app_root_path", scope.get("root_path") or ""),
+        "path_params": {},
+    }
     found = _matching(app.routes, own, _MAX_MOUNTS)
     if found is not None:
         exchange.mounts = ""
@@ -87,20 +94,25 @@ def _flat(routes: Iterable[Any]) -> Iterable[Any]:
 
 
 def path_of(route: Any, scope: Mapping[str, Any]) -> str | None:
-    """The template of a route of Starlette or FastAPI, up to the application that it belongs to; None if it has none.
+    """The template of a route of Starlette or FastAPI, up to the application that it belongs to; None if it
+    has none.
 
-    A route of FastAPI that an included router brought has its own part only; the whole is in what FastAPI calls the effective context.
+    A route of FastAPI that an included router brought has its own part only; the whole is in what FastAPI
+    calls the effective context.
     """
     context = (scope.get("fastapi") or {}).get("effective_route_context")
-    path = getattr(context if context is not None and context.original_route is route else route, "path", None)
+    path = getattr(
+        context if context is not None and context.original_route is route else route, "path", None
+    )
     return path if isinstance(path, str) else None
 
 
 def _guess(scope: Mapping[str, Any]) -> str | None:
-    """The template of an application whose framework is not instrumented: root path and path of the route in the scope.
+    """The template of an application whose framework is not instrumented: root path and path of the route in
+    the scope.
 
-    Below a mount whose path has parameters the root path holds their values, which clients choose: those are put back to their names,
-    and where that does not work out there is no template.
+    Below a mount whose path has parameters the root path holds their values, which clients choose: those are
+    put back to their names, and where that does not work out there is no template.
     """
     route = scope.get("route")
     path = path_of(route, scope)

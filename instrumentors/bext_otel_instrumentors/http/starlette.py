@@ -1,4 +1,5 @@
-"""Starlette and FastAPI: every application, made before or after, at the outermost place; route templates from their routers."""
+"""Starlette and FastAPI: every application, made before or after, at the outermost place; route templates
+from their routers."""
 
 from __future__ import annotations
 
@@ -24,9 +25,10 @@ Call = Callable[[Any, Scope, Receive, Send], Awaitable[None]]
 class StarletteInstrumentor(HostingInstrumentor):
     """Instruments Starlette, and FastAPI as soon as it is imported.
 
-    `instrument(asgi=..., on_serving=...)`: see `Hosting`. The applications' `__call__` is wrapped, which is outside of the error
-    middleware and of FastAPI's own telemetry: an unhandled exception is seen, and neither FastAPI nor Starlette's middleware adds a second
-    server span or a second `http.server.request.duration`; what else they tell stays.
+    `instrument(asgi=..., on_serving=...)`: see `Hosting`. The applications' `__call__` is wrapped, which is
+    outside of the error middleware and of FastAPI's own telemetry: an unhandled exception is seen, and
+    neither FastAPI nor Starlette's middleware adds a second server span or a second
+    `http.server.request.duration`; what else they tell stays.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -74,7 +76,16 @@ def _serving(hosting: Hosting, chosen: Choices, original: Call) -> Call:
         if hosting.asgi is not None and scope["type"] == "http" and measured(scope) is None:
             hosting.expect(hosting.asgi, path_below(scope), partial(_has_route, self))
         upstream = getattr(self, "_is_instrumented_by_opentelemetry", False)
-        await serve(partial(original, self), scope, receive, send, hosting, chosen, upstream=upstream, asked=(ask_router, self))
+        await serve(
+            partial(original, self),
+            scope,
+            receive,
+            send,
+            hosting,
+            chosen,
+            upstream=upstream,
+            asked=(ask_router, self),
+        )
 
     return __call__
 
@@ -124,7 +135,8 @@ def _matching_api(original: Call) -> Call:
 
 
 def _mounting(original: Call) -> Call:
-    """A mount was entered: its template, not the path that matched it, goes before the route that is found further inside."""
+    """A mount was entered: its template, not the path that matched it, goes before the route that is found
+    further inside."""
 
     @wraps(original)
     def handle(self: Any, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -132,7 +144,8 @@ def _mounting(original: Call) -> Call:
         if exchange is not None:
             exchange.mounts += self.path
             exchange.mounted = scope.get("root_path", "")
-            # An application without routes of its own (static files, WSGI) is one route; one with routes has yet to match.
+            # An application without routes of its own (static files, WSGI) is one route; one with routes has
+            # yet to match.
             exchange.match(None if self.routes else "/{path}")
             exchange.routed = not self.routes
         return original(self, scope, receive, send)

@@ -1,4 +1,5 @@
-"""Upstream's own middleware around an application: `engine = "upstream"` has it make the span and its metrics, and ours only count."""
+"""Upstream's own middleware around an application: `engine = "upstream"` has it make the span and its
+metrics, and ours only count."""
 
 from __future__ import annotations
 
@@ -22,7 +23,11 @@ def around_asgi(chosen: Choices, original: Callable[..., Awaitable[None]]) -> Ca
 
     @wraps(original)
     async def call(self: Any, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] not in {"http", "websocket"} or measured(scope) is not None or asgi.leaves_out(chosen, scope):
+        if (
+            scope["type"] not in {"http", "websocket"}
+            or measured(scope) is not None
+            or asgi.leaves_out(chosen, scope)
+        ):
             await original(self, scope, receive, send)
             return
         middleware = middlewares.get(self)
@@ -34,7 +39,8 @@ def around_asgi(chosen: Choices, original: Callable[..., Awaitable[None]]) -> Ca
 
 
 def around_wsgi(chosen: Choices, original: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
-    """`__call__` of a WSGI application class, with upstream's `OpenTelemetryMiddleware` around each application."""
+    """`__call__` of a WSGI application class, with upstream's `OpenTelemetryMiddleware` around each
+    application."""
     from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware
 
     middlewares: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()

@@ -1,7 +1,8 @@
 """A websocket connection: one span from handshake to close.
 
-Its handshake is counted in `bext.requests` when it is answered (101, or the status that denied it). Durations and sizes are not
-recorded: a connection that stays open for hours would spoil the quantiles of requests. There is no completion record either.
+Its handshake is counted in `bext.requests` when it is answered (101, or the status that denied it). Durations
+and sizes are not recorded: a connection that stays open for hours would spoil the quantiles of requests.
+There is no completion record either.
 """
 
 from __future__ import annotations
@@ -92,7 +93,8 @@ class Handshake:
             measure(REQUESTS, 1, exchange.app, exchange.method, str(status), route, context=exchange.context)
 
     def finish(self, error: BaseException | None = None) -> None:
-        """The connection is over; `error` is what came out of the application. Only the first call counts; never raises."""
+        """The connection is over; `error` is what came out of the application. Only the first call counts;
+        never raises."""
         exchange = self._exchange
         if exchange.finished:
             return

@@ -9,11 +9,18 @@ from typing import Any, TypeAlias
 from opentelemetry.context import attach, detach, get_current
 from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 
-from bext_otel.operation import tell_request
+from bext_otel.operation import set_request_logged
 from bext_otel_instrumentors._kit.guard import report
-from bext_otel_instrumentors.http.background import tell_late
-from bext_otel_instrumentors.http.bodies import Body, Finish, ListBody, counting_input
-from bext_otel_instrumentors.http.current_request import adopted, enter, exchange_of, leave, left_out, measured
+from bext_otel_instrumentors.http.background import log_late_failure
+from bext_otel_instrumentors.http.bodies import CountedBody, Finish, ListBody, counting_input
+from bext_otel_instrumentors.http.current_request import (
+    adopted,
+    enter,
+    exchange_of,
+    leave,
+    left_out,
+    measured,
+)
 from bext_otel_instrumentors.http.disconnect import is_input_error
 from bext_otel_instrumentors.http.environment import NO_CHOICES, Choices, choices
 from bext_otel_instrumentors.http.exchange import BODILESS, Asked, Exchange, declared_length
@@ -30,12 +37,16 @@ WSGIApp: TypeAlias = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
 class WSGIMiddleware:
-    """Instruments one WSGI application by hand: `app = WSGIMiddleware(app)`. Put it outside of everything else.
+    """Instruments one WSGI application by hand: `app = WSGIMiddleware(app)`. Put it outside of everything
+    else.
 
-    `mount` answers requests for endpoints before the application, `on_serving` hears that the process serves: see `Hosting`.
+    `mount` answers requests for endpoints before the application, `on_serving` hears that the process serves:
+    see `Hosting`.
     """
 
-    def __init__(self, app: WSGIApp, *, mount: WSGIMount | None = None, on_serving: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, app: WSGIApp, *, mount: WSGIMount | None = None, on_serving: Callable[[], None] | None = None
+    ) -> None:
         self.app = app
         self._hosting = Hosting(wsgi=mount, on_serving=on_serving)
         self._hosting.made()
@@ -55,11 +66,12 @@ def serve(
     upstream: bool = False,
     asked: Asked | None = None,
 ) -> Iterable[bytes]:
-    """Call `app`, measured; untouched where the request is being measured further outside, or where the context says that HTTP, or
-    anything, is not to be instrumented (`opentelemetry.instrumentation.utils`).
+    """Call `app`, measured; untouched where the request is being measured further outside, or where the
+    context says that HTTP, or anything, is not to be instrumented (`opentelemetry.instrumentation.utils`).
 
-    `chosen` says which requests are left out, also by whoever is further inside. `upstream` says that upstream's instrumentation is inside
-    of `app`: its span is then a child of ours. `asked` knows the route of a request that is answered before anybody told.
+    `chosen` says which requests are left out, also by whoever is further inside. `upstream` says that
+    upstream's instrumentation is inside of `app`: its span is then a child of ours. `asked` knows the route
+    of a request that is answered before anybody told.
     """
     if (found := measured(environ)) is not None:
         if isinstance(found, Exchange) and found.asked is None and not found.asgi:
@@ -70,7 +82,11 @@ def serve(
             return app(environ, start_response)
     if hosting.waiting:
         hosting.first()
-    answer = None if hosting.wsgi is None else hosting.answer_wsgi(text_of(environ.get("PATH_INFO") or ""), environ, start_response)
+    answer = (
+        None
+        if hosting.wsgi is None
+        else hosting.answer_wsgi(text_of(environ.get("PATH_INFO") or ""), environ, start_response)
+    )
     if answer is not None:
         return answer
     if leaves_out(chosen, environ):
@@ -102,7 +118,7 @@ def _finisher(environ: Environ, exchange: Exchange) -> Finish:
     def finish(error: BaseException | None = None) -> None:
         if exchange.finished:
             if error is not None:
-                tell_late(exchange, error)
+                log_late_failure(exchange, error)
             return
         if exchange.method == "HEAD" or exchange.status in BODILESS:
             exchange.response_bytes = 0
@@ -119,7 +135,11 @@ def _finisher(environ: Environ, exchange: Exchange) -> Finish:
 def _note_leaving(environ: Environ, exchange: Exchange, error: BaseException | None) -> None:
     """A client that leaves in the middle of an upload is noticed only where somebody reads it."""
     failure = error or exchange.error
-    if failure is not None and exchange.left_at is None and is_input_error(failure, environ.get("wsgi.input")):
+    if (
+        failure is not None
+        and exchange.left_at is None
+        and is_input_error(failure, environ.get("wsgi.input"))
+    ):
         exchange.leave(failure)
 
 
@@ -128,26 +148,33 @@ def leaves_out(chosen: Choices, environ: Environ) -> bool:
     if chosen.excluded is None:
         return False
     try:
-        host = environ.get("HTTP_HOST") or f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}"
+        host = (
+            environ.get("HTTP_HOST") or f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}"
+        )
         if not chosen.excluded(f"{environ.get('wsgi.url_scheme', 'http')}://{host}{_path(environ)[1]}"):
             return False
     except Exception as error:
         report("an excluded URL", error)
         return False
-    tell_request(told=False)
+    set_request_logged(told=False)
     return True
 
 
-def _watched(chunks: Iterable[bytes], environ: Environ, exchange: Exchange, finish: Finish) -> Iterable[bytes]:
+def _watched(
+    chunks: Iterable[bytes], environ: Environ, exchange: Exchange, finish: Finish
+) -> Iterable[bytes]:
     if type(chunks) is list or type(chunks) is tuple:
         return ListBody(chunks, exchange, finish)
     wrapper = environ.get("wsgi.file_wrapper")
     if isinstance(wrapper, type) and isinstance(chunks, wrapper):
-        # The server hands such a file to the kernel, if it gets to see it: what is left for us is what was declared.
-        exchange.response_bytes = next((declared_length(v) or 0 for k, v in exchange.headers if k.lower() == "content-length"), 0)
+        # The server hands such a file to the kernel, if it gets to see it: what is left for us is what was
+        # declared.
+        exchange.response_bytes = next(
+            (declared_length(v) or 0 for k, v in exchange.headers if k.lower() == "content-length"), 0
+        )
         finish(None)
         return chunks
-    return Body(chunks, exchange, finish)
+    return CountedBody(chunks, exchange, finish)
 
 
 def _observed(start_response: StartResponse, exchange: Exchange) -> StartResponse:
@@ -176,10 +203,14 @@ def _observed(start_response: StartResponse, exchange: Exchange) -> StartRespons
 
 
 def _guess_route(exchange: Exchange) -> None:
-    """The route of a Flask application that is not instrumented: its request knows the rule that matched, while it is worked on."""
+    """The route of a Flask application that is not instrumented: its request knows the rule that matched,
+    while it is worked on."""
     flask = sys.modules["flask"]
     # It may be in the middle of being imported, by another thread.
-    if not getattr(flask, "has_request_context", bool)() or exchange_of(flask.request.environ) is not exchange:
+    if (
+        not getattr(flask, "has_request_context", bool)()
+        or exchange_of(flask.request.environ) is not exchange
+    ):
         return
     if (rule := flask.request.url_rule) is not None:
         exchange.match_below(text_of(flask.request.environ.get("SCRIPT_NAME") or ""), str(rule.rule))
@@ -197,16 +228,20 @@ def _path(environ: Environ) -> tuple[str, str]:
 
 
 def _open(environ: Environ, upstream: bool, chosen: Choices) -> Exchange | None:
-    """Begin the exchange of this environ; None where that failed or is not wanted, and the application is to be called as if we were not
-    there."""
+    """Begin the exchange of this environ; None where that failed or is not wanted, and the application is to
+    be called as if we were not there."""
     try:
         get = environ.get
         context = get_current()
         if context and not is_http_instrumentation_enabled():
             return None
         if "HTTP_TRACEPARENT" in environ or "HTTP_BAGGAGE" in environ or not is_w3c_only():
-            # Servers join the values of a repeated header with commas, so a second traceparent makes the first one malformed.
-            context = extract({k[5:].replace("_", "-").lower(): [v] for k, v in environ.items() if k.startswith("HTTP_")}, context)
+            # Servers join the values of a repeated header with commas, so a second traceparent makes the
+            # first one malformed.
+            context = extract(
+                {k[5:].replace("_", "-").lower(): [v] for k, v in environ.items() if k.startswith("HTTP_")},
+                context,
+            )
         root, path = _path(environ)
         version = get("SERVER_PROTOCOL", "").removeprefix("HTTP/")
         server, port, address = get("SERVER_NAME"), get("SERVER_PORT"), get("REMOTE_ADDR")
@@ -243,7 +278,9 @@ _VERSIONS = {"1": "1.0", "2.0": "2", "3.0": "3"}
 
 
 def _header_values(environ: Environ) -> dict[str, str]:
-    headers = {key[5:].replace("_", "-").lower(): value for key, value in environ.items() if key.startswith("HTTP_")}
+    headers = {
+        key[5:].replace("_", "-").lower(): value for key, value in environ.items() if key.startswith("HTTP_")
+    }
     for key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
         if environ.get(key):
             headers[key.replace("_", "-").lower()] = environ[key]

@@ -1,4 +1,5 @@
-"""concurrent.futures: the pools that an application opts in are isolates, one for each worker, and their tasks are renders."""
+"""concurrent.futures: the pools that an application opts in are isolates, one for each worker, and their
+tasks are renders."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from bext_otel_instrumentors._kit.carrying import packed, unpacked
 from bext_otel_instrumentors._kit.executors import Submit, submits
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.patch import Patches
-from bext_otel_instrumentors.isolates.isolates import Isolate, Render, isolates, tell_crash
+from bext_otel_instrumentors.isolates.isolates import Isolate, Render, isolates, log_crash
 
 __all__ = ["FuturesInstrumentor", "as_isolates"]
 
@@ -34,10 +35,11 @@ Pool = TypeVar("Pool", bound=Executor)
 
 
 def as_isolates(pool: Pool, *, app: str = "") -> Pool:
-    """Opt a pool in, and return it: its workers are isolates, of `app` or of the app that first submits a task, and its tasks renders.
+    """Opt a pool in, and return it: its workers are isolates, of `app` or of the app that first submits a
+    task, and its tasks renders.
 
-    Works before and after `FuturesInstrumentor` is active, and does nothing else while it is not. Each chunk of `map` of a process pool
-    is one task.
+    Works before and after `FuturesInstrumentor` is active, and does nothing else while it is not. Each chunk
+    of `map` of a process pool is one task.
     """
     _opt_in(pool, app)
     active = FuturesInstrumentor.active
@@ -47,13 +49,14 @@ def as_isolates(pool: Pool, *, app: str = "") -> Pool:
 
 
 class FuturesInstrumentor(Instrumentor):
-    """Instruments the thread and process pools that are opted in: by `as_isolates`, or by `instrument(pools=...)`.
+    """Instruments the thread and process pools that are opted in: by `as_isolates`, or by
+    `instrument(pools=...)`.
 
-    `pools` are patterns as of a shell for a thread pool's `thread_name_prefix`; `processes` stands for every process pool
-    (`[isolates] pools`). Where nothing is opted in, nothing is patched.
+    `pools` are patterns as of a shell for a thread pool's `thread_name_prefix`; `processes` stands for every
+    process pool (`[isolates] pools`). Where nothing is opted in, nothing is patched.
 
-    Tasks carry the trace context and the app to their worker. What a task in a process does is measured in that process, by its own
-    telemetry; that its process died is told by the one that had submitted it.
+    Tasks carry the trace context and the app to their worker. What a task in a process does is measured in
+    that process, by its own telemetry; that its process died is told by the one that had submitted it.
     """
 
     active: FuturesInstrumentor | None = None
@@ -123,11 +126,15 @@ def _workers(ref: weakref.ref[Executor]) -> int:
     return sum(thread.is_alive() for thread in tuple(getattr(pool, "_threads", ())))
 
 
-# --- Submitting ---------------------------------------------------------------------------------------------------------------------
+# --- Submitting ---------------------------------------------------------------------------------------------
 
 
 def _submitted(
-    isolate_of: Callable[[Executor], Isolate | None], submit: Submit, pool: Executor, args: tuple[Any, ...], kwargs: dict[str, Any]
+    isolate_of: Callable[[Executor], Isolate | None],
+    submit: Submit,
+    pool: Executor,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> Future[Any] | None:
     isolate = None
     try:
@@ -140,11 +147,15 @@ def _submitted(
     return to_worker(partial(submit, pool), isolate, args, kwargs)
 
 
-def _to_thread(submit: Submit, isolate: Isolate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
+def _to_thread(
+    submit: Submit, isolate: Isolate, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Future[Any]:
     return submit(_in_thread, isolate, context.get_current(), *args, **kwargs)
 
 
-def _in_thread(isolate: Isolate, here: Context, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+def _in_thread(
+    isolate: Isolate, here: Context, function: Callable[..., Any], /, *args: Any, **kwargs: Any
+) -> Any:
     token = context.attach(here)
     try:
         with Render(isolate, _FAILURES):
@@ -153,15 +164,21 @@ def _in_thread(isolate: Isolate, here: Context, function: Callable[..., Any], /,
         context.detach(token)
 
 
-def _to_process(submit: Submit, isolate: Isolate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
+def _to_process(
+    submit: Submit, isolate: Isolate, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Future[Any]:
     app, carrier = packed()
     isolate.app = isolate.app or app
     future = submit(_in_process, app or isolate.app, carrier, *args, **kwargs)
-    future.add_done_callback(partial(_process_died, app or isolate.app or UNKNOWN, context.get_current(), time.perf_counter_ns()))
+    future.add_done_callback(
+        partial(_process_died, app or isolate.app or UNKNOWN, context.get_current(), time.perf_counter_ns())
+    )
     return future
 
 
-def _in_process(app: str, carrier: Mapping[str, str], function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+def _in_process(
+    app: str, carrier: Mapping[str, str], function: Callable[..., Any], /, *args: Any, **kwargs: Any
+) -> Any:
     """In the worker: the context is what was sent along, nothing of what the process was forked from."""
     token = context.attach(unpacked(app, carrier))
     try:
@@ -172,13 +189,14 @@ def _in_process(app: str, carrier: Mapping[str, str], function: Callable[..., An
 
 
 def _process_died(app: str, here: Context, started_ns: int, future: Future[Any]) -> None:
-    """The pool broke before the task's worker could tell how it ended: a worker was killed, and takes all tasks with it."""
+    """The pool broke before the task's worker could tell how it ended: a worker was killed, and takes all
+    tasks with it."""
     try:
         if future.cancelled() or not isinstance(future.exception(), BrokenExecutor):
             return
         shown = {"bext.app": app, "error.type": "crashed"}
         span = trace_past(RENDER.name, started_ns, context=here, attributes=shown, failed=True)
         count(ISOLATE_ERRORS, app, "crashed")
-        tell_crash(app, "crashed", trace.set_span_in_context(span))
+        log_crash(app, "crashed", trace.set_span_in_context(span))
     except Exception as error:  # the guard's only purpose
         report("a pool", error)

@@ -1,4 +1,5 @@
-"""Isolates of this process: who they work for, how many there are, what heap they hold, and the renders in them."""
+"""Isolates of this process: who they work for, how many there are, what heap they hold, and the renders in
+them."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from bext_otel.process import catch_up, on_fork
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.measured import Measured
 
-__all__ = ["Isolate", "Render", "isolates", "tell_crash"]
+__all__ = ["Isolate", "Render", "isolates", "log_crash"]
 
 CRASHES = frozenset({"out_of_memory", "terminated", "crashed"})
 """Failures that an isolate does not survive."""
@@ -28,8 +29,9 @@ _NO_WORK: Mapping[str, str] = {}
 class Isolate:
     """One isolate, or a pool of them. The library's object holds it; when that is gone, it is.
 
-    `app` is whom it works for: the app in whose context it was made, else the first one that it does work for; "" before. `heap_bytes` is
-    what the engine last said, None where nobody asks. `workers` says how many isolates a pool has; None: it is a single one.
+    `app` is whom it works for: the app in whose context it was made, else the first one that it does work
+    for; "" before. `heap_bytes` is what the engine last said, None where nobody asks. `workers` says how many
+    isolates a pool has; None: it is a single one.
     """
 
     __slots__ = ("__weakref__", "app", "calls", "gone", "heap_bytes", "kind", "read_at", "workers")
@@ -45,7 +47,8 @@ class Isolate:
 
 
 class _Isolates:
-    """Those that are up, held weakly. Without a lock, so that neither a fork nor a garbage collection can be in its way."""
+    """Those that are up, held weakly. Without a lock, so that neither a fork nor a garbage collection can be
+    in its way."""
 
     def __init__(self) -> None:
         self._held: dict[int, weakref.ref[Isolate]] = {}
@@ -76,7 +79,8 @@ class _Isolates:
             self._shown.clear()
 
     def forked(self) -> None:
-        """In a child: engines do not survive a fork, and their parent counts them. A pool may have workers here once it gets work."""
+        """In a child: engines do not survive a fork, and their parent counts them. A pool may have workers
+        here once it gets work."""
         for ref in list(self._held.values()):
             isolate = ref()
             if isolate is not None and isolate.workers is None:
@@ -90,7 +94,9 @@ class _Isolates:
     def _heaps(self) -> Iterator[tuple[float, tuple[str, ...]]]:
         return self._sums(ISOLATE_MEMORY, _heap)
 
-    def _sums(self, metric: object, ask: Callable[[Isolate], int | None]) -> Iterator[tuple[float, tuple[str, ...]]]:
+    def _sums(
+        self, metric: object, ask: Callable[[Isolate], int | None]
+    ) -> Iterator[tuple[float, tuple[str, ...]]]:
         # An app whose last isolate ended has none, which is not the same as nothing to tell.
         sums = {app: 0 for shown, app in list(self._shown) if shown is metric}
         for ref in list(self._held.values()):
@@ -125,7 +131,8 @@ on_fork(in_child=isolates.forked)
 
 
 class Render(Measured):
-    """A render in `isolate`, for the app whose work is being done, else the isolate's. `failures` are types by names of exceptions."""
+    """A render in `isolate`, for the app whose work is being done, else the isolate's. `failures` are types
+    by names of exceptions."""
 
     __slots__ = ("_failures", "_isolate")
 
@@ -161,9 +168,15 @@ class Render(Measured):
     def tell(self, operation: Operation, failure: str | None) -> None:
         """An isolate that crashed is an error; a slow render is told by the operation itself."""
         if failure in CRASHES:
-            tell_crash(operation.labels["app"], failure or "", trace.set_span_in_context(operation.span))
+            log_crash(operation.labels["app"], failure or "", trace.set_span_in_context(operation.span))
 
 
-def tell_crash(app: str, error_type: str, here: Context) -> None:
+def log_crash(app: str, error_type: str, here: Context) -> None:
     """A log entry: an isolate crashed."""
-    emit("bext.isolate", SeverityNumber.ERROR, "isolate crashed", {"app": app, "error_type": error_type}, here=here)
+    emit(
+        "bext.isolate",
+        SeverityNumber.ERROR,
+        "isolate crashed",
+        {"app": app, "error_type": error_type},
+        here=here,
+    )

@@ -34,10 +34,11 @@ _FAILURES = {
 
 
 class MiniRacerInstrumentor(Instrumentor):
-    """Instruments `MiniRacer`: each `eval`, `execute`, `call`, `eval_cancelable` and call of a JavaScript function is a render.
+    """Instruments `MiniRacer`: each `eval`, `execute`, `call`, `eval_cancelable` and call of a JavaScript
+    function is a render.
 
-    A render of asynchronous JavaScript ends when its promise is returned. What is no render, such as loading a bundle, can be done within
-    `opentelemetry.instrumentation.utils.suppress_instrumentation()`.
+    A render of asynchronous JavaScript ends when its promise is returned. What is no render, such as loading
+    a bundle, can be done within `opentelemetry.instrumentation.utils.suppress_instrumentation()`.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -59,7 +60,9 @@ def _cover(patches: Patches, module: Any) -> None:
         patches.wrap(racer, name, _rendering)
     if hasattr(racer, "eval_cancelable"):
         patches.wrap(racer, "eval_cancelable", _rendering_async)
-    if hasattr(module, "_make_context"):  # every end of an isolate comes through here, also that of `mini_racer()`
+    if hasattr(
+        module, "_make_context"
+    ):  # every end of an isolate comes through here, also that of `mini_racer()`
         patches.wrap(module, "_make_context", _owning)
     else:
         patches.wrap(racer, "close", _closing)
@@ -72,14 +75,17 @@ def _cover(patches: Patches, module: Any) -> None:
 
 
 def _isolate_of(thing: Any) -> Isolate | None:
-    """The isolate of a MiniRacer or of a JavaScript object; None if it is closed, or of a kind that we do not know."""
+    """The isolate of a MiniRacer or of a JavaScript object; None if it is closed, or of a kind that we do not
+    know."""
     engine = getattr(thing, "_ctx", None)
     if engine is None:
         return None
     isolate: Isolate | None = getattr(engine, "_bext_isolate", None)
     if isolate is None:
         isolate = Isolate(_KIND)
-        object.__setattr__(engine, "_bext_isolate", isolate)  # a frozen dataclass; its fields stay what they are
+        object.__setattr__(
+            engine, "_bext_isolate", isolate
+        )  # a frozen dataclass; its fields stay what they are
     isolates.add(isolate)
     return isolate
 
@@ -126,7 +132,8 @@ def _owning(original: Callable[..., Any]) -> Callable[..., Any]:
 def _rendering(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def render(self: Any, *args: Any, **kwargs: Any) -> Any:
-        # What the library calls of its own is part of the call that is being measured, or upkeep of promises and timers.
+        # What the library calls of its own is part of the call that is being measured, or upkeep of promises
+        # and timers.
         if sys._getframe(1).f_globals.get("__name__", "").startswith("py_mini_racer"):
             return original(self, *args, **kwargs)
         isolate = _guarded(self)
@@ -143,7 +150,8 @@ def _rendering_async(original: Callable[..., Awaitable[Any]]) -> Callable[..., A
     @wraps(original)
     async def render(self: Any, *args: Any, **kwargs: Any) -> Any:
         isolate = _guarded(self)
-        # The span is not made current: a coroutine that is dropped ends in whatever context the garbage collector runs in.
+        # The span is not made current: a coroutine that is dropped ends in whatever context the garbage
+        # collector runs in.
         work = Render(isolate, _FAILURES)
         work.begin()
         try:
@@ -168,9 +176,14 @@ def _guarded(thing: Any) -> Isolate | None:
 
 
 def _read_heap(thing: Any, isolate: Isolate) -> None:
-    """Ask the engine for its heap, now and then, where nobody waits: the answer comes after whatever the isolate is doing."""
+    """Ask the engine for its heap, now and then, where nobody waits: the answer comes after whatever the
+    isolate is doing."""
     now = monotonic()
-    if isolate.gone or isolate.calls or (isolate.heap_bytes is not None and now - isolate.read_at < _HEAP_EVERY_SECONDS):
+    if (
+        isolate.gone
+        or isolate.calls
+        or (isolate.heap_bytes is not None and now - isolate.read_at < _HEAP_EVERY_SECONDS)
+    ):
         return
     isolate.read_at = now
     try:

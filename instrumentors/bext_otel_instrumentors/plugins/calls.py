@@ -16,7 +16,8 @@ _SCOPE = "bext.plugin"
 
 
 def plugin_name(thing: object) -> str:
-    """What the application says that a plugin's module, instance or function belongs to: its attribute `plugin_name`; "" if it has none.
+    """What the application says that a plugin's module, instance or function belongs to: its attribute
+    `plugin_name`; "" if it has none.
 
     An attribute, so that naming needs no import of ours.
     """
@@ -45,8 +46,16 @@ class PluginCall(Measured):
         called = {"plugin": operation.labels["plugin"], "hook": operation.labels["hook"]}
         took = round(operation.elapsed_ms * 1e3, 1)
         if failure is not None:
-            emit(_SCOPE, SeverityNumber.ERROR, "plugin failed", {**called, "error_type": failure, "duration_us": took}, here=here)
+            emit(
+                _SCOPE,
+                SeverityNumber.ERROR,
+                "plugin failed",
+                {**called, "error_type": failure, "duration_us": took},
+                here=here,
+            )
         else:
             emit(_SCOPE, SeverityNumber.DEBUG, "plugin called", {**called, "duration_us": took}, here=here)
         if self.fuel is not None:
-            emit(_SCOPE, SeverityNumber.TRACE, "plugin fuel consumed", {**called, "fuel": self.fuel}, here=here)
+            emit(
+                _SCOPE, SeverityNumber.TRACE, "plugin fuel consumed", {**called, "fuel": self.fuel}, here=here
+            )

@@ -19,7 +19,8 @@ Multicall = Callable[[str, Sequence[Any], Mapping[str, object], bool], Any]
 
 
 class PluggyInstrumentor(Instrumentor):
-    """Instruments plugin managers: those made from now on, and older ones when a plugin is registered with them.
+    """Instruments plugin managers: those made from now on, and older ones when a plugin is registered with
+    them.
 
     `instrument(projects=("datasette",))`: only managers of these projects; without it, all.
     """
@@ -73,9 +74,12 @@ class PluggyInstrumentor(Instrumentor):
         return register
 
     def _measure(self, manager: Any) -> None:
-        """Stand between the manager and what executes its calls: inside of anybody's monitoring, who goes on to see the real hooks."""
+        """Stand between the manager and what executes its calls: inside of anybody's monitoring, who goes on
+        to see the real hooks."""
         try:
-            if manager in self._managers or (self._projects is not None and manager.project_name not in self._projects):
+            if manager in self._managers or (
+                self._projects is not None and manager.project_name not in self._projects
+            ):
                 return
             manager._inner_hookexec = _Executor(manager._inner_hookexec)
             self._managers.add(manager)
@@ -111,9 +115,13 @@ class _Executor:
         self._copies: dict[int, tuple[Any, Any]] = {}
         _executors.add(self)
 
-    def __call__(self, hook_name: str, methods: Sequence[Any], kwargs: Mapping[str, object], firstresult: bool) -> Any:
+    def __call__(
+        self, hook_name: str, methods: Sequence[Any], kwargs: Mapping[str, object], firstresult: bool
+    ) -> Any:
         __tracebackhide__ = True
-        return self.original(hook_name, self._measured(hook_name, methods) if self.active else methods, kwargs, firstresult)
+        return self.original(
+            hook_name, self._measured(hook_name, methods) if self.active else methods, kwargs, firstresult
+        )
 
     def forget(self) -> None:
         """Hold on to no plugin that may be gone."""
@@ -136,15 +144,20 @@ class _Executor:
     def _copy(self, hook_name: str, method: Any) -> tuple[Any, Any]:
         measured = copy.copy(method)
         wrapper = method.hookwrapper or getattr(method, "wrapper", False)
-        measured.function = partial(_wrapping if wrapper else _calling, method.function, _name_of(method), hook_name)
+        measured.function = partial(
+            _wrapping if wrapper else _calling, method.function, _name_of(method), hook_name
+        )
         pair = (method, measured)
-        if method.plugin is not None:  # what `call_extra` is given is no plugin's, and made anew for each call
+        if (
+            method.plugin is not None
+        ):  # what `call_extra` is given is no plugin's, and made anew for each call
             self._copies[id(method)] = pair
         return pair
 
 
 def _name_of(method: Any) -> str:
-    """The plugin's name; its class where pluggy knows an object by its address only, which would be another one in each process."""
+    """The plugin's name; its class where pluggy knows an object by its address only, which would be another
+    one in each process."""
     name = str(method.plugin_name)
     return type(method.plugin).__qualname__ if name == str(id(method.plugin)) else name
 
@@ -207,7 +220,8 @@ class _Wrapper:
             self._call.end()
             raise
         except BaseException as error:
-            # What a wrapper was given and lets pass is somebody else's failure; Python turns a StopIteration that passes into another.
+            # What a wrapper was given and lets pass is somebody else's failure; Python turns a StopIteration
+            # that passes into another.
             passed = error is given or (isinstance(given, StopIteration) and error.__cause__ is given)
             self._call.end(None if passed else error)
             raise

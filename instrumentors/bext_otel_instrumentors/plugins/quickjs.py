@@ -19,11 +19,13 @@ _LIMITS = {"InternalError: interrupted": "timeout", "InternalError: out of memor
 
 
 class QuickJSInstrumentor(Instrumentor):
-    """Instruments `quickjs.Function`: the hook is the function's name, the plugin its attribute `plugin_name`, else `unknown`.
+    """Instruments `quickjs.Function`: the hook is the function's name, the plugin its attribute
+    `plugin_name`, else `unknown`.
 
-    `quickjs.Context` is a type of C that cannot be instrumented: surround what it does by `operation(PLUGIN_HOOK, plugin=..., hook=...)`.
-    The engine counts no fuel. A script that ran past its limit of time has failed with `timeout`; one past its limit of memory with
-    `out_of_memory` if the engine still had the memory to say so, else it is a `script_error`.
+    `quickjs.Context` is a type of C that cannot be instrumented: surround what it does by
+    `operation(PLUGIN_HOOK, plugin=..., hook=...)`. The engine counts no fuel. A script that ran past its
+    limit of time has failed with `timeout`; one past its limit of memory with `out_of_memory` if the engine
+    still had the memory to say so, else it is a `script_error`.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:

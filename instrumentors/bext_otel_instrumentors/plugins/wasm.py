@@ -1,4 +1,5 @@
-"""What is known about WebAssembly from outside: the name that a module's text begins with, and the fuel that a call burns."""
+"""What is known about WebAssembly from outside: the name that a module's text begins with, and the fuel that
+a call burns."""
 
 from __future__ import annotations
 
@@ -12,13 +13,15 @@ _TEXT = re.compile(rb"(?:\s|;;[^\n]*\n|\(;.*?;\))*\(\s*(?:module|component)\s+\$
 
 
 def text_name(wasm: str | bytes | bytearray) -> str:
-    """The name after `(module` in a module's or component's text; "" if there is none, or if this is a binary."""
+    """The name after `(module` in a module's or component's text; "" if there is none, or if this is a
+    binary."""
     found = _TEXT.match(wasm.encode() if isinstance(wasm, str) else wasm)
     return found.group(1).decode("utf-8", "replace").removesuffix(".wasm") if found else ""
 
 
 class Burning:
-    """A call that burns fuel of a store: what it had burned when the fuel was last read, and how much was left then."""
+    """A call that burns fuel of a store: what it had burned when the fuel was last read, and how much was
+    left then."""
 
     __slots__ = ("burned", "left")
 
@@ -32,12 +35,14 @@ class Burning:
         self.left = left
 
 
-# The calls under way in a store, the innermost last, are kept on it: a store has one thread at a time, and ends with its calls.
+# The calls under way in a store, the innermost last, are kept on it: a store has one thread at a time, and
+# ends with its calls.
 _CALLS = "_bext_burning"
 
 
 def burn(store: Any) -> Burning | None:
-    """A call begins. None where nobody counts: the engine does not, or the host was called back and has no store at hand."""
+    """A call begins. None where nobody counts: the engine does not, or the host was called back and has no
+    store at hand."""
     calls: Any = getattr(store, _CALLS, None)
     if calls is None:
         if not hasattr(store, "get_fuel"):
@@ -59,7 +64,8 @@ def burn(store: Any) -> Burning | None:
 
 
 def burned(store: Any, call: Burning) -> None:
-    """The call has ended: `call.burned` is what it burned, without what calls from within it did, which count for themselves."""
+    """The call has ended: `call.burned` is what it burned, without what calls from within it did, which count
+    for themselves."""
     left = store.get_fuel()
     call.read(left)
     calls: list[Burning] = getattr(store, _CALLS)
@@ -70,7 +76,8 @@ def burned(store: Any, call: Burning) -> None:
 
 
 def refueling(store: Any) -> Burning | None:
-    """The store is about to be given other fuel: the call under way, whose fuel that is; set its `left` afterwards."""
+    """The store is about to be given other fuel: the call under way, whose fuel that is; set its `left`
+    afterwards."""
     calls = getattr(store, _CALLS, None)
     if not calls:
         return None

@@ -1,4 +1,5 @@
-"""wasmtime: calls of exported functions are hooks of a plugin, with the fuel that the engine's own meter counts."""
+"""wasmtime: calls of exported functions are hooks of a plugin, with the fuel that the engine's own meter
+counts."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from bext_otel_instrumentors.plugins.wasm import Burning, burn, burned, refuelin
 
 __all__ = ["WasmtimeInstrumentor"]
 
-# Of modules and components, and what instances are made of: the plugin's name. Of functions: the plugin and the hook.
+# Of modules and components, and what instances are made of: the plugin's name. Of functions: the plugin and
+# the hook.
 _PLUGIN = "_bext_plugin"
 _HOOK = "_bext_hook"
 _UNNAMED = ("", "")
@@ -25,9 +27,10 @@ _UNNAMED = ("", "")
 class WasmtimeInstrumentor(Instrumentor):
     """Instruments calls of exported functions, of modules and of components.
 
-    The hook is the export's name. The plugin is the attribute `plugin_name` that the application sets on the instance or on the module,
-    else the name after `(module` in a text, else the stem of the file it was loaded from, else `unknown`; for a function that comes
-    from a linker by name, the name of its module there. An exit of a WASI program with status 0 is a success.
+    The hook is the export's name. The plugin is the attribute `plugin_name` that the application sets on the
+    instance or on the module, else the name after `(module` in a text, else the stem of the file it was
+    loaded from, else `unknown`; for a function that comes from a linker by name, the name of its module
+    there. An exit of a WASI program with status 0 is a success.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -74,7 +77,7 @@ def _loading(function: Callable[..., Any], _: object) -> Any:
     return classmethod(_after(_from_file, function))
 
 
-# --- Calls --------------------------------------------------------------------------------------------------------------------------
+# --- Calls --------------------------------------------------------------------------------------------------
 
 
 class _Call(PluginCall):
@@ -106,7 +109,8 @@ class _Call(PluginCall):
         super().end(error)
 
     def failure(self, error: BaseException) -> str | None:
-        """The trap's code in lower case; `out_of_fuel` also where the engine gives no code; for others the class."""
+        """The trap's code in lower case; `out_of_fuel` also where the engine gives no code; for others the
+        class."""
         try:
             if getattr(error, "code", None) == 0 and type(error).__name__ == "ExitTrap":
                 return None
@@ -145,7 +149,8 @@ def _made_by_host(original: Callable[..., None]) -> Callable[..., None]:
 
 
 def _refueling(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Fuel that a plugin is given in the middle of its call, from a function of the host, is not fuel that it has not burned."""
+    """Fuel that a plugin is given in the middle of its call, from a function of the host, is not fuel that it
+    has not burned."""
 
     @wraps(original)
     def set_fuel(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -162,7 +167,7 @@ def _refueling(original: Callable[..., Any]) -> Callable[..., Any]:
     return set_fuel
 
 
-# --- Names --------------------------------------------------------------------------------------------------------------------------
+# --- Names --------------------------------------------------------------------------------------------------
 
 
 class _Given:

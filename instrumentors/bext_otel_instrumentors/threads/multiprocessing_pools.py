@@ -1,4 +1,5 @@
-"""`multiprocessing.Pool` and `ThreadPool`: their tasks carry the context of whoever asks, and their workers start in none."""
+"""`multiprocessing.Pool` and `ThreadPool`: their tasks carry the context of whoever asks, and their workers
+start in none."""
 
 from __future__ import annotations
 
@@ -38,7 +39,11 @@ def _submitting(original: Method) -> Method:
         # What is no function is the library's to refuse, where and when it does.
         if not here or not callable(function):
             return original(self, *args, **kwargs)
-        carrying = partial(in_context, here, function) if isinstance(self, pool.ThreadPool) else partial(unpacked_in, *packed(), function)
+        carrying = (
+            partial(in_context, here, function)
+            if isinstance(self, pool.ThreadPool)
+            else partial(unpacked_in, *packed(), function)
+        )
         if args:
             return original(self, carrying, *args[1:], **kwargs)
         return original(self, **{**kwargs, "func": carrying})
@@ -49,7 +54,10 @@ def _submitting(original: Method) -> Method:
 def _starting(original: Method) -> Method:
     @wraps(original)
     def start(self: BaseProcess) -> Any:
-        if context.get_current() and getattr(getattr(self, "_target", None), "__module__", None) == pool.__name__:
+        if (
+            context.get_current()
+            and getattr(getattr(self, "_target", None), "__module__", None) == pool.__name__
+        ):
             return in_context(Context(), original, self)
         return original(self)
 

@@ -1,4 +1,5 @@
-"""Threads, and the pools of concurrent.futures and multiprocessing: work done there is a child of what caused it, and of its app."""
+"""Threads, and the pools of concurrent.futures and multiprocessing: work done there is a child of what caused
+it, and of its app."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ from bext_otel_instrumentors.threads.multiprocessing_pools import cover
 
 __all__ = ["ThreadingInstrumentor"]
 
-# Whose threads serve the whole process, whatever was going on when the first of them was needed: pools, queues, servers, monitors, ours.
+# Whose threads serve the whole process, whatever was going on when the first of them was needed: pools,
+# queues, servers, monitors, ours.
 _MACHINERY = (
     "apscheduler",
     "asyncio.base_events",
@@ -64,12 +66,13 @@ _RANK = 2  # after isolates, which carry it themselves
 
 
 class ThreadingInstrumentor(Instrumentor):
-    """Instruments `Thread`, `Timer`, `ThreadPoolExecutor` (so `loop.run_in_executor` too), `ProcessPoolExecutor`
-    and the pools of multiprocessing.
+    """Instruments `Thread`, `Timer`, `ThreadPoolExecutor` (so `loop.run_in_executor` too),
+    `ProcessPoolExecutor` and the pools of multiprocessing.
 
-    A thread carries the context of whoever starts it, if what it runs is its `target`; a task that of whoever submits it. A thread of
-    another kind, such as a pool's worker, serves many: it starts in an empty context, and so does a pool's process. Where no context is
-    current, nothing is done but to look. The tasks of pools that are isolates are `FuturesInstrumentor`'s.
+    A thread carries the context of whoever starts it, if what it runs is its `target`; a task that of whoever
+    submits it. A thread of another kind, such as a pool's worker, serves many: it starts in an empty context,
+    and so does a pool's process. Where no context is current, nothing is done but to look. The tasks of pools
+    that are isolates are `FuturesInstrumentor`'s.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -86,7 +89,7 @@ class ThreadingInstrumentor(Instrumentor):
         super()._uninstrument(**kwargs)
 
 
-# --- Threads ------------------------------------------------------------------------------------------------------------------------
+# --- Threads ------------------------------------------------------------------------------------------------
 
 
 def _starting(original: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
@@ -96,7 +99,8 @@ def _starting(original: Callable[[threading.Thread], None]) -> Callable[[threadi
         if not here:
             return original(self)
         if not _is_work(self):
-            # Not only left alone: under gevent, a new thread has a copy of the context that is current at its start.
+            # Not only left alone: under gevent, a new thread has a copy of the context that is current at its
+            # start.
             return in_context(_EMPTY, original, self)
         before = vars(self).get("run")
         # A method, since others look for its function; on the thread, since it is gone with the run.
@@ -125,7 +129,8 @@ def _put_back(thread: threading.Thread, run: Callable[[], None] | None) -> None:
 
 
 def _is_work(thread: threading.Thread) -> bool:
-    """Whether a thread runs one piece of work and ends. A class with a `run` of its own may be anything, most often a worker."""
+    """Whether a thread runs one piece of work and ends. A class with a `run` of its own may be anything, most
+    often a worker."""
     try:
         defined_by = _whose_run(type(thread))
         if defined_by is _TIMER:
@@ -147,16 +152,22 @@ def _is_machinery(function: Any) -> bool:
 _PREFIXES = tuple(f"{name}." for name in _MACHINERY)
 
 
-# --- Pools --------------------------------------------------------------------------------------------------------------------------
+# --- Pools --------------------------------------------------------------------------------------------------
 
 # Python 3.14: a thread pool whose tasks are pickled, and run where telemetry was not set up.
-_INTERPRETERS: tuple[type, ...] = tuple(found for found in (getattr(futures, "InterpreterPoolExecutor", None),) if found is not None)
+_INTERPRETERS: tuple[type, ...] = tuple(
+    found for found in (getattr(futures, "InterpreterPoolExecutor", None),) if found is not None
+)
 
 
-def _submitted(submit: Submit, pool: Executor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any] | None:
+def _submitted(
+    submit: Submit, pool: Executor, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Future[Any] | None:
     here = context.get_current()
     if not here or isinstance(pool, _INTERPRETERS):
         return None
-    carried: tuple[Any, ...] = (unpacked_in, *packed()) if isinstance(pool, ProcessPoolExecutor) else (in_context, here)
+    carried: tuple[Any, ...] = (
+        (unpacked_in, *packed()) if isinstance(pool, ProcessPoolExecutor) else (in_context, here)
+    )
     # Within it workers are started, and forked, who are nobody's in particular.
     return in_context(_EMPTY, submit, pool, *carried, *args, **kwargs)

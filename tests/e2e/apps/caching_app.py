@@ -40,6 +40,10 @@ def drop(_: Request) -> Response:
 
 
 app = Starlette(
-    routes=[Route("/items/{item}", item), Route("/imported", imported), Route("/drop", drop, methods=["POST"])],
+    routes=[
+        Route("/items/{item}", item),
+        Route("/imported", imported),
+        Route("/drop", drop, methods=["POST"]),
+    ],
     middleware=[Middleware(GZipMiddleware)],
 )

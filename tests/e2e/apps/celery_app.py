@@ -15,7 +15,12 @@ for folder in ("queue", "control", "results"):
 
 app = Celery("celery_app", broker="filesystem://", backend=f"file://{pathlib.Path('results').resolve()}")
 app.conf.update(
-    broker_transport_options={"data_folder_in": "queue", "data_folder_out": "queue", "control_folder": "control", "polling_interval": 0.05},
+    broker_transport_options={
+        "data_folder_in": "queue",
+        "data_folder_out": "queue",
+        "control_folder": "control",
+        "polling_interval": 0.05,
+    },
     worker_prefetch_multiplier=1,
     task_default_retry_delay=0,
 )
@@ -58,7 +63,10 @@ if __name__ == "__main__":
         "chain": lambda: chain(add.s(1), add.s(2), add.s(3)).delay(),
         "chord": lambda: chord([add.s(1), add.s(2)], total.s()).delay(),
         "many": lambda: [add.delay(number) for number in range(40)][-1],
-        **{name: task.delay for name, task in (("fail", fail), ("for_ever", for_ever), ("killed", killed), ("hang", hang))},
+        **{
+            name: task.delay
+            for name, task in (("fail", fail), ("for_ever", for_ever), ("killed", killed), ("hang", hang))
+        },
     }[sys.argv[1]]
     with trace.get_tracer("app").start_as_current_span("request"):
         sent = asked()

@@ -27,7 +27,11 @@ def shown() -> dict[str, float]:
     assert runs is not None
     reply = runs.endpoints.reply("GET", "/metrics", "", {}, trusted=True)
     assert reply is not None
-    lines = [line.rpartition(" ") for line in reply.body.decode().splitlines() if line.startswith(("bext_cache_hits_total", "shop_things"))]
+    lines = [
+        line.rpartition(" ")
+        for line in reply.body.decode().splitlines()
+        if line.startswith(("bext_cache_hits_total", "shop_things"))
+    ]
     return {name.partition("{")[0]: float(value) for name, _, value in lines}
 
 

@@ -8,7 +8,10 @@ from starlette.routing import Mount, Route
 import bext_otel
 from bext_otel_instrumentors.http.asgi import ASGIMiddleware
 
-bext_otel.configure(telemetry={"service_name": "shop"}, app_resolver=lambda host, path: "till" if path.startswith("/items") else "shop")
+bext_otel.configure(
+    telemetry={"service_name": "shop"},
+    app_resolver=lambda host, path: "till" if path.startswith("/items") else "shop",
+)
 bext_otel.register_check("till", lambda: True, critical=True)
 
 

@@ -1,4 +1,5 @@
-"""A Flask application with 20,000 series, and one whose value is how often it was asked for: by something slow, such as a database."""
+"""A Flask application with 20,000 series, and one whose value is how often it was asked for: by something
+slow, such as a database."""
 
 import time
 from itertools import count, product

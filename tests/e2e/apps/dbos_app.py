@@ -1,4 +1,5 @@
-"""A durable workflow on SQLite: each step appends to a file, the second one never ends while there is a file named `hang`."""
+"""A durable workflow on SQLite: each step appends to a file, the second one never ends while there is a file
+named `hang`."""
 
 from __future__ import annotations
 
@@ -9,7 +10,12 @@ import threading
 from dbos import DBOS, SetWorkflowID
 from opentelemetry import trace
 
-config = {"name": "shop", "system_database_url": "sqlite:///dbos.sqlite", "application_version": "1", "run_admin_server": False}
+config = {
+    "name": "shop",
+    "system_database_url": "sqlite:///dbos.sqlite",
+    "application_version": "1",
+    "run_admin_server": False,
+}
 if "--otlp" in sys.argv:
     config["enable_otlp"] = True
 DBOS(config=config)  # type: ignore[arg-type]

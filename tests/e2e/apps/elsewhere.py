@@ -11,7 +11,10 @@ from cachetools import LRUCache, cached
 
 # Threads that start within the first request, and processes that are forked in it, serve all others.
 pool = ThreadPoolExecutor(1)
-processes = {method: ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method)) for method in ("fork", "forkserver", "spawn")}
+processes = {
+    method: ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method))
+    for method in ("fork", "forkserver", "spawn")
+}
 
 
 @cache
@@ -36,7 +39,11 @@ def do(way: str, key: str) -> None:
     elif way == "run_in_executor":
         asyncio.run(_in_executor(key))
     else:
-        thread = threading.Thread(target=load, args=(key,)) if way == "thread" else threading.Timer(0, load, (key,))
+        thread = (
+            threading.Thread(target=load, args=(key,))
+            if way == "thread"
+            else threading.Timer(0, load, (key,))
+        )
         thread.start()
         thread.join()
 

@@ -1,4 +1,5 @@
-"""Forks forty children while its threads measure, collect and export; each child measures, reads, exports and ends."""
+"""Forks forty children while its threads measure, collect and export; each child measures, reads, exports and
+ends."""
 
 import faulthandler
 import json
@@ -78,7 +79,11 @@ def main() -> None:
     ending.set()
     for thread in work:
         thread.join()
-    hits = [line for line in page().splitlines() if line.startswith(("bext_cache_hits_total", "shop_things_total"))]
+    hits = [
+        line
+        for line in page().splitlines()
+        if line.startswith(("bext_cache_hits_total", "shop_things_total"))
+    ]
     shown = [float(line.rpartition(" ")[2]) for line in hits]
     print(json.dumps({"exits": exits, "counted": sum(counted), "shown": shown}), flush=True)
     sys.exit(0)

@@ -24,7 +24,8 @@ stalls = metrics.get_meter("shop").create_histogram("shop.stalls", unit="ms")
 
 
 def work() -> dict[str, int]:
-    """Three hits, a miss, a render of 4 ms, two calls of a plugin (10 and 20 us), two things of the application's own."""
+    """Three hits, a miss, a render of 4 ms, two calls of a plugin (10 and 20 us), two things of the
+    application's own."""
     operation.count(CACHE_HITS, "shop", "isr", by=3)
     operation.count(CACHE_MISSES, "shop", "fragment")
     operation.gauge(CACHE_ENTRIES, 7, "shop", "isr")
@@ -42,5 +43,12 @@ def work() -> dict[str, int]:
 def nested() -> dict[str, object]:
     """Run a script that counts for itself: not ours to count."""
     script = Path(__file__).parent / "nested_job.py"
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False)
-    return {"pid": os.getpid(), "exit": done.returncode, "said": done.stdout.strip(), "error": done.stderr[-500:]}
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False
+    )
+    return {
+        "pid": os.getpid(),
+        "exit": done.returncode,
+        "said": done.stdout.strip(),
+        "error": done.stderr[-500:],
+    }

@@ -1,4 +1,5 @@
-"""A script that somebody's worker runs: counts five hits, and says what it knows of the service that it is."""
+"""A script that somebody's worker runs: counts five hits, and says what it knows of the service that it
+is."""
 
 import bext_otel
 from bext_otel import operation
@@ -9,4 +10,10 @@ runs = bext_otel.running()
 assert runs is not None
 reply = runs.endpoints.reply("GET", "/metrics", "", {}, trusted=True)
 assert reply is not None
-print(";".join(line for line in reply.body.decode().splitlines() if line.startswith(("bext_cache_hits_total", "bext_requests_total"))))
+print(
+    ";".join(
+        line
+        for line in reply.body.decode().splitlines()
+        if line.startswith(("bext_cache_hits_total", "bext_requests_total"))
+    )
+)

@@ -25,4 +25,11 @@ def nests(request: Request) -> Response:
     return JSONResponse(nested())
 
 
-app = Starlette(routes=[Route("/items/{item}", item), Route("/fail", fail), Route("/work", worked), Route("/nested", nests)])
+app = Starlette(
+    routes=[
+        Route("/items/{item}", item),
+        Route("/fail", fail),
+        Route("/work", worked),
+        Route("/nested", nests),
+    ]
+)

@@ -38,7 +38,10 @@ def test_the_example_of_the_specification_comes_out() -> None:
                 "errors": {"total": 12, "rate": 0.0003},
             }
         },
-        "plugins": {"analytics": {"calls": 42531, "avg_us": 12}, "security-headers": {"calls": 42531, "avg_us": 3}},
+        "plugins": {
+            "analytics": {"calls": 42531, "avg_us": 12},
+            "security-headers": {"calls": 42531, "avg_us": 3},
+        },
         "system": {"memory_mb": 256, "cpu_percent": 15.2, "open_fds": 128},
     } == document
     assert {"series": 23, "engine": "bext", "lag_seconds": None} == telemetry
@@ -74,15 +77,17 @@ def test_an_app_without_requests_has_no_error_rate() -> None:
 
 def test_errors_are_answers_of_the_5xx_class_only() -> None:
     requests = {("a", "GET", status, "/"): 1 for status in ("200", "404", "499", "500", "503", "599")}
-    assert {"total": 3, "rate": 0.5} == json.document(replace(EMPTY, families=(numbers(catalogue.REQUESTS, requests),)))["apps"]["a"][
-        "errors"
-    ]
+    assert {"total": 3, "rate": 0.5} == json.document(
+        replace(EMPTY, families=(numbers(catalogue.REQUESTS, requests),))
+    )["apps"]["a"]["errors"]
 
 
 def test_recent_requests_add_up_over_the_series_of_an_app() -> None:
     requests = {("a", "GET", "200", "/"): 10, ("a", "GET", "200", "/about"): 10}
     rates = {series(catalogue.REQUESTS, *labels).labels: 1.26 for labels in requests}
-    snapshot = replace(EMPTY, families=(numbers(catalogue.REQUESTS, requests),), rates={"bext_requests_total": rates})
+    snapshot = replace(
+        EMPTY, families=(numbers(catalogue.REQUESTS, requests),), rates={"bext_requests_total": rates}
+    )
     assert 2.5 == json.document(snapshot)["apps"]["a"]["requests"]["rps"]
 
 
@@ -104,7 +109,10 @@ def test_numbers_that_are_none_become_null(value: float) -> None:
     assert (None, None) == (document["timestamp"], document["uptime_secs"])
     assert {"memory_mb": None, "cpu_percent": None, "open_fds": None} == document["system"]
     assert {"calls": 3, "avg_us": None} == document["plugins"]["p"]
-    assert (None, None) == (document["apps"]["a"]["cache"]["entries"], document["apps"]["a"]["isolate"]["avg_render_ms"])
+    assert (None, None) == (
+        document["apps"]["a"]["cache"]["entries"],
+        document["apps"]["a"]["isolate"]["avg_render_ms"],
+    )
 
 
 def test_any_label_value_can_be_told() -> None:
@@ -115,7 +123,10 @@ def test_any_label_value_can_be_told() -> None:
 
 COUNTS = st.dictionaries(
     st.tuples(
-        st.sampled_from("abc"), st.sampled_from(["GET", "POST"]), st.sampled_from(["200", "404", "500", "503"]), st.sampled_from("/xy")
+        st.sampled_from("abc"),
+        st.sampled_from(["GET", "POST"]),
+        st.sampled_from(["200", "404", "500", "503"]),
+        st.sampled_from("/xy"),
     ),
     st.integers(0, 10**12),
 )

@@ -6,9 +6,7 @@ from hypothesis import strategies as st
 
 from bext_otel.endpoints.formats.negotiate import gzip_wanted, metrics_format
 
-PROMETHEUS_2 = (
-    "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
-)
+PROMETHEUS_2 = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 PROMETHEUS_3 = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,"
     "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
@@ -21,8 +19,10 @@ PROTOBUF = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFam
 @pytest.mark.parametrize(
     "accept",
     [
-        f"{PROTOBUF},application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",  # Prometheus 2.42
-        f"{PROTOBUF};q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;q=0.3",  # Prometheus 3
+        # Prometheus 2.42
+        f"{PROTOBUF},application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+        # Prometheus 3
+        f"{PROTOBUF};q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;q=0.3",
         'application/vnd.google.protobuf; proto="io.prometheus.client.MetricFamily"; encoding="delimited"',
     ],
 )
@@ -43,7 +43,10 @@ def test_protobuf_of_another_kind_or_less_liked_is_not_sent(accept: str) -> None
     assert "prometheus" == metrics_format(accept)
 
 
-@pytest.mark.parametrize("accept", [PROMETHEUS_2, PROMETHEUS_3, "application/openmetrics-text", "text/plain,application/openmetrics-text"])
+@pytest.mark.parametrize(
+    "accept",
+    [PROMETHEUS_2, PROMETHEUS_3, "application/openmetrics-text", "text/plain,application/openmetrics-text"],
+)
 def test_who_asks_for_openmetrics_gets_it(accept: str) -> None:
     assert "openmetrics" == metrics_format(accept)
 
@@ -68,14 +71,24 @@ def test_everybody_else_gets_prometheus_text(accept: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "header", ["gzip", "GZIP", "deflate, gzip;q=0.1", "*", "gzip;q=1.0, identity;q=0.5", "br, x-gzip", "identity;q=0, *"]
+    "header",
+    [
+        "gzip",
+        "GZIP",
+        "deflate, gzip;q=0.1",
+        "*",
+        "gzip;q=1.0, identity;q=0.5",
+        "br, x-gzip",
+        "identity;q=0, *",
+    ],
 )
 def test_gzip_is_used_where_it_is_welcome(header: str) -> None:
     assert gzip_wanted(header)
 
 
 @pytest.mark.parametrize(
-    "header", ["", "br", "gzip;q=0", "*;q=0", "gzip;q=0, *", "identity", "gzip;q=0.5, identity", "gzip;q=2", "gzipped"]
+    "header",
+    ["", "br", "gzip;q=0", "*;q=0", "gzip;q=0, *", "identity", "gzip;q=0.5, identity", "gzip;q=2", "gzipped"],
 )
 def test_gzip_is_not_used_where_it_is_not(header: str) -> None:
     assert not gzip_wanted(header)

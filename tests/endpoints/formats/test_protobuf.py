@@ -11,8 +11,18 @@ from hypothesis import strategies as st
 from bext_otel import catalogue
 from bext_otel.apps import Budgets
 from bext_otel.endpoints.formats import protobuf
-from bext_otel.metrics.reader import Reading
-from bext_otel.metrics.snapshot import Exemplar, Family, Histogram, Native, Numbers, Point, Series, Snapshot, Summary
+from bext_otel.metrics.reader import SnapshotReader
+from bext_otel.metrics.snapshot import (
+    Exemplar,
+    Family,
+    Histogram,
+    Native,
+    Numbers,
+    Point,
+    Series,
+    Snapshot,
+    Summary,
+)
 from bext_otel.metrics.store.streams import Streams
 from tests.endpoints.formats.test_text import any_families, shown
 from tests.endpoints.protobufs import buckets, families, labels
@@ -28,7 +38,7 @@ def read(*which: Family) -> dict[str, object]:
 def measured(*values: float) -> Snapshot:
     """What the pipeline hands out after these durations."""
     streams = Streams(Budgets({}))
-    reading = Reading(streams, include_process=False)
+    reading = SnapshotReader(streams, include_process=False)
     reading.stop()
     cell = streams.stream(catalogue.REQUEST_DURATION).cell({"app": "a", "route": "/"})
     for value in values:
@@ -48,17 +58,26 @@ def test_numbers_keep_their_types_names_and_labels() -> None:
     assert [({"app": "a", "layer": "isr"}, 3.0), ({"app": "b", "layer": "isr"}, 4.5)] == [
         (labels(one), one.counter.value) for one in hits.metric
     ]
-    assert (GAUGE, 2.0) == (found["bext_isolate_count"].type, found["bext_isolate_count"].metric[0].gauge.value)
+    assert (GAUGE, 2.0) == (
+        found["bext_isolate_count"].type,
+        found["bext_isolate_count"].metric[0].gauge.value,
+    )
     assert (UNTYPED, -1.5) == (found["odd"].type, found["odd"].metric[0].untyped.value)
 
 
 def test_values_changed_since_the_last_page_are_shown() -> None:
     one = Series((("app", "a"),))
-    assert [1, 2] == [read(other("x", "gauge", [Point(one, value)]))["x"].metric[0].gauge.value for value in (1, 2)]
+    assert [1, 2] == [
+        read(other("x", "gauge", [Point(one, value)]))["x"].metric[0].gauge.value for value in (1, 2)
+    ]
 
 
 def test_a_counter_carries_its_exemplar() -> None:
-    found = read(family(catalogue.FLOW_FAILED, {(): 2}, exemplar=EXEMPLAR))["bext_flow_failed_total"].metric[0].counter
+    found = (
+        read(family(catalogue.FLOW_FAILED, {(): 2}, exemplar=EXEMPLAR))["bext_flow_failed_total"]
+        .metric[0]
+        .counter
+    )
     assert {"trace_id": EXEMPLAR.trace_id, "span_id": EXEMPLAR.span_id} == labels(found.exemplar)
     assert (2.0, 2.1, 1774711798, 500_000_000) == (
         found.value,
@@ -66,7 +85,11 @@ def test_a_counter_carries_its_exemplar() -> None:
         found.exemplar.timestamp.seconds,
         found.exemplar.timestamp.nanos,
     )
-    assert not read(family(catalogue.FLOW_ACTIVE_RUNS, {(): 2}, exemplar=EXEMPLAR))["bext_flow_active_runs"].metric[0].HasField("counter")
+    assert (
+        not read(family(catalogue.FLOW_ACTIVE_RUNS, {(): 2}, exemplar=EXEMPLAR))["bext_flow_active_runs"]
+        .metric[0]
+        .HasField("counter")
+    )
 
 
 def test_explicit_buckets_are_classic_ones() -> None:
@@ -82,9 +105,12 @@ def test_explicit_buckets_are_classic_ones() -> None:
 
 
 def test_durations_are_native_histograms_whose_buckets_hold_the_values() -> None:
-    """The bucket with index i holds what is above base ** (i - 1), up to base ** i (Prometheus' definition)."""
+    """The bucket with index i holds what is above base ** (i - 1), up to base ** i (Prometheus'
+    definition)."""
     values = [1.0, 2.0, 2.1, 48.3, 1000.0, 0.25]
-    found = {one.name: one for one in families(protobuf.render(measured(*values, 0.0, 0.0)))}["bext_request_duration_ms_native"]
+    found = {one.name: one for one in families(protobuf.render(measured(*values, 0.0, 0.0)))}[
+        "bext_request_duration_ms_native"
+    ]
     assert (HISTOGRAM, {"app": "a", "route": "/"}) == (found.type, labels(found.metric[0]))
     histogram = found.metric[0].histogram
     assert (8, pytest.approx(sum(values)), 2, 2.0**-128) == (
@@ -113,7 +139,9 @@ def test_what_the_text_shows_stays_beside_native_histograms() -> None:
     assert 2.0 == pytest.approx(classic.summary.quantile[0].value, rel=0.01)
     rival = other("bext_request_duration_ms_native", "gauge", [Point(Series(()), 1)])
     clashing = families(protobuf.render(replace(snapshot, families=(*snapshot.families, rival))))
-    assert ["bext_request_duration_ms", "bext_request_duration_ms_native"] == [one.name for one in clashing], "whose the name is keeps it"
+    assert ["bext_request_duration_ms", "bext_request_duration_ms_native"] == [
+        one.name for one in clashing
+    ], "whose the name is keeps it"
     assert GAUGE == clashing[1].type
 
 
@@ -133,17 +161,24 @@ def test_types_of_openmetrics_are_gauges() -> None:
     assert {"build_info": GAUGE, "sizes_bucket": GAUGE, "sizes_gcount": GAUGE, "sizes_gsum": GAUGE} == {
         name: one.type for name, one in found.items()
     }
-    assert [("1.0", 2), ("+Inf", 5)] == [(labels(one)["le"], one.gauge.value) for one in found["sizes_bucket"].metric]
+    assert [("1.0", 2), ("+Inf", 5)] == [
+        (labels(one)["le"], one.gauge.value) for one in found["sizes_bucket"].metric
+    ]
 
 
 @given(st.lists(st.floats(0, 1e300) | st.integers(0, 10**6), min_size=1, max_size=30))
 @settings(max_examples=60, deadline=None)
 def test_a_native_histogram_counts_every_value(values: list[float]) -> None:
-    """Whatever their range: Prometheus refuses histograms whose buckets don't sum up, and scales that it does not know."""
+    """Whatever their range: Prometheus refuses histograms whose buckets don't sum up, and scales that it does
+    not know."""
     histogram = families(protobuf.render(measured(*values)))[1].metric[0].histogram
     assert len(values) == histogram.sample_count == histogram.zero_count + sum(buckets(histogram).values())
     assert -4 <= histogram.schema <= 8
-    assert all(2.0 ** (index * 2.0**-histogram.schema) > histogram.zero_threshold for index in buckets(histogram) if index < 0)
+    assert all(
+        2.0 ** (index * 2.0**-histogram.schema) > histogram.zero_threshold
+        for index in buckets(histogram)
+        if index < 0
+    )
 
 
 def test_values_below_the_threshold_are_zeros() -> None:
@@ -155,28 +190,53 @@ def test_values_below_the_threshold_are_zeros() -> None:
 
 def test_no_value_yet_is_a_native_histogram_nevertheless() -> None:
     empty = Summary(0, 0.0, (), Native(6, 0, (), 0))
-    histogram = read(family(catalogue.DEPLOY_DURATION, {("a",): empty}))["bext_deploy_duration_ms_native"].metric[0].histogram
+    histogram = (
+        read(family(catalogue.DEPLOY_DURATION, {("a",): empty}))["bext_deploy_duration_ms_native"]
+        .metric[0]
+        .histogram
+    )
     assert histogram.zero_threshold > 0, "which is how Prometheus tells"
 
 
 def test_a_summary_without_buckets_stays_one() -> None:
-    found = read(family(catalogue.DEPLOY_DURATION, {("a",): summary(3, 4.5, 1.0, 2.0, 3.0, 4.0)}))["bext_deploy_duration_ms"]
-    assert (SUMMARY, 3, 4.5) == (found.type, found.metric[0].summary.sample_count, found.metric[0].summary.sample_sum)
-    assert [(0.5, 1.0), (0.9, 2.0), (0.95, 3.0), (0.99, 4.0)] == [(one.quantile, one.value) for one in found.metric[0].summary.quantile]
+    found = read(family(catalogue.DEPLOY_DURATION, {("a",): summary(3, 4.5, 1.0, 2.0, 3.0, 4.0)}))[
+        "bext_deploy_duration_ms"
+    ]
+    assert (SUMMARY, 3, 4.5) == (
+        found.type,
+        found.metric[0].summary.sample_count,
+        found.metric[0].summary.sample_sum,
+    )
+    assert [(0.5, 1.0), (0.9, 2.0), (0.95, 3.0), (0.99, 4.0)] == [
+        (one.quantile, one.value) for one in found.metric[0].summary.quantile
+    ]
 
 
 def test_the_resource_tells_the_service_and_no_secrets() -> None:
     page = protobuf.render(SPECIFICATION)
     info = families(page)[0]
-    assert ("target_info", {"service_name": "bext", "service_instance_id": "1"}) == (info.name, labels(info.metric[0]))
+    assert ("target_info", {"service_name": "bext", "service_instance_id": "1"}) == (
+        info.name,
+        labels(info.metric[0]),
+    )
     assert b"secret" not in page
 
 
 def test_many_series_are_one_family_with_their_exemplars() -> None:
-    points = Numbers([Series((("n", str(number)),)) for number in range(2500)], list(range(2500)), {0: EXEMPLAR, 1999: EXEMPLAR})
-    (found,) = families(protobuf.render(replace(EMPTY, families=(Family("x_total", "counter", "", "", points),))))
-    assert [(str(number), number) for number in range(2500)] == [(labels(one)["n"], one.counter.value) for one in found.metric]
-    assert [0, 1999] == [number for number, one in enumerate(found.metric) if one.counter.HasField("exemplar")]
+    points = Numbers(
+        [Series((("n", str(number)),)) for number in range(2500)],
+        list(range(2500)),
+        {0: EXEMPLAR, 1999: EXEMPLAR},
+    )
+    (found,) = families(
+        protobuf.render(replace(EMPTY, families=(Family("x_total", "counter", "", "", points),)))
+    )
+    assert [(str(number), number) for number in range(2500)] == [
+        (labels(one)["n"], one.counter.value) for one in found.metric
+    ]
+    assert [0, 1999] == [
+        number for number, one in enumerate(found.metric) if one.counter.HasField("exemplar")
+    ]
 
 
 def test_series_that_are_written_alike_become_one() -> None:
@@ -193,9 +253,15 @@ ANY_TEXT = st.text(st.characters(), max_size=20)
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.dictionaries(st.tuples(ANY_TEXT, ANY_TEXT), st.floats() | st.integers(-(10**400), 10**400), max_size=5))
-def test_protobuf_reads_back_to_the_same_values_for_any_label_values(values: dict[tuple[str, str], float]) -> None:
-    points = [Point(Series((("app", app), ("route", route))), value) for (app, route), value in values.items()]
+@given(
+    st.dictionaries(st.tuples(ANY_TEXT, ANY_TEXT), st.floats() | st.integers(-(10**400), 10**400), max_size=5)
+)
+def test_protobuf_reads_back_to_the_same_values_for_any_label_values(
+    values: dict[tuple[str, str], float],
+) -> None:
+    points = [
+        Point(Series((("app", app), ("route", route))), value) for (app, route), value in values.items()
+    ]
     written = {}
     for (app, route), value in values.items():
         try:
@@ -211,12 +277,21 @@ def test_protobuf_reads_back_to_the_same_values_for_any_label_values(values: dic
 @settings(max_examples=100, deadline=None)
 @given(st.lists(any_families(), max_size=4))
 def test_no_family_can_break_the_page(given_families: list[Family]) -> None:
-    """Any names, labels, descriptions, values and exemplars: Google's library reads the page, and no series is there twice."""
+    """Any names, labels, descriptions, values and exemplars: Google's library reads the page, and no series
+    is there twice."""
     for found in families(protobuf.render(replace(SPECIFICATION, families=tuple(given_families)))):
         assert len(found.metric) == len({tuple(sorted(labels(one).items())) for one in found.metric})
 
 
 def test_an_exemplar_that_is_none_is_left_out() -> None:
-    for exemplar in (Exemplar(1.0, math.nan, "ab", "cd"), Exemplar(math.nan, 1.0, "ab", "cd"), Exemplar(1.0, 1.0, "", "cd")):
-        counter = read(family(catalogue.FLOW_FAILED, {(): 2}, exemplar=exemplar))["bext_flow_failed_total"].metric[0].counter
+    for exemplar in (
+        Exemplar(1.0, math.nan, "ab", "cd"),
+        Exemplar(math.nan, 1.0, "ab", "cd"),
+        Exemplar(1.0, 1.0, "", "cd"),
+    ):
+        counter = (
+            read(family(catalogue.FLOW_FAILED, {(): 2}, exemplar=exemplar))["bext_flow_failed_total"]
+            .metric[0]
+            .counter
+        )
         assert not counter.HasField("exemplar")

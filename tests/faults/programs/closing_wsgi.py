@@ -1,4 +1,5 @@
-"""An application that closes what it does not know, and opens files of its own, which get the same numbers."""
+"""An application that closes what it does not know, and opens files of its own, which get the same
+numbers."""
 
 import os
 from pathlib import Path

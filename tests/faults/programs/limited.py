@@ -1,4 +1,5 @@
-"""Runs a program whose files may not become larger than so many bytes, and passes on what it writes: a file could not hold that either."""
+"""Runs a program whose files may not become larger than so many bytes, and passes on what it writes: a file
+could not hold that either."""
 
 import os
 import resource

@@ -1,6 +1,8 @@
-"""Workers that count as fast as they are let, one of them killed again and again; reports what was seen of their counts meanwhile.
+"""Workers that count as fast as they are let, one of them killed again and again; reports what was seen of
+their counts meanwhile.
 
-Called with the number of kills and of workers. What each life has counted stands in memory that it shares with this process.
+Called with the number of kills and of workers. What each life has counted stands in memory that it shares
+with this process.
 """
 
 import json
@@ -92,7 +94,10 @@ def main() -> None:
     watch, chance = Watch(), random.Random()
     alive = {life: start(life) for life in range(WORKERS)}
     killed: dict[int, float] = {}
-    threads = [threading.Thread(target=watch.read_all_the_time), threading.Thread(target=watch.look_all_the_time)]
+    threads = [
+        threading.Thread(target=watch.read_all_the_time),
+        threading.Thread(target=watch.look_all_the_time),
+    ]
     for thread in threads:
         thread.start()
     for kill in range(KILLS):
@@ -112,7 +117,11 @@ def main() -> None:
     for thread in threads:
         thread.join()
     shown = read()
-    lost = [killed[life] - watch.counted_at(life, shown.get(life, 0)) for life in killed if truth[life] > shown.get(life, 0)]
+    lost = [
+        killed[life] - watch.counted_at(life, shown.get(life, 0))
+        for life in killed
+        if truth[life] > shown.get(life, 0)
+    ]
     report = {
         "kills": len(killed),
         "counted": sum(truth[life] for life in killed),

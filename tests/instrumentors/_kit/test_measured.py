@@ -21,7 +21,9 @@ def broken(*args: Any, **kwargs: Any) -> Any:
 
 
 @pytest.mark.parametrize("part", ["start", "finish", "is_instrumentation_enabled"])
-def test_a_failure_of_ours_is_no_failure_of_the_call(part: str, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_of_ours_is_no_failure_of_the_call(
+    part: str, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(_measured, part, broken)
     before = trace.get_current_span()
     with Measured(PLUGIN_HOOK, plugin="p", hook="h"):
@@ -75,6 +77,11 @@ def test_a_call_is_told_at_debug_and_its_fuel_at_trace(telemetry: Telemetry) -> 
     with call:
         call.fuel = 7
     told = [data.log_record for data in telemetry._records.get_finished_logs()]
-    debug, trace_ = ("plugin called", SeverityNumber.DEBUG, None), ("plugin fuel consumed", SeverityNumber.TRACE, 7)
-    assert [debug, debug, trace_] == [(log.body, log.severity_number, (log.attributes or {}).get("fuel")) for log in told]
+    debug, trace_ = (
+        ("plugin called", SeverityNumber.DEBUG, None),
+        ("plugin fuel consumed", SeverityNumber.TRACE, 7),
+    )
+    assert [debug, debug, trace_] == [
+        (log.body, log.severity_number, (log.attributes or {}).get("fuel")) for log in told
+    ]
     assert [span.context.span_id for span in telemetry.spans()] == [told[0].span_id, told[1].span_id]

@@ -50,7 +50,9 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return clock
 
 
-def test_files_that_belong_to_it_are_entries(telemetry: Telemetry, known: Directories, tmp_path: Path) -> None:
+def test_files_that_belong_to_it_are_entries(
+    telemetry: Telemetry, known: Directories, tmp_path: Path
+) -> None:
     pages(tmp_path, 3)
     (tmp_path / "other").write_bytes(b"of no cache")
     (tmp_path / "directory.page").mkdir()
@@ -60,14 +62,18 @@ def test_files_that_belong_to_it_are_entries(telemetry: Telemetry, known: Direct
     assert {ISR: 30} == gauges(telemetry, CACHE_BYTES)
 
 
-def test_the_directory_is_the_source_so_that_workers_count_it_once(telemetry: Telemetry, known: Directories, tmp_path: Path) -> None:
+def test_the_directory_is_the_source_so_that_workers_count_it_once(
+    telemetry: Telemetry, known: Directories, tmp_path: Path
+) -> None:
     pages(tmp_path, 1)
     known.add(str(tmp_path), Used(), is_page, group="test")
     (point,) = telemetry.points(CACHE_ENTRIES).values()
     assert f"file://{tmp_path}" == point.attributes[SHARED]
 
 
-def test_it_is_looked_at_every_few_seconds_at_most(telemetry: Telemetry, known: Directories, tmp_path: Path, now: list[float]) -> None:
+def test_it_is_looked_at_every_few_seconds_at_most(
+    telemetry: Telemetry, known: Directories, tmp_path: Path, now: list[float]
+) -> None:
     pages(tmp_path, 1)
     known.add(str(tmp_path), Used(), is_page, group="test")
     assert {ISR: 1} == gauges(telemetry, CACHE_ENTRIES)
@@ -77,7 +83,9 @@ def test_it_is_looked_at_every_few_seconds_at_most(telemetry: Telemetry, known: 
     assert {ISR: 5} == gauges(telemetry, CACHE_ENTRIES)
 
 
-def test_a_look_is_bounded(telemetry: Telemetry, known: Directories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_is_bounded(
+    telemetry: Telemetry, known: Directories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Sizes are asked of a few files, which stand for the others; past the bound, files do not count."""
     monkeypatch.setattr(_file_holdings, "_MOST_SIZES", 7)
     monkeypatch.setattr(_file_holdings, "_MOST_FILES", 50)

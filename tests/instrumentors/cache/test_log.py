@@ -13,11 +13,19 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
 from opentelemetry.sdk.resources import Resource
 
 from bext_otel.catalogue import CACHE_DURATION
-from bext_otel.config import App, Logging
+from bext_otel.config import AppSettings, LoggingSettings
 from bext_otel.logs import build_provider, install
 from bext_otel_instrumentors.cache import log as _cache_log
 from bext_otel_instrumentors.cache.cachetools.instrumentor import CachetoolsInstrumentor
-from bext_otel_instrumentors.cache.lookups import begin_load, end_load, evicted, invalidated, invalidating, looked_up, stored
+from bext_otel_instrumentors.cache.lookups import (
+    begin_load,
+    end_load,
+    evicted,
+    invalidated,
+    invalidating,
+    looked_up,
+    stored,
+)
 from tests.instrumentors.caching import app, evictions, invalidations, lookups, names, records
 from tests.instrumentors.conftest import Telemetry
 from tests.waiting import until
@@ -50,16 +58,23 @@ def entries(telemetry: Telemetry, body: str, cache: str = "pages") -> list[int]:
 
 
 @pytest.fixture
-def chain(monkeypatch: pytest.MonkeyPatch, telemetry: Telemetry, tmp_path: Any) -> Iterator[Callable[[], list[Any]]]:
+def chain(
+    monkeypatch: pytest.MonkeyPatch, telemetry: Telemetry, tmp_path: Any
+) -> Iterator[Callable[[], list[Any]]]:
     """Logging at info, and at debug for one app; what is exported."""
-    exporter, config = InMemoryLogRecordExporter(), Logging(output="file", file_path=str(tmp_path / "log"))
+    exporter, config = (
+        InMemoryLogRecordExporter(),
+        LoggingSettings(output="file", file_path=str(tmp_path / "log")),
+    )
     provider = build_provider(config, Resource({}), exporter)
-    installed = install(config, provider, apps={"api": App(log_level="debug"), "shop": App()})
+    installed = install(config, provider, apps={"api": AppSettings(log_level="debug"), "shop": AppSettings()})
     monkeypatch.setattr(_logs, "get_logger_provider", lambda: provider)
 
     def exported() -> list[Any]:
         provider.force_flush()
-        return [(data.log_record.body, data.log_record.attributes["app"]) for data in exporter.get_finished_logs()]
+        return [
+            (data.log_record.body, data.log_record.attributes["app"]) for data in exporter.get_finished_logs()
+        ]
 
     yield exported
     installed.remove()
@@ -97,7 +112,10 @@ def test_each_cache_of_a_layer_is_told_for_itself(telemetry: Telemetry, quick: N
         for _ in range(3):
             evicted("isr", cache, started_ns=1)
     for cache in ("pages", "parts"):
-        until(lambda cache=cache: sum(entries(telemetry, "cache evicted", cache)) == 3, why=f"the evictions of {cache} to be told")
+        until(
+            lambda cache=cache: sum(entries(telemetry, "cache evicted", cache)) == 3,
+            why=f"the evictions of {cache} to be told",
+        )
         assert 1 == entries(telemetry, "cache evicted", cache)[0]
 
 
@@ -125,7 +143,9 @@ def test_paces_are_bounded_and_lose_no_entry(telemetry: Telemetry, monkeypatch: 
     assert 21 == sum(record["entries"] for record in records(telemetry, "cache evicted"))
 
 
-def test_a_thread_that_cannot_start_is_no_failure(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_cannot_start_is_no_failure(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As at the end of an interpreter; the rest is told with the next line, or at exit."""
 
     def refuse(timer: Any) -> None:
@@ -151,7 +171,9 @@ def test_a_forked_child_does_not_tell_what_its_parent_tells(telemetry: Telemetry
     assert _cache_log._paces
 
 
-def test_an_invalidation_around_a_body_that_raises_says_what_it_dropped(telemetry: Telemetry, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_invalidation_around_a_body_that_raises_says_what_it_dropped(
+    telemetry: Telemetry, caplog: pytest.LogCaptureFixture
+) -> None:
     def drop() -> None:
         invalidated("isr", "path", "pages", started_ns=1, entries=3)
         raise LookupError("half done")
@@ -159,7 +181,9 @@ def test_an_invalidation_around_a_body_that_raises_says_what_it_dropped(telemetr
     with app(), pytest.raises(LookupError, match="half done"), invalidating("tag"):
         drop()
     (span,) = telemetry.spans()
-    assert (3, "isr", "LookupError") == tuple(span.attributes[name] for name in ("bext.entries", "bext.layer", "error.type"))
+    assert (3, "isr", "LookupError") == tuple(
+        span.attributes[name] for name in ("bext.entries", "bext.layer", "error.type")
+    )
     assert {"tag": 3} == invalidations(telemetry)
     assert [] == caplog.messages
 

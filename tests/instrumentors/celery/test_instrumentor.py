@@ -32,7 +32,9 @@ class App:
     """An application with a worker in a thread."""
 
     def __init__(self) -> None:
-        self.app = app = celery.Celery("shop", broker="memory://", backend="cache+memory://", set_as_current=False)
+        self.app = app = celery.Celery(
+            "shop", broker="memory://", backend="cache+memory://", set_as_current=False
+        )
         app.conf.update(
             worker_hijack_root_logger=False,
             result_expires=None,
@@ -104,7 +106,9 @@ class App:
 @contextmanager
 def working(pool: str = "solo") -> Iterator[App]:
     made = App()
-    with start_worker(made.app, perform_ping_check=False, pool=pool, concurrency=4, loglevel="CRITICAL", shutdown_timeout=30):
+    with start_worker(
+        made.app, perform_ping_check=False, pool=pool, concurrency=4, loglevel="CRITICAL", shutdown_timeout=30
+    ):
         yield made
 
 
@@ -137,7 +141,12 @@ def trace_ids(telemetry: Telemetry) -> set[int]:
 
 def ended(telemetry: Telemetry, completed: int, failed: int = 0) -> None:
     """Runs that completed and failed; waits for them, since a result is there before the task has ended."""
-    until(lambda: sum(telemetry.counts(FLOW_COMPLETED).values()) >= completed and sum(telemetry.counts(FLOW_FAILED).values()) >= failed)
+    until(
+        lambda: (
+            sum(telemetry.counts(FLOW_COMPLETED).values()) >= completed
+            and sum(telemetry.counts(FLOW_FAILED).values()) >= failed
+        )
+    )
     found = telemetry.counts(FLOW_COMPLETED).get((), 0), telemetry.counts(FLOW_FAILED).get((), 0)
     assert (completed, failed) == found
 
@@ -155,13 +164,17 @@ def whole(telemetry: Telemetry) -> None:
     assert {span.parent.span_id for span in telemetry.spans() if span.parent} <= known
 
 
-def test_a_plain_task_is_a_run_of_one_step_in_the_publishers_trace(instrumented: Telemetry, shop: App) -> None:
+def test_a_plain_task_is_a_run_of_one_step_in_the_publishers_trace(
+    instrumented: Telemetry, shop: App
+) -> None:
     with instrumented.tracer_provider.get_tracer("app").start_as_current_span("request"):
         sent = shop.add.delay(2)
     assert 3 == sent.get(timeout=10)
     ended(instrumented, 1)
     whole(instrumented)
-    (request,), (send,), (step,) = (spans(instrumented, name) for name in ("request", "send add", f"{STEP}add"))
+    (request,), (send,), (step,) = (
+        spans(instrumented, name) for name in ("request", "send add", f"{STEP}add")
+    )
     assert (SpanKind.PRODUCER, SpanKind.CONSUMER) == (send.kind, step.kind)
     assert send.parent is not None
     assert step.parent is not None
@@ -179,7 +192,9 @@ def test_a_chain_is_one_run_named_after_its_first_task(instrumented: Telemetry, 
     assert {"add": 3} == steps(instrumented)
     first, second = spans(instrumented, f"{STEP}add")
     assert first.context is not None
-    assert [(), (first.context.span_id,)] == [tuple(link.context.span_id for link in span.links) for span in (first, second)]
+    assert [(), (first.context.span_id,)] == [
+        tuple(link.context.span_id for link in span.links) for span in (first, second)
+    ]
 
 
 def test_the_caller_may_name_the_flow(instrumented: Telemetry, shop: App) -> None:
@@ -196,7 +211,9 @@ def test_a_chord_is_one_run_that_ends_with_its_body(instrumented: Telemetry, sho
 
 
 def test_a_chain_through_a_group_is_one_run(instrumented: Telemetry, shop: App) -> None:
-    assert 9 == chain(shop.add.s(1), group(shop.add.s(2), shop.add.s(3)), shop.total.s()).delay().get(timeout=20)
+    assert 9 == chain(shop.add.s(1), group(shop.add.s(2), shop.add.s(3)), shop.total.s()).delay().get(
+        timeout=20
+    )
     ended(instrumented, 1)
     whole(instrumented)
     assert {"add": 4} == steps(instrumented)
@@ -209,7 +226,9 @@ def test_each_branch_of_a_group_ends_by_itself(instrumented: Telemetry, shop: Ap
     assert {"total": 3} == steps(instrumented)
 
 
-def test_tasks_that_a_task_publishes_are_runs_of_their_own_in_its_trace(instrumented: Telemetry, shop: App) -> None:
+def test_tasks_that_a_task_publishes_are_runs_of_their_own_in_its_trace(
+    instrumented: Telemetry, shop: App
+) -> None:
     shop.parent.delay().get(timeout=10)
     ended(instrumented, 3)
     whole(instrumented)
@@ -233,7 +252,9 @@ def test_a_task_that_fails_ends_its_run(instrumented: Telemetry, shop: App) -> N
 
 
 @pytest.mark.parametrize(("because", "failed"), [(True, StatusCode.ERROR), (False, StatusCode.UNSET)])
-def test_each_attempt_is_a_step_of_the_same_run(instrumented: Telemetry, shop: App, because: bool, failed: StatusCode) -> None:
+def test_each_attempt_is_a_step_of_the_same_run(
+    instrumented: Telemetry, shop: App, because: bool, failed: StatusCode
+) -> None:
     """One that failed with something is an error; one that only asks to be called again is not."""
     assert 3 == shop.flaky.delay(2, because=because).get(timeout=20)
     ended(instrumented, 1)
@@ -241,7 +262,8 @@ def test_each_attempt_is_a_step_of_the_same_run(instrumented: Telemetry, shop: A
     assert {"flaky": 3} == steps(instrumented)
     attempts = sorted(spans(instrumented, f"{STEP}flaky"), key=lambda span: attribute(span, "bext.attempt"))
     assert [(1, failed, True), (2, failed, True), (3, StatusCode.UNSET, None)] == [
-        (attribute(span, "bext.attempt"), span.status.status_code, attribute(span, "bext.retried")) for span in attempts
+        (attribute(span, "bext.attempt"), span.status.status_code, attribute(span, "bext.retried"))
+        for span in attempts
     ]
     assert [0, 1, 1] == [len(span.links) for span in attempts]
 
@@ -305,7 +327,9 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> App:
 
 @pytest.mark.parametrize("how", ["apply", "apply_async"])
 @pytest.mark.parametrize("inside", [True, False])
-def test_an_eager_chain_is_one_run_in_one_trace(instrumented: Telemetry, eager: App, how: str, inside: bool) -> None:
+def test_an_eager_chain_is_one_run_in_one_trace(
+    instrumented: Telemetry, eager: App, how: str, inside: bool
+) -> None:
     seen: list[int] = []
 
     @task_postrun.connect
@@ -313,7 +337,11 @@ def test_an_eager_chain_is_one_run_in_one_trace(instrumented: Telemetry, eager: 
         seen.append(runs._active)
 
     made = chain(eager.add.s(1), eager.add.s(2), eager.total.si([8]))
-    with instrumented.tracer_provider.get_tracer("app").start_as_current_span("request") if inside else nullcontext():
+    with (
+        instrumented.tracer_provider.get_tracer("app").start_as_current_span("request")
+        if inside
+        else nullcontext()
+    ):
         assert 8 == getattr(made, how)().get()
     ended(instrumented, 1)
     whole(instrumented)
@@ -336,7 +364,9 @@ def test_an_eager_chord_is_one_run_that_ends_with_its_body(instrumented: Telemet
     assert {(): 1} == instrumented.counts(FLOW_COMPLETED)
 
 
-def test_an_eager_chain_through_a_group_is_one_run_that_its_caller_may_name(instrumented: Telemetry, eager: App) -> None:
+def test_an_eager_chain_through_a_group_is_one_run_that_its_caller_may_name(
+    instrumented: Telemetry, eager: App
+) -> None:
     made = chain(eager.add.s(1), group(eager.add.s(2), eager.add.s(3)), eager.total.s())
     assert 9 == made.apply_async(headers={"bext_flow": "checkout"}).get()
     ended(instrumented, 1)
@@ -353,7 +383,9 @@ def test_each_branch_of_an_eager_group_ends_by_itself(instrumented: Telemetry, e
 
 
 @pytest.mark.parametrize("last", [True, False])
-def test_an_eager_chain_fails_once_with_the_task_that_fails(instrumented: Telemetry, eager: App, last: bool) -> None:
+def test_an_eager_chain_fails_once_with_the_task_that_fails(
+    instrumented: Telemetry, eager: App, last: bool
+) -> None:
     made = chain(eager.add.s(1), eager.fail.s(), *(() if last else (eager.add.s(2),)))
     with pytest.raises(LookupError, match="gone"):
         made.apply_async((1,)).get()
@@ -373,7 +405,9 @@ def test_what_an_eager_chain_calls_back_ends_its_run(instrumented: Telemetry, ea
     whole(instrumented)
 
 
-def test_tasks_that_an_eager_canvas_s_task_calls_are_runs_of_their_own_in_its_trace(instrumented: Telemetry, eager: App) -> None:
+def test_tasks_that_an_eager_canvas_s_task_calls_are_runs_of_their_own_in_its_trace(
+    instrumented: Telemetry, eager: App
+) -> None:
     chain(eager.parent.si(), eager.add.si(1)).apply_async()
     ended(instrumented, 3)
     whole(instrumented)
@@ -392,10 +426,14 @@ def test_what_cannot_be_published_is_told_and_raised_as_ever(instrumented: Telem
 
 
 @pytest.mark.parametrize("first", ["ours", "upstream's"])
-def test_beside_upstreams_instrumentation_there_is_one_trace_and_no_span_twice(instrumented: Telemetry, shop: App, first: str) -> None:
+def test_beside_upstreams_instrumentation_there_is_one_trace_and_no_span_twice(
+    instrumented: Telemetry, shop: App, first: str
+) -> None:
     if first == "upstream's":
         CeleryInstrumentor().uninstrument()
-    Upstream().instrument(tracer_provider=instrumented.tracer_provider, meter_provider=instrumented.meter_provider)
+    Upstream().instrument(
+        tracer_provider=instrumented.tracer_provider, meter_provider=instrumented.meter_provider
+    )
     try:
         CeleryInstrumentor().instrument()
         assert 8 == chain(shop.add.s(1), shop.add.s(2), shop.total.si([8])).delay().get(timeout=10)
@@ -404,9 +442,14 @@ def test_beside_upstreams_instrumentation_there_is_one_trace_and_no_span_twice(i
         Upstream().uninstrument()
     whole(instrumented)
     assert {"add": 3} == steps(instrumented)
-    assert ["apply_async/add", "apply_async/add", "apply_async/total", "run/add", "run/add", "run/total"] == sorted(
-        span.name for span in instrumented.spans()
-    )
+    assert [
+        "apply_async/add",
+        "apply_async/add",
+        "apply_async/total",
+        "run/add",
+        "run/add",
+        "run/total",
+    ] == sorted(span.name for span in instrumented.spans())
 
 
 def behaviour(shop: App) -> list[str]:
@@ -460,7 +503,9 @@ def test_celery_behaves_as_it_does_without_us(telemetry: Telemetry, shop: App) -
     assert celery.Celery.send_task.__module__ == "celery.app.base"
 
 
-def test_a_failure_of_ours_reaches_nobody(instrumented: Telemetry, shop: App, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_of_ours_reaches_nobody(
+    instrumented: Telemetry, shop: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("telemetry is broken")
 
@@ -469,7 +514,9 @@ def test_a_failure_of_ours_reaches_nobody(instrumented: Telemetry, shop: App, mo
     assert 5 == chain(shop.add.s(1), shop.add.s(3)).delay().get(timeout=10)
 
 
-def test_a_task_that_rejects_its_message_for_good_failed_once_in_its_trace(instrumented: Telemetry, shop: App) -> None:
+def test_a_task_that_rejects_its_message_for_good_failed_once_in_its_trace(
+    instrumented: Telemetry, shop: App
+) -> None:
     told: list[str] = []
 
     def failed(task_id: str = "", **_: Any) -> None:
@@ -494,10 +541,14 @@ def test_a_task_that_rejects_its_message_for_good_failed_once_in_its_trace(instr
     assert ({}, {(): 1}) == (instrumented.counts(FLOW_COMPLETED), instrumented.counts(FLOW_FAILED))
 
 
-def test_a_task_that_rejects_its_message_to_be_called_again_has_not_failed(instrumented: Telemetry, shop: App) -> None:
+def test_a_task_that_rejects_its_message_to_be_called_again_has_not_failed(
+    instrumented: Telemetry, shop: App
+) -> None:
     shop.app.tasks["hesitant"].delay()
     until(lambda: instrumented.counts(FLOW_COMPLETED))
-    assert [StatusCode.UNSET] * 2 == [span.status.status_code for span in spans(instrumented, f"{STEP}hesitant")]
+    assert [StatusCode.UNSET] * 2 == [
+        span.status.status_code for span in spans(instrumented, f"{STEP}hesitant")
+    ]
     assert ({(): 1}, {}) == (instrumented.counts(FLOW_COMPLETED), instrumented.counts(FLOW_FAILED))
 
 

@@ -1,4 +1,5 @@
-"""Celery workers for real: processes of their own that are launched, killed and replaced, over a broker of files."""
+"""Celery workers for real: processes of their own that are launched, killed and replaced, over a broker of
+files."""
 
 from __future__ import annotations
 
@@ -25,7 +26,11 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
 ]
 
-SOON = {"OTEL_BSP_SCHEDULE_DELAY": "50", "OTEL_BLRP_SCHEDULE_DELAY": "50", "OTEL_METRIC_EXPORT_INTERVAL": "500"}
+SOON = {
+    "OTEL_BSP_SCHEDULE_DELAY": "50",
+    "OTEL_BLRP_SCHEDULE_DELAY": "50",
+    "OTEL_METRIC_EXPORT_INTERVAL": "500",
+}
 
 
 @pytest.fixture
@@ -35,21 +40,45 @@ def receiver() -> Iterator[Receiver]:
 
 
 @contextmanager
-def worker(folder: Path, receiver: Receiver, *options: str, env: dict[str, str] | None = None) -> Iterator[Launched]:
-    given = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, "OTEL_SERVICE_NAME": "worker", **SOON, **(env or {})}
+def worker(
+    folder: Path, receiver: Receiver, *options: str, env: dict[str, str] | None = None
+) -> Iterator[Launched]:
+    given = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
+        "OTEL_SERVICE_NAME": "worker",
+        **SOON,
+        **(env or {}),
+    }
     command = (
-        f"celery -A celery_app worker --pool prefork --concurrency 2 --loglevel INFO --without-gossip --without-mingle {' '.join(options)}"
+        "celery -A celery_app worker --pool prefork --concurrency 2 --loglevel INFO --without-gossip "
+        f"--without-mingle {' '.join(options)}"
     )
     with launched(folder, command, env=given) as running:
-        until(lambda: "ready." in running.output(), seconds=60, why=f"the worker to be ready; it wrote\n{running.output()}")
+        until(
+            lambda: "ready." in running.output(),
+            seconds=60,
+            why=f"the worker to be ready; it wrote\n{running.output()}",
+        )
         yield running
 
 
 def ask(folder: Path, receiver: Receiver, what: str) -> str:
     """Publish from a process of its own, launched as applications are."""
     given = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, "OTEL_SERVICE_NAME": "publisher", **SOON}
-    command = [str(Path(SCRIPTS) / "opentelemetry-instrument"), sys.executable, str(APPS / "celery_app.py"), what]
-    done = subprocess.run(command, cwd=folder, env=environment(folder, free_port(), given), capture_output=True, timeout=90, check=False)
+    command = [
+        str(Path(SCRIPTS) / "opentelemetry-instrument"),
+        sys.executable,
+        str(APPS / "celery_app.py"),
+        what,
+    ]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment(folder, free_port(), given),
+        capture_output=True,
+        timeout=90,
+        check=False,
+    )
     assert 0 == done.returncode, done.stderr.decode()
     return done.stdout.decode()
 
@@ -59,14 +88,21 @@ def ended(running: Launched, completed: int, failed: int = 0) -> None:
 
     def shown() -> bool:
         found = running.metrics()
-        return (found.get("bext_flow_completed_total", 0), found.get("bext_flow_failed_total", 0)) == (completed, failed)
+        return (found.get("bext_flow_completed_total", 0), found.get("bext_flow_failed_total", 0)) == (
+            completed,
+            failed,
+        )
 
     until(shown, seconds=30, why=f"{completed} completed and {failed} failed in {running.metrics()}")
 
 
 def whole(receiver: Receiver, count: int) -> None:
     """One trace over both services, with that many steps, in which nobody misses a parent."""
-    until(lambda: len([span for span in receiver.spans() if span.name.startswith(STEP)]) >= count, seconds=20, why="all steps")
+    until(
+        lambda: len([span for span in receiver.spans() if span.name.startswith(STEP)]) >= count,
+        seconds=20,
+        why="all steps",
+    )
     request = receiver.span(name="request")
     (trace_id,) = {span.trace_id for span in receiver.spans()}
     assert request.trace_id == trace_id
@@ -96,7 +132,9 @@ def test_a_chord_is_one_run(tmp_path: Path, receiver: Receiver) -> None:
         whole(receiver, 3)
 
 
-def test_nothing_is_lost_when_children_are_replaced_and_when_the_worker_ends(tmp_path: Path, receiver: Receiver) -> None:
+def test_nothing_is_lost_when_children_are_replaced_and_when_the_worker_ends(
+    tmp_path: Path, receiver: Receiver
+) -> None:
     """Each child executes five tasks and is replaced: it leaves without running exit handlers."""
     with worker(tmp_path, receiver, "--max-tasks-per-child", "5") as running:
         ask(tmp_path, receiver, "many")
@@ -127,12 +165,18 @@ def test_lines_are_told_once_where_celery_logs_what_is_printed(tmp_path: Path, r
         # Its own handler prints where our lines go, so it speaks for itself.
         assert 1 == sum(" ready." in line for line in running.output().splitlines()), running.output()
         assert 1 == len(running.lines(message="flow failed"))
-        assert [] == [line for line in running.output().split("\n") if '{"timestamp"' in line and not line.startswith("{")]
+        assert [] == [
+            line
+            for line in running.output().split("\n")
+            if '{"timestamp"' in line and not line.startswith("{")
+        ]
     assert [] == [line.body for line in receiver.lines() if line.body.startswith("{")]
 
 
 @pytest.mark.parametrize(("what", "reason"), [("killed", "WorkerLostError"), ("hang", "TimeLimitExceeded")])
-def test_a_task_whose_process_is_killed_is_a_failed_run_in_its_trace(tmp_path: Path, receiver: Receiver, what: str, reason: str) -> None:
+def test_a_task_whose_process_is_killed_is_a_failed_run_in_its_trace(
+    tmp_path: Path, receiver: Receiver, what: str, reason: str
+) -> None:
     with worker(tmp_path, receiver) as running:
         ask(tmp_path, receiver, what)
         ended(running, 0, 1)
@@ -143,13 +187,17 @@ def test_a_task_whose_process_is_killed_is_a_failed_run_in_its_trace(tmp_path: P
         assert 0 == running.metrics()["bext_flow_active_runs"]
 
 
-def test_a_flow_that_is_retried_for_ever_is_active_and_each_attempt_a_step(tmp_path: Path, receiver: Receiver) -> None:
+def test_a_flow_that_is_retried_for_ever_is_active_and_each_attempt_a_step(
+    tmp_path: Path, receiver: Receiver
+) -> None:
     with worker(tmp_path, receiver) as running:
         ask(tmp_path, receiver, "for_ever")
         until(lambda: len(receiver.spans(name=f"{STEP}for_ever")) >= 3, seconds=30)
         seen = [running.metrics()["bext_flow_active_runs"] for _ in range(10)]
         assert 1 == max(seen), (seen, running.holder())
-        assert {0} == {running.metrics().get(name, 0) for name in ("bext_flow_completed_total", "bext_flow_failed_total")}
+        assert {0} == {
+            running.metrics().get(name, 0) for name in ("bext_flow_completed_total", "bext_flow_failed_total")
+        }
         assert 1 == len({span.trace_id for span in receiver.spans()})
 
 
@@ -160,7 +208,9 @@ def instrumented(telemetry: Telemetry) -> Iterator[Telemetry]:
     CeleryInstrumentor().uninstrument()
 
 
-def test_a_run_is_active_while_it_is_executed_and_while_it_waits_to_be_tried_again(instrumented: Telemetry) -> None:
+def test_a_run_is_active_while_it_is_executed_and_while_it_waits_to_be_tried_again(
+    instrumented: Telemetry,
+) -> None:
     def active() -> int:
         return instrumented.counts(FLOW_ACTIVE_RUNS).get((), 0)
 
@@ -174,5 +224,9 @@ def test_a_run_is_active_while_it_is_executed_and_while_it_waits_to_be_tried_aga
         until(lambda: active() == 2, why="the run that waits to be active")
         shop.go_on.set()
         assert ("held", "done") == (held.get(timeout=10), sent.get(timeout=20))
-        until(lambda: [2, 0] == [instrumented.counts(metric).get((), 0) for metric in (FLOW_COMPLETED, FLOW_FAILED)])
+        until(
+            lambda: (
+                [2, 0] == [instrumented.counts(metric).get((), 0) for metric in (FLOW_COMPLETED, FLOW_FAILED)]
+            )
+        )
         until(lambda: active() == 0)

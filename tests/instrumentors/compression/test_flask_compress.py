@@ -17,7 +17,12 @@ from tests.instrumentors.compressing import ratios, times, told
 from tests.instrumentors.conftest import Telemetry
 
 TEXT = b"a line that compresses well\n" * 2000
-DECODE = {"gzip": gzip.decompress, "br": brotli.decompress, "zstd": flask_compress.compression.zstd.decompress, "deflate": zlib.decompress}
+DECODE = {
+    "gzip": gzip.decompress,
+    "br": brotli.decompress,
+    "zstd": flask_compress.compression.zstd.decompress,
+    "deflate": zlib.decompress,
+}
 STREAMING = ["zstd", "br", "gzip", "deflate"]
 
 
@@ -63,7 +68,9 @@ def ask(app: Flask, path: str, encoding: str) -> Any:
 
 @pytest.mark.parametrize("path", ["/plain", "/stream"])
 @pytest.mark.parametrize(("encoding", "label"), [("gzip", "gzip"), ("br", "brotli"), ("zstd", "zstd")])
-def test_ratio_and_duration_by_encoding(instrumented: Telemetry, path: str, encoding: str, label: str) -> None:
+def test_ratio_and_duration_by_encoding(
+    instrumented: Telemetry, path: str, encoding: str, label: str
+) -> None:
     answer = ask(site(), path, encoding)
     assert TEXT == DECODE[encoding](answer.data)
     assert {label: len(answer.data) / len(TEXT)} == ratios(instrumented)
@@ -72,15 +79,22 @@ def test_ratio_and_duration_by_encoding(instrumented: Telemetry, path: str, enco
     assert [(label, {"app": "shop", **sizes}, 0)] == told(instrumented)
 
 
-@pytest.mark.parametrize(("path", "encoding"), [("/plain", "identity"), ("/small", "gzip"), ("/plain", "deflate"), ("/stream", "deflate")])
-def test_what_is_not_compressed_or_has_no_label_is_not_counted(instrumented: Telemetry, path: str, encoding: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "encoding"),
+    [("/plain", "identity"), ("/small", "gzip"), ("/plain", "deflate"), ("/stream", "deflate")],
+)
+def test_what_is_not_compressed_or_has_no_label_is_not_counted(
+    instrumented: Telemetry, path: str, encoding: str
+) -> None:
     ask(site(), path, encoding)
     assert {} == instrumented.points(COMPRESSION_RATIO)
     assert [] == told(instrumented)
 
 
 def test_a_body_from_its_own_cache_is_not_compressed_again(instrumented: Telemetry) -> None:
-    app = site(COMPRESS_CACHE_BACKEND=flask_compress.DictCache, COMPRESS_CACHE_KEY=lambda request: request.path)
+    app = site(
+        COMPRESS_CACHE_BACKEND=flask_compress.DictCache, COMPRESS_CACHE_KEY=lambda request: request.path
+    )
     for _ in range(3):
         ask(app, "/plain", "gzip")
     assert {"gzip": 1} == times(instrumented)

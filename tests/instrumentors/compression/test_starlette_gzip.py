@@ -109,7 +109,9 @@ def test_ratio_and_duration_by_encoding(
     assert [(label, {"app": "shop", **sizes}, 0)] == told(instrumented)
 
 
-@pytest.mark.parametrize(("path", "encoding"), [("/plain", "identity"), ("/small", "gzip"), ("/coded", "gzip")])
+@pytest.mark.parametrize(
+    ("path", "encoding"), [("/plain", "identity"), ("/small", "gzip"), ("/coded", "gzip")]
+)
 def test_what_is_not_compressed_has_no_ratio(instrumented: Telemetry, path: str, encoding: str) -> None:
     for middleware in (GZipMiddleware, BrotliMiddleware):
         ask(site(middleware), path, **accepting(encoding))
@@ -117,7 +119,9 @@ def test_what_is_not_compressed_has_no_ratio(instrumented: Telemetry, path: str,
     assert [] == told(instrumented)
 
 
-def test_the_time_between_pieces_is_not_the_compressors(instrumented: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_between_pieces_is_not_the_compressors(
+    instrumented: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By a clock that moves while the application makes a piece, and at no other time."""
     monkeypatch.setattr(_compression, "time", SimpleNamespace(perf_counter=CLOCK, time_ns=time.time_ns))
     ask(site(), "/slow_stream", **accepting("gzip"))
@@ -144,8 +148,12 @@ def test_a_compression_in_a_request_is_a_span_of_it(instrumented: Telemetry) -> 
 
 @pytest.mark.parametrize("middleware", [GZipMiddleware, BrotliMiddleware])
 @pytest.mark.parametrize("path", ["/plain", "/stream", "/small", "/coded", "/missing"])
-def test_every_message_is_what_it_is_without_us(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, middleware: Any, path: str) -> None:
-    monkeypatch.setattr(gzip, "time", SimpleNamespace(time=lambda: 0))  # the seconds are part of what it writes
+def test_every_message_is_what_it_is_without_us(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, middleware: Any, path: str
+) -> None:
+    monkeypatch.setattr(
+        gzip, "time", SimpleNamespace(time=lambda: 0)
+    )  # the seconds are part of what it writes
 
     def messages() -> Any:
         found = [dict(message) for message in ask(site(middleware), path, **accepting("gzip, br")).messages]

@@ -28,10 +28,15 @@ from tests.instrumentors.conftest import Telemetry
 from tests.waiting import until
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings(
+        "ignore::DeprecationWarning",
+        "ignore::ResourceWarning",
+        "ignore::pytest.PytestUnraisableExceptionWarning",
+    ),
     # It takes for granted that a Python of this age has a SQLite of its age.
     pytest.mark.skipif(
-        sys.version_info >= (3, 12) and sqlite3.sqlite_version_info < (3, 42), reason="DBOS needs SQLite 3.42 from Python 3.12 on"
+        sys.version_info >= (3, 12) and sqlite3.sqlite_version_info < (3, 42),
+        reason="DBOS needs SQLite 3.42 from Python 3.12 on",
     ),
 ]
 
@@ -91,7 +96,13 @@ class Shop:
         async def asynchronous(amount: int) -> int:
             return await charge(await charge(amount))
 
-        self.checkout, self.patient, self.broken, self.parent, self.asynchronous = checkout, patient, broken, parent, asynchronous
+        self.checkout, self.patient, self.broken, self.parent, self.asynchronous = (
+            checkout,
+            patient,
+            broken,
+            parent,
+            asynchronous,
+        )
         DBOS.launch()
         self.queue = DBOS.register_queue("work", polling_interval_sec=0.05)
 
@@ -134,7 +145,9 @@ def test_a_workflow_is_a_run_with_its_steps_in_the_callers_trace(instrumented: T
     with instrumented.tracer_provider.get_tracer("app").start_as_current_span("request"):
         assert 3 == shop.checkout(1)
     whole(instrumented)
-    assert [f"{FLOW}checkout", f"{STEP}reserve", f"{STEP}reserve", "request"] == [span.name for span in instrumented.spans()]
+    assert [f"{FLOW}checkout", f"{STEP}reserve", f"{STEP}reserve", "request"] == [
+        span.name for span in instrumented.spans()
+    ]
     assert (1, 0) == outcomes(instrumented)
     assert {("checkout",): 2} == instrumented.counts(FLOW_STEP_DURATION)
     assert [1, 1] == shop.active
@@ -142,9 +155,15 @@ def test_a_workflow_is_a_run_with_its_steps_in_the_callers_trace(instrumented: T
 
 
 @pytest.mark.parametrize("how", ["started", "enqueued"])
-def test_a_workflow_in_the_background_is_in_the_callers_trace(instrumented: Telemetry, shop: Shop, how: str) -> None:
+def test_a_workflow_in_the_background_is_in_the_callers_trace(
+    instrumented: Telemetry, shop: Shop, how: str
+) -> None:
     with instrumented.tracer_provider.get_tracer("app").start_as_current_span("request"):
-        handle = DBOS.start_workflow(shop.checkout, 1) if how == "started" else shop.queue.enqueue(shop.checkout, 1)
+        handle = (
+            DBOS.start_workflow(shop.checkout, 1)
+            if how == "started"
+            else shop.queue.enqueue(shop.checkout, 1)
+        )
     assert 3 == handle.get_result()
     until(lambda: runs._active == 0)
     whole(instrumented)
@@ -181,7 +200,9 @@ def test_a_workflow_that_raises_failed_with_a_log_entry(instrumented: Telemetry,
     )
 
 
-def test_a_workflow_inside_another_is_a_run_of_its_own_in_its_trace(instrumented: Telemetry, shop: Shop) -> None:
+def test_a_workflow_inside_another_is_a_run_of_its_own_in_its_trace(
+    instrumented: Telemetry, shop: Shop
+) -> None:
     assert 4 == shop.parent()
     whole(instrumented)
     assert (2, 0) == outcomes(instrumented)
@@ -196,7 +217,9 @@ def test_a_workflow_that_is_done_is_not_done_again(instrumented: Telemetry, shop
     assert {("checkout",): 2} == instrumented.counts(FLOW_STEP_DURATION)
 
 
-def test_dbos_makes_its_own_spans_if_it_is_told_to_and_ours_are_not_beside_them(instrumented: Telemetry, tmp_path: Path) -> None:
+def test_dbos_makes_its_own_spans_if_it_is_told_to_and_ours_are_not_beside_them(
+    instrumented: Telemetry, tmp_path: Path
+) -> None:
     shop = Shop(tmp_path, enable_otlp=True)
     try:
         with instrumented.tracer_provider.get_tracer("app").start_as_current_span("request"):
@@ -220,11 +243,14 @@ def database(instrumented: Telemetry) -> Iterator[Telemetry]:
     SQLite3Instrumentor().uninstrument()
 
 
-# What DBOS's threads ask the database for, one each: the queues' manager, each queue's own, that of timers, and the scheduler.
+# What DBOS's threads ask the database for, one each: the queues' manager, each queue's own, that of timers,
+# and the scheduler.
 _ASKED = ("list_queues", "start_queued_workflows", "transition_delayed_workflows", "list_schedules")
 
 
-def test_dbos_makes_no_spans_while_it_is_idle(database: Telemetry, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dbos_makes_no_spans_while_it_is_idle(
+    database: Telemetry, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     suppressed: dict[str, list[bool]] = {name: [] for name in _ASKED}
 
     def noting(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -237,13 +263,19 @@ def test_dbos_makes_no_spans_while_it_is_idle(database: Telemetry, shop: Shop, m
     for name in _ASKED:
         monkeypatch.setattr(SystemDatabase, name, noting(name, getattr(SystemDatabase, name)))
     database.clear()
-    until(lambda: all(len(found) > 1 for found in suppressed.values()), seconds=20, why=f"each to be asked twice: {suppressed}")
+    until(
+        lambda: all(len(found) > 1 for found in suppressed.values()),
+        seconds=20,
+        why=f"each to be asked twice: {suppressed}",
+    )
     assert [] == [span.name for span in database.spans()]
     assert {True} == {one for found in suppressed.values() for one in found}
 
 
 @pytest.mark.parametrize("name", ["checkout", "asynchronous"])
-def test_what_dbos_s_threads_start_makes_spans_down_to_the_database(database: Telemetry, shop: Shop, name: str) -> None:
+def test_what_dbos_s_threads_start_makes_spans_down_to_the_database(
+    database: Telemetry, shop: Shop, name: str
+) -> None:
     database.clear()
     with database.tracer_provider.get_tracer("app").start_as_current_span("request"):
         handle = shop.queue.enqueue(getattr(shop, name), 2)
@@ -275,10 +307,16 @@ def behaviour(folder: Path) -> list[str]:
                 call()
             except Exception as error:
                 seen.append(repr(error))
-        kept: list[WorkflowStatus] = sorted(DBOS.list_workflows(), key=lambda status: (status.name, str(status.input)))
-        seen += [(status.name, status.status, status.attributes, status.output, repr(status.error)) for status in kept]
+        kept: list[WorkflowStatus] = sorted(
+            DBOS.list_workflows(), key=lambda status: (status.name, str(status.input))
+        )
         seen += [
-            [(step["function_name"], step["output"]) for step in DBOS.list_workflow_steps(identifier)] for identifier in ("one", "two")
+            (status.name, status.status, status.attributes, status.output, repr(status.error))
+            for status in kept
+        ]
+        seen += [
+            [(step["function_name"], step["output"]) for step in DBOS.list_workflow_steps(identifier)]
+            for identifier in ("one", "two")
         ]
         status = DBOS.get_workflow_status("two")
         seen.append(status is not None and status.attributes)
@@ -300,9 +338,20 @@ def test_dbos_behaves_as_it_does_without_us(telemetry: Telemetry, tmp_path: Path
 
 
 def launch(folder: Path, receiver: Receiver, *arguments: str) -> subprocess.Popen[bytes]:
-    given = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "50", "OTEL_METRIC_EXPORT_INTERVAL": "300"}
-    command = [str(Path(SCRIPTS) / "opentelemetry-instrument"), sys.executable, str(APPS / "dbos_app.py"), *arguments]
-    return subprocess.Popen(command, cwd=folder, env=environment(folder, free_port(), given), stdout=subprocess.PIPE)
+    given = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
+        "OTEL_BSP_SCHEDULE_DELAY": "50",
+        "OTEL_METRIC_EXPORT_INTERVAL": "300",
+    }
+    command = [
+        str(Path(SCRIPTS) / "opentelemetry-instrument"),
+        sys.executable,
+        str(APPS / "dbos_app.py"),
+        *arguments,
+    ]
+    return subprocess.Popen(
+        command, cwd=folder, env=environment(folder, free_port(), given), stdout=subprocess.PIPE
+    )
 
 
 def links(receiver: Receiver, name: str) -> list[str]:
@@ -319,8 +368,11 @@ def links(receiver: Receiver, name: str) -> list[str]:
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("own_spans", [False, True])
-def test_a_workflow_whose_process_is_killed_goes_on_in_the_same_trace(tmp_path: Path, own_spans: bool) -> None:
-    """Recovery at the next start: steps that were done are neither done nor told again, the next one links to the last of them."""
+def test_a_workflow_whose_process_is_killed_goes_on_in_the_same_trace(
+    tmp_path: Path, own_spans: bool
+) -> None:
+    """Recovery at the next start: steps that were done are neither done nor told again, the next one links to
+    the last of them."""
     options = ("--otlp",) if own_spans else ()
     prefix = "" if own_spans else STEP
     (tmp_path / "hang").touch()
@@ -338,7 +390,11 @@ def test_a_workflow_whose_process_is_killed_goes_on_in_the_same_trace(tmp_path: 
         assert "reserve\ncharge\nship\n" == (tmp_path / "done").read_text()
         after = receiver.span(name=f"{prefix}charge")
         # DBOS also asks its database now and then, in traces of their own.
-        told = [span for span in receiver.spans() if span.name.startswith((FLOW, STEP)) or span.name in {"request", "checkout", "reserve"}]
+        told = [
+            span
+            for span in receiver.spans()
+            if span.name.startswith((FLOW, STEP)) or span.name in {"request", "checkout", "reserve"}
+        ]
         assert 1 == len({span.trace_id for span in told})
         assert before.trace_id == after.trace_id
         assert [before.span_id] == links(receiver, f"{prefix}charge")

@@ -62,7 +62,9 @@ def raising(error: BaseException) -> Any:
     return app
 
 
-@pytest.mark.parametrize("error", [LookupError(), asyncio.CancelledError(), SystemExit(), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize(
+    "error", [LookupError(), asyncio.CancelledError(), SystemExit(), KeyboardInterrupt()], ids=repr
+)
 def test_a_request_that_fails_or_is_cancelled_is_over(telemetry: Telemetry, error: BaseException) -> None:
     with suppress(BaseException):
         ask(ASGIMiddleware(raising(error)))
@@ -107,10 +109,15 @@ def test_a_websocket_is_no_http_request(telemetry: Telemetry) -> None:
 
 
 def test_what_upstream_counts_is_not_counted_again(telemetry: Telemetry) -> None:
-    """Its own series has its own attributes: those of the conventions before, unless it is asked for the stable ones."""
+    """Its own series has its own attributes: those of the conventions before, unless it is asked for the
+    stable ones."""
     given = {"tracer_provider": telemetry.tracer_provider, "meter_provider": telemetry.meter_provider}
     seen: list[int] = []
-    ask(OpenTelemetryMiddleware(ASGIMiddleware(answering(lambda: seen.append(sum(active(telemetry).values())))), **given))
+    ask(
+        OpenTelemetryMiddleware(
+            ASGIMiddleware(answering(lambda: seen.append(sum(active(telemetry).values())))), **given
+        )
+    )
     assert [1] == seen
 
 

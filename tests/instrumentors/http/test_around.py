@@ -28,23 +28,41 @@ def wsgi_app(environ: Any, start_response: Any) -> Any:
 
 
 KINDS = pytest.mark.parametrize(
-    "ask_it", [lambda **more: ask(ASGIMiddleware(app), **more), lambda **more: ask_wsgi(WSGIMiddleware(wsgi_app), **more)]
+    "ask_it",
+    [
+        lambda **more: ask(ASGIMiddleware(app), **more),
+        lambda **more: ask_wsgi(WSGIMiddleware(wsgi_app), **more),
+    ],
 )
-HEADERS = pytest.mark.parametrize("headers", [[], [("traceparent", PARENT)]], ids=["alone", "below a remote parent"])
+HEADERS = pytest.mark.parametrize(
+    "headers", [[], [("traceparent", PARENT)]], ids=["alone", "below a remote parent"]
+)
 
 
 @KINDS
 @HEADERS
-def test_a_gateways_span_is_the_parent_of_ours(telemetry: Telemetry, ask_it: Callable[..., Any], headers: Any) -> None:
+def test_a_gateways_span_is_the_parent_of_ours(
+    telemetry: Telemetry, ask_it: Callable[..., Any], headers: Any
+) -> None:
     """It says nothing of HTTP, so ours does, and the duration is measured."""
     tracer = telemetry.tracer_provider.get_tracer("gateway")
-    with tracer.start_as_current_span("invoke", kind=SpanKind.SERVER, attributes={"faas.trigger": "http"}) as around:
+    with tracer.start_as_current_span(
+        "invoke", kind=SpanKind.SERVER, attributes={"faas.trigger": "http"}
+    ) as around:
         ask_it(headers=headers)
     ours, gateway = telemetry.servers()
     assert around.get_span_context().span_id == gateway.context.span_id == ours.parent.span_id
     assert gateway.context.trace_id == ours.context.trace_id
-    shown = {name: ours.attributes[name] for name in ("http.request.method", "url.path", "url.scheme", "http.response.status_code")}
-    assert {"http.request.method": "GET", "url.path": "/", "url.scheme": "http", "http.response.status_code": 200} == shown
+    shown = {
+        name: ours.attributes[name]
+        for name in ("http.request.method", "url.path", "url.scheme", "http.response.status_code")
+    }
+    assert {
+        "http.request.method": "GET",
+        "url.path": "/",
+        "url.scheme": "http",
+        "http.response.status_code": 200,
+    } == shown
     assert {"faas.trigger": "http"} == dict(gateway.attributes)
     assert [1] == list(telemetry.counts(HTTP_SERVER_REQUEST_DURATION).values())
 
@@ -52,7 +70,9 @@ def test_a_gateways_span_is_the_parent_of_ours(telemetry: Telemetry, ask_it: Cal
 @KINDS
 @HEADERS
 @pytest.mark.parametrize("name", ["http.request.method", "http.method"])
-def test_an_http_span_stands_for_the_request(telemetry: Telemetry, ask_it: Callable[..., Any], headers: Any, name: str) -> None:
+def test_an_http_span_stands_for_the_request(
+    telemetry: Telemetry, ask_it: Callable[..., Any], headers: Any, name: str
+) -> None:
     tracer = telemetry.tracer_provider.get_tracer("other")
     with tracer.start_as_current_span("GET", kind=SpanKind.SERVER, attributes={name: "GET"}):
         ask_it(headers=headers)

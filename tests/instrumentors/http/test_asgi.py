@@ -18,7 +18,9 @@ from tests.instrumentors.conftest import Telemetry
 from tests.instrumentors.driving import ask, ask_async, http_scope
 
 
-def answering(status: int = 200, body: bytes = b"hello", headers: list[tuple[bytes, bytes]] | None = None) -> Any:
+def answering(
+    status: int = 200, body: bytes = b"hello", headers: list[tuple[bytes, bytes]] | None = None
+) -> Any:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": status, "headers": headers or []})
         await send({"type": "http.response.body", "body": body})
@@ -51,7 +53,12 @@ def test_a_request_is_one_server_span_with_stable_conventions(telemetry: Telemet
 
 
 def test_a_request_is_counted_once_in_every_request_metric(telemetry: Telemetry) -> None:
-    ask(ASGIMiddleware(answering(body=b"12345")), method="POST", headers=[("content-length", "7")], body=[b"1234567"])
+    ask(
+        ASGIMiddleware(answering(body=b"12345")),
+        method="POST",
+        headers=[("content-length", "7")],
+        body=[b"1234567"],
+    )
     assert {("shop", "POST", "200", "unmatched"): 1} == telemetry.counts(REQUESTS)
     assert {("shop", "unmatched"): 1} == telemetry.counts(REQUEST_DURATION)
     assert {("shop", "request"): 7, ("shop", "response"): 5} == telemetry.sums(REQUEST_SIZE)
@@ -87,15 +94,20 @@ def test_a_path_is_cut_in_the_completion(telemetry: Telemetry) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "error_type", "severity"), [(200, None, "INFO"), (404, None, "INFO"), (500, "500", "ERROR"), (503, "503", "ERROR")]
+    ("status", "error_type", "severity"),
+    [(200, None, "INFO"), (404, None, "INFO"), (500, "500", "ERROR"), (503, "503", "ERROR")],
 )
-def test_only_a_server_error_is_an_error(telemetry: Telemetry, status: int, error_type: str | None, severity: str) -> None:
+def test_only_a_server_error_is_an_error(
+    telemetry: Telemetry, status: int, error_type: str | None, severity: str
+) -> None:
     ask(ASGIMiddleware(answering(status)))
     span = telemetry.server()
     assert (StatusCode.ERROR if error_type else StatusCode.UNSET) is span.status.status_code
     assert error_type == telemetry.attributes().get("error.type")
     assert severity == telemetry.completions()[0].log_record.severity_text
-    assert {("GET", "http", status, None, "1.1", error_type): 1} == telemetry.counts(HTTP_SERVER_REQUEST_DURATION)
+    assert {("GET", "http", status, None, "1.1", error_type): 1} == telemetry.counts(
+        HTTP_SERVER_REQUEST_DURATION
+    )
 
 
 def test_an_exception_without_an_answer_counts_as_500_and_passes_on(telemetry: Telemetry) -> None:
@@ -105,7 +117,10 @@ def test_an_exception_without_an_answer_counts_as_500_and_passes_on(telemetry: T
     with pytest.raises(LookupError):
         ask(ASGIMiddleware(app))
     span = telemetry.server()
-    assert ("LookupError", 500) == (telemetry.attributes()["error.type"], telemetry.attributes()["http.response.status_code"])
+    assert ("LookupError", 500) == (
+        telemetry.attributes()["error.type"],
+        telemetry.attributes()["http.response.status_code"],
+    )
     assert StatusCode.ERROR is span.status.status_code
     assert ["exception"] == [event.name for event in span.events]
     assert {("shop", "GET", "500", "unmatched"): 1} == telemetry.counts(REQUESTS)
@@ -127,7 +142,10 @@ def test_an_exception_that_cannot_say_what_it_is_is_told_by_its_type(telemetry: 
     with pytest.raises(Mute):
         ask(ASGIMiddleware(app))
     completion = telemetry.completion()
-    assert (f"{__name__}.{Mute.__qualname__}", "Mute()") == (completion["exception.type"], completion["exception.message"])
+    assert (f"{__name__}.{Mute.__qualname__}", "Mute()") == (
+        completion["exception.type"],
+        completion["exception.message"],
+    )
     assert "in app" in completion["exception.stacktrace"]
     assert {("shop", "GET", "500", "unmatched"): 1} == telemetry.counts(REQUESTS)
 
@@ -151,7 +169,10 @@ def test_an_exception_in_the_middle_of_an_answer_keeps_the_status_that_was_sent(
 
     with pytest.raises(LookupError):
         ask(ASGIMiddleware(app))
-    assert (200, "LookupError") == (telemetry.attributes()["http.response.status_code"], telemetry.attributes()["error.type"])
+    assert (200, "LookupError") == (
+        telemetry.attributes()["http.response.status_code"],
+        telemetry.attributes()["error.type"],
+    )
     assert {("shop", "GET", "500", "unmatched"): 1} == telemetry.counts(REQUESTS)
     assert 2 == telemetry.sums(REQUEST_SIZE)["shop", "response"]
 
@@ -161,7 +182,10 @@ def test_an_application_that_does_not_answer_counts_as_500(telemetry: Telemetry)
         return
 
     ask(ASGIMiddleware(app))
-    assert (500, "500") == (telemetry.attributes()["http.response.status_code"], telemetry.attributes()["error.type"])
+    assert (500, "500") == (
+        telemetry.attributes()["http.response.status_code"],
+        telemetry.attributes()["error.type"],
+    )
 
 
 def test_a_client_that_leaves_before_the_answer_is_no_failure(telemetry: Telemetry) -> None:
@@ -202,7 +226,10 @@ def test_an_exception_behind_the_last_byte_is_the_requests(telemetry: Telemetry)
 
     with pytest.raises(LookupError):
         ask(ASGIMiddleware(app))
-    assert (200, "LookupError") == (telemetry.attributes()["http.response.status_code"], telemetry.attributes()["error.type"])
+    assert (200, "LookupError") == (
+        telemetry.attributes()["http.response.status_code"],
+        telemetry.attributes()["error.type"],
+    )
     assert ["exception"] == [event.name for event in telemetry.server().events]
     assert {("shop", "GET", "500", "unmatched"): 1} == telemetry.counts(REQUESTS)
     assert "ERROR" == telemetry.completions()[0].log_record.severity_text
@@ -219,7 +246,9 @@ def test_a_client_that_has_its_answer_may_leave(telemetry: Telemetry) -> None:
     assert {("shop", "GET", "200", "unmatched"): 1} == telemetry.counts(REQUESTS)
 
 
-def test_work_behind_the_last_byte_does_not_delay_the_request_and_its_late_failure_is_a_record_of_the_trace(telemetry: Telemetry) -> None:
+def test_work_behind_the_last_byte_does_not_delay_the_request_and_its_late_failure_is_a_record_of_the_trace(
+    telemetry: Telemetry,
+) -> None:
     at: list[int] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -236,7 +265,9 @@ def test_work_behind_the_last_byte_does_not_delay_the_request_and_its_late_failu
     assert at[0] <= (telemetry.server().end_time or 0) <= at[1]
     assert "error.type" not in telemetry.attributes()
     assert {("shop", "GET", "200", "unmatched"): 1} == telemetry.counts(REQUESTS)
-    late = next(data for data in telemetry.records() if data.log_record.body == "request failed after its answer")
+    late = next(
+        data for data in telemetry.records() if data.log_record.body == "request failed after its answer"
+    )
     assert telemetry.server().context.span_id == late.log_record.span_id
     found = dict(late.log_record.attributes)
     assert "LookupError: too late" in found.pop("exception.stacktrace")
@@ -252,7 +283,9 @@ def test_work_behind_the_last_byte_does_not_delay_the_request_and_its_late_failu
     assert "ERROR" == late.log_record.severity_text
 
 
-def test_requests_that_are_answered_one_after_the_other_are_each_over_in_their_time(telemetry: Telemetry) -> None:
+def test_requests_that_are_answered_one_after_the_other_are_each_over_in_their_time(
+    telemetry: Telemetry,
+) -> None:
     """One timer is for all of them."""
 
     async def both() -> None:
@@ -276,7 +309,9 @@ def test_requests_that_are_answered_one_after_the_other_are_each_over_in_their_t
     assert {("shop", "GET", "200", "unmatched"): 2} == telemetry.counts(REQUESTS)
 
 
-def test_the_next_request_of_a_connection_is_none_of_one_that_is_answered_and_still_runs(telemetry: Telemetry) -> None:
+def test_the_next_request_of_a_connection_is_none_of_one_that_is_answered_and_still_runs(
+    telemetry: Telemetry,
+) -> None:
     app = ASGIMiddleware(answering())
 
     async def first(scope: Any, receive: Any, send: Any) -> None:
@@ -330,7 +365,10 @@ def test_an_answer_with_trailers_ends_with_them(telemetry: Telemetry) -> None:
 def test_methods_that_are_none_share_one_value(telemetry: Telemetry) -> None:
     ask(ASGIMiddleware(answering()), method="BREW")
     assert "HTTP" == telemetry.server().name
-    assert ("_OTHER", "BREW") == (telemetry.attributes()["http.request.method"], telemetry.attributes()["http.request.method_original"])
+    assert ("_OTHER", "BREW") == (
+        telemetry.attributes()["http.request.method"],
+        telemetry.attributes()["http.request.method_original"],
+    )
     assert {("shop", "_OTHER", "200", "unmatched"): 1} == telemetry.counts(REQUESTS)
 
 
@@ -353,7 +391,9 @@ def test_paths_and_hosts_make_no_series(telemetry: Telemetry) -> None:
         ("a_b.example:65535", ("a_b.example", 65535)),
     ],
 )
-def test_the_server_is_who_the_client_named(telemetry: Telemetry, host: str, expected: tuple[str, int]) -> None:
+def test_the_server_is_who_the_client_named(
+    telemetry: Telemetry, host: str, expected: tuple[str, int]
+) -> None:
     for _ in range(2):
         telemetry.clear()
         ask(ASGIMiddleware(answering()), headers=[("host", host)])
@@ -384,16 +424,32 @@ def test_the_server_is_who_the_client_named(telemetry: Telemetry, host: str, exp
 )
 def test_a_host_that_is_none_leaves_the_server_to_its_socket(telemetry: Telemetry, host: str) -> None:
     ask(ASGIMiddleware(answering()), headers=[("host", host)])
-    assert ("127.0.0.1", 8000) == (telemetry.attributes()["server.address"], telemetry.attributes()["server.port"])
+    assert ("127.0.0.1", 8000) == (
+        telemetry.attributes()["server.address"],
+        telemetry.attributes()["server.port"],
+    )
 
 
 def test_an_unknown_scheme_has_no_port_of_its_own(telemetry: Telemetry) -> None:
-    asyncio.run(ask_async(ASGIMiddleware(answering()), {**http_scope(), "scheme": "gopher", "headers": [(b"host", b"a.example")]}))
-    assert ("a.example", None) == (telemetry.attributes()["server.address"], telemetry.attributes().get("server.port"))
+    asyncio.run(
+        ask_async(
+            ASGIMiddleware(answering()),
+            {**http_scope(), "scheme": "gopher", "headers": [(b"host", b"a.example")]},
+        )
+    )
+    assert ("a.example", None) == (
+        telemetry.attributes()["server.address"],
+        telemetry.attributes().get("server.port"),
+    )
 
 
 def test_without_a_host_the_server_is_its_socket(telemetry: Telemetry) -> None:
-    asyncio.run(ask_async(ASGIMiddleware(answering()), {**http_scope(), "headers": [], "server": ("/run/app.sock", None), "client": None}))
+    asyncio.run(
+        ask_async(
+            ASGIMiddleware(answering()),
+            {**http_scope(), "headers": [], "server": ("/run/app.sock", None), "client": None},
+        )
+    )
     attributes = telemetry.attributes()
     assert "/run/app.sock" == attributes["server.address"]
     assert not {"server.port", "client.address"} & set(attributes)
@@ -413,7 +469,9 @@ def test_the_app_is_found_by_the_resolver_and_known_inside(use_telemetry: Callab
     assert None is current_app()
 
 
-def test_a_request_that_is_not_sampled_is_measured_all_the_same(use_telemetry: Callable[..., Telemetry]) -> None:
+def test_a_request_that_is_not_sampled_is_measured_all_the_same(
+    use_telemetry: Callable[..., Telemetry],
+) -> None:
     telemetry = use_telemetry(ALWAYS_OFF)
     ask(ASGIMiddleware(answering()))
     assert [] == telemetry.spans()
@@ -437,7 +495,9 @@ def test_requests_at_the_same_time_keep_to_themselves(telemetry: Telemetry) -> N
         await asyncio.gather(*(ask_async(measured, http_scope(f"/{number}")) for number in range(10)))
 
     asyncio.run(all_at_once())
-    assert {("shop", "GET", str(200 + number), "unmatched"): 1 for number in range(10)} == telemetry.counts(REQUESTS)
+    assert {("shop", "GET", str(200 + number), "unmatched"): 1 for number in range(10)} == telemetry.counts(
+        REQUESTS
+    )
     # 204 has no body.
     assert sum(range(10)) - 4 == telemetry.sums(REQUEST_SIZE)["shop", "response"]
 
@@ -477,7 +537,9 @@ def test_a_request_to_oneself_is_a_request_of_its_own(telemetry: Telemetry) -> N
     assert {("shop", "GET", "200", "unmatched"): 2} == telemetry.counts(REQUESTS)
 
 
-def test_a_context_left_over_from_the_last_request_of_a_connection_is_not_a_parent(telemetry: Telemetry) -> None:
+def test_a_context_left_over_from_the_last_request_of_a_connection_is_not_a_parent(
+    telemetry: Telemetry,
+) -> None:
     """A server may read a pipelined request inside the task of the one before."""
     app = ASGIMiddleware(answering())
 
@@ -507,7 +569,12 @@ def test_a_failure_of_ours_leaves_the_application_alone(
         calls.append(1)
         await answering()(scope, receive, send)
 
-    for place in ("asgi.open_exchange", "_exchange.measure", "_routes._guess", "_exchange.Exchange.begin_answer"):
+    for place in (
+        "asgi.open_exchange",
+        "_exchange.measure",
+        "_routes._guess",
+        "_exchange.Exchange.begin_answer",
+    ):
         with monkeypatch.context() as patch:
             patch.setattr(f"bext_otel_instrumentors.{place}", broken)
             answer = ask(ASGIMiddleware(app))

@@ -1,4 +1,5 @@
-"""Scopes and environs are the application's: nothing of ours is in them, and a copy of one is the same request."""
+"""Scopes and environs are the application's: nothing of ours is in them, and a copy of one is the same
+request."""
 
 from __future__ import annotations
 
@@ -62,7 +63,13 @@ async def hello(request: Any) -> JSONResponse:
 
 
 def starlette() -> Starlette:
-    return Starlette(routes=[Route("/items/{name}", hello), Route("/", hello), Mount("/sub", routes=[Route("/items/{name}", hello)])])
+    return Starlette(
+        routes=[
+            Route("/items/{name}", hello),
+            Route("/", hello),
+            Mount("/sub", routes=[Route("/items/{name}", hello)]),
+        ]
+    )
 
 
 def own(scope: Any) -> dict[str, Any]:
@@ -79,7 +86,9 @@ def test_an_asgi_application_finds_the_scope_as_the_server_made_it(telemetry: Te
     seen: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        seen.append((own(scope), own(copy.deepcopy(scope)), own(pickle.loads(pickle.dumps(scope))), repr(own(scope))))
+        seen.append(
+            (own(scope), own(copy.deepcopy(scope)), own(pickle.loads(pickle.dumps(scope))), repr(own(scope)))
+        )
         await answer(scope, receive, send)
 
     ask(ASGIMiddleware(app), "/a")
@@ -114,7 +123,12 @@ def test_a_body_that_is_counted_copies_and_pickles_as_what_the_server_gave(telem
         seen.append((repr(stream) == repr(found), found == stream, hash(stream) == hash(found)))
         return answer_wsgi(environ, start_response)
 
-    ask_wsgi(WSGIMiddleware(app), method="POST", headers=[("transfer-encoding", "chunked")], **{"wsgi.input": stream})
+    ask_wsgi(
+        WSGIMiddleware(app),
+        method="POST",
+        headers=[("transfer-encoding", "chunked")],
+        **{"wsgi.input": stream},
+    )
     assert [io.BytesIO] * 3 + [b"12345"] * 3 + [(True, True, True)] == seen
 
 
@@ -124,7 +138,11 @@ def test_a_view_may_copy_and_pickle_what_flask_gives_it(instrumented: Telemetry)
 
     @app.get("/")
     def view() -> list[str]:
-        names = {name: value for name, value in request.environ.items() if isinstance(value, plain) or name.startswith("bext")}
+        names = {
+            name: value
+            for name, value in request.environ.items()
+            if isinstance(value, plain) or name.startswith("bext")
+        }
         assert names == copy.deepcopy(names) == pickle.loads(pickle.dumps(names))
         return [name for name in request.environ if "bext" in name]
 
@@ -132,9 +150,14 @@ def test_a_view_may_copy_and_pickle_what_flask_gives_it(instrumented: Telemetry)
 
 
 @pytest.mark.parametrize("mode", ["legacy", "modern"])
-@pytest.mark.parametrize(("path", "route"), [("/items/7", "/items/{name}"), ("/", "/"), ("/sub/items/7", "/sub/items/{name}")])
-def test_a_scope_that_a_proxy_fix_copies_is_the_same_request(instrumented: Telemetry, mode: Any, path: str, route: str) -> None:
-    """Hypercorn's copies it deeply, and puts other headers, another client and another scheme into the copy."""
+@pytest.mark.parametrize(
+    ("path", "route"), [("/items/7", "/items/{name}"), ("/", "/"), ("/sub/items/7", "/sub/items/{name}")]
+)
+def test_a_scope_that_a_proxy_fix_copies_is_the_same_request(
+    instrumented: Telemetry, mode: Any, path: str, route: str
+) -> None:
+    """Hypercorn's copies it deeply, and puts other headers, another client and another scheme into the
+    copy."""
     headers = [
         ("x-forwarded-for", "203.0.113.1"),
         ("x-forwarded-host", "a.example"),
@@ -157,10 +180,15 @@ def test_a_scope_that_a_proxy_fix_copies_is_the_same_request(instrumented: Telem
         lambda scope: {**scope, "headers": list(scope["headers"])},
         lambda scope: {**scope, "path": "/items/7", "root_path": "/app"},
         lambda scope: {**copy.deepcopy(scope), "path": "/items/7", "root_path": "/app"},
-        lambda scope: {name: scope[name] for name in ("type", "method", "path", "raw_path", "headers", "query_string", "server")},
+        lambda scope: {
+            name: scope[name]
+            for name in ("type", "method", "path", "raw_path", "headers", "query_string", "server")
+        },
     ],
 )
-def test_a_copy_of_a_scope_is_the_same_request(instrumented: Telemetry, copying: Callable[[Any], Any]) -> None:
+def test_a_copy_of_a_scope_is_the_same_request(
+    instrumented: Telemetry, copying: Callable[[Any], Any]
+) -> None:
     async def outer(scope: Any, receive: Any, send: Any) -> None:
         await inner(copying(scope), receive, send)
 
@@ -177,7 +205,9 @@ def test_a_copy_of_a_scope_is_the_same_request(instrumented: Telemetry, copying:
         lambda environ: {**environ, "SCRIPT_NAME": "/items", "PATH_INFO": "/7"},
     ],
 )
-def test_a_copy_of_an_environ_is_the_same_request(telemetry: Telemetry, copying: Callable[[Any], Any]) -> None:
+def test_a_copy_of_an_environ_is_the_same_request(
+    telemetry: Telemetry, copying: Callable[[Any], Any]
+) -> None:
     def outer(environ: Any, start_response: Any) -> Any:
         return WSGIMiddleware(answer_wsgi)(copying(environ), start_response)
 
@@ -235,7 +265,9 @@ def test_a_client_in_the_process_makes_requests_of_their_own(instrumented: Telem
     app = Starlette(routes=[Route("/items/{name}", ask_again), Route("/", ask_again)])
 
     async def get(target: str) -> Any:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as client:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=app), base_url="http://test"
+        ) as client:
             return (await client.get(target)).json()
 
     assert "hello" == asyncio.run(get(f"{path}?again=1"))
@@ -250,7 +282,9 @@ def test_a_view_may_ask_its_own_application_by_a_test_client(instrumented: Telem
     assert {"/outer", "/items/<name>"} == {route for (*_, route) in instrumented.counts(REQUESTS)}
 
 
-def test_an_application_that_is_called_while_its_answer_is_read_is_the_same_request(instrumented: Telemetry) -> None:
+def test_an_application_that_is_called_while_its_answer_is_read_is_the_same_request(
+    instrumented: Telemetry,
+) -> None:
     def lazy(environ: Any, start_response: Any) -> Iterator[bytes]:
         yield from flask()(environ, start_response)
 
@@ -277,7 +311,9 @@ def test_an_environ_that_is_used_again_is_another_request(telemetry: Telemetry) 
     assert {("shop", "GET", "200", "unmatched"): 2} == telemetry.counts(REQUESTS)
 
 
-def test_what_is_left_out_is_left_out_in_a_copy(instrumented: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_left_out_is_left_out_in_a_copy(
+    instrumented: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OTEL_PYTHON_ASGI_EXCLUDED_URLS", "items")
 
     async def copying(scope: Any, receive: Any, send: Any) -> None:
@@ -291,7 +327,9 @@ def test_what_is_left_out_is_left_out_in_a_copy(instrumented: Telemetry, monkeyp
 
 
 @pytest.mark.parametrize("suppressing", [suppress_http_instrumentation, suppress_instrumentation])
-def test_where_instrumentation_is_suppressed_nothing_is_measured(instrumented: Telemetry, suppressing: Callable[[], Any]) -> None:
+def test_where_instrumentation_is_suppressed_nothing_is_measured(
+    instrumented: Telemetry, suppressing: Callable[[], Any]
+) -> None:
     async def suppressed() -> Answer:
         with suppressing():
             return await ask_async(starlette(), http_scope("/items/7"))

@@ -1,4 +1,5 @@
-"""Our server spans beside upstream's, on the same requests: equal, but for what is listed here by name, with its reason."""
+"""Our server spans beside upstream's, on the same requests: equal, but for what is listed here by name, with
+its reason."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ def spans(framework: str) -> dict[str, dict[str, Span]]:
 
 @dataclass(frozen=True)
 class Difference:
-    """`applies` says of a request and both spans whether it is to be seen there; `make_equal` gives upstream's span what ours has there."""
+    """`applies` says of a request and both spans whether it is to be seen there; `make_equal` gives
+    upstream's span what ours has there."""
 
     reason: str
     applies: Callable[[str, Span, Span], bool]
@@ -74,13 +76,15 @@ PEER = Difference(
     takes("network.peer.address", "network.peer.port"),
 )
 ADDRESS = Difference(
-    "server.address is a name without a port, and the one that the client asked for (conventions, Host header); upstream's ASGI has the "
+    "server.address is a name without a port, and the one that the client asked for (conventions, Host "
+    "header); upstream's ASGI has the "
     "socket's address, both append the port.",
     always,
     takes("server.address"),
 )
 ERROR_TYPE = Difference(
-    "An unhandled exception is told by its class, which the conventions prefer; upstream only sees the 500 that was made of it.",
+    "An unhandled exception is told by its class, which the conventions prefer; upstream only sees the 500 "
+    "that was made of it.",
     lambda name, upstream, ours: name == "failure",
     takes("error.type"),
 )
@@ -90,7 +94,8 @@ ASGI_DIFFERENCES = {
     "server address": ADDRESS,
     "error type": ERROR_TYPE,
     "route": Difference(
-        "Upstream's middleware does not know the route, and has the path in the span's name: any number of names.",
+        "Upstream's middleware does not know the route, and has the path in the span's name: any number of "
+        "names.",
         lambda name, upstream, ours: "http.route" in ours["attributes"],
         lambda upstream, ours: (takes("http.route")(upstream, ours), named(upstream, ours))[0],
     ),
@@ -104,16 +109,23 @@ ASGI_DIFFERENCES = {
         lambda name, upstream, ours: name == "secret in the query",
         takes("url.query"),
     ),
-    "no message spans": Difference("A span for each message sent says nothing and doubles the cost.", always, lone),
+    "no message spans": Difference(
+        "A span for each message sent says nothing and doubles the cost.", always, lone
+    ),
 }
 FLASK_DIFFERENCES = {
     "app": APP,
     "peer": PEER,
     "server address": ADDRESS,
     "error type": ERROR_TYPE,
-    "path": Difference("url.path is required by the conventions; upstream's WSGI has it only with a RAW_URI.", always, takes("url.path")),
+    "path": Difference(
+        "url.path is required by the conventions; upstream's WSGI has it only with a RAW_URI.",
+        always,
+        takes("url.path"),
+    ),
     "query": Difference(
-        "url.query is required by the conventions if there is one; upstream's WSGI has it only with a RAW_URI.",
+        "url.query is required by the conventions if there is one; upstream's WSGI has it only with a "
+        "RAW_URI.",
         lambda name, upstream, ours: "url.query" in ours["attributes"],
         takes("url.query"),
     ),
@@ -134,7 +146,9 @@ CASES = [("asgi", ASGI_DIFFERENCES), ("flask", FLASK_DIFFERENCES)]
 
 @pytest.mark.parametrize(("framework", "differences"), CASES, ids=["asgi", "flask"])
 @pytest.mark.parametrize("name", REQUESTS)
-def test_server_spans_are_upstreams_but_for_what_is_listed(framework: str, differences: dict[str, Difference], name: str) -> None:
+def test_server_spans_are_upstreams_but_for_what_is_listed(
+    framework: str, differences: dict[str, Difference], name: str
+) -> None:
     found = json.loads(json.dumps(spans(framework)))
     upstream, ours = found["upstream"][name], found["ours"][name]
     for difference in differences.values():

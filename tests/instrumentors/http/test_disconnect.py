@@ -1,4 +1,5 @@
-"""Clients that leave: no failure of the application, however it learns of it; its own failures stay its own."""
+"""Clients that leave: no failure of the application, however it learns of it; its own failures stay its
+own."""
 
 from __future__ import annotations
 
@@ -48,8 +49,17 @@ def instrumented(telemetry: Telemetry) -> Iterator[Telemetry]:
     StarletteInstrumentor().uninstrument()
 
 
-def leave(app: Any, path: str = "/", *, body: bytes | None = b"", sending: Send | None = None, kind: str = "http", **more: Any) -> Any:
-    """A client leaves as soon as the application listens, without a `body` in the middle of its upload; what the application raised."""
+def leave(
+    app: Any,
+    path: str = "/",
+    *,
+    body: bytes | None = b"",
+    sending: Send | None = None,
+    kind: str = "http",
+    **more: Any,
+) -> Any:
+    """A client leaves as soon as the application listens, without a `body` in the middle of its upload; what
+    the application raised."""
     queue: list[dict[str, Any]] = []
     if kind == "websocket":
         queue.append({"type": "websocket.connect"})
@@ -75,7 +85,8 @@ def leave(app: Any, path: str = "/", *, body: bytes | None = b"", sending: Send 
 
 
 def told(telemetry: Telemetry) -> tuple[str, StatusCode, str]:
-    """What is told of the only request: the status that is counted, the span's, and the severity of the record."""
+    """What is told of the only request: the status that is counted, the span's, and the severity of the
+    record."""
     ((_, _, status, _),) = telemetry.counts(REQUESTS)
     return status, telemetry.server().status.status_code, telemetry.completions()[0].log_record.severity_text
 
@@ -105,10 +116,14 @@ def test_an_application_that_returns_when_the_client_left_has_not_failed(telemet
     assert NO_FAILURE == told(telemetry)
     assert "ClientDisconnect" == telemetry.attributes()["error.type"] == telemetry.completion()["error_type"]
     assert "http.response.status_code" not in telemetry.attributes()
-    assert {("GET", "http", None, None, "1.1", "ClientDisconnect"): 1} == telemetry.counts(HTTP_SERVER_REQUEST_DURATION)
+    assert {("GET", "http", None, None, "1.1", "ClientDisconnect"): 1} == telemetry.counts(
+        HTTP_SERVER_REQUEST_DURATION
+    )
 
 
-def test_an_application_that_returns_without_an_answer_while_the_client_waits_has_failed(telemetry: Telemetry) -> None:
+def test_an_application_that_returns_without_an_answer_while_the_client_waits_has_failed(
+    telemetry: Telemetry,
+) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
 
@@ -124,10 +139,14 @@ def test_an_application_that_returns_without_an_answer_while_the_client_waits_ha
         WerkzeugsDisconnected(),
         asyncio.CancelledError(),
         BaseExceptionGroup("a task group", [ClientDisconnect()]),
-        BaseExceptionGroup("", [BaseExceptionGroup("", [Wrapped(), asyncio.CancelledError()]), ClientDisconnect()]),
+        BaseExceptionGroup(
+            "", [BaseExceptionGroup("", [Wrapped(), asyncio.CancelledError()]), ClientDisconnect()]
+        ),
     ],
 )
-def test_what_is_raised_because_the_client_left_is_no_failure(telemetry: Telemetry, error: BaseException) -> None:
+def test_what_is_raised_because_the_client_left_is_no_failure(
+    telemetry: Telemetry, error: BaseException
+) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await disconnected(receive)
         raise error
@@ -153,7 +172,9 @@ def raised_from(error: Exception, cause: BaseException) -> Exception:
         (BaseExceptionGroup("", [ClientDisconnect(), LookupError("its own")]), True),
     ],
 )
-def test_a_failure_of_its_own_is_told_also_after_the_client_left(telemetry: Telemetry, error: BaseException, failed: bool) -> None:
+def test_a_failure_of_its_own_is_told_also_after_the_client_left(
+    telemetry: Telemetry, error: BaseException, failed: bool
+) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await disconnected(receive)
         raise error
@@ -164,7 +185,9 @@ def test_a_failure_of_its_own_is_told_also_after_the_client_left(telemetry: Tele
 
 
 @pytest.mark.parametrize(("status", "counted"), [(500, "499"), (503, "499"), (400, "400"), (200, "200")])
-def test_an_answer_that_nobody_reads_any_more_is_no_failure(telemetry: Telemetry, status: int, counted: str) -> None:
+def test_an_answer_that_nobody_reads_any_more_is_no_failure(
+    telemetry: Telemetry, status: int, counted: str
+) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await disconnected(receive)
         await respond(send, status)
@@ -183,8 +206,12 @@ def test_a_failure_before_the_client_left_stays_one(telemetry: Telemetry) -> Non
 
 
 @pytest.mark.parametrize("grouped", [False, True])
-@pytest.mark.parametrize(("refused", "counted"), [("http.response.start", "499"), ("http.response.body", "200")])
-def test_a_server_that_cannot_send_says_that_the_client_left(telemetry: Telemetry, refused: str, counted: str, grouped: bool) -> None:
+@pytest.mark.parametrize(
+    ("refused", "counted"), [("http.response.start", "499"), ("http.response.body", "200")]
+)
+def test_a_server_that_cannot_send_says_that_the_client_left(
+    telemetry: Telemetry, refused: str, counted: str, grouped: bool
+) -> None:
     """By an OSError, says ASGI 2.4."""
 
     async def refuse(message: Any) -> None:
@@ -216,7 +243,9 @@ async def returning(scope: Any, receive: Any, send: Any) -> None:
 
 @pytest.mark.parametrize("middleware", [[], [Middleware(BaseHTTPMiddleware, dispatch=pass_on)]])
 @pytest.mark.parametrize("path", ["/view", "/raw/"])
-def test_starlettes_middleware_makes_no_failure_of_it(instrumented: Telemetry, middleware: list[Any], path: str) -> None:
+def test_starlettes_middleware_makes_no_failure_of_it(
+    instrumented: Telemetry, middleware: list[Any], path: str
+) -> None:
     leave(Starlette(routes=[Route("/view", wait), Mount("/raw", app=returning)], middleware=middleware), path)
     assert NO_FAILURE == told(instrumented)
 
@@ -228,7 +257,12 @@ def test_an_upload_to_fastapi_that_breaks_off_is_no_failure(instrumented: Teleme
     def upload(body: dict[str, int]) -> int:
         return len(body)
 
-    leave(app, method="POST", body=None, headers=[("content-type", "application/json"), ("content-length", "100")])
+    leave(
+        app,
+        method="POST",
+        body=None,
+        headers=[("content-type", "application/json"), ("content-length", "100")],
+    )
     status, of_span, severity = told(instrumented)
     assert (StatusCode.UNSET, "INFO") == (of_span, severity)
     assert int(status) < 500
@@ -258,7 +292,9 @@ class BreaksOff(io.BytesIO):
         raise ConnectionResetError("reset by peer")
 
 
-def test_an_upload_to_django_that_breaks_off_is_no_failure(instrumented: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_to_django_that_breaks_off_is_no_failure(
+    instrumented: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(django_project.urlpatterns[0], "callback", lambda request, item: request.body)
     more = {"wsgi.input": BreaksOff(), "CONTENT_LENGTH": "7"}
     assert 500 == ask_wsgi(WSGIHandler(), "/items/7/", "POST", **more).status
@@ -320,7 +356,9 @@ def accepting(error: BaseException | None, *, accepted: bool = True) -> Any:
     ],
 )
 @pytest.mark.parametrize("accepted", [True, False])
-def test_a_websocket_ends_by_its_client_leaving(telemetry: Telemetry, error: BaseException | None, accepted: bool) -> None:
+def test_a_websocket_ends_by_its_client_leaving(
+    telemetry: Telemetry, error: BaseException | None, accepted: bool
+) -> None:
     leave(ASGIMiddleware(accepting(error, accepted=accepted)), kind="websocket")
     assert StatusCode.UNSET is telemetry.server().status.status_code
     assert accepted is ("error.type" not in telemetry.attributes())
@@ -351,4 +389,7 @@ def test_a_websocket_that_fails_after_its_client_left_has_failed(instrumented: T
             raise LookupError("its own") from None
 
     leave(Starlette(routes=[WebSocketRoute("/", endpoint)]), kind="websocket")
-    assert (StatusCode.ERROR, "LookupError") == (instrumented.server().status.status_code, instrumented.attributes()["error.type"])
+    assert (StatusCode.ERROR, "LookupError") == (
+        instrumented.server().status.status_code,
+        instrumented.attributes()["error.type"],
+    )

@@ -60,7 +60,9 @@ Ask = Callable[..., Answer]
         ("/fail/", 500, "/fail/"),
     ],
 )
-def test_the_route_is_a_template_whatever_the_path(instrumented: Telemetry, ask: Ask, path: str, status: int, route: str | None) -> None:
+def test_the_route_is_a_template_whatever_the_path(
+    instrumented: Telemetry, ask: Ask, path: str, status: int, route: str | None
+) -> None:
     answer = ask(path)
     assert status == answer.status
     assert route == instrumented.attributes().get("http.route")
@@ -75,7 +77,10 @@ def test_the_route_is_a_template_whatever_the_path(instrumented: Telemetry, ask:
 @HANDLERS
 def test_an_unhandled_exception_is_a_500_with_its_class(instrumented: Telemetry, ask: Ask) -> None:
     ask("/fail/")
-    assert (500, "LookupError") == (instrumented.attributes()["http.response.status_code"], instrumented.attributes()["error.type"])
+    assert (500, "LookupError") == (
+        instrumented.attributes()["http.response.status_code"],
+        instrumented.attributes()["error.type"],
+    )
     assert StatusCode.ERROR is instrumented.server().status.status_code
 
 
@@ -91,16 +96,24 @@ def test_a_file_that_the_server_sends_counts_what_was_declared(instrumented: Tel
 
 
 @pytest.mark.parametrize(
-    ("ask", "under"), [(by_wsgi, {"path": "/items/7/", "SCRIPT_NAME": "/api"}), (by_asgi, {"path": "/api/items/7/", "root_path": "/api"})]
+    ("ask", "under"),
+    [
+        (by_wsgi, {"path": "/items/7/", "SCRIPT_NAME": "/api"}),
+        (by_asgi, {"path": "/api/items/7/", "root_path": "/api"}),
+    ],
 )
-def test_what_the_project_is_mounted_under_is_part_of_the_route(instrumented: Telemetry, ask: Ask, under: dict[str, str]) -> None:
+def test_what_the_project_is_mounted_under_is_part_of_the_route(
+    instrumented: Telemetry, ask: Ask, under: dict[str, str]
+) -> None:
     ask(**under)
     assert "/api/items/<int:item>/" == instrumented.attributes()["http.route"]
 
 
 def test_handlers_made_before_are_covered_and_everything_is_put_back(telemetry: Telemetry) -> None:
     attributes = [
-        (owner, name) for owner in (WSGIHandler, ASGIHandler, BaseHandler) for name in ("__call__", "__init__", "resolve_request")
+        (owner, name)
+        for owner in (WSGIHandler, ASGIHandler, BaseHandler)
+        for name in ("__call__", "__init__", "resolve_request")
     ]
     before = [vars(owner).get(name) for owner, name in attributes]
     listeners, middleware = len(got_request_exception.receivers), list(settings.MIDDLEWARE)
@@ -119,7 +132,9 @@ def test_handlers_made_before_are_covered_and_everything_is_put_back(telemetry: 
 
 
 @HANDLERS
-def test_an_excluded_url_leaves_nothing_behind(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, ask: Ask) -> None:
+def test_an_excluded_url_leaves_nothing_behind(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, ask: Ask
+) -> None:
     monkeypatch.setenv("OTEL_PYTHON_DJANGO_EXCLUDED_URLS", "/items/")
     DjangoInstrumentor().instrument()
     try:
@@ -132,14 +147,18 @@ def test_an_excluded_url_leaves_nothing_behind(telemetry: Telemetry, monkeypatch
 
 
 @HANDLERS
-def test_a_route_that_the_endpoints_hide_is_told_of_once(telemetry: Telemetry, caplog: pytest.LogCaptureFixture, ask: Ask) -> None:
+def test_a_route_that_the_endpoints_hide_is_told_of_once(
+    telemetry: Telemetry, caplog: pytest.LogCaptureFixture, ask: Ask
+) -> None:
     DjangoInstrumentor().instrument(asgi=HidingASGI(), wsgi=HidingWSGI())
     try:
         assert [b"hidden"] * 4 == [ask(path).body for path in ("/file/", "/file/", "/none/", "/items/7/")]
     finally:
         DjangoInstrumentor().uninstrument()
     (record,) = caplog.records
-    assert record.getMessage().startswith("[metrics] mount answers at /file/, where the application has a route")
+    assert record.getMessage().startswith(
+        "[metrics] mount answers at /file/, where the application has a route"
+    )
 
 
 class Hiding:
@@ -167,7 +186,8 @@ def unauthorized(get_response: Any) -> Any:
 
 @HANDLERS
 @pytest.mark.parametrize(
-    ("path", "route"), [("/items/7/", "/items/<int:item>/"), ("/shop/items/7", "/shop/items/<int:item>"), ("/x", None)]
+    ("path", "route"),
+    [("/items/7/", "/items/<int:item>/"), ("/shop/items/7", "/shop/items/<int:item>"), ("/x", None)],
 )
 def test_an_answer_of_a_middleware_has_the_route_that_it_would_have_had(
     instrumented: Telemetry, monkeypatch: pytest.MonkeyPatch, ask: Ask, path: str, route: str | None
@@ -177,12 +197,16 @@ def test_an_answer_of_a_middleware_has_the_route_that_it_would_have_had(
     assert {("shop", "GET", "401", route or "unmatched"): 1} == instrumented.counts(REQUESTS)
 
 
-def test_a_view_may_copy_and_pickle_what_django_gives_it(instrumented: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_view_may_copy_and_pickle_what_django_gives_it(
+    instrumented: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[Any] = []
 
     def view(request: Any, item: int) -> HttpResponse:
         kept = {name: value for name, value in request.META.items() if not name.startswith("wsgi.")}
-        seen.append((kept == copy.deepcopy(kept) == pickle.loads(pickle.dumps(kept)), "bext" in repr(request.META)))
+        seen.append(
+            (kept == copy.deepcopy(kept) == pickle.loads(pickle.dumps(kept)), "bext" in repr(request.META))
+        )
         return HttpResponse()
 
     monkeypatch.setattr(django_project.urlpatterns[0], "callback", view)

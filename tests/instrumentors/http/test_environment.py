@@ -29,7 +29,11 @@ async def hello(_: Any) -> PlainTextResponse:
 
 def starlette() -> Any:
     return Starlette(
-        routes=[Route("/items/{item}", hello), Route("/probe/live", hello), Mount("/in", Starlette(routes=[Route("/x", hello)]))]
+        routes=[
+            Route("/items/{item}", hello),
+            Route("/probe/live", hello),
+            Mount("/in", Starlette(routes=[Route("/x", hello)])),
+        ]
     )
 
 
@@ -43,7 +47,9 @@ def fastapi() -> Any:
 def flask() -> Any:
     app = Flask(__name__)
     app.add_url_rule(
-        "/items/<item>", view_func=lambda item: Response(item, headers={"X-Cache": "hit", "Set-Cookie": "a=1"}), endpoint="items"
+        "/items/<item>",
+        view_func=lambda item: Response(item, headers={"X-Cache": "hit", "Set-Cookie": "a=1"}),
+        endpoint="items",
     )
     app.add_url_rule("/probe/live", view_func=lambda: "x", endpoint="live")
     return app
@@ -91,14 +97,20 @@ def made(name: str) -> Iterator[tuple[Any, Callable[..., Any]]]:
 
 @pytest.mark.parametrize("variable", ["OTEL_PYTHON_{}_EXCLUDED_URLS", "OTEL_PYTHON_EXCLUDED_URLS"])
 @pytest.mark.parametrize("name", MAKERS)
-def test_an_excluded_url_leaves_nothing_behind(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, name: str, variable: str) -> None:
+def test_an_excluded_url_leaves_nothing_behind(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, name: str, variable: str
+) -> None:
     monkeypatch.setenv(variable.format(name), "never, shop.example:8000/probe/.*,")
     with made(name) as (app, asking):
         assert 200 == asking(app, "/probe/live").status
         assert ([], {}, []) == (telemetry.spans(), telemetry.counts(REQUESTS), telemetry.records())
         assert 200 == asking(app, "/items/1").status
     assert "/items/1" == telemetry.attributes()["url.path"]
-    assert 1 == sum(telemetry.counts(REQUESTS).values()) == sum(telemetry.counts(HTTP_SERVER_REQUEST_DURATION).values())
+    assert (
+        1
+        == sum(telemetry.counts(REQUESTS).values())
+        == sum(telemetry.counts(HTTP_SERVER_REQUEST_DURATION).values())
+    )
 
 
 def test_the_variable_of_a_library_comes_before_the_general_one_and_is_nobody_elses(
@@ -111,10 +123,14 @@ def test_the_variable_of_a_library_comes_before_the_general_one_and_is_nobody_el
         ask_wsgi(flask(), "/items/1")
         ask(starlette(), "/probe/live")
         ask(starlette(), "/items/2")
-    assert ["/probe/live", "/items/2"] == [(span.attributes or {})["url.path"] for span in telemetry.servers()]
+    assert ["/probe/live", "/items/2"] == [
+        (span.attributes or {})["url.path"] for span in telemetry.servers()
+    ]
 
 
-def test_what_is_mounted_in_an_excluded_request_is_excluded_with_it(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_mounted_in_an_excluded_request_is_excluded_with_it(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OTEL_PYTHON_FASTAPI_EXCLUDED_URLS", "/in")
     app = FastAPI()
     app.mount("/in", starlette())
@@ -167,8 +183,13 @@ def test_without_variables_nothing_is_chosen(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("name", ["STARLETTE", "FLASK", "ASGI", "WSGI"])
-def test_headers_that_were_asked_for_are_shown(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setenv("OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST", "x-tenant, Authorization,x-inner.*,content-type")
+def test_headers_that_were_asked_for_are_shown(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(
+        "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST",
+        "x-tenant, Authorization,x-inner.*,content-type",
+    )
     monkeypatch.setenv("OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_RESPONSE", "x-cache,set-cookie")
     monkeypatch.setenv("OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS", "INNER")
     sent = {
@@ -192,7 +213,9 @@ def test_headers_that_were_asked_for_are_shown(telemetry: Telemetry, monkeypatch
     } == found
 
 
-def test_a_header_that_comes_twice_is_shown_with_both_values(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_header_that_comes_twice_is_shown_with_both_values(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST", "x-tenant")
     ask(ASGIMiddleware(starlette()), "/items/1", headers=[("x-tenant", "a"), ("x-tenant", "b" * 1000)])
     assert ("a", "b" * 512) == telemetry.attributes()["http.request.header.x-tenant"]

@@ -16,7 +16,15 @@ import pytest
 import werkzeug.test
 from a2wsgi import WSGIMiddleware as A2WSGI
 from asgiref.wsgi import WsgiToAsgi
-from flask import Blueprint, Flask, Response, copy_current_request_context, got_request_exception, request, stream_with_context
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    copy_current_request_context,
+    got_request_exception,
+    request,
+    stream_with_context,
+)
 from opentelemetry import trace
 from opentelemetry.trace import StatusCode
 from starlette.applications import Starlette
@@ -95,7 +103,9 @@ def flask() -> Flask:
         ("/handled", 503, "/handled"),
     ],
 )
-def test_the_route_is_a_template_whatever_the_path(instrumented: Telemetry, path: str, status: int, route: str | None) -> None:
+def test_the_route_is_a_template_whatever_the_path(
+    instrumented: Telemetry, path: str, status: int, route: str | None
+) -> None:
     assert status == ask_wsgi(flask(), path).status
     assert route == instrumented.attributes().get("http.route")
     assert ("GET" if route is None else f"GET {route}") == instrumented.server().name
@@ -176,7 +186,11 @@ ADAPTERS = pytest.mark.parametrize("adapter", [A2WSGI, WsgiToAsgi, starlette_wsg
 @ADAPTERS
 @pytest.mark.parametrize(
     ("path", "status", "route"),
-    [("/t/acme/a/1", 200, "/t/{tenant}/a/<int:number>"), ("/t/acme/missing", 404, None), ("/t/acme/fail", 500, "/t/{tenant}/fail")],
+    [
+        ("/t/acme/a/1", 200, "/t/{tenant}/a/<int:number>"),
+        ("/t/acme/missing", 404, None),
+        ("/t/acme/fail", 500, "/t/{tenant}/fail"),
+    ],
 )
 def test_mounted_in_starlette_it_adds_its_route_and_no_span(
     instrumented: Telemetry, adapter: Any, path: str, status: int, route: str | None
@@ -263,8 +277,13 @@ def test_a_scope_of_another_request_is_not_mistaken_for_this_one(instrumented: T
     assert ["GET /a/<int:number>", "GET"] == [span.name for span in instrumented.servers()]
 
 
-@pytest.mark.parametrize(("path", "status", "route"), [("/users/7", 200, "/under/users/<int:user>"), ("/nothing", 404, "unmatched")])
-def test_our_middleware_alone_learns_the_route(telemetry: Telemetry, path: str, status: int, route: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "status", "route"),
+    [("/users/7", 200, "/under/users/<int:user>"), ("/nothing", 404, "unmatched")],
+)
+def test_our_middleware_alone_learns_the_route(
+    telemetry: Telemetry, path: str, status: int, route: str
+) -> None:
     app = Flask(__name__)
     app.add_url_rule("/users/<int:user>", view_func=lambda user: str(user), endpoint="user")
     app.wsgi_app = WSGIMiddleware(app.wsgi_app)  # type: ignore[method-assign]  # as Flask documents it
@@ -272,7 +291,9 @@ def test_our_middleware_alone_learns_the_route(telemetry: Telemetry, path: str, 
     assert {("shop", "GET", str(status), route): 1} == telemetry.counts(REQUESTS)
 
 
-def test_a_second_time_is_no_reason_for_a_warning(instrumented: Telemetry, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_second_time_is_no_reason_for_a_warning(
+    instrumented: Telemetry, caplog: pytest.LogCaptureFixture
+) -> None:
     FlaskInstrumentor().instrument()
     ask_wsgi(Flask(__name__), "/nothing")
     assert 1 == len(instrumented.servers())
@@ -326,7 +347,12 @@ def test_the_route_of_an_application_that_is_not_instrumented_is_told_too(teleme
 
 @pytest.mark.parametrize(
     ("method", "path", "route"),
-    [("GET", "/shop/items/7", "/shop/items/<item>"), ("GET", "/only-post", "/only-post"), ("GET", "/missing", None), ("GET", "/a/x", None)],
+    [
+        ("GET", "/shop/items/7", "/shop/items/<item>"),
+        ("GET", "/only-post", "/only-post"),
+        ("GET", "/missing", None),
+        ("GET", "/a/x", None),
+    ],
 )
 @pytest.mark.parametrize("before", ["a function", "a middleware"])
 def test_an_answer_before_the_view_has_the_route_that_it_would_have_had(
@@ -358,7 +384,9 @@ def test_a_request_of_the_test_client_is_over_when_it_has_its_answer(instrumente
     assert 1 == len(instrumented.completions())
 
 
-def test_a_stream_to_the_test_client_is_over_when_it_has_been_read_or_given_up(instrumented: Telemetry) -> None:
+def test_a_stream_to_the_test_client_is_over_when_it_has_been_read_or_given_up(
+    instrumented: Telemetry,
+) -> None:
     client = flask().test_client()
     answer = client.get("/stream")
     assert [] == instrumented.spans()
@@ -373,7 +401,9 @@ def test_a_stream_to_the_test_client_is_over_when_it_has_been_read_or_given_up(i
 
 @pytest.mark.parametrize("path", ["/fail", "/missing", "/handled", "/only-post"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
-def test_whatever_the_test_client_is_answered_the_request_is_over(instrumented: Telemetry, path: str, method: str) -> None:
+def test_whatever_the_test_client_is_answered_the_request_is_over(
+    instrumented: Telemetry, path: str, method: str
+) -> None:
     client = flask().test_client()
     kept = [client.open(path, method=method), client.open(path, method=method, buffered=True)]
     assert len(kept) == len(instrumented.servers())

@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from bext_otel.catalogue import REQUESTS
-from bext_otel.operation import is_request_told
+from bext_otel.operation import is_request_logged
 from bext_otel_instrumentors.http.asgi import ASGIMiddleware, serve
 from bext_otel_instrumentors.http.flask import FlaskInstrumentor
 from bext_otel_instrumentors.http.hosting import Hosting
@@ -82,13 +82,17 @@ def test_an_endpoint_answers_before_the_application_and_is_no_request_of_it(
     endpoint = kind()
     answer = serve(endpoint, "/metrics", query="format=json")
     assert (200, b"metrics") == (answer.status, answer.body)
-    assert ("text/plain; version=0.0.4", "1") == tuple(answer.header(name) for name in ("content-type", "x-more"))
+    assert ("text/plain; version=0.0.4", "1") == tuple(
+        answer.header(name) for name in ("content-type", "x-more")
+    )
     assert [("GET", "format=json")] == endpoint.asked
     assert ([], {}, []) == (telemetry.spans(), telemetry.counts(REQUESTS), telemetry.completions())
 
 
 @KINDS
-def test_what_is_no_endpoint_is_the_applications(telemetry: Telemetry, serve: Serve, kind: type[Endpoint]) -> None:
+def test_what_is_no_endpoint_is_the_applications(
+    telemetry: Telemetry, serve: Serve, kind: type[Endpoint]
+) -> None:
     assert b"application" == serve(kind(), "/metrics/x").body
     assert 1 == len(telemetry.spans())
 
@@ -136,12 +140,14 @@ async def receive_nothing() -> Any:
 
 
 @pytest.mark.parametrize("logs", [True, False])
-def test_a_server_writes_no_line_of_its_own_about_an_endpoint_where_requests_are_told(use_telemetry: Any, logs: bool) -> None:
+def test_a_server_writes_no_line_of_its_own_about_an_endpoint_where_requests_are_told(
+    use_telemetry: Any, logs: bool
+) -> None:
     use_telemetry(log_requests=logs)
     told: list[bool | None] = []
 
     async def send(message: Any) -> None:
-        told.append(is_request_told())
+        told.append(is_request_logged())
 
     scope = {"type": "http", "method": "GET", "path": "/metrics", "query_string": b"", "headers": []}
     asyncio.run(ASGIMiddleware(asgi_app, mount=ASGIEndpoint())(scope, receive_nothing, send))
@@ -152,13 +158,17 @@ def test_a_server_writes_no_line_of_its_own_about_an_endpoint_where_requests_are
 def serving() -> Iterator[list[str]]:
     told: list[str] = []
     for instrumentor in (StarletteInstrumentor(), FlaskInstrumentor()):
-        instrumentor.instrument(asgi=ASGIEndpoint(), wsgi=WSGIEndpoint(), on_serving=lambda: told.append("serving"))
+        instrumentor.instrument(
+            asgi=ASGIEndpoint(), wsgi=WSGIEndpoint(), on_serving=lambda: told.append("serving")
+        )
     yield told
     for instrumentor in (StarletteInstrumentor(), FlaskInstrumentor()):
         instrumentor.uninstrument()
 
 
-def test_instrumentors_serve_endpoints_and_tell_that_an_application_serves(telemetry: Telemetry, serving: list[str]) -> None:
+def test_instrumentors_serve_endpoints_and_tell_that_an_application_serves(
+    telemetry: Telemetry, serving: list[str]
+) -> None:
     starlette, flask = Starlette(), Flask(__name__)
     assert 2 == len(serving)
     assert b"metrics" == ask(starlette, "/metrics").body
@@ -239,7 +249,8 @@ def test_a_lifespan_tells_that_an_application_serves(telemetry: Telemetry) -> No
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_after_a_fork_child_and_parent_have_a_first_request_of_their_own() -> None:
-    """The parent's too: it has closed its endpoints for the child's sake, and a request shows that it serves itself."""
+    """The parent's too: it has closed its endpoints for the child's sake, and a request shows that it serves
+    itself."""
     hosting = Hosting(on_serving=lambda: None)
     hosting.first()
     child = os.fork()
@@ -264,5 +275,7 @@ def test_an_application_that_has_shut_down_is_told_of_before_the_server_knows(te
     async def send(message: Any) -> None:
         said.append(message["type"])
 
-    asyncio.run(serve(app, {"type": "lifespan"}, receive, send, Hosting(on_ending=lambda: said.append("told"))))
+    asyncio.run(
+        serve(app, {"type": "lifespan"}, receive, send, Hosting(on_ending=lambda: said.append("told")))
+    )
     assert ["lifespan.startup.complete", "told", "lifespan.shutdown.complete"] == said

@@ -1,4 +1,5 @@
-"""The telemetry of FastAPI and of Starlette's own middleware, inside of ours: one server span, and all else is kept."""
+"""The telemetry of FastAPI and of Starlette's own middleware, inside of ours: one server span, and all else
+is kept."""
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ from tests.instrumentors.conftest import Telemetry
 from tests.instrumentors.driving import ask
 
 native = pytest.importorskip("fastapi.telemetry", reason="this FastAPI has no telemetry of its own")
-middleware = pytest.importorskip("starlette.middleware.opentelemetry", reason="this Starlette has no such middleware")
+middleware = pytest.importorskip(
+    "starlette.middleware.opentelemetry", reason="this Starlette has no such middleware"
+)
 
 OPERATIONS = {"fastapi.dependencies", "fastapi.endpoint", "fastapi.serialization", "fastapi.background_task"}
 
@@ -55,12 +58,18 @@ def fastapi(**more: Any) -> FastAPI:
 
 
 def kinds(spans: list[ReadableSpan]) -> tuple[list[ReadableSpan], list[ReadableSpan]]:
-    return [s for s in spans if s.kind is SpanKind.SERVER], [s for s in spans if s.kind is not SpanKind.SERVER]
+    return [s for s in spans if s.kind is SpanKind.SERVER], [
+        s for s in spans if s.kind is not SpanKind.SERVER
+    ]
 
 
 @pytest.mark.parametrize("mounted", [False, True])
-@pytest.mark.parametrize("headers", [[], [("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")]])
-def test_fastapis_spans_of_operations_are_below_our_only_server_span(instrumented: Telemetry, mounted: bool, headers: Any) -> None:
+@pytest.mark.parametrize(
+    "headers", [[], [("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")]]
+)
+def test_fastapis_spans_of_operations_are_below_our_only_server_span(
+    instrumented: Telemetry, mounted: bool, headers: Any
+) -> None:
     app: Any = Starlette(routes=[Mount("/api", fastapi())]) if mounted else fastapi()
     prefix = "/api" if mounted else ""
     assert 200 == ask(app, f"{prefix}/items/1", headers=headers).status
@@ -79,7 +88,9 @@ def test_fastapis_records_and_data_are_kept(instrumented: Telemetry) -> None:
     with suppress(LookupError):
         ask(app, "/fail")
     records = [data for data in instrumented.records() if data.instrumentation_scope.name == "fastapi"]
-    assert ["fastapi.validation.failed", "http.server.request.exception"] == [data.log_record.event_name for data in records]
+    assert ["fastapi.validation.failed", "http.server.request.exception"] == [
+        data.log_record.event_name for data in records
+    ]
     assert ["/items/{item}", "/fail"] == [data.log_record.attributes["http.route"] for data in records]
     assert native.get_telemetry_data() is None
 
@@ -92,7 +103,12 @@ def test_operations_that_the_application_turned_off_stay_off(instrumented: Telem
 
 def test_providers_that_the_application_gave_fastapi_get_everything(instrumented: Telemetry) -> None:
     theirs = Telemetry()
-    ask(fastapi(telemetry={"tracer_provider": theirs.tracer_provider, "meter_provider": theirs.meter_provider}), "/items/1")
+    ask(
+        fastapi(
+            telemetry={"tracer_provider": theirs.tracer_provider, "meter_provider": theirs.meter_provider}
+        ),
+        "/items/1",
+    )
     (server,), inner = kinds(theirs.spans())
     assert ("fastapi", OPERATIONS) == (server.instrumentation_scope.name, {span.name for span in inner})
     assert [1] == list(theirs.counts(HTTP_SERVER_REQUEST_DURATION).values())
@@ -113,15 +129,22 @@ async def hello(_: Any) -> PlainTextResponse:
 
 
 def starlette(**more: Any) -> Starlette:
-    return Starlette(routes=[Route("/a/{b}", hello)], middleware=[Middleware(middleware.OpenTelemetryMiddleware, **more)])
+    return Starlette(
+        routes=[Route("/a/{b}", hello)], middleware=[Middleware(middleware.OpenTelemetryMiddleware, **more)]
+    )
 
 
 @pytest.mark.parametrize("by_hand", [False, True])
 @pytest.mark.parametrize("given", [False, True])
-def test_starlettes_own_middleware_adds_no_second_server_span(instrumented: Telemetry, by_hand: bool, given: bool) -> None:
+def test_starlettes_own_middleware_adds_no_second_server_span(
+    instrumented: Telemetry, by_hand: bool, given: bool
+) -> None:
     app: Any = starlette(tracer_provider=instrumented.tracer_provider) if given else starlette()
     assert 200 == ask(ASGIMiddleware(app) if by_hand else app, "/a/1").status
-    assert ("GET /a/{b}", "bext_otel") == (instrumented.server().name, instrumented.server().instrumentation_scope.name)
+    assert ("GET /a/{b}", "bext_otel") == (
+        instrumented.server().name,
+        instrumented.server().instrumentation_scope.name,
+    )
 
 
 def test_starlettes_own_middleware_below_ours_by_hand_only(telemetry: Telemetry) -> None:
@@ -131,13 +154,21 @@ def test_starlettes_own_middleware_below_ours_by_hand_only(telemetry: Telemetry)
 
 def test_starlettes_own_middleware_outside_of_ours_stands_for_the_request(instrumented: Telemetry) -> None:
     ask(middleware.OpenTelemetryMiddleware(starlette()), "/a/1")
-    assert ("starlette", "shop") == (instrumented.server().instrumentation_scope.name, instrumented.attributes()["bext.app"])
+    assert ("starlette", "shop") == (
+        instrumented.server().instrumentation_scope.name,
+        instrumented.attributes()["bext.app"],
+    )
 
 
-def test_a_provider_that_the_application_gave_starlettes_middleware_gets_its_span(instrumented: Telemetry) -> None:
+def test_a_provider_that_the_application_gave_starlettes_middleware_gets_its_span(
+    instrumented: Telemetry,
+) -> None:
     theirs = Telemetry()
     ask(starlette(tracer_provider=theirs.tracer_provider), "/a/1")
-    assert ("starlette", "bext_otel") == (theirs.server().instrumentation_scope.name, instrumented.server().instrumentation_scope.name)
+    assert ("starlette", "bext_otel") == (
+        theirs.server().instrumentation_scope.name,
+        instrumented.server().instrumentation_scope.name,
+    )
 
 
 def test_undone_they_are_as_they_were(instrumented: Telemetry) -> None:

@@ -27,7 +27,9 @@ from bext_otel_instrumentors.http.starlette import StarletteInstrumentor
 from tests.instrumentors.conftest import Telemetry
 from tests.waiting import until
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # servers lag behind the libraries below them
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning"
+)  # servers lag behind the libraries below them
 
 
 @pytest.fixture
@@ -102,7 +104,9 @@ def free_socket() -> socket.socket:
 @contextlib.contextmanager
 def by_uvicorn(app: Any) -> Iterator[int]:
     listening = free_socket()
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1))
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1)
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
@@ -128,7 +132,9 @@ def by_hypercorn(app: Any) -> Iterator[int]:
     config.graceful_timeout = 1
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve(app, config, shutdown_trigger=stop.wait)))
+    thread = threading.Thread(
+        target=lambda: loop.run_until_complete(serve(app, config, shutdown_trigger=stop.wait))
+    )
     thread.start()
     try:
         yield port
@@ -154,7 +160,9 @@ def by_waitress(app: Any) -> Iterator[int]:
 def get(port: int, path: str, method: str = "GET", body: Any = None, **headers: str) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        connection.request(method, path, body, headers, encode_chunked=body is not None and not isinstance(body, bytes))
+        connection.request(
+            method, path, body, headers, encode_chunked=body is not None and not isinstance(body, bytes)
+        )
         answer = connection.getresponse()
         return answer.status, answer.read()
     finally:
@@ -174,9 +182,15 @@ def counted(telemetry: Telemetry, status: str, route: str) -> None:
 @ASGI
 @pytest.mark.parametrize(
     ("path", "status", "route"),
-    [("/items/1", 200, "/items/{item}"), ("/fail", 500, "/fail"), ("/flask/items/1", 200, "/flask/items/<item>")],
+    [
+        ("/items/1", 200, "/items/{item}"),
+        ("/fail", 500, "/fail"),
+        ("/flask/items/1", 200, "/flask/items/<item>"),
+    ],
 )
-def test_a_request_is_measured_once(instrumented: Telemetry, serve: Serve, path: str, status: int, route: str) -> None:
+def test_a_request_is_measured_once(
+    instrumented: Telemetry, serve: Serve, path: str, status: int, route: str
+) -> None:
     with serve(starlette()) as port:
         assert status == get(port, path)[0]
         counted(instrumented, str(status), route)
@@ -187,7 +201,9 @@ def test_a_request_is_measured_once(instrumented: Telemetry, serve: Serve, path:
 @ASGI
 def test_an_upload_in_chunks_is_counted(instrumented: Telemetry, serve: Serve) -> None:
     with serve(starlette()) as port:
-        assert (200, b"7") == get(port, "/items/1", "POST", iter([b"1234", b"567"]), **{"Transfer-Encoding": "chunked"})
+        assert (200, b"7") == get(
+            port, "/items/1", "POST", iter([b"1234", b"567"]), **{"Transfer-Encoding": "chunked"}
+        )
         until(lambda: instrumented.servers())
     assert 7 == instrumented.sums(REQUEST_SIZE)["shop", "request"]
 
@@ -218,7 +234,10 @@ def leave_in_the_middle(port: int) -> None:
 def test_requests_of_one_connection_are_traces_of_their_own(instrumented: Telemetry, serve: Serve) -> None:
     """Pipelined: the second one is there before the first one is answered."""
     with serve(starlette()) as port, socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-        connection.sendall(b"GET /items/1 HTTP/1.1\r\nHost: a\r\n\r\nGET /items/2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        connection.sendall(
+            b"GET /items/1 HTTP/1.1\r\nHost: a\r\n\r\nGET /items/2 HTTP/1.1\r\nHost: a\r\nConnection: "
+            b"close\r\n\r\n"
+        )
         while connection.recv(65536):
             pass
         until(lambda: len(instrumented.servers()) == 2)
@@ -242,7 +261,10 @@ def test_a_websocket_is_one_span_with_its_close_code(instrumented: Telemetry, se
 @ASGI
 def test_a_websocket_that_is_denied_is_a_403(instrumented: Telemetry, serve: Serve) -> None:
     with serve(starlette()) as port:
-        with pytest.raises(websockets.exceptions.InvalidStatus), websockets.sync.client.connect(f"ws://127.0.0.1:{port}/deny"):
+        with (
+            pytest.raises(websockets.exceptions.InvalidStatus),
+            websockets.sync.client.connect(f"ws://127.0.0.1:{port}/deny"),
+        ):
             pass
         counted(instrumented, "403", "/deny")
 
@@ -252,6 +274,8 @@ def test_flask_behind_a_wsgi_server_is_measured_once(instrumented: Telemetry) ->
         assert (200, b"1") == get(port, "/items/1")
         counted(instrumented, "200", "/items/<item>")
         instrumented.clear()
-        assert (200, b"1") == get(port, "/items/1", "POST", iter([b"1234", b"567"]), **{"Transfer-Encoding": "chunked"})
+        assert (200, b"1") == get(
+            port, "/items/1", "POST", iter([b"1234", b"567"]), **{"Transfer-Encoding": "chunked"}
+        )
         until(lambda: instrumented.servers())
     assert 7 == instrumented.sums(REQUEST_SIZE)["shop", "request"]

@@ -95,7 +95,9 @@ def test_a_route_under_a_host_has_its_own_template(instrumented: Telemetry, tmp_
     assert "/items/{item:int}" == instrumented.attributes()["http.route"]
 
 
-def test_what_the_server_mounts_the_application_under_is_part_of_the_route(instrumented: Telemetry, tmp_path: Path) -> None:
+def test_what_the_server_mounts_the_application_under_is_part_of_the_route(
+    instrumented: Telemetry, tmp_path: Path
+) -> None:
     ask(starlette(tmp_path), "/api/users/1/items/2", root_path="/api")
     assert "/api/users/{user}/items/{item:int}" == instrumented.attributes()["http.route"]
 
@@ -106,7 +108,10 @@ def test_an_unhandled_exception_is_a_500_with_its_class(instrumented: Telemetry,
         ask(starlette(tmp_path), "/users/1/fail")
     span = instrumented.server()
     assert ("GET /users/{user}/fail", StatusCode.ERROR) == (span.name, span.status.status_code)
-    assert (500, "LookupError") == (instrumented.attributes()["http.response.status_code"], instrumented.attributes()["error.type"])
+    assert (500, "LookupError") == (
+        instrumented.attributes()["http.response.status_code"],
+        instrumented.attributes()["error.type"],
+    )
     assert [("500", "/users/{user}/fail")] == labels(instrumented)
     assert len(b"Internal Server Error") == instrumented.sums(REQUEST_SIZE)["shop", "response"]
 
@@ -130,7 +135,9 @@ def test_a_client_that_left_is_not_the_applications_failure(instrumented: Teleme
     assert StatusCode.UNSET is instrumented.server().status.status_code
 
 
-def test_streams_are_measured_to_their_last_byte_and_background_tasks_are_not(instrumented: Telemetry) -> None:
+def test_streams_are_measured_to_their_last_byte_and_background_tasks_are_not(
+    instrumented: Telemetry,
+) -> None:
     seen: list[int] = []
 
     async def chunks() -> Any:
@@ -153,8 +160,13 @@ def test_streams_are_measured_to_their_last_byte_and_background_tasks_are_not(in
     assert 15 == instrumented.sums(REQUEST_SIZE)["shop", "response"]
 
 
-@pytest.mark.parametrize("middleware", [[], [Middleware(BaseHTTPMiddleware, dispatch=lambda request, call_next: call_next(request))]])
-def test_a_stream_that_breaks_is_a_failure_whatever_middleware_ends_the_answer(instrumented: Telemetry, middleware: list[Any]) -> None:
+@pytest.mark.parametrize(
+    "middleware",
+    [[], [Middleware(BaseHTTPMiddleware, dispatch=lambda request, call_next: call_next(request))]],
+)
+def test_a_stream_that_breaks_is_a_failure_whatever_middleware_ends_the_answer(
+    instrumented: Telemetry, middleware: list[Any]
+) -> None:
     async def chunks() -> Any:
         yield b"12345"
         raise LookupError("broken")
@@ -267,7 +279,10 @@ def test_fastapi_has_the_whole_template_and_one_server_span(
 def test_an_unhandled_exception_in_fastapi_is_a_500_with_its_class(instrumented: Telemetry) -> None:
     with pytest.raises(LookupError):
         ask(fastapi(), "/fail")
-    assert (500, "LookupError") == (instrumented.attributes()["http.response.status_code"], instrumented.attributes()["error.type"])
+    assert (500, "LookupError") == (
+        instrumented.attributes()["http.response.status_code"],
+        instrumented.attributes()["error.type"],
+    )
 
 
 def test_our_middleware_around_fastapi_is_its_only_server_span(telemetry: Telemetry) -> None:
@@ -289,7 +304,9 @@ def test_our_middleware_around_fastapi_is_its_only_server_span(telemetry: Teleme
         ("/users/users/items/7", None),
     ],
 )
-def test_our_middleware_alone_guesses_templates_from_the_scope(telemetry: Telemetry, tmp_path: Path, path: str, route: str | None) -> None:
+def test_our_middleware_alone_guesses_templates_from_the_scope(
+    telemetry: Telemetry, tmp_path: Path, path: str, route: str | None
+) -> None:
     """Where that cannot be done without a value that the client chose, there is none."""
     (tmp_path / "page.txt").write_text("page")
     ask(ASGIMiddleware(starlette(tmp_path)), path)
@@ -298,7 +315,11 @@ def test_our_middleware_alone_guesses_templates_from_the_scope(telemetry: Teleme
 
 def test_applications_made_before_are_covered_and_everything_is_put_back(telemetry: Telemetry) -> None:
     owners = (Starlette, FastAPI, Route, Mount, WebSocketRoute)
-    before = {(owner, name): vars(owner).get(name) for owner in owners for name in ("__call__", "__init__", "handle")}
+    before = {
+        (owner, name): vars(owner).get(name)
+        for owner in owners
+        for name in ("__call__", "__init__", "handle")
+    }
     app = Starlette(routes=[Route("/a/{b}", hello)])
     instrumentor = StarletteInstrumentor()
     for _ in range(2):
@@ -346,7 +367,9 @@ ask(app, "/missing")
 assert seen == [1], seen
 """
     root = Path(__file__).parents[3]
-    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60, cwd=root)
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60, cwd=root
+    )
     assert (0, "") == (done.returncode, done.stderr)
 
 
@@ -382,7 +405,12 @@ def test_an_answer_before_routing_has_the_route_that_it_would_have_had(
     app = starlette(tmp_path)
     app.add_middleware(Unauthorized)
     headers = [(b"host", host.encode())]
-    assert 401 == asyncio.run(ask_async(app, {**http_scope(f"/under{path}", root_path="/under"), "headers": headers})).status
+    assert (
+        401
+        == asyncio.run(
+            ask_async(app, {**http_scope(f"/under{path}", root_path="/under"), "headers": headers})
+        ).status
+    )
     assert [("401", "unmatched" if route is None else f"/under{route}")] == labels(instrumented)
 
 
@@ -397,7 +425,9 @@ def test_an_answer_before_routing_has_the_route_that_it_would_have_had(
     ],
 )
 @pytest.mark.parametrize("by_hand", [False, True])
-def test_an_answer_of_fastapi_before_routing_has_its_route(telemetry: Telemetry, path: str, route: str | None, by_hand: bool) -> None:
+def test_an_answer_of_fastapi_before_routing_has_its_route(
+    telemetry: Telemetry, path: str, route: str | None, by_hand: bool
+) -> None:
     app = fastapi()
     app.add_middleware(Unauthorized)
     if by_hand:
@@ -433,7 +463,9 @@ def test_asking_for_a_route_leaves_the_request_as_it_was(instrumented: Telemetry
     assert {**http_scope("/api/r/in/1"), "app": app} == scope
 
 
-def test_routes_that_cannot_be_asked_are_no_failure(instrumented: Telemetry, caplog: pytest.LogCaptureFixture) -> None:
+def test_routes_that_cannot_be_asked_are_no_failure(
+    instrumented: Telemetry, caplog: pytest.LogCaptureFixture
+) -> None:
     class Broken(Route):
         def matches(self, scope: Any) -> Any:
             raise ZeroDivisionError

@@ -143,8 +143,12 @@ def test_a_request_to_oneself_below_upstreams_span_is_a_request_of_its_own(telem
         await ask_async(inner, http_scope("/a/2"))
         await inner.app(scope, receive, send)
 
-    asyncio.run(ask_async(OpenTelemetryMiddleware(ASGIMiddleware(app), **providers(telemetry)), http_scope("/a/1")))
-    assert ["bext_otel", "opentelemetry.instrumentation.asgi"] == [span.instrumentation_scope.name for span in telemetry.servers()]
+    asyncio.run(
+        ask_async(OpenTelemetryMiddleware(ASGIMiddleware(app), **providers(telemetry)), http_scope("/a/1"))
+    )
+    assert ["bext_otel", "opentelemetry.instrumentation.asgi"] == [
+        span.instrumentation_scope.name for span in telemetry.servers()
+    ]
     assert {("shop", "GET", "200", "/a/{b}"): 2} == telemetry.counts(REQUESTS)
 
 

@@ -34,7 +34,11 @@ async def hello(_: Any) -> PlainTextResponse:
 
 
 def scopes(telemetry: Telemetry) -> set[str]:
-    return {span.instrumentation_scope.name for span in telemetry.servers() if span.instrumentation_scope is not None}
+    return {
+        span.instrumentation_scope.name
+        for span in telemetry.servers()
+        if span.instrumentation_scope is not None
+    }
 
 
 def test_an_asgi_request_has_upstreams_span_and_our_counts(upstream: Telemetry) -> None:

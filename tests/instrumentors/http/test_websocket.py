@@ -48,7 +48,8 @@ def test_a_connection_is_one_span_however_many_messages_it_has(telemetry: Teleme
     assert 1 == len(telemetry.spans())
     attributes = telemetry.attributes()
     assert ("GET", "ws", 101, 1001) == tuple(
-        attributes[name] for name in ("http.request.method", "url.scheme", "http.response.status_code", "websocket.close_code")
+        attributes[name]
+        for name in ("http.request.method", "url.scheme", "http.response.status_code", "websocket.close_code")
     )
     assert StatusCode.UNSET is telemetry.server().status.status_code
 
@@ -56,7 +57,9 @@ def test_a_connection_is_one_span_however_many_messages_it_has(telemetry: Teleme
 def test_a_handshake_is_counted_and_a_connection_is_not_timed(telemetry: Telemetry) -> None:
     connect(echo, {"type": "websocket.disconnect", "code": 1000})
     assert {("shop", "GET", "101", "unmatched"): 1} == telemetry.counts(REQUESTS)
-    assert [{}, {}, {}] == [telemetry.counts(metric) for metric in (REQUEST_DURATION, REQUEST_SIZE, HTTP_SERVER_REQUEST_DURATION)]
+    assert [{}, {}, {}] == [
+        telemetry.counts(metric) for metric in (REQUEST_DURATION, REQUEST_SIZE, HTTP_SERVER_REQUEST_DURATION)
+    ]
     assert [] == telemetry.completions()
 
 
@@ -110,7 +113,10 @@ def test_an_unhandled_exception_is_an_error(telemetry: Telemetry, accepted: bool
     with pytest.raises(LookupError):
         connect(app)
     assert StatusCode.ERROR is telemetry.server().status.status_code
-    assert ("LookupError", status) == (telemetry.attributes()["error.type"], telemetry.attributes()["http.response.status_code"])
+    assert ("LookupError", status) == (
+        telemetry.attributes()["error.type"],
+        telemetry.attributes()["http.response.status_code"],
+    )
     assert {("shop", "GET", str(status), "unmatched"): 1} == telemetry.counts(REQUESTS)
 
 

@@ -22,7 +22,9 @@ from tests.instrumentors.conftest import Telemetry
 from tests.instrumentors.driving import ask_wsgi, environ_of
 
 
-def answering(status: str = "200 OK", chunks: Any = (b"hello",), headers: list[tuple[str, str]] | None = None) -> Any:
+def answering(
+    status: str = "200 OK", chunks: Any = (b"hello",), headers: list[tuple[str, str]] | None = None
+) -> Any:
     def app(environ: Any, start_response: Any) -> Any:
         start_response(status, headers or [("Content-Type", "text/plain")])
         return chunks
@@ -32,7 +34,11 @@ def answering(status: str = "200 OK", chunks: Any = (b"hello",), headers: list[t
 
 def test_a_request_is_one_server_span_with_stable_conventions(telemetry: Telemetry) -> None:
     ask_wsgi(
-        WSGIMiddleware(answering()), "/about/caf\u00e9", query="page=2&token=abc", headers=[("user-agent", "curl/8")], SCRIPT_NAME="/under"
+        WSGIMiddleware(answering()),
+        "/about/caf\u00e9",
+        query="page=2&token=abc",
+        headers=[("user-agent", "curl/8")],
+        SCRIPT_NAME="/under",
     )
     assert 1 == len(telemetry.spans())
     assert "GET" == telemetry.server().name
@@ -55,7 +61,12 @@ def test_a_request_is_one_server_span_with_stable_conventions(telemetry: Telemet
 
 
 def test_a_request_is_counted_once_in_every_request_metric(telemetry: Telemetry) -> None:
-    ask_wsgi(WSGIMiddleware(answering(chunks=[b"12", b"345"])), method="POST", headers=[("content-length", "7")], body=b"1234567")
+    ask_wsgi(
+        WSGIMiddleware(answering(chunks=[b"12", b"345"])),
+        method="POST",
+        headers=[("content-length", "7")],
+        body=b"1234567",
+    )
     assert {("shop", "POST", "200", "unmatched"): 1} == telemetry.counts(REQUESTS)
     assert {("shop", "unmatched"): 1} == telemetry.counts(REQUEST_DURATION)
     assert {("shop", "request"): 7, ("shop", "response"): 5} == telemetry.sums(REQUEST_SIZE)
@@ -101,7 +112,11 @@ def test_an_answer_that_is_let_go_without_a_close_ends_the_request(telemetry: Te
         assert b"12" == next(iter(answer))[:2]
         assert number - 1 == len(telemetry.servers())
         del answer
-        assert number == len(telemetry.servers()) == telemetry.counts(REQUESTS)["shop", "GET", "200", "unmatched"]
+        assert (
+            number
+            == len(telemetry.servers())
+            == telemetry.counts(REQUESTS)["shop", "GET", "200", "unmatched"]
+        )
 
 
 def test_an_answer_that_has_nothing_to_close_is_over_when_it_has_been_read(telemetry: Telemetry) -> None:
@@ -121,12 +136,16 @@ def test_a_failure_after_the_request_is_over_is_a_record_of_its_own(telemetry: T
             """Nothing."""
 
     with read_in_process():
-        answer = WSGIMiddleware(answering(chunks=Failing(), headers=[("Content-Length", "9")]))(environ_of(), lambda *_: None)
+        answer = WSGIMiddleware(answering(chunks=Failing(), headers=[("Content-Length", "9")]))(
+            environ_of(), lambda *_: None
+        )
     assert telemetry.server()
     with pytest.raises(LookupError):
         list(answer)
     answer.close()  # type: ignore[attr-defined]
-    assert ["request completed", "request failed after its answer"] == [data.log_record.body for data in telemetry.records()]
+    assert ["request completed", "request failed after its answer"] == [
+        data.log_record.body for data in telemetry.records()
+    ]
 
 
 def test_an_exception_without_an_answer_counts_as_500_and_passes_on(telemetry: Telemetry) -> None:
@@ -135,14 +154,22 @@ def test_an_exception_without_an_answer_counts_as_500_and_passes_on(telemetry: T
 
     with pytest.raises(LookupError):
         ask_wsgi(WSGIMiddleware(app))
-    assert ("LookupError", 500) == (telemetry.attributes()["error.type"], telemetry.attributes()["http.response.status_code"])
-    assert ("LookupError", "gone") == (telemetry.completion()["exception.type"], telemetry.completion()["exception.message"])
+    assert ("LookupError", 500) == (
+        telemetry.attributes()["error.type"],
+        telemetry.attributes()["http.response.status_code"],
+    )
+    assert ("LookupError", "gone") == (
+        telemetry.completion()["exception.type"],
+        telemetry.completion()["exception.message"],
+    )
     assert {("shop", "GET", "500", "unmatched"): 1} == telemetry.counts(REQUESTS)
     assert "ERROR" == telemetry.completions()[0].log_record.severity_text
 
 
 @pytest.mark.parametrize("where", ["in the middle", "at the close"])
-def test_an_exception_while_answering_keeps_the_status_that_was_sent(telemetry: Telemetry, where: str) -> None:
+def test_an_exception_while_answering_keeps_the_status_that_was_sent(
+    telemetry: Telemetry, where: str
+) -> None:
     class Failing:
         def __iter__(self) -> Iterator[bytes]:
             yield b"12"
@@ -155,7 +182,10 @@ def test_an_exception_while_answering_keeps_the_status_that_was_sent(telemetry: 
 
     with pytest.raises(LookupError):
         ask_wsgi(WSGIMiddleware(answering(chunks=Failing())))
-    assert (200, "LookupError") == (telemetry.attributes()["http.response.status_code"], telemetry.attributes()["error.type"])
+    assert (200, "LookupError") == (
+        telemetry.attributes()["http.response.status_code"],
+        telemetry.attributes()["error.type"],
+    )
     assert {("shop", "GET", "500", "unmatched"): 1} == telemetry.counts(REQUESTS)
 
 
@@ -210,7 +240,9 @@ def test_request_bytes_are_counted_where_no_length_is_declared(telemetry: Teleme
         assert b"67" == stream.read()
         return answering()(environ, start_response)
 
-    ask_wsgi(WSGIMiddleware(app), method="POST", headers=[("transfer-encoding", "chunked")], body=b"12\n34\n5\n67")
+    ask_wsgi(
+        WSGIMiddleware(app), method="POST", headers=[("transfer-encoding", "chunked")], body=b"12\n34\n5\n67"
+    )
     assert 10 == telemetry.sums(REQUEST_SIZE)["shop", "request"]
 
 

@@ -53,7 +53,9 @@ def processes() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
 
 
-def test_nothing_is_patched_where_nobody_opts_in(instrument: Instrument, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_patched_where_nobody_opts_in(
+    instrument: Instrument, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("bext_otel_instrumentors.isolates.futures._opted_in", weakref.WeakSet())
     before = dict(vars(ThreadPoolExecutor))
     instrument()
@@ -63,7 +65,9 @@ def test_nothing_is_patched_where_nobody_opts_in(instrument: Instrument, telemet
     assert [] == telemetry.spans()
 
 
-def test_the_workers_of_a_pool_are_isolates_while_they_live(instrument: Instrument, telemetry: Telemetry) -> None:
+def test_the_workers_of_a_pool_are_isolates_while_they_live(
+    instrument: Instrument, telemetry: Telemetry
+) -> None:
     instrument()
     with as_isolates(ThreadPoolExecutor(3), app="shop") as pool:
         barrier = threading.Barrier(4)
@@ -76,7 +80,9 @@ def test_the_workers_of_a_pool_are_isolates_while_they_live(instrument: Instrume
     assert {("shop",): 3} == telemetry.counts(ISOLATE_RENDER_DURATION)
 
 
-def test_a_task_is_a_render_of_the_request_that_submitted_it(instrument: Instrument, telemetry: Telemetry, shop: None) -> None:
+def test_a_task_is_a_render_of_the_request_that_submitted_it(
+    instrument: Instrument, telemetry: Telemetry, shop: None
+) -> None:
     instrument()
     with as_isolates(ThreadPoolExecutor(1)) as pool:
         with trace.get_tracer_provider().get_tracer("test").start_as_current_span("request") as request:
@@ -100,9 +106,16 @@ def test_a_worker_keeps_nothing_of_the_task_before(instrument: Instrument, telem
 
 @pytest.mark.parametrize(
     ("error", "error_type"),
-    [(MemoryError(), "out_of_memory"), (TimeoutError(), "timeout"), (LookupError(), "LookupError"), (SystemExit(1), "SystemExit")],
+    [
+        (MemoryError(), "out_of_memory"),
+        (TimeoutError(), "timeout"),
+        (LookupError(), "LookupError"),
+        (SystemExit(1), "SystemExit"),
+    ],
 )
-def test_a_task_that_fails_is_counted_by_type(instrument: Instrument, telemetry: Telemetry, error: BaseException, error_type: str) -> None:
+def test_a_task_that_fails_is_counted_by_type(
+    instrument: Instrument, telemetry: Telemetry, error: BaseException, error_type: str
+) -> None:
     instrument()
     with as_isolates(ThreadPoolExecutor(1), app="shop") as pool:
         assert error is pool.submit(tasks.fail, error).exception()
@@ -147,7 +160,9 @@ def test_a_pool_that_is_collected_is_gone(instrument: Instrument, telemetry: Tel
     assert {("shop",): 0} == telemetry.counts(ISOLATE_COUNT)
 
 
-def test_a_task_in_a_process_is_in_the_same_trace_and_app(instrument: Instrument, telemetry: Telemetry, shop: None) -> None:
+def test_a_task_in_a_process_is_in_the_same_trace_and_app(
+    instrument: Instrument, telemetry: Telemetry, shop: None
+) -> None:
     instrument(pools=["processes"])
     with processes() as pool:
         with trace.get_tracer_provider().get_tracer("test").start_as_current_span("request") as request:
@@ -158,7 +173,9 @@ def test_a_task_in_a_process_is_in_the_same_trace_and_app(instrument: Instrument
     assert {("shop",): 0} == telemetry.counts(ISOLATE_COUNT)
 
 
-def test_a_worker_killed_in_the_middle_is_a_crash(instrument: Instrument, telemetry: Telemetry, shop: None) -> None:
+def test_a_worker_killed_in_the_middle_is_a_crash(
+    instrument: Instrument, telemetry: Telemetry, shop: None
+) -> None:
     instrument(pools=["processes"])
     with processes() as pool:
         pool.submit(tasks.double, 1).result()
@@ -201,7 +218,13 @@ with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as p
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork")
 def test_a_forked_worker_measures_its_tasks_and_has_no_isolates_of_its_own() -> None:
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED], check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKED],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert "(0, 1) (1, 0)" == done.stdout.strip(), done.stderr
 
 
@@ -217,7 +240,9 @@ def compared(make: Callable[[], Executor], use: Callable[[Executor], Any]) -> tu
 
 @pytest.mark.parametrize("make", [lambda: ThreadPoolExecutor(1), lambda: Named(1)])
 @pytest.mark.parametrize("call", THREADS)
-def test_results_and_errors_of_threads_are_the_library_s(call: str, make: Callable[[], Executor], telemetry: Telemetry) -> None:
+def test_results_and_errors_of_threads_are_the_library_s(
+    call: str, make: Callable[[], Executor], telemetry: Telemetry
+) -> None:
     bare, instrumented = compared(make, THREADS[call])
     assert bare == instrumented
 

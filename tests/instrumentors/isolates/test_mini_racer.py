@@ -24,9 +24,13 @@ from tests.instrumentors.outcomes import outcome
 
 py_mini_racer = pytest.importorskip("py_mini_racer")
 MiniRacer = py_mini_racer.MiniRacer
-py_mini_racer.init_mini_racer(ignore_duplicate_init=True)  # here, and not in the thread of some test: the demo's isolates say why
+py_mini_racer.init_mini_racer(
+    ignore_duplicate_init=True
+)  # here, and not in the thread of some test: the demo's isolates say why
 mini_racer = getattr(py_mini_racer, "mini_racer", None)
-asynchronous = pytest.mark.skipif(mini_racer is None, reason="this version of mini-racer has no asynchronous interface")
+asynchronous = pytest.mark.skipif(
+    mini_racer is None, reason="this version of mini-racer has no asynchronous interface"
+)
 
 PAGE = "function render(props) { return '<p>' + props.name + '</p>' }; 0"
 LOOP_OF_EVIL = "while (true) {}"
@@ -54,18 +58,28 @@ def count(telemetry: Telemetry) -> dict[Any, Any]:
 
 def run(program: str) -> str:
     """What the program prints, in a process of its own."""
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert 0 == done.returncode, done.stderr
     return done.stdout.strip()
 
 
-def test_isolates_are_counted_for_the_app_that_made_them(instrumented: None, telemetry: Telemetry, shop: None) -> None:
+def test_isolates_are_counted_for_the_app_that_made_them(
+    instrumented: None, telemetry: Telemetry, shop: None
+) -> None:
     with MiniRacer(), MiniRacer():
         assert {("shop",): 2} == count(telemetry)
     assert {("shop",): 0} == telemetry.counts(ISOLATE_COUNT)
 
 
-def test_an_isolate_made_for_nobody_works_for_the_first_app_that_uses_it(instrumented: None, telemetry: Telemetry) -> None:
+def test_an_isolate_made_for_nobody_works_for_the_first_app_that_uses_it(
+    instrumented: None, telemetry: Telemetry
+) -> None:
     with MiniRacer() as racer:
         assert {("unknown",): 1} == count(telemetry)
         token = context.attach(with_app("shop"))
@@ -85,24 +99,32 @@ def test_an_isolate_that_is_collected_is_gone(instrumented: None, telemetry: Tel
     assert {} == count(telemetry)
 
 
-def test_the_heap_is_what_the_engine_says(instrumented: None, telemetry: Telemetry, shop: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_heap_is_what_the_engine_says(
+    instrumented: None, telemetry: Telemetry, shop: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("bext_otel_instrumentors.isolates.mini_racer._HEAP_EVERY_SECONDS", 0.0)
     with MiniRacer() as racer:
         fresh = telemetry.counts(ISOLATE_MEMORY)[("shop",)]
         racer.eval("globalThis.all = []; for (let i = 0; i < 1e6; i++) all.push({i}); 0")
-        assert racer.heap_stats()["total_heap_size"] == pytest.approx(telemetry.counts(ISOLATE_MEMORY)[("shop",)], rel=0.2)
+        assert racer.heap_stats()["total_heap_size"] == pytest.approx(
+            telemetry.counts(ISOLATE_MEMORY)[("shop",)], rel=0.2
+        )
         assert fresh + 10_000_000 < telemetry.counts(ISOLATE_MEMORY)[("shop",)]
     assert {("shop",): 0} == telemetry.counts(ISOLATE_MEMORY)
 
 
-def test_the_heap_is_not_asked_for_at_each_call(instrumented: None, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_heap_is_not_asked_for_at_each_call(
+    instrumented: None, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("bext_otel_instrumentors.isolates.mini_racer._HEAP_EVERY_SECONDS", 3600.0)
     with MiniRacer() as racer:
         racer.eval("globalThis.all = []; for (let i = 0; i < 1e6; i++) all.push({i}); 0")
         assert racer.heap_stats()["total_heap_size"] > 2 * telemetry.counts(ISOLATE_MEMORY)[("unknown",)]
 
 
-def test_a_busy_isolate_is_not_asked_for_its_heap(instrumented: None, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_busy_isolate_is_not_asked_for_its_heap(
+    instrumented: None, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The engine would answer only after the script that another thread has it run."""
     monkeypatch.setattr("bext_otel_instrumentors.isolates.mini_racer._HEAP_EVERY_SECONDS", 0.0)
     asked: list[None] = []
@@ -117,7 +139,9 @@ def test_a_busy_isolate_is_not_asked_for_its_heap(instrumented: None, telemetry:
         assert [None] == asked
 
 
-def test_a_render_is_one_span_and_one_duration_however_it_is_asked_for(instrumented: None, telemetry: Telemetry, shop: None) -> None:
+def test_a_render_is_one_span_and_one_duration_however_it_is_asked_for(
+    instrumented: None, telemetry: Telemetry, shop: None
+) -> None:
     """`call` evaluates through `execute` and `eval`: that is one render."""
     with MiniRacer() as racer:
         with suppress_instrumentation():
@@ -142,18 +166,32 @@ def test_a_render_is_one_span_and_one_duration_however_it_is_asked_for(instrumen
         (HUNGRY, "out_of_memory"),
     ],
 )
-def test_a_render_that_fails_is_counted_by_type(instrumented: None, telemetry: Telemetry, shop: None, script: str, error_type: str) -> None:
+def test_a_render_that_fails_is_counted_by_type(
+    instrumented: None, telemetry: Telemetry, shop: None, script: str, error_type: str
+) -> None:
     with MiniRacer() as racer:
-        raised = outcome(lambda: racer.eval(script, timeout_sec=0.3 if error_type == "timeout" else 30, max_memory=50_000_000))[0]
+        raised = outcome(
+            lambda: racer.eval(
+                script, timeout_sec=0.3 if error_type == "timeout" else 30, max_memory=50_000_000
+            )
+        )[0]
         assert raised.startswith("JS")
         assert {("shop", error_type): 1} == telemetry.counts(ISOLATE_ERRORS)
         with suppress_instrumentation():
-            outcome(lambda: racer.eval("0"))  # a script that was stopped still calls back; the engine answers in order
+            outcome(
+                lambda: racer.eval("0")
+            )  # a script that was stopped still calls back; the engine answers in order
     (span,) = telemetry.spans()
     assert error_type == (span.attributes or {})["error.type"]
-    crashes = [data.log_record for data in telemetry._records.get_finished_logs() if data.log_record.body == "isolate crashed"]
+    crashes = [
+        data.log_record
+        for data in telemetry._records.get_finished_logs()
+        if data.log_record.body == "isolate crashed"
+    ]
     expected = [(SeverityNumber.ERROR, "shop", "out_of_memory")] if error_type == "out_of_memory" else []
-    assert expected == [(log.severity_number, log.attributes["app"], log.attributes["error_type"]) for log in crashes]
+    assert expected == [
+        (log.severity_number, log.attributes["app"], log.attributes["error_type"]) for log in crashes
+    ]
 
 
 KILLED = """
@@ -184,7 +222,9 @@ def test_an_isolate_that_is_closed_under_a_render_is_gone() -> None:
 
 
 @asynchronous
-def test_the_asynchronous_interface_is_measured_too(instrumented: None, telemetry: Telemetry, shop: None) -> None:
+def test_the_asynchronous_interface_is_measured_too(
+    instrumented: None, telemetry: Telemetry, shop: None
+) -> None:
     async def main() -> None:
         with mini_racer() as racer:
             assert 3 == await racer.eval_cancelable("1 + 2")
@@ -297,7 +337,9 @@ def test_results_and_errors_are_the_library_s(call: int, telemetry: Telemetry) -
     def once() -> tuple[str, str]:
         racer = MiniRacer()
         came = outcome(lambda: CALLS[call](racer))
-        outcome(lambda: racer.eval("0"))  # a script that was stopped still calls back; the engine answers in order
+        outcome(
+            lambda: racer.eval("0")
+        )  # a script that was stopped still calls back; the engine answers in order
         racer.close()
         return came
 

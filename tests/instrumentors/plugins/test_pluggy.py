@@ -122,14 +122,20 @@ def test_each_plugin_s_hook_has_a_duration_and_a_span(instrumented: None, teleme
     assert {"two", "one"} == {(span.attributes or {})["bext.plugin"] for span in hooks}
 
 
-def test_a_hook_that_stops_at_the_first_result_measures_those_it_called(instrumented: None, telemetry: Telemetry) -> None:
+def test_a_hook_that_stops_at_the_first_result_measures_those_it_called(
+    instrumented: None, telemetry: Telemetry
+) -> None:
     made = manager(one=Plain(), two=Plain())
     assert "plain" == made.hook.choose(path="/plain")
     assert {("two", "choose"): 1} == telemetry.counts(PLUGIN_DURATION)
 
 
-@pytest.mark.parametrize("error", [LookupError("no"), SystemExit(3), KeyboardInterrupt(), GeneratorExit(), StopIteration()])
-def test_whatever_a_plugin_raises_passes_on_and_is_its_failure(instrumented: None, telemetry: Telemetry, error: BaseException) -> None:
+@pytest.mark.parametrize(
+    "error", [LookupError("no"), SystemExit(3), KeyboardInterrupt(), GeneratorExit(), StopIteration()]
+)
+def test_whatever_a_plugin_raises_passes_on_and_is_its_failure(
+    instrumented: None, telemetry: Telemetry, error: BaseException
+) -> None:
     made = manager(good=Plain(), bad=Failing(error))
     with pytest.raises(type(error)) as raised:
         made.hook.on_request(path="/")
@@ -137,7 +143,11 @@ def test_whatever_a_plugin_raises_passes_on_and_is_its_failure(instrumented: Non
     assert {("bad", "on_request"): 1} == telemetry.counts(PLUGIN_ERRORS)
     (span,) = telemetry.spans()
     assert type(error).__name__ == (span.attributes or {})["error.type"]
-    told = [data.log_record for data in telemetry._records.get_finished_logs() if data.log_record.body == "plugin failed"]
+    told = [
+        data.log_record
+        for data in telemetry._records.get_finished_logs()
+        if data.log_record.body == "plugin failed"
+    ]
     assert [(SeverityNumber.ERROR, "bad", span.context.span_id)] == [
         (log.severity_number, log.attributes["plugin"], log.span_id) for log in told
     ]
@@ -147,7 +157,9 @@ def test_whatever_a_plugin_raises_passes_on_and_is_its_failure(instrumented: Non
     ("fails", "expected"),
     [("", {}), ("before", {"wrapping"}), ("after", {"wrapping"}), ("twice", {"wrapping"})],
 )
-def test_a_wrapper_that_fails_is_at_fault(instrumented: None, telemetry: Telemetry, fails: str, expected: set[str]) -> None:
+def test_a_wrapper_that_fails_is_at_fault(
+    instrumented: None, telemetry: Telemetry, fails: str, expected: set[str]
+) -> None:
     made = manager(Plain(), Wrapping(fails))
     outcome(lambda: made.hook.on_request(path="/"))
     assert set(expected) == {plugin for plugin, _ in telemetry.counts(PLUGIN_ERRORS)}
@@ -155,7 +167,9 @@ def test_a_wrapper_that_fails_is_at_fault(instrumented: None, telemetry: Telemet
 
 
 @pytest.mark.parametrize("wrapper", [Wrapping(), Wrapping("swallows"), OldWrapping()])
-def test_a_wrapper_around_a_failure_is_not_at_fault(instrumented: None, telemetry: Telemetry, wrapper: Any) -> None:
+def test_a_wrapper_around_a_failure_is_not_at_fault(
+    instrumented: None, telemetry: Telemetry, wrapper: Any
+) -> None:
     made = manager(Failing(LookupError("no")), wrapper)
     outcome(lambda: made.hook.on_request(path="/"))
     assert {("failing", "on_request"): 1} == telemetry.counts(PLUGIN_ERRORS)
@@ -180,7 +194,9 @@ def test_a_wrapper_s_time_is_its_own(instrumented: None, telemetry: Telemetry) -
     assert [None, None, None] == [span.parent for span in telemetry.spans()]
 
 
-def test_a_historic_call_is_measured_for_those_who_come_later(instrumented: None, telemetry: Telemetry) -> None:
+def test_a_historic_call_is_measured_for_those_who_come_later(
+    instrumented: None, telemetry: Telemetry
+) -> None:
     made = manager(one=Plain())
     results: list[str] = []
     made.hook.on_start.call_historic(result_callback=results.append, kwargs={"config": "c"})
@@ -197,7 +213,9 @@ def test_a_plugin_without_a_name_has_that_of_its_class(instrumented: None, telem
     assert {("Plain", "on_request"): 1} == telemetry.counts(PLUGIN_DURATION)
 
 
-def test_hook_names_made_up_at_run_time_fold_and_lose_no_call(instrumented: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hook_names_made_up_at_run_time_fold_and_lose_no_call(
+    instrumented: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     streams = Streams(Budgets({}))
     provider = BextMeterProvider(streams, Resource({}))
     monkeypatch.setattr(metrics, "get_meter_provider", lambda: provider)
@@ -212,7 +230,10 @@ def test_hook_names_made_up_at_run_time_fold_and_lose_no_call(instrumented: None
         getattr(made.hook, f"hook_{number}")()
     streams.drain()
     (family,) = of_process({streams.stream(PLUGIN_DURATION): {}}, time.monotonic())
-    counts = {tuple(value for _, value in point.series.labels): cast("Summary", point.value).count for point in family.points}
+    counts = {
+        tuple(value for _, value in point.series.labels): cast("Summary", point.value).count
+        for point in family.points
+    }
     assert 200 == sum(counts.values())
     hooks = {hook for _, hook in counts}
     assert OVERFLOW in hooks
@@ -233,13 +254,17 @@ def test_a_plugin_that_was_unregistered_can_be_collected(instrumented: None, tel
     assert {("one", "on_request"): 2, ("two", "on_request"): 1} == telemetry.counts(PLUGIN_DURATION)
 
 
-def test_extra_methods_are_measured_and_leave_nothing_behind(instrumented: None, telemetry: Telemetry) -> None:
+def test_extra_methods_are_measured_and_leave_nothing_behind(
+    instrumented: None, telemetry: Telemetry
+) -> None:
     """pluggy makes a new implementation of each, for each call."""
     made = manager(one=Plain())
     kept = []
     for _ in range(3):
         for _ in range(100):
-            assert ["extra /", "plain /"] == made.hook.on_request.call_extra([lambda path: f"extra {path}"], {"path": "/"})
+            assert ["extra /", "plain /"] == made.hook.on_request.call_extra(
+                [lambda path: f"extra {path}"], {"path": "/"}
+            )
         gc.collect()
         kept.append(sum(type(thing) is HookImpl for thing in gc.get_objects()))
     assert kept[0] == kept[1] == kept[2]
@@ -316,16 +341,24 @@ CALLS: dict[str, Any] = {
     "wrapper before": lambda: manager(Plain(), Wrapping("before")).hook.on_request(path="/"),
     "wrapper after": lambda: manager(Plain(), Wrapping("after")).hook.on_request(path="/"),
     "wrapper twice": lambda: manager(Plain(), Wrapping("twice")).hook.on_request(path="/"),
-    "wrapper swallows": lambda: manager(Failing(LookupError()), Wrapping("swallows")).hook.on_request(path="/"),
+    "wrapper swallows": lambda: manager(Failing(LookupError()), Wrapping("swallows")).hook.on_request(
+        path="/"
+    ),
     "wrapper passes": lambda: manager(Failing(LookupError("x")), Wrapping()).hook.on_request(path="/"),
     "wrapper silent": lambda: manager(Plain(), Silent()).hook.on_request(path="/"),
     "wrapper odd": lambda: manager(Odd()).hook.odd(),
-    "stop iteration": lambda: manager(Failing(StopIteration(5)), Wrapping(), OldWrapping()).hook.on_request(path="/"),
+    "stop iteration": lambda: manager(Failing(StopIteration(5)), Wrapping(), OldWrapping()).hook.on_request(
+        path="/"
+    ),
     "old wrapper": lambda: manager(Plain(), OldWrapping(), Wrapping()).hook.on_request(path="/"),
     "old wrapper passes": lambda: manager(Failing(SystemExit(4)), OldWrapping()).hook.on_request(path="/"),
     "extra": lambda: manager(Plain()).hook.on_request.call_extra([lambda path: path], {"path": "/x"}),
-    "subset": lambda: (made := manager(one=Plain(), two=Plain())).subset_hook_caller("on_request", [made.get_plugin("one")])(path="/"),
-    "registered twice": lambda: (made := manager()).register(plugin := Plain(), "x") and made.register(plugin, "y"),
+    "subset": lambda: (made := manager(one=Plain(), two=Plain())).subset_hook_caller(
+        "on_request", [made.get_plugin("one")]
+    )(path="/"),
+    "registered twice": lambda: (
+        (made := manager()).register(plugin := Plain(), "x") and made.register(plugin, "y")
+    ),
     "unregister": lambda: manager().unregister(name="nobody"),
     "unknown plugin": lambda: manager().register(object(), "x"),
 }

@@ -57,7 +57,9 @@ def test_a_call_is_a_hook_of_the_plugin_that_the_application_names(
     assert {} == telemetry.counts(PLUGIN_ERRORS)
 
 
-@pytest.mark.parametrize(("name", "error_type"), [("fail", "script_error"), ("spin", "timeout"), ("deep", "stack_overflow")])
+@pytest.mark.parametrize(
+    ("name", "error_type"), [("fail", "script_error"), ("spin", "timeout"), ("deep", "stack_overflow")]
+)
 def test_a_failure_has_its_type(
     instrumented: None, telemetry: Telemetry, function: Callable[[str], Any], name: str, error_type: str
 ) -> None:
@@ -80,7 +82,9 @@ CALLS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_results_and_errors_are_the_library_s(call: str, telemetry: Telemetry, function: Callable[[str], Any]) -> None:
+def test_results_and_errors_are_the_library_s(
+    call: str, telemetry: Telemetry, function: Callable[[str], Any]
+) -> None:
     name, use = CALLS[call]
     bare = outcome(lambda: use(function(name)))
     instrumentor = QuickJSInstrumentor()
@@ -96,7 +100,9 @@ def test_code_that_does_not_compile_says_so_as_ever(instrumented: None, telemetr
     assert {} == telemetry.counts(PLUGIN_DURATION)
 
 
-def test_threads_lose_no_call(instrumented: None, telemetry: Telemetry, function: Callable[[str], Any]) -> None:
+def test_threads_lose_no_call(
+    instrumented: None, telemetry: Telemetry, function: Callable[[str], Any]
+) -> None:
     greet = function("greet")
     threads = [threading.Thread(target=lambda: [greet("tea") for _ in range(25)]) for _ in range(4)]
     for thread in threads:

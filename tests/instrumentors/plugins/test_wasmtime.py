@@ -64,7 +64,13 @@ COMPONENT = """
 class Plugin:
     """A module in a store of its own."""
 
-    def __init__(self, name: str = "$fish", *, fuel: int | None = 10_000, host: Callable[[int], None] = lambda turns: None) -> None:
+    def __init__(
+        self,
+        name: str = "$fish",
+        *,
+        fuel: int | None = 10_000,
+        host: Callable[[int], None] = lambda turns: None,
+    ) -> None:
         config = wasmtime.Config()
         config.consume_fuel = fuel is not None
         self.store = wasmtime.Store(wasmtime.Engine(config))
@@ -139,7 +145,9 @@ def test_out_of_fuel_is_an_error(instrumented: None, telemetry: Telemetry) -> No
         ("burn", ("x",), "TypeError"),
     ],
 )
-def test_a_failure_has_its_type(instrumented: None, telemetry: Telemetry, hook: str, arguments: tuple[Any, ...], error_type: str) -> None:
+def test_a_failure_has_its_type(
+    instrumented: None, telemetry: Telemetry, hook: str, arguments: tuple[Any, ...], error_type: str
+) -> None:
     plugin = Plugin(fuel=10**9)
     outcome(lambda: plugin.call(hook, *arguments))
     assert {("fish", hook): 1} == telemetry.counts(PLUGIN_ERRORS)
@@ -147,7 +155,9 @@ def test_a_failure_has_its_type(instrumented: None, telemetry: Telemetry, hook: 
 
 
 @pytest.mark.parametrize("error", [LookupError("no"), SystemExit(3), KeyboardInterrupt()])
-def test_what_the_host_raises_inside_passes_on(instrumented: None, telemetry: Telemetry, error: BaseException) -> None:
+def test_what_the_host_raises_inside_passes_on(
+    instrumented: None, telemetry: Telemetry, error: BaseException
+) -> None:
     def host(turns: int) -> None:
         raise error
 
@@ -183,7 +193,7 @@ def test_a_store_that_is_closed_says_so_as_ever(instrumented: None, telemetry: T
     assert "ValueError" == outcome(lambda: plugin.call("burn", 1))[0]
 
 
-# --- Names --------------------------------------------------------------------------------------------------------------------------
+# --- Names --------------------------------------------------------------------------------------------------
 
 
 def names(telemetry: Telemetry) -> set[Any]:
@@ -199,7 +209,9 @@ def test_the_application_names_a_module_or_an_instance(instrumented: None, telem
     plugin = Plugin()
     plugin.module.plugin_name = "carp"
     instance = wasmtime.Instance(
-        plugin.store, plugin.module, [wasmtime.Func(plugin.store, wasmtime.FuncType([wasmtime.ValType.i32()], []), print)]
+        plugin.store,
+        plugin.module,
+        [wasmtime.Func(plugin.store, wasmtime.FuncType([wasmtime.ValType.i32()], []), print)],
     )
     instance.exports(plugin.store)["two"](plugin.store)
     assert {"carp"} == names(telemetry)
@@ -230,12 +242,18 @@ def test_what_a_linker_makes_is_named_too(instrumented: None, telemetry: Telemet
     module = wasmtime.Module(engine, '(module $trout (func (export "hook")))')
     linker = wasmtime.Linker(engine)
     linker.instantiate(store, module).exports(store)["hook"](store)
-    made = linker.instantiate_pre(module).instantiate(store) if hasattr(linker, "instantiate_pre") else linker.instantiate(store, module)
+    made = (
+        linker.instantiate_pre(module).instantiate(store)
+        if hasattr(linker, "instantiate_pre")
+        else linker.instantiate(store, module)
+    )
     made.exports(store)["hook"](store)
     linker.define_module(store, "named", module)
     linker.get(store, "named", "hook")(store)
     linker.get_default(store, "named")(store)
-    assert {("trout", "hook"): 2, ("named", "hook"): 1, ("named", "default"): 1} == telemetry.counts(PLUGIN_DURATION)
+    assert {("trout", "hook"): 2, ("named", "hook"): 1, ("named", "default"): 1} == telemetry.counts(
+        PLUGIN_DURATION
+    )
 
 
 def test_a_function_of_the_host_is_no_hook(instrumented: None, telemetry: Telemetry) -> None:
@@ -245,13 +263,17 @@ def test_a_function_of_the_host_is_no_hook(instrumented: None, telemetry: Teleme
 
 
 @pytest.mark.parametrize("code", [0, 1])
-def test_a_program_that_exits_with_zero_has_succeeded(instrumented: None, telemetry: Telemetry, code: int) -> None:
+def test_a_program_that_exits_with_zero_has_succeeded(
+    instrumented: None, telemetry: Telemetry, code: int
+) -> None:
     engine = wasmtime.Engine()
     linker = wasmtime.Linker(engine)
     linker.define_wasi()
     store = wasmtime.Store(engine)
     store.set_wasi(wasmtime.WasiConfig())
-    start = linker.instantiate(store, wasmtime.Module(engine, EXIT.format(code=code))).exports(store)["_start"]
+    start = linker.instantiate(store, wasmtime.Module(engine, EXIT.format(code=code))).exports(store)[
+        "_start"
+    ]
     with pytest.raises(wasmtime.ExitTrap):
         start(store)
     assert {("program", "_start"): 1} == telemetry.counts(PLUGIN_DURATION)
@@ -299,17 +321,23 @@ def test_a_component_out_of_fuel_says_so(instrumented: None, telemetry: Telemetr
         ("(module $fish.wasm", "fish"),
     ],
 )
-def test_a_text_says_what_its_module_is_called(instrumented: None, telemetry: Telemetry, beginning: str, name: str) -> None:
+def test_a_text_says_what_its_module_is_called(
+    instrumented: None, telemetry: Telemetry, beginning: str, name: str
+) -> None:
     """A binary doesn't, unless it is taken apart."""
     text = beginning + '(func (export "hook")))'
     for source in (text, text.encode(), wasmtime.wat2wasm(text)):
         store = wasmtime.Store()
         wasmtime.Instance(store, wasmtime.Module(store.engine, source), []).exports(store)["hook"](store)
     counts = telemetry.counts(PLUGIN_DURATION)
-    assert {(name, "hook"): 2, ("unknown", "hook"): 1} == counts if name != "unknown" else {("unknown", "hook"): 3} == counts
+    assert (
+        {(name, "hook"): 2, ("unknown", "hook"): 1} == counts
+        if name != "unknown"
+        else {("unknown", "hook"): 3} == counts
+    )
 
 
-# --- Nothing changes ----------------------------------------------------------------------------------------------------------------
+# --- Nothing changes ----------------------------------------------------------------------------------------
 
 CALLS: dict[str, Any] = {
     "burn": lambda: Plugin().call("burn", 10),

@@ -104,7 +104,9 @@ ELSEWHERE: dict[str, Callable[[Callable[[], None]], Any]] = {
     "daemon": lambda work: threading.Thread(target=work, daemon=True).start(),
     "subclass": lambda work: Doing(target=work).start(),
     "partial": lambda work: threading.Thread(target=partial(work)).start(),
-    "arguments": lambda work: threading.Thread(None, lambda given, *, key: given(), args=(work,), kwargs={"key": 1}).start(),
+    "arguments": lambda work: threading.Thread(
+        None, lambda given, *, key: given(), args=(work,), kwargs={"key": 1}
+    ).start(),
     "timer": lambda work: threading.Timer(0, work).start(),
     "pool": in_pool,
     "map": mapped,
@@ -114,13 +116,17 @@ ELSEWHERE: dict[str, Callable[[Callable[[], None]], Any]] = {
 
 
 @pytest.mark.parametrize("way", ELSEWHERE)
-def test_work_in_another_thread_is_the_request_s(way: str, instrumentor: ThreadingInstrumentor, telemetry: Telemetry) -> None:
+def test_work_in_another_thread_is_the_request_s(
+    way: str, instrumentor: ThreadingInstrumentor, telemetry: Telemetry
+) -> None:
     with request("shop") as expected:
         assert expected == told(ELSEWHERE[way])
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_tasks_of_a_process_pool_are_whose_they_are(method: str, instrumentor: ThreadingInstrumentor, telemetry: Telemetry) -> None:
+def test_tasks_of_a_process_pool_are_whose_they_are(
+    method: str, instrumentor: ThreadingInstrumentor, telemetry: Telemetry
+) -> None:
     with processes(method) as pool:
         for app in ("shop", "blog"):
             with request(app) as expected:
@@ -179,24 +185,32 @@ MACHINERY: dict[str, Callable[[Callable[[], None]], Any]] = {
 
 
 @pytest.mark.parametrize("way", MACHINERY)
-def test_a_thread_that_serves_everybody_is_nobody_s(way: str, instrumentor: ThreadingInstrumentor, telemetry: Telemetry) -> None:
+def test_a_thread_that_serves_everybody_is_nobody_s(
+    way: str, instrumentor: ThreadingInstrumentor, telemetry: Telemetry
+) -> None:
     with request("shop"):
         assert NOTHING == told(MACHINERY[way])
 
 
-def test_a_module_with_such_a_name_in_front_is_the_application_s(instrumentor: ThreadingInstrumentor, telemetry: Telemetry) -> None:
+def test_a_module_with_such_a_name_in_front_is_the_application_s(
+    instrumentor: ThreadingInstrumentor, telemetry: Telemetry
+) -> None:
     with request("shop") as expected:
         assert expected == told(of("redistribution"))
 
 
-def test_the_caller_s_context_is_what_it_was(instrumentor: ThreadingInstrumentor, telemetry: Telemetry) -> None:
+def test_the_caller_s_context_is_what_it_was(
+    instrumentor: ThreadingInstrumentor, telemetry: Telemetry
+) -> None:
     with request("shop") as expected:
         told(ELSEWHERE["pool"])
         told(MACHINERY["run of its own"])
         assert expected == tasks.seen()
 
 
-def test_a_thread_that_is_over_keeps_no_request_alive(instrumentor: ThreadingInstrumentor, telemetry: Telemetry) -> None:
+def test_a_thread_that_is_over_keeps_no_request_alive(
+    instrumentor: ThreadingInstrumentor, telemetry: Telemetry
+) -> None:
     class Held:
         """Stands for what a request has in its context."""
 
@@ -218,8 +232,12 @@ def test_a_thread_that_is_over_keeps_no_request_alive(instrumentor: ThreadingIns
 
 def test_without_a_context_nothing_is_done(monkeypatch: pytest.MonkeyPatch, telemetry: Telemetry) -> None:
     submitted: list[Any] = []
-    monkeypatch.setattr(ThreadPoolExecutor, "submit", lambda self, *args, **kwargs: submitted.append((args, kwargs)))
-    monkeypatch.setattr(ProcessPoolExecutor, "submit", lambda self, *args, **kwargs: submitted.append((args, kwargs)))
+    monkeypatch.setattr(
+        ThreadPoolExecutor, "submit", lambda self, *args, **kwargs: submitted.append((args, kwargs))
+    )
+    monkeypatch.setattr(
+        ProcessPoolExecutor, "submit", lambda self, *args, **kwargs: submitted.append((args, kwargs))
+    )
     instrumentor = ThreadingInstrumentor()
     instrumentor.instrument()
     try:
@@ -235,7 +253,9 @@ def test_without_a_context_nothing_is_done(monkeypatch: pytest.MonkeyPatch, tele
         instrumentor.uninstrument()
 
 
-def test_a_thread_that_cannot_start_says_what_it_says(instrumentor: ThreadingInstrumentor, telemetry: Telemetry) -> None:
+def test_a_thread_that_cannot_start_says_what_it_says(
+    instrumentor: ThreadingInstrumentor, telemetry: Telemetry
+) -> None:
     thread = threading.Thread(target=int)
     with request("shop"):
         thread.start()
@@ -273,7 +293,9 @@ def another_s(original: Any) -> Any:
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_another_tool_s_run_is_run_too(first: bool, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_tool_s_run_is_run_too(
+    first: bool, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     instrumentor = ThreadingInstrumentor()
     if first:
         monkeypatch.setattr(threading.Thread, "start", another_s(threading.Thread.start))
@@ -290,7 +312,9 @@ def test_another_tool_s_run_is_run_too(first: bool, telemetry: Telemetry, monkey
 
 @pytest.mark.parametrize("futures_first", [True, False])
 @pytest.mark.parametrize("by_name", [True, False])
-def test_pools_that_are_isolates_are_left_to_them(futures_first: bool, by_name: bool, telemetry: Telemetry) -> None:
+def test_pools_that_are_isolates_are_left_to_them(
+    futures_first: bool, by_name: bool, telemetry: Telemetry
+) -> None:
     both: list[Any] = [FuturesInstrumentor(), ThreadingInstrumentor()]
     with Named(1, "render") as threads, processes("spawn") as others:
         if not by_name:
@@ -305,7 +329,9 @@ def test_pools_that_are_isolates_are_left_to_them(futures_first: bool, by_name: 
                 parent = threads.submit(lambda: trace.get_current_span().get_span_context().span_id).result()
             renders = [span for span in telemetry.spans() if span.name == "bext.render"]
             assert 2 == len(renders), "those in this process"
-            assert parent == renders[-1].get_span_context().span_id, "what the task does is part of its render"
+            assert parent == renders[-1].get_span_context().span_id, (
+                "what the task does is part of its render"
+            )
         finally:
             for instrumentor in both:
                 instrumentor.uninstrument()
@@ -355,7 +381,13 @@ print(seen)
 
 
 def test_under_gevent_a_worker_keeps_nothing_either() -> None:
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", GEVENT], check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", GEVENT],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert "['shop', 'shop', 'shop', None, None]" == done.stdout.strip(), done.stderr
 
 
@@ -406,7 +438,9 @@ POOL: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("call", POOL)
-def test_results_and_errors_of_multiprocessing_s_pools_are_the_library_s(call: str, telemetry: Telemetry) -> None:
+def test_results_and_errors_of_multiprocessing_s_pools_are_the_library_s(
+    call: str, telemetry: Telemetry
+) -> None:
     def once() -> tuple[str, str]:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             return without_traceback(outcome(lambda: POOL[call](pool)))
@@ -434,14 +468,18 @@ def compared(make: Callable[[], Executor], use: Callable[[Executor], Any]) -> tu
 
 @pytest.mark.parametrize("make", [lambda: ThreadPoolExecutor(1), lambda: Named(1)])
 @pytest.mark.parametrize("call", THREADS)
-def test_results_and_errors_of_threads_are_the_library_s(call: str, make: Callable[[], Executor], telemetry: Telemetry) -> None:
+def test_results_and_errors_of_threads_are_the_library_s(
+    call: str, make: Callable[[], Executor], telemetry: Telemetry
+) -> None:
     bare, instrumented = compared(make, THREADS[call])
     assert bare == instrumented
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("call", PROCESSES)
-def test_results_and_errors_of_processes_are_the_library_s(call: str, method: str, telemetry: Telemetry) -> None:
+def test_results_and_errors_of_processes_are_the_library_s(
+    call: str, method: str, telemetry: Telemetry
+) -> None:
     bare, instrumented = compared(lambda: processes(method), PROCESSES[call])
     assert without_traceback(bare) == without_traceback(instrumented)
 

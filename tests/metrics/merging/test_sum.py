@@ -30,10 +30,10 @@ from bext_otel.catalogue import (
     Metric,
 )
 from bext_otel.metrics.merging.sum import Tally, compacted
-from bext_otel.metrics.merging.totals import one_histogram, recent, total
-from bext_otel.metrics.merging.wire import Contribution, decode, encode
+from bext_otel.metrics.merging.totals import recent, sum_histograms, total
+from bext_otel.metrics.merging.wire import Publication, decode, encode
 from bext_otel.metrics.provider import BextMeterProvider
-from bext_otel.metrics.reader import Reading
+from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.snapshot import Family, Histogram, Point, Series, Snapshot, Summary
 from bext_otel.metrics.store.streams import Streams
 from bext_otel.operation import SHARED
@@ -71,7 +71,7 @@ class Seat:
         self.board = board
         self.slot: int | None = None
 
-    def company(self) -> bool:
+    def has_peers(self) -> bool:
         return self.board.joined > 1
 
     def take(self) -> bytes | None:
@@ -102,13 +102,22 @@ class Seat:
 
 class Worker:
     def __init__(
-        self, board: Board, clock: Clock, *, budgets: Budgets | None = None, telemetry: Mapping[str, int | str] = MappingProxyType({})
+        self,
+        board: Board,
+        clock: Clock,
+        *,
+        budgets: Budgets | None = None,
+        telemetry: Mapping[str, int | str] = MappingProxyType({}),
     ) -> None:
         self.seat = board.join()
         self.streams = Streams(budgets or Budgets({}), monotonic=clock, clock=clock)
         self.provider = BextMeterProvider(self.streams, Resource({}))
-        self.reading = Reading(
-            self.streams, self.provider.foreign, ledger=self.seat, include_process=False, telemetry=lambda: dict(telemetry)
+        self.reading = SnapshotReader(
+            self.streams,
+            self.provider.foreign,
+            ledger=self.seat,
+            include_process=False,
+            telemetry=lambda: dict(telemetry),
         )
         self.reading.stop()
 
@@ -120,7 +129,9 @@ class Worker:
 
     def take(self, milliseconds: float) -> None:
         self.streams.stream(REQUEST_DURATION).cell(PAGE).add(milliseconds)
-        self.streams.stream(HTTP_SERVER_REQUEST_DURATION).cell({"http.request.method": "GET"}).add(milliseconds / 1e3)
+        self.streams.stream(HTTP_SERVER_REQUEST_DURATION).cell({"http.request.method": "GET"}).add(
+            milliseconds / 1e3
+        )
         self.streams.stream(REQUESTS).cell(REQUEST).add(1)
 
     def publish(self) -> None:
@@ -130,7 +141,9 @@ class Worker:
 
 def number(snapshot: Snapshot, metric: object = CACHE_HITS) -> float:
     found = [family for family in snapshot.families if family.metric is metric]
-    return sum(point.value for family in found for point in family.points if isinstance(point.value, (int, float)))
+    return sum(
+        point.value for family in found for point in family.points if isinstance(point.value, (int, float))
+    )
 
 
 @pytest.fixture
@@ -166,7 +179,9 @@ def test_one_that_is_alone_says_once_what_it_has_counted_when_work_pauses(clock:
     assert 1 == number(Worker(board, clock).reading.snapshot())
 
 
-def test_what_is_measured_while_one_publishes_for_a_scrape_is_not_shown_before_others_know(worker: Callable[[], Worker]) -> None:
+def test_what_is_measured_while_one_publishes_for_a_scrape_is_not_shown_before_others_know(
+    worker: Callable[[], Worker],
+) -> None:
     one, other = worker(), worker()
     one.hit()
     publish = one.seat.publish
@@ -210,7 +225,9 @@ def test_callbacks_that_take_long_are_not_called_at_each_tick(clock: Clock) -> N
     assert 4 == len(called)
 
 
-def test_what_is_counted_unheard_is_everybodys_too_and_idle_costs_no_publication(worker: Callable[[], Worker], clock: Clock) -> None:
+def test_what_is_counted_unheard_is_everybodys_too_and_idle_costs_no_publication(
+    worker: Callable[[], Worker], clock: Clock
+) -> None:
     """`prometheus_client` tells nobody that somebody counts with it."""
     one, other = worker(), worker()
     jobs, looks = [0.0], list[float]()
@@ -229,7 +246,11 @@ def test_what_is_counted_unheard_is_everybodys_too_and_idle_costs_no_publication
         jobs[0] = count
         clock.advance(60)
         assert one.reading.tick(), "it goes on looking"
-        assert [count] == [family.points[0].value for family in other.reading.snapshot().families if family.name == "jobs_total"]
+        assert [count] == [
+            family.points[0].value
+            for family in other.reading.snapshot().families
+            if family.name == "jobs_total"
+        ]
     said = one.seat.board.places[0].sequence
     looks.clear()
     for _ in range(60):
@@ -246,7 +267,9 @@ def test_one_that_is_alone_does_not_look_for_what_is_counted_unheard(clock: Cloc
     assert not only.reading.tick()
 
 
-def test_why_nothing_can_be_shared_any_more_is_one_line(worker: Callable[[], Worker], caplog: pytest.LogCaptureFixture) -> None:
+def test_why_nothing_can_be_shared_any_more_is_one_line(
+    worker: Callable[[], Worker], caplog: pytest.LogCaptureFixture
+) -> None:
     one, _ = worker(), worker()
     one.seat.publish = lambda _: False  # type: ignore[method-assign]
     one.seat.reason = "no space left"
@@ -352,7 +375,9 @@ def test_quantiles_are_of_all_workers_windows_together(worker: Callable[[], Work
         workers[position % 4].take(value)
     for each in workers:
         each.publish()
-    (family,) = [family for family in workers[0].reading.snapshot().families if family.metric is REQUEST_DURATION]
+    (family,) = [
+        family for family in workers[0].reading.snapshot().families if family.metric is REQUEST_DURATION
+    ]
     value = family.points[0].value
     assert isinstance(value, Summary)
     for q, found in value.quantiles:
@@ -376,7 +401,9 @@ def test_histograms_and_rates_add_up(worker: Callable[[], Worker], clock: Clock)
     assert 2.0 <= rate < 2.5  # 120 in the minute that the window holds, unfinished steps left out
 
 
-def test_the_window_of_a_worker_that_fell_silent_is_forgotten_in_time(worker: Callable[[], Worker], clock: Clock) -> None:
+def test_the_window_of_a_worker_that_fell_silent_is_forgotten_in_time(
+    worker: Callable[[], Worker], clock: Clock
+) -> None:
     one, other = worker(), worker()
     other.take(500.0)
     other.publish()
@@ -412,7 +439,11 @@ def test_what_cannot_be_read_is_passed_over(worker: Callable[[], Worker]) -> Non
 def plugins(snapshot: Snapshot, metric: Metric = PLUGIN_FUEL_CONSUMED) -> dict[str, float]:
     family = snapshot.family(metric)
     assert family is not None
-    return {point.series.labels[0][1]: point.value for point in family.points if isinstance(point.value, (int, float))}
+    return {
+        point.series.labels[0][1]: point.value
+        for point in family.points
+        if isinstance(point.value, (int, float))
+    }
 
 
 def test_a_budget_holds_for_the_service_and_every_worker_folds_the_same_values() -> None:
@@ -444,7 +475,9 @@ def test_what_is_taken_over_stays_within_the_budgets_however_many_workers_die() 
         now = plugins(watcher.reading.snapshot())
         assert all(now[name] >= value for name, value in shown.items())
         assert 15 * (generation + 1) == sum(now.values())
-        assert 10 * generation == sum(plugins(watcher.reading.snapshot(), LABEL_OVERFLOW).values() if generation else ())
+        assert 10 * generation == sum(
+            plugins(watcher.reading.snapshot(), LABEL_OVERFLOW).values() if generation else ()
+        )
         shown = now
         sizes.append(len(board.places[1].payload))
         heir.seat.die()
@@ -462,7 +495,10 @@ def test_what_a_living_worker_admitted_first_is_not_folded_when_another_dies() -
         fuel[1].cell({"plugin": name}).add(1)
     for each in (living, former):
         each.publish()
-    for budgets in (5, 3):  # what it took over, with what it measured, is past the budget at the second succession
+    for budgets in (
+        5,
+        3,
+    ):  # what it took over, with what it measured, is past the budget at the second succession
         former.seat.die()
         former = Worker(board, clock, budgets=Budgets({"plugin": 3}))
         former.publish()
@@ -487,12 +523,17 @@ def test_labels_of_one_name_have_budgets_of_their_own() -> None:
         worker.streams.stream(OTEL_SDK_EXPORTER_SPAN_EXPORTED).cell({"error.type": "ConnectionError"}).add(1)
         worker.publish()
     snapshot = workers[0].reading.snapshot()
-    requests, exports = snapshot.family(HTTP_SERVER_REQUEST_DURATION), snapshot.family(OTEL_SDK_EXPORTER_SPAN_EXPORTED)
+    requests, exports = (
+        snapshot.family(HTTP_SERVER_REQUEST_DURATION),
+        snapshot.family(OTEL_SDK_EXPORTER_SPAN_EXPORTED),
+    )
     assert requests is not None
     assert exports is not None
     shown = {dict(point.series.labels)["error.type"] for point in requests.points}
     assert (21, True) == (len(shown), OVERFLOW in shown)
-    assert [("ConnectionError", 3)] == [(dict(point.series.labels)["error.type"], point.value) for point in exports.points]
+    assert [("ConnectionError", 3)] == [
+        (dict(point.series.labels)["error.type"], point.value) for point in exports.points
+    ]
     assert {"error.type": 40} == plugins(snapshot, LABEL_OVERFLOW)
 
 
@@ -540,7 +581,12 @@ def test_every_worker_shows_the_same_last_digit_and_no_succession_lowers_it(cloc
         now = sums(workers[0].reading.snapshot())
         assert [now] * 3 == [sums(each.reading.snapshot()) for each in workers[1:]]
         assert all(now[name] >= value for name, value in shown.items())
-        assert {"seconds_total", "waits", REQUEST_DURATION.exported, PLUGIN_FUEL_CONSUMED.exported} <= now.keys()
+        assert {
+            "seconds_total",
+            "waits",
+            REQUEST_DURATION.exported,
+            PLUGIN_FUEL_CONSUMED.exported,
+        } <= now.keys()
         workers[turn % 4].seat.die()
         workers[turn % 4] = Worker(board, clock)
         shown = sums(workers[turn % 4].reading.snapshot())
@@ -556,7 +602,9 @@ def test_exemplars_of_durations_are_the_services(worker: Callable[[], Worker]) -
     for metric in (REQUEST_DURATION, HTTP_SERVER_REQUEST_DURATION, REQUESTS):
         family = snapshot.family(metric)
         assert family is not None
-        assert [f"{span.get_span_context().trace_id:032x}"] == [point.exemplar and point.exemplar.trace_id for point in family.points]
+        assert [f"{span.get_span_context().trace_id:032x}"] == [
+            point.exemplar and point.exemplar.trace_id for point in family.points
+        ]
 
 
 def test_what_the_dead_delivered_and_lost_stays_in_the_figures_of_telemetry(clock: Clock) -> None:
@@ -573,16 +621,31 @@ def test_what_the_dead_delivered_and_lost_stays_in_the_figures_of_telemetry(cloc
     for each in (one, other):
         each.publish()
     kept = {"spans_failed": 40, "spans_exported": 6, "metric_points_dropped": 4, "log_lines_lost": 2}
-    assert {**kept, "spans_queued": 14, "spans_export": "failing", "series": 0} == one.reading.snapshot().telemetry
+    assert {
+        **kept,
+        "spans_queued": 14,
+        "spans_export": "failing",
+        "series": 0,
+    } == one.reading.snapshot().telemetry
     for _ in range(3):
         other.seat.die()
-        assert {**kept, "spans_queued": 7, "spans_export": "failing", "series": 0} == one.reading.snapshot().telemetry
+        assert {
+            **kept,
+            "spans_queued": 7,
+            "spans_export": "failing",
+            "series": 0,
+        } == one.reading.snapshot().telemetry
         other = Worker(board, clock)
         other.publish()
 
 
 @settings(max_examples=60)
-@given(st.lists(st.tuples(st.sampled_from(["hit", "take", "publish", "scrape", "die", "idle"]), st.integers(0, 3)), max_size=60))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["hit", "take", "publish", "scrape", "die", "idle"]), st.integers(0, 3)),
+        max_size=60,
+    )
+)
 def test_any_sequence_of_records_publications_scrapes_and_deaths_keeps_the_totals_and_never_goes_back(
     events: list[tuple[str, int]],
 ) -> None:
@@ -607,7 +670,8 @@ def test_any_sequence_of_records_publications_scrapes_and_deaths_keeps_the_total
             assert now >= shown
             shown = now
         else:
-            worker.publish()  # what was not published dies with it: that is the one tick which a kill may cost
+            # what was not published dies with it: that is the one tick which a kill may cost
+            worker.publish()
             worker.seat.die()
             workers[who] = Worker(board, clock)
     for each in workers:
@@ -619,7 +683,7 @@ def test_any_sequence_of_records_publications_scrapes_and_deaths_keeps_the_total
 amounts = st.lists(st.tuples(st.integers(0, 5), st.floats(0.01, 1e4)), min_size=1, max_size=20)
 
 
-def contribution(measured: list[tuple[int, float]]) -> Contribution:
+def contribution(measured: list[tuple[int, float]]) -> Publication:
     worker = Worker(Board(), Clock(1000.0))
     for times, value in measured:
         worker.hit(times)
@@ -629,7 +693,7 @@ def contribution(measured: list[tuple[int, float]]) -> Contribution:
     return made
 
 
-def told(*contributions: Contribution) -> object:
+def told(*contributions: Publication) -> object:
     tally = Tally(1000.0)
     for each in contributions:
         tally.add(each, alive=False)
@@ -637,12 +701,25 @@ def told(*contributions: Contribution) -> object:
     summary, *_ = rows = only.summaries[REQUEST_DURATION.exported]
     histograms = tally.histograms.items()
     return (
-        {name: {labels: total([row.value for row in rows]) for labels, rows in held.items()} for name, held in tally.numbers.items()},
         {
-            name: {labels: (one_histogram(rows).counts, one_histogram(rows).sum) for labels, rows in held.items()}
+            name: {labels: total([row.value for row in rows]) for labels, rows in held.items()}
+            for name, held in tally.numbers.items()
+        },
+        {
+            name: {
+                labels: (sum_histograms(rows).counts, sum_histograms(rows).sum)
+                for labels, rows in held.items()
+            }
             for name, held in histograms
         },
-        (summary.count, math.fsum(row.sum for row in rows), summary.minimum, summary.maximum, summary.scale, summary.lifetime().buckets),
+        (
+            summary.count,
+            math.fsum(row.sum for row in rows),
+            summary.minimum,
+            summary.maximum,
+            summary.scale,
+            summary.lifetime().buckets,
+        ),
         recent(rows, 1000.0),
     )
 

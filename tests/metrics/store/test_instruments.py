@@ -48,7 +48,9 @@ def test_instruments_are_the_apis(provider: BextMeterProvider) -> None:
     assert isinstance(meter.create_histogram(REQUEST_DURATION.name), Histogram)
 
 
-def test_a_bound_handle_and_an_unbound_call_meet_in_one_cell(provider: BextMeterProvider, streams: Streams) -> None:
+def test_a_bound_handle_and_an_unbound_call_meet_in_one_cell(
+    provider: BextMeterProvider, streams: Streams
+) -> None:
     counter = provider.get_meter("any").create_counter(CACHE_HITS.name)
     counter.add(1, SHOP)
     counter.bind(SHOP)(2)  # type: ignore[attr-defined]  # more than the API offers
@@ -58,7 +60,9 @@ def test_a_bound_handle_and_an_unbound_call_meet_in_one_cell(provider: BextMeter
     assert 3 == cell.value
 
 
-def test_an_instrument_that_no_row_declares_is_the_sdks(provider: BextMeterProvider, streams: Streams) -> None:
+def test_an_instrument_that_no_row_declares_is_the_sdks(
+    provider: BextMeterProvider, streams: Streams
+) -> None:
     provider.get_meter("any").create_counter("queue.jobs").add(1)
     provider.foreign.collect()
     assert ["queue_jobs_total"] == [family.name for family in provider.foreign.families()]
@@ -70,8 +74,12 @@ def test_a_rows_name_with_another_kind_is_the_sdks(provider: BextMeterProvider, 
     assert [] == live(streams)
 
 
-def test_the_standard_request_duration_of_another_library_is_not_counted_with_ours(provider: BextMeterProvider, streams: Streams) -> None:
-    provider.get_meter("opentelemetry.instrumentation.asgi").create_histogram(HTTP_SERVER_REQUEST_DURATION.name).record(1)
+def test_the_standard_request_duration_of_another_library_is_not_counted_with_ours(
+    provider: BextMeterProvider, streams: Streams
+) -> None:
+    provider.get_meter("opentelemetry.instrumentation.asgi").create_histogram(
+        HTTP_SERVER_REQUEST_DURATION.name
+    ).record(1)
     assert [] == live(streams)
     provider.get_meter(SCOPE).create_histogram(HTTP_SERVER_REQUEST_DURATION.name).record(1)
     assert [HTTP_SERVER_REQUEST_DURATION.name] == live(streams)
@@ -88,7 +96,9 @@ def generate() -> Iterator[Iterable[Observation]]:
 
 
 @pytest.mark.parametrize("callback", [observe, generate()], ids=["function", "generator"])
-def test_an_observable_gauge_is_asked_at_each_reading(provider: BextMeterProvider, streams: Streams, callback: object) -> None:
+def test_an_observable_gauge_is_asked_at_each_reading(
+    provider: BextMeterProvider, streams: Streams, callback: object
+) -> None:
     provider.get_meter("any").create_observable_gauge(CACHE_ENTRIES.name, [callback])  # type: ignore[list-item]
     for _ in range(2):
         assert [4] == [value for _, value, _ in streams.stream(CACHE_ENTRIES).observed()]

@@ -1,4 +1,5 @@
-"""Signal handlers that raise, as a time limit's do: no completed measurement is lost, none counts twice, and the lock is free after it."""
+"""Signal handlers that raise, as a time limit's do: no completed measurement is lost, none counts twice, and
+the lock is free after it."""
 
 from __future__ import annotations
 
@@ -13,7 +14,14 @@ from typing import Any
 import pytest
 
 from bext_otel.apps import Budgets
-from bext_otel.catalogue import CACHE_ENTRIES, CACHE_HITS, FLOW_ACTIVE_RUNS, HTTP_SERVER_REQUEST_DURATION, REQUEST_DURATION, Metric
+from bext_otel.catalogue import (
+    CACHE_ENTRIES,
+    CACHE_HITS,
+    FLOW_ACTIVE_RUNS,
+    HTTP_SERVER_REQUEST_DURATION,
+    REQUEST_DURATION,
+    Metric,
+)
 from bext_otel.metrics.numbers import exact
 from bext_otel.metrics.store import cells
 from bext_otel.metrics.store.cell import Cell
@@ -63,7 +71,8 @@ def interrupted(at: int, work: Callable[[], None]) -> bool:
 
 
 def held(cell: Cell) -> tuple[float, ...]:
-    """Whatever has to agree in a cell: the sum, and how many were counted, in all places where that is kept."""
+    """Whatever has to agree in a cell: the sum, and how many were counted, in all places where that is
+    kept."""
     if isinstance(cell, SummaryCell):
         window = cell.window.recent(cell.stream.clock())
         return cell.sum, cell.count, sum(cell.buckets.buckets.counts), sum(window.buckets.counts)
@@ -93,7 +102,11 @@ def test_nothing_is_lost_wherever_a_handler_raises(metric: Metric, monkeypatch: 
         completed: list[int] = []
 
         def work(
-            cell: Cell = cell, other: Cell = other, streams: Streams = streams, begun: Any = begun, completed: Any = completed
+            cell: Cell = cell,
+            other: Cell = other,
+            streams: Streams = streams,
+            begun: Any = begun,
+            completed: Any = completed,
         ) -> None:
             for amounts in ((1, 2), (4,)):
                 for amount in amounts:
@@ -106,7 +119,9 @@ def test_nothing_is_lost_wherever_a_handler_raises(metric: Metric, monkeypatch: 
         if not interrupted(at, work):
             break
         free: list[bool] = []
-        thread = threading.Thread(target=lambda streams=streams, free=free: free.append(streams.lock.acquire(timeout=5)))  # type: ignore[misc]
+        thread = threading.Thread(
+            target=lambda streams=streams, free=free: free.append(streams.lock.acquire(timeout=5))
+        )  # type: ignore[misc]
         thread.start()
         thread.join()
         assert [True] == free, f"the lock after step {at}"
@@ -114,7 +129,9 @@ def test_nothing_is_lost_wherever_a_handler_raises(metric: Metric, monkeypatch: 
         streams.lock = type(streams.lock)()
         cell.add(8)
         streams.drain()
-        assert held(cell) in {expected(cell, [*completed, 8]), expected(cell, [*begun, 8])}, f"at step {at}, after {completed}"
+        assert held(cell) in {expected(cell, [*completed, 8]), expected(cell, [*begun, 8])}, (
+            f"at step {at}, after {completed}"
+        )
         assert ([], [], False) == (cell.pending, streams._dirty, cell.dirty)
     assert at > 100
 

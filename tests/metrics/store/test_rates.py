@@ -28,15 +28,22 @@ class Counters:
         return (self.totals[position] - (base[position] if position < len(base) else 0)) / seconds
 
 
-@given(st.lists(st.tuples(st.floats(0, 200), st.integers(0, 2), st.integers(0, 50)), min_size=1, max_size=60), st.floats(0, 100))
-def test_rates_have_all_that_is_within_the_window_and_nothing_else(increases: list[tuple[float, int, int]], later: float) -> None:
+@given(
+    st.lists(st.tuples(st.floats(0, 200), st.integers(0, 2), st.integers(0, 50)), min_size=1, max_size=60),
+    st.floats(0, 100),
+)
+def test_rates_have_all_that_is_within_the_window_and_nothing_else(
+    increases: list[tuple[float, int, int]], later: float
+) -> None:
     counters = Counters()
     for now, position, amount in sorted(increases):
         counters.add(position, amount, now)
     end = max(now for now, _, _ in increases) + later
     held = max(min(55 + end % 5, end), 1.0)
     for position in range(len(counters.totals)):
-        grown = sum(amount for now, its, amount in increases if its == position and int(now / 5) > int(end / 5) - 12)
+        grown = sum(
+            amount for now, its, amount in increases if its == position and int(now / 5) > int(end / 5) - 12
+        )
         assert grown / held == pytest.approx(counters.per_second(position, end))
 
 

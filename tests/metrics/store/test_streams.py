@@ -28,7 +28,13 @@ from bext_otel.catalogue import (
     Metric,
 )
 from bext_otel.metrics.store.cell import Cell
-from bext_otel.metrics.store.cells import CounterCell, GaugeCell, HistogramCell, SummaryCell, UpDownCounterCell
+from bext_otel.metrics.store.cells import (
+    CounterCell,
+    GaugeCell,
+    HistogramCell,
+    SummaryCell,
+    UpDownCounterCell,
+)
 from bext_otel.metrics.store.streams import Streams
 
 LABELS = {"app": "shop", "layer": "isr"}
@@ -52,7 +58,10 @@ def test_a_counter_adds_up(streams: Streams) -> None:
     assert 3.5 == total(streams)
 
 
-@given(st.lists(st.one_of(st.integers(0, 10**6), st.floats(0, 1e6)), max_size=30), st.lists(st.integers(0, 30), max_size=5))
+@given(
+    st.lists(st.one_of(st.integers(0, 10**6), st.floats(0, 1e6)), max_size=30),
+    st.lists(st.integers(0, 30), max_size=5),
+)
 def test_draining_in_between_changes_no_total(amounts: list[float], drains: list[int]) -> None:
     streams = Streams(Budgets({}))
     for position, amount in enumerate(amounts):
@@ -63,7 +72,9 @@ def test_draining_in_between_changes_no_total(amounts: list[float], drains: list
 
 
 @pytest.mark.parametrize("wrong", [-1, math.nan, math.inf, "1", None, object()])
-def test_what_a_counter_cannot_take_is_dropped_and_counted_and_the_rest_stays(streams: Streams, wrong: Any) -> None:
+def test_what_a_counter_cannot_take_is_dropped_and_counted_and_the_rest_stays(
+    streams: Streams, wrong: Any
+) -> None:
     cell = counter(streams)
     for amount in (1, wrong, 2):
         cell.add(amount)
@@ -78,7 +89,14 @@ def test_what_a_histogram_cannot_take_is_dropped_and_counted(streams: Streams, w
         cell.add(value)
     streams.drain()
     assert isinstance(cell, HistogramCell)
-    assert (2, 8.0, 2, 4.0, 4.0, 1) == (cell.count, cell.sum, sum(cell.counts), cell.minimum, cell.maximum, cell.stream.rejected)
+    assert (2, 8.0, 2, 4.0, 4.0, 1) == (
+        cell.count,
+        cell.sum,
+        sum(cell.counts),
+        cell.minimum,
+        cell.maximum,
+        cell.stream.rejected,
+    )
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf, "1", None])
@@ -101,7 +119,11 @@ def test_what_a_summary_cannot_take_is_dropped_and_counted(streams: Streams, wro
     assert (2, 8.0, 1) == (cell.count, cell.sum, cell.stream.rejected)
 
 
-@given(st.lists(st.one_of(st.integers(-(10**6), 10**6), st.floats(-1e6, 1e6), st.just(math.nan), st.just(-math.inf))))
+@given(
+    st.lists(
+        st.one_of(st.integers(-(10**6), 10**6), st.floats(-1e6, 1e6), st.just(math.nan), st.just(-math.inf))
+    )
+)
 def test_an_up_down_counter_adds_up_what_is_a_finite_number(amounts: list[float]) -> None:
     streams = Streams(Budgets({}))
     cell = streams.stream(FLOW_ACTIVE_RUNS).cell({})
@@ -110,7 +132,10 @@ def test_an_up_down_counter_adds_up_what_is_a_finite_number(amounts: list[float]
     streams.drain()
     assert isinstance(cell, UpDownCounterCell)
     taken = [amount for amount in amounts if math.isfinite(amount)]
-    assert (sum(taken), len(amounts) - len(taken)) == (pytest.approx(cell.value, abs=1e-6), streams.stream(FLOW_ACTIVE_RUNS).rejected)
+    assert (sum(taken), len(amounts) - len(taken)) == (
+        pytest.approx(cell.value, abs=1e-6),
+        streams.stream(FLOW_ACTIVE_RUNS).rejected,
+    )
 
 
 def test_lists_of_many_series_are_kept_as_long_as_there_are_no_others(streams: Streams) -> None:
@@ -164,7 +189,9 @@ def test_totals_are_exact_from_many_threads_while_somebody_drains(streams: Strea
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     try:
-        workers = [threading.Thread(target=lambda: [cell.add(1) for _ in range(each)]) for _ in range(threads)]
+        workers = [
+            threading.Thread(target=lambda: [cell.add(1) for _ in range(each)]) for _ in range(threads)
+        ]
         drainer = threading.Thread(target=lambda: [streams.drain() for _ in iter(stop.is_set, True)])
         drainer.start()
         for worker in workers:
@@ -224,7 +251,9 @@ def test_attributes_that_the_catalogue_does_not_declare_are_left_out(streams: St
 def test_values_that_python_calls_equal_are_told_apart(streams: Streams) -> None:
     stream = streams.stream(PLUGIN_FUEL_CONSUMED)
     values: list[Any] = [1, True, 1.0]
-    assert ["1", "true", "1.0"] == [dict(stream.cell({"plugin": value}).series.labels)["plugin"] for value in values]
+    assert ["1", "true", "1.0"] == [
+        dict(stream.cell({"plugin": value}).series.labels)["plugin"] for value in values
+    ]
 
 
 def test_a_number_and_its_text_are_one_series(streams: Streams) -> None:
@@ -234,7 +263,9 @@ def test_a_number_and_its_text_are_one_series(streams: Streams) -> None:
 
 
 def test_a_status_code_stays_an_integer_on_its_way_out(streams: Streams) -> None:
-    cell = streams.stream(HTTP_SERVER_REQUEST_DURATION).cell({"http.request.method": "GET", "http.response.status_code": 200})
+    cell = streams.stream(HTTP_SERVER_REQUEST_DURATION).cell(
+        {"http.request.method": "GET", "http.response.status_code": 200}
+    )
     assert {"http.request.method": "GET", "http.response.status_code": 200} == cell.attributes
 
 
@@ -274,7 +305,9 @@ def test_values_that_are_not_text_find_their_series_by_type() -> None:
 
 ALIKE: dict[str, Callable[[int], Any]] = {
     "long text that differs after what is shown": lambda number: "x" * 300 + str(number),
-    "text that cannot be written": lambda number: "".join(chr(0xD800 + (number >> shift) % 16) for shift in (0, 4, 8, 12)),
+    "text that cannot be written": lambda number: "".join(
+        chr(0xD800 + (number >> shift) % 16) for shift in (0, 4, 8, 12)
+    ),
     "bytes": lambda number: b"%d" % number,
     "NaN": lambda _: float("nan"),
     "ints longer than what is shown": lambda number: 10**300 + number,
@@ -291,11 +324,15 @@ def test_values_that_are_shown_alike_cost_no_memory_each(streams: Streams, kind:
     assert not stream._known
 
 
-def test_numbers_and_members_of_enumerations_are_remembered_and_no_text_of_the_caller(streams: Streams) -> None:
+def test_numbers_and_members_of_enumerations_are_remembered_and_no_text_of_the_caller(
+    streams: Streams,
+) -> None:
     method = Enum("method", {"GET": "GET"}, type=str)
     stream = streams.stream(REQUESTS)
     for number in range(100):
-        stream.cell({"app": f"app-{number}", "method": method.GET, "status": 200, "route": "".join(("/", "a"))})
+        stream.cell(
+            {"app": f"app-{number}", "method": method.GET, "status": 200, "route": "".join(("/", "a"))}
+        )
     assert 100 == len(stream._known)
     for typed, cell in stream._known.items():
         texts = [(text, shown) for text, shown in zip(typed, cell.key, strict=False) if type(text) is str]
@@ -323,7 +360,9 @@ def test_observers_are_asked_at_each_reading_and_a_broken_one_is_counted(streams
         return 1 / 0
 
     stream.observers += [lambda: [(4, LABELS)], broken]
-    assert [(4, (("app", "shop"), ("layer", "isr")))] == [(value, cell.series.labels) for cell, value, _ in stream.observed()]
+    assert [(4, (("app", "shop"), ("layer", "isr")))] == [
+        (value, cell.series.labels) for cell, value, _ in stream.observed()
+    ]
     assert 1 == stream.rejected
 
 

@@ -1,4 +1,5 @@
-"""Attribute sets past the limit are one point, and totals stay exact, whatever limit the installed SDK has."""
+"""Attribute sets past the limit are one point, and totals stay exact, whatever limit the installed SDK
+has."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ def points(provider: BextMeterProvider) -> dict[str, Point]:
     return {point.series.text: point for family in provider.foreign.families() for point in family.points}
 
 
-def test_a_counter_shows_2000_series_and_the_rest_in_one(provider: BextMeterProvider, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_counter_shows_2000_series_and_the_rest_in_one(
+    provider: BextMeterProvider, caplog: pytest.LogCaptureFixture
+) -> None:
     """Over many collections, as the SDK's own limit begins anew with each; one line says so."""
     counter = provider.get_meter("shop").create_counter("orders")
     with caplog.at_level(logging.WARNING):
@@ -43,7 +46,9 @@ def test_a_counter_shows_2000_series_and_the_rest_in_one(provider: BextMeterProv
     assert 2002 == len(found), "2000, what was added without attributes, and the rest"
     assert 5003 == sum(point.value for point in found.values())
     assert (3001, 2, 1) == tuple(found[series].value for series in (OVERFLOW, 'customer="0"', ""))
-    assert ["metric orders of shop has more than 2000 attribute sets"] == [message.partition(" (")[0] for message in caplog.messages]
+    assert ["metric orders of shop has more than 2000 attribute sets"] == [
+        message.partition(" (")[0] for message in caplog.messages
+    ]
     assert 0 == provider.foreign.dropped
 
 
@@ -63,7 +68,9 @@ def test_a_histogram_and_what_is_observed_are_limited_too(streams: Streams) -> N
     meter.create_observable_up_down_counter("held", [held])
     for _ in range(3):
         assert 30 == sum(
-            point.value for text, point in points(provider).items() if "order" not in text and not isinstance(point.value, Histogram)
+            point.value
+            for text, point in points(provider).items()
+            if "order" not in text and not isinstance(point.value, Histogram)
         )
     provider.shutdown()
 

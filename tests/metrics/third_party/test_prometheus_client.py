@@ -23,13 +23,13 @@ from prometheus_client.core import (
 from bext_otel.catalogue import FLOW_FAILED
 from bext_otel.metrics.families import foreign_parts, of_foreign
 from bext_otel.metrics.merging.sum import Tally
-from bext_otel.metrics.merging.wire import Contribution, decode, encode
-from bext_otel.metrics.reader import Reading
+from bext_otel.metrics.merging.wire import Publication, decode, encode
+from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.snapshot import Family, Histogram, Series, Summary
 from bext_otel.metrics.store.streams import Streams
 from bext_otel.metrics.third_party import prometheus_client as registry
 from bext_otel.metrics.third_party import prometheus_forks as inheritance
-from bext_otel.metrics.third_party.sdk_instruments import ForeignReader
+from bext_otel.metrics.third_party.sdk_instruments import SdkInstrumentReader
 
 
 class Yields:
@@ -72,8 +72,12 @@ def test_counters_gauges_and_what_has_no_type_are_numbers() -> None:
     assert ("counter", "Jobs.", None) == (jobs.type, jobs.description, jobs.metric)
     assert [(Series((("queue", "mail"),)), 3.0)] == [(point.series, point.value) for point in jobs.points]
     assert [("gauge", -1.5)] == [(families["depth"].type, point.value) for point in families["depth"].points]
-    assert [((("version", "1"),), 1.0)] == [(point.series.labels, point.value) for point in families["build_info"].points]
-    assert {"up": 1.0, "down": 0.0} == {point.series.labels[0][1]: point.value for point in families["state"].points}
+    assert [((("version", "1"),), 1.0)] == [
+        (point.series.labels, point.value) for point in families["build_info"].points
+    ]
+    assert {"up": 1.0, "down": 0.0} == {
+        point.series.labels[0][1]: point.value for point in families["state"].points
+    }
     assert not [name for name in families if name.endswith("_created")]
 
 
@@ -83,13 +87,20 @@ def test_histograms_have_their_buckets_and_summaries_their_sums() -> None:
         waits.labels("mail").observe(value)
     prometheus_client.Summary("size", "Size.").observe(2.5)
     families = found()
-    assert [Histogram((1.0, 5.0), (2, 1, 1), 11.5, 4)] == [point.value for point in families["wait_seconds"].points]
-    assert ("summary", [Summary(1, 2.5, ())]) == (families["size"].type, [point.value for point in families["size"].points])
+    assert [Histogram((1.0, 5.0), (2, 1, 1), 11.5, 4)] == [
+        point.value for point in families["wait_seconds"].points
+    ]
+    assert ("summary", [Summary(1, 2.5, ())]) == (
+        families["size"].type,
+        [point.value for point in families["size"].points],
+    )
 
 
 def test_exemplars_are_kept_with_all_labels_one_for_each_bucket() -> None:
     prometheus_client.Counter("jobs", "Jobs.").inc(1, exemplar={"trace_id": "ab", "span_id": "cd"})
-    prometheus_client.Counter("other", "Other.").inc(2, exemplar={"order": "7", "user": "u", "trace_id": "ab"})
+    prometheus_client.Counter("other", "Other.").inc(
+        2, exemplar={"order": "7", "user": "u", "trace_id": "ab"}
+    )
     waits = prometheus_client.Histogram("wait_seconds", "Wait.", buckets=(1.0, 5.0))
     for value, order in ((0.5, "a"), (3.0, "b"), (9.0, "c")):
         waits.observe(value, exemplar={"order": order})
@@ -99,10 +110,15 @@ def test_exemplars_are_kept_with_all_labels_one_for_each_bucket() -> None:
     assert ("ab", "cd", 1.0) == (point.exemplar.trace_id, point.exemplar.span_id, point.exemplar.value)
     (point,) = families["other_total"].points
     assert point.exemplar is not None
-    assert ((("order", "7"), ("user", "u"), ("trace_id", "ab")), 2.0) == (point.exemplar.labels, point.exemplar.value)
+    assert ((("order", "7"), ("user", "u"), ("trace_id", "ab")), 2.0) == (
+        point.exemplar.labels,
+        point.exemplar.value,
+    )
     assert time.time() == pytest.approx(point.exemplar.time_unix, abs=10)
     (point,) = families["wait_seconds"].points
-    assert [(0, "a", 0.5), (1, "b", 3.0), (2, "c", 9.0)] == [(bucket, each.labels[0][1], each.value) for bucket, each in point.exemplars]
+    assert [(0, "a", 0.5), (1, "b", 3.0), (2, "c", 9.0)] == [
+        (bucket, each.labels[0][1], each.value) for bucket, each in point.exemplars
+    ]
 
 
 def test_exemplars_of_several_workers_are_the_newest_of_each_bucket() -> None:
@@ -111,14 +127,18 @@ def test_exemplars_of_several_workers_are_the_newest_of_each_bucket() -> None:
     for value, order in ((0.5, "old"), (3.0, "b"), (0.6, "new")):
         waits.observe(value, exemplar={"order": order})
         parts = foreign_parts(registry.registered())
-        published.append(decode(encode(Contribution(started=0.0, started_unix=0.0, published=0.0, foreign=parts))))
+        published.append(
+            decode(encode(Publication(started=0.0, started_unix=0.0, published=0.0, foreign=parts)))
+        )
     for alive in (True, False):
         tally = Tally(0.0)
         for contribution in published[::-1]:
             assert contribution is not None
             tally.add(contribution, alive=alive)
         (family,) = [one for one in of_foreign(tally.foreign.values()) if one.name == "wait_seconds"]
-        assert {(0, "new"), (1, "b")} == {(bucket, each.labels[0][1]) for bucket, each in family.points[0].exemplars}
+        assert {(0, "new"), (1, "b")} == {
+            (bucket, each.labels[0][1]) for bucket, each in family.points[0].exemplars
+        }
 
 
 def test_odd_collectors_are_shown_as_far_as_they_can_be() -> None:
@@ -133,23 +153,39 @@ def test_collectors_of_the_application_keep_types_units_and_times() -> None:
     level = GaugeMetricFamily("level_bytes", "Level.", unit="bytes")
     level.add_metric([], 5, timestamp=1700000000.5)
     sizes = GaugeHistogramMetricFamily("sizes", "Sizes.", buckets=[("1.0", 2), ("+Inf", 3)], gsum_value=4)
-    info, states = InfoMetricFamily("build", "B.", {"version": "1"}), StateSetMetricFamily("phase", "P.", {"idle": True})
+    info, states = (
+        InfoMetricFamily("build", "B.", {"version": "1"}),
+        StateSetMetricFamily("phase", "P.", {"idle": True}),
+    )
     REGISTRY.register(Yields(level, sizes, info, states, UnknownMetricFamily("thing", "T.", value=3)))
     families = found()
     (point,) = families["level_bytes"].points
-    assert ("gauge", "bytes", 5, 1700000000.5) == (families["level_bytes"].type, families["level_bytes"].unit, point.value, point.time_unix)
+    assert ("gauge", "bytes", 5, 1700000000.5) == (
+        families["level_bytes"].type,
+        families["level_bytes"].unit,
+        point.value,
+        point.time_unix,
+    )
     assert ("gaugehistogram", [Histogram((1.0,), (2, 1), 4, 3)]) == (
         families["sizes"].type,
         [one.value for one in families["sizes"].points],
     )
-    assert ("info", "stateset", "unknown") == tuple(families[name].type for name in ("build_info", "phase", "thing"))
-    merges = {name: families[name].merge for name in ("level_bytes", "build_info", "phase", "process_max_fds", "process_open_fds")}
+    assert ("info", "stateset", "unknown") == tuple(
+        families[name].type for name in ("build_info", "phase", "thing")
+    )
+    merges = {
+        name: families[name].merge
+        for name in ("level_bytes", "build_info", "phase", "process_max_fds", "process_open_fds")
+    }
     assert ("livemostrecent", "livemax", "livemax", "livemax", "livesum") == tuple(merges.values())
 
 
 def test_a_collector_that_fails_is_told_once_and_costs_no_other(caplog: pytest.LogCaptureFixture) -> None:
     """Whatever stands after it is shown, and what it had told before it failed; each time counts."""
-    before, after = CounterMetricFamily("before", "Before.", value=1), CounterMetricFamily("after", "After.", value=1)
+    before, after = (
+        CounterMetricFamily("before", "Before.", value=1),
+        CounterMetricFamily("after", "After.", value=1),
+    )
     REGISTRY.register(Yields(before, ValueError("broken")))
     REGISTRY.register(Yields(after))
     lost = registry.unread()
@@ -164,7 +200,9 @@ def test_a_collector_that_fails_is_told_once_and_costs_no_other(caplog: pytest.L
 
 
 @pytest.mark.parametrize("wrong", ["many", "nan"])
-def test_a_bound_that_is_no_number_costs_its_series_only(wrong: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bound_that_is_no_number_costs_its_series_only(
+    wrong: str, caplog: pytest.LogCaptureFixture
+) -> None:
     odd = HistogramMetricFamily("wait", "Wait.", labels=["queue"])
     odd.add_metric(["mail"], [("1.0", 2), (wrong, 3), ("+Inf", 3)], 4)
     odd.add_metric(["print"], [("1.0", 2), ("+Inf", 3)], 4)
@@ -179,7 +217,9 @@ def test_a_bound_that_is_no_number_costs_its_series_only(wrong: str, caplog: pyt
 
 
 def test_they_appear_in_the_snapshot_beside_ours_and_names_of_ours_stay_ours(streams: Streams) -> None:
-    reading = Reading(streams, ForeignReader(), registered=registry.registered, include_process=False)
+    reading = SnapshotReader(
+        streams, SdkInstrumentReader(), registered=registry.registered, include_process=False
+    )
     reading.stop()
     streams.stream(FLOW_FAILED).cell({}).add(2)
     prometheus_client.Counter("bext_flow_failed", "A rival.").inc(40)
@@ -190,7 +230,9 @@ def test_they_appear_in_the_snapshot_beside_ours_and_names_of_ours_stay_ours(str
     assert len(set(names)) == len(names)
 
 
-def test_what_the_application_registers_is_watched_but_for_a_process_that_forks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_application_registers_is_watched_but_for_a_process_that_forks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     fresh = prometheus_client.CollectorRegistry()
     prometheus_client.ProcessCollector(registry=fresh)
     monkeypatch.setattr(prometheus_client.registry, "REGISTRY", fresh)
@@ -198,9 +240,9 @@ def test_what_the_application_registers_is_watched_but_for_a_process_that_forks(
     assert not registry.watched(), "of the library's own there is nothing to see"
     prometheus_client.Counter("jobs", "Jobs.", registry=fresh)
     assert registry.watched()
-    inheritance.bequeath()
+    inheritance.forked_child()
     assert not registry.watched()
-    inheritance.inherit()
+    inheritance.take_baseline()
     assert registry.watched(), "a child has forked nobody yet"
     inheritance._inherited.clear()
 
@@ -212,7 +254,7 @@ def test_workers_add_up_what_can_be_added() -> None:
     parts = foreign_parts(registry.registered())
     tally = Tally(0.0)
     for _ in range(2):
-        tally.add(Contribution(started=0.0, started_unix=0.0, published=0.0, foreign=parts), alive=True)
+        tally.add(Publication(started=0.0, started_unix=0.0, published=0.0, foreign=parts), alive=True)
     values = {family.name: family.points[0].value for family in of_foreign(tally.foreign.values())}
     assert (6.0, Summary(2, 5.0, ())) == (values["jobs_total"], values["size"])
     assert 1 == values["python_info"]
@@ -222,7 +264,8 @@ def test_who_does_not_import_the_library_sees_nothing_of_it() -> None:
     """And we do not import it either, since its default metrics would appear."""
     program = (
         "import sys, bext_otel; runs = bext_otel.configure(metrics={'mount': True}); bext_otel.running()\n"
-        "from opentelemetry import metrics; metrics.get_meter('other').create_counter('other.things').add(1)\n"
+        "from opentelemetry import metrics; "
+        "metrics.get_meter('other').create_counter('other.things').add(1)\n"
         "def page(): return runs.endpoints.reply('GET', '/metrics', '', {}, trusted=True).body.decode()\n"
         "assert 'other_things_total' in page() and 'python_info' not in page(), page()\n"
         "assert 'prometheus_client' not in sys.modules\n"
@@ -232,5 +275,7 @@ def test_who_does_not_import_the_library_sees_nothing_of_it() -> None:
         "assert theirs.count('other_things_total 1.0') == theirs.count('\\njobs_total 1.0') == 1, theirs\n"
         "assert page().count('\\njobs_total 1') == page().count('\\nother_things_total 1') == 1, page()\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
     assert 0 == done.returncode, done.stderr

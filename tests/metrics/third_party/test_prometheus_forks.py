@@ -26,7 +26,7 @@ def _as_it_was() -> Iterator[None]:
     yield
     for collector in set(REGISTRY._collector_to_names) - before:
         REGISTRY.unregister(collector)
-    inheritance.inherit()
+    inheritance.take_baseline()
 
 
 def values(name: str) -> list[Any]:
@@ -41,7 +41,7 @@ def test_what_the_parent_counted_is_subtracted_and_gauges_stay() -> None:
     size = prometheus_client.Summary("size", "Size.")
     size.observe(2)
     prometheus_client.Gauge("depth", "Depth.").set(7)
-    inheritance.inherit()
+    inheritance.take_baseline()
     jobs.labels("mail").inc(3)
     jobs.labels("new").inc(4)
     waits.observe(7)
@@ -56,7 +56,7 @@ def test_a_childs_child_inherits_the_sum() -> None:
     jobs = prometheus_client.Counter("jobs", "Jobs.")
     for _ in range(3):
         jobs.inc(5)
-        inheritance.inherit()
+        inheritance.take_baseline()
     jobs.inc(1)
     assert [1] == values("jobs_total")
 
@@ -64,7 +64,7 @@ def test_a_childs_child_inherits_the_sum() -> None:
 def test_what_begins_anew_in_the_child_is_shown_whole() -> None:
     jobs = prometheus_client.Counter("jobs", "Jobs.")
     jobs.inc(100)
-    inheritance.inherit()
+    inheritance.take_baseline()
     jobs.reset()
     jobs.inc(2)
     assert [2] == values("jobs_total")
@@ -72,11 +72,13 @@ def test_what_begins_anew_in_the_child_is_shown_whole() -> None:
     assert [202] == values("jobs_total")
 
 
-def test_in_its_multiprocess_mode_the_library_begins_at_nothing_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_its_multiprocess_mode_the_library_begins_at_nothing_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     jobs = prometheus_client.Counter("jobs", "Jobs.")
     jobs.inc(3)
     monkeypatch.setattr(jobs._value, "_multiprocess", True)
-    inheritance.inherit()
+    inheritance.take_baseline()
     assert [3] == values("jobs_total")
 
 
@@ -84,7 +86,7 @@ def test_collections_of_garbage_are_those_since_the_fork() -> None:
     gc.disable()
     try:
         gc.collect()
-        inheritance.inherit()
+        inheritance.take_baseline()
         assert {0} == set(values("python_gc_collections_total"))
         gc.collect()
         assert [0, 0, 1] == values("python_gc_collections_total")
@@ -105,7 +107,7 @@ def test_no_collector_of_the_application_is_asked_at_a_fork() -> None:
 
     asked = Asked()
     REGISTRY.register(asked)
-    inheritance.inherit()
+    inheritance.take_baseline()
     assert 0 == asked.calls
     assert [9] == values("odd_total")
 
@@ -117,7 +119,7 @@ def test_locks_that_the_parent_held_are_not_waited_for() -> None:
     for lock in locks:
         lock.acquire()
     try:
-        reading = Thread(target=inheritance.inherit, daemon=True)
+        reading = Thread(target=inheritance.take_baseline, daemon=True)
         reading.start()
         reading.join(10)
         assert not reading.is_alive()
@@ -127,11 +129,13 @@ def test_locks_that_the_parent_held_are_not_waited_for() -> None:
     assert [0] == values("jobs_total")
 
 
-def test_a_library_that_has_changed_is_one_warning(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_library_that_has_changed_is_one_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     jobs, others = prometheus_client.Counter("jobs", "Jobs."), prometheus_client.Counter("others", "Others.")
     others.inc(3)
     monkeypatch.setattr(jobs, "_value", object())
-    inheritance.inherit()
+    inheritance.take_baseline()
     monkeypatch.undo()
     assert [0] == values("others_total"), "one costs no other"
     assert ["counted again" in message for message in caplog.messages] == [True]
@@ -157,7 +161,9 @@ def test_children_of_a_process_that_counts_add_what_they_count_themselves() -> N
         "    process.join()\n"
         "assert '\\njobs_total 103\\n' in page(), page()\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
     assert 0 == done.returncode, done.stderr
 
 
@@ -184,12 +190,15 @@ def test_what_a_master_counted_that_measures_nothing_counts_once() -> None:
         "    assert 0 == process.exitcode\n"
         "assert '\\njobs_total 303\\n' in page(), page()\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
     assert 0 == done.returncode, done.stderr
 
 
 def test_no_gauge_of_a_master_counts_beside_those_that_its_workers_have_of_it() -> None:
-    """As they would show it had each of them set it; what the master, or a worker, sets afterwards is its own."""
+    """As they would show it had each of them set it; what the master, or a worker, sets afterwards is its
+    own."""
     program = (
         "import os, time, bext_otel\n"
         "runtime = bext_otel.configure(metrics={'mount': True}, logging={'output': 'none'})\n"
@@ -197,7 +206,8 @@ def test_no_gauge_of_a_master_counts_beside_those_that_its_workers_have_of_it() 
         "from bext_otel.operation import count\n"
         "from bext_otel.catalogue import FLOW_COMPLETED\n"
         "count(FLOW_COMPLETED)\n"
-        "still, moved, theirs = (Gauge(name, 'Depth.', multiprocess_mode='livesum') for name in ('still', 'moved', 'theirs'))\n"
+        "still, moved, theirs = (Gauge(name, 'Depth.', multiprocess_mode='livesum') for name in ('still', "
+        "'moved', 'theirs'))\n"
         "for gauge in (still, moved, theirs): gauge.set(7)\n"
         "each = Gauge('each', 'Depth.')\n"
         "each.set(7)\n"
@@ -218,10 +228,13 @@ def test_no_gauge_of_a_master_counts_beside_those_that_its_workers_have_of_it() 
         "moved.set(100)\n"
         "lines = page().splitlines()\n"
         "assert {'still 14', 'moved 100', 'theirs 1'} <= set(lines), lines\n"
-        "assert {f'each{{pid=\"{pid}\"}} 7' for pid in pids} == {line for line in lines if line.startswith('each')}, lines\n"
+        "assert {f'each{{pid=\"{pid}\"}} 7' for pid in pids} == {line for line in lines if "
+        "line.startswith('each')}, lines\n"
         "os.close(going)\n"
         "for pid in pids: os.waitpid(pid, 0)\n"
         "assert {'still 7', 'moved 100', 'theirs 7'} <= set(page().splitlines()), page()\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
     assert 0 == done.returncode, done.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 import prometheus_client
 import pytest
 
-from bext_otel.metrics.third_party.prometheus_listener import Hearing
+from bext_otel.metrics.third_party.prometheus_listener import PrometheusListener
 
 PROGRAM = """
 import multiprocessing, sys, time
@@ -65,15 +65,20 @@ def test_what_a_child_counts_shows_while_it_lives(method: str, tmp_path: Path) -
     """And of the mode `mostrecent` it is what was set last, whoever was looked at last."""
     program = tmp_path / "main.py"
     program.write_text(PROGRAM.format(method=method))
-    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, str(program)], capture_output=True, text=True, timeout=120, check=False
+    )
     assert 0 == done.returncode, done.stderr
 
 
 def test_the_next_change_is_heard_once_and_the_library_is_left_as_it_was() -> None:
-    hearing, heard = Hearing(), list[int]()
+    hearing, heard = PrometheusListener(), list[int]()
     kind = prometheus_client.values.ValueClass
     inc, put = kind.inc, kind.set
-    counter, gauge = prometheus_client.Counter("heard", "Heard.", registry=None), prometheus_client.Gauge("level", "L.", registry=None)
+    counter, gauge = (
+        prometheus_client.Counter("heard", "Heard.", registry=None),
+        prometheus_client.Gauge("level", "L.", registry=None),
+    )
     hearing.open()
     try:
         counter.inc()

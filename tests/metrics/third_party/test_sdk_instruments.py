@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import Histogram as HistogramInstrument
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import AggregationTemporality, Buckets, ExponentialHistogramDataPoint, InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    Buckets,
+    ExponentialHistogramDataPoint,
+    InMemoryMetricReader,
+)
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 
@@ -19,20 +24,24 @@ from bext_otel.apps import Budgets
 from bext_otel.metrics.provider import BextMeterProvider
 from bext_otel.metrics.snapshot import Histogram
 from bext_otel.metrics.store.streams import Streams
-from bext_otel.metrics.third_party.sdk_instruments import ForeignReader, _plus
+from bext_otel.metrics.third_party.sdk_instruments import SdkInstrumentReader, _plus
 
 
 class Library:
     """Some library's meter, read by ours and, for comparison, by upstream's cumulative reader."""
 
     def __init__(self, **options: object) -> None:
-        self.reader, self.oracle = ForeignReader(), InMemoryMetricReader()
+        self.reader, self.oracle = SdkInstrumentReader(), InMemoryMetricReader()
         self.provider = MeterProvider([self.reader, self.oracle], shutdown_on_exit=False, **options)  # type: ignore[arg-type]
         self.meter = self.provider.get_meter("some.library", "1.0")
 
     def values(self) -> dict[str, object]:
         self.reader.collect()
-        return {f"{family.name}{{{point.series.text}}}": point.value for family in self.reader.families() for point in family.points}
+        return {
+            f"{family.name}{{{point.series.text}}}": point.value
+            for family in self.reader.families()
+            for point in family.points
+        }
 
 
 def test_a_counter_is_the_total_of_all_collections() -> None:
@@ -53,7 +62,13 @@ def test_a_series_that_falls_silent_keeps_its_total() -> None:
 
 @pytest.mark.parametrize(
     ("unit", "expected"),
-    [("ms", "job_time_milliseconds"), ("s", "job_time_seconds"), ("By", "job_time_bytes"), ("{job}", "job_time"), ("", "job_time")],
+    [
+        ("ms", "job_time_milliseconds"),
+        ("s", "job_time_seconds"),
+        ("By", "job_time_bytes"),
+        ("{job}", "job_time"),
+        ("", "job_time"),
+    ],
 )
 def test_units_become_words(unit: str, expected: str) -> None:
     library = Library()
@@ -80,7 +95,9 @@ def test_a_histogram_adds_up_over_collections() -> None:
 
 
 def test_an_exponential_histogram_of_another_library_does_not_break_the_scrape() -> None:
-    library = Library(views=[View(instrument_type=HistogramInstrument, aggregation=ExponentialBucketHistogramAggregation())])
+    library = Library(
+        views=[View(instrument_type=HistogramInstrument, aggregation=ExponentialBucketHistogramAggregation())]
+    )
     library.meter.create_histogram("job.time").record(3)
     (value,) = library.values().values()
     assert isinstance(value, Histogram)
@@ -88,7 +105,9 @@ def test_an_exponential_histogram_of_another_library_does_not_break_the_scrape()
 
 
 def test_an_interval_of_zeros_does_not_coarsen_an_exponential_histogram() -> None:
-    library = Library(views=[View(instrument_type=HistogramInstrument, aggregation=ExponentialBucketHistogramAggregation())])
+    library = Library(
+        views=[View(instrument_type=HistogramInstrument, aggregation=ExponentialBucketHistogramAggregation())]
+    )
     histogram = library.meter.create_histogram("job.time")
     for values in ([19.0, 20.0, 21.0], [0.0, 0.0], [19.5]):
         for value in values:
@@ -116,7 +135,9 @@ def test_what_upstreams_cumulative_reader_says_is_what_we_say() -> None:
         for point in metric.data.data_points
     }
     ((_, ours),) = library.reader.totals(time.time_ns())
-    assert theirs == {tuple(sorted((point.attributes or {}).items())): point.value for point in ours.data.data_points}  # type: ignore[union-attr]
+    assert theirs == {
+        tuple(sorted((point.attributes or {}).items())): point.value for point in ours.data.data_points
+    }  # type: ignore[union-attr]
     assert AggregationTemporality.CUMULATIVE == ours.data.aggregation_temporality  # type: ignore[union-attr]
 
 
@@ -157,7 +178,9 @@ def test_a_reset_discards_what_the_parent_had_counted() -> None:
 
 def test_an_observable_counter_counts_from_the_fork() -> None:
     library, seen = Library(), {"done": 100, "ticks": 50}
-    library.meter.create_observable_counter("work", [lambda _: [Observation(value, {"of": name}) for name, value in seen.items()]])
+    library.meter.create_observable_counter(
+        "work", [lambda _: [Observation(value, {"of": name}) for name, value in seen.items()]]
+    )
     assert {'work_total{of="done"}': 100, 'work_total{of="ticks"}': 50} == library.values()
     library.reader.reset()
     assert {'work_total{of="done"}': 0, 'work_total{of="ticks"}': 0} == library.values()
@@ -241,7 +264,9 @@ def test_callbacks_may_collect_whatever_reader_of_the_application_asks_them() ->
 
 def point(scale: int, offset: int, counts: list[int], zeros: int = 0) -> ExponentialHistogramDataPoint:
     count = sum(counts) + zeros
-    return ExponentialHistogramDataPoint({}, 1, 2, count, 1.0, scale, zeros, Buckets(offset, counts), Buckets(0, []), 0, 0.0, 1.0)
+    return ExponentialHistogramDataPoint(
+        {}, 1, 2, count, 1.0, scale, zeros, Buckets(offset, counts), Buckets(0, []), 0, 0.0, 1.0
+    )
 
 
 @given(

@@ -1,4 +1,5 @@
-"""A WSGI and an ASGI application: each request counts one, and is told who answered and what the service has counted."""
+"""A WSGI and an ASGI application: each request counts one, and is told who answered and what the service has
+counted."""
 
 from __future__ import annotations
 
@@ -11,7 +12,9 @@ from counter import counter, ledger
 
 def answer(query: str) -> bytes:
     counter.add(int(parse_qs(query).get("by", ["0"])[0]))
-    return json.dumps({"pid": os.getpid(), "total": counter.total(), "alone": ledger.alone, "reason": ledger.reason}).encode()
+    return json.dumps(
+        {"pid": os.getpid(), "total": counter.total(), "alone": ledger.alone, "reason": ledger.reason}
+    ).encode()
 
 
 def wsgi(environ, start_response):

@@ -1,9 +1,11 @@
-"""cachetools: every cache class and what is derived from them, and the functions and methods that `cached` and `cachedmethod` wrap.
+"""cachetools: every cache class and what is derived from them, and the functions and methods that `cached`
+and `cachedmethod` wrap.
 
-A lookup is a value that is asked for, or `in` where it answers no; going through a view (`cache.items()`) is none, and a copy
-(`dict(cache)`) looks up each value. A class that makes missing values itself (`__missing__`) doesn't say whether it had one, so what it
-answers is not counted. A lookup takes a few tenths of a microsecond, less than looking at the clock twice, so it is not timed. Timed are
-loads (what `cached` calls for a value that is not there) and `clear`. Bytes are the cache's own size where it was given a `getsizeof`,
+A lookup is a value that is asked for, or `in` where it answers no; going through a view (`cache.items()`) is
+none, and a copy (`dict(cache)`) looks up each value. A class that makes missing values itself (`__missing__`)
+doesn't say whether it had one, so what it answers is not counted. A lookup takes a few tenths of a
+microsecond, less than looking at the clock twice, so it is not timed. Timed are loads (what `cached` calls
+for a value that is not there) and `clear`. Bytes are the cache's own size where it was given a `getsizeof`,
 which is taken to answer in bytes; without one every value counts 1, and no bytes are reported.
 """
 
@@ -32,8 +34,9 @@ _BASE_ONLY = ("__init__",)
 class CachetoolsInstrumentor(Instrumentor):
     """Instruments cachetools, as soon as it is imported.
 
-    `instrument(layers={"shop.pages.render": "isr", "TTLCache": "fragment"})`: layers by what a cache is called, which is the function that
-    `cached` wraps, its class, or the module that made it; a name that ends in `*` is the beginning of names.
+    `instrument(layers={"shop.pages.render": "isr", "TTLCache": "fragment"})`: layers by what a cache is
+    called, which is the function that `cached` wraps, its class, or the module that made it; a name that ends
+    in `*` is the beginning of names.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -70,7 +73,8 @@ class CachetoolsInstrumentor(Instrumentor):
             self._patches.wrap(module, "cached", watch_cached)
 
     def _cover_methods(self, module: Any) -> None:
-        """Since cachetools 7, `cachedmethod` makes an object of this class for each object that has the method."""
+        """Since cachetools 7, `cachedmethod` makes an object of this class for each object that has the
+        method."""
         wrapper = getattr(module, "_WrapperBase", None)
         if wrapper is not None:
             self._patches.wrap(wrapper, "__init__", unwrapping)

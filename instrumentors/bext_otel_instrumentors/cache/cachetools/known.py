@@ -11,21 +11,23 @@ from bext_otel.catalogue import UNKNOWN
 from bext_otel_instrumentors.cache.holdings import Size, holdings
 from bext_otel_instrumentors.cache.layers import Layers, names_of
 
-__all__ = ["Known", "Method", "Record", "known"]
+__all__ = ["Known", "KnownCache", "Method", "known"]
 
 Method = Callable[..., Any]
 
 
 @lru_cache(maxsize=256)  # an application may make a cache for each of its objects
 def _names(kind: type, made_by: str, library: str) -> tuple[str, ...]:
-    """What the application wrote tells more than where it stands, and that more than a class of the library."""
+    """What the application wrote tells more than where it stands, and that more than a class of the
+    library."""
     own = [one for one in kind.__mro__ if one.__module__ != library]
     theirs = [one for one in kind.__mro__ if one.__module__ == library]
     return (*names_of(*own), *([made_by] if made_by else []), *names_of(*theirs))
 
 
-class Record:
-    """What is known about a cache; outside of it, so that its copies and pickles are what they are without us."""
+class KnownCache:
+    """What is known about a cache; outside of it, so that its copies and pickles are what they are without
+    us."""
 
     __slots__ = ("app", "explicit", "kind", "layer", "names", "ref")
 
@@ -52,13 +54,13 @@ class Known:
     def __init__(self) -> None:
         self.layers = Layers()
         self.module: Any = None
-        self.records: dict[int, Record] = {}
+        self.records: dict[int, KnownCache] = {}
 
-    def of(self, cache: Any, made_by: str = "") -> Record:
+    def of(self, cache: Any, made_by: str = "") -> KnownCache:
         """What is known about `cache`, which is new if it is the first time."""
         record = self.records.get(id(cache))
         if record is None:
-            record = self.records.setdefault(id(cache), Record(cache, made_by))
+            record = self.records.setdefault(id(cache), KnownCache(cache, made_by))
             holdings.add(cache, record, size_of, group="cachetools")
         return record
 
@@ -80,7 +82,8 @@ known = Known()
 
 
 def size_of(cache: Any) -> Size:
-    """Read past the methods of TTL caches, which drop what is too old first: reading metrics changes nothing."""
+    """Read past the methods of TTL caches, which drop what is too old first: reading metrics changes
+    nothing."""
     base = known.module.Cache
     entries = base.__len__(cache)
     return entries, base.currsize.fget(cache) if cache.getsizeof is not base.getsizeof else None

@@ -58,7 +58,8 @@ _loads: WeakSet[Any] = WeakSet()
 
 
 def unwrapping(original: Method) -> Method:
-    """The constructor of what takes the place of a method: it says that it wraps what the application wrote."""
+    """The constructor of what takes the place of a method: it says that it wraps what the application
+    wrote."""
 
     @wraps(original)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807  # it becomes that method
@@ -123,6 +124,8 @@ def watch_cachedmethod(original: Method) -> Method:
 
 def _as_if_of(function: Any, decorated: Any) -> Any:
     """What was decorated is what the application wrote, also to those who ask."""
-    with suppress(AttributeError):  # slots; then it says that it wraps ours, which says that it wraps the application's
+    with suppress(
+        AttributeError
+    ):  # slots; then it says that it wraps ours, which says that it wraps the application's
         decorated.__wrapped__ = function
     return decorated

@@ -12,14 +12,15 @@ from typing import Any
 
 from bext_otel.catalogue import UNKNOWN
 from bext_otel_instrumentors._kit.guard import report
-from bext_otel_instrumentors.cache.cachetools.known import Method, Record, known
+from bext_otel_instrumentors.cache.cachetools.known import KnownCache, Method, known
 from bext_otel_instrumentors.cache.lookups import app_here, evicted, invalidated, looked_up
 
 __all__ = ["METHODS"]
 
 
 class _Doing(threading.local):
-    """What this thread is doing to which cache, so that what the library does on the way is not taken for the application's."""
+    """What this thread is doing to which cache, so that what the library does on the way is not taken for the
+    application's."""
 
     cache: Any = None
     what = ""
@@ -31,7 +32,7 @@ _doing = _Doing()
 _MIXINS: dict[str, Any] = Mapping.items.__globals__
 
 
-def _record(cache: Any) -> Record:
+def _record(cache: Any) -> KnownCache:
     record = known.records.get(id(cache)) or known.of(cache)
     if record.app is UNKNOWN:  # made when nobody's work was being done; it is theirs who use it first
         record.app = app_here()
@@ -47,7 +48,8 @@ def _looked(cache: Any, found: bool) -> None:
 
 
 def _is_part(cache: Any) -> bool:
-    """Whether a lookup is part of something else: of another method, or of a view's that goes through all that the cache holds."""
+    """Whether a lookup is part of something else: of another method, or of a view's that goes through all
+    that the cache holds."""
     if _doing.cache is cache:
         return True
     frame = sys._getframe(2)
@@ -65,7 +67,8 @@ def _getitem(original: Method) -> Method:
             if not _is_part(self):
                 _looked(self, False)
             raise
-        # A value that the class's own `__missing__` made looks like one that was there, so neither is counted.
+        # A value that the class's own `__missing__` made looks like one that was there, so neither is
+        # counted.
         if type(self).__missing__ is known.module.Cache.__missing__ and not _is_part(self):
             _looked(self, True)
         return value
@@ -202,7 +205,9 @@ def _dropped(cache: Any, by: Any, entries: int, started_ns: int, seconds: float 
     try:
         record = _record(cache)
         if by:
-            invalidated(record.layer, by, record.kind, started_ns=started_ns, entries=entries, seconds=seconds)
+            invalidated(
+                record.layer, by, record.kind, started_ns=started_ns, entries=entries, seconds=seconds
+            )
         else:
             evicted(record.layer, record.kind, started_ns=started_ns, entries=entries)
     except Exception as error:  # the guard's only purpose

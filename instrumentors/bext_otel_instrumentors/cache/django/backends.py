@@ -16,7 +16,7 @@ from bext_otel_instrumentors.cache.layers import Layers, names_of
 from bext_otel_instrumentors.cache.lookups import Call, app_here, calling
 from bext_otel_instrumentors.cache.redis.holdings import RedisHoldings
 
-__all__ = ["LOCAL", "RECORD", "Method", "Record", "answering", "entries", "forget", "record_of"]
+__all__ = ["LOCAL", "RECORD", "KnownBackend", "Method", "answering", "entries", "forget", "record_of"]
 
 Method = Callable[..., Any]
 
@@ -27,7 +27,7 @@ _GROUP = "django"
 _REDIS = "django.core.cache.backends.redis"
 
 
-class Record:
+class KnownBackend:
     """What is known about a backend."""
 
     __slots__ = ("alias", "app", "layer", "layers", "used")
@@ -47,14 +47,15 @@ class Record:
         return self.layers.keyed(key) or self.layer
 
 
-def record_of(backend: Any, alias: str, layers: Layers) -> Record:
-    """The record of a backend. Each thread has a backend of its own before one store, whose record is theirs."""
+def record_of(backend: Any, alias: str, layers: Layers) -> KnownBackend:
+    """The record of a backend. Each thread has a backend of its own before one store, whose record is
+    theirs."""
     store = getattr(backend, "_cache", None)
     path = str(Path(backend._dir).resolve()) if hasattr(backend, "_list_cache_files") else ""
     before = directories.user(path) if path else holdings.owner(store)
-    if isinstance(before, Record) and before.alias == alias:
+    if isinstance(before, KnownBackend) and before.alias == alias:
         return before
-    record = Record(layers, alias, type(backend))
+    record = KnownBackend(layers, alias, type(backend))
     if isinstance(store, dict):
         holdings.add(store, record, size_of_store, group=_GROUP)
     elif path:
@@ -83,20 +84,22 @@ def forget() -> None:
 
 
 def entries(backend: Any) -> int | None:
-    """How many entries a backend of this process holds; 0 for files, which are counted as they go; None for one that does not know."""
+    """How many entries a backend of this process holds; 0 for files, which are counted as they go; None for
+    one that does not know."""
     store = getattr(backend, "_cache", None)
     if isinstance(store, dict):
         return len(store)
     return 0 if hasattr(backend, "_list_cache_files") or type(backend).__module__.endswith(".dummy") else None
 
 
-# --- Django's Redis -----------------------------------------------------------------------------------------------------------------
+# --- Django's Redis -----------------------------------------------------------------------------------------
 
 _in_redis: WeakKeyDictionary[Any, Layers] = WeakKeyDictionary()
 
 
 def answering(redis: RedisHoldings) -> Callable[[Method], Method]:
-    """`get_client` of what asks a Redis for Django's backend: how many keys `delete_many` has deleted, it hears and does not tell."""
+    """`get_client` of what asks a Redis for Django's backend: how many keys `delete_many` has deleted, it
+    hears and does not tell."""
 
     def make(original: Method) -> Method:
         @wraps(original)
@@ -104,7 +107,9 @@ def answering(redis: RedisHoldings) -> Callable[[Method], Method]:
             client, call = original(self, *args, **kwargs), calling()
             try:
                 layers = _in_redis.get(self)
-                if layers is not None and (kwargs.get("write") or len(self._servers) == 1):  # others are copies of the first
+                if layers is not None and (
+                    kwargs.get("write") or len(self._servers) == 1
+                ):  # others are copies of the first
                     redis.used(client, layers)
                 if call is not None and call.what == "invalidate":
                     _listen(client, call)
@@ -131,11 +136,12 @@ def _listen(client: Any, call: Call) -> None:
     client.execute_command = execute_command
 
 
-# --- What backends of this process do by themselves ---------------------------------------------------------------------------------
+# --- What backends of this process do by themselves ---------------------------------------------------------
 
 
 def _drop(original: Method) -> Method:
-    """The file and memory backends' `_delete`: of what is too old, when it is looked up, and of files that make room."""
+    """The file and memory backends' `_delete`: of what is too old, when it is looked up, and of files that
+    make room."""
 
     @wraps(original)
     def _delete(self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -1,8 +1,9 @@
 """Django's cache framework: every backend that `CACHES` names, by its alias.
 
-Counted and timed are calls of the application; what a backend calls in turn is part of them. Entries and bytes are those of memory, of
-files and of a Redis. What can't be known is not reported: entries and bytes of other backends, evictions that a server decides, and how
-much `clear` drops there. Of what `delete_many` drops from memcached, what was asked for counts.
+Counted and timed are calls of the application; what a backend calls in turn is part of them. Entries and
+bytes are those of memory, of files and of a Redis. What can't be known is not reported: entries and bytes of
+other backends, evictions that a server decides, and how much `clear` drops there. Of what `delete_many` drops
+from memcached, what was asked for counts.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ __all__ = ["DjangoCacheInstrumentor", "invalidating"]
 class DjangoCacheInstrumentor(Instrumentor):
     """Instruments Django's cache framework, as soon as it is imported.
 
-    `instrument(layers={"default": "fragment", "page:*": "isr"})`: layers by alias, by the backend's class, or by what keys begin with.
-    `redis_seconds`: how often a Redis is asked what it holds, 0 for never.
+    `instrument(layers={"default": "fragment", "page:*": "isr"})`: layers by alias, by the backend's class, or
+    by what keys begin with. `redis_seconds`: how often a Redis is asked what it holds, 0 for never.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -72,6 +73,10 @@ class DjangoCacheInstrumentor(Instrumentor):
                 if hasattr(kind, name):
                     self._patches.wrap(kind, name, make)
         for client in getattr(getattr(backend, "_class", None), "__mro__", ()):
-            if client.__module__ == "django.core.cache.backends.redis" and "get_client" in vars(client) and client not in self._covered:
+            if (
+                client.__module__ == "django.core.cache.backends.redis"
+                and "get_client" in vars(client)
+                and client not in self._covered
+            ):
                 self._covered.add(client)
                 self._patches.wrap(client, "get_client", answering(self._redis))

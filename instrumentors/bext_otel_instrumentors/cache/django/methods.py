@@ -6,20 +6,28 @@ from collections.abc import Awaitable, Callable, Collection
 from functools import wraps
 from typing import Any
 
-from bext_otel_instrumentors.cache.django.backends import LOCAL, RECORD, Method, Record, entries
-from bext_otel_instrumentors.cache.lookups import begin_load, calling, during, end_load, invalidation, looked_up, stored
+from bext_otel_instrumentors.cache.django.backends import LOCAL, RECORD, KnownBackend, Method, entries
+from bext_otel_instrumentors.cache.lookups import (
+    begin_load,
+    calling,
+    during,
+    end_load,
+    invalidation,
+    looked_up,
+    stored,
+)
 
 __all__ = ["METHODS"]
 
 _NOTHING: Any = object()
 
 
-def _ours(self: Any) -> Record | None:
+def _ours(self: Any) -> KnownBackend | None:
     """The record of a backend in whose call nobody is yet."""
     return None if calling() is not None else getattr(self, RECORD, None)
 
 
-# --- Lookups ------------------------------------------------------------------------------------------------------------------------
+# --- Lookups ------------------------------------------------------------------------------------------------
 
 
 def _get(original: Method) -> Method:
@@ -73,7 +81,9 @@ class _Loading:
 
     def __call__(self) -> Any:
         self.happened = True
-        load = begin_load(self._layer, getattr(self._function, "__qualname__", type(self._function).__qualname__))
+        load = begin_load(
+            self._layer, getattr(self._function, "__qualname__", type(self._function).__qualname__)
+        )
         try:
             value = self._function()
         except BaseException as error:
@@ -133,7 +143,7 @@ def _within(original: Method) -> Method:
     return method
 
 
-# --- Stores and invalidations -------------------------------------------------------------------------------------------------------
+# --- Stores and invalidations -------------------------------------------------------------------------------
 
 
 def _storing(original: Method) -> Method:
@@ -181,7 +191,8 @@ def _delete_many(original: Method) -> Method:
         with invalidation(record.layer_of(next(iter(keys), "")), "path", record.alias) as call:
             result = original(self, keys, *args, **kwargs)
             if call.found is None:
-                # In one request, which a backend of somebody else's may answer. Where no answer comes back, it is what was asked for.
+                # In one request, which a backend of somebody else's may answer. Where no answer comes back,
+                # it is what was asked for.
                 call.entries = result if type(result) is int else len(keys)
         return result
 

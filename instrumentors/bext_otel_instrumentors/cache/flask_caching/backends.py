@@ -12,13 +12,13 @@ from bext_otel_instrumentors.cache.layers import Layers, names_of
 from bext_otel_instrumentors.cache.lookups import app_here
 from bext_otel_instrumentors.cache.redis.holdings import RedisHoldings
 
-__all__ = ["Record", "adopt", "entries", "forget", "kind_of", "layer_of"]
+__all__ = ["BackendRecord", "adopt", "entries", "forget", "kind_of", "layer_of"]
 
 _RECORD = "_bext_otel_record"
 _GROUP = "flask"
 
 
-class Record:
+class BackendRecord:
     """What is known about a backend."""
 
     layers = Layers()
@@ -26,18 +26,19 @@ class Record:
 
     def __init__(self, backend: Any) -> None:
         self.kind = type(backend).__name__
-        self.layer = Record.layers.named(*names_of(*type(backend).__mro__))
-        self.from_layers = Record.layers
+        self.layer = BackendRecord.layers.named(*names_of(*type(backend).__mro__))
+        self.from_layers = BackendRecord.layers
         self.app = UNKNOWN
         self.used = False
         prefix = getattr(backend, "key_prefix", None)
-        # Keys that begin with nothing may be anybody's; and of keys that `[cache.layers]` names, redis-py's instrumentation tells.
-        named = isinstance(prefix, str) and prefix and Record.layers.keyed(prefix) is None
+        # Keys that begin with nothing may be anybody's; and of keys that `[cache.layers]` names, redis-py's
+        # instrumentation tells.
+        named = isinstance(prefix, str) and prefix and BackendRecord.layers.keyed(prefix) is None
         self._in_redis = Layers({f"{prefix}*": self.layer}) if named else None
         self._client = getattr(backend, "_write_client", None)
 
     @classmethod
-    def of(cls, backend: Any) -> Record:
+    def of(cls, backend: Any) -> BackendRecord:
         """The record of a backend, which is new if it is the first time."""
         record = vars(backend).get(_RECORD)
         if not isinstance(record, cls) or record.from_layers is not cls.layers:
@@ -57,13 +58,13 @@ class Record:
 def adopt(backend: Any) -> None:
     """Report what a new backend holds, if it is known where."""
     if isinstance(getattr(backend, "_cache", None), dict):
-        holdings.add(backend, Record.of(backend), _size_of, group=_GROUP)
+        holdings.add(backend, BackendRecord.of(backend), _size_of, group=_GROUP)
     elif hasattr(backend, "_is_mgmt"):  # files
         count = Path(backend._get_filename(backend._fs_count_file)).name
         unfinished = backend._fs_transaction_suffix
         directories.add(
             str(Path(backend._path).resolve()),
-            Record.of(backend),
+            BackendRecord.of(backend),
             lambda name: name != count and not name.endswith(unfinished),
             group=_GROUP,
         )
@@ -73,9 +74,9 @@ def forget() -> None:
     """Report nothing any longer."""
     holdings.forget(_GROUP)
     directories.forget(_GROUP)
-    if Record.redis is not None:
-        Record.redis.stop()
-        Record.redis = None
+    if BackendRecord.redis is not None:
+        BackendRecord.redis.stop()
+        BackendRecord.redis = None
 
 
 def _size_of(backend: Any) -> Size:
@@ -84,19 +85,20 @@ def _size_of(backend: Any) -> Size:
 
 
 def layer_of(cache: Any, key: object, function: str | None = None) -> str:
-    """The layer of a key, which is looked up or stored now: as its beginning says, or the function that is cached, or the backend."""
+    """The layer of a key, which is looked up or stored now: as its beginning says, or the function that is
+    cached, or the backend."""
     try:
-        record = Record.of(cache.cache)
+        record = BackendRecord.of(cache.cache)
         record.use()
-        return Record.layers.keyed(key) or function or record.layer
+        return BackendRecord.layers.keyed(key) or function or record.layer
     except Exception:  # no application, or a backend that takes no attribute
-        return Record.layers.keyed(key) or function or UNKNOWN
+        return BackendRecord.layers.keyed(key) or function or UNKNOWN
 
 
 def kind_of(cache: Any) -> str:
     """What the backend of a `Cache` is called."""
     try:
-        return Record.of(cache.cache).kind
+        return BackendRecord.of(cache.cache).kind
     except Exception:  # as above
         return UNKNOWN
 
@@ -110,7 +112,12 @@ def entries(cache: Any) -> int | None:
             return len(store)
         if type(backend).__name__ == "NullCache":
             return 0
-        # Files are counted as they come and go, in a file of their own, unless there may be any number of them.
-        return int(backend._file_count) if getattr(backend, "_threshold", 0) and hasattr(backend, "_file_count") else None
+        # Files are counted as they come and go, in a file of their own, unless there may be any number of
+        # them.
+        return (
+            int(backend._file_count)
+            if getattr(backend, "_threshold", 0) and hasattr(backend, "_file_count")
+            else None
+        )
     except Exception:  # no application, or a backend of any kind
         return None

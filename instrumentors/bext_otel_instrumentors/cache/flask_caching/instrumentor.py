@@ -1,8 +1,9 @@
-"""Flask-Caching: what a `Cache` is asked for, whichever backend it has, and the functions that `cached` and `memoize` wrap.
+"""Flask-Caching: what a `Cache` is asked for, whichever backend it has, and the functions that `cached` and
+`memoize` wrap.
 
-A value of None is a miss, as it is for Flask-Caching, unless `cache_none` says that it was stored. Entries and bytes are those of the
-backend in memory, of files, and of a Redis where keys have a prefix. What can't be known is not reported: entries and bytes of other
-backends, and evictions that a server decides.
+A value of None is a miss, as it is for Flask-Caching, unless `cache_none` says that it was stored. Entries
+and bytes are those of the backend in memory, of files, and of a Redis where keys have a prefix. What can't be
+known is not reported: entries and bytes of other backends, and evictions that a server decides.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 from bext_otel_instrumentors._kit.base import Instrumentor
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.patch import Patches
-from bext_otel_instrumentors.cache.flask_caching.backends import Record, adopt, forget
+from bext_otel_instrumentors.cache.flask_caching.backends import BackendRecord, adopt, forget
 from bext_otel_instrumentors.cache.flask_caching.methods import LOCAL, METHODS, Method
 from bext_otel_instrumentors.cache.layers import Layers
 from bext_otel_instrumentors.cache.lookups import invalidating
@@ -26,9 +27,9 @@ __all__ = ["FlaskCachingInstrumentor", "invalidating"]
 class FlaskCachingInstrumentor(Instrumentor):
     """Instruments Flask-Caching, as soon as it is imported.
 
-    `instrument(layers={"shop.views.index": "isr", "SimpleCache": "fragment", "page:*": "isr"})`: layers by the function that is cached, by
-    the backend's class, or by what keys begin with (without the prefix that a backend adds). `redis_seconds`: how often a Redis is asked
-    what it holds, 0 for never.
+    `instrument(layers={"shop.views.index": "isr", "SimpleCache": "fragment", "page:*": "isr"})`: layers by
+    the function that is cached, by the backend's class, or by what keys begin with (without the prefix that a
+    backend adds). `redis_seconds`: how often a Redis is asked what it holds, 0 for never.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -36,8 +37,8 @@ class FlaskCachingInstrumentor(Instrumentor):
         return ("Flask-Caching >= 2.5",)
 
     def _instrument(self, **kwargs: Any) -> None:
-        Record.layers = Layers(kwargs.get("layers"))
-        Record.redis = RedisHoldings(Record.layers, kwargs.get("redis_seconds", EVERY_SECONDS))
+        BackendRecord.layers = Layers(kwargs.get("layers"))
+        BackendRecord.redis = RedisHoldings(BackendRecord.layers, kwargs.get("redis_seconds", EVERY_SECONDS))
         super()._instrument(**kwargs)
 
     def _patch(self, patches: Patches) -> None:

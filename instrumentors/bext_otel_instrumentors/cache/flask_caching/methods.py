@@ -31,7 +31,10 @@ def _get(original: Method) -> Method:
             turn.looked = True
         with during("lookup") as call:
             value = original(self, *args, **kwargs)
-        layer, kind = layer_of(self, _first(args, kwargs), turn.layer if turn is not None else None), kind_of(self)
+        layer, kind = (
+            layer_of(self, _first(args, kwargs), turn.layer if turn is not None else None),
+            kind_of(self),
+        )
         if turn is None:
             looked_up(layer, value is not None, kind, seconds=call.seconds)
         else:
@@ -106,7 +109,8 @@ def _deleting(original: Method) -> Method:
 
 
 def _delete_many(original: Method) -> Method:
-    """It counts a key that was not there as deleted, so what the store has lost is counted where there is a store."""
+    """It counts a key that was not there as deleted, so what the store has lost is counted where there is a
+    store."""
 
     @wraps(original)
     def delete_many(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -116,7 +120,9 @@ def _delete_many(original: Method) -> Method:
             before = entries(self)
             result = original(self, *args, **kwargs)
             lost = None if before is None else before - (entries(self) or 0)
-            call.entries = max(lost, 0) if lost is not None else len(result) if isinstance(result, list) else 0
+            call.entries = (
+                max(lost, 0) if lost is not None else len(result) if isinstance(result, list) else 0
+            )
         return result
 
     return delete_many
@@ -140,7 +146,8 @@ def _clear(original: Method) -> Method:
 
 
 def _delete_memoized(original: Method) -> Method:
-    """All that a function has memoized becomes unreachable; how much, Flask-Caching does not know. With arguments, it deletes a key."""
+    """All that a function has memoized becomes unreachable; how much, Flask-Caching does not know. With
+    arguments, it deletes a key."""
 
     @wraps(original)
     def delete_memoized(self: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
@@ -203,5 +210,8 @@ def _dropping(attribute: str) -> Callable[[Method], Method]:
     return make
 
 
-LOCAL: dict[str, Callable[[Method], Method]] = {"_remove_expired": _dropping("expired"), "_remove_older": _dropping("evicted")}
+LOCAL: dict[str, Callable[[Method], Method]] = {
+    "_remove_expired": _dropping("expired"),
+    "_remove_older": _dropping("evicted"),
+}
 """Of the backend that keeps everything in this process."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from bext_otel.catalogue import UNKNOWN
 from bext_otel_instrumentors._kit.guard import report
-from bext_otel_instrumentors.cache.flask_caching.backends import Record, layer_of
+from bext_otel_instrumentors.cache.flask_caching.backends import BackendRecord, layer_of
 from bext_otel_instrumentors.cache.lookups import begin_load, calling, during, end_load
 
 __all__ = ["TURNS", "Method", "Turn", "current"]
@@ -18,10 +18,11 @@ Method = Callable[..., Any]
 
 
 class Turn:
-    """A call of a decorated function: it looks up, calls the function if it must, and stores. Nothing says where it ends, so each of these
-    steps is its own once; what comes after is not of this function.
+    """A call of a decorated function: it looks up, calls the function if it must, and stores. Nothing says
+    where it ends, so each of these steps is its own once; what comes after is not of this function.
 
-    What it looked up is counted only when it is known what the library makes of it: a None may have been stored, and a value may be stale.
+    What it looked up is counted only when it is known what the library makes of it: a None may have been
+    stored, and a value may be stale.
     """
 
     __slots__ = ("bypassed", "function", "layer", "looked", "name", "stored", "waiting")
@@ -30,7 +31,7 @@ class Turn:
         self.function = function
         self.bypassed = bypassed
         self.name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__qualname__)}"
-        found = Record.layers.named(self.name)
+        found = BackendRecord.layers.named(self.name)
         self.layer = None if found is UNKNOWN else found
         self.looked = self.stored = bypassed
         self.waiting: Callable[[bool], None] | None = None
@@ -88,7 +89,8 @@ def _call_fn(original: Method) -> Method:
 
 
 def _has(original: Method) -> Method:
-    """Looks something up, but not for its value. A decorated function that may answer None asks whether the None it got was stored."""
+    """Looks something up, but not for its value. A decorated function that may answer None asks whether the
+    None it got was stored."""
 
     @wraps(original)
     def has(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -124,5 +126,10 @@ def _is_stale(original: Method) -> Method:
     return _is_stale
 
 
-TURNS: dict[str, Callable[[Method], Method]] = {"_bypass_cache": _bypass, "_call_fn": _call_fn, "_is_stale": _is_stale, "has": _has}
+TURNS: dict[str, Callable[[Method], Method]] = {
+    "_bypass_cache": _bypass,
+    "_call_fn": _call_fn,
+    "_is_stale": _is_stale,
+    "has": _has,
+}
 """Of `Cache`: the steps of such a call."""

@@ -16,7 +16,8 @@ KIND = "redis"
 
 Verb = Literal["lookup", "store", "drop", "take", "flush"]
 
-# What commands do (redis.io/commands), and where their keys stand: the first argument, all of them, or every second one.
+# What commands do (redis.io/commands), and where their keys stand: the first argument, all of them, or every
+# second one.
 _ONE, _ALL, _PAIRS = slice(1, 2), slice(1, None), slice(1, None, 2)
 _COMMANDS: dict[str, tuple[Verb, slice]] = {
     "GET": ("lookup", _ONE),
@@ -42,7 +43,8 @@ _LISTS = frozenset({"MGET", "HMGET"})
 
 
 class Asked(NamedTuple):
-    """A command on keys of a cache: what it does, and the layer of each value that is asked for, None for one that is of no cache."""
+    """A command on keys of a cache: what it does, and the layer of each value that is asked for, None for one
+    that is of no cache."""
 
     verb: Verb
     layers: tuple[str | None, ...]
@@ -81,7 +83,8 @@ def read(layers: Layers, args: Sequence[Any]) -> Asked | None:
 
 
 def _dropped(asked: Asked, reply: Any) -> int | None:
-    """How many entries of the cache a command has dropped; None: a flush drops all, and the server does not say how much."""
+    """How many entries of the cache a command has dropped; None: a flush drops all, and the server does not
+    say how much."""
     if asked.verb == "flush":
         return None
     if isinstance(reply, int):
@@ -118,7 +121,8 @@ def tell(asked: Asked, reply: Any, seconds: float | None) -> None:
     counted: dict[tuple[str, bool], int] = {}
     for layer, value in zip(asked.layers, values, strict=False):
         if layer is not None:
-            # A hash that is not there is an empty one, or, where the client has not made a dictionary of it yet, an empty list.
+            # A hash that is not there is an empty one, or, where the client has not made a dictionary of it
+            # yet, an empty list.
             found = value is not None and value not in ({}, [])
             counted[layer, found] = counted.get((layer, found), 0) + 1
     for (layer, found), times in counted.items():

@@ -1,7 +1,9 @@
-"""How much Redis servers hold of this service's caches: entries and bytes of the keys that begin as `[cache.layers]` says.
+"""How much Redis servers hold of this service's caches: entries and bytes of the keys that begin as
+`[cache.layers]` says.
 
-A server tells neither for a beginning of keys, so keys are scanned now and then, in a thread and over a connection of our own. Who reads
-metrics gets what the last look found. All workers of the service look at one and the same server, which counts once.
+A server tells neither for a beginning of keys, so keys are scanned now and then, in a thread and over a
+connection of our own. Who reads metrics gets what the last look found. All workers of the service look at one
+and the same server, which counts once.
 """
 
 from __future__ import annotations
@@ -31,8 +33,9 @@ _log = logging.getLogger(__name__)
 EVERY_SECONDS = 30.0
 """How often a server is asked, unless `[cache] redis_seconds` says otherwise."""
 
-# A look costs the server ten commands of a fraction of a millisecond each. Where a database has more keys than that, what was seen stands
-# for the rest: keys are scanned in the order of their hashes, which is a sample as good as any.
+# A look costs the server ten commands of a fraction of a millisecond each. Where a database has more keys
+# than that, what was seen stands for the rest: keys are scanned in the order of their hashes, which is a
+# sample as good as any.
 _MOST_KEYS = 10_000
 _KEYS_AT_ONCE = 1_000
 # Keys of a layer whose size is asked for; their mean stands for all of them.
@@ -50,7 +53,8 @@ _PLAIN = frozenset({"Connection", "SSLConnection", "UnixDomainSocketConnection"}
 
 
 class _Database:
-    """A database of a server that holds cache entries, and what the last look at it found: entries and bytes by layer."""
+    """A database of a server that holds cache entries, and what the last look at it found: entries and bytes
+    by layer."""
 
     def __init__(self, name: str, settings: dict[str, Any], layers: Layers) -> None:
         self.name = name
@@ -68,7 +72,8 @@ class _Database:
 
 
 class RedisHoldings:
-    """Looks at the databases that are used as caches, every so many seconds, from the first use on, until it is told to `stop`."""
+    """Looks at the databases that are used as caches, every so many seconds, from the first use on, until it
+    is told to `stop`."""
 
     def __init__(self, layers: Layers, every_seconds: float) -> None:
         self._layers = layers
@@ -114,7 +119,8 @@ class RedisHoldings:
         self._undoing.close()
 
     def _database(self, pool: Any, layers: Layers | None) -> _Database | None:
-        """The database behind a pool of connections; None for one that can't be looked at from outside of the pool."""
+        """The database behind a pool of connections; None for one that can't be looked at from outside of the
+        pool."""
         kind = pool.connection_class.__name__
         given = pool.connection_kwargs
         if kind not in _PLAIN:
@@ -128,7 +134,9 @@ class RedisHoldings:
             settings["ssl"] = True
         server = path or f"{given.get('host', 'localhost')}:{given.get('port', 6379)}"
         # Several caches may share a database.
-        name = f"redis://{server}/{given.get('db') or 0}" + (f"#{','.join(layers.texts)}" if layers is not None else "")
+        name = f"redis://{server}/{given.get('db') or 0}" + (
+            f"#{','.join(layers.texts)}" if layers is not None else ""
+        )
         with self._lock:
             found = self._databases.get(name)
             if found is None and len(self._databases) < _MOST_DATABASES:
@@ -146,7 +154,9 @@ class RedisHoldings:
     def _start(self) -> None:
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, args=(self._stopping,), name="bext-otel-redis-holdings", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._run, args=(self._stopping,), name="bext-otel-redis-holdings", daemon=True
+                )
                 self._thread.start()
 
     def _run(self, stopping: threading.Event) -> None:
@@ -161,13 +171,19 @@ class RedisHoldings:
 
 
 def _look(database: _Database) -> None:
-    """Find out what a database holds. One that can't be reached holds what it held; one that refuses is not asked again."""
+    """Find out what a database holds. One that can't be reached holds what it held; one that refuses is not
+    asked again."""
     from redis import Redis
     from redis.exceptions import ConnectionError, ResponseError, TimeoutError  # noqa: A004  redis-py's own, of the same names
 
     try:
         # The next look tries again.
-        settings = {**database.settings, "socket_timeout": _TIMEOUT_SECONDS, "socket_connect_timeout": _TIMEOUT_SECONDS, "retry": None}
+        settings = {
+            **database.settings,
+            "socket_timeout": _TIMEOUT_SECONDS,
+            "socket_connect_timeout": _TIMEOUT_SECONDS,
+            "retry": None,
+        }
         # Nobody's trace, and no command of the application.
         with suppress_instrumentation(), Redis(**settings, single_connection_client=True) as client:
             database.held = _held(client, database.layers)
@@ -175,14 +191,17 @@ def _look(database: _Database) -> None:
         _log.debug("%s could not be asked what it holds: %s", database.name, error)
     except ResponseError as error:
         database.refuses = True
-        _log.info("%s does not tell what it holds, so its entries and bytes are not shown: %s", database.name, error)
+        _log.info(
+            "%s does not tell what it holds, so its entries and bytes are not shown: %s", database.name, error
+        )
     except Exception as error:  # another version of redis-py, or settings that only the application's own connections understand
         database.refuses = True
         report("what a Redis holds", error)
 
 
 def _held(client: Any, layers: Layers) -> dict[str, tuple[int, float]]:
-    """Entries and bytes by layer; the bytes are what `MEMORY USAGE` says, values with their keys and what the server needs for both."""
+    """Entries and bytes by layer; the bytes are what `MEMORY USAGE` says, values with their keys and what the
+    server needs for both."""
     seen: set[bytes] = set()
     cursor, first = 0, True
     while (first or cursor) and len(seen) < _MOST_KEYS:

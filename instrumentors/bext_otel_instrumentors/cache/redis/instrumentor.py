@@ -1,9 +1,10 @@
-"""redis-py, where it is used as a cache: commands on keys that begin as `[cache.layers]` says, `"page:*" = "isr"`, and no others.
+"""redis-py, where it is used as a cache: commands on keys that begin as `[cache.layers]` says, `"page:*" =
+"isr"`, and no others.
 
-What a server holds of them is asked for now and then (`_redis_holdings`). It drops what is too old and makes room by itself, and tells
-nobody whose keys those were: evictions and expiry are the server's own figures. How much a flush drops, it does not say either, so that is
-told and traced, and counts nothing.
-What Django's or Flask-Caching's backends do with their Redis is counted there, and not again here.
+What a server holds of them is asked for now and then (`_redis_holdings`). It drops what is too old and makes
+room by itself, and tells nobody whose keys those were: evictions and expiry are the server's own figures. How
+much a flush drops, it does not say either, so that is told and traced, and counts nothing. What Django's or
+Flask-Caching's backends do with their Redis is counted there, and not again here.
 """
 
 from __future__ import annotations
@@ -17,7 +18,15 @@ from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.patch import Patches
 from bext_otel_instrumentors.cache.layers import Layers
 from bext_otel_instrumentors.cache.lookups import Call, calling, during, invalidating, invalidation
-from bext_otel_instrumentors.cache.redis.commands import KIND, Asked, drop, for_the_caller, read, tell, tell_piped
+from bext_otel_instrumentors.cache.redis.commands import (
+    KIND,
+    Asked,
+    drop,
+    for_the_caller,
+    read,
+    tell,
+    tell_piped,
+)
 from bext_otel_instrumentors.cache.redis.holdings import EVERY_SECONDS, RedisHoldings
 
 __all__ = ["RedisCacheInstrumentor", "invalidating"]
@@ -27,11 +36,12 @@ Wrapping = Callable[[Any], Method]
 
 
 class RedisCacheInstrumentor(Instrumentor):
-    """Instruments redis-py's clients, pipelines and cluster clients, synchronous and asynchronous, as soon as they are imported.
+    """Instruments redis-py's clients, pipelines and cluster clients, synchronous and asynchronous, as soon as
+    they are imported.
 
-    `instrument(layers={"page:*": "isr", "session:*": "tenant"})`: which keys belong to a cache, by what they begin with; the layer
-    `unknown` makes a cache of keys that belong to none of the four. `redis_seconds`: how often servers are asked what they hold, 0 for
-    never.
+    `instrument(layers={"page:*": "isr", "session:*": "tenant"})`: which keys belong to a cache, by what they
+    begin with; the layer `unknown` makes a cache of keys that belong to none of the four. `redis_seconds`:
+    how often servers are asked what they hold, 0 for never.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -46,11 +56,19 @@ class RedisCacheInstrumentor(Instrumentor):
     def _patch(self, patches: Patches) -> None:
         if not self._layers.beginnings:
             return  # nothing is said to be a cache
-        patches.when_imported("redis.client", lambda module: self._cover(module, self._commands, self._pipeline))
-        patches.when_imported("redis.asyncio.client", lambda module: self._cover(module, self._async_commands, self._async_pipeline))
-        patches.when_imported("redis.cluster", lambda module: self._cover_cluster(module, self._commands, self._pipeline))
         patches.when_imported(
-            "redis.asyncio.cluster", lambda module: self._cover_cluster(module, self._async_commands, self._async_pipeline)
+            "redis.client", lambda module: self._cover(module, self._commands, self._pipeline)
+        )
+        patches.when_imported(
+            "redis.asyncio.client",
+            lambda module: self._cover(module, self._async_commands, self._async_pipeline),
+        )
+        patches.when_imported(
+            "redis.cluster", lambda module: self._cover_cluster(module, self._commands, self._pipeline)
+        )
+        patches.when_imported(
+            "redis.asyncio.cluster",
+            lambda module: self._cover_cluster(module, self._async_commands, self._async_pipeline),
         )
 
     def _uninstrument(self, **kwargs: Any) -> None:
@@ -60,7 +78,8 @@ class RedisCacheInstrumentor(Instrumentor):
     def _cover(self, module: Any, commands: Wrapping, pipelines: Wrapping) -> None:
         self._patches.wrap(module.Redis, "execute_command", commands)
         self._patches.wrap(module.Pipeline, "execute", pipelines)
-        # What follows is not part of redis-py's interface, and may be missing: commands between WATCH and MULTI, which are made at once.
+        # What follows is not part of redis-py's interface, and may be missing: commands between WATCH and
+        # MULTI, which are made at once.
         self._wrap_if_there(module.Pipeline, "immediate_execute_command", commands)
         self._wrap_if_there(module.Pipeline, "raise_first_error", _keeping(1))
 
@@ -82,7 +101,7 @@ class RedisCacheInstrumentor(Instrumentor):
             self._holdings.used(client)
         return found
 
-    # --- Single commands ------------------------------------------------------------------------------------------------------------
+    # --- Single commands ------------------------------------------------------------------------------------
 
     def _commands(self, original: Method) -> Method:
         @wraps(original)
@@ -124,7 +143,7 @@ class RedisCacheInstrumentor(Instrumentor):
 
         return execute_command
 
-    # --- Pipelines: counted command by command, and not timed, since they share one way to the server and back -----------------------
+    # --- Pipelines: counted command by command, and not timed, since they share one way to the server and bac
 
     def _pipeline(self, original: Method) -> Method:
         @wraps(original)
@@ -164,7 +183,11 @@ class RedisCacheInstrumentor(Instrumentor):
         try:
             for command, reply in zip(stack, replies, strict=False):
                 # A cluster's commands are objects, others a tuple of arguments and options.
-                asked = None if isinstance(reply, Exception) else self._asked(pipeline, getattr(command, "args", None) or command[0])
+                asked = (
+                    None
+                    if isinstance(reply, Exception)
+                    else self._asked(pipeline, getattr(command, "args", None) or command[0])
+                )
                 if asked is not None:
                     tell_piped(asked, reply, started_ns)
         except Exception as error:  # a stack or replies of another shape
@@ -182,7 +205,8 @@ def _stack(pipeline: Any) -> list[Any]:
 
 
 def _replies(call: Call, stack: list[Any], error: BaseException) -> Sequence[Any]:
-    """What was answered to the commands of a pipeline that raised `error`; nothing, if it was not for one of the answers."""
+    """What was answered to the commands of a pipeline that raised `error`; nothing, if it was not for one of
+    the answers."""
     if call.replies is not None:
         return call.replies
     replies = [getattr(command, "result", None) for command in stack]
@@ -190,7 +214,8 @@ def _replies(call: Call, stack: list[Any], error: BaseException) -> Sequence[Any
 
 
 def _keeping(position: int) -> Callable[[Method], Method]:
-    """A method that raises the first error among replies, which are its argument at `position`: the pipeline's call keeps them."""
+    """A method that raises the first error among replies, which are its argument at `position`: the
+    pipeline's call keeps them."""
 
     def make(original: Method) -> Method:
         @wraps(original)

@@ -235,8 +235,11 @@ def test_methods_are_loads_too(instrumented: Telemetry) -> None:
     assert ["bext.cache.load"] * 2 == names(instrumented)
 
 
-def test_what_a_class_answers_that_makes_missing_values_itself_is_not_counted(instrumented: Telemetry) -> None:
-    """It does not say whether it had the value. What it asks other caches is counted, and what it has not even so."""
+def test_what_a_class_answers_that_makes_missing_values_itself_is_not_counted(
+    instrumented: Telemetry,
+) -> None:
+    """It does not say whether it had the value. What it asks other caches is counted, and what it has not
+    even so."""
     plain = cachetools.LRUCache(10)
 
     class Squares(cachetools.LRUCache):
@@ -255,7 +258,9 @@ def test_what_a_class_answers_that_makes_missing_values_itself_is_not_counted(in
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_to_ask_whether_a_value_is_there_is_a_lookup_where_it_is_not(instrumented: Telemetry, kind: str) -> None:
+def test_to_ask_whether_a_value_is_there_is_a_lookup_where_it_is_not(
+    instrumented: Telemetry, kind: str
+) -> None:
     """After a yes the value itself is looked up, after a no it is stored."""
     cache = caches(maxsize=9)[kind]
     for _ in range(2):
@@ -352,7 +357,9 @@ def test_a_class_that_makes_missing_values_asks_as_often_as_without_us(telemetry
     assert (0, 0) == lookups(telemetry, "fragment")
 
 
-def test_a_value_that_has_expired_already_takes_the_place_of_one_that_is_collected(instrumented: Telemetry) -> None:
+def test_a_value_that_has_expired_already_takes_the_place_of_one_that_is_collected(
+    instrumented: Telemetry,
+) -> None:
     cache = cachetools.TLRUCache(9, lambda key, value, now: now + value, timer=Clock())
     cache["a"] = 10
     cache["a"] = 0
@@ -562,7 +569,11 @@ def test_a_decorated_function_is_what_it_is_without_us(instrumented: Telemetry) 
         return path
 
     cache: Any = cachetools.LRUCache(10)
-    decorated = cachetools.cached(cache, info=True, condition=threading.Condition())(page) if NEW else cachetools.cached(cache)(page)
+    decorated = (
+        cachetools.cached(cache, info=True, condition=threading.Condition())(page)
+        if NEW
+        else cachetools.cached(cache)(page)
+    )
     assert decorated.__wrapped__ is page
     assert (page.__doc__, page.__qualname__) == (decorated.__doc__, decorated.__qualname__)
     assert decorated.cache is cache
@@ -578,7 +589,22 @@ NEW = int(cachetools.__version__.split(".", maxsplit=1)[0]) >= 6
 OPERATIONS = st.lists(
     st.tuples(
         st.sampled_from(
-            ["get", "item", "set", "del", "pop", "popitem", "setdefault", "clear", "len", "in", "tick", "update", "size", "list"]
+            [
+                "get",
+                "item",
+                "set",
+                "del",
+                "pop",
+                "popitem",
+                "setdefault",
+                "clear",
+                "len",
+                "in",
+                "tick",
+                "update",
+                "size",
+                "list",
+            ]
         ),
         st.integers(0, 5),
     ),
@@ -633,7 +659,9 @@ def played(kind: str, operations: list[tuple[str, int]]) -> list[Any]:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 @given(kind=st.sampled_from(KINDS), operations=OPERATIONS)
-def test_every_operation_gives_what_it_gives_without_us(telemetry: Telemetry, kind: str, operations: list[tuple[str, int]]) -> None:
+def test_every_operation_gives_what_it_gives_without_us(
+    telemetry: Telemetry, kind: str, operations: list[tuple[str, int]]
+) -> None:
     without = played(kind, operations)
     CachetoolsInstrumentor().instrument(layers=LAYERS, skip_dep_check=True)
     try:

@@ -33,12 +33,19 @@ class Plain(LocMemCache):
 @pytest.fixture
 def caches(tmp_path: Any, request: pytest.FixtureRequest) -> CacheHandler:
     """As CACHES would make them, with stores that no other test has."""
-    memory = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 4, "CULL_FREQUENCY": 2}}
+    memory = {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "OPTIONS": {"MAX_ENTRIES": 4, "CULL_FREQUENCY": 2},
+    }
     return CacheHandler(
         {
             "default": {**memory, "LOCATION": f"{request.node.name}-1"},
             "own": {**memory, "BACKEND": f"{__name__}.Plain", "LOCATION": f"{request.node.name}-2"},
-            "files": {**memory, "BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": str(tmp_path)},
+            "files": {
+                **memory,
+                "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
+                "LOCATION": str(tmp_path),
+            },
             "dummy": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
         }
     )
@@ -57,7 +64,9 @@ ALIASES = [("default", "fragment"), ("own", "unknown"), ("files", "layout")]
 
 
 @pytest.mark.parametrize(("alias", "layer"), ALIASES)
-def test_every_lookup_is_a_hit_or_a_miss_and_timed(instrumented: Telemetry, caches: CacheHandler, alias: str, layer: str) -> None:
+def test_every_lookup_is_a_hit_or_a_miss_and_timed(
+    instrumented: Telemetry, caches: CacheHandler, alias: str, layer: str
+) -> None:
     cache = caches[alias]
     cache.set("a", None)
     assert cache.get("a", "default") is None
@@ -81,7 +90,9 @@ def test_a_dummy_cache_misses(instrumented: Telemetry, caches: CacheHandler) -> 
 
 
 @pytest.mark.parametrize(("alias", "layer"), ALIASES)
-def test_get_or_set_is_one_lookup_and_its_function_a_load(instrumented: Telemetry, caches: CacheHandler, alias: str, layer: str) -> None:
+def test_get_or_set_is_one_lookup_and_its_function_a_load(
+    instrumented: Telemetry, caches: CacheHandler, alias: str, layer: str
+) -> None:
     cache = caches[alias]
     assert [7, 7] == [cache.get_or_set("a", lambda: 7), cache.get_or_set("a", lambda: 8)]
     assert [9, 9] == [cache.get_or_set("b", 9), cache.get_or_set("b", 10)]
@@ -92,7 +103,11 @@ def test_get_or_set_is_one_lookup_and_its_function_a_load(instrumented: Telemetr
 def test_its_asynchronous_form_too(instrumented: Telemetry, caches: CacheHandler) -> None:
     async def twice() -> list[Any]:
         cache = caches["default"]
-        return [await cache.aget_or_set("a", lambda: 7), await cache.aget_or_set("a", lambda: 8), await cache.aget("a")]
+        return [
+            await cache.aget_or_set("a", lambda: 7),
+            await cache.aget_or_set("a", lambda: 8),
+            await cache.aget("a"),
+        ]
 
     assert [7, 7, 7] == asyncio.run(twice())
     assert (2, 1) == lookups(instrumented, "fragment")
@@ -115,7 +130,9 @@ def test_a_load_that_fails_raises_what_it_raises(instrumented: Telemetry, caches
 
 
 @pytest.mark.parametrize(("alias", "evicted"), [("default", 2), ("own", 2), ("files", 2)])
-def test_what_makes_room_is_evicted(instrumented: Telemetry, caches: CacheHandler, alias: str, evicted: int) -> None:
+def test_what_makes_room_is_evicted(
+    instrumented: Telemetry, caches: CacheHandler, alias: str, evicted: int
+) -> None:
     for number in range(5):
         caches[alias].set(f"{number}", number)
     assert evicted == evictions(instrumented)
@@ -123,7 +140,9 @@ def test_what_makes_room_is_evicted(instrumented: Telemetry, caches: CacheHandle
 
 
 @pytest.mark.parametrize(("alias", "layer"), ALIASES)
-def test_what_is_found_too_old_is_collected(instrumented: Telemetry, caches: CacheHandler, alias: str, layer: str) -> None:
+def test_what_is_found_too_old_is_collected(
+    instrumented: Telemetry, caches: CacheHandler, alias: str, layer: str
+) -> None:
     cache = caches[alias]
     cache.set("a", 1, timeout=0)
     assert cache.get("a") is None
@@ -132,7 +151,9 @@ def test_what_is_found_too_old_is_collected(instrumented: Telemetry, caches: Cac
 
 
 @pytest.mark.parametrize("alias", ["default", "own", "files"])
-def test_deletes_are_by_path_and_clear_is_by_tag(instrumented: Telemetry, caches: CacheHandler, alias: str) -> None:
+def test_deletes_are_by_path_and_clear_is_by_tag(
+    instrumented: Telemetry, caches: CacheHandler, alias: str
+) -> None:
     cache = caches[alias]
     cache.set_many({"a": 1, "b": 2, "c": 3})
     cache.delete("a")
@@ -151,10 +172,15 @@ def port() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("layers", [{}, {":1:*": "isr"}], ids=["alone", "with redis-py instrumented"])
-def test_what_a_redis_deletes_is_what_it_says(instrumented: Telemetry, port: int, layers: dict[str, str]) -> None:
+def test_what_a_redis_deletes_is_what_it_says(
+    instrumented: Telemetry, port: int, layers: dict[str, str]
+) -> None:
     RedisCacheInstrumentor().instrument(layers=layers, redis_seconds=0, skip_dep_check=True)
     try:
-        where = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": f"redis://127.0.0.1:{port}"}
+        where = {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": f"redis://127.0.0.1:{port}",
+        }
         cache = CacheHandler({"default": where})["default"]
         cache.set_many({"a": 1, "b": 2, "c": 3})
         cache.delete_many(["missing", "x", "y"])
@@ -183,7 +209,9 @@ def test_what_a_tag_drops_is_one_invalidation(instrumented: Telemetry, caches: C
     assert ["bext.cache.invalidate"] == names(instrumented)
 
 
-def test_entries_and_bytes_of_a_memory_cache_count_once(instrumented: Telemetry, caches: CacheHandler) -> None:
+def test_entries_and_bytes_of_a_memory_cache_count_once(
+    instrumented: Telemetry, caches: CacheHandler
+) -> None:
     """Each thread has a backend of its own before one store."""
     cache = caches["default"]
     cache.set("a", "x" * 1000)
@@ -193,7 +221,9 @@ def test_entries_and_bytes_of_a_memory_cache_count_once(instrumented: Telemetry,
     assert 1000 < size < 1100
 
 
-def test_entries_and_bytes_of_files_are_those_of_their_directory(instrumented: Telemetry, caches: CacheHandler, tmp_path: Any) -> None:
+def test_entries_and_bytes_of_files_are_those_of_their_directory(
+    instrumented: Telemetry, caches: CacheHandler, tmp_path: Any
+) -> None:
     """Once, as all threads and workers share it, and from the first use on."""
     (tmp_path / "other").write_bytes(b"of no cache")
     cache = caches["files"]
@@ -205,8 +235,13 @@ def test_entries_and_bytes_of_files_are_those_of_their_directory(instrumented: T
     assert {("shop", "layout"): size} == gauges(instrumented, CACHE_BYTES)
 
 
-def test_entries_and_bytes_of_a_redis_are_those_of_keys_that_begin_as_the_backends(telemetry: Telemetry, port: int) -> None:
-    where = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": f"redis://127.0.0.1:{port}"}
+def test_entries_and_bytes_of_a_redis_are_those_of_keys_that_begin_as_the_backends(
+    telemetry: Telemetry, port: int
+) -> None:
+    where = {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": f"redis://127.0.0.1:{port}",
+    }
     cache = CacheHandler({"default": {**where, "KEY_PREFIX": "shop"}})["default"]
     cache.clear()
     CacheHandler({"other": {**where, "KEY_PREFIX": "other"}})["other"].set("c", 1)
@@ -216,7 +251,10 @@ def test_entries_and_bytes_of_a_redis_are_those_of_keys_that_begin_as_the_backen
         with app():
             cache.set_many({"a": "x" * 100, "b": "y" * 10}, version=2)
         expected = {("shop", "fragment"): 2}
-        until(lambda: expected == gauges(telemetry, CACHE_ENTRIES), why=lambda: f"{expected}, not {gauges(telemetry, CACHE_ENTRIES)}")
+        until(
+            lambda: expected == gauges(telemetry, CACHE_ENTRIES),
+            why=lambda: f"{expected}, not {gauges(telemetry, CACHE_ENTRIES)}",
+        )
         assert 200 > gauges(telemetry, CACHE_BYTES)["shop", "fragment"] / 2 > 55
     finally:
         DjangoCacheInstrumentor().uninstrument()
@@ -229,7 +267,9 @@ def test_bytes_of_a_big_cache_are_those_of_a_sample(instrumented: Telemetry, cac
     for number in range(10_001):
         store[str(number)] = b"x" * (100 if number % 2 else 300)
     assert {("unknown", "fragment"): 10_001} == gauges(instrumented, CACHE_ENTRIES)
-    assert {("unknown", "fragment"): pytest.approx(200 * 10_001, rel=0.05)} == gauges(instrumented, CACHE_BYTES)
+    assert {("unknown", "fragment"): pytest.approx(200 * 10_001, rel=0.05)} == gauges(
+        instrumented, CACHE_BYTES
+    )
 
 
 def test_what_was_patched_is_put_back(caches: CacheHandler) -> None:
@@ -276,7 +316,9 @@ CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
 
 @pytest.mark.filterwarnings("ignore::django.core.cache.CacheKeyWarning")
 @pytest.mark.parametrize("alias", ["default", "own", "files", "dummy"])
-def test_every_call_gives_what_it_gives_without_us(telemetry: Telemetry, caches: CacheHandler, alias: str) -> None:
+def test_every_call_gives_what_it_gives_without_us(
+    telemetry: Telemetry, caches: CacheHandler, alias: str
+) -> None:
     def outcomes(cache: Any) -> list[Any]:
         found: list[Any] = []
         cache._max_entries = 100  # the files that make room for others are chosen at random
@@ -285,7 +327,12 @@ def test_every_call_gives_what_it_gives_without_us(telemetry: Telemetry, caches:
             try:
                 found.append(getattr(cache, method)(*args, **kwargs))
             except Exception as error:
-                found.append((type(error), str(error).replace("_get.<locals>.", "").replace(f"{type(cache).__name__}.", "")))
+                found.append(
+                    (
+                        type(error),
+                        str(error).replace("_get.<locals>.", "").replace(f"{type(cache).__name__}.", ""),
+                    )
+                )
         return found
 
     without = outcomes(caches[alias])

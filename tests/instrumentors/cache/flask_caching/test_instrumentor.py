@@ -11,7 +11,15 @@ from bext_otel.catalogue import CACHE_BYTES, CACHE_DURATION, CACHE_ENTRIES
 from bext_otel_instrumentors.cache import log as _cache_log
 from bext_otel_instrumentors.cache.flask_caching.instrumentor import FlaskCachingInstrumentor, invalidating
 from tests.instrumentors.caching import app as work_of
-from tests.instrumentors.caching import evictions, flask_caching_or_skip, gauges, invalidations, lookups, names, records
+from tests.instrumentors.caching import (
+    evictions,
+    flask_caching_or_skip,
+    gauges,
+    invalidations,
+    lookups,
+    names,
+    records,
+)
 from tests.instrumentors.conftest import Telemetry
 from tests.instrumentors.redis_server import redis_server
 from tests.waiting import until
@@ -85,7 +93,9 @@ def test_every_lookup_is_a_hit_or_a_miss_and_timed(instrumented: Telemetry) -> N
         assert {"a": 1} == one.cache.get_dict("a")
         assert one.cache.has("a")
     assert (3, 2) == lookups(instrumented, "fragment")
-    assert {("shop", "fragment", "lookup"): 4, ("shop", "fragment", "store"): 1} == instrumented.counts(CACHE_DURATION)
+    assert {("shop", "fragment", "lookup"): 4, ("shop", "fragment", "store"): 1} == instrumented.counts(
+        CACHE_DURATION
+    )
 
 
 def test_keys_may_name_the_layer(instrumented: Telemetry) -> None:
@@ -154,7 +164,11 @@ def test_deletes_are_by_path_and_what_drops_many_is_by_tag(instrumented: Telemet
 def test_a_none_that_was_stored_is_a_hit(instrumented: Telemetry, decorator: str) -> None:
     """As the library counts it: it asks whether the None was stored."""
     one = site()
-    cached = one.cache.cached(cache_none=True, key_prefix="none") if decorator == "cached" else one.cache.memoize(cache_none=True)
+    cached = (
+        one.cache.cached(cache_none=True, key_prefix="none")
+        if decorator == "cached"
+        else one.cache.memoize(cache_none=True)
+    )
 
     @cached
     def nothing() -> None:
@@ -171,7 +185,11 @@ def test_a_none_that_was_stored_is_a_hit(instrumented: Telemetry, decorator: str
 def test_a_value_that_is_stale_is_a_miss_and_made_anew(instrumented: Telemetry, decorator: str) -> None:
     one = site()
     options = {"is_stale": lambda value: one.square(3) and value == "1"}
-    cached = one.cache.cached(key_prefix="page", **options) if decorator == "cached" else one.cache.memoize(**options)
+    cached = (
+        one.cache.cached(key_prefix="page", **options)
+        if decorator == "cached"
+        else one.cache.memoize(**options)
+    )
 
     @cached
     def page() -> str:
@@ -205,17 +223,25 @@ def test_a_check_for_staleness_that_fails_makes_a_miss(instrumented: Telemetry) 
     assert (0, 2) == lookups(instrumented, "fragment")
 
 
-@pytest.mark.parametrize(("kind", "entries"), [("SimpleCache", 3), ("FileSystemCache", 3), ("NullCache", None)])
-def test_what_a_clear_drops_is_counted(instrumented: Telemetry, tmp_path: Any, kind: str, entries: int | None) -> None:
+@pytest.mark.parametrize(
+    ("kind", "entries"), [("SimpleCache", 3), ("FileSystemCache", 3), ("NullCache", None)]
+)
+def test_what_a_clear_drops_is_counted(
+    instrumented: Telemetry, tmp_path: Any, kind: str, entries: int | None
+) -> None:
     one = site(kind=kind, CACHE_DIR=str(tmp_path), CACHE_THRESHOLD=100)
     with one.app.app_context():
         one.cache.set_many({"a": 1, "b": 2, "c": 3})
         one.cache.clear()
     assert ({"tag": entries} if entries else {}) == invalidations(instrumented)
-    assert ([entries] if entries else []) == [record["entries"] for record in records(instrumented, "cache invalidated")]
+    assert ([entries] if entries else []) == [
+        record["entries"] for record in records(instrumented, "cache invalidated")
+    ]
 
 
-def test_a_clear_that_nobody_can_count_is_told_without_a_number(instrumented: Telemetry, tmp_path: Any) -> None:
+def test_a_clear_that_nobody_can_count_is_told_without_a_number(
+    instrumented: Telemetry, tmp_path: Any
+) -> None:
     one = site(kind="FileSystemCache", CACHE_DIR=str(tmp_path), CACHE_THRESHOLD=0)
     with one.app.app_context():
         one.cache.set("a", 1)
@@ -247,7 +273,9 @@ def test_entries_and_bytes_of_the_memory_backend(instrumented: Telemetry) -> Non
     assert 1000 < size < 1100
 
 
-def test_entries_and_bytes_of_files_are_those_of_their_directory(instrumented: Telemetry, tmp_path: Any) -> None:
+def test_entries_and_bytes_of_files_are_those_of_their_directory(
+    instrumented: Telemetry, tmp_path: Any
+) -> None:
     """From the first use on, and without the file that counts the others."""
     one = site(kind="FileSystemCache", CACHE_DIR=str(tmp_path), CACHE_THRESHOLD=100)
     assert {} == gauges(instrumented, CACHE_ENTRIES)
@@ -262,12 +290,17 @@ def test_entries_and_bytes_of_files_are_those_of_their_directory(instrumented: T
 def test_entries_and_bytes_of_a_redis_are_those_of_keys_with_its_prefix(telemetry: Telemetry) -> None:
     with redis_server() as port, redis.Redis(port=port) as client:
         client.set("queue:a", "of no cache")
-        FlaskCachingInstrumentor().instrument(layers={"RedisCache": "layout"}, redis_seconds=0.05, skip_dep_check=True)
+        FlaskCachingInstrumentor().instrument(
+            layers={"RedisCache": "layout"}, redis_seconds=0.05, skip_dep_check=True
+        )
         try:
             one = site(kind="RedisCache", CACHE_REDIS_PORT=port)
             with work_of(), one.app.app_context():
                 one.cache.set_many({"a": "x" * 100, "b": "y" * 10})
-            until(lambda: {("shop", "layout"): 2} == gauges(telemetry, CACHE_ENTRIES), why="the entries that the Redis holds")
+            until(
+                lambda: {("shop", "layout"): 2} == gauges(telemetry, CACHE_ENTRIES),
+                why="the entries that the Redis holds",
+            )
             size = sum(client.memory_usage(f"flask_cache_{key}") for key in "ab")
             assert {("shop", "layout"): size} == gauges(telemetry, CACHE_BYTES)
         finally:
@@ -304,7 +337,9 @@ def outcomes(kind: str, directory: str) -> list[Any]:
     one = site(kind=kind, CACHE_DIR=directory, CACHE_THRESHOLD=100)
     client = one.app.test_client()
     found: list[Any] = [
-        (answer.status, answer.text) for path in ("/view", "/view", "/asynchronous", "/never") for answer in [client.get(path)]
+        (answer.status, answer.text)
+        for path in ("/view", "/view", "/asynchronous", "/never")
+        for answer in [client.get(path)]
     ]
     found.append((one.view.__name__, one.view.cache_timeout, one.square.make_cache_key.__name__))
     calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [

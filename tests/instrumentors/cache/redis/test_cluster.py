@@ -81,7 +81,9 @@ def test_pipelines_of_a_cluster_count_command_by_command(cluster: Any, instrumen
 
 
 @pytest.mark.parametrize("transaction", [True, False])
-def test_a_pipeline_of_a_cluster_that_raises_has_made_its_lookups(cluster: Any, instrumented: Telemetry, transaction: bool) -> None:
+def test_a_pipeline_of_a_cluster_that_raises_has_made_its_lookups(
+    cluster: Any, instrumented: Telemetry, transaction: bool
+) -> None:
     cluster.set("page:{1}a", 1)
     with cluster.pipeline(transaction=transaction) as pipeline:
         pipeline.get("page:{1}a").hget("page:{1}a", "x").get("page:{1}b")
@@ -90,7 +92,9 @@ def test_a_pipeline_of_a_cluster_that_raises_has_made_its_lookups(cluster: Any, 
     assert (1, 1) == lookups(instrumented, "isr")
 
 
-def test_what_is_looked_up_in_a_cluster_while_keys_are_watched_counts(cluster: Any, instrumented: Telemetry) -> None:
+def test_what_is_looked_up_in_a_cluster_while_keys_are_watched_counts(
+    cluster: Any, instrumented: Telemetry
+) -> None:
     cluster.set("page:{1}a", 1)
     with cluster.pipeline(transaction=True) as pipeline:
         pipeline.watch("page:{1}a")
@@ -147,7 +151,11 @@ def test_an_asynchronous_pipeline_of_a_cluster_that_raises_has_made_its_lookups(
 def test_a_cluster_gives_what_it_gives_without_us(cluster: Any, telemetry: Telemetry) -> None:
     def outcomes() -> list[Any]:
         cluster.flushall()
-        found: list[Any] = [cluster.set("page:{1}a", 1), cluster.mget_nonatomic("page:{1}a", "page:x"), cluster.delete("page:x")]
+        found: list[Any] = [
+            cluster.set("page:{1}a", 1),
+            cluster.mget_nonatomic("page:{1}a", "page:x"),
+            cluster.delete("page:x"),
+        ]
         for transaction in (True, False):
             with cluster.pipeline(transaction=transaction) as pipeline:
                 pipeline.get("page:{1}a").hget("page:{1}a", "x").get("page:{1}b")
@@ -155,7 +163,12 @@ def test_a_cluster_gives_what_it_gives_without_us(cluster: Any, telemetry: Telem
                     pipeline.execute()
                 found += [str(failure.value), pipeline.get("page:{1}a").hgetall("page:{1}b").execute()]
         with cluster.pipeline() as pipeline:
-            found.append([str(reply) for reply in pipeline.get("page:{1}a").hgetall("page:{1}a").execute(raise_on_error=False)])
+            found.append(
+                [
+                    str(reply)
+                    for reply in pipeline.get("page:{1}a").hgetall("page:{1}a").execute(raise_on_error=False)
+                ]
+            )
         return found
 
     without = outcomes()

@@ -88,14 +88,20 @@ def test_deletes_are_by_path_and_only_what_was_there(client: Any, instrumented: 
     assert ["bext.cache.invalidate"] * 3 == names(instrumented)
 
 
-def test_a_flush_is_told_and_counts_nothing_as_the_server_does_not_say_how_much(client: Any, instrumented: Telemetry) -> None:
+def test_a_flush_is_told_and_counts_nothing_as_the_server_does_not_say_how_much(
+    client: Any, instrumented: Telemetry
+) -> None:
     client.mset({"page:a": 1, "page:b": 2})
     client.flushdb()
     with client.pipeline() as pipeline:
         pipeline.flushdb().execute()
     assert {} == invalidations(instrumented)
-    assert [{"app": "shop", "layer": "unknown", "cache": "redis", "method": "tag"}] == records(instrumented, "cache invalidated")
-    assert [("bext.cache.invalidate", None)] * 2 == [(span.name, span.attributes.get("bext.entries")) for span in instrumented.spans()]
+    assert [{"app": "shop", "layer": "unknown", "cache": "redis", "method": "tag"}] == records(
+        instrumented, "cache invalidated"
+    )
+    assert [("bext.cache.invalidate", None)] * 2 == [
+        (span.name, span.attributes.get("bext.entries")) for span in instrumented.spans()
+    ]
 
 
 def test_what_is_taken_out_is_looked_up_and_dropped(client: Any, instrumented: Telemetry) -> None:
@@ -135,7 +141,9 @@ def test_pipelines_count_command_by_command(client: Any, instrumented: Telemetry
 
 
 @pytest.mark.parametrize("transaction", [True, False])
-def test_a_pipeline_that_raises_has_made_its_lookups_all_the_same(client: Any, instrumented: Telemetry, transaction: bool) -> None:
+def test_a_pipeline_that_raises_has_made_its_lookups_all_the_same(
+    client: Any, instrumented: Telemetry, transaction: bool
+) -> None:
     client.mset({"page:a": 1, "page:c": 3})
     with client.pipeline(transaction=transaction) as pipeline:
         pipeline.get("page:a").hget("page:a", "x").get("page:b").hgetall("page:none").delete("page:c")
@@ -174,7 +182,9 @@ def test_a_watched_key_that_changed_lets_nothing_be_looked_up(client: Any, instr
     assert (0, 0) == lookups(instrumented, "isr")
 
 
-def test_asynchronous_pipelines_raise_and_watch_as_well(port: int, client: Any, instrumented: Telemetry) -> None:
+def test_asynchronous_pipelines_raise_and_watch_as_well(
+    port: int, client: Any, instrumented: Telemetry
+) -> None:
     async def use() -> list[Any]:
         async with redis.asyncio.Redis(port=port, decode_responses=True) as one, one.pipeline() as pipeline:
             await pipeline.watch("page:a")
@@ -214,7 +224,9 @@ def test_a_server_that_is_gone_is_neither_hit_nor_miss(instrumented: Telemetry) 
     assert "ConnectionError" == span.attributes["error.type"]
 
 
-def test_a_library_above_counts_and_redis_does_not_count_again(port: int, client: Any, instrumented: Telemetry) -> None:
+def test_a_library_above_counts_and_redis_does_not_count_again(
+    port: int, client: Any, instrumented: Telemetry
+) -> None:
     caching = flask_caching_or_skip()
     FlaskCachingInstrumentor().instrument(layers={"RedisCache": "layout"}, skip_dep_check=True)
     try:
