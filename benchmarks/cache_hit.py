@@ -38,7 +38,7 @@ def _engine() -> None:
 
     from bext_otel.apps import Budgets
     from bext_otel.config import LoggingSettings
-    from bext_otel.logs import build_provider, install
+    from bext_otel.logs.install import build_provider, install
     from bext_otel.metrics.provider import BextMeterProvider
     from bext_otel.metrics.store.streams import Streams
 

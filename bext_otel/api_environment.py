@@ -1,9 +1,10 @@
-"""Variables that upstream's API reads when it is imported, so that no `configure()` comes before it.
+"""Variables that upstream's API and SDK read when they are imported, so that no `configure()` comes before
+it.
 
 An unknown propagator ends the program there, and an unknown provider where one is first asked for; an unknown
-context is a traceback. Imported before anything of OpenTelemetry's wherever bext-otel comes first:
-`opentelemetry-instrument` has imported that API by the time that it knows of us, but the program that it
-starts has not. Standard library only.
+context or detector is a traceback. Imported before anything of OpenTelemetry's wherever bext-otel comes
+first: `opentelemetry-instrument` has imported that API by the time that it knows of us, but the program that
+it starts has not. Standard library only.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ __all__ = ["PROPAGATORS", "correct", "found", "hand_over", "told", "without"]
 
 PROPAGATORS = "OTEL_PROPAGATORS"
 _CONTEXT = "OTEL_PYTHON_CONTEXT"
+_DETECTORS = "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS"
 _GROUPS = {
     _CONTEXT: "opentelemetry_context",
+    _DETECTORS: "opentelemetry_resource_detector",
     PROPAGATORS: "opentelemetry_propagator",
     **{
         f"OTEL_PYTHON_{kind}_PROVIDER": f"opentelemetry_{kind.lower()}_provider"
@@ -36,6 +39,9 @@ _BUILT_IN = frozenset(
     }
 )
 _DEFAULTS = {PROPAGATORS: "tracecontext, baggage"}
+_LISTS = frozenset({PROPAGATORS, _DETECTORS})
+# What upstream makes at its import, or wherever a resource is made; providers are made later, and once.
+_MADE_EARLY = frozenset({PROPAGATORS, _CONTEXT, _DETECTORS})
 
 # From the launcher's process to the program's, which has a log.
 _HANDED_OVER = "BEXT_OTEL_CORRECTED"
@@ -55,11 +61,7 @@ def correct(environ: MutableMapping[str, str] = os.environ) -> None:
         raw = environ.get(variable)
         if raw is None:
             continue
-        # Several propagators may be named, but only one of the others; upstream asks for each by its exact
-        # name.
-        words = list(
-            dict.fromkeys(word.strip() for word in (raw.split(",") if variable == PROPAGATORS else [raw]))
-        )
+        words = _words(variable, raw)
         if variable == PROPAGATORS and any(word.lower() == "none" for word in words):
             continue
         # A propagator may import what reads the variable, so those that are not there have to be out of it
@@ -71,6 +73,17 @@ def correct(environ: MutableMapping[str, str] = os.environ) -> None:
                 without(variable, word, ", ".join(kept)) for word in words if word and word not in kept
             )
             words = kept
+
+
+def _words(variable: str, raw: str) -> list[str]:
+    """The names in it, of which upstream asks for each as it is written; `*` stands for every detector that
+    is installed."""
+    words = list(dict.fromkeys(word.strip() for word in (raw.split(",") if variable in _LISTS else [raw])))
+    if variable != _DETECTORS or "*" not in words:
+        return words
+    place = words.index("*")
+    others = sorted(entry_points(group=_GROUPS[variable]).names - {"otel", *words})
+    return [*words[:place], *others, *words[place + 1 :]]
 
 
 def _keep(environ: MutableMapping[str, str], variable: str, words: list[str]) -> None:
@@ -86,9 +99,8 @@ def _is_offered(variable: str, name: str) -> bool:
 
 
 def _can_be_made(variable: str, name: str) -> bool:
-    """Whether upstream, which makes propagators and the context at its import, will not fail. Providers are
-    made later, and once."""
-    if name in _BUILT_IN or variable not in {PROPAGATORS, _CONTEXT}:
+    """Whether upstream will not fail to make it."""
+    if name in _BUILT_IN or variable not in _MADE_EARLY:
         return True
     try:
         point = found(_GROUPS[variable], name)

@@ -79,6 +79,7 @@ def configure(
     loaded = load(settings)
     if reference := settings.get("telemetry", {}).get("app_resolver"):
         app_resolver = app_resolver or import_resolver(reference)
+    api_environment.correct()  # again: the application may have set some of them since
     corrected = (*api_environment.told(), *correct_upstream_variables(os.environ))
     # Only now: upstream's SDK reads variables when it is imported.
     from bext_otel._compat import detect_resources_anywhere

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -83,9 +84,10 @@ class Runtime:
     def flush(self) -> bool:
         """Send and share what there is, as long as `shutdown` may take; whether all of it was in time. The
         process may go on, or end by a signal."""
+        began = time.monotonic()
         in_time = end_all(self._flushings, self._patience.seconds(), self.parked)
-        if not in_time:
-            self._patience.spend()
+        if not in_time or any(delivery.failing for delivery in self._deliveries):
+            self._patience.spend(time.monotonic() - began)
         return in_time
 
     def at_exit(self) -> None:

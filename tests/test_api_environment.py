@@ -62,6 +62,18 @@ def nothing_told_before() -> Iterator[None]:
             None,
             [f"OTEL_PYTHON_METER_PROVIDER: nothing that works has the name 'nobody'; {DEFAULT}"],
         ),
+        ("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "os, process,os", "os,process", []),
+        (
+            "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS",
+            "os,nobody",
+            "os",
+            [
+                (
+                    "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS: nothing that works has the name 'nobody'; "
+                    f"{DEFAULT.replace('the default', 'os')}"
+                )
+            ],
+        ),
         ("OTEL_PYTHON_TRACER_PROVIDER", "sdk_tracer_provider", "sdk_tracer_provider", []),
         ("OTEL_PYTHON_LOGGER_PROVIDER", "sdk_logger_provider", "sdk_logger_provider", []),
     ],

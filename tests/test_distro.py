@@ -28,6 +28,17 @@ def test_configuring_twice_is_configuring_once(tmp_path: Path) -> None:
     assert "these settings are ignored" in line["message"]
 
 
+def test_upstreams_sdk_is_imported_after_its_variables_are_corrected(tmp_path: Path) -> None:
+    """Its part for logs detects resources at once, as variables say and in threads, which there may be
+    none."""
+    shown, _ = fresh(
+        "import sys, bext_otel.distro\nshow([name for name in sys.modules if name == "
+        "'opentelemetry.sdk._logs'])",
+        tmp_path,
+    )
+    assert [] == shown
+
+
 def test_a_wrong_setting_in_code_raises_and_sets_nothing_up(tmp_path: Path) -> None:
     shown, _ = fresh(
         """

@@ -140,7 +140,6 @@ def correct_upstream_variables(environ: MutableMapping[str, str]) -> tuple[str, 
     for signal in _SIGNALS:
         _keep_pairs(environ, f"OTEL_EXPORTER_OTLP_{signal}HEADERS", report)
     _keep_pairs(environ, "OTEL_RESOURCE_ATTRIBUTES", report)
-    _keep_detectors(environ, report)
     # We always tell how telemetry fares; with this, the SDK would tell the same once more.
     environ.pop("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", None)
     for line in not_honoured(environ):
@@ -188,31 +187,6 @@ def _keep_pairs(environ: MutableMapping[str, str], name: str, report: SettingsRe
         del environ[name]
     places = ", ".join(map(str, wrong[:10]))
     report.say(f"{name}: expected name=value,name=value; left out, by place: {places}")
-
-
-_DETECTORS = "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS"
-
-
-def _keep_detectors(environ: MutableMapping[str, str], report: SettingsReport) -> None:
-    """Keep the detectors that are there and can be made: upstream tells each other one with a traceback."""
-    words = [word for part in environ.get(_DETECTORS, "").split(",") if (word := part.strip())]
-    kept = [word for word in words if word == "*" or _can_be_made("opentelemetry_resource_detector", word)]
-    for word in words:
-        if word not in kept:
-            report.say(
-                f"{_DETECTORS}: no detector {word[:64]!r} that can be made; install the package that has "
-                "it; ignored"
-            )
-    if kept != words:
-        environ[_DETECTORS] = ",".join(kept)
-
-
-def _can_be_made(group: str, name: str) -> bool:
-    try:
-        point = found(group, name)
-        return point is not None and point.load()() is not None
-    except Exception:
-        return False
 
 
 def _wrong_places(entries: list[str]) -> Iterator[int]:

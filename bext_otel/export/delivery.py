@@ -95,6 +95,7 @@ class Delivery:
         """Start over, as a forked child does."""
         self.queue.reset()
         self.exported = self.inflight = 0
+        self._asked_at: float | None = None
         self.failures: dict[str, int] = {}
         self.failing = False
         self.last_loss: float | None = None
@@ -105,6 +106,12 @@ class Delivery:
         # Pairs of seconds and a cause of failure ("" for none): of exports, and of readings for them.
         self.durations: deque[tuple[float, str]] = deque(maxlen=_MAX_DURATIONS)
         self.readings: deque[tuple[float, str]] = deque(maxlen=_MAX_DURATIONS)
+
+    @property
+    def unanswered_seconds(self) -> float:
+        """How long the export in progress has waited; 0 if there is none."""
+        asked_at = self._asked_at
+        return 0.0 if asked_at is None else self._clock() - asked_at
 
     @property
     def failed(self) -> int:
@@ -119,6 +126,7 @@ class Delivery:
         `requests` makes one of each.
         """
         self.inflight += items
+        self._asked_at = self._clock()
         self._cause, self.reason, self._rejected = "", "", 0
         self.kept = self._may_pass = False
         self.pause_seconds = 0.0
@@ -130,7 +138,7 @@ class Delivery:
         except Exception as error:  # an exporter must not end the thread that feeds it
             self.reason, self._cause = f"{type(error).__name__}: {error}", type(error).__qualname__
         finally:
-            _exporting.delivery = None
+            _exporting.delivery = self._asked_at = None
             self.inflight -= items
         rejected = min(self._rejected, items)
         if arrived:

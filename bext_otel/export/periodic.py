@@ -343,8 +343,8 @@ class MetricExport:
         return self._thread is not None
 
     def flush(self, timeout_seconds: float) -> bool:
-        """Send now; whether it arrived. See `send`."""
-        return self.send(timeout_seconds=timeout_seconds)
+        """Send now; whether it arrived. See `send`, and `_send_last` for what is not sent."""
+        return self.send(of_itself=self._has_begun, timeout_seconds=timeout_seconds)
 
     def shutdown(self, timeout_seconds: float) -> None:
         """Send what is there for the last time, and end. Once.

@@ -112,18 +112,30 @@ class ShutdownBudget:
     def __init__(self, whole: float, deliveries: Sequence[Delivery]) -> None:
         self._whole = whole
         self._deliveries = deliveries
-        self._spent_until = 0.0
+        self._spent_seconds = self._spent_until = 0.0
 
-    def spend(self) -> None:
-        """All of it has just been used up."""
+    def spend(self, seconds: float) -> None:
+        """So much of it has just been used up, for nothing."""
+        self._spent_seconds = seconds
         self._spent_until = time.monotonic() + _SOON_SECONDS
 
     def seconds(self) -> float:
         """What is left of it."""
+        left = self._whole
         if time.monotonic() < self._spent_until:
-            return min(self._whole, _LAST_SECONDS)
-        hopeless = self._deliveries and all(delivery.failing for delivery in self._deliveries)
-        return min(self._whole, _HOPELESS_SECONDS) if hopeless else self._whole
+            left = max(left - self._spent_seconds, min(left, _LAST_SECONDS))
+        return min(left, _HOPELESS_SECONDS) if self._hopeless() else left
+
+    def _hopeless(self) -> bool:
+        """Whether all fail, or have waited for longer than they may now, but for those that have not been
+        tried yet and go to such a server."""
+        hopeless = [d for d in self._deliveries if d.failing or d.unanswered_seconds > self._whole]
+        servers = {(delivery.address, delivery.port) for delivery in hopeless}
+        return bool(hopeless) and all(
+            not delivery.exported and delivery.address and (delivery.address, delivery.port) in servers
+            for delivery in self._deliveries
+            if delivery not in hopeless
+        )
 
 
 class Undelivered:

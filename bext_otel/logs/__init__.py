@@ -1,5 +1,5 @@
-"""Log records: one chain, several sinks."""
+"""Log records: one chain, several sinks.
 
-from bext_otel.logs.install import BextLoggerProvider, Installed, build_provider, install
-
-__all__ = ["BextLoggerProvider", "Installed", "build_provider", "install"]
+Nothing is imported here: upstream's SDK for logs detects resources when it is imported, in threads, and as
+variables say that have to be corrected first.
+"""

@@ -13,6 +13,7 @@ from contextlib import ExitStack, suppress
 from functools import wraps
 from typing import Any
 
+from bext_otel import threads
 from bext_otel.process import Undo, on_fork, on_import
 from bext_otel.service.process_tree import is_spawned
 
@@ -54,7 +55,8 @@ def at_end_of_children(call: Callable[[], object]) -> Undo:
 
 def at_end_of_workers(call: Callable[[], object]) -> Undo:
     """Have `call` made in each worker that gunicorn's arbiter forks, when it has run, whatever its class, and
-    has said its last words."""
+    has said its last words; and in the arbiter while it ends them: one that waited in vain after them would
+    take the deadline twice."""
     undoing = ExitStack()
     undoing.callback(
         on_import("gunicorn.arbiter", lambda module: undoing.callback(_watch(module.Arbiter, call)))
@@ -63,7 +65,7 @@ def at_end_of_workers(call: Callable[[], object]) -> Undo:
 
 
 def _watch(arbiter: Any, call: Callable[[], object]) -> Callable[[], None]:
-    spawn = arbiter.spawn_worker
+    spawn, stop = arbiter.spawn_worker, arbiter.stop
 
     @wraps(spawn)
     def spawn_worker(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -76,10 +78,17 @@ def _watch(arbiter: Any, call: Callable[[], object]) -> Callable[[], None]:
                 with suppress(Exception):
                     call()
 
-    arbiter.spawn_worker = spawn_worker
+    @wraps(stop)
+    def stop_workers(self: Any, *args: Any, **kwargs: Any) -> Any:
+        threads.start(call, name="bext-otel-arbiter")
+        return stop(self, *args, **kwargs)
+
+    arbiter.spawn_worker, arbiter.stop = spawn_worker, stop_workers
 
     def undo() -> None:
         if arbiter.spawn_worker is spawn_worker:
             arbiter.spawn_worker = spawn
+        if arbiter.stop is stop_workers:
+            arbiter.stop = stop
 
     return undo

@@ -9,7 +9,7 @@ import pytest
 
 from bext_otel import threads
 from bext_otel.export.delivery import Delivery
-from bext_otel.export.shutdown import Ending, Parked, Undelivered, end_all
+from bext_otel.export.shutdown import Ending, Parked, ShutdownBudget, Undelivered, end_all
 
 
 def test_endings_run_side_by_side_and_learn_their_time() -> None:
@@ -109,3 +109,47 @@ def test_who_is_parked_can_be_asked_again(parked: Parked) -> None:
         assert done.wait(10)
     parked.reset()
     assert not parked.do(done.set), "in a forked child it is not there"
+
+
+def test_who_waits_for_a_server_that_fails_waits_less() -> None:
+    """Also with what has not been tried yet; with what goes to another server, or got through, the whole
+    time."""
+    traces, metrics = (
+        Delivery("traces", "http://there:4318/v1/traces"),
+        Delivery("metrics", "http://there:4318/v1/metrics"),
+    )
+    patience = ShutdownBudget(3.0, [traces, metrics])
+    assert 3.0 == patience.seconds()
+    traces.lost(1, "refused")
+    assert 1.0 == patience.seconds()
+    assert (
+        3.0
+        == ShutdownBudget(3.0, [traces, Delivery("metrics", "http://elsewhere:4318/v1/metrics")]).seconds()
+    )
+    assert 3.0 == ShutdownBudget(3.0, [traces, Delivery("metrics", "console")]).seconds()
+    metrics.succeeded(1)
+    assert 3.0 == patience.seconds()
+
+
+def test_an_export_that_waits_already_is_not_waited_for_as_long_again() -> None:
+    now = [0.0]
+    logs = Delivery("logs", "http://there:4318/v1/logs", clock=lambda: now[0])
+    patience = ShutdownBudget(3.0, [logs])
+
+    def export() -> bool:
+        now[0] += 2.0
+        assert 3.0 == patience.seconds()
+        now[0] += 2.0
+        assert 1.0 == patience.seconds()
+        return True
+
+    assert logs.attempt(1, export)
+    assert 3.0 == patience.seconds()
+
+
+def test_what_was_waited_in_vain_a_moment_ago_is_not_waited_again() -> None:
+    patience = ShutdownBudget(3.0, [])
+    patience.spend(0.5)
+    assert 2.5 == patience.seconds()
+    patience.spend(3.1)
+    assert 0.2 == patience.seconds()

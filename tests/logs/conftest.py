@@ -13,7 +13,7 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
 from opentelemetry.sdk.resources import Resource
 
 from bext_otel.config import AppSettings, LoggingSettings
-from bext_otel.logs import BextLoggerProvider, Installed, build_provider, install
+from bext_otel.logs.install import BextLoggerProvider, Installed, build_provider, install
 
 
 class Logs:

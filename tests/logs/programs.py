@@ -13,7 +13,7 @@ __all__ = ["Ran"]
 SETUP = """
 import logging, logging.config, sys
 from bext_otel.config import App, Logging
-from bext_otel.logs import build_provider, install
+from bext_otel.logs.install import build_provider, install
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
 from opentelemetry.sdk.resources import Resource
 exporter = InMemoryLogRecordExporter()

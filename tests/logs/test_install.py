@@ -12,7 +12,7 @@ from opentelemetry.sdk.resources import Resource
 
 from bext_otel.apps import with_app
 from bext_otel.config import LoggingSettings
-from bext_otel.logs import build_provider, install
+from bext_otel.logs.install import build_provider, install
 from bext_otel.logs.sinks import ExportSink, LineSink
 from tests.logs.conftest import Start
 

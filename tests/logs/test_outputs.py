@@ -59,7 +59,7 @@ def test_a_reader_that_has_gone_costs_lines_not_the_exit_code() -> None:
     script = """
 import logging
 from bext_otel.config import Logging
-from bext_otel.logs import build_provider, install
+from bext_otel.logs.install import build_provider, install
 from opentelemetry.sdk.resources import Resource
 config = Logging(level="info")
 provider = build_provider(config, Resource({}), None)

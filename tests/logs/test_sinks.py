@@ -16,7 +16,7 @@ from opentelemetry.sdk.resources import Resource
 
 from bext_otel.apps import with_app
 from bext_otel.config import LoggingSettings
-from bext_otel.logs import BextLoggerProvider, build_provider, install
+from bext_otel.logs.install import BextLoggerProvider, build_provider, install
 from bext_otel.logs.sinks import Losses
 from tests.logs.conftest import Start
 

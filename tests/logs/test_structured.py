@@ -460,7 +460,7 @@ def test_structlog_is_configured_when_the_program_imports_it_and_not_imported_be
     script = """
 import json, sys
 from bext_otel.config import Logging
-from bext_otel.logs import build_provider, install
+from bext_otel.logs.install import build_provider, install
 from opentelemetry.sdk.resources import Resource
 provider = build_provider(Logging(), Resource({}), None)
 installed = install(Logging(), provider, apps={})

@@ -127,8 +127,8 @@ def test_the_exporter_can_encode_every_field(fields: dict[str, Any]) -> None:
     from opentelemetry.sdk.resources import Resource
 
     from bext_otel.config import LoggingSettings
-    from bext_otel.logs import build_provider
     from bext_otel.logs.chain import Chain
+    from bext_otel.logs.install import build_provider
     from bext_otel.logs.levels import Gate
 
     exporter = InMemoryLogRecordExporter()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,28 @@ from tests.e2e.otlp import receiving
 class Arbiter:
     """As gunicorn's: forks within, and a worker leaves by SystemExit."""
 
+    flushed = threading.Event()
+
     def spawn_worker(self) -> int:
         pid = os.fork()
         if pid == 0:
             sys.exit(3)
         return pid
+
+    def stop(self, graceful: bool = True) -> bool:
+        """Whether somebody flushes beside it, while it waits for the workers."""
+        return graceful and self.flushed.wait(10)
+
+
+def test_the_arbiter_makes_it_while_it_ends_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ends that wait in vain, one after the other, would take the deadline twice."""
+    arbiter = pytest.importorskip("gunicorn.arbiter")
+    monkeypatch.setattr(arbiter, "Arbiter", Arbiter)
+    original = Arbiter.stop
+    undo = at_end_of_workers(Arbiter.flushed.set)
+    assert Arbiter().stop()
+    undo()
+    assert original is Arbiter.stop
 
 
 def test_the_call_is_made_in_the_worker_and_not_in_the_arbiter(

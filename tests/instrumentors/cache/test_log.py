@@ -14,7 +14,7 @@ from opentelemetry.sdk.resources import Resource
 
 from bext_otel.catalogue import CACHE_DURATION
 from bext_otel.config import AppSettings, LoggingSettings
-from bext_otel.logs import build_provider, install
+from bext_otel.logs.install import build_provider, install
 from bext_otel_instrumentors.cache import log as _cache_log
 from bext_otel_instrumentors.cache.cachetools.instrumentor import CachetoolsInstrumentor
 from bext_otel_instrumentors.cache.lookups import (
