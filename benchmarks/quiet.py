@@ -44,13 +44,8 @@ def application() -> object:
 
     app = Starlette(routes=[Route("/hello", hello)])
     for index in range(int(os.environ.get("QUIET_SERIES", "100000"))):
-        count(
-            REQUESTS,
-            f"app-{index % 50}",
-            ("GET", "POST")[index % 2],
-            str(200 + index % 5),
-            f"/route/{index // 50}",
-        )
+        method, status = ("GET", "POST")[index % 2], str(200 + index % 5)
+        count(REQUESTS, app=f"app-{index % 50}", method=method, status=status, route=f"/route/{index // 50}")
     return app
 
 

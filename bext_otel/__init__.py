@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import bext_otel.api_environment  # isort: skip  # noqa: F401  # corrects what upstream's API reads at its import, which comes next
 
-from bext_otel import catalogue, operation
+from bext_otel.operation import operation
 
 if TYPE_CHECKING:
     from bext_otel.deploys import deploy
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = [
     "asgi_app",
     "blueprint",
-    "catalogue",
     "configure",
     "deploy",
     "flow",

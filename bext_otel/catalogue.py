@@ -46,6 +46,9 @@ UNKNOWN = "unknown"
 OVERFLOW = "_overflow"
 """Value that stands for every label value past the label's budget."""
 
+# What else is named in a call that measures.
+_TAKEN = frozenset({"by", "context"})
+
 # Unit (UCUM) -> what the exported name ends in. A unit in braces counts things and is not part of a name.
 _SUFFIXES: Mapping[str, str] = {"ms": "ms", "us": "us", "s": "seconds", "By": "bytes", "1": "ratio"}
 
@@ -92,11 +95,22 @@ class Metric:
             object.__setattr__(self, "exported", _exported(self.name, self.kind, self.unit))
         if (self.kind == "histogram") != bool(self.bounds):
             raise CatalogueError(f"{self.name}: bounds belong to a histogram, and to nothing else")
+        for keyword in self.keywords:
+            if keyword in _TAKEN or self.keywords.count(keyword) > 1:
+                raise CatalogueError(
+                    f"{self.name}: the label {keyword!r} could not be named in a call; give it another name"
+                )
 
     @cached_property
     def label_names(self) -> tuple[str, ...]:
         """Label names in their declared order."""
         return tuple(label.name for label in self.labels)
+
+    @cached_property
+    def keywords(self) -> tuple[str, ...]:
+        """What names the labels in a call, in their declared order: their names, with underscores for
+        dots."""
+        return tuple(label.name.replace(".", "_") for label in self.labels)
 
     @property
     def streamed(self) -> str:

@@ -21,7 +21,18 @@ from opentelemetry.util.types import AttributeValue
 
 from bext_otel.catalogue import UNKNOWN, Metric, Work
 from bext_otel.entries import emit
-from bext_otel.measuring import SCOPE, SHARED, LabelValue, count, gauge, handle, measure, name_units, observe
+from bext_otel.measuring import (
+    SCOPE,
+    SHARED,
+    LabelValue,
+    Recorder,
+    count,
+    gauge,
+    measure,
+    name_units,
+    observe,
+    recorder,
+)
 from bext_otel.redaction import describe
 from bext_otel.scope import tracer_of
 from bext_otel.timing import anchor_of, child_anchor
@@ -38,6 +49,7 @@ __all__ = [
     "measure",
     "observe",
     "operation",
+    "recorder",
     "set_request_logged",
     "settings",
     "show_failure",
@@ -129,9 +141,10 @@ class Operation:
             self.span.set_attribute(f"bext.{name}", value)
             self.labels[name] = str(value)
 
-    def measure(self, metric: Metric, value: float, *labels: LabelValue) -> None:
-        """Record a measurement that belongs to this work, with its span as the exemplar."""
-        measure(metric, value, *labels, context=trace.set_span_in_context(self.span))
+    def measure(self, metric: Metric, value: float, /, **labels: LabelValue) -> None:
+        """Record a measurement that belongs to this work, with its span as the exemplar; labels as for
+        `measure`."""
+        measure(metric, value, context=trace.set_span_in_context(self.span), **labels)
 
     def end(self, error: BaseException | str | None = None) -> None:
         """See `finish`."""
@@ -187,12 +200,12 @@ def finish(operation: Operation, error: BaseException | str | None = None) -> No
     if error is not None:
         _failed(operation, error)
     here = trace.set_span_in_context(operation.span)
-    handle(work.duration, _values(work.duration, labels))(elapsed * _PER_SECOND[work.duration.unit], here)
+    _record(work.duration, elapsed * _PER_SECOND[work.duration.unit], labels, here)
     if work.completed is not None:
         labels.setdefault("status", "success" if error is None else "failed")
-        handle(work.completed, _values(work.completed, labels))(1, here)
+        _record(work.completed, 1, labels, here)
     if work.failed is not None and error is not None:
-        handle(work.failed, _values(work.failed, labels))(1, here)
+        _record(work.failed, 1, labels, here)
     if work.slow_ms is not None and operation.elapsed_ms > work.slow_ms:
         _slow(operation, here)
     operation.span.end(operation._anchor.now())
@@ -217,8 +230,15 @@ def trace_past(
     return span
 
 
-def _values(metric: Metric, labels: Mapping[str, str]) -> tuple[LabelValue, ...]:
-    return tuple([labels.get(name, UNKNOWN) for name in metric.label_names])
+# What records the metrics of works, which have the labels of their rows whatever those are.
+_recorders: dict[Metric, Recorder] = {}
+
+
+def _record(metric: Metric, value: float, labels: Mapping[str, str], here: Context) -> None:
+    record = _recorders.get(metric)
+    if record is None:
+        record = _recorders[metric] = recorder(metric, *metric.label_names)
+    record(value, *[labels.get(name, UNKNOWN) for name in metric.label_names], context=here)
 
 
 def _failed(operation: Operation, error: BaseException | str) -> None:

@@ -283,6 +283,40 @@ def test_the_public_surface_is_a_list(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "imports",
+    [
+        "from bext_otel import operation; from bext_otel.operation import operation as public, count",
+        "from bext_otel.operation import operation as public, count; from bext_otel import operation",
+        (
+            "import bext_otel.operation; from bext_otel.operation import operation as public, count; from "
+            "bext_otel import operation"
+        ),
+        (
+            "import bext_otel; operation = bext_otel.operation; from bext_otel.operation import operation as "
+            "public, count"
+        ),
+    ],
+)
+def test_the_package_holds_functions_one_of_them_beside_a_module_of_its_name(
+    tmp_path: Path, imports: str
+) -> None:
+    shown, _ = fresh(
+        f"""
+        {imports}
+        import bext_otel, pickle
+        from bext_otel.catalogue import CACHE_HITS, RENDER
+        with operation(RENDER, app="shop") as work:
+            count(CACHE_HITS, app="shop", layer="isr")
+        same = [each is public for each in (operation, bext_otel.operation, pickle.loads(pickle.dumps(public)))]
+        other = [name for name in bext_otel.__all__ if not hasattr(getattr(bext_otel, name), "__code__")]
+        show([work.elapsed_ms > 0, same, other])
+        """,
+        tmp_path,
+    )
+    assert [True, [True, True, True], []] == shown
+
+
+@pytest.mark.parametrize(
     ("given", "expected"),
     [({}, "http,database"), ({"OTEL_SEMCONV_STABILITY_OPT_IN": "http/dup"}, "http/dup")],
 )

@@ -93,7 +93,7 @@ def test_the_end_delivers_what_is_queued_and_work_goes_on_unharmed(tmp_path: Pat
             from bext_otel.catalogue import RENDER
             runs = bext_otel.configure()
             def work(name):
-                with bext_otel.operation.operation(RENDER, app=name):
+                with bext_otel.operation(RENDER, app=name):
                     logging.getLogger("shop").warning("rendering", extra={"where": name})
             work("before")
             ended = runs.shutdown()
@@ -121,7 +121,7 @@ def test_an_exporter_that_hangs_costs_one_deadline(tmp_path: Path, signals: tupl
             import bext_otel
             from bext_otel.catalogue import RENDER
             runs = bext_otel.configure(telemetry={"shutdown_timeout_seconds": 0.5})
-            with bext_otel.operation.operation(RENDER, app="shop"):
+            with bext_otel.operation(RENDER, app="shop"):
                 logging.getLogger("shop").warning("rendering")
             began = time.monotonic()
             runs.shutdown()

@@ -30,7 +30,7 @@ import bext_otel
 from bext_otel.catalogue import RENDER
 runs = bext_otel.configure()
 for _ in range(10):
-    with bext_otel.operation.operation(RENDER, app="shop"):
+    with bext_otel.operation(RENDER, app="shop"):
         logging.getLogger("shop").warning("rendering")
     time.sleep(0.02)
 """

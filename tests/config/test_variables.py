@@ -161,7 +161,7 @@ def test_exemplars_are_shown_unless_the_filter_lets_none_through(
         from bext_otel.operation import count, tracer
         runs = bext_otel.configure()
         with tracer().start_as_current_span("work"):
-            count(REQUESTS, "shop", "GET", "200", "/")
+            count(REQUESTS, app="shop", method="GET", status="200", route="/")
         text = runs.endpoints.reply("GET", "/metrics", "format=openmetrics", {}, trusted=True).body.decode()
         show(["bext_requests_total{" in text, "trace_id=" in text])
         """

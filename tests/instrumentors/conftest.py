@@ -17,8 +17,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 from opentelemetry.trace import SpanKind
 
-from bext_otel import operation
 from bext_otel.catalogue import Metric
+from bext_otel.operation import Settings, use
+from bext_otel.operation import settings as settings_in_force
 from bext_otel_instrumentors._kit import guard as _guard
 
 Labels = tuple[Any, ...]
@@ -115,7 +116,7 @@ def first_failures() -> None:
 @pytest.fixture
 def use_telemetry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Telemetry]]:
     """Puts providers in force, without the API's rule that this can be done only once in a process."""
-    before = operation.settings()
+    before = settings_in_force()
 
     def put_in_force(sampler: Sampler = ALWAYS_ON, **settings: Any) -> Telemetry:
         telemetry = Telemetry(sampler)
@@ -123,12 +124,12 @@ def use_telemetry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Tel
         monkeypatch.setattr(metrics, "get_meter_provider", lambda: telemetry.meter_provider)
         monkeypatch.setattr(_logs, "get_logger_provider", lambda: telemetry.logger_provider)
         settings.setdefault("resolver", lambda host, path: "shop")
-        operation.use(operation.Settings(**settings))
+        use(Settings(**settings))
         return telemetry
 
     yield put_in_force
     monkeypatch.undo()
-    operation.use(before)
+    use(before)
 
 
 @pytest.fixture

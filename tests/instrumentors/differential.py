@@ -15,7 +15,7 @@ from typing import Any
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.trace import ReadableSpan
 
-from bext_otel import operation
+from bext_otel.operation import Settings, use
 from tests.instrumentors.conftest import Telemetry
 from tests.instrumentors.driving import ask, ask_wsgi
 
@@ -104,7 +104,7 @@ def main(framework: str) -> None:
     telemetry = Telemetry()
     trace.set_tracer_provider(telemetry.tracer_provider)
     metrics.set_meter_provider(telemetry.meter_provider)
-    operation.use(operation.Settings(resolver=lambda host, path: "shop"))
+    use(Settings(resolver=lambda host, path: "shop"))
     providers = {"tracer_provider": telemetry.tracer_provider, "meter_provider": telemetry.meter_provider}
     if framework == "asgi":
         from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware

@@ -28,7 +28,7 @@ def test_spans_metrics_and_records_carry_version_and_schema(telemetry: Telemetry
     with pytest.raises(LookupError), flow("checkout"), step("charge"):
         raise LookupError
     with deploy("shop", "1") as d, d.step("migrate"):
-        count(CACHE_HITS, "shop", "isr")
+        count(CACHE_HITS, app="shop", layer="isr")
     scopes = [span.instrumentation_scope for span in telemetry.spans()]
     scopes += [data.instrumentation_scope for data in telemetry.records()]
     scopes += telemetry.metric_scopes()

@@ -92,8 +92,12 @@ class Directories:
                 except Exception as error:  # the guard's only purpose
                     report("a directory of a cache", error)
 
-        directory.undoing.callback(observe(CACHE_ENTRIES, partial(held, 0), shared=f"file://{path}"))
-        directory.undoing.callback(observe(CACHE_BYTES, partial(held, 1), shared=f"file://{path}"))
+        directory.undoing.callback(
+            observe(CACHE_ENTRIES, partial(held, 0), "app", "layer", shared=f"file://{path}")
+        )
+        directory.undoing.callback(
+            observe(CACHE_BYTES, partial(held, 1), "app", "layer", shared=f"file://{path}")
+        )
 
     def user(self, path: str) -> User | None:
         """Whose a directory is; None if it is not reported."""

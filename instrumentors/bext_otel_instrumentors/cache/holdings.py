@@ -70,8 +70,8 @@ class Holdings:
         """Report what `cache` holds, for as long as it lives, or until its `group` is forgotten."""
         name = id(cache)
         self._held[name] = _Held(weakref.ref(cache, lambda gone: self._drop(name, gone)), owner, size, group)
-        observe(CACHE_ENTRIES, self._entries)
-        observe(CACHE_BYTES, self._bytes)
+        observe(CACHE_ENTRIES, self._entries, "app", "layer")
+        observe(CACHE_BYTES, self._bytes, "app", "layer")
 
     def owner(self, cache: object) -> Owner | None:
         """Whose a cache is; None if it is not reported."""

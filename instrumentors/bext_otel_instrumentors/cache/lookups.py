@@ -29,7 +29,7 @@ from bext_otel.catalogue import (
     CACHE_MISSES,
     UNKNOWN,
 )
-from bext_otel.operation import Operation, count, finish, measure, start, trace_past
+from bext_otel.operation import Operation, count, finish, recorder, start, trace_past
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.cache.log import log_dropped, log_lookup
 
@@ -54,6 +54,10 @@ Selector = Literal["tag", "path", "gc"]
 """What selected entries that were dropped on purpose: `path` is a key, `tag` whatever selects many, `gc`
 their age."""
 
+_count_hits = recorder(CACHE_HITS, "app", "layer")
+_count_misses = recorder(CACHE_MISSES, "app", "layer")
+_record_duration = recorder(CACHE_DURATION, "app", "layer", "operation")
+
 
 def app_here() -> str:
     """The app whose work is being done."""
@@ -70,9 +74,9 @@ def looked_up(layer: str, found: bool, cache: str, *, times: int = 1, seconds: f
         if not is_instrumentation_enabled():
             return
         app = app_here()
-        count(CACHE_HITS if found else CACHE_MISSES, app, layer, by=times)
+        (_count_hits if found else _count_misses)(times, app, layer)
         if seconds is not None:
-            measure(CACHE_DURATION, seconds * 1e6, app, layer, "lookup")
+            _record_duration(seconds * 1e6, app, layer, "lookup")
         log_lookup(found, app, layer, cache, times)
     except Exception as error:  # the guard's only purpose
         report("a cache lookup", error)
@@ -82,7 +86,7 @@ def stored(layer: str, seconds: float) -> None:
     """A value was stored."""
     try:
         if is_instrumentation_enabled():
-            measure(CACHE_DURATION, seconds * 1e6, app_here(), layer, "store")
+            _record_duration(seconds * 1e6, app_here(), layer, "store")
     except Exception as error:  # as above
         report("a cache store", error)
 
@@ -129,7 +133,7 @@ def evicted(layer: str, cache: str, *, started_ns: int, entries: int = 1) -> Non
         if not is_instrumentation_enabled():
             return
         app = app_here()
-        count(CACHE_EVICTIONS, app, layer, by=entries)
+        count(CACHE_EVICTIONS, app=app, layer=layer, by=entries)
         _span("bext.cache.evict", app, layer, started_ns, entries)
         log_dropped(app, layer, entries, cache=cache)
     except Exception as error:  # as above
@@ -157,10 +161,10 @@ def invalidated(
             return
         app = app_here()
         if entries:
-            count(CACHE_INVALIDATIONS, app, by, by=entries)
+            count(CACHE_INVALIDATIONS, app=app, method=by, by=entries)
         span = _span("bext.cache.invalidate", app, layer, started_ns, entries, by)
         if seconds is not None:
-            measure(CACHE_DURATION, seconds * 1e6, app, layer, "invalidate", context=span)
+            _record_duration(seconds * 1e6, app, layer, "invalidate", context=span)
         log_dropped(app, layer, entries, by, cache=cache)
     except Exception as error:  # as above
         report("a cache invalidation", error)
@@ -309,7 +313,7 @@ def _dropped(
                 work.span.set_attribute("bext.entries", entries)
             finish(work, failure)
         if entries:
-            count(CACHE_INVALIDATIONS, app, by, by=entries)
+            count(CACHE_INVALIDATIONS, app=app, method=by, by=entries)
         if entries or (not known and failure is None):
             log_dropped(app, layer, entries if known else None, by, cache=cache)
     except Exception as error:  # as above

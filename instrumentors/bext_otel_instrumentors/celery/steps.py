@@ -131,7 +131,7 @@ def after_run(
                 step.operation.span.set_attribute("bext.retried", True)
             finish(step.operation, error)
         else:
-            measure(FLOW_STEP_DURATION, (perf_counter() - step.started) * 1e3, step.identity.flow)
+            measure(FLOW_STEP_DURATION, (perf_counter() - step.started) * 1e3, flow_name=step.identity.flow)
         failure = type(error).__qualname__ if state in {"FAILURE", None} else None
         if step.canvas is not None:
             ended_in(step.canvas, step, failure, here)

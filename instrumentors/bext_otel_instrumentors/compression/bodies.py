@@ -20,7 +20,7 @@ from opentelemetry.util.types import AttributeValue
 from bext_otel.apps import current_app
 from bext_otel.catalogue import COMPRESSION, COMPRESSION_DURATION, COMPRESSION_RATIO, UNKNOWN
 from bext_otel.entries import emit
-from bext_otel.operation import measure, trace_past
+from bext_otel.operation import recorder, trace_past
 from bext_otel_instrumentors._kit.guard import report
 
 __all__ = ["ENCODINGS", "CompressedBody", "watch_responder", "watch_sending"]
@@ -28,6 +28,9 @@ __all__ = ["ENCODINGS", "CompressedBody", "watch_responder", "watch_sending"]
 ENCODINGS: Mapping[str, str] = {"gzip": "gzip", "x-gzip": "gzip", "br": "brotli", "zstd": "zstd"}
 """Content codings (RFC 9110, 7932, 8878) by the label that stands for them. `deflate` has none."""
 
+
+_record_ratio = recorder(COMPRESSION_RATIO, "app", "encoding")
+_record_duration = recorder(COMPRESSION_DURATION, "app", "encoding")
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -72,8 +75,8 @@ class CompressedBody:
                 }
                 span = trace_past(COMPRESSION.name, self.started_ns, context=here, attributes=attributes)
                 here = trace.set_span_in_context(span)
-            measure(COMPRESSION_RATIO, self.compressed / self.original, app, encoding, context=here)
-            measure(COMPRESSION_DURATION, took_us, app, encoding, context=here)
+            _record_ratio(self.compressed / self.original, app, encoding, context=here)
+            _record_duration(took_us, app, encoding, context=here)
             fields: dict[str, AttributeValue] = {
                 "app": app,
                 "encoding": encoding,

@@ -220,7 +220,7 @@ def _stepping(func: Callable[..., Any], run: Run, name: str) -> Callable[..., An
         try:
             yield
         finally:
-            measure(FLOW_STEP_DURATION, (perf_counter() - started) * 1e3, run.name)
+            measure(FLOW_STEP_DURATION, (perf_counter() - started) * 1e3, flow_name=run.name)
             run.passed(span.get_span_context())
 
     if iscoroutinefunction(func):

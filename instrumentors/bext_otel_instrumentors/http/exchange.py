@@ -20,7 +20,7 @@ from bext_otel.catalogue import (
     REQUEST_SIZE,
     REQUESTS,
 )
-from bext_otel.operation import measure, settings, show_failure
+from bext_otel.operation import recorder, settings, show_failure
 from bext_otel.process import on_fork
 from bext_otel.timing import Anchor
 from bext_otel_instrumentors._kit.guard import report
@@ -29,7 +29,7 @@ from bext_otel_instrumentors.http.disconnect import Outcome, departure, outcome
 from bext_otel_instrumentors.http.environment import CapturedHeaders
 from bext_otel_instrumentors.http.upstream import measures_requests
 
-__all__ = ["BODILESS", "UNMATCHED", "Asked", "Exchange", "declared_length"]
+__all__ = ["BODILESS", "UNMATCHED", "Asked", "Exchange", "count_request", "declared_length"]
 
 UNMATCHED = "unmatched"
 """The `route` of a request that no route template matched. Never the path: clients could make any number of
@@ -43,6 +43,22 @@ Asked: TypeAlias = "tuple[Callable[[Any, Exchange, Mapping[str, Any]], str | Non
 """Who can say which route template a request has (below what the application is mounted under), if nobody
 told: a function, and the application that it is to be called with, before the exchange and its scope or
 environ."""
+
+count_request = recorder(REQUESTS, "app", "method", "status", "route")
+"""Counts a request, or the handshake of a websocket."""
+
+_record_duration = recorder(REQUEST_DURATION, "app", "route")
+_record_size = recorder(REQUEST_SIZE, "app", "direction")
+_record_active = recorder(HTTP_SERVER_ACTIVE_REQUESTS, "http.request.method", "url.scheme")
+_record_http_duration = recorder(
+    HTTP_SERVER_REQUEST_DURATION,
+    "http.request.method",
+    "url.scheme",
+    "http.response.status_code",
+    "http.route",
+    "network.protocol.version",
+    "error.type",
+)
 
 _MAX_LENGTH_DIGITS = 18
 _NOTHING = Context()
@@ -263,7 +279,7 @@ class Exchange:
 
     def _count_active(self, change: int) -> None:
         try:
-            measure(HTTP_SERVER_ACTIVE_REQUESTS, change, self.method, self.scheme)
+            _record_active(change, self.method, self.scheme)
         except Exception as failure:
             report("the requests in progress", failure)
 
@@ -323,13 +339,12 @@ class Exchange:
     def _measure(self, route: str | None, status: int, counted: int, error_type: str | None) -> None:
         app, context, seconds = self.app, self.context, self.seconds
         label = route or UNMATCHED
-        measure(REQUESTS, 1, app, self.method, str(counted), label, context=context)
-        measure(REQUEST_DURATION, seconds * 1e3, app, label, context=context)
-        measure(REQUEST_SIZE, self.request_bytes, app, "request", context=context)
-        measure(REQUEST_SIZE, self.response_bytes, app, "response", context=context)
+        count_request(1, app, self.method, str(counted), label, context=context)
+        _record_duration(seconds * 1e3, app, label, context=context)
+        _record_size(self.request_bytes, app, "request", context=context)
+        _record_size(self.response_bytes, app, "response", context=context)
         if (self.owned and not self.upstream) or not measures_requests():
-            measure(
-                HTTP_SERVER_REQUEST_DURATION,
+            _record_http_duration(
                 seconds,
                 self.method,
                 self.scheme,

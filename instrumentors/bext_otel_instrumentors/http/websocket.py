@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
-from bext_otel.catalogue import REQUESTS
-from bext_otel.operation import measure, show_failure
+from bext_otel.operation import show_failure
 from bext_otel_instrumentors._kit.guard import report
-from bext_otel_instrumentors.http.exchange import UNMATCHED, Exchange
+from bext_otel_instrumentors.http.exchange import UNMATCHED, Exchange, count_request
 
 __all__ = ["Handshake"]
 
@@ -90,7 +89,7 @@ class Handshake:
             self._counted = True
             exchange = self._exchange
             route = self._route() or UNMATCHED
-            measure(REQUESTS, 1, exchange.app, exchange.method, str(status), route, context=exchange.context)
+            count_request(1, exchange.app, exchange.method, str(status), route, context=exchange.context)
 
     def finish(self, error: BaseException | None = None) -> None:
         """The connection is over; `error` is what came out of the application. Only the first call counts;

@@ -196,7 +196,7 @@ def _process_died(app: str, here: Context, started_ns: int, future: Future[Any])
             return
         shown = {"bext.app": app, "error.type": "crashed"}
         span = trace_past(RENDER.name, started_ns, context=here, attributes=shown, failed=True)
-        count(ISOLATE_ERRORS, app, "crashed")
+        count(ISOLATE_ERRORS, app=app, error_type="crashed")
         log_crash(app, "crashed", trace.set_span_in_context(span))
     except Exception as error:  # the guard's only purpose
         report("a pool", error)

@@ -61,8 +61,8 @@ class _Isolates:
         if key not in self._held and not isolate.gone:
             held = self._held
             held[key] = weakref.ref(isolate, lambda _: held.pop(key, None))
-            observe(ISOLATE_COUNT, self._counts)
-            observe(ISOLATE_MEMORY, self._heaps)
+            observe(ISOLATE_COUNT, self._counts, "app")
+            observe(ISOLATE_MEMORY, self._heaps, "app")
 
     def remove(self, isolate: Isolate) -> None:
         """It ended."""

@@ -38,7 +38,7 @@ class PluginCall(Measured):
         """The fuel, counted with this call's span as exemplar."""
         if self.fuel is not None:
             operation.span.set_attribute("bext.fuel", self.fuel)
-            operation.measure(PLUGIN_FUEL_CONSUMED, self.fuel, operation.labels["plugin"])
+            operation.measure(PLUGIN_FUEL_CONSUMED, self.fuel, plugin=operation.labels["plugin"])
 
     def tell(self, operation: Operation, failure: str | None) -> None:
         """An error for a failure; at debug each call, at trace its fuel."""

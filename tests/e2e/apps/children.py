@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 from opentelemetry import metrics
 
-from bext_otel import operation
+from bext_otel import measuring
 from bext_otel.catalogue import CACHE_HITS
 
 things = metrics.get_meter("shop").create_counter("shop.things")
@@ -15,7 +15,7 @@ things = metrics.get_meter("shop").create_counter("shop.things")
 
 def count(number: int) -> int:
     """Both kinds, as the last thing that a process does."""
-    operation.count(CACHE_HITS, "shop", "isr", by=number)
+    measuring.count(CACHE_HITS, app="shop", layer="isr", by=number)
     things.add(number)
     return number
 

@@ -6,7 +6,7 @@ from itertools import count, product
 
 from flask import Flask
 
-from bext_otel import operation
+from bext_otel import measuring
 from bext_otel.catalogue import CACHE_ENTRIES, REQUESTS
 
 app = Flask(__name__)
@@ -24,5 +24,5 @@ def entries() -> list[tuple[int, tuple[str, str]]]:
 
 
 for number, status, route in product(range(20), range(20), range(50)):
-    operation.count(REQUESTS, f"app-{number}", "GET", str(200 + status), f"/{route}")
-operation.observe(CACHE_ENTRIES, entries)
+    measuring.count(REQUESTS, app=f"app-{number}", method="GET", status=str(200 + status), route=f"/{route}")
+measuring.observe(CACHE_ENTRIES, entries, "app", "layer")

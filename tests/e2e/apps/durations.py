@@ -25,7 +25,7 @@ def main() -> None:
     seed = int(sys.argv[1])
     for scale in (1.0, 10.0):
         for value in durations(seed, scale):
-            measure(REQUEST_DURATION, value, "shop", "/")
+            measure(REQUEST_DURATION, value, app="shop", route="/")
         while not asked.wait(0.2):
             pass
         asked.clear()

@@ -12,8 +12,8 @@ import threading
 from opentelemetry import metrics, trace
 
 import bext_otel
-from bext_otel import operation
 from bext_otel.catalogue import CACHE_HITS, RENDER
+from bext_otel.operation import count, operation
 
 CHILDREN = 40
 things = metrics.get_meter("shop").create_counter("shop.things")
@@ -33,8 +33,8 @@ def page() -> str:
 
 def measure(number: int) -> None:
     while not ending.is_set():
-        with operation.operation(RENDER, app="shop"):
-            operation.count(CACHE_HITS, "shop", "isr")
+        with operation(RENDER, app="shop"):
+            count(CACHE_HITS, app="shop", layer="isr")
             things.add(1)
             stalls.record(1.0)
             counted[number] += 1
@@ -50,7 +50,7 @@ def child() -> None:
     failed = 1
     try:
         with trace.get_tracer("shop").start_as_current_span("child"):
-            operation.count(CACHE_HITS, "shop", "isr")
+            count(CACHE_HITS, app="shop", layer="isr")
             things.add(1)
             logging.getLogger("shop").warning("child counts")
         assert "bext_cache_hits_total" in page()

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from opentelemetry import metrics
 
-from bext_otel import operation
 from bext_otel.catalogue import (
     CACHE_BYTES,
     CACHE_ENTRIES,
@@ -18,6 +17,7 @@ from bext_otel.catalogue import (
     ISOLATE_RENDER_DURATION,
     PLUGIN_DURATION,
 )
+from bext_otel.operation import count, gauge, measure
 
 things = metrics.get_meter("shop").create_counter("shop.things")
 stalls = metrics.get_meter("shop").create_histogram("shop.stalls", unit="ms")
@@ -26,15 +26,15 @@ stalls = metrics.get_meter("shop").create_histogram("shop.stalls", unit="ms")
 def work() -> dict[str, int]:
     """Three hits, a miss, a render of 4 ms, two calls of a plugin (10 and 20 us), two things of the
     application's own."""
-    operation.count(CACHE_HITS, "shop", "isr", by=3)
-    operation.count(CACHE_MISSES, "shop", "fragment")
-    operation.gauge(CACHE_ENTRIES, 7, "shop", "isr")
-    operation.gauge(CACHE_BYTES, 1000, "shop", "isr")
-    operation.gauge(ISOLATE_COUNT, 2, "shop")
-    operation.gauge(ISOLATE_MEMORY, 8 * 2**20, "shop")
-    operation.measure(ISOLATE_RENDER_DURATION, 4.0, "shop")
-    operation.measure(PLUGIN_DURATION, 10.0, "analytics", "on_request")
-    operation.measure(PLUGIN_DURATION, 20.0, "analytics", "on_response")
+    count(CACHE_HITS, app="shop", layer="isr", by=3)
+    count(CACHE_MISSES, app="shop", layer="fragment")
+    gauge(CACHE_ENTRIES, 7, app="shop", layer="isr")
+    gauge(CACHE_BYTES, 1000, app="shop", layer="isr")
+    gauge(ISOLATE_COUNT, 2, app="shop")
+    gauge(ISOLATE_MEMORY, 8 * 2**20, app="shop")
+    measure(ISOLATE_RENDER_DURATION, 4.0, app="shop")
+    measure(PLUGIN_DURATION, 10.0, plugin="analytics", hook="on_request")
+    measure(PLUGIN_DURATION, 20.0, plugin="analytics", hook="on_response")
     things.add(2, {"kind": "tea"})
     stalls.record(3.0)
     return {"pid": os.getpid()}

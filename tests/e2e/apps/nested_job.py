@@ -2,10 +2,10 @@
 is."""
 
 import bext_otel
-from bext_otel import operation
 from bext_otel.catalogue import CACHE_HITS
+from bext_otel.operation import count
 
-operation.count(CACHE_HITS, "nested", "isr", by=5)
+count(CACHE_HITS, app="nested", layer="isr", by=5)
 runs = bext_otel.running()
 assert runs is not None
 reply = runs.endpoints.reply("GET", "/metrics", "", {}, trusted=True)

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from bext_otel import operation
 from bext_otel.catalogue import CACHE_HITS
+from bext_otel.operation import count
 
 log = logging.getLogger("shop")
 things = metrics.get_meter("shop").create_counter("shop.things")
@@ -19,7 +19,7 @@ things = metrics.get_meter("shop").create_counter("shop.things")
 async def odd(request: Request) -> Response:
     value = (await request.body()).decode("utf-8", "surrogateescape")
     things.add(1, {"value": value})
-    operation.count(CACHE_HITS, value, value)
+    count(CACHE_HITS, app=value, layer=value)
     trace.get_current_span().set_attribute("value", value)
     log.warning(value, extra={"value": value})
     return Response(status_code=204)

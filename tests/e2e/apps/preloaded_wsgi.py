@@ -3,10 +3,10 @@
 from measured import things
 from service_wsgi import app
 
-from bext_otel import operation
 from bext_otel.catalogue import CACHE_HITS
+from bext_otel.operation import count
 
 __all__ = ["app"]
 
-operation.count(CACHE_HITS, "shop", "isr", by=100)
+count(CACHE_HITS, app="shop", layer="isr", by=100)
 things.add(100, {"kind": "tea"})

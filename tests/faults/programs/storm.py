@@ -16,8 +16,8 @@ import time
 from bisect import bisect_left
 
 import bext_otel
-from bext_otel import operation
 from bext_otel.catalogue import CACHE_HITS
+from bext_otel.operation import count
 
 KILLS, WORKERS = int(sys.argv[1]), int(sys.argv[2])
 BATCH, REST_SECONDS = 100, 0.005
@@ -34,7 +34,7 @@ def work(life: int) -> None:
     while True:
         for _ in range(BATCH):
             truth[life] += 1
-            operation.count(CACHE_HITS, name, "isr")
+            count(CACHE_HITS, app=name, layer="isr")
         time.sleep(REST_SECONDS)
 
 

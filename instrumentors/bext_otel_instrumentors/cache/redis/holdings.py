@@ -148,8 +148,8 @@ class RedisHoldings:
         def held(which: int) -> Iterator[tuple[float, tuple[str, ...]]]:
             yield from [(size[which], (database.app, layer)) for layer, size in database.held.items()]
 
-        self._undoing.callback(observe(CACHE_ENTRIES, partial(held, 0), shared=database.name))
-        self._undoing.callback(observe(CACHE_BYTES, partial(held, 1), shared=database.name))
+        self._undoing.callback(observe(CACHE_ENTRIES, partial(held, 0), "app", "layer", shared=database.name))
+        self._undoing.callback(observe(CACHE_BYTES, partial(held, 1), "app", "layer", shared=database.name))
 
     def _start(self) -> None:
         with self._lock:
