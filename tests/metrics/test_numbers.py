@@ -143,7 +143,7 @@ def told(worker: Worker) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("company", [False, True], ids=["alone", "in company"])
+@pytest.mark.parametrize("has_peers", [False, True], ids=["alone", "in company"])
 @pytest.mark.parametrize("before", [(), (1.5,)], ids=["first", "after a float"])
 @pytest.mark.parametrize("beside", [(), (1.5, 1)], ids=["by itself", "among others"])
 @pytest.mark.parametrize("metric", ROWS, ids=lambda metric: metric.kind)
@@ -231,7 +231,7 @@ def kinds() -> dict[str, Callable[[Any, Any], object]]:
     }
 
 
-@pytest.mark.parametrize("company", [False, True], ids=["alone", "in company"])
+@pytest.mark.parametrize("has_peers", [False, True], ids=["alone", "in company"])
 @pytest.mark.parametrize("kind", kinds())
 @pytest.mark.parametrize("amount", ODD, ids=lambda amount: f"{type(amount).__name__}-{str(amount)[:8]}")
 def test_an_odd_amount_of_another_library_is_shown_and_spoils_nothing(
