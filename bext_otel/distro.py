@@ -16,7 +16,6 @@ from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr
 from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DISABLED_INSTRUMENTATIONS
 
 from bext_otel import api_environment
-from bext_otel._compat import detect_resources_anywhere
 from bext_otel.apps import Resolver, import_resolver
 from bext_otel.config import load
 from bext_otel.config.upstream import correct_upstream_variables
@@ -84,8 +83,10 @@ def configure(
         app_resolver = app_resolver or import_resolver(reference)
     api_environment.correct()  # again: the application may have set some of them since
     corrected = (*api_environment.told(), *correct_upstream_variables(os.environ))
-    detect_resources_anywhere()
     # Only now: upstream's SDK reads variables when it is imported.
+    from bext_otel._compat import detect_resources_anywhere
+
+    detect_resources_anywhere()
     from bext_otel.export.entry_points import choose
     from bext_otel.runtime import build_runtime
 
