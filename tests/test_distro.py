@@ -29,14 +29,21 @@ def test_configuring_twice_is_configuring_once(tmp_path: Path) -> None:
 
 
 def test_upstreams_sdk_is_imported_after_its_variables_are_corrected(tmp_path: Path) -> None:
-    """Its part for logs detects resources at once, as variables say and in threads, which there may be
-    none."""
-    shown, _ = fresh(
-        "import sys, bext_otel.distro\nshow([name for name in sys.modules if name == "
-        "'opentelemetry.sdk._logs'])",
+    """It reads some of them at its import, where it raises for what it does not take, and detects resources
+    in threads."""
+    shown, (line,) = fresh(
+        """
+        import sys
+        import bext_otel.distro
+        early = [name for name in sys.modules if name.startswith("opentelemetry.sdk")]
+        bext_otel.configure()
+        show([early, bext_otel.running() is not None])
+        """,
         tmp_path,
+        OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT="many",
     )
-    assert [] == shown
+    assert [[], True] == shown
+    assert line["message"].startswith("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT=")
 
 
 def test_a_wrong_setting_in_code_raises_and_sets_nothing_up(tmp_path: Path) -> None:

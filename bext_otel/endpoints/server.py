@@ -14,7 +14,7 @@ from bext_otel.endpoints import wsgi
 from bext_otel.endpoints.endpoints import Endpoints, Reply, plain_text
 from bext_otel.endpoints.index import index
 from bext_otel.endpoints.port import CLAIM_HEADER, SERVICE_HEADER, holder, is_loopback, listen, take_word
-from bext_otel.endpoints.waitress_server import WaitressServer
+from bext_otel.endpoints.waitress_server import NoThread, WaitressServer
 from bext_otel.threads import begin
 
 if TYPE_CHECKING:
@@ -136,6 +136,8 @@ class StandaloneServer:
                 )
             except OSError as exc:
                 silences = silences + 1 if self._explain(exc, after=silences) else 0
+            except NoThread:  # it has been told, or the interpreter ends, where nobody needs to hear of it
+                pass
             except Exception as exc:  # never an exception into the application, and the endpoints come back
                 self.tell("failed", f"the endpoints at {self._address} failed and are started again: {exc!r}")
             # Whoever asked for the port tries again within one turn.

@@ -18,7 +18,7 @@ from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 
 from bext_otel.threads import start
 
-__all__ = ["WaitressServer"]
+__all__ = ["NoThread", "WaitressServer"]
 
 # An application may use waitress itself, so its loggers are not ours to silence; ours is one that nobody else
 # has.
@@ -60,7 +60,11 @@ class WaitressServer:
         self.port: int = sock.getsockname()[1]
         self._sock = sock
         self._map: dict[int, Any] = {}
-        self._lanes = _Lanes(is_quick)
+        try:
+            self._lanes = _Lanes(is_quick)
+        except NoThread:
+            sock.close()
+            raise
         self._server = _Server(
             application,
             self._map,
@@ -160,6 +164,10 @@ class _Server(TcpWSGIServer):
             super().handle_accept()
 
 
+class NoThread(RuntimeError):  # noqa: N818  # `threads` has told it
+    """The system, or an interpreter that ends, gives no thread that could answer."""
+
+
 class _Tasks(ThreadedTaskDispatcher):
     logger = _SILENT
     queue_logger = _SILENT
@@ -167,7 +175,7 @@ class _Tasks(ThreadedTaskDispatcher):
     def start_new_thread(self, target: Callable[[int], object], thread_no: int) -> None:
         if start(target, thread_no, name=f"bext-otel-endpoints-{thread_no}") is None:
             self.threads.discard(thread_no)
-            raise RuntimeError("no thread can be started")
+            raise NoThread("no thread can be started")
 
 
 class _Lanes:

@@ -66,8 +66,7 @@ class Delivery:
     (`otel.component.type`), `number` tells it from others of the same type. `keeps` says that whoever has
     something exported keeps what may arrive another time: that is not lost, `kept` is True after the attempt,
     and `pause_seconds` is how long the other side asked to be left alone. `is_ending` says that what fails
-    from now on is told all at once (`Undelivered`). `limit` sets how many seconds an attempt may take; None:
-    as long as the exporter's own timeout.
+    from now on is told all at once (`Undelivered`).
     """
 
     def __init__(
@@ -87,7 +86,8 @@ class Delivery:
         self.items = _ITEMS[signal]
         self.queue = Queue(self.items, _ROOM[signal], clock=clock)
         self.keeps = False
-        self.limit: Callable[[float | None], object] = _unlimited
+        self._set_limit: Callable[[float | None], object] = _unlimited
+        self._limit_seconds: float | None = None
         self._clock = clock
         self.reset()
 
@@ -106,6 +106,16 @@ class Delivery:
         # Pairs of seconds and a cause of failure ("" for none): of exports, and of readings for them.
         self.durations: deque[tuple[float, str]] = deque(maxlen=_MAX_DURATIONS)
         self.readings: deque[tuple[float, str]] = deque(maxlen=_MAX_DURATIONS)
+
+    def limit(self, seconds: float | None) -> None:
+        """How many seconds an attempt may take from now on; None: as long as the exporter's own timeout."""
+        self._limit_seconds = seconds
+        self._set_limit(seconds)
+
+    def limits(self, set_limit: Callable[[float | None], object]) -> None:
+        """The exporter has been made, which may be within an attempt: how to limit it."""
+        self._set_limit = set_limit
+        set_limit(self._limit_seconds)
 
     @property
     def unanswered_seconds(self) -> float:

@@ -52,7 +52,8 @@ class _Own(Generic[E]):
     two processes that speak over one connection understand nothing; what it inherited is kept as it is, for
     to close it might end the parent's connection.
 
-    One that cannot be made now, for want of threads, is made when that is possible.
+    One that cannot be made now, for want of threads or of a file, is tried again at each export, which fails
+    until then.
     """
 
     def __init__(self, make: Callable[[], E], delivery: Delivery) -> None:
@@ -60,7 +61,7 @@ class _Own(Generic[E]):
         self._delivery = delivery
         self._inherited: list[E] = []
         self._made: E | None = None
-        with suppress(_Later):
+        with suppress(Exception):  # its first export tells
             self._made = make()
         self._pid = os.getpid()
 
@@ -161,7 +162,7 @@ def _ready(own: _Own[MetricExporter]) -> MetricExporter:
     """An exporter to ask what it prefers; that is the environment's to say, so any protocol's knows."""
     try:
         return own.get()
-    except _Later:
+    except Exception:  # the first export tells
         exporter: MetricExporter = otlp_exporter("http/protobuf", "metrics")()
         return exporter
 
@@ -289,12 +290,25 @@ def _otlp(
                 "gRPC needs threads, and none can be started; OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf "
                 "needs none"
             )
-        exporter = otlp_exporter(target.protocol, signal)(endpoint=target.endpoint)
+        options = {"compression": _grpc_compression(signal)} if target.protocol == "grpc" else {}
+        exporter = otlp_exporter(target.protocol, signal)(endpoint=target.endpoint, **options)
         pin_certificate(exporter)
         explain_exports(exporter, failed, delivery.rejected)
         if once:
             try_once(exporter)
-        delivery.limit = limit_exports(exporter)
+        delivery.limits(limit_exports(exporter))
         return exporter
 
     return make
+
+
+def _grpc_compression(signal: Signal) -> Any:
+    """What the variables say, of which upstream's exporters over gRPC take `gzip` alone, and raise for
+    `none`."""
+    from grpc import Compression
+
+    general = os.environ.get("OTEL_EXPORTER_OTLP_COMPRESSION", "")
+    word = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_COMPRESSION", "") or general
+    return {"gzip": Compression.Gzip, "deflate": Compression.Deflate}.get(
+        word.strip().lower(), Compression.NoCompression
+    )

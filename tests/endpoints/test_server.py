@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from bext_otel.endpoints import waitress_server
 from bext_otel.endpoints.formats import text
 from bext_otel.endpoints.port import holder
 from bext_otel.endpoints.server import StandaloneServer
@@ -432,3 +433,16 @@ def test_nobody_but_a_sibling_may_claim_the_port(server: Servers) -> None:
     port = started(idle)
     assert "stranger" == holder("127.0.0.1", port, "another", claim=True)
     assert (200, port) == (ask(port, "/health/live").status, idle.port)
+
+
+def test_where_no_thread_can_be_started_it_is_tried_again_in_silence(
+    server: Servers, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever could not start the thread has told it; an interpreter that ends has nothing to tell."""
+    tried: list[str] = []
+    monkeypatch.setattr(waitress_server, "start", lambda *_, name: tried.append(name))
+    one = server()
+    one.start()
+    until(lambda: len(tried) > 1)
+    one.stop()
+    assert [] == lines

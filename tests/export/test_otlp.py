@@ -4,7 +4,9 @@ process."""
 from __future__ import annotations
 
 import os
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -221,6 +223,46 @@ def test_a_forked_child_speaks_over_a_connection_of_its_own(backend: Backend) ->
         emit(provider)
     assert (2, 3) == (len(backend.connections), len(backend.requests))
     assert 2 == delivery.exported
+
+
+@pytest.mark.parametrize("word", ["none", "deflate", "gzip"])
+def test_grpc_takes_each_compression_that_the_specification_names(
+    grpc_backend: tuple[str, Traces], monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", word)
+    url, _ = grpc_backend
+    with tracing(exporters(url, "grpc")) as (provider, delivery):
+        emit(provider)
+    assert (1, {}) == (delivery.exported, delivery.failures)
+
+
+def test_an_exporter_that_cannot_be_made_fails_like_any_other(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER", "nobody")
+    with tracing(exporters(backend.url)) as (provider, delivery):
+        emit(provider)
+        assert (0, 1, True) == (delivery.exported, delivery.failed, delivery.failing)
+        monkeypatch.delenv("OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER")
+        emit(provider)
+    assert (1, 1, False) == (delivery.exported, delivery.failed, delivery.failing)
+
+
+def test_a_limit_holds_for_the_exporter_that_a_child_makes_within_its_export() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        ((exporter, delivery),) = span_exporters(exporters(f"http://127.0.0.1:{silent.getsockname()[1]}"))
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                delivery.limit(0.1)
+                began = time.monotonic()
+                exporter.export(())
+                code = 0 if time.monotonic() - began < 5 else 2
+            finally:
+                os._exit(code)
+        assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def test_the_exporter_of_a_metric_keeps_its_preference(
