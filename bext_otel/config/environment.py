@@ -58,11 +58,7 @@ def bext_variables(environ: Mapping[str, str], report: SettingsReport) -> Iterat
         if name in known and raw:
             section, key = known[name]
             field = fields_of(SECTIONS[section])[key]
-            # A list is written as in `OTEL_PROPAGATORS`: `value,value`.
-            parts = [part.strip() for part in raw.split(",") if part.strip()]
-            given = Given(
-                (section, key), parts if field.is_list else raw, name, text=True, secret=field.secret
-            )
+            given = Given((section, key), raw, name, text=True, secret=field.secret)
             yield from _entries(given, report) if field.is_table else (given,)
         elif name.startswith("BEXT_APPS_"):
             report.say(f"{name}: apps cannot be set by variables; write [apps.NAME] in {FILE_NAME}")

@@ -9,6 +9,7 @@ get everything: ours are not among them.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -41,10 +42,12 @@ def uncover() -> None:
 
 def quieten(scope: Any) -> None:
     """Have neither make a server span for this request, by the marks that they leave in a scope; where they
-    are not covered."""
+    are there and not covered."""
     if not _covered:
-        scope[_FASTAPI] = None
-        scope[_STARLETTE] = True
+        if "fastapi" in sys.modules:
+            scope[_FASTAPI] = None
+        if "starlette" in sys.modules:
+            scope[_STARLETTE] = True
 
 
 def _is_own(provider: Any, of_process: Any, proxy: str) -> bool:

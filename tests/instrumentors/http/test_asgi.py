@@ -571,12 +571,12 @@ def test_a_failure_of_ours_leaves_the_application_alone(
 
     for place in (
         "asgi.open_exchange",
-        "_exchange.measure",
-        "_routes._guess",
-        "_exchange.Exchange.begin_answer",
+        "exchange.measure",
+        "routes._guess",
+        "exchange.Exchange.begin_answer",
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(f"bext_otel_instrumentors.{place}", broken)
+            patch.setattr(f"bext_otel_instrumentors.http.{place}", broken)
             answer = ask(ASGIMiddleware(app))
             assert (200, b"hello") == (answer.status, answer.body)
     assert 4 == len(calls)

@@ -73,8 +73,13 @@ def starlette() -> Starlette:
 
 
 def own(scope: Any) -> dict[str, Any]:
-    """A scope without what FastAPI, where it is imported, is told by a marker of its own."""
-    return {name: value for name, value in scope.items() if name != "fastapi.telemetry"}
+    """A scope without what FastAPI and Starlette, where they are imported, are told by markers of their
+    own."""
+    return {
+        name: value
+        for name, value in scope.items()
+        if name not in {"fastapi.telemetry", "starlette.opentelemetry"}
+    }
 
 
 def unshared(value: Any) -> Any:

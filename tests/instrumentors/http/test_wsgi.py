@@ -281,9 +281,9 @@ def test_a_failure_of_ours_leaves_the_application_alone(
         calls.append(1)
         return answering()(environ, start_response)
 
-    for place in ("wsgi.open_exchange", "_exchange.measure", "_exchange.Exchange.begin_answer"):
+    for place in ("wsgi.open_exchange", "exchange.measure", "exchange.Exchange.begin_answer"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"bext_otel_instrumentors.{place}", broken)
+            patch.setattr(f"bext_otel_instrumentors.http.{place}", broken)
             assert b"hello" == ask_wsgi(WSGIMiddleware(app)).body
     assert 3 == len(calls)
 
