@@ -11,8 +11,8 @@ Needs the OpenTelemetry API only.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
-from contextlib import suppress
-from functools import wraps
+from contextlib import ExitStack, suppress
+from functools import partial, wraps
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,12 +20,13 @@ from urllib.parse import urlsplit
 from opentelemetry import baggage, trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context, get_current
-from opentelemetry.propagators.textmap import default_setter
+from opentelemetry.propagators.textmap import Setter, default_setter
 from opentelemetry.trace import Span, SpanKind
 
 from bext_otel.apps import BAGGAGE_KEY, current_app, host_name
 from bext_otel.catalogue import UNKNOWN
 from bext_otel.config import AppSettings
+from bext_otel.process import on_import
 
 __all__ = ["APPS", "LOOPBACK", "Hosts", "propagate_app"]
 
@@ -67,7 +68,7 @@ def _is_loopback(name: str) -> bool:
 
 
 def propagate_app(hosts: Hosts) -> Callable[[], None]:
-    """Have W3C baggage name the app to these hosts, until the answer is called."""
+    """Have W3C baggage name the app to these hosts, and blanks as blanks, until the answer is called."""
     original = W3CBaggagePropagator.inject
 
     @wraps(original)
@@ -76,7 +77,7 @@ def propagate_app(hosts: Hosts) -> Callable[[], None]:
     ) -> None:
         with suppress(Exception):  # an attribute or a carrier of another's; the call is made all the same
             context = _addressed(get_current() if context is None else context, hosts, carrier)
-        original(self, carrier, context, setter)
+        original(self, carrier, context, _Blanks(setter))
 
     W3CBaggagePropagator.inject = inject  # type: ignore[method-assign]  # taken back below
 
@@ -84,7 +85,70 @@ def propagate_app(hosts: Hosts) -> Callable[[], None]:
         if W3CBaggagePropagator.inject is inject:
             W3CBaggagePropagator.inject = original  # type: ignore[method-assign]  # as it was
 
-    return undo
+    undoing = ExitStack()
+    undoing.callback(undo)
+    undoing.callback(on_import("requests.sessions", partial(_follow_requests, hosts, undoing)))
+    undoing.callback(on_import("urllib.request", partial(_follow_urllib, hosts, undoing)))
+    return undoing.close
+
+
+def _follow_requests(hosts: Hosts, undoing: ExitStack, module: Any) -> None:
+    """requests sends the headers of the first call on to where that is redirected, and its instrumentation
+    sees one call."""
+    owner = module.SessionRedirectMixin
+    original = owner.rebuild_method
+
+    @wraps(original)
+    def rebuild_method(self: Any, prepared_request: Any, response: Any) -> Any:
+        with suppress(Exception):  # the call is made all the same
+            _keep_from_others(prepared_request.url, prepared_request.headers, hosts)
+        return original(self, prepared_request, response)
+
+    _replace(owner, "rebuild_method", rebuild_method, undoing)
+
+
+def _follow_urllib(hosts: Hosts, undoing: ExitStack, module: Any) -> None:
+    """So does urllib."""
+    owner = module.HTTPRedirectHandler
+    original = owner.redirect_request
+
+    @wraps(original)
+    def redirect_request(self: Any, *args: Any, **kwargs: Any) -> Any:
+        request = original(self, *args, **kwargs)
+        with suppress(Exception):  # likewise
+            _keep_from_others(request.full_url, request.headers, hosts)
+        return request
+
+    _replace(owner, "redirect_request", redirect_request, undoing)
+
+
+def _keep_from_others(url: str, headers: MutableMapping[str, str], hosts: Hosts) -> None:
+    if (urlsplit(url).hostname or "") not in hosts:
+        for name in [name for name in headers if name.lower() == _HEADER]:
+            _forget(headers, name)
+
+
+def _replace(owner: Any, name: str, replacement: Any, undoing: ExitStack) -> None:
+    original = getattr(owner, name)
+    setattr(owner, name, replacement)
+
+    def undo() -> None:
+        if getattr(owner, name) is replacement:
+            setattr(owner, name, original)
+
+    undoing.callback(undo)
+
+
+class _Blanks(Setter[Any]):
+    """Writes baggage as W3C Baggage has it, in which a plus sign is one: upstream writes blanks so, as forms
+    do."""
+
+    def __init__(self, setter: Setter[Any]) -> None:
+        self._setter = setter
+
+    def set(self, carrier: Any, key: str, value: str) -> None:
+        """See `Setter`. A plus sign that belongs to a value has been encoded."""
+        self._setter.set(carrier, key, value.replace("+", "%20") if key == _HEADER else value)
 
 
 def _addressed(context: Context, hosts: Hosts, carrier: Any) -> Context:
@@ -115,17 +179,17 @@ def _host_of(span: Span) -> str | None:
     return next((address for name in _ADDRESSES if isinstance(address := attributes.get(name), str)), None)
 
 
-def _forget(carrier: Any) -> None:
+def _forget(carrier: Any, header: str = _HEADER) -> None:
     """Take the app out of headers that come from an earlier call: clients follow a redirect to another host
     with those of the first."""
     if (
         not isinstance(carrier, MutableMapping)
-        or not isinstance(said := carrier.get(_HEADER), str)
+        or not isinstance(said := carrier.get(header), str)
         or BAGGAGE_KEY not in said
     ):
         return
     left = [member for member in said.split(",") if member.partition("=")[0].strip() != BAGGAGE_KEY]
     if left:
-        carrier[_HEADER] = ",".join(left)
+        carrier[header] = ",".join(left)
     else:
-        del carrier[_HEADER]
+        del carrier[header]

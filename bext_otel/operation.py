@@ -7,7 +7,7 @@ provider is set, and reach any provider that is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from time import perf_counter
@@ -20,7 +20,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.util.types import AttributeValue
 
 from bext_otel.catalogue import UNKNOWN, Metric, Work
-from bext_otel.entries import emit
+from bext_otel.entries import describe_exception, emit
 from bext_otel.measuring import (
     SCOPE,
     SHARED,
@@ -259,8 +259,8 @@ def show_failure(span: Span, error_type: str, error: BaseException | None = None
         span.set_status(StatusCode.ERROR)
         return
     span.set_status(StatusCode.ERROR, describe(error))
-    with suppress(Exception):  # one that cannot say what it is
-        span.record_exception(error)
+    if span.is_recording():
+        span.add_event("exception", describe_exception(error))
 
 
 def _slow(operation: Operation, here: Context) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Iterator, Mapping
+from email.message import Message
+from io import BytesIO
 from typing import Any
 
 import pytest
+import requests
 from opentelemetry import baggage, context, propagate, trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -95,7 +99,7 @@ def test_an_unknown_app_is_never_told(told: None) -> None:
 
 
 def test_an_app_of_any_name_can_be_sent(told: None) -> None:
-    assert "bext.app=caf%C3%A9+%EF%BF%BD%2C%3B%3D" == sent(OURS[0], app="caf\u00e9 \udc80,;=")
+    assert "bext.app=caf%C3%A9%20%EF%BF%BD%2C%3B%3D" == sent(OURS[0], app="caf\u00e9 \udc80,;=")
 
 
 def test_other_baggage_goes_where_it_went(told: None) -> None:
@@ -114,6 +118,37 @@ def test_headers_of_the_first_call_do_not_follow_a_redirect(
     told: None, before: str, left: str | None
 ) -> None:
     assert left == sent(OTHERS[0], carrier={"baggage": before})
+
+
+@pytest.mark.parametrize(
+    ("host", "left"), [("cdn.example", "tenant=blue"), ("shop.example", "tenant=blue,bext.app=shop")]
+)
+def test_a_client_that_follows_a_redirect_by_itself_takes_no_app_to_others(
+    told: None, host: str, left: str
+) -> None:
+    headers = {"baggage": "tenant=blue,bext.app=shop"}
+    first = requests.Request("GET", "http://127.0.0.1/a", headers=headers).prepare()
+    first.url = f"https://{host}/b"
+    requests.Session().rebuild_method(first, requests.Response())
+    assert left == first.headers["Baggage"]
+    second = urllib.request.HTTPRedirectHandler().redirect_request(
+        urllib.request.Request("http://127.0.0.1/a", headers=headers),
+        BytesIO(),
+        302,
+        "Found",
+        Message(),
+        f"https://{host}/b",
+    )
+    assert second is not None
+    assert left == second.get_header("Baggage")
+
+
+def test_blanks_are_blanks_to_who_reads_by_the_specification(told: None) -> None:
+    token = context.attach(baggage.set_baggage("note", " a+b c "))
+    try:
+        assert "note=%20a%2Bb%20c%20" == sent(OTHERS[0])
+    finally:
+        context.detach(token)
 
 
 def test_a_call_that_is_not_sampled_is_told_too(told: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -313,11 +313,25 @@ def test_settings_are_put_in_force_as_a_whole() -> None:
 def test_what_a_failure_says_describes_the_status(told: Told) -> None:
     with pytest.raises(LookupError), operation(RENDER, app="shop"):
         raise LookupError("no page at https://u:hunter2@cms/?token=hunter2")
-    status = told.spans[0].status
+    status, event = told.spans[0].status, told.spans[0].events[0]
     assert (StatusCode.ERROR, "no page at https://REDACTED:REDACTED@cms/?token=REDACTED") == (
         status.status_code,
         status.description,
     )
+    assert ("exception", status.description) == (event.name, (event.attributes or {})["exception.message"])
+    assert "hunter2" not in str(event.attributes)
+
+
+def test_a_failure_that_cannot_say_what_it_is_is_shown_by_its_class(told: Told) -> None:
+    class Silent(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("broken")
+
+    with pytest.raises(Silent), operation(RENDER, app="shop"):
+        raise Silent
+    assert [f"{__name__}.{Silent.__qualname__}"] == [
+        (event.attributes or {})["exception.type"] for event in told.spans[0].events
+    ]
 
 
 def test_a_failure_that_is_only_named_is_not_said_twice(told: Told) -> None:

@@ -30,6 +30,7 @@ from bext_otel._compat import (
 )
 from bext_otel.config import Exporters, Signal
 from bext_otel.export.delivery import Delivery
+from bext_otel.export.encodable import encodable_records, encodable_spans
 from bext_otel.export.entry_points import named_exporter
 from bext_otel.redaction import redact_url
 from bext_otel.threads import has_room_for
@@ -106,9 +107,15 @@ class _Spans(SpanExporter):
         self.delivery = delivery
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        arrived = self._own.attempt(
-            len(spans), lambda exporter: exporter.export(spans) is SpanExportResult.SUCCESS
-        )
+        def export(exporter: SpanExporter) -> bool:
+            # What cannot be encoded fails before anything is sent, or raises, by version.
+            with suppress(UnicodeEncodeError):
+                if exporter.export(spans) is SpanExportResult.SUCCESS:
+                    return True
+            others = encodable_spans(spans)
+            return others is not None and exporter.export(others) is SpanExportResult.SUCCESS
+
+        arrived = self._own.attempt(len(spans), export)
         return SpanExportResult.SUCCESS if arrived else SpanExportResult.FAILURE
 
     def shutdown(self) -> None:
@@ -124,9 +131,14 @@ class _Logs(LogRecordExporter):
         self.delivery = delivery
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        arrived = self._own.attempt(
-            len(batch), lambda exporter: exporter.export(batch) is LogRecordExportResult.SUCCESS
-        )
+        def export(exporter: LogRecordExporter) -> bool:
+            with suppress(UnicodeEncodeError):
+                if exporter.export(batch) is LogRecordExportResult.SUCCESS:
+                    return True
+            others = encodable_records(batch)
+            return others is not None and exporter.export(others) is LogRecordExportResult.SUCCESS
+
+        arrived = self._own.attempt(len(batch), export)
         return LogRecordExportResult.SUCCESS if arrived else LogRecordExportResult.FAILURE
 
     def shutdown(self) -> None:

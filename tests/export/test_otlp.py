@@ -20,10 +20,11 @@ from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, SimpleLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+from opentelemetry.trace import StatusCode
 
 from bext_otel.apps import Budgets
 from bext_otel.catalogue import CACHE_HITS
@@ -148,6 +149,24 @@ def test_what_a_backend_rejects_of_data_points_is_failed(backend: Backend) -> No
     reading.stop()
     assert {"rejected"} == set(delivery.failures)
     assert delivery.exported >= 1
+
+
+def test_a_text_that_is_no_utf_8_costs_no_batch(backend: Backend) -> None:
+    bad = "caf\udce9"
+    spans, ((log_exporter, logs),) = exporters(backend.url), log_exporters(exporters(backend.url))
+    ((span_exporter, traces),) = span_exporters(spans)
+    provider, records = TracerProvider(shutdown_on_exit=False), LoggerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(span_exporter))
+    records.add_log_record_processor(BatchLogRecordProcessor(log_exporter))
+    emit(provider)
+    with provider.get_tracer(bad).start_as_current_span(bad) as span:
+        span.add_event(bad)
+        span.set_status(StatusCode.ERROR, bad)
+    records.get_logger("t").emit(body="good")
+    records.get_logger(bad).emit(body=bad, event_name=bad, severity_text=bad)
+    provider.shutdown()
+    records.shutdown()
+    assert (2, 0, 2, 0) == (traces.exported, traces.failed, logs.exported, logs.failed)
 
 
 def test_a_reply_without_rejections_rejects_nothing(backend: Backend) -> None:

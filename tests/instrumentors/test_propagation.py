@@ -198,10 +198,11 @@ def test_baggage_past_the_limit_is_dropped(telemetry: Telemetry, kind: str) -> N
 
 
 @KINDS
+@pytest.mark.parametrize("name", ["bext.app", "bext%2Eapp", "bext.app%20"])
 def test_an_app_that_a_client_names_is_neither_believed_nor_passed_on(
-    telemetry: Telemetry, kind: str
+    telemetry: Telemetry, kind: str, name: str
 ) -> None:
-    seen = request(kind, [("baggage", "bext.app=admin")])
+    seen = request(kind, [("baggage", f"{name}=admin")])
     assert ("shop", {}) == (seen.app, seen.baggage)
 
 

@@ -12,6 +12,7 @@ from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.patch import Patches
 from bext_otel_instrumentors.http import asgi, wsgi
 from bext_otel_instrumentors.http.current_request import exchange_of
+from bext_otel_instrumentors.http.django_test_client import asking_asgi, asking_wsgi
 from bext_otel_instrumentors.http.environment import NO_CHOICES, Choices, choices
 from bext_otel_instrumentors.http.exchange import Exchange
 from bext_otel_instrumentors.http.hosting import Hosting
@@ -22,7 +23,12 @@ __all__ = ["DjangoInstrumentor"]
 _UPSTREAM = "opentelemetry.instrumentation.django.middleware.otel_middleware._DjangoMiddleware"
 
 
-_HANDLERS = ("django.core.handlers.base", "django.core.handlers.wsgi", "django.core.handlers.asgi")
+_HANDLERS = (
+    "django.core.handlers.base",
+    "django.core.handlers.wsgi",
+    "django.core.handlers.asgi",
+    "django.test.client",
+)
 
 
 class DjangoInstrumentor(HostingInstrumentor):
@@ -49,12 +55,22 @@ class DjangoInstrumentor(HostingInstrumentor):
             self._cover_handler(module.WSGIHandler, _serving_wsgi, around_wsgi)
         elif hasattr(module, "ASGIHandler"):
             self._cover_handler(module.ASGIHandler, _serving_asgi, around_asgi)
+        elif hasattr(module, "ClientHandler"):
+            self._patches.wrap(
+                module.ClientHandler, "__call__", partial(asking_wsgi, partial(self._test, wsgi.serve))
+            )
+            self._patches.wrap(
+                module.AsyncClientHandler, "__call__", partial(asking_asgi, partial(self._test, asgi.serve))
+            )
         else:
             from django.core.signals import got_request_exception
 
             self._patches.wrap(module.BaseHandler, "resolve_request", _resolving)
             got_request_exception.connect(_failed, weak=False, dispatch_uid=_failed.__qualname__)
             self._patches.callback(got_request_exception.disconnect, dispatch_uid=_failed.__qualname__)
+
+    def _test(self, serve: Callable[..., Any], *request: Any) -> Any:
+        return serve(*request, _NOT_SERVING, self._chosen, upstream=_has_upstream(), asked=_ASKED)
 
     def _cover_handler(self, handler: type, serving: Callable[..., Any], around: Callable[..., Any]) -> None:
         self._patches.wrap(handler, "__call__", partial(serving, self._hosting, self._chosen))
@@ -135,6 +151,8 @@ def _ask(_: None, exchange: Exchange, __: Any) -> str | None:
 
 
 _ASKED = (_ask, None)
+# Who tests an application serves nobody.
+_NOT_SERVING = Hosting()
 
 
 def _resolving(original: Callable[..., Any]) -> Callable[..., Any]:

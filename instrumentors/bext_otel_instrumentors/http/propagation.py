@@ -119,7 +119,7 @@ def clean_baggage(values: Sequence[str]) -> str | None:
             entry = member.partition(";")[0].strip(" \t")
             fits = len(entry) <= _MAX_ENTRY and len(entries) < _MAX_ENTRIES and _ENTRY.fullmatch(entry)
             if (
-                fits and entry.partition("=")[0].rstrip(" \t") != BAGGAGE_KEY
+                fits and unquote(entry.partition("=")[0]).strip() != BAGGAGE_KEY
             ):  # another's word for the app ends here
                 entries.append(entry.replace("+", "%2B"))
         size += len(value) + 1

@@ -73,7 +73,8 @@ def starlette() -> Starlette:
 
 
 def own(scope: Any) -> dict[str, Any]:
-    """A scope without what FastAPI and Starlette's middleware, where they are imported, are told by markers of theirs."""
+    """A scope without what FastAPI and Starlette, where they are imported, are told by markers of their
+    own."""
     return {
         name: value
         for name, value in scope.items()
