@@ -16,7 +16,7 @@ from typing import Any
 
 from bext_otel.process import on_fork
 
-__all__ = ["Gate", "begin", "has_room_for", "start", "start_bare"]
+__all__ = ["RetryGate", "begin", "has_room_for", "start", "start_bare"]
 
 _log = logging.getLogger("bext_otel")
 
@@ -32,7 +32,7 @@ _LINE = (
 )
 
 
-class Gate:
+class RetryGate:
     """Lets somebody try, unless the last try failed less than `seconds` ago."""
 
     def __init__(
@@ -56,7 +56,7 @@ class Gate:
         return self._clock() >= self._closed_until
 
 
-_gate = Gate()
+_gate = RetryGate()
 _told = False
 
 

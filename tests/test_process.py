@@ -163,7 +163,7 @@ from opentelemetry.sdk._logs.export import ConsoleLogRecordExporter, SimpleLogRe
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from bext_otel.runs import hold
-from bext_otel_instrumentors.cache.log import tell_dropped
+from bext_otel_instrumentors.cache.log import log_dropped
 from bext_otel_instrumentors.isolates.isolates import Isolate, isolates
 
 reader = InMemoryMetricReader()
@@ -181,8 +181,8 @@ def counts():
 
 run = hold()
 isolates.add(isolate := Isolate("test", app="shop"))
-tell_dropped("shop", "isr", 1, cache="pages")
-tell_dropped("shop", "isr", 1, cache="pages")  # kept back, since the last line is less than a second ago
+log_dropped("shop", "isr", 1, cache="pages")
+log_dropped("shop", "isr", 1, cache="pages")  # kept back, since the last line is less than a second ago
 counts()
 child = ctypes.CDLL(None).fork()
 if child:

@@ -46,7 +46,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    monkeypatch.setattr(threads, "_gate", threads.Gate())
+    monkeypatch.setattr(threads, "_gate", threads.RetryGate())
     monkeypatch.setattr(threads, "_told", False)
     return names
 
@@ -73,7 +73,7 @@ def test_a_refusal_is_one_line_and_is_not_asked_for_again_at_once(
 
 def test_a_gate_opens_again() -> None:
     clock = Clock(0.0)
-    gate = threads.Gate(10.0, clock=clock)
+    gate = threads.RetryGate(10.0, clock=clock)
     assert gate.is_open
     gate.close()
     clock.advance(9.9)

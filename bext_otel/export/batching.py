@@ -28,7 +28,7 @@ from bext_otel import threads
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.queue import Queue
 
-__all__ = ["INLINE_SECONDS", "Batches", "Limits", "Pauses"]
+__all__ = ["INLINE_SECONDS", "Batches", "Pauses", "QueueLimits"]
 
 _log = logging.getLogger("bext_otel.export")
 
@@ -59,7 +59,7 @@ class Exporter(Protocol[T_contra]):
 
 
 @dataclass(frozen=True)
-class Limits:
+class QueueLimits:
     """Of a queue: how many items wait, how many are sent at once, and how long after the first one."""
 
     queue_size: int = 2048
@@ -67,7 +67,7 @@ class Limits:
     delay_seconds: float = 5.0
 
     @classmethod
-    def from_environment(cls, kind: str, *, delay_ms: int) -> Limits:
+    def from_environment(cls, kind: str, *, delay_ms: int) -> QueueLimits:
         """As `OTEL_{kind}_*` say; the standard's defaults for what they don't."""
         size = _whole(f"OTEL_{kind}_MAX_QUEUE_SIZE", 2048)
         batch = _whole(f"OTEL_{kind}_MAX_EXPORT_BATCH_SIZE", 512)
@@ -128,7 +128,7 @@ class Batches(Generic[T]):
     `on_start` is called at the first item, in the thread that adds it.
     """
 
-    def __init__(self, exporter: Exporter[T], queue: Queue, limits: Limits, *, name: str) -> None:
+    def __init__(self, exporter: Exporter[T], queue: Queue, limits: QueueLimits, *, name: str) -> None:
         self.on_start: Callable[[], object] = _nothing
         self._exporter = exporter
         self._queue = queue

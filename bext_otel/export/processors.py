@@ -12,7 +12,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter
 
-from bext_otel.export.batching import Batches, Limits
+from bext_otel.export.batching import Batches, QueueLimits
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.queue import Queue
 
@@ -31,8 +31,8 @@ def _queue(exporter: object, items: str, variable: str) -> Queue:
 class LazySpanProcessor(SpanProcessor):
     """Exports spans in batches, as `OTEL_BSP_*` say."""
 
-    def __init__(self, exporter: SpanExporter, limits: Limits | None = None) -> None:
-        limits = limits or Limits.from_environment("BSP", delay_ms=5000)
+    def __init__(self, exporter: SpanExporter, limits: QueueLimits | None = None) -> None:
+        limits = limits or QueueLimits.from_environment("BSP", delay_ms=5000)
         self.batches: Batches[ReadableSpan] = Batches(
             exporter, _queue(exporter, "spans", "OTEL_BSP_MAX_QUEUE_SIZE"), limits, name="bext-otel-spans"
         )
@@ -54,8 +54,8 @@ class LazySpanProcessor(SpanProcessor):
 class LazyLogRecordProcessor(LogRecordProcessor):
     """Exports log records in batches, as `OTEL_BLRP_*` say."""
 
-    def __init__(self, exporter: LogRecordExporter, limits: Limits | None = None) -> None:
-        limits = limits or Limits.from_environment("BLRP", delay_ms=1000)
+    def __init__(self, exporter: LogRecordExporter, limits: QueueLimits | None = None) -> None:
+        limits = limits or QueueLimits.from_environment("BLRP", delay_ms=1000)
         self.batches: Batches[ReadableLogRecord] = Batches(
             exporter,
             _queue(exporter, "log records", "OTEL_BLRP_MAX_QUEUE_SIZE"),

@@ -8,12 +8,13 @@ import logging
 import sys
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import wraps
 from itertools import islice
 from types import CodeType, FunctionType
 from typing import Any
 
-import wrapt
+from bext_otel.process import on_import
 
 __all__ = ["follow_listeners", "ways"]
 
@@ -95,22 +96,14 @@ def _heard_behind(queue: object, level: int) -> Iterator[logging.Handler]:
 
 def follow_listeners() -> Callable[[], None]:
     """Know which listeners of queues are at work; what is returned undoes it."""
-    undo: list[Callable[[], None]] = []
-    removed = False
+    undoing = ExitStack()
 
-    def hook(module: Any) -> None:
-        if not removed:
-            undo.append(_replaced(module.QueueListener, "start", _listening.add))
-            undo.append(_replaced(module.QueueListener, "stop", _listening.discard))
+    def follow(module: Any) -> None:
+        undoing.callback(_replaced(module.QueueListener, "start", _listening.add))
+        undoing.callback(_replaced(module.QueueListener, "stop", _listening.discard))
 
-    def remove() -> None:
-        nonlocal removed
-        removed = True
-        while undo:
-            undo.pop()()
-
-    wrapt.register_post_import_hook(hook, "logging.handlers")
-    return remove
+    undoing.callback(on_import("logging.handlers", follow))
+    return undoing.close
 
 
 def _replaced(owner: type[Any], name: str, tell: Callable[[Any], None]) -> Callable[[], None]:

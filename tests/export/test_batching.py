@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from bext_otel import threads
-from bext_otel.export.batching import Batches, Limits, Pauses
+from bext_otel.export.batching import Batches, Pauses, QueueLimits
 from bext_otel.export.delivery import Delivery
 from tests.waiting import until
 
@@ -72,7 +72,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
         batches: Batches[int] = Batches(
             collector,
             collector.delivery.queue,
-            Limits(queue_size, batch_size, delay_seconds),
+            QueueLimits(queue_size, batch_size, delay_seconds),
             name="bext-otel-test",
         )
         batches._pauses = Pauses(0.01, 0.05)

@@ -18,7 +18,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_s
 from bext_otel import catalogue
 from bext_otel.apps import Budgets
 from bext_otel.catalogue import Metric
-from bext_otel.export.batching import Limits
+from bext_otel.export.batching import QueueLimits
 from bext_otel.export.delivery import Delivery, listen_to_exporters
 from bext_otel.export.internal_metrics import SelfTelemetry
 from bext_otel.export.periodic import MetricExport, metrics_data
@@ -67,7 +67,7 @@ class Process:
         self.traces = BextTracerProvider(RESOURCE, self.own.spans)
         self.processor = LazySpanProcessor(
             self.gate,
-            Limits(queue_size=4, batch_size=2, delay_seconds=60),
+            QueueLimits(queue_size=4, batch_size=2, delay_seconds=60),
         )
         self.traces.add_span_processor(self.processor)
         self.tracer = self.traces.get_tracer("t")

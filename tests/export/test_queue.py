@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from bext_otel.export.batching import Limits
+from bext_otel.export.batching import QueueLimits
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.processors import LazySpanProcessor
 from bext_otel.export.queue import Queue, Ticks
@@ -85,7 +85,7 @@ def test_no_span_is_lost_from_the_count_while_threads_fill_what_another_empties(
     """Handed on, dropped and waiting make up all of them, in the midst of it too."""
     exporter = Slow()
     queue = exporter.delivery.queue
-    processor = LazySpanProcessor(exporter, Limits(queue_size=3, batch_size=2))
+    processor = LazySpanProcessor(exporter, QueueLimits(queue_size=3, batch_size=2))
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(processor)
     tracer = provider.get_tracer("t")

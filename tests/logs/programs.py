@@ -12,12 +12,12 @@ __all__ = ["Ran"]
 
 SETUP = """
 import logging, logging.config, sys
-from bext_otel.config import App, Logging
+from bext_otel.config import AppSettings, LoggingSettings
 from bext_otel.logs.install import build_provider, install
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
 from opentelemetry.sdk.resources import Resource
 exporter = InMemoryLogRecordExporter()
-config = Logging(**{settings!r})
+config = LoggingSettings(**{settings!r})
 provider = build_provider(config, Resource({resource!r}), exporter if {export!r} else None)
 installed = install(config, provider, apps={{}})
 log = logging.getLogger("shop")

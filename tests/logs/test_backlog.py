@@ -170,10 +170,10 @@ def test_files_make_nobody_wait() -> None:
 
 PROGRAM = """
 import logging, os, sys
-from bext_otel.config import Logging
+from bext_otel.config import LoggingSettings
 from bext_otel.logs.install import build_provider, install
 from opentelemetry.sdk.resources import Resource
-config = Logging(level="info")
+config = LoggingSettings(level="info")
 provider = build_provider(config, Resource({}), None)
 install(config, provider, apps={})
 log = logging.getLogger("shop")

@@ -38,9 +38,9 @@ def test_a_program_without_stdout_is_told_apart_from_a_broken_one(monkeypatch: p
 def test_lines_come_after_what_the_program_printed_before() -> None:
     script = """
 import sys
-from bext_otel.logs.outputs import Stream
+from bext_otel.logs.outputs import StandardStream
 print("printed")
-Stream("stdout").write(b"logged\\n")
+StandardStream("stdout").write(b"logged\\n")
 print("printed again")
 """
     assert b"printed\nlogged\nprinted again\n" == run(script).stdout
@@ -58,10 +58,10 @@ def test_a_reader_that_has_gone_costs_lines_not_the_exit_code() -> None:
     """Python's own buffer would fail again at the end, and end a healthy program with 120."""
     script = """
 import logging
-from bext_otel.config import Logging
+from bext_otel.config import LoggingSettings
 from bext_otel.logs.install import build_provider, install
 from opentelemetry.sdk.resources import Resource
-config = Logging(level="info")
+config = LoggingSettings(level="info")
 provider = build_provider(config, Resource({}), None)
 install(config, provider, apps={})
 for _ in range(1000):
@@ -82,8 +82,8 @@ assert provider.lost()["log_lines_lost"] == 1000, provider.lost()
 def test_several_processes_on_one_pipe_keep_lines_whole() -> None:
     script = """
 import os
-from bext_otel.logs.outputs import Stream
-stream = Stream("stdout")
+from bext_otel.logs.outputs import StandardStream
+stream = StandardStream("stdout")
 children = []
 for child in range(4):
     pid = os.fork()

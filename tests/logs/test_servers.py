@@ -42,7 +42,7 @@ except KeyError:
 """
 ACCESS = """access.info('%s - "%s %s HTTP/%s" %d', "127.0.0.1", "GET", "/", "1.1", 200)"""
 ACCESS_OF_GUNICORN = "access.info('GET / %(s)s', {'s': 200})"
-TOLD = "from bext_otel.operation import tell_request; tell_request(told=True)"
+TOLD = "from bext_otel.operation import set_request_logged; set_request_logged(told=True)"
 
 servers = pytest.mark.parametrize("server", [UVICORN, GUNICORN, BOTH], ids=["uvicorn", "gunicorn", "both"])
 

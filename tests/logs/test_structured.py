@@ -459,11 +459,11 @@ def test_our_configuration_leaves_the_program_s_logger_class_alone(start: Start)
 def test_structlog_is_configured_when_the_program_imports_it_and_not_imported_before() -> None:
     script = """
 import json, sys
-from bext_otel.config import Logging
+from bext_otel.config import LoggingSettings
 from bext_otel.logs.install import build_provider, install
 from opentelemetry.sdk.resources import Resource
-provider = build_provider(Logging(), Resource({}), None)
-installed = install(Logging(), provider, apps={})
+provider = build_provider(LoggingSettings(), Resource({}), None)
+installed = install(LoggingSettings(), provider, apps={})
 assert "structlog" not in sys.modules
 import structlog
 structlog.get_logger().info("hello")

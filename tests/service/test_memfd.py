@@ -83,15 +83,15 @@ def in_child(code: str) -> str:
 
 LIMITED = """
 import resource, signal
-from bext_otel.service.shared_file import Arena
-from bext_otel.service.board import Ledger
+from bext_otel.service.shared_file import SharedFile
+from bext_otel.service.board import Board
 signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # as in servers that embed Python
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY))
-arena, reason = Arena.create("limited")
+arena, reason = SharedFile.create("limited")
 if arena is None:
     print(reason)
 else:
-    ledger = Ledger(arena)
+    ledger = Board(arena)
     print([ledger.publish(b"x" * size) for size in (1000, 100_000, 1000)], ledger.read(0) == b"x" * 1000)
 """
 
@@ -107,18 +107,18 @@ def test_a_limit_on_files_kills_nobody() -> None:
 FULL = """
 import os
 from bext_otel.service import memfd as memory
-from bext_otel.service.shared_file import Arena
-from bext_otel.service.board import Ledger
+from bext_otel.service.shared_file import SharedFile
+from bext_otel.service.board import Board
 del os.memfd_create
 mount = {mount!r}
-ledger = Ledger(Arena.create("full", (mount,))[0])
+ledger = Board(SharedFile.create("full", (mount,))[0])
 print(ledger.publish(b"s" * 1000), ledger.publish(b"l" * 1_000_000), ledger.read(0) == b"s" * 1000, ledger.reason, ledger.alone)
 print(ledger.publish(b"again"), ledger.read(0) == b"again", ledger.reason == "")
 with open(mount + "/fill", "wb", buffering=0) as fill:
     try:
         while fill.write(b"f" * 4096): pass
     except OSError: pass
-print(Arena.create("none", (mount,))[1])
+print(SharedFile.create("none", (mount,))[1])
 """
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import wrapt
+from bext_otel.process import Undo, on_import
 
 __all__ = ["PrometheusListener"]
 
@@ -30,10 +30,11 @@ class PrometheusListener:
         self._own: dict[str, Any] = {}
         self._ours: dict[str, Any] = {}
         self._closed = False
+        self._forget: Undo = lambda: None
 
     def open(self) -> None:
         """Note from now on when gauges are set. Takes hold when the library is imported."""
-        wrapt.register_post_import_hook(self._attach, _MODULE)
+        self._forget = on_import(_MODULE, self._attach)
 
     def listen(self, heard: Callable[[], None]) -> None:
         """Have the next change call `heard`, once."""
@@ -44,6 +45,7 @@ class PrometheusListener:
     def close(self) -> None:
         """Leave the library as it was."""
         self._closed, self._heard = True, None
+        self._forget()
         for name in self._ours:
             self._replace(name, self._ours, self._own)
 
