@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from bext_otel.config.fields import fields_of
+from bext_otel.config.fields import fields_of, words
 from bext_otel.config.file import FILE_NAME
 from bext_otel.config.model import SECTIONS, SHARED
 from bext_otel.config.report import Given, Path, SettingsReport
@@ -58,10 +58,9 @@ def bext_variables(environ: Mapping[str, str], report: SettingsReport) -> Iterat
         if name in known and raw:
             section, key = known[name]
             field = fields_of(SECTIONS[section])[key]
-            # A list is written as in `OTEL_PROPAGATORS`: `value,value`.
-            parts = [part.strip() for part in raw.split(",") if part.strip()]
+            # A list is written as in `OTEL_PROPAGATORS`, `value,value`, or as in the file.
             given = Given(
-                (section, key), parts if field.is_list else raw, name, text=True, secret=field.secret
+                (section, key), words(raw) if field.is_list else raw, name, text=True, secret=field.secret
             )
             yield from _entries(given, report) if field.is_table else (given,)
         elif name.startswith("BEXT_APPS_"):
