@@ -15,7 +15,7 @@ from msgspec import inspect
 from bext_otel.config.model import COMPUTED
 from bext_otel.redaction import SECRET, redact_settings, redact_url
 
-__all__ = ["Field", "Wrong", "fields_of", "shown", "toml"]
+__all__ = ["Field", "Wrong", "fields_of", "shown", "toml", "words"]
 
 # `yes` and `on` are for BEXT_ variables only; the standard ones know "true" alone, and msgspec "true",
 # "false", "1" and "0".
@@ -97,13 +97,17 @@ class Field:
             folded = raw.strip().lower()
             return _ALIASES.get(folded, folded)
         if text and self.is_list:
-            # Words between commas, as in `OTEL_PROPAGATORS`; a list as the file has it is taken too.
-            return [word for part in raw.strip("[]() ").split(",") if (word := part.strip(" \"'"))]
+            return words(raw)
         if text and isinstance(self.type, inspect.BoolType):
             return _BOOLEANS.get(raw.lower(), raw)
         if text and isinstance(self.type, inspect.IntType) and not raw.lstrip("+-").isdecimal():
             raise Wrong(self.expected())  # msgspec would take 1e3 and 5.0
         return raw
+
+
+def words(text: str) -> list[str]:
+    """Words between commas; a list as the file has it is taken too."""
+    return [word for part in text.strip("[]() ").split(",") if (word := part.strip(" \"'"))]
 
 
 @cache

@@ -335,14 +335,15 @@ def _rows() -> Iterator[Variable]:
     yield Variable(
         "OTEL_PROPAGATORS",
         "SDK",
-        "what context travels in; a name that is not there is one line",
+        "what context travels in; a name that is not there is one line, but ends upstream's launcher",
         f"{_CHOSEN}::{left_out}",
     )
     taken_out = "tests/test_api_environment.py::test_what_nobody_offers_is_taken_out_and_told"
     yield Variable(
         "OTEL_PYTHON_CONTEXT",
         "SDK",
-        "where the context is kept; a name that is not there is one line",
+        "where the context is kept; a name that is not there is one line, and a traceback of upstream's "
+        "launcher",
         taken_out,
     )
     yield Variable(

@@ -147,9 +147,9 @@ class _Target:
 def _read(collector: Any, names: set[tuple[str, str]], found: list[Family]) -> None:
     """Add what one collector tells."""
     whose = f"{type(collector).__module__}.{type(collector).__qualname__}"
-    failures: list[tuple[str, Exception]] = []
+    failures: list[tuple[str, BaseException]] = []
 
-    def failed(what: str, error: Exception) -> None:
+    def failed(what: str, error: BaseException) -> None:
         failures.append((what, error))
 
     try:
@@ -159,13 +159,15 @@ def _read(collector: Any, names: set[tuple[str, str]], found: list[Family]) -> N
                 found.extend(_families(metric, collector, partial(failed, str(metric.name))))
             except Exception as error:
                 failed(f"a {type(metric).__qualname__}", error)
-    except Exception as error:  # a collector of the application is broken: the others are still worth showing
+    # A collector of the application is broken: the others are still worth showing. One that exits would end a
+    # thread that answers.
+    except (Exception, SystemExit) as error:
         failed("what it collects", error)
     if failures:
         _tell(whose, failures)
 
 
-def _tell(whose: str, failures: list[tuple[str, Exception]]) -> None:
+def _tell(whose: str, failures: list[tuple[str, BaseException]]) -> None:
     """Count what failed; one line for each collector and way of failing."""
     global _unread
     _unread += len(failures)

@@ -35,7 +35,7 @@ from bext_otel.metrics.third_party.sdk_instruments import SdkInstrumentReader
 class Yields:
     """A collector that yields what it was given, and raises what is an exception."""
 
-    def __init__(self, *metrics: Metric | Exception) -> None:
+    def __init__(self, *metrics: Metric | BaseException) -> None:
         self.metrics = metrics
 
     def describe(self) -> list[Metric]:
@@ -43,7 +43,7 @@ class Yields:
 
     def collect(self) -> Iterator[Metric]:
         for metric in self.metrics:
-            if isinstance(metric, Exception):
+            if isinstance(metric, BaseException):
                 raise metric
             yield metric
 
@@ -180,13 +180,16 @@ def test_collectors_of_the_application_keep_types_units_and_times() -> None:
     assert ("livemostrecent", "livemax", "livemax", "livemax", "livesum") == tuple(merges.values())
 
 
-def test_a_collector_that_fails_is_told_once_and_costs_no_other(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [ValueError("broken"), SystemExit("broken")], ids=["raises", "exits"])
+def test_a_collector_that_fails_is_told_once_and_costs_no_other(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
     """Whatever stands after it is shown, and what it had told before it failed; each time counts."""
     before, after = (
         CounterMetricFamily("before", "Before.", value=1),
         CounterMetricFamily("after", "After.", value=1),
     )
-    REGISTRY.register(Yields(before, ValueError("broken")))
+    REGISTRY.register(Yields(before, error))
     REGISTRY.register(Yields(after))
     lost = registry.unread()
     with caplog.at_level(logging.WARNING):
@@ -194,7 +197,7 @@ def test_a_collector_that_fails_is_told_once_and_costs_no_other(caplog: pytest.L
             assert {"before_total", "after_total"} <= found().keys()
     (message,) = caplog.messages
     assert "collector tests.metrics.third_party.test_prometheus_client.Yields could not be read" in message
-    assert "ValueError('broken')" in message
+    assert repr(error) in message
     assert lost + 3 == registry.unread()
     assert not registry.within_reading()
 
