@@ -111,10 +111,7 @@ def after_run(
     if step is None or step.task_id != task_id:
         return
     current_step.set(step.outer)
-    error = _error(retval, state)
-    rejected = _rejected(retval, state)
-    if rejected is not None:
-        state, error = ("RETRY", None) if rejected.requeue else ("FAILURE", _reason(rejected))
+    state, error = _outcome(retval, state)
     try:
         if step.held is not None:
             step.held.release()
@@ -124,23 +121,45 @@ def after_run(
             # The child is asked to end in the middle of it, or does so by itself: the main process will tell,
             # whichever way it ends.
             return
-        here = context.get_current()
-        if step.operation is not None:
-            here = trace.set_span_in_context(step.operation.span)
-            if state == "RETRY":
-                step.operation.span.set_attribute("bext.retried", True)
-            finish(step.operation, error)
-        else:
-            measure(FLOW_STEP_DURATION, (perf_counter() - step.started) * 1e3, flow_name=step.identity.flow)
-        failure = type(error).__qualname__ if state in {"FAILURE", None} else None
-        if step.canvas is not None:
-            ended_in(step.canvas, step, failure, here)
-        elif state == "SUCCESS" and step.is_last():
-            measure(FLOW_COMPLETED, 1, context=here)
-        elif failure is not None:
-            _run_failed(step.identity.flow, failure, here)
+        here = _end(step, state, error)
+        _end_run(step, state, type(error).__qualname__ if state in {"FAILURE", None} else None, here)
     except Exception as failure:  # the task has run all the same
         report("the end of a task", failure)
+
+
+def _end(step: TaskStep, state: str | None, error: BaseException | None) -> Context:
+    """End a step, by its span if it has one; the context of what is told of it."""
+    if step.operation is None:
+        measure(FLOW_STEP_DURATION, (perf_counter() - step.started) * 1e3, flow_name=step.identity.flow)
+        return context.get_current()
+    if state == "RETRY":
+        step.operation.span.set_attribute("bext.retried", True)
+    finish(step.operation, error)
+    return trace.set_span_in_context(step.operation.span)
+
+
+def _end_run(step: TaskStep, state: str | None, failure: str | None, here: Context) -> None:
+    """Tell what the end of a step, which failed with `failure` if it did, makes of its run."""
+    if step.canvas is not None:
+        ended_in(step.canvas, step, failure, here)
+    elif state == "SUCCESS" and step.is_last():
+        measure(FLOW_COMPLETED, 1, context=here)
+    elif failure is not None:
+        _run_failed(step.identity.flow, failure, here)
+
+
+def _outcome(retval: Any, state: str | None) -> tuple[str | None, BaseException | None]:
+    """The state that an attempt ended in, by what Celery says and by what was raised, and what it failed
+    with."""
+    rejected = _rejected(retval, state)
+    if rejected is None:
+        return state, _error(retval, state)
+    reason = getattr(rejected, "reason", None)
+    return (
+        ("RETRY", None)
+        if rejected.requeue
+        else ("FAILURE", reason if isinstance(reason, BaseException) else rejected)
+    )
 
 
 def _rejected(retval: Any, state: str | None) -> Any:
@@ -152,12 +171,6 @@ def _rejected(retval: Any, state: str | None) -> Any:
 
     raised = retval if state == "REJECTED" else sys.exc_info()[1]
     return raised if isinstance(raised, Reject) else None
-
-
-def _reason(rejected: Any) -> BaseException:
-    reason = getattr(rejected, "reason", None)
-    cause: BaseException = reason if isinstance(reason, BaseException) else rejected
-    return cause
 
 
 def _error(retval: Any, state: str | None) -> BaseException | None:

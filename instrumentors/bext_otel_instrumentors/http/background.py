@@ -42,8 +42,7 @@ class Answered:
 
     def add(self, exchange: Exchange, scope: Mapping[str, Any]) -> None:
         """Finish this request soon, unless its application returns before."""
-        self._waiting[exchange] = scope
-        exchange.awaited = self._waiting
+        exchange.await_application(self._waiting, scope)
         if not self._armed:
             self._arm(_PATIENCE_SECONDS)
 
@@ -55,7 +54,7 @@ class Answered:
     def _sweep(self) -> None:
         self._armed = False
         for exchange, scope in list(self._waiting.items()):
-            left = _PATIENCE_SECONDS - (exchange.anchor.now() - (exchange.ended_ns or 0)) / 1e9
+            left = _PATIENCE_SECONDS - exchange.seconds_since_answer()
             if left > 0:
                 self._arm(left)
                 return

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from opentelemetry.context import attach, detach
 
-from bext_otel_instrumentors.http.exchange import BODILESS, Exchange, declared_length
+from bext_otel_instrumentors.http.exchange import Exchange
 
 __all__ = ["CountedBody", "Finish", "ListBody", "counting_input", "read_in_process"]
 
@@ -86,7 +86,7 @@ class CountedBody:
             raise
         finally:
             detach(token)
-        exchange.response_bytes += len(chunk)
+        exchange.sent(len(chunk))
         return chunk
 
     def close(self) -> None:
@@ -111,10 +111,7 @@ class CountedBody:
         self._early = True
         if exchange.finished:
             return
-        length = _declared(exchange)
-        if length is not None:
-            exchange.response_bytes = max(length, exchange.response_bytes)
-        if length is not None or exchange.ended_ns:
+        if exchange.sent_whole() or exchange.ended_ns:
             self._finish(self._error)
 
 
@@ -128,7 +125,7 @@ class ListBody:
         self._chunks = chunks
         self._exchange = exchange
         self._finish = finish
-        exchange.response_bytes += sum(map(len, chunks))
+        exchange.sent(sum(map(len, chunks)))
         if (answers := _in_process.get()) is not None:
             answers.append(self)
 
@@ -151,15 +148,6 @@ class ListBody:
         self._finish(None)
 
 
-def _declared(exchange: Exchange) -> int | None:
-    """How long the whole answer is; None where only reading it would tell."""
-    if exchange.method == "HEAD" or exchange.status in BODILESS:
-        return 0
-    return next(
-        (declared_length(value) for name, value in exchange.headers if name.lower() == "content-length"), None
-    )
-
-
 def counting_input(stream: Any, exchange: Exchange) -> Any:
     """`wsgi.input` that counts what is read from it."""
     return _CountingInput(stream, exchange)
@@ -174,7 +162,7 @@ class _CountingInput:
         self._exchange = exchange
 
     def _count(self, data: bytes) -> bytes:
-        self._exchange.request_bytes += len(data)
+        self._exchange.received(len(data))
         return data
 
     def read(self, *size: int) -> bytes:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry._logs import SeverityNumber
-from opentelemetry.context import Context
 
 from bext_otel.entries import logger, write
+
+if TYPE_CHECKING:
+    from bext_otel_instrumentors.http.exchange import Exchange
 
 __all__ = ["REQUEST_SCOPE", "emit_completion"]
 
@@ -20,26 +22,15 @@ _MAX_CACHE = 32
 
 
 def emit_completion(
-    context: Context,
-    *,
-    app: str,
-    method: str,
-    path: str,
-    status: int,
-    duration_ms: float,
-    headers: Iterable[tuple[Any, Any]],
-    raised: str | None,
-    failed: bool,
-    slow_request_ms: float,
-    unhandled: BaseException | None = None,
+    exchange: Exchange, status: int, raised: str | None, *, failed: bool, slow_request_ms: float
 ) -> None:
     """Tell that a request is completed: at error if it `failed`, at warn if it took longer than
     `slow_request_ms`, else at info.
 
-    `headers` are the answer's, `raised` is the class of the exception that ended it, if any. The path is cut
-    after 1 kB. `unhandled` is that exception if it left the application: a server tells of it too, but no
-    longer knows which request it was.
+    `raised` is the class of the exception that ended it, if any. The path is cut after 1 kB. An exception
+    that left the application is shown: a server tells of it too, but no longer knows which request it was.
     """
+    duration_ms = exchange.seconds * 1e3
     if failed:
         severity = SeverityNumber.ERROR
     elif duration_ms > slow_request_ms:
@@ -47,17 +38,20 @@ def emit_completion(
     else:
         severity = SeverityNumber.INFO
     attributes: dict[str, Any] = {
-        "app": app,
-        "method": method,
-        "path": path[:_MAX_PATH],
+        "app": exchange.app,
+        "method": exchange.method,
+        "path": exchange.path[:_MAX_PATH],
         "status": status,
         "duration_ms": round(duration_ms, 3),
     }
-    if (cache := _cache_of(headers)) is not None:
+    if (cache := _cache_of(exchange.headers)) is not None:
         attributes["cache"] = cache
     if raised is not None:
         attributes["error_type"] = raised
-    write(logger(REQUEST_SCOPE), severity, "request completed", attributes, here=context, error=unhandled)
+    error = exchange.unhandled if failed else None
+    write(
+        logger(REQUEST_SCOPE), severity, "request completed", attributes, here=exchange.context, error=error
+    )
 
 
 def _cache_of(headers: Iterable[tuple[Any, Any]]) -> str | None:

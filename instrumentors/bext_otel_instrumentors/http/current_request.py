@@ -12,8 +12,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar, Token
 from typing import Any, TypeAlias
 
-from bext_otel_instrumentors.http.exchange import Exchange
-from bext_otel_instrumentors.http.opening import current
+from bext_otel_instrumentors.http.exchange import Exchange, current
 
 __all__ = ["LeftOut", "adopted", "enter", "exchange_of", "leave", "left_out", "measured"]
 

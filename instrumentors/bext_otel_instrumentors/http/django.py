@@ -16,6 +16,7 @@ from bext_otel_instrumentors.http.django_test_client import asking_asgi, asking_
 from bext_otel_instrumentors.http.environment import NO_CHOICES, Choices, choices
 from bext_otel_instrumentors.http.exchange import Exchange
 from bext_otel_instrumentors.http.hosting import Hosting
+from bext_otel_instrumentors.http.routed import Routed
 from bext_otel_instrumentors.http.upstream_middleware import around_asgi, around_wsgi
 
 __all__ = ["DjangoInstrumentor"]
@@ -140,12 +141,12 @@ def _exchange_of(request: Any) -> Exchange | None:
     return None if surroundings is None else exchange_of(surroundings)
 
 
-def _ask(_: None, exchange: Exchange, __: Any) -> str | None:
+def _ask(_: None, request: Routed, __: Any) -> str | None:
     """The template of a request that a middleware answered before Django resolved it."""
     from django.urls import Resolver404, resolve
 
     try:
-        return _template(resolve(exchange.path.removeprefix(exchange.mounted)).route)
+        return _template(resolve(request.path.removeprefix(request.mounted)).route)
     except Resolver404:
         return None
 

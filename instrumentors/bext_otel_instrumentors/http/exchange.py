@@ -1,69 +1,46 @@
 """One request and its answer: what becomes of its span, and the request metrics.
 
-ASGI and WSGI share it: both open an `Exchange`, tell it what they see pass by, and finish it.
+ASGI, WSGI and websockets share it: they make an `Exchange` of what came in, tell it what they see pass by,
+and finish it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ParamSpec
 
-from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, Span
+from opentelemetry import trace
+from opentelemetry.context import Context, create_key, get_current
+from opentelemetry.trace import INVALID_SPAN
 
-from bext_otel.catalogue import (
-    HTTP_SERVER_ACTIVE_REQUESTS,
-    HTTP_SERVER_REQUEST_DURATION,
-    REQUEST_DURATION,
-    REQUEST_SIZE,
-    REQUESTS,
-)
-from bext_otel.operation import recorder, settings, show_failure
+from bext_otel.operation import settings
 from bext_otel.process import on_fork
-from bext_otel.timing import Anchor
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.completion import emit_completion
 from bext_otel_instrumentors.http.disconnect import Outcome, departure, outcome
 from bext_otel_instrumentors.http.environment import CapturedHeaders
-from bext_otel_instrumentors.http.upstream import measures_requests
+from bext_otel_instrumentors.http.request_metrics import count_active, record_request
+from bext_otel_instrumentors.http.routed import Asked, Routed
+from bext_otel_instrumentors.http.server_span import annotate, is_upstreams, show_error, show_result
 
-__all__ = ["BODILESS", "UNMATCHED", "Asked", "Exchange", "count_request", "declared_length"]
+if TYPE_CHECKING:
+    from bext_otel_instrumentors.http.opening import Opening
 
-UNMATCHED = "unmatched"
-"""The `route` of a request that no route template matched. Never the path: clients could make any number of
-those."""
+__all__ = ["Exchange", "current", "declared_length"]
 
-BODILESS = frozenset({204, 304})
-"""Answers that have no body, as those to HEAD, whatever an application sends along (RFC 9110, sections 9.3.2,
-15.3.5 and 15.4.5)."""
+# Answers that have no body, as those to HEAD, whatever an application sends along (RFC 9110, sections 9.3.2,
+# 15.3.5 and 15.4.5).
+_BODILESS = frozenset({204, 304})
 
-Asked: TypeAlias = "tuple[Callable[[Any, Exchange, Mapping[str, Any]], str | None], Any]"
-"""Who can say which route template a request has (below what the application is mounted under), if nobody
-told: a function, and the application that it is to be called with, before the exchange and its scope or
-environ."""
-
-count_request = recorder(REQUESTS, "app", "method", "status", "route")
-"""Counts a request, or the handshake of a websocket."""
-
-_record_duration = recorder(REQUEST_DURATION, "app", "route")
-_record_size = recorder(REQUEST_SIZE, "app", "direction")
-_record_active = recorder(HTTP_SERVER_ACTIVE_REQUESTS, "http.request.method", "url.scheme")
-_record_http_duration = recorder(
-    HTTP_SERVER_REQUEST_DURATION,
-    "http.request.method",
-    "url.scheme",
-    "http.response.status_code",
-    "http.route",
-    "network.protocol.version",
-    "error.type",
-)
+P = ParamSpec("P")
 
 _MAX_LENGTH_DIGITS = 18
+_CONTENT_LENGTH = frozenset({"content-length", b"content-length"})
 _NOTHING = Context()
-_ANCHOR = Anchor()
-
+_EXCHANGE = create_key("bext-otel-exchange")
+# The key under which a context holds its span, found by putting one there.
+_SPAN = next(iter(trace.set_span_in_context(INVALID_SPAN, Context())))
 
 # Which process this is: a child that is forked in the middle of a request does not end it, for that is still
 # its parent's.
@@ -78,36 +55,32 @@ def _in_child() -> None:
 on_fork(in_child=_in_child)
 
 
-def _is_upstreams(exchange: Exchange) -> bool:
-    """Whether the span that stands for a request is of upstream's instrumentation."""
-    if exchange.owned:
-        return False
-    scope = getattr(exchange.span, "instrumentation_scope", None)
-    return str(getattr(scope, "name", "")).startswith("opentelemetry.instrumentation.")
+def current(context: Context | None = None) -> Exchange | None:
+    """The exchange that the current code (or `context`) works for; None outside of a request."""
+    found = (get_current() if context is None else context).get(_EXCHANGE)
+    return found if isinstance(found, Exchange) else None
 
 
-class Exchange:
+class Exchange(Routed):
     """A request and its answer, from the first byte to the last.
 
-    `anchor` tells the times of its span. `app` and `method` are labels. `status` is what was sent, 0 before.
-    `request_bytes` and `response_bytes` count bodies. `mounts` is the template of what the matched route is
-    mounted under and `mounted` the path behind it, `matched` the route's own template (None: none matched),
-    `routed` says that a framework told, so that nobody needs to guess. `owned` is False where another
-    instrumentation's span stands for this request; `upstream` says that upstream's instrumentation runs
-    inside. `counting` says that no length of the request's body was declared, so its bytes are counted as
-    they are read; `asgi` that its server speaks ASGI. `awaited` are the answered requests that it is one of,
-    while its application still runs. `captured` are the headers of the answer that its span is to show.
-    `surroundings` is the scope or environ as whoever is furthest inside got it, `asked` who knows its route
-    if nobody tells. `left_at` is the status that was sent when the client left (0: none yet; None: it is not
-    known to have left), `parting` what the server raised then. `process` is where it is counted as being in
-    progress; None: it is not.
+    Who it is, from its `Opening`: `app`, `method`, `scheme`, `path`, `version`, `span`, `owned`, `anchor`,
+    `started`; the `context` of the work that is done for it. `asgi` says that its server speaks ASGI,
+    `upstream` that upstream's instrumentation runs inside, `counting` that no length of the request's body
+    was declared, so its bytes are counted as they are read. `captured` are the headers of the answer that its
+    span is to show. `surroundings` is the scope or environ as whoever is furthest inside got it.
+
+    Its answer: `status` is what was sent, 0 before; `request_bytes` and `response_bytes` count bodies.
+    `left_at` is the status that was sent when the client left (0: none yet; None: it is not known to have
+    left), `parting` what the server raised then. `ended_ns` is when the last byte was out. `awaited` are the
+    answered requests that it is one of, while its application still runs. `process` is where it is counted as
+    being in progress; None: it is not.
     """
 
     __slots__ = (
         "anchor",
         "app",
         "asgi",
-        "asked",
         "awaited",
         "captured",
         "context",
@@ -117,17 +90,12 @@ class Exchange:
         "finished",
         "headers",
         "left_at",
-        "matched",
         "method",
-        "mounted",
-        "mounts",
         "owned",
         "parting",
-        "path",
         "process",
         "request_bytes",
         "response_bytes",
-        "routed",
         "scheme",
         "seconds",
         "span",
@@ -139,95 +107,113 @@ class Exchange:
         "version",
     )
 
-    def __init__(self, app: str, method: str, scheme: str, path: str, version: str) -> None:
-        self.started = perf_counter()
-        self.anchor = _ANCHOR
-        self.asgi = False
-        self.asked: Asked | None = None
-        self.awaited: dict[Exchange, Any] | None = None
-        self.captured: CapturedHeaders | None = None
-        self.app = app
-        self.method = method
-        self.scheme = scheme
-        self.path = path
-        self.version = version
-        self.context = _NOTHING
-        self.span: Span = INVALID_SPAN
-        self.owned = True
+    def __init__(
+        self,
+        opening: Opening,
+        surroundings: Mapping[str, Any],
+        *,
+        asgi: bool,
+        upstream: bool,
+        mounted: str,
+        captured: CapturedHeaders | None,
+        length: int | None,
+        counting: bool,
+        asked: Asked | None,
+    ) -> None:
+        """`length` is the declared one of the request's body; None: none was declared."""
+        (
+            self.started,
+            self.app,
+            self.method,
+            self.scheme,
+            path,
+            self.version,
+            self.span,
+            self.owned,
+            self.anchor,
+            above,
+        ) = opening
+        super().__init__(path, mounted, asked)
+        self.context = Context({**above, _SPAN: self.span, _EXCHANGE: self})
+        self.surroundings: Mapping[str, Any] | None = surroundings
+        self.asgi = asgi
+        self.upstream = upstream
+        self.captured = captured
+        self.request_bytes = length or 0
+        self.counting = counting
         self.status = 0
-        self.request_bytes = 0
+        self.headers: Iterable[tuple[Any, Any]] = ()
         self.response_bytes = 0
         self.seconds = 0.0
         self.ended_ns: int | None = None
         self.error: BaseException | None = None
+        self.unhandled: BaseException | None = None
         self.left_at: int | None = None
         self.parting: BaseException | None = None
-        self.surroundings: Mapping[str, Any] | None = None
-        self.unhandled: BaseException | None = None
-        self.headers: Iterable[tuple[Any, Any]] = ()
-        self.mounts = ""
-        self.mounted = ""
-        self.matched: str | None = None
-        self.routed = False
-        self.upstream = False
-        self.counting = False
+        self.awaited: dict[Exchange, Any] | None = None
         self.finished = False
         self.process: object = None
 
-    def match(self, route: str | None) -> None:
-        """A framework matched this route template (None: it has none that matches)."""
-        self.matched = route
-        self.routed = True
+    # --- Its bodies -----------------------------------------------------------------------------------------
 
-    def match_below(self, script_name: str, route: str | None) -> None:
-        """As `match`, by an application that is reached under `script_name`: further in than mounts have told
-        of, perhaps."""
-        if script_name.startswith(self.mounted):
-            self.mounts += script_name[len(self.mounted) :]
-            self.mounted = script_name
-        self.match(route)
+    def received(self, size: int) -> None:
+        """So many bytes of the request's body were read."""
+        self.request_bytes += size
 
-    def ask(self, surroundings: Mapping[str, Any]) -> str | None:
-        """The route of a request that was answered before anybody told, from who was named for that; asks
-        once."""
-        if self.matched is None and not self.routed and self.asked is not None:
-            (question, app), self.asked = self.asked, None
-            self.routed = True
-            with suppress(Exception):  # the application's own routing; it will fail there, too
-                self.matched = question(app, self, surroundings)
-        return self.matched
+    def sent(self, size: int) -> None:
+        """So many bytes of the answer's body go out."""
+        self.response_bytes += size
 
-    def leave(self, parting: BaseException | None = None) -> None:
-        """The client has left, or cannot be reached (the server raised `parting`). One that has its whole
-        answer may."""
-        if not self.ended_ns:
-            self.parting = parting or self.parting
-            if self.left_at is None:
-                self.left_at = self.status
+    def sent_whole(self) -> bool:
+        """The whole body goes out, without passing by here: it is as long as the headers declare. Whether
+        they do."""
+        length = self.declared()
+        if length is not None:
+            self.response_bytes = max(length, self.response_bytes)
+        return length is not None
 
-    def begin_answer(self, status: int, headers: Iterable[tuple[Any, Any]]) -> None:
+    def declared(self) -> int | None:
+        """How long the answer's body is, by its headers; None where only reading it would tell."""
+        if self.is_bodiless():
+            return 0
+        return next(
+            (declared_length(value) for name, value in self.headers if name.lower() in _CONTENT_LENGTH), None
+        )
+
+    def is_bodiless(self) -> bool:
+        """Whether its answer has no body, whatever the application sends."""
+        return self.method == "HEAD" or self.status in _BODILESS
+
+    # --- Its life -------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """It is in progress from now until it is finished. What upstream's instrumentation counts is not
+        counted twice."""
+        if not self.upstream and (self.owned or not is_upstreams(self.span)):
+            self._count_active(1)
+            self.process = _process
+
+    def begin_answer(self, status: int, headers: Iterable[tuple[Any, Any]] = ()) -> None:
         """The application answers with this status and these headers."""
         self.status = status
         self.headers = headers
         if self.captured is not None:
             self.show_headers(self.captured, headers)
 
-    def show_headers(self, captured: CapturedHeaders, headers: Iterable[tuple[Any, Any]]) -> None:
-        """Show headers on the span, if it is ours: whoever made another one has read the same variables."""
-        if self.owned and self.span.is_recording():
-            self.span.set_attributes(captured.attributes(headers))
+    def leave(self, parting: BaseException | None = None, *, unanswered: bool = False) -> None:
+        """The client has left, or cannot be reached (the server raised `parting`, also for the status if
+        `unanswered`). One that has its whole answer may."""
+        if unanswered:
+            self.status = 0
+        if not self.ended_ns:
+            self.parting = parting or self.parting
+            if self.left_at is None:
+                self.left_at = self.status
 
     def failed(self, error: BaseException) -> None:
         """The application failed with `error`, even if somebody turns that into an answer."""
         if self.error is None:
             self.error = error
-
-    def begin(self) -> None:
-        """It is in progress from now until it is finished. What upstream's instrumentation counts is not
-        counted twice."""
-        if not self.upstream and not _is_upstreams(self):
-            self._count_active(1)
-            self.process = _process
 
     def answered(self) -> None:
         """The last byte of the answer is out; what the application does after that takes no time of the
@@ -236,62 +222,40 @@ class Exchange:
             self.seconds = perf_counter() - self.started
             self.ended_ns = self.anchor.now()
 
-    def annotate(self, route: str | None) -> None:
-        """Show what only we know on a span that is not ours, while that is still open."""
-        span = self.span
-        if span.is_recording():
-            span.set_attribute("bext.app", self.app)
-            if route:
-                span.set_attribute("http.route", route)
-                if self._is_path(getattr(span, "name", "")):
-                    span.update_name(f"{self.method} {route}")
+    def await_application(self, waiting: dict[Exchange, Any], surroundings: Mapping[str, Any]) -> None:
+        """Be one of the answered requests whose application still runs, until it is finished."""
+        waiting[self] = surroundings
+        self.awaited = waiting
 
-    def _is_path(self, name: str) -> bool:
-        """Whether a span is named by the path, as upstream's middlewares do that know no route. Another name
-        is somebody's choice."""
-        path = name.removeprefix(f"{self.method} ")
-        if not path.startswith("/"):
-            return False
-        # A WSGI environ has it without what the application is mounted under, and as Latin-1.
-        return self.path.endswith((path, path.encode("latin-1", "replace").decode("utf-8", "replace")))
+    def seconds_since_answer(self) -> float:
+        """How long ago the last byte of the answer was out."""
+        return (self.anchor.now() - (self.ended_ns or 0)) / 1e9
 
     def finish(self, route: str | None, error: BaseException | None = None) -> None:
         """End the request, once; never raises. `route` is the whole template, `error` what came out of the
         application."""
+        self.end("the end of a request", self._conclude, route, error)
+
+    def end(self, what: str, conclude: Callable[P, None], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """`what` has come: `conclude` tells of it, once, with these arguments, and the span ends if it is
+        ours. Never raises."""
         if self.finished:
             return
         self.finished = True
         if self.process is _process:
             self._count_active(-1)
         try:
-            if not self.ended_ns:
-                self.seconds = perf_counter() - self.started
-            elif error is not None and self.status < 500 and departure(error) is not None:
-                error = None  # a client that has its answer may leave
-            if error is not None:
-                self.failed(error)
-                self.unhandled = error
-            self._finish(route)
+            conclude(*args, **kwargs)
         except Exception as failure:
-            report("the end of a request", failure)
-        self.end_span()
-        self.release()
-
-    def _count_active(self, change: int) -> None:
-        try:
-            _record_active(change, self.method, self.scheme)
-        except Exception as failure:
-            report("the requests in progress", failure)
-
-    def end_span(self) -> None:
-        """End the span, if it is ours. Never raises."""
+            report(what, failure)
         if self.owned:
             try:
                 self.span.end(self.ended_ns or self.anchor.now())
             except Exception as failure:
                 report("the end of a span", failure)
+        self._release()
 
-    def release(self) -> None:
+    def _release(self) -> None:
         """Let go of what refers back to this exchange, so that no garbage collector is needed to free it."""
         self.context = _NOTHING
         self.headers = ()
@@ -300,75 +264,71 @@ class Exchange:
             self.awaited.pop(self, None)
             self.awaited = None
 
-    def result(self, error: BaseException | None) -> Outcome:
-        """What became of the request, which `error` ended."""
-        return outcome(self.status, error, self.left_at, self.parting)
+    def _count_active(self, change: int) -> None:
+        try:
+            count_active(self, change)
+        except Exception as failure:
+            report("the requests in progress", failure)
 
-    def _finish(self, route: str | None) -> None:
+    def _conclude(self, route: str | None, error: BaseException | None) -> None:
+        if not self.ended_ns:
+            self.seconds = perf_counter() - self.started
+        elif error is not None and self.status < 500 and departure(error) is not None:
+            error = None  # a client that has its answer may leave
+        if self.method == "HEAD" or self.status in _BODILESS:  # as `is_bodiless` says, without another call
+            self.response_bytes = 0
+        if error is not None:
+            self.failed(error)
+            self.unhandled = error
         error, status = self.error, self.status
         if error is None and 0 < status < 500:
             counted, error_type, failed = status, None, False
         else:
             counted, status, error_type, failed = self.result(error)
-        if self.owned and self.span.is_recording():
-            self.show_result(route, status)
-            if error_type is not None:
-                self._show_error(error_type, failed=failed)
-        self._measure(route, status, counted, error_type)
-        current = settings()
-        if current.log_requests:
+        self.show_result(route, status, error_type, error, failed=failed)
+        record_request(self, route, status, counted, error_type)
+        current_settings = settings()
+        if current_settings.log_requests:
             raised = error_type if error is not None or not failed else None
-            self._complete(status or counted, raised, failed, current.slow_request_ms)
-
-    def show_result(self, route: str | None, status: int) -> None:
-        """Give the span its final name, and what is known since the answer."""
-        attributes: dict[str, Any] = {}
-        if status:
-            attributes["http.response.status_code"] = status
-        if route:
-            attributes["http.route"] = route
-            self.span.update_name(f"{'HTTP' if self.method == '_OTHER' else self.method} {route}")
-        self.span.set_attributes(attributes)
-
-    def _show_error(self, error_type: str, *, failed: bool) -> None:
-        if failed:
-            show_failure(self.span, error_type, self.error)
-        else:
-            self.span.set_attribute("error.type", error_type)
-
-    def _measure(self, route: str | None, status: int, counted: int, error_type: str | None) -> None:
-        app, context, seconds = self.app, self.context, self.seconds
-        label = route or UNMATCHED
-        count_request(1, app, self.method, str(counted), label, context=context)
-        _record_duration(seconds * 1e3, app, label, context=context)
-        _record_size(self.request_bytes, app, "request", context=context)
-        _record_size(self.response_bytes, app, "response", context=context)
-        if (self.owned and not self.upstream) or not measures_requests():
-            _record_http_duration(
-                seconds,
-                self.method,
-                self.scheme,
-                status or None,
-                route,
-                self.version or None,
-                error_type,
-                context=context,
+            emit_completion(
+                self,
+                status or counted,
+                raised,
+                failed=failed,
+                slow_request_ms=current_settings.slow_request_ms,
             )
 
-    def _complete(self, status: int, raised: str | None, failed: bool, slow_request_ms: float) -> None:
-        emit_completion(
-            self.context,
-            app=self.app,
-            method=self.method,
-            path=self.path,
-            status=status,
-            duration_ms=self.seconds * 1e3,
-            headers=self.headers,
-            raised=raised,
-            failed=failed,
-            slow_request_ms=slow_request_ms,
-            unhandled=self.unhandled if failed else None,
-        )
+    def result(self, error: BaseException | None) -> Outcome:
+        """What became of the request, which `error` ended."""
+        return outcome(self.status, error, self.left_at, self.parting)
+
+    # --- Its span -------------------------------------------------------------------------------------------
+
+    def show_headers(self, captured: CapturedHeaders, headers: Iterable[tuple[Any, Any]]) -> None:
+        """Show headers on the span, if it is ours: whoever made another one has read the same variables."""
+        if self.owned and self.span.is_recording():
+            self.span.set_attributes(captured.attributes(headers))
+
+    def annotate(self, route: str | None) -> None:
+        """Show what only we know on a span that is not ours, while that is still open."""
+        if not self.owned:
+            annotate(self.span, self.app, self.method, self.path, route)
+
+    def show_result(
+        self,
+        route: str | None,
+        status: int,
+        error_type: str | None,
+        error: BaseException | None,
+        *,
+        failed: bool,
+    ) -> None:
+        """Give the span its final name, and what is known since the answer: see `Outcome`; `error` is what
+        the application raised."""
+        if self.owned and self.span.is_recording():
+            show_result(self.span, self.method, route, status)
+            if error_type is not None:
+                show_error(self.span, error_type, error, failed=failed)
 
 
 def declared_length(value: str | bytes | None) -> int | None:

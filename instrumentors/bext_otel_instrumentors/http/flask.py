@@ -13,8 +13,8 @@ from bext_otel_instrumentors._kit.patch import Patches
 from bext_otel_instrumentors.http.bodies import read_in_process
 from bext_otel_instrumentors.http.current_request import exchange_of, measured
 from bext_otel_instrumentors.http.environment import Choices, choices
-from bext_otel_instrumentors.http.exchange import Exchange
 from bext_otel_instrumentors.http.hosting import Hosting
+from bext_otel_instrumentors.http.routed import Routed
 from bext_otel_instrumentors.http.upstream_middleware import around_wsgi
 from bext_otel_instrumentors.http.wsgi import Environ, StartResponse, serve, text_of
 
@@ -108,7 +108,7 @@ def _rule(app: Any, request: Any) -> str | None:
     return str(adapter.match(method=methods[0], return_rule=True)[0].rule)
 
 
-def _ask(app: Any, _: Exchange, environ: Mapping[str, Any]) -> str | None:
+def _ask(app: Any, _: Routed, environ: Mapping[str, Any]) -> str | None:
     """The rule of a request that was answered before Flask matched it: by a middleware around its `wsgi_app`,
     or for want of a session."""
     from werkzeug.exceptions import HTTPException, MethodNotAllowed

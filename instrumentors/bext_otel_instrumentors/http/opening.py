@@ -1,25 +1,25 @@
-"""How a request begins: its app, its span by the HTTP semantic conventions (stable), the context that its
-work is done in."""
+"""How a request begins: its app, and its span by the HTTP semantic conventions (stable)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from time import perf_counter
+from typing import Any, TypeAlias
 
 from opentelemetry import trace
-from opentelemetry.context import Context, create_key, get_current
-from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanKind
 
 from bext_otel.apps import with_app
 from bext_otel.catalogue import METHODS, UNKNOWN
 from bext_otel.operation import set_request_logged, settings, tracer
 from bext_otel.redaction import redact_query
 from bext_otel.text import encodable
-from bext_otel.timing import anchor_of
-from bext_otel_instrumentors.http.exchange import Exchange
+from bext_otel.timing import Anchor, anchor_of
+from bext_otel_instrumentors.http.exchange import current
 
-__all__ = ["current", "open_exchange", "server_span"]
+__all__ = ["Opening", "open_request", "server_span"]
 
 _KNOWN_METHODS = frozenset(METHODS)
 _DEFAULT_PORTS: Mapping[str, int] = {"http": 80, "https": 443, "ws": 80, "wss": 443}
@@ -39,9 +39,8 @@ _MAX_AUTHORITIES = 1000
 _OF_HTTP = ("http.request.method", "http.method")
 _OF_WEBSOCKETS = ("url.scheme", "http.scheme")
 
-_EXCHANGE = create_key("bext-otel-exchange")
-# The key under which a context holds its span, found by putting one there.
-_SPAN = next(iter(trace.set_span_in_context(INVALID_SPAN, Context())))
+# Tells the times of a request whose span is somebody else's.
+_NO_ANCHOR = Anchor()
 
 # Contexts that hold nothing but an app; apps are configured, and a resolver that makes them up only loses the
 # shortcut.
@@ -49,13 +48,13 @@ _app_contexts: dict[str, Context] = {}
 _MAX_APP_CONTEXTS = 1000
 
 
-def current(context: Context | None = None) -> Exchange | None:
-    """The exchange that the current code (or `context`) works for; None outside of a request."""
-    found = (get_current() if context is None else context).get(_EXCHANGE)
-    return found if isinstance(found, Exchange) else None
+Opening: TypeAlias = tuple[float, str, str, str, str, str, Span, bool, Anchor, Context]
+"""How a request begins: when, by `perf_counter`; its app, method, scheme, path and version; its span, whether
+that is ours or another instrumentation's that stands for this request, and what tells the span's times; what
+its context is made from. Read once, so no class."""
 
 
-def open_exchange(
+def open_request(
     method: str,
     scheme: str,
     path: str,
@@ -66,24 +65,23 @@ def open_exchange(
     client: tuple[str, int] | None,
     user_agent: str,
     context: Context,
-) -> Exchange:
+) -> Opening:
     """Begin a request, in `context` (what propagation found, or empty), as a span of kind SERVER unless one
     stands for it already.
 
-    `host` is the Host header, or empty; `server` and `client` are socket addresses. The new context is not
-    attached.
+    `host` is the Host header, or empty; `server` and `client` are socket addresses.
     """
+    started = perf_counter()
     known = method if method in _KNOWN_METHODS else "_OTHER"
     if not path.isascii():
         path = encodable(path)
     current_settings = settings()
     app = UNKNOWN if current_settings.resolver is None else current_settings.resolver(host, path)
-    exchange = Exchange(app, known, scheme, path, version)
     set_request_logged(told=current_settings.log_requests)
     span = _span_for_this_request(context, scheme) if context else None
-    if span is not None:
-        exchange.owned = False
-    else:
+    anchor = _NO_ANCHOR
+    owned = span is None
+    if span is None:
         attributes: dict[str, Any] = {
             "http.request.method": known,
             "url.path": path if len(path) <= _MAX_PATH else path[:_MAX_PATH],
@@ -101,10 +99,8 @@ def open_exchange(
             attributes["user_agent.original"] = user_agent[:_MAX_HEADER]
         name = known if known is method else "HTTP"
         span = tracer().start_span(name, context, SpanKind.SERVER, attributes)
-        exchange.anchor = anchor_of(span)
-    exchange.span = span
-    exchange.context = _context_of(app, span, exchange, context)
-    return exchange
+        anchor = anchor_of(span)
+    return started, app, known, scheme, path, version, span, owned, anchor, _context_of(app, context)
 
 
 def _add_addresses(
@@ -173,14 +169,12 @@ def _span_for_this_request(context: Context, scheme: str) -> Span | None:
     return span if any(name in attributes for name in said) else None
 
 
-def _context_of(app: str, span: Span, exchange: Exchange, context: Context) -> Context:
+def _context_of(app: str, context: Context) -> Context:
     if context:
-        base = with_app(app, context)
-    else:
-        found = _app_contexts.get(app)
-        if found is None:
-            found = with_app(app, Context())
-            if len(_app_contexts) < _MAX_APP_CONTEXTS:
-                _app_contexts[app] = found
-        base = found
-    return Context({**base, _SPAN: span, _EXCHANGE: exchange})
+        return with_app(app, context)
+    found = _app_contexts.get(app)
+    if found is None:
+        found = with_app(app, Context())
+        if len(_app_contexts) < _MAX_APP_CONTEXTS:
+            _app_contexts[app] = found
+    return found

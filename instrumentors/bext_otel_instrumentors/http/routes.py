@@ -9,6 +9,7 @@ from typing import Any
 
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.exchange import Exchange
+from bext_otel_instrumentors.http.routed import Routed
 
 __all__ = ["ask_router", "path_of", "template"]
 
@@ -22,7 +23,7 @@ def template(exchange: Exchange, scope: Mapping[str, Any]) -> str | None:
             if "router" in scope or not hasattr(app, "routes"):
                 return _guess(scope)
             # Starlette or FastAPI, not instrumented, and it has not come to its routes.
-            exchange.asked = (ask_router, app)
+            exchange.may_ask((ask_router, app))
         exchange.ask(scope)
         return _told(exchange, scope)
     except Exception as error:
@@ -47,7 +48,7 @@ _MAX_MOUNTS = 8
 _LEFT_BEHIND = frozenset({"app", "app_root_path", "endpoint", "fastapi", "path_params", "route", "router"})
 
 
-def ask_router(app: Any, exchange: Exchange, scope: Mapping[str, Any]) -> str | None:
+def ask_router(app: Any, request: Routed, scope: Mapping[str, Any]) -> str | None:
     """The template of a request that was answered before it was routed, by the routes of this application of
     Starlette or FastAPI.
 
@@ -55,13 +56,13 @@ def ask_router(app: Any, exchange: Exchange, scope: Mapping[str, Any]) -> str | 
     """
     own = {name: value for name, value in scope.items() if name not in _LEFT_BEHIND}
     own |= {
-        "path": exchange.path,
+        "path": request.path,
         "root_path": scope.get("app_root_path", scope.get("root_path") or ""),
         "path_params": {},
     }
     found = _matching(app.routes, own, _MAX_MOUNTS)
     if found is not None:
-        exchange.mounts = ""
+        request.forget_mounts()
     return found
 
 

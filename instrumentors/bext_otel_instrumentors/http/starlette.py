@@ -142,12 +142,7 @@ def _mounting(original: Call) -> Call:
     def handle(self: Any, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange = exchange_of(scope)
         if exchange is not None:
-            exchange.mounts += self.path
-            exchange.mounted = scope.get("root_path", "")
-            # An application without routes of its own (static files, WSGI) is one route; one with routes has
-            # yet to match.
-            exchange.match(None if self.routes else "/{path}")
-            exchange.routed = not self.routes
+            exchange.enter_mount(self.path, scope.get("root_path", ""), routes=bool(self.routes))
         return original(self, scope, receive, send)
 
     return handle

@@ -7,18 +7,14 @@ There is no completion record either.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, TypeAlias
+from collections.abc import Callable
 
-from bext_otel.operation import show_failure
 from bext_otel_instrumentors._kit.guard import report
-from bext_otel_instrumentors.http.exchange import UNMATCHED, Exchange, count_request
+from bext_otel_instrumentors.http.asgi_messages import Message, Receive, Send
+from bext_otel_instrumentors.http.exchange import Exchange
+from bext_otel_instrumentors.http.request_metrics import count_request
 
 __all__ = ["Handshake"]
-
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 _SWITCHING_PROTOCOLS = 101
 # What a server answers to a handshake that the application closes, or does not survive.
@@ -78,47 +74,29 @@ class Handshake:
             self._answer(message["status"])
 
     def _answer(self, status: int) -> None:
-        exchange = self._exchange
-        exchange.status = status
-        if not exchange.owned:
-            exchange.annotate(self._route())
+        self._exchange.begin_answer(status)
+        if not self._exchange.owned:
+            self._exchange.annotate(self._route())
         self._count(status)
 
     def _count(self, status: int) -> None:
         if not self._counted:
             self._counted = True
-            exchange = self._exchange
-            route = self._route() or UNMATCHED
-            count_request(1, exchange.app, exchange.method, str(status), route, context=exchange.context)
+            count_request(self._exchange, self._route(), status)
 
     def finish(self, error: BaseException | None = None) -> None:
         """The connection is over; `error` is what came out of the application. Only the first call counts;
         never raises."""
-        exchange = self._exchange
-        if exchange.finished:
-            return
-        exchange.finished = True
-        try:
-            self._finish(error)
-        except Exception as failure:
-            report("the end of a websocket", failure)
-        exchange.end_span()
-        exchange.release()
+        self._exchange.end("the end of a websocket", self._conclude, error)
 
-    def _finish(self, error: BaseException | None) -> None:
+    def _conclude(self, error: BaseException | None) -> None:
         exchange = self._exchange
         error = error or exchange.error
         counted, status, error_type, failed = exchange.result(error)
         self._count(counted)
-        if not exchange.owned:
-            return
-        span = exchange.span
-        if span.is_recording():
-            exchange.show_result(self._route(), status)
-            if self._close_code is not None:
-                span.set_attribute("websocket.close_code", self._close_code)
+        if not failed and exchange.status:
             # Leaving is how a client ends a connection, and Starlette tells the application by an exception.
-            if error_type is not None and failed:
-                show_failure(span, error_type, error)
-            elif error_type is not None and not exchange.status:
-                span.set_attribute("error.type", error_type)
+            error_type = None
+        exchange.show_result(self._route(), status, error_type, error, failed=failed)
+        if self._close_code is not None and exchange.owned:
+            exchange.span.set_attribute("websocket.close_code", self._close_code)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
-from opentelemetry.context import attach, detach, get_current
-from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
+from opentelemetry.context import attach, detach
 
 from bext_otel.operation import set_request_logged
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.background import log_late_failure
-from bext_otel_instrumentors.http.bodies import CountedBody, Finish, ListBody, counting_input
+from bext_otel_instrumentors.http.bodies import CountedBody, Finish, ListBody
 from bext_otel_instrumentors.http.current_request import (
+    LeftOut,
     adopted,
     enter,
     exchange_of,
@@ -23,15 +23,14 @@ from bext_otel_instrumentors.http.current_request import (
 )
 from bext_otel_instrumentors.http.disconnect import is_input_error
 from bext_otel_instrumentors.http.environment import NO_CHOICES, Choices, choices
-from bext_otel_instrumentors.http.exchange import BODILESS, Asked, Exchange, declared_length
+from bext_otel_instrumentors.http.exchange import Exchange
 from bext_otel_instrumentors.http.hosting import Hosting, WSGIMount
-from bext_otel_instrumentors.http.opening import open_exchange
-from bext_otel_instrumentors.http.propagation import extract, is_w3c_only
 from bext_otel_instrumentors.http.response_propagation import response_headers
+from bext_otel_instrumentors.http.routed import Asked
+from bext_otel_instrumentors.http.wsgi_request import Environ, exchange_for, path_of, text_of, url_of
 
-__all__ = ["WSGIApp", "WSGIMiddleware", "leaves_out", "serve", "text_of"]
+__all__ = ["Environ", "StartResponse", "WSGIApp", "WSGIMiddleware", "leaves_out", "serve", "text_of"]
 
-Environ: TypeAlias = MutableMapping[str, Any]
 StartResponse: TypeAlias = Callable[..., Any]
 WSGIApp: TypeAlias = Callable[[Environ, StartResponse], Iterable[bytes]]
 
@@ -74,28 +73,41 @@ def serve(
     of a request that is answered before anybody told.
     """
     if (found := measured(environ)) is not None:
-        if isinstance(found, Exchange) and found.asked is None and not found.asgi:
-            found.asked = asked
-        if found.surroundings is environ:
-            return app(environ, start_response)
-        with adopted(found, environ):
-            return app(environ, start_response)
+        return _further_inside(app, environ, start_response, found, asked)
     if hosting.waiting:
         hosting.first()
-    answer = (
-        None
-        if hosting.wsgi is None
-        else hosting.answer_wsgi(text_of(environ.get("PATH_INFO") or ""), environ, start_response)
-    )
-    if answer is not None:
-        return answer
+    if hosting.wsgi is not None:
+        answer = hosting.answer_wsgi(text_of(environ.get("PATH_INFO") or ""), environ, start_response)
+        if answer is not None:
+            return answer
     if leaves_out(chosen, environ):
-        with left_out(environ, _path(environ)[1], asgi=False):
+        with left_out(environ, path_of(environ)[1], asgi=False):
             return app(environ, start_response)
-    exchange = _open(environ, upstream, chosen)
+    exchange = exchange_for(environ, chosen, upstream=upstream, asked=asked)
     if exchange is None:
         return app(environ, start_response)
-    exchange.asked = asked
+    return _serve(app, environ, start_response, exchange)
+
+
+def _further_inside(
+    app: WSGIApp,
+    environ: Environ,
+    start_response: StartResponse,
+    found: Exchange | LeftOut,
+    asked: Asked | None,
+) -> Iterable[bytes]:
+    """Call an application inside of the one where this request was found to begin."""
+    if isinstance(found, Exchange) and not found.asgi:
+        found.may_ask(asked)
+    if found.surroundings is environ:
+        return app(environ, start_response)
+    with adopted(found, environ):
+        return app(environ, start_response)
+
+
+def _serve(
+    app: WSGIApp, environ: Environ, start_response: StartResponse, exchange: Exchange
+) -> Iterable[bytes]:
     finish = _finisher(environ, exchange)
     token = attach(exchange.context)
     before = enter(exchange)
@@ -120,13 +132,10 @@ def _finisher(environ: Environ, exchange: Exchange) -> Finish:
             if error is not None:
                 log_late_failure(exchange, error)
             return
-        if exchange.method == "HEAD" or exchange.status in BODILESS:
-            exchange.response_bytes = 0
         _note_leaving(environ, exchange, error)
         below = exchange.ask(environ)
         route = None if below is None else f"{root}{exchange.mounts}{below}"
-        if not exchange.owned:
-            exchange.annotate(route)
+        exchange.annotate(route)
         exchange.finish(route, error)
 
     return finish
@@ -148,10 +157,7 @@ def leaves_out(chosen: Choices, environ: Environ) -> bool:
     if chosen.excluded is None:
         return False
     try:
-        host = (
-            environ.get("HTTP_HOST") or f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}"
-        )
-        if not chosen.excluded(f"{environ.get('wsgi.url_scheme', 'http')}://{host}{_path(environ)[1]}"):
+        if not chosen.excluded(url_of(environ)):
             return False
     except Exception as error:
         report("an excluded URL", error)
@@ -169,9 +175,7 @@ def _watched(
     if isinstance(wrapper, type) and isinstance(chunks, wrapper):
         # The server hands such a file to the kernel, if it gets to see it: what is left for us is what was
         # declared.
-        exchange.response_bytes = next(
-            (declared_length(v) or 0 for k, v in exchange.headers if k.lower() == "content-length"), 0
-        )
+        exchange.sent_whole()
         finish(None)
         return chunks
     return CountedBody(chunks, exchange, finish)
@@ -190,7 +194,7 @@ def _observed(start_response: StartResponse, exchange: Exchange) -> StartRespons
         write = start_response(status, headers, *exc_info)
 
         def counting_write(chunk: bytes) -> Any:
-            exchange.response_bytes += len(chunk)
+            exchange.sent(len(chunk))
             try:
                 return write(chunk)
             except OSError as error:  # so a server says that the client is not there any more
@@ -214,74 +218,3 @@ def _guess_route(exchange: Exchange) -> None:
         return
     if (rule := flask.request.url_rule) is not None:
         exchange.match_below(text_of(flask.request.environ.get("SCRIPT_NAME") or ""), str(rule.rule))
-
-
-def text_of(value: str) -> str:
-    """Text of an environ's value, which holds the bytes of UTF-8 as Latin-1 (PEP 3333)."""
-    return value if value.isascii() else value.encode("latin-1", "replace").decode("utf-8", "replace")
-
-
-def _path(environ: Environ) -> tuple[str, str]:
-    """What the application is mounted under, and the whole path."""
-    root = text_of(environ.get("SCRIPT_NAME") or "")
-    return root, root + text_of(environ.get("PATH_INFO") or "")
-
-
-def _open(environ: Environ, upstream: bool, chosen: Choices) -> Exchange | None:
-    """Begin the exchange of this environ; None where that failed or is not wanted, and the application is to
-    be called as if we were not there."""
-    try:
-        get = environ.get
-        context = get_current()
-        if context and not is_http_instrumentation_enabled():
-            return None
-        if "HTTP_TRACEPARENT" in environ or "HTTP_BAGGAGE" in environ or not is_w3c_only():
-            # Servers join the values of a repeated header with commas, so a second traceparent makes the
-            # first one malformed.
-            context = extract(
-                {k[5:].replace("_", "-").lower(): [v] for k, v in environ.items() if k.startswith("HTTP_")},
-                context,
-            )
-        root, path = _path(environ)
-        version = get("SERVER_PROTOCOL", "").removeprefix("HTTP/")
-        server, port, address = get("SERVER_NAME"), get("SERVER_PORT"), get("REMOTE_ADDR")
-        exchange = open_exchange(
-            environ["REQUEST_METHOD"],
-            get("wsgi.url_scheme", "http"),
-            path,
-            get("QUERY_STRING") or "",
-            _VERSIONS.get(version, version),
-            get("HTTP_HOST") or "",
-            (server, declared_length(str(port))) if server else None,
-            (address, declared_length(str(get("REMOTE_PORT") or "")) or 0) if address else None,
-            get("HTTP_USER_AGENT") or "",
-            context,
-        )
-        exchange.upstream = upstream
-        exchange.mounted = root
-        exchange.captured = chosen.response
-        if chosen.request is not None:
-            exchange.show_headers(chosen.request, _header_values(environ).items())
-        length = declared_length(get("CONTENT_LENGTH"))
-        if length is not None:
-            exchange.request_bytes = length
-        elif "HTTP_TRANSFER_ENCODING" in environ:
-            environ["wsgi.input"] = counting_input(environ["wsgi.input"], exchange)
-        exchange.surroundings = environ
-    except Exception as error:
-        report("the start of a request", error)
-        return None
-    return exchange
-
-
-_VERSIONS = {"1": "1.0", "2.0": "2", "3.0": "3"}
-
-
-def _header_values(environ: Environ) -> dict[str, str]:
-    headers = {
-        key[5:].replace("_", "-").lower(): value for key, value in environ.items() if key.startswith("HTTP_")
-    }
-    for key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-        if environ.get(key):
-            headers[key.replace("_", "-").lower()] = environ[key]
-    return headers

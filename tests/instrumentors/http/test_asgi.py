@@ -570,8 +570,8 @@ def test_a_failure_of_ours_leaves_the_application_alone(
         await answering()(scope, receive, send)
 
     for place in (
-        "asgi.open_exchange",
-        "exchange.count_request",
+        "asgi_request.open_request",
+        "exchange.record_request",
         "routes._guess",
         "exchange.Exchange.begin_answer",
     ):

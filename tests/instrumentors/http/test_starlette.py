@@ -357,8 +357,8 @@ import fastapi
 from tests.instrumentors.driving import ask
 seen = []
 from bext_otel_instrumentors.http import asgi
-original = asgi.open_exchange
-asgi.open_exchange = lambda *a: seen.append(1) or original(*a)
+original = asgi.exchange_for
+asgi.exchange_for = lambda *a, **k: seen.append(1) or original(*a, **k)
 app = fastapi.FastAPI()
 ask(app, "/missing")
 assert seen == [1], seen
