@@ -7,14 +7,14 @@ import hmac
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from bext_otel import config
 from bext_otel.endpoints.formats import json, negotiate
-from bext_otel.endpoints.pages import FORMATS, Collection, content_type, packed, wants_buckets
+from bext_otel.endpoints.pages import FORMATS, Collection, content_type, packed
 from bext_otel.endpoints.sharing import Sharing
 from bext_otel.health.evaluation import Health, HealthReport
 from bext_otel.metrics.snapshot import Snapshot
@@ -41,13 +41,6 @@ class Reply:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-class ReadLike(Protocol):
-    """What a fresh snapshot is asked of."""
-
-    def __call__(self, *, native: bool = False) -> Snapshot:
-        """`native` asks for the buckets of summaries."""
-
-
 _Handler: TypeAlias = Callable[[str, Mapping[str, str], bool], Reply]
 
 
@@ -63,18 +56,14 @@ class Endpoints:
         *,
         metrics: config.MetricsSettings,
         health_settings: config.HealthSettings,
-        read: ReadLike | None,
+        read: Callable[[], Snapshot] | None,
         health: Health,
         token: str = "",
         unread: str = "nothing is collected in this process, as with OTEL_SDK_DISABLED=true",
     ) -> None:
         self._metrics_settings = metrics
         self._health_settings = health_settings
-        self._collections = (
-            None
-            if read is None
-            else Sharing(lambda native: Collection(read(native=True) if native else read()))
-        )
+        self._collections = None if read is None else Sharing(lambda: Collection(read()))
         self._health = health
         self._token = token.encode()
         self._unread = unread
@@ -150,7 +139,7 @@ class Endpoints:
         wanted = _format(query) or negotiate.metrics_format(headers.get("accept", ""))
         if wanted not in FORMATS:
             return plain_text(400, f"unknown format {wanted[:50]!r}: expected one of {', '.join(FORMATS)}")
-        found = self._collections.get(native=wants_buckets(wanted))
+        found = self._collections.get()
         small = (
             found.packed_page(wanted) if negotiate.gzip_wanted(headers.get("accept-encoding", "")) else None
         )

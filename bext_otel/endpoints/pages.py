@@ -11,7 +11,7 @@ from bext_otel.endpoints.formats import json, protobuf, text
 from bext_otel.metrics.pacing import yield_interpreter
 from bext_otel.metrics.snapshot import Snapshot
 
-__all__ = ["FORMATS", "Collection", "content_type", "packed", "wants_buckets"]
+__all__ = ["FORMATS", "Collection", "content_type", "packed"]
 
 Render: TypeAlias = Callable[[Snapshot], Iterable[bytes]]
 
@@ -30,11 +30,6 @@ _GZIP_LEVEL = 3
 # zlib's own flag for a gzip header around the data; the header has no time in it, so that one page always
 # packs alike.
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
-
-
-def wants_buckets(form: str) -> bool:
-    """Whether a format shows the buckets of summaries."""
-    return form == "protobuf"
 
 
 def content_type(form: str) -> str:

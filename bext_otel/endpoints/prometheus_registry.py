@@ -12,7 +12,16 @@ from typing import Any
 
 from bext_otel.endpoints.formats import naming, samples
 from bext_otel.endpoints.formats.naming import Head
-from bext_otel.metrics.snapshot import Exemplar, Family, Histogram, LabelSet, Snapshot, Summary, legal_labels
+from bext_otel.metrics.snapshot import (
+    Distribution,
+    Exemplar,
+    Family,
+    Histogram,
+    LabelSet,
+    Snapshot,
+    Summary,
+    legal_labels,
+)
 from bext_otel.metrics.third_party.name_conflicts import log_left_out
 from bext_otel.metrics.third_party.prometheus_client import names_of_others, within_reading
 from bext_otel.process import on_import
@@ -120,10 +129,10 @@ def _metric(family: Family, head: Head) -> Any:
 
 
 def _samples(
-    name: str, value: float | Summary | Histogram, *, gauge: bool
+    name: str, value: float | Distribution | Histogram | Summary, *, gauge: bool
 ) -> Iterable[tuple[str, dict[str, str], float]]:
-    if isinstance(value, Summary):
-        quantiles = [(name, {"quantile": str(quantile)}, found) for quantile, found in value.quantiles]
+    if isinstance(value, (Distribution, Summary)):
+        quantiles = [(name, {"quantile": str(quantile)}, found) for quantile, found in value.quantiles()]
         return [*quantiles, (f"{name}_count", {}, value.count), (f"{name}_sum", {}, value.sum)]
     if isinstance(value, Histogram):
         limits = [*[str(float(bound)) for bound in value.bounds], "+Inf"]

@@ -25,7 +25,7 @@ _PATIENCE_SECONDS = 10.0
 
 
 class Sharing(Generic[T]):
-    """Calls `collect(native)` for everybody who asks at the same time, one call at a time.
+    """Calls `collect` for everybody who asks at the same time, one call at a time.
 
     An answer never holds data older than the moment it was asked for: whoever asks while a collection is
     under way waits for the next one, since the running one may have read a counter before the asker's own
@@ -41,7 +41,7 @@ class Sharing(Generic[T]):
 
     def __init__(
         self,
-        collect: Callable[[bool], T],
+        collect: Callable[[], T],
         *,
         gather_seconds: float = _GATHER_SECONDS,
         patience_seconds: float = _PATIENCE_SECONDS,
@@ -51,12 +51,9 @@ class Sharing(Generic[T]):
         self._patience_seconds = patience_seconds
         self._rounds: _Rounds[T] = _Rounds()
 
-    def get(self, *, native: bool = False) -> T:
+    def get(self) -> T:
         """What a collection that begins after this call finds; raises what it raises, and TimeoutError if
-        another one never ends.
-
-        `native` asks for the buckets of summaries. Who did not ask may get them nevertheless.
-        """
+        another one never ends."""
         rounds = self._rounds
         if (
             rounds.pid != os.getpid()
@@ -69,9 +66,8 @@ class Sharing(Generic[T]):
                 alone = False
                 leads = rounds.open is None
                 mine = rounds.open = rounds.open or _Round(this_thread())
-                mine.native |= native
         if alone:
-            return self._collect(native)
+            return self._collect()
         return self._lead(rounds, mine) if leads else self._follow(rounds, mine)
 
     def _follow(self, rounds: _Rounds[T], mine: _Round[T]) -> T:
@@ -91,7 +87,7 @@ class Sharing(Generic[T]):
             self._wait_for_turn(rounds)
             with rounds.changed:
                 rounds.open, rounds.running = None, mine
-            mine.found = self._collect(mine.native)
+            mine.found = self._collect()
             return mine.found
         except BaseException as error:
             mine.error = error
@@ -121,7 +117,6 @@ class _Round(Generic[T]):
 
     def __init__(self, leader: int) -> None:
         self.leader = leader
-        self.native = False
         self.done = False
         self.found: T | None = None
         self.error: BaseException | None = None

@@ -17,16 +17,10 @@ from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 from opentelemetry.sdk.metrics import Counter, Exemplar, Histogram, ObservableCounter
-from opentelemetry.sdk.metrics.export import (
-    AggregationTemporality,
-    Buckets,
-    ExponentialHistogramDataPoint,
-    HistogramDataPoint,
-    MetricExporter,
-    NumberDataPoint,
-)
+from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter, NumberDataPoint
 
 from bext_otel._compat import preferred_temporality
+from bext_otel.metrics.sdk_points import difference
 
 __all__ = ["DeltaState", "Series"]
 
@@ -108,53 +102,4 @@ def _difference(before: Any, point: Any) -> Any | None:
         return point if point.value < before else replace(point, value=point.value - before)
     if before.count == point.count:
         return None
-    less = _exponential_less if isinstance(point, ExponentialHistogramDataPoint) else _explicit_less
-    buckets = less(before, point) if type(before) is type(point) and before.count < point.count else None
-    if buckets is None:
-        return point
-    return replace(
-        point,
-        count=point.count - before.count,
-        sum=point.sum - before.sum,
-        # Of an interval inside a life, an extreme is known only if it is the life's new one.
-        min=point.min if point.min < before.min else None,
-        max=point.max if point.max > before.max else None,
-        **buckets,
-    )
-
-
-def _explicit_less(before: HistogramDataPoint, point: HistogramDataPoint) -> dict[str, Any] | None:
-    """The buckets of the difference; None if there is none, since the points are not of one life."""
-    if before.explicit_bounds != point.explicit_bounds:
-        return None
-    counts = [a - b for a, b in zip(point.bucket_counts, before.bucket_counts, strict=True)]
-    return {"bucket_counts": counts} if min(counts) >= 0 else None
-
-
-def _exponential_less(
-    before: ExponentialHistogramDataPoint, point: ExponentialHistogramDataPoint
-) -> dict[str, Any] | None:
-    """The same, at the newer point's scale: a life only ever gets coarser."""
-    shift = before.scale - point.scale
-    zeros = point.zero_count - before.zero_count
-    if shift < 0 or zeros < 0:
-        return None
-    positive = _less(point.positive, before.positive, shift)
-    negative = _less(point.negative, before.negative, shift)
-    if positive is None or negative is None:
-        return None
-    return {"positive": positive, "negative": negative, "zero_count": zeros}
-
-
-def _less(total: Buckets, before: Buckets, shift: int) -> Buckets | None:
-    """Bucket by bucket; None where `before`, which is finer by `shift` scales, holds more."""
-    counts = dict(enumerate(total.bucket_counts, total.offset))
-    for index, count in enumerate(before.bucket_counts, before.offset):
-        if count:
-            counts[index >> shift] = counts.get(index >> shift, 0) - count
-    filled = [index for index, count in counts.items() if count]
-    if not filled:
-        return Buckets(offset=0, bucket_counts=[])
-    low, high = min(filled), max(filled)
-    dense = [counts.get(index, 0) for index in range(low, high + 1)]
-    return None if min(dense) < 0 else Buckets(offset=low, bucket_counts=dense)
+    return difference(before, point) or point

@@ -45,8 +45,8 @@ class MetricsSignal:
         self.on_first_measurement: list[Callable[[], object]] = []
         self._shown = shown
 
-    def snapshot(self, *, native: bool = False) -> Snapshot:
-        """A fresh picture of everything; `native` asks for the buckets of summaries."""
+    def snapshot(self) -> Snapshot:
+        """A fresh picture of everything."""
         raise NotImplementedError
 
     def ending(self) -> Ending:
@@ -94,8 +94,8 @@ class UpstreamMetrics(MetricsSignal):
         provider, self._reading = build_upstream(resource, exporters, interval_seconds, shown, telemetry)
         super().__init__(provider, tuple(delivery for _, delivery in exporters), shown)
 
-    def snapshot(self, *, native: bool = False) -> Snapshot:
-        return self._reading.snapshot(native=native)
+    def snapshot(self) -> Snapshot:
+        return self._reading.snapshot()
 
     def ending(self) -> Ending:
         return Ending(
@@ -155,8 +155,8 @@ class BextMetrics(MetricsSignal):
             before=lambda: self._reading.before_fork(counted()), in_parent=forked_child
         )
 
-    def snapshot(self, *, native: bool = False) -> Snapshot:
-        return self._reading.snapshot(native=native)
+    def snapshot(self) -> Snapshot:
+        return self._reading.snapshot()
 
     def ending(self) -> Ending:
         return Ending(self._end, self._begin_end)

@@ -13,7 +13,6 @@ from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics import export as sdk
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
-    Buckets,
     MetricExporter,
     MetricExportResult,
     MetricsData,
@@ -27,8 +26,8 @@ from bext_otel.export.delivery import Delivery
 from bext_otel.export.delta import DeltaState, Series
 from bext_otel.metrics import snapshot as ours
 from bext_otel.metrics.reader import SnapshotReader
+from bext_otel.metrics.sdk_points import point_of
 from bext_otel.metrics.store.cell import Cell
-from bext_otel.metrics.store.cells import HistogramCell, NumberCell, SummaryCell
 from bext_otel.metrics.store.streams import Stream
 from bext_otel.metrics.third_party.sdk_instruments import series_key
 from bext_otel.metrics.timeline import NANO
@@ -163,32 +162,10 @@ def _point(cell: Cell, observed: float, start: int, now: int) -> Any:
         "time_unix_nano": now,
         "exemplars": _exemplars(cell.exemplar),
     }
-    if isinstance(cell, NumberCell):
-        return sdk.NumberDataPoint(value=observed + (cell.value if cell.live else 0), **common)
-    if isinstance(cell, SummaryCell):
-        held = cell.buckets.buckets
-        return sdk.ExponentialHistogramDataPoint(
-            count=cell.count,
-            sum=cell.sum,
-            scale=cell.buckets.scale,
-            zero_count=cell.zeros,
-            positive=Buckets(offset=held.offset, bucket_counts=list(held.counts)),
-            negative=Buckets(offset=0, bucket_counts=[]),
-            flags=0,
-            min=cell.minimum,
-            max=cell.maximum,
-            **common,
-        )
-    assert isinstance(cell, HistogramCell)
-    return sdk.HistogramDataPoint(
-        count=cell.count,
-        sum=cell.sum,
-        bucket_counts=tuple(cell.counts),
-        explicit_bounds=cell.stream.metric.bounds,
-        min=cell.minimum,
-        max=cell.maximum,
-        **common,
-    )
+    held = cell.read()
+    if not isinstance(held, (int, float)):
+        return point_of(held, common)
+    return point_of(observed + (held if cell.live else 0), common)
 
 
 def _exemplars(exemplar: ours.Exemplar | None) -> Sequence[Exemplar]:

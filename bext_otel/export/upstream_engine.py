@@ -71,7 +71,7 @@ class UpstreamReader:
         self._started_unix, self._started = time.time(), time.monotonic()
         self._system = ProcessUsage()
 
-    def snapshot(self, *, native: bool = False) -> Snapshot:
+    def snapshot(self) -> Snapshot:
         """A fresh picture of this process."""
         rows = {row.exported: row for row in METRICS}
         return Snapshot(

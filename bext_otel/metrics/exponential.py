@@ -1,12 +1,14 @@
-"""Exponential buckets at one fixed scale: counts whose merge is adding.
+"""Exponential buckets, a frozen value: counts whose merge is adding, packed as they are published.
 
 Bucket `i` holds the values in `(base ** i, base ** (i + 1)]`, as in OpenTelemetry's exponential histogram,
-with `base = 2 ** 2 ** -SCALE`.
+with `base = 2 ** 2 ** -scale`. A step down in scale merges pairs of neighbours (perfect subsetting), so that
+no value is lost.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from array import array
 from bisect import bisect_left
 from collections import Counter
@@ -15,7 +17,9 @@ from itertools import accumulate
 from math import ceil, log2
 from operator import add
 
-__all__ = ["MAX_OTLP_BUCKETS", "SCALE", "Buckets", "Scaled", "counted", "dense", "quantiles"]
+import msgspec
+
+__all__ = ["MAX_OTLP_BUCKETS", "SCALE", "Buckets", "counted", "quantiles"]
 
 SCALE = 6
 """At scale 6 a bucket is 1.09 % wide, so the middle of a value's bucket is at most 0.54 % away from the
@@ -40,155 +44,160 @@ def counted(values: Iterable[float]) -> Counter[int]:
     return Counter({index - 1: count for index, count in found.items()})
 
 
-class Buckets:
-    """Counts of neighbouring buckets, as narrow as they go: `counts[k]` is that of bucket `offset + k`."""
+class Buckets(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Counts of neighbouring buckets: the first is bucket `offset`. The first and the last hold something, so
+    equal counts are equal.
 
-    __slots__ = ("counts", "offset")
+    `packed` has them as machine integers of type `width`, as narrow as they go, in native order: nobody but a
+    process of the same host reads them.
+    """
 
-    def __init__(self, offset: int = 0, counts: array[int] | None = None) -> None:
-        self.offset = offset
-        self.counts: array[int] = array("B") if counts is None else counts
-
-    def copy(self) -> Buckets:
-        """The same counts, to be added to."""
-        return Buckets(self.offset, self.counts[:])
-
-    def become(self, other: Buckets) -> None:
-        """Have the other's counts, which has no other use: objects that live on cost the garbage collector
-        less than new ones."""
-        self.offset, self.counts = other.offset, other.counts
-
-    def add(self, more: Mapping[int, int]) -> None:
-        """Add counts by bucket index."""
-        if not more:
-            return
-        self._reach(min(more), max(more))
-        counts, offset = self.counts, self.offset
-        for index, count in more.items():
-            try:
-                counts[index - offset] += count
-            except OverflowError:
-                counts = self._widen(counts[index - offset] + count)
-                counts[index - offset] += count
+    scale: int = SCALE
+    offset: int = 0
+    width: str = "B"
+    packed: bytes = b""
 
     @classmethod
-    def merged(cls, parts: Iterable[Buckets]) -> Buckets:
-        """The sum of several."""
-        filled = [part for part in parts if part.counts]
+    def dense(cls, scale: int, offset: int, counts: Iterable[int]) -> Buckets:
+        """The buckets whose counts from `offset` on are `counts`, none of them negative."""
+        held = list(counts)
+        filled = [position for position, count in enumerate(held) if count]
+        if not filled:
+            return cls(scale)
+        return _packed(scale, offset + filled[0], held[filled[0] : filled[-1] + 1])
+
+    @classmethod
+    def merged(cls, parts: Iterable[Buckets], at_most: int | None = None) -> Buckets:
+        """The sum of several, at the coarsest of their scales, or at the finest below it that has no more
+        than `at_most` buckets."""
+        filled = [part for part in parts if part.packed]
         if len(filled) <= 1:
-            return filled[0] if filled else cls()
-        low = min(part.offset for part in filled)
-        high = max(part.offset + len(part.counts) for part in filled)
-        total = [0] * (high - low)
-        for part in filled:
-            start, end = part.offset - low, part.offset - low + len(part.counts)
-            total[start:end] = map(add, total[start:end], part.counts)
-        return cls(low, array(_width_for(max(total)), total))
+            return filled[0].fitting(at_most) if filled else cls()
+        scale = min([part.scale for part in filled])
+        held = [part.coarsened(scale) for part in filled]
+        low, high = min([part.offset for part in held]), max([part._last for part in held])
+        if down := _steps_to_fit(low, high, at_most):
+            return cls.merged([part.coarsened(scale - down) for part in held])
+        total = [0] * (high - low + 1)
+        for part in held:
+            start, counts = part.offset - low, part._counts
+            end = start + len(counts)
+            total[start:end] = map(add, total[start:end], counts)
+        return _packed(scale, low, total)
+
+    @property
+    def counts(self) -> array[int]:
+        """The counts from `offset` on, as a copy."""
+        return array(self.width, self.packed)
 
     def items(self) -> list[tuple[int, int]]:
         """Bucket index and count of those that hold something, ascending."""
-        return [(index, count) for index, count in enumerate(self.counts, self.offset) if count]
+        return [(index, count) for index, count in enumerate(self._counts, self.offset) if count]
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Buckets) and self.items() == other.items()
+    def bounds(self) -> list[tuple[float, int]]:
+        """Upper bound and count of those that hold something, ascending; no bound is above the greatest
+        number that is finite."""
+        step = 2.0**-self.scale
+        return [(_power((index + 1) * step), count) for index, count in self.items()]
 
-    __hash__ = None  # type: ignore[assignment]  # it changes
+    def plus(self, other: Buckets) -> Buckets:
+        """The sum, at the coarser of both scales."""
+        return Buckets.merged((self, other))
 
-    def __repr__(self) -> str:
-        return f"Buckets({dict(self.items())!r})"
+    def plus_counted(self, more: Mapping[int, int], at_most: int | None = None) -> Buckets:
+        """The sum with counts by bucket index at `SCALE`; as `merged`, but quick for a few values, as it runs
+        for each batch of them."""
+        if not more:
+            return self
+        if self.scale != SCALE:
+            more = _shifted(more.items(), SCALE - self.scale)
+        low, high = min(more), max(more)
+        if self.packed:
+            low, high = min(low, self.offset), max(high, self._last)
+        if down := _steps_to_fit(low, high, at_most):
+            return self.coarsened(self.scale - down)._plus(
+                _shifted(more.items(), down), low >> down, high >> down
+            )
+        return self._plus(more, low, high)
 
-    def _reach(self, low: int, high: int) -> None:
-        """Make room for buckets `low` to `high`."""
-        if not self.counts:
-            self.offset = low
-            self.counts.frombytes(bytes(high - low + 1))
-            return
-        code, size = self.counts.typecode, self.counts.itemsize
-        if low < self.offset:
-            self.counts = array(code, bytes((self.offset - low) * size)) + self.counts
-            self.offset = low
-        if (missing := high - self.offset - len(self.counts) + 1) > 0:
-            self.counts.frombytes(bytes(missing * size))
+    def minus(self, earlier: Buckets) -> Buckets | None:
+        """What came since, at this scale, since a life only ever gets coarser; None if `earlier` can't be the
+        past of these."""
+        if not earlier.packed:
+            return self
+        if earlier.scale < self.scale:
+            return None
+        before = earlier.coarsened(self.scale)
+        if before.offset < self.offset or before._last > self._last:
+            return None
+        counts = self.counts.tolist()
+        for index, count in before.items():
+            counts[index - self.offset] -= count
+        return Buckets.dense(self.scale, self.offset, counts) if min(counts) >= 0 else None
 
-    def _widen(self, largest: int) -> array[int]:
-        self.counts = array(_width_for(largest), self.counts)
-        return self.counts
+    def coarsened(self, scale: int) -> Buckets:
+        """The same values at a scale that is at most this one's."""
+        shift = self.scale - scale
+        if not shift:
+            return self
+        if not self.packed:
+            return Buckets(scale)
+        low, total = self.offset >> shift, [0] * ((self._last >> shift) - (self.offset >> shift) + 1)
+        for index, count in enumerate(self._counts, self.offset):
+            total[(index >> shift) - low] += count
+        return _packed(scale, low, total)
+
+    def fitting(self, at_most: int | None) -> Buckets:
+        """The same values at the finest scale at which there are no more than `at_most` buckets."""
+        return self.coarsened(self.scale - _steps_to_fit(self.offset, self._last, at_most))
+
+    @property
+    def _last(self) -> int:
+        return self.offset + len(self.packed) // _SIZES[self.width] - 1
+
+    @property
+    def _counts(self) -> Sequence[int]:
+        """The same as `counts`, for a look."""
+        return self.packed if self.width == "B" else array(self.width, self.packed)
+
+    def _plus(self, more: Mapping[int, int], low: int, high: int) -> Buckets:
+        """The sum with counts at this scale; both together reach from `low` to `high`."""
+        counts, size = self.counts, _SIZES[self.width]
+        if not self.packed:
+            counts.frombytes(bytes(high - low + 1))
+        else:
+            if low < self.offset:
+                counts = array(self.width, bytes((self.offset - low) * size)) + counts
+            counts.frombytes(bytes((high - low + 1 - len(counts)) * size))
+        for index, count in more.items():
+            try:
+                counts[index - low] += count
+            except OverflowError:
+                counts = array(_width_for(counts[index - low] + count), counts)
+                counts[index - low] += count
+        return Buckets(self.scale, low, counts.typecode, counts.tobytes())
+
+
+_SIZES = {code: array(code).itemsize for code in _WIDTHS}
+_LIMITS = [(code, 1 << 8 * size) for code, size in _SIZES.items()]
 
 
 def _width_for(largest: int) -> str:
-    return next(code for code in _WIDTHS if largest < 1 << 8 * array(code).itemsize)
+    return next(code for code, limit in _LIMITS if largest < limit)
 
 
-def quantiles(
-    qs: Sequence[float], buckets: Buckets, zeros: int, smallest: float, largest: float
-) -> tuple[tuple[float, float], ...]:
-    """Pairs of `q` and the `ceil(q * n)`-th smallest of the values counted, within 0.54 %; NaN of none.
-
-    `smallest` and `largest` of the values bound the answer, so a constant comes back exactly. Each `q` is
-    within (0, 1].
-    """
-    cumulative = list(accumulate(buckets.counts, initial=zeros))
-    count = cumulative[-1]
-    if not count:
-        return tuple((q, math.nan) for q in qs)
-    found = []
-    for q in qs:
-        # Position 0 stands for the zeros, position k for bucket `offset + k - 1`.
-        position = bisect_left(cumulative, ceil(q * count))
-        middle = 2.0 ** ((buckets.offset + position - 0.5) / (1 << SCALE)) if position else 0.0
-        found.append((q, min(max(middle, smallest), largest)))
-    return tuple(found)
+def _packed(scale: int, offset: int, counts: Sequence[int]) -> Buckets:
+    """Buckets whose first and last hold something."""
+    width = _width_for(max(counts))
+    return Buckets(scale, offset, width, bytes(counts) if width == "B" else array(width, counts).tobytes())
 
 
-class Scaled:
-    """Buckets for life: never more than `MAX_OTLP_BUCKETS`, at the finest scale at which they fit, as
-    OpenTelemetry exports them.
-
-    A step down merges pairs of neighbours (perfect subsetting), so that adding never loses a value.
-    """
-
-    __slots__ = ("buckets", "scale")
-
-    def __init__(self, scale: int = SCALE, buckets: Buckets | None = None) -> None:
-        self.scale = scale
-        self.buckets = Buckets() if buckets is None else buckets
-
-    def copy(self) -> Scaled:
-        """The same counts, to be added to."""
-        return Scaled(self.scale, self.buckets.copy())
-
-    def become(self, other: Scaled) -> None:
-        """Have the other's counts; see `Buckets.become`."""
-        self.scale = other.scale
-        self.buckets.become(other.buckets)
-
-    def add(self, more: Mapping[int, int], scale: int = SCALE) -> None:
-        """Add counts by bucket index at `scale`, which is not coarser than the coarsest of the two
-        afterwards."""
-        if not more:
-            return
-        self._coarsen(min(scale, self.scale))
-        low, high = min(more) >> (scale - self.scale), max(more) >> (scale - self.scale)
-        if self.buckets.counts:
-            low, high = (
-                min(low, self.buckets.offset),
-                max(high, self.buckets.offset + len(self.buckets.counts) - 1),
-            )
-        fitting = self.scale
-        while high - low >= MAX_OTLP_BUCKETS:
-            low, high, fitting = low >> 1, high >> 1, fitting - 1
-        self._coarsen(fitting)
-        self.buckets.add(_shifted(more.items(), scale - self.scale))
-
-    def merge(self, other: Scaled) -> None:
-        """Add another's counts."""
-        self.add(dict(other.buckets.items()), other.scale)
-
-    def _coarsen(self, scale: int) -> None:
-        if scale < self.scale:
-            held, shift = self.buckets.items(), self.scale - scale
-            self.buckets, self.scale = Buckets(), scale
-            self.buckets.add(_shifted(held, shift))
+def _steps_to_fit(low: int, high: int, at_most: int | None) -> int:
+    """How many steps down in scale there are no more than so many buckets from `low` to `high`."""
+    steps = 0
+    while at_most is not None and (high >> steps) - (low >> steps) >= at_most:
+        steps += 1
+    return steps
 
 
 def _shifted(items: Iterable[tuple[int, int]], shift: int) -> dict[int, int]:
@@ -198,9 +207,27 @@ def _shifted(items: Iterable[tuple[int, int]], shift: int) -> dict[int, int]:
     return merged
 
 
-def dense(scale: int, offset: int, counts: Iterable[int]) -> list[tuple[float, int]]:
-    """Upper bounds and counts of a data point's non-empty buckets, ascending."""
-    step = 2.0**-scale
-    return [
-        (2.0 ** ((offset + position + 1) * step), count) for position, count in enumerate(counts) if count
-    ]
+def _power(exponent: float) -> float:
+    return 2.0**exponent if exponent < sys.float_info.max_exp else sys.float_info.max
+
+
+def quantiles(
+    qs: Sequence[float], buckets: Buckets, zeros: int, smallest: float, largest: float
+) -> tuple[tuple[float, float], ...]:
+    """Pairs of `q` and the `ceil(q * n)`-th smallest of the values counted, within 0.54 % at `SCALE`; NaN of
+    none.
+
+    `smallest` and `largest` of the values bound the answer, so a constant comes back exactly. Each `q` is
+    within (0, 1].
+    """
+    cumulative = list(accumulate(buckets._counts, initial=zeros))
+    count = cumulative[-1]
+    if not count:
+        return tuple((q, math.nan) for q in qs)
+    step, found = 2.0**-buckets.scale, []
+    for q in qs:
+        # Position 0 stands for the zeros, position k for bucket `offset + k - 1`.
+        position = bisect_left(cumulative, ceil(q * count))
+        middle = _power((buckets.offset + position - 0.5) * step) if position else 0.0
+        found.append((q, min(max(middle, smallest), largest)))
+    return tuple(found)

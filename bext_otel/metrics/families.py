@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
@@ -11,34 +10,14 @@ from operator import attrgetter
 from typing import Any, TypeAlias
 
 from bext_otel.catalogue import METRICS
-from bext_otel.metrics.exponential import Scaled
 from bext_otel.metrics.merging.sum import Tally
-from bext_otel.metrics.merging.totals import newest_exemplar, recent, sum_histograms, total
-from bext_otel.metrics.merging.wire import (
-    Exemplified,
-    HistogramRow,
-    Labels,
-    NumberRow,
-    SummaryRow,
-    ThirdPartyFamily,
-    ThirdPartyRow,
-)
+from bext_otel.metrics.merging.totals import newest_exemplar
+from bext_otel.metrics.merging.wire import Labels, Row, ThirdPartyFamily, ThirdPartyRow
 from bext_otel.metrics.pacing import AT_ONCE, slices
-from bext_otel.metrics.snapshot import (
-    Exemplar,
-    Family,
-    Histogram,
-    LabelSet,
-    Native,
-    Numbers,
-    Point,
-    Series,
-    Summary,
-)
+from bext_otel.metrics.snapshot import Exemplar, Family, Histogram, LabelSet, Numbers, Point, Series, Summary
 from bext_otel.metrics.store.cell import Cell
-from bext_otel.metrics.store.cells import HistogramCell, SummaryCell
 from bext_otel.metrics.store.streams import Stream, Streams
-from bext_otel.metrics.window import Recent
+from bext_otel.metrics.values import Distribution, merged, plain
 
 __all__ = [
     "Observed",
@@ -55,25 +34,20 @@ Observed: TypeAlias = Mapping[Stream, Mapping[Cell, Mapping[str, float]]]
 
 _series, _value, _exemplar = attrgetter("series"), attrgetter("value"), attrgetter("exemplar")
 
-# Summaries of several workers to put together between two pauses.
-_SUMMARIES_AT_ONCE = AT_ONCE // 20
-
-_EMPTY: tuple[tuple[float, float], ...] = Recent.merged([]).quantiles()
+# Distributions and histograms of several workers to put together between two pauses.
+_MEASURED_AT_ONCE = AT_ONCE // 5
 
 
-def of_process(observed: Observed, now: float, *, native: bool = False) -> list[Family]:
-    """This process's own families, of what was measured at least once. `native` asks for the buckets of
-    summaries."""
+def of_process(observed: Observed, now: float) -> list[Family]:
+    """This process's own families, of what was measured at least once."""
     return [
         family
         for stream, values in observed.items()
-        if (family := _own_family(stream, values, now, native)) is not None
+        if (family := _own_family(stream, values, now)) is not None
     ]
 
 
-def _own_family(
-    stream: Stream, observed: Mapping[Cell, Mapping[str, float]], now: float, native: bool
-) -> Family | None:
+def _own_family(stream: Stream, observed: Mapping[Cell, Mapping[str, float]], now: float) -> Family | None:
     cells, series = stream.columns()
     if seen := [cell for cell in observed if not cell.live]:
         cells, series = [*cells, *seen], [*series, *map(_series, seen)]
@@ -83,7 +57,7 @@ def _own_family(
     if stream.metric.kind not in {"summary", "histogram"}:
         points = _columns(cells, series, observed)
     else:
-        points = tuple(Point(cell.series, _own_value(cell, now, native), cell.exemplar) for cell in cells)
+        points = tuple(Point(cell.series, cell.read(now), cell.exemplar) for cell in cells)
     return _family(stream, points)
 
 
@@ -120,14 +94,6 @@ def _extended(values: array[Any], more: list[float]) -> array[Any]:
             values = array("d", values)
     values.extend(more)
     return values
-
-
-def _own_value(cell: Cell, now: float, native: bool) -> Summary | Histogram:
-    if isinstance(cell, SummaryCell):
-        buckets = _native(cell.buckets, cell.zeros) if native else None
-        return Summary(cell.count, cell.sum, cell.window.recent(now).quantiles(), buckets)
-    assert isinstance(cell, HistogramCell)
-    return Histogram(cell.stream.metric.bounds, tuple(cell.counts), cell.sum, cell.count)
 
 
 def rates_of_process(streams: Streams, now: float) -> dict[str, Mapping[LabelSet, float]]:
@@ -175,35 +141,22 @@ class _Later(Mapping[LabelSet, float]):
         return repr(self._made)
 
 
-def of_service(streams: Streams, tally: Tally, *, native: bool = False) -> list[Family]:
-    """The families of all workers together, in the catalogue's order. `native` asks for the buckets of
-    summaries."""
+def of_service(streams: Streams, tally: Tally) -> list[Family]:
+    """The families of all workers together, in the catalogue's order."""
     families = []
     for metric in METRICS:
-        stream, name = streams.stream(metric), metric.exported
-        if numbers := tally.numbers.get(name):
-            families.append(_family(stream, _numbers(stream, numbers)))
-        elif summaries := tally.summaries.get(name):
-            points = [
-                _summary(stream.series(labels), rows, tally.now, native)
-                for part in slices(list(summaries.items()), _SUMMARIES_AT_ONCE)
-                for labels, rows in part
-            ]
-            families.append(_family(stream, points))
-        elif histograms := tally.histograms.get(name):
-            families.append(
-                _family(
-                    stream,
-                    [
-                        _histogram(stream.series(labels), metric.bounds, rows)
-                        for labels, rows in histograms.items()
-                    ],
-                )
+        if held := tally.series.get(metric.exported):
+            stream = streams.stream(metric)
+            points = (
+                _measured(stream, held, tally.now)
+                if metric.kind in {"summary", "histogram"}
+                else _numbers(stream, held)
             )
+            families.append(_family(stream, points))
     return families
 
 
-def _numbers(stream: Stream, held: Mapping[Labels, Sequence[NumberRow]]) -> Numbers:
+def _numbers(stream: Stream, held: Mapping[Labels, Sequence[Row]]) -> Numbers:
     series: list[Series] = []
     values: list[float] = []
     exemplars: dict[int, Exemplar] = {}
@@ -211,35 +164,24 @@ def _numbers(stream: Stream, held: Mapping[Labels, Sequence[NumberRow]]) -> Numb
         told = enumerate([newest_exemplar(rows) for _, rows in part], len(series))
         exemplars |= {position: Exemplar(*found) for position, found in told if found is not None}
         series += [stream.series(labels) for labels, _ in part]
-        values += [
-            rows[0].value if len(rows) == 1 else total([row.value for row in rows]) for _, rows in part
-        ]
+        values += [_number(rows) for _, rows in part]
     return Numbers(series, values, exemplars)
 
 
-def _histogram(series: Series, bounds: tuple[float, ...], rows: Sequence[HistogramRow]) -> Point:
-    row = sum_histograms(rows)
-    return Point(series, Histogram(bounds, row.counts, row.sum, row.count), _measurement(row.exemplar))
+def _number(rows: Sequence[Row]) -> float:
+    value: Any = rows[0].value if len(rows) == 1 else merged([row.value for row in rows])
+    return plain(value)
 
 
-def _summary(series: Series, rows: Sequence[SummaryRow], now: float, native: bool) -> Point:
-    window, buckets = recent(rows, now), None
-    if native:
-        life = Scaled()
-        for row in rows:
-            life.merge(row.lifetime())
-        buckets = _native(life, sum(row.zeros for row in rows))
-    quantiles = window.quantiles() if window else _EMPTY
-    value = Summary(sum(row.count for row in rows), total([row.sum for row in rows]), quantiles, buckets)
-    return Point(series, value, _measurement(newest_exemplar(rows)))
-
-
-def _measurement(told: Exemplified) -> Exemplar | None:
-    return Exemplar(*told) if told is not None else None
-
-
-def _native(life: Scaled, zeros: int) -> Native:
-    return Native(life.scale, life.buckets.offset, tuple(life.buckets.counts), zeros)
+def _measured(stream: Stream, held: Mapping[Labels, Sequence[Row]], now: float) -> list[Point]:
+    points: list[Point] = []
+    for part in slices(list(held.items()), _MEASURED_AT_ONCE):
+        for labels, rows in part:
+            value: Any = merged([row.value for row in rows])
+            told = newest_exemplar(rows)
+            found = value.recent_at(now) if isinstance(value, Distribution) else value
+            points.append(Point(stream.series(labels), found, Exemplar(*told) if told is not None else None))
+    return points
 
 
 def rates_of_service(streams: Streams, tally: Tally) -> dict[str, Mapping[LabelSet, float]]:
@@ -282,12 +224,9 @@ def _foreign_row(point: Point) -> ThirdPartyRow:
     value, labels = point.value, point.series.labels
     told = point.exemplars or (((0, point.exemplar),) if point.exemplar is not None else ())
     exemplars = tuple([(position, each.value, each.time_unix, _labels_of(each)) for position, each in told])
-    more = (exemplars, point.time_unix, point.set_at, point.copied)
-    if isinstance(value, Histogram):
-        return ThirdPartyRow(labels, None, (value.bounds, value.counts, value.sum, value.count), *more)
-    if isinstance(value, Summary):  # prometheus_client's own: without quantiles, so that it can be added up
-        return ThirdPartyRow(labels, None, ((), (value.count,), value.sum, value.count), *more)
-    return ThirdPartyRow(labels, value, None, *more)
+    if isinstance(value, Summary):  # without its quantiles, which can't be added up
+        value = Summary(value.count, value.sum)
+    return ThirdPartyRow(labels, value, exemplars, point.time_unix, point.set_at, point.copied)
 
 
 def _labels_of(exemplar: Exemplar) -> LabelSet:
@@ -297,28 +236,17 @@ def _labels_of(exemplar: Exemplar) -> LabelSet:
 def of_foreign(parts: Iterable[ThirdPartyFamily]) -> list[Family]:
     """Other libraries' families, back from what was published."""
     return [
-        Family(
-            part.name,
-            part.type,
-            part.description,
-            part.unit,
-            tuple(_foreign_point(part.type, row) for row in part.rows),
-        )
+        Family(part.name, part.type, part.description, part.unit, tuple(map(_foreign_point, part.rows)))
         for part in parts
     ]
 
 
-def _foreign_point(kind: str, row: ThirdPartyRow) -> Point:
-    value: float | Histogram | Summary = math.nan if row.number is None else row.number
-    if row.histogram is not None:
-        value = (
-            Summary(row.histogram[3], row.histogram[2], ())
-            if kind == "summary"
-            else Histogram(*row.histogram)
-        )
+def _foreign_point(row: ThirdPartyRow) -> Point:
+    value: Any = row.value
     exemplars = tuple(
         [(position, Exemplar(number, at, "", "", labels)) for position, number, at, labels in row.exemplars]
     )
     if isinstance(value, Histogram):
         return Point(Series(row.labels), value, exemplars=exemplars, time_unix=row.time_unix)
-    return Point(Series(row.labels), value, exemplars[0][1] if exemplars else None, time_unix=row.time_unix)
+    found = value if isinstance(value, Summary) else plain(value)
+    return Point(Series(row.labels), found, exemplars[0][1] if exemplars else None, time_unix=row.time_unix)

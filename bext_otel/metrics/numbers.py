@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from bext_otel.metrics.snapshot import Exemplar, Family, Histogram, Point, Summary
+from bext_otel.metrics.snapshot import Distribution, Exemplar, Family, Histogram, Point, Summary
 
 __all__ = ["GREATEST", "PLAIN", "exact", "exact_family", "exact_point", "finite", "sound"]
 
@@ -106,9 +106,12 @@ def _exact(point: Point) -> Point | None:
         if isinstance(value, Histogram):
             value = Histogram(tuple(map(exact, value.bounds)), value.counts, exact(value.sum), value.count)
         elif isinstance(value, Summary):
-            quantiles = tuple((exact(quantile), exact(found)) for quantile, found in value.quantiles)
-            value = replace(value, sum=exact(value.sum), quantiles=quantiles)
-        else:
+            value = Summary(
+                value.count,
+                exact(value.sum),
+                tuple((exact(quantile), exact(found)) for quantile, found in value.told),
+            )
+        elif not isinstance(value, Distribution):
             value = exact(value)
         time_unix = None if point.time_unix is None else float(point.time_unix)
     except (TypeError, ValueError, OverflowError):

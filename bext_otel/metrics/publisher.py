@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from threading import Lock
+from typing import NamedTuple
 
 from bext_otel.apps import Budgets
 from bext_otel.metrics.merging.label_budgets import apply_budgets_for_good
@@ -12,9 +13,16 @@ from bext_otel.metrics.merging.sum import Shared, Tally, compacted
 from bext_otel.metrics.merging.wire import Known, Publication, decode, encode
 from bext_otel.service.board import Board, Peer
 
-__all__ = ["Service"]
+__all__ = ["Published", "Service"]
 
 _log = logging.getLogger("bext_otel")
+
+
+class Published(NamedTuple):
+    """What this process has said, and the same as bytes."""
+
+    contribution: Publication
+    payload: bytes
 
 
 class Service:
@@ -50,21 +58,24 @@ class Service:
         """Whether there is anybody else to speak to, or for."""
         return self.base is not None or self._ledger.has_peers()
 
-    def publish(self, contribute: Callable[[bytes], bytes], *, wait: bool = True) -> bytes:
-        """Say what this process has to say, now: `contribute` makes it of the base's bytes, and it is the
-        answer too.
+    def publish(
+        self, contribute: Callable[[Publication | None], Publication], *, wait: bool = True
+    ) -> Published | None:
+        """Say what this process has to say, now: `contribute` makes it, given the base; what was said is the
+        answer.
 
         `wait=False` says nothing, and answers with nothing, if that is under way: it may be in this very
         thread.
         """
         if not wait and self._lock.locked():
-            return b""
+            return None
         with self._lock:
             self._take_place()
-            payload = contribute(self._packed_base)
+            contribution = contribute(self.base)
+            payload = encode(contribution, self._packed_base)
             if not self._ledger.publish(payload):
                 self._complain()
-            return payload
+            return Published(contribution, payload)
 
     def members(self) -> Sequence[int]:
         """Ids of the service's processes, also of those that have nothing to say."""

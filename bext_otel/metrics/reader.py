@@ -14,9 +14,9 @@ from bext_otel.metrics import families
 from bext_otel.metrics.merging.label_budgets import apply_budgets
 from bext_otel.metrics.merging.local import LocalRows
 from bext_otel.metrics.merging.sum import Tally
-from bext_otel.metrics.merging.wire import Known, Publication, ThirdPartyFamily, decode, encode
+from bext_otel.metrics.merging.wire import Publication, ThirdPartyFamily, is_readable
 from bext_otel.metrics.numbers import exact, exact_family
-from bext_otel.metrics.publisher import Service
+from bext_otel.metrics.publisher import Published, Service
 from bext_otel.metrics.service_usage import ServiceProcesses, ServiceUsage
 from bext_otel.metrics.snapshot import Family, LabelSet, Snapshot
 from bext_otel.metrics.store.cell import Cell
@@ -146,7 +146,6 @@ class SnapshotReader:
         self._collected_once = False
         self._changes_seen = self.streams.changes
         self._own = LocalRows()
-        self._known: Known = {}
         self._faded_at = 0.0
         self._garbled = False
 
@@ -176,8 +175,8 @@ class SnapshotReader:
             names = {part.name for part in parts}
             self._foreign_parts = [*(part for part in self._foreign_parts if part.name not in names), *parts]
             nothing: families.Observed = {stream: {} for stream in self.streams}
-            told = self._service.publish(lambda base: encode(self._contribution(nothing), base), wait=False)
-            self._said = self._said or bool(told)
+            told = self._service.publish(lambda base: self._contribution(nothing, base), wait=False)
+            self._said = self._said or told is not None
 
     def reset(self) -> None:
         """Begin anew, as a forked child does: what the parent counted is the parent's."""
@@ -248,19 +247,19 @@ class SnapshotReader:
         self._look_from = began + took + (_PACE if counted else _IDLE_PACE) * took
         return counted
 
-    def snapshot(self, *, native: bool = False) -> Snapshot:
-        """A fresh picture of everything, all workers included; `native` asks for the buckets of summaries."""
+    def snapshot(self) -> Snapshot:
+        """A fresh picture of everything, all workers included."""
         catch_up()
         # Callbacks of the application run before the lock is taken: one that measures, or waits, must not
         # meet it.
         foreign = self._collected()
         observed = self.observed()
         if self._service is not None and self._service.has_peers():
-            return self._of_service(self._service, observed, native)
+            return self._of_service(self._service, observed)
         with self.streams.lock:
             self.streams.drain()
             now = self.streams.monotonic()
-            mine = families.of_process(observed, now, native=native)
+            mine = families.of_process(observed, now)
             rates = families.rates_of_process(self.streams, now)
         system = self._system.figures() if self._system is not None else {}
         return self._snapshot(
@@ -295,20 +294,20 @@ class SnapshotReader:
         self._collect_from = ended + _PACE * (ended - began)
         return found
 
-    def _of_service(self, service: Service, observed: families.Observed, native: bool) -> Snapshot:
+    def _of_service(self, service: Service, observed: families.Observed) -> Snapshot:
         # Of this process, just what it published: whichever worker is asked next must not know less than this
         # one is about to say.
-        published = decode(self._publish(service, observed), self._known)
+        published = self._publish(service, observed)
+        self._garbled = published is None or not is_readable(published.payload)
         tally = Tally(self.streams.monotonic())
-        self._garbled = published is None
         if published is not None:
-            tally.add(published, alive=True)
+            tally.add(published.contribution, alive=True)
         for shared in service.others():
             tally.add(shared.contribution, alive=shared.alive)
         tally.settle()
         apply_budgets(tally, self.streams.budgets)
         return self._snapshot(
-            families.of_service(self.streams, tally, native=native),
+            families.of_service(self.streams, tally),
             families.of_foreign(tally.foreign.values()),
             families.rates_of_service(self.streams, tally),
             tally.started_unix or self.started_unix,
@@ -338,11 +337,11 @@ class SnapshotReader:
             resource=self._resource,
         )
 
-    def _publish(self, service: Service, observed: families.Observed) -> bytes:
+    def _publish(self, service: Service, observed: families.Observed) -> Published | None:
         self._unsaid, self._said = False, True
-        return service.publish(lambda base: encode(self._contribution(observed), base))
+        return service.publish(lambda base: self._contribution(observed, base))
 
-    def _contribution(self, observed: families.Observed) -> Publication:
+    def _contribution(self, observed: families.Observed, base: Publication | None) -> Publication:
         with self.streams.lock:
             self.streams.drain()
             now = self.streams.monotonic()
@@ -355,6 +354,7 @@ class SnapshotReader:
             foreign=self._foreign_parts,
             system=self._system.figures() if self._system is not None else {},
             telemetry=self._telemetry(),
+            base=base,
             pid=os.getpid(),
             parent=self._parent,
             **fields,

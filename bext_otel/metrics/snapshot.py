@@ -12,18 +12,19 @@ from functools import lru_cache
 from typing import Any, Literal, TypeAlias, overload
 
 from bext_otel.catalogue import Metric
+from bext_otel.metrics.values import Distribution, Histogram, Summary
 from bext_otel.text import legal_name
 
 __all__ = [
     "BORN_WITH",
     "FORKED_SINCE",
+    "Distribution",
     "Exemplar",
     "Family",
     "FamilyType",
     "GaugeMerge",
     "Histogram",
     "LabelSet",
-    "Native",
     "Numbers",
     "Point",
     "Series",
@@ -116,42 +117,6 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Native:
-    """Exponential buckets: `counts[k]` are the values in `(base ** (offset + k), base ** (offset + k + 1)]`,
-    `base = 2 ** 2 ** -scale`."""
-
-    scale: int
-    offset: int
-    counts: tuple[int, ...]
-    zeros: int
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """`count` and `sum` of the service's whole life, and (quantile, value) of the recent window; NaN where
-    that is empty.
-
-    `native` has the buckets of the whole life, where the snapshot was asked for them.
-    """
-
-    count: int
-    sum: float
-    quantiles: tuple[tuple[float, float], ...]
-    native: Native | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """Explicit buckets. `counts` are not cumulative, and one longer than `bounds`: the last one is everything
-    above the last bound."""
-
-    bounds: tuple[float, ...]
-    counts: tuple[int, ...]
-    sum: float
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
 class Exemplar:
     """One measurement and the trace it was made in; ids in lower-case hexadecimal, time in seconds since 1970
     (NaN: not known).
@@ -177,7 +142,7 @@ class Point:
     """
 
     series: Series
-    value: float | Summary | Histogram
+    value: float | Distribution | Histogram | Summary
     exemplar: Exemplar | None = None
     exemplars: tuple[tuple[int, Exemplar], ...] = ()
     time_unix: float | None = None
@@ -239,9 +204,9 @@ class Family:
     """All series of one metric.
 
     `name` is the exported one (`bext_requests_total`), `unit` the UCUM unit. `metric` is its row in the
-    catalogue; None for an instrument of another library. Values are numbers, `Summary` or `Histogram`, as
-    `type` says. `merge` is how several workers become one, where the type does not say it: counters,
-    summaries and histograms are added up. The unit of another library is as that library says it.
+    catalogue; None for an instrument of another library. Values are as `type` says. `merge` is how several
+    workers become one, where the type does not say it: counters, summaries and histograms are added up. The
+    unit of another library is as that library says it.
     """
 
     name: str

@@ -3,11 +3,13 @@ face must show."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import nan
 
 from bext_otel import catalogue
 from bext_otel.catalogue import QUANTILES, Metric
 from bext_otel.metrics.snapshot import (
+    Distribution,
     Exemplar,
     Family,
     FamilyType,
@@ -30,7 +32,7 @@ def series(metric: Metric, *values: str) -> Series:
 
 def family(
     metric: Metric,
-    points: dict[tuple[str, ...], float | Summary | Histogram],
+    points: Mapping[tuple[str, ...], float | Distribution | Histogram | Summary],
     *,
     exemplar: Exemplar | None = None,
 ) -> Family:

@@ -55,22 +55,14 @@ def test_the_format_is_chosen_by_parameter_then_by_accept(query: str, accept: st
     assert (200, content_type) == (reply.status, reply.content_type)
 
 
-def test_protobuf_is_read_with_buckets_and_others_without() -> None:
-    asked = []
-
-    def read(*, native: bool = False) -> Snapshot:
-        asked.append(native)
-        return SPECIFICATION
-
+def test_protobuf_is_what_a_scraper_of_native_histograms_gets() -> None:
     accept = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
-    reply = get(endpoints(read=read), "/metrics", accept=accept)
+    reply = get(endpoints(), "/metrics", accept=accept)
     assert (200, protobuf.CONTENT_TYPE, protobuf.render(SPECIFICATION)) == (
         reply.status,
         reply.content_type,
         reply.body,
     )
-    get(endpoints(read=read), "/metrics")
-    assert [True, False] == asked
 
 
 def test_an_unknown_format_names_the_known_ones() -> None:

@@ -13,7 +13,6 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider, ObservableCounter
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
-    Buckets,
     ExponentialHistogramDataPoint,
     Gauge,
     InMemoryMetricReader,
@@ -36,7 +35,6 @@ from bext_otel.catalogue import (
     Metric,
 )
 from bext_otel.export.delivery import Delivery
-from bext_otel.export.delta import _less
 from bext_otel.export.periodic import MetricExport
 from bext_otel.metrics.provider import BextMeterProvider
 from bext_otel.metrics.reader import SnapshotReader
@@ -413,29 +411,3 @@ def test_deliveries_add_up_to_the_total(intervals: list[tuple[list[int], bool]],
     assert row.kind == "counter" or len(amounts) == counted
     exported.reading.stop()
     exported.provider.shutdown()
-
-
-@given(
-    st.integers(0, 6),
-    st.lists(st.integers(0, 9), max_size=20),
-    st.lists(st.integers(0, 9), max_size=20),
-    st.integers(-50, 50),
-)
-def test_a_difference_of_buckets_is_what_was_added(
-    shift: int, before: list[int], more: list[int], offset: int
-) -> None:
-    """Also where the total became coarser meanwhile."""
-    total: dict[int, int] = {}
-    for index, count in (*enumerate(before, offset), *enumerate(more, offset)):
-        total[index >> shift] = total.get(index >> shift, 0) + count
-    added: dict[int, int] = {}
-    for index, count in enumerate(more, offset):
-        added[index >> shift] = added.get(index >> shift, 0) + count
-    low, high = min(total, default=0), max(total, default=-1)
-    found = _less(
-        Buckets(low, [total.get(index, 0) for index in range(low, high + 1)]), Buckets(offset, before), shift
-    )
-    assert found is not None
-    assert {index: count for index, count in added.items() if count} == {
-        index: count for index, count in enumerate(found.bucket_counts, found.offset) if count
-    }

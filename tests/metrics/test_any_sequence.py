@@ -18,7 +18,7 @@ from bext_otel.catalogue import (
     HTTP_SERVER_REQUEST_DURATION,
     REQUEST_DURATION,
 )
-from bext_otel.metrics.snapshot import Histogram, Snapshot, Summary
+from bext_otel.metrics.snapshot import Distribution, Histogram, Snapshot
 from bext_otel.metrics.store.streams import Streams
 from bext_otel.testing import Clock
 from tests.metrics.merging.test_sum import PAGE, SHOP, Board, Seat, Worker, number
@@ -34,10 +34,9 @@ def totals(snapshot: Snapshot) -> dict[str, float]:
         family = snapshot.family(metric)
         for point in family.points if family is not None else ():
             value = point.value
-            assert isinstance(value, (Summary, Histogram))
-            if isinstance(value, Summary):
-                assert value.native is not None
-                assert value.count == sum(value.native.counts) + value.native.zeros
+            assert isinstance(value, (Distribution, Histogram))
+            if isinstance(value, Distribution):
+                assert value.count == sum(value.life.counts) + value.zeros
                 found |= {"summary count": value.count, "summary sum": value.sum}
             else:
                 assert value.count == sum(value.counts)
@@ -93,7 +92,7 @@ class Service(RuleBasedStateMachine):
 
     @rule(who=WHO)
     def scrape(self, who: int) -> None:
-        found = totals(self.workers[who].reading.snapshot(native=True))
+        found = totals(self.workers[who].reading.snapshot())
         for name, before in self.shown.items():
             assert before <= found[name]
         for name, value in found.items():
@@ -139,7 +138,7 @@ class Service(RuleBasedStateMachine):
         for worker in self.workers:
             worker.publish()
         for worker in self.workers:
-            snapshot = worker.reading.snapshot(native=True)
+            snapshot = worker.reading.snapshot()
             assert +self.measured == +Counter(totals(snapshot))
             assert (sum(self.runs), sum(self.entries)) == (
                 number(snapshot, FLOW_ACTIVE_RUNS),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 from collections import Counter
 from collections.abc import Sequence
 
@@ -12,15 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bext_otel.catalogue import QUANTILES
-from bext_otel.metrics.exponential import MAX_OTLP_BUCKETS, SCALE, Buckets, Scaled, counted, dense, quantiles
+from bext_otel.metrics.exponential import MAX_OTLP_BUCKETS, SCALE, Buckets, counted, quantiles
 
 positive = st.floats(min_value=1e-9, max_value=1e9, allow_nan=False, allow_infinity=False)
 
 
 def bucketed(values: Sequence[float]) -> Buckets:
-    buckets = Buckets()
-    buckets.add(counted([value for value in values if value > 0]))
-    return buckets
+    return Buckets().plus_counted(counted([value for value in values if value > 0]))
 
 
 def of(q: float, values: Sequence[float]) -> float:
@@ -81,14 +80,14 @@ def test_counts_of_any_size_add_up(additions: list[dict[int, int]]) -> None:
     """A count outgrows the narrow integers that it starts in."""
     buckets, expected = Buckets(), Counter[int]()
     for more in additions:
-        buckets.add(more)
+        buckets = buckets.plus_counted(more)
         expected.update(more)
     assert sorted(expected.items()) == buckets.items()
 
 
 def test_a_short_time_is_kept_in_a_byte_for_each_bucket() -> None:
-    assert "B" == bucketed([1.0, 2.0, 3.0]).counts.typecode
-    assert "H" == bucketed([1.0] * 300).counts.typecode
+    assert 65 == len(bucketed([2.0, 4.0]).packed)
+    assert 2 * 65 == len(bucketed([2.0] + [4.0] * 300).packed)
 
 
 @given(positive)
@@ -105,31 +104,57 @@ def test_the_upper_bound_of_a_bucket_belongs_to_it() -> None:
 
 @given(st.lists(st.lists(positive, min_size=1, max_size=40), min_size=1, max_size=5))
 def test_buckets_for_life_lose_no_value_and_never_grow_past_the_limit(batches: list[list[float]]) -> None:
-    scaled, values = Scaled(), [value for batch in batches for value in batch]
+    held, values = Buckets(), [value for batch in batches for value in batch]
     for batch in batches:
-        scaled.add(counted(batch))
-    held = scaled.buckets
+        held = held.plus_counted(counted(batch), MAX_OTLP_BUCKETS)
     assert len(held.counts) <= MAX_OTLP_BUCKETS
     assert len(values) == sum(held.counts)
     ordered, seen = sorted(values), 0
-    for bound, count in dense(scaled.scale, held.offset, held.counts):
+    for bound, count in held.bounds():
         seen += count
         assert ordered[seen - 1] <= bound * (1 + 1e-9)
 
 
 @given(st.lists(positive, max_size=40), st.lists(positive, max_size=40))
 def test_merging_buckets_for_life_is_adding_to_one(one: list[float], other: list[float]) -> None:
-    together, first, second = Scaled(), Scaled(), Scaled()
-    together.add(counted(one + other))
-    first.add(counted(one))
-    second.add(counted(other))
-    first.merge(second)
-    assert (together.scale, together.buckets) == (first.scale, first.buckets)
+    together, first, second = (
+        Buckets().plus_counted(counted(values), MAX_OTLP_BUCKETS) for values in (one + other, one, other)
+    )
+    assert together == Buckets.merged([first, second], MAX_OTLP_BUCKETS)
 
 
 def test_the_scale_stays_where_the_buckets_fit_and_steps_down_by_pairs_where_not() -> None:
-    narrow, wide = Scaled(), Scaled()
-    narrow.add({0: 1, 159: 1})
-    wide.add({0: 1, 160: 2})
+    narrow = Buckets().plus_counted({0: 1, 159: 1}, MAX_OTLP_BUCKETS)
+    wide = Buckets().plus_counted({0: 1, 160: 2}, MAX_OTLP_BUCKETS)
     assert (SCALE, SCALE - 1) == (narrow.scale, wide.scale)
-    assert [(0, 1), (80, 2)] == wide.buckets.items()
+    assert [(0, 1), (80, 2)] == wide.items()
+    assert wide == Buckets().plus_counted({0: 1}).plus_counted({160: 2}, MAX_OTLP_BUCKETS)
+
+
+def test_buckets_far_apart_are_added_without_those_between_them() -> None:
+    far = Buckets.dense(20, 2**30, [1])
+    assert [(0, 1), (2**30 >> 23, 2)] == Buckets.merged(
+        [Buckets.dense(20, 0, [1]), far, far], MAX_OTLP_BUCKETS
+    ).items()
+
+
+sparse = st.dictionaries(st.integers(-300, 300), st.integers(1, 10**6), max_size=8)
+
+
+@given(sparse, sparse, st.integers(0, 4))
+def test_a_difference_is_what_was_added_also_where_the_total_became_coarser(
+    before: dict[int, int], more: dict[int, int], shift: int
+) -> None:
+    earlier, later = (Buckets().plus_counted(counts) for counts in (before, more))
+    total = earlier.plus(later).coarsened(SCALE - shift)
+    found = total.minus(earlier)
+    assert found is not None
+    assert later.coarsened(SCALE - shift).items() == found.items()
+    assert before == {} or Buckets().minus(earlier) is None
+
+
+def test_no_bound_is_above_the_greatest_number() -> None:
+    assert [(sys.float_info.max, 1)] == Buckets.dense(0, 1023, [1]).bounds()
+    assert [(0.5, sys.float_info.max)] == list(
+        quantiles([0.5], Buckets.dense(-1, 512, [1]), 0, 1.0, sys.float_info.max)
+    )

@@ -134,7 +134,7 @@ ROWS = {
 def told(worker: Worker) -> dict[str, bytes]:
     """What every face says; none of them may fail."""
     worker.reading.tick()
-    snapshot = worker.reading.snapshot(native=True)
+    snapshot = worker.reading.snapshot()
     encode_metrics(metrics_data(worker.reading, Resource({})))
     return {
         "text": text.render(snapshot),
@@ -288,7 +288,7 @@ def test_a_payload_of_ones_own_that_cannot_be_read_is_told(monkeypatch: pytest.M
     worker, other = Worker(board, clock), Worker(board, clock)
     other.hit(2)
     other.publish()
-    monkeypatch.setattr("bext_otel.metrics.reader.encode", lambda *_: b"\xc1")
+    monkeypatch.setattr("bext_otel.metrics.publisher.encode", lambda *_: b"\xc1")
     assert 2 == number(worker.reading.snapshot())
     assert worker.reading.failing
     monkeypatch.undo()

@@ -13,7 +13,7 @@ import msgspec
 
 from bext_otel import catalogue
 from bext_otel.catalogue import Label, Metric
-from bext_otel.metrics.snapshot import LabelSet, Numbers, Snapshot, Summary
+from bext_otel.metrics.snapshot import Distribution, LabelSet, Numbers, Snapshot, Summary
 
 __all__ = ["CONTENT_TYPE", "document", "render"]
 
@@ -159,7 +159,7 @@ def _values(snapshot: Snapshot, row: Metric) -> Iterator[tuple[LabelSet, Any]]:
     return (
         (point.series.labels, point.value)
         for point in points
-        if row.kind != "summary" or isinstance(point.value, Summary)
+        if row.kind != "summary" or isinstance(point.value, (Distribution, Summary))
     )
 
 

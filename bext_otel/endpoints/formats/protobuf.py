@@ -25,10 +25,10 @@ from bext_otel.endpoints.formats import naming, samples
 from bext_otel.endpoints.formats.protobuf_wire import metric_family, varint
 from bext_otel.metrics.pacing import AT_ONCE
 from bext_otel.metrics.snapshot import (
+    Distribution,
     Exemplar,
     Family,
     Histogram,
-    Native,
     Point,
     Series,
     Snapshot,
@@ -56,17 +56,13 @@ _ZERO_THRESHOLD = 2.0**-128
 """Values up to here count as zero; the one of Prometheus' own client, since histograms of different ones have
 to be widened to be added."""
 
-_SCALES = range(-4, 9)
-"""The schemas that Prometheus knows."""
-
 _DOUBLE = Struct("<d").pack
 _LATEST = 253_402_300_799  # the end of the year 9999, where timestamps end
 _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def render(snapshot: Snapshot) -> bytes:
-    """All families; always legal. The snapshot should have been asked for native buckets: summaries without
-    stay summaries."""
+    """All families; always legal."""
     return b"".join(chunks(snapshot))
 
 
@@ -90,7 +86,7 @@ def chunks(snapshot: Snapshot) -> Iterator[bytes]:
 
 def _has_native(family: Family) -> bool:
     told = [point.value for point in family.points] if family.type == "summary" else []
-    return bool(told) and all(isinstance(value, Summary) and _is_native(value.native) for value in told)
+    return bool(told) and all(isinstance(value, Distribution) for value in told)
 
 
 def _family(name: str, family: Family, *, native: bool = False) -> Iterator[bytes]:
@@ -185,16 +181,16 @@ def _measured(points: Sequence[Point], reserved: str, field: str, *, declared: b
 def _fill(message: Any, point: Point, *, native: bool) -> None:
     value = point.value
     message.SetInParent()
-    if isinstance(value, (Summary, Histogram)):
+    if not isinstance(value, (int, float)):
         message.sample_count, message.sample_sum = _whole(value.count), _float(value.sum)
     if isinstance(value, Histogram):
         _fill_classic(message, value, samples.by_bucket(point))
-    elif isinstance(value, Summary) and native and value.native is not None:
-        _fill_native(message, value.native)
+    elif isinstance(value, Distribution) and native:
+        _fill_native(message, value)
         if point.exemplar is not None:
             _add_exemplar(message, "exemplars", point.exemplar)
-    elif isinstance(value, Summary) and not native:
-        for quantile, found in value.quantiles:
+    elif isinstance(value, (Distribution, Summary)):
+        for quantile, found in value.quantiles():
             message.quantile.add(quantile=quantile, value=_float(found))
 
 
@@ -208,17 +204,14 @@ def _fill_classic(message: Any, histogram: Histogram, exemplars: samples.Exempla
             _add_exemplar(bucket, "exemplar", exemplars[position])
 
 
-def _is_native(native: Native | None) -> bool:
-    return native is not None and native.scale in _SCALES
-
-
-def _fill_native(message: Any, native: Native) -> None:
-    counts, offset, zeros = native.counts, native.offset, native.zeros
+def _fill_native(message: Any, value: Distribution) -> None:
+    life = value.life
+    counts, offset, zeros = life.counts, life.offset, value.zeros
     # OpenTelemetry's bucket i is (base**i, base**(i+1)], Prometheus' is (base**(i-1), base**i].
     first = offset + 1
-    tiny = min(max(int(-128 * 2.0**native.scale) - first + 1, 0), len(counts))
+    tiny = min(max(int(-128 * 2.0**life.scale) - first + 1, 0), len(counts))
     zeros, counts, first = zeros + sum(counts[:tiny]), counts[tiny:], first + tiny
-    message.schema, message.zero_threshold, message.zero_count = native.scale, _ZERO_THRESHOLD, zeros
+    message.schema, message.zero_threshold, message.zero_count = life.scale, _ZERO_THRESHOLD, zeros
     if counts:
         # One span: empty buckets between others cost a byte each.
         message.positive_span.add(offset=first, length=len(counts))

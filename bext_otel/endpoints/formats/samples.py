@@ -16,6 +16,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 from bext_otel.metrics.pacing import AT_ONCE
 from bext_otel.metrics.snapshot import (
+    Distribution,
     Exemplar,
     Histogram,
     Numbers,
@@ -25,8 +26,11 @@ from bext_otel.metrics.snapshot import (
     escape,
     legal_labels,
 )
+from bext_otel.metrics.values import Quantiles, merged
 
 __all__ = [
+    "AT_ONCE",
+    "QUANTILES_AT_ONCE",
     "Exemplars",
     "Times",
     "by_bucket",
@@ -44,6 +48,9 @@ __all__ = [
     "times",
 ]
 
+QUANTILES_AT_ONCE = AT_ONCE // 20
+"""Points whose quantiles are computed between two pauses."""
+
 T = TypeVar("T")
 K = TypeVar("K")
 
@@ -59,10 +66,10 @@ _ID = re.compile("[0-9a-f]{1,32}")  # W3C trace context
 _MOST_CHARACTERS = 128
 
 
-def slices(points: Sequence[Point]) -> Iterator[Sequence[Point]]:
-    """Points, a thousand at a time, columns staying columns."""
-    for start in range(0, len(points), AT_ONCE):
-        end = start + AT_ONCE
+def slices(points: Sequence[Point], size: int = AT_ONCE) -> Iterator[Sequence[Point]]:
+    """Points, `size` at a time, columns staying columns."""
+    for start in range(0, len(points), size):
+        end = start + size
         if isinstance(points, Numbers):
             yield Numbers(
                 points.series[start:end], points.values[start:end], _within(points.exemplars, start, end)
@@ -195,33 +202,30 @@ def summaries(
     Series whose labels are written alike become one; quantiles can't be added, so those of the busier one
     stay.
     """
-    distinct: dict[str, tuple[list[str], Summary]] = {}
+    distinct: dict[str, tuple[list[str], Summary | Distribution, Quantiles]] = {}
     told: dict[str, float] = {}
     for point in points:
         summary = point.value
-        if not isinstance(summary, Summary):
+        if not isinstance(summary, (Summary, Distribution)):
             continue
+        quantiles = summary.quantiles()
         mine: list[str] = cached(
-            point.series,
-            (name, declared, tuple([quantile for quantile, _ in summary.quantiles])),
-            _summary_heads,
+            point.series, (name, declared, tuple([quantile for quantile, _ in quantiles])), _summary_heads
         )
         if mine[-1] in distinct:
-            its, twin = distinct[mine[-1]]
-            busier, heads_of_busier = (summary, mine) if summary.count > twin.count else (twin, its)
-            mine, summary = (
-                heads_of_busier,
-                Summary(summary.count + twin.count, summary.sum + twin.sum, busier.quantiles),
-            )
-        distinct[mine[-1]] = (mine, summary)
+            its, twin, of_twin = distinct[mine[-1]]
+            if summary.count <= twin.count:
+                mine, quantiles = its, of_twin
+            summary = merged((twin, summary))
+        distinct[mine[-1]] = (mine, summary, quantiles)
         if point.time_unix is not None:
             told[mine[-1]] = point.time_unix
     heads: list[str] = []
     values: list[float] = []
     times: dict[int, float] = {}
-    for mine, summary in distinct.values():
+    for mine, summary, quantiles in distinct.values():
         first = len(values)
-        its_values = [*[value for _, value in summary.quantiles], summary.sum, summary.count]
+        its_values = [*[value for _, value in quantiles], summary.sum, summary.count]
         if openmetrics and not all(value >= 0 for value in its_values):
             # OpenMetrics forbids negative values here, and lets only quantiles be NaN; the rest can still be
             # told.
@@ -258,7 +262,8 @@ def histograms(
         mine: list[str] = cached(point.series, (name, declared, gauge, histogram.bounds), _histogram_heads)
         _, twin, others = distinct.get(mine[-1], (mine, None, {}))
         if twin is None or twin.bounds == histogram.bounds:
-            distinct[mine[-1]] = (mine, _sum(histogram, twin), {**others, **by_bucket(point)})
+            added = histogram if twin is None else twin.plus(histogram)
+            distinct[mine[-1]] = (mine, added, {**others, **by_bucket(point)})
             if point.time_unix is not None:
                 at[mine[-1]] = point.time_unix
     heads: list[str] = []
@@ -296,14 +301,6 @@ def by_bucket(point: Point) -> dict[int, Exemplar]:
         for position, exemplar in found.items()
         if isfinite(exemplar.value) and position < len(point.value.counts)
     }
-
-
-def _sum(one: Histogram, other: Histogram | None) -> Histogram:
-    """Two histograms of the same bounds as one."""
-    if other is None:
-        return one
-    counts = tuple(mine + its for mine, its in zip(one.counts, other.counts, strict=True))
-    return Histogram(one.bounds, counts, one.sum + other.sum, one.count + other.count)
 
 
 def heads(key: K, series: Sequence[Series], compute: Callable[[Series, K], T]) -> list[T]:

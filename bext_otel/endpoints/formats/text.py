@@ -88,7 +88,8 @@ def _samples(family: Family, head: Head, *, openmetrics: bool) -> Iterator[str]:
     """The lines, a thousand or so at a time."""
     # Rows of the catalogue have distinct label names, all legal, in one order: no two series are written
     # alike, wherever they stand.
-    for points in samples.slices(family.points) if family.metric is not None else (family.points,):
+    size = samples.QUANTILES_AT_ONCE if family.type == "summary" else samples.AT_ONCE
+    for points in samples.slices(family.points, size) if family.metric is not None else (family.points,):
         yield from _lines(family, points, head, openmetrics=openmetrics)
 
 

@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 
 from msgspec.structs import replace
 
-from bext_otel.metrics.merging.totals import compact_third_party, sum_third_party
+from bext_otel.metrics.merging.totals import sum_third_party
 from bext_otel.metrics.merging.wire import Publication, ThirdPartyFamily, ThirdPartyRow
 from bext_otel.metrics.snapshot import BORN_WITH, FORKED_SINCE
 
@@ -96,8 +96,6 @@ class Gauges:
             if mode == "all":
                 newest = _by_process(told)[-_MOST_GONE:]
                 found += [replace(each.row, copied=0, pid=each.pid) for each in newest]
-            elif mode == "sum":
-                found += compact_third_party([each.row for each in told])
             else:
                 found.append(replace(_MODES[mode](told), copied=0, pid=0))
         return found
@@ -144,8 +142,8 @@ def _sum(told: Sequence[_Told]) -> ThirdPartyRow:
 
 def _extreme(told: Sequence[_Told], choose: Callable[..., float]) -> ThirdPartyRow:
     rows = [each.row for each in told]
-    numbers = [row.number for row in rows if row.number is not None and not isnan(row.number)]
-    return replace(rows[0], number=choose(numbers)) if numbers else rows[0]
+    numbers = [value for row in rows if isinstance(value := row.value, (int, float)) and not isnan(value)]
+    return replace(rows[0], value=choose(numbers)) if numbers else rows[0]
 
 
 _MODES: Mapping[str, Callable[[Sequence[_Told]], ThirdPartyRow]] = {

@@ -16,7 +16,7 @@ from typing import TypeVar
 from bext_otel.apps import Budgets
 from bext_otel.catalogue import LABEL_KEYS, LABEL_OVERFLOW, METRICS, OVERFLOW, Label, Metric
 from bext_otel.metrics.merging.sum import Tally
-from bext_otel.metrics.merging.wire import Labels, NumberRow, Publication
+from bext_otel.metrics.merging.wire import Labels, Publication, Row
 
 __all__ = ["apply_budgets", "apply_budgets_for_good"]
 
@@ -60,18 +60,14 @@ def apply_budgets_for_good(
 def _fold(tally: Tally, losers: Mapping[str, Set[str]]) -> None:
     if not losers:
         return
-    for name, numbers in tally.numbers.items():
-        tally.numbers[name] = _folded(numbers, _ROWS.get(name), losers, add)
-    for name, histograms in tally.histograms.items():
-        tally.histograms[name] = _folded(histograms, _ROWS.get(name), losers, add)
-    for name, summaries in tally.summaries.items():
-        tally.summaries[name] = _folded(summaries, _ROWS.get(name), losers, add)
+    for name, series in tally.series.items():
+        tally.series[name] = _folded(series, _ROWS.get(name), losers, add)
     rates = tally.rates
     rates |= {name: _folded(held, _ROWS.get(name), losers, add) for name, held in rates.items()}
-    counts = tally.numbers.setdefault(LABEL_OVERFLOW.exported, {})
+    counts = tally.series.setdefault(LABEL_OVERFLOW.exported, {})
     for key, lost in losers.items():
         label = (_OPEN[key].name,)
-        counts[label] = [*counts.get(label, ()), NumberRow(label, len(lost))]
+        counts[label] = [*counts.get(label, ()), Row(label, len(lost))]
 
 
 def _losers(admitted: Mapping[str, Mapping[str, float]], key: str, budgets: Budgets) -> frozenset[str]:

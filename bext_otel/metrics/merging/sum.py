@@ -9,32 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TypeAlias, TypeVar
+from itertools import chain
+from typing import TypeAlias
 
 from bext_otel.catalogue import METRICS
 from bext_otel.metrics.merging.gauges import Gauges
-from bext_otel.metrics.merging.totals import (
-    compact_histograms,
-    compact_numbers,
-    compact_summaries,
-    compact_third_party,
-    sum_third_party,
-)
+from bext_otel.metrics.merging.totals import one_row, sum_third_party
 from bext_otel.metrics.merging.wire import (
-    HistogramRow,
+    BLOCK,
+    Block,
     Labels,
-    NumberRow,
     Publication,
-    SummaryRow,
+    Row,
     ThirdPartyFamily,
     ThirdPartyRow,
+    blocks,
 )
 from bext_otel.metrics.pacing import AT_ONCE, slices
 from bext_otel.metrics.snapshot import FamilyType
 
 __all__ = ["Shared", "Tally", "compacted"]
-
-R = TypeVar("R", SummaryRow, HistogramRow)
 
 Figures: TypeAlias = Mapping[str, "int | float | str"]
 
@@ -72,8 +66,7 @@ class _Added:
     def rows(self) -> list[ThirdPartyRow]:
         return [sum_third_party(rows) for rows in self._rows.values()]
 
-    def kept(self) -> list[ThirdPartyRow]:
-        return [row for rows in self._rows.values() for row in compact_third_party(rows)]
+    kept = rows
 
 
 class Tally:
@@ -84,10 +77,8 @@ class Tally:
         self.now = now
         self.started = now
         self.started_unix: float | None = None
-        self.numbers: dict[str, dict[Labels, list[NumberRow]]] = {}
-        self.shared: dict[str, dict[tuple[Labels, str], tuple[float, NumberRow]]] = {}
-        self.summaries: dict[str, dict[Labels, list[SummaryRow]]] = {}
-        self.histograms: dict[str, dict[Labels, list[HistogramRow]]] = {}
+        self.series: dict[str, dict[Labels, list[Row]]] = {}
+        self.shared: dict[str, dict[tuple[Labels, str], tuple[float, Row]]] = {}
         self._rates: list[Mapping[str, Iterable[tuple[Labels, float]]]] = []
         self.admitted: dict[str, dict[str, float]] = {}
         self._foreign: dict[str, _Added | Gauges] = {}
@@ -101,12 +92,8 @@ class Tally:
                 min(self.started, contribution.started),
                 contribution.started_unix,
             )
-        for name, numbers in contribution.numbers.items():
-            self._add_numbers(name, numbers, contribution.published, alive=alive)
-        for name, summaries in contribution.summaries.items():
-            _gather(self.summaries.setdefault(name, {}), summaries)
-        for name, histograms in contribution.histograms.items():
-            _gather(self.histograms.setdefault(name, {}), histograms)
+        for name, series in contribution.series.items():
+            self._add_series(name, series, contribution.published, alive=alive)
         self.admit({key: dict(values) for key, values in contribution.admitted.items()})
         for family in contribution.foreign:
             self._add_foreign(family, Shared(contribution, alive=alive))
@@ -128,13 +115,13 @@ class Tally:
             for value, since in values.items():
                 first[value] = min(first.get(value, since), since)
 
-    def _add_numbers(self, name: str, rows: Sequence[NumberRow], published: float, *, alive: bool) -> None:
+    def _add_series(self, name: str, series: Sequence[Block], published: float, *, alive: bool) -> None:
         metric = _ROWS.get(name)
-        if metric is None or (metric.kind != "counter" and not alive):
+        if metric is None or (metric.kind in {"gauge", "up_down_counter"} and not alive):
             return
-        held = self.numbers.setdefault(name, {})
-        for part in slices(rows, AT_ONCE):
-            for row in part:
+        held = self.series.setdefault(name, {})
+        for part in slices(series, AT_ONCE // BLOCK):
+            for row in chain.from_iterable([block.rows for block in part]):
                 if row.source:
                     self._add_shared(name, row, published)
                 elif (before := held.get(row.labels)) is None:
@@ -142,7 +129,7 @@ class Tally:
                 else:
                     before.append(row)
 
-    def _add_shared(self, name: str, row: NumberRow, published: float) -> None:
+    def _add_shared(self, name: str, row: Row, published: float) -> None:
         """What several workers look at counts once: as the newest of them saw it."""
         held = self.shared.setdefault(name, {})
         key = (row.labels, row.source)
@@ -152,7 +139,7 @@ class Tally:
     def settle(self) -> None:
         """Add what is shared. Once, when everybody's contribution is in."""
         for name, rows in self.shared.items():
-            held = self.numbers.setdefault(name, {})
+            held = self.series.setdefault(name, {})
             for (labels, _), (_, row) in rows.items():
                 held[labels] = [*held.get(labels, ()), row]
         self.shared = {}
@@ -197,12 +184,6 @@ def _with_rows(part: ThirdPartyFamily, rows: Sequence[ThirdPartyRow]) -> ThirdPa
     return ThirdPartyFamily(part.name, part.type, part.description, tuple(rows), part.unit, part.merge)
 
 
-def _gather(held: dict[Labels, list[R]], rows: Sequence[R]) -> None:
-    for part in slices(rows, AT_ONCE):
-        for row in part:
-            held.setdefault(row.labels, []).append(row)
-
-
 def add_figures(held: dict[str, int | float | str], more: Figures) -> None:
     """Add what workers say of their telemetry: numbers add up; of words, one that is not `ok` stays."""
     for name, value in more.items():
@@ -222,25 +203,17 @@ def compacted(
     for contribution in contributions:
         tally.add(contribution, alive=False)
     fold(tally)
-    numbers = {
-        name: [row for labels, rows in held.items() for row in compact_numbers(labels, rows)]
-        for name, held in tally.numbers.items()
+    series = {
+        name: [one_row(labels, rows, now) for labels, rows in held.items()]
+        for name, held in tally.series.items()
     }
     for name, shared in tally.shared.items():
-        numbers.setdefault(name, []).extend(row for _, row in shared.values())
+        series.setdefault(name, []).extend(row for _, row in shared.values())
     return Publication(
         started=tally.started,
         started_unix=tally.started_unix or 0.0,
         published=now,
-        numbers=numbers,
-        summaries={
-            name: [row for labels, rows in held.items() for row in compact_summaries(labels, rows, now)]
-            for name, held in tally.summaries.items()
-        },
-        histograms={
-            name: [row for labels, rows in held.items() for row in compact_histograms(labels, rows)]
-            for name, held in tally.histograms.items()
-        },
+        series={name: blocks(rows) for name, rows in series.items()},
         admitted={name: list(values.items()) for name, values in tally.admitted.items()},
         foreign=tally.foreign_kept(),
         telemetry=tally.telemetry,

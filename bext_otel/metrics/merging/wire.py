@@ -1,44 +1,41 @@
 """What one worker has to say of itself, as bytes that any other can read.
 
-Rows carry label values in the order of the catalogue. Counters, summaries and histograms are totals since the
-worker's start, windows are what is recent, with the moment from when nothing of it is left; `base` is what
-workers that are gone had counted, and this one took over. Several rows of one series add up: in a base they
-hold a sum exactly, and windows that end at different times. `pid` is the process's id, `parent` that of the
-one that forked it (0: nobody). Times are monotonic seconds, which all processes of a Linux host share.
+Rows carry label values in the order of the catalogue, and a value as a snapshot shows it. Counters,
+distributions and histograms are totals since the worker's start; `base` is what workers that are gone had
+counted, and this one took over. Several rows of one series add up. `pid` is the process's id, `parent` that
+of the one that forked it (0: nobody). Times are monotonic seconds, which all processes of a Linux host share.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Optional, TypeAlias, Union
+from functools import lru_cache
+from typing import NamedTuple, Optional, TypeAlias, Union
 
 import msgspec
 
-from bext_otel.metrics.exponential import Buckets, Scaled
 from bext_otel.metrics.pacing import slices
 from bext_otel.metrics.snapshot import Exemplar, FamilyType, GaugeMerge
-from bext_otel.metrics.window import Recent
+from bext_otel.metrics.values import Histogram, Value
 
 __all__ = [
     "BLOCK",
+    "Block",
     "Exemplified",
     "ForeignExemplar",
-    "HistogramRow",
     "Known",
     "Labels",
-    "NumberRow",
     "Publication",
+    "Rates",
     "Row",
-    "SummaryRow",
     "ThirdPartyFamily",
     "ThirdPartyRow",
     "blocks",
     "decode",
     "encode",
-    "encode_block",
-    "encode_row",
     "exemplar_row",
+    "is_readable",
 ]
 
 # Evaluated by msgspec, which cannot read the text of a type on Python 3.10.
@@ -51,114 +48,29 @@ ForeignExemplar: TypeAlias = tuple[int, float, float, tuple[tuple[str, str], ...
 """An exemplar that an application gave: the position of its bucket, value, time (NaN: not known) and
 labels."""
 
-_FORMAT = 3
+_FORMAT = 4
 # Blocks to decode between two pauses.
 _BLOCKS_AT_ONCE = 8
 
 
-class _Array(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Buckets, packed: machine integers in native order, since nobody but a process of the same host reads
-    them."""
-
-    offset: int
-    code: str
-    data: bytes
-
-    @classmethod
-    def of(cls, buckets: Buckets) -> _Array:
-        return cls(buckets.offset, buckets.counts.typecode, buckets.counts.tobytes())
-
-    def buckets(self) -> Buckets:
-        counts: array[int] = array(self.code)
-        counts.frombytes(self.data)
-        return Buckets(self.offset, counts)
-
-
-class NumberRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A counter's or a gauge's series. `source` is empty for what a worker holds, and names what several look
-    at."""
+class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A series. `source` is empty for what a worker holds, and names what several look at."""
 
     labels: Labels
-    value: float | int
+    value: Value
     exemplar: Exemplified = None
     source: str = ""
 
 
-class SummaryRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A summary's series: its life and its window."""
-
-    labels: Labels
-    count: int
-    sum: float
-    zeros: int
-    minimum: float
-    maximum: float
-    scale: int
-    life: _Array
-    window: _Array
-    window_zeros: int
-    window_low: float
-    window_high: float
-    empty_at: float
-    exemplar: Exemplified = None
-
-    @classmethod
-    def of(
-        cls,
-        labels: Labels,
-        totals: tuple[int, float, int, float, float],
-        life: Scaled,
-        recent: Recent,
-        empty_at: float,
-        exemplar: Exemplified = None,
-    ) -> SummaryRow:
-        """`totals` are count, sum, zeros, minimum and maximum."""
-        life_packed, window_packed = _Array.of(life.buckets), _Array.of(recent.buckets)
-        return cls(
-            labels,
-            *totals,
-            life.scale,
-            life_packed,
-            window_packed,
-            recent.zeros,
-            recent.low,
-            recent.high,
-            empty_at,
-            exemplar,
-        )
-
-    def lifetime(self) -> Scaled:
-        """The buckets of its life."""
-        return Scaled(self.scale, self.life.buckets())
-
-    def recent(self, now: float) -> Recent | None:
-        """Its window; None when all of that is too old."""
-        if now >= self.empty_at:
-            return None
-        return Recent(self.window.buckets(), self.window_zeros, self.window_low, self.window_high)
-
-
-class HistogramRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A histogram's series; `counts` are not cumulative."""
-
-    labels: Labels
-    counts: tuple[int, ...]
-    sum: float
-    count: int
-    exemplar: Exemplified = None
-
-
 class ThirdPartyRow(msgspec.Struct, array_like=True, frozen=True):
-    """A series of another library: its labels, and a number or the bounds, counts, sum and count of a
-    histogram.
+    """A series of another library.
 
     `time_unix`, `set_at` and `copied` are those of a `Point`; `pid` is whose it is, where that is not who
     publishes it.
     """
 
     labels: tuple[tuple[str, str], ...]
-    number: float | int | None
-    histogram: tuple[tuple[float, ...], tuple[int, ...], float, int] | None = None
+    value: Value
     exemplars: tuple[ForeignExemplar, ...] = ()
     time_unix: float | None = None
     set_at: float = 0.0
@@ -177,7 +89,15 @@ class ThirdPartyFamily(msgspec.Struct, array_like=True, frozen=True):
     merge: GaugeMerge = "livesum"
 
 
-Row: TypeAlias = "NumberRow | SummaryRow | HistogramRow"
+BLOCK = 128
+"""How many rows are encoded, and decoded, together."""
+
+
+class Block(NamedTuple):
+    """Some rows, at most `BLOCK`, and their bytes."""
+
+    rows: Sequence[Row]
+    packed: bytes
 
 
 class Publication(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,9 +107,7 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     started: float
     started_unix: float
     published: float
-    numbers: Mapping[str, list[NumberRow]] = {}
-    summaries: Mapping[str, list[SummaryRow]] = {}
-    histograms: Mapping[str, list[HistogramRow]] = {}
+    series: Mapping[str, Sequence[Block]] = {}
     rates: Mapping[str, Iterable[tuple[Labels, float]]] = {}
     admitted: Mapping[str, list[tuple[str, float]]] = {}
     foreign: list[ThirdPartyFamily] = []
@@ -198,6 +116,10 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     base: Publication | None = None
     pid: int = 0
     parent: int = 0
+
+    def rows(self, name: str) -> list[Row]:
+        """All rows of a metric."""
+        return [row for block in self.series.get(name, ()) for row in block.rows]
 
 
 class _Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
@@ -208,9 +130,7 @@ class _Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     started: float
     started_unix: float
     published: float
-    numbers: Mapping[str, list[msgspec.Raw]]
-    summaries: Mapping[str, list[msgspec.Raw]]
-    histograms: Mapping[str, list[msgspec.Raw]]
+    series: Mapping[str, list[msgspec.Raw]]
     rates: Mapping[str, bytes]
     admitted: Mapping[str, list[tuple[str, float]]]
     foreign: list[ThirdPartyFamily]
@@ -223,59 +143,48 @@ class _Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Message)
-_DECODERS: Mapping[str, msgspec.msgpack.Decoder[Any]] = {
-    "numbers": msgspec.msgpack.Decoder(list[NumberRow]),
-    "summaries": msgspec.msgpack.Decoder(list[SummaryRow]),
-    "histograms": msgspec.msgpack.Decoder(list[HistogramRow]),
-}
+_block_decoder = msgspec.msgpack.Decoder(list[Row])
 
-BLOCK = 128
-"""How many rows are encoded, and decoded, together."""
-
-Known: TypeAlias = dict[bytes, list[Any]]
+Known: TypeAlias = dict[bytes, list[Row]]
 """Rows by the bytes of their block, for a reader who knows most of them from before."""
 
 
-def encode_row(row: Row) -> msgspec.Raw:
-    """A row's bytes, to be kept until the row changes."""
-    return msgspec.Raw(_encoder.encode(row))
-
-
-def encode_block(rows: Sequence[Row | msgspec.Raw]) -> msgspec.Raw:
-    """The bytes of some rows, at most `BLOCK`, to be kept until one of them changes."""
-    return msgspec.Raw(_encoder.encode(rows))
-
-
-def blocks(rows: Sequence[Row | msgspec.Raw]) -> list[msgspec.Raw]:
+def blocks(rows: Sequence[Row]) -> list[Block]:
     """Rows as blocks."""
-    return [encode_block(rows[start : start + BLOCK]) for start in range(0, len(rows), BLOCK)]
+    parts = [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
+    return [Block(part, _encoder.encode(part)) for part in parts]
 
 
 def encode(contribution: Publication, base: bytes = b"") -> bytes:
-    """A contribution's bytes. In place of rows it may have what `blocks` made of them; `base` is what this
-    function made of its base, if that is known already."""
-    if contribution.base is not None:
+    """A contribution's bytes. `base` is what this function made of its base, if that is known already."""
+    if contribution.base is not None and not base:
         base = encode(contribution.base)
     fields = {name: getattr(contribution, name) for name in _Message.__struct_fields__}
-    fields |= {field: {name: _packed(rows) for name, rows in fields[field].items()} for field in _DECODERS}
+    fields["series"] = {
+        name: [msgspec.Raw(block.packed) for block in held] for name, held in contribution.series.items()
+    }
     fields["rates"] = {
-        name: _column(contribution.numbers[name], rates) for name, rates in contribution.rates.items()
+        name: _column(contribution.series[name], rates) for name, rates in contribution.rates.items()
     }
     fields["base"] = [msgspec.Raw(base)] if base else []
     return _encoder.encode(_Message(**fields))
 
 
-def _packed(rows: Sequence[Any]) -> Sequence[msgspec.Raw]:
-    return rows if rows and isinstance(rows[0], msgspec.Raw) else blocks(rows)
-
-
-def _column(rows: Sequence[NumberRow], rates: Any) -> bytes:
-    """Rates in the order of the rows they belong to; 0 for those that have none. May be the column
-    already."""
-    if isinstance(rates, array):
-        return rates.tobytes()
+def _column(series: Sequence[Block], rates: Iterable[tuple[Labels, float]]) -> bytes:
+    """Rates in the order of the rows they belong to; 0 for those that have none."""
+    if isinstance(rates, Rates):
+        return rates.column
     by_labels = dict(rates)
-    return array("d", [by_labels.get(row.labels, 0.0) for row in rows]).tobytes()
+    return array("d", [by_labels.get(row.labels, 0.0) for block in series for row in block.rows]).tobytes()
+
+
+def is_readable(payload: bytes) -> bool:
+    """Whether others can make something of a contribution's bytes; its blocks, most of them known from
+    before, are not looked into."""
+    try:
+        return _decoder.decode(payload).format == _FORMAT
+    except (msgspec.MsgspecError, ValueError):
+        return False
 
 
 def decode(payload: bytes, known: Known | None = None) -> Publication | None:
@@ -299,38 +208,52 @@ def _decoded(payload: bytes | msgspec.Raw, before: Known, now: Known) -> Publica
     if message.format != _FORMAT:
         return None
     fields = {name: getattr(message, name) for name in _Message.__struct_fields__}
-    for field, decoder in _DECODERS.items():
-        fields[field] = {name: _rows(packed, decoder, before, now) for name, packed in fields[field].items()}
+    fields["series"] = {name: _blocks(packed, before, now) for name, packed in message.series.items()}
     fields["rates"] = {
-        name: _Rates(fields["numbers"].get(name, []), column) for name, column in message.rates.items()
+        name: Rates(fields["series"].get(name, []), column) for name, column in message.rates.items()
     }
     fields["base"] = next((_decoded(base, before, now) for base in message.base), None)
     return Publication(**fields)
 
 
-def _rows(
-    packed: Sequence[msgspec.Raw], decoder: msgspec.msgpack.Decoder[Any], before: Known, now: Known
-) -> list[Any]:
-    rows: list[Any] = []
+def _blocks(packed: Sequence[msgspec.Raw], before: Known, now: Known) -> list[Block]:
+    found: list[Block] = []
     for part in slices(packed, _BLOCKS_AT_ONCE):
         for block in map(bytes, part):
-            found = before.get(block)
-            now[block] = found = decoder.decode(block) if found is None else found
-            rows += found
+            rows = before.get(block)
+            now[block] = rows = _rows(block) if rows is None else rows
+            found.append(Block(rows, block))
+    return found
+
+
+def _rows(block: bytes) -> list[Row]:
+    rows = _block_decoder.decode(block)
+    for row in rows:
+        if isinstance(row.value, Histogram):
+            msgspec.structs.force_setattr(row.value, "bounds", _shared(row.value.bounds))
     return rows
 
 
-class _Rates:
-    """Rates by labels; computed when somebody looks, since most scrapers don't."""
+@lru_cache(maxsize=256)
+def _shared(bounds: tuple[float, ...]) -> tuple[float, ...]:
+    """The one tuple of these bounds: most histograms of a service have the same, which would take more memory
+    than all else of them."""
+    return bounds
 
-    def __init__(self, rows: Sequence[NumberRow], column: bytes) -> None:
-        self._rows = rows
-        self._column = column
+
+class Rates:
+    """Rates by labels, of the rows in `series`, in their order; computed when somebody looks, since most
+    scrapers don't."""
+
+    def __init__(self, series: Sequence[Block], column: bytes) -> None:
+        self._series = series
+        self.column = column
 
     def __iter__(self) -> Iterator[tuple[Labels, float]]:
         rates = array("d")
-        rates.frombytes(self._column)
-        return ((row.labels, rate) for row, rate in zip(self._rows, rates, strict=False) if rate)
+        rates.frombytes(self.column)
+        rows = (row for block in self._series for row in block.rows)
+        return ((row.labels, rate) for row, rate in zip(rows, rates, strict=False) if rate)
 
 
 def exemplar_row(exemplar: Exemplar | None) -> Exemplified:

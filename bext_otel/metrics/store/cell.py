@@ -16,14 +16,13 @@ import os
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
-import msgspec
 from opentelemetry import trace
 from opentelemetry.context import Context
 
 from bext_otel.catalogue import Metric
-from bext_otel.metrics.merging.wire import Labels, Row, encode_row
+from bext_otel.metrics.merging.wire import Labels, Row, exemplar_row
 from bext_otel.metrics.numbers import GREATEST, PLAIN, sound
-from bext_otel.metrics.snapshot import Exemplar, Series
+from bext_otel.metrics.snapshot import Distribution, Exemplar, Histogram, Series
 
 __all__ = ["EXEMPLAR_TRIES", "Cell", "Home"]
 
@@ -66,18 +65,18 @@ class Cell:
     """One series: what was measured and not yet drained, and what was drained.
 
     `key` has its label values in the catalogue's order, `live` is False until the first measurement; after a
-    fork it is False again in the child. `encoded` is what was published of it, and None when that is out of
+    fork it is False again in the child. `published` is what was published of it, and None when that is out of
     date. `exemplar_tries` is how many measurements are still to be looked at for an exemplar.
     """
 
     __slots__ = (
         "dirty",
-        "encoded",
         "exemplar",
         "exemplar_tries",
         "key",
         "live",
         "pending",
+        "published",
         "series",
         "stream",
         "typed",
@@ -113,7 +112,7 @@ class Cell:
         self.live = False
         self.exemplar_tries = EXEMPLAR_TRIES
         self.exemplar: Exemplar | None = None
-        self.encoded: msgspec.Raw | None = None
+        self.published: Row | None = None
 
     def add(self, amount: float, context: Context | None = None) -> None:
         """Take one measurement."""
@@ -190,7 +189,7 @@ class Cell:
 
     def _settle(self, pending: list[Any]) -> None:
         self._hold(pending[0])
-        self.encoded = None
+        self.published = None
         self.live = True
         self.exemplar_tries = EXEMPLAR_TRIES
         del pending[0]
@@ -212,12 +211,13 @@ class Cell:
         """Keep what `_plus` made. To do so again changes nothing."""
         raise NotImplementedError
 
-    def row(self, now: float) -> Row:
-        """What there is to say of this series, for the other workers."""
+    def read(self, now: float | None = None) -> float | Distribution | Histogram:
+        """The value of this series; without `now` (monotonic seconds), without what is recent."""
         raise NotImplementedError
 
-    def encoded_row(self, now: float) -> msgspec.Raw:
-        """The same as bytes, made when it has changed."""
-        if self.encoded is None:
-            self.encoded = encode_row(self.row(now))
-        return self.encoded
+    def row(self, now: float) -> Row:
+        """What there is to say of this series, for the other workers; the same object as long as that has not
+        changed."""
+        if self.published is None:
+            self.published = Row(self.key, self.read(now), exemplar_row(self.exemplar))
+        return self.published

@@ -8,13 +8,12 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import msgspec
-
 from bext_otel.catalogue import Kind
-from bext_otel.metrics.exponential import Scaled, counted
-from bext_otel.metrics.merging.wire import HistogramRow, NumberRow, SummaryRow, exemplar_row
+from bext_otel.metrics.exponential import MAX_OTLP_BUCKETS, Buckets, counted
+from bext_otel.metrics.merging.wire import Row
 from bext_otel.metrics.numbers import GREATEST, exact
 from bext_otel.metrics.store.cell import EXEMPLAR_TRIES, Cell
+from bext_otel.metrics.values import Distribution, Histogram
 from bext_otel.metrics.window import Window
 
 __all__ = [
@@ -44,8 +43,8 @@ class NumberCell(Cell):
 
     value: float
 
-    def row(self, now: float) -> NumberRow:
-        return NumberRow(self.key, self.value, exemplar_row(self.exemplar))
+    def read(self, now: float | None = None) -> float:
+        return self.value
 
     def _plus(self, batch: list[Any], total: float, low: float, now: float) -> tuple[float]:
         return (exact(self.value + total),)
@@ -93,53 +92,39 @@ class SummaryCell(Cell):
     """The whole life's exponential buckets, coarsened to what OTLP takes, and the recent window's at full
     resolution."""
 
-    __slots__ = ("buckets", "count", "maximum", "minimum", "sum", "window", "zeros")
+    __slots__ = ("count", "life", "maximum", "minimum", "sum", "window", "zeros")
 
     def reset(self) -> None:
         super().reset()
-        self.buckets = Scaled()
+        self.life = Buckets()
         self.count = self.zeros = 0
         self.sum = 0.0
         self.minimum, self.maximum = math.inf, -math.inf
         self.window = Window(self.stream.window_seconds)
 
-    def encoded_row(self, now: float) -> msgspec.Raw:
-        if 0 < self.window.changes_at() <= now:
-            self.encoded = None
-        return super().encoded_row(now)
-
-    def row(self, now: float) -> SummaryRow:
-        totals = (self.count, self.sum, self.zeros, self.minimum, self.maximum)
-        return SummaryRow.of(
-            self.key,
-            totals,
-            self.buckets,
-            self.window.recent(now),
-            self.window.empty_at(),
-            exemplar_row(self.exemplar),
+    def read(self, now: float | None = None) -> Distribution:
+        windows = (self.window.recent(now),) if now is not None else ()
+        return Distribution(
+            self.count, self.sum, self.zeros, self.minimum, self.maximum, (self.life,), windows
         )
+
+    def row(self, now: float) -> Row:
+        if 0 < self.window.changes_at() <= now:
+            self.published = None
+        return super().row(now)
 
     def _plus(self, batch: list[Any], total: float, low: float, now: float) -> tuple[Any, ...]:
         least, most = float(low), float(max(batch))
         positive = batch if low > 0 else [value for value in batch if value > 0]
         counts = counted(positive)
         zeros = len(batch) - len(positive)
-        buckets = self.buckets.copy()
-        buckets.add(counts)
+        life = self.life.plus_counted(counts, MAX_OTLP_BUCKETS)
         extremes = min(self.minimum, least), max(self.maximum, most)
         recent = self.window.plus(counts, zeros, least, most, now)
-        return (
-            buckets,
-            self.count + len(batch),
-            self.zeros + zeros,
-            self.sum + float(total),
-            *extremes,
-            recent,
-        )
+        return life, self.count + len(batch), self.zeros + zeros, self.sum + float(total), *extremes, recent
 
     def _hold(self, found: tuple[Any, ...]) -> None:
-        buckets, self.count, self.zeros, self.sum, self.minimum, self.maximum, recent = found
-        self.buckets.become(buckets)
+        self.life, self.count, self.zeros, self.sum, self.minimum, self.maximum, recent = found
         self.window.put(*recent)
 
 
@@ -156,8 +141,10 @@ class HistogramCell(Cell):
         self.sum = 0.0
         self.minimum, self.maximum = math.inf, -math.inf
 
-    def row(self, now: float) -> HistogramRow:
-        return HistogramRow(self.key, tuple(self.counts), self.sum, self.count, exemplar_row(self.exemplar))
+    def read(self, now: float | None = None) -> Histogram:
+        return Histogram(
+            self.stream.metric.bounds, tuple(self.counts), self.sum, self.count, self.minimum, self.maximum
+        )
 
     def _plus(self, batch: list[Any], total: float, low: float, now: float) -> tuple[Any, ...]:
         bounds, counts = self.stream.metric.bounds, self.counts.copy()
@@ -188,7 +175,7 @@ def drain_all(cells: Iterable[Cell], now: float) -> None:
                 ):
                     del pending[0]
                     cell.value = total
-                    cell.encoded = None
+                    cell.published = None
                     cell.live = True
                     cell.exemplar_tries = EXEMPLAR_TRIES
                     continue

@@ -30,6 +30,7 @@ from bext_otel.metrics.snapshot import (
     Series,
     Summary,
 )
+from bext_otel.metrics.values import minus
 
 __all__ = ["counted", "forked_child", "has_forked", "set_times", "since_fork", "take_baseline"]
 
@@ -117,7 +118,7 @@ def _families(totals: Mapping[Key, Total]) -> list[Family]:
     return [Family(name, _kind(found[0].value), "", "", tuple(found)) for name, found in points.items()]
 
 
-def _kind(value: Total) -> FamilyType:
+def _kind(value: object) -> FamilyType:
     if isinstance(value, Histogram):
         return "histogram"
     return "summary" if isinstance(value, Summary) else "counter"
@@ -148,28 +149,11 @@ def _since(name: str, point: Point) -> Point:
     before = _inherited.get(key)
     if before is None:
         return point
-    value = _less(point.value, before)
+    value = minus(point.value, before)
     if value is None:  # it has begun anew: the application has reset or replaced it
         _inherited.pop(key, None)
         return point
     return replace(point, value=value)
-
-
-def _less(value: Total, before: Total) -> Total | None:
-    """What was counted since; None if that can't be, since there is less than before."""
-    if isinstance(value, Histogram) and isinstance(before, Histogram) and value.bounds == before.bounds:
-        counts = tuple(now - then for now, then in zip(value.counts, before.counts, strict=True))
-        made = Histogram(value.bounds, counts, value.sum - before.sum, value.count - before.count)
-        return made if min(counts) >= 0 else None
-    if isinstance(value, Summary) and isinstance(before, Summary):
-        return (
-            Summary(value.count - before.count, value.sum - before.sum, value.quantiles)
-            if value.count >= before.count
-            else None
-        )
-    if isinstance(value, (int, float)) and isinstance(before, (int, float)):
-        return value - before if value >= before else None
-    return None
 
 
 def _children(collector: Any) -> Iterator[tuple[LabelSet, Any]]:

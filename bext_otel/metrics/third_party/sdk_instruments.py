@@ -18,19 +18,16 @@ from opentelemetry.sdk.metrics import Counter, Histogram
 from opentelemetry.sdk.metrics import export as sdk
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
-    ExponentialHistogramDataPoint,
-    HistogramDataPoint,
     MetricReader,
     MetricsData,
-    NumberDataPoint,
 )
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from bext_otel._compat import Gauge, cardinality_limits, prometheus_name
 from bext_otel.apps import clean
 from bext_otel.metrics import snapshot as ours
-from bext_otel.metrics.exponential import dense
 from bext_otel.metrics.numbers import exact_point
+from bext_otel.metrics.sdk_points import sum_of, value_of
 from bext_otel.metrics.snapshot import Family, FamilyType, GaugeMerge, Point, Series
 from bext_otel.metrics.third_party.cardinality import CARDINALITY_LIMIT, OVERFLOW_ATTRIBUTES, Cardinality
 
@@ -204,7 +201,7 @@ class SdkInstrumentReader(MetricReader):
             total: Any = self._since_fork(inherited, key, point) if inherited is not None else point
             if before is not None:
                 total = (
-                    exact_point(_plus(before, point))
+                    exact_point(sum_of(before, point))
                     if adding
                     else _starting(before.start_time_unix_nano, total)
                 )
@@ -244,55 +241,6 @@ def _with_points(metric: sdk.Metric, points: list[Any]) -> sdk.Metric:
     return replace(metric, data=replace(data, **changed))
 
 
-def _plus(before: Any, point: Any) -> Any:
-    """Two points of one series as one that spans both intervals."""
-    start = before.start_time_unix_nano
-    if isinstance(point, NumberDataPoint):
-        return replace(point, start_time_unix_nano=start, value=before.value + point.value)
-    merged = {
-        "start_time_unix_nano": start,
-        "count": before.count + point.count,
-        "sum": before.sum + point.sum,
-        "min": min(before.min, point.min),
-        "max": max(before.max, point.max),
-    }
-    if isinstance(point, HistogramDataPoint):
-        if before.explicit_bounds != point.explicit_bounds:  # a view was changed under way: the newest holds
-            return point
-        counts = [a + b for a, b in zip(before.bucket_counts, point.bucket_counts, strict=True)]
-        return replace(point, bucket_counts=counts, **merged)
-    return _plus_exponential(before, point, merged)
-
-
-def _plus_exponential(
-    before: ExponentialHistogramDataPoint, point: ExponentialHistogramDataPoint, merged: dict[str, Any]
-) -> Any:
-    # A point without buckets (only zeros) carries an arbitrary scale: it must not decide.
-    scales = [
-        side.scale
-        for side in (before, point)
-        if any(side.positive.bucket_counts) or any(side.negative.bucket_counts)
-    ]
-    scale = min(scales, default=point.scale)
-    positive = _plus_buckets(scale, before.scale, before.positive, point.scale, point.positive)
-    negative = _plus_buckets(scale, before.scale, before.negative, point.scale, point.negative)
-    zeros = before.zero_count + point.zero_count
-    return replace(point, scale=scale, positive=positive, negative=negative, zero_count=zeros, **merged)
-
-
-def _plus_buckets(scale: int, scale_a: int, a: sdk.Buckets, scale_b: int, b: sdk.Buckets) -> sdk.Buckets:
-    counts: dict[int, int] = {}
-    for own_scale, buckets in ((scale_a, a), (scale_b, b)):
-        for position, count in enumerate(buckets.bucket_counts):
-            if count:
-                index = (buckets.offset + position) >> (own_scale - scale)
-                counts[index] = counts.get(index, 0) + count
-    if not counts:
-        return sdk.Buckets(offset=0, bucket_counts=[])
-    low, high = min(counts), max(counts)
-    return sdk.Buckets(offset=low, bucket_counts=[counts.get(index, 0) for index in range(low, high + 1)])
-
-
 def _family(metric: sdk.Metric, set_at: Mapping[Any, int]) -> Family:
     data = metric.data
     counter = isinstance(data, sdk.Sum) and data.is_monotonic
@@ -315,8 +263,7 @@ def _joined(one: Point, other: Point, kind: FamilyType) -> Point:
     gauges the newer holds."""
     a, b = one.value, other.value
     if isinstance(a, ours.Histogram) and isinstance(b, ours.Histogram) and a.bounds == b.bounds:
-        counts = tuple(map(sum, zip(a.counts, b.counts, strict=True)))
-        return replace(one, value=ours.Histogram(a.bounds, counts, a.sum + b.sum, a.count + b.count))
+        return replace(one, value=a.plus(b))
     if kind == "counter" and isinstance(a, (int, float)) and isinstance(b, (int, float)):
         return replace(one, value=a + b)
     return other
@@ -327,21 +274,4 @@ def _points(data_points: Iterable[Any], set_at: Mapping[Any, int]) -> Iterator[P
         series = Series(
             tuple((name, clean(value, name)) for name, value in sorted((point.attributes or {}).items()))
         )
-        yield Point(series, _value(point), set_at=set_at.get(series_key(point), 0) / 1e9 if set_at else 0.0)
-
-
-def _value(point: Any) -> float | ours.Histogram:
-    if isinstance(point, NumberDataPoint):
-        return point.value
-    if isinstance(point, HistogramDataPoint):
-        return ours.Histogram(
-            tuple(point.explicit_bounds), tuple(point.bucket_counts), point.sum, point.count
-        )
-    # An exponential histogram reads as an explicit one whose bounds are those of its buckets; what is not
-    # above zero stands before them.
-    negatives = sum(point.negative.bucket_counts)
-    buckets = dense(point.scale, point.positive.offset, point.positive.bucket_counts)
-    bounds = (0.0, *(bound for bound, _ in buckets))
-    return ours.Histogram(
-        bounds, (negatives + point.zero_count, *(count for _, count in buckets), 0), point.sum, point.count
-    )
+        yield Point(series, value_of(point), set_at=set_at.get(series_key(point), 0) / 1e9 if set_at else 0.0)

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from bext_otel import catalogue
 from bext_otel.apps import Budgets
 from bext_otel.endpoints.formats import protobuf
+from bext_otel.metrics.exponential import Buckets
 from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.snapshot import (
+    Distribution,
     Exemplar,
     Family,
     Histogram,
-    Native,
     Numbers,
     Point,
     Series,
@@ -43,7 +44,7 @@ def measured(*values: float) -> Snapshot:
     cell = streams.stream(catalogue.REQUEST_DURATION).cell({"app": "a", "route": "/"})
     for value in values:
         cell.add(value)
-    return reading.snapshot(native=True)
+    return reading.snapshot()
 
 
 def test_numbers_keep_their_types_names_and_labels() -> None:
@@ -182,16 +183,15 @@ def test_a_native_histogram_counts_every_value(values: list[float]) -> None:
 
 
 def test_values_below_the_threshold_are_zeros() -> None:
-    native = Native(0, -131, (1, 2, 4, 8, 16), 32)  # bucket -129 is (2 ** -129, 2 ** -128]
-    found = read(family(catalogue.DEPLOY_DURATION, {("a",): Summary(63, 1.0, (), native)}))
+    life = Buckets.dense(0, -131, (1, 2, 4, 8, 16))  # bucket -129 is (2 ** -129, 2 ** -128]
+    found = read(family(catalogue.DEPLOY_DURATION, {("a",): Distribution(63, 1.0, zeros=32, lives=(life,))}))
     histogram = found["bext_deploy_duration_ms_native"].metric[0].histogram
     assert (32 + 1 + 2 + 4, {-127: 8, -126: 16}) == (histogram.zero_count, buckets(histogram))
 
 
 def test_no_value_yet_is_a_native_histogram_nevertheless() -> None:
-    empty = Summary(0, 0.0, (), Native(6, 0, (), 0))
     histogram = (
-        read(family(catalogue.DEPLOY_DURATION, {("a",): empty}))["bext_deploy_duration_ms_native"]
+        read(family(catalogue.DEPLOY_DURATION, {("a",): Distribution()}))["bext_deploy_duration_ms_native"]
         .metric[0]
         .histogram
     )

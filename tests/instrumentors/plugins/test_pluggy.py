@@ -20,7 +20,7 @@ from bext_otel.apps import Budgets
 from bext_otel.catalogue import OVERFLOW, PLUGIN_DURATION, PLUGIN_ERRORS
 from bext_otel.metrics.families import of_process
 from bext_otel.metrics.provider import BextMeterProvider
-from bext_otel.metrics.snapshot import Summary
+from bext_otel.metrics.snapshot import Distribution
 from bext_otel.metrics.store.streams import Streams
 from bext_otel_instrumentors.plugins.pluggy import PluggyInstrumentor
 from tests.instrumentors.conftest import Telemetry
@@ -231,7 +231,7 @@ def test_hook_names_made_up_at_run_time_fold_and_lose_no_call(
     streams.drain()
     (family,) = of_process({streams.stream(PLUGIN_DURATION): {}}, time.monotonic())
     counts = {
-        tuple(value for _, value in point.series.labels): cast("Summary", point.value).count
+        tuple(value for _, value in point.series.labels): cast("Distribution", point.value).count
         for point in family.points
     }
     assert 200 == sum(counts.values())

@@ -30,11 +30,11 @@ from bext_otel.catalogue import (
     Metric,
 )
 from bext_otel.metrics.merging.sum import Tally, compacted
-from bext_otel.metrics.merging.totals import recent, sum_histograms, total
+from bext_otel.metrics.merging.totals import one_row
 from bext_otel.metrics.merging.wire import Publication, decode, encode
 from bext_otel.metrics.provider import BextMeterProvider
 from bext_otel.metrics.reader import SnapshotReader
-from bext_otel.metrics.snapshot import Family, Histogram, Point, Series, Snapshot, Summary
+from bext_otel.metrics.snapshot import Distribution, Family, Histogram, Point, Series, Snapshot
 from bext_otel.metrics.store.streams import Streams
 from bext_otel.operation import SHARED
 from bext_otel.testing import Clock
@@ -364,8 +364,8 @@ def test_counts_survive_any_number_of_successions(worker: Callable[[], Worker]) 
     assert 2 == len(witness.seat.board.places)
     (family,) = [family for family in snapshot.families if family.metric is REQUEST_DURATION]
     (point,) = family.points
-    assert isinstance(point.value, Summary)
-    assert (20, 200.0, 10.0) == (point.value.count, point.value.sum, dict(point.value.quantiles)[0.5])
+    assert isinstance(point.value, Distribution)
+    assert (20, 200.0, 10.0) == (point.value.count, point.value.sum, dict(point.value.quantiles())[0.5])
 
 
 def test_quantiles_are_of_all_workers_windows_together(worker: Callable[[], Worker]) -> None:
@@ -379,8 +379,8 @@ def test_quantiles_are_of_all_workers_windows_together(worker: Callable[[], Work
         family for family in workers[0].reading.snapshot().families if family.metric is REQUEST_DURATION
     ]
     value = family.points[0].value
-    assert isinstance(value, Summary)
-    for q, found in value.quantiles:
+    assert isinstance(value, Distribution)
+    for q, found in value.quantiles():
         assert sorted(values)[math.ceil(q * len(values)) - 1] == pytest.approx(found, rel=0.01)
 
 
@@ -413,8 +413,8 @@ def test_the_window_of_a_worker_that_fell_silent_is_forgotten_in_time(
     one.take(1.0)
     (family,) = [family for family in one.reading.snapshot().families if family.metric is REQUEST_DURATION]
     value = family.points[0].value
-    assert isinstance(value, Summary)
-    assert (3, 1.0) == (value.count, dict(value.quantiles)[0.99])
+    assert isinstance(value, Distribution)
+    assert (3, 1.0) == (value.count, dict(value.quantiles())[0.99])
 
 
 def test_the_service_is_as_old_as_its_oldest_worker(worker: Callable[[], Worker], clock: Clock) -> None:
@@ -509,7 +509,7 @@ def test_what_a_living_worker_admitted_first_is_not_folded_when_another_dies() -
     assert {"shared": 2, "x": 1, "y": 1, OVERFLOW: 2} == plugins(heir.reading.snapshot())
     assert heir.reading._service is not None
     assert heir.reading._service.base is not None
-    assert 4 == len(heir.reading._service.base.numbers[PLUGIN_FUEL_CONSUMED.exported])
+    assert 4 == len(heir.reading._service.base.rows(PLUGIN_FUEL_CONSUMED.exported))
 
 
 def test_labels_of_one_name_have_budgets_of_their_own() -> None:
@@ -553,13 +553,13 @@ def test_quantiles_forget_what_is_long_ago_also_while_workers_succeed_each_other
     family = watcher.reading.snapshot().family(REQUEST_DURATION)
     assert family is not None
     (point,) = family.points
-    assert isinstance(point.value, Summary)
-    assert (16, 5015.0, 1.0) == (point.value.count, point.value.sum, dict(point.value.quantiles)[0.99])
+    assert isinstance(point.value, Distribution)
+    assert (16, 5015.0, 1.0) == (point.value.count, point.value.sum, dict(point.value.quantiles())[0.99])
 
 
 def sums(snapshot: Snapshot) -> dict[str, float]:
     return {
-        family.name: point.value.sum if isinstance(point.value, (Summary, Histogram)) else point.value
+        family.name: point.value.sum if isinstance(point.value, (Distribution, Histogram)) else point.value
         for family in snapshot.families
         for point in family.points
     }
@@ -688,7 +688,7 @@ def contribution(measured: list[tuple[int, float]]) -> Publication:
     for times, value in measured:
         worker.hit(times)
         worker.take(value)
-    made = decode(encode(worker.reading._contribution(worker.reading.observed())))
+    made = decode(encode(worker.reading._contribution(worker.reading.observed(), None)))
     assert made is not None
     return made
 
@@ -697,31 +697,18 @@ def told(*contributions: Publication) -> object:
     tally = Tally(1000.0)
     for each in contributions:
         tally.add(each, alive=False)
-    only = compacted(contributions, 1000.0)
-    summary, *_ = rows = only.summaries[REQUEST_DURATION.exported]
-    histograms = tally.histograms.items()
-    return (
-        {
-            name: {labels: total([row.value for row in rows]) for labels, rows in held.items()}
-            for name, held in tally.numbers.items()
-        },
-        {
-            name: {
-                labels: (sum_histograms(rows).counts, sum_histograms(rows).sum)
-                for labels, rows in held.items()
-            }
-            for name, held in histograms
-        },
-        (
-            summary.count,
-            math.fsum(row.sum for row in rows),
-            summary.minimum,
-            summary.maximum,
-            summary.scale,
-            summary.lifetime().buckets,
-        ),
-        recent(rows, 1000.0),
-    )
+    compact = compacted(contributions, 1000.0)
+    found = {
+        name: [one_row(labels, rows, 1000.0) for labels, rows in held.items()]
+        for name, held in tally.series.items()
+    }
+    assert found == {name: compact.rows(name) for name in compact.series}
+    assert {
+        CACHE_HITS.exported,
+        REQUEST_DURATION.exported,
+        HTTP_SERVER_REQUEST_DURATION.exported,
+    } <= found.keys()
+    return found
 
 
 @settings(max_examples=30)

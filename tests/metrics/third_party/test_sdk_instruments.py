@@ -22,9 +22,10 @@ from opentelemetry.sdk.resources import Resource
 
 from bext_otel.apps import Budgets
 from bext_otel.metrics.provider import BextMeterProvider
+from bext_otel.metrics.sdk_points import sum_of
 from bext_otel.metrics.snapshot import Histogram
 from bext_otel.metrics.store.streams import Streams
-from bext_otel.metrics.third_party.sdk_instruments import SdkInstrumentReader, _plus
+from bext_otel.metrics.third_party.sdk_instruments import SdkInstrumentReader
 
 
 class Library:
@@ -262,6 +263,31 @@ def test_callbacks_may_collect_whatever_reader_of_the_application_asks_them() ->
     provider.shutdown()
 
 
+def test_values_far_apart_in_two_collections_are_in_no_more_buckets_than_upstream_has() -> None:
+    """At the scale that the SDK begins with, ten million buckets lie between them."""
+    library = Library(
+        views=[View(instrument_type=HistogramInstrument, aggregation=ExponentialBucketHistogramAggregation())]
+    )
+    waits = library.meter.create_histogram("waits")
+    for value in (1.0, 1000.0):
+        waits.record(value)
+        library.reader.collect()
+    ((_, metric),) = library.reader.totals(time.time_ns())
+    data = library.oracle.get_metrics_data()
+    assert data is not None
+    (ours,), (theirs,) = (
+        metric.data.data_points,
+        data.resource_metrics[0].scope_metrics[0].metrics[0].data.data_points,
+    )
+    assert isinstance(ours, ExponentialHistogramDataPoint)
+    assert isinstance(theirs, ExponentialHistogramDataPoint)
+    assert (theirs.scale, theirs.positive.offset) == (ours.scale, ours.positive.offset)
+    assert (
+        list(theirs.positive.bucket_counts)[: len(ours.positive.bucket_counts)] == ours.positive.bucket_counts
+    )
+    assert 2 == sum(ours.positive.bucket_counts)
+
+
 def point(scale: int, offset: int, counts: list[int], zeros: int = 0) -> ExponentialHistogramDataPoint:
     count = sum(counts) + zeros
     return ExponentialHistogramDataPoint(
@@ -279,6 +305,6 @@ def point(scale: int, offset: int, counts: list[int], zeros: int = 0) -> Exponen
 def test_adding_exponential_points_of_any_scales_loses_no_value(
     scale_a: int, scale_b: int, counts_a: list[int], counts_b: list[int], offset: int
 ) -> None:
-    merged = _plus(point(scale_a, 0, counts_a, zeros=1), point(scale_b, offset, counts_b))
+    merged = sum_of(point(scale_a, 0, counts_a, zeros=1), point(scale_b, offset, counts_b))
     assert sum(counts_a) + sum(counts_b) == sum(merged.positive.bucket_counts)
     assert sum(counts_a) + sum(counts_b) + 1 == merged.count
