@@ -53,8 +53,8 @@ def endpoints(
     health_settings: dict[str, Any] | None = None,
 ) -> Endpoints:
     return Endpoints(
-        metrics=config.Metrics(**(metrics or {})),
-        health_settings=config.Health(**(health_settings or {})),
+        metrics=config.MetricsSettings(**(metrics or {})),
+        health_settings=config.HealthSettings(**(health_settings or {})),
         read=read,
         health=health or FixedHealth(),
         token=token,

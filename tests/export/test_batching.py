@@ -90,7 +90,7 @@ def threadless(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    monkeypatch.setattr(threads, "_gate", threads.Gate())
+    monkeypatch.setattr(threads, "_gate", threads.RetryGate())
 
 
 def test_an_outage_costs_nothing_while_there_is_room_and_order_is_kept(
@@ -243,7 +243,7 @@ def test_a_thread_that_could_not_start_starts_later(
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", refuse_once)
-    monkeypatch.setattr(threads, "_gate", threads.Gate(0.05))
+    monkeypatch.setattr(threads, "_gate", threads.RetryGate(0.05))
     batches = make(collector, delay_seconds=60, batch_size=3)
     batches.add(1)
     batches.add(2)

@@ -73,7 +73,7 @@ def parked(monkeypatch: pytest.MonkeyPatch) -> Parked:
     made = Parked()
     made.start()
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    monkeypatch.setattr(threads, "_gate", threads.Gate())
+    monkeypatch.setattr(threads, "_gate", threads.RetryGate())
     return made
 
 
