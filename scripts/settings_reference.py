@@ -134,7 +134,7 @@ def takes(field: Field) -> str:
 
 def description(struct: type) -> str:
     """What a section is about, from its docstring."""
-    text = (struct.__doc__ or "").partition(": ")[2]
+    text = " ".join((struct.__doc__ or "").split()).partition(": ")[2]
     return text[0].upper() + text[1:]
 
 

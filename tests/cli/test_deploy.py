@@ -29,7 +29,11 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def env(tmp_path: Path, receiver: Receiver) -> dict[str, str]:
-    given = environment(tmp_path, free_port(), {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint})
+    settings = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
+        "BEXT_TELEMETRY_SHUTDOWN_TIMEOUT_SECONDS": "15",  # on a machine that is busy with something else
+    }
+    given = environment(tmp_path, free_port(), settings)
     return {key: value for key, value in given.items() if key not in {"TRACEPARENT", "TRACESTATE", "BAGGAGE"}}
 
 
