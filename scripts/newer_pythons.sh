@@ -17,7 +17,7 @@ Usage: scripts/newer_pythons.sh COMMAND
   install                     debootstrap, where it is missing (Debian, root)
   make                        Debian's unstable suite with Python 3.14 and 3.15, and a virtual environment of this
                               checkout's test extra in it for each (root; about six minutes, once)
-  test [VERSION] [PYTEST...]  the tests on VERSION, or on both side by side: those that need no server and no backend,
+  test [VERSION] [PYTEST...]  the tests on VERSION, or on both: those that need no server and no backend, side by side,
                               and those of workers and of the launcher; PYTEST... says which instead
   remove                      delete the root
   path                        print where the root is, or would be
@@ -175,6 +175,13 @@ case ${1:-} in
         made
         case ${1:-} in
             3.*) version=$1; shift; test_on "$version" "$@" ;;
+            "") test_all -q -m "not e2e and not backends"
+                # Servers have deadlines of their own, so those of one Python at a time.
+                for version in $versions; do
+                    say "Python $version: testing with servers ..."
+                    # shellcheck disable=SC2086 # a list of words
+                    test_on "$version" -q -m "e2e and not backends" $servers </dev/null
+                done ;;
             *) test_all "$@" ;;
         esac ;;
     remove) rm -rf "$root" ;;
