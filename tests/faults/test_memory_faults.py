@@ -159,14 +159,14 @@ def test_a_worker_whose_descriptor_the_application_closed_stands_alone_and_write
             both_answer(traffic)
         # Each answers by turns: the one that lost it is degraded and shows its own, the other goes on as
         # before.
-        until(lambda: telemetry_check(port)["status"] == "degraded", seconds=20)
-        until(lambda: telemetry_check(port)["status"] == "healthy", seconds=20)
+        until(lambda: telemetry_check(port)["status"] == "degraded", seconds=60)
+        until(lambda: telemetry_check(port)["status"] == "healthy", seconds=60)
         own = sum(answer.pid == told["pid"] for answer in traffic.answers)
-        until(lambda: items_of(page(port)) == own, seconds=20, why=f"the lone worker to show its own {own}")
+        until(lambda: items_of(page(port)) == own, seconds=60, why=f"the lone worker to show its own {own}")
         until(
-            lambda: items_of(page(port)) > own, seconds=20, why="the other one to show what it knows of both"
+            lambda: items_of(page(port)) > own, seconds=60, why="the other one to show what it knows of both"
         )
-        (line,) = until(lambda: warnings(program, "can't be shared"), seconds=20)
+        (line,) = until(lambda: warnings(program, "can't be shared"), seconds=60)
         assert "closed or replaced" in line
         if replaced:
             assert 0 == file.stat().st_size
