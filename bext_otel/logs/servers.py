@@ -30,13 +30,9 @@ _FRAMEWORKS = {"flask.logging": (None, "default_handler"), "werkzeug._internal":
 _WERKZEUGS = 3
 
 
-class _Watch(logging.Filter):
-    """On a server's logger: before each record, sees to it that it is printed once.
-
-    Servers set handlers up when they start, with `dictConfig`, by hand, or by taking over each other's: there
-    is no moment after which that is done. Filters of a logger are left alone by all of them, and see each
-    record before the handlers do.
-    """
+class _Muting(logging.Filter):
+    """On a logger: mutes handlers before a record gets to them. Copied or pickled, it is a filter that lets
+    everything pass."""
 
     def __init__(self, logger: logging.Logger, mute: Mute) -> None:
         super().__init__()
@@ -45,6 +41,15 @@ class _Watch(logging.Filter):
 
     def __reduce__(self) -> tuple[type[logging.Filter], tuple[()]]:
         return logging.Filter, ()
+
+
+class _Watch(_Muting):
+    """On a server's logger: before each record, sees to it that it is printed once.
+
+    Servers set handlers up when they start, with `dictConfig`, by hand, or by taking over each other's: there
+    is no moment after which that is done. Filters of a logger are left alone by all of them, and see each
+    record before the handlers do.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """See `logging.Filter`: everything passes."""
@@ -75,17 +80,9 @@ def emit_server_record(chain: Chain, loggers: list[logging.Logger], record: logg
         chain.failures += 1
 
 
-class _MuteOwn(logging.Filter):
+class _MuteOwn(_Muting):
     """On a framework's logger: mutes the handlers of the framework's own classes, which it may make before
     any record."""
-
-    def __init__(self, logger: logging.Logger, mute: Mute) -> None:
-        super().__init__()
-        self._logger = logger
-        self._mute = mute
-
-    def __reduce__(self) -> tuple[type[logging.Filter], tuple[()]]:
-        return logging.Filter, ()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """See `logging.Filter`: everything passes."""
