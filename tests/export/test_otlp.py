@@ -23,7 +23,6 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, SimpleLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.trace import StatusCode
 
 from bext_otel.apps import Budgets
@@ -34,6 +33,7 @@ from bext_otel.export.otlp import log_exporters, metric_exporters, span_exporter
 from bext_otel.export.periodic import MetricExport
 from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.store.streams import Streams
+from tests.export.sending import sending
 
 REPLIES: dict[str, Any] = {
     "/v1/traces": trace_service_pb2.ExportTraceServiceResponse,
@@ -107,8 +107,7 @@ def exporters(url: str, protocol: Any = "http/protobuf") -> Exporters:
 @contextmanager
 def tracing(made: Exporters) -> Iterator[tuple[TracerProvider, Delivery]]:
     ((exporter, delivery),) = span_exporters(made)
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    provider = sending(exporter)
     yield provider, delivery
     provider.shutdown()
 
@@ -155,8 +154,7 @@ def test_a_text_that_is_no_utf_8_costs_no_batch(backend: Backend) -> None:
     bad = "caf\udce9"
     spans, ((log_exporter, logs),) = exporters(backend.url), log_exporters(exporters(backend.url))
     ((span_exporter, traces),) = span_exporters(spans)
-    provider, records = TracerProvider(shutdown_on_exit=False), LoggerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(span_exporter))
+    provider, records = sending(span_exporter), LoggerProvider(shutdown_on_exit=False)
     records.add_log_record_processor(BatchLogRecordProcessor(log_exporter))
     emit(provider)
     with provider.get_tracer(bad).start_as_current_span(bad) as span:
