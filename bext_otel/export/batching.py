@@ -28,11 +28,14 @@ from bext_otel import threads
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.queue import Queue
 
-__all__ = ["INLINE_SECONDS", "Batches", "Pauses", "QueueLimits"]
+__all__ = ["INLINE_SECONDS", "MAX_ENCODED", "Batches", "Pauses", "QueueLimits"]
 
 _log = logging.getLogger("bext_otel.export")
 
 _random = random.SystemRandom()
+
+MAX_ENCODED = 65_536
+"""How many items wait that are bytes, and limited as such, unless a variable says otherwise."""
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)

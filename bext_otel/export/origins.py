@@ -14,11 +14,16 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from bext_otel.export.protobuf import Attributes, field, text
 
-__all__ = ["Encoded", "Origins"]
+__all__ = ["Encoded", "Origins", "size_of"]
 
 Encoded: TypeAlias = "tuple[int, bytes]"
 """An item that waits: the number of its origin, and itself as a field of its scope's message. A tuple of a
 number and bytes is nothing that the garbage collector keeps an eye on."""
+
+
+def size_of(item: Encoded) -> int:
+    """The bytes of an item."""
+    return len(item[1])
 
 
 class Origins:
@@ -28,14 +33,14 @@ class Origins:
     def __init__(self) -> None:
         self._numbers: dict[tuple[int, int], int] = {}
         # Kept, so that the ids of these objects stay theirs.
-        self._pairs: list[tuple[Resource, InstrumentationScope | None]] = []
+        self._pairs: list[tuple[Resource | None, InstrumentationScope | None]] = []
 
-    def number(self, resource: Resource, scope: InstrumentationScope | None) -> int:
+    def number(self, resource: Resource | None, scope: InstrumentationScope | None) -> int:
         """Of these two, which are known by identity."""
         found = self._numbers.get((id(resource), id(scope)))
         return self._new(resource, scope) if found is None else found
 
-    def _new(self, resource: Resource, scope: InstrumentationScope | None) -> int:
+    def _new(self, resource: Resource | None, scope: InstrumentationScope | None) -> int:
         self._pairs.append((resource, scope))
         found = self._numbers[id(resource), id(scope)] = len(self._pairs) - 1
         return found
@@ -46,7 +51,7 @@ class Origins:
         for number, item in batch:
             items.setdefault(number, []).append(item)
         scopes: dict[int, list[bytes]] = {}
-        resources: dict[int, Resource] = {}
+        resources: dict[int, Resource | None] = {}
         for number, group in items.items():
             resource, scope = self._pairs[number]
             resources[id(resource)] = resource
@@ -62,7 +67,8 @@ def _scope(scope: InstrumentationScope | None, items: list[bytes]) -> bytes:
     return b"".join([field(b"\x0a", b"".join(parts)), *items, text(b"\x1a", scope.schema_url)])
 
 
-def _resource(resource: Resource, scopes: list[bytes]) -> bytes:
+def _resource(resource: Resource | None, scopes: list[bytes]) -> bytes:
+    resource = Resource.create({}) if resource is None else resource
     parts: list[bytes] = []
     Attributes(b"\x0a").write(resource.attributes, parts)
     return b"".join([field(b"\x0a", b"".join(parts)), *scopes, text(b"\x1a", resource.schema_url)])

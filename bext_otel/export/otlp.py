@@ -255,13 +255,20 @@ def span_exporters(
     return made
 
 
-def log_exporters(exporters: Exporters) -> list[tuple[LogRecordExporter, Delivery]]:
-    """The exporters that `OTEL_LOGS_EXPORTER` and the endpoints ask for."""
-    made: list[tuple[LogRecordExporter, Delivery]] = []
+def log_exporters(exporters: Exporters) -> list[tuple[LogRecordExporter | EncodedExporter, Delivery]]:
+    """The exporters that `OTEL_LOGS_EXPORTER` and the endpoints ask for; those of OTLP take records that are
+    encoded already."""
+    made: list[tuple[LogRecordExporter | EncodedExporter, Delivery]] = []
     for number, name in enumerate(exporters.logs):
         delivery = _delivery(name, exporters, "logs", number)
-        make = ConsoleLogRecordExporter if name == "console" else _maker(name, exporters, "logs", delivery)
-        made.append((_Logs(_Own(make, delivery), delivery), delivery))
+        if name == "otlp":
+            own = _Own(_maker(name, exporters, "logs", delivery, encoded=True), delivery)
+            made.append((EncodedExporter(own, delivery), delivery))
+        else:
+            make = (
+                ConsoleLogRecordExporter if name == "console" else _maker(name, exporters, "logs", delivery)
+            )
+            made.append((_Logs(_Own(make, delivery), delivery), delivery))
     return made
 
 

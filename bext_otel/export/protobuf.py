@@ -12,7 +12,7 @@ from typing import Any
 
 from bext_otel.text import encodable
 
-__all__ = ["Attributes", "any_value", "field", "number", "text", "varint"]
+__all__ = ["MAX_NANOSECONDS", "Attributes", "any_value", "field", "nanoseconds", "number", "text", "varint"]
 
 _pack_double = struct.Struct("<d").pack
 
@@ -51,6 +51,19 @@ def number(tag: bytes, value: int) -> bytes:
 def text(tag: bytes, value: object) -> bytes:
     """A field that is text; what UTF-8 cannot hold is replaced. Nothing for what is empty."""
     return field(tag, encodable(str(value)).encode()) if value else b""
+
+
+MAX_NANOSECONDS = (1 << 64) - 1
+"""The latest time that OTLP can tell."""
+
+
+def nanoseconds(given: object) -> int:
+    """A time as an application may give it, as OTLP can hold it; 0 for what is none."""
+    try:
+        nanos: int = int(given)  # type: ignore[call-overload]  # anything, hence the try
+    except (TypeError, ValueError, OverflowError):
+        return 0
+    return min(max(nanos, 0), MAX_NANOSECONDS)
 
 
 def any_value(value: Any) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from opentelemetry.trace import Link, SpanKind, Status, TraceState
 
 from bext_otel.export.origins import Encoded, Origins
-from bext_otel.export.protobuf import Attributes, field, number, text
+from bext_otel.export.protobuf import MAX_NANOSECONDS, Attributes, field, nanoseconds, number, text
 from bext_otel.traces.span import Span
 
 __all__ = ["SpanEncoder"]
@@ -19,7 +19,6 @@ __all__ = ["SpanEncoder"]
 _pack_ids = struct.Struct(">2s16s2sQ").pack
 _pack_parent = struct.Struct(">2sQ").pack
 _pack_times = struct.Struct("<cQcQ").pack
-_MAX_NANOS = (1 << 64) - 1
 
 # kind 6: OTLP's numbers are the API's and one more.
 _KINDS: Mapping[SpanKind, bytes] = {kind: bytes((0x30, kind.value + 1)) for kind in SpanKind}
@@ -47,8 +46,8 @@ class SpanEncoder:
         """A span that has ended."""
         context, parent, tracer = span._context, span._parent, span.tracer
         begin, end = span._start_time, span._end_time
-        if type(begin) is not int or type(end) is not int or not 0 <= begin <= end <= _MAX_NANOS:
-            begin, end = _nanos(begin), _nanos(end)
+        if type(begin) is not int or type(end) is not int or not 0 <= begin <= end <= MAX_NANOSECONDS:
+            begin, end = nanoseconds(begin), nanoseconds(end)
         parts = [
             _pack_ids(b"\x0a\x10", context[0].to_bytes(16, "big"), b"\x12\x08", context[1]),
             self._names.get(span._name) or self._name(span._name),
@@ -77,7 +76,7 @@ class SpanEncoder:
         """What few spans have: events 11, links 13, and what was dropped (10, 12 and 14)."""
         for event in span.events:
             inner = [
-                b"\x09" + _nanos(event.timestamp).to_bytes(8, "little"),
+                b"\x09" + nanoseconds(event.timestamp).to_bytes(8, "little"),
                 text(b"\x12", event.name),
                 number(b"\x20", event.dropped_attributes),
             ]
@@ -99,15 +98,6 @@ class SpanEncoder:
         ]
         self._of_links.write(link.attributes or {}, parts)
         return b"".join(parts)
-
-
-def _nanos(given: object) -> int:
-    """A time as an application may give it, as OTLP can hold it; 0 for what is none."""
-    try:
-        nanos: int = int(given)  # type: ignore[call-overload]  # anything, hence the try
-    except (TypeError, ValueError, OverflowError):
-        return 0
-    return min(max(nanos, 0), _MAX_NANOS)
 
 
 def _state(state: TraceState) -> bytes:

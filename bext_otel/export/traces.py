@@ -11,11 +11,11 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from bext_otel.config import Exporters
-from bext_otel.export.batching import Batches, QueueLimits
+from bext_otel.export.batching import MAX_ENCODED, Batches, QueueLimits
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.entry_points import NOTHING_CHOSEN, Chosen
 from bext_otel.export.internal_metrics import SpanCounts
-from bext_otel.export.origins import Encoded
+from bext_otel.export.origins import Encoded, size_of
 from bext_otel.export.otlp import EncodedExporter, span_exporters
 from bext_otel.export.processors import LazySpanProcessor
 from bext_otel.export.queue import Queue
@@ -42,8 +42,6 @@ class Traces:
 
 
 _NAME = "bext-otel-spans"
-# Bytes are limited as bytes; so many is for what is smaller than anything.
-_MAX_ENCODED = 65_536
 
 
 def build_traces(
@@ -87,8 +85,8 @@ def encoded_batches(
     exporter: EncodedExporter, limits: QueueLimits | None = None
 ) -> tuple[Batches[Encoded], Sink]:
     """Batches of spans that are encoded as they end, and what takes the spans."""
-    limits = limits or QueueLimits.from_environment("BSP", delay_ms=5000, queue_size=_MAX_ENCODED)
-    batches: Batches[Encoded] = Batches(exporter, exporter.delivery.queue, limits, name=_NAME, weigh=_size_of)
+    limits = limits or QueueLimits.from_environment("BSP", delay_ms=5000, queue_size=MAX_ENCODED)
+    batches: Batches[Encoded] = Batches(exporter, exporter.delivery.queue, limits, name=_NAME, weigh=size_of)
     encoder = SpanEncoder(exporter.origins)
     add, drop = batches.add, exporter.delivery.queue.drop_items
 
@@ -110,7 +108,3 @@ def span_batches(
     limits = limits or QueueLimits.from_environment("BSP", delay_ms=5000)
     batches: Batches[ReadableSpan] = Batches(exporter, queue, limits, name=_NAME)
     return batches, lambda span: batches.add(span.finished())
-
-
-def _size_of(item: Encoded) -> int:
-    return len(item[1])

@@ -17,6 +17,7 @@ from opentelemetry.sdk._logs.export import LogRecordExporter
 from opentelemetry.sdk.resources import Resource
 
 from bext_otel.config import AppSettings, LoggingSettings
+from bext_otel.export.otlp import EncodedExporter
 from bext_otel.logs import structured
 from bext_otel.logs.chain import MAX_ATTRIBUTES, Chain
 from bext_otel.logs.correlation import correlate
@@ -90,7 +91,7 @@ class BextLoggerProvider(LoggerProvider):
 def build_provider(
     config: LoggingSettings,
     resource: Resource,
-    otlp_exporter: LogRecordExporter | None,
+    otlp_exporter: LogRecordExporter | EncodedExporter | None,
     *,
     shutdown_timeout_seconds: float = 3.0,
     shutdown_on_exit: bool = False,

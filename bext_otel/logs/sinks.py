@@ -8,17 +8,18 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import cast
+from typing import Any, cast
 
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
-from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
-from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
+from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
+from opentelemetry.sdk._logs.export import LogRecordExporter
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from bext_otel.apps import current_app
-from bext_otel.export.processors import LazyLogRecordProcessor
+from bext_otel.export.logs import record_batches
+from bext_otel.export.otlp import EncodedExporter
 from bext_otel.logs.chain import Passed
 from bext_otel.logs.formats import Format
 from bext_otel.logs.levels import Gate
@@ -224,11 +225,10 @@ class ExportSink(Gated):
     one: what a master says waits until there are other records, or the end.
     """
 
-    def __init__(self, exporter: LogRecordExporter, *, shutdown_seconds: float) -> None:
+    def __init__(self, exporter: LogRecordExporter | EncodedExporter, *, shutdown_seconds: float) -> None:
         self.losses = Losses("the OpenTelemetry exporter")
         self._shutdown_seconds = shutdown_seconds
-        self._processor = LazyLogRecordProcessor(_Marked(exporter))
-        self._batches = self._processor.batches
+        self._batches, self._take = record_batches(exporter, _Marked(exporter))
         self._waiting: deque[ReadWriteLogRecord] = deque(maxlen=_MAX_WAITING)
         _sinks.add(self)
 
@@ -258,14 +258,14 @@ class ExportSink(Gated):
                     self._waiting.append(log_record)
                     return
                 self._send_waiting()
-                self._processor.on_emit(log_record)
+                self._take(log_record)
         except Exception as exc:  # nothing that telemetry does may fail the work that is logged
             self.losses.add(exc)
 
     def _send_waiting(self) -> None:
         try:
             while self._waiting:
-                self._processor.on_emit(self._waiting.popleft())
+                self._take(self._waiting.popleft())
         except Exception as exc:  # another thread was faster, most likely
             if self._waiting:
                 self.losses.add(exc, len(self._waiting))
@@ -290,26 +290,23 @@ class ExportSink(Gated):
         return self._batches.flush(timeout_millis / 1e3)
 
 
-class _Marked(LogRecordExporter):
+class _Marked:
     """An exporter that leaves a mark while it exports."""
 
-    def __init__(self, exporter: LogRecordExporter) -> None:
+    def __init__(self, exporter: LogRecordExporter | EncodedExporter) -> None:
         self._exporter = exporter
         # Our own exporters know who counts for them.
         self.delivery = getattr(exporter, "delivery", None)
 
-    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+    def export(self, batch: Sequence[Any]) -> object:
         token = _exporting.set(True)
         try:
             return self._exporter.export(batch)
         finally:
             _exporting.reset(token)
 
-    def shutdown(self) -> None:
-        self._exporter.shutdown()  # type: ignore[no-untyped-call]  # upstream left it untyped
-
-    def force_flush(self, timeout_millis: int = 30000) -> bool:
-        return self._exporter.force_flush(timeout_millis)
+    def shutdown(self) -> object:
+        return self._exporter.shutdown()
 
 
 _sinks: weakref.WeakSet[ExportSink] = weakref.WeakSet()
