@@ -18,7 +18,7 @@ from inspect import signature
 from pathlib import Path
 from threading import Lock, RLock
 from types import SimpleNamespace
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry._logs._internal import ProxyLoggerProvider
@@ -27,6 +27,7 @@ from opentelemetry.metrics._internal import _ProxyMeterProvider
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk import metrics as sdk_metrics
+from opentelemetry.sdk._logs import Logger, ReadWriteLogRecord
 from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping.exponent_mapping import ExponentMapping
 from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping.logarithm_mapping import (
     LogarithmMapping,
@@ -41,6 +42,7 @@ from opentelemetry.trace import TraceState
 __all__ = [
     "Failure",
     "Gauge",
+    "SdkLogger",
     "SdkTracer",
     "admit_measurements",
     "already_installed",
@@ -279,16 +281,27 @@ class SdkTracer(Tracer):
         return self._instrumentation_scope
 
 
-T = TypeVar("T", bound=SdkTracer)
+class SdkLogger(Logger):
+    """An SDK logger, and the way that its records go."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it emits at all (logger configurator)."""
+        return self._logger_config.is_enabled
+
+    def deliver(self, record: ReadWriteLogRecord) -> None:
+        """Count a record, and hand it to the processors."""
+        self._logger_metrics.emit_log()
+        self._multi_log_record_processor.on_emit(record)
 
 
-def become(tracer: trace.Tracer, kind: type[T], **fields: Any) -> None:
-    """Have an SDK's tracer be of a class of ours, with these fields; its provider knows no other way to make
-    one, and keeps it as its own."""
-    if type(tracer) is Tracer:
-        tracer.__class__ = kind
+def become(made: object, kind: type[SdkTracer | SdkLogger], **fields: Any) -> None:
+    """Have an SDK's tracer or logger be of a class of ours, with these fields; its provider knows no other
+    way to make one, and keeps it as its own."""
+    if type(made) is (Tracer if issubclass(kind, Tracer) else Logger):
+        made.__class__ = kind
         for name, value in fields.items():
-            setattr(tracer, name, value)
+            setattr(made, name, value)
 
 
 def processor_of(provider: TracerProvider) -> SpanProcessor:

@@ -10,12 +10,15 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 
+from opentelemetry._logs import Logger as APILogger
 from opentelemetry._logs import LoggerProvider as APILoggerProvider
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.sdk._logs import LoggerProvider, LogRecordLimits
 from opentelemetry.sdk._logs.export import LogRecordExporter
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.util.types import Attributes
 
+from bext_otel._compat import become
 from bext_otel.config import AppSettings, LoggingSettings
 from bext_otel.export.otlp import EncodedExporter
 from bext_otel.logs import structured
@@ -25,6 +28,7 @@ from bext_otel.logs.files import RotatingFile
 from bext_otel.logs.formats import Format, json_line, pretty_line
 from bext_otel.logs.handler_targets import follow_listeners
 from bext_otel.logs.levels import Gate, level_number
+from bext_otel.logs.logger import BextLogger
 from bext_otel.logs.outputs import Output, StandardStream, write_stderr
 from bext_otel.logs.servers import emit_server_record, has_completion_record, watch_servers
 from bext_otel.logs.sinks import Completion, ExportSink, LineSink
@@ -49,6 +53,7 @@ class BextLoggerProvider(LoggerProvider):
         # The SDK keeps those that came last, with a line for each that goes and a warning, an error where
         # warnings are.
         limits.max_log_record_attributes = None
+        self._limits = limits
         super().__init__(resource, shutdown_on_exit=shutdown_on_exit, log_record_limits=limits)
         self.sinks = sinks
         self.exports = [sink for sink in sinks if isinstance(sink, ExportSink)]
@@ -58,6 +63,18 @@ class BextLoggerProvider(LoggerProvider):
         self._failed, self._failed_at = 0, -math.inf
         for processor in [self._completion, *sinks]:
             self.add_log_record_processor(processor)
+
+    def get_logger(
+        self,
+        name: str,
+        version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Attributes = None,
+    ) -> APILogger:
+        """See `opentelemetry._logs.LoggerProvider`."""
+        logger = super().get_logger(name, version, schema_url, attributes)
+        become(logger, BextLogger, limits=self._limits)
+        return logger
 
     def use(self, chain: Chain | None) -> None:
         """Hold back records below the chain's levels that are emitted past any logger; None: let all of them

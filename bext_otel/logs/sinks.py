@@ -8,7 +8,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.attributes import BoundedAttributes
@@ -23,12 +23,16 @@ from bext_otel.export.otlp import EncodedExporter
 from bext_otel.logs.chain import Passed
 from bext_otel.logs.formats import Format
 from bext_otel.logs.levels import Gate
+from bext_otel.logs.logger import drop
 from bext_otel.logs.outputs import FINISH_SECONDS, Output, StandardStream, write_stderr
 from bext_otel.logs.values import plain, text
 from bext_otel.process import on_fork
 from bext_otel.redaction import redact_urls
 
 __all__ = ["Completion", "ExportSink", "LineSink", "Losses"]
+
+Fields: TypeAlias = "BoundedAttributes | dict[str, Any]"
+"""The attributes of a record on its way; both have a `copy` that needs no lock."""
 
 _QUIET_SECONDS = 300.0
 _MAX_WAITING = 100
@@ -82,15 +86,16 @@ class Completion(LogRecordProcessor):
 
     def _complete(self, log_record: ReadWriteLogRecord) -> None:
         log = log_record.log_record
-        attributes = cast("BoundedAttributes", log.attributes)
         if type(log) is Passed:
-            attributes.dropped += log.dropped
+            if log.dropped:
+                drop(log, log.dropped)
         else:
-            _make_plain(log, attributes)
+            _make_plain(log, cast("Fields", log.attributes))
+        attributes = cast("Fields", log.attributes)
         if "app" not in attributes and (app := current_app()):
             attributes["app"] = app
         if self._max_attributes is not None and len(attributes) > self._max_attributes:
-            _cut(attributes, self._max_attributes)
+            drop(log, _cut(attributes, self._max_attributes))
 
     def enabled(
         self,
@@ -111,7 +116,7 @@ class Completion(LogRecordProcessor):
         return True
 
 
-def _make_plain(log: LogRecord, attributes: BoundedAttributes) -> None:
+def _make_plain(log: LogRecord, attributes: Fields) -> None:
     """The chain has done this with what comes from there."""
     for name, value in attributes.copy().items():
         if _refused(value):
@@ -126,14 +131,16 @@ def _make_plain(log: LogRecord, attributes: BoundedAttributes) -> None:
         log.body = redact_urls(log.body)
 
 
-def _cut(attributes: BoundedAttributes, most: int) -> None:
-    """Leave out the last, but for the app."""
+def _cut(attributes: Fields, most: int) -> int:
+    """Leave out the last, but for the app; how many."""
+    cut = 0
     names = [name for name in attributes.copy() if name != "app"]
     kept = max(0, most - 1) if "app" in attributes else most
     for name in (*names[kept:], *(["app"] if not most else [])):
         if name in attributes:
             del attributes[name]
-            attributes.dropped += 1
+            cut += 1
+    return cut
 
 
 def _refused(value: object) -> bool:
