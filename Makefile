@@ -31,6 +31,7 @@ docs: $(VENV)/dev.done  ## write the generated pages again
 
 bench: $(VENV)/dev.done  ## what requests, scrapes, caches and plugins cost, beside a bare application and upstream
 	$(BIN)/python -m benchmarks.requests
+	$(BIN)/python -m benchmarks.spans
 	$(BIN)/python -m benchmarks.exposition
 	$(BIN)/python -m benchmarks.instruments
 	$(BIN)/python -m benchmarks.cache_hit
