@@ -16,10 +16,7 @@ from bext_otel.metrics.usage import ProcessUsage
 from bext_otel.testing import Clock
 from tests.waiting import until
 
-pytestmark = [
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here"),
-    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
-]
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
 
 
 @contextmanager

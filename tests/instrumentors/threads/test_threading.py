@@ -32,9 +32,6 @@ from tests.instrumentors.conftest import Telemetry
 from tests.instrumentors.outcomes import outcome
 from tests.instrumentors.pools import PROCESSES, THREADS, Named, answer, without_traceback
 
-# Where other tests have left threads, Python 3.12 and newer warn of each fork.
-pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-
 METHODS = multiprocessing.get_all_start_methods()
 NOTHING = ("0" * 32, None)
 
