@@ -9,9 +9,10 @@ A lookup is a counter and, at debug, a log line; loads, evictions and invalidati
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
+from functools import wraps
 from typing import Any, Literal
 
 from opentelemetry import context, trace
@@ -35,20 +36,24 @@ from bext_otel_instrumentors.cache.log import log_dropped, log_lookup
 
 __all__ = [
     "Call",
-    "Load",
+    "Method",
     "Selector",
     "app_here",
-    "begin_load",
     "calling",
     "during",
-    "end_load",
     "evicted",
     "invalidated",
     "invalidating",
     "invalidation",
+    "loading",
     "looked_up",
+    "looked_up_many",
+    "outermost",
     "stored",
 ]
+
+Method = Callable[..., Any]
+"""A method of a cache's class."""
 
 Selector = Literal["tag", "path", "gc"]
 """What selected entries that were dropped on purpose: `path` is a key, `tag` whatever selects many, `gc`
@@ -82,6 +87,14 @@ def looked_up(layer: str, found: bool, cache: str, *, times: int = 1, seconds: f
         report("a cache lookup", error)
 
 
+def looked_up_many(layer: str, hits: int, misses: int, cache: str, seconds: float) -> None:
+    """Lookups that were made at once, and took `seconds` together."""
+    if hits:
+        looked_up(layer, True, cache, times=hits, seconds=seconds)
+    if misses > 0:
+        looked_up(layer, False, cache, times=misses, seconds=None if hits else seconds)
+
+
 def stored(layer: str, seconds: float) -> None:
     """A value was stored."""
     try:
@@ -93,11 +106,23 @@ def stored(layer: str, seconds: float) -> None:
 
 # --- Loads --------------------------------------------------------------------------------------------------
 
-Load = tuple[Operation, "Token[Context]", "Token[Call | None]"]
+_Load = tuple[Operation, "Token[Context]", "Token[Call | None]"]
 
 
-def begin_load(layer: str, function: str) -> Load | None:
-    """The value that a lookup did not find begins to be made; what is done until `end_load` is part of it."""
+@contextmanager
+def loading(layer: str, function: str) -> Iterator[None]:
+    """In the body the value is made that a lookup did not find; whatever is done there is part of that."""
+    load, failure = _begin_load(layer, function), None
+    try:
+        yield
+    except BaseException as error:
+        failure = error
+        raise
+    finally:
+        _end_load(load, failure)
+
+
+def _begin_load(layer: str, function: str) -> _Load | None:
     try:
         if not is_instrumentation_enabled():
             return None
@@ -111,8 +136,7 @@ def begin_load(layer: str, function: str) -> Load | None:
         return None
 
 
-def end_load(load: Load | None, error: BaseException | None = None) -> None:
-    """It was made, or `error` came of it."""
+def _end_load(load: _Load | None, error: BaseException | None) -> None:
     if load is None:
         return
     try:
@@ -239,6 +263,23 @@ def during(what: str = "") -> Iterator[Call]:
     finally:
         call.seconds = time.perf_counter() - started
         _call.reset(token)
+
+
+def outermost(watched: Method, record: str = "") -> Callable[[Method], Method]:
+    """Replaces a method by `watched`, which is given the original, the object and the arguments; within
+    another call the original is called. So it is on an object without the attribute `record`, if that has a
+    name."""
+
+    def make(original: Method) -> Method:
+        @wraps(original)
+        def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if _call.get() is not None or (record and not hasattr(self, record)):
+                return original(self, *args, **kwargs)
+            return watched(original, self, *args, **kwargs)
+
+        return method
+
+    return make
 
 
 @contextmanager

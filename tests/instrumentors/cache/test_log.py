@@ -18,11 +18,10 @@ from bext_otel.logs.install import build_provider, install
 from bext_otel_instrumentors.cache import log as _cache_log
 from bext_otel_instrumentors.cache.cachetools.instrumentor import CachetoolsInstrumentor
 from bext_otel_instrumentors.cache.lookups import (
-    begin_load,
-    end_load,
     evicted,
     invalidated,
     invalidating,
+    loading,
     looked_up,
     stored,
 )
@@ -194,7 +193,8 @@ def test_nothing_is_told_where_instrumentation_is_suppressed(telemetry: Telemetr
         stored("isr", 1)
         evicted("isr", "pages", started_ns=1)
         invalidated("isr", "path", "pages", started_ns=1)
-        end_load(begin_load("isr", "page"))
+        with loading("isr", "page"):
+            pass
         with invalidating("tag"):
             invalidated("isr", "path", "pages", started_ns=1)
     assert (0, 0) == lookups(telemetry, "isr")

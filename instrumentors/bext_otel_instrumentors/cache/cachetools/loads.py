@@ -9,7 +9,7 @@ from weakref import WeakSet
 
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.cache.cachetools.known import Method, known
-from bext_otel_instrumentors.cache.lookups import Load, begin_load, end_load
+from bext_otel_instrumentors.cache.lookups import loading
 
 __all__ = ["OURS", "unwrapping", "watch_cached", "watch_cachedmethod"]
 
@@ -35,20 +35,11 @@ class _Loads:
         except Exception as error:  # the guard's only purpose
             report("a cache of cachetools", error)
 
-    def begin(self) -> Load | None:
-        return begin_load(self.layer, self.name)
-
     def watch(self, function: Method) -> Method:
         @wraps(function)
         def load(*args: Any, **kwargs: Any) -> Any:
-            begun = self.begin()
-            try:
-                value = function(*args, **kwargs)
-            except BaseException as error:
-                end_load(begun, error)
-                raise
-            end_load(begun)
-            return value
+            with loading(self.layer, self.name):
+                return function(*args, **kwargs)
 
         _loads.add(load)
         return load

@@ -13,12 +13,10 @@ from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.cache.file_holdings import directories
 from bext_otel_instrumentors.cache.holdings import holdings, size_of_store
 from bext_otel_instrumentors.cache.layers import Layers, names_of
-from bext_otel_instrumentors.cache.lookups import Call, app_here, calling
+from bext_otel_instrumentors.cache.lookups import Call, Method, app_here, calling
 from bext_otel_instrumentors.cache.redis.holdings import RedisHoldings
 
-__all__ = ["LOCAL", "RECORD", "KnownBackend", "Method", "answering", "entries", "forget", "record_of"]
-
-Method = Callable[..., Any]
+__all__ = ["LOCAL", "RECORD", "KnownBackend", "answering", "entries", "forget", "record_of"]
 
 RECORD = "_bext_otel_record"
 """Attribute of a backend that holds its record."""

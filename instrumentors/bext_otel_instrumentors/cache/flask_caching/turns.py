@@ -10,11 +10,9 @@ from typing import Any
 from bext_otel.catalogue import UNKNOWN
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.cache.flask_caching.backends import BackendRecord, layer_of
-from bext_otel_instrumentors.cache.lookups import begin_load, calling, during, end_load
+from bext_otel_instrumentors.cache.lookups import Method, during, loading, outermost
 
-__all__ = ["TURNS", "Method", "Turn", "current"]
-
-Method = Callable[..., Any]
+__all__ = ["TURNS", "Turn", "current"]
 
 
 class Turn:
@@ -74,14 +72,12 @@ def _call_fn(original: Method) -> Method:
         if turn is None or turn.function is not function or turn.bypassed:
             return original(self, function, *args, **kwargs)
         turn.settle(False)
-        load = begin_load(turn.layer or layer_of(self, None), turn.name)
         try:
-            value = original(self, function, *args, **kwargs)
-        except BaseException as error:
+            with loading(turn.layer or layer_of(self, None), turn.name):
+                value = original(self, function, *args, **kwargs)
+        except BaseException:
             turn.stored = True
-            end_load(load, error)
             raise
-        end_load(load)
         _turn.set(turn)  # the function may have called others
         turn.looked = True
         return value
@@ -89,24 +85,17 @@ def _call_fn(original: Method) -> Method:
     return _call_fn
 
 
-def _has(original: Method) -> Method:
+def _has(original: Method, self: Any, /, *args: Any, **kwargs: Any) -> Any:
     """Looks something up, but not for its value. A decorated function that may answer None asks whether the
     None it got was stored."""
-
-    @wraps(original)
-    def has(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if calling() is not None:
-            return original(self, *args, **kwargs)
-        with during():
-            found = original(self, *args, **kwargs)
-        turn = _turn.get()
-        if turn is not None and turn.waiting is not None:
-            turn.stored = bool(found)
-            if not found or not hasattr(self, "_is_stale"):
-                turn.settle(bool(found))
-        return found
-
-    return has
+    with during():
+        found = original(self, *args, **kwargs)
+    turn = _turn.get()
+    if turn is not None and turn.waiting is not None:
+        turn.stored = bool(found)
+        if not found or not hasattr(self, "_is_stale"):
+            turn.settle(bool(found))
+    return found
 
 
 def _is_stale(original: Method) -> Method:
@@ -131,6 +120,6 @@ TURNS: dict[str, Callable[[Method], Method]] = {
     "_bypass_cache": _bypass,
     "_call_fn": _call_fn,
     "_is_stale": _is_stale,
-    "has": _has,
+    "has": outermost(_has),
 }
 """Of `Cache`: the steps of such a call."""

@@ -9,7 +9,8 @@ Flask-Caching's backends do with their Redis is counted there, and not again her
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
@@ -17,21 +18,12 @@ from bext_otel_instrumentors._kit.base import Instrumentor
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.patch import Patches
 from bext_otel_instrumentors.cache.layers import Layers
-from bext_otel_instrumentors.cache.lookups import Call, calling, during, invalidating, invalidation
-from bext_otel_instrumentors.cache.redis.commands import (
-    KIND,
-    Asked,
-    drop,
-    for_the_caller,
-    read,
-    tell,
-    tell_piped,
-)
+from bext_otel_instrumentors.cache.lookups import Call, Method, calling, during, invalidating
+from bext_otel_instrumentors.cache.redis.commands import Asked, Kept, asking, read, tell_piped
 from bext_otel_instrumentors.cache.redis.holdings import EVERY_SECONDS, RedisHoldings
 
 __all__ = ["RedisCacheInstrumentor", "invalidating"]
 
-Method = Callable[..., Any]
 Wrapping = Callable[[Any], Method]
 
 
@@ -109,17 +101,8 @@ class RedisCacheInstrumentor(Instrumentor):
             asked = self._asked(client, args)
             if asked is None:
                 return original(client, *args, **options)
-            if calling() is not None:
-                return for_the_caller(asked, original(client, *args, **options))
-            if asked.drops:
-                with invalidation(asked.layer, asked.by, KIND) as call:
-                    result = original(client, *args, **options)
-                    drop(call, asked, result)
-                return result
-            with during(asked.verb) as call:
-                result = original(client, *args, **options)
-            tell(asked, result, call.seconds)
-            return result
+            with asking(asked) as answered:
+                return answered(original(client, *args, **options))
 
         return execute_command
 
@@ -129,17 +112,8 @@ class RedisCacheInstrumentor(Instrumentor):
             asked = self._asked(client, args)
             if asked is None:
                 return await original(client, *args, **options)
-            if calling() is not None:
-                return for_the_caller(asked, await original(client, *args, **options))
-            if asked.drops:
-                with invalidation(asked.layer, asked.by, KIND) as call:
-                    result = await original(client, *args, **options)
-                    drop(call, asked, result)
-                return result
-            with during(asked.verb) as call:
-                result = await original(client, *args, **options)
-            tell(asked, result, call.seconds)
-            return result
+            with asking(asked) as answered:
+                return answered(await original(client, *args, **options))
 
         return execute_command
 
@@ -148,36 +122,35 @@ class RedisCacheInstrumentor(Instrumentor):
     def _pipeline(self, original: Method) -> Method:
         @wraps(original)
         def execute(pipeline: Any, *args: Any, **kwargs: Any) -> Any:
-            if calling() is not None:
-                return original(pipeline, *args, **kwargs)
-            stack = _stack(pipeline)
-            with during("pipeline") as call:
-                try:
-                    results = original(pipeline, *args, **kwargs)
-                except BaseException as error:
-                    self._tell_all(pipeline, stack, _replies(call, stack, error), call.started_ns)
-                    raise
-            self._tell_all(pipeline, stack, results, call.started_ns)
-            return results
+            with self._piping(pipeline) as answered:
+                return answered(original(pipeline, *args, **kwargs))
 
         return execute
 
     def _async_pipeline(self, original: Callable[..., Awaitable[Any]]) -> Method:
         @wraps(original)
         async def execute(pipeline: Any, *args: Any, **kwargs: Any) -> Any:
-            if calling() is not None:
-                return await original(pipeline, *args, **kwargs)
-            stack = _stack(pipeline)
-            with during("pipeline") as call:
-                try:
-                    results = await original(pipeline, *args, **kwargs)
-                except BaseException as error:
-                    self._tell_all(pipeline, stack, _replies(call, stack, error), call.started_ns)
-                    raise
-            self._tell_all(pipeline, stack, results, call.started_ns)
-            return results
+            with self._piping(pipeline) as answered:
+                return answered(await original(pipeline, *args, **kwargs))
 
         return execute
+
+    @contextmanager
+    def _piping(self, pipeline: Any) -> Iterator[Callable[[Any], Any]]:
+        """Around a pipeline's execution: what is yielded is to be given the answers, which it returns."""
+        answers = Kept()
+        if calling() is not None:
+            yield answers
+            return
+        stack = _stack(pipeline)
+        with during("pipeline") as call:
+            try:
+                yield answers
+            except BaseException as error:
+                self._tell_all(pipeline, stack, _replies(call, stack, error), call.started_ns)
+                raise
+        for replies in answers:
+            self._tell_all(pipeline, stack, replies, call.started_ns)
 
     def _tell_all(self, pipeline: Any, stack: list[Any], replies: Sequence[Any], started_ns: int) -> None:
         try:
