@@ -17,14 +17,9 @@ from bext_otel.config import AppSettings, LoggingSettings
 from bext_otel.logs.install import build_provider, install
 from bext_otel_instrumentors.cache import log as _cache_log
 from bext_otel_instrumentors.cache.cachetools.instrumentor import CachetoolsInstrumentor
-from bext_otel_instrumentors.cache.lookups import (
-    evicted,
-    invalidated,
-    invalidating,
-    loading,
-    looked_up,
-    stored,
-)
+from bext_otel_instrumentors.cache.calls import loading
+from bext_otel_instrumentors.cache.drops import evicted, invalidated, invalidating
+from bext_otel_instrumentors.cache.lookups import looked_up, stored
 from tests.instrumentors.caching import app, evictions, invalidations, lookups, names, records
 from tests.instrumentors.conftest import Telemetry
 from tests.waiting import until

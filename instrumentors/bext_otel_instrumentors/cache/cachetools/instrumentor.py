@@ -19,8 +19,8 @@ from bext_otel_instrumentors._kit.patch import Patches
 from bext_otel_instrumentors.cache.cachetools.known import known
 from bext_otel_instrumentors.cache.cachetools.loads import OURS, unwrapping, watch_cached, watch_cachedmethod
 from bext_otel_instrumentors.cache.cachetools.methods import METHODS
+from bext_otel_instrumentors.cache.drops import invalidating
 from bext_otel_instrumentors.cache.layers import Layers
-from bext_otel_instrumentors.cache.lookups import invalidating
 
 __all__ = ["CachetoolsInstrumentor", "assign", "invalidating"]
 

@@ -9,7 +9,7 @@ from weakref import WeakSet
 
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.cache.cachetools.known import Method, known
-from bext_otel_instrumentors.cache.lookups import loading
+from bext_otel_instrumentors.cache.calls import loading
 
 __all__ = ["OURS", "unwrapping", "watch_cached", "watch_cachedmethod"]
 

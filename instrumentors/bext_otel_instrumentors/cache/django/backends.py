@@ -10,10 +10,11 @@ from weakref import WeakKeyDictionary
 
 from bext_otel.catalogue import UNKNOWN
 from bext_otel_instrumentors._kit.guard import report
+from bext_otel_instrumentors.cache.calls import Call, Method, calling
 from bext_otel_instrumentors.cache.file_holdings import directories
 from bext_otel_instrumentors.cache.holdings import holdings, size_of_store
 from bext_otel_instrumentors.cache.layers import Layers, names_of
-from bext_otel_instrumentors.cache.lookups import Call, Method, app_here, calling
+from bext_otel_instrumentors.cache.lookups import app_here
 from bext_otel_instrumentors.cache.redis.holdings import RedisHoldings
 
 __all__ = ["LOCAL", "RECORD", "KnownBackend", "answering", "entries", "forget", "record_of"]

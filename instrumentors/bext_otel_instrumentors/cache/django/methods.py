@@ -7,18 +7,9 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
+from bext_otel_instrumentors.cache.calls import Method, calling, dropping, during, loading, outermost
 from bext_otel_instrumentors.cache.django.backends import LOCAL, RECORD, KnownBackend, entries
-from bext_otel_instrumentors.cache.lookups import (
-    Method,
-    calling,
-    during,
-    invalidation,
-    loading,
-    looked_up,
-    looked_up_many,
-    outermost,
-    stored,
-)
+from bext_otel_instrumentors.cache.lookups import looked_up, looked_up_many, stored
 
 __all__ = ["METHODS"]
 
@@ -139,7 +130,7 @@ def _delete(original: Method) -> Method:
             if (outer := calling()) is not None and outer.what == "invalidate":
                 outer.found, outer.entries = True, outer.entries + bool(result)
             return result
-        with invalidation(record.layer_of(key), "path", record.alias) as call:
+        with dropping(record.layer_of(key), "path", record.alias) as call:
             result = original(self, key, *args, **kwargs)
             call.entries = int(bool(result))
         return result
@@ -150,7 +141,7 @@ def _delete(original: Method) -> Method:
 def _delete_many(original: Method, self: Any, /, keys: Any, *args: Any, **kwargs: Any) -> Any:
     record: KnownBackend = getattr(self, RECORD)
     keys = keys if isinstance(keys, Collection) else list(keys)
-    with invalidation(record.layer_of(next(iter(keys), "")), "path", record.alias) as call:
+    with dropping(record.layer_of(next(iter(keys), "")), "path", record.alias) as call:
         result = original(self, keys, *args, **kwargs)
         if call.found is None:
             # In one request, which a backend of somebody else's may answer. Where no answer comes back,
@@ -161,7 +152,7 @@ def _delete_many(original: Method, self: Any, /, keys: Any, *args: Any, **kwargs
 
 def _clear(original: Method, self: Any, /, *args: Any, **kwargs: Any) -> Any:
     record: KnownBackend = getattr(self, RECORD)
-    with invalidation(record.layer, "tag", record.alias) as call:
+    with dropping(record.layer, "tag", record.alias) as call:
         before, call.what = entries(self), "clear"
         result = original(self, *args, **kwargs)
         if before is not None:

@@ -15,10 +15,11 @@ from typing import Any
 from bext_otel_instrumentors._kit.base import Instrumentor
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.patch import Patches
+from bext_otel_instrumentors.cache.calls import Method
+from bext_otel_instrumentors.cache.drops import invalidating
 from bext_otel_instrumentors.cache.flask_caching.backends import BackendRecord, adopt, forget
 from bext_otel_instrumentors.cache.flask_caching.methods import LOCAL, METHODS
 from bext_otel_instrumentors.cache.layers import Layers
-from bext_otel_instrumentors.cache.lookups import Method, invalidating
 from bext_otel_instrumentors.cache.redis.holdings import EVERY_SECONDS, RedisHoldings
 
 __all__ = ["FlaskCachingInstrumentor", "invalidating"]

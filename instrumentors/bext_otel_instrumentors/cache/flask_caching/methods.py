@@ -6,18 +6,10 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from bext_otel_instrumentors.cache.calls import Method, calling, dropping, during, outermost
 from bext_otel_instrumentors.cache.flask_caching.backends import entries, kind_of, layer_of
 from bext_otel_instrumentors.cache.flask_caching.turns import TURNS, Turn, current
-from bext_otel_instrumentors.cache.lookups import (
-    Method,
-    calling,
-    during,
-    invalidation,
-    looked_up,
-    looked_up_many,
-    outermost,
-    stored,
-)
+from bext_otel_instrumentors.cache.lookups import looked_up, looked_up_many, stored
 
 __all__ = ["LOCAL", "METHODS"]
 
@@ -80,7 +72,7 @@ def _storing(original: Method, self: Any, /, *args: Any, **kwargs: Any) -> Any:
 
 def _deleting(original: Method, self: Any, /, *args: Any, **kwargs: Any) -> Any:
     """`delete`, `delete_many`, `unlink`."""
-    with invalidation(layer_of(self, _first(args, kwargs)), "path", kind_of(self)) as call:
+    with dropping(layer_of(self, _first(args, kwargs)), "path", kind_of(self)) as call:
         result = original(self, *args, **kwargs)
         # cachelib answers with the keys that are gone now; a client, with how many went.
         call.entries = len(result) if isinstance(result, list) else int(result or 0)
@@ -90,7 +82,7 @@ def _deleting(original: Method, self: Any, /, *args: Any, **kwargs: Any) -> Any:
 def _delete_many(original: Method, self: Any, /, *args: Any, **kwargs: Any) -> Any:
     """It counts a key that was not there as deleted, so what the store has lost is counted where there is a
     store."""
-    with invalidation(layer_of(self, _first(args, kwargs)), "path", kind_of(self)) as call:
+    with dropping(layer_of(self, _first(args, kwargs)), "path", kind_of(self)) as call:
         before = entries(self)
         result = original(self, *args, **kwargs)
         lost = None if before is None else before - (entries(self) or 0)
@@ -99,7 +91,7 @@ def _delete_many(original: Method, self: Any, /, *args: Any, **kwargs: Any) -> A
 
 
 def _clear(original: Method, self: Any, /, *args: Any, **kwargs: Any) -> Any:
-    with invalidation(layer_of(self, None), "tag", kind_of(self)) as call:
+    with dropping(layer_of(self, None), "tag", kind_of(self)) as call:
         held = entries(self)
         result = original(self, *args, **kwargs)
         if held is not None:
@@ -116,7 +108,7 @@ def _delete_memoized(original: Method, self: Any, /, function: Any, *args: Any, 
         return original(self, function, *args, **kwargs)
     named = getattr(function, "uncached", function)
     layer = Turn(named, bypassed=True).layer or layer_of(self, None)
-    with invalidation(layer, "tag", kind_of(self)) as call:
+    with dropping(layer, "tag", kind_of(self)) as call:
         call.known = False
         return original(self, function)
 

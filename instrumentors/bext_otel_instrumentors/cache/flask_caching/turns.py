@@ -9,8 +9,8 @@ from typing import Any
 
 from bext_otel.catalogue import UNKNOWN
 from bext_otel_instrumentors._kit.guard import report
+from bext_otel_instrumentors.cache.calls import Method, during, loading, outermost
 from bext_otel_instrumentors.cache.flask_caching.backends import BackendRecord, layer_of
-from bext_otel_instrumentors.cache.lookups import Method, during, loading, outermost
 
 __all__ = ["TURNS", "Turn", "current"]
 

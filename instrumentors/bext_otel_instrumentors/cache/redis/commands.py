@@ -8,17 +8,10 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from bext_otel.catalogue import UNKNOWN
+from bext_otel_instrumentors.cache.calls import Call, calling, dropping, during
+from bext_otel_instrumentors.cache.drops import Selector, invalidated
 from bext_otel_instrumentors.cache.layers import Layers
-from bext_otel_instrumentors.cache.lookups import (
-    Call,
-    Selector,
-    calling,
-    during,
-    invalidated,
-    invalidation,
-    looked_up,
-    stored,
-)
+from bext_otel_instrumentors.cache.lookups import looked_up, stored
 
 __all__ = ["KIND", "Asked", "Kept", "asking", "read", "tell_piped"]
 
@@ -117,7 +110,7 @@ def asking(asked: Asked) -> Iterator[Callable[[Any], Any]]:
     if calling() is not None:
         yield partial(_for_the_caller, asked)
     elif asked.drops:
-        with invalidation(asked.layer, asked.by, KIND) as call:
+        with dropping(asked.layer, asked.by, KIND) as call:
             yield partial(_drop, call, asked)
     else:
         replies = Kept()

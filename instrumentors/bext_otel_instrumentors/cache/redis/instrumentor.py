@@ -17,8 +17,9 @@ from typing import Any
 from bext_otel_instrumentors._kit.base import Instrumentor
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.patch import Patches
+from bext_otel_instrumentors.cache.calls import Call, Method, calling, during
+from bext_otel_instrumentors.cache.drops import invalidating
 from bext_otel_instrumentors.cache.layers import Layers
-from bext_otel_instrumentors.cache.lookups import Call, Method, calling, during, invalidating
 from bext_otel_instrumentors.cache.redis.commands import Asked, Kept, asking, read, tell_piped
 from bext_otel_instrumentors.cache.redis.holdings import EVERY_SECONDS, RedisHoldings
 
