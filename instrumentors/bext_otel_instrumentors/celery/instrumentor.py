@@ -10,7 +10,7 @@ completed or failed; as active it counts once. All this holds for those that are
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from opentelemetry import _logs, metrics, trace
@@ -34,9 +34,8 @@ _FLUSH_SECONDS = 3.0
 class CeleryInstrumentor(HostingInstrumentor):
     """Instruments Celery as soon as it is imported, in publishers and in workers with any pool."""
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Celery 5, whose messages have headers."""
-        return ("celery >= 5.3, < 6",)
+    # Celery 5, whose messages have headers
+    requires = ("celery >= 5.3, < 6",)
 
     def _instrument(self, **kwargs: Any) -> None:
         self._forget: Callable[[], None] | None = None

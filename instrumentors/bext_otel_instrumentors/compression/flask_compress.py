@@ -4,7 +4,7 @@ compressed again, nor counted."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from typing import Any
 
@@ -20,9 +20,8 @@ class FlaskCompressInstrumentor(Instrumentor):
     """Instruments Flask-Compress, as soon as it is imported. `deflate` has no encoding label, and is left
     out."""
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Flask-Compress, since it compresses in functions of its module."""
-        return ("Flask-Compress >= 1.23",)
+    # Flask-Compress, since it compresses in functions of its module
+    requires = ("Flask-Compress >= 1.23",)
 
     def _patch(self, patches: Patches) -> None:
         patches.when_imported("flask_compress.flask_compress", self._cover)

@@ -8,7 +8,6 @@ own looking for work makes no spans.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 from bext_otel_instrumentors._kit.base import Instrumentor
@@ -22,10 +21,9 @@ __all__ = ["DBOSInstrumentor"]
 class DBOSInstrumentor(Instrumentor):
     """Instruments DBOS as soon as it is imported."""
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """DBOS 3, which keeps attributes with workflows. Steps and outcomes can be seen inside of it only,
-        hence the upper bound."""
-        return ("dbos >= 3.4, < 4",)
+    # DBOS 3, which keeps attributes with workflows. Steps and outcomes can be seen inside of it only,
+    # hence the upper bound
+    requires = ("dbos >= 3.4, < 4",)
 
     def _patch(self, patches: Patches) -> None:
         patches.when_imported("dbos", self._cover)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
 from time import monotonic
@@ -41,9 +41,7 @@ class MiniRacerInstrumentor(Instrumentor):
     a bundle, can be done within `opentelemetry.instrumentation.utils.suppress_instrumentation()`.
     """
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """The versions whose classes are known."""
-        return ("mini-racer >= 0.12.4",)
+    requires = ("mini-racer >= 0.12.4",)
 
     def _patch(self, patches: Patches) -> None:
         patches.when_imported("py_mini_racer._mini_racer", partial(_cover, patches))

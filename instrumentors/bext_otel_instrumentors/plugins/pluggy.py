@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, wraps
 from typing import Any
 
@@ -28,9 +28,8 @@ class PluggyInstrumentor(Instrumentor):
     _managers: weakref.WeakSet[Any]
     _projects: frozenset[str] | None = None
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """The versions that execute a hook call with these four arguments."""
-        return ("pluggy >= 1.0, < 2",)
+    # The versions that execute a hook call with these four arguments
+    requires = ("pluggy >= 1.0, < 2",)
 
     def _instrument(self, **kwargs: Any) -> None:
         projects: Iterable[str] | None = kwargs.get("projects")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any
 
@@ -28,9 +28,8 @@ class QuickJSInstrumentor(Instrumentor):
     still had the memory to say so, else it is a `script_error`.
     """
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """The versions whose functions run in a thread of their own."""
-        return ("quickjs >= 1.19",)
+    # The versions whose functions run in a thread of their own
+    requires = ("quickjs >= 1.19",)
 
     def _patch(self, patches: Patches) -> None:
         patches.when_imported("quickjs", partial(_cover, patches))

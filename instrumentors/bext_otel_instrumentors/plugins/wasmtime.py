@@ -4,7 +4,7 @@ counts."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,8 @@ class WasmtimeInstrumentor(Instrumentor):
     there. An exit of a WASI program with status 0 is a success.
     """
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """The versions whose stores have `get_fuel` and whose classes are known."""
-        return ("wasmtime >= 30",)
+    # The versions whose stores have `get_fuel` and whose classes are known
+    requires = ("wasmtime >= 30",)
 
     def _patch(self, patches: Patches) -> None:
         patches.when_imported("wasmtime", partial(_cover, patches))

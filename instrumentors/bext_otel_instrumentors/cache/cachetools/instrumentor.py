@@ -11,7 +11,6 @@ which is taken to answer in bytes; without one every value counts 1, and no byte
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 from bext_otel_instrumentors._kit.base import Instrumentor
@@ -39,9 +38,7 @@ class CachetoolsInstrumentor(Instrumentor):
     in `*` is the beginning of names.
     """
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """cachetools."""
-        return ("cachetools >= 5.5",)
+    requires = ("cachetools >= 5.5",)
 
     def _instrument(self, **kwargs: Any) -> None:
         known.layers = Layers(kwargs.get("layers"))

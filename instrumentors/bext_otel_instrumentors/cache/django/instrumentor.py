@@ -8,7 +8,6 @@ from memcached, what was asked for counts.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from functools import wraps
 from typing import Any
 
@@ -32,9 +31,7 @@ class DjangoCacheInstrumentor(Instrumentor):
     by what keys begin with. `redis_seconds`: how often a Redis is asked what it holds, 0 for never.
     """
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Django."""
-        return ("django >= 4.2",)
+    requires = ("django >= 4.2",)
 
     def _instrument(self, **kwargs: Any) -> None:
         self._layers = Layers(kwargs.get("layers"))

@@ -8,7 +8,6 @@ known is not reported: entries and bytes of other backends, and evictions that a
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from functools import wraps
 from typing import Any
 
@@ -33,9 +32,8 @@ class FlaskCachingInstrumentor(Instrumentor):
     backend adds). `redis_seconds`: how often a Redis is asked what it holds, 0 for never.
     """
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Flask-Caching 2.5: before, a decorated function passed by the cache and asked the backend."""
-        return ("Flask-Caching >= 2.5",)
+    # Flask-Caching 2.5: before, a decorated function passed by the cache and asked the backend
+    requires = ("Flask-Caching >= 2.5",)
 
     def _instrument(self, **kwargs: Any) -> None:
         BackendRecord.layers = Layers(kwargs.get("layers"))

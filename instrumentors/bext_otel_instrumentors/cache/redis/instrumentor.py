@@ -9,7 +9,7 @@ Flask-Caching's backends do with their Redis is counted there, and not again her
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
@@ -37,9 +37,7 @@ class RedisCacheInstrumentor(Instrumentor):
     how often servers are asked what they hold, 0 for never.
     """
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """redis-py."""
-        return ("redis >= 5.0",)
+    requires = ("redis >= 5.0",)
 
     def _instrument(self, **kwargs: Any) -> None:
         self._layers = Layers(kwargs.get("layers"))
