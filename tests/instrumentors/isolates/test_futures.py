@@ -22,7 +22,7 @@ from bext_otel.apps import with_app
 from bext_otel.catalogue import ISOLATE_COUNT, ISOLATE_ERRORS, ISOLATE_MEMORY, ISOLATE_RENDER_DURATION
 from bext_otel_instrumentors.isolates.futures import FuturesInstrumentor, as_isolates
 from tests.instrumentors import tasks
-from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.conftest import Telemetry, instrumenting
 from tests.instrumentors.pools import PROCESSES, THREADS, Named, answer, without_traceback
 from tests.waiting import until
 
@@ -230,12 +230,8 @@ def test_a_forked_worker_measures_its_tasks_and_has_no_isolates_of_its_own() -> 
 
 def compared(make: Callable[[], Executor], use: Callable[[Executor], Any]) -> tuple[Any, Any]:
     bare = answer(make, use)
-    instrumentor = FuturesInstrumentor()
-    instrumentor.instrument(pools=["*", "processes"])
-    try:
+    with instrumenting(FuturesInstrumentor, pools=["*", "processes"]):
         return bare, answer(make, use)
-    finally:
-        instrumentor.uninstrument()
 
 
 @pytest.mark.parametrize("make", [lambda: ThreadPoolExecutor(1), lambda: Named(1)])

@@ -28,7 +28,7 @@ from bext_otel_instrumentors.isolates.futures import FuturesInstrumentor, as_iso
 from bext_otel_instrumentors.threads import threading as instrumentor_module
 from bext_otel_instrumentors.threads.threading import ThreadingInstrumentor
 from tests.instrumentors import tasks
-from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.conftest import Telemetry, instrumenting
 from tests.instrumentors.outcomes import outcome
 from tests.instrumentors.pools import PROCESSES, THREADS, Named, answer, without_traceback
 
@@ -238,9 +238,7 @@ def test_without_a_context_nothing_is_done(monkeypatch: pytest.MonkeyPatch, tele
     monkeypatch.setattr(
         ProcessPoolExecutor, "submit", lambda self, *args, **kwargs: submitted.append((args, kwargs))
     )
-    instrumentor = ThreadingInstrumentor()
-    instrumentor.instrument()
-    try:
+    with instrumenting(ThreadingInstrumentor):
         for pool in (ThreadPoolExecutor(1), ProcessPoolExecutor(1)):
             pool.submit(tasks.double, 1, add=2)
         assert [((tasks.double, 1), {"add": 2})] * 2 == submitted
@@ -249,8 +247,6 @@ def test_without_a_context_nothing_is_done(monkeypatch: pytest.MonkeyPatch, tele
         thread.start()
         thread.join()
         assert [False] == running
-    finally:
-        instrumentor.uninstrument()
 
 
 def test_a_thread_that_cannot_start_says_what_it_says(
@@ -447,23 +443,15 @@ def test_results_and_errors_of_multiprocessing_s_pools_are_the_library_s(
 
     with request("shop"):
         bare = once()
-        instrumentor = ThreadingInstrumentor()
-        instrumentor.instrument()
-        try:
+        with instrumenting(ThreadingInstrumentor):
             assert bare == once()
-        finally:
-            instrumentor.uninstrument()
 
 
 def compared(make: Callable[[], Executor], use: Callable[[Executor], Any]) -> tuple[Any, Any]:
     with request("shop"):
         bare = answer(make, use)
-        instrumentor = ThreadingInstrumentor()
-        instrumentor.instrument()
-        try:
+        with instrumenting(ThreadingInstrumentor):
             return bare, answer(make, use)
-        finally:
-            instrumentor.uninstrument()
 
 
 @pytest.mark.parametrize("make", [lambda: ThreadPoolExecutor(1), lambda: Named(1)])

@@ -20,17 +20,14 @@ from tests.e2e.services import GUNICORN, MOUNTED, ON_LINUX, port_of
 from tests.e2e.traffic import fetch
 from tests.instrumentors.caching import app, gauges
 from tests.instrumentors.conftest import Telemetry
-from tests.instrumentors.redis_server import lookers, redis_server
+from tests.instrumentors.redis_server import lookers, port_of_redis
 from tests.waiting import until
 
 LAYERS = {"page:*": "isr", "part:*": "fragment"}
 ISR, FRAGMENT = ("shop", "isr"), ("shop", "fragment")
 
 
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    with redis_server() as made:
-        yield made
+port = port_of_redis()
 
 
 @pytest.fixture
