@@ -21,6 +21,7 @@ from bext_otel_instrumentors._kit.base import HostingInstrumentor
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.patch import Patches
 from bext_otel_instrumentors.celery import steps
+from bext_otel_instrumentors.celery.active import ActiveRuns
 from bext_otel_instrumentors.celery.eager import at_once, at_once_together
 from bext_otel_instrumentors.celery.messages import before_publish, publishing, sending
 
@@ -82,7 +83,7 @@ class CeleryInstrumentor(HostingInstrumentor):
         """The main process of a worker, before its pool."""
         from celery import signals
 
-        active = steps.ActiveRuns()
+        active = ActiveRuns()
         self._connect(signals.task_received, active.received)
         if self._forget is not None:
             self._forget()

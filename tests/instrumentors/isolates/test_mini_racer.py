@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +17,7 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from bext_otel.apps import with_app
 from bext_otel.catalogue import ISOLATE_COUNT, ISOLATE_ERRORS, ISOLATE_MEMORY, ISOLATE_RENDER_DURATION
 from bext_otel_instrumentors.isolates.mini_racer import MiniRacerInstrumentor
+from tests.fresh import printed
 from tests.instrumentors.conftest import Telemetry, instrumented_by, instrumenting
 from tests.instrumentors.outcomes import outcome
 
@@ -53,15 +52,7 @@ def count(telemetry: Telemetry) -> dict[Any, Any]:
 
 def run(program: str) -> str:
     """What the program prints, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert 0 == done.returncode, done.stderr
-    return done.stdout.strip()
+    return printed(program, "-W", "ignore")
 
 
 def test_isolates_are_counted_for_the_app_that_made_them(

@@ -6,8 +6,6 @@ import asyncio
 import logging.handlers
 import multiprocessing
 import queue
-import subprocess
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -27,6 +25,7 @@ from bext_otel.apps import with_app
 from bext_otel_instrumentors.isolates.futures import FuturesInstrumentor, as_isolates
 from bext_otel_instrumentors.threads import threading as instrumentor_module
 from bext_otel_instrumentors.threads.threading import ThreadingInstrumentor
+from tests.fresh import printed
 from tests.instrumentors import tasks
 from tests.instrumentors.conftest import Telemetry, instrumenting
 from tests.instrumentors.outcomes import outcome
@@ -377,14 +376,7 @@ print(seen)
 
 
 def test_under_gevent_a_worker_keeps_nothing_either() -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", GEVENT],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert "['shop', 'shop', 'shop', None, None]" == done.stdout.strip(), done.stderr
+    assert "['shop', 'shop', 'shop', None, None]" == printed(GEVENT, "-W", "ignore")
 
 
 def seen(_: Any = None) -> Any:
