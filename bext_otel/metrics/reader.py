@@ -96,9 +96,8 @@ class SnapshotReader:
         )
         self._parent = 0
         self._begin()
-        if (
-            self._service is not None and self._service.has_peers()
-        ):  # executed to go on with the work of others
+        if self._service is not None and self._service.has_peers():
+            # Executed to go on with the work of others.
             self._listen(self._heard)
 
     def _wake(self) -> bool:

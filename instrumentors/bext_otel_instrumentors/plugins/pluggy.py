@@ -147,9 +147,8 @@ class _Executor:
             _wrapping if wrapper else _calling, method.function, _name_of(method), hook_name
         )
         pair = (method, measured)
-        if (
-            method.plugin is not None
-        ):  # what `call_extra` is given is no plugin's, and made anew for each call
+        if method.plugin is not None:
+            # What `call_extra` is given is no plugin's, and made anew for each call.
             self._copies[id(method)] = pair
         return pair
 
