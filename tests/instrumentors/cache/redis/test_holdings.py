@@ -91,14 +91,14 @@ def test_the_asynchronous_client_s_server_too(port: int, client: Any, instrument
             await one.set("page:a", 1)
 
     asyncio.run(use())
-    until(lambda: {ISR: 1} == held(instrumented)[0])
+    assert until(lambda: {ISR: 1} == held(instrumented)[0])
 
 
 def test_entries_that_several_apps_use_are_nobodys(client: Any, instrumented: Telemetry) -> None:
     client.set("page:a", 1)
     with app("dashboard"):
         client.get("page:a")
-    until(lambda: {(UNKNOWN, "isr"): 1} == held(instrumented)[0])
+    assert until(lambda: {(UNKNOWN, "isr"): 1} == held(instrumented)[0])
 
 
 def test_a_server_that_refuses_is_asked_once_and_the_application_goes_on(
