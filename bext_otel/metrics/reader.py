@@ -17,7 +17,7 @@ from bext_otel.metrics.merging.sum import Tally
 from bext_otel.metrics.merging.wire import Publication, is_readable
 from bext_otel.metrics.numbers import exact
 from bext_otel.metrics.publisher import Published, Service
-from bext_otel.metrics.service_usage import ServiceProcesses, ServiceUsage
+from bext_otel.metrics.service_usage import ServiceProcesses, service_usage
 from bext_otel.metrics.snapshot import Family, LabelSet, Snapshot
 from bext_otel.metrics.store.cell import Cell
 from bext_otel.metrics.store.streams import Stream, Streams
@@ -263,7 +263,7 @@ class SnapshotReader:
             families.rates_of_service(self.streams, tally),
             tally.started_unix or self.started_unix,
             tally.now - tally.started,
-            ServiceUsage(self._processes, tally.system) if self._processes is not None else tally.system,
+            service_usage(self._processes, tally.system) if self._processes is not None else tally.system,
             tally.telemetry,
         )
 
