@@ -16,13 +16,11 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from bext_otel.catalogue import CACHE
 from bext_otel.operation import Operation, finish, start
 from bext_otel_instrumentors._kit.guard import report
+from bext_otel_instrumentors._kit.patch import Original
 from bext_otel_instrumentors.cache.drops import Selector, evicted, invalidated, invalidation
 from bext_otel_instrumentors.cache.lookups import app_here
 
-__all__ = ["Call", "Method", "calling", "dropping", "during", "loading", "outermost"]
-
-Method = Callable[..., Any]
-"""A method of a cache's class."""
+__all__ = ["Call", "calling", "dropping", "during", "loading", "outermost"]
 
 
 class Call:
@@ -84,12 +82,12 @@ def during(what: str = "") -> Iterator[Call]:
         _call.reset(token)
 
 
-def outermost(watched: Method, record: str = "") -> Callable[[Method], Method]:
+def outermost(watched: Original, record: str = "") -> Callable[[Original], Original]:
     """Replaces a method by `watched`, which is given the original, the object and the arguments; within
     another call the original is called. So it is on an object without the attribute `record`, if that has a
     name."""
 
-    def make(original: Method) -> Method:
+    def make(original: Original) -> Original:
         @wraps(original)
         def method(self: Any, *args: Any, **kwargs: Any) -> Any:
             if _call.get() is not None or (record and not hasattr(self, record)):

@@ -19,7 +19,7 @@ from bext_otel import threads
 from bext_otel.runs import also_active
 from bext_otel_instrumentors._kit.base import HostingInstrumentor
 from bext_otel_instrumentors._kit.guard import report
-from bext_otel_instrumentors._kit.patch import Patches
+from bext_otel_instrumentors._kit.patch import Patches, around
 from bext_otel_instrumentors.celery import steps
 from bext_otel_instrumentors.celery.active import ActiveRuns
 from bext_otel_instrumentors.celery.eager import at_once, at_once_together
@@ -52,8 +52,8 @@ class CeleryInstrumentor(HostingInstrumentor):
         super()._uninstrument(**kwargs)
 
     def _cover_canvas(self, module: Any) -> None:
-        self._patches.wrap(module.group, "apply_async", publishing)
-        self._patches.wrap(module._chord, "apply_async", publishing)
+        self._patches.wrap(module.group, "apply_async", around(publishing))
+        self._patches.wrap(module._chord, "apply_async", around(publishing))
         self._patches.wrap(module.group, "apply", at_once_together)
         self._patches.wrap(module._chord, "apply", at_once)
         self._patches.wrap(module._chain, "apply", at_once)
@@ -61,7 +61,7 @@ class CeleryInstrumentor(HostingInstrumentor):
     def _cover_app(self, module: Any) -> None:
         from celery import signals
 
-        self._patches.wrap(module.Celery, "send_task", sending)
+        self._patches.wrap(module.Celery, "send_task", around(sending))
         for signal, receiver in (
             (signals.before_task_publish, before_publish),
             (signals.task_prerun, steps.before_run),

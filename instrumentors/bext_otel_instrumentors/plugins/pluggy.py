@@ -10,7 +10,7 @@ from typing import Any
 
 from bext_otel_instrumentors._kit.base import Instrumentor
 from bext_otel_instrumentors._kit.guard import report
-from bext_otel_instrumentors._kit.patch import Patches
+from bext_otel_instrumentors._kit.patch import Original, Patches, around
 from bext_otel_instrumentors.plugins.calls import PluginCall
 
 __all__ = ["PluggyInstrumentor"]
@@ -54,7 +54,7 @@ class PluggyInstrumentor(Instrumentor):
     def _cover(self, patches: Patches, module: Any) -> None:
         patches.wrap(module.PluginManager, "__init__", self._making)
         patches.wrap(module.PluginManager, "register", self._registering)
-        patches.wrap(module.PluginManager, "unregister", _unregistering)
+        patches.wrap(module.PluginManager, "unregister", around(_unregistering))
 
     def _making(self, original: Callable[..., None]) -> Callable[..., None]:
         @wraps(original)
@@ -86,17 +86,13 @@ class PluggyInstrumentor(Instrumentor):
             report("a plugin manager", error)
 
 
-def _unregistering(original: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(original)
-    def unregister(manager: Any, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return original(manager, *args, **kwargs)
-        finally:
-            executor = getattr(manager, "_inner_hookexec", None)
-            for known in [executor] if isinstance(executor, _Executor) else list(_executors):
-                known.forget()
-
-    return unregister
+def _unregistering(original: Original, manager: Any, /, *args: Any, **kwargs: Any) -> Any:
+    try:
+        return original(manager, *args, **kwargs)
+    finally:
+        executor = getattr(manager, "_inner_hookexec", None)
+        for known in [executor] if isinstance(executor, _Executor) else list(_executors):
+            known.forget()
 
 
 _executors: weakref.WeakSet[_Executor] = weakref.WeakSet()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial, wraps
+from functools import partial
 from typing import Any
 
 from bext_otel_instrumentors._kit.base import Instrumentor
-from bext_otel_instrumentors._kit.patch import Patches
+from bext_otel_instrumentors._kit.patch import Original, Patches, around
 from bext_otel_instrumentors.plugins.calls import PluginCall, plugin_name
 
 __all__ = ["QuickJSInstrumentor"]
@@ -36,8 +35,8 @@ class QuickJSInstrumentor(Instrumentor):
 
 
 def _cover(patches: Patches, module: Any) -> None:
-    patches.wrap(module.Function, "__init__", _making)
-    patches.wrap(module.Function, "__call__", _calling)
+    patches.wrap(module.Function, "__init__", around(_making))
+    patches.wrap(module.Function, "__call__", around(_calling))
 
 
 class _Call(PluginCall):
@@ -51,20 +50,12 @@ class _Call(PluginCall):
         return "stack_overflow" if kind == "StackOverflow" else type(error).__qualname__
 
 
-def _making(original: Callable[..., None]) -> Callable[..., None]:
-    @wraps(original)
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807  # it becomes that method
-        original(self, *args, **kwargs)
-        name = args[0] if args else kwargs.get("name", "")
-        setattr(self, _HOOK, name if isinstance(name, str) else "")
-
-    return __init__
+def _making(original: Original, self: Any, /, *args: Any, **kwargs: Any) -> None:
+    original(self, *args, **kwargs)
+    name = args[0] if args else kwargs.get("name", "")
+    setattr(self, _HOOK, name if isinstance(name, str) else "")
 
 
-def _calling(original: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(original)
-    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807  # it becomes that method
-        with _Call(plugin_name(self), getattr(self, _HOOK, "")):
-            return original(self, *args, **kwargs)
-
-    return __call__
+def _calling(original: Original, self: Any, /, *args: Any, **kwargs: Any) -> Any:
+    with _Call(plugin_name(self), getattr(self, _HOOK, "")):
+        return original(self, *args, **kwargs)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from bext_otel_instrumentors._kit.base import Instrumentor
-from bext_otel_instrumentors._kit.patch import Patches
+from bext_otel_instrumentors._kit.patch import Patches, around
 from bext_otel_instrumentors.cache.cachetools.known import known
 from bext_otel_instrumentors.cache.cachetools.loads import OURS, unwrapping, watch_cached, watch_cachedmethod
 from bext_otel_instrumentors.cache.cachetools.methods import METHODS
@@ -74,7 +74,7 @@ class CachetoolsInstrumentor(Instrumentor):
         method."""
         wrapper = getattr(module, "_WrapperBase", None)
         if wrapper is not None:
-            self._patches.wrap(wrapper, "__init__", unwrapping)
+            self._patches.wrap(wrapper, "__init__", around(unwrapping))
 
 
 def assign(cache: Any, *, layer: str | None = None, app: str | None = None) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from weakref import WeakSet
 
 from bext_otel_instrumentors._kit.guard import report
+from bext_otel_instrumentors._kit.patch import Original
 from bext_otel_instrumentors.cache.cachetools.known import Method, known
 from bext_otel_instrumentors.cache.calls import loading
 
@@ -48,18 +49,13 @@ class _Loads:
 _loads: WeakSet[Any] = WeakSet()
 
 
-def unwrapping(original: Method) -> Method:
+def unwrapping(original: Original, self: Any, /, *args: Any, **kwargs: Any) -> None:
     """The constructor of what takes the place of a method: it says that it wraps what the application
     wrote."""
-
-    @wraps(original)
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807  # it becomes that method
-        original(self, *args, **kwargs)
-        load: Any = getattr(self, "__wrapped__", None)
-        if load in _loads:
-            self.__wrapped__ = load.__wrapped__
-
-    return __init__
+    original(self, *args, **kwargs)
+    load: Any = getattr(self, "__wrapped__", None)
+    if load in _loads:
+        self.__wrapped__ = load.__wrapped__
 
 
 def watch_cached(original: Method) -> Method:

@@ -13,8 +13,7 @@ from typing import Any
 
 from bext_otel_instrumentors._kit.base import Instrumentor
 from bext_otel_instrumentors._kit.guard import report
-from bext_otel_instrumentors._kit.patch import Patches
-from bext_otel_instrumentors.cache.calls import Method
+from bext_otel_instrumentors._kit.patch import Original, Patches
 from bext_otel_instrumentors.cache.django.backends import RECORD, answering, forget, record_of
 from bext_otel_instrumentors.cache.django.methods import METHODS
 from bext_otel_instrumentors.cache.drops import invalidating
@@ -50,7 +49,7 @@ class DjangoCacheInstrumentor(Instrumentor):
     def _cover(self, module: Any) -> None:
         self._patches.wrap(module.CacheHandler, "create_connection", self._making)
 
-    def _making(self, original: Method) -> Method:
+    def _making(self, original: Original) -> Original:
         @wraps(original)
         def create_connection(handler: Any, alias: str) -> Any:
             backend = original(handler, alias)

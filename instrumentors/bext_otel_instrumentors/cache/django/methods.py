@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
-from bext_otel_instrumentors.cache.calls import Method, calling, dropping, during, loading, outermost
+from bext_otel_instrumentors._kit.patch import Original, around
+from bext_otel_instrumentors.cache.calls import calling, dropping, during, loading, outermost
 from bext_otel_instrumentors.cache.django.backends import LOCAL, RECORD, KnownBackend, entries
 from bext_otel_instrumentors.cache.lookups import looked_up, looked_up_many, stored
 
@@ -24,27 +25,23 @@ def _ours(self: Any) -> KnownBackend | None:
 # --- Lookups ------------------------------------------------------------------------------------------------
 
 
-def _get(original: Method) -> Method:
-    @wraps(original)
-    def get(self: Any, key: Any, default: Any = None, *args: Any, **kwargs: Any) -> Any:
-        record = _ours(self)
-        if record is None:
-            value = original(self, key, _NOTHING, *args, **kwargs)
-            outer = calling()
-            if outer is not None and outer.found is None:
-                outer.found = value is not _NOTHING
-            return default if value is _NOTHING else value
-        with during("lookup") as call:
-            value = original(self, key, _NOTHING, *args, **kwargs)
-        layer = record.layer_of(key)
-        looked_up(layer, value is not _NOTHING, record.alias, seconds=call.seconds)
-        call.settle(layer, record.alias)
+def _get(original: Original, self: Any, /, key: Any, default: Any = None, *args: Any, **kwargs: Any) -> Any:
+    record = _ours(self)
+    if record is None:
+        value = original(self, key, _NOTHING, *args, **kwargs)
+        outer = calling()
+        if outer is not None and outer.found is None:
+            outer.found = value is not _NOTHING
         return default if value is _NOTHING else value
+    with during("lookup") as call:
+        value = original(self, key, _NOTHING, *args, **kwargs)
+    layer = record.layer_of(key)
+    looked_up(layer, value is not _NOTHING, record.alias, seconds=call.seconds)
+    call.settle(layer, record.alias)
+    return default if value is _NOTHING else value
 
-    return get
 
-
-def _get_many(original: Method, self: Any, /, keys: Any, *args: Any, **kwargs: Any) -> Any:
+def _get_many(original: Original, self: Any, /, keys: Any, *args: Any, **kwargs: Any) -> Any:
     record: KnownBackend = getattr(self, RECORD)
     keys = keys if isinstance(keys, Collection) else list(keys)
     with during("lookup") as call:
@@ -58,7 +55,7 @@ def _get_many(original: Method, self: Any, /, keys: Any, *args: Any, **kwargs: A
 class _Loading:
     """The default of `get_or_set`, where it is a function: calling it is a load."""
 
-    def __init__(self, layer: str, function: Method) -> None:
+    def __init__(self, layer: str, function: Original) -> None:
         self._layer = layer
         self._function = function
         self.happened = False
@@ -82,12 +79,12 @@ def _getting_or_setting(self: Any, key: Any, default: Any) -> Iterator[Any]:
     call.settle(layer, record.alias)
 
 
-def _get_or_set(original: Method, self: Any, /, key: Any, default: Any, *args: Any, **kwargs: Any) -> Any:
+def _get_or_set(original: Original, self: Any, /, key: Any, default: Any, *args: Any, **kwargs: Any) -> Any:
     with _getting_or_setting(self, key, default) as given:
         return original(self, key, given, *args, **kwargs)
 
 
-def _aget_or_set(original: Callable[..., Awaitable[Any]]) -> Method:
+def _aget_or_set(original: Callable[..., Awaitable[Any]]) -> Original:
     @wraps(original)
     async def aget_or_set(self: Any, key: Any, default: Any, *args: Any, **kwargs: Any) -> Any:
         if _ours(self) is None:
@@ -98,7 +95,7 @@ def _aget_or_set(original: Callable[..., Awaitable[Any]]) -> Method:
     return aget_or_set
 
 
-def _within(original: Method, self: Any, /, key: Any, *args: Any, **kwargs: Any) -> Any:
+def _within(original: Original, self: Any, /, key: Any, *args: Any, **kwargs: Any) -> Any:
     """A method that looks something up, but not for its value."""
     record: KnownBackend = getattr(self, RECORD)
     with during("lookup") as call:
@@ -110,7 +107,7 @@ def _within(original: Method, self: Any, /, key: Any, *args: Any, **kwargs: Any)
 # --- Stores and invalidations -------------------------------------------------------------------------------
 
 
-def _storing(original: Method, self: Any, /, key: Any, *args: Any, **kwargs: Any) -> Any:
+def _storing(original: Original, self: Any, /, key: Any, *args: Any, **kwargs: Any) -> Any:
     """`set`, `add`, `set_many`."""
     record: KnownBackend = getattr(self, RECORD)
     with during("store") as call:
@@ -121,24 +118,20 @@ def _storing(original: Method, self: Any, /, key: Any, *args: Any, **kwargs: Any
     return result
 
 
-def _delete(original: Method) -> Method:
-    @wraps(original)
-    def delete(self: Any, key: Any, *args: Any, **kwargs: Any) -> Any:
-        record = _ours(self)
-        if record is None:
-            result = original(self, key, *args, **kwargs)
-            if (outer := calling()) is not None and outer.what == "invalidate":
-                outer.found, outer.entries = True, outer.entries + bool(result)
-            return result
-        with dropping(record.layer_of(key), "path", record.alias) as call:
-            result = original(self, key, *args, **kwargs)
-            call.entries = int(bool(result))
+def _delete(original: Original, self: Any, /, key: Any, *args: Any, **kwargs: Any) -> Any:
+    record = _ours(self)
+    if record is None:
+        result = original(self, key, *args, **kwargs)
+        if (outer := calling()) is not None and outer.what == "invalidate":
+            outer.found, outer.entries = True, outer.entries + bool(result)
         return result
+    with dropping(record.layer_of(key), "path", record.alias) as call:
+        result = original(self, key, *args, **kwargs)
+        call.entries = int(bool(result))
+    return result
 
-    return delete
 
-
-def _delete_many(original: Method, self: Any, /, keys: Any, *args: Any, **kwargs: Any) -> Any:
+def _delete_many(original: Original, self: Any, /, keys: Any, *args: Any, **kwargs: Any) -> Any:
     record: KnownBackend = getattr(self, RECORD)
     keys = keys if isinstance(keys, Collection) else list(keys)
     with dropping(record.layer_of(next(iter(keys), "")), "path", record.alias) as call:
@@ -150,7 +143,7 @@ def _delete_many(original: Method, self: Any, /, keys: Any, *args: Any, **kwargs
     return result
 
 
-def _clear(original: Method, self: Any, /, *args: Any, **kwargs: Any) -> Any:
+def _clear(original: Original, self: Any, /, *args: Any, **kwargs: Any) -> Any:
     record: KnownBackend = getattr(self, RECORD)
     with dropping(record.layer, "tag", record.alias) as call:
         before, call.what = entries(self), "clear"
@@ -162,8 +155,8 @@ def _clear(original: Method, self: Any, /, *args: Any, **kwargs: Any) -> Any:
     return result
 
 
-METHODS: dict[str, Callable[[Method], Method]] = {
-    "get": _get,
+METHODS: dict[str, Callable[[Original], Original]] = {
+    "get": around(_get),
     "get_many": outermost(_get_many, RECORD),
     "get_or_set": outermost(_get_or_set, RECORD),
     "aget_or_set": _aget_or_set,
@@ -173,7 +166,7 @@ METHODS: dict[str, Callable[[Method], Method]] = {
     "set": outermost(_storing, RECORD),
     "add": outermost(_storing, RECORD),
     "set_many": outermost(_storing, RECORD),
-    "delete": _delete,
+    "delete": around(_delete),
     "delete_many": outermost(_delete_many, RECORD),
     "clear": outermost(_clear, RECORD),
     **LOCAL,

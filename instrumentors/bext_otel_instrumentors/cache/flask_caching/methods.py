@@ -6,7 +6,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from bext_otel_instrumentors.cache.calls import Method, calling, dropping, during, outermost
+from bext_otel_instrumentors._kit.patch import Original
+from bext_otel_instrumentors.cache.calls import calling, dropping, during, outermost
 from bext_otel_instrumentors.cache.flask_caching.backends import entries, kind_of, layer_of
 from bext_otel_instrumentors.cache.flask_caching.turns import TURNS, Turn, current
 from bext_otel_instrumentors.cache.lookups import looked_up, looked_up_many, stored
@@ -20,7 +21,7 @@ def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
     return next(iter(key), None) if isinstance(key, dict) else key
 
 
-def _get(original: Method, self: Any, /, *args: Any, **kwargs: Any) -> Any:
+def _get(original: Original, self: Any, /, *args: Any, **kwargs: Any) -> Any:
     turn = current()
     if turn is not None and turn.looked:
         turn = None
@@ -43,7 +44,7 @@ def _get(original: Method, self: Any, /, *args: Any, **kwargs: Any) -> Any:
     return value
 
 
-def _get_many(original: Method, self: Any, /, *args: Any, **kwargs: Any) -> Any:
+def _get_many(original: Original, self: Any, /, *args: Any, **kwargs: Any) -> Any:
     """`get_many` and `get_dict`."""
     with during("lookup") as call:
         found = original(self, *args, **kwargs)
@@ -55,7 +56,7 @@ def _get_many(original: Method, self: Any, /, *args: Any, **kwargs: Any) -> Any:
     return found
 
 
-def _storing(original: Method, self: Any, /, *args: Any, **kwargs: Any) -> Any:
+def _storing(original: Original, self: Any, /, *args: Any, **kwargs: Any) -> Any:
     """`set`, `add`, `set_many`."""
     turn = current()
     if turn is not None and (turn.stored or not turn.looked):
@@ -70,7 +71,7 @@ def _storing(original: Method, self: Any, /, *args: Any, **kwargs: Any) -> Any:
     return result
 
 
-def _deleting(original: Method, self: Any, /, *args: Any, **kwargs: Any) -> Any:
+def _deleting(original: Original, self: Any, /, *args: Any, **kwargs: Any) -> Any:
     """`delete`, `delete_many`, `unlink`."""
     with dropping(layer_of(self, _first(args, kwargs)), "path", kind_of(self)) as call:
         result = original(self, *args, **kwargs)
@@ -79,7 +80,7 @@ def _deleting(original: Method, self: Any, /, *args: Any, **kwargs: Any) -> Any:
     return result
 
 
-def _delete_many(original: Method, self: Any, /, *args: Any, **kwargs: Any) -> Any:
+def _delete_many(original: Original, self: Any, /, *args: Any, **kwargs: Any) -> Any:
     """It counts a key that was not there as deleted, so what the store has lost is counted where there is a
     store."""
     with dropping(layer_of(self, _first(args, kwargs)), "path", kind_of(self)) as call:
@@ -90,7 +91,7 @@ def _delete_many(original: Method, self: Any, /, *args: Any, **kwargs: Any) -> A
     return result
 
 
-def _clear(original: Method, self: Any, /, *args: Any, **kwargs: Any) -> Any:
+def _clear(original: Original, self: Any, /, *args: Any, **kwargs: Any) -> Any:
     with dropping(layer_of(self, None), "tag", kind_of(self)) as call:
         held = entries(self)
         result = original(self, *args, **kwargs)
@@ -101,7 +102,7 @@ def _clear(original: Method, self: Any, /, *args: Any, **kwargs: Any) -> Any:
     return result
 
 
-def _delete_memoized(original: Method, self: Any, /, function: Any, *args: Any, **kwargs: Any) -> Any:
+def _delete_memoized(original: Original, self: Any, /, function: Any, *args: Any, **kwargs: Any) -> Any:
     """All that a function has memoized becomes unreachable; how much, Flask-Caching does not know. With
     arguments, it deletes a key."""
     if args or kwargs:
@@ -113,13 +114,13 @@ def _delete_memoized(original: Method, self: Any, /, function: Any, *args: Any, 
         return original(self, function)
 
 
-def _within(original: Method, self: Any, /, *args: Any, **kwargs: Any) -> Any:
+def _within(original: Original, self: Any, /, *args: Any, **kwargs: Any) -> Any:
     """Looks something up, but not for its value."""
     with during():
         return original(self, *args, **kwargs)
 
 
-METHODS: dict[str, Callable[[Method], Method]] = {
+METHODS: dict[str, Callable[[Original], Original]] = {
     **TURNS,
     "_memoize_version": outermost(_within),
     "get": outermost(_get),
@@ -137,10 +138,10 @@ METHODS: dict[str, Callable[[Method], Method]] = {
 """Of `Cache`."""
 
 
-def _dropping(attribute: str) -> Callable[[Method], Method]:
+def _dropping(attribute: str) -> Callable[[Original], Original]:
     """A method of the memory backend that drops entries: how many is what is missing afterwards."""
 
-    def make(original: Method) -> Method:
+    def make(original: Original) -> Original:
         @wraps(original)
         def drop(self: Any, *args: Any, **kwargs: Any) -> Any:
             before = len(self._cache)
@@ -154,7 +155,7 @@ def _dropping(attribute: str) -> Callable[[Method], Method]:
     return make
 
 
-LOCAL: dict[str, Callable[[Method], Method]] = {
+LOCAL: dict[str, Callable[[Original], Original]] = {
     "_remove_expired": _dropping("expired"),
     "_remove_older": _dropping("evicted"),
 }

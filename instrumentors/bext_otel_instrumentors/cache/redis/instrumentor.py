@@ -16,8 +16,8 @@ from typing import Any
 
 from bext_otel_instrumentors._kit.base import Instrumentor
 from bext_otel_instrumentors._kit.guard import report
-from bext_otel_instrumentors._kit.patch import Patches
-from bext_otel_instrumentors.cache.calls import Call, Method, calling, during
+from bext_otel_instrumentors._kit.patch import Original, Patches
+from bext_otel_instrumentors.cache.calls import Call, calling, during
 from bext_otel_instrumentors.cache.drops import invalidating
 from bext_otel_instrumentors.cache.layers import Layers
 from bext_otel_instrumentors.cache.redis.commands import Asked, Kept, asking, read, tell_piped
@@ -25,7 +25,7 @@ from bext_otel_instrumentors.cache.redis.holdings import EVERY_SECONDS, RedisHol
 
 __all__ = ["RedisCacheInstrumentor", "invalidating"]
 
-Wrapping = Callable[[Any], Method]
+Wrapping = Callable[[Any], Original]
 
 
 class RedisCacheInstrumentor(Instrumentor):
@@ -94,7 +94,7 @@ class RedisCacheInstrumentor(Instrumentor):
 
     # --- Single commands ------------------------------------------------------------------------------------
 
-    def _commands(self, original: Method) -> Method:
+    def _commands(self, original: Original) -> Original:
         @wraps(original)
         def execute_command(client: Any, *args: Any, **options: Any) -> Any:
             asked = self._asked(client, args)
@@ -105,7 +105,7 @@ class RedisCacheInstrumentor(Instrumentor):
 
         return execute_command
 
-    def _async_commands(self, original: Callable[..., Awaitable[Any]]) -> Method:
+    def _async_commands(self, original: Callable[..., Awaitable[Any]]) -> Original:
         @wraps(original)
         async def execute_command(client: Any, *args: Any, **options: Any) -> Any:
             asked = self._asked(client, args)
@@ -118,7 +118,7 @@ class RedisCacheInstrumentor(Instrumentor):
 
     # --- Pipelines: counted command by command, and not timed, since they share one way to the server and bac
 
-    def _pipeline(self, original: Method) -> Method:
+    def _pipeline(self, original: Original) -> Original:
         @wraps(original)
         def execute(pipeline: Any, *args: Any, **kwargs: Any) -> Any:
             with self._piping(pipeline) as answered:
@@ -126,7 +126,7 @@ class RedisCacheInstrumentor(Instrumentor):
 
         return execute
 
-    def _async_pipeline(self, original: Callable[..., Awaitable[Any]]) -> Method:
+    def _async_pipeline(self, original: Callable[..., Awaitable[Any]]) -> Original:
         @wraps(original)
         async def execute(pipeline: Any, *args: Any, **kwargs: Any) -> Any:
             with self._piping(pipeline) as answered:
@@ -185,11 +185,11 @@ def _replies(call: Call, stack: list[Any], error: BaseException) -> Sequence[Any
     return replies if any(reply is error for reply in replies) else ()
 
 
-def _keeping(position: int) -> Callable[[Method], Method]:
+def _keeping(position: int) -> Callable[[Original], Original]:
     """A method that raises the first error among replies, which are its argument at `position`: the
     pipeline's call keeps them."""
 
-    def make(original: Method) -> Method:
+    def make(original: Original) -> Original:
         @wraps(original)
         def raise_first_error(self: Any, *args: Any, **kwargs: Any) -> Any:
             call = calling()

@@ -327,7 +327,7 @@ def test_every_call_gives_what_it_gives_without_us(
                 found.append(
                     (
                         type(error),
-                        str(error).replace("_get.<locals>.", "").replace(f"{type(cache).__name__}.", ""),
+                        str(error).replace(f"{type(cache).__name__}.", "").removeprefix("_"),
                     )
                 )
         return found
