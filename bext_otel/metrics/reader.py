@@ -21,7 +21,7 @@ from bext_otel.metrics.service_usage import ServiceProcesses, service_usage
 from bext_otel.metrics.snapshot import Family, LabelSet, Snapshot
 from bext_otel.metrics.store.cell import Cell
 from bext_otel.metrics.store.streams import Stream, Streams
-from bext_otel.metrics.third_party.collection import Collection
+from bext_otel.metrics.third_party.collection import ThirdPartyMetrics
 from bext_otel.metrics.third_party.name_conflicts import beside
 from bext_otel.metrics.third_party.sdk_instruments import SdkInstrumentReader
 from bext_otel.metrics.ticker import Ticker
@@ -74,7 +74,7 @@ class SnapshotReader:
     ) -> None:
         self.streams = streams
         self.foreign = foreign
-        self.third_party = Collection(foreign, registered, watched, unread, streams.monotonic)
+        self.third_party = ThirdPartyMetrics(foreign, registered, watched, unread, streams.monotonic)
         self._listen = listen
         self._resource = resource or {}
         self._telemetry = telemetry

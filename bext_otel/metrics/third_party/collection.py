@@ -13,7 +13,7 @@ from bext_otel.metrics.snapshot import Family
 from bext_otel.metrics.third_party.name_conflicts import beside
 from bext_otel.metrics.third_party.sdk_instruments import SdkInstrumentReader
 
-__all__ = ["Collection"]
+__all__ = ["ThirdPartyMetrics"]
 
 # Other libraries may have callbacks that take long; a tick collects again when this many times as long as the
 # last collection took is over.
@@ -25,7 +25,7 @@ _IDLE_PACE = 100
 _RESTLESS = ("process_", "python_")
 
 
-class Collection:
+class ThirdPartyMetrics:
     """OpenTelemetry's instruments that are not the catalogue's (`sdk`), and what is `registered` with a
     metrics library of its own, of which `unread` says how much could not be read and `watched` whether
     somebody may count there unheard.

@@ -277,4 +277,4 @@ def test_who_does_not_import_the_library_sees_nothing_of_it() -> None:
         "assert theirs.count('other_things_total 1.0') == theirs.count('\\njobs_total 1.0') == 1, theirs\n"
         "assert page().count('\\njobs_total 1') == page().count('\\nother_things_total 1') == 1, page()\n"
     )
-    printed(program)
+    assert "" == printed(program)

@@ -160,7 +160,7 @@ def test_children_of_a_process_that_counts_add_what_they_count_themselves() -> N
         "    process.join()\n"
         "assert '\\njobs_total 103\\n' in page(), page()\n"
     )
-    printed(program)
+    assert "" == printed(program)
 
 
 def test_what_a_master_counted_that_measures_nothing_counts_once() -> None:
@@ -186,7 +186,7 @@ def test_what_a_master_counted_that_measures_nothing_counts_once() -> None:
         "    assert 0 == process.exitcode\n"
         "assert '\\njobs_total 303\\n' in page(), page()\n"
     )
-    printed(program)
+    assert "" == printed(program)
 
 
 def test_no_gauge_of_a_master_counts_beside_those_that_its_workers_have_of_it() -> None:
@@ -227,4 +227,4 @@ def test_no_gauge_of_a_master_counts_beside_those_that_its_workers_have_of_it() 
         "for pid in pids: os.waitpid(pid, 0)\n"
         "assert {'still 7', 'moved 100', 'theirs 7'} <= set(page().splitlines()), page()\n"
     )
-    printed(program)
+    assert "" == printed(program)
