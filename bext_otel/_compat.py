@@ -27,7 +27,6 @@ from opentelemetry.metrics._internal import _ProxyMeterProvider
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk import metrics as sdk_metrics
-from opentelemetry.sdk._logs import Logger, ReadWriteLogRecord
 from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping.exponent_mapping import ExponentMapping
 from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping.logarithm_mapping import (
     LogarithmMapping,
@@ -42,7 +41,6 @@ from opentelemetry.trace import TraceState
 __all__ = [
     "Failure",
     "Gauge",
-    "SdkLogger",
     "SdkTracer",
     "admit_measurements",
     "already_installed",
@@ -51,6 +49,7 @@ __all__ = [
     "collecting_in_turn",
     "decision_of",
     "delegates_of",
+    "deliver",
     "export_bytes",
     "hear_measurements",
     "on_ending",
@@ -281,24 +280,18 @@ class SdkTracer(Tracer):
         return self._instrumentation_scope
 
 
-class SdkLogger(Logger):
-    """An SDK logger, and the way that its records go."""
-
-    @property
-    def is_on(self) -> bool:
-        """Whether it emits at all (logger configurator)."""
-        return self._logger_config.is_enabled
-
-    def deliver(self, record: ReadWriteLogRecord) -> None:
-        """Count a record, and hand it to the processors."""
-        self._logger_metrics.emit_log()
-        self._multi_log_record_processor.on_emit(record)
+def deliver(logger: Any, record: Any) -> None:
+    """Count a record of an SDK's logger, and hand it to the processors; nothing, if it does not emit (logger
+    configurator)."""
+    if logger._logger_config.is_enabled:
+        logger._logger_metrics.emit_log()
+        logger._multi_log_record_processor.on_emit(record)
 
 
-def become(made: object, kind: type[SdkTracer | SdkLogger], **fields: Any) -> None:
-    """Have an SDK's tracer or logger be of a class of ours, with these fields; its provider knows no other
-    way to make one, and keeps it as its own."""
-    if type(made) is (Tracer if issubclass(kind, Tracer) else Logger):
+def become(made: object, base: type, kind: type, **fields: Any) -> None:
+    """Have what an SDK's provider made, a tracer or logger of class `base`, be of a class of ours, with these
+    fields; the provider knows no other way to make one, and keeps it as its own."""
+    if type(made) is base:
         made.__class__ = kind
         for name, value in fields.items():
             setattr(made, name, value)

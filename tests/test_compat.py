@@ -14,8 +14,9 @@ from typing import Literal
 
 import pytest
 from opentelemetry import metrics, trace
+from opentelemetry._logs import LogRecord
 from opentelemetry.metrics import CallbackOptions, Observation
-from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs import LoggerProvider, ReadWriteLogRecord
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider, ObservableCounter
 from opentelemetry.sdk.metrics.export import (
@@ -25,7 +26,7 @@ from opentelemetry.sdk.metrics.export import (
     MetricsData,
 )
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import Span, SpanProcessor, Tracer, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Decision, ParentBased, TraceIdRatioBased
@@ -244,7 +245,7 @@ def test_a_tracer_becomes_one_of_ours_which_its_provider_keeps() -> None:
 
     provider = TracerProvider(shutdown_on_exit=False)
     tracer = provider.get_tracer("t", "1")
-    _compat.become(tracer, Ours, core="core")
+    _compat.become(tracer, Tracer, Ours, core="core")
     assert isinstance(tracer, Ours)
     assert ("core", True, "t", "1") == (tracer.core, tracer.enabled, tracer.scope.name, tracer.scope.version)
     assert tracer is provider.get_tracer("t", "1")
@@ -252,8 +253,17 @@ def test_a_tracer_becomes_one_of_ours_which_its_provider_keeps() -> None:
 
 def test_a_tracer_of_nobody_s_stays_what_it_is() -> None:
     tracer = trace.NoOpTracer()
-    _compat.become(tracer, _compat.SdkTracer)
+    _compat.become(tracer, Tracer, _compat.SdkTracer)
     assert type(tracer) is trace.NoOpTracer
+
+
+def test_a_logger_delivers_a_record_to_the_processors_and_counts_it() -> None:
+    told, exporter, provider = Told(), InMemoryLogRecordExporter(), LoggerProvider(shutdown_on_exit=False)
+    _compat.count_logs(provider, told)
+    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    logger = provider.get_logger("t")
+    _compat.deliver(logger, ReadWriteLogRecord(LogRecord(body="b")))
+    assert (["log"], ["b"]) == (told.said, [each.log_record.body for each in exporter.get_finished_logs()])
 
 
 def test_the_processor_of_a_provider_calls_all_of_its_processors() -> None:

@@ -13,7 +13,7 @@ from functools import partial
 from opentelemetry._logs import Logger as APILogger
 from opentelemetry._logs import LoggerProvider as APILoggerProvider
 from opentelemetry._logs import SeverityNumber
-from opentelemetry.sdk._logs import LoggerProvider, LogRecordLimits
+from opentelemetry.sdk._logs import Logger, LoggerProvider, LogRecordLimits
 from opentelemetry.sdk._logs.export import LogRecordExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.util.types import Attributes
@@ -73,7 +73,7 @@ class BextLoggerProvider(LoggerProvider):
     ) -> APILogger:
         """See `opentelemetry._logs.LoggerProvider`."""
         logger = super().get_logger(name, version, schema_url, attributes)
-        become(logger, BextLogger, limits=self._limits)
+        become(logger, Logger, BextLogger, limits=self._limits)
         return logger
 
     def use(self, chain: Chain | None) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 from opentelemetry._logs import LogRecord
 from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.sdk._logs import LogRecordLimits, ReadWriteLogRecord
+from opentelemetry.sdk._logs import Logger, LogRecordLimits, ReadWriteLogRecord
 
-from bext_otel._compat import SdkLogger
+from bext_otel._compat import deliver
 from bext_otel.logs.chain import Passed
 from bext_otel.traces.limits import PLAIN
 
@@ -22,7 +22,7 @@ _STRINGS = frozenset({str})
 _new = object.__new__
 
 
-class BextLogger(SdkLogger):
+class BextLogger(Logger):
     """See `opentelemetry._logs.Logger`; `limits` are those of its provider."""
 
     limits: LogRecordLimits
@@ -36,11 +36,11 @@ class BextLogger(SdkLogger):
             or not self._is_plain(record, passed=kind is Passed)
         ):
             super().emit(record, **of)
-        elif self.is_on:
+        else:
             made = _new(ReadWriteLogRecord)
             made.log_record, made.limits = record, self.limits
             made.resource, made.instrumentation_scope = self.resource, self.instrumentation_scope
-            self.deliver(made)
+            deliver(self, made)
 
     def _is_plain(self, record: LogRecord, *, passed: bool) -> bool:
         """Whether there is nothing that the SDK would change."""
