@@ -1,8 +1,8 @@
 """Ids of spans and traces from the system's randomness.
 
-Upstream's come from `random`, whose state is the application's: one that seeds it (a simulation, a test, a page
-that is the same for the same seed) has the same ids again and again, and finds its own numbers moved on by
-every span.
+Upstream's come from `random`, whose state is the application's: one that seeds it (a simulation, a test, a
+page that is the same for the same seed) has the same ids again and again, and finds its own numbers moved on
+by every span.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Any
 
 from bext_otel_instrumentors._kit.base import HostingInstrumentor
 from bext_otel_instrumentors._kit.patch import Patches
+from bext_otel_instrumentors.http import background_tasks
 from bext_otel_instrumentors.http.asgi import Receive, Scope, Send, path_below, serve
 from bext_otel_instrumentors.http.current_request import exchange_of, left_out, measured
 from bext_otel_instrumentors.http.environment import Choices, choices
@@ -37,6 +38,7 @@ class StarletteInstrumentor(HostingInstrumentor):
 
     def _patch(self, patches: Patches) -> None:
         from starlette.applications import Starlette
+        from starlette.background import BackgroundTask
         from starlette.routing import Mount, Route, WebSocketRoute
 
         if "starlette" not in self._disabled:
@@ -44,6 +46,7 @@ class StarletteInstrumentor(HostingInstrumentor):
         patches.wrap(Route, "handle", _matching)
         patches.wrap(WebSocketRoute, "handle", _matching)
         patches.wrap(Mount, "handle", _mounting)
+        patches.wrap(BackgroundTask, "__call__", background_tasks.running)
         cover()
         patches.callback(uncover)
         patches.when_imported("starlette.middleware.opentelemetry", self._cover_middleware)

@@ -8,9 +8,11 @@ from functools import partial, wraps
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from bext_otel_instrumentors.http import asgi, wsgi
+from bext_otel_instrumentors.http.asgi_request import ASGI
 from bext_otel_instrumentors.http.current_request import measured
 from bext_otel_instrumentors.http.environment import Choices
+from bext_otel_instrumentors.http.incoming import leaves_out
+from bext_otel_instrumentors.http.wsgi_request import WSGI
 
 __all__ = ["around_asgi", "around_wsgi"]
 
@@ -26,7 +28,7 @@ def around_asgi(chosen: Choices, original: Callable[..., Awaitable[None]]) -> Ca
         if (
             scope["type"] not in {"http", "websocket"}
             or measured(scope) is not None
-            or asgi.leaves_out(chosen, scope)
+            or leaves_out(ASGI, chosen, scope)
         ):
             await original(self, scope, receive, send)
             return
@@ -47,7 +49,7 @@ def around_wsgi(chosen: Choices, original: Callable[..., Iterable[bytes]]) -> Ca
 
     @wraps(original)
     def call(self: Any, environ: Any, start_response: Any) -> Iterable[bytes]:
-        if measured(environ) is not None or wsgi.leaves_out(chosen, environ):
+        if measured(environ) is not None or leaves_out(WSGI, chosen, environ):
             return original(self, environ, start_response)
         middleware = middlewares.get(self)
         if middleware is None:
