@@ -16,9 +16,9 @@ __all__ = ["CountedBody", "Finish", "ListBody", "counting_input", "read_in_proce
 
 Finish: TypeAlias = "Callable[[BaseException | None], None]"
 
-# The answers that a client in this process was given during a call, and may never close.
-_in_process: ContextVar[list[CountedBody | ListBody] | None] = ContextVar(
-    "bext-otel-in-process", default=None
+# The answers that were handed out during a call, of which nobody else may say that they are over.
+_handed_out: ContextVar[list[CountedBody | ListBody] | None] = ContextVar(
+    "bext-otel-handed-out", default=None
 )
 
 
@@ -30,14 +30,32 @@ def read_in_process() -> Iterator[None]:
     It is, if the whole answer is there or its length is known; a stream without one is over when it has been
     read, or given up.
     """
-    answers: list[CountedBody | ListBody] = []
-    token = _in_process.set(answers)
-    try:
+    with _handing_out() as answers:
         yield
+    for answer in answers:
+        answer.end_early()
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """A server answers a request, and may not close what it was given, such as werkzeug's, when its client
+    has hung up: once it returns, that is given up."""
+    with _handing_out() as answers:
+        try:
+            yield
+        finally:
+            for answer in answers:
+                answer.give_up()
+
+
+@contextmanager
+def _handing_out() -> Iterator[list[CountedBody | ListBody]]:
+    answers: list[CountedBody | ListBody] = []
+    token = _handed_out.set(answers)
+    try:
+        yield answers
     finally:
-        _in_process.reset(token)
-        for answer in answers:
-            answer.end_early()
+        _handed_out.reset(token)
 
 
 class CountedBody:
@@ -59,10 +77,14 @@ class CountedBody:
         self._error: BaseException | None = None
         # What has nothing to be closed is over when it is read.
         self._early = not hasattr(chunks, "close")
-        if (answers := _in_process.get()) is not None:
+        if (answers := _handed_out.get()) is not None:
             answers.append(self)
 
     def __del__(self) -> None:
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Nobody will read on, nor close it."""
         if not self._exchange.finished:
             self._finish(self._error)
 
@@ -126,15 +148,20 @@ class ListBody:
         self._exchange = exchange
         self._finish = finish
         exchange.sent(sum(map(len, chunks)))
-        if (answers := _in_process.get()) is not None:
+        if (answers := _handed_out.get()) is not None:
             answers.append(self)
 
     def __del__(self) -> None:
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Nobody will read on, nor close it."""
         if not self._exchange.finished:
             self._finish(None)
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._chunks)
+        yield from self._chunks
+        self._finish(None)  # its application has nothing to close, and the server need not
 
     def __len__(self) -> int:
         return len(self._chunks)

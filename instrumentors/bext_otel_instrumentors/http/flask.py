@@ -4,13 +4,14 @@ rules."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
 from functools import partial, wraps
 from typing import Any
 
 from bext_otel_instrumentors._kit.base import HostingInstrumentor
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.patch import Patches
-from bext_otel_instrumentors.http.bodies import read_in_process
+from bext_otel_instrumentors.http.bodies import answering, read_in_process
 from bext_otel_instrumentors.http.current_request import exchange_of, measured
 from bext_otel_instrumentors.http.environment import Choices, choices
 from bext_otel_instrumentors.http.hosting import Hosting
@@ -49,6 +50,10 @@ class FlaskInstrumentor(HostingInstrumentor):
         # Its client hands an answer to a test, which need not close it.
         patches.when_imported(
             "werkzeug.test", lambda tests: patches.wrap(tests, "run_wsgi_app", _asking_in_process)
+        )
+        patches.when_imported(
+            "werkzeug.serving",
+            lambda serving: patches.wrap(serving.WSGIRequestHandler, "run_wsgi", _answering),
         )
         got_request_exception.connect(_failed, weak=False)
         patches.callback(got_request_exception.disconnect, _failed)
@@ -134,10 +139,16 @@ def _failed(_sender: Any, exception: BaseException, **_: Any) -> None:  # blinke
         exchange.failed(exception)
 
 
-def _asking_in_process(original: Callable[..., Any]) -> Callable[..., Any]:
+def _within(
+    around: Callable[[], AbstractContextManager[None]], original: Callable[..., Any]
+) -> Callable[..., Any]:
     @wraps(original)
-    def run_wsgi_app(*args: Any, **kwargs: Any) -> Any:
-        with read_in_process():
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with around():
             return original(*args, **kwargs)
 
-    return run_wsgi_app
+    return call
+
+
+_asking_in_process = partial(_within, read_in_process)
+_answering = partial(_within, answering)
