@@ -4,8 +4,8 @@ span for each websocket."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import TypeAlias
+from functools import partial, wraps
+from typing import Any, TypeAlias
 
 from bext_otel_instrumentors.http.asgi_messages import Message, Receive, Send, receiving, sending
 from bext_otel_instrumentors.http.asgi_request import ASGI, Scope
@@ -13,6 +13,7 @@ from bext_otel_instrumentors.http.background import log_late_failure
 from bext_otel_instrumentors.http.current_request import further_inside, left_out, measured, working_for
 from bext_otel_instrumentors.http.environment import NO_CHOICES, Choices
 from bext_otel_instrumentors.http.exchange import Exchange
+from bext_otel_instrumentors.http.framework import Framework
 from bext_otel_instrumentors.http.hosting import ASGIMount, Hosting
 from bext_otel_instrumentors.http.incoming import exchange_for, leaves_out
 from bext_otel_instrumentors.http.inner_telemetry import quieten
@@ -21,7 +22,7 @@ from bext_otel_instrumentors.http.routed import Asked
 from bext_otel_instrumentors.http.routes import template
 from bext_otel_instrumentors.http.websocket import Handshake
 
-__all__ = ["ASGIApp", "ASGIMiddleware", "Receive", "Scope", "Send", "path_below", "serve"]
+__all__ = ["ASGIApp", "ASGIMiddleware", "Call", "Receive", "Scope", "Send", "path_below", "serve", "serving"]
 
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -85,6 +86,30 @@ async def serve(
         await app(scope, receive, send)
     else:
         await serving(app, scope, receive, send, exchange)
+
+
+Call: TypeAlias = Callable[[Any, Scope, Receive, Send], Awaitable[None]]
+
+
+def serving(framework: Framework, hosting: Hosting, chosen: Choices, original: Call) -> Call:
+    """`__call__` of a framework's applications, measured."""
+
+    @wraps(original)
+    async def __call__(self: Any, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: N807  # it becomes that method
+        if hosting.asgi is not None and scope["type"] == "http" and measured(scope) is None:
+            hosting.expect(hosting.asgi, path_below(scope), partial(framework.has_route, self))
+        await serve(
+            partial(original, self),
+            scope,
+            receive,
+            send,
+            hosting,
+            chosen,
+            upstream=framework.has_upstream(self),
+            asked=(framework.ask, self),
+        )
+
+    return __call__
 
 
 def _telling(send: Send, hosting: Hosting) -> Send:

@@ -17,9 +17,7 @@ __all__ = ["CountedBody", "Finish", "ListBody", "counting_input", "read_in_proce
 Finish: TypeAlias = "Callable[[BaseException | None], None]"
 
 # The answers that were handed out during a call, of which nobody else may say that they are over.
-_handed_out: ContextVar[list[CountedBody | ListBody] | None] = ContextVar(
-    "bext-otel-handed-out", default=None
-)
+_handed_out: ContextVar[list[_Body] | None] = ContextVar("bext-otel-handed-out", default=None)
 
 
 @contextmanager
@@ -49,8 +47,8 @@ def answering() -> Iterator[None]:
 
 
 @contextmanager
-def _handing_out() -> Iterator[list[CountedBody | ListBody]]:
-    answers: list[CountedBody | ListBody] = []
+def _handing_out() -> Iterator[list[_Body]]:
+    answers: list[_Body] = []
     token = _handed_out.set(answers)
     try:
         yield answers
@@ -58,25 +56,17 @@ def _handing_out() -> Iterator[list[CountedBody | ListBody]]:
         _handed_out.reset(token)
 
 
-class CountedBody:
-    """What an application answers, handed on chunk by chunk; the request ends when the server closes it, read
-    to the end or not.
+class _Body:
+    """What an application answers. The request ends when the server closes it, read to the end or not; where
+    a server does not, when it lets go of it."""
 
-    Some servers don't: then it ends when it is let go, or read to the end with nothing left to close. The
-    request's context is current while a chunk is made: an application that streams works for this request
-    there.
-    """
+    __slots__ = ("_chunks", "_error", "_exchange", "_finish")
 
-    __slots__ = ("_chunks", "_early", "_error", "_exchange", "_finish", "_iterator")
-
-    def __init__(self, chunks: Iterable[bytes], exchange: Exchange, finish: Finish) -> None:
+    def __init__(self, chunks: Any, exchange: Exchange, finish: Finish) -> None:
         self._chunks = chunks
         self._exchange = exchange
         self._finish = finish
-        self._iterator: Iterator[bytes] | None = None
         self._error: BaseException | None = None
-        # What has nothing to be closed is over when it is read.
-        self._early = not hasattr(chunks, "close")
         if (answers := _handed_out.get()) is not None:
             answers.append(self)
 
@@ -87,6 +77,25 @@ class CountedBody:
         """Nobody will read on, nor close it."""
         if not self._exchange.finished:
             self._finish(self._error)
+
+    def end_early(self) -> None:
+        """The client has what it wants: end the request now, or when the answer has been read."""
+        raise NotImplementedError
+
+
+class CountedBody(_Body):
+    """An answer that is handed on chunk by chunk; with nothing to be closed it is over when it is read.
+
+    The request's context is current while a chunk is made: an application that streams works for this request
+    there.
+    """
+
+    __slots__ = ("_early", "_iterator")
+
+    def __init__(self, chunks: Iterable[bytes], exchange: Exchange, finish: Finish) -> None:
+        super().__init__(chunks, exchange, finish)
+        self._iterator: Iterator[bytes] | None = None
+        self._early = not hasattr(chunks, "close")
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -128,7 +137,6 @@ class CountedBody:
             self._finish(self._error)
 
     def end_early(self) -> None:
-        """The client has what it wants: end the request now, or when the answer has been read."""
         exchange = self._exchange
         self._early = True
         if exchange.finished:
@@ -137,27 +145,15 @@ class CountedBody:
             self._finish(self._error)
 
 
-class ListBody:
+class ListBody(_Body):
     """As `CountedBody`, for an answer that is complete; it keeps its length, from which servers make a
     Content-Length."""
 
-    __slots__ = ("_chunks", "_exchange", "_finish")
+    __slots__ = ()
 
     def __init__(self, chunks: list[bytes] | tuple[bytes, ...], exchange: Exchange, finish: Finish) -> None:
-        self._chunks = chunks
-        self._exchange = exchange
-        self._finish = finish
+        super().__init__(chunks, exchange, finish)
         exchange.sent(sum(map(len, chunks)))
-        if (answers := _handed_out.get()) is not None:
-            answers.append(self)
-
-    def __del__(self) -> None:
-        self.give_up()
-
-    def give_up(self) -> None:
-        """Nobody will read on, nor close it."""
-        if not self._exchange.finished:
-            self._finish(None)
 
     def __iter__(self) -> Iterator[bytes]:
         yield from self._chunks
@@ -171,7 +167,6 @@ class ListBody:
         self._finish(None)
 
     def end_early(self) -> None:
-        """The client has what it wants."""
         self._finish(None)
 
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from functools import partial, wraps
 from typing import Any
 
 from bext_otel_instrumentors._kit.base import HostingInstrumentor
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.patch import Patches
-from bext_otel_instrumentors.http.asgi import Receive, Scope, Send, serve
+from bext_otel_instrumentors.http.asgi import Call, Receive, Scope, Send, serving
 from bext_otel_instrumentors.http.current_request import exchange_of
 from bext_otel_instrumentors.http.environment import Choices, choices
+from bext_otel_instrumentors.http.framework import Framework
 from bext_otel_instrumentors.http.hosting import Hosting
 from bext_otel_instrumentors.http.routed import Routed
 
 __all__ = ["ChannelsInstrumentor"]
-
-Call = Callable[[Any, Scope, Receive, Send], Awaitable[None]]
 
 _MAX_WRAPPERS = 32
 _MAX_ROUTERS = 8
@@ -42,29 +41,25 @@ class ChannelsInstrumentor(HostingInstrumentor):
     def _cover(self, chosen: Choices, routing: Any) -> None:
         patches = self._patches
         patches.wrap(routing.ProtocolTypeRouter, "__call__", partial(_by_protocol, self._hosting, chosen))
-        patches.wrap(routing.URLRouter, "__call__", partial(_by_url, self._hosting, chosen))
+        patches.wrap(routing.URLRouter, "__call__", _telling)
+        patches.wrap(routing.URLRouter, "__call__", partial(serving, _ROUTERS, self._hosting, chosen))
 
 
 def _by_protocol(hosting: Hosting, chosen: Choices, original: Call) -> Call:
+    measuring = serving(_PROTOCOLS, hosting, chosen, original)
+
     @wraps(original)
     async def __call__(self: Any, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: N807  # it becomes that method
-        if scope["type"] != "websocket":
-            await original(self, scope, receive, send)
-            return
-        asked = (_ask, self.application_mapping.get("websocket"))
-        await serve(partial(original, self), scope, receive, send, hosting, chosen, asked=asked)
+        await (measuring if scope["type"] == "websocket" else original)(self, scope, receive, send)
 
     return __call__
 
 
-def _by_url(hosting: Hosting, chosen: Choices, original: Call) -> Call:
-    async def routing(self: Any, scope: Scope, receive: Receive, send: Send) -> None:
+def _telling(original: Call) -> Call:
+    @wraps(original)
+    async def __call__(self: Any, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: N807  # likewise
         _tell(self, scope)
         await original(self, scope, receive, send)
-
-    @wraps(original)
-    async def __call__(self: Any, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: N807  # it becomes that method
-        await serve(partial(routing, self), scope, receive, send, hosting, chosen, asked=(_ask, self))
 
     return __call__
 
@@ -96,6 +91,14 @@ def _ask(application: Any, request: Routed, __: Mapping[str, Any]) -> str | None
         template += _part(route)
         application = route.callback
     return None if template == "/" else template
+
+
+def _ask_protocols(application: Any, request: Routed, scope: Mapping[str, Any]) -> str | None:
+    return _ask(application.application_mapping.get(scope["type"]), request, scope)
+
+
+_ROUTERS = Framework(_ask)
+_PROTOCOLS = Framework(_ask_protocols)
 
 
 def _router_of(application: Any) -> Any:

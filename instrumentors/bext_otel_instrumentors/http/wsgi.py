@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial, wraps
 from typing import Any, TypeAlias
 
 from bext_otel_instrumentors._kit.guard import report
@@ -19,6 +20,7 @@ from bext_otel_instrumentors.http.current_request import (
 from bext_otel_instrumentors.http.disconnect import is_input_error
 from bext_otel_instrumentors.http.environment import NO_CHOICES, Choices
 from bext_otel_instrumentors.http.exchange import Exchange
+from bext_otel_instrumentors.http.framework import Framework
 from bext_otel_instrumentors.http.hosting import Hosting, WSGIMount
 from bext_otel_instrumentors.http.incoming import exchange_for, leaves_out
 from bext_otel_instrumentors.http.middleware import Middleware
@@ -26,7 +28,7 @@ from bext_otel_instrumentors.http.response_propagation import response_headers
 from bext_otel_instrumentors.http.routed import Asked
 from bext_otel_instrumentors.http.wsgi_request import WSGI, Environ, path_of, text_of
 
-__all__ = ["Environ", "StartResponse", "WSGIApp", "WSGIMiddleware", "serve", "text_of"]
+__all__ = ["Call", "Environ", "StartResponse", "WSGIApp", "WSGIMiddleware", "serve", "serving", "text_of"]
 
 StartResponse: TypeAlias = Callable[..., Any]
 WSGIApp: TypeAlias = Callable[[Environ, StartResponse], Iterable[bytes]]
@@ -77,6 +79,24 @@ def serve(
     if exchange is None:
         return app(environ, start_response)
     return _serve(app, environ, start_response, exchange)
+
+
+Call: TypeAlias = Callable[[Any, Environ, StartResponse], Iterable[bytes]]
+
+
+def serving(framework: Framework, hosting: Hosting, chosen: Choices, original: Call) -> Call:
+    """A method by which a framework's applications are called, measured."""
+
+    @wraps(original)
+    def call(self: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if hosting.wsgi is not None and measured(environ) is None:
+            path = text_of(environ.get("PATH_INFO") or "")
+            hosting.expect(hosting.wsgi, path, partial(framework.has_route, self))
+        asked, upstream = (framework.ask, self), framework.has_upstream(self)
+        app = partial(original, self)
+        return serve(app, environ, start_response, hosting, chosen, upstream=upstream, asked=asked)
+
+    return call
 
 
 def _serve(
