@@ -160,7 +160,9 @@ def server_span(context: Context) -> Span | None:
     if getattr(span, "kind", None) is not SpanKind.SERVER or not span.is_recording():
         return None
     around = current(context)
-    return None if around is not None and around.span is span else span
+    if around is not None and around.span.get_span_context().span_id == span.get_span_context().span_id:
+        return None
+    return span
 
 
 def _span_for_this_request(context: Context, scheme: str) -> Span | None:

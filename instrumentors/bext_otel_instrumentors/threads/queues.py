@@ -19,7 +19,6 @@ from weakref import WeakKeyDictionary
 from opentelemetry import context, trace
 from opentelemetry.context import Context
 
-from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.patch import Patches
 
 __all__ = ["cover", "working"]
@@ -94,8 +93,10 @@ def _putting(original: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]
     @wraps(original)
     def _put(self: Any, item: Any) -> None:
         original(self, item)
-        if _served and (contexts := _served.get(self)) is not None:
-            contexts.put(item, context.get_current(), self._qsize())
+        if _served:
+            with suppress(Exception):  # a queue of another make; its lock is held, so nothing is logged
+                if (contexts := _served.get(self)) is not None:
+                    contexts.put(item, context.get_current(), self._qsize())
 
     return _put
 
@@ -105,10 +106,8 @@ def _getting(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def _get(self: Any) -> Any:
         item = original(self)
         if _served or _given.get() is not None:
-            try:
+            with suppress(Exception):  # likewise
                 _taken(self, item)
-            except Exception as error:
-                report("a queue", error)
         return item
 
     return _get

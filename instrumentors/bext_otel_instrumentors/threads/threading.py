@@ -20,6 +20,7 @@ from bext_otel_instrumentors._kit.executors import Submit, submits
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.patch import Patches
 from bext_otel_instrumentors.threads import queues
+from bext_otel_instrumentors.threads.leases import leased
 from bext_otel_instrumentors.threads.multiprocessing_pools import cover
 
 __all__ = ["ThreadingInstrumentor"]
@@ -121,7 +122,7 @@ def _starting(original: Callable[[threading.Thread], None]) -> Callable[[threadi
 
 def _running(here: Context, before: Callable[[], None] | None, thread: threading.Thread) -> None:
     _put_back(thread, before)  # who keeps the thread does not keep the request
-    with queues.working(here):
+    with queues.working(leased(here)):
         thread.run()
 
 
