@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, TypeAlias
 
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import Link, Span, SpanKind
 
 from bext_otel.apps import with_app
@@ -20,7 +21,7 @@ from bext_otel.timing import Anchor, anchor_of
 from bext_otel_instrumentors._kit.carrying import rooted
 from bext_otel_instrumentors.http.exchange import current
 
-__all__ = ["Opening", "RequestLine", "open_request", "server_span"]
+__all__ = ["Opening", "RequestLine", "open_request", "parentage", "server_span"]
 
 _KNOWN_METHODS = frozenset(METHODS)
 _DEFAULT_PORTS: Mapping[str, int] = {"http": 80, "https": 443, "ws": 80, "wss": 443}
@@ -195,6 +196,22 @@ def _parentage(context: Context) -> tuple[Context, Sequence[Link]]:
     if getattr(around, "within_server", False) or server_span(context) is not None:
         return context, ()
     return rooted(context), (Link(known),)
+
+
+@contextmanager
+def parentage() -> Iterator[None]:
+    """Around whoever else begins the server span of a request: what is current there is a parent of it only
+    if it were one of ours."""
+    here = get_current()
+    context, _ = _parentage(here) if here else (here, ())
+    if context is here:
+        yield
+        return
+    token = attach(context)
+    try:
+        yield
+    finally:
+        detach(token)
 
 
 def _context_of(app: str, context: Context) -> Context:

@@ -12,6 +12,7 @@ from bext_otel_instrumentors.http.asgi_request import ASGI
 from bext_otel_instrumentors.http.current_request import measured
 from bext_otel_instrumentors.http.environment import Choices
 from bext_otel_instrumentors.http.incoming import leaves_out
+from bext_otel_instrumentors.http.opening import parentage
 from bext_otel_instrumentors.http.wsgi_request import WSGI
 
 __all__ = ["around_asgi", "around_wsgi"]
@@ -35,7 +36,8 @@ def around_asgi(chosen: Choices, original: Callable[..., Awaitable[None]]) -> Ca
         middleware = middlewares.get(self)
         if middleware is None:
             middleware = middlewares[self] = OpenTelemetryMiddleware(partial(original, self))
-        await middleware(scope, receive, send)
+        with parentage():
+            await middleware(scope, receive, send)
 
     return call
 
@@ -54,6 +56,8 @@ def around_wsgi(chosen: Choices, original: Callable[..., Iterable[bytes]]) -> Ca
         middleware = middlewares.get(self)
         if middleware is None:
             middleware = middlewares[self] = OpenTelemetryMiddleware(partial(original, self))
+        # Not within `parentage`: this middleware leaves its context when its answer is closed, to whatever was
+        # current around it.
         answer: Iterable[bytes] = middleware(environ, start_response)
         return answer
 
