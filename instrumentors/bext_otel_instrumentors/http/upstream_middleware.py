@@ -56,7 +56,7 @@ def around_wsgi(chosen: Choices, original: Callable[..., Iterable[bytes]]) -> Ca
         middleware = middlewares.get(self)
         if middleware is None:
             middleware = middlewares[self] = OpenTelemetryMiddleware(partial(original, self))
-        # Not within `parentage`: it leaves its context when its answer is closed, to what was current around it.
+        # Not within `parentage`: this one keeps its context attached until its answer is closed.
         answer: Iterable[bytes] = middleware(environ, start_response)
         return answer
 
