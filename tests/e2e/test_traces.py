@@ -73,7 +73,7 @@ def test_a_middleware_that_copies_the_environ_leaves_routes_as_they_are(tmp_path
 def test_a_websocket_through_channels_is_a_span_with_its_route(
     tmp_path: Path, receiver: Receiver, command: str
 ) -> None:
-    for needed in ("channels", command.split()[0]):
+    for needed in ("channels", command.split(maxsplit=1)[0]):
         pytest.importorskip(needed)
     with launched(tmp_path, command, env=sent_to(receiver)) as program:
         address = program.url.replace("http", "ws")
