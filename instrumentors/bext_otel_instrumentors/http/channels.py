@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import partial, wraps
 from typing import Any
 
@@ -30,9 +30,7 @@ class ChannelsInstrumentor(HostingInstrumentor):
     first of these. Requests for Django itself begin at its handler, unless a `URLRouter` is around it.
     """
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Channels 4."""
-        return ("channels >= 4.0",)
+    requires = ("channels >= 4.0",)
 
     def _patch(self, patches: Patches) -> None:
         chosen = choices("django")

@@ -3,7 +3,7 @@ share it (SQLAlchemy's pool)."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from functools import partial, wraps
 from typing import Any
 
@@ -20,9 +20,7 @@ class AiosqliteInstrumentor(Instrumentor):
     """Instruments aiosqlite as soon as it is imported. It makes no spans: those are of who instruments
     sqlite3."""
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """aiosqlite."""
-        return ("aiosqlite >= 0.17",)
+    requires = ("aiosqlite >= 0.17",)
 
     def _patch(self, patches: Patches) -> None:
         patches.when_imported(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from bext_otel_instrumentors._kit.base import Instrumentor
 from bext_otel_instrumentors._kit.carrying import apart
 from bext_otel_instrumentors._kit.patch import Patches
@@ -19,9 +17,7 @@ class APSchedulerInstrumentor(Instrumentor):
     job last; a blocking one works in the context of whoever called it.
     """
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """APScheduler 3."""
-        return ("apscheduler >= 3.10, < 4",)
+    requires = ("apscheduler >= 3.10, < 4",)
 
     def _patch(self, patches: Patches) -> None:
         patches.when_imported(
