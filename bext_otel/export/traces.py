@@ -20,7 +20,7 @@ from bext_otel.export.otlp import EncodedExporter, span_exporters
 from bext_otel.export.processors import LazySpanProcessor
 from bext_otel.export.queue import Queue
 from bext_otel.export.span_encoder import SpanEncoder
-from bext_otel.traces.ids import RandomIds
+from bext_otel.traces.ids import SystemIdGenerator
 from bext_otel.traces.provider import BextTracerProvider, Sink
 from bext_otel.traces.span import Span
 
@@ -70,7 +70,10 @@ def build_upstream_traces(
 ) -> Traces:
     """Spans by the SDK's provider and encoder, for `engine = "upstream"`; they leave in our batches."""
     provider = TracerProvider(
-        chosen.sampler, resource, shutdown_on_exit=False, id_generator=chosen.id_generator or RandomIds()
+        chosen.sampler,
+        resource,
+        shutdown_on_exit=False,
+        id_generator=chosen.id_generator or SystemIdGenerator(),
     )
     made = Traces(provider)
     for exporter, delivery in span_exporters(exporters, encoded=False):

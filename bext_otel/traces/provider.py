@@ -18,7 +18,7 @@ from opentelemetry.trace import Link, SpanContext
 from opentelemetry.util.types import Attributes
 
 from bext_otel._compat import become, on_ending, processor_of
-from bext_otel.traces.ids import RandomIds
+from bext_otel.traces.ids import SystemIdGenerator
 from bext_otel.traces.limits import Limits
 from bext_otel.traces.sampling import Rule, rule_of
 from bext_otel.traces.span import Span
@@ -67,9 +67,9 @@ class Core:
         self.processor: Any = None
         self.failures = 0
         self._told: set[str] = set()
-        self._own = RandomIds()
+        self._own = SystemIdGenerator()
         self._ids = ids
-        own = type(ids) is RandomIds
+        own = type(ids) is SystemIdGenerator
         self.new_trace_id: Callable[[], int] = self._own.generate_trace_id if own else self._trace_id
         self.new_span_id: Callable[[], int] = self._own.generate_span_id if own else self._span_id
         # Older generators do not say.
@@ -160,7 +160,7 @@ class BextTracerProvider(TracerProvider):
             sampler,
             resource,
             shutdown_on_exit=False,
-            id_generator=id_generator or RandomIds(),
+            id_generator=id_generator or SystemIdGenerator(),
             span_limits=span_limits,
         )
         self._outlets: list[Outlet] = []

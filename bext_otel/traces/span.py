@@ -36,9 +36,10 @@ UNSET = Status(StatusCode.UNSET)
 
 class UnrecordedSpan(NonRecordingSpan):
     """A span that is not recorded; `called` are the attributes that a CLIENT span began with, since whom it
-    calls decides what is propagated."""
+    calls decides what is propagated. `within_server` as a `Span` has it."""
 
     called: Attributes = None
+    within_server = False
 
 
 class FinishedSpan(ReadableSpan):
@@ -58,7 +59,8 @@ class Span(SdkSpan):
     """See `opentelemetry.trace.Span`. Made by a tracer, which fills the slots.
 
     No lock: each change is one step of the interpreter's, and the end is taken by who first takes `_open`
-    away. Times that are not given come from `anchor`, which nobody sets back.
+    away. Times that are not given come from `anchor`, which nobody sets back. `within_server`: it, or one
+    around it in this process, is of kind SERVER.
     """
 
     __slots__ = (
@@ -79,6 +81,7 @@ class Span(SdkSpan):
         "anchor",
         "counted",
         "tracer",
+        "within_server",
     )
 
     _attributes: dict[str, Any]
@@ -98,6 +101,7 @@ class Span(SdkSpan):
     anchor: Anchor
     counted: Callable[[], object]
     tracer: Tracer
+    within_server: bool
 
     # --- What the SDK's class reads -------------------------------------------------------------------------
 

@@ -78,10 +78,7 @@ class Tracer(SdkTracer):
         counted = core.counts.start_span(parent, decision)
         made = SpanContext(trace_id, core.new_span_id(), False, _FLAGS[flags], state)
         if decision is Decision.DROP:
-            unrecorded = UnrecordedSpan(made)
-            if kind is SpanKind.CLIENT:
-                unrecorded.called = attributes
-            return unrecorded
+            return _unrecorded(made, kind, attributes, around)
         span = _new(Span)
         anchor = span.anchor = child_anchor(around)
         span._start_time = anchor.now() if start_time is None else start_time
@@ -91,6 +88,7 @@ class Tracer(SdkTracer):
         span._status, span._end_time, span._open = UNSET, None, True
         span._record_exception, span._set_status_on_exception = record_exception, set_status_on_exception
         span.tracer, span.counted = self, counted
+        span.within_server = kind is SpanKind.SERVER or getattr(around, "within_server", False)
         if links:
             core.keep_links(span, links)
         if core.processor is not None:
@@ -122,6 +120,17 @@ class Tracer(SdkTracer):
             set_status_on_exception,
         )
         return _Current(self, begins, ends=end_on_exit)
+
+
+def _unrecorded(
+    context: SpanContext, kind: SpanKind, attributes: Attributes, around: trace.Span
+) -> UnrecordedSpan:
+    span = UnrecordedSpan(context)
+    if kind is SpanKind.CLIENT:
+        span.called = attributes
+    if kind is SpanKind.SERVER or getattr(around, "within_server", False):
+        span.within_server = True
+    return span
 
 
 def _ask(
