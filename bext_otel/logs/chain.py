@@ -11,6 +11,7 @@ from logging import LogRecord as PythonRecord
 from typing import Any
 
 from opentelemetry._logs import Logger, LoggerProvider, LogRecord
+from opentelemetry.context import Context
 from opentelemetry.semconv.attributes import code_attributes, exception_attributes
 
 from bext_otel.entries import describe_exception
@@ -82,8 +83,16 @@ class Chain:
         except Exception:  # a level that is no number; whoever made it knows what becomes of it
             return False
 
-    def python(self, record: PythonRecord, *, printed: bool = False, waits: bool = False) -> None:
-        """An event of the standard library's logging; `printed` and `waits` as `Passed` has them."""
+    def python(
+        self,
+        record: PythonRecord,
+        *,
+        printed: bool = False,
+        waits: bool = False,
+        context: Context | None = None,
+    ) -> None:
+        """An event of the standard library's logging; `printed` and `waits` as `Passed` has them, `context`
+        as `emit`."""
         try:
             body, fields = _said(record)
             given = fields.pop("exc_info", None)
@@ -101,6 +110,7 @@ class Chain:
                 timestamp=int(record.created * 1e9),
                 printed=printed,
                 waits=waits,
+                context=context,
             )
         except Exception:  # logging must not fail the work that is logged
             self.failures += 1
@@ -117,9 +127,10 @@ class Chain:
         timestamp: int | None = None,
         printed: bool = False,
         waits: bool = False,
+        context: Context | None = None,
     ) -> None:
         """An event: who says it, how grave, what, with which facts, caused by which exception, at which
-        nanosecond (None: now).
+        nanosecond (None: now), for which work (None: the current).
 
         `printed` and `waits` as `Passed` has them.
         """
@@ -137,6 +148,7 @@ class Chain:
             attributes.update(caused)
             record = Passed(
                 timestamp=timestamp,
+                context=context,
                 severity_number=severity(level),
                 severity_text=severity_text(level),
                 body=redact_urls(text(body)) if type(body) is str else plain(body),

@@ -77,7 +77,7 @@ def open_request(
         path = encodable(path)
     current_settings = settings()
     app = UNKNOWN if current_settings.resolver is None else current_settings.resolver(host, path)
-    set_request_logged(told=current_settings.log_requests)
+    set_request_logged(told=current_settings.log_requests, app=app)
     span = _span_for_this_request(context, scheme) if context else None
     anchor = _NO_ANCHOR
     owned = span is None
