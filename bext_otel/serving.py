@@ -37,6 +37,7 @@ _OPENS: Mapping[str, tuple[str, ...]] = {
     "hypercorn.asyncio": ("serve",),
     "hypercorn.run": ("run",),
     "hypercorn.trio": ("serve",),
+    "radicale.server": ("serve",),
     "rq.worker": ("BaseWorker.work", "Worker.work"),
     "tornado.httpserver": ("HTTPServer.add_sockets",),
     "uvicorn.server": ("Server.run", "Server.serve"),

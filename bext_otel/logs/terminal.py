@@ -15,6 +15,8 @@ from bext_otel.serving import is_serving
 __all__ = ["Terminal", "leads_to_terminal", "name_of", "path"]
 
 _STANDARD = ("stdout", "stderr")
+# A stream that holds another, which holds one: enough, and an end to circles.
+_MAX_DEPTH = 2
 # Whoever read it has gone: a pipe's reader, a terminal that was hung up, a descriptor that was closed.
 _GONE = frozenset({errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO})
 
@@ -73,17 +75,31 @@ def name_of(record: logging.LogRecord) -> str:
 
 
 def leads_to_terminal(stream: object) -> bool:
-    """Is it a standard stream, or does it lead to where one of them leads: the same terminal, pipe or
-    file?"""
+    """Is it a standard stream, or does it lead to where one of them leads: the same terminal, pipe or file?
+
+    One that has no descriptor leads to where the streams lead that it holds, if that is the same for all.
+    """
+    return _leads(stream, _MAX_DEPTH)
+
+
+def _leads(stream: object, depth: int) -> bool:
     if stream is None:
         return False
     standard = [getattr(sys, shown, None) for name in _STANDARD for shown in (name, f"__{name}__")]
     if any(stream is each for each in standard):
         return True
     place = _place(stream)
-    return place is not None and any(
-        place == _place(each) for each in {id(each): each for each in standard}.values()
-    )
+    if place is not None:
+        return any(place == _place(each) for each in {id(each): each for each in standard}.values())
+    held = list(_held(stream)) if depth else []
+    return bool(held) and all(_leads(each, depth - 1) for each in held)
+
+
+def _held(stream: object) -> Iterator[object]:
+    """The streams that a stream holds to write to, as the `wsgi.errors` of some servers does."""
+    for value in list((getattr(stream, "__dict__", None) or {}).values()):
+        values = value if type(value) in (list, tuple) else (value,)
+        yield from (each for each in values if hasattr(type(each), "write"))
 
 
 def _place(stream: object) -> tuple[int, int] | None:
