@@ -107,15 +107,17 @@ class Attachment:
             self._chain.failures += 1
 
     def _say(self, original: _CallHandlers, logger: logging.Logger, record: logging.LogRecord) -> None:
-        """What we say ourselves is printed by nobody else: it is our line, or a warning on standard error."""
-        turn = Turn(record, silent=True)
+        """What we say ourselves is our line, or where lines go nowhere, a warning on standard error; or else
+        somebody listens at our own loggers, who says it."""
+        ours = self._terminal is not None and self._terminal.is_ours()
+        heard = any(each.handlers for each in path(logger) if each is not logging.root)
+        turn = Turn(record, silent=ours or not heard)
         try:
-            if record.levelno >= logging.root.level:  # our level is lower than the application's
+            if heard or record.levelno >= logging.root.level:  # our level is lower than the application's
                 self._printing.take(turn, original, logger)
         finally:
             self._take(record, printed=False)
-            shown = self._to_file or (self._terminal is not None and self._terminal.is_ours())
-            if not shown and record.levelno >= logging.WARNING:
+            if not (ours or heard or self._to_file) and record.levelno >= logging.WARNING:
                 write_stderr(_formatter.format(record))
 
 

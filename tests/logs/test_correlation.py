@@ -51,7 +51,9 @@ def test_the_format_and_the_level_are_those_that_are_asked_for(monkeypatch: pyte
     assert (["own  detail"], ["detail"], []) == (ran.err, ran.exported, ran.out)
 
 
-def test_in_a_process_that_serves_the_handler_of_the_format_stands_down(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_process_that_serves_the_handler_of_the_format_stands_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("OTEL_PYTHON_LOG_FORMAT", "own %(otelServiceName)s %(message)s")
     ran = Ran("log.info('hello')", level="")
     assert (["hello"], [], False) == (ran.messages, ran.err, "otel" in ran.out[0])

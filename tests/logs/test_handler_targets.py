@@ -99,7 +99,9 @@ def test_loguru_s_other_sinks_get_what_its_terminal_does_not(tmp_path: Path) -> 
     if importlib.util.find_spec("loguru") is None:
         pytest.skip("loguru is not installed")
     path = tmp_path / "own.log"
-    ran = Ran(LOGURU.format(stream="sys.stderr") + f"logger.add({str(path)!r}, format='{{message}}')\n" + SAID)
+    ran = Ran(
+        LOGURU.format(stream="sys.stderr") + f"logger.add({str(path)!r}, format='{{message}}')\n" + SAID
+    )
     assert (["hello"], [], "hello\n") == (ran.messages, ran.err, path.read_text())
 
 

@@ -114,7 +114,9 @@ except RuntimeError:
     assert (["raised"], ["hello"]) == ([line for line in ran.out if not line.startswith("{")], ran.exported)
 
 
-def test_what_python_s_handler_of_last_resort_would_print_of_a_logger_that_does_not_propagate_is_our_line() -> None:
+def test_what_python_s_handler_of_last_resort_would_print_of_a_logger_that_does_not_propagate_is_our_line() -> (
+    None
+):
     ran = Ran("log.propagate = False; log.warning('apart'); log.info('silent')")
     assert (["apart"], ["apart"], []) == (ran.messages, ran.exported, ran.err)
 
