@@ -51,7 +51,9 @@ class Terminal:
 
     def lost_by(self) -> BaseException | None:
         """Why lines can't be written there any more; None: they can, as far as is known."""
-        return self._error if self._error is not None and getattr(sys, self.name, None) is self._gone else None
+        return (
+            self._error if self._error is not None and getattr(sys, self.name, None) is self._gone else None
+        )
 
     def failed(self, error: BaseException) -> None:
         """A line could not be written because of `error`. Where that will not change, what comes is the

@@ -86,8 +86,6 @@ def test_what_is_printed_by_way_of_another_is_printed_once(way: str) -> None:
 
 
 def test_what_loguru_prints_for_who_intercepts_records_is_printed_once() -> None:
-    if importlib.util.find_spec("loguru") is None:
-        pytest.skip("loguru is not installed")
     for stream in ("sys.stdout", "sys.stderr"):
         ran = Ran(LOGURU.format(stream=stream) + SAID)
         assert (["hello"], ["hello"], []) == (ran.messages, ran.exported, ran.err)
@@ -96,8 +94,6 @@ def test_what_loguru_prints_for_who_intercepts_records_is_printed_once() -> None
 
 
 def test_loguru_s_other_sinks_get_what_its_terminal_does_not(tmp_path: Path) -> None:
-    if importlib.util.find_spec("loguru") is None:
-        pytest.skip("loguru is not installed")
     path = tmp_path / "own.log"
     ran = Ran(
         LOGURU.format(stream="sys.stderr") + f"logger.add({str(path)!r}, format='{{message}}')\n" + SAID

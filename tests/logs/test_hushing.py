@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -53,7 +54,7 @@ def test_who_replaces_a_stream_in_the_body_keeps_theirs(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdout", sys.stdout)
-    theirs = open(os.devnull, "w")
+    theirs = Path(os.devnull).open("w")
     with theirs, hushed():
         sys.stdout = theirs
     assert theirs is sys.stdout

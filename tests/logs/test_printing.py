@@ -187,7 +187,11 @@ def test_where_standard_output_is_the_null_device_the_terminal_is_the_applicatio
         "logging.warning('careful')"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60
+        [sys.executable, "-c", program],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
     )
     assert b"WARNING:root:careful\n" == done.stderr
 
