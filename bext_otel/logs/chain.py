@@ -141,6 +141,9 @@ class Chain:
             return
         token = _depth.set(depth + 1)
         try:
+            found = self._logger(logger)
+            if not found.enabled():  # lines have nowhere to go, and nothing is exported
+                return
             caused = _exception(exc_info) if exc_info else {}
             if stack:
                 caused[code_attributes.CODE_STACKTRACE] = redact_urls(text(str(stack)))
@@ -162,7 +165,7 @@ class Chain:
                 record.waits = True
             if dropped:
                 record.dropped = dropped
-            self._logger(logger).emit(record)
+            found.emit(record)
         except Exception:  # logging must not fail the work that is logged
             self.failures += 1
         finally:

@@ -20,7 +20,7 @@ from bext_otel.logs.hushing import hushed
 from bext_otel.logs.terminal import leads_to_terminal
 from bext_otel.process import Undo, on_import
 
-__all__ = ["Printing", "Turn"]
+__all__ = ["Passage", "Printing"]
 
 _CallHandlers: TypeAlias = Callable[[logging.Logger, logging.LogRecord], None]
 _Handle: TypeAlias = Callable[[logging.Handler, logging.LogRecord], Any]
@@ -32,7 +32,7 @@ _MAX_DEPTH = 5
 _MAX_WAITING = 4096
 
 
-class Turn:
+class Passage:
     """One record's way through the handlers of its logger. `silent`: they are not to print it; `printers` is
     how many of them that concerns, and are done with it."""
 
@@ -48,7 +48,7 @@ class Printing:
     """Knows which handlers print, and passes them over; from `hook` on, until what that returns is called."""
 
     def __init__(self) -> None:
-        self._turn: ContextVar[Turn | None] = ContextVar("bext_otel_logs_turn", default=None)
+        self._passage: ContextVar[Passage | None] = ContextVar("bext_otel_logs_passage", default=None)
         self._waiting: dict[_Key, None] = {}
 
     def hook(self) -> Undo:
@@ -65,28 +65,38 @@ class Printing:
         )
         return undoing.close
 
-    def take(self, turn: Turn, call: _CallHandlers, logger: logging.Logger) -> None:
-        """Call a logger's handlers; what they raise gets out, and the turn says in any case what became of
+    def take(self, passage: Passage, call: _CallHandlers, logger: logging.Logger) -> None:
+        """Call a logger's handlers; what they raise gets out, and the passage says in any case what became of
         the record."""
-        token = self._turn.set(turn)
+        token = self._passage.set(passage)
         try:
-            call(logger, turn.record)
+            call(logger, passage.record)
         finally:
-            self._turn.reset(token)
+            self._passage.reset(token)
 
     def can_be_silent(self, loggers: Iterable[logging.Logger], record: logging.LogRecord) -> bool:
         """Can all handlers of these loggers be kept from printing the record?
 
         Not where one hands it on to another process or to a thread that does not know who has said it. Those
-        that hand it on within this process are remembered, on the assumption that it is to be silent.
+        that hand it on within this process are remembered, on the assumption that it is to be silent. Never
+        raises.
         """
-        for logger in loggers:
-            for handler in logger.handlers:
-                if record.levelno >= handler.level and not _is_simple(handler):
-                    if _escapes(handler, record):
-                        return False
-                    if _hands_on(handler, record.levelno, _MAX_DEPTH):
-                        self._remember(record)
+        try:
+            return self._find_out(loggers, record)
+        except Exception:  # a filter, a handler or a stream of the application's own making: it prints
+            return False
+
+    def _find_out(self, loggers: Iterable[logging.Logger], record: logging.LogRecord) -> bool:
+        handlers = [
+            handler
+            for logger in loggers
+            for handler in logger.handlers
+            if record.levelno >= handler.level and not _is_simple(handler)
+        ]
+        if any(_escapes(handler, record) for handler in handlers):
+            return False
+        if any(_hands_on(handler, record.levelno, _MAX_DEPTH) for handler in handlers):
+            self._remember(record)
         return True
 
     def _remember(self, record: logging.LogRecord) -> None:
@@ -95,28 +105,34 @@ class Printing:
             with suppress(StopIteration, KeyError, RuntimeError):  # another thread has done it
                 del self._waiting[next(iter(self._waiting))]
 
+    def _is_remembered(self, record: logging.LogRecord) -> bool:
+        try:
+            return _key(record) in self._waiting
+        except Exception:  # one that was made by hand, of anything
+            return False
+
     def _handled(self, original: _Handle, handler: logging.Handler, record: logging.LogRecord) -> Any:
-        turn = self._turn.get()
-        if turn is None or turn.record is not record:
-            if self._waiting and _key(record) in self._waiting and _prints(handler):
+        passage = self._passage.get()
+        if passage is None or passage.record is not record:
+            if self._waiting and self._is_remembered(record) and _prints(handler):
                 return handler.filter(record)
             return original(handler, record)
         if _prints(handler):
-            passes = original(handler, record) if not turn.silent else handler.filter(record)
-            turn.printers += bool(passes)
+            passes = original(handler, record) if not passage.silent else handler.filter(record)
+            passage.printers += bool(passes)
             return passes
-        if turn.silent and names_terminal(handler):
+        if passage.silent and names_terminal(handler):
             with hushed():
                 return original(handler, record)
         return original(handler, record)
 
     def _written(self, original: Callable[[Any, str], None], sink: Any, message: str) -> None:
-        turn = self._turn.get()
-        if turn is None or not leads_to_terminal(getattr(sink, "_stream", None)):
+        passage = self._passage.get()
+        if passage is None or not leads_to_terminal(getattr(sink, "_stream", None)):
             original(sink, message)
             return
-        turn.printers += 1
-        if not turn.silent:
+        passage.printers += 1
+        if not passage.silent:
             original(sink, message)
 
 
@@ -131,10 +147,13 @@ def _is_simple(handler: logging.Handler) -> bool:
 
 
 def _prints(handler: logging.Handler) -> bool:
-    """Does the handler itself write to the terminal?"""
-    if isinstance(handler, logging.StreamHandler):
-        return leads_to_terminal(handler.stream)
-    return any(way.how == "own" and leads_to_terminal(way.to) for way in ways(handler, logging.CRITICAL))
+    """Does the handler itself write to the terminal? Never raises."""
+    try:
+        if isinstance(handler, logging.StreamHandler):
+            return leads_to_terminal(handler.stream)
+        return any(way.how == "own" and leads_to_terminal(way.to) for way in ways(handler, logging.CRITICAL))
+    except Exception:  # its attributes change meanwhile, or raise what they like: it prints
+        return False
 
 
 def _escapes(handler: logging.Handler, record: logging.LogRecord) -> bool:

@@ -219,7 +219,9 @@ class LineSink(Gated):
         event_name: str | None = None,
     ) -> bool:
         """See `Gated`."""
-        return (self.terminal is None or self.terminal.is_ours()) and super().enabled(
+        return (
+            self.terminal is None or self.terminal.is_ours() or self._gone_by() is not None
+        ) and super().enabled(
             context=context,
             instrumentation_scope=instrumentation_scope,
             severity_number=severity_number,

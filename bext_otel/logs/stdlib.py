@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TypeAlias
 
 from bext_otel.covering import cover
 from bext_otel.logs.chain import Chain
 from bext_otel.logs.correlation import Mark
 from bext_otel.logs.outputs import write_stderr
-from bext_otel.logs.printing import Printing, Turn
+from bext_otel.logs.printing import Passage, Printing
 from bext_otel.logs.servers import crash_in, is_access_line, is_of_master
 from bext_otel.logs.terminal import Terminal, name_of, path
 
@@ -74,12 +74,12 @@ class Attachment:
         taken, told = self._becomes(record, propagates=propagates)
         ours = self._terminal is not None and self._terminal.is_ours()
         silent = (taken or told) and ours and self._printing.can_be_silent(loggers, record)
-        turn = Turn(record, silent=silent)
+        passage = Passage(record, silent=silent)
         try:
-            self._printing.take(turn, original, logger)
+            self._printing.take(passage, original, logger)
         finally:
-            if taken and (propagates or turn.printers):
-                self._take(record, printed=not silent and (ours or turn.printers > 0))
+            if taken and (propagates or passage.printers):
+                self._take(record, printed=not silent and (ours or passage.printers > 0))
 
     def _becomes(self, record: logging.LogRecord, *, propagates: bool) -> tuple[bool, bool]:
         """Does the chain take it, or has it been told by the completion record of a request?"""
@@ -111,14 +111,15 @@ class Attachment:
         somebody listens at our own loggers, who says it."""
         ours = self._terminal is not None and self._terminal.is_ours()
         heard = any(each.handlers for each in path(logger) if each is not logging.root)
-        turn = Turn(record, silent=ours or not heard)
+        passage = Passage(record, silent=ours or not heard)
         try:
             if heard or record.levelno >= logging.root.level:  # our level is lower than the application's
-                self._printing.take(turn, original, logger)
+                self._printing.take(passage, original, logger)
         finally:
             self._take(record, printed=False)
             if not (ours or heard or self._to_file) and record.levelno >= logging.WARNING:
-                write_stderr(_formatter.format(record))
+                with suppress(Exception):  # its arguments do not fit
+                    write_stderr(_formatter.format(record))
 
 
 def attach(

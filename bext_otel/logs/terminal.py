@@ -38,7 +38,13 @@ class Terminal:
         self._is_null = False
 
     def is_ours(self) -> bool:
-        """Do lines go there now, in the place of what the application would print?"""
+        """Do lines go there now, in the place of what the application would print? Never raises."""
+        try:
+            return self._is_ours()
+        except Exception:  # a stream of the application's own making
+            return False
+
+    def _is_ours(self) -> bool:
         if not (self._always or is_serving()) or self.lost_by() is not None:
             return False
         stream = getattr(sys, self.name, None)
