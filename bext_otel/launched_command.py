@@ -54,9 +54,9 @@ _EXTENSION = re.compile(r"(-script)?\.(pyw?|exe)$")
 
 def serves(command: Sequence[str]) -> bool:
     """Does a command line of Python's, with the interpreter first, launch a server or a worker of a known
-    kind?"""
+    kind? So does one of a server that has an interpreter in it, as uWSGI."""
     name, arguments = _launched(command)
-    if name in _SERVERS:
+    if name in _SERVERS or (command and _script(command[0]) in _SERVERS):
         return True
     known = _SUBCOMMANDS.get(name)
     return known is not None and next(_positional(arguments), "").replace("_", "-") in known

@@ -6,7 +6,6 @@ one is opened in it. A child that is forked by a process that serves, serves.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -98,7 +97,7 @@ def watch(commands: Iterable[Sequence[str]] = ()) -> Undo:
     `commands` are the command lines that launched it: its own, and those of the processes whose work it goes
     on with. What is returned stops that, and leaves the libraries as they were; who serves goes on to.
     """
-    if "uwsgi" in sys.modules or any(map(serves, commands)):
+    if any(map(serves, commands)):
         begin()
     undoing = ExitStack()
     if _since is None:

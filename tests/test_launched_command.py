@@ -31,6 +31,7 @@ SERVE = (
     "python /venv/bin/fastapi dev main.py",
     "python /venv/bin/bext-otel demo --once",
     "python -m http.server",
+    "/venv/bin/uwsgi --http-socket :80",
 )
 DO_NOT = (
     "python",

@@ -116,7 +116,8 @@ class Attachment:
             if heard or record.levelno >= logging.root.level:  # our level is lower than the application's
                 self._printing.take(passage, original, logger)
         finally:
-            self._take(record, printed=False)
+            if self._chain.admits(record):
+                self._take(record, printed=False)
             if not (ours or heard or self._to_file) and record.levelno >= logging.WARNING:
                 with suppress(Exception):  # its arguments do not fit
                     write_stderr(_formatter.format(record))

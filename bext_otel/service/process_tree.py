@@ -96,7 +96,8 @@ def line(pid: int, proc: Proc) -> Iterator[int]:
 def commands(proc: Proc) -> Iterator[Sequence[str]]:
     """The command lines that launched this process: its own, and where it goes on with the work of the
     processes above it, theirs."""
-    yield sys.orig_argv
+    # A server that has an interpreter in it, as uWSGI, names itself there.
+    yield sys.orig_argv or [sys.executable]
     above = line(os.getpid(), proc)
     next(above, None)
     yield from map(proc.arguments, above)
