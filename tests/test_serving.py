@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from textwrap import dedent
 
 import pytest
+
+from tests.fresh import printed
 
 HEAD = """
 import os, sys, threading
@@ -18,15 +18,7 @@ heard = []
 
 def ran(program: str) -> list[str]:
     """What a program printed."""
-    done = subprocess.run(
-        [sys.executable, "-c", HEAD + dedent(program)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert 0 == done.returncode, done.stderr
-    return done.stdout.splitlines()
+    return printed(HEAD + dedent(program)).splitlines()
 
 
 def test_whoever_waits_is_called_once_and_who_comes_later_at_once() -> None:
