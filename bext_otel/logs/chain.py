@@ -144,11 +144,7 @@ class Chain:
             found = self._logger(logger)
             if not found.enabled():  # lines have nowhere to go, and nothing is exported
                 return
-            caused = _exception(exc_info) if exc_info else {}
-            if stack:
-                caused[code_attributes.CODE_STACKTRACE] = redact_urls(text(str(stack)))
-            attributes, dropped = self._attributes(fields, len(caused))
-            attributes.update(caused)
+            attributes, dropped = self._attributes(fields, _caused(exc_info, stack))
             record = Passed(
                 timestamp=timestamp,
                 context=context,
@@ -171,13 +167,16 @@ class Chain:
         finally:
             _depth.reset(token)
 
-    def _attributes(self, fields: Mapping[str, object], others: int) -> tuple[dict[str, Any], int]:
-        """As many fields as there is room for beside `others`, and how many there are more."""
-        room = len(fields) if self._max_attributes is None else max(0, self._max_attributes - others)
+    def _attributes(
+        self, fields: Mapping[str, object], others: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], int]:
+        """As many fields as there is room for beside `others`, these too, and how many there are more."""
+        room = len(fields) if self._max_attributes is None else max(0, self._max_attributes - len(others))
         attributes: dict[str, Plain] = {}
         for name, value in islice(fields.items(), room):
             # OpenTelemetry has no empty names, and warns about each.
             attributes[text(name if type(name) is str else str(name)) or '""'] = plain(value)
+        attributes.update(others)
         return attributes, max(0, len(fields) - room)
 
     def _logger(self, name: object) -> Logger:
@@ -226,6 +225,14 @@ def _said(record: PythonRecord) -> tuple[object, dict[str, Any]]:
         return (_COLORS.sub("", said) if "\x1b" in said else said), fields
     except Exception:  # the arguments don't fit the message: show both rather than lose the event
         return shown(message) if not isinstance(message, str) else message, {**fields, "args": record.args}
+
+
+def _caused(exc_info: object, stack: str | None) -> dict[str, Any]:
+    """What tells of an exception and of a stack."""
+    caused = _exception(exc_info) if exc_info else {}
+    if stack:
+        caused[code_attributes.CODE_STACKTRACE] = redact_urls(text(str(stack)))
+    return caused
 
 
 def _exception(given: object) -> dict[str, Any]:

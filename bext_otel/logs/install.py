@@ -199,16 +199,7 @@ def install(
     if ours is not None:
         ours.use(chain)
         undoing.callback(ours.use, None)
-    if level is None:
-        # What we say of ourselves passes no root logger either, that export works again for instance.
-        for name in _OWN:
-            if logging.getLogger(name).level == logging.NOTSET:
-                undoing.callback(_set_level(name, logging.INFO))
-    for name, wanted in config.filters.items():
-        undoing.callback(_set_level(name, level_number(wanted)))
-    if logging.root.level == logging.WARNING and gate.lowest != logging.WARNING:
-        undoing.callback(_set_level(None, gate.lowest))
-        gate.opened = True
+    undoing.enter_context(_set_levels(config, gate))
     terminal = _terminal(ours)
     mark, forget = correlate(
         os.environ, str(ours.resource.attributes.get("service.name", "")) if ours is not None else ""
@@ -241,6 +232,21 @@ def _terminal(provider: BextLoggerProvider | None) -> Terminal | None:
     """What lines go to; None if they go to a file, or nowhere."""
     sinks = provider.sinks if provider is not None else []
     return next((sink.terminal for sink in sinks if isinstance(sink, LineSink) and sink.terminal), None)
+
+
+def _set_levels(config: LoggingSettings, gate: Gate) -> ExitStack:
+    undoing = ExitStack()
+    if gate.level is None:
+        # What we say of ourselves passes no root logger either, that export works again for instance.
+        for name in _OWN:
+            if logging.getLogger(name).level == logging.NOTSET:
+                undoing.callback(_set_level(name, logging.INFO))
+    for name, wanted in config.filters.items():
+        undoing.callback(_set_level(name, level_number(wanted)))
+    if logging.root.level == logging.WARNING and gate.lowest != logging.WARNING:
+        undoing.callback(_set_level(None, gate.lowest))
+        gate.opened = True
+    return undoing
 
 
 def _set_level(name: str | None, level: int) -> Callable[[], None]:

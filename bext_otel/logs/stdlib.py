@@ -72,7 +72,7 @@ class Attachment:
         if propagates and self._chain.hides(record):
             return
         taken, told = self._becomes(record, propagates=propagates)
-        ours = self._terminal is not None and self._terminal.is_ours()
+        ours = self._is_terminal_ours()
         silent = (taken or told) and ours and self._printing.can_be_silent(loggers, record)
         passage = Passage(record, silent=silent)
         try:
@@ -80,6 +80,9 @@ class Attachment:
         finally:
             if taken and (propagates or passage.printers):
                 self._take(record, printed=not silent and (ours or passage.printers > 0))
+
+    def _is_terminal_ours(self) -> bool:
+        return self._terminal is not None and self._terminal.is_ours()
 
     def _becomes(self, record: logging.LogRecord, *, propagates: bool) -> tuple[bool, bool]:
         """Does the chain take it, or has it been told by the completion record of a request?"""
@@ -109,7 +112,7 @@ class Attachment:
     def _say(self, original: _CallHandlers, logger: logging.Logger, record: logging.LogRecord) -> None:
         """What we say ourselves is our line, or where lines go nowhere, a warning on standard error; or else
         somebody listens at our own loggers, who says it."""
-        ours = self._terminal is not None and self._terminal.is_ours()
+        ours = self._is_terminal_ours()
         heard = any(each.handlers for each in path(logger) if each is not logging.root)
         passage = Passage(record, silent=ours or not heard)
         try:

@@ -56,6 +56,8 @@ SERVERS = {
 @pytest.mark.parametrize("server", SERVERS)
 def test_all_that_a_server_prints_is_json_and_an_exception_has_its_trace(tmp_path: Path, server: str) -> None:
     command, listening, teller = SERVERS[server]
+    if server == "daphne":
+        pytest.importorskip("daphne")
     if WORKER in command and not _is_installed():
         unavailable("uvicorn-worker is not installed")
     with receiving() as received:

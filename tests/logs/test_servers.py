@@ -231,6 +231,7 @@ access.info('"%s" %s %s', 'GET / HTTP/1.1', '200', '5', extra={"server_time": "n
 
 
 def test_what_daphne_writes_past_logging_is_silent_where_a_completion_record_tells() -> None:
+    pytest.importorskip("daphne")
     writes = """
 from daphne.access import AccessLogGenerator
 entries = AccessLogGenerator(sys.stdout)
