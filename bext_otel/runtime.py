@@ -36,6 +36,9 @@ from bext_otel.logs.quiet import quieten_exports
 from bext_otel.operation import Settings, use
 from bext_otel.process import catch_up, on_fork
 from bext_otel.service.child_exit import at_end_of_children, at_end_of_workers
+from bext_otel.service.process_tree import commands
+from bext_otel.service.procfs import Proc
+from bext_otel.serving import watch
 from bext_otel.signals import Signals
 
 __all__ = ["Runtime", "build_runtime"]
@@ -187,6 +190,7 @@ def _disabled(config: Config, health: Health) -> Runtime:
 
 
 def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chosen) -> Runtime:
+    unwatch = watch(commands(Proc()))
     signals = Signals(config, identity, chosen)
     installed = install(config.logging, signals.logger_provider, apps=config.apps)
     signals.install(chosen)
@@ -224,6 +228,7 @@ def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chos
         at_end_of_workers(runtime.flush),
         on_fork(in_child=in_child),
         at_end_of_children(runtime.shutdown),
+        unwatch,
         installed.remove,
     ):
         undoing.callback(undo)
