@@ -250,5 +250,8 @@ class BextConfigurator:
             return
         try:
             configure(instrument=False)  # the launcher does that next, with everybody's instrumentors
+            from bext_otel._compat import check_requirements_once  # it knows the SDK
+
+            check_requirements_once()
         except Exception:  # the application starts without telemetry, and says why
             _log.exception("telemetry could not be set up; the application runs without it")

@@ -9,16 +9,15 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from opentelemetry.sdk.trace import TracerProvider
 
 from bext_otel.app_baggage import Hosts, propagate_app
 from bext_otel.apps import AppResolver, Resolver, default_app, guarded, import_resolver
 from bext_otel.config import Config
-from bext_otel.endpoints.endpoints import Endpoints
-from bext_otel.endpoints.prometheus_registry import expose
-from bext_otel.endpoints.server import StandaloneServer
+from bext_otel.endpoints.on_use import ServerOnUse, expose_on_use
 from bext_otel.endpoints.server_start import ServerStart
 from bext_otel.errors import ConfigError
 from bext_otel.export.delivery import Delivery
@@ -38,6 +37,10 @@ from bext_otel.process import catch_up, on_fork
 from bext_otel.service.child_exit import at_end_of_children, at_end_of_workers
 from bext_otel.signals import Signals
 
+if TYPE_CHECKING:
+    from bext_otel.endpoints.endpoints import Endpoints
+    from bext_otel.endpoints.server import StandaloneServer
+
 __all__ = ["Runtime", "build_runtime"]
 
 _log = logging.getLogger("bext_otel")
@@ -50,12 +53,12 @@ Figures: TypeAlias = Mapping[str, "int | float | str"]
 
 @dataclass
 class Runtime:
-    """A configured process. `service_key` is the same for all workers of a service, `tracer_provider` None
-    where telemetry is disabled."""
+    """A configured process. `make_endpoints` is called once, when somebody wants them; `service_key` is the
+    same for all workers of a service, `tracer_provider` None where telemetry is disabled."""
 
     config: Config
     health: Health
-    endpoints: Endpoints
+    make_endpoints: Callable[[], Endpoints]
     service_key: str = ""
     serving: ServerStart | None = None
     tracer_provider: TracerProvider | None = None
@@ -69,6 +72,11 @@ class Runtime:
         self.parked = Parked()
         self._undoing.callback(self._end)
         self._patience = ShutdownBudget(self.config.telemetry.shutdown_timeout_seconds, self._deliveries)
+
+    @cached_property
+    def endpoints(self) -> Endpoints:
+        """What is answered, by path."""
+        return self.make_endpoints()
 
     def on_serving(self) -> None:
         """This process serves an application: the stand-alone server may open."""
@@ -176,14 +184,19 @@ def _health(config: Config, version: str) -> Health:
 
 
 def _disabled(config: Config, health: Health) -> Runtime:
-    endpoints = Endpoints(
+    return Runtime(config, health, partial(_endpoints, config, health, read=None))
+
+
+def _endpoints(config: Config, health: Health, **reading: Any) -> Endpoints:
+    from bext_otel.endpoints.endpoints import Endpoints
+
+    return Endpoints(
         metrics=config.metrics,
         health_settings=config.health,
-        read=None,
         health=health,
         token=config.telemetry.token,
+        **reading,
     )
-    return Runtime(config, health, endpoints)
 
 
 def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chosen) -> Runtime:
@@ -197,12 +210,11 @@ def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chos
     runtime = Runtime(
         config,
         health,
-        Endpoints(
-            metrics=config.metrics,
-            health_settings=config.health,
+        partial(
+            _endpoints,
+            config,
+            health,
             read=read if config.telemetry.exporters.prometheus else None,
-            health=health,
-            token=config.telemetry.token,
             unread="OTEL_METRICS_EXPORTER names other exporters, and not prometheus",
         ),
         tracer_provider=signals.tracer_provider,
@@ -219,7 +231,7 @@ def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chos
         identity.in_child()
 
     if read is not None and config.telemetry.engine == "bext":
-        undoing.callback(expose(read))
+        undoing.callback(expose_on_use(read))
     for undo in (
         at_end_of_workers(runtime.flush),
         on_fork(in_child=in_child),
@@ -248,13 +260,17 @@ def _service_key(service_name: str) -> str:
 
 
 def _serve(config: Config, runtime: Runtime) -> ServerStart:
-    server = StandaloneServer(
-        runtime.endpoints,
-        config.metrics.host,
-        config.metrics.port,
-        service_key=runtime.service_key,
-        log=_log.warning,
-    )
-    serving = ServerStart(server)
+    def make() -> StandaloneServer:
+        from bext_otel.endpoints.server import StandaloneServer
+
+        return StandaloneServer(
+            runtime.endpoints,
+            config.metrics.host,
+            config.metrics.port,
+            service_key=runtime.service_key,
+            log=_log.warning,
+        )
+
+    serving = ServerStart(ServerOnUse(make))
     runtime._undoing.callback(serving.close)
     return serving

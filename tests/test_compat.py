@@ -305,3 +305,17 @@ def test_a_pinned_certificate_is_said_with_each_request(monkeypatch: pytest.Monk
     with suppress(AttributeError):
         exporter._client._transport.request("POST", "https://localhost:1/")
     assert ["/pinned.pem"] == said
+
+
+def test_the_launcher_checks_the_requirements_of_a_distribution_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from opentelemetry.instrumentation.auto_instrumentation import _load
+
+    asked: list[object] = []
+    monkeypatch.setattr(_load, "get_dist_dependency_conflicts", asked.append)
+    _compat.check_requirements_once()
+    _compat.check_requirements_once()
+    first, second = object(), object()
+    for each in (first, second, first, first):
+        _load.get_dist_dependency_conflicts(each)  # type: ignore[arg-type]
+    assert [first, second] == asked
+    assert "get_dist_dependency_conflicts" in inspect.getsource(_load._load_instrumentors)
