@@ -31,6 +31,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import Decision
 
 from bext_otel import _compat
+from bext_otel.export.temporality import otlp_temporality
 from tests.fresh import fresh
 
 
@@ -109,6 +110,7 @@ def test_an_exporter_prefers_the_temporality_of_the_standard_variable(
     }
     exporter.shutdown()
     assert deltas == found
+    assert dict(_compat.preferred_temporality(exporter)) == otlp_temporality(), "known without one"
 
 
 def test_each_measurement_that_the_sdk_takes_is_heard_of() -> None:

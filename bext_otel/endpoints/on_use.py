@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from bext_otel.process import on_import
+from bext_otel.process import late_imports, on_import
 
 if TYPE_CHECKING:
     from bext_otel.endpoints.server import StandaloneServer
@@ -42,7 +42,8 @@ class ServerOnUse:
     def start(self) -> None:
         """Open the server."""
         if self._made is None:
-            made = self._make()
+            with late_imports():
+                made = self._make()
             made.measures = self._measures
             self._made = made
         self._made.start()
