@@ -24,7 +24,8 @@ from bext_otel.export.delivery import Delivery
 from bext_otel.export.entry_points import NOTHING_CHOSEN, Chosen
 from bext_otel.export.instance_id import InstanceIds
 from bext_otel.export.resource import build_resource
-from bext_otel.export.shutdown import Parked, ShutdownBudget, Undelivered, end_all
+from bext_otel.export.sender import sender
+from bext_otel.export.shutdown import Hand, ShutdownBudget, Undelivered, end_all
 from bext_otel.export.sigterm import end_on_termination
 from bext_otel.health.builtin import disk
 from bext_otel.health.builtin import telemetry as telemetry_check
@@ -65,11 +66,11 @@ class Runtime:
     _deliveries: list[Delivery] = field(default_factory=list)
     _flushings: list[Callable[[float], object]] = field(default_factory=list)
     _endings: list[Callable[[float], object]] = field(default_factory=list)
+    _hands: tuple[Hand, ...] = ()
     _undoing: ExitStack = field(default_factory=ExitStack)
     _in_time: bool = True
 
     def __post_init__(self) -> None:
-        self.parked = Parked()
         self._undoing.callback(self._end)
         self._patience = ShutdownBudget(self.config.telemetry.shutdown_timeout_seconds, self._deliveries)
 
@@ -93,7 +94,7 @@ class Runtime:
         """Send and share what there is, as long as `shutdown` may take; whether all of it was in time. The
         process may go on, or end by a signal."""
         began = time.monotonic()
-        in_time = end_all(self._flushings, self._patience.seconds(), self.parked)
+        in_time = end_all(self._flushings, self._patience.seconds(), *self._hands)
         if not in_time or any(delivery.failing for delivery in self._deliveries):
             self._patience.spend(time.monotonic() - began)
         return in_time
@@ -120,7 +121,7 @@ class Runtime:
     def _end(self) -> None:
         endings, self._endings = self._endings, []
         undelivered = Undelivered(self._deliveries)
-        self._in_time = end_all(endings, self._patience.seconds(), self.parked)
+        self._in_time = end_all(endings, self._patience.seconds(), *self._hands)
         if endings and (line := undelivered.line()):
             write_stderr(line)  # logging has been left as it was found
 
@@ -221,12 +222,12 @@ def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chos
         _deliveries=signals.deliveries,
         _flushings=signals.flushings(),
         _endings=signals.endings(),
+        _hands=(signals.metrics.do, sender.do),
         _undoing=undoing,
     )
-    signals.start_with(measuring=runtime.on_measuring, sending=runtime.parked.start)
+    signals.start_with(measuring=runtime.on_measuring)
 
     def in_child() -> None:
-        runtime.parked.reset()
         signals.reset()
         identity.in_child()
 
