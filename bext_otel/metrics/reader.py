@@ -36,6 +36,9 @@ Telemetry: TypeAlias = Mapping[str, "int | float | str"]
 # Other libraries may have callbacks that take long; a tick collects again when this many times as long as the
 # last collection took is over.
 _PACE = 20
+# And one that takes long enough to be felt is made every other second: of a few milliseconds that is the share
+# that a worker may spend on telling others.
+_FELT_SECONDS, _FELT_PACE_SECONDS = 0.002, 1.5
 # How often a worker says what is recent while nothing new happens: quantiles and rates look back far longer
 # than that.
 _FADING_SECONDS = 5.0
@@ -136,6 +139,7 @@ class SnapshotReader:
             else None
         )
         self._foreign_parts: list[ThirdPartyFamily] = []
+        self._known_rows: families.KnownRows = {}
         self._foreign_busy = False
         self._uncollected = False
         self._collect_from = 0.0
@@ -293,9 +297,10 @@ class SnapshotReader:
             self._rejected += len(family.points) - len(plain.points)
             registered.append(plain)
         found += beside(found, registered, "an OpenTelemetry instrument")
-        self._foreign_parts = families.foreign_parts(found)
+        self._foreign_parts = families.foreign_parts(found, self._known_rows)
         ended = self.streams.monotonic()
-        self._collect_from = ended + _PACE * (ended - began)
+        took = ended - began
+        self._collect_from = ended + max(_PACE * took, _FELT_PACE_SECONDS if took > _FELT_SECONDS else 0.0)
         return found
 
     def _of_service(self, service: Service, observed: families.Observed) -> Snapshot:
