@@ -36,8 +36,8 @@ Telemetry: TypeAlias = Mapping[str, "int | float | str"]
 # Other libraries may have callbacks that take long; a tick collects again when this many times as long as the
 # last collection took is over.
 _PACE = 20
-# And one that takes long enough to be felt is made every other second: of a few milliseconds that is the share
-# that a worker may spend on telling others.
+# And one that takes long enough to be felt is made every other second, so that telling others stays within a
+# few milliseconds a second.
 _FELT_SECONDS, _FELT_PACE_SECONDS = 0.002, 1.5
 # How often a worker says what is recent while nothing new happens: quantiles and rates look back far longer
 # than that.
