@@ -6,6 +6,7 @@ thread starts there, and gevent needs one to look a name up: it could send nothi
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -64,17 +65,31 @@ def at_end_of_workers(call: Callable[[], object]) -> Undo:
     return undoing.close
 
 
+def _freeze() -> Callable[[], None]:
+    """Keep what this process has made so far out of the collections of a child that it forks now: they would
+    copy memory that is shared, and the last one, at the child's exit, take apart all that was imported here
+    (Python's documentation of `gc.freeze`). The answer undoes that in this process. Nothing is done where
+    somebody has frozen something himself."""
+    if not hasattr(gc, "freeze") or gc.get_freeze_count():
+        return lambda: None
+    gc.freeze()
+    return gc.unfreeze
+
+
 def _watch(arbiter: Any, call: Callable[[], object]) -> Callable[[], None]:
     spawn, stop = arbiter.spawn_worker, arbiter.stop
 
     @wraps(spawn)
     def spawn_worker(self: Any, *args: Any, **kwargs: Any) -> Any:
         master = os.getpid()
+        thaw = _freeze()
         try:
             return spawn(self, *args, **kwargs)
         finally:
             # The fork happens in there, and a worker leaves by SystemExit.
-            if os.getpid() != master:
+            if os.getpid() == master:
+                thaw()
+            else:
                 with suppress(Exception):
                     call()
 
