@@ -23,6 +23,7 @@ from bext_otel.errors import ConfigError
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.entry_points import NOTHING_CHOSEN, Chosen
 from bext_otel.export.instance_id import InstanceIds
+from bext_otel.export.otlp import import_otlp
 from bext_otel.export.resource import build_resource
 from bext_otel.export.sender import sender
 from bext_otel.export.shutdown import Hand, ShutdownBudget, Undelivered, end_all
@@ -234,13 +235,20 @@ def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chos
     if read is not None and config.telemetry.engine == "bext":
         undoing.callback(expose_on_use(read))
     for undo in (
-        at_end_of_workers(runtime.flush),
+        at_end_of_workers(runtime.flush, before=partial(_import_for_workers, config)),
         on_fork(in_child=in_child),
         at_end_of_children(runtime.shutdown),
         installed.remove,
     ):
         undoing.callback(undo)
     return runtime
+
+
+def _import_for_workers(config: Config) -> None:
+    """Import once, in a server's master, what each of its workers would import for itself."""
+    from bext_otel.endpoints import server  # noqa: F401
+
+    import_otlp(config.telemetry.exporters)
 
 
 def _resolver(config: Config, given: Resolver | None, service_name: str) -> Resolver:

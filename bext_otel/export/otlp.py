@@ -38,7 +38,7 @@ from bext_otel.process import late_imports
 from bext_otel.redaction import redact_url
 from bext_otel.threads import has_room_for
 
-__all__ = ["CountedMetricExporter", "log_exporters", "metric_exporters", "span_exporters"]
+__all__ = ["CountedMetricExporter", "import_otlp", "log_exporters", "metric_exporters", "span_exporters"]
 
 _log = logging.getLogger("bext_otel.export")
 
@@ -260,6 +260,14 @@ def metric_exporters(exporters: Exporters, *, once: bool = True) -> list[tuple[M
         )
         made.append((_Metrics(_Own(make, delivery), is_otlp=name == "otlp"), delivery))
     return made
+
+
+def import_otlp(exporters: Exporters) -> None:
+    """Import what the exporters over OTLP will need: for a process that forks many which will."""
+    asked = {"traces": exporters.traces, "logs": exporters.logs, "metrics": exporters.metrics}
+    for signal, target in exporters.targets.items():
+        if "otlp" in asked[signal]:
+            otlp_exporter(target.protocol, signal)
 
 
 # As the semantic conventions name them (`otel.component.type`).

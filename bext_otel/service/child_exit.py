@@ -54,13 +54,13 @@ def at_end_of_children(call: Callable[[], object]) -> Undo:
     return on_fork(before=before_fork)
 
 
-def at_end_of_workers(call: Callable[[], object]) -> Undo:
+def at_end_of_workers(call: Callable[[], object], *, before: Callable[[], object] = lambda: None) -> Undo:
     """Have `call` made in each worker that gunicorn's arbiter forks, when it has run, whatever its class, and
     has said its last words; and in the arbiter while it ends them: one that waited in vain after them would
-    take the deadline twice."""
+    take the deadline twice. `before` is called in the arbiter, before each fork."""
     undoing = ExitStack()
     undoing.callback(
-        on_import("gunicorn.arbiter", lambda module: undoing.callback(_watch(module.Arbiter, call)))
+        on_import("gunicorn.arbiter", lambda module: undoing.callback(_watch(module.Arbiter, call, before)))
     )
     return undoing.close
 
@@ -76,12 +76,14 @@ def _freeze() -> Callable[[], None]:
     return gc.unfreeze
 
 
-def _watch(arbiter: Any, call: Callable[[], object]) -> Callable[[], None]:
+def _watch(arbiter: Any, call: Callable[[], object], before: Callable[[], object]) -> Callable[[], None]:
     spawn, stop = arbiter.spawn_worker, arbiter.stop
 
     @wraps(spawn)
     def spawn_worker(self: Any, *args: Any, **kwargs: Any) -> Any:
         master = os.getpid()
+        with suppress(Exception):
+            before()
         thaw = _freeze()
         try:
             return spawn(self, *args, **kwargs)

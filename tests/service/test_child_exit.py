@@ -49,14 +49,16 @@ def test_the_call_is_made_in_the_worker_and_not_in_the_arbiter(
     arbiter = pytest.importorskip("gunicorn.arbiter")
     monkeypatch.setattr(arbiter, "Arbiter", Arbiter)
     original = Arbiter.spawn_worker
-    told = tmp_path / "told"
-    undo = at_end_of_workers(lambda: told.write_text(str(os.getpid())))
+    told, prepared = tmp_path / "told", []
+    undo = at_end_of_workers(
+        lambda: told.write_text(f"{os.getpid()} {prepared}"), before=lambda: prepared.append(1)
+    )
     try:
         pid = Arbiter().spawn_worker()
     except SystemExit as left:  # the worker
         os._exit(int(str(left.code)))
     assert 3 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    assert str(pid) == told.read_text()
+    assert f"{pid} [1]" == told.read_text()
     undo()
     assert original is Arbiter.spawn_worker
 
