@@ -267,15 +267,6 @@ class ExportSink(Gated):
         self._waiting: deque[ReadWriteLogRecord] = deque(maxlen=_MAX_WAITING)
         _sinks.add(self)
 
-    @property
-    def on_start(self) -> Callable[[], object]:
-        """Called at the first record that is exported."""
-        return self._batches.on_start
-
-    @on_start.setter
-    def on_start(self, call: Callable[[], object]) -> None:
-        self._batches.on_start = call
-
     def start_over(self) -> None:
         """In a forked child: let go of what a thread of the parent may hold, and of what the parent will send
         itself."""
