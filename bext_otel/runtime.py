@@ -218,7 +218,7 @@ def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chos
         signals.reset()
         identity.in_child()
 
-    if read is not None and config.telemetry.engine == "bext":
+    if read is not None and config.metrics.in_prometheus_client and config.telemetry.engine == "bext":
         undoing.callback(expose(read))
     for undo in (
         at_end_of_workers(runtime.flush),
