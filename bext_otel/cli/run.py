@@ -20,19 +20,6 @@ _LAUNCHED = "opentelemetry.instrumentation.auto_instrumentation"
 _IGNORED_BY_PYTHON = ("SIGPIPE", "SIGXFSZ")
 
 
-class _CannotRunError(click.ClickException):
-    def __init__(self, command: str, error: OSError) -> None:
-        missing = isinstance(error, FileNotFoundError)
-        self.exit_code = NOT_FOUND if missing else CANNOT_RUN
-        # Also "not found" is an interpreter that a script names, and that is not there.
-        hint = f"; for a file of Python: bext-otel run python {command}" if command.endswith(".py") else ""
-        super().__init__(f"{command}: {error.strerror or error}{hint}")
-
-    def show(self, file: object = None) -> None:
-        """As shells have it, and `bext-otel deploy`."""
-        click.echo(f"bext-otel run: {self.format_message()}", err=True)
-
-
 # Whatever stands after COMMAND is not ours, whether it looks like an option of ours or not.
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -54,7 +41,11 @@ def run(*, command: tuple[str, ...]) -> None:
     try:
         os.execvp(command[0], command)  # noqa: S606 - the command is the caller's own
     except OSError as error:
-        raise _CannotRunError(command[0], error) from error
+        # Also "not found" is an interpreter that a script names, and that is not there.
+        missing, name = isinstance(error, FileNotFoundError), command[0]
+        hint = f"; for a file of Python: bext-otel run python {name}" if name.endswith(".py") else ""
+        click.echo(f"bext-otel run: {name}: {error.strerror or error}{hint}", err=True)
+        raise SystemExit(NOT_FOUND if missing else CANNOT_RUN) from error
 
 
 def _instrument(environ: MutableMapping[str, str]) -> None:

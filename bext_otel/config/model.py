@@ -93,9 +93,9 @@ class MetricsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     in_prometheus_client: Annotated[
         bool,
         Meta(
-            description="Show our metrics in `prometheus_client`'s registry too, for an application that has a "
-            "`/metrics` of its own and a scraper that asks for that one only. Whoever scrapes both then has "
-            "everything twice."
+            description="Show our metrics in `prometheus_client`'s registry too, for an application that has "
+            "a `/metrics` of its own and a scraper that asks for that one only. Whoever scrapes both then "
+            "has everything twice."
         ),
     ] = False
     tick_seconds: Annotated[

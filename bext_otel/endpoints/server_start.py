@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
+from bext_otel.endpoints.notice import Rank
 from bext_otel.process import on_fork
 from bext_otel.threads import begin
 
@@ -19,9 +20,10 @@ _DELAY_SECONDS = 0.3
 
 
 class _Server(Protocol):
-    measures: bool
+    rank: Rank
 
     def start(self) -> None: ...
+    def raise_rank(self, rank: Rank) -> None: ...
     def stop(self) -> None: ...
     def forget(self) -> None: ...
 
@@ -32,7 +34,8 @@ class ServerStart:
     An application object is evidence that this process, or one that it forks, may serve: before a fork the
     server closes, so that the port is free for the children and no thread runs across the fork; each forked
     worker opens it again, the parent only on new evidence. A measurement is evidence of work: such a process
-    keeps its server when it forks helpers, and gets the port from one that has none.
+    keeps its server when it forks helpers, and gets the port from one that has none; and one that serves gets
+    it from one that only measures.
     """
 
     def __init__(self, server: _Server) -> None:
@@ -55,7 +58,12 @@ class ServerStart:
 
     def on_measuring(self) -> None:
         """This process has something to show."""
-        self._server.measures = True
+        self._server.raise_rank(Rank.MEASURES)
+        self.on_serving()
+
+    def on_request(self) -> None:
+        """This process serves: requests come, or tasks."""
+        self._server.raise_rank(Rank.SERVES)
         self.on_serving()
 
     def close(self) -> None:
@@ -85,13 +93,12 @@ class ServerStart:
 
     def _before_fork(self) -> None:
         with self._lock:
-            if self._candidate and not self._server.measures:
+            if self._candidate and self._server.rank < Rank.MEASURES:
                 self._stand_down()
 
     def _in_child(self) -> None:
         self._lock = threading.RLock()  # another thread of the parent may hold it
         self._server.forget()
-        self._server.measures = False
         self._candidate = False
         self._timer = None
         if self._shown and not self._closed:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from bext_otel.endpoints.notice import Rank
 from bext_otel.endpoints.server_start import ServerStart
 from tests.waiting import until
 
@@ -24,7 +25,7 @@ pytestmark = [
 class Recorded:
     """Stands for the server, which has tests of its own; keeps what it was asked for."""
 
-    measures: bool = False
+    rank: Rank = Rank.CANDIDATE
     calls: list[str] = field(default_factory=list)
 
     def start(self) -> None:
@@ -34,7 +35,11 @@ class Recorded:
         self.calls.append("stop")
 
     def forget(self) -> None:
+        self.rank = Rank.CANDIDATE
         self.calls.append("forget")
+
+    def raise_rank(self, rank: Rank) -> None:
+        self.rank = rank
 
 
 @pytest.fixture
@@ -96,7 +101,7 @@ def test_a_process_that_works_keeps_its_server_when_it_forks(serving: ServerStar
     serving.on_measuring()
     until(lambda: server.calls and not opening())
     assert ["start", "forget", "start"] == told_by_child(server, 3)
-    assert (["start"], True) == (server.calls, server.measures)
+    assert (["start"], Rank.MEASURES) == (server.calls, server.rank)
 
 
 def test_new_evidence_after_a_fork_opens_it_again(serving: ServerStart, server: Recorded) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from bext_otel.operation import set_request_logged, settings
 from bext_otel.process import on_fork
+from bext_otel.serving import serves
 from bext_otel_instrumentors._kit.guard import report
 
 __all__ = ["ASGIMount", "Hosting", "WSGIMount"]
@@ -88,6 +89,7 @@ class Hosting:
     def first(self) -> None:
         """The first request of this process, or its lifespan."""
         self.waiting = False
+        serves()
         self.made()
 
     def ended(self) -> None:
