@@ -7,7 +7,7 @@ connections, so whoever sees the leader end goes on with his. A process that out
 socket for itself, also one of another service that has read the secret from the board.
 
 A packet is one message: from the link `KIND RANK SECRET` first, then `RANK` whenever it rises; from the offer
-one of the answers below, some with the socket.
+one of the answers below and the rank that it is for, some with the socket.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bext_otel.endpoints.notice import Notice
+from bext_otel.endpoints.passing import receive, send
 from bext_otel.threads import start
 
 __all__ = ["KEEP", "MOVED", "SILENT", "WAIT", "YOURS", "Link", "Offer"]
@@ -35,7 +36,7 @@ SILENT = b"?"
 """What a link finds that is not answered, as by a process that was stopped."""
 
 _SIBLING, _KEEPER, _RELATIVE = b"s", b"k", b"r"
-_ANSWER_SECONDS = 1.0
+_ANSWER_SECONDS = 2.0
 _PROOF_SECONDS = 1.0
 _BACKLOG = 64
 # Of those who have not yet shown the secret, which any user of the machine can be.
@@ -49,9 +50,11 @@ class Link:
     """From a process that does not lead to the one that does. `say` and `close` may be called from any
     thread."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, rank: int) -> None:
         self._sock = sock
+        self._said = rank
         self._answered = False
+        self._told_rank = b""
 
     @classmethod
     def to(
@@ -74,7 +77,7 @@ class Link:
         except OSError:
             sock.close()
             return None
-        return cls(sock)
+        return cls(sock, rank)
 
     def hear(self) -> tuple[bytes, socket.socket | None]:
         """The next answer, and the socket that comes with it; waits for it. Empty at the end of the other
@@ -82,7 +85,7 @@ class Link:
         try:
             if not self._answered:
                 self._sock.settimeout(_ANSWER_SECONDS)
-            message, descriptors, _, _ = socket.recv_fds(self._sock, _LONGEST, 1, _FLAGS)
+            message, sock = receive(self._sock)
             if not self._answered:
                 self._answered = True
                 self._sock.settimeout(None)
@@ -90,12 +93,19 @@ class Link:
             return SILENT, None
         except OSError:
             return b"", None
-        return message, socket.socket(fileno=descriptors[0]) if descriptors else None
+        self._told_rank = message[1:2]
+        return message[:1], sock
+
+    def was_told_at(self, rank: int) -> bool:
+        """Whether the last answer was to this rank, and not to what this process said before."""
+        return self._told_rank == _rank(rank)
 
     def say(self, rank: int) -> None:
-        """This process ranks higher now."""
-        with suppress(OSError):
-            self._sock.send(_rank(rank), socket.MSG_DONTWAIT)
+        """This is how the process ranks now."""
+        if rank != self._said:
+            self._said = rank
+            with suppress(OSError):
+                self._sock.send(_rank(rank), socket.MSG_DONTWAIT)
 
     def wake(self) -> None:
         """Have whoever hears find the end."""
@@ -110,15 +120,15 @@ class Link:
 class Offer:
     """Of the process that leads: answers links in a thread of its own, until it is closed or has handed over.
 
-    `rank` tells how this process ranks; one that ranks higher is given the socket, and `handed_over` is
-    called. A link that does not prove itself within a second is closed.
+    `rank` tells how this process ranks; one that ranks higher is given the socket, after a call of
+    `handing_over`. A link that does not prove itself within a second is closed.
     """
 
-    def __init__(self, secret: bytes, rank: Callable[[], int], handed_over: Callable[[], None]) -> None:
+    def __init__(self, secret: bytes, rank: Callable[[], int], handing_over: Callable[[], None]) -> None:
         """Raises OSError where the system has no such sockets."""
         self._secret = secret
         self._own_rank = rank
-        self._handed_over = handed_over
+        self._handing_over = handing_over
         self._shared: socket.socket | None = None
         self._links: dict[int, _Linked] = {}
         self._closed = threading.Event()
@@ -231,13 +241,13 @@ class Offer:
         shared, sibling = self._shared, link.kind != _RELATIVE
         outranked = link.rank > _rank(self._own_rank()) and (sibling or shared is not None)
         if outranked or (link.kind == _KEEPER and shared is None):
+            self._handing_over()
+            self._closed.set()
             if not _send(link, YOURS, shared):
                 return False
-            self._closed.set()
             for other in self._links.values():
                 if other is not link and other.kind is not None:
                     _send(other, MOVED, None)
-            self._handed_over()
             return True
         if sibling and shared is not None:
             return link.kept is shared or _send(link, KEEP, shared)
@@ -260,12 +270,9 @@ class _Linked:
     told: bool = False
 
 
-_FLAGS = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
-
-
 def _send(link: _Linked, answer: bytes, shared: socket.socket | None) -> bool:
     try:
-        socket.send_fds(link.sock, [answer], [shared.fileno()] if shared is not None else [])
+        send(link.sock, answer + link.rank, shared)
     except OSError:  # its buffer is full, or it is gone
         return False
     link.told, link.kept = True, shared
@@ -287,4 +294,4 @@ def _peer(sock: socket.socket) -> tuple[int, int]:
 
 
 def _rank(rank: int) -> bytes:
-    return str(rank).encode()
+    return b"%d" % rank  # an IntEnum is shown by its name before 3.11

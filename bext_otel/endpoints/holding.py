@@ -18,6 +18,7 @@ from contextlib import suppress
 
 from bext_otel.endpoints.handover import KEEP, MOVED, SILENT, WAIT, YOURS, Link, Offer
 from bext_otel.endpoints.http_server import HTTPServer
+from bext_otel.endpoints.kept_open import KeptOpen
 from bext_otel.endpoints.notice import Notice, Rank
 from bext_otel.endpoints.port import listen
 from bext_otel.endpoints.relatives import link_to_holder, told_apart
@@ -30,16 +31,18 @@ RETRY_SECONDS = 2.0
 _TURN_SECONDS = 0.02
 """How long another process's turn takes, and more than a new leader needs to say who it is."""
 _MOST_TURNS = 25
+_SOON_SECONDS = 0.2
+_LASTING_SECONDS = 1.5
 _REMEDY = "set OTEL_EXPORTER_PROMETHEUS_HOST or OTEL_EXPORTER_PROMETHEUS_PORT to a free address"
 # A stranger stays; relatives come and go, and looking for them takes milliseconds.
-_LOOKS_AT_ONCE = 3
-_LOOKS_EVERY = 15
+_LOOKS_AT_ONCE = 20
+_LOOKS_EVERY = 5
 
 
 class PortHolding:
     """From a start to its end: gets the port, and has `make(socket)` serve there. All is done by `run`, in
     one thread; the other methods may be called from any. `make` answers None where it can't be now, and has
-    said why.
+    said why. `kept_open` has a copy of the socket for processes that are forked later.
 
     `tell(about, line)` logs a line, once for each `about`. `rank` is how this process ranks.
     """
@@ -53,17 +56,20 @@ class PortHolding:
         make: Callable[[socket.socket], HTTPServer | None],
         tell: Callable[[str, str], None],
         rank: Callable[[], Rank],
+        kept_open: KeptOpen | None = None,
     ) -> None:
         self._address = (host, port)
         self._board = board if port and board is not None and board.secret else None
         self._make = make
         self._tell = tell
         self._rank = rank
+        self._kept_open = kept_open
         self._ending = self._yielded = False
         self._stirred = threading.Event()
         self._offer: Offer | None = None
         self._link: Link | None = None
         self._kept: socket.socket | None = None
+        self._failing_since: float | None = None
         self._failures = 0
         self.server: HTTPServer | None = None
 
@@ -130,12 +136,13 @@ class PortHolding:
 
     def _follow(self, link: Link) -> bool:
         """Wait with the leader; True if this process leads now."""
-        self._link = link
+        self._use(link)
         try:
             while not self._ending:
                 answer, sock = link.hear()
                 if answer in (KEEP, YOURS):
                     # Without one, a leader gives way to whoever keeps it.
+                    self._succeed()
                     if sock is not None or answer == KEEP:
                         self._keep(sock)
                     if answer == YOURS:
@@ -154,6 +161,11 @@ class PortHolding:
             self._link = None
             link.close()
 
+    def _use(self, link: Link) -> None:
+        """From here on it hears of a rise; there may have been one since it was made."""
+        self._link = link
+        link.say(self._rank())
+
     def _lead(self, offer: Offer | None) -> None:
         self._offer = offer
         try:
@@ -164,10 +176,12 @@ class PortHolding:
                     if offer is not None and self._is_replaced(offer):
                         return
                     continue
-                self._failures = 0
+                self._succeed()
                 if offer is not None:
                     offer.share(sock)
                     self._post(offer, holds=True)
+                    if self._kept_open is not None:
+                        self._kept_open.put(sock)
                 self._serve(sock)
                 if offer is not None:  # if the socket was lost, a follower has it still
                     return
@@ -209,6 +223,7 @@ class PortHolding:
             time.sleep(_TURN_SECONDS)
         else:
             self._post(offer, holds=self._kept is not None)
+        offer.share(self._kept)
         offer.start()
         return offer
 
@@ -231,11 +246,15 @@ class PortHolding:
         return notice is not None and notice.name != offer.name
 
     def _yield(self) -> None:
+        if self._kept_open is not None:
+            self._kept_open.clear()
         self._yielded = True
         self._stir()
 
     def _bound(self) -> socket.socket | None:
         """A listening socket; None, after a while, where there is none to be had yet."""
+        if self._kept_open is not None and (sock := self._kept_open.get()) is not None:
+            return sock
         try:
             return listen(*self._address)
         except OSError as exc:
@@ -244,6 +263,8 @@ class PortHolding:
                 self._tell("address", line)
                 self._pause(RETRY_SECONDS)
                 return None
+        if self._offer is not None and self._is_replaced(self._offer):
+            return None
         looks = self._failures < _LOOKS_AT_ONCE or self._failures % _LOOKS_EVERY == 0
         if looks and self._board is not None:
             found = link_to_holder(self._board, *self._address, self._rank())
@@ -254,7 +275,7 @@ class PortHolding:
 
     def _wait_for_relative(self, link: Link, notice: Notice) -> socket.socket | None:
         """The socket, if this process ranks higher; None once the other one has it no more."""
-        self._link = link
+        self._use(link)
         try:
             while not (self._ending or self._yielded):
                 answer, sock = link.hear()
@@ -266,8 +287,8 @@ class PortHolding:
                 if answer != WAIT:
                     self._pause(_TURN_SECONDS)
                     return None
-                self._failures = 0
-                if self._rank() == Rank.SERVES:
+                self._succeed()
+                if link.was_told_at(Rank.SERVES):
                     self._tell("apart", told_apart(self._shown, notice))
             return None
         finally:
@@ -275,11 +296,18 @@ class PortHolding:
             link.close()
 
     def _fail(self, about: str, why: str) -> None:
-        """Say why the port can't be had, the second time only: processes of a service come and go."""
+        """Say why the port can't be had, once that lasts: processes come and go, and one that was just
+        given it may not have said so yet."""
+        now = time.monotonic()
+        self._failing_since = self._failing_since or now
         self._failures += 1
-        if self._failures > 1:
+        lasting = now - self._failing_since > _LASTING_SECONDS
+        if lasting:
             self._tell(about, f"the endpoints wait for {self._shown}: {why}")
-        self._pause(RETRY_SECONDS)
+        self._pause(RETRY_SECONDS if lasting else _SOON_SECONDS)
+
+    def _succeed(self) -> None:
+        self._failures, self._failing_since = 0, None
 
     def _keep(self, sock: socket.socket | None) -> None:
         former, self._kept = self._kept, sock

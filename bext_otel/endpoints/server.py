@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from bext_otel.endpoints.endpoints import Endpoints, Reply, plain_text
 from bext_otel.endpoints.holding import PortHolding
 from bext_otel.endpoints.http_server import HTTPServer
 from bext_otel.endpoints.index import index
+from bext_otel.endpoints.kept_open import KeptOpen
 from bext_otel.endpoints.notice import Rank
 from bext_otel.endpoints.port import is_loopback, take_word
 from bext_otel.endpoints.relatives import others
@@ -60,6 +62,7 @@ class StandaloneServer:
         self._told: set[str] = set()
         self._words: list[socket.socket] = []
         self._lock = threading.Lock()
+        self._kept_open: KeptOpen | None = None
         self._life: _Life | None = None
 
     @property
@@ -80,6 +83,7 @@ class StandaloneServer:
                 make=self._serving,
                 tell=self.tell,
                 rank=lambda: self.rank,
+                kept_open=self._kept_open,
             )
             self._life = _Life(holding)
             if not begin(self._life.thread):
@@ -91,6 +95,20 @@ class StandaloneServer:
             self.rank = rank
             if (life := self._life) is not None:
                 life.holding.rank_rises()
+
+    def keep_open(self) -> None:
+        """In a master that is about to fork a worker: have the port stay open as long as this process lives,
+        once a worker has it."""
+        if self._kept_open is None and self._port and self._board is not None and not self._board.alone:
+            with suppress(OSError, AttributeError):  # no descriptor left; no such sockets
+                self._kept_open = KeptOpen()
+
+    def close(self) -> None:
+        """`stop`, and keep nothing open for others."""
+        self.stop()
+        kept_open, self._kept_open = self._kept_open, None
+        if kept_open is not None:
+            kept_open.close()
 
     def stop(self) -> None:
         """Release the port and end the threads; nothing happens if there are none. `start` begins anew."""

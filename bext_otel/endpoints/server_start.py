@@ -4,6 +4,7 @@ only forks."""
 from __future__ import annotations
 
 import multiprocessing
+import sys
 import threading
 from collections.abc import Callable
 from typing import Protocol
@@ -18,6 +19,10 @@ __all__ = ["ServerStart"]
 # /metrics.
 _DELAY_SECONDS = 0.3
 
+# A process that has this forks workers, and goes on as long as there is to be a server. A script that forks
+# one may not: its port would stay open with nobody behind it.
+_MASTER = "gunicorn.arbiter"
+
 
 class _Server(Protocol):
     rank: Rank
@@ -26,6 +31,8 @@ class _Server(Protocol):
     def raise_rank(self, rank: Rank) -> None: ...
     def stop(self) -> None: ...
     def forget(self) -> None: ...
+    def keep_open(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class ServerStart:
@@ -72,6 +79,7 @@ class ServerStart:
         with self._lock:
             self._closed = True
             self._stand_down()
+            self._server.close()
 
     def _schedule(self, start: Callable[[], None]) -> None:
         self._candidate = True
@@ -93,6 +101,8 @@ class ServerStart:
 
     def _before_fork(self) -> None:
         with self._lock:
+            if _MASTER in sys.modules and not self._closed:
+                self._server.keep_open()
             if self._candidate and self._server.rank < Rank.MEASURES:
                 self._stand_down()
 

@@ -1,10 +1,10 @@
 """A service of some workers that share a port, without an application: `python -m tests.endpoints.port_workers
-PORT COUNT [apart]`.
+PORT COUNT [apart | kept]`.
 
 Each worker says who it is and what it logs; `/health` of the one that serves says its process id as version.
 SIGTERM ends a worker in an orderly way, SIGUSR1 tells it that it measures, SIGUSR2 that it serves. A line on
 standard input forks one more; its end ends all. `apart` has the first process execute this program once more,
-as a service of its own.
+as a service of its own; `kept` has it keep the port open.
 """
 
 from __future__ import annotations
@@ -33,14 +33,18 @@ def say(*words: object) -> None:
     os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
-def work(port: int, board: Board) -> None:
-    server = StandaloneServer(
+def made(port: int, board: Board) -> StandaloneServer:
+    return StandaloneServer(
         endpoints(health=Own()),
         "127.0.0.1",
         port,
         board=board,
         log=lambda line: say("LINE", os.getpid(), line),
     )
+
+
+def work(server: StandaloneServer) -> None:
+    server.forget()
     end = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: end.set())
     signal.signal(signal.SIGUSR1, lambda *_: server.raise_rank(Rank.MEASURES))
@@ -53,7 +57,9 @@ def work(port: int, board: Board) -> None:
 
 
 def main(port: int, count: int, *, apart: bool) -> None:
-    board = join_service("shop")
+    server = made(port, join_service("shop"))
+    if "kept" in sys.argv:
+        server.keep_open()
     workers: set[int] = set()
 
     def fork() -> None:
@@ -63,7 +69,7 @@ def main(port: int, count: int, *, apart: bool) -> None:
             return
         try:
             os.close(0)
-            work(port, board)
+            work(server)
         finally:
             os._exit(0)
 

@@ -17,9 +17,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.e2e.launching import free_port
+from tests.e2e.launching import free_port, listened_on
 from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(
@@ -61,6 +62,14 @@ class Workers:
     def holds(self, *, but: int = 0) -> int:
         return until(lambda: (found := self.holder()) and found != but and found, seconds=20, why=self._said)
 
+    def all_share(self, *ended: int) -> None:
+        """Wait until each worker but these has a copy of the listening socket."""
+        for pid in self.pids:
+            if pid not in ended:
+                until(
+                    lambda pid=pid: self.port in listened_on(psutil.Process(pid)), why="a copy of the socket"
+                )
+
     def fork(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write("\n")
@@ -90,11 +99,11 @@ def answered_by(port: int) -> int:
 
 
 @contextmanager
-def workers(count: int, *, port: int = 0, apart: bool = False) -> Iterator[Workers]:
+def workers(count: int, *option: str, port: int = 0) -> Iterator[Workers]:
     port = port or free_port()
     command = [sys.executable, "-m", "tests.endpoints.port_workers", str(port), str(count)]
     process = subprocess.Popen(
-        [*command, "apart"] if apart else command,
+        [*command, *option],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -102,7 +111,7 @@ def workers(count: int, *, port: int = 0, apart: bool = False) -> Iterator[Worke
     )
     running = Workers(process, port)
     try:
-        until(lambda: len(running.pids) == count + apart, seconds=30, why="all workers started")
+        until(lambda: len(running.pids) == count + ("apart" in option), seconds=30, why="all workers started")
         yield running
     finally:
         running.end()
@@ -144,17 +153,30 @@ def test_one_serves_and_the_others_wait_in_silence() -> None:
 def test_a_worker_that_ends_in_an_orderly_way_hands_the_port_over_and_nobody_is_refused() -> None:
     """Each time, the one that serves ends, and another is forked."""
     with workers(2) as service:
-        first = service.holds()
+        ended: list[int] = []
         with scraped(service.port) as met:
-            for _ in range(8):
-                ending = service.holds()
-                known = len(service.pids)
+            for number in range(8):
+                until(lambda number=number: len(service.pids) == 2 + number)
+                service.all_share(*ended)
+                ended.append(service.holds())
+                os.kill(ended[-1], signal.SIGTERM)
                 service.fork()
-                os.kill(ending, signal.SIGTERM)
-                service.holds(but=ending)
-                until(lambda known=known: len(service.pids) > known)
+                service.holds(but=ended[-1])
         assert {"answered"} == set(met), met
-        assert first != service.holder()
+        assert 8 == len(set(ended))
+    assert [] == service.lines
+
+
+def test_a_master_keeps_the_port_open_while_no_worker_lives() -> None:
+    """Whoever connects meanwhile is answered by the next one."""
+    with workers(1, "kept") as service:
+        killed = service.holds()
+        os.kill(killed, signal.SIGKILL)
+        until(lambda: psutil.Process(killed).status() == psutil.STATUS_ZOMBIE)
+        with scraped(service.port) as met:
+            service.fork()
+            until(lambda: service.holder() in service.pids[1:])
+        assert {"answered"} == set(met), met
     assert [] == service.lines
 
 
@@ -162,6 +184,7 @@ def test_a_worker_that_is_killed_leaves_the_port_open() -> None:
     """What it was just answering is lost; nobody is refused."""
     with workers(3) as service:
         killed = service.holds()
+        service.all_share()
         with scraped(service.port) as met:
             os.kill(killed, signal.SIGKILL)
             holder = service.holds(but=killed)
@@ -191,7 +214,7 @@ def test_a_process_that_has_more_to_show_gets_the_port_and_nobody_is_refused() -
 
 def test_a_service_around_ours_gives_the_port_to_the_one_that_serves() -> None:
     """It is apart: neither takes over when the other ends, but tries again, as with any program."""
-    with workers(1, apart=True) as service:
+    with workers(1, "apart") as service:
         holder = service.holds()
         [other] = [pid for pid in service.pids if pid != holder]
         with scraped(service.port) as met:
@@ -225,8 +248,8 @@ def test_a_port_of_somebody_else_is_one_line_for_all_and_taken_when_it_is_free()
                 stranger.accept()
             stranger.close()
             assert service.holds() in service.pids
-            until(lambda: service.holder() is not None)
             # Whoever waited for it has shared it since.
+            service.all_share()
             killed = service.holds()
             os.kill(killed, signal.SIGKILL)
             assert killed != service.holds(but=killed)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import threading
+import types
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -37,6 +39,12 @@ class Recorded:
     def forget(self) -> None:
         self.rank = Rank.CANDIDATE
         self.calls.append("forget")
+
+    def keep_open(self) -> None:
+        self.calls.append("keep_open")
+
+    def close(self) -> None:
+        self.calls.append("close")
 
     def raise_rank(self, rank: Rank) -> None:
         self.rank = rank
@@ -140,7 +148,17 @@ def test_closed_is_closed(serving: ServerStart, server: Recorded) -> None:
     serving.on_serving()
     serving.close()
     serving.on_measuring()
-    assert (["stop"], []) == (server.calls, opening())
+    assert (["stop", "close"], []) == (server.calls, opening())
+
+
+def test_a_master_of_gunicorns_keeps_the_port_open_for_its_workers(
+    serving: ServerStart, server: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before each fork: also when it has no application itself."""
+    monkeypatch.setitem(sys.modules, "gunicorn.arbiter", types.ModuleType("gunicorn.arbiter"))
+    assert ["keep_open", "forget"] == told_by_child(server, 2)
+    serving.close()
+    assert ["keep_open", "stop", "close"] == told_by_child(server, 3)
 
 
 def test_evidence_may_come_from_many_threads_while_it_closes(server: Recorded) -> None:
