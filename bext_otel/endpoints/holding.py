@@ -22,26 +22,19 @@ from bext_otel.endpoints.kept_open import KeptOpen
 from bext_otel.endpoints.notice import Notice, Rank
 from bext_otel.endpoints.port import listen
 from bext_otel.endpoints.relatives import link_to_holder, told_apart
+from bext_otel.endpoints.taken_port import RETRY_SECONDS, TakenPort
 from bext_otel.service.board import Board
 
 __all__ = ["PortHolding"]
 
-RETRY_SECONDS = 2.0
-"""How often a port that somebody else has is tried again."""
 _TURN_SECONDS = 0.02
 """How long another process's turn takes, and more than a new leader needs to say who it is."""
 _MOST_TURNS = 25
-_SOON_SECONDS = 0.2
-_LASTING_SECONDS = 1.5
-_REMEDY = "set OTEL_EXPORTER_PROMETHEUS_HOST or OTEL_EXPORTER_PROMETHEUS_PORT to a free address"
-# A stranger stays; relatives come and go, and looking for them takes milliseconds.
-_LOOKS_AT_ONCE = 20
-_LOOKS_EVERY = 5
 
 
 class PortHolding:
     """From a start to its end: gets the port, and has `make(socket)` serve there. All is done by `run`, in
-    one thread; the other methods may be called from any. `make` answers None where it can't be now, and has
+    one thread; the other methods may be called from any. `server` is what serves, while it does. `make` answers None where it can't be now, and has
     said why. `kept_open` has a copy of the socket for processes that are forked later.
 
     `tell(about, line)` logs a line, once for each `about`. `rank` is how this process ranks.
@@ -69,15 +62,8 @@ class PortHolding:
         self._offer: Offer | None = None
         self._link: Link | None = None
         self._kept: socket.socket | None = None
-        self._failing_since: float | None = None
-        self._failures = 0
+        self._taken = TakenPort(host, port, tell)
         self.server: HTTPServer | None = None
-
-    @property
-    def port(self) -> int | None:
-        """Where this process serves; None while it does not."""
-        server = self.server
-        return server.port if server is not None else None
 
     def run(self) -> None:
         """Until the end: lead, or follow whoever does."""
@@ -85,8 +71,7 @@ class PortHolding:
             try:
                 self._round()
             except Exception as exc:  # never an exception into the application, and the endpoints come back
-                self._tell("failed", f"the endpoints at {self._shown} failed and are started again: {exc!r}")
-                self._pause(RETRY_SECONDS)
+                self._pause(self._taken.failed(exc))
         self._keep(None)
 
     def rank_rises(self) -> None:
@@ -142,7 +127,7 @@ class PortHolding:
                 answer, sock = link.hear()
                 if answer in (KEEP, YOURS):
                     # Without one, a leader gives way to whoever keeps it.
-                    self._succeed()
+                    self._taken.over()
                     if sock is not None or answer == KEEP:
                         self._keep(sock)
                     if answer == YOURS:
@@ -152,7 +137,7 @@ class PortHolding:
                     self._pause(_TURN_SECONDS * 2)
                     return False
                 elif answer == SILENT:
-                    self._fail("silent", f"a worker of this service has it and does not answer; {_REMEDY}")
+                    self._wait("silent", "a worker of this service has it and does not answer")
                     return False
                 elif answer != WAIT:
                     return False
@@ -176,7 +161,7 @@ class PortHolding:
                     if offer is not None and self._is_replaced(offer):
                         return
                     continue
-                self._succeed()
+                self._taken.over()
                 if offer is not None:
                     offer.share(sock)
                     self._post(offer, holds=True)
@@ -229,8 +214,7 @@ class PortHolding:
 
     def _post(self, offer: Offer, *, holds: bool) -> None:
         if self._board is not None:
-            host, port = self._address
-            notice = Notice(os.getpid(), os.geteuid(), offer.name, host, port, holds)
+            notice = Notice(os.getpid(), os.geteuid(), offer.name, *self._address, holds)
             self._board.post(notice.encode())
 
     def _give_up(self, offer: Offer) -> None:
@@ -259,18 +243,15 @@ class PortHolding:
             return listen(*self._address)
         except OSError as exc:
             if exc.errno != errno.EADDRINUSE:
-                line = f"the endpoints cannot be served at {self._shown} ({exc.strerror or exc}); {_REMEDY}"
-                self._tell("address", line)
-                self._pause(RETRY_SECONDS)
+                self._pause(self._taken.is_refused(exc.strerror or str(exc)))
                 return None
         if self._offer is not None and self._is_replaced(self._offer):
             return None
-        looks = self._failures < _LOOKS_AT_ONCE or self._failures % _LOOKS_EVERY == 0
-        if looks and self._board is not None:
+        if self._taken.is_worth_a_look and self._board is not None:
             found = link_to_holder(self._board, *self._address, self._rank())
             if found is not None:
                 return self._wait_for_relative(*found)
-        self._fail("taken", f"another program holds it; {_REMEDY}")
+        self._wait("taken", "another program holds it")
         return None
 
     def _wait_for_relative(self, link: Link, notice: Notice) -> socket.socket | None:
@@ -282,32 +263,21 @@ class PortHolding:
                 if answer == YOURS:
                     return sock
                 if answer == SILENT:
-                    self._fail("silent", f"process {notice.pid} has it and does not answer; {_REMEDY}")
+                    self._wait("silent", f"process {notice.pid} has it and does not answer")
                     return None
                 if answer != WAIT:
                     self._pause(_TURN_SECONDS)
                     return None
-                self._succeed()
+                self._taken.over()
                 if link.was_told_at(Rank.SERVES):
-                    self._tell("apart", told_apart(self._shown, notice))
+                    self._tell("apart", told_apart(self._taken.address, notice))
             return None
         finally:
             self._link = None
             link.close()
 
-    def _fail(self, about: str, why: str) -> None:
-        """Say why the port can't be had, once that lasts: processes come and go, and one that was just
-        given it may not have said so yet."""
-        now = time.monotonic()
-        self._failing_since = self._failing_since or now
-        self._failures += 1
-        lasting = now - self._failing_since > _LASTING_SECONDS
-        if lasting:
-            self._tell(about, f"the endpoints wait for {self._shown}: {why}")
-        self._pause(RETRY_SECONDS if lasting else _SOON_SECONDS)
-
-    def _succeed(self) -> None:
-        self._failures, self._failing_since = 0, None
+    def _wait(self, about: str, why: str) -> None:
+        self._pause(self._taken.again(about, why))
 
     def _keep(self, sock: socket.socket | None) -> None:
         former, self._kept = self._kept, sock
@@ -328,8 +298,3 @@ class PortHolding:
         if server is not None:
             with suppress(Exception):  # it is being closed
                 server.wake()
-
-    @property
-    def _shown(self) -> str:
-        host, port = self._address
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

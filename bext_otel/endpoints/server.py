@@ -69,7 +69,8 @@ class StandaloneServer:
     def port(self) -> int | None:
         """The port where this process serves; None while it does not."""
         life = self._life
-        return life.holding.port if life is not None else None
+        server = life.holding.server if life is not None else None
+        return server.port if server is not None else None
 
     def start(self) -> None:
         """Serve, now or as soon as the port is free; nothing happens if it does already. Never raises."""

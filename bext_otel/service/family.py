@@ -65,7 +65,8 @@ def called(pid: int, proc: Proc) -> str:
     words = [word for word in proc.arguments(pid) if word]
     if not words:
         return "?"
-    program, rest = PurePath(words[0]).name, words[1:]
+    # A process that has named itself may have its arguments in there.
+    program, rest = PurePath(words[0].split(" ")[0].rstrip(":")).name, words[1:]
     if program.startswith("python") and rest:
         if rest[0] == "-m" and len(rest) > 1:
             program = f"python -m {rest[1]}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bext_otel.service.family import called, relatives_apart
+from bext_otel.service.family import called
 from bext_otel.service.procfs import Proc
 
 pytestmark = pytest.mark.skipif(
@@ -26,17 +26,15 @@ name, *below = sys.argv[1:]
 board = join_service(name)
 board.post(b"notice of " + name.encode())
 if below:
-    print(subprocess.run([sys.executable, "-c", {program!r}.replace("PROGRAM", {program!r}), *below], capture_output=True, text=True, check=True).stdout, end="")
+    subprocess.run([sys.executable, __file__, *below], check=True)
 for found in sorted(relatives_apart(Proc(), board.identity), key=lambda one: one.service):
-    print(name, "sees", found.service, found.notice.decode(), len(found.secret), found.above)
+    print(name, "sees", found.service, found.notice.decode(), len(found.secret), found.above, flush=True)
 """
 
 
 def test_those_above_are_found_with_what_they_posted_and_those_that_ended_are_not(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
-    program.write_text(
-        PROGRAM.replace('[sys.executable, "-c", {program!r}.replace("PROGRAM", {program!r}), *below]', "[sys.executable, __file__, *below]")
-    )
+    program.write_text(PROGRAM)
     done = subprocess.run(
         [sys.executable, str(program), "launcher", "server", "script"],
         capture_output=True,
@@ -54,7 +52,7 @@ def test_those_above_are_found_with_what_they_posted_and_those_that_ended_are_no
 def test_what_has_no_telemetry_above_it_has_no_relatives_beside_it(tmp_path: Path) -> None:
     """Two services that a shell has started have nothing to do with each other."""
     program = tmp_path / "program.py"
-    program.write_text(PROGRAM.replace("{program!r}", '""'))
+    program.write_text(PROGRAM)
     script = f"{sys.executable} {program} one & {sys.executable} {program} two; wait"
     done = subprocess.run(
         ["sh", "-c", script],
@@ -69,10 +67,10 @@ def test_what_has_no_telemetry_above_it_has_no_relatives_beside_it(tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [
-        ("/opt/venv/bin/python3.11 -m shop.serve --password x", "python3.11 -m shop.serve"),
+        ("/opt/venv/bin/python3.11 -m shop.serve --password x", "python -m shop.serve"),
         ("/usr/bin/python /opt/venv/bin/uvicorn app:app --token x", "uvicorn"),
         ("/usr/bin/python -c print('secret')", "python"),
-        ("gunicorn: master [app:app]", "gunicorn: master [app:app]"),
+        ("gunicorn: master [app:app] --password x", "gunicorn"),
         ("", "?"),
     ],
 )
