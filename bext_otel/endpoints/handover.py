@@ -241,17 +241,21 @@ class Offer:
         shared, sibling = self._shared, link.kind != _RELATIVE
         outranked = link.rank > _rank(self._own_rank()) and (sibling or shared is not None)
         if outranked or (link.kind == _KEEPER and shared is None):
-            self._handing_over()
-            self._closed.set()
-            if not _send(link, YOURS, shared):
-                return False
-            for other in self._links.values():
-                if other is not link and other.kind is not None:
-                    _send(other, MOVED, None)
-            return True
+            return self._hand_over(link)
         if sibling and shared is not None:
             return link.kept is shared or _send(link, KEEP, shared)
         return link.told or _send(link, WAIT, None)
+
+    def _hand_over(self, link: _Linked) -> bool:
+        """Give it to this one, and tell the others; whether it takes it."""
+        self._handing_over()
+        self._closed.set()
+        if not _send(link, YOURS, self._shared):
+            return False
+        for other in self._links.values():
+            if other is not link and other.kind is not None:
+                _send(other, MOVED, None)
+        return True
 
     def _drop(self, number: int) -> None:
         self._links.pop(number).sock.close()

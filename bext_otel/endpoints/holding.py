@@ -34,8 +34,9 @@ _MOST_TURNS = 25
 
 class PortHolding:
     """From a start to its end: gets the port, and has `make(socket)` serve there. All is done by `run`, in
-    one thread; the other methods may be called from any. `server` is what serves, while it does. `make` answers None where it can't be now, and has
-    said why. `kept_open` has a copy of the socket for processes that are forked later.
+    one thread; the other methods may be called from any. `server` is what serves, while it does; `make`
+    answers None where it can't be now, and has said why. `kept_open` has a copy of the socket for processes
+    that are forked later.
 
     `tell(about, line)` logs a line, once for each `about`. `rank` is how this process ranks.
     """
