@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from opentelemetry.sdk.trace import TracerProvider
 
+from bext_otel.answering import on_answering
 from bext_otel.app_baggage import Hosts, propagate_app
 from bext_otel.apps import AppResolver, Resolver, default_app, guarded, import_resolver
 from bext_otel.config import Config
@@ -36,7 +37,9 @@ from bext_otel.logs.outputs import write_stderr
 from bext_otel.logs.quiet import quieten_exports
 from bext_otel.operation import Settings, use
 from bext_otel.process import catch_up, on_fork
+from bext_otel.service.board import Board
 from bext_otel.service.child_exit import at_end_of_children, at_end_of_workers
+from bext_otel.service.joining import join_service
 from bext_otel.service.process_tree import commands
 from bext_otel.service.procfs import Proc
 from bext_otel.serving import watch
@@ -59,12 +62,14 @@ Figures: TypeAlias = Mapping[str, "int | float | str"]
 @dataclass
 class Runtime:
     """A configured process. `make_endpoints` is called once, when somebody wants them; `service_key` is the
-    same for all workers of a service, `tracer_provider` None where telemetry is disabled."""
+    same for all workers of a service, and known to nobody else where they share memory; `board` is what they
+    share. `tracer_provider` is None where telemetry is disabled."""
 
     config: Config
     health: Health
     make_endpoints: Callable[[], Endpoints]
     service_key: str = ""
+    board: Board | None = None
     serving: ServerStart | None = None
     tracer_provider: TracerProvider | None = None
     _deliveries: list[Delivery] = field(default_factory=list)
@@ -160,7 +165,11 @@ def build_runtime(
             )
         )
         runtime._undoing.callback(propagate_app(Hosts(config.telemetry.propagate_app_to, config.apps)))
-    runtime.service_key = _service_key(str(made.attributes.get("service.name", "")))
+    service = str(made.attributes.get("service.name", ""))
+    if (board := runtime.board) is None:  # whoever shares no metrics shares a port all the same
+        board = runtime.board = join_service(service)
+        runtime._undoing.callback(board.close)
+    runtime.service_key = board.secret.hex() or _service_key(service)
     if not config.metrics.mount and (config.health.enabled or config.telemetry.exporters.prometheus):
         runtime.serving = _serve(config, runtime)
     atexit.register(runtime.at_exit)
@@ -223,6 +232,7 @@ def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chos
             read=read if config.telemetry.exporters.prometheus else None,
             unread="OTEL_METRICS_EXPORTER names other exporters, and not prometheus",
         ),
+        board=signals.board,
         tracer_provider=signals.tracer_provider,
         _deliveries=signals.deliveries,
         _flushings=signals.flushings(),
@@ -236,7 +246,7 @@ def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chos
         signals.reset()
         identity.in_child()
 
-    if read is not None and config.telemetry.engine == "bext":
+    if read is not None and config.metrics.in_prometheus_client and config.telemetry.engine == "bext":
         undoing.callback(expose_on_use(read))
     for undo in (
         at_end_of_workers(runtime.flush, before=partial(_import_for_workers, config)),
@@ -269,7 +279,7 @@ def _resolver(config: Config, given: Resolver | None, service_name: str) -> Reso
 
 
 def _service_key(service_name: str) -> str:
-    """The same for all workers of a service, which share a process group, and for nobody else."""
+    """The same for all workers of a service, which share a process group. Anybody can compute it."""
     return f"{service_name}-{os.getpgid(0)}" if hasattr(os, "getpgid") else service_name
 
 
@@ -281,10 +291,11 @@ def _serve(config: Config, runtime: Runtime) -> ServerStart:
             runtime.endpoints,
             config.metrics.host,
             config.metrics.port,
-            service_key=runtime.service_key,
+            board=runtime.board,
             log=_log.warning,
         )
 
     serving = ServerStart(ServerOnUse(make))
     runtime._undoing.callback(serving.close)
+    runtime._undoing.callback(on_answering(serving.on_request))
     return serving

@@ -90,6 +90,14 @@ class MetricsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     port: Annotated[
         int, Meta(ge=0, le=65_535, description="Port of the stand-alone server; 0 takes any free one.")
     ] = 9464
+    in_prometheus_client: Annotated[
+        bool,
+        Meta(
+            description="Show our metrics in `prometheus_client`'s registry too, for an application that has "
+            "a `/metrics` of its own and a scraper that asks for that one only. Whoever scrapes both then "
+            "has everything twice."
+        ),
+    ] = False
     tick_seconds: Annotated[
         float, Meta(ge=0.01, le=60, description="How often windows move on.", extra={"unit": "seconds"})
     ] = 1.0
