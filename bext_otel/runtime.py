@@ -20,6 +20,7 @@ from bext_otel.endpoints.endpoints import Endpoints
 from bext_otel.endpoints.prometheus_registry import expose
 from bext_otel.endpoints.server import StandaloneServer
 from bext_otel.endpoints.server_start import ServerStart
+from bext_otel.endpoints.token import Token
 from bext_otel.errors import ConfigError
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.entry_points import NOTHING_CHOSEN, Chosen
@@ -181,7 +182,8 @@ def _disabled(config: Config, health: Health) -> Runtime:
         health_settings=config.health,
         read=None,
         health=health,
-        token=config.telemetry.token,
+        settings=config.endpoints,
+        token=_token(config),
     )
     return Runtime(config, health, endpoints)
 
@@ -202,7 +204,8 @@ def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chos
             health_settings=config.health,
             read=read if config.telemetry.exporters.prometheus else None,
             health=health,
-            token=config.telemetry.token,
+            settings=config.endpoints,
+            token=_token(config),
             unread="OTEL_METRICS_EXPORTER names other exporters, and not prometheus",
         ),
         tracer_provider=signals.tracer_provider,
@@ -230,6 +233,16 @@ def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chos
     return runtime
 
 
+def _token(config: Config) -> Token:
+    token = Token(config.telemetry.token, config.telemetry.token_file, log=_log.warning)
+    if config.endpoints.metrics == "token" and not token.is_set:
+        _log.warning(
+            '[endpoints] metrics = "token", and no token is set: nobody sees the metrics; set [telemetry] '
+            "token or token_file"
+        )
+    return token
+
+
 def _resolver(config: Config, given: Resolver | None, service_name: str) -> Resolver:
     default = default_app(config.apps, "" if service_name.startswith("unknown_service") else service_name)
     if given is not None:
@@ -254,6 +267,7 @@ def _serve(config: Config, runtime: Runtime) -> ServerStart:
         config.metrics.port,
         service_key=runtime.service_key,
         log=_log.warning,
+        settings=config.endpoints,
     )
     serving = ServerStart(server)
     runtime._undoing.callback(serving.close)

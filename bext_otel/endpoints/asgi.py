@@ -62,7 +62,7 @@ class ASGIEndpoints:
         headers = {
             name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
         }
-        if self._endpoints.is_quick(path):
+        if self._endpoints.lane(path) is None:
             return self._now(method, path, query, headers)
         try:
             made = asyncio.get_running_loop().run_in_executor(

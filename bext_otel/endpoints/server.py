@@ -10,15 +10,20 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from bext_otel.config import EndpointsSettings
 from bext_otel.endpoints import wsgi
+from bext_otel.endpoints.callers import Callers
 from bext_otel.endpoints.endpoints import Endpoints, Reply, plain_text
 from bext_otel.endpoints.index import index
 from bext_otel.endpoints.port import CLAIM_HEADER, SERVICE_HEADER, holder, is_loopback, listen, take_word
-from bext_otel.endpoints.waitress_server import NoThread, WaitressServer
+from bext_otel.errors import ConfigError
+from bext_otel.listener.server import Listener
 from bext_otel.threads import begin
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+    from bext_otel.listener.tls import TLS
 
 __all__ = ["StandaloneServer"]
 
@@ -26,18 +31,15 @@ RETRY_SECONDS = 2.0
 """How often a taken port is tried again: workers of a service take over within 5 seconds."""
 
 _JOIN_SECONDS = 2.0
-_CLAIM = f"HTTP_{CLAIM_HEADER.upper().replace('-', '_')}"
-_REMEDY = "set OTEL_EXPORTER_PROMETHEUS_HOST or OTEL_EXPORTER_PROMETHEUS_PORT to a free address"
-
-# Whoever forwards requests to us lets others in.
-_FORWARDED = (
-    "HTTP_FORWARDED",
-    "HTTP_X_FORWARDED_FOR",
-    "HTTP_X_FORWARDED_HOST",
-    "HTTP_X_FORWARDED_PROTO",
-    "HTTP_X_REAL_IP",
-    "HTTP_VIA",
+_WRONG_HOST = plain_text(
+    403, "this server answers to names and addresses of loopback, and to those of [endpoints] allowed_hosts"
 )
+_CLAIM = f"HTTP_{CLAIM_HEADER.upper().replace('-', '_')}"
+_OPEN = (
+    "the endpoints at {address} can be asked from other machines, and no token is set, so that everybody "
+    'sees the metrics there; set [telemetry] token (or token_file) and [endpoints] metrics = "token"'
+)
+_REMEDY = "set OTEL_EXPORTER_PROMETHEUS_HOST or OTEL_EXPORTER_PROMETHEUS_PORT to a free address"
 
 
 class StandaloneServer:
@@ -51,9 +53,18 @@ class StandaloneServer:
     """
 
     def __init__(
-        self, endpoints: Endpoints, host: str, port: int, *, service_key: str, log: Callable[[str], None]
+        self,
+        endpoints: Endpoints,
+        host: str,
+        port: int,
+        *,
+        service_key: str,
+        log: Callable[[str], None],
+        settings: EndpointsSettings | None = None,
     ) -> None:
         self._endpoints = endpoints
+        self._settings = settings or EndpointsSettings()
+        self._callers = Callers(host, self._settings.allowed_hosts)
         self._host = host
         self._port = port
         # A header's value; the key may be made of a name that people gave.
@@ -99,50 +110,55 @@ class StandaloneServer:
 
     def application(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """What the server answers, as a WSGI application."""
-        life = self._life
-        if (
-            life is not None
-            and not self.measures
-            and environ.get(_CLAIM) == self._service_key
-            and self._trusts(environ)
-        ):
+        life, trusted = self._life, self._callers.trusts(environ)
+        if life is not None and not self.measures and environ.get(_CLAIM) == self._service_key and trusted:
             life.yield_port()
-        reply = wsgi.answer(self._endpoints, environ, trusted=self._trusts(environ), otherwise=self._page)
+        if self._callers.admits(environ):
+            reply = wsgi.answer(self._endpoints, environ, trusted=trusted, otherwise=self._page)
+        else:
+            reply = wsgi.finished_for(_WRONG_HOST, environ)
         return wsgi.respond(reply, start_response, (SERVICE_HEADER, self._service_key))
 
     def _page(self, path: str) -> Reply:
         return index(self._endpoints) if path == "/" else plain_text(404, "not found; / lists what there is")
-
-    def _trusts(self, environ: WSGIEnvironment) -> bool:
-        """Whether a caller is somebody on this machine.
-
-        We listen on loopback, nobody forwards for others, and the request means this machine: a web page
-        whose name was made to resolve to 127.0.0.1 (DNS rebinding) sends its own name.
-        """
-        name = environ.get("HTTP_HOST", self._host).rpartition("@")[2]
-        name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
-        meant = is_loopback(name) or name.lower() == self._host.lower()
-        return is_loopback(self._host) and meant and not any(header in environ for header in _FORWARDED)
 
     def serve(self, life: _Life) -> None:
         """Take the port and serve until the life ends; the port is tried again as long as it is taken."""
         silences = 0
         while not life.ending.is_set():
             try:
-                life.serve(
-                    WaitressServer(
-                        listen(self._host, self._port), self.application, is_quick=self._endpoints.is_quick
-                    )
-                )
+                tls = self._tls()
+                life.serve(self._serving(listen(self._host, self._port), tls))
+            except ConfigError as exc:
+                self.tell("certificate", f"the endpoints are not served: {exc}")
             except OSError as exc:
                 silences = silences + 1 if self._explain(exc, after=silences) else 0
-            except NoThread:  # it has been told, or the interpreter ends, where nobody needs to hear of it
-                pass
             except Exception as exc:  # never an exception into the application, and the endpoints come back
                 self.tell("failed", f"the endpoints at {self._address} failed and are started again: {exc!r}")
             # Whoever asked for the port tries again within one turn.
             life.ending.wait(2 * RETRY_SECONDS if life.yielding.is_set() else RETRY_SECONDS)
             life.yielding.clear()
+
+    def _serving(self, sock: socket.socket, tls: TLS | None) -> Listener:
+        if not (is_loopback(self._host) or self._endpoints.access.is_guarded):
+            self.tell("open", _OPEN.format(address=self._address))
+        return Listener(
+            sock, self.application, lane_of=self._endpoints.lane, name="bext-otel-endpoints", tls=tls
+        )
+
+    def _tls(self) -> TLS | None:
+        certificate, key = self._settings.certificate_file, self._settings.key_file
+        if not certificate:
+            return None
+        from bext_otel.listener.tls import TLS  # takes a while to import, and few want it
+
+        try:
+            return TLS(certificate, key)
+        except OSError as error:
+            raise ConfigError(
+                f"[endpoints] certificate_file = {certificate!r}, key_file = {key!r}: expected a "
+                f"certificate and its key in PEM ({error.strerror or error})"
+            ) from error
 
     @property
     def _address(self) -> str:
@@ -193,13 +209,13 @@ class _Life:
         self.pid = os.getpid()
         self.ending = threading.Event()
         self.yielding = threading.Event()
-        self.serving: WaitressServer | None = None
+        self.serving: Listener | None = None
         self.port: int | None = None
         self.thread = threading.Thread(
             target=server.serve, args=(self,), name="bext-otel-endpoints", daemon=True
         )
 
-    def serve(self, serving: WaitressServer) -> None:
+    def serve(self, serving: Listener) -> None:
         """Serve until the end, until the socket is lost, or until a sibling asks for it."""
         self.serving, self.port = serving, serving.port
         try:

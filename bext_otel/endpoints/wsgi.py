@@ -7,11 +7,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from bext_otel.endpoints.endpoints import NOT_FOUND, Endpoints, Reply, finished
+from bext_otel.listener.answers import TOGETHER
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-__all__ = ["WSGIEndpoints", "answer", "respond"]
+__all__ = ["WSGIEndpoints", "answer", "finished_for", "respond"]
 
 
 class WSGIEndpoints:
@@ -37,16 +38,31 @@ def answer(
     otherwise: Callable[[str], Reply] = lambda _: NOT_FOUND,
 ) -> Reply:
     """The reply to a WSGI request; `otherwise` makes the one for a path that is not one of the endpoints'."""
-    method = environ.get("REQUEST_METHOD", "GET")
+    method, headers = environ.get("REQUEST_METHOD", "GET"), _headers(environ)
     # WSGI hands bytes over as Latin-1 (PEP 3333).
     path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode("utf-8", "replace")
-    headers = {
+    reply = endpoints.reply(
+        method,
+        path,
+        environ.get("QUERY_STRING", ""),
+        headers,
+        trusted=trusted,
+        together=environ.get(TOGETHER),
+    )
+    return finished(otherwise(path), method, headers) if reply is None else reply
+
+
+def finished_for(reply: Reply, environ: WSGIEnvironment) -> Reply:
+    """A reply as it is sent to whoever made this request."""
+    return finished(reply, environ.get("REQUEST_METHOD", "GET"), _headers(environ))
+
+
+def _headers(environ: WSGIEnvironment) -> dict[str, str]:
+    return {
         name[5:].replace("_", "-").lower(): value
         for name, value in environ.items()
         if name.startswith("HTTP_")
     }
-    reply = endpoints.reply(method, path, environ.get("QUERY_STRING", ""), headers, trusted=trusted)
-    return finished(otherwise(path), method, headers) if reply is None else reply
 
 
 def respond(reply: Reply, start_response: StartResponse, *headers: tuple[str, str]) -> Iterable[bytes]:
