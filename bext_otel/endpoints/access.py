@@ -76,6 +76,10 @@ class Access:
             return self._is_open("token" if chosen == "token" else "setting", caller)
         return self.shows("moved" if moved else "metrics", caller)
 
+    def has_token(self, headers: Mapping[str, str]) -> bool:
+        """Whether a request shows the token."""
+        return self._token.is_in(headers)
+
     @property
     def is_guarded(self) -> bool:
         """Whether a token is set."""

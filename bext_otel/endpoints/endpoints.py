@@ -112,12 +112,17 @@ class Endpoints:
         """Whether a path is answered here."""
         return path in self._routes
 
-    def lane(self, path: str) -> Literal["scrapes", "health"] | None:
+    def lane(
+        self, path: str, visitor: Mapping[str, str] | None = None
+    ) -> Literal["scrapes", "health"] | None:
         """Where the answer is made: those of one lane one after the other, and none behind another lane's.
-        None: at once, for it asks nobody."""
+        None: at once, for it asks nobody; so is one that refuses a `visitor` of the application, by his
+        headers."""
         handler = self._routes.get(path)
         if handler is None or handler == self._live:
             return None
+        if handler == self._metrics and visitor is not None:
+            return "scrapes" if self._shows_metrics(path, Caller(visitor, trusted=False)) else None
         return "scrapes" if handler == self._metrics else "health"
 
     def reply(
@@ -163,7 +168,7 @@ class Endpoints:
             return plain_text(404, "metrics are off: [metrics] enabled (BEXT_METRICS_ENABLED) is false")
         if self._collections is None:
             return plain_text(404, f"metrics are off: {self._unread}")
-        if not self._shows_metrics(asked):
+        if not self._shows_metrics(asked.path, asked.caller):
             return _WANTS_TOKEN
         wanted = _format(asked.query) or negotiate.metrics_format(asked.caller.headers.get("accept", ""))
         if wanted not in FORMATS:
@@ -178,11 +183,11 @@ class Endpoints:
             return Reply(200, content_type(wanted), found.page(wanted, view), (("vary", "accept"),))
         return Reply(200, content_type(wanted), small, (("vary", "accept"), ("content-encoding", "gzip")))
 
-    def _shows_metrics(self, asked: _Request) -> bool:
+    def _shows_metrics(self, path: str, caller: Caller) -> bool:
         own = self._metrics_settings.path
-        if asked.path == own:
-            return self.access.shows("metrics", asked.caller)
-        return self.access.shows_platform_path(asked.caller, moved=own != config.MetricsSettings().path)
+        if path == own:
+            return self.access.shows("metrics", caller)
+        return self.access.shows_platform_path(caller, moved=own != config.MetricsSettings().path)
 
     def _live(self, asked: _Request) -> Reply:
         try:

@@ -4,9 +4,11 @@ shortly after."""
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import TypeAlias, TypeVar, cast
 
+from bext_otel.listener.pace import Pace
 from bext_otel.threads import start
 
 __all__ = ["Job", "Lane", "Together"]
@@ -51,11 +53,13 @@ Job: TypeAlias = Callable[[Together], None]
 class Lane:
     """Does jobs one at a time, in their order. Those that have come while one was done are done together.
 
-    Where no thread can be started, a job is done at once by whoever has it.
+    `pace` says how long they wait for company before they are done. Where no thread can be started, a job is
+    done at once by whoever has it.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, pace: Pace | None = None) -> None:
         self._name = name
+        self._pace = pace
         self._changed = threading.Condition()
         self._waiting: list[Job] = []
         self._has_thread = False
@@ -86,14 +90,21 @@ class Lane:
 
     def _run(self, rest_seconds: float) -> None:
         while batch := self._next(rest_seconds):
+            began = time.monotonic()
             together = Together()
             for job in batch:
                 job(together)
+            if self._pace is not None:
+                self._pace.spend(time.monotonic() - began)
 
     def _next(self, rest_seconds: float) -> list[Job]:
         with self._changed:
             if not self._waiting and rest_seconds and self._rest_seconds:
                 self._changed.wait(rest_seconds)
+            while rest_seconds and self._waiting and self._pace is not None:
+                if (pause := self._pace.wait_seconds()) <= 0:
+                    break
+                self._changed.wait(pause)
             batch, self._waiting = self._waiting, []
             self._has_thread = bool(batch)
             return batch
