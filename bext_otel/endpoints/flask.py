@@ -37,7 +37,9 @@ def blueprint(endpoints: Endpoints, *, name: str = "bext_otel") -> Blueprint:
 def _view(visitors: Visitors, path: str) -> Callable[[], Response]:
     def answer() -> Response:
         headers = {name.lower(): value for name, value in request.headers}
-        reply = visitors.reply(request.method, path, request.query_string.decode("latin-1"), headers)
+        query = request.query_string.decode("latin-1")
+        by_turns = not request.environ.get("wsgi.multithread", True)
+        reply = visitors.reply(request.method, path, query, headers, by_turns=by_turns)
         if reply is None:
             abort(404)
         # Of an empty body Flask would tell the length, which for HEAD is not the one to tell.

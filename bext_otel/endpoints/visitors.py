@@ -6,7 +6,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from bext_otel.endpoints.endpoints import Endpoints, Reply, finished
 from bext_otel.listener.pace import Pace
@@ -15,6 +16,7 @@ __all__ = ["BUSY", "Visitors"]
 
 # An application that serves by threads has some dozen; a pair of Prometheus, an agent and a person are few.
 _MOST_WAITING = 4
+_LONGEST_PAUSE_SECONDS = 2.0
 
 BUSY = Reply(
     503,
@@ -26,31 +28,67 @@ BUSY = Reply(
 
 class Visitors:
     """Answers those who are served in threads of the application, which a scrape must not hold: few may wait
-    for one at a time, and once scrapes have taken more than their share of the time the next ones are told to
-    come back. Whoever has the token is no stranger, and always served."""
+    for one at a time, and once scrapes have taken more than their share of the time only one waits, and the
+    next ones are told to come back. Whoever has the token is no stranger, and always served.
 
-    def __init__(self, endpoints: Endpoints, pace: Pace | None = None) -> None:
+    With `by_turns` there is one such thread, which would serve nobody else while it waits: it does not.
+    """
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        pace: Pace | None = None,
+        *,
+        sleep: Callable[[float], object] | None = None,
+    ) -> None:
         self._endpoints = endpoints
+        self._sleep = sleep
         self._pace = pace or Pace()
         self._begin()
 
-    def reply(self, method: str, path: str, query: str, headers: Mapping[str, str]) -> Reply | None:
+    def reply(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], *, by_turns: bool = False
+    ) -> Reply | None:
         """The answer to a visitor; None for a path that is not ours. Never raises."""
         if self._endpoints.lane(path, headers) != "scrapes" or self._endpoints.access.has_token(headers):
             return self._endpoints.reply(method, path, query, headers, trusted=False)
         if self._pid != os.getpid():  # a fork may have come while somebody was waiting
             self._begin()
-        with self._lock:
-            if self._waiting >= _MOST_WAITING or self._pace.wait_seconds() > 0:
-                return finished(BUSY, method, headers)
-            if not self._waiting:
-                self._unpaid_since = time.monotonic()
-            self._waiting += 1
+        pause = self._enter(by_turns=by_turns)
+        if pause is None:
+            return finished(BUSY, method, headers)
         try:
-            return self._endpoints.reply(method, path, query, headers, trusted=False)
+            if pause > 0:
+                # Looked up now: gevent may have replaced it.
+                (self._sleep or time.sleep)(min(pause, _LONGEST_PAUSE_SECONDS))
+            with self._paying():
+                return self._endpoints.reply(method, path, query, headers, trusted=False)
         finally:
             with self._lock:
                 self._waiting -= 1
+
+    def _enter(self, *, by_turns: bool) -> float | None:
+        """How long to wait, in seconds, 0 or less: not at all; None if there is no room to."""
+        with self._lock:
+            pause = 0.0 if by_turns else self._pace.wait_seconds()
+            if self._waiting >= _MOST_WAITING or (pause > 0 and self._waiting):
+                return None
+            self._waiting += 1
+            return pause
+
+    @contextmanager
+    def _paying(self) -> Iterator[None]:
+        """Scrapes that overlap are one after the other, so the time in which there is any is what they
+        cost."""
+        with self._lock:
+            if not self._reading:
+                self._unpaid_since = time.monotonic()
+            self._reading += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._reading -= 1
                 now = time.monotonic()
                 self._pace.spend(now - self._unpaid_since)
                 self._unpaid_since = now
@@ -58,6 +96,5 @@ class Visitors:
     def _begin(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._waiting = 0
-        # Scrapes that overlap are one after the other, so the time in which there is any is what they cost.
+        self._waiting = self._reading = 0
         self._unpaid_since = 0.0

@@ -29,7 +29,13 @@ class WSGIEndpoints:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         method, headers = environ.get("REQUEST_METHOD", "GET"), _headers(environ)
-        reply = self._visitors.reply(method, _path(environ), environ.get("QUERY_STRING", ""), headers)
+        reply = self._visitors.reply(
+            method,
+            _path(environ),
+            environ.get("QUERY_STRING", ""),
+            headers,
+            by_turns=not environ.get("wsgi.multithread", True),
+        )
         return respond(reply or finished(NOT_FOUND, method, headers), start_response)
 
 

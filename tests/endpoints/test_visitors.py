@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -48,27 +49,76 @@ def test_few_wait_for_a_scrape_and_the_others_are_told_to_come_back() -> None:
     assert reading.begun <= 2
 
 
-def test_scrapes_that_follow_each_other_without_a_pause_get_a_share_of_the_time() -> None:
-    now = [0.0]
-    visitors = Visitors(endpoints(), Pace(burst=2, clock=lambda: now[0]))
-    statuses = [ask(visitors).status for _ in range(5)]
-    assert [200, 200, 503, 503, 503] == statuses
-    assert 200 == ask(visitors, "/health").status
-    now[0] += 60
-    assert 200 == ask(visitors).status
+class Spent(Pace):
+    """Has no time left until `left`."""
+
+    def __init__(self, *, left: float = 60.0) -> None:
+        super().__init__()
+        self.left = left
+
+    def wait_seconds(self) -> float:
+        return self.left
+
+
+def test_of_scrapes_beyond_their_share_of_the_time_one_waits_and_the_others_are_told_to_come_back() -> None:
+    sleeping, wake = threading.Event(), threading.Event()
+
+    def sleep(seconds: float) -> None:
+        assert 2.0 == seconds
+        sleeping.set()
+        assert wake.wait(20)
+
+    visitors = Visitors(endpoints(), Spent(), sleep=sleep)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(ask, visitors)
+        assert sleeping.wait(10)
+        assert [503] * 3 == [ask(visitors).status for _ in range(3)]
+        assert 200 == ask(visitors, "/health").status
+        wake.set()
+        assert 200 == first.result(20).status
+
+
+def test_the_only_thread_of_an_application_waits_for_no_share() -> None:
+    visitors = Visitors(endpoints(), Spent())
+    for _ in range(3):
+        reply = visitors.reply("GET", "/metrics", "", {}, by_turns=True)
+        assert reply is not None
+        assert 200 == reply.status
+
+
+def test_scrapes_spend_the_time_in_which_there_is_any() -> None:
+    spent: list[float] = []
+    pace, reading = Pace(), Reading()
+    pace.spend = spent.append  # type: ignore[method-assign]
+    visitors = Visitors(endpoints(read=reading), pace)
+    began = time.monotonic()
+    with ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(ask, visitors) for _ in range(3)]
+        until(lambda: reading.begun)
+        time.sleep(0.2)
+        reading.go.set()
+        assert [200] * 3 == [one.result(20).status for one in asked]
+    assert 3 == len(spent)
+    assert 0.2 <= sum(spent) <= time.monotonic() - began
 
 
 def test_whoever_has_the_token_is_served_beside_those_who_loop() -> None:
-    visitors = Visitors(endpoints(token="s3cret"), Pace(burst=1, clock=lambda: 0.0))
-    assert [200, 503] == [ask(visitors).status for _ in range(2)]
-    reply = visitors.reply("GET", "/metrics", "", {"authorization": "Bearer s3cret"})
+    reading = Reading()
+    visitors = Visitors(endpoints(read=reading, token="s3cret"))
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(ask, visitors) for _ in range(4)]
+        until(lambda: ask(visitors).status == 503)
+        mine = pool.submit(visitors.reply, "GET", "/metrics", "", {"authorization": "Bearer s3cret"})
+        reading.go.set()
+        assert [200] * 4 == [one.result(20).status for one in asked]
+        reply = mine.result(20)
     assert reply is not None
     assert 200 == reply.status
 
 
 def test_whoever_is_refused_takes_nobodys_place() -> None:
     closed = endpoints(token="s3cret", settings={"metrics": "token"})
-    visitors = Visitors(closed, Pace(burst=1, clock=lambda: 0.0))
+    visitors = Visitors(closed, Spent())
     assert [401] * 3 == [ask(visitors).status for _ in range(3)]
     assert None is closed.lane("/metrics", {})
     assert "scrapes" == closed.lane("/metrics", {"authorization": "Bearer s3cret"})
