@@ -6,8 +6,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 
 from bext_otel.endpoints.endpoints import Endpoints, Reply, finished
 from bext_otel.listener.pace import Pace
@@ -16,6 +15,8 @@ __all__ = ["BUSY", "Visitors"]
 
 # An application that serves by threads has some dozen; a pair of Prometheus, an agent and a person are few.
 _MOST_WAITING = 4
+# Worth a few threads; for a longer one there is one.
+_SHORT_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 2.0
 
 BUSY = Reply(
@@ -28,8 +29,8 @@ BUSY = Reply(
 
 class Visitors:
     """Answers those who are served in threads of the application, which a scrape must not hold: few may wait
-    for one at a time, and once scrapes have taken more than their share of the time only one waits, and the
-    next ones are told to come back. Whoever has the token is no stranger, and always served.
+    for one at a time, and once scrapes have taken more than their share of the processor only one waits for
+    long, and the next ones are told to come back. Whoever has the token is no stranger, and always served.
 
     With `by_turns` there is one such thread, which would serve nobody else while it waits: it does not.
     """
@@ -57,44 +58,28 @@ class Visitors:
         pause = self._enter(by_turns=by_turns)
         if pause is None:
             return finished(BUSY, method, headers)
+        began = time.thread_time()
         try:
             if pause > 0:
                 # Looked up now: gevent may have replaced it.
                 (self._sleep or time.sleep)(min(pause, _LONGEST_PAUSE_SECONDS))
-            with self._paying():
-                return self._endpoints.reply(method, path, query, headers, trusted=False)
+            return self._endpoints.reply(method, path, query, headers, trusted=False)
         finally:
             with self._lock:
                 self._waiting -= 1
+                # Of the processor: whoever waited for another one's collection has spent next to nothing.
+                self._pace.spend(time.thread_time() - began)
 
     def _enter(self, *, by_turns: bool) -> float | None:
         """How long to wait, in seconds, 0 or less: not at all; None if there is no room to."""
         with self._lock:
             pause = 0.0 if by_turns else self._pace.wait_seconds()
-            if self._waiting >= _MOST_WAITING or (pause > 0 and self._waiting):
+            if self._waiting >= _MOST_WAITING or (pause > _SHORT_PAUSE_SECONDS and self._waiting):
                 return None
             self._waiting += 1
             return pause
 
-    @contextmanager
-    def _paying(self) -> Iterator[None]:
-        """Scrapes that overlap are one after the other, so the time in which there is any is what they
-        cost."""
-        with self._lock:
-            if not self._reading:
-                self._unpaid_since = time.monotonic()
-            self._reading += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._reading -= 1
-                now = time.monotonic()
-                self._pace.spend(now - self._unpaid_since)
-                self._unpaid_since = now
-
     def _begin(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._waiting = self._reading = 0
-        self._unpaid_since = 0.0
+        self._waiting = 0

@@ -90,12 +90,12 @@ class Lane:
 
     def _run(self, rest_seconds: float) -> None:
         while batch := self._next(rest_seconds):
-            began = time.monotonic()
+            began = time.thread_time()
             together = Together()
             for job in batch:
                 job(together)
             if self._pace is not None:
-                self._pace.spend(time.monotonic() - began)
+                self._pace.spend(time.thread_time() - began)
 
     def _next(self, rest_seconds: float) -> list[Job]:
         with self._changed:

@@ -58,7 +58,8 @@ def test_sixteen_scrapers_of_20_000_series_are_served_from_few_collections(
 def test_visitors_who_loop_on_metrics_hold_neither_health_nor_the_application(
     command: str, tmp_path: Path
 ) -> None:
-    """A collection takes 0.2 s at least, and scrapes a fifth of the time: one a second, after the first few."""
+    """A collection takes 0.2 s of the processor at least, and scrapes a fifth of it: one a second, after the
+    first few."""
     ending = threading.Event()
 
     def loop() -> None:

@@ -86,20 +86,29 @@ def test_the_only_thread_of_an_application_waits_for_no_share() -> None:
         assert 200 == reply.status
 
 
-def test_scrapes_spend_the_time_in_which_there_is_any() -> None:
+def test_scrapes_spend_what_they_take_of_the_processor_and_not_what_they_wait() -> None:
     spent: list[float] = []
-    pace, reading = Pace(), Reading()
+    pace = Pace()
     pace.spend = spent.append  # type: ignore[method-assign]
-    visitors = Visitors(endpoints(read=reading), pace)
-    began = time.monotonic()
-    with ThreadPoolExecutor(3) as pool:
-        asked = [pool.submit(ask, visitors) for _ in range(3)]
-        until(lambda: reading.begun)
-        time.sleep(0.2)
-        reading.go.set()
-        assert [200] * 3 == [one.result(20).status for one in asked]
-    assert 3 == len(spent)
-    assert 0.2 <= sum(spent) <= time.monotonic() - began
+
+    def work() -> Snapshot:
+        end = time.thread_time() + 0.1
+        while time.thread_time() < end:
+            pass
+        return SPECIFICATION
+
+    def wait() -> Snapshot:
+        time.sleep(0.5)
+        return SPECIFICATION
+
+    assert [200, 200] == [ask(Visitors(endpoints(read=read), pace)).status for read in (work, wait)]
+    assert spent[0] >= 0.1 > spent[1]
+
+
+def test_a_short_pause_is_waited_for_by_few() -> None:
+    slept: list[float] = []
+    assert 200 == ask(Visitors(endpoints(), Spent(left=0.3), sleep=slept.append)).status
+    assert [0.3] == slept
 
 
 def test_whoever_has_the_token_is_served_beside_those_who_loop() -> None:
