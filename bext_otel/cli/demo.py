@@ -22,7 +22,7 @@ from bext_otel.cli.platform import (
     missing_requirements,
     traffic,
 )
-from bext_otel.cli.ports import free_port, open_viewer
+from bext_otel.cli.ports import free_port, open_viewer, token_option
 from bext_otel.cli.sending import Sent, send
 from bext_otel.cli.signals import UntilInterrupted
 from bext_otel.cli.tree import best_trace, trace_tree
@@ -62,6 +62,7 @@ _SEED = 7
     default=None,
     help="The viewer's port.  [default: 4318, or a free one]",
 )
+@token_option
 @click.option(
     "--examples",
     type=click.Path(file_okay=False, path_type=Path),
@@ -80,6 +81,7 @@ def demo(
     requests: int,
     port: int | None,
     view_port: int | None,
+    token: bool | None,
     examples: Path | None,
     verbose: bool,
 ) -> None:
@@ -96,7 +98,7 @@ def demo(
     code = 130 if once else 0
     with (
         UntilInterrupted() as end,
-        open_viewer(view_port, option="--view-port", limits=_limits(requests)) as viewer,
+        open_viewer(view_port, option="--view-port", limits=_limits(requests), token=token) as viewer,
     ):
         platform = Platform(
             folder, app_port, free_port(None, usual=9464, option=""), viewer.url, find_broker(folder)
@@ -211,7 +213,7 @@ def _show(console: Console, platform: Platform, viewer: Viewer, endpoints: int, 
     )
     app, service = f"http://127.0.0.1:{platform.port}", f"http://127.0.0.1:{endpoints}"
     rows = (
-        ("Viewer", f"{viewer.url}/", "traces, logs, metrics"),
+        ("Viewer", viewer.page_url, "traces, logs, metrics"),
         ("Website", f"{app}/", "rendered in isolates, cached"),
         ("Dashboard", f"{app}/dashboard/", "Flask"),
         ("API", f"{app}/api/products", "JSON on SQLite"),

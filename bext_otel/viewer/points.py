@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -11,9 +12,9 @@ from opentelemetry.proto.metrics.v1 import metrics_pb2
 
 from bext_otel.viewer.limits import Limits
 from bext_otel.viewer.quantiles import Explicit, Exponential, Histogram
-from bext_otel.viewer.values import attributes
+from bext_otel.viewer.values import Allowance, shortened
 
-__all__ = ["DataPoint", "Kind", "Labels", "points"]
+__all__ = ["DataPoint", "Kind", "Labels", "label_bytes", "points"]
 
 Kind = Literal["counter", "gauge", "distribution"]
 Labels = tuple[tuple[str, str], ...]
@@ -21,6 +22,11 @@ Labels = tuple[tuple[str, str], ...]
 _DELTA = metrics_pb2.AGGREGATION_TEMPORALITY_DELTA
 # Scales that the data model's base function is defined for with doubles; an SDK stays within -10 to 20.
 _SCALES = range(-11, 53)
+
+_POINT_BYTES = 700
+# Bound and count of a bucket, or its entry in a mapping: two numbers and where they are held.
+_BUCKET_BYTES = 150
+_PAIR_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -45,10 +51,21 @@ class DataPoint:
     low: float = -math.inf
     high: float = math.inf
 
+    @property
+    def size(self) -> int:
+        """What it takes in memory, in bytes, but for its labels."""
+        numbers = len(self.quantiles) + (0 if self.histogram is None else self.histogram.buckets)
+        return _POINT_BYTES + numbers * _BUCKET_BYTES
+
+
+def label_bytes(labels: Labels) -> int:
+    """What labels take in memory, in bytes."""
+    return sum(_PAIR_BYTES + sys.getsizeof(key) + sys.getsizeof(value) for key, value in labels)
+
 
 def points(metric: metrics_pb2.Metric, limits: Limits) -> Iterator[DataPoint | None]:
-    """The metric's points; None for one that is not usable: no recorded value, too many buckets, a scale that
-    is none."""
+    """The metric's points; None for one that is not usable: no recorded value, too many labels or buckets, a
+    scale that is none."""
     kind = metric.WhichOneof("data")
     if kind == "gauge":
         yield from (_number(point, "gauge", False, limits) for point in metric.gauge.data_points)
@@ -68,7 +85,7 @@ def points(metric: metrics_pb2.Metric, limits: Limits) -> Iterator[DataPoint | N
 
 def _number(point: metrics_pb2.NumberDataPoint, kind: Kind, delta: bool, limits: Limits) -> DataPoint | None:
     which = point.WhichOneof("value")
-    if which is None or _unrecorded(point.flags):
+    if which is None or _unusable(point, limits):
         return None
     value = float(point.as_int) if which == "as_int" else point.as_double
     return DataPoint(
@@ -77,9 +94,10 @@ def _number(point: metrics_pb2.NumberDataPoint, kind: Kind, delta: bool, limits:
 
 
 def _explicit(point: metrics_pb2.HistogramDataPoint, delta: bool, limits: Limits) -> DataPoint | None:
+    if _unusable(point, limits) or max(len(point.bucket_counts), len(point.explicit_bounds)) > limits.buckets:
+        return None
     bounds, counts = tuple(point.explicit_bounds), tuple(point.bucket_counts)
-    fits = len(counts) == len(bounds) + 1 and list(bounds) == sorted(bounds)
-    if _unrecorded(point.flags) or len(counts) > limits.buckets or (counts and not fits):
+    if counts and (len(counts) != len(bounds) + 1 or list(bounds) != sorted(bounds)):
         return None
     return DataPoint(
         "distribution",
@@ -99,7 +117,7 @@ def _exponential(
     point: metrics_pb2.ExponentialHistogramDataPoint, delta: bool, limits: Limits
 ) -> DataPoint | None:
     size = len(point.positive.bucket_counts) + len(point.negative.bucket_counts)
-    if _unrecorded(point.flags) or size > limits.buckets or point.scale not in _SCALES:
+    if _unusable(point, limits) or size > limits.buckets or point.scale not in _SCALES:
         return None
     return DataPoint(
         "distribution",
@@ -118,7 +136,7 @@ def _exponential(
 
 
 def _summary(point: metrics_pb2.SummaryDataPoint, limits: Limits) -> DataPoint | None:
-    if _unrecorded(point.flags) or len(point.quantile_values) > limits.buckets:
+    if _unusable(point, limits) or len(point.quantile_values) > limits.buckets:
         return None
     return DataPoint(
         "distribution",
@@ -145,11 +163,12 @@ _AnyPoint = (
 
 
 def _labels(point: _AnyPoint, limits: Limits) -> Labels:
-    return tuple(
-        sorted((key, str(value)) for key, value in attributes(point.attributes, limits.text).items())
-    )
+    held = Allowance(limits).attributes(point.attributes)
+    return tuple(sorted((key, shortened(str(value), limits.name)) for key, value in held.items()))
 
 
-def _unrecorded(flags: int) -> bool:
-    """A point that only says that its series ended."""
-    return bool(flags & metrics_pb2.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK)
+def _unusable(point: _AnyPoint, limits: Limits) -> bool:
+    """A point that only says that its series ended, or one with so many labels that some would be lost:
+    without them, it would be another series' point."""
+    unrecorded = point.flags & metrics_pb2.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
+    return bool(unrecorded) or len(point.attributes) > limits.labels

@@ -20,6 +20,11 @@ class Explicit:
     bounds: tuple[float, ...]
     counts: tuple[int, ...]
 
+    @property
+    def buckets(self) -> int:
+        """How many buckets are held."""
+        return len(self.counts)
+
     def minus(self, earlier: Histogram) -> Explicit | None:
         """What came since `earlier`, or None if that can't be this histogram's past."""
         if (
@@ -49,6 +54,11 @@ class Exponential:
     zero: int
     positive: Mapping[int, int]
     negative: Mapping[int, int]
+
+    @property
+    def buckets(self) -> int:
+        """How many buckets are held."""
+        return len(self.positive) + len(self.negative)
 
     def at(self, scale: int) -> Exponential:
         """The same values in coarser buckets: `scale` is at most this one's. Each step down joins buckets 2i

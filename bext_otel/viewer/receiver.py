@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,6 +14,9 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2  # type: ignore[import-untyped]
 
 from bext_otel.errors import BextOtelError
+from bext_otel.viewer.limits import Limits
+from bext_otel.viewer.portions import TooMuchError, json_portions, wire_portions
+from bext_otel.viewer.wire import WireError
 
 __all__ = ["JSON", "PROTOBUF", "BadBodyError", "decode", "encode", "encode_error", "media_type"]
 
@@ -25,6 +29,7 @@ _M = TypeVar("_M", bound=Message)
 # by itself.
 _WINDOW_BITS: Mapping[str, int] = {"gzip": 31, "x-gzip": 31, "deflate": 47}
 
+_STEP = 64 * 1024
 _ID_KEYS = frozenset(("traceId", "spanId", "parentSpanId", "trace_id", "span_id", "parent_span_id"))
 
 
@@ -42,26 +47,54 @@ def media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def decode(message: _M, body: bytes, *, content_type: str, encoding: str, limit: int) -> _M:
-    """Fill `message` from a request body of at most `limit` bytes once inflated.
+def decode(
+    kind: type[_M],
+    body: bytes | bytearray,
+    *,
+    content_type: str,
+    encoding: str,
+    limits: Limits,
+    large: Callable[[], object] = bool,
+) -> Iterator[_M | None]:
+    """What a request body of `kind` says, in small messages of that kind, each made when it is asked for;
+    None for an item that has too many elements to be looked at.
 
-    Raises `BadBodyError`: 415 for a content type or coding that OTLP doesn't have, 413 for too much, 400 for
-    what doesn't parse.
+    `large` is called before more than `limits.large_bytes` are inflated. Raises `BadBodyError`: 415 for a
+    content type or coding that OTLP doesn't have, 413 for too much, 400 for what doesn't parse.
     """
-    kind = media_type(content_type)
-    if kind not in {JSON, PROTOBUF}:
-        raise BadBodyError(415, f"Content-Type {kind!r}: expected {PROTOBUF} or {JSON}")
-    plain = _inflate(body, encoding.strip().lower(), limit)
+    media = media_type(content_type)
+    if media not in {JSON, PROTOBUF}:
+        raise BadBodyError(415, f"Content-Type {media[:100]!r}: expected {PROTOBUF} or {JSON}")
+    plain = _inflate(body, encoding.strip().lower(), limits, large)
+    with _refusing(media):
+        if media == PROTOBUF:
+            return _parsed(kind, wire_portions(plain, kind, limits))
+        return _read(kind, json_portions(plain, kind, limits))
+
+
+def _parsed(kind: type[_M], portions: Iterator[bytes | None]) -> Iterator[_M | None]:
+    with _refusing(PROTOBUF):
+        for portion in portions:
+            yield None if portion is None else kind.FromString(portion)
+
+
+def _read(kind: type[_M], portions: Iterator[dict[str, Any] | None]) -> Iterator[_M | None]:
+    with _refusing(JSON):
+        for portion in portions:
+            if portion is None:
+                yield None
+            else:
+                yield json_format.ParseDict(_with_base64_ids(portion), kind(), ignore_unknown_fields=True)
+
+
+@contextmanager
+def _refusing(media: str) -> Iterator[None]:
+    """What a parser raises is the sender's mistake."""
     try:
-        if kind == PROTOBUF:
-            message.ParseFromString(plain)
-        else:
-            json_format.ParseDict(
-                _with_base64_ids(msgspec.json.decode(plain, type=dict[str, Any])),
-                message,
-                ignore_unknown_fields=True,
-            )
-    except DecodeError as exc:
+        yield
+    except TooMuchError as exc:
+        raise BadBodyError(413, f"the body has {exc}: too much to be taken") from exc
+    except (DecodeError, WireError) as exc:
         raise BadBodyError(400, "the body is no protobuf message of this signal") from exc
     except (
         json_format.ParseError,
@@ -72,8 +105,7 @@ def decode(message: _M, body: bytes, *, content_type: str, encoding: str, limit:
         RecursionError,
     ) as exc:
         # json_format raises the last four for shapes it didn't foresee, e.g. a list where an object belongs.
-        raise BadBodyError(400, f"the body is no JSON of this signal: {str(exc)[:200]}") from exc
-    return message
+        raise BadBodyError(400, f"the body is no {media} of this signal: {str(exc)[:200]}") from exc
 
 
 def encode(message: Message, content_type: str) -> tuple[str, bytes]:
@@ -85,28 +117,51 @@ def encode(message: Message, content_type: str) -> tuple[str, bytes]:
 
 def encode_error(status: int, reason: str, content_type: str) -> tuple[str, bytes]:
     """Content type and body of a refusal: a `google.rpc.Status`, as OTLP wants it."""
-    # 3 is INVALID_ARGUMENT in google.rpc.Code, 8 RESOURCE_EXHAUSTED.
-    return encode(status_pb2.Status(code=8 if status == 413 else 3, message=reason), content_type)
+    # 3 is INVALID_ARGUMENT in google.rpc.Code, 8 RESOURCE_EXHAUSTED, 14 UNAVAILABLE.
+    code = {413: 8, 503: 14}.get(status, 3)
+    return encode(status_pb2.Status(code=code, message=reason), content_type)
 
 
-def _inflate(body: bytes, encoding: str, limit: int) -> bytes:
-    """The body without its content coding, never inflating further than `limit`."""
+def _inflate(
+    body: bytes | bytearray, encoding: str, limits: Limits, large: Callable[[], object]
+) -> bytes | bytearray:
+    """The body without its content coding, never inflating further than `limits.inflated_bytes`."""
+    limit = limits.inflated_bytes
     if encoding in {"", "identity"}:
         if len(body) > limit:
             raise BadBodyError(413, f"the body has {len(body)} bytes: at most {limit} are taken")
+        if len(body) > limits.large_bytes:
+            large()
         return body
     if encoding not in _WINDOW_BITS:
-        raise BadBodyError(415, f"Content-Encoding {encoding!r}: expected gzip, deflate or none")
-    inflater = zlib.decompressobj(_WINDOW_BITS[encoding])
+        raise BadBodyError(415, f"Content-Encoding {encoding[:100]!r}: expected gzip, deflate or none")
+    # Grown step by step: zlib itself would hold it twice.
+    plain = bytearray()
     try:
-        plain = inflater.decompress(body, limit + 1)
+        inflater = zlib.decompressobj(_WINDOW_BITS[encoding])
+        for part in _inflated(body, inflater):
+            plain += part
+            if len(plain) > limit:
+                raise BadBodyError(413, f"the body inflates to more than {limit} bytes")
+            if len(plain) > limits.large_bytes:
+                large()
     except zlib.error as exc:
         raise BadBodyError(400, f"the body is not {encoding}: {exc}") from exc
-    if len(plain) > limit:
-        raise BadBodyError(413, f"the body inflates to more than {limit} bytes")
     if not inflater.eof:
         raise BadBodyError(400, f"the body's {encoding} stream ends early")
     return plain
+
+
+def _inflated(body: bytes | bytearray, inflater: zlib._Decompress) -> Iterator[bytes]:
+    """The content in steps of limited size."""
+    for start in range(0, len(body), _STEP):
+        rest = bytes(body[start : start + _STEP])
+        while rest:
+            yield inflater.decompress(rest, _STEP)
+            rest = inflater.unconsumed_tail
+    # All of it may have gone in before all of it has come out.
+    while part := inflater.decompress(b"", _STEP):
+        yield part
 
 
 def _with_base64_ids(node: Any) -> Any:
