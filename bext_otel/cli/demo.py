@@ -26,6 +26,7 @@ from bext_otel.cli.ports import free_port, open_viewer, token_option
 from bext_otel.cli.sending import Sent, send
 from bext_otel.cli.signals import UntilInterrupted
 from bext_otel.cli.tree import best_trace, trace_tree
+from bext_otel.text import visible
 from bext_otel.viewer import Limits, Viewer
 
 __all__ = ["demo"]
@@ -119,7 +120,7 @@ def _run(platform: Platform, viewer: Viewer, planned: list[Request], *, once: bo
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory(prefix="bext-demo-") as folder:
         log = Path(folder) / "demo.log"
-        echo = (lambda line: console.print(Text(line, style="dim"))) if verbose else None
+        echo = (lambda line: console.print(Text(visible(line), style="dim"))) if verbose else None
         shared = platform.shared(Path(folder))
         cwd = platform.examples.parent
         with (
@@ -242,5 +243,6 @@ def _why(app: Child) -> str:
 
 def _failed(console: Console, app: Child, why: str) -> int:
     console.print(Text(f"The demo failed: {why}. Its last lines:", style="bold red"))
-    console.print(Text(app.tail() or "(it printed nothing)"), soft_wrap=True)
+    last = "\n".join(map(visible, app.tail().splitlines()))
+    console.print(Text(last or "(it printed nothing)"), soft_wrap=True)
     return 1
