@@ -6,12 +6,14 @@ import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from opentelemetry.proto.metrics.v1 import metrics_pb2
 
+from bext_otel.metrics.exponential import Buckets
+from bext_otel.metrics.values import Histogram
 from bext_otel.viewer.limits import Limits
-from bext_otel.viewer.quantiles import Explicit, Exponential, Histogram
+from bext_otel.viewer.quantiles import Exponential, SentHistogram, bucket_count
 from bext_otel.viewer.values import Allowance, shortened
 
 __all__ = ["DataPoint", "Kind", "Labels", "label_bytes", "points"]
@@ -24,8 +26,8 @@ _DELTA = metrics_pb2.AGGREGATION_TEMPORALITY_DELTA
 _SCALES = range(-11, 53)
 
 _POINT_BYTES = 700
-# Bound and count of a bucket, or its entry in a mapping: two numbers and where they are held.
-_BUCKET_BYTES = 150
+# Bound and count of a bucket: two numbers and where they are held.
+_BUCKET_BYTES = 100
 _PAIR_BYTES = 64
 
 
@@ -46,7 +48,7 @@ class DataPoint:
     value: float = 0.0
     count: int = 0
     sum: float = 0.0
-    histogram: Histogram | None = None
+    histogram: SentHistogram | None = None
     quantiles: dict[float, float] = field(default_factory=dict)
     low: float = -math.inf
     high: float = math.inf
@@ -54,7 +56,7 @@ class DataPoint:
     @property
     def size(self) -> int:
         """What it takes in memory, in bytes, but for its labels."""
-        numbers = len(self.quantiles) + (0 if self.histogram is None else self.histogram.buckets)
+        numbers = len(self.quantiles) + bucket_count(self.histogram)
         return _POINT_BYTES + numbers * _BUCKET_BYTES
 
 
@@ -87,10 +89,7 @@ def _number(point: metrics_pb2.NumberDataPoint, kind: Kind, delta: bool, limits:
     which = point.WhichOneof("value")
     if which is None or _unusable(point, limits):
         return None
-    value = float(point.as_int) if which == "as_int" else point.as_double
-    return DataPoint(
-        kind, _labels(point, limits), point.start_time_unix_nano, point.time_unix_nano, delta, value=value
-    )
+    return _point(point, kind, delta, limits, value=float(getattr(point, which)))
 
 
 def _explicit(point: metrics_pb2.HistogramDataPoint, delta: bool, limits: Limits) -> DataPoint | None:
@@ -99,18 +98,8 @@ def _explicit(point: metrics_pb2.HistogramDataPoint, delta: bool, limits: Limits
     bounds, counts = tuple(point.explicit_bounds), tuple(point.bucket_counts)
     if counts and (len(counts) != len(bounds) + 1 or list(bounds) != sorted(bounds)):
         return None
-    return DataPoint(
-        "distribution",
-        _labels(point, limits),
-        point.start_time_unix_nano,
-        point.time_unix_nano,
-        delta,
-        count=point.count,
-        sum=point.sum,
-        histogram=Explicit(bounds, counts) if counts else None,
-        low=point.min if point.HasField("min") else -math.inf,
-        high=point.max if point.HasField("max") else math.inf,
-    )
+    histogram = Histogram(bounds, counts, point.sum, point.count) if counts else None
+    return _point(point, "distribution", delta, limits, histogram=histogram, **_distribution(point))
 
 
 def _exponential(
@@ -119,39 +108,34 @@ def _exponential(
     size = len(point.positive.bucket_counts) + len(point.negative.bucket_counts)
     if _unusable(point, limits) or size > limits.buckets or point.scale not in _SCALES:
         return None
-    return DataPoint(
-        "distribution",
-        _labels(point, limits),
-        point.start_time_unix_nano,
-        point.time_unix_nano,
-        delta,
-        count=point.count,
-        sum=point.sum,
-        histogram=Exponential(
-            point.scale, point.zero_count, _sparse(point.positive), _sparse(point.negative)
-        ),
-        low=point.min if point.HasField("min") else -math.inf,
-        high=point.max if point.HasField("max") else math.inf,
+    # Buckets that are joined hold no more than 64 bits.
+    if sum((*point.positive.bucket_counts, *point.negative.bucket_counts)) >> 64:
+        return None
+    positive, negative = (
+        Buckets.dense(point.scale, buckets.offset, buckets.bucket_counts)
+        for buckets in (point.positive, point.negative)
     )
+    histogram = Exponential(point.zero_count, positive, negative)
+    return _point(point, "distribution", delta, limits, histogram=histogram, **_distribution(point))
 
 
 def _summary(point: metrics_pb2.SummaryDataPoint, limits: Limits) -> DataPoint | None:
     if _unusable(point, limits) or len(point.quantile_values) > limits.buckets:
         return None
-    return DataPoint(
-        "distribution",
-        _labels(point, limits),
-        point.start_time_unix_nano,
-        point.time_unix_nano,
-        False,
-        count=point.count,
-        sum=point.sum,
-        quantiles={at.quantile: at.value for at in point.quantile_values},
-    )
+    quantiles = {at.quantile: at.value for at in point.quantile_values}
+    more: dict[str, Any] = {"count": point.count, "sum": point.sum, "quantiles": quantiles}
+    return _point(point, "distribution", False, limits, **more)
 
 
-def _sparse(buckets: metrics_pb2.ExponentialHistogramDataPoint.Buckets) -> dict[int, int]:
-    return {buckets.offset + index: count for index, count in enumerate(buckets.bucket_counts) if count}
+def _distribution(
+    point: metrics_pb2.HistogramDataPoint | metrics_pb2.ExponentialHistogramDataPoint,
+) -> dict[str, Any]:
+    return {
+        "count": point.count,
+        "sum": point.sum,
+        "low": point.min if point.HasField("min") else -math.inf,
+        "high": point.max if point.HasField("max") else math.inf,
+    }
 
 
 _AnyPoint = (
@@ -162,9 +146,10 @@ _AnyPoint = (
 )
 
 
-def _labels(point: _AnyPoint, limits: Limits) -> Labels:
+def _point(point: _AnyPoint, kind: Kind, delta: bool, limits: Limits, **more: Any) -> DataPoint:
     held = Allowance(limits).attributes(point.attributes)
-    return tuple(sorted((key, shortened(str(value), limits.name)) for key, value in held.items()))
+    labels = tuple(sorted((key, shortened(str(value), limits.name)) for key, value in held.items()))
+    return DataPoint(kind, labels, point.start_time_unix_nano, point.time_unix_nano, delta, **more)
 
 
 def _unusable(point: _AnyPoint, limits: Limits) -> bool:

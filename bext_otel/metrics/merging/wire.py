@@ -16,13 +16,7 @@ from typing import NamedTuple, Optional, TypeAlias, Union
 
 import msgspec
 
-from bext_otel.metrics.merging.plausible import (
-    ImplausibleError,
-    check_family,
-    check_moments,
-    check_rows,
-    is_of,
-)
+from bext_otel.metrics.merging import plausible
 from bext_otel.metrics.pacing import slices
 from bext_otel.metrics.snapshot import Exemplar, FamilyType, GaugeMerge
 from bext_otel.metrics.values import Histogram, Value
@@ -37,6 +31,7 @@ __all__ = [
     "Publication",
     "Rates",
     "Row",
+    "Shared",
     "ThirdPartyFamily",
     "ThirdPartyRow",
     "blocks",
@@ -133,6 +128,17 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
         return [row for block in self.series.get(name, ()) for row in block.rows]
 
 
+class Shared:
+    """A contribution and whether who made it is alive. The dead hold nothing any more, but what they counted
+    happened."""
+
+    __slots__ = ("alive", "contribution")
+
+    def __init__(self, contribution: Publication, *, alive: bool) -> None:
+        self.contribution = contribution
+        self.alive = alive
+
+
 class _Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """A contribution on its way, field by field: rows in blocks, each of them bytes, so that a reader decodes
     only what has changed."""
@@ -221,12 +227,13 @@ def _decoded(
     message = _decoder.decode(payload)
     if message.format != _FORMAT:
         return None
+    # What is taken over is made one contribution, without a base of its own.
     if is_base and message.base:
-        raise ImplausibleError  # what is taken over is made one contribution, without a base of its own
+        raise plausible.ImplausibleError
     figures = (*message.system.values(), *message.telemetry.values())
-    check_moments((message.started, message.started_unix, message.published), figures)
+    plausible.check_moments((message.started, message.started_unix, message.published), figures)
     for family in message.foreign:
-        check_family(family)
+        plausible.check_family(family)
     fields = {name: getattr(message, name) for name in _Message.__struct_fields__}
     fields["series"] = {name: _blocks(name, packed, before, now) for name, packed in message.series.items()}
     fields["rates"] = {
@@ -242,15 +249,15 @@ def _blocks(name: str, packed: Sequence[msgspec.Raw], before: Known, now: Known)
         for block in map(bytes, part):
             rows = before.get(block)
             now[block] = rows = _rows(block) if rows is None else rows
-            if not is_of(name, rows):
-                raise ImplausibleError
+            if not plausible.is_of(name, rows):
+                raise plausible.ImplausibleError
             found.append(Block(rows, block))
     return found
 
 
 def _rows(block: bytes) -> list[Row]:
     rows = _block_decoder.decode(block)
-    check_rows(rows)
+    plausible.check_rows(rows)
     for row in rows:
         if isinstance(row.value, Histogram):
             msgspec.structs.force_setattr(row.value, "bounds", _shared(row.value.bounds))
