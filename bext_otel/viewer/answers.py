@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from bext_otel.viewer.receiver import JSON
+from bext_otel.viewer.intake.receiver import JSON
 
 __all__ = ["Answer", "error", "not_allowed"]
 

@@ -12,10 +12,10 @@ from urllib.parse import parse_qs
 import msgspec
 
 from bext_otel.viewer.answers import Answer, error, not_allowed
-from bext_otel.viewer.ingest import Ingest
+from bext_otel.viewer.intake.ingest import Ingest
+from bext_otel.viewer.intake.receiver import JSON
 from bext_otel.viewer.login import Login
 from bext_otel.viewer.questions import WrongQuestionError, document
-from bext_otel.viewer.receiver import JSON
 from bext_otel.viewer.store import Store
 
 if TYPE_CHECKING:

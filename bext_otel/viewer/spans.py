@@ -147,14 +147,16 @@ class Spans:
             trace_id = next(iter(self._traces))
             if trace_id == newest:
                 # The trace that is being filled is the first to go, because it began before all others: it
-                # loses its oldest spans instead.
+                # loses its oldest spans instead, and when there is one left, the others go.
                 trace = self._traces[trace_id]
-                if len(trace.spans) == 1:
+                if len(trace.spans) > 1:
+                    self.size -= trace.drop_oldest().size
+                    self.held -= 1
+                    self.dropped += 1
+                    continue
+                trace_id = next((each for each in self._traces if each != newest), "")
+                if not trace_id:
                     return
-                self.size -= trace.drop_oldest().size
-                self.held -= 1
-                self.dropped += 1
-                continue
             gone = self._traces.pop(trace_id)
             self.held -= len(gone.spans)
             self.size -= gone.size

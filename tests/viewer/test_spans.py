@@ -109,3 +109,12 @@ def test_texts_are_counted_as_they_are_kept_and_not_as_they_came() -> None:
     thin_bytes = held.size
     held.add(spans(span(2, blob=wide)))
     assert 3 * 4_000 <= held.size - 2 * thin_bytes
+
+
+def test_the_oldest_trace_that_is_sent_again_does_not_keep_the_others_beyond_the_limit() -> None:
+    held = Spans(Limits(span_bytes=10_000))
+    for number in (1, 2, 3):
+        held.add(spans(span(1, trace=number, blob="x" * 1_000)))
+    held.add(spans(span(1, trace=1, blob="x" * 6_000)))
+    assert held.size <= 10_000
+    assert 1 in ids(held)

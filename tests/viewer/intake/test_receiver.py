@@ -13,8 +13,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+from bext_otel.viewer.intake.receiver import JSON, PROTOBUF, BadBodyError, decode, encode, encode_error
 from bext_otel.viewer.limits import Limits
-from bext_otel.viewer.receiver import JSON, PROTOBUF, BadBodyError, decode, encode, encode_error
 from tests.viewer.otlp import span, spans
 
 REQUEST = spans(span(2, trace=10, parent=1, name="GET /", app="shop"))

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 from google.protobuf.message import Message
 
+from bext_otel.viewer.intake.wire import LENGTH, Span, fields, has_more_elements
 from bext_otel.viewer.limits import Limits
-from bext_otel.viewer.wire import LENGTH, Span, fields, has_more_elements
 
 __all__ = ["TooMuchError", "json_portions", "wire_portions"]
 

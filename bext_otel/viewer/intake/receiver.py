@@ -14,9 +14,9 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2  # type: ignore[import-untyped]
 
 from bext_otel.errors import BextOtelError
+from bext_otel.viewer.intake.portions import TooMuchError, json_portions, wire_portions
+from bext_otel.viewer.intake.wire import WireError
 from bext_otel.viewer.limits import Limits
-from bext_otel.viewer.portions import TooMuchError, json_portions, wire_portions
-from bext_otel.viewer.wire import WireError
 
 __all__ = ["JSON", "PROTOBUF", "BadBodyError", "decode", "encode", "encode_error", "media_type"]
 

@@ -1,4 +1,4 @@
-"""One large body at a time."""
+"""One at a time."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["BusyError", "Gate"]
+__all__ = ["BusyError", "Turnstile"]
 
 
 class BusyError(Exception):
     """Another large body is being taken, for longer than the sender can be kept waiting."""
 
 
-class Gate:
+class Turnstile:
     """Lets one in at a time; who comes meanwhile waits for at most `wait_seconds`."""
 
     def __init__(self, wait_seconds: float) -> None:
@@ -22,7 +22,7 @@ class Gate:
 
     @contextmanager
     def entrance(self) -> Iterator[Callable[[], None]]:
-        """Gives what enters the gate, however often it is called; the end of the block leaves it again.
+        """Gives what enters the turnstile, however often it is called; the end of the block leaves it again.
 
         Entering raises `BusyError`.
         """

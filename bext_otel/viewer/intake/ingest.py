@@ -13,9 +13,9 @@ from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 from bext_otel.viewer.answers import Answer
-from bext_otel.viewer.gate import BusyError, Gate
+from bext_otel.viewer.intake.receiver import BadBodyError, decode, encode, encode_error
+from bext_otel.viewer.intake.turnstile import BusyError, Turnstile
 from bext_otel.viewer.metrics import Source
-from bext_otel.viewer.receiver import BadBodyError, decode, encode, encode_error
 from bext_otel.viewer.store import Store
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Ingest:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._gate = Gate(store.limits.wait_seconds)
+        self._turnstile = Turnstile(store.limits.wait_seconds)
         self._takers: dict[str, _Take] = {
             "/v1/traces": self._take_spans,
             "/v1/logs": self._take_logs,
@@ -64,7 +64,7 @@ class Ingest:
         take = self._takers[environ["PATH_INFO"]]
         content_type = environ.get("CONTENT_TYPE", "")
         try:
-            with self._gate.entrance() as enter:
+            with self._turnstile.entrance() as enter:
                 length = self._length(environ)
                 if length > self._store.limits.large_bytes:
                     enter()

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.metrics.v1.metrics_pb2 import ExponentialHistogramDataPoint, Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from bext_otel.viewer.wire import WireError, fields, has_more_elements
+from bext_otel.viewer.intake.wire import WireError, fields, has_more_elements
 from tests.viewer.otlp import SECOND, exponential, span
 
 
