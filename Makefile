@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs bench faults nox newer backends clean
+.PHONY: help demo test lint format docs bench faults fuzz nox newer backends clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -39,9 +39,13 @@ bench: $(VENV)/dev.done  ## what requests, scrapes, caches and plugins cost, bes
 	$(BIN)/python -m benchmarks.idle
 	$(BIN)/python -m benchmarks.weight
 	$(BIN)/python -m benchmarks.listener
+	$(BIN)/python -m benchmarks.viewer_memory
 
 faults: $(VENV)/dev.done  ## the faults at full length: 400 workers killed among millions of counts, memory taken away, clocks turned back, 20 recyclings
 	BEXT_FAULT_KILLS=400 BEXT_RECYCLINGS=20 $(BIN)/python -m pytest tests/faults tests/service/test_storm.py tests/e2e/test_port_handed_over.py $(ARGS)
+
+fuzz: $(VENV)/dev.done  ## coverage-guided fuzzing of whatever parses others' bytes, a quarter of a minute each (needs atheris)
+	$(BIN)/python scripts/fuzz.py $(ARGS)
 
 nox: $(VENV)/dev.done  ## the test suite on every Python that is here
 	$(BIN)/nox
