@@ -1,8 +1,8 @@
 """Environments for the real applications of tests/applications, each of its own, outside the checkout.
 
 Under ${XDG_CACHE_HOME:-~/.cache}/bext-otel/applications, named after a hash of what is installed in them.
-OpenTelemetry has the versions of the Python that runs this; bext-otel itself is not in them: the tests put the
-checkout on their path.
+OpenTelemetry has the versions of the Python that runs this; bext-otel itself is not in them: the tests put
+the checkout on their path.
 """
 
 from __future__ import annotations

@@ -118,7 +118,13 @@ MCP = Application(
         _rpc("prompts/get", '{"name": "review", "arguments": {"code": "1"}}'),
         _rpc("no/such", "{}"),
     ],
-    rules=(DATES, UUIDS),
+    routes=frozenset(
+        {
+            "/mcp",
+        }
+    ),
+    is_doubled=True,
+    rules=(DATES, UUIDS, TIMES, Rule("a time that is told once a second", r"^(\[TIME\])? ?INFO ", "INFO ")),
 )
 
 NICEGUI = Application(
@@ -212,6 +218,20 @@ ui.run(host="127.0.0.1", port=int(sys.argv[1]), show=False, reload=False, storag
             hears_first=1,
         ),
     ],
+    routes=frozenset(
+        {
+            "/",
+            "/files/{path:path}",
+            "/products/{number}",
+            "/api/products/{number}",
+            "/api/stream",
+            "/broken",
+            "/api/fail",
+            "/_nicegui_ws/{path}",
+            "/api/upload",
+        }
+    ),
+    is_doubled=True,
     rules=(
         DATES,
         UUIDS,

@@ -38,6 +38,19 @@ WAGTAIL = Application(
         get("/static/none.css"),
         get("/no-such-page/"),
     ],
+    routes=frozenset(
+        {
+            "/search/",
+            "/static/(?P<path>.*)",
+            r"/((?:[\w\-]+/)*)",
+            "/django-admin/login/",
+            r"/documents/(\d+)/(.*)",
+            "/admin/",
+            "/admin/login/",
+            "/admin/pages/<int:page_id>/edit/",
+        }
+    ),
+    is_doubled=True,
     rules=(
         DATES,
         TIMES,

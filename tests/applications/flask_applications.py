@@ -11,8 +11,8 @@ _TABLE = """{"TableName": "t", "KeySchema": [{"AttributeName": "id", "KeyType": 
 "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}]}"""
 _TIMED = (
     Rule("request ids of AWS", r"\b[A-Za-z0-9]{52}\b", "REQUEST"),
-    Rule("seconds since 1970", r"\b\d{10}(\.\d+)?\b", "SECONDS"),
     Rule("checks and lengths of what holds them", r"(?i)(x-amz-crc32|content-length): \d+", r"\1: N"),
+    Rule("seconds since 1970", r"\b\d{10}(\.\d+)?\b", "SECONDS"),
 )
 
 HTTPBIN = Application(
@@ -52,6 +52,37 @@ HTTPBIN = Application(
         get("/encoding/utf8"),
         get("/static/favicon.ico"),
     ],
+    routes=frozenset(
+        {
+            "/",
+            "/post",
+            "/put",
+            "/patch",
+            "/delete",
+            "/cookies/set/<name>/<value>",
+            "/redirect/<int:n>",
+            "/basic-auth/<user>/<passwd>",
+            "/drip",
+            "/bytes/<int:n>",
+            "/anything/<path:anything>",
+            "/get",
+            "/headers",
+            "/html",
+            "/json",
+            "/stream/<int:n>",
+            "/range/<int:numbytes>",
+            "/stream-bytes/<int:n>",
+            "/status/<codes>",
+            "/image/png",
+            "/gzip",
+            "/cache",
+            "/etag/<etag>",
+            "/delay/<delay>",
+            "/links/<int:n>/<int:offset>",
+            "/encoding/utf8",
+            "/static/<path:filename>",
+        }
+    ),
     rules=(
         DATES,
         UUIDS,
@@ -113,6 +144,17 @@ MOTO = Application(
         get("/moto-api/data.json"),
         get("/moto-api/"),
     ],
+    routes=frozenset(
+        {
+            "/",
+            r'/<regex("[^/]+"):bucket_name_path>/<regex(".+"):key_name>',
+            r'/<regex("[^/]+"):key_or_bucket_name>',
+            "/moto-api/",
+            "/moto-api/data.json",
+            "/moto-api/seed",
+        }
+    ),
+    is_doubled=True,
     rules=(DATES, TIMES, *_TIMED),
     # A POST of what is read is another operation, which would change something.
     without=frozenset({"upload", "chunks"}),

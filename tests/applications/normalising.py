@@ -27,21 +27,30 @@ class Rule:
 DATES = Rule("dates of HTTP", r"\w{3}, \d\d[ -]\w{3}[ -]\d{4} \d\d:\d\d:\d\d( GMT)?", "DATE")
 TIMES = Rule(
     "times as ISO 8601 and logs write them",
-    r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?([.,]\d+)?)?( ?[+-]\d\d:?\d\d|Z)?"
+    r"\d\d/\d\d/\d\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?([.,]\d+)?)?( ?[+-]\d\d:?\d\d|Z)?"
     r"|\d\d/\w{3}/\d{4}:? ?\d\d:\d\d:\d\d( [+-]\d{4})?|\b\d\d:\d\d:\d\d([.,]\d+)?",
     "TIME",
 )
 UUIDS = Rule("random ids", r"\b[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}\b", "UUID")
 
 
-def places(folder: Path, port: int, pids: Iterable[int]) -> tuple[Rule, ...]:
-    """Where this run is: its folder, its port, its processes."""
-    processes = "|".join(str(pid) for pid in pids) or "no process"
+ADDRESSES = Rule("where an object lies in memory", r"\b0x[0-9a-f]{6,}\b", "ADDRESS")
+CLIENTS = Rule("a client's port", r"127\.0\.0\.1:\d+", "CLIENT")
+DURATIONS = Rule("what something took", r"\b\d+(\.\d+)?(e-\d+)? ?ms\b", "MS")
+GAPS = Rule("columns", r"[ \t]+", " ")
+
+
+def places(folder: Path, port: int) -> tuple[Rule, ...]:
+    """Where this run is: its folder, its port."""
     return (
         Rule("the folder of the run", re.escape(str(folder)), "FOLDER"),
-        Rule("the port of the run", rf"\b{port}\b", "PORT"),
-        Rule("its processes", rf"\b({processes})\b", "PID"),
+        Rule("the port of the run", rf"(?<=[:=-]){port}\b", "PORT"),
     )
+
+
+def processes(pids: Iterable[int]) -> Rule:
+    """The ids of the run's processes, where its terminal names them."""
+    return Rule("its processes", rf"\b({'|'.join(str(pid) for pid in pids)})\b", "PID")
 
 
 def normal(text: str, rules: Iterable[Rule]) -> str:

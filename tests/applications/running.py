@@ -18,7 +18,7 @@ import httpx
 import psutil
 
 from tests.applications.application import Application
-from tests.applications.normalising import Rule, places
+from tests.applications.normalising import Rule, places, processes
 from tests.applications.wire import Answer, Conversation, Visit, converse, pay
 from tests.e2e.launching import free_port, samples
 from tests.waiting import until
@@ -47,7 +47,9 @@ class Place:
 def bare(application: Application, environment: Path, folder: Path) -> Place:
     """A place with what the application needs, and without us."""
     kept = {
-        key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "BEXT_", "PYTHON"))
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("OTEL_", "BEXT_", "PYTHON", "PYTEST"))
     }
     own = {
         "PATH": os.pathsep.join([str(environment / "bin"), kept.get("PATH", os.defpath)]),
@@ -122,6 +124,7 @@ class Run:
     stderr: str = ""
     exit_codes: list[int] = field(default_factory=list)
     places: tuple[Rule, ...] = ()
+    processes: Rule = field(default_factory=lambda: processes([0]))
     metrics: dict[str, float] = field(default_factory=dict)
 
 
@@ -147,9 +150,8 @@ def run(
             result.answers.append(converse(conversation, place.port, host))
         for visit in visits:
             result.answers += pay(visit, place.port, host)
-        result.places = places(
-            place.folder, place.port, [one.pid for process in running for one in _family(process.pid)]
-        )
+        result.places = places(place.folder, place.port)
+        result.processes = processes(one.pid for process in running for one in _family(process.pid))
         if metrics_port:
             result.metrics = _metrics(metrics_port)
         for process in reversed(running):

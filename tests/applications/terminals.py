@@ -9,12 +9,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.applications.normalising import Rule, normal
+from tests.applications.normalising import ADDRESSES, CLIENTS, DURATIONS, GAPS, Rule, normal
 from tests.applications.running import Run
 from tests.applications.seeded import LEFT
 
 _COLOURS = re.compile(r"\x1b\[[\d;]*m")
 _ACCESS = re.compile(r'"?(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|TRACE) \S* HTTP/1\.[01]')
+# Of a traceback, or in a box that somebody draws around one. Which frames it has is no business of ours: a server's call of
+# the application goes through us. rich leaves out a time that it has told already.
+_FRAME = re.compile(r"(?!\s+(DEBUG|INFO|WARNING|ERROR) )(\s|[|+│╭╰~^])")
 
 
 @dataclass
@@ -32,13 +35,15 @@ class Terminal:
 def terminal(run: Run, rules: Sequence[Rule], noise: str = "") -> Terminal:
     """What the run's programs wrote, without the lines that match `noise` or tell of a request that was left."""
     shown = Terminal()
-    rules = (*run.places, *rules)
+    rules = (*run.places, run.processes, CLIENTS, ADDRESSES, DURATIONS, GAPS, *rules)
     skipped = re.compile("|".join(filter(None, (noise, re.escape(LEFT)))))
     for line in _COLOURS.sub("", f"{run.stdout}\n{run.stderr}").splitlines():
         if skipped.search(line):
             continue
         record = _record(line)
         if record is None:
+            if _FRAME.match(line):
+                continue
             text = normal(line, rules).strip()
             (shown.access if _ACCESS.search(text) else shown.lines).append(text)
         elif record["target"] == "bext.request":
@@ -94,4 +99,5 @@ def _record(line: str) -> dict[str, Any] | None:
 
 
 def _texts(text: str, rules: Iterable[Rule]) -> list[str]:
-    return [line.strip() for line in normal(_COLOURS.sub("", text), rules).splitlines() if line.strip()]
+    kept = "\n".join(line for line in _COLOURS.sub("", text).splitlines() if not _FRAME.match(line))
+    return [line.strip() for line in normal(kept, rules).splitlines() if line.strip()]

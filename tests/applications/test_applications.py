@@ -104,8 +104,8 @@ def test_answers_are_those_of_the_bare_application(both: Comparison) -> None:
     assert 145 <= len(both.sent)
     rules = both.application.rules
     for one in both.sent:
-        assert as_text(one.bare, (*rules, *both.bare.places)) == as_text(
-            one.ours, (*rules, *both.ours.places)
+        assert as_text(one.bare, (*both.bare.places, *rules)) == as_text(
+            one.ours, (*both.ours.places, *rules)
         ), one.what
 
 
@@ -134,7 +134,12 @@ def test_no_span_is_an_orphan(both: Comparison) -> None:
     """Whose parent was never sent: all were ended, and nothing was lost when the application ended."""
     spans = both.received.spans()
     known = {(span.trace_id, span.span_id) for span in spans}
-    assert [] == [span for span in spans if span.parent_id and (span.trace_id, span.parent_id) not in known]
+    orphans = [span for span in spans if span.parent_id and (span.trace_id, span.parent_id) not in known]
+    if both.application.told == "none":
+        # What is done for a request belongs to the command that serves, which is killed.
+        assert 1 >= len({span.parent_id for span in orphans})
+        return
+    assert [] == orphans
 
 
 def test_each_request_is_counted_once(both: Comparison) -> None:
@@ -191,7 +196,8 @@ def test_a_request_leaves_one_line(both: Comparison) -> None:
         assert [] == ours.completions
         assert Counter(bare.access) == Counter(ours.access)
         return
-    assert len(both.http_spans()) == len(ours.completions)
+    websockets = sum(isinstance(one.what, Conversation) for one in both.sent)
+    assert len(both.http_spans()) - websockets == len(ours.completions)
     if not application.is_doubled:
         assert [] == ours.access
 

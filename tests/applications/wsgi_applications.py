@@ -60,8 +60,10 @@ RADICALE = Application(
     ],
     # Its server reads no chunks.
     without=frozenset({"chunks"}),
+    is_doubled=True,
     rules=(
         DATES,
+        Rule("the launcher's variable", r" with PYTHONPATH='[^']*'", ""),
         Rule("tags of states", r"http://radicale.org/ns/sync/[0-9a-f]+", "SYNC"),
         Rule("seconds that work took", r"\b\d+\.\d{3,} seconds", "SECONDS"),
         TIMES,
