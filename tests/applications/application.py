@@ -40,3 +40,4 @@ class Application:
     routes: frozenset[str] = frozenset()
     noise: str = ""
     is_doubled: bool = False
+    besides: frozenset[str] = frozenset()

@@ -37,6 +37,7 @@ UUIDS = Rule("random ids", r"\b[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4
 ADDRESSES = Rule("where an object lies in memory", r"\b0x[0-9a-f]{6,}\b", "ADDRESS")
 CLIENTS = Rule("a client's port", r"127\.0\.0\.1:\d+", "CLIENT")
 DURATIONS = Rule("what something took", r"\b\d+(\.\d+)?(e-\d+)? ?ms\b", "MS")
+REDACTED = Rule("credentials that we hide", r"://[^/@\s]*@", "://HIDDEN@")
 GAPS = Rule("columns", r"[ \t]+", " ")
 
 

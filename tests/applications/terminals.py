@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.applications.normalising import ADDRESSES, CLIENTS, DURATIONS, GAPS, Rule, normal
+from tests.applications.normalising import ADDRESSES, CLIENTS, DURATIONS, GAPS, REDACTED, Rule, normal
 from tests.applications.running import Run
 from tests.applications.seeded import LEFT
 
@@ -20,45 +20,47 @@ _ACCESS = re.compile(r'"?(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|TRACE) \S* HTTP
 _FRAME = re.compile(r"(?!\s+(DEBUG|INFO|WARNING|ERROR) )(\s|[|+│╭╰~^])")
 
 
+# What a server says of a crash of the application, above its traceback: the record of the request has it.
+_CRASH = re.compile(r"^(Error on request:|(ERROR: )?Exception in ASGI application)$")
+
+
 @dataclass
 class Terminal:
-    """Both streams of a run, normalised: the lines that tell of a request as a server's access log does, all other lines,
-    our records of completed requests, and the lines of text in all other records of ours."""
+    """Both streams of a run, normalised. `access`: what tells of a request as a server's access log does; `lines`: all other
+    lines; `completions`: our records of completed requests; `messages`: the first lines of other records of ours, and `further`
+    what else these say; `tracebacks`: how many there are."""
 
     access: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     completions: list[dict[str, Any]] = field(default_factory=list)
-    recorded: list[str] = field(default_factory=list)
-    entries: list[dict[str, Any]] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    further: list[str] = field(default_factory=list)
+    tracebacks: int = 0
 
 
 def terminal(run: Run, rules: Sequence[Rule], noise: str = "") -> Terminal:
-    """What the run's programs wrote, without the lines that match `noise` or tell of a request that was left."""
+    """What the run's programs wrote, without what matches `noise` or tells of a request that was left."""
     shown = Terminal()
-    rules = (*run.places, run.processes, CLIENTS, ADDRESSES, DURATIONS, GAPS, *rules)
+    rules = (*run.places, run.processes, CLIENTS, ADDRESSES, DURATIONS, REDACTED, GAPS, *rules)
     skipped = re.compile("|".join(filter(None, (noise, re.escape(LEFT)))))
     for line in _COLOURS.sub("", f"{run.stdout}\n{run.stderr}").splitlines():
-        if skipped.search(line):
-            continue
         record = _record(line)
+        shown.tracebacks += _tracebacks(line if record is None else record.get("exception.stacktrace", ""))
         if record is None:
-            if _FRAME.match(line):
-                continue
-            text = normal(line, rules).strip()
-            (shown.access if _ACCESS.search(text) else shown.lines).append(text)
+            texts = [] if _FRAME.match(line) else [line]
         elif record["target"] == "bext.request":
             shown.completions.append(record)
-            shown.recorded += _texts(record.get("exception.stacktrace", ""), rules)
-        elif record["target"].startswith("bext"):
-            shown.entries.append(record)
+            shown.further += _lines(record.get("exception.stacktrace", ""), rules)
+            continue
         else:
-            message = normal(record["message"], rules)
-            if _ACCESS.search(message):
-                shown.access.append(message)
-            else:
-                shown.recorded += _texts(record["message"], rules)
-                shown.recorded += _texts(record.get("exception.stacktrace", ""), rules)
-    shown.lines = [line for line in shown.lines if line]
+            texts = record["message"].splitlines()[:1]
+            further = "\n".join([*record["message"].splitlines()[1:], record.get("exception.stacktrace", "")])
+            shown.further += _lines(further, rules)
+        for text in (normal(text, rules).strip() for text in texts if not skipped.search(text)):
+            if _ACCESS.search(text):
+                shown.access.append(text)
+            elif text:
+                (shown.lines if record is None else shown.messages).append(text)
     return shown
 
 
@@ -66,7 +68,7 @@ def compared(bare: Terminal, ours: Terminal) -> tuple[list[str], list[str]]:
     """The bare terminal's lines that are not there with us, and what is there besides.
 
     A line is there as it is, or as a record whose text it contains: what a formatter put around that (time, level, logger)
-    is in the record's other fields. Access lines are none of them.
+    is in the record's other fields. Access lines are none of them, nor is what a server says above a crash's traceback.
     """
     remaining, besides = Counter(bare.lines), []
     for line in ours.lines:
@@ -75,7 +77,7 @@ def compared(bare: Terminal, ours: Terminal) -> tuple[list[str], list[str]]:
         else:
             besides.append(line)
     # The longest first: a short one may be part of many lines.
-    for text in sorted(ours.recorded, key=len, reverse=True):
+    for text in sorted(ours.messages, key=len, reverse=True):
         found = min(
             (line for line, left in remaining.items() if left > 0 and text in line), key=len, default=None
         )
@@ -83,12 +85,12 @@ def compared(bare: Terminal, ours: Terminal) -> tuple[list[str], list[str]]:
             besides.append(text)
         else:
             remaining[found] -= 1
-    return sorted((+remaining).elements()), besides
+    lost = +(remaining - Counter(ours.further))
+    return [line for line in sorted(lost.elements()) if not _CRASH.match(line)], besides
 
 
-def tracebacks(shown: Terminal) -> int:
-    """How many there are."""
-    return sum("Traceback (most recent call last)" in line for line in (*shown.lines, *shown.recorded))
+def _tracebacks(text: str) -> int:
+    return text.count("Traceback (most recent call last")
 
 
 def _record(line: str) -> dict[str, Any] | None:
@@ -98,6 +100,6 @@ def _record(line: str) -> dict[str, Any] | None:
     return found
 
 
-def _texts(text: str, rules: Iterable[Rule]) -> list[str]:
-    kept = "\n".join(line for line in _COLOURS.sub("", text).splitlines() if not _FRAME.match(line))
-    return [line.strip() for line in normal(kept, rules).splitlines() if line.strip()]
+def _lines(text: str, rules: Iterable[Rule]) -> list[str]:
+    lines = (line for line in _COLOURS.sub("", text).splitlines() if not _FRAME.match(line))
+    return [found for line in lines if (found := normal(line, rules).strip())]

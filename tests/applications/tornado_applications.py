@@ -35,7 +35,6 @@ JUPYTER = Application(
         get("/api/contents/none"),
         get("/api/kernelspecs"),
         get("/api/sessions"),
-        get("/api/me"),
         get("/files/a.txt"),
         get("/static/favicon.ico"),
         get("/api/spec.yaml"),
@@ -102,5 +101,6 @@ def fail():
     ],
     without=frozenset({"upload", "chunks"}),
     is_doubled=True,
+    noise=r"No hostname was supplied",
     rules=(DATES, TIMES, UUIDS, _XSRF),
 )

@@ -106,5 +106,6 @@ PYPISERVER = Application(
     ],
     # An upload to a page is an upload of a package.
     without=frozenset({"upload", "chunks"}),
+    noise=r"Task queue depth is",
     rules=(DATES, TIMES),
 )
