@@ -233,8 +233,8 @@ ui.run(host="127.0.0.1", port=int(sys.argv[1]), show=False, reload=False, storag
     ),
     is_doubled=True,
     noise=r"unable to perform operation on <TCPTransport closed",
-    # FastAPI emits it by the OpenTelemetry API, for whoever has a provider.
-    besides=frozenset({"Unhandled exception in FastAPI request"}),
+    # FastAPI emits these by the OpenTelemetry API, for whoever has a provider.
+    besides=frozenset({"Unhandled exception in FastAPI request", "Request validation failed"}),
     rules=(
         DATES,
         UUIDS,

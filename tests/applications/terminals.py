@@ -27,7 +27,7 @@ _CRASH = re.compile(r"^(Error on request:|(ERROR: )?Exception in ASGI applicatio
 @dataclass
 class Terminal:
     """Both streams of a run, normalised. `access`: what tells of a request as a server's access log does; `lines`: all other
-    lines; `completions`: our records of completed requests; `messages`: the first lines of other records of ours, and `further`
+    lines; `completions`: our records of completed requests; `messages`: the first lines of the application's records, and `further`
     what else these say; `tracebacks`: how many there are."""
 
     access: list[str] = field(default_factory=list)
@@ -48,8 +48,9 @@ def terminal(run: Run, rules: Sequence[Rule], noise: str = "") -> Terminal:
         shown.tracebacks += _tracebacks(line if record is None else record.get("exception.stacktrace", ""))
         if record is None:
             texts = [] if _FRAME.match(line) else [line]
-        elif record["target"] == "bext.request":
-            shown.completions.append(record)
+        elif record["target"].startswith("bext"):
+            if record["target"] == "bext.request":
+                shown.completions.append(record)
             shown.further += _lines(record.get("exception.stacktrace", ""), rules)
             continue
         else:
