@@ -36,7 +36,7 @@ def names() -> list[str]:
 
 def folder(name: str) -> Path:
     """Where the application's environment is, or would be. Its file `done` is there once it is complete."""
-    what = "\n".join([sys.version, sys.prefix, *_pins(name), *_telemetry(), *_instrumentors(name)])
+    what = "\n".join([sys.version, sys.base_prefix, *_pins(name), *_telemetry(), *_instrumentors(name)])
     return CACHE / f"{name}-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
 
 

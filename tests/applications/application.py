@@ -18,9 +18,12 @@ class Application:
     made there, once. `helpers` run beside it. `script` is sent first, in its order; `reads` change nothing and are sent in
     many manners, but `without` some; `conversations` are websockets.
 
-    What is expected: `told`, whether its server or framework is known today, so that each request has its span, its count and
-    its line; `routes`, the templates that are shown then. Lines with `noise` are chance, and nobody compares them. What stands
-    in `is_doubled` or as "none" is not what shall be: it says what holds today.
+    What is expected: `told`, whether its server or framework is known today, so that each request has its span,
+    its count and its line; `routes`, the templates that are shown then; `work`, how many other spans there are of
+    some names. Lines with `noise` are chance, and nobody compares them.
+
+    What stands in `is_doubled` (records are printed twice), in `besides` (what is printed that the bare one does
+    not print), or as "none" is not what shall be: it says what holds today.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Application:
     environment: str = ""
     told: Literal["all", "none"] = "all"
     routes: frozenset[str] = frozenset()
+    work: Mapping[str, int] = field(default_factory=dict)
     noise: str = ""
     is_doubled: bool = False
     besides: frozenset[str] = frozenset()

@@ -136,6 +136,13 @@ def test_each_request_is_a_trace_of_its_own(both: Comparison) -> None:
     )
 
 
+def test_other_work_is_told_once(both: Comparison) -> None:
+    """What an application does besides answering: tasks that it sends, and works off."""
+    expected = both.application.work
+    found = Counter(span.name for span in both.received.spans())
+    assert expected == {name: found[name] for name in expected}
+
+
 def test_no_span_is_an_orphan(both: Comparison) -> None:
     """Whose parent was never sent: all were ended, and nothing was lost when the application ended."""
     spans = both.received.spans()

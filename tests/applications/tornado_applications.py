@@ -102,5 +102,6 @@ def fail():
     without=frozenset({"upload", "chunks"}),
     is_doubled=True,
     noise=r"No hostname was supplied",
+    work={"send": 11, "bext.flow.step": 11},
     rules=(DATES, TIMES, UUIDS, _XSRF),
 )
