@@ -297,7 +297,8 @@ class _Tracer(Tracer):
         record_exception: bool = True,
         set_status_on_exception: bool = True,
     ) -> trace.Span:
-        anchor = child_anchor(trace.get_current_span(context))
+        parent = trace.get_current_span(context)
+        anchor = child_anchor(parent)
         began = anchor.now() if start_time is None else start_time
         span = super().start_span(
             name, context, kind, attributes, links, began, record_exception, set_status_on_exception
@@ -307,6 +308,8 @@ class _Tracer(Tracer):
             span.anchor = anchor  # type: ignore[attr-defined]  # it has become one that has it
         elif kind is SpanKind.CLIENT:
             span.called = attributes  # type: ignore[attr-defined]  # whom it calls is to be known though nothing is recorded
+        if kind is SpanKind.SERVER or getattr(parent, "within_server", False):
+            span.within_server = True  # type: ignore[attr-defined]  # likewise; what the SDK keeps of a parent says no kind
         return span
 
 
