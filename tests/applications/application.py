@@ -22,8 +22,8 @@ class Application:
     its count and its line; `routes`, the templates that are shown then; `work`, how many other spans there are of
     some names. Lines with `noise` are chance, and nobody compares them.
 
-    What stands in `is_doubled` (records are printed twice), in `besides` (what is printed that the bare one does
-    not print), or as "none" is not what shall be: it says what holds today.
+    What stands in `besides` (what is printed that the bare one does not print), or is told of as "none", is not what
+    shall be: it says what holds today.
     """
 
     name: str
@@ -43,5 +43,4 @@ class Application:
     routes: frozenset[str] = frozenset()
     work: Mapping[str, int] = field(default_factory=dict)
     noise: str = ""
-    is_doubled: bool = False
     besides: frozenset[str] = frozenset()

@@ -123,7 +123,6 @@ MCP = Application(
             "/mcp",
         }
     ),
-    is_doubled=True,
     rules=(DATES, UUIDS, TIMES, Rule("a time that is told once a second", r"^(\[TIME\])? ?INFO ", "INFO ")),
 )
 
@@ -231,7 +230,6 @@ ui.run(host="127.0.0.1", port=int(sys.argv[1]), show=False, reload=False, storag
             "/api/upload",
         }
     ),
-    is_doubled=True,
     noise=r"unable to perform operation on <TCPTransport closed",
     # FastAPI emits these by the OpenTelemetry API, for whoever has a provider.
     besides=frozenset({"Unhandled exception in FastAPI request", "Request validation failed"}),

@@ -50,7 +50,6 @@ WAGTAIL = Application(
             "/admin/pages/<int:page_id>/edit/",
         }
     ),
-    is_doubled=True,
     rules=(
         DATES,
         TIMES,

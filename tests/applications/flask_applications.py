@@ -154,7 +154,6 @@ MOTO = Application(
             "/moto-api/seed",
         }
     ),
-    is_doubled=True,
     rules=(DATES, TIMES, *_TIMED),
     # A POST of what is read is another operation, which would change something.
     without=frozenset({"upload", "chunks"}),

@@ -43,25 +43,20 @@ def terminal(run: Run, rules: Sequence[Rule], noise: str = "") -> Terminal:
     shown = Terminal()
     rules = (*run.places, run.processes, CLIENTS, ADDRESSES, DURATIONS, REDACTED, GAPS, *rules)
     skipped = re.compile("|".join(filter(None, (noise, re.escape(LEFT)))))
+    is_left = False
     for line in _COLOURS.sub("", f"{run.stdout}\n{run.stderr}").splitlines():
         record = _record(line)
-        shown.tracebacks += _tracebacks(line if record is None else record.get("exception.stacktrace", ""))
-        if record is None:
-            texts = [] if _FRAME.match(line) else [line]
-        elif record["target"].startswith("bext"):
-            if record["target"] == "bext.request":
-                shown.completions.append(record)
-            shown.further += _lines(record.get("exception.stacktrace", ""), rules)
-            continue
+        if record is not None:
+            _add(shown, record, rules, skipped)
+        elif _FRAME.match(line):
+            shown.tracebacks += 0 if is_left else _tracebacks(line)
         else:
-            texts = record["message"].splitlines()[:1]
-            further = "\n".join([*record["message"].splitlines()[1:], record.get("exception.stacktrace", "")])
-            shown.further += _lines(further, rules)
-        for text in (normal(text, rules).strip() for text in texts if not skipped.search(text)):
-            if _ACCESS.search(text):
-                shown.access.append(text)
-            elif text:
-                (shown.lines if record is None else shown.messages).append(text)
+            # What a server says when the client is gone may have a traceback below it.
+            is_left = bool(skipped.search(line))
+            shown.tracebacks += _tracebacks(line)
+            text = "" if is_left else normal(line, rules).strip()
+            if text:
+                (shown.access if _ACCESS.search(text) else shown.lines).append(text)
     return shown
 
 
@@ -88,6 +83,21 @@ def compared(bare: Terminal, ours: Terminal) -> tuple[list[str], list[str]]:
             remaining[found] -= 1
     lost = +(remaining - Counter(ours.further))
     return [line for line in sorted(lost.elements()) if not _CRASH.match(line)], besides
+
+
+def _add(shown: Terminal, record: dict[str, Any], rules: Sequence[Rule], skipped: re.Pattern[str]) -> None:
+    """A record of ours."""
+    first, *others = record["message"].splitlines() or [""]
+    stack = record.get("exception.stacktrace", "")
+    if record["target"] == "bext.request":
+        shown.completions.append(record)
+    elif skipped.search(first):
+        return
+    shown.tracebacks += _tracebacks(stack)
+    shown.further += _lines("\n".join([*others, stack]), rules)
+    if not record["target"].startswith("bext"):
+        text = normal(first, rules).strip()
+        (shown.access if _ACCESS.search(text) else shown.messages).append(text)
 
 
 def _tracebacks(text: str) -> int:

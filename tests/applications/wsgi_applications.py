@@ -60,7 +60,6 @@ RADICALE = Application(
     ],
     # Its server reads no chunks.
     without=frozenset({"chunks"}),
-    is_doubled=True,
     rules=(
         DATES,
         Rule("the launcher's variable", r" with PYTHONPATH='[^']*'", ""),
