@@ -26,8 +26,7 @@ from tests.waiting import until
 # In which a worker may not have told the others yet.
 _LAST_SECOND = 1.2
 
-# `opentelemetry-instrument` of upstream's, until `bext-otel run` takes its place.
-LAUNCHER = ("opentelemetry-instrument",)
+LAUNCHER = ("bext-otel", "run")
 
 
 @dataclass(frozen=True)
