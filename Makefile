@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs bench faults fuzz nox newer backends clean
+.PHONY: help demo test lint format docs bench faults fuzz nox newer backends applications clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 demo: $(VENV)/demo.done  ## run the demo platform with traffic and a local viewer (ARGS=--once ends by itself)
 	$(BIN)/bext-otel demo $(ARGS)
@@ -59,6 +59,9 @@ backends:  ## install and build the collector, Jaeger and Prometheus for the end
 	scripts/backends.sh install
 	scripts/backends.sh build all
 	scripts/images.sh make
+
+applications: $(VENV)/dev.done  ## install the real applications of tests/applications, each in an environment of its own
+	$(BIN)/python scripts/applications.py install
 
 clean:  ## remove what make made in this checkout
 	rm -rf $(VENV) .nox build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

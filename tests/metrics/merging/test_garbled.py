@@ -179,7 +179,7 @@ def test_no_payload_however_wrong_takes_a_scrape_down(changes: list[tuple[tuple[
 
 @pytest.mark.parametrize("at", [1e308, -1e308, math.inf, 9e15])
 def test_an_exemplar_of_a_time_that_is_none_is_nothing(at: float) -> None:
-    for place in ((4, CACHE_HITS.exported, 0, 0, 2, 1), (7, 2, 3, 0, 2, 0, 2)):
+    for place in ((4, CACHE_HITS.exported, 0, 0, 2, 1), (7, 2, 5, 0, 0, 2, 0, 2)):
         payload = msgspec.msgpack.encode(replaced(WHOLE, place, at))
         assert decode(payload) is None
         assert b"bext_cache_hits_total" in scraped_beside(payload)
