@@ -23,7 +23,6 @@ __all__ = ["RecordSink", "record_batches"]
 RecordSink: TypeAlias = Callable[[ReadWriteLogRecord], object]
 """Takes a record that is to be exported; may raise for one that cannot be written."""
 
-_NAME = "bext-otel-log-records"
 _NO_CONTEXT = Context()
 
 
@@ -37,9 +36,7 @@ def record_batches(
     through: Any = sending if sending is not None else exporter
     if isinstance(exporter, EncodedExporter):
         limits = limits or QueueLimits.from_environment("BLRP", delay_ms=1000, queue_size=MAX_ENCODED)
-        encoded: Batches[Encoded] = Batches(
-            through, exporter.delivery.queue, limits, name=_NAME, weigh=size_of
-        )
+        encoded: Batches[Encoded] = Batches(through, exporter.delivery.queue, limits, weigh=size_of)
         encode, add = RecordEncoder(exporter.origins).encode, encoded.add
         return encoded, lambda record: add(encode(record))
     limits = limits or QueueLimits.from_environment("BLRP", delay_ms=1000)
@@ -48,7 +45,7 @@ def record_batches(
     queue = (
         delivery.queue if isinstance(delivery, Delivery) else Queue("log records", "OTEL_BLRP_MAX_QUEUE_SIZE")
     )
-    records: Batches[ReadableLogRecord] = Batches(through, queue, limits, name=_NAME)
+    records: Batches[ReadableLogRecord] = Batches(through, queue, limits)
     return records, lambda record: records.add(_readable(record))
 
 

@@ -6,10 +6,12 @@ from __future__ import annotations
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.trace import SpanKind
 
 from bext_otel.export.batching import Batches, QueueLimits
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.queue import Queue
+from bext_otel.traces.addresses import ADDRESSES
 
 __all__ = ["LazySpanProcessor"]
 
@@ -28,11 +30,16 @@ class LazySpanProcessor(SpanProcessor):
     def __init__(self, exporter: SpanExporter, limits: QueueLimits | None = None) -> None:
         limits = limits or QueueLimits.from_environment("BSP", delay_ms=5000)
         self.batches: Batches[ReadableSpan] = Batches(
-            exporter, _queue(exporter, "spans", "OTEL_BSP_MAX_QUEUE_SIZE"), limits, name="bext-otel-spans"
+            exporter, _queue(exporter, "spans", "OTEL_BSP_MAX_QUEUE_SIZE"), limits
         )
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Nothing to do yet."""
+        """The address of a call loses its secrets: other instrumentors know four names of them."""
+        if span.kind is SpanKind.CLIENT and span.attributes:
+            for name, redact in ADDRESSES.items():
+                url = span.attributes.get(name)
+                if isinstance(url, str) and (safe := redact(url)) != url:
+                    span.set_attribute(name, safe)
 
     def on_end(self, span: ReadableSpan) -> None:
         if span.context is not None and span.context.trace_flags.sampled:

@@ -41,9 +41,6 @@ class Traces:
         self.deliveries.append(delivery)
 
 
-_NAME = "bext-otel-spans"
-
-
 def build_traces(
     exporters: Exporters, resource: Resource, counts: SpanCounts, chosen: Chosen = NOTHING_CHOSEN
 ) -> Traces:
@@ -89,7 +86,7 @@ def encoded_batches(
 ) -> tuple[Batches[Encoded], Sink]:
     """Batches of spans that are encoded as they end, and what takes the spans."""
     limits = limits or QueueLimits.from_environment("BSP", delay_ms=5000, queue_size=MAX_ENCODED)
-    batches: Batches[Encoded] = Batches(exporter, exporter.delivery.queue, limits, name=_NAME, weigh=size_of)
+    batches: Batches[Encoded] = Batches(exporter, exporter.delivery.queue, limits, weigh=size_of)
     encoder = SpanEncoder(exporter.origins)
     add, drop = batches.add, exporter.delivery.queue.drop_items
 
@@ -109,5 +106,5 @@ def span_batches(
 ) -> tuple[Batches[ReadableSpan], Sink]:
     """Batches of spans as the SDK's exporters take them, and what takes the spans."""
     limits = limits or QueueLimits.from_environment("BSP", delay_ms=5000)
-    batches: Batches[ReadableSpan] = Batches(exporter, queue, limits, name=_NAME)
+    batches: Batches[ReadableSpan] = Batches(exporter, queue, limits)
     return batches, lambda span: batches.add(span.finished())

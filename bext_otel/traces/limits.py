@@ -12,6 +12,8 @@ from typing import Any
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import SpanLimits
 
+from bext_otel.traces.addresses import without_secrets
+
 __all__ = ["PLAIN", "Limits", "bounded", "cleaned"]
 
 PLAIN: frozenset[type] = frozenset({str, int, bool, float, bytes, type(None)})
@@ -44,11 +46,11 @@ def bounded(attributes: Any, limits: Limits) -> tuple[dict[str, Any], int]:
             and _STRINGS.issuperset(map(type, attributes))
             and "" not in attributes
         ):
-            return dict(attributes), 0
+            return without_secrets(dict(attributes)), 0
         kept = BoundedAttributes(
             limits.of.max_span_attributes, attributes, immutable=False, max_value_len=limits.length
         )
-        return dict(kept), kept.dropped
+        return without_secrets(dict(kept)), kept.dropped
     except Exception:  # no mapping, one that changes meanwhile or raises, or one that is nested too deep
         return {}, len(attributes) if isinstance(attributes, Mapping) else 0
 

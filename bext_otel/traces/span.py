@@ -22,6 +22,7 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, S
 from opentelemetry.util.types import Attributes, AttributeValue
 
 from bext_otel.timing import Anchor
+from bext_otel.traces.addresses import ADDRESSES
 from bext_otel.traces.limits import PLAIN, cleaned
 
 if TYPE_CHECKING:
@@ -196,6 +197,8 @@ class Span(SdkSpan):
 
     def _keep(self, key: str, value: Any) -> None:
         kept = self._attributes
+        if key in ADDRESSES and isinstance(value, str):
+            value = ADDRESSES[key](value)
         # One that is set again is the newest, and where there are too many the oldest goes: as upstream's.
         if key in kept:
             kept.pop(key, None)

@@ -213,3 +213,19 @@ def test_what_is_recorded_and_not_sampled_goes_to_processors_alone() -> None:
     provider.add_span_processor(Hears())
     provider.get_tracer("t").start_span("s").end()
     assert (["s"], []) == (heard, ended.spans)
+
+
+def test_addresses_lose_their_secrets_whenever_they_are_told() -> None:
+    ended, secret = Ended(), "https://u:p@x/cb?code=4711&q=1"
+    tracer = provider_with(ended).get_tracer("t")
+    span = tracer.start_span("call", attributes={"url.full": secret, "other": "code=4711", "url.query": 5})
+    span.set_attribute("http.url", secret)
+    span.set_attributes({"http.target": "/?ticket=4711"})
+    span.end()
+    assert {
+        "url.full": "https://REDACTED:REDACTED@x/cb?code=REDACTED&q=1",
+        "other": "code=4711",
+        "url.query": 5,
+        "http.url": "https://REDACTED:REDACTED@x/cb?code=REDACTED&q=1",
+        "http.target": "/?ticket=REDACTED",
+    } == ended.spans[0].attributes
