@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import SpanLimits
 
 from bext_otel.traces.addresses import without_secrets
 
-__all__ = ["PLAIN", "Limits", "bounded", "cleaned"]
+__all__ = ["PLAIN", "AttributeLimits", "bounded", "cleaned"]
 
 PLAIN: frozenset[type] = frozenset({str, int, bool, float, bytes, type(None)})
 """Types of attribute values that need no look at what is in them; strings, where no length is set."""
@@ -23,7 +23,7 @@ _STRINGS = frozenset({str})
 _NO_LIMIT = 1 << 62
 
 
-class Limits:
+class AttributeLimits:
     """`SpanLimits`, as they are asked for: how many attributes a span may have, and how long a string in them
     may be (None: any length)."""
 
@@ -35,7 +35,7 @@ class Limits:
         self.length = of.max_span_attribute_length
 
 
-def bounded(attributes: Any, limits: Limits) -> tuple[dict[str, Any], int]:
+def bounded(attributes: Any, limits: AttributeLimits) -> tuple[dict[str, Any], int]:
     """The attributes that a span begins with, and how many of those given it has no place for. What is no
     mapping at all counts as none."""
     try:
@@ -55,7 +55,7 @@ def bounded(attributes: Any, limits: Limits) -> tuple[dict[str, Any], int]:
         return {}, len(attributes) if isinstance(attributes, Mapping) else 0
 
 
-def cleaned(attributes: Mapping[str, Any], limits: Limits) -> tuple[dict[str, Any], int]:
+def cleaned(attributes: Mapping[str, Any], limits: AttributeLimits) -> tuple[dict[str, Any], int]:
     """Attributes as they may be set, without regard to how many; and how many cannot be set at all."""
     try:
         kept = BoundedAttributes(None, attributes, immutable=False, max_value_len=limits.length)

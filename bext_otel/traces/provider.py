@@ -19,12 +19,12 @@ from opentelemetry.util.types import Attributes
 
 from bext_otel._compat import become, on_ending, processor_of
 from bext_otel.traces.ids import SystemIdGenerator
-from bext_otel.traces.limits import Limits
-from bext_otel.traces.sampling import Rule, rule_of
+from bext_otel.traces.limits import AttributeLimits
+from bext_otel.traces.sampling import SamplingRule, rule_of
 from bext_otel.traces.span import Span
 from bext_otel.traces.tracer import Tracer
 
-__all__ = ["BextTracerProvider", "Core", "Outlet", "Sink", "SpanCounts"]
+__all__ = ["BextTracerProvider", "Core", "Outlet", "Sink", "SpanCounter"]
 
 _log = logging.getLogger("bext_otel.traces")
 
@@ -36,7 +36,7 @@ Sink: TypeAlias = Callable[[Span], object]
 """Takes each sampled span that has ended, in the thread that ended it. Never raises, and never waits."""
 
 
-class SpanCounts(Protocol):
+class SpanCounter(Protocol):
     """Is told of each span that starts, and whether it is recorded; what it answers with is called when a
     recorded one ends."""
 
@@ -59,9 +59,9 @@ class Core:
     """What the tracers of a provider share, and what is a user's own among it is called so that the
     application never hears of its faults: `failures` counts them."""
 
-    def __init__(self, ids: IdGenerator, limits: SpanLimits, counts: SpanCounts) -> None:
-        self._rules: dict[int, tuple[Sampler, Rule | None]] = {}
-        self.limits = Limits(limits)
+    def __init__(self, ids: IdGenerator, limits: SpanLimits, counts: SpanCounter) -> None:
+        self._rules: dict[int, tuple[Sampler, SamplingRule | None]] = {}
+        self.limits = AttributeLimits(limits)
         self.counts = counts
         self.sinks: tuple[Sink, ...] = ()
         self.processor: Any = None
@@ -76,7 +76,7 @@ class Core:
         is_random = getattr(ids, "is_trace_id_random", None)
         self.random_flag = 2 if own or (is_random is not None and is_random()) else 0
 
-    def rule(self, sampler: Sampler) -> Rule | None:
+    def rule(self, sampler: Sampler) -> SamplingRule | None:
         """See `rule_of`. A program may give its provider or a tracer another sampler at any time."""
         found = self._rules.get(id(sampler))
         if found is None:
@@ -102,21 +102,20 @@ class Core:
             self._failed(self._ids, error)
         return 0
 
-    def keep_links(self, span: Span, links: Sequence[Link]) -> None:
-        """Give a new span the links that lead anywhere."""
+    def began(self, span: Span, context: Context | None, links: Sequence[Link] | None) -> None:
+        """A recorded span begins, with the links of these that lead anywhere; the user's processors hear of
+        it."""
         try:
-            for link in links:
+            for link in links or ():
                 if link:
                     span.keep_link(link.context, link.attributes)
         except Exception as error:  # no links, but something else
             self._failed(span, error)
-
-    def began(self, span: Span, context: Context | None) -> None:
-        """A recorded span begins: the user's processors hear of it."""
-        try:
-            self.processor.on_start(span, parent_context=context)
-        except Exception as error:
-            self._failed(self.processor, error)
+        if self.processor is not None:
+            try:
+                self.processor.on_start(span, parent_context=context)
+            except Exception as error:
+                self._failed(self.processor, error)
 
     def ended(self, span: Span) -> None:
         """A recorded span has ended: processors first, which may look at it as it will be exported."""
@@ -147,7 +146,7 @@ class BextTracerProvider(TracerProvider):
     def __init__(
         self,
         resource: Resource,
-        counts: SpanCounts | None = None,
+        counts: SpanCounter | None = None,
         *,
         sampler: Sampler | None = None,
         id_generator: IdGenerator | None = None,

@@ -24,7 +24,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind
 
 from bext_otel._compat import decision_of, delegates_of
 
-__all__ = ["Rule", "ask", "rule_of"]
+__all__ = ["SamplingRule", "ask", "rule_of"]
 
 _log = logging.getLogger("bext_otel.traces")
 
@@ -34,7 +34,7 @@ _ALL = _LOW_BITS + 1
 _told: set[str] = set()
 
 
-class Rule:
+class SamplingRule:
     """A span is sampled if its trace id's low bits are less than `bound`; where `by_parent`, that holds for
     roots alone, and what has a parent is sampled as its parent is."""
 
@@ -51,7 +51,7 @@ class Rule:
         return trace_id & _LOW_BITS < self.bound
 
 
-def rule_of(sampler: Sampler) -> Rule | None:
+def rule_of(sampler: Sampler) -> SamplingRule | None:
     """The rule by which a sampler decides, if it is one of the SDK's that can be put so; None: it has to be
     asked."""
     by_parent = False
@@ -64,9 +64,9 @@ def rule_of(sampler: Sampler) -> Rule | None:
     if isinstance(sampler, StaticSampler) and type(sampler).should_sample is StaticSampler.should_sample:
         bounds = {Decision.RECORD_AND_SAMPLE: _ALL, Decision.DROP: 0}
         bound = bounds.get(decision_of(sampler))
-        return None if bound is None else Rule(bound, by_parent=by_parent)
+        return None if bound is None else SamplingRule(bound, by_parent=by_parent)
     if type(sampler) is TraceIdRatioBased:
-        return Rule(sampler.bound, by_parent=by_parent)
+        return SamplingRule(sampler.bound, by_parent=by_parent)
     return None
 
 

@@ -89,10 +89,8 @@ class Tracer(SdkTracer):
         span._record_exception, span._set_status_on_exception = record_exception, set_status_on_exception
         span.tracer, span.counted = self, counted
         span.within_server = kind is SpanKind.SERVER or getattr(around, "within_server", False)
-        if links:
-            core.keep_links(span, links)
-        if core.processor is not None:
-            core.began(span, context)
+        if links or core.processor is not None:
+            core.began(span, context, links)
         return span
 
     def start_as_current_span(
