@@ -8,12 +8,11 @@ info, as a service runs. The watched ones measure into our engine; `miss` is a `
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.interleaved import compare, contestant_loop
+from benchmarks.interleaved import asked, compare
 
 Work = Callable[[int], object]
 
@@ -104,14 +103,7 @@ def _work(name: str) -> Work:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--calls", type=int, default=100_000, help="calls a round")
-    parser.add_argument("--contestant", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.contestant:
-        contestant_loop(_work(arguments.contestant))
-        return
+    arguments = asked(__doc__, "calls", 100_000, _work)
     figures = compare("benchmarks.cache_hit", _NAMES, rounds=arguments.rounds, times=arguments.calls)
     for name in _NAMES:
         print(

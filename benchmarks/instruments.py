@@ -7,13 +7,12 @@ would.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import threading
 import time
 from collections.abc import Callable
 
-from benchmarks.interleaved import compare, contestant_loop
+from benchmarks.interleaved import asked, compare
 
 Work = Callable[[int], object]
 
@@ -95,14 +94,7 @@ def _loop_cost(times: int) -> float:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--measurements", type=int, default=200_000, help="measurements a round")
-    parser.add_argument("--contestant", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.contestant:
-        contestant_loop(_work(arguments.contestant))
-        return
+    arguments = asked(__doc__, "measurements", 200_000, _work)
     loop = _loop_cost(1_000_000)
     for kind in ("add", "record"):
         names = [

@@ -3,6 +3,7 @@ nobody."""
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-__all__ = ["Contestant", "compare", "contestant_loop", "ratio"]
+__all__ = ["Contestant", "asked", "compare", "contestant_loop", "ratio"]
 
 
 class Contestant:
@@ -55,6 +56,22 @@ def contestant_loop(work: Callable[[int], object]) -> None:
             work(int(line))
             spent = time.process_time() - before
         print(f"cpu {spent!r}", flush=True)
+
+
+def asked(
+    description: str | None, times: str, default: int, work: Callable[[str], Callable[[int], object]]
+) -> argparse.Namespace:
+    """What the command line asks for: `rounds`, and how many `times` the work is done in each. A contestant,
+    whose `work` goes by its name, works and ends here."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument(f"--{times}", type=int, default=default, help=f"{times} a round")
+    parser.add_argument("--contestant", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.contestant:
+        contestant_loop(work(arguments.contestant))
+        sys.exit()
+    return arguments
 
 
 def compare(module: str, names: Sequence[str], *, rounds: int, times: int) -> dict[str, list[float]]:

@@ -8,13 +8,12 @@ nowhere. The difference to `bare` is the cost. Upstream's `add` is that of `benc
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
-from benchmarks.interleaved import compare, contestant_loop
+from benchmarks.interleaved import asked, compare
 
 Work = Callable[[int], object]
 
@@ -103,14 +102,7 @@ def _work(name: str) -> Work:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--calls", type=int, default=20_000, help="hook calls a round")
-    parser.add_argument("--contestant", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.contestant:
-        contestant_loop(_work(arguments.contestant))
-        return
+    arguments = asked(__doc__, "calls", 20_000, _work)
     names = [
         "upstream",
         *(f"{library}-{side}" for library in ("pluggy", "wasmtime") for side in ("bare", *_SIDES)),

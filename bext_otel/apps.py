@@ -147,9 +147,8 @@ def guarded(resolver: Resolver, *, failed: Callable[[str], None] | None = None) 
             if isinstance(app, str) and app:
                 return clean(app)
             reason = f"returned {type(app).__name__}" if app != "" else "returned no name"
-        except (
-            Exception
-        ) as error:  # a resolver is the application's code, its failure must not be the request's
+        except Exception as error:
+            # A resolver is the application's code, its failure must not be the request's.
             reason = f"raised {type(error).__name__}"
         if not told and failed is not None:
             told = True
@@ -178,9 +177,8 @@ def import_resolver(reference: str) -> Resolver:
         raise ConfigError(
             f"{setting}: module {module_name!r} has no {name!r}; name a function as module:function"
         ) from None
-    except (
-        Exception
-    ) as error:  # the module is the application's code and may raise anything while it is imported
+    except Exception as error:
+        # The module is the application's code and may raise anything while it is imported.
         raise ConfigError(
             f"{setting}: {module_name!r} cannot be imported ({type(error).__name__}); name a function as "
             "module:function"

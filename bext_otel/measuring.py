@@ -108,9 +108,8 @@ class _Instruments:
 
     def observe(self, metric: Metric) -> None:
         """Have the provider ask everybody who observes `metric`."""
-        if (
-            metric not in self.observed
-        ):  # of a second instrument of one name, the SDK never asks the callbacks
+        if metric not in self.observed:
+            # Of a second instrument of one name, the SDK never asks the callbacks.
             observed = _Observed(metric)
             if self.observed.setdefault(metric, observed) is observed:
                 observed.succeed()

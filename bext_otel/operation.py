@@ -215,7 +215,6 @@ def trace_past(
     name: str,
     started_ns: int,
     *,
-    kind: SpanKind = SpanKind.INTERNAL,
     context: Context | None = None,
     attributes: Mapping[str, AttributeValue] | None = None,
     failed: bool = False,
@@ -223,7 +222,7 @@ def trace_past(
     """The span of work that is over now, and began at `started_ns` of `time.perf_counter_ns`; for what is
     known only at its end."""
     anchor = child_anchor(trace.get_current_span(context))
-    span = tracer().start_span(name, context, kind, attributes, start_time=anchor.at(started_ns))
+    span = tracer().start_span(name, context, attributes=attributes, start_time=anchor.at(started_ns))
     if failed:
         span.set_status(StatusCode.ERROR)
     span.end(anchor.now())

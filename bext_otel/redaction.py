@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
+from bext_otel.text import encodable
+
 __all__ = [
     "REDACTED",
     "SECRET",
@@ -145,9 +147,7 @@ def describe(error: BaseException) -> str | None:
     """What an exception says, as the description of a span's status: redacted, at most 1,024 characters; None
     where it says nothing."""
     try:
-        text = redact_text(str(error)[:_MAX_TEXT])[:_MAX_DESCRIPTION]
-        # A lone surrogate would keep a whole batch of spans from being exported.
-        return text.encode("utf-8", "replace").decode("utf-8") or None
+        return encodable(redact_text(str(error)[:_MAX_TEXT])[:_MAX_DESCRIPTION]) or None
     except Exception:  # a broken __str__ is the application's business
         return None
 

@@ -172,8 +172,8 @@ Every variable that the specification, the SDK for Python and contrib document, 
 - `launcher`: `opentelemetry-instrument` reads it.
 - `not honoured`: one line in the log says so when it is set, unless what it asks for is so anyway.
 
-`{SIGNAL}` is `TRACES`, `METRICS` or `LOGS`; `{LIBRARY}` is upstream's name of a library. [Settings](configuration.md) says which settings
-the standard variables set, and has our own variables.
+`{A,B}` is either of both, each a variable of its own; `{,TRACES_,METRICS_,LOGS_}` is for all signals, or for one. `{LIBRARY}` is upstream's
+name of a library. [Settings](configuration.md) says which settings the standard variables set, and has our own variables.
 
 | Variable | Honoured by | Meaning |
 |---|---|---|

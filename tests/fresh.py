@@ -11,7 +11,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-__all__ = ["fresh"]
+__all__ = ["fresh", "printed"]
 
 
 def fresh(code: str, folder: Path, **env: str) -> tuple[Any, list[dict[str, Any]]]:
@@ -36,3 +36,12 @@ def fresh(code: str, folder: Path, **env: str) -> tuple[Any, list[dict[str, Any]
     shown = [line.removeprefix("shown: ") for line in lines if line.startswith("shown: ")]
     assert 1 == len(shown), done.stdout + done.stderr
     return json.loads(shown[0]), [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def printed(code: str, *flags: str) -> str:
+    """What `code` prints in an interpreter that is given `flags` and ends well."""
+    done = subprocess.run(
+        [sys.executable, *flags, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert 0 == done.returncode, done.stderr
+    return done.stdout.strip()

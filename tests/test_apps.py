@@ -454,7 +454,6 @@ def test_threads_together_stay_within_the_budget() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_forked_during_an_admission_can_admit() -> None:
     """A thread of the parent may hold the lock at the moment of the fork."""
     from bext_otel import apps

@@ -180,8 +180,8 @@ def test_what_is_no_carrier_begins_a_new_trace(telemetry: Telemetry, carrier: st
 
 @given(st.text())
 def test_no_text_is_too_odd_to_be_a_carrier(text: str) -> None:
-    with flow("checkout", resume=text):
-        pass
+    with flow("checkout", resume=text) as run:
+        assert isinstance(run.carrier, str)
 
 
 def test_decorated_functions_are_flows_and_steps_and_stay_what_they_were(telemetry: Telemetry) -> None:

@@ -16,10 +16,7 @@ import pytest
 
 from bext_otel.process import catch_up, on_fork, on_import
 
-pytestmark = [
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here"),
-    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
-]
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
 
 def fork_and_tell(heard: list[str]) -> str:

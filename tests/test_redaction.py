@@ -192,4 +192,4 @@ def test_an_exception_that_says_nothing_has_no_description(error: Exception) -> 
 
 
 def test_a_lone_surrogate_is_replaced() -> None:
-    assert "a?b" == describe(ValueError("a\ud800b"))
+    assert "a\N{REPLACEMENT CHARACTER}b" == describe(ValueError("a\ud800b"))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import zip_longest
 from operator import attrgetter
 from typing import Any, TypeAlias
 
 from bext_otel.catalogue import METRICS
+from bext_otel.metrics.lazy import Lazy
 from bext_otel.metrics.merging.sum import Tally
 from bext_otel.metrics.merging.totals import newest_exemplar
 from bext_otel.metrics.merging.wire import Labels, Row, ThirdPartyFamily, ThirdPartyRow
@@ -115,30 +116,7 @@ def _growth(stream: Stream, now: float) -> Mapping[LabelSet, float]:
             if total != before
         }
 
-    return _Later(rates)
-
-
-class _Later(Mapping[LabelSet, float]):
-    """Rates by labels; computed when somebody looks, since most scrapers don't."""
-
-    def __init__(self, compute: Callable[[], dict[LabelSet, float]]) -> None:
-        self._compute = compute
-
-    @cached_property
-    def _made(self) -> dict[LabelSet, float]:
-        return self._compute()
-
-    def __getitem__(self, labels: LabelSet) -> float:
-        return self._made[labels]
-
-    def __iter__(self) -> Iterator[LabelSet]:
-        return iter(self._made)
-
-    def __len__(self) -> int:
-        return len(self._made)
-
-    def __repr__(self) -> str:
-        return repr(self._made)
+    return Lazy(rates)
 
 
 def of_service(streams: Streams, tally: Tally) -> list[Family]:
@@ -194,9 +172,7 @@ def rates_of_service(streams: Streams, tally: Tally) -> dict[str, Mapping[LabelS
         }
 
     return {
-        stream.metric.exported: _Later(partial(rates, stream))
-        for stream in streams
-        if stream.rates is not None
+        stream.metric.exported: Lazy(partial(rates, stream)) for stream in streams if stream.rates is not None
     }
 
 

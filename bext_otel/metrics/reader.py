@@ -14,13 +14,14 @@ from bext_otel.metrics import families
 from bext_otel.metrics.merging.label_budgets import apply_budgets
 from bext_otel.metrics.merging.local import LocalRows
 from bext_otel.metrics.merging.sum import Tally
-from bext_otel.metrics.merging.wire import Publication, ThirdPartyFamily, is_readable
-from bext_otel.metrics.numbers import exact, exact_family
+from bext_otel.metrics.merging.wire import Publication, is_readable
+from bext_otel.metrics.numbers import exact
 from bext_otel.metrics.publisher import Published, Service
-from bext_otel.metrics.service_usage import ServiceProcesses, ServiceUsage
+from bext_otel.metrics.service_usage import ServiceProcesses, service_usage
 from bext_otel.metrics.snapshot import Family, LabelSet, Snapshot
 from bext_otel.metrics.store.cell import Cell
 from bext_otel.metrics.store.streams import Stream, Streams
+from bext_otel.metrics.third_party.collection import ThirdPartyMetrics
 from bext_otel.metrics.third_party.name_conflicts import beside
 from bext_otel.metrics.third_party.sdk_instruments import SdkInstrumentReader
 from bext_otel.metrics.ticker import Ticker
@@ -33,17 +34,9 @@ __all__ = ["SnapshotReader"]
 
 Telemetry: TypeAlias = Mapping[str, "int | float | str"]
 
-# Other libraries may have callbacks that take long; a tick collects again when this many times as long as the
-# last collection took is over.
-_PACE = 20
 # How often a worker says what is recent while nothing new happens: quantiles and rates look back far longer
 # than that.
 _FADING_SECONDS = 5.0
-# The same where it looks on its own for what may have been counted, and found nothing.
-_IDLE_PACE = 100
-
-# Figures of `prometheus_client` that change also when nothing happens.
-_RESTLESS = ("process_", "python_")
 
 
 def _nothing() -> None:
@@ -81,10 +74,7 @@ class SnapshotReader:
     ) -> None:
         self.streams = streams
         self.foreign = foreign
-        self._rejected = 0
-        self._registered = registered
-        self._watched = watched
-        self._unread = unread
+        self.third_party = ThirdPartyMetrics(foreign, registered, watched, unread, streams.monotonic)
         self._listen = listen
         self._resource = resource or {}
         self._telemetry = telemetry
@@ -106,9 +96,8 @@ class SnapshotReader:
         )
         self._parent = 0
         self._begin()
-        if (
-            self._service is not None and self._service.has_peers()
-        ):  # executed to go on with the work of others
+        if self._service is not None and self._service.has_peers():
+            # Executed to go on with the work of others.
             self._listen(self._heard)
 
     def _wake(self) -> bool:
@@ -122,7 +111,7 @@ class SnapshotReader:
 
     def _heard(self) -> None:
         """Another library measured something, which it keeps until it is collected."""
-        self._foreign_busy = True
+        self.third_party.heard = True
         self._wake()
 
     def _begin(self) -> None:
@@ -135,15 +124,9 @@ class SnapshotReader:
             if self._include_process and self._service is not None
             else None
         )
-        self._foreign_parts: list[ThirdPartyFamily] = []
-        self._foreign_busy = False
-        self._uncollected = False
-        self._collect_from = 0.0
-        self._look_from = 0.0
         self._fading_until = 0.0
         self._unsaid = False
         self._said = False
-        self._collected_once = False
         self._changes_seen = self.streams.changes
         self._own = LocalRows()
         self._faded_at = 0.0
@@ -158,7 +141,7 @@ class SnapshotReader:
     @property
     def rejected(self) -> int:
         """How many points that others registered could not be read, or were no numbers."""
-        return self._rejected + self._unread()
+        return self.third_party.rejected
 
     def before_fork(self, counted: list[Family]) -> None:
         """Go on in a process that forks. `counted` is what others have counted here, which the child leaves
@@ -170,10 +153,8 @@ class SnapshotReader:
         if self._service is None:
             return
         self._listen(self._heard)
-        if counted and (not self._said or self._foreign_busy or self._uncollected):
-            parts = families.foreign_parts(counted)
-            names = {part.name for part in parts}
-            self._foreign_parts = [*(part for part in self._foreign_parts if part.name not in names), *parts]
+        if counted and (not self._said or self.third_party.heard or self.third_party.pending):
+            self.third_party.replace(counted)
             nothing: families.Observed = {stream: {} for stream in self.streams}
             told = self._service.publish(lambda base: self._contribution(nothing, base), wait=False)
             self._said = self._said or told is not None
@@ -184,6 +165,7 @@ class SnapshotReader:
         self.streams.reset()
         if self.foreign is not None:
             self.foreign.reset()
+        self.third_party.begin()
         self._parent = os.getppid()
         self._begin()
         if self._service is not None:
@@ -198,7 +180,7 @@ class SnapshotReader:
     def share(self) -> None:
         """Leave the others what there is to say, now."""
         if self._service is not None and self._service.has_peers():
-            self._collected()
+            self.third_party.collect()
             self._publish(self._service, self.observed())
 
     def tick(self) -> bool:
@@ -208,13 +190,11 @@ class SnapshotReader:
         service = self._service
         if service is not None:
             self._listen(self._heard)  # first, so that what is counted while this looks is heard
-        foreign_busy, self._foreign_busy = self._foreign_busy, False
-        self._uncollected = self._uncollected or foreign_busy
         # Not what this drain found: a scrape or an export may have drained before it.
-        busy, now = foreign_busy or changes != self._changes_seen, self.streams.monotonic()
+        busy, now = self.third_party.take_heard() or changes != self._changes_seen, self.streams.monotonic()
         if service is None:
             return busy
-        if busy or self._uncollected:
+        if busy or self.third_party.pending:
             self._unsaid = True
             # What is recent fades also when nothing happens any more, and the others should see that it does.
             self._fading_until = now + self.streams.window_seconds * 1.2
@@ -222,37 +202,26 @@ class SnapshotReader:
 
     def _tell(self, service: Service, busy: bool, now: float) -> bool:
         """Publish what others wait for; whether there will be more to do soon."""
-        has_peers = service.has_peers()
+        third_party, has_peers = self.third_party, service.has_peers()
         fading = has_peers and now < self._fading_until
-        watching = has_peers and self._watched()
-        counted = watching and now >= self._look_from and self._has_counted()
+        watching = has_peers and third_party.watched()
+        counted = watching and third_party.has_counted(now)
         fades = fading and (self._unsaid or now >= self._faded_at + _FADING_SECONDS)
         # Alone, nobody reads it. Said when work pauses nevertheless: who joins while the ticker sleeps would
         # not know.
         if fades or counted or (self._unsaid and not busy):
             self._faded_at = now
-            if not counted and (
-                not self._collected_once or ((busy or self._uncollected) and now >= self._collect_from)
-            ):
-                self._collected()
+            if not counted and third_party.is_due(busy, now):
+                third_party.collect()
             self._publish(service, self.observed())
-        return fading or busy or watching or self._uncollected
-
-    def _has_counted(self) -> bool:
-        """Look whether others have counted something of which nobody has told."""
-        before, began = _restful(self._foreign_parts), self.streams.monotonic()
-        self._collected()
-        counted = before != _restful(self._foreign_parts)
-        took = self.streams.monotonic() - began
-        self._look_from = began + took + (_PACE if counted else _IDLE_PACE) * took
-        return counted
+        return fading or busy or watching or third_party.pending
 
     def snapshot(self) -> Snapshot:
         """A fresh picture of everything, all workers included."""
         catch_up()
         # Callbacks of the application run before the lock is taken: one that measures, or waits, must not
         # meet it.
-        foreign = self._collected()
+        foreign = self.third_party.collect()
         observed = self.observed()
         if self._service is not None and self._service.has_peers():
             return self._of_service(self._service, observed)
@@ -276,24 +245,6 @@ class SnapshotReader:
         temporality."""
         return self.foreign.totals(now_unix_nano) if self.foreign is not None else []
 
-    def _collected(self) -> list[Family]:
-        self._uncollected, self._collected_once = False, True
-        found: list[Family] = []
-        began = self.streams.monotonic()
-        if self.foreign is not None:
-            self.foreign.collect()
-            found = self.foreign.families()
-        registered = []
-        for family in self._registered():
-            plain = exact_family(family)
-            self._rejected += len(family.points) - len(plain.points)
-            registered.append(plain)
-        found += beside(found, registered, "an OpenTelemetry instrument")
-        self._foreign_parts = families.foreign_parts(found)
-        ended = self.streams.monotonic()
-        self._collect_from = ended + _PACE * (ended - began)
-        return found
-
     def _of_service(self, service: Service, observed: families.Observed) -> Snapshot:
         # Of this process, just what it published: whichever worker is asked next must not know less than this
         # one is about to say.
@@ -312,7 +263,7 @@ class SnapshotReader:
             families.rates_of_service(self.streams, tally),
             tally.started_unix or self.started_unix,
             tally.now - tally.started,
-            ServiceUsage(self._processes, tally.system) if self._processes is not None else tally.system,
+            service_usage(self._processes, tally.system) if self._processes is not None else tally.system,
             tally.telemetry,
         )
 
@@ -351,7 +302,7 @@ class SnapshotReader:
             started_unix=self.started_unix,
             published=now,
             admitted={key: list(values.items()) for key, values in self.streams.budgets.admitted().items()},
-            foreign=self._foreign_parts,
+            foreign=self.third_party.parts,
             system=self._system.figures() if self._system is not None else {},
             telemetry=self._telemetry(),
             base=base,
@@ -359,10 +310,6 @@ class SnapshotReader:
             parent=self._parent,
             **fields,
         )
-
-
-def _restful(parts: list[ThirdPartyFamily]) -> list[ThirdPartyFamily]:
-    return [part for part in parts if not part.name.startswith(_RESTLESS)]
 
 
 def _observed(stream: Stream) -> dict[Cell, dict[str, float]]:

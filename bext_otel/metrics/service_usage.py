@@ -4,15 +4,16 @@ when somebody looks."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from threading import Lock
 
 import psutil
 
+from bext_otel.metrics.lazy import Lazy
 from bext_otel.metrics.usage import ProcessUsage
 
-__all__ = ["ServiceProcesses", "ServiceUsage"]
+__all__ = ["ServiceProcesses", "service_usage"]
 
 # Who asks more often gets the same answer.
 _KEPT_SECONDS = 1.0
@@ -56,34 +57,13 @@ class ServiceProcesses:
         return found
 
 
-class ServiceUsage(Mapping[str, float]):
-    """What the service uses: what the system says of all its processes, or what its workers have said of
-    themselves, whoever knows of more. Looked up when somebody looks, since most scrapers don't."""
+def service_usage(processes: ServiceProcesses, said: Mapping[str, float]) -> Mapping[str, float]:
+    """What the service uses: what the system says of all its processes, or what its workers have `said` of
+    themselves, whoever knows of more."""
 
-    def __init__(self, processes: ServiceProcesses, said: Mapping[str, float]) -> None:
-        self._processes = processes
-        self._said = said
-        self._found: Mapping[str, float] | None = None
+    def figures() -> Mapping[str, float]:
+        seen = processes.figures()
+        more = {name: max(it, seen.get(name, it)) for name, it in said.items() if name != "cpu_percent"}
+        return {**said, **seen, **more}
 
-    def _figures(self) -> Mapping[str, float]:
-        if self._found is None:
-            seen = self._processes.figures()
-            more = {
-                name: max(figure, seen.get(name, figure))
-                for name, figure in self._said.items()
-                if name != "cpu_percent"
-            }
-            self._found = {**self._said, **seen, **more}
-        return self._found
-
-    def __getitem__(self, name: str) -> float:
-        return self._figures()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._figures())
-
-    def __len__(self) -> int:
-        return len(self._figures())
-
-    def __repr__(self) -> str:
-        return repr(self._figures())
+    return Lazy(figures)

@@ -26,15 +26,11 @@ class Window:
         # The sum of all frames but the newest, which is the only one that still changes.
         self._closed: Recent | None = None
 
-    def add(self, counts: Counter[int], zeros: int, low: float, high: float, now: float) -> None:
-        """Take a batch of values, counted; `low` and `high` are the least and the greatest; `now` is
-        monotonic seconds."""
-        self.put(*self.plus(counts, zeros, low, high, now))
-
     def plus(
         self, counts: Counter[int], zeros: int, low: float, high: float, now: float
     ) -> tuple[int, Recent]:
-        """The newest step as it is with a batch, for `put`; changes nothing."""
+        """The newest step as it is with a batch of values, counted, for `put`; changes nothing. `low` and
+        `high` are the least and the greatest, `now` is monotonic seconds."""
         step = int(now / self._step_seconds)
         held = self._frames[-1][1] if self._frames and self._frames[-1][0] == step else _NOTHING
         buckets = held.buckets.plus_counted(counts)
@@ -61,10 +57,6 @@ class Window:
         if self._closed is None:
             self._closed = Recent.merged([recent for _, recent in self._frames[:-1]])
         return Recent.merged([self._closed, self._frames[-1][1]])
-
-    def empty_at(self) -> float:
-        """Monotonic seconds from when nothing is left of what is in the window now; 0 if nothing is."""
-        return self._over_at(self._frames[-1][0]) if self._frames else 0.0
 
     def changes_at(self) -> float:
         """Monotonic seconds from when the oldest values will have left; 0 if the window is empty."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from opentelemetry.proto.metrics.v1 import metrics_pb2
 
+from bext_otel.metrics.exponential import Buckets
+from bext_otel.metrics.values import Histogram
 from bext_otel.viewer.limits import Limits
-from bext_otel.viewer.quantiles import Explicit, Exponential, Histogram
+from bext_otel.viewer.quantiles import Exponential, SentHistogram
 from bext_otel.viewer.values import attributes
 
 __all__ = ["DataPoint", "Kind", "Labels", "points"]
@@ -40,7 +42,7 @@ class DataPoint:
     value: float = 0.0
     count: int = 0
     sum: float = 0.0
-    histogram: Histogram | None = None
+    histogram: SentHistogram | None = None
     quantiles: dict[float, float] = field(default_factory=dict)
     low: float = -math.inf
     high: float = math.inf
@@ -70,10 +72,7 @@ def _number(point: metrics_pb2.NumberDataPoint, kind: Kind, delta: bool, limits:
     which = point.WhichOneof("value")
     if which is None or _unrecorded(point.flags):
         return None
-    value = float(point.as_int) if which == "as_int" else point.as_double
-    return DataPoint(
-        kind, _labels(point, limits), point.start_time_unix_nano, point.time_unix_nano, delta, value=value
-    )
+    return _point(point, kind, delta, limits, value=float(getattr(point, which)))
 
 
 def _explicit(point: metrics_pb2.HistogramDataPoint, delta: bool, limits: Limits) -> DataPoint | None:
@@ -81,59 +80,47 @@ def _explicit(point: metrics_pb2.HistogramDataPoint, delta: bool, limits: Limits
     fits = len(counts) == len(bounds) + 1 and list(bounds) == sorted(bounds)
     if _unrecorded(point.flags) or len(counts) > limits.buckets or (counts and not fits):
         return None
-    return DataPoint(
-        "distribution",
-        _labels(point, limits),
-        point.start_time_unix_nano,
-        point.time_unix_nano,
-        delta,
-        count=point.count,
-        sum=point.sum,
-        histogram=Explicit(bounds, counts) if counts else None,
-        low=point.min if point.HasField("min") else -math.inf,
-        high=point.max if point.HasField("max") else math.inf,
-    )
+    histogram = Histogram(bounds, counts, point.sum, point.count) if counts else None
+    return _point(point, "distribution", delta, limits, histogram=histogram, **_distribution(point))
 
 
 def _exponential(
     point: metrics_pb2.ExponentialHistogramDataPoint, delta: bool, limits: Limits
 ) -> DataPoint | None:
-    size = len(point.positive.bucket_counts) + len(point.negative.bucket_counts)
-    if _unrecorded(point.flags) or size > limits.buckets or point.scale not in _SCALES:
+    told = [*point.positive.bucket_counts, *point.negative.bucket_counts]
+    # Buckets that are joined hold no more than 64 bits.
+    if (
+        _unrecorded(point.flags)
+        or len(told) > limits.buckets
+        or point.scale not in _SCALES
+        or sum(told) >> 64
+    ):
         return None
-    return DataPoint(
-        "distribution",
-        _labels(point, limits),
-        point.start_time_unix_nano,
-        point.time_unix_nano,
-        delta,
-        count=point.count,
-        sum=point.sum,
-        histogram=Exponential(
-            point.scale, point.zero_count, _sparse(point.positive), _sparse(point.negative)
-        ),
-        low=point.min if point.HasField("min") else -math.inf,
-        high=point.max if point.HasField("max") else math.inf,
+    positive, negative = (
+        Buckets.dense(point.scale, buckets.offset, buckets.bucket_counts)
+        for buckets in (point.positive, point.negative)
     )
+    histogram = Exponential(point.zero_count, positive, negative)
+    return _point(point, "distribution", delta, limits, histogram=histogram, **_distribution(point))
 
 
 def _summary(point: metrics_pb2.SummaryDataPoint, limits: Limits) -> DataPoint | None:
     if _unrecorded(point.flags) or len(point.quantile_values) > limits.buckets:
         return None
-    return DataPoint(
-        "distribution",
-        _labels(point, limits),
-        point.start_time_unix_nano,
-        point.time_unix_nano,
-        False,
-        count=point.count,
-        sum=point.sum,
-        quantiles={at.quantile: at.value for at in point.quantile_values},
-    )
+    quantiles = {at.quantile: at.value for at in point.quantile_values}
+    more: dict[str, Any] = {"count": point.count, "sum": point.sum, "quantiles": quantiles}
+    return _point(point, "distribution", False, limits, **more)
 
 
-def _sparse(buckets: metrics_pb2.ExponentialHistogramDataPoint.Buckets) -> dict[int, int]:
-    return {buckets.offset + index: count for index, count in enumerate(buckets.bucket_counts) if count}
+def _distribution(
+    point: metrics_pb2.HistogramDataPoint | metrics_pb2.ExponentialHistogramDataPoint,
+) -> dict[str, Any]:
+    return {
+        "count": point.count,
+        "sum": point.sum,
+        "low": point.min if point.HasField("min") else -math.inf,
+        "high": point.max if point.HasField("max") else math.inf,
+    }
 
 
 _AnyPoint = (
@@ -144,10 +131,10 @@ _AnyPoint = (
 )
 
 
-def _labels(point: _AnyPoint, limits: Limits) -> Labels:
-    return tuple(
-        sorted((key, str(value)) for key, value in attributes(point.attributes, limits.text).items())
-    )
+def _point(point: _AnyPoint, kind: Kind, delta: bool, limits: Limits, **more: Any) -> DataPoint:
+    shown = attributes(point.attributes, limits.text)
+    labels = tuple(sorted((key, str(value)) for key, value in shown.items()))
+    return DataPoint(kind, labels, point.start_time_unix_nano, point.time_unix_nano, delta, **more)
 
 
 def _unrecorded(flags: int) -> bool:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from bext_otel.viewer.points import DataPoint
-from bext_otel.viewer.quantiles import Exponential, quantile
+from bext_otel.viewer.quantiles import Exponential, cells, quantile, since
 
 __all__ = ["COLUMNS", "StoredSeries"]
 
@@ -91,10 +91,10 @@ def _quantiles(point: DataPoint, base: DataPoint | None) -> list[float | None]:
     if histogram is None:
         return [None] * len(_QUANTILES)
     if base is not None and base.histogram is not None:
-        histogram = histogram.minus(base.histogram) or histogram
-    cells = histogram.cells()
+        histogram = since(histogram, base.histogram) or histogram
+    held = cells(histogram)
     log = isinstance(histogram, Exponential)
-    found = (quantile(cells, q, low=point.low, high=point.high, log=log) for q in _QUANTILES)
+    found = (quantile(held, q, low=point.low, high=point.high, log=log) for q in _QUANTILES)
     return [None if value is None else _finite(value) for value in found]
 
 

@@ -153,8 +153,10 @@ def test_upstream_takes_whatever_is_left(monkeypatch: pytest.MonkeyPatch, enviro
         processor = BatchSpanProcessor(InMemorySpanExporter())
         provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(processor)
-        with provider.get_tracer("t").start_as_current_span("s", attributes={"a": "b"}):
+        with provider.get_tracer("t").start_as_current_span("s", attributes={"a": "b"}) as span:
             pass
+        assert provider.force_flush()
+        assert span.is_recording() is False
         provider.shutdown()
         MeterProvider(shutdown_on_exit=False).shutdown()
         for name in [*CHECKS, "OTEL_TRACES_SAMPLER_ARG"]:

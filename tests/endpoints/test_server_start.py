@@ -13,11 +13,7 @@ import pytest
 from bext_otel.endpoints.server_start import ServerStart
 from tests.waiting import until
 
-pytestmark = [
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
-    # Forking while a thread runs is what these tests are about.
-    pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning"),
-]
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 
 @dataclass

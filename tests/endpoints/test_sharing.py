@@ -133,7 +133,6 @@ def test_a_collection_that_hangs_is_not_waited_for_without_end() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_forked_in_the_middle_of_a_collection_collects() -> None:
     collect = Collections()
     sharing = Sharing(collect, gather_seconds=0)

@@ -17,14 +17,10 @@ from bext_demo.fragments import Fragments
 from bext_demo.settings import Settings
 from tests.e2e.launching import samples
 from tests.examples.serving import served
-from tests.instrumentors.redis_server import redis_server
+from tests.instrumentors.redis_server import port_of_redis, redis_server
 from tests.waiting import until
 
-
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    with redis_server() as made:
-        yield made
+port = port_of_redis()
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ def test_each_task_hands_the_parcel_to_the_next(
     with caplog.at_level(logging.INFO, "bext_demo.fulfilment"):
         fulfilment.begin(6)
         until(lambda: held(database) == [8])
-        until(lambda: "order 6 is on its way: 900 g" in caplog.messages)
+        assert until(lambda: "order 6 is on its way: 900 g" in caplog.messages)
 
 
 def test_an_order_that_is_gone_stops_at_its_first_task(
@@ -97,7 +97,7 @@ def test_what_waits_when_it_is_closed_is_not_for_the_next_one(
 
 def test_a_closed_worker_leaves_no_thread(fulfilment: Fulfilment) -> None:
     fulfilment.close()
-    until(
+    assert until(
         lambda: not [thread for thread in threading.enumerate() if thread.name == "fulfilment"],
         why="its thread to end",
     )

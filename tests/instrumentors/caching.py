@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -12,7 +13,8 @@ from opentelemetry import context
 
 from bext_otel.apps import with_app
 from bext_otel.catalogue import CACHE_EVICTIONS, CACHE_HITS, CACHE_INVALIDATIONS, CACHE_MISSES, Metric
-from tests.instrumentors.conftest import Telemetry
+from bext_otel_instrumentors.cache import log as _cache_log
+from tests.instrumentors.conftest import Telemetry, instrumenting
 
 
 def flask_caching_or_skip() -> Any:
@@ -34,6 +36,18 @@ def app(name: str = "shop"):
         yield
     finally:
         context.detach(token)
+
+
+def cached_by(kind: Any, **options: Any) -> Any:
+    """A fixture: caches are instrumented, and used by an app."""
+
+    @pytest.fixture
+    def instrumented(telemetry: Telemetry) -> Iterator[Telemetry]:
+        _cache_log._paces.clear()
+        with instrumenting(kind, skip_dep_check=True, **options), app():
+            yield telemetry
+
+    return instrumented
 
 
 def lookups(telemetry: Telemetry, layer: str, app: str = "shop") -> tuple[int, int]:

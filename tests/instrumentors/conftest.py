@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -135,3 +136,29 @@ def use_telemetry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Tel
 @pytest.fixture
 def telemetry(use_telemetry: Callable[..., Telemetry]) -> Telemetry:
     return use_telemetry()
+
+
+@contextmanager
+def instrumenting(*kinds: Any, **options: Any) -> Iterator[None]:
+    """In the body, libraries are instrumented."""
+    with ExitStack() as undoing:
+        for kind in kinds:
+            kind().instrument(**options)
+            undoing.callback(_undo, kind())
+        yield
+
+
+def _undo(instrumentor: Any) -> None:
+    if instrumentor.is_instrumented_by_opentelemetry:  # the test may have undone it
+        instrumentor.uninstrument()
+
+
+def instrumented_by(*kinds: Any, **options: Any) -> Any:
+    """A fixture: libraries are instrumented, and what they record is its value."""
+
+    @pytest.fixture
+    def instrumented(telemetry: Telemetry) -> Iterator[Telemetry]:
+        with instrumenting(*kinds, **options):
+            yield telemetry
+
+    return instrumented

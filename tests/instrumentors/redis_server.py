@@ -7,7 +7,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import pytest
 import redis
 
 from tests.e2e.backends import free_port, program
@@ -20,6 +22,17 @@ def redis_server() -> Iterator[int]:
     path, port = program("redis-server"), free_port()
     with _running(path, port, "--dir", "/"):
         yield port
+
+
+def port_of_redis() -> Any:
+    """A fixture: the port of a Redis of a module's own."""
+
+    @pytest.fixture(scope="module")
+    def port() -> Iterator[int]:
+        with redis_server() as made:
+            yield made
+
+    return port
 
 
 @contextmanager

@@ -178,7 +178,6 @@ def test_no_amount_that_is_dropped_is_an_exemplar(reading: SnapshotReader, strea
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_child_starts_at_nothing(reading: SnapshotReader, streams: Streams) -> None:
     cell = streams.stream(CACHE_HITS).cell(SHOP)
     cell.add(5)

@@ -11,15 +11,12 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from bext_otel.metrics.service_usage import ServiceProcesses, ServiceUsage
+from bext_otel.metrics.service_usage import ServiceProcesses, service_usage
 from bext_otel.metrics.usage import ProcessUsage
 from bext_otel.testing import Clock
 from tests.waiting import until
 
-pytestmark = [
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here"),
-    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
-]
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
 
 
 @contextmanager
@@ -64,10 +61,10 @@ def test_the_system_is_asked_once_a_second_and_not_before_somebody_looks() -> No
         return [os.getpid()]
 
     processes = ServiceProcesses(members, clock)
-    ServiceUsage(processes, {})
+    service_usage(processes, {})
     assert [] == asked
     for _ in range(30):
-        assert ServiceUsage(processes, {})["memory_mb"] > 0
+        assert service_usage(processes, {})["memory_mb"] > 0
         clock.advance(0.1)
     assert 3 == len(asked)
 
@@ -86,7 +83,7 @@ def test_the_first_share_of_processor_time_is_that_of_its_life_and_the_next_that
 
 def test_what_workers_have_said_counts_where_the_system_tells_less() -> None:
     said = {"memory_mb": 1e6, "cpu_percent": 250.0, "open_fds": 1}
-    assert said == dict(ServiceUsage(ServiceProcesses(list), said))
-    told = ServiceUsage(ServiceProcesses(lambda: [os.getpid()]), said)
+    assert said == dict(service_usage(ServiceProcesses(list), said))
+    told = service_usage(ServiceProcesses(lambda: [os.getpid()]), said)
     assert (1e6, psutil.Process().num_fds()) == (told["memory_mb"], told["open_fds"])
     assert told["cpu_percent"] < 250

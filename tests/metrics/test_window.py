@@ -15,7 +15,7 @@ from bext_otel.metrics.window import Window
 
 
 def add(window: Window, value: float, now: float) -> None:
-    window.add(counted([value]), 0, value, value, now)
+    window.put(*window.plus(counted([value]), 0, value, value, now))
 
 
 def median(window: Window, now: float) -> float:
@@ -68,10 +68,11 @@ def test_a_window_holds_what_came_within_it_whatever_the_order_of_adding_and_rea
 
 def test_a_window_says_when_it_will_be_empty() -> None:
     window = Window(300)
-    assert 0.0 == window.empty_at()
+    assert 0.0 == window.recent(1000).empty_at
     add(window, 5.0, 1000)
-    assert 5.0 == median(window, window.empty_at() - 0.001)
-    assert math.isnan(median(window, window.empty_at()))
+    end = window.recent(1000).empty_at
+    assert 5.0 == median(window, end - 0.001)
+    assert math.isnan(median(window, end))
 
 
 def test_windows_of_workers_merge_like_one() -> None:
@@ -90,7 +91,7 @@ def test_a_busy_series_is_small() -> None:
     for second in range(300):
         values = [rng.lognormvariate(math.log(2.1), 1.35) for _ in range(200)]
         counts = counted(values)
-        window.add(counts, 0, min(values), max(values), 6000 + second)
+        window.put(*window.plus(counts, 0, min(values), max(values), 6000 + second))
         life = life.plus_counted(counts, MAX_OTLP_BUCKETS)
         window.recent(6000 + second)
     assert life.scale < SCALE

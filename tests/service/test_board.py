@@ -13,10 +13,7 @@ from bext_otel.service.board import Board, Peer
 from bext_otel.service.shared_file import Copy, SharedFile, TornError
 from tests.service.people import Worker, crew
 
-pytestmark = [
-    pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no memory files here"),
-    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
-]
+pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no memory files here")
 
 
 @pytest.fixture

@@ -14,10 +14,7 @@ from bext_otel.service.board import Board
 from bext_otel.service.shared_file import SharedFile
 from tests.waiting import until
 
-pytestmark = [
-    pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no memory files here"),
-    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
-]
+pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no memory files here")
 
 KILLS = 60
 WORKERS = 4

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from msgspec.structs import replace
 
 from bext_otel.metrics.merging.totals import sum_third_party
-from bext_otel.metrics.merging.wire import Publication, ThirdPartyFamily, ThirdPartyRow
+from bext_otel.metrics.merging.wire import Shared, ThirdPartyFamily, ThirdPartyRow
 from bext_otel.metrics.snapshot import BORN_WITH, FORKED_SINCE
 
 __all__ = ["Gauges"]
@@ -27,20 +27,6 @@ _MOST_GONE = 64
 _LIVE, _PID = "live", "pid"
 
 LabelSet: TypeAlias = "tuple[tuple[str, str], ...]"
-
-
-class Whose(Protocol):
-    """Who says something: a contribution, and whether its process still runs."""
-
-    @property
-    def contribution(self) -> Publication:
-        """What it said last."""
-        ...
-
-    @property
-    def alive(self) -> bool:
-        """Whether it runs."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -64,7 +50,7 @@ class Gauges:
         self.part = part
         self._told: dict[LabelSet, list[_Told]] = {}
 
-    def add(self, part: ThirdPartyFamily, whose: Whose) -> None:
+    def add(self, part: ThirdPartyFamily, whose: Shared) -> None:
         """Add one worker's part, or what was kept of workers that are gone."""
         contribution, alive = whose.contribution, whose.alive
         if not alive and part.merge.startswith(_LIVE):

@@ -21,6 +21,7 @@ from bext_otel.metrics.merging.wire import (
     Labels,
     Publication,
     Row,
+    Shared,
     ThirdPartyFamily,
     ThirdPartyRow,
     blocks,
@@ -39,17 +40,6 @@ _ADDED: frozenset[FamilyType] = frozenset({"counter", "histogram", "summary"})
 _COUNTS = ("_exported", "_failed", "_dropped", "_lost", "_cut")
 
 _ROWS = {row.exported: row for row in METRICS}
-
-
-class Shared:
-    """A contribution and whether who made it is alive. The dead hold nothing any more, but what they counted
-    happened."""
-
-    __slots__ = ("alive", "contribution")
-
-    def __init__(self, contribution: Publication, *, alive: bool) -> None:
-        self.contribution = contribution
-        self.alive = alive
 
 
 class _Added:

@@ -29,6 +29,7 @@ __all__ = [
     "Publication",
     "Rates",
     "Row",
+    "Shared",
     "ThirdPartyFamily",
     "ThirdPartyRow",
     "blocks",
@@ -120,6 +121,17 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     def rows(self, name: str) -> list[Row]:
         """All rows of a metric."""
         return [row for block in self.series.get(name, ()) for row in block.rows]
+
+
+class Shared:
+    """A contribution and whether who made it is alive. The dead hold nothing any more, but what they counted
+    happened."""
+
+    __slots__ = ("alive", "contribution")
+
+    def __init__(self, contribution: Publication, *, alive: bool) -> None:
+        self.contribution = contribution
+        self.alive = alive
 
 
 class _Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):

@@ -124,9 +124,8 @@ class Cell:
             try:
                 self.dirty = True
                 self.stream.mark_dirty(self)
-            except (
-                BaseException
-            ):  # a signal handler's: nobody may know of this cell, so the next measurement tells again
+            except BaseException:
+                # A signal handler's: nobody may know of this cell, so the next measurement tells again.
                 self.dirty = False
                 raise
         elif not len(pending) & _RELIEF:

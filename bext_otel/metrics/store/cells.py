@@ -6,7 +6,7 @@ import math
 import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from bext_otel.catalogue import Kind
 from bext_otel.metrics.exponential import MAX_OTLP_BUCKETS, Buckets, counted
@@ -42,6 +42,11 @@ class NumberCell(Cell):
     __slots__ = ("value",)
 
     value: float
+    _none: ClassVar[float] = 0
+
+    def reset(self) -> None:
+        super().reset()
+        self.value = self._none
 
     def read(self, now: float | None = None) -> float:
         return self.value
@@ -58,10 +63,6 @@ class CounterCell(NumberCell):
 
     __slots__ = ()
 
-    def reset(self) -> None:
-        super().reset()
-        self.value = 0
-
 
 class UpDownCounterCell(NumberCell):
     """A sum that may fall."""
@@ -69,20 +70,13 @@ class UpDownCounterCell(NumberCell):
     __slots__ = ()
     _least = -GREATEST
 
-    def reset(self) -> None:
-        super().reset()
-        self.value = 0
-
 
 class GaugeCell(NumberCell):
     """The newest value."""
 
     __slots__ = ()
     _least = -GREATEST
-
-    def reset(self) -> None:
-        super().reset()
-        self.value = math.nan
+    _none = math.nan
 
     def _plus(self, batch: list[Any], total: float, low: float, now: float) -> tuple[float]:
         return (exact(batch[-1]),)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 from opentelemetry import metrics
 from opentelemetry.context import Context
@@ -24,6 +25,7 @@ from bext_otel.scope import SCOPE
 __all__ = ["CatalogueMeter"]
 
 Bound: TypeAlias = Callable[..., None]
+Made = TypeVar("Made")
 
 _ROWS = by_name(METRICS)
 _OF_REQUESTS = frozenset({HTTP_SERVER_REQUEST_DURATION, HTTP_SERVER_ACTIVE_REQUESTS})
@@ -32,7 +34,8 @@ _OF_REQUESTS = frozenset({HTTP_SERVER_REQUEST_DURATION, HTTP_SERVER_ACTIVE_REQUE
 class _Instrument:
     """What the instruments share: the stream they write to."""
 
-    _stream: Stream
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
 
     def bind(self, attributes: Attributes = None) -> Bound:
         """A handle for one attribute set, `handle(value, context=None)`: it skips finding the series."""
@@ -40,9 +43,6 @@ class _Instrument:
 
 
 class _Adding(_Instrument):
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-
     def add(self, amount: float, attributes: Attributes = None, context: Context | None = None) -> None:
         self._stream.cell(attributes).add(amount, context)
 
@@ -56,23 +56,17 @@ class _UpDownCounter(_Adding, metrics.UpDownCounter):
 
 
 class _Histogram(_Instrument, metrics.Histogram):
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-
     def record(self, amount: float, attributes: Attributes = None, context: Context | None = None) -> None:
         self._stream.cell(attributes).add(amount, context)
 
 
 class _LastValue(_Instrument, Gauge):
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-
     def set(self, amount: float, attributes: Attributes = None, context: Context | None = None) -> None:
         self._stream.cell(attributes).add(amount, context)
 
 
 class _Observable:
-    def __init__(self, stream: Stream, callbacks: Sequence[CallbackT] | None) -> None:
+    def __init__(self, callbacks: Sequence[CallbackT] | None, stream: Stream) -> None:
         stream.observers.extend(_observer(callback) for callback in callbacks or ())
 
 
@@ -122,19 +116,25 @@ class CatalogueMeter(metrics.Meter):
             return None
         return self._streams.stream(row)
 
+    def _made(
+        self,
+        name: str,
+        kinds: tuple[Kind, ...],
+        ours: Callable[[Stream], Made],
+        theirs: Callable[..., Made],
+        *rest: Any,
+    ) -> Made:
+        stream = self._stream(name, kinds)
+        return theirs(name, *rest) if stream is None else ours(stream)
+
     def create_counter(self, name: str, unit: str = "", description: str = "") -> metrics.Counter:
-        stream = self._stream(name, ("counter",))
-        return self._other.create_counter(name, unit, description) if stream is None else _Counter(stream)
+        return self._made(name, ("counter",), _Counter, self._other.create_counter, unit, description)
 
     def create_up_down_counter(
         self, name: str, unit: str = "", description: str = ""
     ) -> metrics.UpDownCounter:
-        stream = self._stream(name, ("up_down_counter",))
-        return (
-            self._other.create_up_down_counter(name, unit, description)
-            if stream is None
-            else _UpDownCounter(stream)
-        )
+        theirs = self._other.create_up_down_counter
+        return self._made(name, ("up_down_counter",), _UpDownCounter, theirs, unit, description)
 
     def create_histogram(
         self,
@@ -144,38 +144,32 @@ class CatalogueMeter(metrics.Meter):
         *,
         explicit_bucket_boundaries_advisory: Sequence[float] | None = None,
     ) -> metrics.Histogram:
-        stream = self._stream(name, ("summary", "histogram"))
-        if stream is not None:
-            return _Histogram(stream)
-        advice = explicit_bucket_boundaries_advisory
-        return self._other.create_histogram(
-            name, unit, description, explicit_bucket_boundaries_advisory=advice
+        theirs = partial(
+            self._other.create_histogram,
+            explicit_bucket_boundaries_advisory=explicit_bucket_boundaries_advisory,
         )
+        return self._made(name, ("summary", "histogram"), _Histogram, theirs, unit, description)
 
     def create_gauge(self, name: str, unit: str = "", description: str = "") -> Gauge:
-        stream = self._stream(name, ("gauge",))
-        return self._other.create_gauge(name, unit, description) if stream is None else _LastValue(stream)
+        return self._made(name, ("gauge",), _LastValue, self._other.create_gauge, unit, description)
 
     def create_observable_gauge(
         self, name: str, callbacks: Sequence[CallbackT] | None = None, unit: str = "", description: str = ""
     ) -> metrics.ObservableGauge:
-        stream = self._stream(name, ("gauge",))
-        if stream is None:
-            return self._other.create_observable_gauge(name, callbacks, unit, description)
-        return _ObservableGauge(stream, callbacks)
+        ours, theirs = partial(_ObservableGauge, callbacks), self._other.create_observable_gauge
+        return self._made(name, ("gauge",), ours, theirs, callbacks, unit, description)
 
     def create_observable_counter(
         self, name: str, callbacks: Sequence[CallbackT] | None = None, unit: str = "", description: str = ""
     ) -> metrics.ObservableCounter:
-        stream = self._stream(name, ("counter",))
-        if stream is None:
-            return self._other.create_observable_counter(name, callbacks, unit, description)
-        return _ObservableCounter(stream, callbacks)
+        ours, theirs = partial(_ObservableCounter, callbacks), self._other.create_observable_counter
+        return self._made(name, ("counter",), ours, theirs, callbacks, unit, description)
 
     def create_observable_up_down_counter(
         self, name: str, callbacks: Sequence[CallbackT] | None = None, unit: str = "", description: str = ""
     ) -> metrics.ObservableUpDownCounter:
-        stream = self._stream(name, ("up_down_counter",))
-        if stream is None:
-            return self._other.create_observable_up_down_counter(name, callbacks, unit, description)
-        return _ObservableUpDownCounter(stream, callbacks)
+        ours, theirs = (
+            partial(_ObservableUpDownCounter, callbacks),
+            self._other.create_observable_up_down_counter,
+        )
+        return self._made(name, ("up_down_counter",), ours, theirs, callbacks, unit, description)

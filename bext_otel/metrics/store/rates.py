@@ -8,12 +8,12 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterable
 
-__all__ = ["Rates", "floats"]
+__all__ = ["RateWindow", "floats"]
 
 _STEPS = 12
 
 
-class Rates:
+class RateWindow:
     """The totals of counters at the beginning of each of the last `seconds`' twelve steps in which anything
     grew.
 

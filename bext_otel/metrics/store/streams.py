@@ -20,7 +20,7 @@ from bext_otel.metrics.pacing import AT_ONCE, slices
 from bext_otel.metrics.snapshot import Series
 from bext_otel.metrics.store.cell import Cell
 from bext_otel.metrics.store.cells import CELLS, drain_all
-from bext_otel.metrics.store.rates import Rates, floats
+from bext_otel.metrics.store.rates import RateWindow, floats
 from bext_otel.operation import SHARED
 
 __all__ = ["Observer", "Stream", "Streams"]
@@ -67,7 +67,9 @@ class Stream:
         self.observers: list[Observer] = []
         self.window_seconds = parent.window_seconds
         self.clock = parent.clock
-        self.rates: Rates | None = Rates(parent.rate_seconds, parent.started) if metric.recent else None
+        self.rates: RateWindow | None = (
+            RateWindow(parent.rate_seconds, parent.started) if metric.recent else None
+        )
         self._parent = parent
         self._cells: dict[Labels, Cell] = {}
         # From the raw attribute values, with their types since 1 == True == 1.0, to the cell; only for values
@@ -199,7 +201,7 @@ class Stream:
             cell.reset()
         self._live, self._live_series = [], []
         if self.rates is not None:
-            self.rates = Rates(self._parent.rate_seconds, self._parent.started)
+            self.rates = RateWindow(self._parent.rate_seconds, self._parent.started)
 
     def _make(self, values: tuple[Any, ...]) -> tuple[Cell, bool]:
         """The cell for these values, and whether it is theirs alone, with none of them folded."""

@@ -100,9 +100,8 @@ def _all(read: Callable[[Any], Iterator[tuple[Key, Any]]]) -> dict[Key, Any]:
     for collector in tuple(getattr(registry, "_collector_to_names", None) or ()):
         try:
             found.update(read(collector))
-        except (
-            Exception
-        ) as error:  # it is not what it was in the versions known here: its counts are shown as they are
+        except Exception as error:
+            # It is not what it was in the versions known here: its counts are shown as they are.
             _log.warning(
                 "what %s had counted before a fork is not known, and counted again: %r",
                 type(collector).__qualname__,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Collection
 from typing import Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # upstream turned checking off there
@@ -21,7 +22,14 @@ class Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # as above
     puts everything back.
     """
 
+    requires: tuple[str, ...] = ()
+    """The library, in the versions that are known (PEP 508); empty where it is part of Python."""
+
     _patches: Patches
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """What `requires` says, for upstream."""
+        return self.requires
 
     def instrument(self, **kwargs: Any) -> Any:
         """As upstream's, which warns of a second time."""

@@ -4,13 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
+from functools import wraps
+from typing import Any, TypeAlias
 
 from bext_otel.process import Imported, on_import
 
-__all__ = ["Patches"]
+__all__ = ["Original", "Patches", "around"]
+
+Original: TypeAlias = Callable[..., Any]
+"""What is replaced: a function, or a method."""
 
 _MISSING: Any = object()
+
+
+def around(watched: Callable[..., Any]) -> Callable[[Original], Any]:
+    """What replaces a function by `watched`, which is given the original and then the arguments; for
+    `Patches.wrap`."""
+
+    def make(original: Original) -> Any:
+        @wraps(original)
+        def function(*args: Any, **kwargs: Any) -> Any:
+            return watched(original, *args, **kwargs)
+
+        return function
+
+    return make
 
 
 class Patches(ExitStack):

@@ -30,11 +30,8 @@ def size_of_store(store: Mapping[Any, Any], value_of: Callable[[Any], Any] = lam
     step = -(-entries // _MOST_MEASURED) | 1  # odd, as big and small values may take turns
     try:
         values = [value_of(kept) for kept in list(islice(store.values(), 0, None, step))]
-    except (
-        RuntimeError,
-        TypeError,
-        LookupError,
-    ):  # changed in the middle by another thread; or of another shape
+    except (RuntimeError, TypeError, LookupError):
+        # Changed in the middle by another thread; or of another shape.
         return entries, None
     if not all(type(value) is bytes for value in values):
         return entries, None

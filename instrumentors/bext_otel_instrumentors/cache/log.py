@@ -92,9 +92,8 @@ def log_dropped(app: str, layer: str, entries: int | None, by: str = "", *, cach
     kind, now = (app, layer, by, cache), time.monotonic()
     telling: list[_Untold] = []
     with _lock:
-        if (
-            kind not in _paces and len(_paces) >= _MAX_PACES
-        ):  # labels are bounded; this is for callers that break the rule
+        if kind not in _paces and len(_paces) >= _MAX_PACES:
+            # Labels are bounded; this is for callers that break the rule.
             telling = _take(math.inf)
             _paces.clear()
         pace = _paces.setdefault(kind, _Pace())

@@ -10,7 +10,7 @@ completed or failed; as active it counts once. All this holds for those that are
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from opentelemetry import _logs, metrics, trace
@@ -19,8 +19,9 @@ from bext_otel import threads
 from bext_otel.runs import also_active
 from bext_otel_instrumentors._kit.base import HostingInstrumentor
 from bext_otel_instrumentors._kit.guard import report
-from bext_otel_instrumentors._kit.patch import Patches
+from bext_otel_instrumentors._kit.patch import Patches, around
 from bext_otel_instrumentors.celery import steps
+from bext_otel_instrumentors.celery.active import ActiveRuns
 from bext_otel_instrumentors.celery.eager import at_once, at_once_together
 from bext_otel_instrumentors.celery.messages import before_publish, publishing, sending
 
@@ -34,9 +35,8 @@ _FLUSH_SECONDS = 3.0
 class CeleryInstrumentor(HostingInstrumentor):
     """Instruments Celery as soon as it is imported, in publishers and in workers with any pool."""
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Celery 5, whose messages have headers."""
-        return ("celery >= 5.3, < 6",)
+    # Celery 5, whose messages have headers
+    requires = ("celery >= 5.3, < 6",)
 
     def _instrument(self, **kwargs: Any) -> None:
         self._forget: Callable[[], None] | None = None
@@ -52,8 +52,8 @@ class CeleryInstrumentor(HostingInstrumentor):
         super()._uninstrument(**kwargs)
 
     def _cover_canvas(self, module: Any) -> None:
-        self._patches.wrap(module.group, "apply_async", publishing)
-        self._patches.wrap(module._chord, "apply_async", publishing)
+        self._patches.wrap(module.group, "apply_async", around(publishing))
+        self._patches.wrap(module._chord, "apply_async", around(publishing))
         self._patches.wrap(module.group, "apply", at_once_together)
         self._patches.wrap(module._chord, "apply", at_once)
         self._patches.wrap(module._chain, "apply", at_once)
@@ -61,7 +61,7 @@ class CeleryInstrumentor(HostingInstrumentor):
     def _cover_app(self, module: Any) -> None:
         from celery import signals
 
-        self._patches.wrap(module.Celery, "send_task", sending)
+        self._patches.wrap(module.Celery, "send_task", around(sending))
         for signal, receiver in (
             (signals.before_task_publish, before_publish),
             (signals.task_prerun, steps.before_run),
@@ -83,7 +83,7 @@ class CeleryInstrumentor(HostingInstrumentor):
         """The main process of a worker, before its pool."""
         from celery import signals
 
-        active = steps.ActiveRuns()
+        active = ActiveRuns()
         self._connect(signals.task_received, active.received)
         if self._forget is not None:
             self._forget()

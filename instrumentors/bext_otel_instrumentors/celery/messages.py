@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import wraps
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from bext_otel.runs import Hold
 from bext_otel.text import traceparent
 from bext_otel.timing import Anchor, anchor_of
 from bext_otel_instrumentors._kit.guard import report
+from bext_otel_instrumentors._kit.patch import Original
 
 if TYPE_CHECKING:
     from bext_otel_instrumentors.celery.eager import Canvas
@@ -147,22 +147,17 @@ def upstream_traces() -> bool:
     return module is not None and bool(module.CeleryInstrumentor().is_instrumented_by_opentelemetry)
 
 
-def sending(original: Callable[..., Any]) -> Callable[..., Any]:
+def sending(original: Original, self: Any, /, name: str, *args: Any, **kwargs: Any) -> Any:
     """`Celery.send_task`, by which every task is published, inside of a span."""
-
-    @wraps(original)
-    def send_task(self: Any, name: str, *args: Any, **kwargs: Any) -> Any:
-        span, token = _begin(name)
-        anchor = anchor_of(span) if span is not None else None
-        try:
-            return original(self, name, *args, **kwargs)
-        except BaseException as error:
-            _failed(span, error)
-            raise
-        finally:
-            _end(span, token, anchor)
-
-    return send_task
+    span, token = _begin(name)
+    anchor = anchor_of(span) if span is not None else None
+    try:
+        return original(self, name, *args, **kwargs)
+    except BaseException as error:
+        _failed(span, error)
+        raise
+    finally:
+        _end(span, token, anchor)
 
 
 def _begin(name: str) -> tuple[Span | None, Any]:
@@ -193,20 +188,15 @@ def _end(span: Span | None, token: Any, anchor: Anchor | None) -> None:
         span.end(anchor.now())
 
 
-def publishing(original: Callable[..., Any]) -> Callable[..., Any]:
+def publishing(original: Original, /, *args: Any, **kwargs: Any) -> Any:
     """`apply_async` of a group or a chord: the tasks that it publishes are one run."""
-
-    @wraps(original)
-    def apply_async(*args: Any, **kwargs: Any) -> Any:
-        if _canvas.get() is not None:
-            return original(*args, **kwargs)
-        token = _canvas.set([])
-        try:
-            return original(*args, **kwargs)
-        finally:
-            _canvas.reset(token)
-
-    return apply_async
+    if _canvas.get() is not None:
+        return original(*args, **kwargs)
+    token = _canvas.set([])
+    try:
+        return original(*args, **kwargs)
+    finally:
+        _canvas.reset(token)
 
 
 @contextmanager

@@ -3,12 +3,10 @@ the first that fails."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import OrderedDict
 from time import perf_counter
 from typing import Any
-from weakref import WeakSet, WeakValueDictionary
 
 from opentelemetry import context, propagate, trace
 from opentelemetry.context import Context
@@ -18,10 +16,11 @@ from opentelemetry.util.types import AttributeValue
 from bext_otel.apps import clean
 from bext_otel.catalogue import FLOW_COMPLETED, FLOW_FAILED, FLOW_STEP, FLOW_STEP_DURATION
 from bext_otel.flows import log_run_failed
-from bext_otel.operation import count, finish, measure, show_failure, start, tracer
+from bext_otel.operation import finish, measure, show_failure, start, tracer
 from bext_otel.runs import hold
 from bext_otel.text import parse_traceparent
 from bext_otel_instrumentors._kit.guard import report
+from bext_otel_instrumentors.celery.active import received
 from bext_otel_instrumentors.celery.eager import canvas_of, ended_in, join
 from bext_otel_instrumentors.celery.messages import (
     BEFORE,
@@ -36,16 +35,12 @@ from bext_otel_instrumentors.celery.messages import (
     upstream_traces,
 )
 
-__all__ = ["ActiveRuns", "after_run", "before_run", "failed_elsewhere", "in_child", "revoked"]
+__all__ = ["after_run", "before_run", "failed_elsewhere", "in_child", "revoked"]
 
 
 # Ids of tasks that were lost, the newest of them.
 _told: OrderedDict[str, None] = OrderedDict()
 _MAX_TOLD = 1000
-
-# What the main process of a worker received and is not done with, by task id: one that was lost is told of in
-# its own trace.
-_received: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
 # Whether this process is one of a pool, below the main process of a worker.
 _child = False
@@ -79,19 +74,10 @@ def before_run(task_id: str = "", task: Any = None, **_: Any) -> None:
 
 def _open(step: TaskStep, name: str, above: Context) -> Context:
     """Begin the step's span below `above`; the context inside of it."""
-    shown: dict[str, AttributeValue] = {
-        "messaging.system": "celery",
-        "messaging.operation.name": "process",
-        "messaging.operation.type": "process",
-        "messaging.message.id": step.task_id,
-        "bext.step": clean(name),
-        "bext.attempt": int(step.request.retries or 0) + 1,
-        **destination_of(getattr(step.request, "delivery_info", None)),
-    }
-    title = f"{FLOW_STEP.name} {clean(name)}"
+    shown = {**_shown(name, step.task_id, step.request), "bext.attempt": int(step.request.retries or 0) + 1}
     step.operation = start(
         FLOW_STEP,
-        name=title,
+        name=_title(name),
         kind=SpanKind.CONSUMER,
         context=above,
         attributes=shown,
@@ -100,6 +86,22 @@ def _open(step: TaskStep, name: str, above: Context) -> Context:
     if (before := step.canvas.before if step.canvas is not None else _before(step.request)) is not None:
         step.operation.span.add_link(before)
     return trace.set_span_in_context(step.operation.span, above)
+
+
+def _title(name: str) -> str:
+    return f"{FLOW_STEP.name} {clean(name)}"
+
+
+def _shown(name: str, task_id: str, request: Any) -> dict[str, AttributeValue]:
+    """What the span of a step shows, whichever way it ends."""
+    return {
+        "messaging.system": "celery",
+        "messaging.operation.name": "process",
+        "messaging.operation.type": "process",
+        "messaging.message.id": task_id,
+        "bext.step": clean(name),
+        **destination_of(getattr(request, "delivery_info", None)),
+    }
 
 
 def after_run(
@@ -198,7 +200,7 @@ def failed_elsewhere(
     known = (
         request
         if getattr(request, "id", None) == task_id
-        else getattr(_received.get(task_id), "_context", None)
+        else getattr(received.get(task_id), "_context", None)
     )
     _lost(str(getattr(sender, "name", sender)), task_id, known, type(exception).__qualname__, exception)
 
@@ -223,16 +225,8 @@ def _lost(name: str, task_id: str, request: Any, reason: str, error: BaseExcepti
         flow = _identity(request, name).flow
         here = _came(request) if request is not None else context.get_current()
         if not upstream_traces():
-            shown = {
-                "messaging.system": "celery",
-                "messaging.operation.name": "process",
-                "messaging.operation.type": "process",
-                "messaging.message.id": task_id,
-                "bext.flow_name": flow,
-                "bext.step": clean(name),
-                **destination_of(getattr(request, "delivery_info", None)),
-            }
-            span = tracer().start_span(f"{FLOW_STEP.name} {clean(name)}", here, SpanKind.CONSUMER, shown)
+            shown = {**_shown(name, task_id, request), "bext.flow_name": flow}
+            span = tracer().start_span(_title(name), here, SpanKind.CONSUMER, shown)
             show_failure(span, reason, error)
             span.end()
             here = trace.set_span_in_context(span, here)
@@ -272,66 +266,3 @@ def _came(request: Any) -> Context:
 
 def _before(request: Any) -> SpanContext | None:
     return parse_traceparent(str(getattr(request, BEFORE, "")))
-
-
-# How long a process whose gauges change goes on telling the others of it without having measured something:
-# longer than this.
-_SHOW_SECONDS = 60.0
-
-
-def _show() -> None:
-    """Have other processes of the service see what this one observes: the main process of a worker measures
-    next to nothing itself."""
-    count(FLOW_FAILED, by=0)
-
-
-class ActiveRuns:
-    """The runs that the main process of a worker knows of: their tasks are executed, or have begun before and
-    wait for their turn here.
-
-    So a run that waits to be tried again is active. One whose next task still lies in the broker is nobody's.
-    """
-
-    def __init__(self) -> None:
-        self._pid = os.getpid()
-        self._received: WeakSet[Any] = WeakSet()
-        self._timed = False
-
-    def received(self, sender: Any = None, request: Any = None, **_: Any) -> None:
-        """The signal `task_received`, from the consumer."""
-        try:
-            _received[request.id] = request
-            if request.request_dict.get("retries") or _run(request) != request.id:
-                self._received.add(request)
-            _show()
-            if not self._timed:
-                self._timed = True
-                sender.timer.call_after(_SHOW_SECONDS, self._again, (sender.timer,))
-        except Exception as error:  # the worker goes on all the same
-            report("the receipt of a task", error)
-
-    def _again(self, timer: Any) -> None:
-        """While there is something to show, and once more when there is nothing any more."""
-        self._timed = self() > 0
-        _show()
-        if self._timed:
-            timer.call_after(_SHOW_SECONDS, self._again, (timer,))
-
-    def __call__(self) -> int:
-        """How many there are; 0 in the processes that execute tasks, which have a copy of this."""
-        state = sys.modules.get("celery.worker.state")
-        if os.getpid() != self._pid or state is None:
-            return 0
-        found = {_run(request) for request in tuple(state.active_requests)}
-        found |= {_run(request) for request in tuple(self._received) if _waits(request)}
-        return len(found)
-
-
-def _run(request: Any) -> str:
-    return str(request.request_dict.get(RUN) or request.root_id or request.id)
-
-
-def _waits(request: Any) -> bool:
-    # What has begun is among the active ones until it is done; a request that was revoked stays until nobody
-    # refers to it.
-    return request.time_start is None and not getattr(request, "_already_revoked", False)

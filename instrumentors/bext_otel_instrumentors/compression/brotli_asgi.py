@@ -3,7 +3,6 @@ of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 from bext_otel_instrumentors._kit.base import Instrumentor
@@ -17,9 +16,7 @@ class BrotliAsgiInstrumentor(Instrumentor):
     """Instruments brotli-asgi, as soon as it is imported: every response that it compresses, also a streaming
     one."""
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """brotli-asgi."""
-        return ("brotli-asgi >= 1.4",)
+    requires = ("brotli-asgi >= 1.4",)
 
     def _patch(self, patches: Patches) -> None:
         patches.when_imported("brotli_asgi", self._cover)

@@ -4,13 +4,12 @@ compressed again, nor counted."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
-from functools import wraps
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bext_otel_instrumentors._kit.base import Instrumentor
 from bext_otel_instrumentors._kit.guard import report
-from bext_otel_instrumentors._kit.patch import Patches
+from bext_otel_instrumentors._kit.patch import Original, Patches, around
 from bext_otel_instrumentors.compression.bodies import CompressedBody
 
 __all__ = ["FlaskCompressInstrumentor"]
@@ -20,42 +19,33 @@ class FlaskCompressInstrumentor(Instrumentor):
     """Instruments Flask-Compress, as soon as it is imported. `deflate` has no encoding label, and is left
     out."""
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Flask-Compress, since it compresses in functions of its module."""
-        return ("Flask-Compress >= 1.23",)
+    # Flask-Compress, since it compresses in functions of its module
+    requires = ("Flask-Compress >= 1.23",)
 
     def _patch(self, patches: Patches) -> None:
         patches.when_imported("flask_compress.flask_compress", self._cover)
 
     def _cover(self, module: Any) -> None:
-        self._patches.wrap(module, "_compress_data", _whole)
-        self._patches.wrap(module, "_compress_chunks", _stream)
+        self._patches.wrap(module, "_compress_data", around(_whole))
+        self._patches.wrap(module, "_compress_chunks", around(_stream))
 
 
-def _whole(original: Callable[..., bytes]) -> Callable[..., bytes]:
-    @wraps(original)
-    def compress_data(app: Any, data: bytes, algorithm: str) -> bytes:
-        body = CompressedBody(algorithm)
-        started = time.perf_counter()
-        compressed = original(app, data, algorithm)
-        body.seconds = time.perf_counter() - started
-        try:
-            body.original, body.compressed = len(data), len(compressed)
-            body.finish()
-        except Exception as error:  # the guard's only purpose
-            report("a compressed body", error)
-        return compressed
-
-    return compress_data
+def _whole(original: Original, /, app: Any, data: bytes, algorithm: str) -> bytes:
+    body = CompressedBody(algorithm)
+    started = time.perf_counter()
+    compressed: bytes = original(app, data, algorithm)
+    body.seconds = time.perf_counter() - started
+    try:
+        body.original, body.compressed = len(data), len(compressed)
+        body.finish()
+    except Exception as error:  # the guard's only purpose
+        report("a compressed body", error)
+    return compressed
 
 
-def _stream(original: Callable[..., Iterator[bytes]]) -> Callable[..., Iterator[bytes]]:
-    @wraps(original)
-    def compress_chunks(app: Any, chunks: Iterable[bytes], algorithm: str) -> Iterator[bytes]:
-        body = CompressedBody(algorithm)
-        return _watched(original(app, _counted(chunks, body), algorithm), body)
-
-    return compress_chunks
+def _stream(original: Original, /, app: Any, chunks: Iterable[bytes], algorithm: str) -> Iterator[bytes]:
+    body = CompressedBody(algorithm)
+    return _watched(original(app, _counted(chunks, body), algorithm), body)
 
 
 def _watched(pieces: Iterator[bytes], body: CompressedBody) -> Iterator[bytes]:

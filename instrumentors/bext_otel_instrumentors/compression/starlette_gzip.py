@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 from bext_otel_instrumentors._kit.base import Instrumentor
@@ -19,9 +18,7 @@ class StarletteGzipInstrumentor(Instrumentor):
     """Instruments Starlette's GZipMiddleware, as soon as it is imported: every response that it compresses,
     also a streaming one."""
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Starlette."""
-        return ("starlette >= 0.40",)
+    requires = ("starlette >= 0.40",)
 
     def _patch(self, patches: Patches) -> None:
         patches.when_imported("starlette.middleware.gzip", self._cover)

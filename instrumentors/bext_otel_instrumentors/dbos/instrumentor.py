@@ -8,11 +8,10 @@ own looking for work makes no spans.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 from bext_otel_instrumentors._kit.base import Instrumentor
-from bext_otel_instrumentors._kit.patch import Patches
+from bext_otel_instrumentors._kit.patch import Patches, around
 from bext_otel_instrumentors.dbos import runs
 from bext_otel_instrumentors.dbos.polling import polling
 
@@ -22,10 +21,9 @@ __all__ = ["DBOSInstrumentor"]
 class DBOSInstrumentor(Instrumentor):
     """Instruments DBOS as soon as it is imported."""
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """DBOS 3, which keeps attributes with workflows. Steps and outcomes can be seen inside of it only,
-        hence the upper bound."""
-        return ("dbos >= 3.4, < 4",)
+    # DBOS 3, which keeps attributes with workflows. Steps and outcomes can be seen inside of it only,
+    # hence the upper bound
+    requires = ("dbos >= 3.4, < 4",)
 
     def _patch(self, patches: Patches) -> None:
         patches.when_imported("dbos", self._cover)
@@ -39,15 +37,15 @@ class DBOSInstrumentor(Instrumentor):
             (_queue, "execute_dequeued_workflow", runs.claiming),
             (_core, "_assemble_workflow_status", runs.assembling),
             (_core, "invoke_step", runs.executing),
-            (_context.DBOSContext, "create_start_workflow_child", runs.making),
             (_context.DBOSContext, "start_workflow", runs.starting),
             (_context.DBOSContext, "end_workflow", runs.ending),
             (_sys_db.SystemDatabase, "update_workflow_outcome", runs.outcome),
             (_sys_db.SystemDatabase, "record_operation_result", runs.recording),
             (_sys_db.SystemDatabase, "list_workflows", runs.listing),
         )
-        for owner, name, make in replaced:
-            self._patches.wrap(owner, name, make)
+        for owner, name, watched in replaced:
+            self._patches.wrap(owner, name, around(watched))
+        self._patches.wrap(_context.DBOSContext, "create_start_workflow_child", runs.making)
         self._cover_polling(
             (_dbos, "queue_thread"),
             (_dbos, "background_jobs_thread"),
@@ -64,4 +62,4 @@ class DBOSInstrumentor(Instrumentor):
     def _cover_polling(self, *threads: tuple[Any, str]) -> None:
         for owner, name in threads:
             if hasattr(owner, name):  # each of DBOS's versions has its own
-                self._patches.wrap(owner, name, polling)
+                self._patches.wrap(owner, name, around(polling))

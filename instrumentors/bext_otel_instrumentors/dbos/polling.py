@@ -7,13 +7,14 @@ threads start for somebody, such as a workflow from a queue, is not suppressed w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import wraps
 from typing import Any
 
 from opentelemetry.context import attach, create_key, detach, get_current, get_value, set_value
 from opentelemetry.instrumentation.utils import suppress_instrumentation
+
+from bext_otel_instrumentors._kit.patch import Original
 
 __all__ = ["polling", "working"]
 
@@ -21,19 +22,14 @@ _OUTSIDE = create_key("bext-dbos-outside")
 """The context of the thread before anything was suppressed in it."""
 
 
-def polling(original: Callable[..., Any]) -> Callable[..., Any]:
+def polling(original: Original, /, *args: Any, **kwargs: Any) -> Any:
     """What such a thread runs."""
-
-    @wraps(original)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        token = attach(set_value(_OUTSIDE, get_current()))
-        try:
-            with suppress_instrumentation():
-                return original(*args, **kwargs)
-        finally:
-            detach(token)
-
-    return run
+    token = attach(set_value(_OUTSIDE, get_current()))
+    try:
+        with suppress_instrumentation():
+            return original(*args, **kwargs)
+    finally:
+        detach(token)
 
 
 @contextmanager

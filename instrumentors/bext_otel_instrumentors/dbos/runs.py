@@ -23,6 +23,7 @@ from bext_otel.flows import Run, log_run_failed
 from bext_otel.operation import measure
 from bext_otel.runs import Hold, hold
 from bext_otel_instrumentors._kit.guard import report
+from bext_otel_instrumentors._kit.patch import Original
 from bext_otel_instrumentors.dbos.polling import working
 
 __all__ = [
@@ -61,19 +62,14 @@ def _traced_by_dbos() -> bool:
     return tracer is not None and not tracer.dbos_tracer.disable_otlp
 
 
-def claiming(original: Callable[..., Any]) -> Callable[..., Any]:
+def claiming(original: Original, /, dbos: Any, status: Any, *args: Any, **kwargs: Any) -> Any:
     """`execute_dequeued_workflow`."""
-
-    @wraps(original)
-    def execute_dequeued_workflow(dbos: Any, status: Any, *args: Any, **kwargs: Any) -> Any:
-        token = _claimed.set(status)
-        try:
-            with working():
-                return original(dbos, status, *args, **kwargs)
-        finally:
-            _claimed.reset(token)
-
-    return execute_dequeued_workflow
+    token = _claimed.set(status)
+    try:
+        with working():
+            return original(dbos, status, *args, **kwargs)
+    finally:
+        _claimed.reset(token)
 
 
 def making(original: Callable[..., Any]) -> Any:
@@ -91,44 +87,34 @@ def making(original: Callable[..., Any]) -> Any:
     return staticmethod(create_start_workflow_child)
 
 
-def assembling(original: Callable[..., Any]) -> Callable[..., Any]:
+def assembling(original: Original, /, dbos: Any, ctx: Any, *args: Any, **kwargs: Any) -> Any:
     """`_assemble_workflow_status`, which makes the row of a new workflow: it gets the carrier."""
-
-    @wraps(original)
-    def assemble(dbos: Any, ctx: Any, *args: Any, **kwargs: Any) -> Any:
-        status = original(dbos, ctx, *args, **kwargs)
-        try:
-            if getattr(ctx, "bext_run", None) is None:
-                ctx.bext_run = Run(clean(status["name"]))
-            if ctx.bext_run.carrier:
-                status["attributes"] = {**(status["attributes"] or {}), KEY: ctx.bext_run.carrier}
-        except Exception as error:  # the workflow begins all the same
-            report("the beginning of a workflow", error)
-        return status
-
-    return assemble
+    status = original(dbos, ctx, *args, **kwargs)
+    try:
+        if getattr(ctx, "bext_run", None) is None:
+            ctx.bext_run = Run(clean(status["name"]))
+        if ctx.bext_run.carrier:
+            status["attributes"] = {**(status["attributes"] or {}), KEY: ctx.bext_run.carrier}
+    except Exception as error:  # the workflow begins all the same
+        report("the beginning of a workflow", error)
+    return status
 
 
-def starting(original: Callable[..., Any]) -> Callable[..., Any]:
+def starting(original: Original, self: Any, /, wfid: Any, attributes: Any) -> Any:
     """`DBOSContext.start_workflow`: a workflow is executed here from now on."""
-
-    @wraps(original)
-    def start_workflow(self: Any, wfid: Any, attributes: Any) -> Any:
-        run = None
-        try:
-            run = self.bext_run = getattr(self, "bext_run", None) or _run(self, clean(attributes["name"]))
-            self.bext_begun = _Begun(run)
-        except Exception as error:  # as above
-            report("the beginning of a workflow", error)
-        try:
-            original(self, wfid, attributes)
-        except BaseException:
-            _leave(self)
-            raise
-        if run is not None:
-            _runs[self.workflow_id] = run
-
-    return start_workflow
+    run = None
+    try:
+        run = self.bext_run = getattr(self, "bext_run", None) or _run(self, clean(attributes["name"]))
+        self.bext_begun = _Begun(run)
+    except Exception as error:  # as above
+        report("the beginning of a workflow", error)
+    try:
+        original(self, wfid, attributes)
+    except BaseException:
+        _leave(self)
+        raise
+    if run is not None:
+        _runs[self.workflow_id] = run
 
 
 def _run(ctx: Any, name: str) -> Run:
@@ -142,18 +128,13 @@ def _run(ctx: Any, name: str) -> Run:
     return Run(name, carrier, again=";" in carrier or (status.get("recovery_attempts") or 0) > 1)
 
 
-def ending(original: Callable[..., Any]) -> Callable[..., Any]:
+def ending(original: Original, self: Any, /, exc_value: Any) -> Any:
     """`DBOSContext.end_workflow`: it is executed here no longer."""
-
-    @wraps(original)
-    def end_workflow(self: Any, exc_value: Any) -> Any:
-        _runs.pop(self.workflow_id, None)
-        try:
-            return original(self, exc_value)
-        finally:
-            _leave(self)
-
-    return end_workflow
+    _runs.pop(self.workflow_id, None)
+    try:
+        return original(self, exc_value)
+    finally:
+        _leave(self)
 
 
 def _leave(ctx: Any) -> None:
@@ -163,44 +144,41 @@ def _leave(ctx: Any) -> None:
         context.detach(begun.token)
 
 
-def outcome(original: Callable[..., Any]) -> Callable[..., Any]:
+def outcome(original: Original, self: Any, /, workflow_id: str, status: str, **kwargs: Any) -> Any:
     """`SystemDatabase.update_workflow_outcome`, which answers whether this execution was the one to end the
     workflow."""
-
-    @wraps(original)
-    def update_workflow_outcome(self: Any, workflow_id: str, status: str, **kwargs: Any) -> Any:
-        landed = original(self, workflow_id, status, **kwargs)
-        try:
-            run = _runs.get(workflow_id)
-            if landed:
-                here = run.context if run is not None else context.get_current()
-                measure(FLOW_COMPLETED if status == "SUCCESS" else FLOW_FAILED, 1, context=here)
-                if status != "SUCCESS" and run is not None:
-                    error = sys.exc_info()[1]
-                    log_run_failed(
-                        run.name, type(error).__qualname__ if error is not None else status.lower(), here
-                    )
-        except Exception as error:  # the workflow has ended all the same
-            report("the end of a workflow", error)
-        return landed
-
-    return update_workflow_outcome
+    landed = original(self, workflow_id, status, **kwargs)
+    try:
+        run = _runs.get(workflow_id)
+        if landed:
+            here = run.context if run is not None else context.get_current()
+            measure(FLOW_COMPLETED if status == "SUCCESS" else FLOW_FAILED, 1, context=here)
+            if status != "SUCCESS" and run is not None:
+                error = sys.exc_info()[1]
+                log_run_failed(
+                    run.name, type(error).__qualname__ if error is not None else status.lower(), here
+                )
+    except Exception as error:  # the workflow has ended all the same
+        report("the end of a workflow", error)
+    return landed
 
 
-def executing(original: Callable[..., Any]) -> Callable[..., Any]:
+def executing(
+    original: Original,
+    /,
+    dbos: Any,
+    step_ctx: Any,
+    func: Callable[..., Any],
+    *args: Any,
+    step_name: str,
+    **kwargs: Any,
+) -> Any:
     """`invoke_step`. What it is given to call is called for each attempt, and not where the result is known
     from before a restart."""
-
-    @wraps(original)
-    def invoke_step(
-        dbos: Any, step_ctx: Any, func: Callable[..., Any], *args: Any, step_name: str, **kwargs: Any
-    ) -> Any:
-        run = _runs.get(step_ctx.workflow_id)
-        if run is not None:
-            func = _stepping(func, run, step_name)
-        return original(dbos, step_ctx, func, *args, step_name=step_name, **kwargs)
-
-    return invoke_step
+    run = _runs.get(step_ctx.workflow_id)
+    if run is not None:
+        func = _stepping(func, run, step_name)
+    return original(dbos, step_ctx, func, *args, step_name=step_name, **kwargs)
 
 
 def _stepping(func: Callable[..., Any], run: Run, name: str) -> Callable[..., Any]:
@@ -240,35 +218,25 @@ def _stepping(func: Callable[..., Any], run: Run, name: str) -> Callable[..., An
     return call_now
 
 
-def recording(original: Callable[..., Any]) -> Callable[..., Any]:
+def recording(original: Original, self: Any, /, result: Any, **kwargs: Any) -> Any:
     """`SystemDatabase.record_operation_result`: a step is done for good, and so is what a restart would link
     to."""
-
-    @wraps(original)
-    def record_operation_result(self: Any, result: Any, **kwargs: Any) -> Any:
-        answer = original(self, result, **kwargs)
-        try:
-            run = _runs.get(result["workflow_uuid"])
-            if run is not None and (carrier := run.unsaved()):
-                self.update_workflow_attributes(result["workflow_uuid"], {KEY: carrier}, merge=True)
-        except Exception as error:  # the step is done all the same
-            report("the end of a step", error)
-        return answer
-
-    return record_operation_result
+    answer = original(self, result, **kwargs)
+    try:
+        run = _runs.get(result["workflow_uuid"])
+        if run is not None and (carrier := run.unsaved()):
+            self.update_workflow_attributes(result["workflow_uuid"], {KEY: carrier}, merge=True)
+    except Exception as error:  # the step is done all the same
+        report("the end of a step", error)
+    return answer
 
 
-def listing(original: Callable[..., Any]) -> Callable[..., Any]:
+def listing(original: Original, /, *args: Any, **kwargs: Any) -> Any:
     """`SystemDatabase.list_workflows`, from which callers get the status of workflows: without what we keep
     there."""
-
-    @wraps(original)
-    def list_workflows(*args: Any, **kwargs: Any) -> Any:
-        found = original(*args, **kwargs)
-        for info in found:
-            attributes = info.attributes
-            if isinstance(attributes, dict) and KEY in attributes:
-                info.attributes = {key: value for key, value in attributes.items() if key != KEY} or None
-        return found
-
-    return list_workflows
+    found = original(*args, **kwargs)
+    for info in found:
+        attributes = info.attributes
+        if isinstance(attributes, dict) and KEY in attributes:
+            info.attributes = {key: value for key, value in attributes.items() if key != KEY} or None
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial, wraps
 from typing import Any
 
@@ -42,9 +42,7 @@ class DjangoInstrumentor(HostingInstrumentor):
 
     _chosen = NO_CHOICES
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Django."""
-        return ("django >= 4.2",)
+    requires = ("django >= 4.2",)
 
     def _patch(self, patches: Patches) -> None:
         self._chosen = choices("django")

@@ -3,7 +3,7 @@ rules."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial, wraps
 from typing import Any
 
@@ -32,9 +32,7 @@ class FlaskInstrumentor(HostingInstrumentor):
     its place.
     """
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Flask."""
-        return ("flask >= 3.0",)
+    requires = ("flask >= 3.0",)
 
     def _patch(self, patches: Patches) -> None:
         from flask import Flask, got_request_exception, request

@@ -3,7 +3,7 @@ from their routers."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from functools import partial, wraps
 from typing import Any
 
@@ -31,9 +31,8 @@ class StarletteInstrumentor(HostingInstrumentor):
     `http.server.request.duration`; what else they tell stays.
     """
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Starlette; FastAPI brings it."""
-        return ("starlette >= 0.40",)
+    # Starlette; FastAPI brings it
+    requires = ("starlette >= 0.40",)
 
     def _patch(self, patches: Patches) -> None:
         from starlette.applications import Starlette

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from fnmatch import fnmatchcase
 from functools import partial
@@ -62,10 +62,6 @@ class FuturesInstrumentor(Instrumentor):
     active: FuturesInstrumentor | None = None
     _patterns: frozenset[str] = frozenset()
     _covered = False
-
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """None: it is part of Python."""
-        return ()
 
     def _instrument(self, **kwargs: Any) -> None:
         self._patterns = frozenset(kwargs.get("pools") or ())

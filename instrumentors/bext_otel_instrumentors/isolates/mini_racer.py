@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
 from time import monotonic
@@ -12,7 +12,7 @@ from typing import Any
 
 from bext_otel_instrumentors._kit.base import Instrumentor
 from bext_otel_instrumentors._kit.guard import report
-from bext_otel_instrumentors._kit.patch import Patches
+from bext_otel_instrumentors._kit.patch import Original, Patches, around
 from bext_otel_instrumentors.isolates.isolates import Isolate, Render, isolates
 
 __all__ = ["MiniRacerInstrumentor"]
@@ -41,9 +41,7 @@ class MiniRacerInstrumentor(Instrumentor):
     a bundle, can be done within `opentelemetry.instrumentation.utils.suppress_instrumentation()`.
     """
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """The versions whose classes are known."""
-        return ("mini-racer >= 0.12.4",)
+    requires = ("mini-racer >= 0.12.4",)
 
     def _patch(self, patches: Patches) -> None:
         patches.when_imported("py_mini_racer._mini_racer", partial(_cover, patches))
@@ -55,7 +53,7 @@ class MiniRacerInstrumentor(Instrumentor):
 
 def _cover(patches: Patches, module: Any) -> None:
     racer = module.MiniRacer
-    patches.wrap(racer, "__init__", _making)
+    patches.wrap(racer, "__init__", around(_making))
     for name in ("eval", "execute", "call"):
         patches.wrap(racer, name, _rendering)
     if hasattr(racer, "eval_cancelable"):
@@ -65,7 +63,7 @@ def _cover(patches: Patches, module: Any) -> None:
     ):  # every end of an isolate comes through here, also that of `mini_racer()`
         patches.wrap(module, "_make_context", _owning)
     else:
-        patches.wrap(racer, "close", _closing)
+        patches.wrap(racer, "close", around(_closing))
     objects = sys.modules.get("py_mini_racer._objects")
     function = getattr(objects, "JSFunctionImpl", None) or getattr(objects, "JSFunction", None)
     if function is not None:
@@ -96,24 +94,16 @@ def _end_of(engine: object) -> None:
         isolates.remove(isolate)
 
 
-def _making(original: Callable[..., None]) -> Callable[..., None]:
-    @wraps(original)
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807  # it becomes that method
-        original(self, *args, **kwargs)
-        isolate = _guarded(self)
-        if isolate is not None:
-            _read_heap(self, isolate)
-
-    return __init__
+def _making(original: Original, self: Any, /, *args: Any, **kwargs: Any) -> None:
+    original(self, *args, **kwargs)
+    isolate = _guarded(self)
+    if isolate is not None:
+        _read_heap(self, isolate)
 
 
-def _closing(original: Callable[..., None]) -> Callable[..., None]:
-    @wraps(original)
-    def close(self: Any, *args: Any, **kwargs: Any) -> None:
-        _end_of(getattr(self, "_ctx", None))
-        original(self, *args, **kwargs)
-
-    return close
+def _closing(original: Original, self: Any, /, *args: Any, **kwargs: Any) -> None:
+    _end_of(getattr(self, "_ctx", None))
+    original(self, *args, **kwargs)
 
 
 def _owning(original: Callable[..., Any]) -> Callable[..., Any]:

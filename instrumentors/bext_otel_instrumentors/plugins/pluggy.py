@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, wraps
 from typing import Any
 
 from bext_otel_instrumentors._kit.base import Instrumentor
 from bext_otel_instrumentors._kit.guard import report
-from bext_otel_instrumentors._kit.patch import Patches
+from bext_otel_instrumentors._kit.patch import Original, Patches, around
 from bext_otel_instrumentors.plugins.calls import PluginCall
 
 __all__ = ["PluggyInstrumentor"]
@@ -28,9 +28,8 @@ class PluggyInstrumentor(Instrumentor):
     _managers: weakref.WeakSet[Any]
     _projects: frozenset[str] | None = None
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """The versions that execute a hook call with these four arguments."""
-        return ("pluggy >= 1.0, < 2",)
+    # The versions that execute a hook call with these four arguments
+    requires = ("pluggy >= 1.0, < 2",)
 
     def _instrument(self, **kwargs: Any) -> None:
         projects: Iterable[str] | None = kwargs.get("projects")
@@ -55,7 +54,7 @@ class PluggyInstrumentor(Instrumentor):
     def _cover(self, patches: Patches, module: Any) -> None:
         patches.wrap(module.PluginManager, "__init__", self._making)
         patches.wrap(module.PluginManager, "register", self._registering)
-        patches.wrap(module.PluginManager, "unregister", _unregistering)
+        patches.wrap(module.PluginManager, "unregister", around(_unregistering))
 
     def _making(self, original: Callable[..., None]) -> Callable[..., None]:
         @wraps(original)
@@ -87,17 +86,13 @@ class PluggyInstrumentor(Instrumentor):
             report("a plugin manager", error)
 
 
-def _unregistering(original: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(original)
-    def unregister(manager: Any, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return original(manager, *args, **kwargs)
-        finally:
-            executor = getattr(manager, "_inner_hookexec", None)
-            for known in [executor] if isinstance(executor, _Executor) else list(_executors):
-                known.forget()
-
-    return unregister
+def _unregistering(original: Original, manager: Any, /, *args: Any, **kwargs: Any) -> Any:
+    try:
+        return original(manager, *args, **kwargs)
+    finally:
+        executor = getattr(manager, "_inner_hookexec", None)
+        for known in [executor] if isinstance(executor, _Executor) else list(_executors):
+            known.forget()
 
 
 _executors: weakref.WeakSet[_Executor] = weakref.WeakSet()
@@ -148,9 +143,8 @@ class _Executor:
             _wrapping if wrapper else _calling, method.function, _name_of(method), hook_name
         )
         pair = (method, measured)
-        if (
-            method.plugin is not None
-        ):  # what `call_extra` is given is no plugin's, and made anew for each call
+        if method.plugin is not None:
+            # What `call_extra` is given is no plugin's, and made anew for each call.
             self._copies[id(method)] = pair
         return pair
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from functools import partial, wraps
+from functools import partial
 from typing import Any
 
 from bext_otel_instrumentors._kit.base import Instrumentor
-from bext_otel_instrumentors._kit.patch import Patches
+from bext_otel_instrumentors._kit.patch import Original, Patches, around
 from bext_otel_instrumentors.plugins.calls import PluginCall, plugin_name
 
 __all__ = ["QuickJSInstrumentor"]
@@ -28,17 +27,16 @@ class QuickJSInstrumentor(Instrumentor):
     still had the memory to say so, else it is a `script_error`.
     """
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """The versions whose functions run in a thread of their own."""
-        return ("quickjs >= 1.19",)
+    # The versions whose functions run in a thread of their own
+    requires = ("quickjs >= 1.19",)
 
     def _patch(self, patches: Patches) -> None:
         patches.when_imported("quickjs", partial(_cover, patches))
 
 
 def _cover(patches: Patches, module: Any) -> None:
-    patches.wrap(module.Function, "__init__", _making)
-    patches.wrap(module.Function, "__call__", _calling)
+    patches.wrap(module.Function, "__init__", around(_making))
+    patches.wrap(module.Function, "__call__", around(_calling))
 
 
 class _Call(PluginCall):
@@ -52,20 +50,12 @@ class _Call(PluginCall):
         return "stack_overflow" if kind == "StackOverflow" else type(error).__qualname__
 
 
-def _making(original: Callable[..., None]) -> Callable[..., None]:
-    @wraps(original)
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807  # it becomes that method
-        original(self, *args, **kwargs)
-        name = args[0] if args else kwargs.get("name", "")
-        setattr(self, _HOOK, name if isinstance(name, str) else "")
-
-    return __init__
+def _making(original: Original, self: Any, /, *args: Any, **kwargs: Any) -> None:
+    original(self, *args, **kwargs)
+    name = args[0] if args else kwargs.get("name", "")
+    setattr(self, _HOOK, name if isinstance(name, str) else "")
 
 
-def _calling(original: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(original)
-    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807  # it becomes that method
-        with _Call(plugin_name(self), getattr(self, _HOOK, "")):
-            return original(self, *args, **kwargs)
-
-    return __call__
+def _calling(original: Original, self: Any, /, *args: Any, **kwargs: Any) -> Any:
+    with _Call(plugin_name(self), getattr(self, _HOOK, "")):
+        return original(self, *args, **kwargs)

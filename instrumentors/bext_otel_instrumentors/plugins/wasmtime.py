@@ -4,14 +4,14 @@ counts."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
 from bext_otel_instrumentors._kit.base import Instrumentor
 from bext_otel_instrumentors._kit.guard import report
-from bext_otel_instrumentors._kit.patch import Patches
+from bext_otel_instrumentors._kit.patch import Original, Patches, around
 from bext_otel_instrumentors.plugins.calls import PluginCall, plugin_name
 from bext_otel_instrumentors.plugins.wasm import Burning, burn, burned, refueling, text_name
 
@@ -33,9 +33,8 @@ class WasmtimeInstrumentor(Instrumentor):
     there. An exit of a WASI program with status 0 is a success.
     """
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """The versions whose stores have `get_fuel` and whose classes are known."""
-        return ("wasmtime >= 30",)
+    # The versions whose stores have `get_fuel` and whose classes are known
+    requires = ("wasmtime >= 30",)
 
     def _patch(self, patches: Patches) -> None:
         patches.when_imported("wasmtime", partial(_cover, patches))
@@ -44,8 +43,8 @@ class WasmtimeInstrumentor(Instrumentor):
 
 def _cover(patches: Patches, module: Any) -> None:
     patches.wrap(module.Func, "__call__", _calling)
-    patches.wrap(module.Func, "__init__", _made_by_host)
-    patches.wrap(module.Store, "set_fuel", _refueling)
+    patches.wrap(module.Func, "__init__", around(_made_by_host))
+    patches.wrap(module.Store, "set_fuel", around(_refueling))
     _cover_source(patches, module.Module)
     patches.wrap(module.Instance, "__init__", partial(_after, _from_second_argument))
     patches.wrap(module.Instance, "exports", partial(_after, _name_exports))
@@ -137,34 +136,24 @@ def _calling(original: Callable[..., Any]) -> Callable[..., Any]:
     return __call__
 
 
-def _made_by_host(original: Callable[..., None]) -> Callable[..., None]:
+def _made_by_host(original: Original, self: Any, /, *args: Any, **kwargs: Any) -> None:
     """A function of the host's own is no plugin's."""
-
-    @wraps(original)
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807  # it becomes that method
-        original(self, *args, **kwargs)
-        setattr(self, _HOOK, None)
-
-    return __init__
+    original(self, *args, **kwargs)
+    setattr(self, _HOOK, None)
 
 
-def _refueling(original: Callable[..., Any]) -> Callable[..., Any]:
+def _refueling(original: Original, self: Any, /, *args: Any, **kwargs: Any) -> Any:
     """Fuel that a plugin is given in the middle of its call, from a function of the host, is not fuel that it
     has not burned."""
-
-    @wraps(original)
-    def set_fuel(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = None
-        try:
-            call = refueling(self)
-        except Exception as error:  # the guard's only purpose
-            report("the fuel of a plugin", error)
-        result = original(self, *args, **kwargs)
-        if call is not None:
-            call.left = self.get_fuel()
-        return result
-
-    return set_fuel
+    call = None
+    try:
+        call = refueling(self)
+    except Exception as error:  # the guard's only purpose
+        report("the fuel of a plugin", error)
+    result = original(self, *args, **kwargs)
+    if call is not None:
+        call.left = self.get_fuel()
+    return result
 
 
 # --- Names --------------------------------------------------------------------------------------------------

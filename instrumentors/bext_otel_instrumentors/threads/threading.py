@@ -4,7 +4,7 @@ it, and of its app."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent import futures
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from functools import partial, wraps
@@ -74,10 +74,6 @@ class ThreadingInstrumentor(Instrumentor):
     and so does a pool's process. Where no context is current, nothing is done but to look. The tasks of pools
     that are isolates are `FuturesInstrumentor`'s.
     """
-
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """None: it is part of Python."""
-        return ()
 
     def _patch(self, patches: Patches) -> None:
         patches.wrap(_THREAD, "start", _starting)

@@ -17,15 +17,9 @@ from bext_otel.config import AppSettings, LoggingSettings
 from bext_otel.logs.install import build_provider, install
 from bext_otel_instrumentors.cache import log as _cache_log
 from bext_otel_instrumentors.cache.cachetools.instrumentor import CachetoolsInstrumentor
-from bext_otel_instrumentors.cache.lookups import (
-    begin_load,
-    end_load,
-    evicted,
-    invalidated,
-    invalidating,
-    looked_up,
-    stored,
-)
+from bext_otel_instrumentors.cache.calls import loading
+from bext_otel_instrumentors.cache.drops import evicted, invalidated, invalidating
+from bext_otel_instrumentors.cache.lookups import looked_up, stored
 from tests.instrumentors.caching import app, evictions, invalidations, lookups, names, records
 from tests.instrumentors.conftest import Telemetry
 from tests.waiting import until
@@ -194,7 +188,8 @@ def test_nothing_is_told_where_instrumentation_is_suppressed(telemetry: Telemetr
         stored("isr", 1)
         evicted("isr", "pages", started_ns=1)
         invalidated("isr", "path", "pages", started_ns=1)
-        end_load(begin_load("isr", "page"))
+        with loading("isr", "page"):
+            pass
         with invalidating("tag"):
             invalidated("isr", "path", "pages", started_ns=1)
     assert (0, 0) == lookups(telemetry, "isr")

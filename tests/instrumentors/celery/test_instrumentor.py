@@ -277,7 +277,7 @@ def test_a_run_that_is_never_done_fails_once(instrumented: Telemetry, shop: App)
 
 def test_a_task_that_is_ignored_neither_completed_nor_failed(instrumented: Telemetry, shop: App) -> None:
     shop.ignored.delay()
-    until(lambda: steps(instrumented))
+    assert until(lambda: {"ignored": 1} == steps(instrumented))
     shop.add.delay(1).get(timeout=10)
     ended(instrumented, 1)
 

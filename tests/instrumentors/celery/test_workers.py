@@ -17,7 +17,7 @@ from bext_otel_instrumentors.celery.instrumentor import CeleryInstrumentor
 from tests.e2e.launching import APPS, SCRIPTS, Launched, environment, free_port, launched
 from tests.e2e.otlp import Receiver, receiving
 from tests.instrumentors.celery.test_instrumentor import STEP, spans, working
-from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.conftest import Telemetry, instrumented_by
 from tests.waiting import until
 
 pytestmark = [
@@ -201,11 +201,7 @@ def test_a_flow_that_is_retried_for_ever_is_active_and_each_attempt_a_step(
         assert 1 == len({span.trace_id for span in receiver.spans()})
 
 
-@pytest.fixture
-def instrumented(telemetry: Telemetry) -> Iterator[Telemetry]:
-    CeleryInstrumentor().instrument()
-    yield telemetry
-    CeleryInstrumentor().uninstrument()
+instrumented = instrumented_by(CeleryInstrumentor)
 
 
 def test_a_run_is_active_while_it_is_executed_and_while_it_waits_to_be_tried_again(

@@ -25,17 +25,10 @@ from bext_otel_instrumentors.http.asgi import ASGIMiddleware
 from bext_otel_instrumentors.http.flask import FlaskInstrumentor
 from bext_otel_instrumentors.http.starlette import StarletteInstrumentor
 from bext_otel_instrumentors.http.wsgi import WSGIMiddleware
-from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.conftest import Telemetry, instrumented_by
 from tests.instrumentors.driving import Answer, ask, ask_async, ask_wsgi, environ_of, http_scope
 
-
-@pytest.fixture
-def instrumented(telemetry: Telemetry) -> Iterator[Telemetry]:
-    FlaskInstrumentor().instrument()
-    StarletteInstrumentor().instrument()
-    yield telemetry
-    StarletteInstrumentor().uninstrument()
-    FlaskInstrumentor().uninstrument()
+instrumented = instrumented_by(FlaskInstrumentor, StarletteInstrumentor)
 
 
 async def answer(scope: Any, receive: Any, send: Any) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -31,7 +31,7 @@ from bext_otel_instrumentors.http.django import DjangoInstrumentor
 from bext_otel_instrumentors.http.starlette import StarletteInstrumentor
 from bext_otel_instrumentors.http.wsgi import WSGIMiddleware
 from tests.instrumentors import django_project
-from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.conftest import Telemetry, instrumented_by
 from tests.instrumentors.driving import ask_wsgi, environ_of, http_scope
 
 if sys.version_info < (3, 11):
@@ -40,13 +40,7 @@ if sys.version_info < (3, 11):
 Send = Callable[[Any], Awaitable[None]]
 
 
-@pytest.fixture
-def instrumented(telemetry: Telemetry) -> Iterator[Telemetry]:
-    StarletteInstrumentor().instrument()
-    DjangoInstrumentor().instrument()
-    yield telemetry
-    DjangoInstrumentor().uninstrument()
-    StarletteInstrumentor().uninstrument()
+instrumented = instrumented_by(StarletteInstrumentor, DjangoInstrumentor)
 
 
 def leave(

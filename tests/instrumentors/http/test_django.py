@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from wsgiref.util import FileWrapper
@@ -22,15 +22,10 @@ from opentelemetry.trace import StatusCode
 from bext_otel.catalogue import REQUEST_SIZE, REQUESTS
 from bext_otel_instrumentors.http.django import DjangoInstrumentor
 from tests.instrumentors import django_project
-from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.conftest import Telemetry, instrumented_by
 from tests.instrumentors.driving import Answer, ask_async, ask_wsgi, http_scope
 
-
-@pytest.fixture
-def instrumented(telemetry: Telemetry) -> Iterator[Telemetry]:
-    DjangoInstrumentor().instrument()
-    yield telemetry
-    DjangoInstrumentor().uninstrument()
+instrumented = instrumented_by(DjangoInstrumentor)
 
 
 def by_wsgi(path: str, **more: Any) -> Answer:

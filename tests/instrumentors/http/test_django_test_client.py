@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,14 +13,9 @@ from opentelemetry.trace import StatusCode
 from bext_otel.catalogue import REQUEST_SIZE
 from bext_otel_instrumentors.http.django import DjangoInstrumentor
 from tests.instrumentors import django_project
-from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.conftest import Telemetry, instrumented_by
 
-
-@pytest.fixture
-def instrumented(telemetry: Telemetry) -> Iterator[Telemetry]:
-    DjangoInstrumentor().instrument()
-    yield telemetry
-    DjangoInstrumentor().uninstrument()
+instrumented = instrumented_by(DjangoInstrumentor)
 
 
 def by_client(path: str) -> Any:

@@ -39,17 +39,10 @@ from bext_otel_instrumentors.http.asgi import ASGIMiddleware
 from bext_otel_instrumentors.http.flask import FlaskInstrumentor
 from bext_otel_instrumentors.http.starlette import StarletteInstrumentor
 from bext_otel_instrumentors.http.wsgi import WSGIMiddleware
-from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.conftest import Telemetry, instrumented_by
 from tests.instrumentors.driving import ask, ask_wsgi, http_scope
 
-
-@pytest.fixture
-def instrumented(telemetry: Telemetry) -> Iterator[Telemetry]:
-    FlaskInstrumentor().instrument()
-    StarletteInstrumentor().instrument()
-    yield telemetry
-    StarletteInstrumentor().uninstrument()
-    FlaskInstrumentor().uninstrument()
+instrumented = instrumented_by(FlaskInstrumentor, StarletteInstrumentor)
 
 
 def flask() -> Flask:

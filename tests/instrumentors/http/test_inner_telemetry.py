@@ -3,7 +3,6 @@ is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -20,7 +19,7 @@ from starlette.routing import Mount, Route
 from bext_otel.catalogue import HTTP_SERVER_REQUEST_DURATION, REQUESTS
 from bext_otel_instrumentors.http.asgi import ASGIMiddleware
 from bext_otel_instrumentors.http.starlette import StarletteInstrumentor
-from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.conftest import Telemetry, instrumented_by
 from tests.instrumentors.driving import ask
 
 native = pytest.importorskip("fastapi.telemetry", reason="this FastAPI has no telemetry of its own")
@@ -31,11 +30,7 @@ middleware = pytest.importorskip(
 OPERATIONS = {"fastapi.dependencies", "fastapi.endpoint", "fastapi.serialization", "fastapi.background_task"}
 
 
-@pytest.fixture
-def instrumented(telemetry: Telemetry) -> Iterator[Telemetry]:
-    StarletteInstrumentor().instrument()
-    yield telemetry
-    StarletteInstrumentor().uninstrument()
+instrumented = instrumented_by(StarletteInstrumentor)
 
 
 def fastapi(**more: Any) -> FastAPI:

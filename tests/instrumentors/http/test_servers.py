@@ -24,7 +24,7 @@ from waitress.server import create_server
 from bext_otel.catalogue import REQUEST_SIZE, REQUESTS
 from bext_otel_instrumentors.http.flask import FlaskInstrumentor
 from bext_otel_instrumentors.http.starlette import StarletteInstrumentor
-from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.conftest import Telemetry, instrumented_by
 from tests.waiting import until
 
 pytestmark = pytest.mark.filterwarnings(
@@ -32,13 +32,7 @@ pytestmark = pytest.mark.filterwarnings(
 )  # servers lag behind the libraries below them
 
 
-@pytest.fixture
-def instrumented(telemetry: Telemetry) -> Iterator[Telemetry]:
-    StarletteInstrumentor().instrument()
-    FlaskInstrumentor().instrument()
-    yield telemetry
-    FlaskInstrumentor().uninstrument()
-    StarletteInstrumentor().uninstrument()
+instrumented = instrumented_by(StarletteInstrumentor, FlaskInstrumentor)
 
 
 def flask() -> Flask:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +24,10 @@ from starlette.staticfiles import StaticFiles
 from bext_otel.catalogue import REQUEST_DURATION, REQUEST_SIZE, REQUESTS
 from bext_otel_instrumentors.http.asgi import ASGIMiddleware
 from bext_otel_instrumentors.http.starlette import StarletteInstrumentor
-from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.conftest import Telemetry, instrumented_by
 from tests.instrumentors.driving import ask, ask_async, http_scope
 
-
-@pytest.fixture
-def instrumented(telemetry: Telemetry) -> Iterator[Telemetry]:
-    StarletteInstrumentor().instrument()
-    yield telemetry
-    StarletteInstrumentor().uninstrument()
+instrumented = instrumented_by(StarletteInstrumentor)
 
 
 async def hello(_: Any) -> PlainTextResponse:

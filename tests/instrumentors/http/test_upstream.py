@@ -6,7 +6,6 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +28,10 @@ from bext_otel_instrumentors.http.asgi import ASGIMiddleware
 from bext_otel_instrumentors.http.flask import FlaskInstrumentor
 from bext_otel_instrumentors.http.starlette import StarletteInstrumentor
 from bext_otel_instrumentors.http.wsgi import WSGIMiddleware
-from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.conftest import Telemetry, instrumented_by
 from tests.instrumentors.driving import Answer, ask, ask_async, ask_wsgi, http_scope
 
-
-@pytest.fixture
-def instrumented(telemetry: Telemetry) -> Iterator[Telemetry]:
-    StarletteInstrumentor().instrument()
-    FlaskInstrumentor().instrument()
-    yield telemetry
-    FlaskInstrumentor().uninstrument()
-    StarletteInstrumentor().uninstrument()
+instrumented = instrumented_by(StarletteInstrumentor, FlaskInstrumentor)
 
 
 def providers(telemetry: Telemetry) -> dict[str, Any]:
@@ -163,7 +155,7 @@ def test_a_span_around_the_server_is_a_parent(telemetry: Telemetry) -> None:
 OPTED_IN = """
 import sys
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
-from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.conftest import Telemetry, instrumented_by
 from tests.instrumentors.driving import ask
 from tests.instrumentors.http.test_upstream import fastapi, providers
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
@@ -208,7 +200,7 @@ import sys
 from opentelemetry.instrumentation.django import DjangoInstrumentor as Upstream
 from opentelemetry import metrics, trace
 from tests.instrumentors import django_project
-from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.conftest import Telemetry, instrumented_by
 from tests.instrumentors.http.test_django import by_asgi, by_wsgi
 from bext_otel import catalogue
 from bext_otel_instrumentors.http.django import DjangoInstrumentor

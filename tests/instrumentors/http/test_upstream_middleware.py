@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,17 +15,10 @@ from starlette.routing import Mount, Route
 from bext_otel.catalogue import REQUESTS
 from bext_otel_instrumentors.http.flask import FlaskInstrumentor
 from bext_otel_instrumentors.http.starlette import StarletteInstrumentor
-from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.conftest import Telemetry, instrumented_by
 from tests.instrumentors.driving import ask_async, ask_wsgi, http_scope
 
-
-@pytest.fixture
-def upstream(telemetry: Telemetry) -> Iterator[Telemetry]:
-    StarletteInstrumentor().instrument(upstream=True)
-    FlaskInstrumentor().instrument(upstream=True)
-    yield telemetry
-    FlaskInstrumentor().uninstrument()
-    StarletteInstrumentor().uninstrument()
+upstream = instrumented_by(StarletteInstrumentor, FlaskInstrumentor, upstream=True)
 
 
 async def hello(_: Any) -> PlainTextResponse:

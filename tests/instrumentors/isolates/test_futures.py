@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import multiprocessing
-import subprocess
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -21,8 +19,9 @@ from opentelemetry._logs import SeverityNumber
 from bext_otel.apps import with_app
 from bext_otel.catalogue import ISOLATE_COUNT, ISOLATE_ERRORS, ISOLATE_MEMORY, ISOLATE_RENDER_DURATION
 from bext_otel_instrumentors.isolates.futures import FuturesInstrumentor, as_isolates
+from tests.fresh import printed
 from tests.instrumentors import tasks
-from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.conftest import Telemetry, instrumenting
 from tests.instrumentors.pools import PROCESSES, THREADS, Named, answer, without_traceback
 from tests.waiting import until
 
@@ -218,24 +217,13 @@ with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as p
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork")
 def test_a_forked_worker_measures_its_tasks_and_has_no_isolates_of_its_own() -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", FORKED],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert "(0, 1) (1, 0)" == done.stdout.strip(), done.stderr
+    assert "(0, 1) (1, 0)" == printed(FORKED, "-W", "ignore")
 
 
 def compared(make: Callable[[], Executor], use: Callable[[Executor], Any]) -> tuple[Any, Any]:
     bare = answer(make, use)
-    instrumentor = FuturesInstrumentor()
-    instrumentor.instrument(pools=["*", "processes"])
-    try:
+    with instrumenting(FuturesInstrumentor, pools=["*", "processes"]):
         return bare, answer(make, use)
-    finally:
-        instrumentor.uninstrument()
 
 
 @pytest.mark.parametrize("make", [lambda: ThreadPoolExecutor(1), lambda: Named(1)])

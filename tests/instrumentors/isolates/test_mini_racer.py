@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +17,8 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from bext_otel.apps import with_app
 from bext_otel.catalogue import ISOLATE_COUNT, ISOLATE_ERRORS, ISOLATE_MEMORY, ISOLATE_RENDER_DURATION
 from bext_otel_instrumentors.isolates.mini_racer import MiniRacerInstrumentor
-from tests.instrumentors.conftest import Telemetry
+from tests.fresh import printed
+from tests.instrumentors.conftest import Telemetry, instrumented_by, instrumenting
 from tests.instrumentors.outcomes import outcome
 
 py_mini_racer = pytest.importorskip("py_mini_racer")
@@ -37,12 +36,7 @@ LOOP_OF_EVIL = "while (true) {}"
 HUNGRY = "const all = []; while (true) all.push('x'.repeat(10000) + all.length)"
 
 
-@pytest.fixture
-def instrumented() -> Iterator[None]:
-    instrumentor = MiniRacerInstrumentor()
-    instrumentor.instrument()
-    yield
-    instrumentor.uninstrument()
+instrumented = instrumented_by(MiniRacerInstrumentor)
 
 
 @pytest.fixture
@@ -58,15 +52,7 @@ def count(telemetry: Telemetry) -> dict[Any, Any]:
 
 def run(program: str) -> str:
     """What the program prints, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert 0 == done.returncode, done.stderr
-    return done.stdout.strip()
+    return printed(program, "-W", "ignore")
 
 
 def test_isolates_are_counted_for_the_app_that_made_them(
@@ -200,7 +186,7 @@ from opentelemetry import metrics
 from bext_otel.catalogue import ISOLATE_COUNT
 from bext_otel_instrumentors.isolates.mini_racer import MiniRacerInstrumentor
 from py_mini_racer import MiniRacer
-from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.conftest import Telemetry, instrumented_by
 from tests.waiting import until
 
 telemetry = Telemetry()
@@ -285,7 +271,7 @@ def test_threads_share_a_count(instrumented: None, telemetry: Telemetry) -> None
 FORKS = """
 import os
 from opentelemetry import metrics
-from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.conftest import Telemetry, instrumented_by
 from bext_otel.catalogue import ISOLATE_COUNT
 from bext_otel_instrumentors.isolates.mini_racer import MiniRacerInstrumentor
 from py_mini_racer import MiniRacer
@@ -344,12 +330,8 @@ def test_results_and_errors_are_the_library_s(call: int, telemetry: Telemetry) -
         return came
 
     bare = once()
-    instrumentor = MiniRacerInstrumentor()
-    instrumentor.instrument()
-    try:
+    with instrumenting(MiniRacerInstrumentor):
         assert bare == once()
-    finally:
-        instrumentor.uninstrument()
 
 
 ASYNC_CALLS: list[Any] = [
@@ -377,12 +359,8 @@ def test_asynchronous_results_and_errors_are_the_library_s(call: int, telemetry:
             return came
 
     bare = asyncio.run(once())
-    instrumentor = MiniRacerInstrumentor()
-    instrumentor.instrument()
-    try:
+    with instrumenting(MiniRacerInstrumentor):
         assert bare == asyncio.run(once())
-    finally:
-        instrumentor.uninstrument()
 
 
 def test_everything_is_put_back(telemetry: Telemetry) -> None:

@@ -6,7 +6,6 @@ import gc
 import threading
 import time
 import weakref
-from collections.abc import Iterator
 from typing import Any, cast
 
 import pluggy
@@ -23,7 +22,7 @@ from bext_otel.metrics.provider import BextMeterProvider
 from bext_otel.metrics.snapshot import Distribution
 from bext_otel.metrics.store.streams import Streams
 from bext_otel_instrumentors.plugins.pluggy import PluggyInstrumentor
-from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.conftest import Telemetry, instrumented_by
 from tests.instrumentors.outcomes import outcome
 
 spec = pluggy.HookspecMarker("test")
@@ -104,12 +103,7 @@ def manager(*plugins: Any, **named: Any) -> pluggy.PluginManager:
     return made
 
 
-@pytest.fixture
-def instrumented() -> Iterator[None]:
-    instrumentor = PluggyInstrumentor()
-    instrumentor.instrument(projects=("test",))
-    yield
-    instrumentor.uninstrument()
+instrumented = instrumented_by(PluggyInstrumentor, projects=("test",))
 
 
 def test_each_plugin_s_hook_has_a_duration_and_a_span(instrumented: None, telemetry: Telemetry) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from bext_otel.catalogue import PLUGIN_DURATION, PLUGIN_ERRORS
 from bext_otel_instrumentors.plugins.quickjs import QuickJSInstrumentor
-from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.conftest import Telemetry, instrumented_by
 from tests.instrumentors.outcomes import outcome
 
 quickjs = pytest.importorskip("quickjs", reason="quickjs has no wheel for this Python")
@@ -24,12 +24,7 @@ function list(n) { return [n, {a: n}] }
 """
 
 
-@pytest.fixture
-def instrumented() -> Iterator[None]:
-    instrumentor = QuickJSInstrumentor()
-    instrumentor.instrument()
-    yield
-    instrumentor.uninstrument()
+instrumented = instrumented_by(QuickJSInstrumentor)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import gc
 import importlib
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from opentelemetry._logs import SeverityNumber
 
 from bext_otel.catalogue import PLUGIN_DURATION, PLUGIN_ERRORS, PLUGIN_FUEL_CONSUMED
 from bext_otel_instrumentors.plugins.wasmtime import WasmtimeInstrumentor
-from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.conftest import Telemetry, instrumented_by
 from tests.instrumentors.outcomes import outcome
 
 wasmtime = pytest.importorskip("wasmtime")
@@ -84,12 +84,7 @@ class Plugin:
         return self.instance.exports(self.store)[hook](self.store, *arguments)
 
 
-@pytest.fixture
-def instrumented() -> Iterator[None]:
-    instrumentor = WasmtimeInstrumentor()
-    instrumentor.instrument()
-    yield
-    instrumentor.uninstrument()
+instrumented = instrumented_by(WasmtimeInstrumentor)
 
 
 def test_a_call_is_a_hook_of_the_module(instrumented: None, telemetry: Telemetry) -> None:

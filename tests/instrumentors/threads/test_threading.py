@@ -6,8 +6,6 @@ import asyncio
 import logging.handlers
 import multiprocessing
 import queue
-import subprocess
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -27,13 +25,11 @@ from bext_otel.apps import with_app
 from bext_otel_instrumentors.isolates.futures import FuturesInstrumentor, as_isolates
 from bext_otel_instrumentors.threads import threading as instrumentor_module
 from bext_otel_instrumentors.threads.threading import ThreadingInstrumentor
+from tests.fresh import printed
 from tests.instrumentors import tasks
-from tests.instrumentors.conftest import Telemetry
+from tests.instrumentors.conftest import Telemetry, instrumenting
 from tests.instrumentors.outcomes import outcome
 from tests.instrumentors.pools import PROCESSES, THREADS, Named, answer, without_traceback
-
-# Where other tests have left threads, Python 3.12 and newer warn of each fork.
-pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
 METHODS = multiprocessing.get_all_start_methods()
 NOTHING = ("0" * 32, None)
@@ -241,9 +237,7 @@ def test_without_a_context_nothing_is_done(monkeypatch: pytest.MonkeyPatch, tele
     monkeypatch.setattr(
         ProcessPoolExecutor, "submit", lambda self, *args, **kwargs: submitted.append((args, kwargs))
     )
-    instrumentor = ThreadingInstrumentor()
-    instrumentor.instrument()
-    try:
+    with instrumenting(ThreadingInstrumentor):
         for pool in (ThreadPoolExecutor(1), ProcessPoolExecutor(1)):
             pool.submit(tasks.double, 1, add=2)
         assert [((tasks.double, 1), {"add": 2})] * 2 == submitted
@@ -252,8 +246,6 @@ def test_without_a_context_nothing_is_done(monkeypatch: pytest.MonkeyPatch, tele
         thread.start()
         thread.join()
         assert [False] == running
-    finally:
-        instrumentor.uninstrument()
 
 
 def test_a_thread_that_cannot_start_says_what_it_says(
@@ -384,14 +376,7 @@ print(seen)
 
 
 def test_under_gevent_a_worker_keeps_nothing_either() -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", GEVENT],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert "['shop', 'shop', 'shop', None, None]" == done.stdout.strip(), done.stderr
+    assert "['shop', 'shop', 'shop', None, None]" == printed(GEVENT, "-W", "ignore")
 
 
 def seen(_: Any = None) -> Any:
@@ -450,23 +435,15 @@ def test_results_and_errors_of_multiprocessing_s_pools_are_the_library_s(
 
     with request("shop"):
         bare = once()
-        instrumentor = ThreadingInstrumentor()
-        instrumentor.instrument()
-        try:
+        with instrumenting(ThreadingInstrumentor):
             assert bare == once()
-        finally:
-            instrumentor.uninstrument()
 
 
 def compared(make: Callable[[], Executor], use: Callable[[Executor], Any]) -> tuple[Any, Any]:
     with request("shop"):
         bare = answer(make, use)
-        instrumentor = ThreadingInstrumentor()
-        instrumentor.instrument()
-        try:
+        with instrumenting(ThreadingInstrumentor):
             return bare, answer(make, use)
-        finally:
-            instrumentor.uninstrument()
 
 
 @pytest.mark.parametrize("make", [lambda: ThreadPoolExecutor(1), lambda: Named(1)])

@@ -238,10 +238,10 @@ def test_what_is_counted_unheard_is_everybodys_too_and_idle_costs_no_publication
         gauge = Family("process_open_fds", "gauge", "", "", [Point(Series(()), clock.now)])
         return [gauge, Family("jobs_total", "counter", "", "", [Point(Series(()), jobs[0])])]
 
-    one.reading._registered = registered
+    one.reading.third_party.registered = registered
     assert not one.reading.tick()
     assert [] == looks
-    one.reading._watched = lambda: True
+    one.reading.third_party.watched = lambda: True
     for count in range(1, 4):
         jobs[0] = count
         clock.advance(60)
@@ -262,8 +262,8 @@ def test_what_is_counted_unheard_is_everybodys_too_and_idle_costs_no_publication
 
 def test_one_that_is_alone_does_not_look_for_what_is_counted_unheard(clock: Clock) -> None:
     only = Worker(Board(), clock)
-    only.reading._watched = lambda: True
-    only.reading._registered = lambda: pytest.fail("nobody would read it")
+    only.reading.third_party.watched = lambda: True
+    only.reading.third_party.registered = lambda: pytest.fail("nobody would read it")
     assert not only.reading.tick()
 
 

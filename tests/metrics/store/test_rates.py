@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bext_otel.metrics.store.rates import Rates, floats
+from bext_otel.metrics.store.rates import RateWindow, floats
 
 
 class Counters:
@@ -14,7 +14,7 @@ class Counters:
 
     def __init__(self, started: float = 0.0) -> None:
         self.totals: list[float] = []
-        self.rates = Rates(60.0, started)
+        self.rates = RateWindow(60.0, started)
 
     def add(self, position: int, amount: float, now: float) -> None:
         self.rates.mark(now, lambda: floats(self.totals))

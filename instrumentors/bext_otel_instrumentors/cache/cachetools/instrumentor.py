@@ -11,16 +11,15 @@ which is taken to answer in bytes; without one every value counts 1, and no byte
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 from bext_otel_instrumentors._kit.base import Instrumentor
-from bext_otel_instrumentors._kit.patch import Patches
+from bext_otel_instrumentors._kit.patch import Patches, around
 from bext_otel_instrumentors.cache.cachetools.known import known
 from bext_otel_instrumentors.cache.cachetools.loads import OURS, unwrapping, watch_cached, watch_cachedmethod
 from bext_otel_instrumentors.cache.cachetools.methods import METHODS
+from bext_otel_instrumentors.cache.drops import invalidating
 from bext_otel_instrumentors.cache.layers import Layers
-from bext_otel_instrumentors.cache.lookups import invalidating
 
 __all__ = ["CachetoolsInstrumentor", "assign", "invalidating"]
 
@@ -39,9 +38,7 @@ class CachetoolsInstrumentor(Instrumentor):
     in `*` is the beginning of names.
     """
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """cachetools."""
-        return ("cachetools >= 5.5",)
+    requires = ("cachetools >= 5.5",)
 
     def _instrument(self, **kwargs: Any) -> None:
         known.layers = Layers(kwargs.get("layers"))
@@ -77,7 +74,7 @@ class CachetoolsInstrumentor(Instrumentor):
         method."""
         wrapper = getattr(module, "_WrapperBase", None)
         if wrapper is not None:
-            self._patches.wrap(wrapper, "__init__", unwrapping)
+            self._patches.wrap(wrapper, "__init__", around(unwrapping))
 
 
 def assign(cache: Any, *, layer: str | None = None, app: str | None = None) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 from weakref import WeakSet
 
 from bext_otel_instrumentors._kit.guard import report
+from bext_otel_instrumentors._kit.patch import Original
 from bext_otel_instrumentors.cache.cachetools.known import Method, known
-from bext_otel_instrumentors.cache.lookups import Load, begin_load, end_load
+from bext_otel_instrumentors.cache.calls import loading
 
 __all__ = ["OURS", "unwrapping", "watch_cached", "watch_cachedmethod"]
 
@@ -35,20 +36,11 @@ class _Loads:
         except Exception as error:  # the guard's only purpose
             report("a cache of cachetools", error)
 
-    def begin(self) -> Load | None:
-        return begin_load(self.layer, self.name)
-
     def watch(self, function: Method) -> Method:
         @wraps(function)
         def load(*args: Any, **kwargs: Any) -> Any:
-            begun = self.begin()
-            try:
-                value = function(*args, **kwargs)
-            except BaseException as error:
-                end_load(begun, error)
-                raise
-            end_load(begun)
-            return value
+            with loading(self.layer, self.name):
+                return function(*args, **kwargs)
 
         _loads.add(load)
         return load
@@ -57,18 +49,13 @@ class _Loads:
 _loads: WeakSet[Any] = WeakSet()
 
 
-def unwrapping(original: Method) -> Method:
+def unwrapping(original: Original, self: Any, /, *args: Any, **kwargs: Any) -> None:
     """The constructor of what takes the place of a method: it says that it wraps what the application
     wrote."""
-
-    @wraps(original)
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807  # it becomes that method
-        original(self, *args, **kwargs)
-        load: Any = getattr(self, "__wrapped__", None)
-        if load in _loads:
-            self.__wrapped__ = load.__wrapped__
-
-    return __init__
+    original(self, *args, **kwargs)
+    load: Any = getattr(self, "__wrapped__", None)
+    if load in _loads:
+        self.__wrapped__ = load.__wrapped__
 
 
 def watch_cached(original: Method) -> Method:

@@ -13,7 +13,8 @@ from typing import Any
 from bext_otel.catalogue import UNKNOWN
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.cache.cachetools.known import KnownCache, Method, known
-from bext_otel_instrumentors.cache.lookups import app_here, evicted, invalidated, looked_up
+from bext_otel_instrumentors.cache.drops import evicted, invalidated
+from bext_otel_instrumentors.cache.lookups import app_here, looked_up
 
 __all__ = ["METHODS"]
 

@@ -10,15 +10,15 @@ from weakref import WeakKeyDictionary
 
 from bext_otel.catalogue import UNKNOWN
 from bext_otel_instrumentors._kit.guard import report
+from bext_otel_instrumentors._kit.patch import Original, around
+from bext_otel_instrumentors.cache.calls import Call, calling
 from bext_otel_instrumentors.cache.file_holdings import directories
 from bext_otel_instrumentors.cache.holdings import holdings, size_of_store
 from bext_otel_instrumentors.cache.layers import Layers, names_of
-from bext_otel_instrumentors.cache.lookups import Call, app_here, calling
+from bext_otel_instrumentors.cache.lookups import app_here
 from bext_otel_instrumentors.cache.redis.holdings import RedisHoldings
 
-__all__ = ["LOCAL", "RECORD", "KnownBackend", "Method", "answering", "entries", "forget", "record_of"]
-
-Method = Callable[..., Any]
+__all__ = ["LOCAL", "RECORD", "KnownBackend", "answering", "entries", "forget", "record_of"]
 
 RECORD = "_bext_otel_record"
 """Attribute of a backend that holds its record."""
@@ -97,11 +97,11 @@ def entries(backend: Any) -> int | None:
 _in_redis: WeakKeyDictionary[Any, Layers] = WeakKeyDictionary()
 
 
-def answering(redis: RedisHoldings) -> Callable[[Method], Method]:
+def answering(redis: RedisHoldings) -> Callable[[Original], Original]:
     """`get_client` of what asks a Redis for Django's backend: how many keys `delete_many` has deleted, it
     hears and does not tell."""
 
-    def make(original: Method) -> Method:
+    def make(original: Original) -> Original:
         @wraps(original)
         def get_client(self: Any, *args: Any, **kwargs: Any) -> Any:
             client, call = original(self, *args, **kwargs), calling()
@@ -139,43 +139,33 @@ def _listen(client: Any, call: Call) -> None:
 # --- What backends of this process do by themselves ---------------------------------------------------------
 
 
-def _drop(original: Method) -> Method:
+def _drop(original: Original, self: Any, /, *args: Any, **kwargs: Any) -> Any:
     """The file and memory backends' `_delete`: of what is too old, when it is looked up, and of files that
     make room."""
-
-    @wraps(original)
-    def _delete(self: Any, *args: Any, **kwargs: Any) -> Any:
-        result = original(self, *args, **kwargs)
-        call = calling()
-        if call is not None and result is True:
-            if call.what == "lookup":
-                call.expired += 1
-            elif call.what == "cull":
-                call.evicted += 1
-            elif call.what == "clear":
-                call.entries += 1
-        return result
-
-    return _delete
+    result = original(self, *args, **kwargs)
+    call = calling()
+    if call is not None and result is True:
+        if call.what == "lookup":
+            call.expired += 1
+        elif call.what == "cull":
+            call.evicted += 1
+        elif call.what == "clear":
+            call.entries += 1
+    return result
 
 
-def _cull(original: Method) -> Method:
+def _cull(original: Original, self: Any, /, *args: Any, **kwargs: Any) -> Any:
     """Their `_cull`, which makes room."""
-
-    @wraps(original)
-    def _cull(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = calling()
-        if call is None:
-            return original(self, *args, **kwargs)
-        before, what, call.what = entries(self) or 0, call.what, "cull"
-        try:
-            return original(self, *args, **kwargs)
-        finally:
-            call.what = what
-            call.evicted += before - (entries(self) or 0)
-
-    return _cull
+    call = calling()
+    if call is None:
+        return original(self, *args, **kwargs)
+    before, what, call.what = entries(self) or 0, call.what, "cull"
+    try:
+        return original(self, *args, **kwargs)
+    finally:
+        call.what = what
+        call.evicted += before - (entries(self) or 0)
 
 
-LOCAL: dict[str, Callable[[Method], Method]] = {"_delete": _drop, "_cull": _cull}
+LOCAL: dict[str, Callable[[Original], Original]] = {"_delete": around(_drop), "_cull": around(_cull)}
 """Of the backends that keep everything in this process, or in files."""

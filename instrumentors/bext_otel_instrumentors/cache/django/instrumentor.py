@@ -8,17 +8,16 @@ from memcached, what was asked for counts.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from functools import wraps
 from typing import Any
 
 from bext_otel_instrumentors._kit.base import Instrumentor
 from bext_otel_instrumentors._kit.guard import report
-from bext_otel_instrumentors._kit.patch import Patches
-from bext_otel_instrumentors.cache.django.backends import RECORD, Method, answering, forget, record_of
+from bext_otel_instrumentors._kit.patch import Original, Patches
+from bext_otel_instrumentors.cache.django.backends import RECORD, answering, forget, record_of
 from bext_otel_instrumentors.cache.django.methods import METHODS
+from bext_otel_instrumentors.cache.drops import invalidating
 from bext_otel_instrumentors.cache.layers import Layers
-from bext_otel_instrumentors.cache.lookups import invalidating
 from bext_otel_instrumentors.cache.redis.holdings import EVERY_SECONDS, RedisHoldings
 
 __all__ = ["DjangoCacheInstrumentor", "invalidating"]
@@ -31,9 +30,7 @@ class DjangoCacheInstrumentor(Instrumentor):
     by what keys begin with. `redis_seconds`: how often a Redis is asked what it holds, 0 for never.
     """
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Django."""
-        return ("django >= 4.2",)
+    requires = ("django >= 4.2",)
 
     def _instrument(self, **kwargs: Any) -> None:
         self._layers = Layers(kwargs.get("layers"))
@@ -52,7 +49,7 @@ class DjangoCacheInstrumentor(Instrumentor):
     def _cover(self, module: Any) -> None:
         self._patches.wrap(module.CacheHandler, "create_connection", self._making)
 
-    def _making(self, original: Method) -> Method:
+    def _making(self, original: Original) -> Original:
         @wraps(original)
         def create_connection(handler: Any, alias: str) -> Any:
             backend = original(handler, alias)

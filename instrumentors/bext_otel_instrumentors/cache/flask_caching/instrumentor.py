@@ -8,17 +8,15 @@ known is not reported: entries and bytes of other backends, and evictions that a
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from functools import wraps
 from typing import Any
 
 from bext_otel_instrumentors._kit.base import Instrumentor
 from bext_otel_instrumentors._kit.guard import report
-from bext_otel_instrumentors._kit.patch import Patches
+from bext_otel_instrumentors._kit.patch import Original, Patches, around
+from bext_otel_instrumentors.cache.drops import invalidating
 from bext_otel_instrumentors.cache.flask_caching.backends import BackendRecord, adopt, forget
-from bext_otel_instrumentors.cache.flask_caching.methods import LOCAL, METHODS, Method
+from bext_otel_instrumentors.cache.flask_caching.methods import LOCAL, METHODS
 from bext_otel_instrumentors.cache.layers import Layers
-from bext_otel_instrumentors.cache.lookups import invalidating
 from bext_otel_instrumentors.cache.redis.holdings import EVERY_SECONDS, RedisHoldings
 
 __all__ = ["FlaskCachingInstrumentor", "invalidating"]
@@ -32,9 +30,8 @@ class FlaskCachingInstrumentor(Instrumentor):
     backend adds). `redis_seconds`: how often a Redis is asked what it holds, 0 for never.
     """
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Flask-Caching 2.5: before, a decorated function passed by the cache and asked the backend."""
-        return ("Flask-Caching >= 2.5",)
+    # Flask-Caching 2.5: before, a decorated function passed by the cache and asked the backend
+    requires = ("Flask-Caching >= 2.5",)
 
     def _instrument(self, **kwargs: Any) -> None:
         BackendRecord.layers = Layers(kwargs.get("layers"))
@@ -52,22 +49,17 @@ class FlaskCachingInstrumentor(Instrumentor):
         for name, make in METHODS.items():
             if hasattr(module.Cache, name):
                 self._patches.wrap(module.Cache, name, make)
-        self._patches.wrap(module.Cache, "_set_cache", _making)
+        self._patches.wrap(module.Cache, "_set_cache", around(_making))
         for name, make in LOCAL.items():
             if hasattr(module.SimpleCache, name):
                 self._patches.wrap(module.SimpleCache, name, make)
 
 
-def _making(original: Method) -> Method:
+def _making(original: Original, self: Any, /, app: Any, *args: Any, **kwargs: Any) -> Any:
     """A `Cache` gets its backend."""
-
-    @wraps(original)
-    def _set_cache(self: Any, app: Any, *args: Any, **kwargs: Any) -> Any:
-        result = original(self, app, *args, **kwargs)
-        try:
-            adopt(app.extensions["cache"][self])
-        except Exception as error:  # a backend of any kind
-            report("a cache of Flask-Caching", error)
-        return result
-
-    return _set_cache
+    result = original(self, app, *args, **kwargs)
+    try:
+        adopt(app.extensions["cache"][self])
+    except Exception as error:  # a backend of any kind
+        report("a cache of Flask-Caching", error)
+    return result

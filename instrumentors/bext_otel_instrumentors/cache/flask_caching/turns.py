@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from functools import wraps
 from typing import Any
 
 from bext_otel.catalogue import UNKNOWN
 from bext_otel_instrumentors._kit.guard import report
+from bext_otel_instrumentors._kit.patch import Original, around
+from bext_otel_instrumentors.cache.calls import during, loading, outermost
 from bext_otel_instrumentors.cache.flask_caching.backends import BackendRecord, layer_of
-from bext_otel_instrumentors.cache.lookups import begin_load, calling, during, end_load
 
-__all__ = ["TURNS", "Method", "Turn", "current"]
-
-Method = Callable[..., Any]
+__all__ = ["TURNS", "Turn", "current"]
 
 
 class Turn:
@@ -52,85 +50,62 @@ def current() -> Turn | None:
     return _turn.get()
 
 
-def _bypass(original: Method) -> Method:
+def _bypass(original: Original, self: Any, /, unless: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
     """The first that a call of a decorated function does is to ask whether to leave the cache out."""
-
-    @wraps(original)
-    def _bypass_cache(self: Any, unless: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
-        bypassed = original(self, unless, function, *args, **kwargs)
-        try:
-            _turn.set(Turn(function, bypassed=bool(bypassed)))
-        except Exception as error:  # a function of any kind
-            report("a cached function", error)
-        return bypassed
-
-    return _bypass_cache
+    bypassed = original(self, unless, function, *args, **kwargs)
+    try:
+        _turn.set(Turn(function, bypassed=bool(bypassed)))
+    except Exception as error:  # a function of any kind
+        report("a cached function", error)
+    return bypassed
 
 
-def _call_fn(original: Method) -> Method:
-    @wraps(original)
-    def _call_fn(self: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
-        turn = _turn.get()
-        if turn is None or turn.function is not function or turn.bypassed:
-            return original(self, function, *args, **kwargs)
-        turn.settle(False)
-        load = begin_load(turn.layer or layer_of(self, None), turn.name)
-        try:
+def _call_fn(original: Original, self: Any, /, function: Any, *args: Any, **kwargs: Any) -> Any:
+    turn = _turn.get()
+    if turn is None or turn.function is not function or turn.bypassed:
+        return original(self, function, *args, **kwargs)
+    turn.settle(False)
+    try:
+        with loading(turn.layer or layer_of(self, None), turn.name):
             value = original(self, function, *args, **kwargs)
-        except BaseException as error:
-            turn.stored = True
-            end_load(load, error)
-            raise
-        end_load(load)
-        _turn.set(turn)  # the function may have called others
-        turn.looked = True
-        return value
-
-    return _call_fn
+    except BaseException:
+        turn.stored = True
+        raise
+    _turn.set(turn)  # the function may have called others
+    turn.looked = True
+    return value
 
 
-def _has(original: Method) -> Method:
+def _has(original: Original, self: Any, /, *args: Any, **kwargs: Any) -> Any:
     """Looks something up, but not for its value. A decorated function that may answer None asks whether the
     None it got was stored."""
-
-    @wraps(original)
-    def has(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if calling() is not None:
-            return original(self, *args, **kwargs)
-        with during():
-            found = original(self, *args, **kwargs)
-        turn = _turn.get()
-        if turn is not None and turn.waiting is not None:
-            turn.stored = bool(found)
-            if not found or not hasattr(self, "_is_stale"):
-                turn.settle(bool(found))
-        return found
-
-    return has
+    with during():
+        found = original(self, *args, **kwargs)
+    turn = _turn.get()
+    if turn is not None and turn.waiting is not None:
+        turn.stored = bool(found)
+        if not found or not hasattr(self, "_is_stale"):
+            turn.settle(bool(found))
+    return found
 
 
-def _is_stale(original: Method) -> Method:
+def _is_stale(original: Original, self: Any, /, *args: Any, **kwargs: Any) -> Any:
     """Asked of each value that a decorated function has found; one that is stale is made anew."""
-
-    @wraps(original)
-    def _is_stale(self: Any, *args: Any, **kwargs: Any) -> Any:
-        turn, stale = _turn.get(), True
-        try:
-            stale = original(self, *args, **kwargs)
-        finally:
-            if turn is not None:
-                turn.settle(not stale)
-                turn.stored = not stale
-                _turn.set(turn)  # the application's function may have called others
-        return stale
-
-    return _is_stale
+    turn, stale = _turn.get(), True
+    try:
+        stale = original(self, *args, **kwargs)
+    finally:
+        if turn is not None:
+            turn.settle(not stale)
+            turn.stored = not stale
+            _turn.set(turn)  # the application's function may have called others
+    return stale
 
 
-TURNS: dict[str, Callable[[Method], Method]] = {
-    "_bypass_cache": _bypass,
-    "_call_fn": _call_fn,
-    "_is_stale": _is_stale,
-    "has": _has,
+TURNS: dict[str, Callable[[Original], Original]] = {
+    "_bypass_cache": around(_bypass),
+    "_call_fn": around(_call_fn),
+    "_is_stale": around(_is_stale),
+    "has": outermost(_has),
 }
 """Of `Cache`: the steps of such a call."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from bext_otel.catalogue import UNKNOWN
+from bext_otel_instrumentors.cache.calls import Call, calling, dropping, during
+from bext_otel_instrumentors.cache.drops import Selector, invalidated
 from bext_otel_instrumentors.cache.layers import Layers
-from bext_otel_instrumentors.cache.lookups import Call, Selector, calling, invalidated, looked_up, stored
+from bext_otel_instrumentors.cache.lookups import looked_up, stored
 
-__all__ = ["KIND", "Asked", "drop", "for_the_caller", "read", "tell", "tell_piped"]
+__all__ = ["KIND", "Asked", "Kept", "asking", "read", "tell_piped"]
 
 KIND = "redis"
 """What these caches are called."""
@@ -40,6 +44,14 @@ _COMMANDS: dict[str, tuple[Verb, slice]] = {
 }
 # Answered with a list that has a value for each key, or for each field of one key.
 _LISTS = frozenset({"MGET", "HMGET"})
+
+
+class Kept(list[Any]):
+    """Keeps what it is given, and returns it."""
+
+    def __call__(self, reply: Any) -> Any:
+        self.append(reply)
+        return reply
 
 
 class Asked(NamedTuple):
@@ -92,15 +104,32 @@ def _dropped(asked: Asked, reply: Any) -> int | None:
     return int(reply is not None)
 
 
-def drop(call: Call, asked: Asked, reply: Any) -> None:
+@contextmanager
+def asking(asked: Asked) -> Iterator[Callable[[Any], Any]]:
+    """Around a command: what is yielded is to be given the reply, which it returns."""
+    if calling() is not None:
+        yield partial(_for_the_caller, asked)
+    elif asked.drops:
+        with dropping(asked.layer, asked.by, KIND) as call:
+            yield partial(_drop, call, asked)
+    else:
+        replies = Kept()
+        with during(asked.verb) as call:
+            yield replies
+        for reply in replies:
+            _tell(asked, reply, call.seconds)
+
+
+def _drop(call: Call, asked: Asked, reply: Any) -> Any:
     """A call that drops entries was answered."""
     entries = _dropped(asked, reply)
     call.entries, call.known = entries or 0, entries is not None
     if asked.verb == "take":
-        tell(asked, reply, None)
+        _tell(asked, reply, None)
+    return reply
 
 
-def for_the_caller(asked: Asked, reply: Any) -> Any:
+def _for_the_caller(asked: Asked, reply: Any) -> Any:
     """A library above has asked, and counts. How much it has dropped, it may not know."""
     call = calling()
     if call is not None and call.what == "invalidate":
@@ -111,7 +140,7 @@ def for_the_caller(asked: Asked, reply: Any) -> Any:
     return reply
 
 
-def tell(asked: Asked, reply: Any, seconds: float | None) -> None:
+def _tell(asked: Asked, reply: Any, seconds: float | None) -> None:
     """A command was answered after so many seconds; None: not worth measuring."""
     if asked.verb == "store":
         if seconds is not None:
@@ -133,6 +162,6 @@ def tell(asked: Asked, reply: Any, seconds: float | None) -> None:
 def tell_piped(asked: Asked, reply: Any, started_ns: int) -> None:
     """A command among others in a pipeline was answered."""
     if asked.verb in {"lookup", "take"}:
-        tell(asked, reply, None)
+        _tell(asked, reply, None)
     if asked.drops and (entries := _dropped(asked, reply)) != 0:
         invalidated(asked.layer, asked.by, KIND, started_ns=started_ns, entries=entries)

@@ -9,30 +9,23 @@ Flask-Caching's backends do with their Redis is counted there, and not again her
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
 from bext_otel_instrumentors._kit.base import Instrumentor
 from bext_otel_instrumentors._kit.guard import report
-from bext_otel_instrumentors._kit.patch import Patches
+from bext_otel_instrumentors._kit.patch import Original, Patches
+from bext_otel_instrumentors.cache.calls import Call, calling, during
+from bext_otel_instrumentors.cache.drops import invalidating
 from bext_otel_instrumentors.cache.layers import Layers
-from bext_otel_instrumentors.cache.lookups import Call, calling, during, invalidating, invalidation
-from bext_otel_instrumentors.cache.redis.commands import (
-    KIND,
-    Asked,
-    drop,
-    for_the_caller,
-    read,
-    tell,
-    tell_piped,
-)
+from bext_otel_instrumentors.cache.redis.commands import Asked, Kept, asking, read, tell_piped
 from bext_otel_instrumentors.cache.redis.holdings import EVERY_SECONDS, RedisHoldings
 
 __all__ = ["RedisCacheInstrumentor", "invalidating"]
 
-Method = Callable[..., Any]
-Wrapping = Callable[[Any], Method]
+Wrapping = Callable[[Any], Original]
 
 
 class RedisCacheInstrumentor(Instrumentor):
@@ -44,9 +37,7 @@ class RedisCacheInstrumentor(Instrumentor):
     how often servers are asked what they hold, 0 for never.
     """
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """redis-py."""
-        return ("redis >= 5.0",)
+    requires = ("redis >= 5.0",)
 
     def _instrument(self, **kwargs: Any) -> None:
         self._layers = Layers(kwargs.get("layers"))
@@ -103,81 +94,62 @@ class RedisCacheInstrumentor(Instrumentor):
 
     # --- Single commands ------------------------------------------------------------------------------------
 
-    def _commands(self, original: Method) -> Method:
+    def _commands(self, original: Original) -> Original:
         @wraps(original)
         def execute_command(client: Any, *args: Any, **options: Any) -> Any:
             asked = self._asked(client, args)
             if asked is None:
                 return original(client, *args, **options)
-            if calling() is not None:
-                return for_the_caller(asked, original(client, *args, **options))
-            if asked.drops:
-                with invalidation(asked.layer, asked.by, KIND) as call:
-                    result = original(client, *args, **options)
-                    drop(call, asked, result)
-                return result
-            with during(asked.verb) as call:
-                result = original(client, *args, **options)
-            tell(asked, result, call.seconds)
-            return result
+            with asking(asked) as answered:
+                return answered(original(client, *args, **options))
 
         return execute_command
 
-    def _async_commands(self, original: Callable[..., Awaitable[Any]]) -> Method:
+    def _async_commands(self, original: Callable[..., Awaitable[Any]]) -> Original:
         @wraps(original)
         async def execute_command(client: Any, *args: Any, **options: Any) -> Any:
             asked = self._asked(client, args)
             if asked is None:
                 return await original(client, *args, **options)
-            if calling() is not None:
-                return for_the_caller(asked, await original(client, *args, **options))
-            if asked.drops:
-                with invalidation(asked.layer, asked.by, KIND) as call:
-                    result = await original(client, *args, **options)
-                    drop(call, asked, result)
-                return result
-            with during(asked.verb) as call:
-                result = await original(client, *args, **options)
-            tell(asked, result, call.seconds)
-            return result
+            with asking(asked) as answered:
+                return answered(await original(client, *args, **options))
 
         return execute_command
 
     # --- Pipelines: counted command by command, and not timed, since they share one way to the server and bac
 
-    def _pipeline(self, original: Method) -> Method:
+    def _pipeline(self, original: Original) -> Original:
         @wraps(original)
         def execute(pipeline: Any, *args: Any, **kwargs: Any) -> Any:
-            if calling() is not None:
-                return original(pipeline, *args, **kwargs)
-            stack = _stack(pipeline)
-            with during("pipeline") as call:
-                try:
-                    results = original(pipeline, *args, **kwargs)
-                except BaseException as error:
-                    self._tell_all(pipeline, stack, _replies(call, stack, error), call.started_ns)
-                    raise
-            self._tell_all(pipeline, stack, results, call.started_ns)
-            return results
+            with self._piping(pipeline) as answered:
+                return answered(original(pipeline, *args, **kwargs))
 
         return execute
 
-    def _async_pipeline(self, original: Callable[..., Awaitable[Any]]) -> Method:
+    def _async_pipeline(self, original: Callable[..., Awaitable[Any]]) -> Original:
         @wraps(original)
         async def execute(pipeline: Any, *args: Any, **kwargs: Any) -> Any:
-            if calling() is not None:
-                return await original(pipeline, *args, **kwargs)
-            stack = _stack(pipeline)
-            with during("pipeline") as call:
-                try:
-                    results = await original(pipeline, *args, **kwargs)
-                except BaseException as error:
-                    self._tell_all(pipeline, stack, _replies(call, stack, error), call.started_ns)
-                    raise
-            self._tell_all(pipeline, stack, results, call.started_ns)
-            return results
+            with self._piping(pipeline) as answered:
+                return answered(await original(pipeline, *args, **kwargs))
 
         return execute
+
+    @contextmanager
+    def _piping(self, pipeline: Any) -> Iterator[Callable[[Any], Any]]:
+        """Around a pipeline's execution: what is yielded is to be given the answers, which it returns."""
+        answers = Kept()
+        if calling() is not None:
+            yield answers
+            return
+        stack = _stack(pipeline)
+        with during("pipeline") as call:
+            try:
+                yield answers
+            except BaseException as error:
+                self._tell_all(pipeline, stack, _replies(call, stack, error), call.started_ns)
+                raise
+        for replies in answers:
+            self._tell_all(pipeline, stack, replies, call.started_ns)
 
     def _tell_all(self, pipeline: Any, stack: list[Any], replies: Sequence[Any], started_ns: int) -> None:
         try:
@@ -213,11 +185,11 @@ def _replies(call: Call, stack: list[Any], error: BaseException) -> Sequence[Any
     return replies if any(reply is error for reply in replies) else ()
 
 
-def _keeping(position: int) -> Callable[[Method], Method]:
+def _keeping(position: int) -> Callable[[Original], Original]:
     """A method that raises the first error among replies, which are its argument at `position`: the
     pipeline's call keeps them."""
 
-    def make(original: Method) -> Method:
+    def make(original: Original) -> Original:
         @wraps(original)
         def raise_first_error(self: Any, *args: Any, **kwargs: Any) -> Any:
             call = calling()

@@ -6,7 +6,7 @@ import gc
 import pickle
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import cachetools
@@ -17,9 +17,17 @@ from opentelemetry import trace
 
 from bext_otel.catalogue import CACHE_BYTES, CACHE_DURATION, CACHE_ENTRIES
 from bext_otel.errors import ConfigError
-from bext_otel_instrumentors.cache import log as _cache_log
 from bext_otel_instrumentors.cache.cachetools.instrumentor import CachetoolsInstrumentor, assign, invalidating
-from tests.instrumentors.caching import app, evictions, gauges, invalidations, lookups, names, records
+from tests.instrumentors.caching import (
+    app,
+    cached_by,
+    evictions,
+    gauges,
+    invalidations,
+    lookups,
+    names,
+    records,
+)
 from tests.instrumentors.conftest import Telemetry
 
 
@@ -43,13 +51,7 @@ LAYERS = {
 }
 
 
-@pytest.fixture
-def instrumented(telemetry: Telemetry) -> Iterator[Telemetry]:
-    _cache_log._paces.clear()
-    CachetoolsInstrumentor().instrument(layers=LAYERS, skip_dep_check=True)
-    with app():
-        yield telemetry
-    CachetoolsInstrumentor().uninstrument()
+instrumented = cached_by(CachetoolsInstrumentor, layers=LAYERS)
 
 
 def caches(maxsize: int = 2, clock: Clock | None = None) -> dict[str, Any]:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,13 +10,21 @@ from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
 
 from bext_otel.catalogue import CACHE_BYTES, CACHE_DURATION, CACHE_ENTRIES
-from bext_otel_instrumentors.cache import log as _cache_log
 from bext_otel_instrumentors.cache.django.instrumentor import DjangoCacheInstrumentor, invalidating
 from bext_otel_instrumentors.cache.redis.instrumentor import RedisCacheInstrumentor
 from tests.instrumentors import django_project  # noqa: F401  # settings
-from tests.instrumentors.caching import app, evictions, gauges, invalidations, lookups, names, records
+from tests.instrumentors.caching import (
+    app,
+    cached_by,
+    evictions,
+    gauges,
+    invalidations,
+    lookups,
+    names,
+    records,
+)
 from tests.instrumentors.conftest import Telemetry
-from tests.instrumentors.redis_server import redis_server
+from tests.instrumentors.redis_server import port_of_redis
 from tests.waiting import until
 
 LAYERS = {"default": "fragment", "page:*": "isr", "FileBasedCache": "layout"}
@@ -51,13 +58,7 @@ def caches(tmp_path: Any, request: pytest.FixtureRequest) -> CacheHandler:
     )
 
 
-@pytest.fixture
-def instrumented(telemetry: Telemetry) -> Iterator[Telemetry]:
-    _cache_log._paces.clear()
-    DjangoCacheInstrumentor().instrument(layers=LAYERS, skip_dep_check=True)
-    with app():
-        yield telemetry
-    DjangoCacheInstrumentor().uninstrument()
+instrumented = cached_by(DjangoCacheInstrumentor, layers=LAYERS)
 
 
 ALIASES = [("default", "fragment"), ("own", "unknown"), ("files", "layout")]
@@ -164,11 +165,7 @@ def test_deletes_are_by_path_and_clear_is_by_tag(
     assert ["bext.cache.invalidate"] * 4 == names(instrumented)
 
 
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    """A Redis of this module's own."""
-    with redis_server() as made:
-        yield made
+port = port_of_redis()
 
 
 @pytest.mark.parametrize("layers", [{}, {":1:*": "isr"}], ids=["alone", "with redis-py instrumented"])
@@ -330,7 +327,7 @@ def test_every_call_gives_what_it_gives_without_us(
                 found.append(
                     (
                         type(error),
-                        str(error).replace("_get.<locals>.", "").replace(f"{type(cache).__name__}.", ""),
+                        str(error).replace(f"{type(cache).__name__}.", "").removeprefix("_"),
                     )
                 )
         return found

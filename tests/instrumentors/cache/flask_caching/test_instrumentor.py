@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,10 +7,10 @@ import redis
 from flask import Flask
 
 from bext_otel.catalogue import CACHE_BYTES, CACHE_DURATION, CACHE_ENTRIES
-from bext_otel_instrumentors.cache import log as _cache_log
 from bext_otel_instrumentors.cache.flask_caching.instrumentor import FlaskCachingInstrumentor, invalidating
 from tests.instrumentors.caching import app as work_of
 from tests.instrumentors.caching import (
+    cached_by,
     evictions,
     flask_caching_or_skip,
     gauges,
@@ -30,13 +29,7 @@ Cache, SimpleCache = flask_caching.Cache, flask_caching.SimpleCache
 LAYERS = {"SimpleCache": "fragment", "page:*": "isr", f"{__name__}.site.*": "layout"}
 
 
-@pytest.fixture
-def instrumented(telemetry: Telemetry) -> Iterator[Telemetry]:
-    _cache_log._paces.clear()
-    FlaskCachingInstrumentor().instrument(layers=LAYERS, skip_dep_check=True)
-    with work_of():
-        yield telemetry
-    FlaskCachingInstrumentor().uninstrument()
+instrumented = cached_by(FlaskCachingInstrumentor, layers=LAYERS)
 
 
 class Site:

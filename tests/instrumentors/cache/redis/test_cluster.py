@@ -8,9 +8,8 @@ import pytest
 import redis
 import redis.asyncio
 
-from bext_otel_instrumentors.cache import log as _cache_log
 from bext_otel_instrumentors.cache.redis.instrumentor import RedisCacheInstrumentor
-from tests.instrumentors.caching import app, invalidations, lookups
+from tests.instrumentors.caching import cached_by, invalidations, lookups
 from tests.instrumentors.conftest import Telemetry
 from tests.instrumentors.redis_server import redis_cluster
 
@@ -22,13 +21,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield made
 
 
-@pytest.fixture
-def instrumented(telemetry: Telemetry) -> Iterator[Telemetry]:
-    _cache_log._paces.clear()
-    RedisCacheInstrumentor().instrument(layers={"page:*": "isr", "part:*": "fragment"}, skip_dep_check=True)
-    with app():
-        yield telemetry
-    RedisCacheInstrumentor().uninstrument()
+instrumented = cached_by(RedisCacheInstrumentor, layers={"page:*": "isr", "part:*": "fragment"})
 
 
 @pytest.fixture

@@ -20,17 +20,14 @@ from tests.e2e.services import GUNICORN, MOUNTED, ON_LINUX, port_of
 from tests.e2e.traffic import fetch
 from tests.instrumentors.caching import app, gauges
 from tests.instrumentors.conftest import Telemetry
-from tests.instrumentors.redis_server import lookers, redis_server
+from tests.instrumentors.redis_server import lookers, port_of_redis
 from tests.waiting import until
 
 LAYERS = {"page:*": "isr", "part:*": "fragment"}
 ISR, FRAGMENT = ("shop", "isr"), ("shop", "fragment")
 
 
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    with redis_server() as made:
-        yield made
+port = port_of_redis()
 
 
 @pytest.fixture
@@ -94,14 +91,14 @@ def test_the_asynchronous_client_s_server_too(port: int, client: Any, instrument
             await one.set("page:a", 1)
 
     asyncio.run(use())
-    until(lambda: {ISR: 1} == held(instrumented)[0])
+    assert until(lambda: {ISR: 1} == held(instrumented)[0])
 
 
 def test_entries_that_several_apps_use_are_nobodys(client: Any, instrumented: Telemetry) -> None:
     client.set("page:a", 1)
     with app("dashboard"):
         client.get("page:a")
-    until(lambda: {(UNKNOWN, "isr"): 1} == held(instrumented)[0])
+    assert until(lambda: {(UNKNOWN, "isr"): 1} == held(instrumented)[0])
 
 
 def test_a_server_that_refuses_is_asked_once_and_the_application_goes_on(

@@ -10,22 +10,24 @@ import redis.asyncio
 from flask import Flask
 
 from bext_otel.catalogue import CACHE_DURATION
-from bext_otel_instrumentors.cache import log as _cache_log
 from bext_otel_instrumentors.cache.flask_caching.instrumentor import FlaskCachingInstrumentor
 from bext_otel_instrumentors.cache.redis.instrumentor import RedisCacheInstrumentor, invalidating
 from tests.e2e.backends import free_port
-from tests.instrumentors.caching import app, flask_caching_or_skip, invalidations, lookups, names, records
+from tests.instrumentors.caching import (
+    cached_by,
+    flask_caching_or_skip,
+    invalidations,
+    lookups,
+    names,
+    records,
+)
 from tests.instrumentors.conftest import Telemetry
-from tests.instrumentors.redis_server import redis_server
+from tests.instrumentors.redis_server import port_of_redis
 
 LAYERS = {"page:*": "isr", "part:*": "fragment", "redis": "tenant"}
 
 
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    """A Redis of this module's own."""
-    with redis_server() as made:
-        yield made
+port = port_of_redis()
 
 
 @pytest.fixture
@@ -35,13 +37,7 @@ def client(port: int) -> Iterator[Any]:
         yield one
 
 
-@pytest.fixture
-def instrumented(telemetry: Telemetry) -> Iterator[Telemetry]:
-    _cache_log._paces.clear()
-    RedisCacheInstrumentor().instrument(layers=LAYERS, skip_dep_check=True)
-    with app():
-        yield telemetry
-    RedisCacheInstrumentor().uninstrument()
+instrumented = cached_by(RedisCacheInstrumentor, layers=LAYERS)
 
 
 def test_lookups_of_a_caches_keys_count_and_are_timed(client: Any, instrumented: Telemetry) -> None:
