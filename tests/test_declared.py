@@ -86,5 +86,5 @@ def test_all_that_instrumentors_import_is_declared_or_an_extra_s() -> None:
         if name not in {"dev", "test"}
         for each in group
     ]
-    declared = {_name(each) for each in (*PROJECT["dependencies"], *extras)} | {"werkzeug"}  # flask's own
+    declared = {_name(each) for each in (*PROJECT["dependencies"], *extras)}
     assert set() == _missing(ROOT / "instrumentors" / "bext_otel_instrumentors", declared)
