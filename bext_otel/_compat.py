@@ -117,6 +117,23 @@ def detect_resources_anywhere() -> None:
         )
 
 
+def check_requirements_once() -> None:
+    """Have the launcher read the requirements of a distribution once, and not for each of its instrumentors:
+    each time parses its whole description."""
+    loader: Any = import_module("opentelemetry.instrumentation.auto_instrumentation._load")
+    check: Callable[[Any], Any] | None = getattr(loader, "get_dist_dependency_conflicts", None)
+    if check is None or getattr(check, "__module__", "") == __name__:
+        return
+    known: dict[int, tuple[Any, Any]] = {}
+
+    def conflicts(distribution: Any) -> Any:
+        if id(distribution) not in known:
+            known[id(distribution)] = (distribution, check(distribution))
+        return known[id(distribution)][1]
+
+    loader.get_dist_dependency_conflicts = conflicts
+
+
 # Imported by `requests` and `socket` within their first request. A child that is forked meanwhile waits for
 # these imports for good: Python renews no module's import lock.
 _LATE = ("encodings.idna", "netrc")
@@ -297,7 +314,8 @@ class _Tracer(Tracer):
         record_exception: bool = True,
         set_status_on_exception: bool = True,
     ) -> trace.Span:
-        anchor = child_anchor(trace.get_current_span(context))
+        parent = trace.get_current_span(context)
+        anchor = child_anchor(parent)
         began = anchor.now() if start_time is None else start_time
         span = super().start_span(
             name, context, kind, attributes, links, began, record_exception, set_status_on_exception
@@ -307,6 +325,8 @@ class _Tracer(Tracer):
             span.anchor = anchor  # type: ignore[attr-defined]  # it has become one that has it
         elif kind is SpanKind.CLIENT:
             span.called = attributes  # type: ignore[attr-defined]  # whom it calls is to be known though nothing is recorded
+        if kind is SpanKind.SERVER or getattr(parent, "within_server", False):
+            span.within_server = True  # type: ignore[attr-defined]  # likewise; what the SDK keeps of a parent says no kind
         return span
 
 

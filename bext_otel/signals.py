@@ -87,13 +87,11 @@ class Signals:
         if "logs" not in users:
             _logs.set_logger_provider(self.logger_provider)
 
-    def start_with(self, *, measuring: Callable[[], object], sending: Callable[[], object]) -> None:
-        """Have `measuring` called at the first measurement, and `sending` at the first item to be sent."""
-        self.metrics.on_first_measurement.extend([measuring, sending])
+    def start_with(self, *, measuring: Callable[[], object]) -> None:
+        """Have `measuring` called at the first measurement."""
+        self.metrics.on_first_measurement.append(measuring)
         for processor in self._span_processors:
             processor.batches.on_start = self.metrics.wake
-        for sink in self.logger_provider.exports:
-            sink.on_start = sending
 
     def figures(self) -> Figures:
         """How telemetry itself fares: what each signal delivered and lost."""

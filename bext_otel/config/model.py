@@ -164,8 +164,12 @@ class LoggingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     ] = ""
     format: Annotated[Literal["json", "pretty"], Meta(description="Form of a line.")] = "json"
     output: Annotated[
-        Literal["stdout", "stderr", "file", "none"], Meta(description="Where lines go; `none`: to OTLP only.")
-    ] = "stdout"
+        Literal["", "stdout", "stderr", "file", "none"],
+        Meta(
+            description="Where lines go; empty: to standard output while the process serves, and nowhere in "
+            "one that does not; `none`: nowhere. OTLP gets records in any case."
+        ),
+    ] = ""
     file_path: Annotated[
         str,
         Meta(

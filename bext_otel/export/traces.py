@@ -12,6 +12,7 @@ from bext_otel._compat import count_spans, keep_time
 from bext_otel.config import Exporters
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.entry_points import NOTHING_CHOSEN, Chosen
+from bext_otel.export.ids import SystemIdGenerator
 from bext_otel.export.internal_metrics import SpanCounts
 from bext_otel.export.otlp import span_exporters
 from bext_otel.export.processors import LazySpanProcessor
@@ -26,7 +27,12 @@ class BextTracerProvider(TracerProvider):
     def __init__(self, resource: Resource, counts: SpanCounts, chosen: Chosen = NOTHING_CHOSEN) -> None:
         # The composition root ends all three signals within one deadline, so no exit handler of the
         # provider's own.
-        super().__init__(chosen.sampler, resource, shutdown_on_exit=False, id_generator=chosen.id_generator)
+        super().__init__(
+            chosen.sampler,
+            resource,
+            shutdown_on_exit=False,
+            id_generator=chosen.id_generator or SystemIdGenerator(),
+        )
         self._counts = counts
 
     def get_tracer(

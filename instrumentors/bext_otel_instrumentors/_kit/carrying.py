@@ -4,18 +4,22 @@ it."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any, TypeVar
 
-from opentelemetry import context, propagate
+from opentelemetry import context, propagate, trace
 from opentelemetry.context import Context
+from opentelemetry.trace import INVALID_SPAN
 
 from bext_otel.apps import current_app, with_app
 from bext_otel_instrumentors._kit.guard import report
 
-__all__ = ["in_context", "packed", "unpacked", "unpacked_in"]
+__all__ = ["apart", "in_context", "packed", "rooted", "unpacked", "unpacked_in"]
 
 
 R = TypeVar("R")
+
+_EMPTY = Context()
 
 
 def in_context(here: Context, function: Callable[..., R], /, *args: Any, **kwargs: Any) -> R:
@@ -25,6 +29,25 @@ def in_context(here: Context, function: Callable[..., R], /, *args: Any, **kwarg
         return function(*args, **kwargs)
     finally:
         context.detach(token)
+
+
+def rooted(here: Context) -> Context:
+    """`here` without its span, so that what begins in it is a trace of its own."""
+    return trace.set_span_in_context(INVALID_SPAN, here)
+
+
+def apart(original: Callable[..., R]) -> Callable[..., R]:
+    """`original`, called in an empty context: what it does is nobody's in particular, whoever calls it."""
+
+    @wraps(original)
+    def call(*args: Any, **kwargs: Any) -> R:
+        return (
+            in_context(_EMPTY, original, *args, **kwargs)
+            if context.get_current()
+            else original(*args, **kwargs)
+        )
+
+    return call
 
 
 def packed() -> tuple[str, dict[str, str]]:

@@ -18,6 +18,7 @@ from opentelemetry import _logs, metrics, trace
 from bext_otel import threads
 from bext_otel.runs import also_active
 from bext_otel_instrumentors._kit.base import HostingInstrumentor
+from bext_otel_instrumentors._kit.carrying import apart
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.patch import Patches, around
 from bext_otel_instrumentors.celery import steps
@@ -45,6 +46,8 @@ class CeleryInstrumentor(HostingInstrumentor):
     def _patch(self, patches: Patches) -> None:
         patches.when_imported("celery.app.base", self._cover_app)
         patches.when_imported("celery.canvas", self._cover_canvas)
+        # Each task that falls due is a trace, and not part of what the scheduler was started in.
+        patches.when_imported("celery.beat", lambda beat: patches.wrap(beat.Scheduler, "apply_async", apart))
 
     def _uninstrument(self, **kwargs: Any) -> None:
         if self._forget is not None:

@@ -19,6 +19,7 @@ from bext_otel.flows import log_run_failed
 from bext_otel.operation import finish, measure, show_failure, start, tracer
 from bext_otel.runs import hold
 from bext_otel.text import parse_traceparent
+from bext_otel_instrumentors._kit.carrying import rooted
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.celery.active import received
 from bext_otel_instrumentors.celery.eager import canvas_of, ended_in, join
@@ -223,7 +224,7 @@ def _lost(name: str, task_id: str, request: Any, reason: str, error: BaseExcepti
         if len(_told) > _MAX_TOLD:
             _told.popitem(last=False)
         flow = _identity(request, name).flow
-        here = _came(request) if request is not None else context.get_current()
+        here = _came(request)
         if not upstream_traces():
             shown = {**_shown(name, task_id, request), "bext.flow_name": flow}
             span = tracer().start_span(_title(name), here, SpanKind.CONSUMER, shown)
@@ -251,8 +252,7 @@ def _identity(request: Any, name: str) -> RunIdentity:
 
 
 def _context(step: TaskStep) -> Context:
-    """The context that came with the message; the current one where none did, as when a task is called
-    eagerly."""
+    """The context that a step begins in."""
     here = _came(step.request)
     if step.canvas is not None and not trace.get_current_span(here).get_span_context().is_valid:
         return step.canvas.run.above or here
@@ -260,8 +260,13 @@ def _context(step: TaskStep) -> Context:
 
 
 def _came(request: Any) -> Context:
+    """The context that came with a message. One that carries none begins a trace, whatever the worker was
+    started in, unless the task is called eagerly."""
     came = propagate.extract(request, getter=CARRIER)
-    return came if trace.get_current_span(came).get_span_context().is_valid else context.get_current()
+    if trace.get_current_span(came).get_span_context().is_valid:
+        return came
+    here = context.get_current()
+    return here if getattr(request, "is_eager", False) else rooted(here)
 
 
 def _before(request: Any) -> SpanContext | None:

@@ -4,45 +4,36 @@ span for each websocket."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import TypeAlias
+from functools import partial, wraps
+from typing import Any, TypeAlias
 
-from opentelemetry.context import attach, detach
-
-from bext_otel.operation import set_request_logged
-from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.asgi_messages import Message, Receive, Send, receiving, sending
-from bext_otel_instrumentors.http.asgi_request import Scope, exchange_for, url_of
+from bext_otel_instrumentors.http.asgi_request import ASGI, Scope
 from bext_otel_instrumentors.http.background import log_late_failure
-from bext_otel_instrumentors.http.current_request import LeftOut, adopted, enter, leave, left_out, measured
-from bext_otel_instrumentors.http.environment import NO_CHOICES, Choices, choices
+from bext_otel_instrumentors.http.current_request import further_inside, left_out, measured, working_for
+from bext_otel_instrumentors.http.environment import NO_CHOICES, Choices
 from bext_otel_instrumentors.http.exchange import Exchange
+from bext_otel_instrumentors.http.framework import Framework
 from bext_otel_instrumentors.http.hosting import ASGIMount, Hosting
+from bext_otel_instrumentors.http.incoming import exchange_for, leaves_out
 from bext_otel_instrumentors.http.inner_telemetry import quieten
+from bext_otel_instrumentors.http.middleware import Middleware
 from bext_otel_instrumentors.http.routed import Asked
 from bext_otel_instrumentors.http.routes import template
 from bext_otel_instrumentors.http.websocket import Handshake
 
-__all__ = ["ASGIApp", "ASGIMiddleware", "Receive", "Scope", "Send", "leaves_out", "path_below", "serve"]
+__all__ = ["ASGIApp", "ASGIMiddleware", "Call", "Receive", "Scope", "Send", "path_below", "serve", "serving"]
 
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class ASGIMiddleware:
-    """Instruments one ASGI application by hand: `app = ASGIMiddleware(app)`. Put it outside of everything
-    else.
-
-    `mount` answers requests for endpoints before the application, `on_serving` hears that the process serves:
-    see `Hosting`.
-    """
+class ASGIMiddleware(Middleware):
+    """Instruments one ASGI application by hand: `app = ASGIMiddleware(app)`."""
 
     def __init__(
         self, app: ASGIApp, *, mount: ASGIMount | None = None, on_serving: Callable[[], None] | None = None
     ) -> None:
-        self.app = app
-        self._hosting = Hosting(asgi=mount, on_serving=on_serving)
-        self._hosting.made()
-        self._chosen = choices("asgi")
+        super().__init__(app, Hosting(asgi=mount, on_serving=on_serving), "asgi")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await serve(self.app, scope, receive, send, self._hosting, self._chosen)
@@ -68,7 +59,10 @@ async def serve(
     of a request that is answered before anybody told.
     """
     if (found := measured(scope)) is not None:
-        await _further_inside(app, scope, receive, send, found, asked)
+        if found.surroundings is not scope:
+            quieten(scope)
+        with further_inside(found, scope, asked, asgi=True):
+            await app(scope, receive, send)
         return
     kind = scope["type"]
     if hosting.waiting:
@@ -84,42 +78,38 @@ async def serve(
         await app(
             scope, receive, _telling(send, hosting) if kind == "lifespan" and hosting.hears_end else send
         )
-    elif leaves_out(chosen, scope):
+    elif leaves_out(ASGI, chosen, scope):
         with left_out(scope, scope["path"], asgi=True):
             quieten(scope)
             await app(scope, receive, send)
-    elif (exchange := exchange_for(scope, chosen, upstream=upstream, asked=asked)) is None:
+    elif (exchange := exchange_for(ASGI, scope, chosen, upstream=upstream, asked=asked)) is None:
         await app(scope, receive, send)
     else:
         await serving(app, scope, receive, send, exchange)
 
 
-async def _further_inside(
-    app: ASGIApp, scope: Scope, receive: Receive, send: Send, found: Exchange | LeftOut, asked: Asked | None
-) -> None:
-    """Call an application inside of the one where this request was found to begin."""
-    if isinstance(found, Exchange) and found.asgi:
-        found.may_ask(asked)
-    if found.surroundings is scope:
-        await app(scope, receive, send)
-        return
-    with adopted(found, scope):
-        quieten(scope)
-        await app(scope, receive, send)
+Call: TypeAlias = Callable[[Any, Scope, Receive, Send], Awaitable[None]]
 
 
-def leaves_out(chosen: Choices, scope: Scope) -> bool:
-    """Whether this request is excluded. Never raises."""
-    if chosen.excluded is None:
-        return False
-    try:
-        if not chosen.excluded(url_of(scope)):
-            return False
-    except Exception as error:
-        report("an excluded URL", error)
-        return False
-    set_request_logged(told=False)
-    return True
+def serving(framework: Framework, hosting: Hosting, chosen: Choices, original: Call) -> Call:
+    """`__call__` of a framework's applications, measured."""
+
+    @wraps(original)
+    async def __call__(self: Any, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: N807  # it becomes that method
+        if hosting.asgi is not None and scope["type"] == "http" and measured(scope) is None:
+            hosting.expect(hosting.asgi, path_below(scope), partial(framework.has_route, self))
+        await serve(
+            partial(original, self),
+            scope,
+            receive,
+            send,
+            hosting,
+            chosen,
+            upstream=framework.has_upstream(self),
+            asked=(framework.ask, self),
+        )
+
+    return __call__
 
 
 def _telling(send: Send, hosting: Hosting) -> Send:
@@ -132,20 +122,18 @@ def _telling(send: Send, hosting: Hosting) -> Send:
 
 
 async def _serve_http(app: ASGIApp, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
-    token = attach(exchange.context)
-    before = enter(exchange)
     try:
-        exchange.begin()
-        await app(scope, receiving(receive, exchange), sending(send, scope, exchange))
-    except BaseException as error:
-        if exchange.finished:
-            log_late_failure(exchange, error)
-        else:
-            exchange.finish(template(exchange, scope), error)
-        raise
+        with working_for(exchange):
+            try:
+                exchange.begin()
+                await app(scope, receiving(receive, exchange), sending(send, scope, exchange))
+            except BaseException as error:
+                if exchange.finished:
+                    log_late_failure(exchange, error)
+                else:
+                    exchange.finish(template(exchange, scope), error)
+                raise
     finally:
-        leave(before)
-        detach(token)
         if not exchange.finished:
             exchange.finish(template(exchange, scope))
 
@@ -154,16 +142,13 @@ async def _serve_websocket(
     app: ASGIApp, scope: Scope, receive: Receive, send: Send, exchange: Exchange
 ) -> None:
     handshake = Handshake(exchange, partial(template, exchange, scope))
-    token = attach(exchange.context)
-    before = enter(exchange)
     try:
-        await app(scope, handshake.watching(receive), handshake.observing(send))
+        with working_for(exchange):
+            await app(scope, handshake.watching(receive), handshake.observing(send))
     except BaseException as error:
         handshake.finish(error)
         raise
     finally:
-        leave(before)
-        detach(token)
         handshake.finish()
 
 

@@ -16,10 +16,8 @@ __all__ = ["CountedBody", "Finish", "ListBody", "counting_input", "read_in_proce
 
 Finish: TypeAlias = "Callable[[BaseException | None], None]"
 
-# The answers that a client in this process was given during a call, and may never close.
-_in_process: ContextVar[list[CountedBody | ListBody] | None] = ContextVar(
-    "bext-otel-in-process", default=None
-)
+# The answers that were handed out during a call, of which nobody else may say that they are over.
+_handed_out: ContextVar[list[_Body] | None] = ContextVar("bext-otel-handed-out", default=None)
 
 
 @contextmanager
@@ -30,41 +28,74 @@ def read_in_process() -> Iterator[None]:
     It is, if the whole answer is there or its length is known; a stream without one is over when it has been
     read, or given up.
     """
-    answers: list[CountedBody | ListBody] = []
-    token = _in_process.set(answers)
-    try:
+    with _handing_out() as answers:
         yield
+    for answer in answers:
+        answer.end_early()
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """A server answers a request, and may not close what it was given, such as werkzeug's, when its client
+    has hung up: once it returns, that is given up."""
+    with _handing_out() as answers:
+        try:
+            yield
+        finally:
+            for answer in answers:
+                answer.give_up()
+
+
+@contextmanager
+def _handing_out() -> Iterator[list[_Body]]:
+    answers: list[_Body] = []
+    token = _handed_out.set(answers)
+    try:
+        yield answers
     finally:
-        _in_process.reset(token)
-        for answer in answers:
-            answer.end_early()
+        _handed_out.reset(token)
 
 
-class CountedBody:
-    """What an application answers, handed on chunk by chunk; the request ends when the server closes it, read
-    to the end or not.
+class _Body:
+    """What an application answers. The request ends when the server closes it, read to the end or not; where
+    a server does not, when it lets go of it."""
 
-    Some servers don't: then it ends when it is let go, or read to the end with nothing left to close. The
-    request's context is current while a chunk is made: an application that streams works for this request
-    there.
-    """
+    __slots__ = ("_chunks", "_error", "_exchange", "_finish")
 
-    __slots__ = ("_chunks", "_early", "_error", "_exchange", "_finish", "_iterator")
-
-    def __init__(self, chunks: Iterable[bytes], exchange: Exchange, finish: Finish) -> None:
+    def __init__(self, chunks: Any, exchange: Exchange, finish: Finish) -> None:
         self._chunks = chunks
         self._exchange = exchange
         self._finish = finish
-        self._iterator: Iterator[bytes] | None = None
         self._error: BaseException | None = None
-        # What has nothing to be closed is over when it is read.
-        self._early = not hasattr(chunks, "close")
-        if (answers := _in_process.get()) is not None:
+        if (answers := _handed_out.get()) is not None:
             answers.append(self)
 
     def __del__(self) -> None:
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Nobody will read on, nor close it."""
         if not self._exchange.finished:
             self._finish(self._error)
+
+    def end_early(self) -> None:
+        """The client has what it wants: end the request now, or when the answer has been read."""
+        raise NotImplementedError
+
+
+class CountedBody(_Body):
+    """An answer that is handed on chunk by chunk; with nothing to be closed it is over when it is read.
+
+    The request's context is current while a chunk is made: an application that streams works for this request
+    there.
+    """
+
+    __slots__ = ("_early", "_iterator")
+
+    def __init__(self, chunks: Iterable[bytes], exchange: Exchange, finish: Finish) -> None:
+        super().__init__(chunks, exchange, finish)
+        self._iterator: Iterator[bytes] | None = None
+        self._early = not hasattr(chunks, "close")
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -106,7 +137,6 @@ class CountedBody:
             self._finish(self._error)
 
     def end_early(self) -> None:
-        """The client has what it wants: end the request now, or when the answer has been read."""
         exchange = self._exchange
         self._early = True
         if exchange.finished:
@@ -115,26 +145,19 @@ class CountedBody:
             self._finish(self._error)
 
 
-class ListBody:
+class ListBody(_Body):
     """As `CountedBody`, for an answer that is complete; it keeps its length, from which servers make a
     Content-Length."""
 
-    __slots__ = ("_chunks", "_exchange", "_finish")
+    __slots__ = ()
 
     def __init__(self, chunks: list[bytes] | tuple[bytes, ...], exchange: Exchange, finish: Finish) -> None:
-        self._chunks = chunks
-        self._exchange = exchange
-        self._finish = finish
+        super().__init__(chunks, exchange, finish)
         exchange.sent(sum(map(len, chunks)))
-        if (answers := _in_process.get()) is not None:
-            answers.append(self)
-
-    def __del__(self) -> None:
-        if not self._exchange.finished:
-            self._finish(None)
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._chunks)
+        yield from self._chunks
+        self._finish(None)  # its application has nothing to close, and the server need not
 
     def __len__(self) -> int:
         return len(self._chunks)
@@ -144,7 +167,6 @@ class ListBody:
         self._finish(None)
 
     def end_early(self) -> None:
-        """The client has what it wants."""
         self._finish(None)
 
 

@@ -8,13 +8,16 @@ may have copied it and changed the copy. An application that sends a request to 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar, Token
-from typing import Any, TypeAlias
+from typing import Any
+
+from opentelemetry.context import attach, detach
 
 from bext_otel_instrumentors.http.exchange import Exchange, current
+from bext_otel_instrumentors.http.routed import Asked
 
-__all__ = ["LeftOut", "adopted", "enter", "exchange_of", "leave", "left_out", "measured"]
+__all__ = ["LeftOut", "exchange_of", "further_inside", "left_out", "measured", "working_for"]
 
 
 class LeftOut:
@@ -28,8 +31,6 @@ class LeftOut:
         self.asgi = asgi
 
 
-Before: TypeAlias = "Token[Exchange | LeftOut | None]"
-
 # Beside OpenTelemetry's context, which an application may replace while it works: `attach(extract(headers))`
 # starts from an empty one.
 _request: ContextVar[Exchange | LeftOut | None] = ContextVar("bext-otel-request", default=None)
@@ -38,13 +39,24 @@ _request: ContextVar[Exchange | LeftOut | None] = ContextVar("bext-otel-request"
 _FINGERPRINTS = ("PATH_INFO", "REQUEST_URI", "RAW_URI", "HTTP_USER_AGENT", "HTTP_COOKIE")
 
 
-def enter(request: Exchange | LeftOut) -> Before:
-    """What comes now is work for this request; what is returned goes to `leave`."""
-    return _request.set(request)
+class working_for:  # noqa: N801  # a context manager, without the cost of a generator a request
+    """What is done inside is work for this exchange: its context is the current one."""
+
+    __slots__ = ("_before", "_exchange", "_token")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def __enter__(self) -> None:
+        self._token = attach(self._exchange.context)
+        self._before = _request.set(self._exchange)
+
+    def __exit__(self, *_: object) -> None:
+        _leave(self._before)
+        detach(self._token)
 
 
-def leave(before: Before) -> None:
-    """The work for the request that was entered is done."""
+def _leave(before: Token[Exchange | LeftOut | None]) -> None:
     with suppress(ValueError):  # a coroutine that nobody waits for is closed in another context
         _request.reset(before)
 
@@ -71,24 +83,38 @@ def exchange_of(surroundings: Mapping[str, Any]) -> Exchange | None:
 def left_out(surroundings: Mapping[str, Any], path: str, *, asgi: bool) -> Iterator[None]:
     """Neither this request is measured, nor what an application further inside sees of it."""
     request = LeftOut(surroundings, path, asgi=asgi)
-    before = enter(request)
+    before = _request.set(request)
     try:
         yield
     finally:
-        leave(before)
+        _leave(before)
         request.surroundings = None
 
 
+def further_inside(
+    found: Exchange | LeftOut, surroundings: Mapping[str, Any], asked: Asked | None, *, asgi: bool
+) -> AbstractContextManager[None]:
+    """Around the call of an application inside of the one where this request was found to begin; `asked`
+    knows its route if nobody tells.
+
+    It may get other surroundings than those that the request came with.
+    """
+    if isinstance(found, Exchange) and found.asgi is asgi:
+        found.may_ask(asked)
+    return _AS_IT_IS if found.surroundings is surroundings else _adopted(found, surroundings)
+
+
+_AS_IT_IS = nullcontext()
+
+
 @contextmanager
-def adopted(request: Exchange | LeftOut, surroundings: Mapping[str, Any]) -> Iterator[None]:
-    """An application further inside gets these surroundings of a request, which are not those that the
-    request came with."""
-    known, before = request.surroundings, enter(request)
+def _adopted(request: Exchange | LeftOut, surroundings: Mapping[str, Any]) -> Iterator[None]:
+    known, before = request.surroundings, _request.set(request)
     request.surroundings = surroundings
     try:
         yield
     finally:
-        leave(before)
+        _leave(before)
         if request.surroundings is not None:
             request.surroundings = known
 

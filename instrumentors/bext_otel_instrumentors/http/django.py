@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any
 
@@ -13,8 +13,9 @@ from bext_otel_instrumentors._kit.patch import Patches
 from bext_otel_instrumentors.http import asgi, wsgi
 from bext_otel_instrumentors.http.current_request import exchange_of
 from bext_otel_instrumentors.http.django_test_client import asking_asgi, asking_wsgi
-from bext_otel_instrumentors.http.environment import NO_CHOICES, Choices, choices
+from bext_otel_instrumentors.http.environment import NO_CHOICES, choices
 from bext_otel_instrumentors.http.exchange import Exchange
+from bext_otel_instrumentors.http.framework import Framework
 from bext_otel_instrumentors.http.hosting import Hosting
 from bext_otel_instrumentors.http.routed import Routed
 from bext_otel_instrumentors.http.upstream_middleware import around_asgi, around_wsgi
@@ -51,9 +52,9 @@ class DjangoInstrumentor(HostingInstrumentor):
 
     def _cover(self, module: Any) -> None:
         if hasattr(module, "WSGIHandler"):
-            self._cover_handler(module.WSGIHandler, _serving_wsgi, around_wsgi)
+            self._cover_handler(module.WSGIHandler, wsgi.serving, around_wsgi)
         elif hasattr(module, "ASGIHandler"):
-            self._cover_handler(module.ASGIHandler, _serving_asgi, around_asgi)
+            self._cover_handler(module.ASGIHandler, asgi.serving, around_asgi)
         elif hasattr(module, "ClientHandler"):
             self._patches.wrap(
                 module.ClientHandler, "__call__", partial(asking_wsgi, partial(self._test, wsgi.serve))
@@ -72,19 +73,19 @@ class DjangoInstrumentor(HostingInstrumentor):
         return serve(*request, _NOT_SERVING, self._chosen, upstream=_has_upstream(), asked=_ASKED)
 
     def _cover_handler(self, handler: type, serving: Callable[..., Any], around: Callable[..., Any]) -> None:
-        self._patches.wrap(handler, "__call__", partial(serving, self._hosting, self._chosen))
+        self._patches.wrap(handler, "__call__", partial(serving, _FRAMEWORK, self._hosting, self._chosen))
         self._patches.wrap(handler, "__init__", self._hosting.after)
         if self._upstream:
             self._patches.wrap(handler, "__call__", partial(around, self._chosen))
 
 
-def _has_upstream() -> bool:
+def _has_upstream(_: object = None) -> bool:
     from django.conf import settings
 
     return _UPSTREAM in settings.MIDDLEWARE
 
 
-def _has_route(path: str) -> bool:
+def _has_route(_: object, path: str) -> bool:
     from django.urls import Resolver404, resolve
 
     try:
@@ -93,53 +94,12 @@ def _has_route(path: str) -> bool:
         return False
 
 
-def _serving_wsgi(
-    hosting: Hosting, chosen: Choices, original: Callable[..., Iterable[bytes]]
-) -> Callable[..., Iterable[bytes]]:
-    @wraps(original)
-    def call(self: Any, environ: wsgi.Environ, start_response: wsgi.StartResponse) -> Iterable[bytes]:
-        if hosting.wsgi is not None:
-            hosting.expect(hosting.wsgi, wsgi.text_of(environ.get("PATH_INFO") or ""), _has_route)
-        return wsgi.serve(
-            partial(original, self),
-            environ,
-            start_response,
-            hosting,
-            chosen,
-            upstream=_has_upstream(),
-            asked=_ASKED,
-        )
-
-    return call
-
-
-def _serving_asgi(
-    hosting: Hosting, chosen: Choices, original: Callable[..., Awaitable[None]]
-) -> Callable[..., Awaitable[None]]:
-    @wraps(original)
-    async def call(self: Any, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
-        if hosting.asgi is not None and scope["type"] == "http":
-            hosting.expect(hosting.asgi, asgi.path_below(scope), _has_route)
-        await asgi.serve(
-            partial(original, self),
-            scope,
-            receive,
-            send,
-            hosting,
-            chosen,
-            upstream=_has_upstream(),
-            asked=_ASKED,
-        )
-
-    return call
-
-
 def _exchange_of(request: Any) -> Exchange | None:
     surroundings = getattr(request, "scope", None) or getattr(request, "environ", None)
     return None if surroundings is None else exchange_of(surroundings)
 
 
-def _ask(_: None, request: Routed, __: Any) -> str | None:
+def _ask(_: object, request: Routed, __: Any) -> str | None:
     """The template of a request that a middleware answered before Django resolved it."""
     from django.urls import Resolver404, resolve
 
@@ -150,6 +110,7 @@ def _ask(_: None, request: Routed, __: Any) -> str | None:
 
 
 _ASKED = (_ask, None)
+_FRAMEWORK = Framework(_ask, _has_route, _has_upstream)
 # Who tests an application serves nobody.
 _NOT_SERVING = Hosting()
 

@@ -3,24 +3,23 @@ rules."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from functools import partial, wraps
 from typing import Any
 
 from bext_otel_instrumentors._kit.base import HostingInstrumentor
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.patch import Patches
-from bext_otel_instrumentors.http.bodies import read_in_process
-from bext_otel_instrumentors.http.current_request import exchange_of, measured
-from bext_otel_instrumentors.http.environment import Choices, choices
-from bext_otel_instrumentors.http.hosting import Hosting
+from bext_otel_instrumentors.http.bodies import answering, read_in_process
+from bext_otel_instrumentors.http.current_request import exchange_of
+from bext_otel_instrumentors.http.environment import choices
+from bext_otel_instrumentors.http.framework import Framework
 from bext_otel_instrumentors.http.routed import Routed
 from bext_otel_instrumentors.http.upstream_middleware import around_wsgi
-from bext_otel_instrumentors.http.wsgi import Environ, StartResponse, serve, text_of
+from bext_otel_instrumentors.http.wsgi import serving, text_of
 
 __all__ = ["FlaskInstrumentor"]
-
-Call = Callable[[Any, Environ, StartResponse], Iterable[bytes]]
 
 
 class FlaskInstrumentor(HostingInstrumentor):
@@ -38,8 +37,8 @@ class FlaskInstrumentor(HostingInstrumentor):
         from flask import Flask, got_request_exception, request
 
         chosen = choices("flask")
-        patches.wrap(Flask, "__call__", partial(_serving, self._hosting, chosen))
-        patches.wrap(Flask, "wsgi_app", partial(_serving, self._hosting, chosen))
+        patches.wrap(Flask, "__call__", partial(serving, _FRAMEWORK, self._hosting, chosen))
+        patches.wrap(Flask, "wsgi_app", partial(serving, _FRAMEWORK, self._hosting, chosen))
         if self._upstream:
             patches.wrap(Flask, "__call__", partial(around_wsgi, chosen))
         patches.wrap(Flask, "full_dispatch_request", partial(_dispatching, request))
@@ -48,27 +47,12 @@ class FlaskInstrumentor(HostingInstrumentor):
         patches.when_imported(
             "werkzeug.test", lambda tests: patches.wrap(tests, "run_wsgi_app", _asking_in_process)
         )
+        patches.when_imported(
+            "werkzeug.serving",
+            lambda serving: patches.wrap(serving.WSGIRequestHandler, "run_wsgi", _answering),
+        )
         got_request_exception.connect(_failed, weak=False)
         patches.callback(got_request_exception.disconnect, _failed)
-
-
-def _serving(hosting: Hosting, chosen: Choices, original: Call) -> Call:
-    @wraps(original)
-    def call(self: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        if hosting.wsgi is not None and measured(environ) is None:
-            hosting.expect(hosting.wsgi, text_of(environ.get("PATH_INFO") or ""), partial(_has_route, self))
-        upstream = getattr(self, "_is_instrumented_by_opentelemetry", False)
-        return serve(
-            partial(original, self),
-            environ,
-            start_response,
-            hosting,
-            chosen,
-            upstream=upstream,
-            asked=(_ask, self),
-        )
-
-    return call
 
 
 def _has_route(app: Any, path: str) -> bool:
@@ -124,6 +108,13 @@ def _ask(app: Any, _: Routed, environ: Mapping[str, Any]) -> str | None:
     return str(rule.rule)
 
 
+def _has_upstream(app: Any) -> bool:
+    return getattr(app, "_is_instrumented_by_opentelemetry", False)
+
+
+_FRAMEWORK = Framework(_ask, _has_route, _has_upstream)
+
+
 def _failed(_sender: Any, exception: BaseException, **_: Any) -> None:  # blinker's signature
     """Flask turns an unhandled exception into an answer, after it told about it."""
     from flask import request
@@ -132,10 +123,16 @@ def _failed(_sender: Any, exception: BaseException, **_: Any) -> None:  # blinke
         exchange.failed(exception)
 
 
-def _asking_in_process(original: Callable[..., Any]) -> Callable[..., Any]:
+def _within(
+    around: Callable[[], AbstractContextManager[None]], original: Callable[..., Any]
+) -> Callable[..., Any]:
     @wraps(original)
-    def run_wsgi_app(*args: Any, **kwargs: Any) -> Any:
-        with read_in_process():
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with around():
             return original(*args, **kwargs)
 
-    return run_wsgi_app
+    return call
+
+
+_asking_in_process = partial(_within, read_in_process)
+_answering = partial(_within, answering)

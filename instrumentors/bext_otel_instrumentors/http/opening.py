@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, TypeAlias
 
 from opentelemetry import trace
-from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry.context import Context, attach, detach, get_current
+from opentelemetry.trace import Link, Span, SpanKind
 
 from bext_otel.apps import with_app
 from bext_otel.catalogue import METHODS, UNKNOWN
@@ -17,9 +18,10 @@ from bext_otel.operation import set_request_logged, settings, tracer
 from bext_otel.redaction import redact_query
 from bext_otel.text import encodable
 from bext_otel.timing import Anchor, anchor_of
+from bext_otel_instrumentors._kit.carrying import rooted
 from bext_otel_instrumentors.http.exchange import current
 
-__all__ = ["Opening", "open_request", "server_span"]
+__all__ = ["Opening", "RequestLine", "open_request", "parentage", "server_span"]
 
 _KNOWN_METHODS = frozenset(METHODS)
 _DEFAULT_PORTS: Mapping[str, int] = {"http": 80, "https": 443, "ws": 80, "wss": 443}
@@ -54,6 +56,13 @@ that is ours or another instrumentation's that stands for this request, and what
 its context is made from. Read once, so no class."""
 
 
+RequestLine: TypeAlias = (
+    "tuple[str, str, str, str, str, str, tuple[str, int | None] | None, tuple[str, int] | None, str]"
+)
+"""What a server says of a request: method, scheme, path, query, version, the Host header, socket addresses of
+the server and of the client (None: not told), user agent; text that is missing is empty."""
+
+
 def open_request(
     method: str,
     scheme: str,
@@ -66,19 +75,21 @@ def open_request(
     user_agent: str,
     context: Context,
 ) -> Opening:
-    """Begin a request, in `context` (what propagation found, or empty), as a span of kind SERVER unless one
-    stands for it already.
-
-    `host` is the Host header, or empty; `server` and `client` are socket addresses.
-    """
+    """Begin a request (see `RequestLine`), in `context` (what propagation found, or empty), as a span of kind
+    SERVER unless one stands for it already."""
     started = perf_counter()
     known = method if method in _KNOWN_METHODS else "_OTHER"
     if not path.isascii():
         path = encodable(path)
     current_settings = settings()
     app = UNKNOWN if current_settings.resolver is None else current_settings.resolver(host, path)
-    set_request_logged(told=current_settings.log_requests)
-    span = _span_for_this_request(context, scheme) if context else None
+    set_request_logged(told=current_settings.log_requests, app=app)
+    span: Span | None = None
+    links: Sequence[Link] = ()
+    if context:
+        span = _span_for_this_request(context, scheme)
+        if span is None:
+            context, links = _parentage(context)
     anchor = _NO_ANCHOR
     owned = span is None
     if span is None:
@@ -98,7 +109,7 @@ def open_request(
         if user_agent:
             attributes["user_agent.original"] = user_agent[:_MAX_HEADER]
         name = known if known is method else "HTTP"
-        span = tracer().start_span(name, context, SpanKind.SERVER, attributes)
+        span = tracer().start_span(name, context, SpanKind.SERVER, attributes, links)
         anchor = anchor_of(span)
     return started, app, known, scheme, path, version, span, owned, anchor, _context_of(app, context)
 
@@ -150,7 +161,9 @@ def server_span(context: Context) -> Span | None:
     if getattr(span, "kind", None) is not SpanKind.SERVER or not span.is_recording():
         return None
     around = current(context)
-    return None if around is not None and around.span is span else span
+    if around is not None and around.span.get_span_context().span_id == span.get_span_context().span_id:
+        return None
+    return span
 
 
 def _span_for_this_request(context: Context, scheme: str) -> Span | None:
@@ -167,6 +180,38 @@ def _span_for_this_request(context: Context, scheme: str) -> Span | None:
         return span
     said = (*_OF_HTTP, *_OF_WEBSOCKETS) if scheme in {"ws", "wss"} else _OF_HTTP
     return span if any(name in attributes for name in said) else None
+
+
+def _parentage(context: Context) -> tuple[Context, Sequence[Link]]:
+    """The context that a server span begins in, and what it links to: below a remote parent, a SERVER span of
+    the application's (or within one), and a request of ours that sends this one to itself.
+
+    Any other span is what was current when the server was started (a command's), and no request's parent: it
+    never ends while there are requests, and one decision to sample would be every request's.
+    """
+    around = trace.get_current_span(context)
+    known = around.get_span_context()
+    if not known.is_valid or known.is_remote or current(context) is not None:
+        return context, ()
+    if getattr(around, "within_server", False) or server_span(context) is not None:
+        return context, ()
+    return rooted(context), (Link(known),)
+
+
+@contextmanager
+def parentage() -> Iterator[None]:
+    """Around whoever else begins the server span of a request: what is current there is a parent of it only
+    if it were one of ours."""
+    here = get_current()
+    context, _ = _parentage(here) if here else (here, ())
+    if context is here:
+        yield
+        return
+    token = attach(context)
+    try:
+        yield
+    finally:
+        detach(token)
 
 
 def _context_of(app: str, context: Context) -> Context:

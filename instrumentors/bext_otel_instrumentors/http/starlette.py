@@ -3,23 +3,22 @@ from their routers."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from functools import partial, wraps
 from typing import Any
 
 from bext_otel_instrumentors._kit.base import HostingInstrumentor
 from bext_otel_instrumentors._kit.patch import Patches
-from bext_otel_instrumentors.http.asgi import Receive, Scope, Send, path_below, serve
+from bext_otel_instrumentors.http import background_tasks
+from bext_otel_instrumentors.http.asgi import Call, Receive, Scope, Send, serving
 from bext_otel_instrumentors.http.current_request import exchange_of, left_out, measured
 from bext_otel_instrumentors.http.environment import Choices, choices
-from bext_otel_instrumentors.http.hosting import Hosting
+from bext_otel_instrumentors.http.framework import Framework
 from bext_otel_instrumentors.http.inner_telemetry import cover, joining, passing, uncover
 from bext_otel_instrumentors.http.routes import ask_router, path_of
 from bext_otel_instrumentors.http.upstream_middleware import around_asgi
 
 __all__ = ["StarletteInstrumentor"]
-
-Call = Callable[[Any, Scope, Receive, Send], Awaitable[None]]
 
 
 class StarletteInstrumentor(HostingInstrumentor):
@@ -36,6 +35,7 @@ class StarletteInstrumentor(HostingInstrumentor):
 
     def _patch(self, patches: Patches) -> None:
         from starlette.applications import Starlette
+        from starlette.background import BackgroundTask
         from starlette.routing import Mount, Route, WebSocketRoute
 
         if "starlette" not in self._disabled:
@@ -43,13 +43,14 @@ class StarletteInstrumentor(HostingInstrumentor):
         patches.wrap(Route, "handle", _matching)
         patches.wrap(WebSocketRoute, "handle", _matching)
         patches.wrap(Mount, "handle", _mounting)
+        patches.wrap(BackgroundTask, "__call__", background_tasks.running)
         cover()
         patches.callback(uncover)
         patches.when_imported("starlette.middleware.opentelemetry", self._cover_middleware)
         patches.when_imported("fastapi.applications", self._cover_fastapi)
 
     def _cover(self, application: type, chosen: Choices) -> None:
-        self._patches.wrap(application, "__call__", partial(_serving, self._hosting, chosen))
+        self._patches.wrap(application, "__call__", partial(serving, _FRAMEWORK, self._hosting, chosen))
         if self._upstream:
             self._patches.wrap(application, "__call__", partial(around_asgi, chosen))
         self._patches.wrap(application, "__init__", self._hosting.after)
@@ -69,28 +70,15 @@ class StarletteInstrumentor(HostingInstrumentor):
         self._patches.wrap(APIRoute, "handle", _matching_api)
 
 
-def _serving(hosting: Hosting, chosen: Choices, original: Call) -> Call:
-    @wraps(original)
-    async def __call__(self: Any, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: N807  # it becomes that method
-        if hosting.asgi is not None and scope["type"] == "http" and measured(scope) is None:
-            hosting.expect(hosting.asgi, path_below(scope), partial(_has_route, self))
-        upstream = getattr(self, "_is_instrumented_by_opentelemetry", False)
-        await serve(
-            partial(original, self),
-            scope,
-            receive,
-            send,
-            hosting,
-            chosen,
-            upstream=upstream,
-            asked=(ask_router, self),
-        )
-
-    return __call__
-
-
 def _has_route(app: Any, path: str) -> bool:
     return any(getattr(route, "path", None) == path for route in app.routes)
+
+
+def _has_upstream(app: Any) -> bool:
+    return getattr(app, "_is_instrumented_by_opentelemetry", False)
+
+
+_FRAMEWORK = Framework(ask_router, _has_route, _has_upstream)
 
 
 def _unmeasured(original: Call) -> Call:

@@ -8,9 +8,12 @@ from functools import partial, wraps
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from bext_otel_instrumentors.http import asgi, wsgi
+from bext_otel_instrumentors.http.asgi_request import ASGI
 from bext_otel_instrumentors.http.current_request import measured
 from bext_otel_instrumentors.http.environment import Choices
+from bext_otel_instrumentors.http.incoming import leaves_out
+from bext_otel_instrumentors.http.opening import parentage
+from bext_otel_instrumentors.http.wsgi_request import WSGI
 
 __all__ = ["around_asgi", "around_wsgi"]
 
@@ -26,14 +29,15 @@ def around_asgi(chosen: Choices, original: Callable[..., Awaitable[None]]) -> Ca
         if (
             scope["type"] not in {"http", "websocket"}
             or measured(scope) is not None
-            or asgi.leaves_out(chosen, scope)
+            or leaves_out(ASGI, chosen, scope)
         ):
             await original(self, scope, receive, send)
             return
         middleware = middlewares.get(self)
         if middleware is None:
             middleware = middlewares[self] = OpenTelemetryMiddleware(partial(original, self))
-        await middleware(scope, receive, send)
+        with parentage():
+            await middleware(scope, receive, send)
 
     return call
 
@@ -47,11 +51,12 @@ def around_wsgi(chosen: Choices, original: Callable[..., Iterable[bytes]]) -> Ca
 
     @wraps(original)
     def call(self: Any, environ: Any, start_response: Any) -> Iterable[bytes]:
-        if measured(environ) is not None or wsgi.leaves_out(chosen, environ):
+        if measured(environ) is not None or leaves_out(WSGI, chosen, environ):
             return original(self, environ, start_response)
         middleware = middlewares.get(self)
         if middleware is None:
             middleware = middlewares[self] = OpenTelemetryMiddleware(partial(original, self))
+        # Not within `parentage`: this one keeps its context attached until its answer is closed.
         answer: Iterable[bytes] = middleware(environ, start_response)
         return answer
 

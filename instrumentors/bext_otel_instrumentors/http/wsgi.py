@@ -4,52 +4,43 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial, wraps
 from typing import Any, TypeAlias
 
-from opentelemetry.context import attach, detach
-
-from bext_otel.operation import set_request_logged
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.background import log_late_failure
 from bext_otel_instrumentors.http.bodies import CountedBody, Finish, ListBody
 from bext_otel_instrumentors.http.current_request import (
-    LeftOut,
-    adopted,
-    enter,
     exchange_of,
-    leave,
+    further_inside,
     left_out,
     measured,
+    working_for,
 )
 from bext_otel_instrumentors.http.disconnect import is_input_error
-from bext_otel_instrumentors.http.environment import NO_CHOICES, Choices, choices
+from bext_otel_instrumentors.http.environment import NO_CHOICES, Choices
 from bext_otel_instrumentors.http.exchange import Exchange
+from bext_otel_instrumentors.http.framework import Framework
 from bext_otel_instrumentors.http.hosting import Hosting, WSGIMount
+from bext_otel_instrumentors.http.incoming import exchange_for, leaves_out
+from bext_otel_instrumentors.http.middleware import Middleware
 from bext_otel_instrumentors.http.response_propagation import response_headers
 from bext_otel_instrumentors.http.routed import Asked
-from bext_otel_instrumentors.http.wsgi_request import Environ, exchange_for, path_of, text_of, url_of
+from bext_otel_instrumentors.http.wsgi_request import WSGI, Environ, path_of, text_of
 
-__all__ = ["Environ", "StartResponse", "WSGIApp", "WSGIMiddleware", "leaves_out", "serve", "text_of"]
+__all__ = ["Call", "Environ", "StartResponse", "WSGIApp", "WSGIMiddleware", "serve", "serving", "text_of"]
 
 StartResponse: TypeAlias = Callable[..., Any]
 WSGIApp: TypeAlias = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
-class WSGIMiddleware:
-    """Instruments one WSGI application by hand: `app = WSGIMiddleware(app)`. Put it outside of everything
-    else.
-
-    `mount` answers requests for endpoints before the application, `on_serving` hears that the process serves:
-    see `Hosting`.
-    """
+class WSGIMiddleware(Middleware):
+    """Instruments one WSGI application by hand: `app = WSGIMiddleware(app)`."""
 
     def __init__(
         self, app: WSGIApp, *, mount: WSGIMount | None = None, on_serving: Callable[[], None] | None = None
     ) -> None:
-        self.app = app
-        self._hosting = Hosting(wsgi=mount, on_serving=on_serving)
-        self._hosting.made()
-        self._chosen = choices("wsgi")
+        super().__init__(app, Hosting(wsgi=mount, on_serving=on_serving), "wsgi")
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         return serve(self.app, environ, start_response, self._hosting, self._chosen)
@@ -73,53 +64,52 @@ def serve(
     of a request that is answered before anybody told.
     """
     if (found := measured(environ)) is not None:
-        return _further_inside(app, environ, start_response, found, asked)
+        with further_inside(found, environ, asked, asgi=False):
+            return app(environ, start_response)
     if hosting.waiting:
         hosting.first()
     if hosting.wsgi is not None:
         answer = hosting.answer_wsgi(text_of(environ.get("PATH_INFO") or ""), environ, start_response)
         if answer is not None:
             return answer
-    if leaves_out(chosen, environ):
+    if leaves_out(WSGI, chosen, environ):
         with left_out(environ, path_of(environ)[1], asgi=False):
             return app(environ, start_response)
-    exchange = exchange_for(environ, chosen, upstream=upstream, asked=asked)
+    exchange = exchange_for(WSGI, environ, chosen, upstream=upstream, asked=asked)
     if exchange is None:
         return app(environ, start_response)
     return _serve(app, environ, start_response, exchange)
 
 
-def _further_inside(
-    app: WSGIApp,
-    environ: Environ,
-    start_response: StartResponse,
-    found: Exchange | LeftOut,
-    asked: Asked | None,
-) -> Iterable[bytes]:
-    """Call an application inside of the one where this request was found to begin."""
-    if isinstance(found, Exchange) and not found.asgi:
-        found.may_ask(asked)
-    if found.surroundings is environ:
-        return app(environ, start_response)
-    with adopted(found, environ):
-        return app(environ, start_response)
+Call: TypeAlias = Callable[[Any, Environ, StartResponse], Iterable[bytes]]
+
+
+def serving(framework: Framework, hosting: Hosting, chosen: Choices, original: Call) -> Call:
+    """A method by which a framework's applications are called, measured."""
+
+    @wraps(original)
+    def call(self: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if hosting.wsgi is not None and measured(environ) is None:
+            path = text_of(environ.get("PATH_INFO") or "")
+            hosting.expect(hosting.wsgi, path, partial(framework.has_route, self))
+        asked, upstream = (framework.ask, self), framework.has_upstream(self)
+        app = partial(original, self)
+        return serve(app, environ, start_response, hosting, chosen, upstream=upstream, asked=asked)
+
+    return call
 
 
 def _serve(
     app: WSGIApp, environ: Environ, start_response: StartResponse, exchange: Exchange
 ) -> Iterable[bytes]:
     finish = _finisher(environ, exchange)
-    token = attach(exchange.context)
-    before = enter(exchange)
     try:
-        exchange.begin()
-        chunks = app(environ, _observed(start_response, exchange))
+        with working_for(exchange):
+            exchange.begin()
+            chunks = app(environ, _observed(start_response, exchange))
     except BaseException as error:
         finish(error)
         raise
-    finally:
-        leave(before)
-        detach(token)
     return _watched(chunks, environ, exchange, finish)
 
 
@@ -150,20 +140,6 @@ def _note_leaving(environ: Environ, exchange: Exchange, error: BaseException | N
         and is_input_error(failure, environ.get("wsgi.input"))
     ):
         exchange.leave(failure)
-
-
-def leaves_out(chosen: Choices, environ: Environ) -> bool:
-    """Whether this request is excluded. Never raises."""
-    if chosen.excluded is None:
-        return False
-    try:
-        if not chosen.excluded(url_of(environ)):
-            return False
-    except Exception as error:
-        report("an excluded URL", error)
-        return False
-    set_request_logged(told=False)
-    return True
 
 
 def _watched(

@@ -19,6 +19,8 @@ from bext_otel_instrumentors._kit.carrying import in_context, packed, unpacked_i
 from bext_otel_instrumentors._kit.executors import Submit, submits
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.patch import Patches
+from bext_otel_instrumentors.threads import queues
+from bext_otel_instrumentors.threads.leases import leased
 from bext_otel_instrumentors.threads.multiprocessing_pools import cover
 
 __all__ = ["ThreadingInstrumentor"]
@@ -26,6 +28,7 @@ __all__ = ["ThreadingInstrumentor"]
 # Whose threads serve the whole process, whatever was going on when the first of them was needed: pools,
 # queues, servers, monitors, ours.
 _MACHINERY = (
+    "aiosqlite",
     "apscheduler",
     "asyncio.base_events",
     "bext_otel",
@@ -78,6 +81,7 @@ class ThreadingInstrumentor(Instrumentor):
     def _patch(self, patches: Patches) -> None:
         patches.wrap(_THREAD, "start", _starting)
         cover(patches)
+        queues.cover(patches)
         submits.add(_RANK, _submitted)
 
     def _uninstrument(self, **kwargs: Any) -> None:
@@ -114,7 +118,8 @@ def _starting(original: Callable[[threading.Thread], None]) -> Callable[[threadi
 
 def _running(here: Context, before: Callable[[], None] | None, thread: threading.Thread) -> None:
     _put_back(thread, before)  # who keeps the thread does not keep the request
-    in_context(here, thread.run)
+    with queues.working(leased(here)):
+        thread.run()
 
 
 def _put_back(thread: threading.Thread, run: Callable[[], None] | None) -> None:

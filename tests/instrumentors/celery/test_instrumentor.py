@@ -9,10 +9,11 @@ from typing import Any
 
 import celery
 import pytest
-from celery import _state, chain, chord, group
+from celery import _state, beat, chain, chord, group
 from celery.contrib.testing.worker import start_worker
 from celery.exceptions import Ignore, Reject
-from celery.signals import task_failure, task_postrun
+from celery.signals import before_task_publish, task_failure, task_postrun, task_received
+from opentelemetry import context, trace
 from opentelemetry.instrumentation.celery import CeleryInstrumentor as Upstream
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
@@ -20,6 +21,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from bext_otel import runs
 from bext_otel.catalogue import FLOW_COMPLETED, FLOW_FAILED, FLOW_STEP_DURATION
 from bext_otel_instrumentors.celery.instrumentor import CeleryInstrumentor
+from bext_otel_instrumentors.celery.messages import before_publish
 from tests.instrumentors.conftest import Telemetry
 from tests.waiting import until
 
@@ -183,6 +185,51 @@ def test_a_plain_task_is_a_run_of_one_step_in_the_publishers_trace(
     assert (request.context.span_id, send.context.span_id) == (send.parent.span_id, step.parent.span_id)
     assert [sent.id, sent.id] == [attribute(span, "messaging.message.id") for span in (send, step)]
     assert {"add": 1} == steps(instrumented)
+
+
+@contextmanager
+def worker_within(telemetry: Telemetry, name: str) -> Iterator[None]:
+    """A worker that was started within a span, as by a command that is traced: in its thread, that is
+    current."""
+    span = telemetry.tracer_provider.get_tracer("click").start_span(name)
+    tokens: list[Any] = []
+
+    def begin(**_: Any) -> None:
+        tokens.append(context.attach(trace.set_span_in_context(span)))
+
+    def end(**_: Any) -> None:
+        context.detach(tokens.pop())
+
+    task_received.connect(begin, weak=False)
+    task_postrun.connect(end, weak=False)
+    try:
+        yield
+        until(lambda: not tokens)
+    finally:
+        task_received.disconnect(begin)
+        task_postrun.disconnect(end)
+
+
+def test_a_message_without_a_trace_begins_one_whatever_the_worker_was_started_in(
+    instrumented: Telemetry, shop: App
+) -> None:
+    before_task_publish.disconnect(before_publish)  # a publisher without instrumentation
+    with worker_within(instrumented, "celery worker"):
+        for _ in range(2):
+            assert 3 == shop.add.delay(2).get(timeout=10)
+        ended(instrumented, 2)
+    steps_of_both = spans(instrumented, f"{STEP}add")
+    assert [None, None] == [span.parent for span in steps_of_both]
+    assert 2 == len({span.context.trace_id for span in steps_of_both if span.context})
+
+
+def test_what_beat_sends_is_a_trace_each_whatever_it_was_started_in(instrumented: Telemetry) -> None:
+    app = App().app
+    scheduler = beat.Scheduler(app, lazy=True)
+    with instrumented.tracer_provider.get_tracer("click").start_as_current_span("celery beat"):
+        for _ in range(2):
+            scheduler.apply_async(scheduler.Entry(name="hourly", task="add", schedule=60, args=(1,), app=app))
+    assert [None, None] == [span.parent for span in spans(instrumented, "send add")]
 
 
 def test_a_chain_is_one_run_named_after_its_first_task(instrumented: Telemetry, shop: App) -> None:

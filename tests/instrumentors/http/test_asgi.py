@@ -570,7 +570,7 @@ def test_a_failure_of_ours_leaves_the_application_alone(
         await answering()(scope, receive, send)
 
     for place in (
-        "asgi_request.open_request",
+        "incoming.open_request",
         "exchange.record_request",
         "routes._guess",
         "exchange.Exchange.begin_answer",

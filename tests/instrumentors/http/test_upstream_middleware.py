@@ -69,3 +69,12 @@ def test_undoing_takes_upstreams_middleware_away_too(telemetry: Telemetry) -> No
         instrumentor.instrument(upstream=True)
         instrumentor.uninstrument()
     assert before == (Starlette.__call__, Flask.__call__)
+
+
+def test_upstreams_span_begins_a_trace_whatever_the_server_was_started_in(upstream: Telemetry) -> None:
+    app = Starlette(routes=[Route("/a/{b}", hello)])
+    with upstream.tracer_provider.get_tracer("click").start_as_current_span("serve") as command:
+        for _ in range(2):
+            asyncio.run(ask_async(app, http_scope("/a/1")))
+        assert trace.get_current_span() is command
+    assert [None] * 2 == [span.parent for span in upstream.servers()]

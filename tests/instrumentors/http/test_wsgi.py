@@ -281,7 +281,7 @@ def test_a_failure_of_ours_leaves_the_application_alone(
         calls.append(1)
         return answering()(environ, start_response)
 
-    for place in ("wsgi_request.open_request", "exchange.record_request", "exchange.Exchange.begin_answer"):
+    for place in ("incoming.open_request", "exchange.record_request", "exchange.Exchange.begin_answer"):
         with monkeypatch.context() as patch:
             patch.setattr(f"bext_otel_instrumentors.http.{place}", broken)
             assert b"hello" == ask_wsgi(WSGIMiddleware(app)).body

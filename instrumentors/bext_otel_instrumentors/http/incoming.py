@@ -1,0 +1,110 @@
+"""A request that comes in, by whichever interface its server calls the application: what it is opened with.
+
+Nothing here knows a framework: whoever calls the application opens the request, frameworks tell its route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from opentelemetry.context import Context, get_current
+from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
+
+from bext_otel.operation import set_request_logged
+from bext_otel_instrumentors._kit.guard import report
+from bext_otel_instrumentors.http.environment import Choices
+from bext_otel_instrumentors.http.exchange import Exchange, current
+from bext_otel_instrumentors.http.opening import RequestLine, open_request
+from bext_otel_instrumentors.http.propagation import extract, is_w3c_only
+from bext_otel_instrumentors.http.routed import Asked
+
+__all__ = ["HTTP_VERSIONS", "Interface", "Said", "exchange_for", "leaves_out"]
+
+HTTP_VERSIONS: Mapping[str, str] = {"1": "1.0", "2.0": "2", "3.0": "3"}
+"""What servers call a version, and the conventions call otherwise."""
+
+_NOTHING = Context()
+
+Said: TypeAlias = "tuple[RequestLine, str, int | None, bool, bool]"
+"""What a server says of a request: what it is opened with; what the application is mounted under; the
+declared length of its body (None: none is); whether its bytes are to be counted instead; whether it has
+headers of W3C's. Read once, so no class."""
+
+
+@dataclass(frozen=True)
+class Interface:
+    """How a server hands over a request: a scope (`asgi`) or an environ.
+
+    `read` says what is in it, `carrier` gives its headers to propagators and `headers` those that a span may
+    show, `url` its URL without the query; `opened` hears of its exchange, before the application does.
+    """
+
+    asgi: bool
+    read: Callable[[Any], Said]
+    carrier: Callable[[Any], dict[str, list[str]]]
+    headers: Callable[[Any], Iterable[tuple[Any, Any]]]
+    url: Callable[[Any], str]
+    opened: Callable[[Any, Exchange], None]
+
+
+def exchange_for(
+    interface: Interface, surroundings: Any, chosen: Choices, *, upstream: bool, asked: Asked | None
+) -> Exchange | None:
+    """The exchange of this scope or environ; None where that failed or is not wanted, and the application is
+    to be called as if we were not there.
+
+    `upstream` says that upstream's instrumentation is inside, `asked` knows the route if nobody tells.
+    """
+    try:
+        context = get_current()
+        if context:
+            if not is_http_instrumentation_enabled():
+                return None
+            context = _arriving(context)
+        line, mounted, length, counting, carries = interface.read(surroundings)
+        if carries or not is_w3c_only():
+            context = extract(interface.carrier(surroundings), context)
+        exchange = Exchange(
+            open_request(*line, context),
+            surroundings,
+            asgi=interface.asgi,
+            upstream=upstream,
+            mounted=mounted,
+            captured=chosen.response,
+            length=length,
+            counting=counting,
+            asked=asked,
+        )
+        if chosen.request is not None:
+            exchange.show_headers(chosen.request, interface.headers(surroundings))
+        interface.opened(surroundings, exchange)
+    except Exception as error:
+        report("the start of a request", error)
+        return None
+    return exchange
+
+
+def _arriving(context: Context) -> Context:
+    """The context that a request comes in with.
+
+    A server that reads the next request of a connection inside the task of the last one hands on that one's
+    context, and so does one that was started within a request.
+    """
+    around = current(context)
+    return _NOTHING if around is not None and (around.finished or around.ended_ns) else context
+
+
+def leaves_out(interface: Interface, chosen: Choices, surroundings: Any) -> bool:
+    """Whether this request is excluded. Never raises."""
+    if chosen.excluded is None:
+        return False
+    try:
+        if not chosen.excluded(interface.url(surroundings)):
+            return False
+    except Exception as error:
+        report("an excluded URL", error)
+        return False
+    set_request_logged(told=False)
+    return True
