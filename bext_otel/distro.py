@@ -64,7 +64,7 @@ def configure(
 
     `settings` are sections of `bext.config.toml`, and come before the environment and the file.
     `app_resolver` maps a request's host and path to its app, `resource` adds resource attributes. The
-    libraries that bext-otel instruments itself are instrumented, as under `opentelemetry-instrument`, whether
+    libraries that bext-otel instruments itself are instrumented, as under `bext-otel run`, whether
     an application was made before or comes after; `instrument=False` leaves that to you.
 
     Raises ConfigError for a wrong setting given here; what is wrong elsewhere falls back to its default, with

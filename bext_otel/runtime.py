@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from opentelemetry.sdk.trace import TracerProvider
 
+from bext_otel.answering import on_answering
 from bext_otel.app_baggage import Hosts, propagate_app
 from bext_otel.apps import AppResolver, Resolver, default_app, guarded, import_resolver
 from bext_otel.config import Config
 from bext_otel.endpoints.on_use import ServerOnUse, expose_on_use
 from bext_otel.endpoints.server_start import ServerStart
+from bext_otel.endpoints.token import Token
 from bext_otel.errors import ConfigError
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.entry_points import NOTHING_CHOSEN, Chosen
@@ -36,7 +38,9 @@ from bext_otel.logs.outputs import write_stderr
 from bext_otel.logs.quiet import quieten_exports
 from bext_otel.operation import Settings, use
 from bext_otel.process import catch_up, on_fork
+from bext_otel.service.board import Board
 from bext_otel.service.child_exit import at_end_of_children, at_end_of_workers
+from bext_otel.service.joining import join_service
 from bext_otel.service.process_tree import commands
 from bext_otel.service.procfs import Proc
 from bext_otel.serving import watch
@@ -59,12 +63,14 @@ Figures: TypeAlias = Mapping[str, "int | float | str"]
 @dataclass
 class Runtime:
     """A configured process. `make_endpoints` is called once, when somebody wants them; `service_key` is the
-    same for all workers of a service, `tracer_provider` None where telemetry is disabled."""
+    same for all workers of a service, and known to nobody else where they share memory; `board` is what they
+    share. `tracer_provider` is None where telemetry is disabled."""
 
     config: Config
     health: Health
     make_endpoints: Callable[[], Endpoints]
     service_key: str = ""
+    board: Board | None = None
     serving: ServerStart | None = None
     tracer_provider: TracerProvider | None = None
     _deliveries: list[Delivery] = field(default_factory=list)
@@ -88,6 +94,9 @@ class Runtime:
         catch_up()
         if self.serving is not None:
             self.serving.on_serving()
+
+    evidence = on_serving
+    """As it was called before; for programs that call it."""
 
     def on_measuring(self) -> None:
         """This process has measured something: its stand-alone server has something to show."""
@@ -160,7 +169,11 @@ def build_runtime(
             )
         )
         runtime._undoing.callback(propagate_app(Hosts(config.telemetry.propagate_app_to, config.apps)))
-    runtime.service_key = _service_key(str(made.attributes.get("service.name", "")))
+    service = str(made.attributes.get("service.name", ""))
+    if (board := runtime.board) is None:  # whoever shares no metrics shares a port all the same
+        board = runtime.board = join_service(service)
+        runtime._undoing.callback(board.close)
+    runtime.service_key = board.secret.hex() or _service_key(service)
     if not config.metrics.mount and (config.health.enabled or config.telemetry.exporters.prometheus):
         runtime.serving = _serve(config, runtime)
     atexit.register(runtime.at_exit)
@@ -199,7 +212,8 @@ def _endpoints(config: Config, health: Health, **reading: Any) -> Endpoints:
         metrics=config.metrics,
         health_settings=config.health,
         health=health,
-        token=config.telemetry.token,
+        settings=config.endpoints,
+        token=_token(config),
         **reading,
     )
 
@@ -223,6 +237,7 @@ def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chos
             read=read if config.telemetry.exporters.prometheus else None,
             unread="OTEL_METRICS_EXPORTER names other exporters, and not prometheus",
         ),
+        board=signals.board,
         tracer_provider=signals.tracer_provider,
         _deliveries=signals.deliveries,
         _flushings=signals.flushings(),
@@ -236,7 +251,7 @@ def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chos
         signals.reset()
         identity.in_child()
 
-    if read is not None and config.telemetry.engine == "bext":
+    if read is not None and config.metrics.in_prometheus_client and config.telemetry.engine == "bext":
         undoing.callback(expose_on_use(read))
     for undo in (
         at_end_of_workers(runtime.flush, before=partial(_import_for_workers, config)),
@@ -256,6 +271,16 @@ def _import_for_workers(config: Config) -> None:
     import_otlp(config.telemetry.exporters)
 
 
+def _token(config: Config) -> Token:
+    token = Token(config.telemetry.token, config.telemetry.token_file, log=_log.warning)
+    if config.endpoints.metrics == "token" and not token.is_set:
+        _log.warning(
+            '[endpoints] metrics = "token", and no token is set: nobody sees the metrics; set [telemetry] '
+            "token or token_file"
+        )
+    return token
+
+
 def _resolver(config: Config, given: Resolver | None, service_name: str) -> Resolver:
     default = default_app(config.apps, "" if service_name.startswith("unknown_service") else service_name)
     if given is not None:
@@ -269,7 +294,7 @@ def _resolver(config: Config, given: Resolver | None, service_name: str) -> Reso
 
 
 def _service_key(service_name: str) -> str:
-    """The same for all workers of a service, which share a process group, and for nobody else."""
+    """The same for all workers of a service, which share a process group. Anybody can compute it."""
     return f"{service_name}-{os.getpgid(0)}" if hasattr(os, "getpgid") else service_name
 
 
@@ -281,10 +306,12 @@ def _serve(config: Config, runtime: Runtime) -> ServerStart:
             runtime.endpoints,
             config.metrics.host,
             config.metrics.port,
-            service_key=runtime.service_key,
+            board=runtime.board,
             log=_log.warning,
+            settings=config.endpoints,
         )
 
     serving = ServerStart(ServerOnUse(make))
     runtime._undoing.callback(serving.close)
+    runtime._undoing.callback(on_answering(serving.on_request))
     return serving

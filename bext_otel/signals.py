@@ -64,6 +64,11 @@ class Signals:
         """Of all three, the newest included."""
         return self._own.deliveries
 
+    @property
+    def board(self) -> Board | None:
+        """What the processes of the service share; None with the SDK's own metrics."""
+        return self._board
+
     def install(self, chosen: Chosen) -> None:
         """Make these the process's providers, but for those that the application has set by itself, or the
         operator by a variable."""

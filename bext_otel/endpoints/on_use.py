@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from bext_otel.endpoints.notice import Rank
 from bext_otel.process import late_imports, on_import
 
 if TYPE_CHECKING:
@@ -21,40 +22,55 @@ __all__ = ["ServerOnUse", "expose_on_use"]
 
 
 class ServerOnUse:
-    """A stand-alone server that `make` makes when it is started first. `measures`: see the server's own."""
+    """A stand-alone server that `make` makes when it is started first, or is to be kept open. Its methods are
+    the server's own."""
 
     def __init__(self, make: Callable[[], StandaloneServer]) -> None:
         self._make = make
         self._made: StandaloneServer | None = None
-        self._measures = False
+        self._rank = Rank.CANDIDATE
 
     @property
-    def measures(self) -> bool:
-        """Whether this process has something to show."""
-        return self._measures
+    def rank(self) -> Rank:
+        """What this process has to show."""
+        return self._rank
 
-    @measures.setter
-    def measures(self, measures: bool) -> None:
-        self._measures = measures
-        if self._made is not None:
-            self._made.measures = measures
+    def raise_rank(self, rank: Rank) -> None:
+        """This process has so much to show."""
+        if rank > self._rank:
+            self._rank = rank
+            if self._made is not None:
+                self._made.raise_rank(rank)
 
-    def start(self) -> None:
-        """Open the server."""
+    def _get(self) -> StandaloneServer:
         if self._made is None:
             with late_imports():
                 made = self._make()
-            made.measures = self._measures
+            made.raise_rank(self._rank)
             self._made = made
-        self._made.start()
+        return self._made
+
+    def start(self) -> None:
+        """Open the server."""
+        self._get().start()
+
+    def keep_open(self) -> None:
+        """In a master that is about to fork a worker, which will need what this imports."""
+        self._get().keep_open()
 
     def stop(self) -> None:
         """Close it, if it was ever opened."""
         if self._made is not None:
             self._made.stop()
 
+    def close(self) -> None:
+        """`stop`, and keep nothing open for others."""
+        if self._made is not None:
+            self._made.close()
+
     def forget(self) -> None:
         """Leave it to the parent, in a forked child."""
+        self._rank = Rank.CANDIDATE
         if self._made is not None:
             self._made.forget()
 

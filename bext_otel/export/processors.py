@@ -4,6 +4,7 @@ master has no thread."""
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping
 
 from opentelemetry.context import Context
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
@@ -11,15 +12,24 @@ from opentelemetry.sdk._logs.export import LogRecordExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.trace import SpanKind
 
 from bext_otel.export.batching import Batches, QueueLimits
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.queue import Queue
+from bext_otel.redaction import redact_query, redact_url
 
 __all__ = ["LazyLogRecordProcessor", "LazySpanProcessor"]
 
 _END_SECONDS = 30.0
 _NO_CONTEXT = Context()
+# Attributes with addresses by the semantic conventions, those of old included.
+_URLS: Mapping[str, Callable[[str], str]] = {
+    "url.full": redact_url,
+    "url.query": redact_query,
+    "http.url": redact_url,
+    "http.target": redact_url,
+}
 
 
 def _queue(exporter: object, items: str, variable: str) -> Queue:
@@ -38,7 +48,12 @@ class LazySpanProcessor(SpanProcessor):
         )
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Nothing to do yet."""
+        """The address of a call loses its secrets: other instrumentors know four names of them."""
+        if span.kind is SpanKind.CLIENT and span.attributes:
+            for name, redact in _URLS.items():
+                url = span.attributes.get(name)
+                if isinstance(url, str) and (safe := redact(url)) != url:
+                    span.set_attribute(name, safe)
 
     def on_end(self, span: ReadableSpan) -> None:
         if span.context is not None and span.context.trace_flags.sampled:

@@ -10,6 +10,7 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.trace import SpanKind
 
 from bext_otel.export.processors import LazyLogRecordProcessor, LazySpanProcessor
 
@@ -49,3 +50,30 @@ def test_the_standard_variables_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     assert processor.force_flush()
     assert ["0", "1"] == [record.log_record.body for record in exporter.get_finished_logs()]
     provider.shutdown()
+
+
+def test_the_address_of_a_call_loses_its_secrets() -> None:
+    """Upstream's instrumentors know four names of them."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(LazySpanProcessor(exporter))
+    tracer = provider.get_tracer("t")
+    given = {
+        "url.full": "https://u:p@x/cb?code=4711&PHPSESSID=4711&q=1",
+        "http.url": "https://x/?ticket=4711",
+        "url.query": "a=1&hmac=4711",
+        "http.target": "/?X-Amz-Credential=4711",
+        "other": "code=4711",
+    }
+    tracer.start_span("call", kind=SpanKind.CLIENT, attributes=given).end()
+    tracer.start_span("plain", kind=SpanKind.CLIENT, attributes={"url.full": "https://x/?q=1"}).end()
+    provider.shutdown()
+    call, plain = exporter.get_finished_spans()
+    assert {
+        "url.full": "https://REDACTED:REDACTED@x/cb?code=REDACTED&PHPSESSID=REDACTED&q=1",
+        "http.url": "https://x/?ticket=REDACTED",
+        "url.query": "a=1&hmac=REDACTED",
+        "http.target": "/?X-Amz-Credential=REDACTED",
+        "other": "code=4711",
+    } == dict(call.attributes or {})
+    assert {"url.full": "https://x/?q=1"} == dict(plain.attributes or {})
