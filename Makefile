@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs bench faults fuzz nox newer backends applications clean
+.PHONY: help demo test lint format docs lock sbom audit lowest bench faults fuzz nox newer backends applications clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -16,18 +16,31 @@ demo: $(VENV)/demo.done  ## run the demo platform with traffic and a local viewe
 test: $(VENV)/dev.done  ## run the whole test suite
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: $(VENV)/dev.done  ## formatting, ruff, mypy, import contract, generated files
+lint: $(VENV)/dev.done  ## formatting, ruff, mypy, bandit, import contract, generated files
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/mypy examples/bext_demo
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive bext_otel instrumentors examples
 	$(BIN)/bext-otel catalogue --check docs/metrics.md
 	$(BIN)/python scripts/settings_reference.py --check
 
 docs: $(VENV)/dev.done  ## write the generated pages again
 	$(BIN)/bext-otel catalogue --write docs/metrics.md
 	$(BIN)/python scripts/settings_reference.py
+
+lock: $(VENV)/dev.done  ## write the versions and hashes of the image again, where pyproject.toml wants it (ARGS=--upgrade takes the newest)
+	$(BIN)/python scripts/lock.py $(ARGS)
+
+sbom: $(VENV)/dev.done  ## what the image holds, as a CycloneDX bill of materials in dist/
+	$(BIN)/python scripts/sbom.py
+
+audit: $(VENV)/dev.done  ## known vulnerabilities of what the image holds
+	$(BIN)/python scripts/audit.py
+
+lowest: $(VENV)/dev.done  ## part of the tests with the lowest versions that we say we work with
+	$(BIN)/python scripts/lowest_versions.py $(ARGS)
 
 bench: $(VENV)/dev.done  ## what requests, scrapes, caches and plugins cost, beside a bare application and upstream
 	$(BIN)/python -m benchmarks.requests
@@ -65,7 +78,7 @@ applications: $(VENV)/dev.done  ## install the real applications of tests/applic
 	$(BIN)/python scripts/applications.py install
 
 clean:  ## remove what make made in this checkout
-	rm -rf $(VENV) .nox build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .nox build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "bext-otel needs Python 3.10 or newer; $(PYTHON) is older: make PYTHON=/path/to/python3.12 ..."; exit 1; }

@@ -39,7 +39,7 @@ class Child:
         with log.open("xb") as output:
             # Its own session: Ctrl-C in the terminal would reach it too, and it would stop before we have
             # read what it still sends.
-            self._process = subprocess.Popen(  # noqa: S603 - what to start comes from our own code
+            self._process = subprocess.Popen(  # noqa: S603  # nosec B603  # what to start comes from our own code
                 list(argv),
                 env=dict(env),
                 cwd=cwd,

@@ -39,7 +39,7 @@ def run(*, command: tuple[str, ...]) -> None:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
     try:
-        os.execvp(command[0], command)  # noqa: S606 - the command is the caller's own
+        os.execvp(command[0], command)  # noqa: S606  # nosec B606  # the command is the caller's own
     except OSError as error:
         # Also "not found" is an interpreter that a script names, and that is not there.
         missing, name = isinstance(error, FileNotFoundError), command[0]

@@ -174,7 +174,7 @@ class Offer:
         try:
             while not self._closed.is_set():
                 self._turn(self._ready())
-        except Exception:  # noqa: S110  # links end, and whoever keeps the socket goes on with it
+        except Exception:  # noqa: S110  # nosec B110  # links end, and whoever keeps the socket goes on with it
             pass
         finally:
             # A process that was forked by somebody who told nobody may have these too: for it as well.

@@ -18,7 +18,7 @@ with suppress(ImportError):  # Windows has no such limits, and no such files
 __all__ = ["DIRECTORIES", "create", "held_by", "is_ours", "service_of", "write"]
 
 NAME = "bext-otel"
-DIRECTORIES = ("/dev/shm", "/tmp", "/var/tmp")  # noqa: S108  nothing appears there: the file has no name
+DIRECTORIES = ("/dev/shm", "/tmp", "/var/tmp")  # noqa: S108  # nosec B108  # nothing appears there: the file has no name
 _NOEXEC_SEAL = 0x8
 """The kernel's MFD_NOEXEC_SEAL (Linux 6.3): hardened systems refuse memory files that could be executed.
 Older ones refuse the flag."""

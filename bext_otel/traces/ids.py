@@ -59,4 +59,4 @@ def _random_bytes(count: int) -> bytes:
     try:
         return urandom(count)
     except (NotImplementedError, OSError):  # a jail without a source of randomness
-        return Random().randbytes(count)  # noqa: S311  # ids are no secrets, and this one is nobody else's to seed
+        return Random().randbytes(count)  # noqa: S311  # nosec B311  # ids are no secrets, and this one is nobody else's to seed
