@@ -48,7 +48,7 @@ class Signals:
         self._engine = config.telemetry.engine
         self._own = SelfTelemetry()
         if self._engine == "upstream":
-            traces = build_upstream_traces(exporters, resource, chosen)
+            traces = build_upstream_traces(exporters, resource, self._own.spans, chosen)
         else:
             traces = build_traces(exporters, resource, self._own.spans, chosen)
         self.tracer_provider, self._span_batches = traces.provider, traces.batches

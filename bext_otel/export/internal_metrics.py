@@ -66,6 +66,10 @@ class SpanCounts:
         started[1].up()
         return self._ended_recorded.up
 
+    def end_span(self, decision: Decision) -> None:
+        """A recorded span has ended; for who cannot call what its start answered with."""
+        (self._ended_sampled if decision is Decision.RECORD_AND_SAMPLE else self._ended_recorded).up()
+
     def started(self) -> Told:
         """Spans started, by where their parents are and by what the sampler decided."""
         for origin, counts in self._started.items():

@@ -6,14 +6,16 @@ from __future__ import annotations
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace import SpanKind
 
 from bext_otel.export.batching import Batches, QueueLimits
 from bext_otel.export.delivery import Delivery
+from bext_otel.export.internal_metrics import SpanCounts
 from bext_otel.export.queue import Queue
 from bext_otel.traces.addresses import ADDRESSES
 
-__all__ = ["LazySpanProcessor"]
+__all__ = ["CountingSpanProcessor", "LazySpanProcessor"]
 
 _END_SECONDS = 30.0
 
@@ -50,3 +52,21 @@ class LazySpanProcessor(SpanProcessor):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return self.batches.flush(timeout_millis / 1e3)
+
+
+class CountingSpanProcessor(SpanProcessor):
+    """Tells `counts` of the recorded spans of the SDK's own provider."""
+
+    def __init__(self, counts: SpanCounts) -> None:
+        self._counts = counts
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        self._counts.start_span(span.parent, _decision_of(span))
+
+    def on_end(self, span: ReadableSpan) -> None:
+        self._counts.end_span(_decision_of(span))
+
+
+def _decision_of(span: ReadableSpan) -> Decision:
+    sampled = span.context is not None and span.context.trace_flags.sampled
+    return Decision.RECORD_AND_SAMPLE if sampled else Decision.RECORD_ONLY

@@ -17,7 +17,7 @@ from bext_otel.export.entry_points import NOTHING_CHOSEN, Chosen
 from bext_otel.export.internal_metrics import SpanCounts
 from bext_otel.export.origins import Encoded, size_of
 from bext_otel.export.otlp import EncodedExporter, span_exporters
-from bext_otel.export.processors import LazySpanProcessor
+from bext_otel.export.processors import CountingSpanProcessor, LazySpanProcessor
 from bext_otel.export.queue import Queue
 from bext_otel.export.span_encoder import SpanEncoder
 from bext_otel.traces.ids import SystemIdGenerator
@@ -63,7 +63,7 @@ def build_traces(
 
 
 def build_upstream_traces(
-    exporters: Exporters, resource: Resource, chosen: Chosen = NOTHING_CHOSEN
+    exporters: Exporters, resource: Resource, counts: SpanCounts, chosen: Chosen = NOTHING_CHOSEN
 ) -> Traces:
     """Spans by the SDK's provider and encoder, for `engine = "upstream"`; they leave in our batches."""
     provider = TracerProvider(
@@ -72,6 +72,7 @@ def build_upstream_traces(
         shutdown_on_exit=False,
         id_generator=chosen.id_generator or SystemIdGenerator(),
     )
+    provider.add_span_processor(CountingSpanProcessor(counts))
     made = Traces(provider)
     for exporter, delivery in span_exporters(exporters, encoded=False):
         assert isinstance(exporter, SpanExporter)

@@ -84,7 +84,7 @@ def test_what_arrives_is_told_as_exported(protocol: str, receiver: Any) -> None:
     assert telemetry["metric_points_exported"] == of(
         shown, "otel_sdk_exporter_metric_data_point_exported_total"
     )
-    assert 2048 == of(shown, "otel_sdk_processor_span_queue_capacity")
+    assert 65_536 == of(shown, "otel_sdk_processor_span_queue_capacity")
     assert 3 == of(shown, "otel_sdk_exporter_operation_duration_seconds_count")
     assert 1 == of(shown, "otel_sdk_metric_reader_collection_duration_seconds_count")
 

@@ -21,7 +21,8 @@ if not pid:
     os._exit(0)
 url = f"http://127.0.0.1:{listening.getsockname()[1]}/items/tea"
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-print(opener.open(url, timeout=30).status)
+# One write: what is printed in two may have the child's line between them.
+sys.stdout.write(f"{opener.open(url, timeout=30).status}\n")
 time.sleep(0.2)  # the server writes its line when the answer is out
 os.kill(pid, signal.SIGTERM)
 os.waitpid(pid, 0)
