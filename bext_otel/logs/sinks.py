@@ -192,8 +192,8 @@ def _is(record: ReadWriteLogRecord, what: str) -> bool:
 
 
 def _is_of_the_terminal(record: ReadWriteLogRecord) -> bool:
-    """Did it come by logging or structlog, or is it an entry of ours? What others emit at OpenTelemetry's Logs
-    API, as FastAPI does, stands on no terminal without us."""
+    """Did it come by logging or structlog, or is it an entry of ours? What others emit at OpenTelemetry's
+    Logs API, as FastAPI does, stands on no terminal without us."""
     scope = record.instrumentation_scope
     return type(record.log_record) is Passed or (
         scope is not None and scope.name.partition(".")[0] in _OWN_SCOPES
@@ -201,8 +201,8 @@ def _is_of_the_terminal(record: ReadWriteLogRecord) -> bool:
 
 
 class LineSink(Gated):
-    """Writes each record as a line, at once; to `terminal` (None: to a file) only while that is ours, and only
-    what the application would print and has not printed already, and entries of ours."""
+    """Writes each record as a line, at once; to `terminal` (None: to a file) only while that is ours, and
+    only what the application would print and has not printed already, and entries of ours."""
 
     def __init__(self, line: Format, output: Output, terminal: Terminal | None = None) -> None:
         self.output = output
