@@ -244,6 +244,38 @@ entries("http", "complete", details)
     assert 1 == len(Ran(f"{TOLD}\n{writes}", output="none").out)
 
 
+DEBUGGER = """
+from opentelemetry.context import Context
+from werkzeug.debug import DebuggedApplication
+from werkzeug.test import run_wsgi_app
+from bext_otel.crashes import note_crash
+def broken(environ, start_response):
+    try:
+        raise KeyError("k")
+    except KeyError as caught:
+        note_crash(caught, Context(), told={told})
+        raise
+chunks, status, headers = run_wsgi_app(
+    DebuggedApplication(broken), {{"REQUEST_METHOD": "GET", "HTTP_HOST": "localhost", "wsgi.errors": {errors}}}
+)
+page = b"".join(chunks)
+assert page.count(b"KeyError") and status.startswith("500")
+"""
+
+
+def test_a_crash_that_a_completion_record_tells_of_is_not_written_by_werkzeug_s_debugger() -> None:
+    pytest.importorskip("werkzeug")
+    assert [] == Ran(DEBUGGER.format(told=True, errors="sys.stderr")).err
+    for ran in (
+        Ran(DEBUGGER.format(told=False, errors="sys.stderr")),
+        Ran(DEBUGGER.format(told=True, errors="sys.stderr"), output="none"),
+        Ran(DEBUGGER.format(told=True, errors="sys.stderr"), serves=False),
+    ):
+        assert "KeyError: 'k'" == ran.err[-1]
+    kept = "kept = __import__('io').StringIO()\n" + DEBUGGER.format(told=True, errors="kept")
+    assert [] == Ran(kept + "assert \"KeyError: 'k'\" in kept.getvalue()\n").err
+
+
 def test_access_lines_that_propagate_are_told_no_second_time() -> None:
     assert (
         []
