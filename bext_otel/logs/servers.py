@@ -75,14 +75,26 @@ def _ends_with(record: logging.LogRecord, summary: str) -> bool:
 
 
 def follow_raw_lines(is_told: Callable[[], bool]) -> Undo:
-    """Keep daphne, which writes a line about each request past logging, from writing those to the terminal of
-    which `is_told` says that a completion record tells. What is returned undoes it."""
+    """Keep daphne and wsgiref, which write a line about each request past logging, from writing those to the
+    terminal of which `is_told` says that a completion record tells. What is returned undoes it."""
     undoing = ExitStack()
 
     def written(original: Callable[..., None], entries: Any, *args: Any, **kwargs: Any) -> None:
         if not (leads_to_terminal(getattr(entries, "stream", None)) and is_told()):
             original(entries, *args, **kwargs)
 
+    def logged(original: Callable[..., None], handler: Any, *args: Any, **kwargs: Any) -> None:
+        # What has a `log_message` of its own, as Django's development server, logs.
+        is_raw = type(handler).log_message.__module__ == "http.server"
+        if not (is_raw and leads_to_terminal(sys.stderr) and is_told()):
+            original(handler, *args, **kwargs)
+
+    undoing.callback(
+        on_import(
+            "wsgiref.simple_server",
+            lambda module: undoing.callback(cover(module.WSGIRequestHandler, "log_request", logged)),
+        )
+    )
     undoing.callback(
         on_import(
             "daphne.access",

@@ -244,6 +244,26 @@ entries("http", "complete", details)
     assert 1 == len(Ran(f"{TOLD}\n{writes}", output="none").out)
 
 
+def test_what_wsgiref_writes_past_logging_is_silent_where_a_completion_record_tells() -> None:
+    writes = """
+from wsgiref.simple_server import WSGIRequestHandler
+def ask(kind):
+    handler = kind.__new__(kind)
+    handler.client_address, handler.requestline = ("127.0.0.1", 1), "GET / HTTP/1.1"
+    handler.log_request(200, 2)
+ask(WSGIRequestHandler)
+class Own(WSGIRequestHandler):
+    def log_message(self, format, *args): logging.getLogger("own").warning(format, *args)
+ask(Own)
+"""
+    ran = Ran(writes)
+    (line,) = ran.err
+    assert '"GET / HTTP/1.1" 200 2' in line
+    told = Ran(f"{TOLD}\n{writes}")
+    assert ([], ['"GET / HTTP/1.1" 200 2']) == (told.err, told.messages)
+    assert 2 == len(Ran(f"{TOLD}\n{writes}", output="none").err)
+
+
 DEBUGGER = """
 from opentelemetry.context import Context
 from werkzeug.debug import DebuggedApplication
