@@ -7,6 +7,7 @@ is the public logs API.
 from __future__ import annotations
 
 import concurrent.futures
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -303,6 +304,16 @@ def deliver(logger: Any, record: Any) -> None:
     if logger._logger_config.is_enabled:
         logger._logger_metrics.emit_log()
         logger._multi_log_record_processor.on_emit(record)
+
+
+def feeds(handler: logging.Handler, provider: _logs.LoggerProvider) -> bool:
+    """Is it one of upstream's `LoggingHandler`s (the SDK's, or the instrumentation's) that emits at this
+    provider?"""
+    found = getattr(handler, "_logger_provider", None)
+    return found is not None and (
+        found is provider
+        or (isinstance(found, ProxyLoggerProvider) and _logs.get_logger_provider() is provider)
+    )
 
 
 def become(made: object, base: type, kind: type, **fields: Any) -> None:

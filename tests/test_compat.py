@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import socket
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,6 +17,7 @@ from typing import Literal
 import pytest
 from opentelemetry import metrics, trace
 from opentelemetry._logs import LogRecord
+from opentelemetry._logs._internal import ProxyLoggerProvider
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk._logs import LoggerProvider, ReadWriteLogRecord
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
@@ -266,6 +269,22 @@ def test_a_logger_delivers_a_record_to_the_processors_and_counts_it() -> None:
     logger = provider.get_logger("t")
     _compat.deliver(logger, ReadWriteLogRecord(LogRecord(body="b")))
     assert (["log"], ["b"]) == (told.said, [each.log_record.body for each in exporter.get_finished_logs()])
+
+
+def test_upstream_s_logging_handlers_say_where_they_emit(monkeypatch: pytest.MonkeyPatch) -> None:
+    from opentelemetry.instrumentation.logging import handler as instrumentation
+    from opentelemetry.sdk import _logs as sdk_logs
+
+    provider, other = LoggerProvider(shutdown_on_exit=False), LoggerProvider(shutdown_on_exit=False)
+    monkeypatch.setattr(_compat._logs, "get_logger_provider", lambda: provider)
+    for kind in (instrumentation.LoggingHandler, sdk_logs.LoggingHandler):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            early, ours, theirs = (
+                kind(logger_provider=each) for each in (ProxyLoggerProvider(), provider, other)
+            )
+        assert [True, True, False] == [_compat.feeds(each, provider) for each in (early, ours, theirs)]
+    assert not _compat.feeds(logging.StreamHandler(), provider)
 
 
 def test_the_processor_of_a_provider_calls_all_of_its_processors() -> None:

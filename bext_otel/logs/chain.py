@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
 from itertools import islice
+from logging import Handler
 from logging import LogRecord as PythonRecord
 from typing import Any
 
@@ -14,6 +15,7 @@ from opentelemetry._logs import Logger, LoggerProvider, LogRecord
 from opentelemetry.context import Context
 from opentelemetry.semconv.attributes import code_attributes, exception_attributes
 
+from bext_otel._compat import feeds
 from bext_otel.entries import describe_exception
 from bext_otel.logs.correlation import CORRELATION
 from bext_otel.logs.levels import Gate, number_of, severity, severity_text
@@ -82,6 +84,10 @@ class Chain:
             return self.gate.hides(_name(record), record.levelno)
         except Exception:  # a level that is no number; whoever made it knows what becomes of it
             return False
+
+    def is_fed_by(self, handler: Handler) -> bool:
+        """Would what this handler is given be emitted at the chain's provider, a second time?"""
+        return feeds(handler, self._provider)
 
     def python(
         self,

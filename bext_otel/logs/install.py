@@ -28,7 +28,7 @@ from bext_otel.logs.formats import Format, json_line, pretty_line
 from bext_otel.logs.levels import Gate, level_number
 from bext_otel.logs.logger import BextLogger
 from bext_otel.logs.outputs import Output, StandardStream, write_stderr
-from bext_otel.logs.servers import follow_raw_lines
+from bext_otel.logs.servers import follow_raw_lines, follow_raw_tracebacks
 from bext_otel.logs.sinks import Completion, ExportSink, LineSink
 from bext_otel.logs.stdlib import attach
 from bext_otel.logs.terminal import Terminal
@@ -241,6 +241,7 @@ def install(
         attach(chain, terminal=terminal, to_file=to_file, is_completed=is_completed, mark=mark).remove
     )
     undoing.callback(follow_raw_lines(lambda: is_ours() and is_completed()))
+    undoing.callback(follow_raw_tracebacks(is_ours))
     undoing.callback(_when_structlog_is_there(chain, is_ours))
     _current = Installed(undoing, chain)
     return _current

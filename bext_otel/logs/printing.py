@@ -34,20 +34,26 @@ _MAX_WAITING = 4096
 
 class Passage:
     """One record's way through the handlers of its logger. `silent`: they are not to print it; `printers` is
-    how many of them that concerns, and are done with it."""
+    how many of them that concerns, and are done with it. `taken`: it is emitted anyhow, so that those which
+    would emit it have nothing to do."""
 
-    __slots__ = ("printers", "record", "silent")
+    __slots__ = ("printers", "record", "silent", "taken")
 
-    def __init__(self, record: logging.LogRecord, *, silent: bool) -> None:
+    def __init__(self, record: logging.LogRecord, *, silent: bool, taken: bool = False) -> None:
         self.record = record
         self.silent = silent
+        self.taken = taken
         self.printers = 0
 
 
 class Printing:
-    """Knows which handlers print, and passes them over; from `hook` on, until what that returns is called."""
+    """Knows which handlers print, and passes them over; from `hook` on, until what that returns is called.
 
-    def __init__(self) -> None:
+    `emits` says whether a handler emits what it is given where the chain does.
+    """
+
+    def __init__(self, emits: Callable[[logging.Handler], bool]) -> None:
+        self._emits = emits
         self._passage: ContextVar[Passage | None] = ContextVar("bext_otel_logs_passage", default=None)
         self._waiting: dict[_Key, None] = {}
 
@@ -117,6 +123,8 @@ class Printing:
             if self._waiting and self._is_remembered(record) and _prints(handler):
                 return handler.filter(record)
             return original(handler, record)
+        if passage.taken and self._emits(handler):
+            return handler.filter(record)
         if _prints(handler):
             passes = original(handler, record) if not passage.silent else handler.filter(record)
             passage.printers += bool(passes)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator, MutableMapping
+from contextlib import ExitStack, closing
 from typing import Any
 
 from bext_otel.covering import cover
@@ -14,7 +14,7 @@ from bext_otel.logs.terminal import leads_to_terminal, name_of
 from bext_otel.operation import is_request_logged
 from bext_otel.process import Undo, on_import
 
-__all__ = ["crash_in", "follow_raw_lines", "is_access_line", "is_of_master"]
+__all__ = ["crash_in", "follow_raw_lines", "follow_raw_tracebacks", "is_access_line", "is_of_master"]
 
 # Loggers that say nothing but what was asked and answered.
 _ACCESS = frozenset({"granian.access", "gunicorn.access", "hypercorn.access", "uvicorn.access"})
@@ -75,14 +75,26 @@ def _ends_with(record: logging.LogRecord, summary: str) -> bool:
 
 
 def follow_raw_lines(is_told: Callable[[], bool]) -> Undo:
-    """Keep daphne, which writes a line about each request past logging, from writing those to the terminal of
-    which `is_told` says that a completion record tells. What is returned undoes it."""
+    """Keep daphne and wsgiref, which write a line about each request past logging, from writing those to the
+    terminal of which `is_told` says that a completion record tells. What is returned undoes it."""
     undoing = ExitStack()
 
     def written(original: Callable[..., None], entries: Any, *args: Any, **kwargs: Any) -> None:
         if not (leads_to_terminal(getattr(entries, "stream", None)) and is_told()):
             original(entries, *args, **kwargs)
 
+    def logged(original: Callable[..., None], handler: Any, *args: Any, **kwargs: Any) -> None:
+        # What has a `log_message` of its own, as Django's development server, logs.
+        is_raw = type(handler).log_message.__module__ == "http.server"
+        if not (is_raw and leads_to_terminal(sys.stderr) and is_told()):
+            original(handler, *args, **kwargs)
+
+    undoing.callback(
+        on_import(
+            "wsgiref.simple_server",
+            lambda module: undoing.callback(cover(module.WSGIRequestHandler, "log_request", logged)),
+        )
+    )
     undoing.callback(
         on_import(
             "daphne.access",
@@ -90,3 +102,56 @@ def follow_raw_lines(is_told: Callable[[], bool]) -> Undo:
         )
     )
     return undoing.close
+
+
+def follow_raw_tracebacks(is_ours: Callable[[], bool]) -> Undo:
+    """Keep werkzeug's debugger (`flask run --debug`), which writes the traceback of a crash past logging,
+    from writing to the terminal, while `is_ours` says that it is ours, what a completion record tells. What
+    is returned undoes it."""
+    undoing = ExitStack()
+
+    def debugged(
+        original: Callable[..., Generator[bytes, None, None]],
+        debugger: Any,
+        environ: MutableMapping[str, Any],
+        start_response: Any,
+    ) -> Iterator[bytes]:
+        before = last_crash()
+        with closing(original(debugger, environ, start_response)) as chunks:
+            for chunk in chunks:
+                crash = last_crash()
+                # It writes after its page.
+                if crash is not None and crash is not before and crash.told and is_ours():
+                    _leave_out(crash.summary, environ)
+                yield chunk
+
+    undoing.callback(
+        on_import(
+            "werkzeug.debug",
+            lambda module: undoing.callback(cover(module.DebuggedApplication, "debug_application", debugged)),
+        )
+    )
+    return undoing.close
+
+
+def _leave_out(summary: str, environ: MutableMapping[str, Any]) -> None:
+    errors = environ.get("wsgi.errors")
+    if not isinstance(errors, _Without) and leads_to_terminal(errors):
+        environ["wsgi.errors"] = _Without(errors, summary)
+
+
+class _Without:
+    """A stream, but for a traceback that ends like this."""
+
+    def __init__(self, stream: Any, summary: str) -> None:
+        self._stream = stream
+        self._summary = summary
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> Any:
+        """Write, unless it is that traceback."""
+        if self._summary and text.rstrip().endswith(self._summary):
+            return len(text)
+        return self._stream.write(text)

@@ -29,12 +29,15 @@ from bext_otel.logs.terminal import Terminal
 from bext_otel.logs.values import plain, text
 from bext_otel.process import on_fork
 from bext_otel.redaction import redact_urls
+from bext_otel.scope import SCOPE
 
 __all__ = ["Completion", "ExportSink", "LineSink", "Losses"]
 
 Fields: TypeAlias = "BoundedAttributes | dict[str, Any]"
 """The attributes of a record on its way; both have a `copy` that needs no lock."""
 
+# What our scopes begin with: `bext.request` for instance.
+_OWN_SCOPES = frozenset({"bext", SCOPE})
 _QUIET_SECONDS = 300.0
 _MAX_WAITING = 100
 
@@ -188,9 +191,18 @@ def _is(record: ReadWriteLogRecord, what: str) -> bool:
     return type(log) is Passed and bool(getattr(log, what))
 
 
+def _is_of_the_terminal(record: ReadWriteLogRecord) -> bool:
+    """Did it come by logging or structlog, or is it an entry of ours? What others emit at OpenTelemetry's
+    Logs API, as FastAPI does, stands on no terminal without us."""
+    scope = record.instrumentation_scope
+    return type(record.log_record) is Passed or (
+        scope is not None and scope.name.partition(".")[0] in _OWN_SCOPES
+    )
+
+
 class LineSink(Gated):
-    """Writes each record as a line, at once; to `terminal` (None: to a file) only while that is ours, and the
-    application has not printed it already."""
+    """Writes each record as a line, at once; to `terminal` (None: to a file) only while that is ours, and
+    only what the application would print and has not printed already, and entries of ours."""
 
     def __init__(self, line: Format, output: Output, terminal: Terminal | None = None) -> None:
         self.output = output
@@ -203,7 +215,9 @@ class LineSink(Gated):
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """See `LogRecordProcessor`."""
         try:
-            if self.terminal is not None and _is(log_record, "printed"):
+            if self.terminal is not None and (
+                _is(log_record, "printed") or not _is_of_the_terminal(log_record)
+            ):
                 return
             if self.wants(log_record):
                 self.output.write(self._line(log_record))

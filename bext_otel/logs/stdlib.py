@@ -51,7 +51,7 @@ class Attachment:
         self._is_completed = is_completed
         self._to_file = to_file
         self._mark = mark
-        self._printing = Printing()
+        self._printing = Printing(chain.is_fed_by)
         self._undoing = ExitStack()
         self._undoing.callback(self._printing.hook())
         self._undoing.callback(cover(logging.Logger, "callHandlers", self._heard))
@@ -74,7 +74,7 @@ class Attachment:
         taken, told = self._becomes(record, propagates=propagates)
         ours = self._is_terminal_ours()
         silent = (taken or told) and ours and self._printing.can_be_silent(loggers, record)
-        passage = Passage(record, silent=silent)
+        passage = Passage(record, silent=silent, taken=taken and propagates)
         try:
             self._printing.take(passage, original, logger)
         finally:
@@ -114,12 +114,13 @@ class Attachment:
         somebody listens at our own loggers, who says it."""
         ours = self._is_terminal_ours()
         heard = any(each.handlers for each in path(logger) if each is not logging.root)
-        passage = Passage(record, silent=ours or not heard)
+        admitted = self._chain.admits(record)
+        passage = Passage(record, silent=ours or not heard, taken=admitted)
         try:
             if heard or record.levelno >= logging.root.level:  # our level is lower than the application's
                 self._printing.take(passage, original, logger)
         finally:
-            if self._chain.admits(record):
+            if admitted:
                 self._take(record, printed=False)
             if not (ours or heard or self._to_file) and record.levelno >= logging.WARNING:
                 with suppress(Exception):  # its arguments do not fit

@@ -300,7 +300,7 @@ def test_secrets_in_urls_get_into_no_line(
     logs = start()
     logger.info("%s", said, extra={"field": said, "listed": [said]})
     logger.error("failed", exc_info=ValueError(said))
-    logs.provider.get_logger("other").emit(LogRecord(body=said, attributes={"field": said}))
+    logs.provider.get_logger("bext.other").emit(LogRecord(body=said, attributes={"field": said}))
     first, second, third = logs.lines()
     assert (expected, expected, [expected]) == (first["message"], first["field"], first["listed"])
     assert expected == second["exception.message"]

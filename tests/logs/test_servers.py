@@ -244,6 +244,58 @@ entries("http", "complete", details)
     assert 1 == len(Ran(f"{TOLD}\n{writes}", output="none").out)
 
 
+def test_what_wsgiref_writes_past_logging_is_silent_where_a_completion_record_tells() -> None:
+    writes = """
+from wsgiref.simple_server import WSGIRequestHandler
+def ask(kind):
+    handler = kind.__new__(kind)
+    handler.client_address, handler.requestline = ("127.0.0.1", 1), "GET / HTTP/1.1"
+    handler.log_request(200, 2)
+ask(WSGIRequestHandler)
+class Own(WSGIRequestHandler):
+    def log_message(self, format, *args): logging.getLogger("own").warning(format, *args)
+ask(Own)
+"""
+    ran = Ran(writes)
+    (line,) = ran.err
+    assert '"GET / HTTP/1.1" 200 2' in line
+    told = Ran(f"{TOLD}\n{writes}")
+    assert ([], ['"GET / HTTP/1.1" 200 2']) == (told.err, told.messages)
+    assert 2 == len(Ran(f"{TOLD}\n{writes}", output="none").err)
+
+
+DEBUGGER = """
+from opentelemetry.context import Context
+from werkzeug.debug import DebuggedApplication
+from werkzeug.test import run_wsgi_app
+from bext_otel.crashes import note_crash
+def broken(environ, start_response):
+    try:
+        raise KeyError("k")
+    except KeyError as caught:
+        note_crash(caught, Context(), told={told})
+        raise
+chunks, status, headers = run_wsgi_app(
+    DebuggedApplication(broken), {{"REQUEST_METHOD": "GET", "HTTP_HOST": "localhost", "wsgi.errors": {errors}}}
+)
+page = b"".join(chunks)
+assert page.count(b"KeyError") and status.startswith("500")
+"""
+
+
+def test_a_crash_that_a_completion_record_tells_of_is_not_written_by_werkzeug_s_debugger() -> None:
+    pytest.importorskip("werkzeug")
+    assert [] == Ran(DEBUGGER.format(told=True, errors="sys.stderr")).err
+    for ran in (
+        Ran(DEBUGGER.format(told=False, errors="sys.stderr")),
+        Ran(DEBUGGER.format(told=True, errors="sys.stderr"), output="none"),
+        Ran(DEBUGGER.format(told=True, errors="sys.stderr"), serves=False),
+    ):
+        assert "KeyError: 'k'" == ran.err[-1]
+    kept = "kept = __import__('io').StringIO()\n" + DEBUGGER.format(told=True, errors="kept")
+    assert [] == Ran(kept + "assert \"KeyError: 'k'\" in kept.getvalue()\n").err
+
+
 def test_access_lines_that_propagate_are_told_no_second_time() -> None:
     assert (
         []

@@ -103,6 +103,24 @@ def test_a_record_emitted_past_logging_gets_its_app_and_is_made_exportable(start
     assert {"app": "marketing", "path": "/�", "n": str(2**70), "status": 200} == dict(record.attributes or {})
 
 
+def test_what_others_emit_past_logging_is_exported_and_stands_on_no_terminal(start: Start) -> None:
+    """FastAPI tells of each unhandled exception at the Logs API, and uvicorn of the same in its log."""
+    logs = start()
+    for name in ("fastapi", "bext.request", "bextra"):
+        logs.provider.get_logger(name).emit(
+            LogRecord(severity_number=SeverityNumber.ERROR, body=name, exception=ValueError("x"))
+        )
+    logging.getLogger("fastapi").error("logged", exc_info=ValueError("x"))
+    assert ["bext.request", "logged"] == [line["message"] for line in logs.lines()]
+    assert ["fastapi", "bext.request", "bextra", "logged"] == [record.body for record in logs.exported()]
+
+
+def test_a_file_has_what_others_emit_past_logging(start: Start, tmp_path: Path) -> None:
+    logs = start(output="file", file_path=str(tmp_path / "app.log"))
+    logs.provider.get_logger("fastapi").emit(LogRecord(body="hello"))
+    assert '"hello"' in (tmp_path / "app.log").read_text()
+
+
 def test_a_record_emitted_past_logging_obeys_the_levels(start: Start) -> None:
     logs = start(level="warn", filters={"bext.quiet": "error"}, apps={"api": "info"})
     emit(logs.provider)

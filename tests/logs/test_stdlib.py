@@ -99,6 +99,26 @@ log.warning("bye")
     assert (["hello"], ["bye"]) == (ran.exported, ran.err)
 
 
+def test_a_handler_of_opentelemetry_s_that_emits_where_we_do_tells_nothing_twice() -> None:
+    """Documents of backends have it added; with a provider of the application's own it goes on as ever."""
+    program = """
+from opentelemetry.instrumentation.logging.handler import LoggingHandler
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+theirs, kept = LoggerProvider(shutdown_on_exit=False), InMemoryLogRecordExporter()
+theirs.add_log_record_processor(SimpleLogRecordProcessor(kept))
+for each in (provider, theirs):
+    logging.root.addHandler(LoggingHandler(logger_provider=each))
+log.warning("once"); log.info("fine")
+log.propagate = False
+log.addHandler(logging.root.handlers[0])
+log.info("apart")
+assert ["once", "fine"] == [record.log_record.body for record in kept.get_finished_logs()]
+"""
+    ran = Ran(program)
+    assert (["once", "fine"], ["once", "fine", "apart"], []) == (ran.messages, ran.exported, ran.err)
+
+
 def test_a_handler_that_raises_costs_no_record() -> None:
     program = """
 class Broken(logging.Handler):
