@@ -14,6 +14,10 @@ told: a function, and the application that it is to be called with, before the r
 environ."""
 
 
+# The route of all that has no routes of its own.
+_BELOW = "/{path}"
+
+
 class Routed:
     """A request, as far as its route goes.
 
@@ -53,8 +57,13 @@ class Routed:
         """
         self.mounts += template
         self.mounted = path
-        self.matched = None if routes else "/{path}"
+        self.matched = None if routes else _BELOW
         self.routed = not routes
+
+    @property
+    def is_mount(self) -> bool:
+        """Whether all that is known is what an application without routes of its own is mounted under."""
+        return self.matched is _BELOW
 
     def may_ask(self, asked: Asked | None) -> None:
         """Who knows the route if nobody tells; whoever was named first is further outside, and is asked."""

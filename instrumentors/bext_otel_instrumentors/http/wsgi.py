@@ -24,11 +24,14 @@ from bext_otel_instrumentors.http.framework import Framework
 from bext_otel_instrumentors.http.hosting import Hosting, WSGIMount
 from bext_otel_instrumentors.http.incoming import exchange_for, leaves_out
 from bext_otel_instrumentors.http.middleware import Middleware
+from bext_otel_instrumentors.http.operators import or_operators
 from bext_otel_instrumentors.http.response_propagation import response_headers
 from bext_otel_instrumentors.http.routed import Asked
 from bext_otel_instrumentors.http.wsgi_request import WSGI, Environ, path_of, text_of
 
 __all__ = ["Call", "Environ", "StartResponse", "WSGIApp", "WSGIMiddleware", "serve", "serving", "text_of"]
+
+_FAILED = 500
 
 StartResponse: TypeAlias = Callable[..., Any]
 WSGIApp: TypeAlias = Callable[[Environ, StartResponse], Iterable[bytes]]
@@ -125,6 +128,7 @@ def _finisher(environ: Environ, exchange: Exchange) -> Finish:
         _note_leaving(environ, exchange, error)
         below = exchange.ask(environ)
         route = None if below is None else f"{root}{exchange.mounts}{below}"
+        route = or_operators(route, exchange, environ)
         exchange.annotate(route)
         exchange.finish(route, error)
 
@@ -165,6 +169,9 @@ def _observed(start_response: StartResponse, exchange: Exchange) -> StartRespons
             if added := response_headers(exchange):
                 headers = [*headers, *added]
             exchange.begin_answer(int(status[:3]), headers)
+            if exc_info and exc_info[0] is not None and exchange.status >= _FAILED:
+                # The answer stands in for an exception (PEP 3333).
+                exchange.failed(exc_info[0][1])
         except Exception as error:
             report("an answer", error)
         write = start_response(status, headers, *exc_info)
