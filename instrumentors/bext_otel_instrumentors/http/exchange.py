@@ -68,7 +68,8 @@ class Exchange(Routed):
     `started`; the `context` of the work that is done for it. `asgi` says that its server speaks ASGI,
     `upstream` that upstream's instrumentation runs inside, `counting` that no length of the request's body
     was declared, so its bytes are counted as they are read. `captured` are the headers of the answer that its
-    span is to show, `name` is what it is called instead of its route. `surroundings` is the scope or environ as whoever is furthest inside got it.
+    span is to show, `name` is what it is called instead of its route. `surroundings` is the scope or environ
+    as whoever is furthest inside got it.
 
     Its answer: `status` is what was sent, 0 before; `request_bytes` and `response_bytes` count bodies.
     `left_at` is the status that was sent when the client left (0: none yet; None: it is not known to have

@@ -22,6 +22,9 @@ from bext_otel_instrumentors.http.wsgi import serving, text_of
 __all__ = ["FlaskInstrumentor"]
 
 
+_FAILED = 500
+
+
 class FlaskInstrumentor(HostingInstrumentor):
     """Instruments Flask.
 
@@ -119,6 +122,10 @@ def _failed(_sender: Any, exception: BaseException, **_: Any) -> None:  # blinke
     """Flask turns an unhandled exception into an answer, after it told about it."""
     from flask import request
 
+    # Connexion has exceptions pass through Flask that are answers of its own.
+    status = getattr(exception, "status_code", None)
+    if isinstance(status, int) and status < _FAILED:
+        return
     if (exchange := exchange_of(request.environ)) is not None:
         exchange.failed(exception)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from typing import Any
@@ -12,6 +11,7 @@ from bext_otel_instrumentors._kit.patch import Patches
 from bext_otel_instrumentors.http.current_request import exchange_of
 from bext_otel_instrumentors.http.framework import Framework
 from bext_otel_instrumentors.http.frameworks.instrumentor import FrameworkInstrumentor, tell, tell_below
+from bext_otel_instrumentors.http.patterns import template_of
 from bext_otel_instrumentors.http.routed import Routed
 
 __all__ = ["FalconInstrumentor"]
@@ -79,12 +79,9 @@ def _template(app: Any, path: str, found: tuple[Any, ...]) -> str | None:
 
 
 def _below(prefix: str) -> str:
-    """The template for what is below a prefix; one that is a regular expression is shown as it is, with the
-    names of its groups only."""
-    plain = re.sub(
-        r"\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)", r"{\1}", prefix.removeprefix("^").removesuffix("$")
-    )
-    return plain if plain != prefix and "{" in plain else f"{plain.rstrip('/')}/{{path}}"
+    """The template for what is below a prefix, or for what a regular expression with names matches."""
+    template = template_of(prefix)
+    return template if "{" in template else f"{template.rstrip('/')}/{{path}}"
 
 
 def _ask(app: Any, request: Routed, surroundings: Mapping[str, Any]) -> str | None:

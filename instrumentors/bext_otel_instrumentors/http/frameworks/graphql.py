@@ -31,7 +31,9 @@ class GraphQLInstrumentor(Instrumentor):
 
     def _patch(self, patches: Patches) -> None:
         # Its name in 3.2, and in 3.3.
-        patches.when_imported("graphql.execution.execute", lambda module: self._cover(module, "ExecutionContext"))
+        patches.when_imported(
+            "graphql.execution.execute", lambda module: self._cover(module, "ExecutionContext")
+        )
         patches.when_imported("graphql.execution.executor", lambda module: self._cover(module, "Executor"))
 
     def _cover(self, module: Any, name: str) -> None:

@@ -65,7 +65,9 @@ def app(request: pytest.FixtureRequest) -> Any:
     return request.param()
 
 
-@pytest.mark.parametrize(("operation", "kind"), [("Hero", "query"), ("Other", "query"), ("Rename", "mutation")])
+@pytest.mark.parametrize(
+    ("operation", "kind"), [("Hero", "query"), ("Other", "query"), ("Rename", "mutation")]
+)
 def test_the_operation_names_the_span(instrumented: Telemetry, app: Any, operation: str, kind: str) -> None:
     answer = asked(app, operationName=operation)
     assert 200 == answer.status
@@ -96,7 +98,9 @@ def test_what_executes_in_a_request_of_flask_names_it(instrumented: Telemetry) -
     from ariadne import graphql_sync
 
     flask = Flask(__name__)
-    flask.add_url_rule("/g", view_func=lambda: graphql_sync(schema, {"query": "query Hero { hero(episode: 1) }"})[1])
+    flask.add_url_rule(
+        "/g", view_func=lambda: graphql_sync(schema, {"query": "query Hero { hero(episode: 1) }"})[1]
+    )
     assert b"hero 1" in ask_wsgi(flask, "/g").body
     assert ("query Hero", "/g") == (instrumented.server().name, instrumented.attributes()["http.route"])
 
