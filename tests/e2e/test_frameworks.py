@@ -89,7 +89,9 @@ def test_every_request_is_counted_once_by_its_template(
                 connection.send("a")
                 assert "a" == connection.recv()
             expected["GET", "101", "/rooms/{room}"] += 1
-        until(lambda: expected == counted(program), seconds=30, why=f"{expected}; there is {counted(program)}")
+        until(
+            lambda: expected == counted(program), seconds=30, why=f"{expected}; there is {counted(program)}"
+        )
 
 
 def test_an_operator_lists_the_routes_of_a_bare_application(tmp_path: Path) -> None:
@@ -103,4 +105,6 @@ def test_an_operator_lists_the_routes_of_a_bare_application(tmp_path: Path) -> N
     (tmp_path / "bext.config.toml").write_text('[apps.data]\nroutes = ["/{database}/{table}"]\n')
     with launched(tmp_path, "uvicorn --lifespan off --port {port} bare:app") as program:
         expected = counted(program) + ask(program, [("GET", "/a/b", 200, "/{database}/{table}")] * 3)
-        until(lambda: expected == counted(program), seconds=30, why=f"{expected}; there is {counted(program)}")
+        until(
+            lambda: expected == counted(program), seconds=30, why=f"{expected}; there is {counted(program)}"
+        )
