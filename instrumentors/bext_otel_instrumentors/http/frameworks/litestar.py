@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
+from weakref import WeakSet
 
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.patch import Patches
 from bext_otel_instrumentors.http.asgi import Call, Receive, Scope, Send
-from bext_otel_instrumentors.http.current_request import exchange_of
+from bext_otel_instrumentors.http.current_request import exchange_of, measured
 from bext_otel_instrumentors.http.exchange import Exchange
 from bext_otel_instrumentors.http.framework import Framework
 from bext_otel_instrumentors.http.frameworks.instrumentor import FrameworkInstrumentor
@@ -36,6 +37,42 @@ class LitestarInstrumentor(FrameworkInstrumentor):
                 module.ExceptionHandlerMiddleware, "default_http_exception_handler", _failing
             ),
         )
+        for room in ("plugins", "contrib"):
+            patches.when_imported(f"litestar.{room}.opentelemetry.middleware", self._cover_telemetry)
+
+    def _cover_telemetry(self, module: Any) -> None:
+        kind = module.OpenTelemetryInstrumentationMiddleware
+        if not hasattr(kind.__call__, "__wrapped__"):  # in one room it is the other's
+            self._patches.wrap(kind, "__init__", _making)
+            self._patches.wrap(kind, "__call__", _passing)
+
+
+# Litestar's own telemetry that the application gave providers.
+_own: WeakSet[Any] = WeakSet()
+_PROVIDERS = ("tracer", "tracer_provider", "meter", "meter_provider")
+
+
+def _making(original: Callable[..., None]) -> Callable[..., None]:
+    @wraps(original)
+    def __init__(self: Any, app: Any, config: Any) -> None:  # noqa: N807  # it becomes that method
+        original(self, app, config)
+        if any(getattr(config, name, None) is not None for name in _PROVIDERS):
+            _own.add(self)
+
+    return __init__
+
+
+def _passing(original: Call) -> Call:
+    """Litestar's own telemetry is upstream's middleware, whose only spans and durations are of requests."""
+
+    @wraps(original)
+    async def __call__(self: Any, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: N807  # likewise
+        if measured(scope) is None or self in _own:
+            await original(self, scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    return __call__
 
 
 def _routing(original: Call) -> Call:

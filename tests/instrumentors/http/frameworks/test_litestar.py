@@ -203,3 +203,20 @@ def test_requests_at_the_same_time_have_their_own_routes(instrumented: Telemetry
         span.attributes["http.route"]
         for span in instrumented.servers()  # type: ignore[index]
     }
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["the process's provider", "its own"])
+def test_its_own_telemetry_adds_no_span_unless_it_has_providers_of_its_own(
+    instrumented: Telemetry, own: bool
+) -> None:
+    from litestar.plugins.opentelemetry import OpenTelemetryConfig, OpenTelemetryPlugin
+
+    theirs = Telemetry()
+    config = OpenTelemetryConfig(
+        tracer_provider=theirs.tracer_provider if own else None,
+        meter_provider=theirs.meter_provider if own else None,
+    )
+    assert 200 == ask(litestar(plugins=[OpenTelemetryPlugin(config)]), "/items/1").status
+    assert ["GET /items/{item}"] == [span.name for span in instrumented.spans()]
+    assert {"bext_otel"} == {scope.name for scope in instrumented.metric_scopes()}
+    assert own is bool(theirs.spans())
