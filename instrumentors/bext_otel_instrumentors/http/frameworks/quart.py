@@ -12,6 +12,7 @@ from bext_otel_instrumentors.http.current_request import exchange_of
 from bext_otel_instrumentors.http.framework import Framework
 from bext_otel_instrumentors.http.frameworks.instrumentor import FrameworkInstrumentor, tell
 from bext_otel_instrumentors.http.routed import Routed
+from bext_otel_instrumentors.http.werkzeug_rules import rule_of
 
 __all__ = ["QuartInstrumentor"]
 
@@ -43,7 +44,7 @@ def _dispatching(original: Callable[..., Awaitable[Any]]) -> Callable[..., Await
     async def dispatch(self: Any, context: Any = None) -> Any:
         try:
             if (request := _current() if context is None else context.request_websocket) is not None:
-                tell(request.scope, _rule(self, request))
+                tell(request.scope, rule_of(self, request))
         except Exception as error:
             report("a route of Quart", error)
         return await original(self, context)
@@ -58,17 +59,6 @@ def _current() -> Any:
     if quart.has_request_context():
         return quart.request
     return quart.websocket if quart.has_websocket_context() else None
-
-
-def _rule(app: Any, request: Any) -> str | None:
-    """The rule that matched, or that would have for another method."""
-    if (rule := request.url_rule) is not None:
-        return str(rule.rule)
-    methods = getattr(request.routing_exception, "valid_methods", None)
-    if not methods:
-        return None
-    adapter = app.create_url_adapter(request)
-    return str(adapter.match(method=methods[0], return_rule=True)[0].rule)
 
 
 def _ask(app: Any, request: Routed, scope: Mapping[str, Any]) -> str | None:
