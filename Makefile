@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs bench faults nox newer backends clean
+.PHONY: help demo test lint format docs lock sbom audit lowest bench faults fuzz nox newer backends applications clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 demo: $(VENV)/demo.done  ## run the demo platform with traffic and a local viewer (ARGS=--once ends by itself)
 	$(BIN)/bext-otel demo $(ARGS)
@@ -16,12 +16,13 @@ demo: $(VENV)/demo.done  ## run the demo platform with traffic and a local viewe
 test: $(VENV)/dev.done  ## run the whole test suite
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: $(VENV)/dev.done  ## formatting, ruff, mypy, import contract, generated files
+lint: $(VENV)/dev.done  ## formatting, ruff, mypy, bandit, import contract, generated files
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/mypy examples/bext_demo
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive bext_otel instrumentors examples
 	$(BIN)/bext-otel catalogue --check docs/metrics.md
 	$(BIN)/python scripts/settings_reference.py --check
 
@@ -29,17 +30,36 @@ docs: $(VENV)/dev.done  ## write the generated pages again
 	$(BIN)/bext-otel catalogue --write docs/metrics.md
 	$(BIN)/python scripts/settings_reference.py
 
+lock: $(VENV)/dev.done  ## write the versions and hashes of the image again, where pyproject.toml wants it (ARGS=--upgrade takes the newest)
+	$(BIN)/python scripts/lock.py $(ARGS)
+
+sbom: $(VENV)/dev.done  ## what the image holds, as a CycloneDX bill of materials in dist/
+	$(BIN)/python scripts/sbom.py
+
+audit: $(VENV)/dev.done  ## known vulnerabilities of what the image holds
+	$(BIN)/python scripts/audit.py
+
+lowest: $(VENV)/dev.done  ## part of the tests with the lowest versions that we say we work with
+	$(BIN)/python scripts/lowest_versions.py $(ARGS)
+
 bench: $(VENV)/dev.done  ## what requests, scrapes, caches and plugins cost, beside a bare application and upstream
 	$(BIN)/python -m benchmarks.requests
+	$(BIN)/python -m benchmarks.spans
 	$(BIN)/python -m benchmarks.exposition
 	$(BIN)/python -m benchmarks.instruments
 	$(BIN)/python -m benchmarks.cache_hit
 	$(BIN)/python -m benchmarks.plugin_hook
 	$(BIN)/python -m benchmarks.quiet
 	$(BIN)/python -m benchmarks.idle
+	$(BIN)/python -m benchmarks.weight
+	$(BIN)/python -m benchmarks.listener
+	$(BIN)/python -m benchmarks.viewer_memory
 
-faults: $(VENV)/dev.done  ## the faults at full length: 400 workers killed among millions of counts, memory taken away, clocks turned back
-	BEXT_FAULT_KILLS=400 $(BIN)/python -m pytest tests/faults tests/service/test_storm.py $(ARGS)
+faults: $(VENV)/dev.done  ## the faults at full length: 400 workers killed among millions of counts, memory taken away, clocks turned back, 20 recyclings
+	BEXT_FAULT_KILLS=400 BEXT_RECYCLINGS=20 $(BIN)/python -m pytest tests/faults tests/service/test_storm.py tests/e2e/test_port_handed_over.py $(ARGS)
+
+fuzz: $(VENV)/dev.done  ## coverage-guided fuzzing of whatever parses others' bytes, a quarter of a minute each (needs atheris)
+	$(BIN)/python scripts/fuzz.py $(ARGS)
 
 nox: $(VENV)/dev.done  ## the test suite on every Python that is here
 	$(BIN)/nox
@@ -54,8 +74,11 @@ backends:  ## install and build the collector, Jaeger and Prometheus for the end
 	scripts/backends.sh build all
 	scripts/images.sh make
 
+applications: $(VENV)/dev.done  ## install the real applications of tests/applications, each in an environment of its own
+	$(BIN)/python scripts/applications.py install
+
 clean:  ## remove what make made in this checkout
-	rm -rf $(VENV) .nox build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .nox build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "bext-otel needs Python 3.10 or newer; $(PYTHON) is older: make PYTHON=/path/to/python3.12 ..."; exit 1; }

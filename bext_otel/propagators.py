@@ -57,7 +57,7 @@ def _propagator(name: str) -> TextMapPropagator:
         if (point := found("opentelemetry_propagator", name)) is not None:
             made: TextMapPropagator = point.load()()
             return made
-    except Exception:  # noqa: S110  # it is no better than one that is not installed, and upstream would end the program
+    except Exception:  # noqa: S110  # nosec B110  # it is no better than one that is not installed, and upstream would end the program
         pass
     return StandIn(name)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 from pathlib import Path
@@ -27,7 +26,7 @@ def test_a_close_that_fails_keeps_nothing_from_being_flushed(tmp_path: Path) -> 
     def fails() -> None:
         raise RuntimeError("cannot join thread before it is started")
 
-    runtime = Runtime(config, health, endpoints)
+    runtime = Runtime(config, health, lambda: endpoints)
     for close in (lambda: done.append("first"), fails, lambda: done.append("last")):
         runtime._undoing.callback(close)
     runtime._endings.append(lambda seconds: done.append(seconds))
@@ -41,7 +40,7 @@ def runtime_of(tmp_path: Path, *deliveries: Delivery) -> Runtime:
     config = load({"telemetry": {"shutdown_timeout_seconds": 1.5}}, environ={}, cwd=tmp_path).config
     health = Health(timeout_seconds=1, cache_seconds=1, version="1")
     endpoints = Endpoints(metrics=config.metrics, health_settings=config.health, read=None, health=health)
-    return Runtime(config, health, endpoints, _deliveries=list(deliveries))
+    return Runtime(config, health, lambda: endpoints, _deliveries=list(deliveries))
 
 
 def test_a_flush_that_waited_in_vain_leaves_the_end_next_to_nothing_to_wait_for(tmp_path: Path) -> None:
@@ -133,14 +132,16 @@ def test_an_exporter_that_hangs_costs_one_deadline(tmp_path: Path, signals: tupl
     assert shown, "without the deadline it is the ten seconds of an export, or a multiple"
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_health_says_that_log_lines_are_being_lost(tmp_path: Path) -> None:
     shown, _ = fresh(
         """
         import logging
+        import os
         import bext_otel
-        runs = bext_otel.configure(logging={"output": "file", "file_path": "/dev/full"}, health={"cache_seconds": 0})
+        os.mkdir("logs")
+        runs = bext_otel.configure(logging={"output": "file", "file_path": "logs/app.log"}, health={"cache_seconds": 0})
         before = runs.health.full().checks["telemetry"].status
+        os.rename("logs", "gone")
         logging.getLogger("shop").warning("nowhere")
         check = runs.health.full().checks["telemetry"]
         show([before, check.status, check.details["log_lines_lost"], runs.health.full().status])
@@ -221,3 +222,32 @@ def test_disabled_telemetry_sets_no_provider(tmp_path: Path) -> None:
     )
     assert ["ProxyTracerProvider", "_ProxyMeterProvider", 200] == shown
     assert [] == lines
+
+
+GUARDED = """
+    import io, logging
+    written = io.StringIO()
+    logging.getLogger("bext_otel").addHandler(logging.StreamHandler(written))
+    import bext_otel
+    runs = bext_otel.configure()
+    from bext_otel.endpoints.wsgi import WSGIEndpoints
+    statuses = []
+    def ask(**headers):
+        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/metrics", **headers}
+        b"".join(WSGIEndpoints(runs.endpoints)(environ, lambda status, headers: statuses.append(status[:3])))
+    ask()
+    ask(HTTP_AUTHORIZATION="Bearer s3cret")
+    show([statuses, "no token is set" in written.getvalue()])
+    """
+
+
+def test_metrics_for_the_token_are_for_whoever_has_that_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("s3cret\n")
+    guarded = {"BEXT_ENDPOINTS_METRICS": "token"}
+    shown, _ = fresh(GUARDED, tmp_path, BEXT_TELEMETRY_TOKEN_FILE="token", **guarded)
+    assert [["401", "200"], False] == shown
+
+
+def test_metrics_for_a_token_that_nobody_set_are_closed_and_one_line_says_so(tmp_path: Path) -> None:
+    shown, _ = fresh(GUARDED, tmp_path, BEXT_ENDPOINTS_METRICS="token")
+    assert [["401", "401"], True] == shown

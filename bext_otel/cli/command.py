@@ -79,7 +79,9 @@ class Forwarding:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, self.heard)
         try:
             # close_fds: what was handed to us, such as a pipe of make's job server, is meant for the command.
-            process = subprocess.Popen(list(argv), env=dict(environ), close_fds=False)  # noqa: S603 - the command is the caller's own
+            process = subprocess.Popen(  # noqa: S603  # nosec B603  # the command is the caller's own
+                list(argv), env=dict(environ), close_fds=False
+            )
         finally:
             signal.pthread_sigmask(signal.SIG_BLOCK, self.heard)
         self._process = process

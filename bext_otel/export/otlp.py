@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk._logs.export import ConsoleLogRecordExporter, LogRecordExporter, LogRecordExportResult
 from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
     ConsoleMetricExporter,
     MetricExporter,
     MetricExportResult,
@@ -22,20 +23,32 @@ from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter, Sp
 from bext_otel._compat import (
     Failure,
     explain_exports,
+    export_bytes,
     limit_exports,
     otlp_exporter,
     pin_certificate,
     preferred_temporality,
+    take_bytes,
     try_once,
 )
 from bext_otel.config import Exporters, Signal
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.encodable import encodable_records, encodable_spans
 from bext_otel.export.entry_points import named_exporter
+from bext_otel.export.origins import Encoded, Origins
+from bext_otel.export.temporality import otlp_temporality
+from bext_otel.process import late_imports
 from bext_otel.redaction import redact_url
 from bext_otel.threads import has_room_for
 
-__all__ = ["CountedMetricExporter", "log_exporters", "metric_exporters", "span_exporters"]
+__all__ = [
+    "CountedMetricExporter",
+    "EncodedExporter",
+    "import_otlp",
+    "log_exporters",
+    "metric_exporters",
+    "span_exporters",
+]
 
 _log = logging.getLogger("bext_otel.export")
 
@@ -49,11 +62,11 @@ _GRPC_THREADS = 8
 
 
 class _Own(Generic[E]):
-    """An exporter that each process has for itself. A forked child makes another at its first export, because
-    two processes that speak over one connection understand nothing; what it inherited is kept as it is, for
-    to close it might end the parent's connection.
+    """An exporter that each process has for itself, made at its first export: a process that sends nothing
+    imports none. A forked child makes another, because two processes that speak over one connection
+    understand nothing; what it inherited is kept as it is, for to close it might end the parent's connection.
 
-    One that cannot be made now, for want of threads or of a file, is tried again at each export, which fails
+    One that cannot be made, for want of threads or of a file, is tried again at each export, which fails
     until then.
     """
 
@@ -62,8 +75,6 @@ class _Own(Generic[E]):
         self._delivery = delivery
         self._inherited: list[E] = []
         self._made: E | None = None
-        with suppress(Exception):  # its first export tells
-            self._made = make()
         self._pid = os.getpid()
 
     def get(self) -> E:
@@ -74,7 +85,8 @@ class _Own(Generic[E]):
             self._made = None
             self._pid = os.getpid()
         if self._made is None:
-            self._made = self._make()
+            with late_imports():
+                self._made = self._make()
         return self._made
 
     def ready(self) -> E | None:
@@ -125,6 +137,26 @@ class _Spans(SpanExporter):
         return True  # exporters hold nothing back
 
 
+class EncodedExporter:
+    """Sends items that are encoded where they ended, as OTLP."""
+
+    def __init__(self, own: _Own[Any], delivery: Delivery) -> None:
+        self._own = own
+        self.delivery = delivery
+        self.origins = Origins()
+
+    def export(self, batch: Sequence[Encoded]) -> bool:
+        """Send a batch; whether it arrived."""
+        return self._own.attempt(
+            len(batch),
+            lambda exporter: export_bytes(exporter, self.origins.request(batch), len(batch)),
+        )
+
+    def shutdown(self) -> None:
+        """Let go of the connection."""
+        self._own.end(lambda exporter: exporter.shutdown())
+
+
 class _Logs(LogRecordExporter):
     def __init__(self, own: _Own[LogRecordExporter], delivery: Delivery) -> None:
         self._own = own
@@ -149,8 +181,8 @@ class _Logs(LogRecordExporter):
 
 
 class _Metrics(MetricExporter):
-    def __init__(self, own: _Own[MetricExporter]) -> None:
-        super().__init__(preferred_temporality=dict(preferred_temporality(_ready(own))))
+    def __init__(self, own: _Own[MetricExporter], *, is_otlp: bool) -> None:
+        super().__init__(preferred_temporality=otlp_temporality() if is_otlp else _asked(own))
         self._own = own
 
     def export(
@@ -170,13 +202,12 @@ class _Metrics(MetricExporter):
         return True  # exporters hold nothing back
 
 
-def _ready(own: _Own[MetricExporter]) -> MetricExporter:
-    """An exporter to ask what it prefers; that is the environment's to say, so any protocol's knows."""
+def _asked(own: _Own[MetricExporter]) -> dict[type, AggregationTemporality]:
+    """What an exporter of somebody else's prefers, by the SDK's classes of instruments."""
     try:
-        return own.get()
+        return dict(preferred_temporality(own.get()))
     except Exception:  # the first export tells
-        exporter: MetricExporter = otlp_exporter("http/protobuf", "metrics")()
-        return exporter
+        return {}
 
 
 class CountedMetricExporter(MetricExporter):
@@ -214,23 +245,38 @@ class CountedMetricExporter(MetricExporter):
         return self._exporter.force_flush(timeout_millis)
 
 
-def span_exporters(exporters: Exporters) -> list[tuple[SpanExporter, Delivery]]:
-    """The exporters that `OTEL_TRACES_EXPORTER` and the endpoints ask for."""
-    made: list[tuple[SpanExporter, Delivery]] = []
+def span_exporters(
+    exporters: Exporters, *, encoded: bool = True
+) -> list[tuple[SpanExporter | EncodedExporter, Delivery]]:
+    """The exporters that `OTEL_TRACES_EXPORTER` and the endpoints ask for; `encoded`: those of OTLP take
+    spans that are encoded already."""
+    made: list[tuple[SpanExporter | EncodedExporter, Delivery]] = []
     for number, name in enumerate(exporters.traces):
         delivery = _delivery(name, exporters, "traces", number)
-        make = ConsoleSpanExporter if name == "console" else _maker(name, exporters, "traces", delivery)
-        made.append((_Spans(_Own(make, delivery), delivery), delivery))
+        make = (
+            ConsoleSpanExporter
+            if name == "console"
+            else _maker(name, exporters, "traces", delivery, encoded=encoded)
+        )
+        kind = EncodedExporter if encoded and name == "otlp" else _Spans
+        made.append((kind(_Own(make, delivery), delivery), delivery))
     return made
 
 
-def log_exporters(exporters: Exporters) -> list[tuple[LogRecordExporter, Delivery]]:
-    """The exporters that `OTEL_LOGS_EXPORTER` and the endpoints ask for."""
-    made: list[tuple[LogRecordExporter, Delivery]] = []
+def log_exporters(exporters: Exporters) -> list[tuple[LogRecordExporter | EncodedExporter, Delivery]]:
+    """The exporters that `OTEL_LOGS_EXPORTER` and the endpoints ask for; those of OTLP take records that are
+    encoded already."""
+    made: list[tuple[LogRecordExporter | EncodedExporter, Delivery]] = []
     for number, name in enumerate(exporters.logs):
         delivery = _delivery(name, exporters, "logs", number)
-        make = ConsoleLogRecordExporter if name == "console" else _maker(name, exporters, "logs", delivery)
-        made.append((_Logs(_Own(make, delivery), delivery), delivery))
+        if name == "otlp":
+            own = _Own(_maker(name, exporters, "logs", delivery, encoded=True), delivery)
+            made.append((EncodedExporter(own, delivery), delivery))
+        else:
+            make = (
+                ConsoleLogRecordExporter if name == "console" else _maker(name, exporters, "logs", delivery)
+            )
+            made.append((_Logs(_Own(make, delivery), delivery), delivery))
     return made
 
 
@@ -257,8 +303,16 @@ def metric_exporters(exporters: Exporters, *, once: bool = True) -> list[tuple[M
             if name == "console"
             else _maker(name, exporters, "metrics", delivery, once=once)
         )
-        made.append((_Metrics(_Own(make, delivery)), delivery))
+        made.append((_Metrics(_Own(make, delivery), is_otlp=name == "otlp"), delivery))
     return made
+
+
+def import_otlp(exporters: Exporters) -> None:
+    """Import what the exporters over OTLP will need: for a process that forks many which will."""
+    asked = {"traces": exporters.traces, "logs": exporters.logs, "metrics": exporters.metrics}
+    for signal, target in exporters.targets.items():
+        if "otlp" in asked[signal]:
+            otlp_exporter(target.protocol, signal)
 
 
 # As the semantic conventions name them (`otel.component.type`).
@@ -280,13 +334,21 @@ def _delivery(name: str, exporters: Exporters, signal: Signal, number: int) -> D
 
 
 def _maker(
-    name: str, exporters: Exporters, signal: Signal, delivery: Delivery, *, once: bool = True
+    name: str,
+    exporters: Exporters,
+    signal: Signal,
+    delivery: Delivery,
+    *,
+    once: bool = True,
+    encoded: bool = False,
 ) -> Callable[[], Any]:
-    return _otlp(exporters, signal, delivery, once=once) if name == "otlp" else named_exporter(signal, name)
+    if name != "otlp":
+        return named_exporter(signal, name)
+    return _otlp(exporters, signal, delivery, once=once, encoded=encoded)
 
 
 def _otlp(
-    exporters: Exporters, signal: Signal, delivery: Delivery, *, once: bool = True
+    exporters: Exporters, signal: Signal, delivery: Delivery, *, once: bool, encoded: bool
 ) -> Callable[[], Any]:
     target = exporters.targets[signal]
 
@@ -305,6 +367,8 @@ def _otlp(
         options = {"compression": _grpc_compression(signal)} if target.protocol == "grpc" else {}
         exporter = otlp_exporter(target.protocol, signal)(endpoint=target.endpoint, **options)
         pin_certificate(exporter)
+        if encoded:
+            take_bytes(exporter, signal)
         explain_exports(exporter, failed, delivery.rejected)
         if once:
             try_once(exporter)

@@ -6,6 +6,8 @@ import json
 import secrets
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -298,6 +300,42 @@ def test_nothing_is_counted_twice(demo_to_collector: Demo, prometheus: Prometheu
     until(lambda: prometheus.query('bext_requests_total{path=""}'), seconds=30, why="the service is scraped")
     shipped = prometheus.query('{__name__=~"bext_.+|http_server_request_.+", path=""}')
     assert {"bext"} == {series["metric"]["job"] for series in shipped}
+
+
+def send_gauges(collector: Collector, service: str, *names: str) -> None:
+    """Posts a gauge of each name to the collector, from whoever says that it is this service."""
+    point = {"timeUnixNano": str(time.time_ns()), "asDouble": 1.0}
+    resource = {
+        "attributes": [
+            {"key": key, "value": {"stringValue": service}} for key in ("service.name", "service.instance.id")
+        ]
+    }
+    metrics = [{"name": name, "gauge": {"dataPoints": [point]}} for name in names]
+    body = {"resourceMetrics": [{"resource": resource, "scopeMetrics": [{"metrics": metrics}]}]}
+    request = urllib.request.Request(
+        f"{collector.http}/v1/metrics",
+        data=json.dumps(body).encode(),
+        headers={"content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert 200 == answer.status
+
+
+def test_who_sends_passes_for_nobody_else(collector: Collector, prometheus: Prometheus) -> None:
+    """Neither by the job that it names, nor by metrics that alerts go by."""
+    forged = ("otelcol_exporter_queue_size", "up")
+    for job in ("bext", "collector"):
+        mark = f"sent_by_{job}"
+        send_gauges(collector, job, mark, *forged)
+        for path in ("", "unfiltered"):
+            kept = partial(prometheus.query, f'{mark}{{path="{path}"}}')
+            (series,) = until(kept, seconds=30, why="what was sent is there")
+            # The job of this test that honours labels shows what it would be taken for.
+            own = {"job": job} if path else {"job": "otlp", "exported_job": job}
+            assert own.items() <= series["metric"].items()
+            names = prometheus.query(f'{{__name__=~"{"|".join(forged)}", instance="{job}", path="{path}"}}')
+            assert (set(forged) if path else set()) == {each["metric"]["__name__"] for each in names}
+    assert [] == prometheus.query(f'{{__name__=~"{"|".join(forged)}", exported_job!=""}}')
 
 
 @pytest.mark.parametrize(

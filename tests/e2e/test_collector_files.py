@@ -215,3 +215,96 @@ def test_the_application_is_probed_on_its_own_port() -> None:
     assert "/health/ready" == probes["readinessProbe"]["path"]
     assert {"http"} == {probe["port"] for probe in probes.values()}
     assert "true" == variables("Deployment", "bext-demo")["BEXT_METRICS_MOUNT"]
+
+
+WORKLOADS = [("DaemonSet", "bext-agent"), ("StatefulSet", "bext-gateway"), ("Deployment", "bext-demo")]
+SENDER, SCRAPER = {"bext-otel/sender": "true"}, {"bext-otel/scraper": "true"}
+
+
+def pod(kind: str, name: str) -> dict[str, Any]:
+    return dict(manifests()[kind, name]["spec"]["template"]["spec"])
+
+
+def test_every_workload_is_known_to_these_tests() -> None:
+    workloads = {key for key, document in manifests().items() if "template" in document.get("spec", {})}
+    assert set(WORKLOADS) == workloads
+
+
+@pytest.mark.parametrize(("kind", "name"), WORKLOADS)
+def test_nobody_has_more_than_the_container_needs(kind: str, name: str) -> None:
+    spec = pod(kind, name)
+    assert spec["automountServiceAccountToken"] is False
+    context = spec["securityContext"]
+    assert context["runAsNonRoot"] is True
+    assert context["runAsUser"] > 0
+    assert {"type": "RuntimeDefault"} == context["seccompProfile"]
+    assert set() == {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
+    for each in spec["containers"]:
+        own = each["securityContext"]
+        assert own["readOnlyRootFilesystem"] is True
+        assert own["allowPrivilegeEscalation"] is False
+        assert {"drop": ["ALL"]} == own["capabilities"]
+        assert set() == {"runAsUser", "runAsNonRoot", "privileged"} & set(own)
+
+
+def test_root_hands_the_node_s_folder_over_and_does_nothing_else() -> None:
+    spec = pod("DaemonSet", "bext-agent")
+    (init,) = spec["initContainers"]
+    context = spec["securityContext"]
+    owner = f"{context['runAsUser']}:{context['runAsGroup']}"
+    (mount,) = init["volumeMounts"]
+    assert ["chown", owner, mount["mountPath"]] == init["command"]
+    assert {"drop": ["ALL"], "add": ["CHOWN"]} == init["securityContext"]["capabilities"]
+    assert init["securityContext"]["readOnlyRootFilesystem"] is True
+    (volume,) = (each for each in spec["volumes"] if each["name"] == mount["name"])
+    assert "hostPath" in volume
+
+
+def allowed(policy: str) -> dict[int, list[dict[str, Any]]]:
+    """Port -> who gets in."""
+    spec = manifests()["NetworkPolicy", policy]["spec"]
+    assert ["Ingress"] == spec["policyTypes"]
+    return {port["port"]: rule["from"] for rule in spec["ingress"] for port in rule["ports"] if rule["from"]}
+
+
+def anywhere(labels: dict[str, str]) -> list[dict[str, Any]]:
+    """Pods with these labels, in any namespace."""
+    return [{"namespaceSelector": {}, "podSelector": {"matchLabels": labels}}]
+
+
+def test_an_agent_takes_from_pods_with_the_label_alone() -> None:
+    """Its ports are the node's, where every pod could reach them."""
+    agent = manifests()["DaemonSet", "bext-agent"]["spec"]["template"]
+    policy = manifests()["NetworkPolicy", "bext-agent"]["spec"]
+    assert agent["metadata"]["labels"] == policy["podSelector"]["matchLabels"]
+    assert {
+        4317: anywhere(SENDER),
+        4318: anywhere(SENDER),
+        8888: anywhere(SCRAPER),
+        8889: anywhere(SCRAPER),
+    } == (allowed("bext-agent"))
+    published = {port["hostPort"] for each in pod("DaemonSet", "bext-agent")["containers"] for port in each["ports"] if "hostPort" in port}  # fmt: skip
+    assert published
+    assert published <= {port for port, who in allowed("bext-agent").items() if who == anywhere(SENDER)}
+
+
+def test_a_gateway_takes_from_agents_alone() -> None:
+    """What others send has met no mask."""
+    gateway = manifests()["StatefulSet", "bext-gateway"]["spec"]["template"]
+    policy = manifests()["NetworkPolicy", "bext-gateway"]["spec"]
+    assert gateway["metadata"]["labels"] == policy["podSelector"]["matchLabels"]
+    agents = [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "bext-agent"}}}]
+    assert {4317: agents, 8888: anywhere(SCRAPER), 8889: anywhere(SCRAPER)} == allowed("bext-gateway")
+
+
+def test_the_application_carries_the_label_that_the_agent_wants() -> None:
+    labels = manifests()["Deployment", "bext-demo"]["spec"]["template"]["metadata"]["labels"]
+    assert SENDER.items() <= labels.items()
+
+
+# --- Prometheus ---------------------------------------------------------------------------------------------
+
+
+def test_nobody_chooses_the_job_under_which_prometheus_keeps_him() -> None:
+    jobs = yaml.safe_load((CONFIG / "prometheus.yml").read_text())["scrape_configs"]
+    assert [] == [job["job_name"] for job in jobs if job.get("honor_labels")]

@@ -38,9 +38,29 @@ def test_ports_are_published_on_loopback_only() -> None:
 def test_images_are_pinned_and_named_in_full() -> None:
     """Docker and podman read a full name alike; only the image built here needs no version."""
     pulled = [service["image"] for service in services().values() if "build" not in service]
-    assert [] == [
-        image for image in pulled if not re.fullmatch(r"docker\.io/[\w-]+/[\w-]+:v?\d+\.\d+\.\d+", image)
-    ]
+    pinned = r"docker\.io/[\w-]+/[\w-]+:v?\d+\.\d+\.\d+(@sha256:[0-9a-f]{64})?"
+    assert [] == [image for image in pulled if not re.fullmatch(pinned, image)]
+
+
+def test_nobody_has_more_than_the_service_needs() -> None:
+    """A file system that is read only, no capability and no way to one, and not root."""
+    for name, service in services().items():
+        assert service["read_only"] is True, name
+        assert ["ALL"] == service["cap_drop"], name
+        assert ["no-new-privileges"] == service["security_opt"], name
+        assert re.fullmatch(r"[1-9]\d*:\d+", service["user"]), name
+        assert set() == {"cap_add", "privileged", "pid", "ipc", "network_mode", "devices"} & set(service), (
+            name
+        )
+
+
+def test_nobody_can_log_in_with_a_password_that_everybody_knows() -> None:
+    """Grafana's first admin is admin with the password admin."""
+    grafana = services()["grafana"]["environment"]
+    assert "true" == grafana["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"]
+    assert "true" == grafana["GF_AUTH_DISABLE_LOGIN_FORM"]
+    assert "false" == grafana["GF_AUTH_BASIC_ENABLED"]
+    assert "Viewer" == grafana["GF_AUTH_ANONYMOUS_ORG_ROLE"]
 
 
 def test_grafana_starts_only_when_asked() -> None:
@@ -48,11 +68,14 @@ def test_grafana_starts_only_when_asked() -> None:
 
 
 def test_every_mounted_file_exists() -> None:
-    mounted = [
-        volume.split(":")[0] for service in services().values() for volume in service.get("volumes", [])
-    ]
-    assert mounted
-    assert [] == [path for path in mounted if not (ROOT / path).exists()]
+    mounted = [volume.split(":") for service in services().values() for volume in service.get("volumes", [])]
+    files = [volume for volume in mounted if volume[0].startswith("./")]
+    assert files
+    assert [] == [path for path, *_ in files if not (ROOT / path).exists()]
+    assert {"ro"} == {volume[-1] for volume in files}
+    assert set(yaml.safe_load((ROOT / "docker-compose.yml").read_text())["volumes"]) == {
+        name for name, *_ in mounted if not name.startswith("./")
+    }
 
 
 # --- The file, running --------------------------------------------------------------------------------------
@@ -100,6 +123,15 @@ class Stack:
         return {
             container["Config"]["Labels"]["com.docker.compose.service"]: container["State"]
             for container in found
+        }
+
+    def statuses(self) -> dict[str, dict[str, str]]:
+        """Service -> what the kernel says of its first process."""
+        return {
+            name: dict(
+                line.split(":\t", 1) for line in Path(f"/proc/{state['Pid']}/status").read_text().splitlines()
+            )
+            for name, state in self.containers().items()
         }
 
     def logs(self) -> str:
@@ -208,6 +240,10 @@ def test_traffic_of_the_compose_file_is_found_and_everything_stops(stack: Stack)
     assert {name: True for name in services() if name != "grafana"} == {
         name: state["Running"] for name, state in stack.containers().items()
     }
+    for name, status in stack.statuses().items():
+        assert 0 == int(status["CapBnd"], 16) == int(status["CapEff"], 16), name
+        assert "1" == status["NoNewPrivs"], name
+        assert "0" not in status["Uid"].split(), name
     stack.compose("stop")
     codes = {name: state["ExitCode"] for name, state in stack.containers().items()}
     assert [] == [name for name, code in codes.items() if code not in (0, 143)], (
@@ -215,6 +251,7 @@ def test_traffic_of_the_compose_file_is_found_and_everything_stops(stack: Stack)
     )
     stack.compose("down", "--volumes")
     assert {} == stack.containers()
+    assert stack.project not in stack.podman("volume", "ls", "--format", "{{.Name}}")
     assert [] == [
         line
         for line in stack.podman("network", "ls", "--format", "{{.Name}}").splitlines()

@@ -3,30 +3,29 @@ from __future__ import annotations
 import http.client
 import logging
 import os
-import re
-import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bext_otel.endpoints import waitress_server
+from bext_otel import config
 from bext_otel.endpoints.formats import text
-from bext_otel.endpoints.port import holder
 from bext_otel.endpoints.server import StandaloneServer
+from bext_otel.listener import lanes
 from bext_otel.metrics.snapshot import Snapshot
 from tests.endpoints.parts import FixedHealth, endpoints
 from tests.endpoints.snapshots import SPECIFICATION
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
+LISTENER = ROOT / "tests" / "listener"
 Servers = Callable[..., StandaloneServer]
 
 
@@ -40,8 +39,10 @@ def server(lines: list[str]) -> Iterator[Servers]:
     """Makes servers that end with the test."""
     made: list[StandaloneServer] = []
 
-    def make(port: int = 0, *, host: str = "127.0.0.1", key: str = "k3y", **parts: Any) -> StandaloneServer:
-        made.append(StandaloneServer(endpoints(**parts), host, port, service_key=key, log=lines.append))
+    def make(port: int = 0, *, host: str = "127.0.0.1", **parts: Any) -> StandaloneServer:
+        settings = config.EndpointsSettings(**parts.get("settings", {}))
+        served = endpoints(**parts)
+        made.append(StandaloneServer(served, host, port, board=None, log=lines.append, settings=settings))
         return made[-1]
 
     yield make
@@ -51,12 +52,7 @@ def server(lines: list[str]) -> Iterator[Servers]:
 
 
 def mine() -> list[str]:
-    # What answers in ASGI applications has threads `bext-otel-endpoints_0` and so on, which stay.
-    return [
-        thread.name
-        for thread in threading.enumerate()
-        if re.fullmatch(r"bext-otel-endpoints(-\d+)?", thread.name)
-    ]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("bext-otel-endpoints")]
 
 
 def started(one: StandaloneServer) -> int:
@@ -87,24 +83,14 @@ def free_port() -> int:
         return sock.getsockname()[1]
 
 
-def test_the_endpoints_are_served_with_the_key_of_the_service(server: Servers) -> None:
+def test_the_endpoints_are_served(server: Servers) -> None:
     port = started(server())
     answer = ask(port, "/metrics")
-    assert (200, "k3y") == (answer.status, answer.headers["x-bext-otel-service"])
+    assert 200 == answer.status
     assert text.render(SPECIFICATION) == answer.content
     assert b"/health/ready" in ask(port, "/").content
-    assert (404, "k3y") == ((other := ask(port, "/elsewhere")).status, other.headers["x-bext-otel-service"])
+    assert 404 == ask(port, "/elsewhere").status
     assert 405 == ask(port, "/metrics", method="POST").status
-
-
-def test_a_service_key_may_be_made_of_any_name(server: Servers) -> None:
-    port = started(server(key="caf\u00e9 \u2603\r\nset-cookie: x"))
-    answer = ask(port, "/metrics")
-    assert ("caf_____set-cookie:_x", None) == (
-        answer.headers["x-bext-otel-service"],
-        answer.headers["set-cookie"],
-    )
-    assert "sibling" == holder("127.0.0.1", port, "caf_____set-cookie:_x")
 
 
 def test_head_has_the_length_of_get(server: Servers) -> None:
@@ -153,25 +139,6 @@ def test_a_port_of_somebody_else_is_one_line_and_taken_over_when_free(
     assert [line] == lines
 
 
-def test_siblings_wait_in_silence_and_one_takes_over(server: Servers, lines: list[str]) -> None:
-    port = free_port()
-    first, *others = [server(port) for _ in range(3)]
-    started(first)
-    for other in others:
-        other.start()
-    first.stop()
-    until(lambda: any(other.port == port for other in others), seconds=5, why="another holds the port")
-    assert 200 == ask(port, "/metrics").status
-    assert [] == lines
-
-
-def test_another_service_is_not_a_sibling(server: Servers, lines: list[str]) -> None:
-    port = started(server(key="other"))
-    server(port).start()
-    until(lambda: lines, why="the line")
-    assert "another program" in lines[0]
-
-
 @pytest.mark.parametrize("host", ["256.0.0.1", "no-such-host.invalid", "192.0.2.1"])
 def test_an_address_that_is_none_is_one_line(server: Servers, lines: list[str], host: str) -> None:
     one = server(9, host=host)
@@ -189,7 +156,6 @@ def test_only_callers_who_mean_this_machine_are_trusted(server: Servers) -> None
     assert b"checks" in ask(port, "/health").content
     assert b"checks" in ask(port, "/health", host="localhost").content
     for headers in (
-        {"host": "evil.example"},
         {"X_Forwarded_For": "127.0.0.1"},
         {"Forwarded": "for=127.0.0.1"},
         {"Via": "1.1 proxy"},
@@ -197,9 +163,50 @@ def test_only_callers_who_mean_this_machine_are_trusted(server: Servers) -> None
         assert b'{"status":"healthy"}' == ask(port, "/health", **headers).content
 
 
-def test_beyond_loopback_nobody_is_trusted(server: Servers) -> None:
+def test_beyond_loopback_nobody_is_trusted_and_one_line_says_that_no_token_is_set(
+    server: Servers, lines: list[str]
+) -> None:
     port = started(server(host="0.0.0.0"))
-    assert b'{"status":"healthy"}' == ask(port, "/health").content
+    assert b'{"status":"healthy"}' == ask(port, "/health", host="shop.example").content
+    assert 1 == len(lines)
+    assert '[endpoints] metrics = "token"' in lines[0]
+
+
+def test_beyond_loopback_with_a_token_there_is_nothing_to_say(server: Servers, lines: list[str]) -> None:
+    port = started(server(host="0.0.0.0", token="s3cret", settings={"metrics": "token"}))
+    assert 401 == ask(port, "/metrics").status
+    assert 200 == ask(port, "/metrics", authorization="Bearer s3cret").status
+    assert [] == lines
+
+
+def test_loopback_answers_to_its_own_names_only(server: Servers) -> None:
+    """A web page whose name was made to resolve to 127.0.0.1 sends its own."""
+    port = started(server(settings={"allowed_hosts": ("metrics.shop.example", "*.inner.example")}))
+    for path in ("/metrics", "/metrics?format=json", "/health", "/health/live", "/"):
+        for host in ("evil.example", "127.0.0.1.evil.example", "inner.example"):
+            assert 403 == ask(port, path, host=host).status
+        for host in ("LOCALHOST.", "127.0.0.7", "[::1]", "metrics.shop.example", "a.inner.example"):
+            assert 200 == ask(port, path, host=host).status
+    assert b'{"status":"healthy"}' == ask(port, "/health", host="metrics.shop.example").content
+
+
+def test_it_speaks_tls_with_a_certificate(server: Servers) -> None:
+    files = {"certificate_file": str(LISTENER / "certificate.pem"), "key_file": str(LISTENER / "key.pem")}
+    port = started(server(settings=files))
+    context = ssl.create_default_context(cafile=files["certificate_file"])
+    connection = http.client.HTTPSConnection("localhost", port, timeout=10, context=context)
+    connection.request("GET", "/health/live")
+    assert 200 == connection.getresponse().status
+    connection.close()
+
+
+def test_without_the_certificate_that_was_asked_for_nothing_is_served_in_the_clear(
+    server: Servers, lines: list[str]
+) -> None:
+    one = server(settings={"certificate_file": "/no/such/file"})
+    one.start()
+    until(lambda: lines, why="the line")
+    assert (None, 1, True) == (one.port, len(lines), "certificate_file = '/no/such/file'" in lines[0])
 
 
 def test_many_scrapers_are_served(server: Servers) -> None:
@@ -314,10 +321,9 @@ def test_health_of_a_broken_part_is_answered(server: Servers) -> None:
 
 WORKER = """
 import os, sys, threading
-from bext_otel.endpoints.port import holder
 from bext_otel.endpoints.server import StandaloneServer
 from tests.endpoints.parts import endpoints
-server = StandaloneServer(endpoints(), "127.0.0.1", int(sys.argv[1]), service_key="k3y", log=lambda line: print("LINE", line, flush=True))
+server = StandaloneServer(endpoints(), "127.0.0.1", int(sys.argv[1]), board=None, log=lambda line: print("LINE", line, flush=True))
 """
 
 
@@ -329,41 +335,6 @@ def worker(script: str, port: int) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         text=True,
     )
-
-
-def test_another_worker_takes_over_within_5_seconds_when_one_is_killed() -> None:
-    port = free_port()
-    serve = "server.start()\nprint('up', flush=True)\nsys.stdin.read()\nserver.stop()\n"
-    workers = [worker(serve, port) for _ in range(2)]
-    try:
-        for one in workers:
-            assert one.stdout is not None
-            assert "up\n" == one.stdout.readline()
-        until(lambda: answers(port), why="one serves")
-        owner = next(
-            one
-            for one in workers
-            if any(f":{port:04X} 00000000:0000 0A" in line for line in listeners(one.pid))
-        )
-        owner.send_signal(signal.SIGKILL)
-        owner.wait()
-        until(lambda: answers(port), seconds=5, why="the other serves")
-    finally:
-        outputs = [ended(one) for one in workers]
-    assert ["", ""] == outputs
-
-
-def listeners(pid: int) -> list[str]:
-    """Lines of the kernel's table of listening sockets that belong to a process."""
-    inodes = set()
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(FileNotFoundError):  # closed meanwhile
-            inodes.add(os.readlink(link))
-    return [
-        line
-        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
-        if f"socket:[{line.split()[9]}]" in inodes
-    ]
 
 
 def ended(one: subprocess.Popen[str]) -> str:
@@ -408,41 +379,13 @@ def test_a_forked_child_forgets_the_parents_server_and_can_start_its_own() -> No
     assert ["child holds None", "free while the child lives", "child took True"] == ended(parent).splitlines()
 
 
-def test_a_process_without_work_leaves_the_port_to_a_sibling_that_has_some(
-    server: Servers, lines: list[str]
-) -> None:
-    port = free_port()
-    idle, busy = server(port), server(port)
-    started(idle)
-    busy.measures = True
-    assert port == started(busy)
-    assert None is idle.port
-    assert [] == lines
-
-
-def test_a_process_with_work_keeps_the_port(server: Servers) -> None:
-    busy = server()
-    busy.measures = True
-    port = started(busy)
-    assert "sibling" == holder("127.0.0.1", port, "k3y", claim=True)
-    assert (200, port) == (ask(port, "/health/live").status, busy.port)
-
-
-def test_nobody_but_a_sibling_may_claim_the_port(server: Servers) -> None:
-    idle = server()
-    port = started(idle)
-    assert "stranger" == holder("127.0.0.1", port, "another", claim=True)
-    assert (200, port) == (ask(port, "/health/live").status, idle.port)
-
-
-def test_where_no_thread_can_be_started_it_is_tried_again_in_silence(
+def test_where_no_further_thread_can_be_started_its_own_answers_everything(
     server: Servers, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever could not start the thread has told it; an interpreter that ends has nothing to tell."""
     tried: list[str] = []
-    monkeypatch.setattr(waitress_server, "start", lambda *_, name: tried.append(name))
-    one = server()
-    one.start()
-    until(lambda: len(tried) > 1)
-    one.stop()
+    monkeypatch.setattr(lanes, "start", lambda *_, name: tried.append(name))
+    port = started(server())
+    assert [200] * 3 == [ask(port, path).status for path in ("/metrics", "/health/ready", "/health/live")]
+    assert ["bext-otel-endpoints-scrapes", "bext-otel-endpoints-health"] == tried
     assert [] == lines

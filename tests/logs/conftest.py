@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -50,14 +52,14 @@ Start = Callable[..., Logs]
 
 @pytest.fixture
 def start(capsys: pytest.CaptureFixture[str]) -> Iterator[Start]:
-    """Installs logging for `[logging]` settings (at info, unless they say otherwise) and `[apps]` levels;
+    """Installs logging for `[logging]` settings (at info and to stdout, unless they say otherwise) and `[apps]` levels;
     leaves everything as it was."""
     undo: list[Callable[[], None]] = []
     level = logging.root.level
 
     def start(*, apps: dict[str, str] | None = None, **settings: Any) -> Logs:
         exporter = InMemoryLogRecordExporter()
-        config = LoggingSettings(**{"level": "info", **settings})
+        config = LoggingSettings(**{"level": "info", "output": "stdout", **settings})
         provider = build_provider(config, Resource({}), exporter)
         installed = install(
             config, provider, apps={name: AppSettings(log_level=own) for name, own in (apps or {}).items()}
@@ -79,3 +81,13 @@ def logger(request: pytest.FixtureRequest) -> Iterator[logging.Logger]:
     name = f"shop.{request.node.name}"
     yield logging.getLogger(name)
     logging.root.manager.loggerDict.pop(name, None)
+
+
+def provider_without_disk(tmp_path: Path, exporter: Any = None) -> BextLoggerProvider:
+    """One whose log file can't be written any more since it was opened: its directory is gone."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    config = LoggingSettings(output="file", file_path=str(folder / "app.log"))
+    provider = build_provider(config, Resource({}), exporter)
+    shutil.rmtree(folder)
+    return provider

@@ -11,10 +11,12 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple, Optional, TypeAlias, Union
+from math import inf
+from typing import Any, NamedTuple, Optional, TypeAlias, TypeVar, Union
 
 import msgspec
 
+from bext_otel.metrics.merging import plausible
 from bext_otel.metrics.pacing import slices
 from bext_otel.metrics.snapshot import Exemplar, FamilyType, GaugeMerge
 from bext_otel.metrics.values import Histogram, Value
@@ -49,7 +51,10 @@ ForeignExemplar: TypeAlias = tuple[int, float, float, tuple[tuple[str, str], ...
 """An exemplar that an application gave: the position of its bucket, value, time (NaN: not known) and
 labels."""
 
-_FORMAT = 4
+_FORMAT = 5
+_FLOAT_BYTES = array("d").itemsize
+# What decoding raises; the third for what is nested without end.
+_WRONG = (msgspec.MsgspecError, ValueError, RecursionError)
 # Blocks to decode between two pauses.
 _BLOCKS_AT_ONCE = 8
 
@@ -94,6 +99,9 @@ BLOCK = 128
 """How many rows are encoded, and decoded, together."""
 
 
+R = TypeVar("R", "Row", "ThirdPartyRow")
+
+
 class Block(NamedTuple):
     """Some rows, at most `BLOCK`, and their bytes."""
 
@@ -134,6 +142,17 @@ class Shared:
         self.alive = alive
 
 
+class _PackedFamily(msgspec.Struct, array_like=True, frozen=True):
+    """A family of another library on its way, its rows in blocks too."""
+
+    name: str
+    type: FamilyType
+    description: str
+    unit: str
+    merge: GaugeMerge
+    blocks: list[msgspec.Raw]
+
+
 class _Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """A contribution on its way, field by field: rows in blocks, each of them bytes, so that a reader decodes
     only what has changed."""
@@ -145,7 +164,7 @@ class _Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     series: Mapping[str, list[msgspec.Raw]]
     rates: Mapping[str, bytes]
     admitted: Mapping[str, list[tuple[str, float]]]
-    foreign: list[ThirdPartyFamily]
+    foreign: list[_PackedFamily]
     system: Mapping[str, float]
     telemetry: Mapping[str, Union[int, float, str]]  # noqa: UP007  as above
     base: list[msgspec.Raw]  # one at most: msgspec knows no optional bytes
@@ -156,8 +175,9 @@ class _Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Message)
 _block_decoder = msgspec.msgpack.Decoder(list[Row])
+_foreign_decoder = msgspec.msgpack.Decoder(list[ThirdPartyRow])
 
-Known: TypeAlias = dict[bytes, list[Row]]
+Known: TypeAlias = dict[bytes, list[Any]]
 """Rows by the bytes of their block, for a reader who knows most of them from before."""
 
 
@@ -178,8 +198,21 @@ def encode(contribution: Publication, base: bytes = b"") -> bytes:
     fields["rates"] = {
         name: _column(contribution.series[name], rates) for name, rates in contribution.rates.items()
     }
+    fields["foreign"] = list(map(_packed, contribution.foreign))
     fields["base"] = [msgspec.Raw(base)] if base else []
     return _encoder.encode(_Message(**fields))
+
+
+def _packed(family: ThirdPartyFamily) -> _PackedFamily:
+    rows = family.rows
+    return _PackedFamily(
+        family.name,
+        family.type,
+        family.description,
+        family.unit,
+        family.merge,
+        [msgspec.Raw(_encoder.encode(rows[start : start + BLOCK])) for start in range(0, len(rows), BLOCK)],
+    )
 
 
 def _column(series: Sequence[Block], rates: Iterable[tuple[Labels, float]]) -> bytes:
@@ -195,19 +228,20 @@ def is_readable(payload: bytes) -> bool:
     before, are not looked into."""
     try:
         return _decoder.decode(payload).format == _FORMAT
-    except (msgspec.MsgspecError, ValueError):
+    except _WRONG:
         return False
 
 
 def decode(payload: bytes, known: Known | None = None) -> Publication | None:
-    """A contribution from its bytes; None for those of another version, or no contribution at all.
+    """A contribution from its bytes; None for those of another version, or no contribution at all, which
+    what no worker can say is none either.
 
     `known` has rows that were decoded before, and afterwards those of this contribution.
     """
     now: Known = {}
     try:
         found = _decoded(payload, known or {}, now)
-    except (msgspec.MsgspecError, ValueError):
+    except _WRONG:
         return None
     if known is not None:
         known.clear()
@@ -215,31 +249,60 @@ def decode(payload: bytes, known: Known | None = None) -> Publication | None:
     return found
 
 
-def _decoded(payload: bytes | msgspec.Raw, before: Known, now: Known) -> Publication | None:
+def _decoded(
+    payload: bytes | msgspec.Raw, before: Known, now: Known, *, is_base: bool = False
+) -> Publication | None:
     message = _decoder.decode(payload)
     if message.format != _FORMAT:
         return None
+    # What is taken over is made one contribution, without a base of its own.
+    if is_base and message.base:
+        raise plausible.ImplausibleError
+    figures = (*message.system.values(), *message.telemetry.values())
+    plausible.check_moments((message.started, message.started_unix, message.published), figures)
     fields = {name: getattr(message, name) for name in _Message.__struct_fields__}
-    fields["series"] = {name: _blocks(packed, before, now) for name, packed in message.series.items()}
+    fields["series"] = {name: _blocks(name, packed, before, now) for name, packed in message.series.items()}
     fields["rates"] = {
         name: Rates(fields["series"].get(name, []), column) for name, column in message.rates.items()
     }
-    fields["base"] = next((_decoded(base, before, now) for base in message.base), None)
+    fields["foreign"] = [_unpacked(family, before, now) for family in message.foreign]
+    fields["base"] = next((_decoded(base, before, now, is_base=True) for base in message.base), None)
     return Publication(**fields)
 
 
-def _blocks(packed: Sequence[msgspec.Raw], before: Known, now: Known) -> list[Block]:
+def _blocks(name: str, packed: Sequence[msgspec.Raw], before: Known, now: Known) -> list[Block]:
     found: list[Block] = []
     for part in slices(packed, _BLOCKS_AT_ONCE):
         for block in map(bytes, part):
             rows = before.get(block)
-            now[block] = rows = _rows(block) if rows is None else rows
+            if rows is None:
+                rows = _rows(_block_decoder, block)
+                plausible.check_rows(rows)
+            now[block] = rows
+            if not plausible.is_of(name, rows):
+                raise plausible.ImplausibleError
             found.append(Block(rows, block))
     return found
 
 
-def _rows(block: bytes) -> list[Row]:
-    rows = _block_decoder.decode(block)
+def _unpacked(family: _PackedFamily, before: Known, now: Known) -> ThirdPartyFamily:
+    found: list[ThirdPartyRow] = []
+    for part in slices(family.blocks, _BLOCKS_AT_ONCE):
+        for block in map(bytes, part):
+            rows = before.get(block)
+            if rows is None:
+                rows = _rows(_foreign_decoder, block)
+                plausible.check_foreign_rows(rows)
+            now[block] = rows
+            found += rows
+    plausible.check_types(family.type, found)
+    return ThirdPartyFamily(
+        family.name, family.type, family.description, tuple(found), family.unit, family.merge
+    )
+
+
+def _rows(decoder: msgspec.msgpack.Decoder[list[R]], block: bytes) -> list[R]:
+    rows = decoder.decode(block)
     for row in rows:
         if isinstance(row.value, Histogram):
             msgspec.structs.force_setattr(row.value, "bounds", _shared(row.value.bounds))
@@ -259,13 +322,13 @@ class Rates:
 
     def __init__(self, series: Sequence[Block], column: bytes) -> None:
         self._series = series
-        self.column = column
+        self.column = column[: len(column) // _FLOAT_BYTES * _FLOAT_BYTES]
 
     def __iter__(self) -> Iterator[tuple[Labels, float]]:
         rates = array("d")
         rates.frombytes(self.column)
         rows = (row for block in self._series for row in block.rows)
-        return ((row.labels, rate) for row, rate in zip(rows, rates, strict=False) if rate)
+        return ((row.labels, rate) for row, rate in zip(rows, rates, strict=False) if 0 < rate < inf)
 
 
 def exemplar_row(exemplar: Exemplar | None) -> Exemplified:

@@ -26,6 +26,7 @@ from bext_otel_instrumentors.http.asgi import ASGIMiddleware
 from bext_otel_instrumentors.http.starlette import StarletteInstrumentor
 from tests.instrumentors.conftest import Telemetry, instrumented_by
 from tests.instrumentors.driving import ask, ask_async, http_scope
+from tests.instrumentors.starlettes import tells_its_route
 
 instrumented = instrumented_by(StarletteInstrumentor)
 
@@ -286,6 +287,7 @@ def test_our_middleware_around_fastapi_is_its_only_server_span(telemetry: Teleme
     assert "/api/r/in/{x}" == telemetry.attributes()["http.route"]
 
 
+@tells_its_route
 @pytest.mark.parametrize(
     ("path", "route"),
     [

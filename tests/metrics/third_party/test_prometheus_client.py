@@ -265,7 +265,8 @@ def test_workers_add_up_what_can_be_added() -> None:
 def test_who_does_not_import_the_library_sees_nothing_of_it() -> None:
     """And we do not import it either, since its default metrics would appear."""
     program = (
-        "import sys, bext_otel; runs = bext_otel.configure(metrics={'mount': True}); bext_otel.running()\n"
+        "import sys, bext_otel; runs = bext_otel.configure("
+        "metrics={'mount': True, 'in_prometheus_client': True})\n"
         "from opentelemetry import metrics; "
         "metrics.get_meter('other').create_counter('other.things').add(1)\n"
         "def page(): return runs.endpoints.reply('GET', '/metrics', '', {}, trusted=True).body.decode()\n"

@@ -1,0 +1,90 @@
+"""Whoever installs the project gets all that it imports: nothing is there only because something else asks for
+it today."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from importlib.metadata import distribution, packages_distributions
+from pathlib import Path
+
+import pytest
+
+# From Python 3.11 on; what is declared does not hang on the version.
+tomllib = pytest.importorskip("tomllib")
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+OWN = {"bext_otel", "bext_otel_instrumentors"}
+# For a type checker alone.
+TYPES = {"_typeshed"}
+# `opentelemetry` and `google` are names that many distributions share: the files of each tell.
+SHARED = {"opentelemetry", "google"}
+
+
+def _name(requirement: str) -> str:
+    match = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert match is not None
+    return re.sub(r"[-_.]+", "-", match[0]).lower()
+
+
+def _imports(package: Path) -> Iterator[tuple[str, str]]:
+    for path in sorted(package.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                # What is taken from a package may be a module of another distribution.
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            else:
+                continue
+            yield from ((name, str(path.relative_to(ROOT))) for name in names)
+
+
+def _modules(requirements: list[str]) -> set[str]:
+    """The modules under shared names that the distributions bring."""
+    found = set()
+    for requirement in requirements:
+        for file in distribution(requirement).files or ():
+            if file.suffix in {".py", ".so"} and file.parts[0] in SHARED:
+                module = str(file).split(".")[0].replace("/", ".")
+                found.add(module.removesuffix(".__init__"))
+    return found
+
+
+def _missing(package: Path, declared: set[str]) -> set[tuple[str, str]]:
+    brings = packages_distributions()
+    shared = _modules(sorted(declared & {_name(each) for names in brings.values() for each in names}))
+    missing = set()
+    for module, path in _imports(package):
+        top = module.partition(".")[0]
+        if top in sys.stdlib_module_names or top in OWN | TYPES:
+            continue
+        if top in SHARED:
+            # A name that is no module is something in one.
+            parents = {module, module.rpartition(".")[0]}
+            if not parents & shared and not any(known.startswith(f"{module}.") for known in shared):
+                missing.add((module, path))
+        elif not {_name(each) for each in brings.get(top, ())} & declared:
+            missing.add((module, path))
+    return missing
+
+
+def test_all_that_bext_otel_imports_is_declared() -> None:
+    declared = {_name(each) for each in PROJECT["dependencies"]}
+    # The pytest plugin is for who has pytest.
+    missing = {each for each in _missing(ROOT / "bext_otel", declared) if each[1] != "bext_otel/testing.py"}
+    assert set() == missing
+
+
+def test_all_that_instrumentors_import_is_declared_or_an_extra_s() -> None:
+    extras = [
+        each
+        for name, group in PROJECT["optional-dependencies"].items()
+        if name not in {"dev", "test"}
+        for each in group
+    ]
+    declared = {_name(each) for each in (*PROJECT["dependencies"], *extras)}
+    assert set() == _missing(ROOT / "instrumentors" / "bext_otel_instrumentors", declared)
