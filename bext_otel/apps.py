@@ -128,8 +128,12 @@ def host_name(host: str) -> str:
 
 
 def default_app(apps: Mapping[str, AppSettings], service_name: str) -> str:
-    """The app of requests that match none: the service itself where no apps are configured, else
-    `unknown`."""
+    """The app of requests that match none: the service itself where no apps are configured; the only one that
+    is, if it has routes and claims no host or path, since nothing else could be meant; else `unknown`."""
+    if len(apps) == 1:
+        ((name, app),) = apps.items()
+        if app.routes and not (app.hosts or app.paths or app.mounts):
+            return clean(name)
     return UNKNOWN if apps or not service_name else clean(service_name)
 
 

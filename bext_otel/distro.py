@@ -35,7 +35,20 @@ _launcher_log = logging.getLogger("opentelemetry.instrumentation.auto_instrument
 # What upstream instruments and we do ourselves. Both at once would count every request twice and export every
 # event twice.
 _REPLACED = frozenset(
-    {"asgi", "celery", "django", "fastapi", "flask", "logging", "starlette", "structlog", "threading", "wsgi"}
+    {
+        "asgi",
+        "celery",
+        "django",
+        "falcon",
+        "fastapi",
+        "flask",
+        "logging",
+        "pyramid",
+        "starlette",
+        "structlog",
+        "threading",
+        "wsgi",
+    }
 )
 
 # How the names of our own instrumentors begin; the rest is upstream's name of the library. One of ours stands

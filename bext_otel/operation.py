@@ -67,13 +67,15 @@ class Settings:
 
     `resolver` maps a request's host and path to its app; `log_requests` asks for a log record at the end of
     each request; `slow_request_ms` is from where that record is a warning; `units` says whether instruments
-    carry their unit, or leave it to the name.
+    carry their unit, or leave it to the name; `route_of` knows the route template of a request of an app, by
+    its path and its scope or environ, where no framework tells one.
     """
 
     resolver: Callable[[str, str], str] | None = None
     log_requests: bool = True
     slow_request_ms: float = 500.0
     units: bool = True
+    route_of: Callable[[str, str, Mapping[str, Any]], str | None] | None = None
 
 
 _settings = Settings()

@@ -38,6 +38,7 @@ from bext_otel.logs.outputs import write_stderr
 from bext_otel.logs.quiet import quieten_exports
 from bext_otel.operation import Settings, use
 from bext_otel.process import catch_up, on_fork
+from bext_otel.routes import load_functions, router
 from bext_otel.service.board import Board
 from bext_otel.service.child_exit import at_end_of_children, at_end_of_workers
 from bext_otel.service.joining import join_service
@@ -166,6 +167,7 @@ def build_runtime(
                 log_requests=config.logging.enabled and config.logging.requests,
                 slow_request_ms=config.logging.slow_request_ms,
                 units=config.telemetry.engine == "bext",
+                route_of=router(config.apps, load_functions(failed=_log.warning), failed=_log.warning),
             )
         )
         runtime._undoing.callback(propagate_app(Hosts(config.telemetry.propagate_app_to, config.apps)))

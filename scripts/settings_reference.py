@@ -73,6 +73,19 @@ A request belongs to the app with the longest path prefix or mount that its path
 apps are configured, every request is the service's own: its app has the service's name, and is `unknown` where that has none. Where two
 apps claim the same host or prefix, the first one named has it, and one line says so. `[telemetry] app_resolver` names a function of host
 and path to be asked instead; where it raises or returns no name, the app is `unknown`. Variables cannot set apps.
+
+`routes` are for requests whose route no framework tells: those of a router of the application's own, or of what is mounted somewhere.
+They are templates of the whole path, with what the application is mounted under. `{name}` stands for at least one character within a
+segment, `{name:path}`, as the last segment, for all that is left; the first that matches is the route, and what matches none is
+`unmatched`. Where only one app is configured, and it has routes and neither hosts nor paths nor mounts, every request is its own:
+
+```toml
+[apps.datasette]
+routes = ["/", "/-/{page}", "/-/static/{file:path}", "/{database}", "/{database}/{table}", "/{database}/{table}/{row}"]
+```
+
+A package can know routes, too. It offers a function of the path and the ASGI scope or WSGI environment, which returns the template or
+`None`, as an entry point of the group `bext_otel_routes`; `[apps.NAME] routes` come first.
 """
 
 SIGNALS = """

@@ -56,6 +56,7 @@ _DAY = 86_400
 _URL_PATH = r"^/[^\s?#]+$"
 _HOST = r"^[^\s/?#@]+$"
 _PREFIX = r"^/[^\s?#]*$"
+_TEMPLATE = r"^/(?:[^\s?#{}]|\{\w+\})*(?:(?<=/)\{\w+:path\})?$"
 _A_PATH = 'a path that starts with "/" and holds no blank, "?" or "#"'
 
 Seconds = Annotated[float, Meta(ge=0.01, le=_DAY, extra={"unit": "seconds"})]
@@ -65,6 +66,16 @@ HostName = Annotated[
     str, Meta(pattern=_HOST, extra={"expected": 'a host name without scheme or path, e.g. "shop.example"'})
 ]
 PathPrefix = Annotated[str, Meta(pattern=_PREFIX, extra={"expected": f'{_A_PATH}, e.g. "/shop"'})]
+Template = Annotated[
+    str,
+    Meta(
+        pattern=_TEMPLATE,
+        extra={
+            "expected": 'a template that starts with "/", with `{name}` for a parameter and `{name:path}` at '
+            'the end for all that is left, e.g. "/items/{item}"'
+        },
+    ),
+]
 PoolPattern = Annotated[str, Meta(pattern=r"\S", extra={"expected": 'a pattern of names, e.g. "render-*"'})]
 Limit = Annotated[int, Meta(ge=1, le=1_000_000, extra={"unit": "values", "example": 200})]
 
@@ -399,6 +410,14 @@ class AppSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     mounts: Annotated[
         tuple[PathPrefix, ...],
         Meta(description="Paths where the app is mounted.", extra={"example": ["/shop"]}),
+    ] = ()
+    routes: Annotated[
+        tuple[Template, ...],
+        Meta(
+            description="Templates of whole paths, for requests whose route no framework tells; the first "
+            "that matches is the route.",
+            extra={"example": ["/{database}", "/{database}/{table}", "/static/{file:path}"]},
+        ),
     ] = ()
     log_level: Annotated[
         Literal["", Level],

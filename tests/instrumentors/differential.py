@@ -100,6 +100,63 @@ def flask() -> Any:
     return app
 
 
+def falcon() -> Any:
+    import falcon
+
+    class Item:
+        def on_get(self, request: Any, response: Any, **_: str) -> None:
+            response.text = "x"
+
+        on_post = on_get
+
+    class Fail:
+        def on_get(self, request: Any, response: Any) -> None:
+            raise LookupError("lost")
+
+    class Unavailable:
+        def on_get(self, request: Any, response: Any) -> None:
+            response.status = falcon.HTTP_503
+
+    app = falcon.App()
+    app.add_route("/items/{item}", Item())
+    app.add_route("/sub/x/{y}", Item())
+    app.add_route("/fail", Fail())
+    app.add_route("/unavailable", Unavailable())
+    return app
+
+
+def pyramid() -> Any:
+    from pyramid.config import Configurator
+    from pyramid.response import Response
+
+    def item(_: Any) -> Any:
+        return Response("x")
+
+    def fail(_: Any) -> Any:
+        raise LookupError("lost")
+
+    config = Configurator()
+    for name, pattern, view, methods in (
+        ("item", "/items/{item}", item, ("GET", "HEAD", "POST")),
+        ("sub", "/sub/x/{y}", item, None),
+        ("fail", "/fail", fail, None),
+        ("unavailable", "/unavailable", lambda _: Response("x", status=503), None),
+    ):
+        config.add_route(name, pattern, request_method=methods)
+        config.add_view(view, route_name=name)
+    return config.make_wsgi_app()
+
+
+def compare(upstream: Any, ours: Any, make: Callable[[], Any], telemetry: Telemetry) -> dict[str, Any]:
+    """Both instrumentors, each alone and together, on the same WSGI application."""
+    upstream.instrument()
+    theirs = run(make(), ask_wsgi, telemetry)
+    ours.instrument()
+    both = run(make(), ask_wsgi, telemetry)
+    upstream.uninstrument()
+    return {"upstream": theirs, "ours": run(make(), ask_wsgi, telemetry), "both": both}
+
+
 def main(framework: str) -> None:
     telemetry = Telemetry()
     trace.set_tracer_provider(telemetry.tracer_provider)
@@ -114,6 +171,20 @@ def main(framework: str) -> None:
         upstream = run(OpenTelemetryMiddleware(starlette(), **providers), ask, telemetry)
         StarletteInstrumentor().instrument()
         ours = run(starlette(), ask, telemetry)
+    elif framework == "falcon":
+        from opentelemetry.instrumentation.falcon import FalconInstrumentor as UpstreamFalcon
+
+        from bext_otel_instrumentors.http.frameworks.falcon import FalconInstrumentor
+
+        json.dump(compare(UpstreamFalcon(), FalconInstrumentor(), falcon, telemetry), sys.stdout)
+        return
+    elif framework == "pyramid":
+        from opentelemetry.instrumentation.pyramid import PyramidInstrumentor as UpstreamPyramid
+
+        from bext_otel_instrumentors.http.frameworks.pyramid import PyramidInstrumentor
+
+        json.dump(compare(UpstreamPyramid(), PyramidInstrumentor(), pyramid, telemetry), sys.stdout)
+        return
     else:
         from opentelemetry.instrumentation.flask import FlaskInstrumentor as Upstream
 

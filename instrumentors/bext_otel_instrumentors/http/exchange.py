@@ -70,7 +70,8 @@ class Exchange(Routed):
     `started`; the `context` of the work that is done for it. `asgi` says that its server speaks ASGI,
     `upstream` that upstream's instrumentation runs inside, `counting` that no length of the request's body
     was declared, so its bytes are counted as they are read. `captured` are the headers of the answer that its
-    span is to show. `surroundings` is the scope or environ as whoever is furthest inside got it.
+    span is to show, `name` is what it is called instead of its route. `surroundings` is the scope or environ
+    as whoever is furthest inside got it.
 
     Its answer: `status` is what was sent, 0 before; `request_bytes` and `response_bytes` count bodies.
     `left_at` is the status that was sent when the client left (0: none yet; None: it is not known to have
@@ -93,6 +94,7 @@ class Exchange(Routed):
         "headers",
         "left_at",
         "method",
+        "name",
         "owned",
         "parting",
         "process",
@@ -143,6 +145,7 @@ class Exchange(Routed):
         self.captured = captured
         self.request_bytes = length or 0
         self.counting = counting
+        self.name = ""
         self.status = 0
         self.headers: Iterable[tuple[Any, Any]] = ()
         self.response_bytes = 0
@@ -331,7 +334,7 @@ class Exchange(Routed):
         """Give the span its final name, and what is known since the answer: see `Outcome`; `error` is what
         the application raised."""
         if self.owned and self.span.is_recording():
-            show_result(self.span, self.method, route, status)
+            show_result(self.span, self.method, route, status, self.name)
             if error_type is not None:
                 show_error(self.span, error_type, error, failed=failed)
 

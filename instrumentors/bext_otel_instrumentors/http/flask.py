@@ -17,9 +17,13 @@ from bext_otel_instrumentors.http.environment import choices
 from bext_otel_instrumentors.http.framework import Framework
 from bext_otel_instrumentors.http.routed import Routed
 from bext_otel_instrumentors.http.upstream_middleware import around_wsgi
+from bext_otel_instrumentors.http.werkzeug_rules import rule_of
 from bext_otel_instrumentors.http.wsgi import serving, text_of
 
 __all__ = ["FlaskInstrumentor"]
+
+
+_FAILED = 500
 
 
 class FlaskInstrumentor(HostingInstrumentor):
@@ -71,23 +75,14 @@ def _dispatching(current: Any, original: Callable[..., Any]) -> Callable[..., An
         try:
             request = current._get_current_object()
             if (exchange := exchange_of(request.environ)) is not None:
-                exchange.match_below(text_of(request.environ.get("SCRIPT_NAME") or ""), _rule(self, request))
+                exchange.match_below(
+                    text_of(request.environ.get("SCRIPT_NAME") or ""), rule_of(self, request)
+                )
         except Exception as error:
             report("a Flask route", error)
         return original(self, *args, **kwargs)
 
     return full_dispatch_request
-
-
-def _rule(app: Any, request: Any) -> str | None:
-    """The rule that matched, or that would have for another method."""
-    if (rule := request.url_rule) is not None:
-        return str(rule.rule)
-    methods = getattr(request.routing_exception, "valid_methods", None)
-    if not methods:
-        return None
-    adapter = app.create_url_adapter(request)
-    return str(adapter.match(method=methods[0], return_rule=True)[0].rule)
 
 
 def _ask(app: Any, _: Routed, environ: Mapping[str, Any]) -> str | None:
@@ -119,6 +114,10 @@ def _failed(_sender: Any, exception: BaseException, **_: Any) -> None:  # blinke
     """Flask turns an unhandled exception into an answer, after it told about it."""
     from flask import request
 
+    # Connexion has exceptions pass through Flask that are answers of its own.
+    status = getattr(exception, "status_code", None)
+    if isinstance(status, int) and status < _FAILED:
+        return
     if (exchange := exchange_of(request.environ)) is not None:
         exchange.failed(exception)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from bext_otel_instrumentors.http.routed import Routed
 
-__all__ = ["Framework"]
+__all__ = ["UNROUTED", "Framework"]
 
 
 def _no(*_: Any) -> bool:
@@ -24,3 +24,12 @@ class Framework:
     ask: Callable[[Any, Routed, Mapping[str, Any]], str | None]
     has_route: Callable[[Any, str], bool] = _no
     has_upstream: Callable[[Any], bool] = _no
+
+
+def _nothing(*_: Any) -> None:
+    """No route is known but what is told."""
+
+
+UNROUTED = Framework(_nothing)
+"""Of applications whose routes cannot be asked for: what has not been told when a request is answered is not
+known."""

@@ -14,18 +14,24 @@ told: a function, and the application that it is to be called with, before the r
 environ."""
 
 
+# The route of all that has no routes of its own.
+_BELOW = "/{path}"
+
+
 class Routed:
     """A request, as far as its route goes.
 
     `path` is the whole path. `mounts` is the template of what the matched route is mounted under and
-    `mounted` the path behind it, `matched` the route's own template (None: none matched). `routed` says that
-    a framework told, so that nobody needs to guess, `asked` who knows if nobody tells.
+    `mounted` the path behind it, which is `root` at first, `matched` the route's own template (None: none
+    matched). `routed` says that a framework told, so that nobody needs to guess, `asked` who knows if nobody
+    tells.
     """
 
-    __slots__ = ("asked", "matched", "mounted", "mounts", "path", "routed")
+    __slots__ = ("asked", "matched", "mounted", "mounts", "path", "root", "routed")
 
     def __init__(self, path: str, mounted: str, asked: Asked | None) -> None:
         self.path = path
+        self.root = mounted
         self.mounts = ""
         self.mounted = mounted
         self.asked = asked
@@ -43,18 +49,28 @@ class Routed:
         if script_name.startswith(self.mounted):
             self.mounts += script_name[len(self.mounted) :]
             self.mounted = script_name
+        elif script_name == self.root:  # who routed before has only looked
+            self.mounts, self.mounted = "", script_name
         self.match(route)
 
     def enter_mount(self, template: str, path: str, *, routes: bool) -> None:
         """What is mounted under this template, which is `path` of this request, was entered; `routes` says
         that it has routes of its own.
 
-        An application without (static files, WSGI) is one route; one with routes has yet to match.
+        An application without (static files, WSGI) is one route; one with routes has yet to match. Some
+        frameworks route more than once: what is entered again is not further inside.
         """
+        if template and len(path) <= len(self.mounted):
+            self.mounts = ""
         self.mounts += template
         self.mounted = path
-        self.matched = None if routes else "/{path}"
+        self.matched = None if routes else _BELOW
         self.routed = not routes
+
+    @property
+    def is_mount(self) -> bool:
+        """Whether all that is known is what an application without routes of its own is mounted under."""
+        return self.matched is _BELOW
 
     def may_ask(self, asked: Asked | None) -> None:
         """Who knows the route if nobody tells; whoever was named first is further outside, and is asked."""

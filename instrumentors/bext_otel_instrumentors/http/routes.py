@@ -9,6 +9,7 @@ from typing import Any
 
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.exchange import Exchange
+from bext_otel_instrumentors.http.operators import or_operators
 from bext_otel_instrumentors.http.routed import Routed
 
 __all__ = ["ask_router", "path_of", "template"]
@@ -18,17 +19,21 @@ def template(exchange: Exchange, scope: Mapping[str, Any]) -> str | None:
     """The whole template, with what the application is mounted under; None where no route matched, or none is
     known. Never raises."""
     try:
-        if not exchange.routed and exchange.asked is None:
-            app = scope.get("app")
-            if "router" in scope or not hasattr(app, "routes"):
-                return _guess(scope)
-            # Starlette or FastAPI, not instrumented, and it has not come to its routes.
-            exchange.may_ask((ask_router, app))
-        exchange.ask(scope)
-        return _told(exchange, scope)
+        return or_operators(_by_framework(exchange, scope), exchange, scope)
     except Exception as error:
         report("a route", error)
         return None
+
+
+def _by_framework(exchange: Exchange, scope: Mapping[str, Any]) -> str | None:
+    if not exchange.routed and exchange.asked is None:
+        app = scope.get("app")
+        if "router" in scope or not hasattr(app, "routes"):
+            return _guess(scope)
+        # Starlette or FastAPI, not instrumented, and it has not come to its routes.
+        exchange.may_ask((ask_router, app))
+    exchange.ask(scope)
+    return _told(exchange, scope)
 
 
 def _told(exchange: Exchange, scope: Mapping[str, Any]) -> str | None:

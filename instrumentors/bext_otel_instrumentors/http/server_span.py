@@ -37,14 +37,16 @@ def _is_path(name: str, method: str, whole: str) -> bool:
     return whole.endswith((path, path.encode("latin-1", "replace").decode("utf-8", "replace")))
 
 
-def show_result(span: Span, method: str, route: str | None, status: int) -> None:
-    """Give our span its final name, and what is known since the answer; status 0: none was sent."""
+def show_result(span: Span, method: str, route: str | None, status: int, name: str = "") -> None:
+    """Give our span its final name (`name`, else by its route), and what is known since the answer; status 0:
+    none was sent."""
     attributes: dict[str, AttributeValue] = {}
     if status:
         attributes["http.response.status_code"] = status
     if route:
         attributes["http.route"] = route
-        span.update_name(f"{'HTTP' if method == '_OTHER' else method} {route}")
+    if name or route:
+        span.update_name(name or f"{'HTTP' if method == '_OTHER' else method} {route}")
     span.set_attributes(attributes)
 
 

@@ -24,11 +24,14 @@ from bext_otel_instrumentors.http.framework import Framework
 from bext_otel_instrumentors.http.hosting import Hosting, WSGIMount
 from bext_otel_instrumentors.http.incoming import exchange_for, leaves_out
 from bext_otel_instrumentors.http.middleware import Middleware
+from bext_otel_instrumentors.http.operators import or_operators
 from bext_otel_instrumentors.http.response_propagation import response_headers
 from bext_otel_instrumentors.http.routed import Asked
 from bext_otel_instrumentors.http.wsgi_request import WSGI, Environ, path_of, text_of
 
 __all__ = ["Call", "Environ", "StartResponse", "WSGIApp", "WSGIMiddleware", "serve", "serving", "text_of"]
+
+_FAILED = 500
 
 StartResponse: TypeAlias = Callable[..., Any]
 WSGIApp: TypeAlias = Callable[[Environ, StartResponse], Iterable[bytes]]
@@ -106,7 +109,7 @@ def _serve(
     try:
         with working_for(exchange):
             exchange.begin()
-            chunks = app(environ, _observed(start_response, exchange))
+            chunks = app(environ, _observed(start_response, environ, exchange))
     except BaseException as error:
         finish(error)
         raise
@@ -115,7 +118,6 @@ def _serve(
 
 def _finisher(environ: Environ, exchange: Exchange) -> Finish:
     """What ends the request, whoever calls it first: `error` is what came out of the application."""
-    root = exchange.mounted
 
     def finish(error: BaseException | None = None) -> None:
         if exchange.finished:
@@ -123,12 +125,19 @@ def _finisher(environ: Environ, exchange: Exchange) -> Finish:
                 log_late_failure(exchange, error)
             return
         _note_leaving(environ, exchange, error)
-        below = exchange.ask(environ)
-        route = None if below is None else f"{root}{exchange.mounts}{below}"
+        route = _template(environ, exchange)
         exchange.annotate(route)
         exchange.finish(route, error)
 
     return finish
+
+
+def _template(environ: Environ, exchange: Exchange) -> str | None:
+    """The whole template, with what the application is mounted under; None where no route matched."""
+    below = exchange.ask(environ)
+    return or_operators(
+        None if below is None else f"{exchange.root}{exchange.mounts}{below}", exchange, environ
+    )
 
 
 def _note_leaving(environ: Environ, exchange: Exchange, error: BaseException | None) -> None:
@@ -157,7 +166,7 @@ def _watched(
     return CountedBody(chunks, exchange, finish)
 
 
-def _observed(start_response: StartResponse, exchange: Exchange) -> StartResponse:
+def _observed(start_response: StartResponse, environ: Environ, exchange: Exchange) -> StartResponse:
     def observing(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
         try:
             if not exchange.routed and "flask" in sys.modules:
@@ -165,6 +174,11 @@ def _observed(start_response: StartResponse, exchange: Exchange) -> StartRespons
             if added := response_headers(exchange):
                 headers = [*headers, *added]
             exchange.begin_answer(int(status[:3]), headers)
+            if exc_info and exc_info[0] is not None and exchange.status >= _FAILED:
+                # The answer stands in for an exception (PEP 3333).
+                exchange.failed(exc_info[0][1])
+            if not exchange.owned:  # whoever has made the span may end it before the answer has gone out
+                exchange.annotate(_template(environ, exchange))
         except Exception as error:
             report("an answer", error)
         write = start_response(status, headers, *exc_info)

@@ -1,0 +1,1 @@
+"""Web frameworks: what each tells of the requests that its applications serve."""
