@@ -80,7 +80,7 @@ class Handshake:
         self._count(status)
 
     def _count(self, status: int) -> None:
-        if not self._counted:
+        if not self._counted and not self._exchange.withdrawn:
             self._counted = True
             count_request(self._exchange, self._route(), status)
 
