@@ -73,7 +73,7 @@ async def serve(
         with inside(ASGI, found, scope, chosen, upstream=upstream, asked=asked):
             await app(scope, receive, send)
         return
-    kind = scope.get("type")
+    kind = scope.get("type", "")
     if (
         kind == "http"
         and hosting.asgi is not None

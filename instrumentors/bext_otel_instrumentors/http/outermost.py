@@ -29,5 +29,5 @@ def opens(app: Any) -> bool:
         return True
     call = app.__func__ if type(app) is MethodType else app
     if type(call) is not FunctionType:
-        call = getattr(type(app), "__call__", None)
+        call = getattr(type(app), "__call__", None)  # noqa: B004  # the function is looked at
     return type(call) is FunctionType and _MARK in vars(call)  # which whoever wraps a function copies

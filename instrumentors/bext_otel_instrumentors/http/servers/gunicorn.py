@@ -9,9 +9,7 @@ from bext_otel_instrumentors.http.servers.instrumentor import ServerInstrumentor
 __all__ = ["GunicornInstrumentor"]
 
 # Where the classes are that call a WSGI application themselves.
-_OF_WSGI = frozenset(
-    f"gunicorn.workers.{name}" for name in ("sync", "gthread", "base_async", "gtornado")
-)
+_OF_WSGI = frozenset(f"gunicorn.workers.{name}" for name in ("sync", "gthread", "base_async", "gtornado"))
 
 
 class GunicornInstrumentor(ServerInstrumentor):

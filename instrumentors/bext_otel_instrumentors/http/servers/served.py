@@ -71,7 +71,7 @@ def _packages(app: Any) -> Iterable[str]:
     return {base.__module__.partition(".")[0] for base in type(app).__mro__}
 
 
-class _Application(wrapt.ObjectProxy):  # type: ignore[misc]  # it has no types
+class _Application(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic in wrapt 2 only
     """Shows everything that the application has: servers look at more than whether it can be called. Copies
     are copies of the application."""
 
