@@ -1,4 +1,4 @@
-# The demo platform under opentelemetry-instrument. Any image with Python 3.10 or later and its venv module serves as BASE.
+# The demo platform under bext-otel run. Any image with Python 3.10 or later and its venv module serves as BASE.
 ARG BASE=docker.io/library/python:3.12-slim
 
 FROM ${BASE} AS build
@@ -17,4 +17,4 @@ USER 10001:10001
 WORKDIR /srv/data
 ENV PATH=/opt/demo/bin:$PATH HOME=/srv/data DEMO_DATA_DIR=/srv/data PYTHONUNBUFFERED=1 BEXT_CONFIG=/srv/examples/bext.config.toml
 EXPOSE 8000 9464
-CMD ["opentelemetry-instrument", "uvicorn", "--app-dir", "/srv/examples", "--host", "0.0.0.0", "--port", "8000", "bext_demo.asgi:app"]
+CMD ["bext-otel", "run", "uvicorn", "--app-dir", "/srv/examples", "--host", "0.0.0.0", "--port", "8000", "bext_demo.asgi:app"]

@@ -37,9 +37,10 @@ bench: $(VENV)/dev.done  ## what requests, scrapes, caches and plugins cost, bes
 	$(BIN)/python -m benchmarks.plugin_hook
 	$(BIN)/python -m benchmarks.quiet
 	$(BIN)/python -m benchmarks.idle
+	$(BIN)/python -m benchmarks.weight
 
-faults: $(VENV)/dev.done  ## the faults at full length: 400 workers killed among millions of counts, memory taken away, clocks turned back
-	BEXT_FAULT_KILLS=400 $(BIN)/python -m pytest tests/faults tests/service/test_storm.py $(ARGS)
+faults: $(VENV)/dev.done  ## the faults at full length: 400 workers killed among millions of counts, memory taken away, clocks turned back, 20 recyclings
+	BEXT_FAULT_KILLS=400 BEXT_RECYCLINGS=20 $(BIN)/python -m pytest tests/faults tests/service/test_storm.py tests/e2e/test_port_handed_over.py $(ARGS)
 
 nox: $(VENV)/dev.done  ## the test suite on every Python that is here
 	$(BIN)/nox

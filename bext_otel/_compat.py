@@ -117,6 +117,23 @@ def detect_resources_anywhere() -> None:
         )
 
 
+def check_requirements_once() -> None:
+    """Have the launcher read the requirements of a distribution once, and not for each of its instrumentors:
+    each time parses its whole description."""
+    loader: Any = import_module("opentelemetry.instrumentation.auto_instrumentation._load")
+    check: Callable[[Any], Any] | None = getattr(loader, "get_dist_dependency_conflicts", None)
+    if check is None or getattr(check, "__module__", "") == __name__:
+        return
+    known: dict[int, tuple[Any, Any]] = {}
+
+    def conflicts(distribution: Any) -> Any:
+        if id(distribution) not in known:
+            known[id(distribution)] = (distribution, check(distribution))
+        return known[id(distribution)][1]
+
+    loader.get_dist_dependency_conflicts = conflicts
+
+
 # Imported by `requests` and `socket` within their first request. A child that is forked meanwhile waits for
 # these imports for good: Python renews no module's import lock.
 _LATE = ("encodings.idna", "netrc")

@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DISA
 
 from bext_otel import api_environment
 from bext_otel.apps import Resolver, import_resolver
+from bext_otel.awaited import awaited_module, when_used
 from bext_otel.config import load
 from bext_otel.config.upstream import correct_upstream_variables
 from bext_otel.endpoints.port import take_word
@@ -62,7 +64,7 @@ def configure(
 
     `settings` are sections of `bext.config.toml`, and come before the environment and the file.
     `app_resolver` maps a request's host and path to its app, `resource` adds resource attributes. The
-    libraries that bext-otel instruments itself are instrumented, as under `opentelemetry-instrument`, whether
+    libraries that bext-otel instruments itself are instrumented, as under `bext-otel run`, whether
     an application was made before or comes after; `instrument=False` leaves that to you.
 
     Raises ConfigError for a wrong setting given here; what is wrong elsewhere falls back to its default, with
@@ -135,7 +137,8 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
         os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
-        """Activate one instrumentor. One that fails is left out, with a line, and keeps nobody else from
+        """Activate one instrumentor: when the library that it waits for is imported, or now if it is or if
+        nobody has said which that is. One that fails is left out, with a line, and keeps nobody else from
         being activated."""
         if self._level is not None:
             _launcher_log.setLevel(self._level)
@@ -160,8 +163,24 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
         if entry_point.name in _REPLACED:
             _log.debug("instrumentation %s is left out: bext-otel does it itself", entry_point.name)
             return
-        # Upstream checked the requirements of the whole distribution; each instrumentor has its own.
-        kwargs.pop("skip_dep_check", None)
+        activate = partial(self._activate, runs, entry_point, ours=ours, disabled=disabled, **kwargs)
+        if (library := awaited_module(entry_point.name)) is None:
+            activate()
+        else:
+            when_used(library, entry_point, activate)
+
+    def _activate(
+        self,
+        runs: Runtime,
+        entry_point: EntryPoint,
+        *,
+        ours: bool,
+        disabled: frozenset[str],
+        skip_dep_check: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Raises what the loader skips, with a line. Upstream checked the requirements of the whole
+        distribution (`skip_dep_check`); each instrumentor has its own."""
         if ours:
             kwargs.update(self._given_to_ours(runs), disabled=disabled)
         try:
@@ -231,5 +250,8 @@ class BextConfigurator:
             return
         try:
             configure(instrument=False)  # the launcher does that next, with everybody's instrumentors
+            from bext_otel._compat import check_requirements_once  # it knows the SDK
+
+            check_requirements_once()
         except Exception:  # the application starts without telemetry, and says why
             _log.exception("telemetry could not be set up; the application runs without it")

@@ -1,7 +1,7 @@
-"""Read by `opentelemetry-instrument` before it starts the program, and by nobody else.
+"""Read by `opentelemetry-instrument` and `bext-otel run` before they start the program, and by nobody else.
 
-Of several distributions installed side by side the launcher takes the one that it finds first, which is
-chance. It imports this module (entry point `opentelemetry_environment_variables`) before it hands the
+Of several distributions installed side by side upstream's launcher takes the one that it finds first, which
+is chance. It imports this module (entry point `opentelemetry_environment_variables`) before it hands the
 environment on, so here the choice can be made: unless somebody has chosen, it is this distribution.
 `OTEL_PYTHON_DISTRO` and the launcher's `--distro` still decide.
 """

@@ -42,6 +42,7 @@ __all__ = [
     "SHARED",
     "Operation",
     "Settings",
+    "app_of_request",
     "count",
     "finish",
     "gauge",
@@ -103,17 +104,24 @@ def tracer() -> trace.Tracer:
 
 
 # A server tells of a request when the request's own context has been left.
-_request_told: ContextVar[bool | None] = ContextVar("bext_otel_request_told", default=None)
+_request: ContextVar[tuple[bool, str] | None] = ContextVar("bext_otel_request", default=None)
 
 
-def set_request_logged(*, told: bool) -> None:
-    """A request begins here, and a record will tell (or not) of its completion."""
-    _request_told.set(told)
+def set_request_logged(*, told: bool, app: str = UNKNOWN) -> None:
+    """A request of `app` begins here, and a record will tell (or not) of its completion."""
+    _request.set((told, app))
 
 
 def is_request_logged() -> bool | None:
     """Whether a record tells of the last request that began here; None where there was none yet."""
-    return _request_told.get()
+    request = _request.get()
+    return None if request is None else request[0]
+
+
+def app_of_request() -> str:
+    """The app of the last request that began here."""
+    request = _request.get()
+    return request[1] if request is not None else UNKNOWN
 
 
 class Operation:

@@ -11,15 +11,16 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
 import wrapt
 
-__all__ = ["Undo", "catch_up", "on_fork", "on_import"]
+__all__ = ["Undo", "catch_up", "late_imports", "on_fork", "on_import"]
 
 Undo: TypeAlias = Callable[[], None]
 """Undoes what returned it; calling it again does nothing."""
@@ -42,6 +43,20 @@ _interested: list[_Forks] = []
 _registered = False
 _pid = os.getpid()
 
+# Who imports in a thread of ours; who forks waits for it.
+_importing = threading.RLock()
+
+
+@contextmanager
+def late_imports() -> Iterator[None]:
+    """Import here, in a thread of ours, what was not worth importing at the start.
+
+    A fork waits meanwhile, if Python is told of it: no module's import lock is renewed in a child, which
+    would wait for these imports for good.
+    """
+    with _importing:
+        yield
+
 
 def on_fork(
     *,
@@ -58,11 +73,7 @@ def on_fork(
     global _registered
     if not _registered and hasattr(os, "register_at_fork"):
         _registered = True
-        os.register_at_fork(
-            before=partial(_call, "before"),
-            after_in_parent=partial(_call, "in_parent"),
-            after_in_child=_after_in_child,
-        )
+        os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
         if "uwsgi" in sys.modules:
             # uWSGI has its module before it has any application. That one replaces the hook.
             on_import("uwsgidecorators", _listen_to_uwsgi)
@@ -104,9 +115,22 @@ def _listen_to_uwsgi(_: object = None) -> None:
     uwsgi.post_fork_hook = post_fork_hook
 
 
+def _before() -> None:
+    _call("before")
+    # Last, since others wait for threads of theirs, which may want it.
+    _importing.acquire()
+
+
+def _after_in_parent() -> None:
+    with suppress(RuntimeError):  # who forks by himself tells of the end alone
+        _importing.release()
+    _call("in_parent")
+
+
 def _after_in_child() -> None:
-    global _pid
+    global _pid, _importing
     _pid = os.getpid()
+    _importing = threading.RLock()  # a thread of the parent's may have it, where Python was not told before
     _call("in_child")
 
 

@@ -9,23 +9,25 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from opentelemetry.sdk.trace import TracerProvider
 
+from bext_otel.answering import on_answering
 from bext_otel.app_baggage import Hosts, propagate_app
 from bext_otel.apps import AppResolver, Resolver, default_app, guarded, import_resolver
 from bext_otel.config import Config
-from bext_otel.endpoints.endpoints import Endpoints
-from bext_otel.endpoints.prometheus_registry import expose
-from bext_otel.endpoints.server import StandaloneServer
+from bext_otel.endpoints.on_use import ServerOnUse, expose_on_use
 from bext_otel.endpoints.server_start import ServerStart
 from bext_otel.errors import ConfigError
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.entry_points import NOTHING_CHOSEN, Chosen
 from bext_otel.export.instance_id import InstanceIds
+from bext_otel.export.otlp import import_otlp
 from bext_otel.export.resource import build_resource
-from bext_otel.export.shutdown import Parked, ShutdownBudget, Undelivered, end_all
+from bext_otel.export.sender import sender
+from bext_otel.export.shutdown import Hand, ShutdownBudget, Undelivered, end_all
 from bext_otel.export.sigterm import end_on_termination
 from bext_otel.health.builtin import disk
 from bext_otel.health.builtin import telemetry as telemetry_check
@@ -35,8 +37,17 @@ from bext_otel.logs.outputs import write_stderr
 from bext_otel.logs.quiet import quieten_exports
 from bext_otel.operation import Settings, use
 from bext_otel.process import catch_up, on_fork
+from bext_otel.service.board import Board
 from bext_otel.service.child_exit import at_end_of_children, at_end_of_workers
+from bext_otel.service.joining import join_service
+from bext_otel.service.process_tree import commands
+from bext_otel.service.procfs import Proc
+from bext_otel.serving import watch
 from bext_otel.signals import Signals
+
+if TYPE_CHECKING:
+    from bext_otel.endpoints.endpoints import Endpoints
+    from bext_otel.endpoints.server import StandaloneServer
 
 __all__ = ["Runtime", "build_runtime"]
 
@@ -50,25 +61,32 @@ Figures: TypeAlias = Mapping[str, "int | float | str"]
 
 @dataclass
 class Runtime:
-    """A configured process. `service_key` is the same for all workers of a service, `tracer_provider` None
-    where telemetry is disabled."""
+    """A configured process. `make_endpoints` is called once, when somebody wants them; `service_key` is the
+    same for all workers of a service, and known to nobody else where they share memory; `board` is what they
+    share. `tracer_provider` is None where telemetry is disabled."""
 
     config: Config
     health: Health
-    endpoints: Endpoints
+    make_endpoints: Callable[[], Endpoints]
     service_key: str = ""
+    board: Board | None = None
     serving: ServerStart | None = None
     tracer_provider: TracerProvider | None = None
     _deliveries: list[Delivery] = field(default_factory=list)
     _flushings: list[Callable[[float], object]] = field(default_factory=list)
     _endings: list[Callable[[float], object]] = field(default_factory=list)
+    _hands: tuple[Hand, ...] = ()
     _undoing: ExitStack = field(default_factory=ExitStack)
     _in_time: bool = True
 
     def __post_init__(self) -> None:
-        self.parked = Parked()
         self._undoing.callback(self._end)
         self._patience = ShutdownBudget(self.config.telemetry.shutdown_timeout_seconds, self._deliveries)
+
+    @cached_property
+    def endpoints(self) -> Endpoints:
+        """What is answered, by path."""
+        return self.make_endpoints()
 
     def on_serving(self) -> None:
         """This process serves an application: the stand-alone server may open."""
@@ -85,7 +103,7 @@ class Runtime:
         """Send and share what there is, as long as `shutdown` may take; whether all of it was in time. The
         process may go on, or end by a signal."""
         began = time.monotonic()
-        in_time = end_all(self._flushings, self._patience.seconds(), self.parked)
+        in_time = end_all(self._flushings, self._patience.seconds(), *self._hands)
         if not in_time or any(delivery.failing for delivery in self._deliveries):
             self._patience.spend(time.monotonic() - began)
         return in_time
@@ -112,7 +130,7 @@ class Runtime:
     def _end(self) -> None:
         endings, self._endings = self._endings, []
         undelivered = Undelivered(self._deliveries)
-        self._in_time = end_all(endings, self._patience.seconds(), self.parked)
+        self._in_time = end_all(endings, self._patience.seconds(), *self._hands)
         if endings and (line := undelivered.line()):
             write_stderr(line)  # logging has been left as it was found
 
@@ -147,7 +165,11 @@ def build_runtime(
             )
         )
         runtime._undoing.callback(propagate_app(Hosts(config.telemetry.propagate_app_to, config.apps)))
-    runtime.service_key = _service_key(str(made.attributes.get("service.name", "")))
+    service = str(made.attributes.get("service.name", ""))
+    if (board := runtime.board) is None:  # whoever shares no metrics shares a port all the same
+        board = runtime.board = join_service(service)
+        runtime._undoing.callback(board.close)
+    runtime.service_key = board.secret.hex() or _service_key(service)
     if not config.metrics.mount and (config.health.enabled or config.telemetry.exporters.prometheus):
         runtime.serving = _serve(config, runtime)
     atexit.register(runtime.at_exit)
@@ -176,17 +198,23 @@ def _health(config: Config, version: str) -> Health:
 
 
 def _disabled(config: Config, health: Health) -> Runtime:
-    endpoints = Endpoints(
+    return Runtime(config, health, partial(_endpoints, config, health, read=None))
+
+
+def _endpoints(config: Config, health: Health, **reading: Any) -> Endpoints:
+    from bext_otel.endpoints.endpoints import Endpoints
+
+    return Endpoints(
         metrics=config.metrics,
         health_settings=config.health,
-        read=None,
         health=health,
         token=config.telemetry.token,
+        **reading,
     )
-    return Runtime(config, health, endpoints)
 
 
 def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chosen) -> Runtime:
+    unwatch = watch(commands(Proc()))
     signals = Signals(config, identity, chosen)
     installed = install(config.logging, signals.logger_provider, apps=config.apps)
     signals.install(chosen)
@@ -197,37 +225,45 @@ def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chos
     runtime = Runtime(
         config,
         health,
-        Endpoints(
-            metrics=config.metrics,
-            health_settings=config.health,
+        partial(
+            _endpoints,
+            config,
+            health,
             read=read if config.telemetry.exporters.prometheus else None,
-            health=health,
-            token=config.telemetry.token,
             unread="OTEL_METRICS_EXPORTER names other exporters, and not prometheus",
         ),
+        board=signals.board,
         tracer_provider=signals.tracer_provider,
         _deliveries=signals.deliveries,
         _flushings=signals.flushings(),
         _endings=signals.endings(),
+        _hands=(signals.metrics.do, sender.do),
         _undoing=undoing,
     )
-    signals.start_with(measuring=runtime.on_measuring, sending=runtime.parked.start)
+    signals.start_with(measuring=runtime.on_measuring)
 
     def in_child() -> None:
-        runtime.parked.reset()
         signals.reset()
         identity.in_child()
 
-    if read is not None and config.telemetry.engine == "bext":
-        undoing.callback(expose(read))
+    if read is not None and config.metrics.in_prometheus_client and config.telemetry.engine == "bext":
+        undoing.callback(expose_on_use(read))
     for undo in (
-        at_end_of_workers(runtime.flush),
+        at_end_of_workers(runtime.flush, before=partial(_import_for_workers, config)),
         on_fork(in_child=in_child),
         at_end_of_children(runtime.shutdown),
+        unwatch,
         installed.remove,
     ):
         undoing.callback(undo)
     return runtime
+
+
+def _import_for_workers(config: Config) -> None:
+    """Import once, in a server's master, what each of its workers would import for itself."""
+    from bext_otel.endpoints import server  # noqa: F401
+
+    import_otlp(config.telemetry.exporters)
 
 
 def _resolver(config: Config, given: Resolver | None, service_name: str) -> Resolver:
@@ -243,18 +279,23 @@ def _resolver(config: Config, given: Resolver | None, service_name: str) -> Reso
 
 
 def _service_key(service_name: str) -> str:
-    """The same for all workers of a service, which share a process group, and for nobody else."""
+    """The same for all workers of a service, which share a process group. Anybody can compute it."""
     return f"{service_name}-{os.getpgid(0)}" if hasattr(os, "getpgid") else service_name
 
 
 def _serve(config: Config, runtime: Runtime) -> ServerStart:
-    server = StandaloneServer(
-        runtime.endpoints,
-        config.metrics.host,
-        config.metrics.port,
-        service_key=runtime.service_key,
-        log=_log.warning,
-    )
-    serving = ServerStart(server)
+    def make() -> StandaloneServer:
+        from bext_otel.endpoints.server import StandaloneServer
+
+        return StandaloneServer(
+            runtime.endpoints,
+            config.metrics.host,
+            config.metrics.port,
+            board=runtime.board,
+            log=_log.warning,
+        )
+
+    serving = ServerStart(ServerOnUse(make))
     runtime._undoing.callback(serving.close)
+    runtime._undoing.callback(on_answering(serving.on_request))
     return serving

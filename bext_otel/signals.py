@@ -64,6 +64,11 @@ class Signals:
         """Of all three, the newest included."""
         return self._own.deliveries
 
+    @property
+    def board(self) -> Board | None:
+        """What the processes of the service share; None with the SDK's own metrics."""
+        return self._board
+
     def install(self, chosen: Chosen) -> None:
         """Make these the process's providers, but for those that the application has set by itself, or the
         operator by a variable."""
@@ -87,13 +92,11 @@ class Signals:
         if "logs" not in users:
             _logs.set_logger_provider(self.logger_provider)
 
-    def start_with(self, *, measuring: Callable[[], object], sending: Callable[[], object]) -> None:
-        """Have `measuring` called at the first measurement, and `sending` at the first item to be sent."""
-        self.metrics.on_first_measurement.extend([measuring, sending])
+    def start_with(self, *, measuring: Callable[[], object]) -> None:
+        """Have `measuring` called at the first measurement."""
+        self.metrics.on_first_measurement.append(measuring)
         for processor in self._span_processors:
             processor.batches.on_start = self.metrics.wake
-        for sink in self.logger_provider.exports:
-            sink.on_start = sending
 
     def figures(self) -> Figures:
         """How telemetry itself fares: what each signal delivered and lost."""

@@ -169,7 +169,7 @@ Every variable that the specification, the SDK for Python and contrib document, 
 - `bext-otel`: we read it.
 - `SDK`, `exporter`: upstream's SDK or its exporters read it, as without us; what they would not take is one line, and counts as not set.
 - `instrumentor`: upstream's own instrumentation of that library reads it, as without us.
-- `launcher`: `opentelemetry-instrument` reads it.
+- `launcher`: `bext-otel run` reads it, as upstream's `opentelemetry-instrument` does.
 - `not honoured`: one line in the log says so when it is set, unless what it asks for is so anyway.
 
 `{A,B}` is either of both, each a variable of its own; `{,TRACES_,METRICS_,LOGS_}` is for all signals, or for one. `{LIBRARY}` is upstream's

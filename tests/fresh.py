@@ -18,13 +18,14 @@ def fresh(code: str, folder: Path, **env: str) -> tuple[Any, list[dict[str, Any]
     """Run `code` in `folder`, where `show(value)` ends what it shows; the value, and the log lines that are
     JSON.
 
-    Its environment has no setting of telemetry but `env`, and metrics are served on any free port.
+    Its environment has no setting of telemetry but `env`; metrics are served on any free port, and log lines go
+    to standard output although it does not serve.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "BEXT_"))}
     head = "import json\nshow = lambda value: print('shown:', json.dumps(value))\n"
     done = subprocess.run(
         [sys.executable, "-c", head + dedent(code)],
-        env={**kept, "OTEL_EXPORTER_PROMETHEUS_PORT": "0", **env},
+        env={**kept, "OTEL_EXPORTER_PROMETHEUS_PORT": "0", "BEXT_LOGGING_OUTPUT": "stdout", **env},
         cwd=folder,
         capture_output=True,
         text=True,

@@ -31,6 +31,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import Decision
 
 from bext_otel import _compat
+from bext_otel.export.temporality import otlp_temporality
 from tests.fresh import fresh
 
 
@@ -109,6 +110,7 @@ def test_an_exporter_prefers_the_temporality_of_the_standard_variable(
     }
     exporter.shutdown()
     assert deltas == found
+    assert dict(_compat.preferred_temporality(exporter)) == otlp_temporality(), "known without one"
 
 
 def test_each_measurement_that_the_sdk_takes_is_heard_of() -> None:
@@ -308,3 +310,17 @@ def test_a_pinned_certificate_is_said_with_each_request(monkeypatch: pytest.Monk
     with suppress(AttributeError):
         exporter._client._transport.request("POST", "https://localhost:1/")
     assert ["/pinned.pem"] == said
+
+
+def test_the_launcher_checks_the_requirements_of_a_distribution_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from opentelemetry.instrumentation.auto_instrumentation import _load
+
+    asked: list[object] = []
+    monkeypatch.setattr(_load, "get_dist_dependency_conflicts", asked.append)
+    _compat.check_requirements_once()
+    _compat.check_requirements_once()
+    first, second = object(), object()
+    for each in (first, second, first, first):
+        _load.get_dist_dependency_conflicts(each)  # type: ignore[arg-type]
+    assert [first, second] == asked
+    assert "get_dist_dependency_conflicts" in inspect.getsource(_load._load_instrumentors)

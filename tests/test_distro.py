@@ -190,6 +190,7 @@ def test_a_library_in_a_version_that_ours_is_not_for_is_one_line(tmp_path: Path)
         from importlib.metadata import version
         from opentelemetry.instrumentation.auto_instrumentation import initialize
         initialize()
+        import cachetools
         show(version("cachetools"))
         """
     env = {"OTEL_TRACES_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}
@@ -221,6 +222,7 @@ def test_code_instruments_what_the_launcher_would_unless_it_says_no(
         import bext_otel
         from bext_otel.distro import BextConfigurator
         {call}
+        import flask, starlette
         from bext_otel_instrumentors.http.flask import FlaskInstrumentor
         from bext_otel_instrumentors.isolates.futures import FuturesInstrumentor
         from bext_otel_instrumentors.http.starlette import StarletteInstrumentor
@@ -250,6 +252,7 @@ def test_an_instrumentation_is_turned_off_by_upstreams_name_too(
         """
         import bext_otel
         bext_otel.configure()
+        import flask, starlette
         from bext_otel_instrumentors.http.flask import FlaskInstrumentor
         from bext_otel_instrumentors.http.starlette import StarletteInstrumentor
         show([each().is_instrumented_by_opentelemetry for each in (FlaskInstrumentor, StarletteInstrumentor)])

@@ -15,6 +15,7 @@ from types import ModuleType
 import pytest
 
 from bext_otel.process import catch_up, on_fork, on_import
+from tests.fresh import fresh
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
@@ -272,3 +273,34 @@ def test_a_module_that_was_thrown_away_is_heard_of_again(unknown: str) -> None:
     on_import(unknown, heard.append)
     importlib.import_module(unknown)
     assert 2 == len(heard)
+
+
+def test_a_fork_waits_for_what_a_thread_of_ours_imports(tmp_path: Path) -> None:
+    """A child could never import it: it would wait for a thread that it does not have."""
+    (tmp_path / "slow.py").write_text(
+        "import threading, __main__\n__main__.begun.set()\n__main__.forking.wait(20)\nthreading.Event().wait(0.2)\n"
+    )
+    shown, _ = fresh(
+        """
+        import os, sys, threading
+        sys.path.insert(0, "")
+        from bext_otel.process import late_imports, on_fork
+        begun, forking = threading.Event(), threading.Event()
+        def importing():
+            with late_imports():
+                import slow
+        on_fork(before=forking.set)
+        thread = threading.Thread(target=importing)
+        thread.start()
+        begun.wait(20)
+        child = os.fork()
+        if child == 0:
+            with late_imports():
+                os._exit(7 if "slow" in sys.modules and not sys.modules["slow"].__spec__._initializing else 8)
+        _, status = os.waitpid(child, 0)
+        thread.join()
+        show(os.waitstatus_to_exitcode(status))
+        """,
+        tmp_path,
+    )
+    assert 7 == shown

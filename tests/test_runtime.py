@@ -27,7 +27,7 @@ def test_a_close_that_fails_keeps_nothing_from_being_flushed(tmp_path: Path) -> 
     def fails() -> None:
         raise RuntimeError("cannot join thread before it is started")
 
-    runtime = Runtime(config, health, endpoints)
+    runtime = Runtime(config, health, lambda: endpoints)
     for close in (lambda: done.append("first"), fails, lambda: done.append("last")):
         runtime._undoing.callback(close)
     runtime._endings.append(lambda seconds: done.append(seconds))
@@ -41,7 +41,7 @@ def runtime_of(tmp_path: Path, *deliveries: Delivery) -> Runtime:
     config = load({"telemetry": {"shutdown_timeout_seconds": 1.5}}, environ={}, cwd=tmp_path).config
     health = Health(timeout_seconds=1, cache_seconds=1, version="1")
     endpoints = Endpoints(metrics=config.metrics, health_settings=config.health, read=None, health=health)
-    return Runtime(config, health, endpoints, _deliveries=list(deliveries))
+    return Runtime(config, health, lambda: endpoints, _deliveries=list(deliveries))
 
 
 def test_a_flush_that_waited_in_vain_leaves_the_end_next_to_nothing_to_wait_for(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def demo(
 ) -> None:
     """See everything at once: a small platform, its traffic, its telemetry.
 
-    Starts a local OTLP receiver with a page, the demo platform under opentelemetry-instrument, sends it some
+    Starts a local OTLP receiver with a page, the demo platform under bext-otel run, sends it some
     traffic, and stays up until Ctrl-C. Nothing leaves this machine.
     """
     folder = find_examples(examples)
@@ -125,14 +125,13 @@ def _run(platform: Platform, viewer: Viewer, planned: list[Request], *, once: bo
             ExitStack() as further,
         ):
             console.print(
-                f"Starting opentelemetry-instrument uvicorn --app-dir {platform.examples.name} "
-                "bext_demo.asgi:app"
+                f"Starting bext-otel run uvicorn --app-dir {platform.examples.name} bext_demo.asgi:app"
             )
             endpoints = _wait_ready(platform, app)
             if endpoints is None:
                 return _failed(console, app, _why(app))
             if platform.broker is not None:
-                console.print("Starting opentelemetry-instrument celery -A bext_demo.worker worker")
+                console.print("Starting bext-otel run celery -A bext_demo.worker worker")
                 env = platform.worker_environ(shared)
                 further.enter_context(
                     Child(

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import click
 
-from bext_otel.cli.catalogue import catalogue
-from bext_otel.cli.demo import demo
-from bext_otel.cli.deploy import deploy
-from bext_otel.cli.view import view
 from bext_otel.errors import BextOtelError
 
 __all__ = ["main"]
 
+# Each is a module that has its command by the same name, and is imported when it is asked for: what `run`
+# starts must not wait for the viewer's libraries.
+_COMMANDS = ("catalogue", "demo", "deploy", "run", "view")
+
 
 class _Commands(click.Group):
     """Shows what went wrong on purpose as one line, without a traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        made: click.Command = getattr(import_module(f"bext_otel.cli.{cmd_name}"), cmd_name)
+        return made
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -30,12 +40,5 @@ class _Commands(click.Group):
 def main() -> None:
     """OpenTelemetry for the bext platform.
 
-    An application needs none of these commands: it is launched with `opentelemetry-instrument`. They are for
-    people who look.
+    `bext-otel run COMMAND` starts an application with telemetry. The others are for people who look.
     """
-
-
-main.add_command(demo)
-main.add_command(view)
-main.add_command(catalogue)
-main.add_command(deploy)

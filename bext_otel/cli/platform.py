@@ -124,8 +124,7 @@ class Platform:
         local = ",".join(filter(None, (outer.get("NO_PROXY", ""), "127.0.0.1,localhost")))
         return {
             **kept,
-            # opentelemetry-instrument looks for uvicorn in PATH, and a virtual environment need not be
-            # activated.
+            # uvicorn is looked for in PATH, and a virtual environment need not be activated.
             "PATH": os.pathsep.join((sysconfig.get_path("scripts"), outer.get("PATH", os.defpath))),
             "NO_PROXY": local,
             "no_proxy": local,
@@ -214,7 +213,7 @@ def _demo(examples: Path, module: str) -> Any:
 
 
 def _instrumented(*command: str) -> list[str]:
-    return [str(Path(sysconfig.get_path("scripts")) / "opentelemetry-instrument"), *command]
+    return [str(Path(sysconfig.get_path("scripts")) / "bext-otel"), "run", *command]
 
 
 def _requirements() -> Iterator[str]:

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from bext_otel.config.fields import fields_of
 from bext_otel.config.file import FILE_NAME
-from bext_otel.config.model import SECTIONS, SHARED
+from bext_otel.config.model import COMPUTED, SECTIONS, SHARED
 from bext_otel.config.report import Given, Path, SettingsReport
 
 __all__ = ["STANDARD", "Standard", "bext_variables", "standard_variables", "variable"]
@@ -51,7 +51,8 @@ def bext_variables(environ: Mapping[str, str], report: SettingsReport) -> Iterat
     known = {
         variable(section, key): (section, key)
         for section, struct in SECTIONS.items()
-        for key in fields_of(struct)
+        for key in struct.__struct_fields__
+        if key not in COMPUTED
     }
     for name in sorted(environ):
         raw = environ[name].strip()

@@ -11,11 +11,6 @@ from typing import Any
 
 from bext_otel.config.report import SettingsReport
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 __all__ = ["FILE_NAME", "read_file"]
 
 FILE_NAME = "bext.config.toml"
@@ -38,7 +33,7 @@ def read_file(
     shown = repr(named or FILE_NAME)
     try:
         path = (cwd or Path.cwd()) / os.path.expanduser(named or FILE_NAME)  # noqa: PTH111  # never fails, unlike Path's
-        return tomllib.loads(_read(path)), str(path)
+        return _parsed(_read(path)), str(path)
     except FileNotFoundError:
         if named:
             report.say(f"{name}{shown}: no such file; name one that exists, or unset it; using defaults")
@@ -75,3 +70,12 @@ def _read(path: Path) -> str:
         raise _UnreadableError(f"has {status.st_size} bytes; settings take at most {_MAX_BYTES}")
     with path.open("rb") as file:
         return file.read(_MAX_BYTES).decode("utf-8-sig")  # editors on Windows put a byte order mark in front
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    # Here: most processes have no such file.
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    return tomllib.loads(text)

@@ -90,6 +90,14 @@ class MetricsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     port: Annotated[
         int, Meta(ge=0, le=65_535, description="Port of the stand-alone server; 0 takes any free one.")
     ] = 9464
+    in_prometheus_client: Annotated[
+        bool,
+        Meta(
+            description="Show our metrics in `prometheus_client`'s registry too, for an application that has "
+            "a `/metrics` of its own and a scraper that asks for that one only. Whoever scrapes both then "
+            "has everything twice."
+        ),
+    ] = False
     tick_seconds: Annotated[
         float, Meta(ge=0.01, le=60, description="How often windows move on.", extra={"unit": "seconds"})
     ] = 1.0
@@ -164,8 +172,12 @@ class LoggingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     ] = ""
     format: Annotated[Literal["json", "pretty"], Meta(description="Form of a line.")] = "json"
     output: Annotated[
-        Literal["stdout", "stderr", "file", "none"], Meta(description="Where lines go; `none`: to OTLP only.")
-    ] = "stdout"
+        Literal["", "stdout", "stderr", "file", "none"],
+        Meta(
+            description="Where lines go; empty: to standard output while the process serves, and nowhere in "
+            "one that does not; `none`: nowhere. OTLP gets records in any case."
+        ),
+    ] = ""
     file_path: Annotated[
         str,
         Meta(

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Any
 
 from bext_otel.config.fields import shown
@@ -102,6 +101,8 @@ def _using(value: Any, given: Given) -> str:
 
 def nearest(key: str, known: Iterable[str]) -> str:
     """The remedy for an unknown key: the nearest known one, or all of them."""
+    from difflib import get_close_matches  # for who has mistyped something
+
     names = sorted(known)
     close = get_close_matches(key[:64], names, n=1, cutoff=0.6)
     return f"did you mean {close[0]}?" if close else f"known are {', '.join(names)}"

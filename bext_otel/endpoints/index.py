@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from bext_otel.endpoints.endpoints import Endpoints, Reply
+from bext_otel.endpoints.relatives import Other
 
 __all__ = ["index"]
 
@@ -20,18 +22,39 @@ dt {{ font-family: monospace }}
 <dl>
 {rows}
 </dl>
-</html>
+{others}</html>
 """
 
 
-def index(endpoints: Endpoints) -> Reply:
-    """What can be asked of these endpoints, as links."""
+_OTHERS = """<h2>Not counted here</h2>
+<p>Services that this one has started, that have started it, or that were started beside it.
+<dl>
+{rows}
+</dl>
+"""
+
+
+def index(endpoints: Endpoints, others: Sequence[Other] = ()) -> Reply:
+    """What can be asked of these endpoints, as links, and where that of other services can be."""
     rows = [
         f'<dt><a href="{escape(address)}">{escape(address)}</a><dd>{escape(shows)}'
         for address, shows in endpoints.listing
     ]
-    page = _PAGE.format(rows="\n".join(rows) or "<dt>nothing<dd>metrics and health are both off")
+    page = _PAGE.format(
+        rows="\n".join(rows) or "<dt>nothing<dd>metrics and health are both off",
+        others=_OTHERS.format(rows="\n".join(map(_row, others))) if others else "",
+    )
     # Nothing on this page needs more than its own style, so nothing else may be loaded, whatever a path
     # holds.
     policy = ("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'")
     return Reply(200, "text/html; charset=utf-8", page.encode(), (policy,))
+
+
+def _row(other: Other) -> str:
+    address = escape(f"http://{other.address}/")
+    where = (
+        f'<a href="{address}">{address}</a>'
+        if other.address
+        else "has no port: set OTEL_EXPORTER_PROMETHEUS_PORT to a free one for it"
+    )
+    return f"<dt>{escape(other.command)}<dd>{escape(other.service)}, process {other.pid}: {where}"

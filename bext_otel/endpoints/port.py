@@ -1,4 +1,4 @@
-"""Taking a port for the stand-alone server, and finding out who holds one that is taken."""
+"""Taking a port for the stand-alone server, and the right to speak for others."""
 
 from __future__ import annotations
 
@@ -7,24 +7,10 @@ import hashlib
 import ipaddress
 import os
 import socket
-from typing import Literal, TypeAlias
 
-__all__ = ["CLAIM_HEADER", "SERVICE_HEADER", "Holder", "holder", "is_loopback", "listen", "take_word"]
-
-SERVICE_HEADER = "x-bext-otel-service"
-"""Tells workers of one service from strangers: each answers with the key of its service."""
-
-CLAIM_HEADER = "x-bext-otel-claim"
-"""Sent, with the key of its service, by a worker that has something to show: one that holds the port and has
-not may let go of it."""
-
-Holder: TypeAlias = Literal["sibling", "stranger", "unknown"]
-"""Who holds a port: a worker of this service, somebody else, or somebody who does not answer (just starting,
-or stopped)."""
+__all__ = ["is_loopback", "listen", "take_word"]
 
 _BACKLOG = 64
-_PROBE_SECONDS = 0.5
-_MAX_ANSWER = 16 * 1024
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -49,30 +35,9 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-def holder(host: str, port: int, service_key: str, *, claim: bool = False) -> Holder:
-    """Who answers at a port that is taken; within a second. `claim` asks a sibling for the port."""
-    try:
-        target = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
-        with socket.create_connection((target, port), timeout=_PROBE_SECONDS) as sock:
-            claimed = f"{CLAIM_HEADER}: {service_key}\r\n" if claim else ""
-            sock.sendall(f"HEAD / HTTP/1.0\r\nHost: {target}\r\n{claimed}\r\n".encode())
-            answer = b""
-            while b"\r\n\r\n" not in answer and len(answer) < _MAX_ANSWER:
-                received = sock.recv(4096)
-                if not received:
-                    break
-                answer += received
-    except OSError:
-        return "unknown"
-    if not answer:
-        return "unknown"
-    lines = answer.decode("latin-1").lower().split("\r\n")
-    return "sibling" if f"{SERVICE_HEADER}: {service_key.lower()}" in lines else "stranger"
-
-
 def take_word(name: str) -> socket.socket | None:
     """The right to speak for all processes that ask for it by this name, until the socket is closed; None
-    where another one has it.
+    where another one has it. A name that others can guess they can take.
 
     Where the system has no abstract sockets (Linux has), everybody gets it.
     """

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import re
 import socket
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bext_otel.endpoints import wsgi
 from bext_otel.endpoints.endpoints import Endpoints, Reply, plain_text
+from bext_otel.endpoints.holding import PortHolding
+from bext_otel.endpoints.http_server import HTTPServer
 from bext_otel.endpoints.index import index
-from bext_otel.endpoints.port import CLAIM_HEADER, SERVICE_HEADER, holder, is_loopback, listen, take_word
+from bext_otel.endpoints.kept_open import KeptOpen
+from bext_otel.endpoints.notice import Rank
+from bext_otel.endpoints.port import is_loopback, take_word
+from bext_otel.endpoints.relatives import others
 from bext_otel.endpoints.waitress_server import NoThread, WaitressServer
+from bext_otel.service.board import Board
 from bext_otel.threads import begin
 
 if TYPE_CHECKING:
@@ -22,12 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["StandaloneServer"]
 
-RETRY_SECONDS = 2.0
-"""How often a taken port is tried again: workers of a service take over within 5 seconds."""
-
 _JOIN_SECONDS = 2.0
-_CLAIM = f"HTTP_{CLAIM_HEADER.upper().replace('-', '_')}"
-_REMEDY = "set OTEL_EXPORTER_PROMETHEUS_HOST or OTEL_EXPORTER_PROMETHEUS_PORT to a free address"
 
 # Whoever forwards requests to us lets others in.
 _FORWARDED = (
@@ -44,41 +45,71 @@ class StandaloneServer:
     """Serves `endpoints` at `host` and `port` (0: any free one) from daemon threads, which exist between
     `start` and `stop` only.
 
-    `service_key` is the same for all workers of a service: one of them holds the port, the others wait for it
-    in silence. A port that somebody else holds is one line to `log`. `measures` says that this process has
-    something to show: a sibling that has not, such as the process that waits behind a reloader, lets go of
-    the port when asked.
+    `board` is what the processes of a service share: one of them serves, the others wait for it in silence.
+    A port that somebody else holds is one line to `log`. `rank` says what this process has to show: one that
+    has less gives the port to it.
     """
 
     def __init__(
-        self, endpoints: Endpoints, host: str, port: int, *, service_key: str, log: Callable[[str], None]
+        self, endpoints: Endpoints, host: str, port: int, *, board: Board | None, log: Callable[[str], None]
     ) -> None:
         self._endpoints = endpoints
         self._host = host
         self._port = port
-        # A header's value; the key may be made of a name that people gave.
-        self._service_key = re.sub(r"[^\x21-\x7e]", "_", service_key)
+        self._board = board
         self._log = log
-        self.measures = False
+        self.rank = Rank.CANDIDATE
         self._told: set[str] = set()
         self._words: list[socket.socket] = []
         self._lock = threading.Lock()
+        self._kept_open: KeptOpen | None = None
         self._life: _Life | None = None
 
     @property
     def port(self) -> int | None:
-        """The port that this process holds; None while it holds none."""
+        """The port where this process serves; None while it does not."""
         life = self._life
-        return life.port if life is not None else None
+        server = life.holding.server if life is not None else None
+        return server.port if server is not None else None
 
     def start(self) -> None:
         """Serve, now or as soon as the port is free; nothing happens if it does already. Never raises."""
         with self._lock:
             if self._life is not None and self._life.pid == os.getpid():
                 return
-            self._life = _Life(self)
+            holding = PortHolding(
+                self._host,
+                self._port,
+                board=self._board,
+                make=self._serving,
+                tell=self.tell,
+                rank=lambda: self.rank,
+                kept_open=self._kept_open,
+            )
+            self._life = _Life(holding)
             if not begin(self._life.thread):
                 self._life = None
+
+    def raise_rank(self, rank: Rank) -> None:
+        """This process has so much to show."""
+        if rank > self.rank:
+            self.rank = rank
+            if (life := self._life) is not None:
+                life.holding.rank_rises()
+
+    def keep_open(self) -> None:
+        """In a master that is about to fork a worker: have the port stay open as long as this process lives,
+        once a worker has it."""
+        if self._kept_open is None and self._port and self._board is not None and not self._board.alone:
+            with suppress(OSError, AttributeError):  # no descriptor left; no such sockets
+                self._kept_open = KeptOpen()
+
+    def close(self) -> None:
+        """`stop`, and keep nothing open for others."""
+        self.stop()
+        kept_open, self._kept_open = self._kept_open, None
+        if kept_open is not None:
+            kept_open.close()
 
     def stop(self) -> None:
         """Release the port and end the threads; nothing happens if there are none. `start` begins anew."""
@@ -92,26 +123,46 @@ class StandaloneServer:
         """In a forked child: close what came along of the parent's server, whose threads stayed there.
         `start` begins anew."""
         self._lock = threading.Lock()  # the parent's may be held
+        self.rank = Rank.CANDIDATE
         self._give_words_back()
         life, self._life = self._life, None
-        if life is not None and life.serving is not None:
-            life.serving.forget()
+        if life is not None:
+            life.holding.forget()
 
     def application(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """What the server answers, as a WSGI application."""
-        life = self._life
-        if (
-            life is not None
-            and not self.measures
-            and environ.get(_CLAIM) == self._service_key
-            and self._trusts(environ)
-        ):
-            life.yield_port()
-        reply = wsgi.answer(self._endpoints, environ, trusted=self._trusts(environ), otherwise=self._page)
-        return wsgi.respond(reply, start_response, (SERVICE_HEADER, self._service_key))
+        trusted = self._trusts(environ)
+        page = partial(self._page, trusted=trusted)
+        reply = wsgi.answer(self._endpoints, environ, trusted=trusted, otherwise=page)
+        return wsgi.respond(reply, start_response)
 
-    def _page(self, path: str) -> Reply:
-        return index(self._endpoints) if path == "/" else plain_text(404, "not found; / lists what there is")
+    def tell(self, about: str, line: str) -> None:
+        """One line about this, once for all workers of the service."""
+        if about in self._told:
+            return
+        self._told.add(about)
+        secret = self._board.secret.hex() if self._board is not None else ""
+        word = take_word(f"{secret} {self._host} {self._port} {about}") if secret else None
+        if word is not None or not secret:
+            self._log(line)
+        if word is not None:
+            self._words.append(word)
+
+    def _give_words_back(self) -> None:
+        while self._words:
+            self._words.pop().close()
+
+    def _serving(self, sock: socket.socket) -> HTTPServer | None:
+        try:
+            return WaitressServer(sock, self.application, is_quick=self._endpoints.is_quick)
+        except NoThread:  # it has been told, or the interpreter ends, where nobody needs to hear of it
+            return None
+
+    def _page(self, path: str, *, trusted: bool) -> Reply:
+        if path != "/":
+            return plain_text(404, "not found; / lists what there is")
+        # What else runs on this machine is for those on this machine.
+        return index(self._endpoints, others(self._board, self._host, self._port) if trusted else [])
 
     def _trusts(self, environ: WSGIEnvironment) -> bool:
         """Whether a caller is somebody on this machine.
@@ -124,105 +175,20 @@ class StandaloneServer:
         meant = is_loopback(name) or name.lower() == self._host.lower()
         return is_loopback(self._host) and meant and not any(header in environ for header in _FORWARDED)
 
-    def serve(self, life: _Life) -> None:
-        """Take the port and serve until the life ends; the port is tried again as long as it is taken."""
-        silences = 0
-        while not life.ending.is_set():
-            try:
-                life.serve(
-                    WaitressServer(
-                        listen(self._host, self._port), self.application, is_quick=self._endpoints.is_quick
-                    )
-                )
-            except OSError as exc:
-                silences = silences + 1 if self._explain(exc, after=silences) else 0
-            except NoThread:  # it has been told, or the interpreter ends, where nobody needs to hear of it
-                pass
-            except Exception as exc:  # never an exception into the application, and the endpoints come back
-                self.tell("failed", f"the endpoints at {self._address} failed and are started again: {exc!r}")
-            # Whoever asked for the port tries again within one turn.
-            life.ending.wait(2 * RETRY_SECONDS if life.yielding.is_set() else RETRY_SECONDS)
-            life.yielding.clear()
-
-    @property
-    def _address(self) -> str:
-        return f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
-
-    def _explain(self, exc: OSError, *, after: int) -> bool:
-        """Say why the port can't be had, unless a sibling has it; True if its holder is silent, which is told
-        the second time only."""
-        if exc.errno != errno.EADDRINUSE:
-            self.tell(
-                "address",
-                f"the endpoints cannot be served at {self._address} ({exc.strerror or exc}); {_REMEDY}",
-            )
-            return False
-        found = holder(self._host, self._port, self._service_key, claim=self.measures)
-        if found == "stranger":
-            self.tell(
-                "taken", f"the endpoints wait for {self._address}, which another program holds; {_REMEDY}"
-            )
-        elif found == "unknown" and after:
-            self.tell(
-                "silent",
-                f"the endpoints wait for {self._address}, whose holder does not answer: a worker of this "
-                "service that is stopped, "
-                f"or another program; {_REMEDY}",
-            )
-        return found == "unknown"
-
-    def tell(self, about: str, line: str) -> None:
-        """One line, once for all workers of the service."""
-        if about in self._told:
-            return
-        self._told.add(about)
-        word = take_word(f"{self._service_key} {self._address} {about}")
-        if word is not None:
-            self._words.append(word)
-            self._log(line)
-
-    def _give_words_back(self) -> None:
-        while self._words:
-            self._words.pop().close()
-
 
 class _Life:
     """What exists between a start and its stop."""
 
-    def __init__(self, server: StandaloneServer) -> None:
+    def __init__(self, holding: PortHolding) -> None:
         self.pid = os.getpid()
-        self.ending = threading.Event()
-        self.yielding = threading.Event()
-        self.serving: WaitressServer | None = None
-        self.port: int | None = None
-        self.thread = threading.Thread(
-            target=server.serve, args=(self,), name="bext-otel-endpoints", daemon=True
-        )
-
-    def serve(self, serving: WaitressServer) -> None:
-        """Serve until the end, until the socket is lost, or until a sibling asks for it."""
-        self.serving, self.port = serving, serving.port
-        try:
-            while not self.ending.is_set() and not self.yielding.is_set() and serving.turn():
-                pass
-        finally:
-            self.serving = self.port = None
-            serving.close()
-
-    def yield_port(self) -> None:
-        """Let go of the port for a while."""
-        self.yielding.set()
-        serving = self.serving
-        if serving is not None:
-            serving.wake()
+        self.holding = holding
+        self.thread = threading.Thread(target=holding.run, name="bext-otel-endpoints", daemon=True)
 
     def end(self) -> None:
         """Release the port and end the thread, within a bound."""
-        self.ending.set()
-        serving = self.serving
-        if serving is not None:
-            serving.wake()
+        self.holding.end()
         if self.thread is not threading.current_thread():
             self.thread.join(_JOIN_SECONDS)
-            if serving is not None and self.thread.is_alive():
-                serving.release()
+            server = self.holding.server
+            if server is not None and self.thread.is_alive():
+                server.release()

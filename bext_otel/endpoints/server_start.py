@@ -4,10 +4,12 @@ only forks."""
 from __future__ import annotations
 
 import multiprocessing
+import sys
 import threading
 from collections.abc import Callable
 from typing import Protocol
 
+from bext_otel.endpoints.notice import Rank
 from bext_otel.process import on_fork
 from bext_otel.threads import begin
 
@@ -17,13 +19,20 @@ __all__ = ["ServerStart"]
 # /metrics.
 _DELAY_SECONDS = 0.3
 
+# A process that has this forks workers, and goes on as long as there is to be a server. A script that forks
+# one may not: its port would stay open with nobody behind it.
+_MASTER = "gunicorn.arbiter"
+
 
 class _Server(Protocol):
-    measures: bool
-
+    @property
+    def rank(self) -> Rank: ...
     def start(self) -> None: ...
+    def raise_rank(self, rank: Rank) -> None: ...
     def stop(self) -> None: ...
     def forget(self) -> None: ...
+    def keep_open(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class ServerStart:
@@ -32,7 +41,8 @@ class ServerStart:
     An application object is evidence that this process, or one that it forks, may serve: before a fork the
     server closes, so that the port is free for the children and no thread runs across the fork; each forked
     worker opens it again, the parent only on new evidence. A measurement is evidence of work: such a process
-    keeps its server when it forks helpers, and gets the port from one that has none.
+    keeps its server when it forks helpers, and gets the port from one that has none; and one that serves gets
+    it from one that only measures.
     """
 
     def __init__(self, server: _Server) -> None:
@@ -55,7 +65,12 @@ class ServerStart:
 
     def on_measuring(self) -> None:
         """This process has something to show."""
-        self._server.measures = True
+        self._server.raise_rank(Rank.MEASURES)
+        self.on_serving()
+
+    def on_request(self) -> None:
+        """This process serves: requests come, or tasks."""
+        self._server.raise_rank(Rank.SERVES)
         self.on_serving()
 
     def close(self) -> None:
@@ -64,6 +79,7 @@ class ServerStart:
         with self._lock:
             self._closed = True
             self._stand_down()
+            self._server.close()
 
     def _schedule(self, start: Callable[[], None]) -> None:
         self._candidate = True
@@ -85,13 +101,14 @@ class ServerStart:
 
     def _before_fork(self) -> None:
         with self._lock:
-            if self._candidate and not self._server.measures:
+            if _MASTER in sys.modules and not self._closed:
+                self._server.keep_open()
+            if self._candidate and self._server.rank < Rank.MEASURES:
                 self._stand_down()
 
     def _in_child(self) -> None:
         self._lock = threading.RLock()  # another thread of the parent may hold it
         self._server.forget()
-        self._server.measures = False
         self._candidate = False
         self._timer = None
         if self._shown and not self._closed:

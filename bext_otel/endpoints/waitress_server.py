@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
@@ -99,9 +100,23 @@ class WaitressServer:
     def close(self) -> None:
         """Release the port and end the threads; those that are busy get half a second."""
         ours = self._holds()
+        if ours:
+            self._finish()
         self.release()
         self._lanes.shutdown()
         self._let_go(ours=ours)
+
+    def _finish(self) -> None:
+        """Answer those who have been let in, for half a second; whoever comes now is let in by another
+        process."""
+        self._map.pop(self._sock.fileno(), None)
+        deadline = time.monotonic() + _SHUTDOWN_SECONDS
+        while time.monotonic() < deadline and any(
+            owner.requests or owner.total_outbufs_len or not owner.answered
+            for owner in self._map.values()
+            if owner is not self._trigger
+        ):
+            wasyncore.loop(timeout=0.05, use_poll=True, map=self._map, count=1)
 
     def forget(self) -> None:
         """Close every descriptor and touch no thread or lock, as a forked child has to: both stay with the
@@ -146,6 +161,11 @@ def _let_go(sock: socket.socket, *, ours: bool) -> None:
 
 class _Channel(HTTPChannel):
     logger = _SILENT
+    answered = False
+
+    def service(self) -> None:
+        super().service()
+        self.answered = True
 
     class task_class(WSGITask):  # noqa: N801  # waitress' own name for it
         logger = _SILENT

@@ -1,4 +1,4 @@
-"""Batches on their way out: a bounded queue, a thread that sends, and an end within one deadline.
+"""Batches on their way out: a bounded queue, the sender's thread, and an end within one deadline.
 
 A batch that fails for a reason that may pass is held and sent again, after pauses that grow, while others
 queue up behind it; so an outage costs nothing as long as there is room. When there is none, the oldest in the
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import os
-import queue as queues
 import random
 import threading
 import time
@@ -20,13 +19,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from typing import Generic, Protocol, TypeVar
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
-from bext_otel import threads
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.queue import Queue
+from bext_otel.export.sender import NO_TIME, Sender, sender
 
 __all__ = ["INLINE_SECONDS", "Batches", "Pauses", "QueueLimits"]
 
@@ -45,8 +45,6 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 30.0
 _LAST_PAUSE_SECONDS = 0.1
 # Inline, a collector that does not answer costs the application `INLINE_SECONDS` each time.
 _INLINE_PAUSE_SECONDS, _LONGEST_INLINE_PAUSE_SECONDS = 10.0, 300.0
-# A queue's `get` takes none for for ever, under gevent.
-_NO_TIME = 0.001
 # What a collector may ask for at most (`Retry-After`); it may mistake its clock.
 _MAX_ASKED_SECONDS = 600.0
 
@@ -122,18 +120,20 @@ class _Turn:
 
 
 class Batches(Generic[T]):
-    """What is added goes to `exporter`, in batches, from a thread that starts with the first item. What is
-    let go is told to `queue`.
+    """What is added goes to `exporter`, in batches, from the thread of `through`, which is joined with the
+    first item. What is let go is told to `queue`.
 
     `on_start` is called at the first item, in the thread that adds it.
     """
 
-    def __init__(self, exporter: Exporter[T], queue: Queue, limits: QueueLimits, *, name: str) -> None:
+    def __init__(
+        self, exporter: Exporter[T], queue: Queue, limits: QueueLimits, *, through: Sender = sender
+    ) -> None:
         self.on_start: Callable[[], object] = _nothing
         self._exporter = exporter
         self._queue = queue
         self._limits = limits
-        self._name = name
+        self._sender = through
         delivery = getattr(exporter, "delivery", None)
         self._delivery = delivery if isinstance(delivery, Delivery) else None
         if self._delivery is not None:
@@ -148,10 +148,13 @@ class Batches(Generic[T]):
         self._items: deque[T] = deque()
         # What has been sent in vain, and is sent first next time.
         self._held: list[T] = []
-        self._thread: threading.Thread | None = None
+        self._joined = False
         self._starting = threading.Lock()
         # The end, once it was asked for.
         self._last: _Turn | None = None
+        self._is_handed_over = False
+        # The threads that serve, while they do.
+        self._workers: set[int] = set()
         self._pauses.reset()
         self._inline_pauses.reset()
         self._not_before = 0.0
@@ -160,8 +163,7 @@ class Batches(Generic[T]):
         self._make()
 
     def _make(self) -> None:
-        # Anew when the thread starts: gevent's workers patch these modules after the fork.
-        self._bell: queues.SimpleQueue[None] = queues.SimpleQueue()
+        # Anew when a thread is joined: gevent's workers patch these modules after the fork.
         self._rung = self._asleep = False
         self._turns: deque[_Turn] = deque()
         self._sending = threading.Lock()
@@ -175,9 +177,9 @@ class Batches(Generic[T]):
         items.append(item)
         if len(items) > self._limits.queue_size:
             self._trim()
-        if self._thread is None and not self._start():
+        if not self._joined and not self._start():
             self._send_now_and_then()
-        elif (self._asleep or (len(items) >= self._limits.batch_size and not self._held)) and not self._rung:
+        elif self._asleep or (len(items) >= self._limits.batch_size and not self._held):
             self._ring()
 
     @property
@@ -185,11 +187,13 @@ class Batches(Generic[T]):
         return len(self._items) + len(self._held)
 
     def _ring(self) -> None:
-        self._rung = True
-        self._bell.put(None)
+        # Again for each further batch, in case that who should serve this one hangs elsewhere.
+        if not self._rung or len(self._items) % self._limits.batch_size == 0:
+            self._rung = True
+            self._sender.ring(self)
 
     def _start(self) -> bool:
-        """Have a thread that sends; False where there can be none now."""
+        """Join a thread that sends; False where there can be none now."""
         if not self.has_begun:
             self.has_begun = True
             self._sent_at = time.monotonic()
@@ -198,10 +202,10 @@ class Batches(Generic[T]):
         if not self._starting.acquire(blocking=False):  # another thread is at it
             return True
         try:
-            if self._thread is None and not self._sending.locked():
+            if not self._joined and not self._sending.locked():
                 self._make()
-                self._thread = threads.start(self._run, name=self._name)
-            return self._thread is not None
+                self._joined = self._sender.join(self)
+            return self._joined
         finally:
             self._starting.release()
 
@@ -215,77 +219,86 @@ class Batches(Generic[T]):
     def flush(self, seconds: float) -> bool:
         """Send what is queued; whether all of it arrived within `seconds`. Not from the thread that sends,
         which is told no."""
-        if self._last is not None or threading.current_thread() is self._thread:
+        if self._last is not None or threading.get_ident() in self._workers:
             return False
         if not self._waiting and not self._sending.locked():
             return True
         turn = _Turn(seconds)
-        if self._thread is None:
+        if not self._hand_over(turn):
             self._serve(turn)
-        else:
-            self._turns.append(turn)
-            self._ring()
         return turn.wait()
+
+    def _hand_over(self, turn: _Turn) -> bool:
+        """Have a thread serve a turn at once; False if none does."""
+        if not self._joined:
+            return False
+        self._turns.append(turn)
+        if self._sender.take(self):
+            return True
+        with suppress(ValueError):  # the thread was faster
+            self._turns.remove(turn)
+            return False
+        return True
 
     def begin_end(self, seconds: float) -> bool:
         """Take nothing more, and send the rest until `seconds` are over; whether a thread is at it."""
         if self._last is None:
             if self._delivery is not None:
                 self._delivery.is_ending = True
-            last = _Turn(seconds, is_last=True)
-            if self._thread is not None:
-                self._turns.append(last)
-            self._last = last
-            self._ring()
-        return self._thread is not None
+            self._last = _Turn(seconds, is_last=True)
+            self._is_handed_over = self._hand_over(self._last)
+        return self._is_handed_over
 
     def end(self, seconds: float) -> bool:
         """Send the rest and end, within `seconds`; whether it arrived. What does not is left where it is, and
         counted. Once."""
-        self.begin_end(seconds)
+        is_handed_over = self.begin_end(seconds)
         last = self._last
         assert last is not None
         if not self._closed:
             self._closed = True
             last.until = min(last.until, time.monotonic() + seconds)
-            if self._thread is None:
+            if not is_handed_over:
                 self._serve(last)
             last.wait()
+            self._sender.leave(self)
             self._exporter.shutdown()
         return last.arrived
 
-    def _run(self) -> None:
-        while self._last is None or not self._last.done.is_set():
+    def pause(self) -> float:
+        """See `Member`."""
+        if self._turns:
+            return NO_TIME
+        if not self._waiting:
+            self._asleep = True
+            # Sleepy before looking: what is added from here on rings.
             if not self._waiting and not self._turns:
-                self._sleep()
-            else:
-                with suppress(queues.Empty):
-                    self._bell.get(timeout=self._pause())
-            self._rung = False
-            self._work()
-
-    def _sleep(self) -> None:
-        """Until there is something."""
-        self._asleep = True
-        # Sleepy before looking: what is added from here on rings.
-        if not self._waiting and not self._turns and self._last is None:
-            self._bell.get()
-        self._asleep = False
-        self._sent_at = time.monotonic()
-
-    def _pause(self) -> float:
-        """How long there is nothing to do."""
-        if self._turns or self._last is not None:
-            return _NO_TIME
+                return inf
+        if self._asleep:
+            self._asleep = False
+            self._sent_at = time.monotonic()
         ready = (
             0.0 if self._waiting >= self._limits.batch_size else self._sent_at + self._limits.delay_seconds
         )
-        return max(max(ready, self._not_before) - time.monotonic(), _NO_TIME)
+        return max(max(ready, self._not_before) - time.monotonic(), NO_TIME)
+
+    def work(self) -> None:
+        """See `Member`."""
+        self._rung = False
+        thread = threading.get_ident()
+        self._workers.add(thread)
+        try:
+            self._work()
+        finally:
+            self._workers.discard(thread)
 
     def _work(self) -> None:
         """What is due now."""
-        while self._turns:
-            self._serve(self._turns.popleft())
+        with suppress(IndexError):  # whoever waited serves his turn himself
+            while self._turns:
+                self._serve(self._turns.popleft())
+        if self._asleep:
+            return
         now = time.monotonic()
         if now < self._not_before or self._last is not None:
             return
@@ -320,18 +333,23 @@ class Batches(Generic[T]):
 
     def _send(self, limit_seconds: float | None) -> bool:
         """Send one batch; False if it failed. One that may be sent again is held then."""
-        with self._sending, suppress_instrumentation():
-            batch = self._take()
-            if not batch:
-                return True
-            if self._delivery is not None:
-                self._delivery.limit(limit_seconds)
-            try:
-                self._exporter.export(batch)
-            except Exception as error:  # of the application's own exporter; this thread must go on
-                self._complain(error)
-                return False
-            return self._settle(batch)
+        if not self._sending.acquire(timeout=-1 if limit_seconds is None else max(limit_seconds, 0.0)):
+            return False
+        try:
+            with suppress_instrumentation():
+                batch = self._take()
+                if not batch:
+                    return True
+                if self._delivery is not None:
+                    self._delivery.limit(limit_seconds)
+                try:
+                    self._exporter.export(batch)
+                except Exception as error:  # of the application's own exporter; this thread must go on
+                    self._complain(error)
+                    return False
+                return self._settle(batch)
+        finally:
+            self._sending.release()
 
     def _take(self) -> list[T]:
         if self._held:

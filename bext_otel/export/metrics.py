@@ -66,6 +66,10 @@ class MetricsSignal:
     def share(self) -> None:
         """Leave the other workers of the service what there is to say."""
 
+    def do(self, work: Callable[[], object]) -> bool:
+        """Have a thread of this signal's do something, now; False if none can."""
+        return False
+
     def dropped(self) -> int:
         """How many measurements found no room, or were no numbers that their instrument takes."""
         return 0
@@ -190,6 +194,9 @@ class BextMetrics(MetricsSignal):
 
     def share(self) -> None:
         self._reading.share()
+
+    def do(self, work: Callable[[], object]) -> bool:
+        return self._reading.do(work)
 
     def dropped(self) -> int:
         return (

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk._logs.export import ConsoleLogRecordExporter, LogRecordExporter, LogRecordExportResult
 from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
     ConsoleMetricExporter,
     MetricExporter,
     MetricExportResult,
@@ -32,10 +33,12 @@ from bext_otel.config import Exporters, Signal
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.encodable import encodable_records, encodable_spans
 from bext_otel.export.entry_points import named_exporter
+from bext_otel.export.temporality import otlp_temporality
+from bext_otel.process import late_imports
 from bext_otel.redaction import redact_url
 from bext_otel.threads import has_room_for
 
-__all__ = ["CountedMetricExporter", "log_exporters", "metric_exporters", "span_exporters"]
+__all__ = ["CountedMetricExporter", "import_otlp", "log_exporters", "metric_exporters", "span_exporters"]
 
 _log = logging.getLogger("bext_otel.export")
 
@@ -49,11 +52,11 @@ _GRPC_THREADS = 8
 
 
 class _Own(Generic[E]):
-    """An exporter that each process has for itself. A forked child makes another at its first export, because
-    two processes that speak over one connection understand nothing; what it inherited is kept as it is, for
-    to close it might end the parent's connection.
+    """An exporter that each process has for itself, made at its first export: a process that sends nothing
+    imports none. A forked child makes another, because two processes that speak over one connection
+    understand nothing; what it inherited is kept as it is, for to close it might end the parent's connection.
 
-    One that cannot be made now, for want of threads or of a file, is tried again at each export, which fails
+    One that cannot be made, for want of threads or of a file, is tried again at each export, which fails
     until then.
     """
 
@@ -62,8 +65,6 @@ class _Own(Generic[E]):
         self._delivery = delivery
         self._inherited: list[E] = []
         self._made: E | None = None
-        with suppress(Exception):  # its first export tells
-            self._made = make()
         self._pid = os.getpid()
 
     def get(self) -> E:
@@ -74,7 +75,8 @@ class _Own(Generic[E]):
             self._made = None
             self._pid = os.getpid()
         if self._made is None:
-            self._made = self._make()
+            with late_imports():
+                self._made = self._make()
         return self._made
 
     def ready(self) -> E | None:
@@ -149,8 +151,8 @@ class _Logs(LogRecordExporter):
 
 
 class _Metrics(MetricExporter):
-    def __init__(self, own: _Own[MetricExporter]) -> None:
-        super().__init__(preferred_temporality=dict(preferred_temporality(_ready(own))))
+    def __init__(self, own: _Own[MetricExporter], *, is_otlp: bool) -> None:
+        super().__init__(preferred_temporality=otlp_temporality() if is_otlp else _asked(own))
         self._own = own
 
     def export(
@@ -170,13 +172,12 @@ class _Metrics(MetricExporter):
         return True  # exporters hold nothing back
 
 
-def _ready(own: _Own[MetricExporter]) -> MetricExporter:
-    """An exporter to ask what it prefers; that is the environment's to say, so any protocol's knows."""
+def _asked(own: _Own[MetricExporter]) -> dict[type, AggregationTemporality]:
+    """What an exporter of somebody else's prefers, by the SDK's classes of instruments."""
     try:
-        return own.get()
+        return dict(preferred_temporality(own.get()))
     except Exception:  # the first export tells
-        exporter: MetricExporter = otlp_exporter("http/protobuf", "metrics")()
-        return exporter
+        return {}
 
 
 class CountedMetricExporter(MetricExporter):
@@ -257,8 +258,16 @@ def metric_exporters(exporters: Exporters, *, once: bool = True) -> list[tuple[M
             if name == "console"
             else _maker(name, exporters, "metrics", delivery, once=once)
         )
-        made.append((_Metrics(_Own(make, delivery)), delivery))
+        made.append((_Metrics(_Own(make, delivery), is_otlp=name == "otlp"), delivery))
     return made
+
+
+def import_otlp(exporters: Exporters) -> None:
+    """Import what the exporters over OTLP will need: for a process that forks many which will."""
+    asked = {"traces": exporters.traces, "logs": exporters.logs, "metrics": exporters.metrics}
+    for signal, target in exporters.targets.items():
+        if "otlp" in asked[signal]:
+            otlp_exporter(target.protocol, signal)
 
 
 # As the semantic conventions name them (`otel.component.type`).

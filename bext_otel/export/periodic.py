@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import count
+from math import inf
 from time import monotonic, perf_counter, sleep
 from typing import Any, TypeAlias
 
@@ -24,6 +25,7 @@ from bext_otel import threads
 from bext_otel.export.batching import INLINE_SECONDS, Pauses
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.delta import DeltaState, Series
+from bext_otel.export.sender import NO_TIME, Sender, sender
 from bext_otel.metrics import snapshot as ours
 from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.sdk_points import point_of
@@ -189,8 +191,8 @@ def _metrics(data: MetricsData) -> Iterator[sdk.Metric]:
 
 
 class MetricExport:
-    """Sends the metrics of `resource` every `interval_seconds`, in a thread of its own that starts at the
-    first measurement."""
+    """Sends the metrics of `resource` every `interval_seconds`, in the thread of `through`, which is joined
+    at the first measurement."""
 
     def __init__(
         self,
@@ -199,7 +201,10 @@ class MetricExport:
         exporter: MetricExporter,
         delivery: Delivery,
         interval_seconds: float,
+        *,
+        through: Sender = sender,
     ) -> None:
+        self._sender = through
         self._reading = reading
         self.resource = resource
         self._exporter = exporter
@@ -213,18 +218,20 @@ class MetricExport:
 
     def reset(self) -> None:
         """Start over without a thread, as a forked child does."""
-        self._thread: threading.Thread | None = None
+        self._joined = False
         self._has_begun = False
+        self._is_handed_over = False
         self._until: float | None = None
         self._due_at = monotonic() + self._interval_seconds
         self._make()
         self._account.reset()
 
     def _make(self) -> None:
-        # Anew when the thread starts: gevent's workers patch `threading` after the fork, and a lock of the
+        # Anew when a thread is joined: gevent's workers patch `threading` after the fork, and a lock of the
         # system's that is held while gevent waits for the network would stop all there is.
-        self._stop = threading.Event()
         self._ended = threading.Event()
+        # Held, for good, by who sends for the last time.
+        self._last = threading.Lock()
         self._sending = threading.Lock()
         # Threads that are exporting; readings and exports, by number.
         self._threads: set[int] = set()
@@ -235,14 +242,17 @@ class MetricExport:
     def start(self) -> None:
         """Begin to send; once. Where no thread can be had, `send_if_due` is for somebody else to call."""
         self._has_begun = True
-        if self._thread is None and self._until is None and not self._sending.locked():
+        if not self._joined and self._until is None and not self._sending.locked():
             self._make()
-            self._thread = threads.start(self._run, name="bext-otel-metric-export")
+            due_at, self._due_at = self._due_at, monotonic() + self._interval_seconds
+            self._joined = self._sender.join(self)
+            if not self._joined:
+                self._due_at = due_at
 
     def send_if_due(self) -> None:
         """Send if the interval is over and no thread does; for a moment at most."""
         if (
-            self._thread is None
+            not self._joined
             and self._has_begun
             and monotonic() >= self._due_at
             and not self._sending.locked()
@@ -316,8 +326,8 @@ class MetricExport:
         if self._until is None:
             self._delivery.is_ending = True
             self._until = monotonic() + timeout_seconds
-            self._stop.set()
-        return self._thread is not None
+            self._is_handed_over = self._joined and self._sender.take(self)
+        return self._is_handed_over
 
     def flush(self, timeout_seconds: float) -> bool:
         """Send now; whether it arrived. See `send`, and `_send_last` for what is not sent."""
@@ -338,10 +348,13 @@ class MetricExport:
             self._send_last()
         self._ended.wait(timeout_seconds)
         self._ended.set()
+        self._sender.leave(self)
         self._exporter.shutdown(timeout_millis=timeout_seconds * 1e3)
 
     def _send_last(self) -> None:
-        """Send, and again while that fails and there is time."""
+        """Send, and again while that fails and there is time; once, by whoever comes first."""
+        if not self._last.acquire(blocking=False):
+            return
         pauses = Pauses(_LAST_PAUSE_SECONDS, 1.0)
         try:
             while (left := self._left()) > 0 and not self._ended.is_set():
@@ -359,12 +372,22 @@ class MetricExport:
     def _left(self) -> float:
         return (self._until or 0.0) - monotonic()
 
-    def _run(self) -> None:
+    def pause(self) -> float:
+        """See `Member`."""
+        if self._until is not None:
+            return inf if self._last.locked() else NO_TIME
+        return max(self._due_at - monotonic(), NO_TIME)
+
+    def work(self) -> None:
+        """See `Member`."""
+        if self._until is not None:
+            self._send_last()
+            return
+        if monotonic() < self._due_at:
+            return
         pause = self._interval_seconds
-        while not self._stop.wait(pause):
-            if self.send() or not self._delivery.kept:
-                self._pauses.reset()
-                pause = self._interval_seconds
-            else:
-                pause = min(self._pauses.next(self._delivery.pause_seconds), self._interval_seconds)
-        self._send_last()
+        if self.send() or not self._delivery.kept:
+            self._pauses.reset()
+        else:
+            pause = min(self._pauses.next(self._delivery.pause_seconds), pause)
+        self._due_at = monotonic() + pause

@@ -34,7 +34,7 @@ class LazySpanProcessor(SpanProcessor):
     def __init__(self, exporter: SpanExporter, limits: QueueLimits | None = None) -> None:
         limits = limits or QueueLimits.from_environment("BSP", delay_ms=5000)
         self.batches: Batches[ReadableSpan] = Batches(
-            exporter, _queue(exporter, "spans", "OTEL_BSP_MAX_QUEUE_SIZE"), limits, name="bext-otel-spans"
+            exporter, _queue(exporter, "spans", "OTEL_BSP_MAX_QUEUE_SIZE"), limits
         )
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -60,7 +60,6 @@ class LazyLogRecordProcessor(LogRecordProcessor):
             exporter,
             _queue(exporter, "log records", "OTEL_BLRP_MAX_QUEUE_SIZE"),
             limits,
-            name="bext-otel-log-records",
         )
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:

@@ -6,7 +6,6 @@ import os
 import platform
 import re
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 
 from opentelemetry.sdk.resources import (
@@ -15,6 +14,8 @@ from opentelemetry.sdk.resources import (
     Resource,
     get_aggregated_resources,
 )
+
+from bext_otel.scope import VERSION
 
 __all__ = ["DISTRO_NAME", "architecture", "build_resource", "container_id"]
 
@@ -32,7 +33,7 @@ def build_resource(*, service_name: str = "", attributes: Mapping[str, str] | No
     """
     ours: dict[str, str] = {
         "telemetry.distro.name": DISTRO_NAME,
-        "telemetry.distro.version": version("bext-otel"),
+        "telemetry.distro.version": VERSION,
         "host.name": os.uname().nodename if hasattr(os, "uname") else "",
         "host.arch": architecture(platform.machine()),
     }

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from bext_otel import threads
 from bext_otel.export.delivery import Delivery
 
-__all__ = ["Ending", "Parked", "ShutdownBudget", "Undelivered", "end_all"]
+__all__ = ["Ending", "Hand", "ShutdownBudget", "Undelivered", "end_all"]
 
 # What an end gets that comes so soon after one that was not in time.
 _LAST_SECONDS, _SOON_SECONDS = 0.2, 10.0
 # Where nothing got through lately: enough for a collector that is back, and no wait for one that is not.
 _HOPELESS_SECONDS = 1.0
+
+
+Hand: TypeAlias = Callable[[Callable[[], object]], bool]
+"""A thread that runs already, and does what it is given; False if it can't now."""
 
 
 @dataclass(frozen=True)
@@ -32,45 +36,13 @@ class Ending:
         self.finish(seconds)
 
 
-class Parked:
-    """A thread that waits for the end, so that there is one when none can be started any more: from Python
-    3.12 on that is so in exit handlers, and anywhere where the system gives no more. It costs nothing until
-    then."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Start over without the thread, as a forked child does."""
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Have it wait, if there can be one."""
-        if self._thread is None:
-            # Looked up now: gevent's workers patch the module after the fork.
-            self._work: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
-            self._thread = threads.start(self._run, self._work, name="bext-otel-end")
-
-    def _run(self, work: queue.SimpleQueue[Callable[[], object]]) -> None:
-        while True:
-            work.get()()
-
-    def do(self, work: Callable[[], object]) -> bool:
-        """Have it do something, now; False if there is no such thread."""
-        if self._thread is None or not self._thread.is_alive():
-            return False
-        self._work.put(work)
-        return True
-
-
-def end_all(
-    endings: Sequence[Callable[[float], object]], deadline_seconds: float, parked: Parked | None = None
-) -> bool:
+def end_all(endings: Sequence[Callable[[float], object]], deadline_seconds: float, *hands: Hand) -> bool:
     """Call each of `endings` with the seconds it has, side by side; whether all came back in time.
 
     One that does not is left behind in a daemon thread: the process exits without it. Where no thread can be
-    started, the `parked` one ends them one after the other, or this one does, and each gets its share of the
-    time.
+    started (from Python 3.12 on that is so in exit handlers, and anywhere where the system gives no more),
+    the first of `hands` that can ends them one after the other, or this thread does, and each gets its share
+    of the time.
     """
     until = time.monotonic() + deadline_seconds
     has_thread = [_begun(ending, deadline_seconds) for ending in endings]
@@ -93,7 +65,7 @@ def end_all(
             left = max(until - time.monotonic(), 0.0)
             end(number, left if has_thread[number] else left / (len(rest) - done))
 
-    if rest and (parked is None or not parked.do(end_rest)):
+    if rest and not any(hand(end_rest) for hand in hands):
         end_rest()
     return all(event.wait(max(until - time.monotonic(), 0.0)) for event in ended)
 

@@ -11,6 +11,7 @@ from logging import LogRecord as PythonRecord
 from typing import Any
 
 from opentelemetry._logs import Logger, LoggerProvider, LogRecord
+from opentelemetry.context import Context
 from opentelemetry.semconv.attributes import code_attributes, exception_attributes
 
 from bext_otel.entries import describe_exception
@@ -82,8 +83,16 @@ class Chain:
         except Exception:  # a level that is no number; whoever made it knows what becomes of it
             return False
 
-    def python(self, record: PythonRecord, *, printed: bool = False, waits: bool = False) -> None:
-        """An event of the standard library's logging; `printed` and `waits` as `Passed` has them."""
+    def python(
+        self,
+        record: PythonRecord,
+        *,
+        printed: bool = False,
+        waits: bool = False,
+        context: Context | None = None,
+    ) -> None:
+        """An event of the standard library's logging; `printed` and `waits` as `Passed` has them, `context`
+        as `emit`."""
         try:
             body, fields = _said(record)
             given = fields.pop("exc_info", None)
@@ -101,6 +110,7 @@ class Chain:
                 timestamp=int(record.created * 1e9),
                 printed=printed,
                 waits=waits,
+                context=context,
             )
         except Exception:  # logging must not fail the work that is logged
             self.failures += 1
@@ -117,9 +127,10 @@ class Chain:
         timestamp: int | None = None,
         printed: bool = False,
         waits: bool = False,
+        context: Context | None = None,
     ) -> None:
         """An event: who says it, how grave, what, with which facts, caused by which exception, at which
-        nanosecond (None: now).
+        nanosecond (None: now), for which work (None: the current).
 
         `printed` and `waits` as `Passed` has them.
         """
@@ -130,13 +141,13 @@ class Chain:
             return
         token = _depth.set(depth + 1)
         try:
-            caused = _exception(exc_info) if exc_info else {}
-            if stack:
-                caused[code_attributes.CODE_STACKTRACE] = redact_urls(text(str(stack)))
-            attributes, dropped = self._attributes(fields, len(caused))
-            attributes.update(caused)
+            found = self._logger(logger)
+            if not found.enabled():  # lines have nowhere to go, and nothing is exported
+                return
+            attributes, dropped = self._attributes(fields, _caused(exc_info, stack))
             record = Passed(
                 timestamp=timestamp,
+                context=context,
                 severity_number=severity(level),
                 severity_text=severity_text(level),
                 body=redact_urls(text(body)) if type(body) is str else plain(body),
@@ -150,19 +161,22 @@ class Chain:
                 record.waits = True
             if dropped:
                 record.dropped = dropped
-            self._logger(logger).emit(record)
+            found.emit(record)
         except Exception:  # logging must not fail the work that is logged
             self.failures += 1
         finally:
             _depth.reset(token)
 
-    def _attributes(self, fields: Mapping[str, object], others: int) -> tuple[dict[str, Any], int]:
-        """As many fields as there is room for beside `others`, and how many there are more."""
-        room = len(fields) if self._max_attributes is None else max(0, self._max_attributes - others)
+    def _attributes(
+        self, fields: Mapping[str, object], others: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], int]:
+        """As many fields as there is room for beside `others`, these too, and how many there are more."""
+        room = len(fields) if self._max_attributes is None else max(0, self._max_attributes - len(others))
         attributes: dict[str, Plain] = {}
         for name, value in islice(fields.items(), room):
             # OpenTelemetry has no empty names, and warns about each.
             attributes[text(name if type(name) is str else str(name)) or '""'] = plain(value)
+        attributes.update(others)
         return attributes, max(0, len(fields) - room)
 
     def _logger(self, name: object) -> Logger:
@@ -211,6 +225,14 @@ def _said(record: PythonRecord) -> tuple[object, dict[str, Any]]:
         return (_COLORS.sub("", said) if "\x1b" in said else said), fields
     except Exception:  # the arguments don't fit the message: show both rather than lose the event
         return shown(message) if not isinstance(message, str) else message, {**fields, "args": record.args}
+
+
+def _caused(exc_info: object, stack: str | None) -> dict[str, Any]:
+    """What tells of an exception and of a stack."""
+    caused = _exception(exc_info) if exc_info else {}
+    if stack:
+        caused[code_attributes.CODE_STACKTRACE] = redact_urls(text(str(stack)))
+    return caused
 
 
 def _exception(given: object) -> dict[str, Any]:

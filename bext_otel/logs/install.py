@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from functools import partial
 
 from opentelemetry._logs import LoggerProvider as APILoggerProvider
 from opentelemetry._logs import SeverityNumber
@@ -22,12 +21,13 @@ from bext_otel.logs.chain import MAX_ATTRIBUTES, Chain
 from bext_otel.logs.correlation import correlate
 from bext_otel.logs.files import RotatingFile
 from bext_otel.logs.formats import Format, json_line, pretty_line
-from bext_otel.logs.handler_targets import follow_listeners
 from bext_otel.logs.levels import Gate, level_number
 from bext_otel.logs.outputs import Output, StandardStream, write_stderr
-from bext_otel.logs.servers import emit_server_record, has_completion_record, watch_servers
+from bext_otel.logs.servers import follow_raw_lines
 from bext_otel.logs.sinks import Completion, ExportSink, LineSink
 from bext_otel.logs.stdlib import attach
+from bext_otel.logs.terminal import Terminal
+from bext_otel.operation import app_of_request, is_request_logged
 from bext_otel.process import on_import
 
 __all__ = ["BextLoggerProvider", "Installed", "build_provider", "install"]
@@ -104,7 +104,10 @@ def build_provider(
     sinks: list[LineSink | ExportSink] = []
     if _prints(config):
         output = _output(config)
-        sinks.append(LineSink(_format(config, output), output))
+        terminal = (
+            Terminal(output.name, always=config.output != "") if isinstance(output, StandardStream) else None
+        )
+        sinks.append(LineSink(_format(config, output), output, terminal))
     if otlp_exporter is not None:
         sinks.append(ExportSink(otlp_exporter, shutdown_seconds=shutdown_timeout_seconds))
     return BextLoggerProvider(resource, sinks, shutdown_on_exit=shutdown_on_exit)
@@ -116,7 +119,7 @@ def _prints(config: LoggingSettings) -> bool:
 
 def _output(config: LoggingSettings) -> Output:
     if config.output != "file":
-        return StandardStream(config.output)
+        return StandardStream(config.output or "stdout")
     file = RotatingFile(
         config.file_path,
         max_bytes=config.rotate_max_size_mb * _MB if config.rotate else 0,
@@ -183,19 +186,57 @@ def install(
     global _current
     if _current is not None:
         _current.remove()
-    # The SDK's loggers know whether any processor wants a record.
-    if not config.enabled or not provider.get_logger("bext_otel.logs").enabled():
+    ours = provider if isinstance(provider, BextLoggerProvider) else None
+    # The SDK's loggers know whether any processor wants a record; lines may be wanted later only.
+    is_wanted = bool(ours.sinks) if ours is not None else provider.get_logger("bext_otel.logs").enabled()
+    if not (config.enabled and is_wanted):
         _current = Installed(ExitStack(), None)
         return _current
     level = level_number(config.level) if config.level else None
     gate = Gate(level, {name: level_number(app.log_level) for name, app in apps.items() if app.log_level})
-    ours = provider if isinstance(provider, BextLoggerProvider) else None
     chain = Chain(provider, gate, max_attributes=ours.max_attributes if ours is not None else MAX_ATTRIBUTES)
     undoing = ExitStack()
     if ours is not None:
         ours.use(chain)
         undoing.callback(ours.use, None)
-    if level is None:
+    undoing.enter_context(_set_levels(config, gate))
+    terminal = _terminal(ours)
+    mark, forget = correlate(
+        os.environ, str(ours.resource.attributes.get("service.name", "")) if ours is not None else ""
+    )
+    undoing.callback(forget)
+
+    def is_completed() -> bool:
+        # By a record that is written: where a level keeps that one back, the server's own line is all there
+        # is.
+        return (
+            config.requests
+            and bool(is_request_logged())
+            and gate.wants("bext.request", SeverityNumber.INFO, app_of_request())
+        )
+
+    def is_ours() -> bool:
+        return terminal is not None and terminal.is_ours()
+
+    to_file = terminal is None and _prints(config)
+    undoing.callback(
+        attach(chain, terminal=terminal, to_file=to_file, is_completed=is_completed, mark=mark).remove
+    )
+    undoing.callback(follow_raw_lines(lambda: is_ours() and is_completed()))
+    undoing.callback(_when_structlog_is_there(chain, is_ours))
+    _current = Installed(undoing, chain)
+    return _current
+
+
+def _terminal(provider: BextLoggerProvider | None) -> Terminal | None:
+    """What lines go to; None if they go to a file, or nowhere."""
+    sinks = provider.sinks if provider is not None else []
+    return next((sink.terminal for sink in sinks if isinstance(sink, LineSink) and sink.terminal), None)
+
+
+def _set_levels(config: LoggingSettings, gate: Gate) -> ExitStack:
+    undoing = ExitStack()
+    if gate.level is None:
         # What we say of ourselves passes no root logger either, that export works again for instance.
         for name in _OWN:
             if logging.getLogger(name).level == logging.NOTSET:
@@ -205,43 +246,7 @@ def install(
     if logging.root.level == logging.WARNING and gate.lowest != logging.WARNING:
         undoing.callback(_set_level(None, gate.lowest))
         gate.opened = True
-    terminal = _terminal(provider)
-    mark, forget = correlate(
-        os.environ, str(ours.resource.attributes.get("service.name", "")) if ours is not None else ""
-    )
-    undoing.callback(forget)
-
-    def is_told(record: logging.LogRecord) -> bool:
-        # By a record that is written: where a level keeps that one back, the server's own line is all there
-        # is.
-        return (
-            config.requests
-            and has_completion_record(record)
-            and gate.wants("bext.request", SeverityNumber.INFO)
-        )
-
-    undoing.callback(
-        attach(
-            chain,
-            terminal=terminal,
-            is_told=is_told,
-            tell_apart=partial(emit_server_record, chain),
-            mark=mark,
-        ).remove
-    )
-    if terminal is not None:
-        undoing.callback(follow_listeners())
-        undoing.callback(watch_servers(is_told))
-    undoing.callback(_when_structlog_is_there(chain, on_terminal=terminal is not None))
-    _current = Installed(undoing, chain)
-    return _current
-
-
-def _terminal(provider: APILoggerProvider) -> str | None:
-    """The name of the standard stream that lines go to; None if they go to a file, or nowhere."""
-    sinks = provider.sinks if isinstance(provider, BextLoggerProvider) else []
-    outputs = [sink.output for sink in sinks if isinstance(sink, LineSink)]
-    return next((output.name for output in outputs if isinstance(output, StandardStream)), None)
+    return undoing
 
 
 def _set_level(name: str | None, level: int) -> Callable[[], None]:
@@ -257,11 +262,11 @@ def _set_level(name: str | None, level: int) -> Callable[[], None]:
     return undo
 
 
-def _when_structlog_is_there(chain: Chain, *, on_terminal: bool) -> Callable[[], None]:
+def _when_structlog_is_there(chain: Chain, is_ours: Callable[[], bool]) -> Callable[[], None]:
     """Watch structlog as soon as the program imports it, which may be never; importing it here would cost
     every program."""
     undoing = ExitStack()
     undoing.callback(
-        on_import("structlog", lambda _: undoing.callback(structured.watch(chain, on_terminal=on_terminal)))
+        on_import("structlog", lambda _: undoing.callback(structured.watch(chain, is_ours=is_ours)))
     )
     return undoing.close

@@ -23,6 +23,7 @@ from bext_otel.logs.chain import Passed
 from bext_otel.logs.formats import Format
 from bext_otel.logs.levels import Gate
 from bext_otel.logs.outputs import FINISH_SECONDS, Output, StandardStream, write_stderr
+from bext_otel.logs.terminal import Terminal
 from bext_otel.logs.values import plain, text
 from bext_otel.process import on_fork
 from bext_otel.redaction import redact_urls
@@ -86,7 +87,7 @@ class Completion(LogRecordProcessor):
             attributes.dropped += log.dropped
         else:
             _make_plain(log, attributes)
-        if "app" not in attributes and (app := current_app()):
+        if "app" not in attributes and (app := current_app(log.context)):
             attributes["app"] = app
         if self._max_attributes is not None and len(attributes) > self._max_attributes:
             _cut(attributes, self._max_attributes)
@@ -180,26 +181,60 @@ def _is(record: ReadWriteLogRecord, what: str) -> bool:
 
 
 class LineSink(Gated):
-    """Writes each record as a line, at once; not to a terminal where the application has printed it
-    already."""
+    """Writes each record as a line, at once; to `terminal` (None: to a file) only while that is ours, and the
+    application has not printed it already."""
 
-    def __init__(self, line: Format, output: Output) -> None:
+    def __init__(self, line: Format, output: Output, terminal: Terminal | None = None) -> None:
         self.output = output
+        self.terminal = terminal
         self.losses = Losses(output.name)
         self._line = line
-        self._on_terminal = isinstance(output, StandardStream)
         if isinstance(output, StandardStream):
-            output.on_lost = self.losses.add
+            output.on_lost = self._lost
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """See `LogRecordProcessor`."""
         try:
-            if self.wants(log_record) and not (self._on_terminal and _is(log_record, "printed")):
+            if self.terminal is not None and _is(log_record, "printed"):
+                return
+            if self.wants(log_record):
                 self.output.write(self._line(log_record))
+            elif (error := self._gone_by()) is not None and super().wants(log_record):
+                self.losses.add(error)
         except (
             Exception
         ) as exc:  # a full disk or a reader that has gone must not fail the work that is logged
-            self.losses.add(exc)
+            self._lost(exc)
+
+    def wants(self, record: ReadWriteLogRecord) -> bool:
+        """See `Gated`."""
+        return (self.terminal is None or self.terminal.is_ours()) and super().wants(record)
+
+    def enabled(
+        self,
+        *,
+        context: Context | None = None,
+        instrumentation_scope: InstrumentationScope | None = None,
+        severity_number: SeverityNumber | None = None,
+        event_name: str | None = None,
+    ) -> bool:
+        """See `Gated`."""
+        return (
+            self.terminal is None or self.terminal.is_ours() or self._gone_by() is not None
+        ) and super().enabled(
+            context=context,
+            instrumentation_scope=instrumentation_scope,
+            severity_number=severity_number,
+            event_name=event_name,
+        )
+
+    def _gone_by(self) -> BaseException | None:
+        return self.terminal.lost_by() if self.terminal is not None else None
+
+    def _lost(self, error: BaseException, lines: int = 1) -> None:
+        if self.terminal is not None:
+            self.terminal.failed(error)
+        self.losses.add(error, lines)
 
     def shutdown(self) -> None:
         """Nothing is buffered, but for a reader that is behind."""
@@ -231,15 +266,6 @@ class ExportSink(Gated):
         self._batches = self._processor.batches
         self._waiting: deque[ReadWriteLogRecord] = deque(maxlen=_MAX_WAITING)
         _sinks.add(self)
-
-    @property
-    def on_start(self) -> Callable[[], object]:
-        """Called at the first record that is exported."""
-        return self._batches.on_start
-
-    @on_start.setter
-    def on_start(self, call: Callable[[], object]) -> None:
-        self._batches.on_start = call
 
     def start_over(self) -> None:
         """In a forked child: let go of what a thread of the parent may hold, and of what the parent will send

@@ -9,13 +9,13 @@ import traceback
 import weakref
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from functools import wraps
 from operator import is_
 from types import FrameType
 from typing import Any
 
 from opentelemetry.semconv.attributes import exception_attributes
 
+from bext_otel.covering import cover
 from bext_otel.logs.chain import Chain
 from bext_otel.logs.levels import TRACE, number_of
 
@@ -35,7 +35,7 @@ _LEVELS = {
 _STACK = "Stack (most recent call last)"
 _NAME = "structlog"
 # What structlog's classes and ours add to the way from who says something to here.
-_BETWEEN = ("structlog.", "bext_otel.logs.")
+_BETWEEN = ("structlog.", "bext_otel.logs.", "bext_otel.covering.")
 
 # The names that loggers were asked for by whose factory drops them.
 _names: weakref.WeakKeyDictionary[object, str] = weakref.WeakKeyDictionary()
@@ -68,10 +68,10 @@ class _Watch:
     too.
     """
 
-    def __init__(self, structlog: Any, chain: Chain, *, on_terminal: bool) -> None:
+    def __init__(self, structlog: Any, chain: Chain, *, is_ours: Callable[[], bool]) -> None:
         config, base, output = structlog._config, structlog._base.BoundLoggerBase, structlog._output
         self._chain = chain
-        self._on_terminal = on_terminal
+        self._is_terminal_ours = is_ours
         self._is_configured: Callable[[], bool] = structlog.is_configured
         self._drop: type[Exception] = structlog.DropEvent
         self._defaults: list[Any] = list(config._BUILTIN_DEFAULT_PROCESSORS)
@@ -83,9 +83,9 @@ class _Watch:
             each for each in self._defaults[:-1] if each is not level and not isinstance(each, time)
         ]
         self._undo = [
-            _wrapped(base, "_process_event", self._process_event),
+            cover(base, "_process_event", self._process_event),
             *(
-                _wrapped(factory, "__call__", _named)
+                cover(factory, "__call__", _named)
                 for factory in (structlog.PrintLoggerFactory, structlog.WriteLoggerFactory)
             ),
             _with_trace(config._BUILTIN_DEFAULT_WRAPPER_CLASS, self._is_ours),
@@ -136,7 +136,7 @@ class _Watch:
     def _is_ours(self, bound: Any, processors: list[Any]) -> bool:
         """Is it as structlog does it by itself, for people and printed, where our line is printed instead?"""
         return (
-            self._on_terminal
+            self._is_terminal_ours()
             and self._are_defaults(processors)
             and type(bound._logger) is self._logger_class
             and any(bound._logger._file is each for each in (*self._streams, sys.stdout, sys.stderr))
@@ -180,16 +180,16 @@ class _Watch:
         self._chain.emit(name, level, event, fields, exc_info, stack, printed=printed)
 
 
-def watch(chain: Chain, *, on_terminal: bool) -> Callable[[], None]:
+def watch(chain: Chain, *, is_ours: Callable[[], bool]) -> Callable[[], None]:
     """Let structlog's events enter the chain. What it returns undoes it.
 
-    A program that doesn't configure structlog gets the chain's lines where these go to a terminal
-    (`on_terminal`), and structlog's own elsewhere. A program's own configuration, sooner or later, stands as
+    A program that doesn't configure structlog gets the chain's lines while the terminal is ours (`is_ours`),
+    and structlog's own elsewhere. A program's own configuration, sooner or later, stands as
     if we were not there.
     """
     import structlog
 
-    return _Watch(structlog, chain, on_terminal=on_terminal).remove
+    return _Watch(structlog, chain, is_ours=is_ours).remove
 
 
 def _with(bound: Any, processors: list[Callable[..., Any]]) -> Any:
@@ -198,27 +198,6 @@ def _with(bound: Any, processors: list[Callable[..., Any]]) -> Any:
     other.__dict__.update(vars(bound))
     other._processors = processors
     return other
-
-
-def _wrapped(owner: type[Any], name: str, around: Callable[..., Any]) -> Callable[[], None]:
-    """Have `around` called instead of a method, with the method before its arguments. What is returned undoes
-    it."""
-    original = getattr(owner, name)
-    active = True
-
-    @wraps(original)
-    def replacement(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return around(original, self, *args, **kwargs) if active else original(self, *args, **kwargs)
-
-    setattr(owner, name, replacement)
-
-    def undo() -> None:
-        nonlocal active
-        active = False
-        if getattr(owner, name) is replacement:
-            setattr(owner, name, original)
-
-    return undo
 
 
 def _named(make: Callable[..., Any], factory: Any, *args: Any) -> Any:

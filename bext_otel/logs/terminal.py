@@ -1,22 +1,71 @@
-"""What handlers of others print to the terminal, and how one of them is kept silent for as long as our lines
-take their place."""
+"""The terminal: whose it is, ours or the application's, and what leads to it."""
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from bext_otel.logs.handler_targets import ways
+from bext_otel.serving import is_serving
 
-__all__ = ["Mute", "is_printed", "is_printer", "name_of", "path", "reaches_root"]
+__all__ = ["Terminal", "leads_to_terminal", "name_of", "path"]
 
 _STANDARD = ("stdout", "stderr")
-# A handler that prints by way of another, which does so by way of another: enough, and an end to circles.
-_MAX_DEPTH = 5
+# A stream that holds another, which holds one: enough, and an end to circles.
+_MAX_DEPTH = 2
+# Whoever read it has gone: a pipe's reader, a terminal that was hung up, a descriptor that was closed.
+_GONE = frozenset({errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO})
+
+
+class Terminal:
+    """A standard stream that our lines go to (`name`: stdout or stderr), as long as it is ours.
+
+    It is where somebody asked for it (`always`), else while this process serves and the stream is there:
+    open, not the null device, and with a reader that has not gone. Otherwise both standard streams are the
+    application's.
+    """
+
+    def __init__(self, name: str, *, always: bool) -> None:
+        self.name = name
+        self._always = always
+        self._gone: object = None
+        self._error: BaseException | None = None
+        self._looked_at: object = None
+        self._is_null = False
+
+    def is_ours(self) -> bool:
+        """Do lines go there now, in the place of what the application would print? Never raises."""
+        try:
+            return self._is_ours()
+        except Exception:  # a stream of the application's own making
+            return False
+
+    def _is_ours(self) -> bool:
+        if not (self._always or is_serving()) or self.lost_by() is not None:
+            return False
+        stream = getattr(sys, self.name, None)
+        if stream is None or getattr(stream, "closed", False):
+            return False
+        if stream is not self._looked_at:
+            self._is_null = not self._always and _is_null(stream)
+            self._looked_at = stream
+        return not self._is_null
+
+    def lost_by(self) -> BaseException | None:
+        """Why lines can't be written there any more; None: they can, as far as is known."""
+        return (
+            self._error if self._error is not None and getattr(sys, self.name, None) is self._gone else None
+        )
+
+    def failed(self, error: BaseException) -> None:
+        """A line could not be written because of `error`. Where that will not change, what comes is the
+        application's to print."""
+        if isinstance(error, ValueError) or (isinstance(error, OSError) and error.errno in _GONE):
+            self._gone, self._error = getattr(sys, self.name, None), error
 
 
 def path(logger: logging.Logger) -> Iterator[logging.Logger]:
@@ -33,105 +82,54 @@ def name_of(record: logging.LogRecord) -> str:
     return name if isinstance(name, str) else ""
 
 
-def reaches_root(record: logging.LogRecord) -> bool:
-    """Does the record propagate to the root logger, by the name of who says it?"""
-    logger = logging.root.manager.loggerDict.get(name_of(record))
-    return not isinstance(logger, logging.Logger) or any(each is logging.root for each in path(logger))
+def leads_to_terminal(stream: object) -> bool:
+    """Is it a standard stream, or does it lead to where one of them leads: the same terminal, pipe or file?
 
-
-def is_printer(handler: logging.Handler, *streams: str) -> bool:
-    """Does the handler itself print to one of these standard streams (by default, to any)?"""
-    return isinstance(handler, logging.StreamHandler) and _leads_to(handler.stream, streams or _STANDARD)
-
-
-def is_printed(logger: logging.Logger, record: logging.LogRecord, stream: str) -> bool:
-    """Have the application's handlers printed the record to where this standard stream leads, or will they?
-
-    By themselves, or by way of others: of a queue and its listener, a buffer's target, a console, another
-    logging library.
+    One that has no descriptor leads to where the streams lead that it holds, if that is the same for all.
     """
-    return any(
-        record.levelno >= handler.level and _prints(handler, record, (stream,), _MAX_DEPTH)
-        for each in path(logger)
-        for handler in each.handlers
-    )
+    return _leads(stream, _MAX_DEPTH)
 
 
-def _prints(
-    handler: logging.Handler, record: logging.LogRecord, streams: tuple[str, ...], depth: int
-) -> bool:
-    if handler.filters and not handler.filter(record):
-        return False
-    if isinstance(handler, logging.StreamHandler) and _leads_to(handler.stream, streams):
-        return True
-    if isinstance(handler, logging.FileHandler) or not depth:
-        return False
-    return any(
-        _prints(way, record, streams, depth - 1)
-        if isinstance(way, logging.Handler)
-        else _leads_to(way, streams)
-        for way in ways(handler, record.levelno)
-    )
-
-
-def _leads_to(stream: object, names: tuple[str, ...]) -> bool:
-    """Is it one of the standard streams, or does it lead to where one of them leads: the same terminal, pipe
-    or file?"""
+def _leads(stream: object, depth: int) -> bool:
     if stream is None:
         return False
-    standard = [getattr(sys, shown, None) for name in names for shown in (name, f"__{name}__")]
+    standard = [getattr(sys, shown, None) for name in _STANDARD for shown in (name, f"__{name}__")]
     if any(stream is each for each in standard):
         return True
     place = _place(stream)
-    return place is not None and any(
-        place == _place(each) for each in {id(each): each for each in standard}.values()
-    )
+    if place is not None:
+        return any(place == _place(each) for each in {id(each): each for each in standard}.values())
+    held = list(_held(stream)) if depth else []
+    return bool(held) and all(_leads(each, depth - 1) for each in held)
 
 
-def _place(stream: Any) -> tuple[int, int] | None:
+def _held(stream: object) -> Iterator[object]:
+    """The streams that a stream holds to write to, as the `wsgi.errors` of some servers does."""
+    for value in list((getattr(stream, "__dict__", None) or {}).values()):
+        values = value if type(value) in (list, tuple) else (value,)
+        yield from (each for each in values if hasattr(type(each), "write"))
+
+
+def _place(stream: object) -> tuple[int, int] | None:
     """What is behind a stream's descriptor; None if it has none."""
+    found = _status(stream)
+    return (found.st_dev, found.st_ino) if found is not None else None
+
+
+def _is_null(stream: object) -> bool:
+    """Does nobody get what is written to it, by the way that the process was started?"""
+    found = _status(stream)
+    try:
+        return found is not None and os.path.samestat(found, Path(os.devnull).stat())
+    except OSError:  # a jail without one
+        return False
+
+
+def _status(stream: Any) -> os.stat_result | None:
     try:
         number = stream.fileno()
-        found = os.fstat(number) if type(number) is int else None
+        return os.fstat(number) if type(number) is int else None
     except (
         Exception
     ):  # no stream, or a closed one, or a stand-in of the application's that raises what it likes
         return None
-    return (found.st_dev, found.st_ino) if found is not None else None
-
-
-class Mute(logging.Filter):
-    """A filter that keeps handlers from printing the records that `applies` says; `lift` takes it off all of
-    them.
-
-    A copy of a handler has it too; where one is pickled, a filter stands in its place that lets everything
-    through.
-    """
-
-    def __init__(self, applies: Callable[[logging.LogRecord], bool]) -> None:
-        super().__init__()
-        self._applies = applies
-        self._muted: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
-
-    def __deepcopy__(self, memo: object) -> Mute:
-        return self
-
-    def __reduce__(self) -> tuple[type[logging.Filter], tuple[()]]:
-        return logging.Filter, ()
-
-    def put_on(self, handler: logging.Handler) -> None:
-        """Mute a handler; once is enough."""
-        if self not in handler.filters:
-            handler.addFilter(self)
-            self._muted.add(handler)
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """See `logging.Filter`."""
-        return not self._applies(record)
-
-    def lift(self) -> None:
-        """The handlers print as before, and copies of them."""
-        self._applies = lambda _: False
-        for handler in list(self._muted):
-            handler.removeFilter(self)
-        self._muted.clear()

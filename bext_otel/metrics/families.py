@@ -181,19 +181,30 @@ def _family(stream: Stream, points: Sequence[Point]) -> Family:
     return Family(metric.exported, metric.type_0_0_4, metric.description, metric.unit, points, metric)
 
 
-def foreign_parts(families: Iterable[Family]) -> list[ThirdPartyFamily]:
-    """Other libraries' families as they are published."""
-    return [
-        ThirdPartyFamily(
-            family.name,
-            family.type,
-            family.description,
-            tuple(map(_foreign_row, family.points)),
-            family.unit,
-            family.merge,
+KnownRows: TypeAlias = dict[int, tuple[Point, ThirdPartyRow]]
+"""What was published of a point, by the point's id, beside it."""
+
+
+def foreign_parts(families: Iterable[Family], known: KnownRows | None = None) -> list[ThirdPartyFamily]:
+    """Other libraries' families as they are published. `known` has the rows of points that were published
+    before, and afterwards those of these."""
+    before, now = dict(known or {}), known if known is not None else {}
+    now.clear()
+    parts = []
+    for family in families:
+        rows = []
+        for point in family.points:
+            held = before.get(id(point))
+            if held is None or held[0] is not point:
+                held = (point, _foreign_row(point))
+            now[id(point)] = held
+            rows.append(held[1])
+        parts.append(
+            ThirdPartyFamily(
+                family.name, family.type, family.description, tuple(rows), family.unit, family.merge
+            )
         )
-        for family in families
-    ]
+    return parts
 
 
 def _foreign_row(point: Point) -> ThirdPartyRow:

@@ -172,6 +172,10 @@ class SnapshotReader:
             self._service.reset()
             self._listen(self._heard)
 
+    def do(self, work: Callable[[], object]) -> bool:
+        """Have the ticker's thread do something, if it can."""
+        return self._ticker.do(work)
+
     def stop(self) -> None:
         """Tick no more, and leave the others what there is to say."""
         self._ticker.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from operator import add
 from typing import Any
 
 from opentelemetry.sdk.metrics import export as sdk
@@ -58,9 +59,25 @@ def sum_of(before: Any, point: Any) -> Any:
     """Two points of one series as one that spans both intervals."""
     start = before.start_time_unix_nano
     if isinstance(point, NumberDataPoint):
-        return replace(point, start_time_unix_nano=start, value=before.value + point.value)
+        # Not `replace`, which takes four times as long.
+        return NumberDataPoint(
+            point.attributes, start, point.time_unix_nano, before.value + point.value, point.exemplars
+        )
     if isinstance(point, HistogramDataPoint) and before.explicit_bounds != point.explicit_bounds:
         return point  # a view was changed under way: the newest holds
+    if isinstance(point, HistogramDataPoint) and None not in (before.min, before.max, point.min, point.max):
+        return HistogramDataPoint(  # as above
+            point.attributes,
+            start,
+            point.time_unix_nano,
+            before.count + point.count,
+            before.sum + point.sum,
+            tuple(map(add, before.bucket_counts, point.bucket_counts)),
+            point.explicit_bounds,
+            min(before.min, point.min),
+            max(before.max, point.max),
+            point.exemplars,
+        )
     value = _explicit(before).plus(_explicit(point))
     if isinstance(point, HistogramDataPoint):
         return replace(point, start_time_unix_nano=start, bucket_counts=value.counts, **_totals(value))

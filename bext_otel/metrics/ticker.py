@@ -7,12 +7,18 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from bext_otel import threads
 
 __all__ = ["Ticker"]
 
 _log = logging.getLogger("bext_otel")
+
+# A tick lasts milliseconds; one that has lasted so long waits for a callback of the application's.
+_HANGS_SECONDS = 0.5
+# A queue's `get` takes none for for ever, under gevent.
+_NO_TIME = 0.001
 
 
 class Ticker:
@@ -22,6 +28,9 @@ class Ticker:
     has none. `wake` may be called from anywhere, a signal handler included: a `SimpleQueue` is reentrant
     where an `Event` is not. `on_start` is called once, in that thread. `failures` counts ticks that raised,
     `failing` says whether the last one did; ticks go on.
+
+    `do` has the thread do something else, such as what is due at the end, when no other thread can be
+    started.
 
     Where no thread can be had, `wake` ticks itself, as often as a thread would, unless `may_tick` forbids it,
     and then calls `on_start` and `instead`: what other threads would do.
@@ -51,6 +60,7 @@ class Ticker:
         self._stopped = False
         self._ticking = False
         self._tick_from = 0.0
+        self._busy_since: float | None = None
         self.failures = 0
         self.failing = False
         self._told: set[type[Exception]] = set()
@@ -59,8 +69,8 @@ class Ticker:
     def _make(self) -> None:
         """What the thread waits for. Looked up in its modules now: gevent's workers patch those after the
         fork, and a thread of gevent's that waited for something of the system's would hold up all others."""
-        self._alarm: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._stop = threading.Event()
+        self._alarm: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
 
     def wake(self) -> bool:
         """There is something to drain; False if nobody will look after it unless he is told again."""
@@ -73,7 +83,8 @@ class Ticker:
             return True
         self._started = True
         self._make()
-        if threads.start(self._run, name="bext-otel-ticker") is not None:
+        self._thread = threads.start(self._run, name="bext-otel-ticker")
+        if self._thread is not None:
             return True
         self._started = self._awake = False
         self._tick_here()
@@ -95,19 +106,48 @@ class Ticker:
     def stop(self) -> None:
         """End the thread soon; no further tick begins after the one under way."""
         self._stopped = True
-        self._stop.set()
         self._alarm.put(None)
+
+    def do(self, work: Callable[[], object]) -> bool:
+        """Have the thread do something, soon; False if there is none that runs, or one that hangs in a
+        tick."""
+        busy = self._busy_since
+        if self._thread is None or not self._thread.is_alive() or self._stopped:
+            return False
+        if busy is not None and time.monotonic() - busy > _HANGS_SECONDS:
+            return False
+        self._alarm.put(work)
+        return True
 
     def _run(self) -> None:
         self._guarded(self._on_start)
-        while not self._stop.wait(self._seconds):
+        while self._wait(self._seconds):
             # Sleepy before looking: what is measured from here on wakes us again.
             self._awake = False
-            if not self._guarded(self._tick):
+            self._busy_since = time.monotonic()
+            has_worked = self._guarded(self._tick)
+            self._busy_since = None
+            if not has_worked:
                 self._asleep = True
                 if not self._awake:
-                    self._alarm.get()
+                    self._wait(None)
                 self._asleep = False
+
+    def _wait(self, seconds: float | None) -> bool:
+        """For so long, or until it is woken, and do other work meanwhile; False once it was stopped."""
+        until = None if seconds is None else time.monotonic() + seconds
+        while not self._stopped:
+            try:
+                left = None if until is None else max(until - time.monotonic(), _NO_TIME)
+                work = self._alarm.get(timeout=left)
+            except queue.Empty:
+                return True
+            if work is not None:
+                with suppress(Exception):  # who wanted it knows whether it was done
+                    work()
+            elif until is None:
+                return True
+        return False
 
     def _guarded(self, call: Callable[[], object]) -> object:
         """What `call` answers; True, which is to say that there is more to do, if it raises."""

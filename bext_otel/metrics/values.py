@@ -294,6 +294,8 @@ class Distribution(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="
 # Evaluated by msgspec, which cannot read the text of a type on Python 3.10.
 Value: TypeAlias = Union[int, float, Total, Histogram, Summary, Distribution]  # noqa: UP007
 
+_PLAIN = frozenset({int, float})
+
 _Measured: TypeAlias = "Histogram | Summary | Distribution"
 V = TypeVar("V", bound=Value)
 
@@ -306,7 +308,8 @@ def merged(values: Sequence[V]) -> V:
     if isinstance(first, (Histogram, Summary, Distribution)):
         kind: Any = type(first)
         return cast("V", kind.merged([value for value in values if type(value) is kind]))
-    exact, lost = _exactly(list(_parts(values)))
+    plains: Any = values if _PLAIN.issuperset(map(type, values)) else list(_parts(values))
+    exact, lost = _exactly(plains)
     return cast("V", Total(exact, lost) if lost else exact)
 
 

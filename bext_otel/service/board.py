@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
@@ -121,6 +122,37 @@ class Board:
     def members(self) -> list[int]:
         """Ids of the processes that take part, or may: all that have the file."""
         return self._try(lambda arena: members(Proc(), arena.identity)) or []
+
+    @property
+    def secret(self) -> bytes:
+        """Known to the processes of the service, and to whoever may look at what they have open; empty where
+        this process stands alone."""
+        return self._try(SharedFile.secret) or b""
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode of what the service shares; zeros where this process stands alone."""
+        arena = self._arena
+        return arena.identity if arena is not None else (0, 0)
+
+    def notice(self) -> bytes:
+        """The one notice that all can read and replace; empty if there is none."""
+        return self._try(SharedFile.notice) or b""
+
+    def post(self, notice: bytes) -> None:
+        """Replace the notice."""
+        self._try(lambda arena: arena.post(notice))
+
+    @contextmanager
+    def turn(self) -> Iterator[bool]:
+        """Whether no other process has its turn, to look at the notice and replace it. For one thread of a
+        process. Ends with the process, if it is killed meanwhile."""
+        ours = self._try(SharedFile.lock_notice) or False
+        try:
+            yield ours
+        finally:
+            if ours:
+                self._try(SharedFile.unlock_notice)
 
     def in_child(self) -> None:
         """This process is a fork: it has the file, and neither slot nor lock of its parent."""

@@ -6,6 +6,7 @@ thread starts there, and gevent needs one to look a name up: it could send nothi
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -53,28 +54,44 @@ def at_end_of_children(call: Callable[[], object]) -> Undo:
     return on_fork(before=before_fork)
 
 
-def at_end_of_workers(call: Callable[[], object]) -> Undo:
+def at_end_of_workers(call: Callable[[], object], *, before: Callable[[], object] = lambda: None) -> Undo:
     """Have `call` made in each worker that gunicorn's arbiter forks, when it has run, whatever its class, and
     has said its last words; and in the arbiter while it ends them: one that waited in vain after them would
-    take the deadline twice."""
+    take the deadline twice. `before` is called in the arbiter, before each fork."""
     undoing = ExitStack()
     undoing.callback(
-        on_import("gunicorn.arbiter", lambda module: undoing.callback(_watch(module.Arbiter, call)))
+        on_import("gunicorn.arbiter", lambda module: undoing.callback(_watch(module.Arbiter, call, before)))
     )
     return undoing.close
 
 
-def _watch(arbiter: Any, call: Callable[[], object]) -> Callable[[], None]:
+def _freeze() -> Callable[[], None]:
+    """Keep what this process has made so far out of the collections of a child that it forks now: they would
+    copy memory that is shared, and the last one, at the child's exit, take apart all that was imported here
+    (Python's documentation of `gc.freeze`). The answer undoes that in this process. Nothing is done where
+    somebody has frozen something himself."""
+    if not hasattr(gc, "freeze") or gc.get_freeze_count():
+        return lambda: None
+    gc.freeze()
+    return gc.unfreeze
+
+
+def _watch(arbiter: Any, call: Callable[[], object], before: Callable[[], object]) -> Callable[[], None]:
     spawn, stop = arbiter.spawn_worker, arbiter.stop
 
     @wraps(spawn)
     def spawn_worker(self: Any, *args: Any, **kwargs: Any) -> Any:
         master = os.getpid()
+        with suppress(Exception):
+            before()
+        thaw = _freeze()
         try:
             return spawn(self, *args, **kwargs)
         finally:
             # The fork happens in there, and a worker leaves by SystemExit.
-            if os.getpid() != master:
+            if os.getpid() == master:
+                thaw()
+            else:
                 with suppress(Exception):
                     call()
 

@@ -1,6 +1,8 @@
 """Where things stand in the file that the processes of a service share.
 
     0      magic, version, name of the service
+    2048   a secret, which proves that one has the file
+    2304   a notice to all, after its length and CRC-32; the lock of whoever replaces it is on its first byte
     4096   a mark for each slot that was ever used; the locks are on these bytes
     8192   directory: two headers for each slot, one for each half
     128 K  payloads
@@ -23,15 +25,28 @@ __all__ = [
     "DIRECTORY",
     "ENTRY",
     "LARGEST",
+    "LONGEST_NOTICE",
     "MARKS",
+    "NOTICE",
+    "NOTICE_HEADER",
+    "SECRET",
+    "SECRET_BYTES",
     "SLOTS",
     "Header",
     "beginning",
     "extents",
     "newest",
+    "notice_in",
     "place",
     "service_of",
 ]
+
+SECRET = 2048
+SECRET_BYTES = 32
+NOTICE = 2304
+LONGEST_NOTICE = 1024
+"""In bytes."""
+NOTICE_HEADER = struct.Struct("<HI")
 
 SLOTS = 1024
 """How many processes of one service can take part at a time."""
@@ -114,3 +129,12 @@ def service_of(start: bytes) -> bytes | None:
         return None
     (length,) = struct.unpack_from("<H", start, len(_MAGIC))
     return start[len(_MAGIC) + 2 : len(_MAGIC) + 2 + length]
+
+
+def notice_in(found: bytes) -> bytes:
+    """The notice, of what stands at `NOTICE`; empty if there is none, or it is just being replaced."""
+    if len(found) < NOTICE_HEADER.size:
+        return b""
+    length, check = NOTICE_HEADER.unpack_from(found)
+    notice = found[NOTICE_HEADER.size : NOTICE_HEADER.size + length]
+    return notice if len(notice) == length and crc32(notice) == check else b""

@@ -15,7 +15,7 @@ from bext_otel.service.procfs import Proc
 with suppress(ImportError):  # Windows has no such limits, and no such files
     import resource
 
-__all__ = ["DIRECTORIES", "create", "held_by", "service_of", "write"]
+__all__ = ["DIRECTORIES", "create", "held_by", "is_ours", "service_of", "write"]
 
 NAME = "bext-otel"
 DIRECTORIES = ("/dev/shm", "/tmp", "/var/tmp")  # noqa: S108  nothing appears there: the file has no name
@@ -96,6 +96,11 @@ def service_of(descriptor: int) -> bytes | None:
     return layout.service_of(os.pread(descriptor, layout.BEGINNING, 0))
 
 
+def is_ours(target: str) -> bool:
+    """Whether a link of /proc/PID/fd stands for a file that may be one of ours."""
+    return _LINK.fullmatch(target) is not None
+
+
 def held_by(pid: int, proc: Proc, wanted: Callable[[int], bool]) -> int | None:
     """A descriptor of our own on the file which that process has open, if it has one that is `wanted`.
 
@@ -105,7 +110,7 @@ def held_by(pid: int, proc: Proc, wanted: Callable[[int], bool]) -> int | None:
     """
     try:
         for directory, name, target in proc.opened(pid):
-            if _LINK.fullmatch(target):
+            if is_ours(target):
                 descriptor = os.open(name, os.O_RDWR | os.O_CLOEXEC, dir_fd=directory)
                 try:
                     ours = wanted(descriptor)

@@ -8,7 +8,9 @@ apart: environment variables reach nested programs, sessions and process groups 
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from typing import Literal
 
 from bext_otel.service.procfs import Proc, Stat
 
-__all__ = ["Kind", "Origin", "is_helper", "is_spawned", "line", "origin_of", "relatives"]
+__all__ = ["Kind", "Origin", "commands", "is_helper", "is_spawned", "line", "origin_of", "relatives"]
 
 Kind = Literal["inert", "joins", "forked", "new", "unknown"]
 
@@ -89,6 +91,16 @@ def line(pid: int, proc: Proc) -> Iterator[int]:
             return
         stat = proc.stat(pid)
         pid = stat.parent if stat is not None else 0
+
+
+def commands(proc: Proc) -> Iterator[Sequence[str]]:
+    """The command lines that launched this process: its own, and where it goes on with the work of the
+    processes above it, theirs."""
+    # A server that has an interpreter in it, as uWSGI, names itself there.
+    yield sys.orig_argv or [sys.executable]
+    above = line(os.getpid(), proc)
+    next(above, None)
+    yield from map(proc.arguments, above)
 
 
 def _continues(pid: int, proc: Proc) -> bool:

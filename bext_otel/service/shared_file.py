@@ -69,7 +69,8 @@ class SharedFile:
         cls, service: str, directories: tuple[str, ...] = memory.DIRECTORIES
     ) -> tuple[SharedFile | None, str]:
         """A new one; or None, and why there is none."""
-        descriptor, reason = memory.create(layout.beginning(service), directories)
+        beginning = layout.beginning(service).ljust(layout.SECRET, b"\0") + os.urandom(layout.SECRET_BYTES)
+        descriptor, reason = memory.create(beginning, directories)
         return (cls(descriptor) if descriptor is not None else None), reason
 
     def check(self) -> None:
@@ -92,8 +93,11 @@ class SharedFile:
     def lock(self, slot: int) -> bool:
         """Have this slot for this process, also if it has it already; False if another process has it. Does
         not wait."""
+        return self._lock(layout.MARKS + slot)
+
+    def _lock(self, byte: int) -> bool:
         try:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, layout.MARKS + slot)
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
         except OSError as exc:
             if exc.errno in (errno.EACCES, errno.EAGAIN):
                 return False
@@ -125,6 +129,32 @@ class SharedFile:
     def join(self) -> None:
         """Say that this process has it too."""
         memory.write(self._descriptor, b"\1", _COMPANY)
+
+    def secret(self) -> bytes:
+        """What only those know who have the file."""
+        return os.pread(self._descriptor, layout.SECRET_BYTES, layout.SECRET)
+
+    def notice(self) -> bytes:
+        """What was posted last; empty if nothing, or if it is just being replaced."""
+        found = os.pread(self._descriptor, layout.NOTICE_HEADER.size + layout.LONGEST_NOTICE, layout.NOTICE)
+        return layout.notice_in(found)
+
+    def post(self, notice: bytes) -> None:
+        """Replace the notice. Raises OSError if it is too long (EFBIG)."""
+        if len(notice) > layout.LONGEST_NOTICE:
+            raise OSError(
+                errno.EFBIG, f"a notice of {len(notice)} bytes, and at most {layout.LONGEST_NOTICE} fit"
+            )
+        header = layout.NOTICE_HEADER.pack(len(notice), crc32(notice))
+        memory.write(self._descriptor, header + notice, layout.NOTICE)
+
+    def lock_notice(self) -> bool:
+        """Keep other processes from the notice; False if one of them does so. Does not wait."""
+        return self._lock(layout.NOTICE)
+
+    def unlock_notice(self) -> None:
+        """Let others have it."""
+        fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, layout.NOTICE)
 
     def headers(self) -> list[Header | None]:
         """The newest header of each slot used; None for one that holds nothing whole at the moment."""

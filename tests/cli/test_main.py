@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -7,7 +8,7 @@ from bext_otel.cli import main
 from bext_otel.errors import ConfigError
 
 
-@pytest.mark.parametrize("command", sorted(main.commands))
+@pytest.mark.parametrize("command", main.list_commands(click.Context(main)))
 def test_every_command_explains_itself(command: str) -> None:
     told = CliRunner().invoke(main, [command, "-h"])
     assert 0 == told.exit_code

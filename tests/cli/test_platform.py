@@ -52,7 +52,7 @@ def test_settings_that_would_send_telemetry_elsewhere_do_not_reach_the_demo() ->
 
 def test_it_is_launched_as_a_user_would() -> None:
     argv = PLATFORM.argv()
-    assert Path(argv[0]).name == "opentelemetry-instrument"
+    assert ("bext-otel", "run") == (Path(argv[0]).name, argv[1])
     assert [
         "uvicorn",
         "--app-dir",
@@ -62,7 +62,7 @@ def test_it_is_launched_as_a_user_would() -> None:
         "--port",
         "8001",
         "bext_demo.asgi:app",
-    ] == argv[1:]
+    ] == argv[2:]
 
 
 def test_what_the_demo_needs_is_read_from_the_extra() -> None:

@@ -19,6 +19,9 @@ from typing import Any
 import httpx
 import psutil
 
+from bext_otel.endpoints.notice import Notice
+from bext_otel.service.family import relatives_apart
+from bext_otel.service.procfs import Proc
 from tests.waiting import until
 
 APPS = Path(__file__).parent / "apps"
@@ -104,15 +107,15 @@ class Launched:
         return [first, *first.children(recursive=True)]
 
     def holder(self) -> psutil.Process | None:
-        """Which of the processes listens on the port of the stand-alone endpoints; None while none does."""
-        for process in self.processes():
-            with suppress(psutil.Error):
-                if self.endpoints_port in {
-                    found.laddr.port
-                    for found in process.net_connections()
-                    if found.status == psutil.CONN_LISTEN
-                }:
-                    return process
+        """Which process serves the stand-alone endpoints, as the board of its service says; None while none
+        does. Others of the service may have copies of the listening socket."""
+        for found in relatives_apart(Proc(), (0, 0)):
+            notice = Notice.decode(found.notice)
+            if notice is not None and notice.holds and notice.port == self.endpoints_port:
+                with suppress(psutil.Error):
+                    process = psutil.Process(notice.pid)
+                    if self.endpoints_port in listened_on(process):
+                        return process
         return None
 
     def end(self, sent: int = signal.SIGTERM, *, seconds: float = 15) -> int:
@@ -128,6 +131,11 @@ class Launched:
             why=f"the program to end; it wrote:\n{self.output()}",
         )
         return self.process.returncode
+
+
+def listened_on(process: psutil.Process) -> set[int]:
+    """The ports that a process listens on."""
+    return {found.laddr.port for found in process.net_connections() if found.status == psutil.CONN_LISTEN}
 
 
 def samples(text: str) -> dict[str, float]:

@@ -223,8 +223,8 @@ def test_telemetry_goes_out_over_grpc(tmp_path: Path) -> None:
             assert until(lambda: received.metrics("bext_requests_total"), seconds=20)
 
 
-def test_a_script_logs_json_and_keeps_its_exit_code(tmp_path: Path) -> None:
-    with launched(tmp_path, "python -m script") as program:
+def test_a_script_logs_json_where_it_is_asked_to_and_keeps_its_exit_code(tmp_path: Path) -> None:
+    with launched(tmp_path, "python -m script", env={"BEXT_LOGGING_OUTPUT": "stdout"}) as program:
         assert 3 == program.wait()
         (line,) = program.lines(message="job begins")
         assert {"level": "warn", "target": "job", "step": 1}.items() <= line.items()

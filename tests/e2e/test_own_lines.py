@@ -29,6 +29,22 @@ SERVERS = {
         "Listening at",
         "request completed",
     ),
+    "hypercorn": (
+        "hypercorn -b 127.0.0.1:{port} --access-logfile - starlette_app:app",
+        "Running on",
+        "request completed",
+    ),
+    "granian": (
+        "granian --interface asgi --port {port} --access-log starlette_app:app",
+        "Listening at",
+        "request completed",
+    ),
+    "daphne": ("daphne -p {port} --access-log - starlette_app:app", "Listening on TCP", "request completed"),
+    "waitress": (
+        "waitress-serve --listen 127.0.0.1:{port} flask_app:app",
+        "Serving on",
+        "Exception on /fail [GET]",
+    ),
     "uvicorn-worker": (
         f"gunicorn -k {WORKER} -b 127.0.0.1:{{port}} --access-logfile - starlette_app:app",
         "Listening at",
@@ -40,6 +56,8 @@ SERVERS = {
 @pytest.mark.parametrize("server", SERVERS)
 def test_all_that_a_server_prints_is_json_and_an_exception_has_its_trace(tmp_path: Path, server: str) -> None:
     command, listening, teller = SERVERS[server]
+    if server == "daphne":
+        pytest.importorskip("daphne")
     if WORKER in command and not _is_installed():
         unavailable("uvicorn-worker is not installed")
     with receiving() as received:
@@ -60,6 +78,7 @@ def test_all_that_a_server_prints_is_json_and_an_exception_has_its_trace(tmp_pat
             program.end()
         output = program.output().splitlines()
         assert [] == [line for line in output if not line.startswith("{")]
+        assert 1 == sum("out of coffee" in line for line in output)
         assert 1 == sum(listening in line for line in output)
         assert 1 == sum('"request completed"' in line and '"/fail"' in line for line in output)
 

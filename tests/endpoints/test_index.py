@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from bext_otel.endpoints.index import index
+from bext_otel.endpoints.relatives import Other
 from tests.endpoints.parts import endpoints
 
 
@@ -18,3 +19,11 @@ def test_nothing_on_is_said() -> None:
     assert (
         b"both off" in index(endpoints(metrics={"enabled": False}, health_settings={"enabled": False})).body
     )
+
+
+def test_other_services_are_listed_with_where_they_can_be_asked() -> None:
+    shown = [Other("shop", 12, "uvicorn", "127.0.0.1:9465"), Other("<b>", 13, "<script>", "")]
+    page = index(endpoints(), shown).body.decode()
+    assert '<dt>uvicorn<dd>shop, process 12: <a href="http://127.0.0.1:9465/">' in page
+    assert "<dt>&lt;script&gt;<dd>&lt;b&gt;, process 13: has no port" in page
+    assert "Not counted here" not in index(endpoints()).body.decode()

@@ -4,14 +4,12 @@ import http.client
 import logging
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,6 @@ import pytest
 
 from bext_otel.endpoints import waitress_server
 from bext_otel.endpoints.formats import text
-from bext_otel.endpoints.port import holder
 from bext_otel.endpoints.server import StandaloneServer
 from bext_otel.metrics.snapshot import Snapshot
 from tests.endpoints.parts import FixedHealth, endpoints
@@ -40,8 +37,8 @@ def server(lines: list[str]) -> Iterator[Servers]:
     """Makes servers that end with the test."""
     made: list[StandaloneServer] = []
 
-    def make(port: int = 0, *, host: str = "127.0.0.1", key: str = "k3y", **parts: Any) -> StandaloneServer:
-        made.append(StandaloneServer(endpoints(**parts), host, port, service_key=key, log=lines.append))
+    def make(port: int = 0, *, host: str = "127.0.0.1", **parts: Any) -> StandaloneServer:
+        made.append(StandaloneServer(endpoints(**parts), host, port, board=None, log=lines.append))
         return made[-1]
 
     yield make
@@ -87,24 +84,14 @@ def free_port() -> int:
         return sock.getsockname()[1]
 
 
-def test_the_endpoints_are_served_with_the_key_of_the_service(server: Servers) -> None:
+def test_the_endpoints_are_served(server: Servers) -> None:
     port = started(server())
     answer = ask(port, "/metrics")
-    assert (200, "k3y") == (answer.status, answer.headers["x-bext-otel-service"])
+    assert 200 == answer.status
     assert text.render(SPECIFICATION) == answer.content
     assert b"/health/ready" in ask(port, "/").content
-    assert (404, "k3y") == ((other := ask(port, "/elsewhere")).status, other.headers["x-bext-otel-service"])
+    assert 404 == ask(port, "/elsewhere").status
     assert 405 == ask(port, "/metrics", method="POST").status
-
-
-def test_a_service_key_may_be_made_of_any_name(server: Servers) -> None:
-    port = started(server(key="caf\u00e9 \u2603\r\nset-cookie: x"))
-    answer = ask(port, "/metrics")
-    assert ("caf_____set-cookie:_x", None) == (
-        answer.headers["x-bext-otel-service"],
-        answer.headers["set-cookie"],
-    )
-    assert "sibling" == holder("127.0.0.1", port, "caf_____set-cookie:_x")
 
 
 def test_head_has_the_length_of_get(server: Servers) -> None:
@@ -151,25 +138,6 @@ def test_a_port_of_somebody_else_is_one_line_and_taken_over_when_free(
         one.start()
     until(lambda: one.port, why="taken over")
     assert [line] == lines
-
-
-def test_siblings_wait_in_silence_and_one_takes_over(server: Servers, lines: list[str]) -> None:
-    port = free_port()
-    first, *others = [server(port) for _ in range(3)]
-    started(first)
-    for other in others:
-        other.start()
-    first.stop()
-    until(lambda: any(other.port == port for other in others), seconds=5, why="another holds the port")
-    assert 200 == ask(port, "/metrics").status
-    assert [] == lines
-
-
-def test_another_service_is_not_a_sibling(server: Servers, lines: list[str]) -> None:
-    port = started(server(key="other"))
-    server(port).start()
-    until(lambda: lines, why="the line")
-    assert "another program" in lines[0]
 
 
 @pytest.mark.parametrize("host", ["256.0.0.1", "no-such-host.invalid", "192.0.2.1"])
@@ -314,10 +282,9 @@ def test_health_of_a_broken_part_is_answered(server: Servers) -> None:
 
 WORKER = """
 import os, sys, threading
-from bext_otel.endpoints.port import holder
 from bext_otel.endpoints.server import StandaloneServer
 from tests.endpoints.parts import endpoints
-server = StandaloneServer(endpoints(), "127.0.0.1", int(sys.argv[1]), service_key="k3y", log=lambda line: print("LINE", line, flush=True))
+server = StandaloneServer(endpoints(), "127.0.0.1", int(sys.argv[1]), board=None, log=lambda line: print("LINE", line, flush=True))
 """
 
 
@@ -329,41 +296,6 @@ def worker(script: str, port: int) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         text=True,
     )
-
-
-def test_another_worker_takes_over_within_5_seconds_when_one_is_killed() -> None:
-    port = free_port()
-    serve = "server.start()\nprint('up', flush=True)\nsys.stdin.read()\nserver.stop()\n"
-    workers = [worker(serve, port) for _ in range(2)]
-    try:
-        for one in workers:
-            assert one.stdout is not None
-            assert "up\n" == one.stdout.readline()
-        until(lambda: answers(port), why="one serves")
-        owner = next(
-            one
-            for one in workers
-            if any(f":{port:04X} 00000000:0000 0A" in line for line in listeners(one.pid))
-        )
-        owner.send_signal(signal.SIGKILL)
-        owner.wait()
-        until(lambda: answers(port), seconds=5, why="the other serves")
-    finally:
-        outputs = [ended(one) for one in workers]
-    assert ["", ""] == outputs
-
-
-def listeners(pid: int) -> list[str]:
-    """Lines of the kernel's table of listening sockets that belong to a process."""
-    inodes = set()
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(FileNotFoundError):  # closed meanwhile
-            inodes.add(os.readlink(link))
-    return [
-        line
-        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
-        if f"socket:[{line.split()[9]}]" in inodes
-    ]
 
 
 def ended(one: subprocess.Popen[str]) -> str:
@@ -406,33 +338,6 @@ os.waitpid(child, 0)
 def test_a_forked_child_forgets_the_parents_server_and_can_start_its_own() -> None:
     parent = worker(FORK, free_port())
     assert ["child holds None", "free while the child lives", "child took True"] == ended(parent).splitlines()
-
-
-def test_a_process_without_work_leaves_the_port_to_a_sibling_that_has_some(
-    server: Servers, lines: list[str]
-) -> None:
-    port = free_port()
-    idle, busy = server(port), server(port)
-    started(idle)
-    busy.measures = True
-    assert port == started(busy)
-    assert None is idle.port
-    assert [] == lines
-
-
-def test_a_process_with_work_keeps_the_port(server: Servers) -> None:
-    busy = server()
-    busy.measures = True
-    port = started(busy)
-    assert "sibling" == holder("127.0.0.1", port, "k3y", claim=True)
-    assert (200, port) == (ask(port, "/health/live").status, busy.port)
-
-
-def test_nobody_but_a_sibling_may_claim_the_port(server: Servers) -> None:
-    idle = server()
-    port = started(idle)
-    assert "stranger" == holder("127.0.0.1", port, "another", claim=True)
-    assert (200, port) == (ask(port, "/health/live").status, idle.port)
 
 
 def test_where_no_thread_can_be_started_it_is_tried_again_in_silence(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import threading
+import types
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
 
+from bext_otel.endpoints.notice import Rank
 from bext_otel.endpoints.server_start import ServerStart
 from tests.waiting import until
 
@@ -20,7 +23,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has
 class Recorded:
     """Stands for the server, which has tests of its own; keeps what it was asked for."""
 
-    measures: bool = False
+    rank: Rank = Rank.CANDIDATE
     calls: list[str] = field(default_factory=list)
 
     def start(self) -> None:
@@ -30,7 +33,17 @@ class Recorded:
         self.calls.append("stop")
 
     def forget(self) -> None:
+        self.rank = Rank.CANDIDATE
         self.calls.append("forget")
+
+    def keep_open(self) -> None:
+        self.calls.append("keep_open")
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+    def raise_rank(self, rank: Rank) -> None:
+        self.rank = rank
 
 
 @pytest.fixture
@@ -92,7 +105,7 @@ def test_a_process_that_works_keeps_its_server_when_it_forks(serving: ServerStar
     serving.on_measuring()
     until(lambda: server.calls and not opening())
     assert ["start", "forget", "start"] == told_by_child(server, 3)
-    assert (["start"], True) == (server.calls, server.measures)
+    assert (["start"], Rank.MEASURES) == (server.calls, server.rank)
 
 
 def test_new_evidence_after_a_fork_opens_it_again(serving: ServerStart, server: Recorded) -> None:
@@ -131,7 +144,17 @@ def test_closed_is_closed(serving: ServerStart, server: Recorded) -> None:
     serving.on_serving()
     serving.close()
     serving.on_measuring()
-    assert (["stop"], []) == (server.calls, opening())
+    assert (["stop", "close"], []) == (server.calls, opening())
+
+
+def test_a_master_of_gunicorns_keeps_the_port_open_for_its_workers(
+    serving: ServerStart, server: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before each fork: also when it has no application itself."""
+    monkeypatch.setitem(sys.modules, "gunicorn.arbiter", types.ModuleType("gunicorn.arbiter"))
+    assert ["keep_open", "forget"] == told_by_child(server, 2)
+    serving.close()
+    assert ["keep_open", "stop", "close"] == told_by_child(server, 3)
 
 
 def test_evidence_may_come_from_many_threads_while_it_closes(server: Recorded) -> None:

@@ -52,9 +52,7 @@ def served(
     serve = ["uvicorn", "--app-dir", str(EXAMPLES), "--port", str(port), "bext_demo.asgi:app"]
     scripts = sysconfig.get_path("scripts")
     command = (
-        [str(Path(scripts) / "opentelemetry-instrument"), *serve]
-        if telemetry
-        else [sys.executable, "-m", *serve]
+        [str(Path(scripts) / "bext-otel"), "run", *serve] if telemetry else [sys.executable, "-m", *serve]
     )
     log = folder / "log"
     with log.open("wb") as output:

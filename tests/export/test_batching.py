@@ -12,6 +12,7 @@ import pytest
 from bext_otel import threads
 from bext_otel.export.batching import Batches, Pauses, QueueLimits
 from bext_otel.export.delivery import Delivery
+from bext_otel.export.sender import Sender
 from tests.waiting import until
 
 
@@ -73,7 +74,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
             collector,
             collector.delivery.queue,
             QueueLimits(queue_size, batch_size, delay_seconds),
-            name="bext-otel-test",
+            through=Sender(),
         )
         batches._pauses = Pauses(0.01, 0.05)
         made.append(batches)

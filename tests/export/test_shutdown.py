@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from bext_otel import threads
 from bext_otel.export.delivery import Delivery
-from bext_otel.export.shutdown import Ending, Parked, ShutdownBudget, Undelivered, end_all
+from bext_otel.export.shutdown import Ending, Hand, ShutdownBudget, Undelivered, end_all
+from bext_otel.metrics.ticker import Ticker
 
 
 def test_endings_run_side_by_side_and_learn_their_time() -> None:
@@ -63,32 +65,37 @@ def test_one_that_raises_stops_no_other() -> None:
 
 
 @pytest.fixture
-def parked(monkeypatch: pytest.MonkeyPatch) -> Parked:
+def hand(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hand]:
     """A thread that was started when that was possible still; now it is not, as in an exit handler of Python
     3.12."""
 
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't create new thread at interpreter shutdown")
 
-    made = Parked()
-    made.start()
+    ticker = Ticker(lambda: False, 60)
+    ticker.wake()
     monkeypatch.setattr(threading.Thread, "start", refuse)
     monkeypatch.setattr(threads, "_gate", threads.RetryGate())
-    return made
+    yield ticker.do
+    ticker.stop()
 
 
-def test_where_no_thread_starts_any_more_the_parked_one_ends_and_is_left_behind_too(parked: Parked) -> None:
+def test_where_no_thread_starts_any_more_one_that_runs_ends_and_is_left_behind_too(hand: Hand) -> None:
     release, names = threading.Event(), []
     began = time.monotonic()
     assert not end_all(
-        [lambda _: names.append(threading.current_thread().name), lambda _: release.wait(60)], 0.2, parked
+        [lambda _: names.append(threading.current_thread().name), lambda _: release.wait(60)],
+        0.2,
+        lambda _: False,
+        hand,
     )
     assert time.monotonic() - began < 30
-    assert ["bext-otel-end"] == names
+    assert ["bext-otel-ticker"] == names
     release.set()
 
 
-def test_without_any_thread_each_gets_its_share_of_the_time(parked: Parked) -> None:
+@pytest.mark.parametrize("hands", [0, 1])
+def test_without_any_further_thread_each_gets_its_share_of_the_time(hand: Hand, hands: int) -> None:
     """And one that has begun in a thread of its own all that is left."""
     given: list[float] = []
     begun: list[float] = []
@@ -97,18 +104,9 @@ def test_without_any_thread_each_gets_its_share_of_the_time(parked: Parked) -> N
         begun.append(seconds)
         return True
 
-    assert end_all([given.append, given.append, Ending(given.append, begin)], 6.0)
+    assert end_all([given.append, given.append, Ending(given.append, begin)], 6.0, *[hand][:hands])
     assert [6.0] == begun
     assert [2, 3, 6] == [round(seconds) for seconds in given]
-
-
-def test_who_is_parked_can_be_asked_again(parked: Parked) -> None:
-    for _ in range(2):
-        done = threading.Event()
-        assert parked.do(done.set)
-        assert done.wait(10)
-    parked.reset()
-    assert not parked.do(done.set), "in a forked child it is not there"
 
 
 def test_who_waits_for_a_server_that_fails_waits_less() -> None:

@@ -50,14 +50,14 @@ Start = Callable[..., Logs]
 
 @pytest.fixture
 def start(capsys: pytest.CaptureFixture[str]) -> Iterator[Start]:
-    """Installs logging for `[logging]` settings (at info, unless they say otherwise) and `[apps]` levels;
+    """Installs logging for `[logging]` settings (at info and to stdout, unless they say otherwise) and `[apps]` levels;
     leaves everything as it was."""
     undo: list[Callable[[], None]] = []
     level = logging.root.level
 
     def start(*, apps: dict[str, str] | None = None, **settings: Any) -> Logs:
         exporter = InMemoryLogRecordExporter()
-        config = LoggingSettings(**{"level": "info", **settings})
+        config = LoggingSettings(**{"level": "info", "output": "stdout", **settings})
         provider = build_provider(config, Resource({}), exporter)
         installed = install(
             config, provider, apps={name: AppSettings(log_level=own) for name, own in (apps or {}).items()}

@@ -12,14 +12,19 @@ __all__ = ["Ran"]
 
 SETUP = """
 import logging, logging.config, sys
+from bext_otel import serving
 from bext_otel.config import AppSettings, LoggingSettings
 from bext_otel.logs.install import build_provider, install
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
 from opentelemetry.sdk.resources import Resource
+if {serves}:
+    serving.begin()
 exporter = InMemoryLogRecordExporter()
 config = LoggingSettings(**{settings!r})
 provider = build_provider(config, Resource({resource!r}), exporter if {export!r} else None)
-installed = install(config, provider, apps={{}})
+installed = install(
+    config, provider, apps={{name: AppSettings(log_level=level) for name, level in {apps!r}.items()}}
+)
 log = logging.getLogger("shop")
 """
 TEARDOWN = """
@@ -29,14 +34,25 @@ sys.stderr.write("exported: %s\\n" % [record.log_record.body for record in expor
 
 
 class Ran:
-    """A program that ran with these `[logging]` settings, at info unless they say otherwise: what it printed,
-    and what was exported."""
+    """A program that ran with these `[logging]` settings, at info unless they say otherwise, and serves unless it
+    is said not to: what it printed, and what was exported."""
 
-    def __init__(self, script: str, *, export: bool = True, service: str = "", **settings: Any) -> None:
+    def __init__(
+        self,
+        script: str,
+        *,
+        export: bool = True,
+        service: str = "",
+        serves: bool = True,
+        apps: dict[str, str] | None = None,
+        **settings: Any,
+    ) -> None:
         whole = (
             SETUP.format(
                 settings={"level": "info", **settings},
                 export=export,
+                serves=serves,
+                apps=apps or {},
                 resource={"service.name": service} if service else {},
             )
             + script

@@ -173,7 +173,7 @@ import logging, os, sys
 from bext_otel.config import LoggingSettings
 from bext_otel.logs.install import build_provider, install
 from opentelemetry.sdk.resources import Resource
-config = LoggingSettings(level="info")
+config = LoggingSettings(level="info", output="stdout")
 provider = build_provider(config, Resource({}), None)
 install(config, provider, apps={})
 log = logging.getLogger("shop")

@@ -29,7 +29,7 @@ def on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_user_s_format_shows_the_trace_and_never_raises() -> None:
-    ran = Ran(USERS, service="shop")
+    ran = Ran(USERS, service="shop", output="none")
     (inside,) = ran.out
     assert [
         "0 0 shop False outside",
@@ -46,9 +46,17 @@ def test_the_format_and_the_level_are_those_that_are_asked_for(monkeypatch: pyte
         "log.debug('detail')\nassert not [name for name in exporter.get_finished_logs() if 'otelTraceID' in "
         "name.log_record.attributes]",
         level="",
+        output="none",
     )
-    assert (["own  detail"], ["detail"], ["detail"]) == (ran.err, ran.messages, ran.exported)
-    assert "otel" not in ran.out[0]
+    assert (["own  detail"], ["detail"], []) == (ran.err, ran.exported, ran.out)
+
+
+def test_in_a_process_that_serves_the_handler_of_the_format_stands_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTEL_PYTHON_LOG_FORMAT", "own %(otelServiceName)s %(message)s")
+    ran = Ran("log.info('hello')", level="")
+    assert (["hello"], [], False) == (ran.messages, ran.err, "otel" in ran.out[0])
 
 
 @pytest.mark.parametrize("form", [None, "%(nonsense"])

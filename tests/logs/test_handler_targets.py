@@ -4,6 +4,7 @@ get there."""
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 
@@ -78,17 +79,26 @@ SAID = "log.warning('hello')"
 @pytest.mark.parametrize("way", WAYS)
 def test_what_is_printed_by_way_of_another_is_printed_once(way: str) -> None:
     ran = Ran(WAYS[way].format(said=SAID))
+    assert (["hello"], ["hello"], []) == (ran.messages, ran.exported, ran.err)
+    ran = Ran(WAYS[way].format(said=SAID), serves=False)
     assert (1, ["hello"], []) == (sum("hello" in line for line in ran.out), ran.exported, ran.err)
     assert not ran.out[0].startswith("{")
 
 
 def test_what_loguru_prints_for_who_intercepts_records_is_printed_once() -> None:
-    if importlib.util.find_spec("loguru") is None:
-        pytest.skip("loguru is not installed")
-    ran = Ran(LOGURU.format(stream="sys.stdout") + SAID)
-    assert (["hello"], ["hello"]) == (ran.out, ran.exported)
-    ran = Ran(LOGURU.format(stream="sys.stderr") + SAID)
-    assert (["hello"], ["hello"]) == (ran.messages, ran.err)
+    for stream in ("sys.stdout", "sys.stderr"):
+        ran = Ran(LOGURU.format(stream=stream) + SAID)
+        assert (["hello"], ["hello"], []) == (ran.messages, ran.exported, ran.err)
+    ran = Ran(LOGURU.format(stream="sys.stderr, enqueue=True") + SAID + "; logger.complete()")
+    assert ([], ["hello"], ["hello"]) == (ran.out, ran.exported, ran.err)
+
+
+def test_loguru_s_other_sinks_get_what_its_terminal_does_not(tmp_path: Path) -> None:
+    path = tmp_path / "own.log"
+    ran = Ran(
+        LOGURU.format(stream="sys.stderr") + f"logger.add({str(path)!r}, format='{{message}}')\n" + SAID
+    )
+    assert (["hello"], [], "hello\n") == (ran.messages, ran.err, path.read_text())
 
 
 @pytest.mark.parametrize(

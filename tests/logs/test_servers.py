@@ -100,12 +100,12 @@ def test_a_server_s_files_are_left_alone(tmp_path: Path) -> None:
     assert (["hello"], [], "hello\n") == (ran.messages, ran.err, (tmp_path / "own").read_text())
 
 
-def test_other_loggers_that_print_by_a_server_s_handler_go_on() -> None:
+def test_other_loggers_that_print_by_a_server_s_handler_are_told_too() -> None:
     ran = Ran(
         UVICORN + "log.propagate = False; log.addHandler(logging.getLogger('uvicorn').handlers[0]); "
         "server.info('one'); log.info('two')"
     )
-    assert (["one"], ["INFO:     two"]) == (ran.messages, ran.err)
+    assert (["one", "two"], ["one", "two"], []) == (ran.messages, ran.exported, ran.err)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +141,107 @@ def test_the_development_server_s_lines_have_no_colours_and_its_access_lines_are
         '127.0.0.1 - - [28/Nov/2026 00:00:00] "GET / HTTP/1.1" 404 -\n',
     ] == ran.messages
     assert ran.messages == ran.exported
+
+
+CRASH = """
+from bext_otel.apps import with_app
+from bext_otel.crashes import note_crash
+from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_context
+here = with_app("shop", set_span_in_context(NonRecordingSpan(SpanContext(1, 2, False)), Context()))
+logging.basicConfig()
+try:
+    raise KeyError("k")
+except KeyError as error:
+    caught = error
+    note_crash(error, here, told={told})
+    {says}
+{later}
+"""
+TELLING = {
+    "uvicorn": (
+        "pass",
+        "logging.getLogger('uvicorn.error').error('Exception in ASGI application', exc_info=caught)",
+    ),
+    "gunicorn": ("logging.getLogger('gunicorn.error').exception('Error handling request %s', '/')", ""),
+    "werkzeug": (
+        "logging.getLogger('werkzeug').error('Error on request: ' + __import__('traceback').format_exc())",
+        "",
+    ),
+    "granian": (
+        "pass",
+        "logging.getLogger('_granian.asgi').error('Traceback (most recent call last):\\n  ...\\nKeyError: \\'k\\'')",
+    ),
+    "daphne": (
+        "pass",
+        "logging.getLogger('daphne.server').error('Exception inside application: %s', caught)",
+    ),
+}
+
+
+@pytest.mark.parametrize("server", TELLING)
+def test_a_crash_that_a_completion_record_tells_of_is_not_told_by_its_server(server: str) -> None:
+    says, later = TELLING[server]
+    ran = Ran(CRASH.format(told=True, says=says, later=later))
+    assert ([], [], []) == (ran.out, ran.exported, ran.err)
+
+
+@pytest.mark.parametrize("server", TELLING)
+def test_a_crash_that_no_record_tells_of_is_told_by_its_server_with_the_ids_of_the_request(
+    server: str,
+) -> None:
+    says, later = TELLING[server]
+    ran = Ran(CRASH.format(told=False, says=says, later=later))
+    (line,) = map(json.loads, ran.out)
+    assert ("shop", f"{1:032x}", f"{2:016x}", "error") == (
+        line["app"],
+        line["trace_id"],
+        line["span_id"],
+        line["level"],
+    )
+
+
+def test_what_a_server_says_of_another_exception_is_told_and_so_is_what_the_application_says() -> None:
+    says = "logging.getLogger('shop').exception('mine')"
+    later = "logging.getLogger('uvicorn.error').error('other', exc_info=ValueError('v'))"
+    assert ["mine", "other"] == Ran(CRASH.format(told=True, says=says, later=later)).messages
+
+
+def test_where_lines_are_not_ours_a_server_prints_a_crash_as_ever() -> None:
+    says, later = TELLING["uvicorn"]
+    ran = Ran(CRASH.format(told=True, says=says, later=later), serves=False)
+    assert ([], [], "KeyError: 'k'") == (ran.out, ran.exported, ran.err[-1])
+
+
+def test_an_access_line_stays_where_an_app_s_level_keeps_the_completion_record_back() -> None:
+    told = "from bext_otel.operation import set_request_logged; set_request_logged(told=True, app='shop')"
+    ran = Ran(f"{UVICORN}\n{told}\n{ACCESS}", apps={"shop": "error"})
+    assert (1, []) == (len(ran.out), ran.exported)
+    assert ([], []) == ((ran := Ran(f"{UVICORN}\n{told}\n{ACCESS}", apps={"web": "error"})).out, ran.exported)
+
+
+def test_the_lines_of_django_s_development_server_are_silent_where_a_completion_record_tells() -> None:
+    says = """
+access = logging.getLogger("django.server"); access.propagate = False; access.setLevel("INFO")
+access.addHandler(logging.StreamHandler())
+access.info('"%s" %s %s', 'GET / HTTP/1.1', '200', '5', extra={"server_time": "now"})
+"""
+    assert ['"GET / HTTP/1.1" 200 5'] == Ran(says).err
+    assert ([], []) == ((ran := Ran(f"{TOLD}\n{says}")).out, ran.err)
+
+
+def test_what_daphne_writes_past_logging_is_silent_where_a_completion_record_tells() -> None:
+    pytest.importorskip("daphne")
+    writes = """
+from daphne.access import AccessLogGenerator
+entries = AccessLogGenerator(sys.stdout)
+details = {"client": "127.0.0.1:1", "method": "GET", "path": "/", "status": 200, "size": 2}
+entries("http", "complete", details)
+"""
+    (line,) = Ran(writes).out
+    assert '"GET /" 200 2' in line
+    assert [] == Ran(f"{TOLD}\n{writes}").out
+    assert 1 == len(Ran(f"{TOLD}\n{writes}", output="none").out)
 
 
 def test_access_lines_that_propagate_are_told_no_second_time() -> None:

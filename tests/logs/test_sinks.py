@@ -51,7 +51,7 @@ class Talkative(LogRecordExporter):
 
 def test_what_the_exporter_itself_logs_does_not_feed_it(capsys: pytest.CaptureFixture[str]) -> None:
     exporter = Talkative()
-    provider = build_provider(LoggingSettings(), Resource({}), exporter)
+    provider = build_provider(LoggingSettings(output="stdout"), Resource({}), exporter)
     installed = install(LoggingSettings(level="info"), provider, apps={})
     try:
         logging.getLogger("shop").info("hello")

@@ -462,8 +462,8 @@ import json, sys
 from bext_otel.config import LoggingSettings
 from bext_otel.logs.install import build_provider, install
 from opentelemetry.sdk.resources import Resource
-provider = build_provider(LoggingSettings(), Resource({}), None)
-installed = install(LoggingSettings(), provider, apps={})
+provider = build_provider(LoggingSettings(output="stdout"), Resource({}), None)
+installed = install(LoggingSettings(output="stdout"), provider, apps={})
 assert "structlog" not in sys.modules
 import structlog
 structlog.get_logger().info("hello")

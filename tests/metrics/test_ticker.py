@@ -67,14 +67,10 @@ def test_it_waits_with_what_its_modules_offer_when_it_starts(monkeypatch: pytest
     class Queue(queue.SimpleQueue):  # type: ignore[type-arg]  # of None
         pass
 
-    class Event(threading.Event):
-        pass
-
     ticker = Ticker(lambda: False, 0.01)
     monkeypatch.setattr(queue, "SimpleQueue", Queue)
-    monkeypatch.setattr(threading, "Event", Event)
     ticker.wake()
-    assert (Queue, Event) == (type(ticker._alarm), type(ticker._stop))
+    assert Queue is type(ticker._alarm)
     ticker.stop()
 
 
@@ -107,4 +103,34 @@ def test_what_fails_at_the_start_does_not_end_the_ticker() -> None:
     ticker = Ticker(lambda: bool(ticks.append(True)), 0.001, lambda: 1 / 0)
     ticker.wake()
     until(lambda: ticks, why="a tick")
+    ticker.stop()
+
+
+def test_it_does_something_else_awake_or_asleep_and_goes_on() -> None:
+    ticks: list[bool] = []
+    ticker = Ticker(lambda: bool(ticks.append(True)), 0.001)
+    assert not ticker.do(lambda: None), "it has not started"
+    ticker.wake()
+    for _ in range(2):
+        until(lambda: ticker._asleep, why="asleep")
+        done = threading.Event()
+        assert ticker.do(lambda: 1 / 0)
+        assert ticker.do(done.set)
+        assert done.wait(20)
+        before = len(ticks)
+        ticker.wake()
+        until(lambda before=before: len(ticks) > before, why="a tick")  # type: ignore[misc]
+    ticker.stop()
+    assert not ticker.do(lambda: None)
+
+
+def test_one_that_hangs_in_a_tick_does_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bext_otel.metrics.ticker._HANGS_SECONDS", 0.0)
+    begun, release = threading.Event(), threading.Event()
+    ticker = Ticker(lambda: bool(begun.set() or release.wait(20)) and False, 0.001)
+    ticker.wake()
+    assert begun.wait(20)
+    until(lambda: not ticker.do(lambda: None))
+    release.set()
+    until(lambda: ticker.do(lambda: None))
     ticker.stop()

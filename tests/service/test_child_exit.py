@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -48,16 +49,41 @@ def test_the_call_is_made_in_the_worker_and_not_in_the_arbiter(
     arbiter = pytest.importorskip("gunicorn.arbiter")
     monkeypatch.setattr(arbiter, "Arbiter", Arbiter)
     original = Arbiter.spawn_worker
-    told = tmp_path / "told"
-    undo = at_end_of_workers(lambda: told.write_text(str(os.getpid())))
+    told, prepared = tmp_path / "told", []
+    undo = at_end_of_workers(
+        lambda: told.write_text(f"{os.getpid()} {prepared}"), before=lambda: prepared.append(1)
+    )
     try:
         pid = Arbiter().spawn_worker()
     except SystemExit as left:  # the worker
         os._exit(int(str(left.code)))
     assert 3 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    assert str(pid) == told.read_text()
+    assert f"{pid} [1]" == told.read_text()
     undo()
     assert original is Arbiter.spawn_worker
+
+
+@pytest.mark.parametrize("is_frozen", [False, True])
+def test_a_worker_takes_nothing_apart_that_the_arbiter_has_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_frozen: bool
+) -> None:
+    """And what the application has frozen stays frozen."""
+    arbiter = pytest.importorskip("gunicorn.arbiter")
+    monkeypatch.setattr(arbiter, "Arbiter", Arbiter)
+    told = tmp_path / "told"
+    undo = at_end_of_workers(lambda: told.write_text(str(gc.get_freeze_count() > 0)))
+    gc.unfreeze()
+    if is_frozen:
+        gc.freeze()
+    try:
+        pid = Arbiter().spawn_worker()
+    except SystemExit as left:  # the worker
+        os._exit(int(str(left.code)))
+    assert 3 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert "True" == told.read_text()
+    assert is_frozen == (gc.get_freeze_count() > 0)
+    gc.unfreeze()
+    undo()
 
 
 @pytest.mark.e2e

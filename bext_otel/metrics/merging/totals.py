@@ -33,14 +33,13 @@ def sum_third_party(rows: Sequence[ThirdPartyRow]) -> ThirdPartyRow:
     if len(rows) == 1:
         return first
     value = merged([row.value for row in rows])
-    # Exemplars stand at the positions of buckets.
-    alike = [
-        row
-        for row in rows
-        if not isinstance(value, Histogram) or getattr(row.value, "bounds", None) == value.bounds
-    ]
-    told = max((row.time_unix for row in rows if row.time_unix is not None), default=None)
-    return ThirdPartyRow(first.labels, value, _newest_exemplars(alike), told)
+    with_exemplars = [row for row in rows if row.exemplars]
+    if isinstance(value, Histogram):  # exemplars stand at the positions of buckets
+        with_exemplars = [row for row in with_exemplars if getattr(row.value, "bounds", None) == value.bounds]
+    times = [time for row in rows if (time := row.time_unix) is not None]
+    return ThirdPartyRow(
+        first.labels, value, _newest_exemplars(with_exemplars), max(times) if times else None
+    )
 
 
 def _newest_exemplars(rows: Iterable[ThirdPartyRow]) -> tuple[ForeignExemplar, ...]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple, Optional, TypeAlias, Union
+from typing import Any, NamedTuple, Optional, TypeAlias, TypeVar, Union
 
 import msgspec
 
@@ -49,7 +49,7 @@ ForeignExemplar: TypeAlias = tuple[int, float, float, tuple[tuple[str, str], ...
 """An exemplar that an application gave: the position of its bucket, value, time (NaN: not known) and
 labels."""
 
-_FORMAT = 4
+_FORMAT = 5
 # Blocks to decode between two pauses.
 _BLOCKS_AT_ONCE = 8
 
@@ -94,6 +94,9 @@ BLOCK = 128
 """How many rows are encoded, and decoded, together."""
 
 
+R = TypeVar("R", "Row", "ThirdPartyRow")
+
+
 class Block(NamedTuple):
     """Some rows, at most `BLOCK`, and their bytes."""
 
@@ -134,6 +137,17 @@ class Shared:
         self.alive = alive
 
 
+class _PackedFamily(msgspec.Struct, array_like=True, frozen=True):
+    """A family of another library on its way, its rows in blocks too."""
+
+    name: str
+    type: FamilyType
+    description: str
+    unit: str
+    merge: GaugeMerge
+    blocks: list[msgspec.Raw]
+
+
 class _Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """A contribution on its way, field by field: rows in blocks, each of them bytes, so that a reader decodes
     only what has changed."""
@@ -145,7 +159,7 @@ class _Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     series: Mapping[str, list[msgspec.Raw]]
     rates: Mapping[str, bytes]
     admitted: Mapping[str, list[tuple[str, float]]]
-    foreign: list[ThirdPartyFamily]
+    foreign: list[_PackedFamily]
     system: Mapping[str, float]
     telemetry: Mapping[str, Union[int, float, str]]  # noqa: UP007  as above
     base: list[msgspec.Raw]  # one at most: msgspec knows no optional bytes
@@ -156,8 +170,9 @@ class _Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Message)
 _block_decoder = msgspec.msgpack.Decoder(list[Row])
+_foreign_decoder = msgspec.msgpack.Decoder(list[ThirdPartyRow])
 
-Known: TypeAlias = dict[bytes, list[Row]]
+Known: TypeAlias = dict[bytes, list[Any]]
 """Rows by the bytes of their block, for a reader who knows most of them from before."""
 
 
@@ -178,8 +193,21 @@ def encode(contribution: Publication, base: bytes = b"") -> bytes:
     fields["rates"] = {
         name: _column(contribution.series[name], rates) for name, rates in contribution.rates.items()
     }
+    fields["foreign"] = list(map(_packed, contribution.foreign))
     fields["base"] = [msgspec.Raw(base)] if base else []
     return _encoder.encode(_Message(**fields))
+
+
+def _packed(family: ThirdPartyFamily) -> _PackedFamily:
+    rows = family.rows
+    return _PackedFamily(
+        family.name,
+        family.type,
+        family.description,
+        family.unit,
+        family.merge,
+        [msgspec.Raw(_encoder.encode(rows[start : start + BLOCK])) for start in range(0, len(rows), BLOCK)],
+    )
 
 
 def _column(series: Sequence[Block], rates: Iterable[tuple[Labels, float]]) -> bytes:
@@ -224,6 +252,7 @@ def _decoded(payload: bytes | msgspec.Raw, before: Known, now: Known) -> Publica
     fields["rates"] = {
         name: Rates(fields["series"].get(name, []), column) for name, column in message.rates.items()
     }
+    fields["foreign"] = [_unpacked(family, before, now) for family in message.foreign]
     fields["base"] = next((_decoded(base, before, now) for base in message.base), None)
     return Publication(**fields)
 
@@ -233,13 +262,25 @@ def _blocks(packed: Sequence[msgspec.Raw], before: Known, now: Known) -> list[Bl
     for part in slices(packed, _BLOCKS_AT_ONCE):
         for block in map(bytes, part):
             rows = before.get(block)
-            now[block] = rows = _rows(block) if rows is None else rows
+            now[block] = rows = _rows(_block_decoder, block) if rows is None else rows
             found.append(Block(rows, block))
     return found
 
 
-def _rows(block: bytes) -> list[Row]:
-    rows = _block_decoder.decode(block)
+def _unpacked(family: _PackedFamily, before: Known, now: Known) -> ThirdPartyFamily:
+    found: list[ThirdPartyRow] = []
+    for part in slices(family.blocks, _BLOCKS_AT_ONCE):
+        for block in map(bytes, part):
+            rows = before.get(block)
+            now[block] = rows = _rows(_foreign_decoder, block) if rows is None else rows
+            found += rows
+    return ThirdPartyFamily(
+        family.name, family.type, family.description, tuple(found), family.unit, family.merge
+    )
+
+
+def _rows(decoder: msgspec.msgpack.Decoder[list[R]], block: bytes) -> list[R]:
+    rows = decoder.decode(block)
     for row in rows:
         if isinstance(row.value, Histogram):
             msgspec.structs.force_setattr(row.value, "bounds", _shared(row.value.bounds))

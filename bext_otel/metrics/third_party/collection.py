@@ -18,6 +18,9 @@ __all__ = ["ThirdPartyMetrics"]
 # Other libraries may have callbacks that take long; a tick collects again when this many times as long as the
 # last collection took is over.
 _PACE = 20
+# And one that takes long enough to be felt is made every other second, so that telling others stays within a
+# few milliseconds a second.
+_FELT_SECONDS, _FELT_PACE_SECONDS = 0.002, 1.5
 # The same where it looks on its own for what may have been counted, and found nothing.
 _IDLE_PACE = 100
 
@@ -53,6 +56,7 @@ class ThirdPartyMetrics:
     def begin(self) -> None:
         """Begin anew, as a forked child does; the SDK's instruments do so themselves."""
         self.parts: list[ThirdPartyFamily] = []
+        self._known_rows: families.KnownRows = {}
         self.heard = False
         self.pending = False
         self._collected = False
@@ -88,9 +92,10 @@ class ThirdPartyMetrics:
             self._rejected += len(family.points) - len(plain.points)
             registered.append(plain)
         found += beside(found, registered, "an OpenTelemetry instrument")
-        self.parts = families.foreign_parts(found)
+        self.parts = families.foreign_parts(found, self._known_rows)
         ended = self._monotonic()
-        self._collect_from = ended + _PACE * (ended - began)
+        took = ended - began
+        self._collect_from = ended + max(_PACE * took, _FELT_PACE_SECONDS if took > _FELT_SECONDS else 0.0)
         return found
 
     def has_counted(self, now: float) -> bool:

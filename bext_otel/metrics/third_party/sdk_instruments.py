@@ -9,7 +9,7 @@ their callbacks have them; a forked child counts from what they are at the fork.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from threading import Lock, RLock, get_ident
 from typing import Any
@@ -45,12 +45,44 @@ _DELTA = AggregationTemporality.DELTA
 @dataclass
 class _Stream:
     """One metric of one scope: the newest description, and points by attributes. `observed`: of an observable
-    counter."""
+    counter.
+
+    `shown` has what was made of a point for a snapshot, which is kept until the point is another: of many
+    series few change within a second. `alike` says that some of them are written with the same labels.
+    """
 
     scope: InstrumentationScope
     metric: sdk.Metric
     points: dict[Any, Any] = field(default_factory=dict)
     observed: bool = False
+    shown: dict[Any, tuple[Any, Point]] = field(default_factory=dict)
+    labels: set[ours.LabelSet] = field(default_factory=set)
+    alike: bool = False
+
+    def snapshot(self, set_at: Mapping[Any, int]) -> Family:
+        """As a Prometheus family. `set_at` says when gauges were set (Unix nanoseconds)."""
+        shown, points = self.shown, []
+        for key, point in self.points.items():
+            held = shown.get(key)
+            if held is None or held[0] is not point or set_at:
+                held = shown[key] = self._shown(key, point, held, set_at)
+            points.append(held[1])
+        return _family(self.metric, tuple(points))
+
+    def _shown(
+        self, key: Any, point: Any, held: tuple[Any, Point] | None, set_at: Mapping[Any, int]
+    ) -> tuple[Any, Point]:
+        told_at = set_at.get(key, 0) / 1e9
+        if held is not None and held[0] is point and held[1].set_at == told_at:
+            return held
+        series = held[1].series if held is not None else self._series(point)
+        return point, Point(series, value_of(point), set_at=told_at)
+
+    def _series(self, point: Any) -> Series:
+        labels = tuple((name, clean(value, name)) for name, value in sorted((point.attributes or {}).items()))
+        self.alike = self.alike or labels in self.labels
+        self.labels.add(labels)
+        return Series(labels)
 
 
 class SdkInstrumentReader(MetricReader):
@@ -76,6 +108,8 @@ class SdkInstrumentReader(MetricReader):
         self._begin()
         self._streams: dict[tuple[InstrumentationScope, str], _Stream] = {}
         self._series = 0
+        # What `series_key` answers for attributes of the SDK's, by their id, beside them.
+        self._keys: dict[int, tuple[Any, Any]] = {}
 
     def _receive_metrics(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
@@ -145,6 +179,7 @@ class SdkInstrumentReader(MetricReader):
             }
             self._streams.clear()
             self._series = 0
+            self._keys.clear()
 
     def observes(self, scope: InstrumentationScope, name: str) -> bool:
         """Whether this is an observable counter."""
@@ -168,17 +203,15 @@ class SdkInstrumentReader(MetricReader):
     def families(self) -> list[Family]:
         """Every metric as a Prometheus family, named by the standard translation; two of one name are one
         family."""
-        named: dict[str, Family] = {}
-        points: dict[str, dict[ours.LabelSet, Point]] = {}
-        for scope, metric in self.totals(time.time_ns()):
-            family = _family(metric, self._set_at.get((scope, metric.name), {}))
-            first = named.setdefault(family.name, family)
-            if first.type == family.type:
-                known = points.setdefault(family.name, {})
-                for point in family.points:
-                    labels = point.series.labels
-                    known[labels] = _joined(known[labels], point, family.type) if labels in known else point
-        return [replace(family, points=tuple(points[name].values())) for name, family in named.items()]
+        named: dict[str, list[tuple[_Stream, Family]]] = {}
+        with self._lock:
+            for (scope, name), stream in self._streams.items():
+                family = stream.snapshot(self._set_at.get((scope, name), {}))
+                named.setdefault(family.name, []).append((stream, family))
+            return [
+                told[0][1] if len(told) == 1 and not told[0][0].alike else _one([each for _, each in told])
+                for told in named.values()
+            ]
 
     def _add(self, scope: InstrumentationScope, metric: sdk.Metric) -> None:
         name = (scope, metric.name)
@@ -191,7 +224,7 @@ class SdkInstrumentReader(MetricReader):
             if (point := exact_point(told)) is None:
                 self.dropped += 1
                 continue
-            key = series_key(point)
+            key = self._key(point)
             before = stream.points.get(key)
             if before is None and self._series >= _MAX_SERIES:
                 point = replace(point, attributes=dict(OVERFLOW_ATTRIBUTES))
@@ -206,6 +239,15 @@ class SdkInstrumentReader(MetricReader):
                     else _starting(before.start_time_unix_nano, total)
                 )
             stream.points[key] = total
+
+    def _key(self, point: Any) -> Any:
+        attributes = point.attributes
+        held = self._keys.get(id(attributes))
+        if held is None or held[0] is not attributes:
+            if len(self._keys) > _MAX_SERIES:
+                self._keys.clear()
+            held = self._keys[id(attributes)] = (attributes, series_key(point))
+        return held[1]
 
     def _since_fork(self, inherited: dict[Any, float], key: Any, point: Any) -> Any:
         if not self._began:
@@ -241,7 +283,7 @@ def _with_points(metric: sdk.Metric, points: list[Any]) -> sdk.Metric:
     return replace(metric, data=replace(data, **changed))
 
 
-def _family(metric: sdk.Metric, set_at: Mapping[Any, int]) -> Family:
+def _family(metric: sdk.Metric, points: tuple[Point, ...]) -> Family:
     data = metric.data
     counter = isinstance(data, sdk.Sum) and data.is_monotonic
     kind: FamilyType = "gauge"
@@ -253,9 +295,18 @@ def _family(metric: sdk.Metric, set_at: Mapping[Any, int]) -> Family:
     # What adds up over attributes adds up over workers too; of what is merely looked at the newest look
     # holds.
     merge: GaugeMerge = "livesum" if isinstance(data, sdk.Sum) else "livemostrecent"
-    return Family(
-        name, kind, metric.description or "", "", tuple(_points(data.data_points, set_at)), merge=merge
-    )
+    return Family(name, kind, metric.description or "", "", points, merge=merge)
+
+
+def _one(families: list[Family]) -> Family:
+    """Several of one name as one, and of series that are written alike one: those of the first type."""
+    first, points = families[0], dict[ours.LabelSet, Point]()
+    for family in families:
+        if family.type == first.type:
+            for point in family.points:
+                labels = point.series.labels
+                points[labels] = _joined(points[labels], point, family.type) if labels in points else point
+    return replace(first, points=tuple(points.values()))
 
 
 def _joined(one: Point, other: Point, kind: FamilyType) -> Point:
@@ -267,11 +318,3 @@ def _joined(one: Point, other: Point, kind: FamilyType) -> Point:
     if kind == "counter" and isinstance(a, (int, float)) and isinstance(b, (int, float)):
         return replace(one, value=a + b)
     return other
-
-
-def _points(data_points: Iterable[Any], set_at: Mapping[Any, int]) -> Iterator[Point]:
-    for point in data_points:
-        series = Series(
-            tuple((name, clean(value, name)) for name, value in sorted((point.attributes or {}).items()))
-        )
-        yield Point(series, value_of(point), set_at=set_at.get(series_key(point), 0) / 1e9 if set_at else 0.0)

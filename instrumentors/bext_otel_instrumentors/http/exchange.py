@@ -14,6 +14,8 @@ from opentelemetry import trace
 from opentelemetry.context import Context, create_key, get_current
 from opentelemetry.trace import INVALID_SPAN
 
+from bext_otel.apps import with_app
+from bext_otel.crashes import note_crash
 from bext_otel.operation import settings
 from bext_otel.process import on_fork
 from bext_otel_instrumentors._kit.guard import report
@@ -317,6 +319,9 @@ class Exchange(Routed):
                 failed=failed,
                 slow_request_ms=current_settings.slow_request_ms,
             )
+        if self.unhandled is not None:  # of which the server tells next
+            here = with_app(self.app, trace.set_span_in_context(self.span, Context()))
+            note_crash(self.unhandled, here, told=failed and current_settings.log_requests)
 
     def result(self, error: BaseException | None) -> Outcome:
         """What became of the request, which `error` ended."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, Protocol
 
+from bext_otel.answering import answers
 from bext_otel.operation import set_request_logged, settings
 from bext_otel.process import on_fork
 from bext_otel_instrumentors._kit.guard import report
@@ -88,6 +89,7 @@ class Hosting:
     def first(self) -> None:
         """The first request of this process, or its lifespan."""
         self.waiting = False
+        answers()
         self.made()
 
     def ended(self) -> None:

@@ -83,7 +83,7 @@ def open_request(
         path = encodable(path)
     current_settings = settings()
     app = UNKNOWN if current_settings.resolver is None else current_settings.resolver(host, path)
-    set_request_logged(told=current_settings.log_requests)
+    set_request_logged(told=current_settings.log_requests, app=app)
     span: Span | None = None
     links: Sequence[Link] = ()
     if context:

@@ -1,0 +1,63 @@
+"""Crashes of requests: an exception that left the application, of which the server tells as well, when it no
+longer knows which request it was."""
+
+from __future__ import annotations
+
+import traceback
+from collections import OrderedDict
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import NamedTuple
+
+from opentelemetry.context import Context
+
+__all__ = ["Crash", "crash_of", "last_crash", "note_crash"]
+
+# Some servers tell of it from another task than the request's.
+_MAX_RECENT = 64
+
+
+class Crash(NamedTuple):
+    """An exception that ended a request, without holding on to it: `summary` is the last line of its
+    traceback. `context` is the request's: its span and its app. `told` says that its completion record has
+    the traceback."""
+
+    identity: int
+    kind: type[BaseException]
+    summary: str
+    context: Context
+    told: bool
+
+
+_last: ContextVar[Crash | None] = ContextVar("bext_otel_crash", default=None)
+_recent: OrderedDict[int, Crash] = OrderedDict()
+
+
+def note_crash(error: BaseException, context: Context, *, told: bool) -> None:
+    """A request ended by `error`."""
+    crash = Crash(id(error), type(error), _summary(error), context, told)
+    _last.set(crash)
+    _recent[crash.identity] = crash
+    if len(_recent) > _MAX_RECENT:
+        with suppress(KeyError):  # another thread has done it
+            _recent.popitem(last=False)
+
+
+def crash_of(error: BaseException | None) -> Crash | None:
+    """The crash of a request by this very exception, which must be alive; None: it has ended none lately."""
+    for crash in (_last.get(), _recent.get(id(error))):
+        if crash is not None and (id(error), type(error)) == (crash.identity, crash.kind):
+            return crash
+    return None
+
+
+def last_crash() -> Crash | None:
+    """That of the last request that crashed here; None: none did."""
+    return _last.get()
+
+
+def _summary(error: BaseException) -> str:
+    try:
+        return traceback.format_exception_only(error)[-1].strip()
+    except Exception:  # it cannot be shown as text
+        return ""

@@ -1,0 +1,70 @@
+"""An exception that ended a request is known again when a server tells of it, and is not kept for that."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+
+from opentelemetry.context import Context
+
+from bext_otel.crashes import crash_of, last_crash, note_crash
+
+
+class OutOfCoffeeError(Exception):
+    pass
+
+
+HERE = Context({"here": True})
+
+
+def test_a_crash_is_known_by_its_exception_and_by_where_it_was() -> None:
+    error, other = OutOfCoffeeError("no beans"), OutOfCoffeeError("no beans")
+    note_crash(error, HERE, told=True)
+    crash = crash_of(error)
+    assert crash is not None
+    assert (HERE, True, "tests.test_crashes.OutOfCoffeeError: no beans") == (
+        crash.context,
+        crash.told,
+        crash.summary,
+    )
+    assert (None, None) == (crash_of(other), crash_of(None))
+    assert crash == last_crash()
+
+
+def test_another_thread_knows_it_by_its_exception_only() -> None:
+    error = OutOfCoffeeError()
+    note_crash(error, HERE, told=False)
+    found: list[object] = []
+    thread = threading.Thread(target=lambda: found.extend([crash_of(error) is not None, last_crash()]))
+    thread.start()
+    thread.join()
+    assert [True, None] == found
+
+
+def test_an_exception_is_not_kept_alive() -> None:
+    error = OutOfCoffeeError()
+    note_crash(error, HERE, told=False)
+    gone = weakref.ref(error)
+    del error
+    gc.collect()
+    assert gone() is None
+
+
+def test_many_crashes_are_not_kept_either() -> None:
+    first = OutOfCoffeeError()
+    note_crash(first, HERE, told=False)
+    errors = [OutOfCoffeeError() for _ in range(1000)]
+    for each in errors:
+        note_crash(each, HERE, told=False)
+    assert (None, False) == (crash_of(first), crash_of(errors[-1]) is None)
+
+
+def test_one_that_cannot_be_shown_is_known_all_the_same() -> None:
+    class OddError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no")
+
+    error = OddError()
+    note_crash(error, HERE, told=True)
+    assert crash_of(error) is not None
