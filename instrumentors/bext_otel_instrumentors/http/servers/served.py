@@ -9,6 +9,7 @@ from typing import Any
 import wrapt
 from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DISABLED_INSTRUMENTATIONS
 
+from bext_otel.serving import is_aside
 from bext_otel_instrumentors.http import asgi, wsgi
 from bext_otel_instrumentors.http.environment import Choices, choices
 from bext_otel_instrumentors.http.hosting import Hosting
@@ -16,9 +17,6 @@ from bext_otel_instrumentors.http.outermost import opens
 from bext_otel_instrumentors.http.upstream_middleware import around_asgi, around_wsgi
 
 __all__ = ["Served"]
-
-# Pages of metrics beside whatever a program does: nobody's application.
-_ASIDE = ("prometheus_client.", "bext_otel.")
 
 
 class Served:
@@ -52,12 +50,6 @@ class Served:
             or is_aside(app)
             or not self._disabled.isdisjoint(_packages(app))
         )
-
-
-def is_aside(thing: Any) -> bool:
-    """Whether this application, or server, shows metrics beside the work of its process."""
-    module = getattr(thing, "__module__", None) or type(thing).__module__
-    return f"{module}.".startswith(_ASIDE) if isinstance(module, str) else False
 
 
 def _disabled() -> frozenset[str]:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from bext_otel.serving import is_aside
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.servers.instrumentor import ServerInstrumentor
-from bext_otel_instrumentors.http.servers.served import is_aside
 
 __all__ = ["WaitressInstrumentor"]
 

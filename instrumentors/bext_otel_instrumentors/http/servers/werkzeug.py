@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from bext_otel.serving import is_aside
 from bext_otel_instrumentors.http.servers.instrumentor import ServerInstrumentor, after, before
-from bext_otel_instrumentors.http.servers.served import is_aside
 
 __all__ = ["WerkzeugInstrumentor"]
 
