@@ -38,6 +38,7 @@ bench: $(VENV)/dev.done  ## what requests, scrapes, caches and plugins cost, bes
 	$(BIN)/python -m benchmarks.quiet
 	$(BIN)/python -m benchmarks.idle
 	$(BIN)/python -m benchmarks.weight
+	$(BIN)/python -m benchmarks.listener
 
 faults: $(VENV)/dev.done  ## the faults at full length: 400 workers killed among millions of counts, memory taken away, clocks turned back, 20 recyclings
 	BEXT_FAULT_KILLS=400 BEXT_RECYCLINGS=20 $(BIN)/python -m pytest tests/faults tests/service/test_storm.py tests/e2e/test_port_handed_over.py $(ARGS)

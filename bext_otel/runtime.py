@@ -20,6 +20,7 @@ from bext_otel.apps import AppResolver, Resolver, default_app, guarded, import_r
 from bext_otel.config import Config
 from bext_otel.endpoints.on_use import ServerOnUse, expose_on_use
 from bext_otel.endpoints.server_start import ServerStart
+from bext_otel.endpoints.token import Token
 from bext_otel.errors import ConfigError
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.entry_points import NOTHING_CHOSEN, Chosen
@@ -208,7 +209,8 @@ def _endpoints(config: Config, health: Health, **reading: Any) -> Endpoints:
         metrics=config.metrics,
         health_settings=config.health,
         health=health,
-        token=config.telemetry.token,
+        settings=config.endpoints,
+        token=_token(config),
         **reading,
     )
 
@@ -266,6 +268,16 @@ def _import_for_workers(config: Config) -> None:
     import_otlp(config.telemetry.exporters)
 
 
+def _token(config: Config) -> Token:
+    token = Token(config.telemetry.token, config.telemetry.token_file, log=_log.warning)
+    if config.endpoints.metrics == "token" and not token.is_set:
+        _log.warning(
+            '[endpoints] metrics = "token", and no token is set: nobody sees the metrics; set [telemetry] '
+            "token or token_file"
+        )
+    return token
+
+
 def _resolver(config: Config, given: Resolver | None, service_name: str) -> Resolver:
     default = default_app(config.apps, "" if service_name.startswith("unknown_service") else service_name)
     if given is not None:
@@ -293,6 +305,7 @@ def _serve(config: Config, runtime: Runtime) -> ServerStart:
             config.metrics.port,
             board=runtime.board,
             log=_log.warning,
+            settings=config.endpoints,
         )
 
     serving = ServerStart(ServerOnUse(make))

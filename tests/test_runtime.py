@@ -221,3 +221,32 @@ def test_disabled_telemetry_sets_no_provider(tmp_path: Path) -> None:
     )
     assert ["ProxyTracerProvider", "_ProxyMeterProvider", 200] == shown
     assert [] == lines
+
+
+GUARDED = """
+    import io, logging
+    written = io.StringIO()
+    logging.getLogger("bext_otel").addHandler(logging.StreamHandler(written))
+    import bext_otel
+    runs = bext_otel.configure()
+    from bext_otel.endpoints.wsgi import WSGIEndpoints
+    statuses = []
+    def ask(**headers):
+        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/metrics", **headers}
+        b"".join(WSGIEndpoints(runs.endpoints)(environ, lambda status, headers: statuses.append(status[:3])))
+    ask()
+    ask(HTTP_AUTHORIZATION="Bearer s3cret")
+    show([statuses, "no token is set" in written.getvalue()])
+    """
+
+
+def test_metrics_for_the_token_are_for_whoever_has_that_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("s3cret\n")
+    guarded = {"BEXT_ENDPOINTS_METRICS": "token"}
+    shown, _ = fresh(GUARDED, tmp_path, BEXT_TELEMETRY_TOKEN_FILE="token", **guarded)
+    assert [["401", "200"], False] == shown
+
+
+def test_metrics_for_a_token_that_nobody_set_are_closed_and_one_line_says_so(tmp_path: Path) -> None:
+    shown, _ = fresh(GUARDED, tmp_path, BEXT_ENDPOINTS_METRICS="token")
+    assert [["401", "401"], True] == shown

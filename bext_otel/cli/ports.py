@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 
 import click
@@ -32,8 +31,6 @@ def free_port(wanted: int | None, *, usual: int, option: str) -> int:
 
 def open_viewer(port: int | None, *, option: str = "--port", limits: Limits | None = None) -> Viewer:
     """A viewer on `port`, or else on the usual OTLP port, or else, having said so, on a free one."""
-    # A page asks several questions at once; that some wait for a moment is nobody's concern.
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     if port is not None:
         try:
             return Viewer(port=port, limits=limits)

@@ -19,6 +19,7 @@ from bext_otel.config.model import (
     AppSettings,
     CacheSettings,
     Config,
+    EndpointsSettings,
     HealthSettings,
     Isolates,
     LoggingSettings,
@@ -71,6 +72,7 @@ def load(
     config = Config(
         metrics=MetricsSettings(**settings.section("metrics")),
         health=HealthSettings(**settings.section("health")),
+        endpoints=EndpointsSettings(**settings.section("endpoints")),
         logging=LoggingSettings(**settings.section("logging")),
         telemetry=msgspec.structs.replace(telemetry, exporters=found),
         cache=CacheSettings(**settings.section("cache")),

@@ -23,6 +23,7 @@ __all__ = [
     "AppSettings",
     "CacheSettings",
     "Config",
+    "EndpointsSettings",
     "Exporters",
     "HealthSettings",
     "Level",
@@ -123,6 +124,46 @@ class MetricsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             "folds into `_overflow`."
         ),
     ] = {}
+
+
+class EndpointsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[endpoints]`: who may ask for metrics and health, and how."""
+
+    metrics: Annotated[
+        Literal["open", "token"],
+        Meta(description="Who sees metrics: everybody who can reach them, or whoever has the token."),
+    ] = "open"
+    platform_paths: Annotated[
+        Literal["", "open", "token", "off"],
+        Meta(
+            description="Who sees metrics at `/__bext/metrics`; `off` closes `/__bext/health` too. Empty: as "
+            "`metrics`, but wherever a caller is not known to be on this machine it wants the token once "
+            "`[metrics] path` is another than `/metrics`."
+        ),
+    ] = ""
+    allowed_hosts: Annotated[
+        tuple[HostName, ...],
+        Meta(
+            description="Names, beside those of loopback, by which the stand-alone server on loopback may be "
+            "asked; `*.` in front stands for any subdomain.",
+            extra={"example": ["metrics.shop.example"]},
+        ),
+    ] = ()
+    certificate_file: Annotated[
+        str,
+        Meta(
+            description="Certificate chain of the stand-alone server, in PEM, which then speaks HTTPS only; "
+            "taken again when it changes. Empty: HTTP.",
+            extra={"example": "/etc/bext/endpoints.pem"},
+        ),
+    ] = ""
+    key_file: Annotated[
+        str,
+        Meta(
+            description="Its private key, in PEM and without a passphrase; empty: in the same file.",
+            extra={"example": "/etc/bext/endpoints.key"},
+        ),
+    ] = ""
 
 
 class HealthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -316,9 +357,17 @@ class TelemetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         str,
         Meta(
             pattern=r"^[!-~]*$",
-            description="Bearer token for details of health on the application's own port; empty: not shown "
-            "there.",
+            description="Bearer token for what is not for everybody, such as details of health on the "
+            "application's own port; empty: not shown there.",
             extra={"secret": True, "expected": "printable ASCII characters without blanks"},
+        ),
+    ] = ""
+    token_file: Annotated[
+        str,
+        Meta(
+            description="File that holds such a token, read again when it changes; beside `token`, both are "
+            "good.",
+            extra={"example": "/run/secrets/bext-token"},
         ),
     ] = ""
     shutdown_timeout_seconds: Annotated[
@@ -367,6 +416,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     metrics: MetricsSettings = MetricsSettings()
     health: HealthSettings = HealthSettings()
+    endpoints: EndpointsSettings = EndpointsSettings()
     logging: LoggingSettings = LoggingSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     cache: CacheSettings = CacheSettings()
@@ -377,6 +427,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "metrics": MetricsSettings,
     "health": HealthSettings,
+    "endpoints": EndpointsSettings,
     "logging": LoggingSettings,
     "telemetry": TelemetrySettings,
     "cache": CacheSettings,

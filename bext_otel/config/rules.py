@@ -15,6 +15,10 @@ def check_together(winners: dict[Path, Given], report: SettingsReport) -> None:
     if output is not None and output.raw == "file" and (file_path is None or not file_path.raw):
         del winners[output.path]
         report.wrong(output, '[logging] file_path to say which file, e.g. "/var/log/bext/app.log"')
+    key, certificate = winners.get(("endpoints", "key_file")), winners.get(("endpoints", "certificate_file"))
+    if key is not None and key.raw and (certificate is None or not certificate.raw):
+        del winners[key.path]
+        report.wrong(key, "[endpoints] certificate_file beside it, or neither")
     metrics, health = winners.get(("metrics", "path")), winners.get(("health", "path"))
     clash = MetricsSettings().path if metrics is None else metrics.raw
     if clash == (HealthSettings().path if health is None else health.raw):

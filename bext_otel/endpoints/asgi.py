@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeAlias
 
-from bext_otel.endpoints.endpoints import NOT_FOUND, Endpoints, Reply, finished
+from bext_otel.endpoints.endpoints import NOT_FOUND, Endpoints, Reply, finished, plain_text
+from bext_otel.endpoints.visitors import BUSY
+from bext_otel.listener.lanes import Lane, Together
+from bext_otel.listener.pace import Pace
 
 __all__ = ["ASGIEndpoints"]
 
@@ -17,9 +20,10 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
-# Sixteen scrapers wait for one collection, and probes should not queue behind them; threads that nobody
-# needed are never started.
-_THREADS = 18
+_MOST_WAITING = 64
+_PATIENCE_SECONDS = 25.0
+# Between two parts the loop has time for others, and a client that does not read is waited for.
+_SENT_AT_ONCE = 64 * 1024
 
 
 class ASGIEndpoints:
@@ -28,15 +32,15 @@ class ASGIEndpoints:
 
     Its callers are visitors of the application, so none is trusted. On asyncio a reply is made in a thread of
     our own (the loop's default executor may be full of the application's work, and a probe should not wait
-    for that); on another loop, such as trio, it is made at once, since the wait for a thread would need that
-    loop's own library.
+    for that): scrapes one at a time, for a share of the time, and those who wait share one collection; on
+    another loop, such as trio, it is made at once, since the wait for a thread would need that loop's own
+    library.
     """
 
     def __init__(self, endpoints: Endpoints) -> None:
         self._endpoints = endpoints
         self.owns = endpoints.owns
-        self._threads: ThreadPoolExecutor | None = None
-        self._pid = 0
+        self._begin()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -50,7 +54,7 @@ class ASGIEndpoints:
                 *((name.encode(), value.encode()) for name, value in reply.headers),
             ]
             await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-            await send({"type": "http.response.body", "body": reply.body})
+            await _send_body(reply.body, send)
 
     async def _reply(self, scope: Scope) -> Reply:
         path, mount = scope["path"], scope.get("root_path", "")
@@ -62,29 +66,74 @@ class ASGIEndpoints:
         headers = {
             name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
         }
-        if self._endpoints.is_quick(path):
+        name = self._endpoints.lane(path, headers)
+        loop = _running_loop()
+        if name is None or loop is None:
             return self._now(method, path, query, headers)
+        if self._pid != os.getpid():  # a fork leaves the parent's threads behind
+            self._begin()
+        if self._waiting >= _MOST_WAITING:
+            return finished(BUSY, method, headers)
+        made: asyncio.Future[Reply] = loop.create_future()
+
+        def job(together: Together) -> None:
+            reply = self._now(method, path, query, headers, together)
+            with suppress(RuntimeError):  # the loop is closed meanwhile
+                loop.call_soon_threadsafe(_settle, made, reply)
+
+        lane = self._lanes[name]
+        self._waiting += 1
         try:
-            made = asyncio.get_running_loop().run_in_executor(
-                self._executor(), self._now, method, path, query, headers
-            )
-        except RuntimeError:  # not asyncio, or the interpreter ends and starts no more threads
-            return self._now(method, path, query, headers)
-        return await made
+            lane.add(job)
+            return await asyncio.wait_for(made, _PATIENCE_SECONDS)
+        except (TimeoutError, asyncio.TimeoutError):
+            late = plain_text(503, f"{path} takes too long: something that is asked for it hangs")
+            return finished(late, method, headers)
+        finally:
+            self._waiting -= 1
+            lane.discard(job)
 
-    def _now(self, method: str, path: str, query: str, headers: Mapping[str, str]) -> Reply:
-        return self._endpoints.reply(method, path, query, headers, trusted=False) or finished(
-            NOT_FOUND, method, headers
-        )
+    def _now(
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: Mapping[str, str],
+        together: Together | None = None,
+    ) -> Reply:
+        reply = self._endpoints.reply(method, path, query, headers, trusted=False, together=together)
+        return reply or finished(NOT_FOUND, method, headers)
 
-    def _executor(self) -> ThreadPoolExecutor:
-        """Threads of this process: a fork leaves the parent's behind."""
-        if self._threads is None or self._pid != os.getpid():
-            self._threads, self._pid = (
-                ThreadPoolExecutor(_THREADS, thread_name_prefix="bext-otel-mounted"),
-                os.getpid(),
-            )
-        return self._threads
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self._waiting = 0
+        self._lanes = {
+            "scrapes": Lane("bext-otel-mounted-scrapes", Pace()),
+            "health": Lane("bext-otel-mounted-health"),
+        }
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    """None where the loop is not asyncio's."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _settle(made: asyncio.Future[Reply], reply: Reply) -> None:
+    if not made.done():  # nobody waits any more
+        made.set_result(reply)
+
+
+async def _send_body(body: bytes, send: Send) -> None:
+    end = max(len(body) - 1, 0) // _SENT_AT_ONCE * _SENT_AT_ONCE
+    for start in range(0, end, _SENT_AT_ONCE):
+        part = body[start : start + _SENT_AT_ONCE]
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+        if _running_loop() is not None:
+            await asyncio.sleep(0)
+    await send({"type": "http.response.body", "body": body[end:]})
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

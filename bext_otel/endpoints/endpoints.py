@@ -3,20 +3,23 @@ its replies into responses."""
 
 from __future__ import annotations
 
-import hmac
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from bext_otel import config
+from bext_otel.endpoints.access import Access, Caller
 from bext_otel.endpoints.formats import json, negotiate
 from bext_otel.endpoints.pages import FORMATS, Collection, content_type, packed
 from bext_otel.endpoints.sharing import Sharing
+from bext_otel.endpoints.token import Token
+from bext_otel.endpoints.views import View
 from bext_otel.health.evaluation import Health, HealthReport
+from bext_otel.listener.lanes import Together
 from bext_otel.metrics.snapshot import Snapshot
 
 __all__ = ["NOT_FOUND", "Endpoints", "Reply", "finished", "plain_text"]
@@ -41,14 +44,22 @@ class Reply:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-_Handler: TypeAlias = Callable[[str, Mapping[str, str], bool], Reply]
+@dataclass(frozen=True)
+class _Request:
+    path: str
+    query: str
+    caller: Caller
+    together: Together | None
+
+
+_Handler: TypeAlias = Callable[[_Request], Reply]
 
 
 class Endpoints:
     """Metrics and health by path.
 
-    `read` gives a fresh snapshot; without it there are no metrics to be had, for the reason `unread`. `token`
-    opens health details to callers that are not trusted; without one they stay closed to them.
+    `read` gives a fresh snapshot; without it there are no metrics to be had, for the reason `unread`.
+    `settings` and `token` say who sees what (`access.POLICY`).
     """
 
     def __init__(
@@ -58,20 +69,24 @@ class Endpoints:
         health_settings: config.HealthSettings,
         read: Callable[[], Snapshot] | None,
         health: Health,
-        token: str = "",
+        settings: config.EndpointsSettings | None = None,
+        token: Token | None = None,
         unread: str = "nothing is collected in this process, as with OTEL_SDK_DISABLED=true",
     ) -> None:
         self._metrics_settings = metrics
         self._health_settings = health_settings
         self._collections = None if read is None else Sharing(lambda: Collection(read()))
         self._health = health
-        self._token = token.encode()
+        settings = settings or config.EndpointsSettings()
+        self.access = Access(settings, token or Token(log=_log.warning))
         self._unread = unread
         self._failed: dict[str, str] = {}
         self._routes: dict[str, _Handler] = {}
-        for base in (health_settings.path, HEALTH_ALIAS):
+        aliases = settings.platform_paths != "off"
+        for base in (health_settings.path, *((HEALTH_ALIAS,) if aliases else ())):
             self._routes |= {base: self._full, f"{base}/live": self._live, f"{base}/ready": self._ready}
-        self._routes |= dict.fromkeys((metrics.path, METRICS_ALIAS), self._metrics)
+        paths = (metrics.path, *((METRICS_ALIAS,) if aliases else ()))
+        self._routes |= dict.fromkeys(paths, self._metrics)
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -97,19 +112,34 @@ class Endpoints:
         """Whether a path is answered here."""
         return path in self._routes
 
-    def is_quick(self, path: str) -> bool:
-        """Whether the answer is made at once, without asking anybody: such a path must never wait behind
-        another."""
-        return self._routes.get(path, self._live) == self._live
+    def lane(
+        self, path: str, visitor: Mapping[str, str] | None = None
+    ) -> Literal["scrapes", "health"] | None:
+        """Where the answer is made: those of one lane one after the other, and none behind another lane's.
+        None: at once, for it asks nobody; so is one that refuses a `visitor` of the application, by his
+        headers."""
+        handler = self._routes.get(path)
+        if handler is None or handler == self._live:
+            return None
+        if handler == self._metrics and visitor is not None:
+            return "scrapes" if self._shows_metrics(path, Caller(visitor, trusted=False)) else None
+        return "scrapes" if handler == self._metrics else "health"
 
     def reply(
-        self, method: str, path: str, query: str, headers: Mapping[str, str], *, trusted: bool
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: Mapping[str, str],
+        *,
+        trusted: bool,
+        together: Together | None = None,
     ) -> Reply | None:
         """The answer to a request; None for a path that is not ours. Never raises.
 
         `path` is without the mount's prefix, `headers` have lower-case names. `trusted` says that the caller
         reached our own loopback listener: on the application's port every visitor may look local, since bext
-        is a proxy on the same host.
+        is a proxy on the same host. Those who are answered `together` get pages of one collection.
         """
         handler = self._routes.get(path)
         if handler is None:
@@ -118,7 +148,9 @@ class Endpoints:
             wrong = plain_text(405, f"{path} answers GET and HEAD only")
             return finished(replace(wrong, headers=(("allow", "GET, HEAD"),)), method, headers)
         try:
-            reply = finished(handler(query, headers, trusted), method, headers)
+            reply = finished(
+                handler(_Request(path, query, Caller(headers, trusted), together)), method, headers
+            )
             self._failed.pop(path, None)
             return reply
         except Exception as exc:  # telemetry never hurts the application, and a client sees no traceback
@@ -131,58 +163,55 @@ class Endpoints:
                 headers,
             )
 
-    def _metrics(self, query: str, headers: Mapping[str, str], trusted: bool) -> Reply:
+    def _metrics(self, asked: _Request) -> Reply:
         if not self._metrics_settings.enabled:
             return plain_text(404, "metrics are off: [metrics] enabled (BEXT_METRICS_ENABLED) is false")
         if self._collections is None:
             return plain_text(404, f"metrics are off: {self._unread}")
-        wanted = _format(query) or negotiate.metrics_format(headers.get("accept", ""))
+        if not self._shows_metrics(asked.path, asked.caller):
+            return _WANTS_TOKEN
+        wanted = _format(asked.query) or negotiate.metrics_format(asked.caller.headers.get("accept", ""))
         if wanted not in FORMATS:
             return plain_text(400, f"unknown format {wanted[:50]!r}: expected one of {', '.join(FORMATS)}")
-        found = self._collections.get()
-        small = (
-            found.packed_page(wanted) if negotiate.gzip_wanted(headers.get("accept-encoding", "")) else None
-        )
+        collect = self._collections.get
+        found = collect() if asked.together is None else asked.together.share(collect)
+        caller = asked.caller
+        view = View(self.access.shows("system", caller), self.access.shows("telemetry", caller))
+        packs = negotiate.gzip_wanted(caller.headers.get("accept-encoding", ""))
+        small = found.packed_page(wanted, view) if packs else None
         if small is None:
-            return Reply(200, content_type(wanted), found.page(wanted), (("vary", "accept"),))
+            return Reply(200, content_type(wanted), found.page(wanted, view), (("vary", "accept"),))
         return Reply(200, content_type(wanted), small, (("vary", "accept"), ("content-encoding", "gzip")))
 
-    def _live(self, query: str, headers: Mapping[str, str], trusted: bool) -> Reply:
+    def _shows_metrics(self, path: str, caller: Caller) -> bool:
+        own = self._metrics_settings.path
+        if path == own:
+            return self.access.shows("metrics", caller)
+        return self.access.shows_platform_path(caller, moved=own != config.MetricsSettings().path)
+
+    def _live(self, asked: _Request) -> Reply:
         try:
-            return self._told(self._health.live, headers, trusted=trusted, status=200)
+            return self._told(self._health.live, asked, status=200)
         except Exception as exc:  # who can answer is alive
             self._warn("liveness", exc)
             return Reply(200, json.CONTENT_TYPE, b'{"status":"healthy"}')
 
-    def _ready(self, query: str, headers: Mapping[str, str], trusted: bool) -> Reply:
-        return self._told(self._health.ready, headers, trusted=trusted)
+    def _ready(self, asked: _Request) -> Reply:
+        return self._told(self._health.ready, asked)
 
-    def _full(self, query: str, headers: Mapping[str, str], trusted: bool) -> Reply:
-        return self._told(self._health.full, headers, trusted=trusted)
+    def _full(self, asked: _Request) -> Reply:
+        return self._told(self._health.full, asked)
 
-    def _told(
-        self,
-        ask: Callable[[], HealthReport],
-        headers: Mapping[str, str],
-        *,
-        trusted: bool,
-        status: int | None = None,
-    ) -> Reply:
+    def _told(self, ask: Callable[[], HealthReport], asked: _Request, *, status: int | None = None) -> Reply:
         """A report, with its details only for those who may see them."""
         if not self._health_settings.enabled:
             return plain_text(404, "health is off: [health] enabled (BEXT_HEALTH_ENABLED) is false")
         report = ask()
-        detailed = self._health_settings.include_details and (trusted or self._has_token(headers))
+        detailed = self._health_settings.include_details and self.access.shows("details", asked.caller)
         document = report.document() if detailed else {"status": report.status}
         return Reply(
             status or report.http_status, json.CONTENT_TYPE, msgspec.json.encode(document, enc_hook=str)
         )
-
-    def _has_token(self, headers: Mapping[str, str]) -> bool:
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if not self._token or scheme.lower() != "bearer":
-            return False
-        return hmac.compare_digest(self._token, given.strip().encode(errors="replace"))
 
     def _warn(self, path: str, exc: Exception) -> None:
         """One line for a failure, and no other until it changes or is over: a scraper comes back every few
@@ -200,6 +229,12 @@ def plain_text(status: int, line: str) -> Reply:
 
 NOT_FOUND = plain_text(404, "not found")
 
+# RFC 6750, 3.
+_WANTS_TOKEN = replace(
+    plain_text(401, "this wants the token: Authorization: Bearer <[telemetry] token>"),
+    headers=(("www-authenticate", 'Bearer realm="bext-otel"'),),
+)
+
 
 def _format(query: str) -> str:
     """The last `format` of a query, in lower case; empty if there is none."""
@@ -213,7 +248,7 @@ def finished(reply: Reply, method: str, headers: Mapping[str, str]) -> Reply:
     vary = ", ".join([*(value for name, value in reply.headers if name == "vary"), "accept-encoding"])
     others = tuple(header for header in reply.headers if header[0] != "vary")
     if "content-encoding" not in dict(others) and negotiate.gzip_wanted(headers.get("accept-encoding", "")):
-        compressed = b"".join(packed([body]))
+        compressed = packed(body)
         if len(compressed) < len(body):
             body = compressed
             added.append(("content-encoding", "gzip"))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from flask import Blueprint, Response, abort, request
 
 from bext_otel.endpoints.endpoints import Endpoints
+from bext_otel.endpoints.visitors import Visitors
 
 __all__ = ["blueprint"]
 
@@ -20,25 +21,25 @@ def blueprint(endpoints: Endpoints, *, name: str = "bext_otel") -> Blueprint:
 
     Its callers are visitors of the application, so none is trusted.
     """
-    made = Blueprint(name, __name__)
+    made, visitors = Blueprint(name, __name__), Visitors(endpoints)
     for position, path in enumerate(endpoints.paths):
         if "<" not in path:  # Flask would read a variable there
             made.add_url_rule(
                 path,
                 f"path_{position}",
-                _view(endpoints, path),
+                _view(visitors, path),
                 methods=_METHODS,
                 provide_automatic_options=False,
             )
     return made
 
 
-def _view(endpoints: Endpoints, path: str) -> Callable[[], Response]:
+def _view(visitors: Visitors, path: str) -> Callable[[], Response]:
     def answer() -> Response:
         headers = {name.lower(): value for name, value in request.headers}
-        reply = endpoints.reply(
-            request.method, path, request.query_string.decode("latin-1"), headers, trusted=False
-        )
+        query = request.query_string.decode("latin-1")
+        by_turns = not request.environ.get("wsgi.multithread", True)
+        reply = visitors.reply(request.method, path, query, headers, by_turns=by_turns)
         if reply is None:
             abort(404)
         # Of an empty body Flask would tell the length, which for HEAD is not the one to tell.

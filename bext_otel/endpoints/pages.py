@@ -8,6 +8,7 @@ from threading import Lock
 from typing import TypeAlias
 
 from bext_otel.endpoints.formats import json, protobuf, text
+from bext_otel.endpoints.views import WHOLE, View, seen
 from bext_otel.metrics.pacing import yield_interpreter
 from bext_otel.metrics.snapshot import Snapshot
 
@@ -31,6 +32,8 @@ _GZIP_LEVEL = 3
 # packs alike.
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
 
+_PACKED_AT_ONCE = 128 * 1024
+
 
 def content_type(form: str) -> str:
     """The Content-Type of a format."""
@@ -38,45 +41,47 @@ def content_type(form: str) -> str:
 
 
 class Collection:
-    """What one reading found. Pages are kept as long as somebody is being answered from it."""
+    """What one reading found. Pages are kept as long as somebody is being answered from it, and all who see
+    the same get the same bytes."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self._locks = {form: Lock() for form in FORMATS}
-        self._chunks: dict[str, list[bytes]] = {}
-        self._packed: dict[str, list[bytes]] = {}
+        self._pages: dict[tuple[str, View], bytes] = {}
+        self._packed: dict[tuple[str, View], bytes] = {}
 
-    def page(self, form: str) -> bytes:
+    def page(self, form: str, view: View = WHOLE) -> bytes:
         """The page in one of `FORMATS`."""
         with self._locks[form]:
-            return b"".join(self._rendered(form))
+            return self._rendered(form, view)
 
-    def packed_page(self, form: str) -> bytes | None:
+    def packed_page(self, form: str, view: View = WHOLE) -> bytes | None:
         """The page in gzip's format; None if that would not be smaller."""
         with self._locks[form]:
-            chunks = self._rendered(form)
-            if form not in self._packed:
-                self._packed[form] = packed(chunks)
-            small = b"".join(self._packed[form])
-        return small if len(small) < sum(map(len, chunks)) else None
+            page = self._rendered(form, view)
+            small = self._packed.get((form, view))
+            if small is None:
+                small = self._packed[form, view] = packed(page)
+        return small if len(small) < len(page) else None
 
-    def _rendered(self, form: str) -> list[bytes]:
-        if form not in self._chunks:
+    def _rendered(self, form: str, view: View) -> bytes:
+        page = self._pages.get((form, view))
+        if page is None:
             chunks: list[bytes] = []
-            for chunk in _RENDERED[form][1](self.snapshot):
+            for chunk in _RENDERED[form][1](seen(self.snapshot, view)):
                 if chunks:
                     yield_interpreter()
                 chunks.append(chunk)
-            self._chunks[form] = chunks
-        return self._chunks[form]
+            page = self._pages[form, view] = b"".join(chunks)
+        return page
 
 
-def packed(chunks: Iterable[bytes]) -> list[bytes]:
-    """Chunks of a page in gzip's format, in pieces."""
+def packed(page: bytes) -> bytes:
+    """A page in gzip's format."""
     packing = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_FORMAT)
     pieces: list[bytes] = []
-    for chunk in chunks:
-        if pieces:
+    for start in range(0, len(page), _PACKED_AT_ONCE):
+        if start:
             yield_interpreter()  # it holds no lock of the interpreter's, but a processor
-        pieces.append(packing.compress(chunk))
-    return [*pieces, packing.flush()]
+        pieces.append(packing.compress(memoryview(page)[start : start + _PACKED_AT_ONCE]))
+    return b"".join([*pieces, packing.flush()])

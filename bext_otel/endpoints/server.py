@@ -10,7 +10,9 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from bext_otel.config import EndpointsSettings
 from bext_otel.endpoints import wsgi
+from bext_otel.endpoints.callers import Callers
 from bext_otel.endpoints.endpoints import Endpoints, Reply, plain_text
 from bext_otel.endpoints.holding import PortHolding
 from bext_otel.endpoints.http_server import HTTPServer
@@ -19,25 +21,25 @@ from bext_otel.endpoints.kept_open import KeptOpen
 from bext_otel.endpoints.notice import Rank
 from bext_otel.endpoints.port import is_loopback, take_word
 from bext_otel.endpoints.relatives import others
-from bext_otel.endpoints.waitress_server import NoThread, WaitressServer
+from bext_otel.errors import ConfigError
+from bext_otel.listener.server import Listener
 from bext_otel.service.board import Board
 from bext_otel.threads import begin
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+    from bext_otel.listener.tls import TLS
+
 __all__ = ["StandaloneServer"]
 
 _JOIN_SECONDS = 2.0
-
-# Whoever forwards requests to us lets others in.
-_FORWARDED = (
-    "HTTP_FORWARDED",
-    "HTTP_X_FORWARDED_FOR",
-    "HTTP_X_FORWARDED_HOST",
-    "HTTP_X_FORWARDED_PROTO",
-    "HTTP_X_REAL_IP",
-    "HTTP_VIA",
+_WRONG_HOST = plain_text(
+    403, "this server answers to names and addresses of loopback, and to those of [endpoints] allowed_hosts"
+)
+_OPEN = (
+    "the endpoints at {address} can be asked from other machines, and no token is set, so that everybody "
+    'sees the metrics there; set [telemetry] token (or token_file) and [endpoints] metrics = "token"'
 )
 
 
@@ -51,9 +53,18 @@ class StandaloneServer:
     """
 
     def __init__(
-        self, endpoints: Endpoints, host: str, port: int, *, board: Board | None, log: Callable[[str], None]
+        self,
+        endpoints: Endpoints,
+        host: str,
+        port: int,
+        *,
+        board: Board | None,
+        log: Callable[[str], None],
+        settings: EndpointsSettings | None = None,
     ) -> None:
         self._endpoints = endpoints
+        self._settings = settings or EndpointsSettings()
+        self._callers = Callers(host, self._settings.allowed_hosts)
         self._host = host
         self._port = port
         self._board = board
@@ -131,9 +142,12 @@ class StandaloneServer:
 
     def application(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """What the server answers, as a WSGI application."""
-        trusted = self._trusts(environ)
-        page = partial(self._page, trusted=trusted)
-        reply = wsgi.answer(self._endpoints, environ, trusted=trusted, otherwise=page)
+        trusted = self._callers.trusts(environ)
+        if self._callers.admits(environ):
+            page = partial(self._page, trusted=trusted)
+            reply = wsgi.answer(self._endpoints, environ, trusted=trusted, otherwise=page)
+        else:
+            reply = wsgi.finished_for(_WRONG_HOST, environ)
         return wsgi.respond(reply, start_response)
 
     def tell(self, about: str, line: str) -> None:
@@ -154,26 +168,39 @@ class StandaloneServer:
 
     def _serving(self, sock: socket.socket) -> HTTPServer | None:
         try:
-            return WaitressServer(sock, self.application, is_quick=self._endpoints.is_quick)
-        except NoThread:  # it has been told, or the interpreter ends, where nobody needs to hear of it
+            tls = self._tls()
+        except ConfigError as error:
+            self.tell("certificate", f"the endpoints are not served: {error}")
             return None
+        if not (is_loopback(self._host) or self._endpoints.access.is_guarded):
+            self.tell("open", _OPEN.format(address=self._address))
+        return Listener(
+            sock, self.application, lane_of=self._endpoints.lane, name="bext-otel-endpoints", tls=tls
+        )
+
+    def _tls(self) -> TLS | None:
+        certificate, key = self._settings.certificate_file, self._settings.key_file
+        if not certificate:
+            return None
+        from bext_otel.listener.tls import TLS  # takes a while to import, and few want it
+
+        try:
+            return TLS(certificate, key)
+        except OSError as error:
+            raise ConfigError(
+                f"[endpoints] certificate_file = {certificate!r}, key_file = {key!r}: expected a "
+                f"certificate and its key in PEM ({error.strerror or error})"
+            ) from error
+
+    @property
+    def _address(self) -> str:
+        return f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
 
     def _page(self, path: str, *, trusted: bool) -> Reply:
         if path != "/":
             return plain_text(404, "not found; / lists what there is")
         # What else runs on this machine is for those on this machine.
         return index(self._endpoints, others(self._board, self._host, self._port) if trusted else [])
-
-    def _trusts(self, environ: WSGIEnvironment) -> bool:
-        """Whether a caller is somebody on this machine.
-
-        We listen on loopback, nobody forwards for others, and the request means this machine: a web page
-        whose name was made to resolve to 127.0.0.1 (DNS rebinding) sends its own name.
-        """
-        name = environ.get("HTTP_HOST", self._host).rpartition("@")[2]
-        name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
-        meant = is_loopback(name) or name.lower() == self._host.lower()
-        return is_loopback(self._host) and meant and not any(header in environ for header in _FORWARDED)
 
 
 class _Life:

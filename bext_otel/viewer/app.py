@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qs
 
 import msgspec
@@ -24,7 +24,7 @@ from bext_otel.viewer.store import Store
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-__all__ = ["ViewerApp", "is_local"]
+__all__ = ["ViewerApp", "is_local", "lane"]
 
 _log = logging.getLogger("bext_otel.viewer")
 
@@ -175,6 +175,14 @@ class ViewerApp:
             if found is None
             else _Answer(200, JSON, msgspec.json.encode(found))
         )
+
+
+def lane(path: str) -> Literal["receiving", "documents"] | None:
+    """Where the answer for a path is made: what comes in holds up no page, and neither holds up the files of
+    the pages, which are there already."""
+    if path.startswith("/v1/"):
+        return "receiving"
+    return "documents" if path.startswith("/api/") else None
 
 
 def is_local(host: str) -> bool:

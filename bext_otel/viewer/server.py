@@ -5,21 +5,17 @@ from __future__ import annotations
 import socket
 import threading
 from types import TracebackType
-from typing import Any
-
-from waitress import wasyncore
-from waitress.server import create_server
 
 from bext_otel.errors import ConfigError
-from bext_otel.viewer.app import ViewerApp
+from bext_otel.listener.limits import Limits as ListenerLimits
+from bext_otel.listener.server import Listener
+from bext_otel.viewer.app import ViewerApp, lane
 from bext_otel.viewer.limits import Limits
 from bext_otel.viewer.store import Store
 
 __all__ = ["Viewer"]
 
 _LOOPBACK = {"127.0.0.1": socket.AF_INET, "localhost": socket.AF_INET, "::1": socket.AF_INET6}
-_WORKERS = 4
-
 _STOP_SECONDS = 2.0
 
 
@@ -37,20 +33,17 @@ class Viewer:
                 f"{', '.join(_LOOPBACK)}"
             )
         self.store = Store(limits)
-        # Any: waitress' stubs take a map of sockets, and a server of several sockets for what is one.
-        self._map: Any = {}
-        self._socket = _listen(_LOOPBACK[host], "127.0.0.1" if host == "localhost" else host, port)
-        self.host, self.port = self._socket.getsockname()[:2]
-        self._server: Any = create_server(
+        sock = _listen(_LOOPBACK[host], "127.0.0.1" if host == "localhost" else host, port)
+        self.host, self.port = sock.getsockname()[:2]
+        self._listener = Listener(
+            sock,
             ViewerApp(self.store),
-            map=self._map,
-            sockets=[self._socket],
-            threads=_WORKERS,
-            ident="bext-otel",
-            max_request_body_size=self.store.limits.body_bytes,
-            clear_untrusted_proxy_headers=True,
+            lane_of=lane,
+            name="bext-otel-viewer",
+            limits=ListenerLimits(body_bytes=self.store.limits.body_bytes),
         )
-        self._thread = threading.Thread(target=self._server.run, name="bext-otel-viewer", daemon=True)
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="bext-otel-viewer", daemon=True)
 
     @property
     def url(self) -> str:
@@ -63,14 +56,13 @@ class Viewer:
         return self
 
     def stop(self) -> None:
-        """Answer what has begun for at most two seconds, then close every connection."""
-        # Workers wake the loop through a pipe when they are done, so they must be gone before it is closed.
-        self._server.task_dispatcher.shutdown(timeout=_STOP_SECONDS)
+        """Answer what has begun for at most half a second, then close every connection."""
+        self._ending.set()
         if self._thread.is_alive():
-            self._server.trigger.pull_trigger(self._close)
+            self._listener.wake()
             self._thread.join(_STOP_SECONDS)
         else:
-            self._close()
+            self._listener.close()
 
     def __enter__(self) -> Viewer:
         return self.start()
@@ -80,9 +72,10 @@ class Viewer:
     ) -> None:
         self.stop()
 
-    def _close(self) -> None:
-        wasyncore.close_all(self._map)
-        self._socket.close()
+    def _serve(self) -> None:
+        while not self._ending.is_set() and self._listener.turn():
+            pass
+        self._listener.close()
 
 
 def _listen(family: socket.AddressFamily, host: str, port: int) -> socket.socket:

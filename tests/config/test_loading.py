@@ -326,6 +326,10 @@ EXPLICIT_WRONG: list[tuple[dict[str, Any], str]] = [
     ),
     ({"logging": {"output": "file"}}, "[logging] output = 'file': expected [logging] file_path"),
     (
+        {"endpoints": {"key_file": "/k.pem"}},
+        "[endpoints] key_file = '/k.pem': expected [endpoints] certificate_file beside it",
+    ),
+    (
         {"telemetry": {"service_name": "a\0b"}},
         "[telemetry] service_name = 'a\\x00b': expected text in UTF-8, without NUL",
     ),

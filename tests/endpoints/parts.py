@@ -8,6 +8,7 @@ from typing import Any
 
 from bext_otel import config
 from bext_otel.endpoints.endpoints import Endpoints, Reply
+from bext_otel.endpoints.token import Token
 from bext_otel.health.checks import Check, Status
 from bext_otel.health.evaluation import HealthReport
 from bext_otel.metrics.snapshot import Snapshot
@@ -51,13 +52,15 @@ def endpoints(
     token: str = "",
     metrics: dict[str, Any] | None = None,
     health_settings: dict[str, Any] | None = None,
+    settings: dict[str, Any] | None = None,
 ) -> Endpoints:
     return Endpoints(
         metrics=config.MetricsSettings(**(metrics or {})),
         health_settings=config.HealthSettings(**(health_settings or {})),
         read=read,
         health=health or FixedHealth(),
-        token=token,
+        settings=config.EndpointsSettings(**(settings or {})),
+        token=Token(token, log=print),
     )
 
 

@@ -9,11 +9,15 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from bext_otel.endpoints import asgi
 from bext_otel.endpoints.asgi import ASGIEndpoints
 from bext_otel.endpoints.formats import text
-from bext_otel.metrics.snapshot import Snapshot
+from bext_otel.metrics.snapshot import Family, Numbers, Series, Snapshot
 from tests.endpoints.parts import FixedHealth, endpoints
 from tests.endpoints.snapshots import SPECIFICATION
+from tests.waiting import until
+
+MANY = [Series((("n", str(number)),)) for number in range(10_000)]
 
 
 def ask(app: Any, path: str, *, method: str = "GET", **headers: str) -> httpx.Response:
@@ -103,6 +107,92 @@ def test_the_loop_turns_and_liveness_answers_while_a_reading_is_slow() -> None:
             return live, [answer.status_code for answer in await asyncio.gather(*scrapes)]
 
     assert (200, [200] * 8) == asyncio.run(both())
+
+
+def test_those_who_wait_for_a_scrape_share_few_collections_and_one_thread() -> None:
+    readings: list[int] = []
+    go = threading.Event()
+
+    def read() -> Snapshot:
+        new = set(threading.enumerate()) - before
+        readings.append(sum(thread.name == "bext-otel-mounted-scrapes" for thread in new))
+        assert go.wait(20)
+        return SPECIFICATION
+
+    app = ASGIEndpoints(endpoints(read=read))
+    before = set(threading.enumerate())
+
+    async def crowd() -> list[int]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as client:
+            scrapes = [asyncio.create_task(client.get("/metrics")) for _ in range(16)]
+            await asyncio.to_thread(until, lambda: readings)
+            assert 200 == (await client.get("/health/ready")).status_code
+            go.set()
+            return [answer.status_code for answer in await asyncio.gather(*scrapes)]
+
+    assert [200] * 16 == asyncio.run(crowd())
+    assert [1, 1] == readings
+
+
+def test_more_than_can_wait_are_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asgi, "_MOST_WAITING", 3)
+    go = threading.Event()
+
+    def read() -> Snapshot:
+        assert go.wait(20)
+        return SPECIFICATION
+
+    app = ASGIEndpoints(endpoints(read=read))
+
+    async def crowd() -> list[int]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as client:
+            scrapes = [asyncio.create_task(client.get("/metrics")) for _ in range(5)]
+            await asyncio.to_thread(until, lambda: sum(scrape.done() for scrape in scrapes) == 2)
+            go.set()
+            return [answer.status_code for answer in await asyncio.gather(*scrapes)]
+
+    assert [200, 200, 200, 503, 503] == asyncio.run(crowd())
+
+
+def test_a_reading_that_hangs_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asgi, "_PATIENCE_SECONDS", 0.2)
+    go = threading.Event()
+
+    def read() -> Snapshot:
+        assert go.wait(20)
+        return SPECIFICATION
+
+    app = ASGIEndpoints(endpoints(read=read))
+    assert 503 == ask(app, "/metrics").status_code
+    assert 200 == ask(app, "/health/ready").status_code
+    go.set()
+
+
+def test_a_large_page_leaves_in_parts_between_which_others_have_their_turn() -> None:
+    page = Snapshot(0, 0, 1, (Family("x", "counter", "", "", Numbers(MANY, range(len(MANY)))),))
+    app = ASGIEndpoints(endpoints(read=lambda: page))
+    sizes: list[int] = []
+    turns: list[int] = []
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            sizes.append(len(message["body"]))
+
+    async def others() -> None:
+        while True:
+            turns.append(len(sizes))
+            await asyncio.sleep(0)
+
+    async def served() -> None:
+        other = asyncio.create_task(others())
+        scope = {"type": "http", "method": "GET", "path": "/metrics", "headers": []}
+        await app(scope, receive=None, send=send)  # type: ignore[arg-type]  # it has no body to receive
+        other.cancel()
+
+    asyncio.run(served())
+    assert sum(sizes) == len(text.render(page))
+    assert max(sizes) <= 64 * 1024
+    assert set(range(1, len(sizes))) <= set(turns)
 
 
 def test_lifespan_and_websockets_are_answered_in_the_protocols_words() -> None:

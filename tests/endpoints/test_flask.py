@@ -59,4 +59,5 @@ def test_details_want_the_token() -> None:
 
 def test_a_path_that_flask_would_read_as_a_pattern_is_left_out() -> None:
     served = client(metrics={"path": "/<broken"})
-    assert 200 == served.get("/__bext/metrics").status_code
+    assert 200 == served.get("/__bext/health").status_code
+    assert 401 == served.get("/__bext/metrics").status_code

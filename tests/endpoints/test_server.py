@@ -3,8 +3,8 @@ from __future__ import annotations
 import http.client
 import logging
 import os
-import re
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -15,15 +15,17 @@ from typing import Any
 
 import pytest
 
-from bext_otel.endpoints import waitress_server
+from bext_otel import config
 from bext_otel.endpoints.formats import text
 from bext_otel.endpoints.server import StandaloneServer
+from bext_otel.listener import lanes
 from bext_otel.metrics.snapshot import Snapshot
 from tests.endpoints.parts import FixedHealth, endpoints
 from tests.endpoints.snapshots import SPECIFICATION
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
+LISTENER = ROOT / "tests" / "listener"
 Servers = Callable[..., StandaloneServer]
 
 
@@ -38,7 +40,9 @@ def server(lines: list[str]) -> Iterator[Servers]:
     made: list[StandaloneServer] = []
 
     def make(port: int = 0, *, host: str = "127.0.0.1", **parts: Any) -> StandaloneServer:
-        made.append(StandaloneServer(endpoints(**parts), host, port, board=None, log=lines.append))
+        settings = config.EndpointsSettings(**parts.get("settings", {}))
+        served = endpoints(**parts)
+        made.append(StandaloneServer(served, host, port, board=None, log=lines.append, settings=settings))
         return made[-1]
 
     yield make
@@ -48,12 +52,7 @@ def server(lines: list[str]) -> Iterator[Servers]:
 
 
 def mine() -> list[str]:
-    # What answers in ASGI applications has threads `bext-otel-endpoints_0` and so on, which stay.
-    return [
-        thread.name
-        for thread in threading.enumerate()
-        if re.fullmatch(r"bext-otel-endpoints(-\d+)?", thread.name)
-    ]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("bext-otel-endpoints")]
 
 
 def started(one: StandaloneServer) -> int:
@@ -157,7 +156,6 @@ def test_only_callers_who_mean_this_machine_are_trusted(server: Servers) -> None
     assert b"checks" in ask(port, "/health").content
     assert b"checks" in ask(port, "/health", host="localhost").content
     for headers in (
-        {"host": "evil.example"},
         {"X_Forwarded_For": "127.0.0.1"},
         {"Forwarded": "for=127.0.0.1"},
         {"Via": "1.1 proxy"},
@@ -165,9 +163,50 @@ def test_only_callers_who_mean_this_machine_are_trusted(server: Servers) -> None
         assert b'{"status":"healthy"}' == ask(port, "/health", **headers).content
 
 
-def test_beyond_loopback_nobody_is_trusted(server: Servers) -> None:
+def test_beyond_loopback_nobody_is_trusted_and_one_line_says_that_no_token_is_set(
+    server: Servers, lines: list[str]
+) -> None:
     port = started(server(host="0.0.0.0"))
-    assert b'{"status":"healthy"}' == ask(port, "/health").content
+    assert b'{"status":"healthy"}' == ask(port, "/health", host="shop.example").content
+    assert 1 == len(lines)
+    assert '[endpoints] metrics = "token"' in lines[0]
+
+
+def test_beyond_loopback_with_a_token_there_is_nothing_to_say(server: Servers, lines: list[str]) -> None:
+    port = started(server(host="0.0.0.0", token="s3cret", settings={"metrics": "token"}))
+    assert 401 == ask(port, "/metrics").status
+    assert 200 == ask(port, "/metrics", authorization="Bearer s3cret").status
+    assert [] == lines
+
+
+def test_loopback_answers_to_its_own_names_only(server: Servers) -> None:
+    """A web page whose name was made to resolve to 127.0.0.1 sends its own."""
+    port = started(server(settings={"allowed_hosts": ("metrics.shop.example", "*.inner.example")}))
+    for path in ("/metrics", "/metrics?format=json", "/health", "/health/live", "/"):
+        for host in ("evil.example", "127.0.0.1.evil.example", "inner.example"):
+            assert 403 == ask(port, path, host=host).status
+        for host in ("LOCALHOST.", "127.0.0.7", "[::1]", "metrics.shop.example", "a.inner.example"):
+            assert 200 == ask(port, path, host=host).status
+    assert b'{"status":"healthy"}' == ask(port, "/health", host="metrics.shop.example").content
+
+
+def test_it_speaks_tls_with_a_certificate(server: Servers) -> None:
+    files = {"certificate_file": str(LISTENER / "certificate.pem"), "key_file": str(LISTENER / "key.pem")}
+    port = started(server(settings=files))
+    context = ssl.create_default_context(cafile=files["certificate_file"])
+    connection = http.client.HTTPSConnection("localhost", port, timeout=10, context=context)
+    connection.request("GET", "/health/live")
+    assert 200 == connection.getresponse().status
+    connection.close()
+
+
+def test_without_the_certificate_that_was_asked_for_nothing_is_served_in_the_clear(
+    server: Servers, lines: list[str]
+) -> None:
+    one = server(settings={"certificate_file": "/no/such/file"})
+    one.start()
+    until(lambda: lines, why="the line")
+    assert (None, 1, True) == (one.port, len(lines), "certificate_file = '/no/such/file'" in lines[0])
 
 
 def test_many_scrapers_are_served(server: Servers) -> None:
@@ -340,14 +379,13 @@ def test_a_forked_child_forgets_the_parents_server_and_can_start_its_own() -> No
     assert ["child holds None", "free while the child lives", "child took True"] == ended(parent).splitlines()
 
 
-def test_where_no_thread_can_be_started_it_is_tried_again_in_silence(
+def test_where_no_further_thread_can_be_started_its_own_answers_everything(
     server: Servers, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever could not start the thread has told it; an interpreter that ends has nothing to tell."""
     tried: list[str] = []
-    monkeypatch.setattr(waitress_server, "start", lambda *_, name: tried.append(name))
-    one = server()
-    one.start()
-    until(lambda: len(tried) > 1)
-    one.stop()
+    monkeypatch.setattr(lanes, "start", lambda *_, name: tried.append(name))
+    port = started(server())
+    assert [200] * 3 == [ask(port, path).status for path in ("/metrics", "/health/ready", "/health/live")]
+    assert ["bext-otel-endpoints-scrapes", "bext-otel-endpoints-health"] == tried
     assert [] == lines

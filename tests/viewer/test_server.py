@@ -3,6 +3,7 @@ from __future__ import annotations
 import http.client
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 from opentelemetry._logs import LogRecord, SeverityNumber
@@ -69,6 +70,28 @@ def test_it_answers_many_at_once() -> None:
 
     with Viewer(port=0) as viewer, ThreadPoolExecutor(8) as pool:
         assert {200} == set(pool.map(ask, [viewer.port] * 40))
+
+
+def test_clients_that_drip_keep_nobody_from_being_answered() -> None:
+    with Viewer(port=0) as viewer, ExitStack() as held:
+        for _ in range(200):
+            sock = held.enter_context(socket.create_connection(("127.0.0.1", viewer.port)))
+            sock.sendall(b"POST /v1/traces HTTP/1.1\r\nX: ")
+        for path in ("/", "/api/summary"):
+            connection = http.client.HTTPConnection("127.0.0.1", viewer.port, timeout=10)
+            connection.request("GET", path)
+            assert 200 == connection.getresponse().status
+            connection.close()
+
+
+def test_a_length_that_is_none_is_the_clients_fault_and_tells_nothing(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with Viewer(port=0) as viewer, socket.create_connection(("127.0.0.1", viewer.port)) as sock:
+        sock.sendall(b"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Length: ")
+        sock.sendall(b"9" * 5000 + b"\r\n\r\n")
+        assert sock.recv(4096).startswith(b"HTTP/1.1 400 ")
+    assert ("", "") == capfd.readouterr()
 
 
 def test_its_port_is_free_again_after_the_end() -> None:
