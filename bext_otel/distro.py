@@ -35,13 +35,29 @@ _launcher_log = logging.getLogger("opentelemetry.instrumentation.auto_instrument
 # What upstream instruments and we do ourselves. Both at once would count every request twice and export every
 # event twice.
 _REPLACED = frozenset(
-    {"asgi", "celery", "django", "fastapi", "flask", "logging", "starlette", "structlog", "threading", "wsgi"}
+    {
+        "aiohttp-server",
+        "asgi",
+        "celery",
+        "django",
+        "fastapi",
+        "flask",
+        "logging",
+        "starlette",
+        "structlog",
+        "threading",
+        "wsgi",
+    }
 )
 
 # How the names of our own instrumentors begin; the rest is upstream's name of the library. One of ours stands
 # for two of upstream's.
 _OURS = "bext_"
-_LIBRARIES: Mapping[str, frozenset[str]] = {"bext_starlette": frozenset({"starlette", "fastapi"})}
+_LIBRARIES: Mapping[str, frozenset[str]] = {
+    "bext_starlette": frozenset({"starlette", "fastapi"}),
+    "bext_aiohttp_server": frozenset({"aiohttp-server"}),
+    "bext_tornado_server": frozenset({"tornado"}),
+}
 
 _runtime: Runtime | None = None
 _words: list[socket.socket] = []
