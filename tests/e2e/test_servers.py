@@ -39,13 +39,17 @@ WSGI = {
         for name in ("werkzeug", "waitress", "wsgiref", "cheroot", "pywsgi")
     },
 }
+OWN = {
+    "aiohttp": "python -m own_servers aiohttp {port}",
+    "GunicornWebWorker": "gunicorn -k aiohttp.GunicornWebWorker -b 127.0.0.1:{port} own_servers:aiohttp_factory",
+    "tornado": "python -m own_servers tornado {port}",
+}
 BEHIND = {
     "uvicorn": "uvicorn --port {port} bare_asgi:behind",
     "hypercorn": "hypercorn -b 127.0.0.1:{port} bare_asgi:behind",
     "sync": "gunicorn -b 127.0.0.1:{port} bare_wsgi:behind",
     "waitress": "waitress-serve --listen 127.0.0.1:{port} bare_wsgi:behind",
 }
-PLATFORM = {"OTEL_EXPORTER_OTLP_ENDPOINT": "", "OTEL_SERVICE_NAME": "shop"}
 
 
 def requests(program: Launched) -> dict[tuple[str, str], float]:
@@ -78,6 +82,29 @@ def test_an_application_of_no_framework_is_measured(tmp_path: Path, server: str)
     assert (200, "unmatched", "shop") == (line["status"], line.get("route", "unmatched"), line["app"])
     assert (1, 1) == (len(span), len(failed))
     assert "LookupError" == failed[0].attributes["error.type"]
+
+
+@pytest.mark.parametrize("server", OWN)
+def test_a_framework_with_a_server_of_its_own_is_measured(tmp_path: Path, server: str) -> None:
+    pytest.importorskip("tornado" if server == "tornado" else "aiohttp")
+    with receiving() as received:
+        env = {**SOON, "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint, "OTEL_SERVICE_NAME": "shop"}
+        with launched(tmp_path, OWN[server], env=env, path="/first") as program:
+            for number in range(3):
+                answer = program.get(f"/tea/{number}")
+                assert (200, "tea 0") == (answer.status_code, answer.text)
+            assert (500, 404) == (program.get("/fails").status_code, program.get("/none").status_code)
+            line = program.completion("/tea/2")
+            spans = until(lambda: received.spans(kind="server", url_path="/tea/2"), why="a span")
+            expected = {
+                ("200", "/first"): 1,
+                ("200", "/tea/{number}"): 3,
+                ("500", "/fails"): 1,
+                ("404", "unmatched"): 1,
+            }
+            until(lambda: expected == requests(program), why=lambda: f"{expected}, not {requests(program)}")
+    assert (200, "shop") == (line["status"], line["app"])
+    assert ["GET /tea/{number}"] == [span.name for span in spans]
 
 
 @pytest.mark.parametrize("server", BEHIND)

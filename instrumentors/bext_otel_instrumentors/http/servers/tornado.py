@@ -100,12 +100,15 @@ class Measured:
 
     def on_connection_close(self) -> None:
         """The client has left before it had its answer."""
-        if self._exchange is not None:
-            self._exchange.leave()
         try:
             with self._working():
                 self._delegate.on_connection_close()
         finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._exchange is not None and not self._exchange.finished:
+            self._exchange.leave()
             self._end()
 
     def _open(self, headers: Any) -> None:
@@ -115,6 +118,9 @@ class Measured:
         connection = self._connection
         self._exchange = connection._self_exchange = exchange
         connection._self_end = self._answered
+        connection._self_leave = self._leave
+        # A callable has none of its own.
+        connection.set_close_callback(_nothing)
         if is_websocket(headers):
             handshake = self._handshake = Handshake(exchange, lambda: exchange.matched)
             connection._self_answer = handshake.answer
@@ -139,11 +145,16 @@ class Measured:
 
     def _end(self, error: BaseException | None = None) -> None:
         exchange = self._exchange
+        self._connection.release()
         if self._handshake is not None:
             self._handshake.finish(error)
         elif exchange is not None:
             exchange.annotate(exchange.matched)
             exchange.finish(exchange.matched, error)
+
+
+def _nothing() -> None:
+    """Who has called for nothing hears of nothing."""
 
 
 def _has_upstream() -> bool:
@@ -170,11 +181,12 @@ def _matching(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _choosing(original: Callable[..., Any]) -> Callable[..., Any]:
-    """A handler is chosen: `ErrorHandler` where nothing matched."""
+    """A handler is chosen: `ErrorHandler`, or what the application has for that, where nothing matched."""
 
     @wraps(original)
     def get_handler_delegate(self: Any, request: Any, target_class: Any, *args: Any, **kwargs: Any) -> Any:
-        if getattr(target_class, "__name__", "") == "ErrorHandler":
+        for_nothing = self.settings.get("default_handler_class")
+        if target_class is for_nothing or getattr(target_class, "__name__", "") == "ErrorHandler":
             exchange = exchange_behind(request)
             if exchange is not None:
                 exchange.match(None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import wrapt
@@ -11,19 +12,26 @@ import wrapt
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.exchange import Exchange, declared_length
 from bext_otel_instrumentors.http.incoming import Interface, Said
+from bext_otel_instrumentors.http.websocket import Handshake
 
 __all__ = ["TORNADO", "Connection", "exchange_behind", "is_websocket", "template_of"]
 
 
 class Connection(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic in wrapt 2 only
     """A connection that tells the exchange what goes by, and is otherwise as it is. `answer` hears of the
-    status, `end` of the last byte."""
+    status, `end` of the last byte, `leave` of a client that is gone before it."""
 
     def __init__(self, connection: Any) -> None:
         super().__init__(connection)
         self._self_exchange: Exchange | None = None
         self._self_answer: Callable[[int], None] | None = None
         self._self_end: Callable[[], None] | None = None
+        self._self_leave: Callable[[], None] | None = None
+        self._self_handshake: Handshake | None = None
+
+    def release(self) -> None:
+        """The request is over: nobody is told any more, so that no garbage collector is needed."""
+        self._self_answer = self._self_end = self._self_leave = None
 
     def write_headers(self, start_line: Any, headers: Any, chunk: bytes | None = None) -> Any:
         exchange = self._self_exchange
@@ -42,10 +50,23 @@ class Connection(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic in wra
             self._self_exchange.sent(len(chunk))
         return self.__wrapped__.write(chunk)
 
+    def set_close_callback(self, callback: Callable[[], None] | None) -> None:
+        if callback is None or self._self_leave is None:
+            self.__wrapped__.set_close_callback(callback)
+        else:
+            self.__wrapped__.set_close_callback(partial(_closed, self._self_leave, callback))
+
     def finish(self) -> None:
         self.__wrapped__.finish()
         if self._self_end is not None:
             self._self_end()
+
+
+def _closed(leave: Callable[[], None], callback: Callable[[], None]) -> None:
+    try:
+        callback()
+    finally:
+        leave()
 
 
 def exchange_behind(request: Any) -> Exchange | None:

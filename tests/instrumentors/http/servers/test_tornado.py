@@ -14,8 +14,8 @@ from tests.instrumentors.conftest import Telemetry, instrumented_by, instrumenti
 from tests.waiting import until
 
 pytest.importorskip("tornado")
-from tornado import httpclient, httpserver, routing, testing, web, websocket, wsgi  # noqa: E402
-from tornado.httputil import HTTPHeaders  # noqa: E402
+from tornado import httpclient, httpserver, routing, testing, web, websocket, wsgi
+from tornado.httputil import HTTPHeaders
 
 instrumented = instrumented_by(TornadoServerInstrumentor)
 
@@ -147,8 +147,7 @@ def test_a_websocket_is_one_span_and_counted_by_its_handshake(instrumented: Tele
         await socket.write_message("tea")
         said = await socket.read_message()
         socket.close()
-        while not instrumented.spans():  # the test's own time limit ends it
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(until, instrumented.spans)
         return said
 
     assert "tea" == asking(application(), ask)
@@ -171,8 +170,7 @@ def test_a_client_that_leaves_is_no_error(instrumented: Telemetry) -> None:
         writer.write(b"GET /waits HTTP/1.1\r\nHost: a\r\n\r\n")
         await asyncio.sleep(0.05)
         writer.close()
-        while not instrumented.spans():
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(until, instrumented.spans)
         left.set()
         await asyncio.sleep(0)
 
