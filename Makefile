@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs bench faults nox newer backends clean
+.PHONY: help demo test lint format docs bench faults fuzz nox newer backends applications clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 demo: $(VENV)/demo.done  ## run the demo platform with traffic and a local viewer (ARGS=--once ends by itself)
 	$(BIN)/bext-otel demo $(ARGS)
@@ -31,6 +31,7 @@ docs: $(VENV)/dev.done  ## write the generated pages again
 
 bench: $(VENV)/dev.done  ## what requests, scrapes, caches and plugins cost, beside a bare application and upstream
 	$(BIN)/python -m benchmarks.requests
+	$(BIN)/python -m benchmarks.spans
 	$(BIN)/python -m benchmarks.exposition
 	$(BIN)/python -m benchmarks.instruments
 	$(BIN)/python -m benchmarks.cache_hit
@@ -39,9 +40,13 @@ bench: $(VENV)/dev.done  ## what requests, scrapes, caches and plugins cost, bes
 	$(BIN)/python -m benchmarks.idle
 	$(BIN)/python -m benchmarks.weight
 	$(BIN)/python -m benchmarks.listener
+	$(BIN)/python -m benchmarks.viewer_memory
 
 faults: $(VENV)/dev.done  ## the faults at full length: 400 workers killed among millions of counts, memory taken away, clocks turned back, 20 recyclings
 	BEXT_FAULT_KILLS=400 BEXT_RECYCLINGS=20 $(BIN)/python -m pytest tests/faults tests/service/test_storm.py tests/e2e/test_port_handed_over.py $(ARGS)
+
+fuzz: $(VENV)/dev.done  ## coverage-guided fuzzing of whatever parses others' bytes, a quarter of a minute each (needs atheris)
+	$(BIN)/python scripts/fuzz.py $(ARGS)
 
 nox: $(VENV)/dev.done  ## the test suite on every Python that is here
 	$(BIN)/nox
@@ -55,6 +60,9 @@ backends:  ## install and build the collector, Jaeger and Prometheus for the end
 	scripts/backends.sh install
 	scripts/backends.sh build all
 	scripts/images.sh make
+
+applications: $(VENV)/dev.done  ## install the real applications of tests/applications, each in an environment of its own
+	$(BIN)/python scripts/applications.py install
 
 clean:  ## remove what make made in this checkout
 	rm -rf $(VENV) .nox build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

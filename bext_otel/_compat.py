@@ -22,7 +22,6 @@ from typing import Any, Literal, Protocol
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry._logs._internal import ProxyLoggerProvider
-from opentelemetry.context import Context
 from opentelemetry.metrics import _Gauge as Gauge
 from opentelemetry.metrics._internal import _ProxyMeterProvider
 from opentelemetry.propagators.composite import CompositePropagator
@@ -34,29 +33,34 @@ from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping.logarithm
 )
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter, MetricReader
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Tracer
-from opentelemetry.sdk.trace import _Span as _SDKSpan
-from opentelemetry.sdk.trace.sampling import Decision
-from opentelemetry.trace import Link, SpanContext, SpanKind, TraceState
-from opentelemetry.util.types import Attributes
-
-from bext_otel.timing import Anchor, child_anchor
+from opentelemetry.sdk.trace import Span, SpanProcessor, Tracer, TracerProvider
+from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, StaticSampler
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import TraceState
 
 __all__ = [
     "Failure",
     "Gauge",
+    "SdkTracer",
     "admit_measurements",
     "already_installed",
+    "become",
     "cardinality_limits",
     "collecting_in_turn",
+    "decision_of",
+    "delegates_of",
+    "deliver",
+    "export_bytes",
     "hear_measurements",
-    "keep_time",
+    "on_ending",
     "otlp_exporter",
     "own_resource",
     "parts_of_propagator",
     "preferred_temporality",
+    "processor_of",
     "prometheus_name",
     "start_metrics_over",
+    "take_bytes",
     "trace_state",
 ]
 
@@ -275,66 +279,67 @@ def own_resource(provider: Any) -> Callable[[Resource], None]:
     return update
 
 
-class _TracerMetrics(Protocol):
-    def start_span(self, parent: SpanContext | None, decision: Decision, /) -> Callable[[], object]: ...
-
-
 class _LoggerMetrics(Protocol):
     def emit_log(self) -> None: ...
 
 
-def count_spans(tracer: trace.Tracer, counts: _TracerMetrics) -> None:
-    """Have a tracer tell `counts` of each span that starts; what that answers with is called when a recorded
-    span ends."""
-    if hasattr(tracer, "_tracer_metrics"):
-        tracer._tracer_metrics = counts
+class SdkTracer(Tracer):
+    """An SDK tracer, and what is to be known of it to make a span."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether its spans may be recorded (tracer configurator)."""
+        return self._tracer_config.is_enabled
+
+    @property
+    def scope(self) -> InstrumentationScope:
+        """Whose tracer it is."""
+        return self._instrumentation_scope
 
 
-class _Span(_SDKSpan):
-    """A span that takes its times from the clock that nobody sets; those that a caller gives stay."""
-
-    anchor: Anchor
-
-    def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
-        super().add_event(name, attributes, self.anchor.now() if timestamp is None else timestamp)
-
-    def end(self, end_time: int | None = None) -> None:
-        super().end(self.anchor.now() if end_time is None else end_time)
+def deliver(logger: Any, record: Any) -> None:
+    """Count a record of an SDK's logger, and hand it to the processors; nothing, if it does not emit (logger
+    configurator)."""
+    if logger._logger_config.is_enabled:
+        logger._logger_metrics.emit_log()
+        logger._multi_log_record_processor.on_emit(record)
 
 
-class _Tracer(Tracer):
-    def start_span(
-        self,
-        name: str,
-        context: Context | None = None,
-        kind: SpanKind = SpanKind.INTERNAL,
-        attributes: Attributes = None,
-        links: Sequence[Link] | None = (),
-        start_time: int | None = None,
-        record_exception: bool = True,
-        set_status_on_exception: bool = True,
-    ) -> trace.Span:
-        parent = trace.get_current_span(context)
-        anchor = child_anchor(parent)
-        began = anchor.now() if start_time is None else start_time
-        span = super().start_span(
-            name, context, kind, attributes, links, began, record_exception, set_status_on_exception
-        )
-        if type(span) is _SDKSpan:  # one that is recorded; upstream has no other way to say of which class
-            span.__class__ = _Span
-            span.anchor = anchor  # type: ignore[attr-defined]  # it has become one that has it
-        elif kind is SpanKind.CLIENT:
-            span.called = attributes  # type: ignore[attr-defined]  # whom it calls is to be known though nothing is recorded
-        if kind is SpanKind.SERVER or getattr(parent, "within_server", False):
-            span.within_server = True  # type: ignore[attr-defined]  # likewise; what the SDK keeps of a parent says no kind
-        return span
+def become(made: object, base: type, kind: type, **fields: Any) -> None:
+    """Have what an SDK's provider made, a tracer or logger of class `base`, be of a class of ours, with these
+    fields; the provider knows no other way to make one, and keeps it as its own."""
+    if type(made) is base:
+        made.__class__ = kind
+        for name, value in fields.items():
+            setattr(made, name, value)
 
 
-def keep_time(tracer: trace.Tracer) -> None:
-    """Have the spans of an SDK's tracer take their times from one reading of the wall clock and the monotonic
-    clock: see `timing`."""
-    if type(tracer) is Tracer:
-        tracer.__class__ = _Tracer
+def processor_of(provider: TracerProvider) -> SpanProcessor:
+    """What calls all the span processors of a provider."""
+    return provider._active_span_processor
+
+
+def on_ending(processor: SpanProcessor, span: Span) -> None:
+    """Tell a processor that a span is about to be over (experimental; older SDKs have no such thing)."""
+    if (hear := getattr(processor, "_on_ending", None)) is not None:
+        hear(span)
+
+
+def delegates_of(sampler: ParentBased) -> tuple[Sampler, ...]:
+    """The samplers that a parent-based one asks: for roots; for remote parents, sampled and not; for local
+    ones likewise."""
+    return (
+        sampler._root,
+        sampler._remote_parent_sampled,
+        sampler._remote_parent_not_sampled,
+        sampler._local_parent_sampled,
+        sampler._local_parent_not_sampled,
+    )
+
+
+def decision_of(sampler: StaticSampler) -> Decision:
+    """What a sampler decides that always decides the same."""
+    return sampler._decision
 
 
 def count_logs(provider: Any, counts: _LoggerMetrics) -> None:
@@ -490,6 +495,47 @@ def _explain_grpc(exporter: Any, failed: Callable[[Failure], None], look: Callab
     exporter._stub = stub
     exporter._client = stub(exporter._channel)
     exporter._metrics = _Explaining(failed, judge, lambda: None)
+
+
+@dataclass(frozen=True)
+class _Content:
+    """A request that is encoded already, of so many items."""
+
+    content: bytes
+    items: int
+
+
+def take_bytes(exporter: Any, signal: Literal["traces", "metrics", "logs"]) -> None:
+    """Have one of upstream's OTLP exporters be ready for `export_bytes`. To be called before
+    `explain_exports`."""
+    if _transport(exporter) is not None:
+        return
+    package, name = _REPLIES[_KINDS_OF_REPLIES[signal]]
+    service = f"/opentelemetry.proto.collector.{package}.v1.{package.capitalize()}Service/Export"
+    reply = getattr(import_module(f"opentelemetry.proto.collector.{package}.v1.{package}_service_pb2"), name)
+
+    def stub(channel: Any) -> Any:
+        # No serializer: bytes go as they are.
+        return SimpleNamespace(Export=channel.unary_unary(service, response_deserializer=reply.FromString))
+
+    exporter._stub = stub
+    exporter._translate_data = lambda data: data.content
+    exporter._count_data = lambda data: data.items
+
+
+_KINDS_OF_REPLIES = {"traces": "spans", "metrics": "metrics", "logs": "logs"}
+
+
+def export_bytes(exporter: Any, content: bytes, items: int) -> bool:
+    """Have an exporter send a request that is encoded already, of so many items; whether it arrived."""
+    if _transport(exporter) is None:
+        return bool(exporter._export(_Content(content, items)).name == "SUCCESS")
+    with exporter._metrics.export_operation(items) as outcome:
+        result = exporter._client.export(content)
+        outcome.error = result.error
+        if result.status_code is not None and not result.success:
+            outcome.error_attrs = {"http.response.status_code": result.status_code}
+        return bool(result.success)
 
 
 def _retry_info(error: Any) -> float | None:

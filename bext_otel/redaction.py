@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,6 +14,9 @@ __all__ = [
     "SECRET",
     "describe",
     "is_secret",
+    "is_secret_parameter",
+    "parameter_pattern",
+    "redact_details",
     "redact_query",
     "redact_settings",
     "redact_text",
@@ -27,13 +30,39 @@ REDACTED = "REDACTED"
 SECRET = "***"  # noqa: S105  # the opposite of one
 """What stands for a secret setting."""
 
-# Names are compared in lower case without separators. The conventions for `url.full` and `url.query` name
-# AWSAccessKeyId, Signature, sig and X-Goog-Signature; the others are what session, OAuth, SAML and cloud URLs
-# carry.
-_SECRET_PARTS = re.compile(
-    "token|secret|passw|passphrase|pwd|signature|credential|apikey|accesskey|privatekey|sessionid|samlresponse|jwt|authorization|cookie"
+# Names are compared in lower case without separators; here, spaces stand where names have some. The
+# conventions for `url.full` and `url.query` name AWSAccessKeyId, Signature, sig and X-Goog-Signature; the
+# others are what session, OAuth, SAML and cloud URLs carry.
+_PARTS = (
+    "token",
+    "secret",
+    "passw",
+    "passphrase",
+    "pwd",
+    "signature",
+    "credential",
+    "hmac",
+    "api key",
+    "access key",
+    "private key",
+    "session id",
+    "sess id",
+    "saml request",
+    "saml response",
+    "client assertion",
+    "code verifier",
+    "x amz",
+    "jwt",
+    "authorization",
+    "cookie",
 )
-_SECRET_NAMES = frozenset({"sig", "auth", "key", "pass", "sid", "otp", "bearer"})
+_NAMES = ("sig", "auth", "key", "pass", "sid", "otp", "bearer")
+# Secrets as the parameters of a URL (of an OAuth callback, a CAS ticket), anything elsewhere: in a sentence,
+# a code is mostly a status.
+_PARAMETERS = ("code", "session", "sess", "ticket", "assertion")
+_SECRET_PARTS = re.compile("|".join(part.replace(" ", "") for part in _PARTS))
+_SECRET_NAMES = frozenset(_NAMES)
+_SECRET_PARAMETERS = frozenset(_PARAMETERS)
 _SEPARATORS = str.maketrans("", "", "-_. []")
 _DELIMITER = re.compile("([&;])")
 _AUTHORITY_END = re.compile("[/?#]")
@@ -55,11 +84,38 @@ _MAX_DESCRIPTION = 1024
 
 
 def is_secret(name: str) -> bool:
-    """Whether a parameter or a setting of this name holds a secret. Errs on the side of yes."""
+    """Whether a header, a setting or a detail of this name holds a secret. Errs on the side of yes."""
+    flat = _flat(name)
+    return flat in _SECRET_NAMES or _SECRET_PARTS.search(flat) is not None
+
+
+def is_secret_parameter(name: str) -> bool:
+    """Whether the parameter of a URL with this name does: all that `is_secret` says, and what is one only
+    there, as the `code` of OAuth."""
+    return _flat(name) in _SECRET_PARAMETERS or is_secret(name)
+
+
+def _flat(name: str) -> str:
     if "%" in name or "+" in name:
         name = unquote(name.replace("+", " "))
-    flat = name.lower().translate(_SEPARATORS)
-    return flat in _SECRET_NAMES or _SECRET_PARTS.search(flat) is not None
+    return name.lower().translate(_SEPARATORS)
+
+
+def parameter_pattern() -> str:
+    """A secret parameter with its value, as a regular expression that RE2 and Python read alike: what
+    `redact_query` looks for, for those who can't call it.
+
+    Names whose letters are percent-encoded it does not see.
+    """
+    separators = r"(?:[-_. \[\]]|%5[bBdD])*"
+    letters = "[^\\s\"'<>?#&;=:/]*"
+
+    def spelled(names: Iterable[str]) -> str:
+        return "|".join(name.replace(" ", "[-_.]?") for name in names)
+
+    parts = f"{letters}(?:{spelled(_PARTS)}){letters}"
+    whole = f"{separators}(?:{spelled((*_NAMES, *_PARAMETERS))}){separators}"
+    return f"(?i)(?:^|[?#&;,(\\s\"'])(?:{parts}|{whole})=[^\\s\"'<>&;#]+"
 
 
 def redact_query(query: str) -> str:
@@ -72,7 +128,7 @@ def redact_query(query: str) -> str:
 
 def _redact_pair(pair: str) -> str:
     name, equals, value = pair.partition("=")
-    return f"{name}={REDACTED}" if equals and value and is_secret(name) else pair
+    return f"{name}={REDACTED}" if equals and value and is_secret_parameter(name) else pair
 
 
 def redact_url(url: str) -> str:
@@ -167,4 +223,21 @@ def _redact_value(value: Any) -> Any:
         return redact_url(value) if "://" in value or "@" in value else value
     if isinstance(value, (list, tuple)):
         return [_redact_value(item) for item in value]
+    return value
+
+
+def redact_details(value: Any) -> Any:
+    """A copy of what somebody tells of himself, mappings, lists and texts in any depth, fit to be shown: what
+    stands under a secret name as `***`, texts as `redact_text` has them. Truth values and None stay."""
+    if isinstance(value, Mapping):
+        return {
+            name: SECRET
+            if inner and not isinstance(inner, bool) and is_secret(str(name))
+            else redact_details(inner)
+            for name, inner in value.items()
+        }
+    if isinstance(value, str):
+        return redact_text(value)
+    if isinstance(value, (list, tuple)):
+        return [redact_details(item) for item in value]
     return value

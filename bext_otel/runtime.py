@@ -95,6 +95,9 @@ class Runtime:
         if self.serving is not None:
             self.serving.on_serving()
 
+    evidence = on_serving
+    """As it was called before; for programs that call it."""
+
     def on_measuring(self) -> None:
         """This process has measured something: its stand-alone server has something to show."""
         if self.serving is not None:

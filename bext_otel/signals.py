@@ -23,7 +23,7 @@ from bext_otel.export.internal_metrics import SelfTelemetry
 from bext_otel.export.metrics import build_metrics
 from bext_otel.export.otlp import log_exporters
 from bext_otel.export.shutdown import Ending
-from bext_otel.export.traces import build_traces
+from bext_otel.export.traces import build_traces, build_upstream_traces
 from bext_otel.logs.install import BextLoggerProvider, build_provider
 from bext_otel.logs.sinks import ExportSink
 from bext_otel.service.board import Board
@@ -47,14 +47,16 @@ class Signals:
         resource, exporters = identity.resource, config.telemetry.exporters
         self._engine = config.telemetry.engine
         self._own = SelfTelemetry()
-        self.tracer_provider, self._span_processors, span_deliveries = build_traces(
-            exporters, resource, self._own.spans, chosen
-        )
+        if self._engine == "upstream":
+            traces = build_upstream_traces(exporters, resource, chosen)
+        else:
+            traces = build_traces(exporters, resource, self._own.spans, chosen)
+        self.tracer_provider, self._span_batches = traces.provider, traces.batches
         self._board = _join(config, resource)
         self.metrics = build_metrics(config, resource, self.figures, ledger=self._board)
         self.logger_provider, log_deliveries = _build_logs(config, resource)
         count_logs(self.logger_provider, self._own.logs)
-        self._own.deliveries += [*span_deliveries, *self.metrics.deliveries, *log_deliveries]
+        self._own.deliveries += [*traces.deliveries, *self.metrics.deliveries, *log_deliveries]
         self._own.observe(self.metrics.provider, units=self._engine == "bext")
         identity.keep(self.tracer_provider, self.metrics.provider, self.logger_provider)
         identity.tell(self.metrics.use_resource)
@@ -95,8 +97,8 @@ class Signals:
     def start_with(self, *, measuring: Callable[[], object]) -> None:
         """Have `measuring` called at the first measurement."""
         self.metrics.on_first_measurement.append(measuring)
-        for processor in self._span_processors:
-            processor.batches.on_start = self.metrics.wake
+        for batches in self._span_batches:
+            batches.on_start = self.metrics.wake
 
     def figures(self) -> Figures:
         """How telemetry itself fares: what each signal delivered and lost."""
@@ -119,8 +121,8 @@ class Signals:
 
     def reset(self) -> None:
         """Begin anew, as a forked child does."""
-        for processor in self._span_processors:
-            processor.batches.reset()
+        for batches in self._span_batches:
+            batches.reset()
         self._own.reset()
         self.metrics.reset()
 
@@ -131,10 +133,9 @@ class Signals:
 
     def endings(self) -> list[Callable[[float], object]]:
         """What sends the last of each signal and stops; each takes the seconds that it may take."""
-        batches = [processor.batches for processor in self._span_processors]
         return [
             self.metrics.ending(),
-            *(Ending(each.end, each.begin_end) for each in batches),
+            *(Ending(each.end, each.begin_end) for each in self._span_batches),
             *(Ending(sink.end, sink.begin_end) for sink in self.logger_provider.exports),
             lambda _: self.logger_provider.shutdown(),
         ]

@@ -1,5 +1,5 @@
-"""What text may hold where it goes: to UTF-8, into a name of Prometheus, across processes as a W3C
-traceparent."""
+"""What text may hold where it goes: to UTF-8, into a line that is shown, into a name of Prometheus, across
+processes as a W3C traceparent."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ import re
 
 from opentelemetry.trace import SpanContext, TraceFlags
 
-__all__ = ["encodable", "legal_name", "parse_traceparent", "traceparent"]
+__all__ = ["UNSEEN", "encodable", "legal_name", "parse_traceparent", "traceparent", "visible"]
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
+# What can't be seen and changes how the rest is: DEL and the C1 controls, which move a terminal's cursor,
+# what separates lines, and the characters of Unicode's property Bidi_Control, which have text read backwards.
+_UNSEEN = r"\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+UNSEEN = re.compile(f"[{_UNSEEN}]")
+"""Characters that JSON may hold and a line that is shown must not."""
+_CONTROL = re.compile(rf"[\x00-\x1f{_UNSEEN}]")
 _NOT_LEGAL = re.compile("[^a-zA-Z0-9]+")
 _NOT_LEGAL_IN_METRIC = re.compile("[^a-zA-Z0-9:]+")
 # W3C Trace Context, version 00.
@@ -20,6 +26,12 @@ def encodable(text: str) -> str:
     """`text` with each lone surrogate replaced by U+FFFD, so that it can be written as UTF-8. One would cost
     a whole batch its export."""
     return text if text.isascii() else _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def visible(text: str) -> str:
+    """One line of text for people, whoever wrote it: control characters, those that separate lines and those
+    that set the direction of text are shown by their numbers, as in `\\x1b`."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def legal_name(name: str, *, colons: bool = False) -> str:

@@ -66,7 +66,7 @@ inside() { # COMMAND...: in the root, with mounts and process numbers of its own
         done
         (cd "$checkout" && { git ls-files -z --cached --others --exclude-standard 2>/dev/null || find . -name .venv -prune -o -type f -print0; } \
             | tar -c --null --no-recursion --ignore-failed-read -T - 2>/dev/null) | tar -x --no-same-owner -C "$root/src"
-        unset PIP_FIND_LINKS PYENV_VERSION VIRTUAL_ENV PYTHONPATH XDG_CACHE_HOME BEXT_REQUIRE_BACKENDS BEXT_REQUIRE_BROWSER
+        unset PIP_FIND_LINKS PYENV_VERSION VIRTUAL_ENV PYTHONPATH XDG_CACHE_HOME BEXT_REQUIRE_BACKENDS BEXT_REQUIRE_BROWSER BEXT_REQUIRE_APPLICATIONS
         # Not the last command of this shell, which is process 1 here and must stay to collect orphans.
         chroot "$root" env HOME=/root PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin LANG=C.UTF-8 TMPDIR=/tmp "$@"
         exit $?

@@ -56,6 +56,10 @@ A wrong argument raises `ConfigError`. Something wrong in the file or in a varia
 setting, the value and what was expected, and what the next place says is used. A file that is missing is fine, unless `BEXT_CONFIG`
 names it; one that cannot be read or is not TOML is one line, and counts as empty.
 
+So does one in the working directory that belongs to another user than root and the process's own, or that others can write: settings
+say where telemetry goes and which files are written. `BEXT_CONFIG` takes it as it is, but for `otlp_endpoint` where
+`OTEL_EXPORTER_OTLP_HEADERS` has a key that would be sent there.
+
 The file is shared with the bext server. Sections that are not described here are left alone; an unknown key in one that is described
 is one line with the nearest known key.
 

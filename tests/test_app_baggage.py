@@ -20,7 +20,7 @@ from bext_otel.app_baggage import Hosts, propagate_app
 from bext_otel.apps import with_app
 from bext_otel.config import AppSettings, load
 from bext_otel.export.internal_metrics import SelfTelemetry
-from bext_otel.export.traces import BextTracerProvider
+from bext_otel.traces.provider import BextTracerProvider
 
 APPS = {"shop": AppSettings(hosts=("shop.example", "*.shops.example"))}
 DEFAULT = ("loopback", "apps")

@@ -14,8 +14,9 @@ from typing import Literal
 
 import pytest
 from opentelemetry import metrics, trace
+from opentelemetry._logs import LogRecord
 from opentelemetry.metrics import CallbackOptions, Observation
-from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs import LoggerProvider, ReadWriteLogRecord
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider, ObservableCounter
 from opentelemetry.sdk.metrics.export import (
@@ -25,10 +26,10 @@ from opentelemetry.sdk.metrics.export import (
     MetricsData,
 )
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import Span, SpanProcessor, Tracer, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Decision, ParentBased, TraceIdRatioBased
 
 from bext_otel import _compat
 from bext_otel.export.temporality import otlp_temporality
@@ -240,18 +241,64 @@ class Told:
         self.said.append(("drop", count, error_type))
 
 
-def test_a_tracer_tells_of_the_start_and_the_end_of_each_span() -> None:
-    told, tracer = Told(), TracerProvider(shutdown_on_exit=False).get_tracer("t")
-    _compat.count_spans(tracer, told)
-    tracer.start_span("s").end()
-    assert [("start", None, Decision.RECORD_AND_SAMPLE), "end"] == told.said
+def test_a_tracer_becomes_one_of_ours_which_its_provider_keeps() -> None:
+    class Ours(_compat.SdkTracer):
+        core: str
+
+    provider = TracerProvider(shutdown_on_exit=False)
+    tracer = provider.get_tracer("t", "1")
+    _compat.become(tracer, Tracer, Ours, core="core")
+    assert isinstance(tracer, Ours)
+    assert ("core", True, "t", "1") == (tracer.core, tracer.enabled, tracer.scope.name, tracer.scope.version)
+    assert tracer is provider.get_tracer("t", "1")
 
 
-def test_a_tracer_that_counts_nothing_is_left_alone() -> None:
-    told, tracer = Told(), trace.NoOpTracer()
-    _compat.count_spans(tracer, told)
-    tracer.start_span("s").end()
-    assert [] == told.said
+def test_a_tracer_of_nobody_s_stays_what_it_is() -> None:
+    tracer = trace.NoOpTracer()
+    _compat.become(tracer, Tracer, _compat.SdkTracer)
+    assert type(tracer) is trace.NoOpTracer
+
+
+def test_a_logger_delivers_a_record_to_the_processors_and_counts_it() -> None:
+    told, exporter, provider = Told(), InMemoryLogRecordExporter(), LoggerProvider(shutdown_on_exit=False)
+    _compat.count_logs(provider, told)
+    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    logger = provider.get_logger("t")
+    _compat.deliver(logger, ReadWriteLogRecord(LogRecord(body="b")))
+    assert (["log"], ["b"]) == (told.said, [each.log_record.body for each in exporter.get_finished_logs()])
+
+
+def test_the_processor_of_a_provider_calls_all_of_its_processors() -> None:
+    provider, exporter = TracerProvider(shutdown_on_exit=False), InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    span = provider.get_tracer("t").start_span("s")
+    processor = _compat.processor_of(provider)
+    assert isinstance(span, Span)
+    _compat.on_ending(processor, span)
+    span.end()
+    assert ["s"] == [each.name for each in exporter.get_finished_spans()]
+
+
+def test_a_processor_s_last_look_is_at_a_span_that_ends() -> None:
+    looked = []
+
+    class Looks(SpanProcessor):
+        def _on_ending(self, span: Span) -> None:
+            looked.append(span.name)
+
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(Looks())
+    span = provider.get_tracer("t").start_span("s")
+    assert isinstance(span, Span)
+    _compat.on_ending(_compat.processor_of(provider), span)
+    assert ["s"] == looked
+
+
+def test_samplers_show_whom_they_ask_and_what_they_decide() -> None:
+    root, others = TraceIdRatioBased(0.5), (ALWAYS_ON, ALWAYS_OFF, ALWAYS_ON, ALWAYS_OFF)
+    assert (root, *others) == _compat.delegates_of(ParentBased(root))
+    assert Decision.RECORD_AND_SAMPLE is _compat.decision_of(ALWAYS_ON)
+    assert Decision.DROP is _compat.decision_of(ALWAYS_OFF)
 
 
 def test_a_provider_of_loggers_tells_of_each_record() -> None:

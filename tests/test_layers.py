@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 KNOW_THE_SDK = (
     "bext_otel/metrics/",
     "bext_otel/export/",
+    "bext_otel/traces/",
     "bext_otel/logs/",
     "bext_otel/runtime.py",
     "bext_otel/signals.py",

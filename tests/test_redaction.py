@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
+import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bext_otel.redaction import describe, is_secret, redact_query, redact_settings, redact_text, redact_url
+from bext_otel.redaction import (
+    describe,
+    is_secret_parameter,
+    parameter_pattern,
+    redact_details,
+    redact_query,
+    redact_settings,
+    redact_text,
+    redact_url,
+)
 
 SECRET = "hunter2-hunter2"
 
@@ -87,6 +99,8 @@ def test_a_url_loses_its_secrets_and_nothing_else(url: str, expected: str) -> No
             "session_id",
             "SAMLResponse",
         ),
+        *("code", "session", "PHPSESSID", "JSESSIONID", "ticket", "hmac", "client_assertion", "SAMLRequest"),
+        *("X-Amz-Date", "x-amz-anything", "code_verifier", "CODE"),
         *("%74oken", "user[password]", "tok%65n", "api+key"),
     ],
 )
@@ -96,7 +110,10 @@ def test_names_of_secrets(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["q", "page", "author", "keyword", "sigma", "passenger", "monkey", "color", "utm_source", "id", ""],
+    [
+        *("q", "page", "author", "keyword", "sigma", "passenger", "monkey", "color", "utm_source", "id", ""),
+        *("postcode", "country_code", "sessions", "tickets", "state", "amz"),
+    ],
 )
 def test_names_of_anything_else(name: str) -> None:
     assert f"{name}={SECRET}" == redact_query(f"{name}={SECRET}")
@@ -119,7 +136,7 @@ NAMES = st.sampled_from(["q", "token", "page", "sig", "user[password]", "клю�
 def test_no_value_of_a_secret_parameter_survives(pairs: list[tuple[str, str]]) -> None:
     """Whatever the value is, as long as it is encoded; names and order stay."""
     left = parse_qsl(urlsplit(redact_url(f"https://x/?{urlencode(pairs)}")).query, keep_blank_values=True)
-    assert [(name, "REDACTED" if is_secret(name) else value) for name, value in pairs] == left
+    assert [(name, "REDACTED" if is_secret_parameter(name) else value) for name, value in pairs] == left
 
 
 @settings(deadline=None)  # a busy machine is no failure
@@ -193,3 +210,69 @@ def test_an_exception_that_says_nothing_has_no_description(error: Exception) -> 
 
 def test_a_lone_surrogate_is_replaced() -> None:
     assert "a\N{REPLACEMENT CHARACTER}b" == describe(ValueError("a\ud800b"))
+
+
+SECRETS = [
+    *("token", "access_token", "refreshToken", "id-token", "TOKEN", "password", "passwd", "pwd", "pass"),
+    *("new_password", "secret", "client_secret", "api_key", "api-key", "apikey", "key", "X-API-Key", "sig"),
+    *("signature", "X-Amz-Signature", "X-Amz-Date", "X-Goog-Signature", "AWSAccessKeyId", "jwt", "auth"),
+    *("session_id", "sessionid", "PHPSESSID", "JSESSIONID", "SAMLResponse", "SAMLRequest", "code", "Code"),
+    *(
+        "session",
+        "ticket",
+        "hmac",
+        "client_assertion",
+        "user[password]",
+        "user%5Bpassword%5D",
+        "code_verifier",
+    ),
+]
+PLAIN = [
+    *("q", "page", "author", "keyword", "sigma", "passenger", "monkey", "color", "utm_source", "id"),
+    *("postcode", "country_code", "sessions", "tickets", "state", "amz", "encode"),
+]
+
+
+@pytest.mark.parametrize("name", [*SECRETS, *PLAIN])
+@pytest.mark.parametrize(
+    "form", ["{}={}", "https://x/cb?a=1&{}={}&b=2", "GET /cb?{}={} 200", "a=1;{}={};b=2"]
+)
+def test_the_collectors_rule_knows_the_names_that_we_know(name: str, form: str) -> None:
+    text = form.format(name, SECRET)
+    masked = re.sub(parameter_pattern(), "****", text)
+    assert (name in SECRETS) == (SECRET not in masked)
+    assert (name in SECRETS) == is_secret_parameter(name)
+    assert ("b=2" in text) == ("b=2" in masked)
+
+
+@pytest.mark.parametrize("name", ["agent", "collector"])
+def test_the_shipped_collector_files_have_the_one_list(name: str) -> None:
+    file = Path(__file__).parent.parent / "collector-config" / f"{name}.yaml"
+    shipped = yaml.safe_load(file.read_text())["processors"]["redaction"]["blocked_values"]
+    assert parameter_pattern() == shipped[0]
+
+
+def test_the_collectors_rule_is_of_re2() -> None:
+    """RE2 knows neither looking around nor going back, and repeats at most a thousand times."""
+    assert [] == re.findall(r"\(\?[=!<]|\\[1-9]|\{\d{4}", parameter_pattern())
+
+
+def test_what_is_a_code_elsewhere_stays() -> None:
+    assert "exit code: 1, status code=404" == redact_text("exit code: 1, status code=404")
+    assert "https://x/?code=REDACTED" == redact_text("https://x/?code=4/0Ab")
+
+
+def test_details_are_shown_without_secrets_in_any_depth() -> None:
+    told = {
+        "password": SECRET,
+        "dsn": f"host=db user=shop password={SECRET}",
+        "nested": [{"url": f"postgres://u:{SECRET}@db/x", "api_key": SECRET}],
+        "token": None,
+        "auth": True,
+        "code": 200,
+        "rows": 3,
+    }
+    shown = redact_details(told)
+    assert SECRET not in str(shown)
+    assert (None, True, 200, 3) == (shown["token"], shown["auth"], shown["code"], shown["rows"])
+    assert "host=db user=shop password=REDACTED" == shown["dsn"]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from bext_otel.text import encodable, legal_name, parse_traceparent, traceparent
+from bext_otel.text import UNSEEN, encodable, legal_name, parse_traceparent, traceparent, visible
 
 ANY_TEXT = st.text(st.characters(), max_size=20)  # includes surrogates
 
@@ -66,3 +66,18 @@ def test_a_span_comes_back_from_its_traceparent_as_a_remote_one(
 )
 def test_other_text_names_no_span(text: str) -> None:
     assert parse_traceparent(text) is None
+
+
+def test_text_that_somebody_else_wrote_is_one_line_that_reads_forwards() -> None:
+    assert r"a\x1b[2Jb\nc\x85\u2028\u202e\u2066\u200f\x7f" == visible(
+        "a\x1b[2Jb\nc\x85\u2028\u202e\u2066\u200f\x7f"
+    )
+
+
+@given(st.text())
+def test_what_can_be_seen_stays(text: str) -> None:
+    shown = visible(text)
+    assert 1 >= len(shown.splitlines())
+    assert [] == UNSEEN.findall(shown)
+    if text.isprintable():
+        assert text == shown

@@ -20,9 +20,9 @@ from bext_otel import timing
 from bext_otel.catalogue import CACHE, RENDER
 from bext_otel.deploys import deploy
 from bext_otel.export.internal_metrics import SelfTelemetry
-from bext_otel.export.traces import BextTracerProvider
 from bext_otel.flows import flow, step
 from bext_otel.operation import operation, trace_past
+from bext_otel.traces.provider import BextTracerProvider
 from bext_otel_instrumentors.http.asgi import ASGIMiddleware
 from bext_otel_instrumentors.http.wsgi import WSGIMiddleware
 from tests.instrumentors.driving import ask, ask_wsgi, http_scope
@@ -213,7 +213,7 @@ def test_our_tracers_and_spans_are_the_sdks(tracer: SimpleNamespace) -> None:
     with tracer.own.start_as_current_span("any") as span:
         assert isinstance(tracer.own, sdk.Tracer)
         assert isinstance(span, sdk.Span)
-        assert repr(span).startswith("_Span(name=")
+        assert repr(span).startswith("Span(name=")
 
 
 def test_work_without_a_provider_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ class Child:
         self._seconds = seconds
         self._gone = threading.Event()
         # A file, not a pipe: a reader that falls behind would stop the process at its next line.
-        with log.open("wb") as output:
+        with log.open("xb") as output:
             # Its own session: Ctrl-C in the terminal would reach it too, and it would stop before we have
             # read what it still sends.
             self._process = subprocess.Popen(  # noqa: S603 - what to start comes from our own code

@@ -22,10 +22,11 @@ from bext_otel.cli.platform import (
     missing_requirements,
     traffic,
 )
-from bext_otel.cli.ports import free_port, open_viewer
+from bext_otel.cli.ports import free_port, open_viewer, token_option
 from bext_otel.cli.sending import Sent, send
 from bext_otel.cli.signals import UntilInterrupted
 from bext_otel.cli.tree import best_trace, trace_tree
+from bext_otel.text import visible
 from bext_otel.viewer import Limits, Viewer
 
 __all__ = ["demo"]
@@ -62,6 +63,7 @@ _SEED = 7
     default=None,
     help="The viewer's port.  [default: 4318, or a free one]",
 )
+@token_option
 @click.option(
     "--examples",
     type=click.Path(file_okay=False, path_type=Path),
@@ -80,6 +82,7 @@ def demo(
     requests: int,
     port: int | None,
     view_port: int | None,
+    token: bool | None,
     examples: Path | None,
     verbose: bool,
 ) -> None:
@@ -96,7 +99,7 @@ def demo(
     code = 130 if once else 0
     with (
         UntilInterrupted() as end,
-        open_viewer(view_port, option="--view-port", limits=_limits(requests)) as viewer,
+        open_viewer(view_port, option="--view-port", limits=_limits(requests), token=token) as viewer,
     ):
         platform = Platform(
             folder, app_port, free_port(None, usual=9464, option=""), viewer.url, find_broker(folder)
@@ -117,7 +120,7 @@ def _run(platform: Platform, viewer: Viewer, planned: list[Request], *, once: bo
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory(prefix="bext-demo-") as folder:
         log = Path(folder) / "demo.log"
-        echo = (lambda line: console.print(Text(line, style="dim"))) if verbose else None
+        echo = (lambda line: console.print(Text(visible(line), style="dim"))) if verbose else None
         shared = platform.shared(Path(folder))
         cwd = platform.examples.parent
         with (
@@ -210,7 +213,7 @@ def _show(console: Console, platform: Platform, viewer: Viewer, endpoints: int, 
     )
     app, service = f"http://127.0.0.1:{platform.port}", f"http://127.0.0.1:{endpoints}"
     rows = (
-        ("Viewer", f"{viewer.url}/", "traces, logs, metrics"),
+        ("Viewer", viewer.page_url, "traces, logs, metrics"),
         ("Website", f"{app}/", "rendered in isolates, cached"),
         ("Dashboard", f"{app}/dashboard/", "Flask"),
         ("API", f"{app}/api/products", "JSON on SQLite"),
@@ -239,5 +242,6 @@ def _why(app: Child) -> str:
 
 def _failed(console: Console, app: Child, why: str) -> int:
     console.print(Text(f"The demo failed: {why}. Its last lines:", style="bold red"))
-    console.print(Text(app.tail() or "(it printed nothing)"), soft_wrap=True)
+    last = "\n".join(map(visible, app.tail().splitlines()))
+    console.print(Text(last or "(it printed nothing)"), soft_wrap=True)
     return 1

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 
 import click
 
 from bext_otel.viewer import Limits, Viewer
+from bext_otel.viewer.login import is_shared
+from bext_otel.viewer.memory import give_back_freed_memory
 
-__all__ = ["OTLP_PORT", "free_port", "open_viewer"]
+__all__ = ["OTLP_PORT", "free_port", "open_viewer", "token_option"]
 
 OTLP_PORT = 4318
 """OTLP over HTTP (registered with IANA, and the default of every OTLP exporter)."""
+
+token_option = click.option(
+    "--token/--no-token",
+    default=None,
+    help="Whether the viewer's pages want the token of the printed address.  [default: where other "
+    "users have processes on this machine]",
+)
 
 
 def free_port(wanted: int | None, *, usual: int, option: str) -> int:
@@ -29,17 +39,24 @@ def free_port(wanted: int | None, *, usual: int, option: str) -> int:
     raise _taken(option, wanted)
 
 
-def open_viewer(port: int | None, *, option: str = "--port", limits: Limits | None = None) -> Viewer:
-    """A viewer on `port`, or else on the usual OTLP port, or else, having said so, on a free one."""
+def open_viewer(
+    port: int | None, *, option: str = "--port", limits: Limits | None = None, token: bool | None = None
+) -> Viewer:
+    """A viewer on `port`, or else on the usual OTLP port, or else, having said so, on a free one.
+
+    `token`: whether its pages want one; by default where others may have processes on this machine.
+    """
+    secret = secrets.token_urlsafe(24) if (is_shared() if token is None else token) else ""
+    give_back_freed_memory()
     if port is not None:
         try:
-            return Viewer(port=port, limits=limits)
+            return Viewer(port=port, limits=limits, token=secret)
         except OSError as exc:
             raise _taken(option, port) from exc
     try:
-        return Viewer(port=OTLP_PORT, limits=limits)
+        return Viewer(port=OTLP_PORT, limits=limits, token=secret)
     except OSError:
-        viewer = Viewer(port=0, limits=limits)
+        viewer = Viewer(port=0, limits=limits, token=secret)
         click.echo(f"Port {OTLP_PORT} is taken: the viewer uses {viewer.port}.")
         return viewer
 

@@ -7,6 +7,7 @@ from typing import Any
 from rich.text import Text
 from rich.tree import Tree
 
+from bext_otel.text import encodable, visible
 from bext_otel.viewer import Store, documents
 
 __all__ = ["best_trace", "trace_tree"]
@@ -80,4 +81,4 @@ def _label(span: dict[str, Any]) -> Text:
 
 def _clean(text: object) -> str:
     """Telemetry is somebody else's text: nothing in it may steer the terminal."""
-    return "".join(letter if letter.isprintable() else "·" for letter in str(text))[:200]
+    return visible(encodable(str(text)[:200]))

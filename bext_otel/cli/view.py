@@ -6,7 +6,7 @@ import threading
 
 import click
 
-from bext_otel.cli.ports import open_viewer
+from bext_otel.cli.ports import open_viewer, token_option
 from bext_otel.cli.signals import UntilInterrupted
 
 __all__ = ["view"]
@@ -19,15 +19,16 @@ __all__ = ["view"]
     default=None,
     help="Port on 127.0.0.1; 0 for a free one.  [default: 4318, or a free one]",
 )
-def view(port: int | None) -> None:
+@token_option
+def view(port: int | None, token: bool | None) -> None:
     """Receive OTLP over HTTP on this machine, and show it on a page.
 
     Takes traces, logs and metrics as protobuf or JSON, keeps the newest in memory, and answers to this
-    machine only. Stop it with Ctrl-C.
+    machine only: pages to who has the token of the printed address, OTLP from everybody. Stop it with Ctrl-C.
     """
-    viewer = open_viewer(port)
+    viewer = open_viewer(port, token=token)
     with UntilInterrupted(), viewer:
-        click.echo(f"Viewer   {viewer.url}/")
+        click.echo(f"Viewer   {viewer.page_url}")
         click.echo(
             f"Send to  OTEL_EXPORTER_OTLP_ENDPOINT={viewer.url} OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"
         )

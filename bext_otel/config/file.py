@@ -7,11 +7,12 @@ import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from bext_otel.config.ownership import other_writer
 from bext_otel.config.report import SettingsReport
 
-__all__ = ["FILE_NAME", "read_file"]
+__all__ = ["FILE_NAME", "SettingsFile", "read_file"]
 
 FILE_NAME = "bext.config.toml"
 
@@ -19,21 +20,33 @@ FILE_NAME = "bext.config.toml"
 _MAX_BYTES = 4 * 1024 * 1024
 
 
-def read_file(
-    environ: Mapping[str, str], cwd: Path | None, report: SettingsReport
-) -> tuple[dict[str, Any], str]:
-    """The file's content and its path; `({}, "")` where there is none or it cannot be read, the latter with
-    one line.
+class SettingsFile(NamedTuple):
+    """What a file says, its path ("": there is none), and whether nobody but this user and root can have
+    written it."""
 
-    `BEXT_CONFIG` names the file; without it, it is `bext.config.toml` in the working directory, if that
-    exists.
+    settings: dict[str, Any]
+    source: str = ""
+    is_own: bool = True
+
+
+def read_file(environ: Mapping[str, str], cwd: Path | None, report: SettingsReport) -> SettingsFile:
+    """The file's content; nothing where there is none or it cannot be read, the latter with one line.
+
+    `BEXT_CONFIG` names the file. Without it, it is `bext.config.toml` in the working directory, if that
+    exists, and if nobody else can have written it: the working directory may be anybody's, and settings say
+    where telemetry goes and which files are written.
     """
     named = environ.get("BEXT_CONFIG", "").strip()
     name = "BEXT_CONFIG=" if named else ""
     shown = repr(named or FILE_NAME)
     try:
         path = (cwd or Path.cwd()) / os.path.expanduser(named or FILE_NAME)  # noqa: PTH111  # never fails, unlike Path's
-        return _parsed(_read(path)), str(path)
+        text, writer = _read(path)
+        if writer and not named:
+            raise _UnreadableError(
+                f"{writer}; make it yours and writable by you only, or name it by BEXT_CONFIG"
+            )
+        return SettingsFile(_parsed(text), str(path), not writer)
     except FileNotFoundError:
         if named:
             report.say(f"{name}{shown}: no such file; name one that exists, or unset it; using defaults")
@@ -53,14 +66,15 @@ def read_file(
             f"{name}{shown}: not TOML ({' '.join(str(error).split())[:200]}); correct the file; using "
             "defaults"
         )
-    return {}, ""
+    return SettingsFile({})
 
 
 class _UnreadableError(Exception):
     """The file exists and is not one that can be read; the message says why and what to do."""
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> tuple[str, str]:
+    """A file's text, and in words who else can have written it, if anybody."""
     # Opening a named pipe would wait for a writer, for ever.
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
@@ -68,8 +82,15 @@ def _read(path: Path) -> str:
         raise _UnreadableError(f"is {what}; name a TOML file")
     if status.st_size > _MAX_BYTES:
         raise _UnreadableError(f"has {status.st_size} bytes; settings take at most {_MAX_BYTES}")
-    with path.open("rb") as file:
-        return file.read(_MAX_BYTES).decode("utf-8-sig")  # editors on Windows put a byte order mark in front
+    with open(path, "rb", opener=_open) as file:
+        # Editors on Windows put a byte order mark in front.
+        content = file.read(_MAX_BYTES).decode("utf-8-sig")
+        return content, other_writer(path, os.fstat(file.fileno()))
+
+
+def _open(path: str, flags: int) -> int:
+    # It may have become a named pipe since it was looked at.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _parsed(text: str) -> dict[str, Any]:

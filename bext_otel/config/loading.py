@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
@@ -33,6 +34,7 @@ from bext_otel.config.tree import flatten
 __all__ = ["Loaded", "load"]
 
 _ENDPOINT: Path = ("telemetry", "otlp_endpoint")
+_HEADERS = re.compile("OTEL_EXPORTER_OTLP_(?:(?:TRACES|METRICS|LOGS)_)?HEADERS")
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,13 @@ def load(
     """
     report = SettingsReport()
     settings = _Settings(report)
-    content, source = read_file(environ, cwd, report)
-    settings.take(flatten(content, report))
+    file = read_file(environ, cwd, report)
+    settings.take(flatten(file.settings, report))
     settings.take(bext_variables(environ, report))
     settings.take(standard_variables(environ, report))
     settings.take(flatten(explicit or {}, report, explicit=True))
+    if not file.is_own:
+        _keep_headers(settings.winners, environ, report)
     for rule in (_check_endpoint, check_together, check_budgets, check_apps):
         rule(settings.winners, report)
     telemetry = TelemetrySettings(**settings.section("telemetry"))
@@ -79,7 +83,7 @@ def load(
         isolates=Isolates(**settings.section("isolates")),
         apps=settings.apps(),
     )
-    return Loaded(config, report.lines(lambda path: _at(config, path)), source)
+    return Loaded(config, report.lines(lambda path: _at(config, path)), file.source)
 
 
 class _Settings:
@@ -170,6 +174,20 @@ def _check_endpoint(winners: dict[Path, Given], report: SettingsReport) -> None:
     except Wrong as wrong:
         del winners[_ENDPOINT]
         report.wrong(given, str(wrong))
+
+
+def _keep_headers(winners: dict[Path, Given], environ: Mapping[str, str], report: SettingsReport) -> None:
+    """Headers of the environment, which hold keys, don't go where a file says that others can have
+    written."""
+    given = winners.get(_ENDPOINT)
+    names = [name for name in environ if _HEADERS.fullmatch(name) and environ[name].strip()]
+    if given is not None and given.raw and not given.explicit and not given.text and names:
+        del winners[_ENDPOINT]
+        report.wrong(
+            given,
+            "OTEL_EXPORTER_OTLP_ENDPOINT or a file that only you can write, as "
+            f"{min(names)} would be sent there",
+        )
 
 
 def _at(config: Config, path: Path) -> Any:

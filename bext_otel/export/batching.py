@@ -28,11 +28,14 @@ from bext_otel.export.delivery import Delivery
 from bext_otel.export.queue import Queue
 from bext_otel.export.sender import NO_TIME, Sender, sender
 
-__all__ = ["INLINE_SECONDS", "Batches", "Pauses", "QueueLimits"]
+__all__ = ["INLINE_SECONDS", "MAX_ENCODED", "Batches", "Pauses", "QueueLimits"]
 
 _log = logging.getLogger("bext_otel.export")
 
 _random = random.SystemRandom()
+
+MAX_ENCODED = 65_536
+"""How many items wait that are bytes, and limited as such, unless a variable says otherwise."""
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -58,16 +61,23 @@ class Exporter(Protocol[T_contra]):
 
 @dataclass(frozen=True)
 class QueueLimits:
-    """Of a queue: how many items wait, how many are sent at once, and how long after the first one."""
+    """Of a queue: how many items wait, how many are sent at once, and how long after the first one.
+
+    Items that are bytes are also limited by these: `queue_bytes` of what waits, `batch_bytes` of what is sent
+    at once, unless a single item has more.
+    """
 
     queue_size: int = 2048
     batch_size: int = 512
     delay_seconds: float = 5.0
+    queue_bytes: int = 32 << 20
+    # Collectors take 4 MiB over gRPC, if nobody tells them otherwise.
+    batch_bytes: int = 3 << 20
 
     @classmethod
-    def from_environment(cls, kind: str, *, delay_ms: int) -> QueueLimits:
-        """As `OTEL_{kind}_*` say; the standard's defaults for what they don't."""
-        size = _whole(f"OTEL_{kind}_MAX_QUEUE_SIZE", 2048)
+    def from_environment(cls, kind: str, *, delay_ms: int, queue_size: int = 2048) -> QueueLimits:
+        """As `OTEL_{kind}_*` say; the standard's defaults for what they don't, but for `queue_size`."""
+        size = _whole(f"OTEL_{kind}_MAX_QUEUE_SIZE", queue_size)
         batch = _whole(f"OTEL_{kind}_MAX_EXPORT_BATCH_SIZE", 512)
         return cls(size, min(batch, size), _whole(f"OTEL_{kind}_SCHEDULE_DELAY", delay_ms) / 1e3)
 
@@ -123,16 +133,24 @@ class Batches(Generic[T]):
     """What is added goes to `exporter`, in batches, from the thread of `through`, which is joined with the
     first item. What is let go is told to `queue`.
 
-    `on_start` is called at the first item, in the thread that adds it.
+    `on_start` is called at the first item, in the thread that adds it. `weigh` tells how many bytes an item
+    has, where it is bytes.
     """
 
     def __init__(
-        self, exporter: Exporter[T], queue: Queue, limits: QueueLimits, *, through: Sender = sender
+        self,
+        exporter: Exporter[T],
+        queue: Queue,
+        limits: QueueLimits,
+        *,
+        weigh: Callable[[T], int] | None = None,
+        through: Sender = sender,
     ) -> None:
         self.on_start: Callable[[], object] = _nothing
         self._exporter = exporter
         self._queue = queue
         self._limits = limits
+        self._weigh = weigh
         self._sender = through
         delivery = getattr(exporter, "delivery", None)
         self._delivery = delivery if isinstance(delivery, Delivery) else None
@@ -146,6 +164,7 @@ class Batches(Generic[T]):
     def reset(self) -> None:
         """Start over without a thread, as a forked child does: what waits is the parent's to send."""
         self._items: deque[T] = deque()
+        self._weight = self._sent = 0
         # What has been sent in vain, and is sent first next time.
         self._held: list[T] = []
         self._joined = False
@@ -175,7 +194,10 @@ class Batches(Generic[T]):
             return
         items = self._items
         items.append(item)
-        if len(items) > self._limits.queue_size:
+        if self._weigh is not None:
+            # Threads may lose each other's sums; whoever empties the queue starts over.
+            self._weight += self._weigh(item)
+        if len(items) > self._limits.queue_size or self._weight > self._limits.queue_bytes:
             self._trim()
         if not self._joined and not self._start():
             self._send_now_and_then()
@@ -212,9 +234,17 @@ class Batches(Generic[T]):
     def _trim(self) -> None:
         """Let the oldest go, if there are too many."""
         with suppress(IndexError):  # whoever sends has just taken all of them
-            while len(self._items) > self._limits.queue_size:
-                self._items.popleft()
+            while len(self._items) > self._limits.queue_size or self._weight > self._limits.queue_bytes:
+                self._lift()
                 self._queue.drop_items(1)
+
+    def _lift(self) -> T:
+        """Take the oldest item. Raises IndexError where there is none."""
+        items = self._items
+        item = items.popleft()
+        if self._weigh is not None:
+            self._weight = self._weight - self._weigh(item) if items else 0
+        return item
 
     def flush(self, seconds: float) -> bool:
         """Send what is queued; whether all of it arrived within `seconds`. Not from the thread that sends,
@@ -308,7 +338,7 @@ class Batches(Generic[T]):
         else:
             self._sent_at = now
         while due > 0 and not self._turns and self._send(None):
-            due -= self._limits.batch_size
+            due -= self._sent
 
     def _serve(self, turn: _Turn) -> None:
         """Send all that is queued. At the end again and again, as long as there is time; otherwise one
@@ -318,7 +348,7 @@ class Batches(Generic[T]):
         try:
             while (self._waiting if turn.is_last else due > 0) and turn.left > 0:
                 if self._send(turn.left):
-                    due -= self._limits.batch_size
+                    due -= self._sent
                     continue
                 if not turn.is_last:
                     arrived = False
@@ -338,6 +368,8 @@ class Batches(Generic[T]):
         try:
             with suppress_instrumentation():
                 batch = self._take()
+                # Nothing left is all that was due: others may have taken it.
+                self._sent = len(batch) or self._limits.queue_size
                 if not batch:
                     return True
                 if self._delivery is not None:
@@ -352,13 +384,14 @@ class Batches(Generic[T]):
             self._sending.release()
 
     def _take(self) -> list[T]:
+        batch: list[T] = []
         if self._held:
-            batch, self._held = self._held, []
+            batch, self._held = self._held, batch
             return batch
-        batch = []
+        most, before = self._limits.batch_bytes, self._weight
         with suppress(IndexError):
-            while len(batch) < self._limits.batch_size:
-                batch.append(self._items.popleft())
+            while len(batch) < self._limits.batch_size and before - self._weight < most:
+                batch.append(self._lift())
         self._queue.finish_items(len(batch))
         return batch
 

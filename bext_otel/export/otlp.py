@@ -23,22 +23,32 @@ from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter, Sp
 from bext_otel._compat import (
     Failure,
     explain_exports,
+    export_bytes,
     limit_exports,
     otlp_exporter,
     pin_certificate,
     preferred_temporality,
+    take_bytes,
     try_once,
 )
 from bext_otel.config import Exporters, Signal
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.encodable import encodable_records, encodable_spans
 from bext_otel.export.entry_points import named_exporter
+from bext_otel.export.origins import Encoded, Origins
 from bext_otel.export.temporality import otlp_temporality
 from bext_otel.process import late_imports
 from bext_otel.redaction import redact_url
 from bext_otel.threads import has_room_for
 
-__all__ = ["CountedMetricExporter", "import_otlp", "log_exporters", "metric_exporters", "span_exporters"]
+__all__ = [
+    "CountedMetricExporter",
+    "EncodedExporter",
+    "import_otlp",
+    "log_exporters",
+    "metric_exporters",
+    "span_exporters",
+]
 
 _log = logging.getLogger("bext_otel.export")
 
@@ -125,6 +135,26 @@ class _Spans(SpanExporter):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return True  # exporters hold nothing back
+
+
+class EncodedExporter:
+    """Sends items that are encoded where they ended, as OTLP."""
+
+    def __init__(self, own: _Own[Any], delivery: Delivery) -> None:
+        self._own = own
+        self.delivery = delivery
+        self.origins = Origins()
+
+    def export(self, batch: Sequence[Encoded]) -> bool:
+        """Send a batch; whether it arrived."""
+        return self._own.attempt(
+            len(batch),
+            lambda exporter: export_bytes(exporter, self.origins.request(batch), len(batch)),
+        )
+
+    def shutdown(self) -> None:
+        """Let go of the connection."""
+        self._own.end(lambda exporter: exporter.shutdown())
 
 
 class _Logs(LogRecordExporter):
@@ -215,23 +245,38 @@ class CountedMetricExporter(MetricExporter):
         return self._exporter.force_flush(timeout_millis)
 
 
-def span_exporters(exporters: Exporters) -> list[tuple[SpanExporter, Delivery]]:
-    """The exporters that `OTEL_TRACES_EXPORTER` and the endpoints ask for."""
-    made: list[tuple[SpanExporter, Delivery]] = []
+def span_exporters(
+    exporters: Exporters, *, encoded: bool = True
+) -> list[tuple[SpanExporter | EncodedExporter, Delivery]]:
+    """The exporters that `OTEL_TRACES_EXPORTER` and the endpoints ask for; `encoded`: those of OTLP take
+    spans that are encoded already."""
+    made: list[tuple[SpanExporter | EncodedExporter, Delivery]] = []
     for number, name in enumerate(exporters.traces):
         delivery = _delivery(name, exporters, "traces", number)
-        make = ConsoleSpanExporter if name == "console" else _maker(name, exporters, "traces", delivery)
-        made.append((_Spans(_Own(make, delivery), delivery), delivery))
+        make = (
+            ConsoleSpanExporter
+            if name == "console"
+            else _maker(name, exporters, "traces", delivery, encoded=encoded)
+        )
+        kind = EncodedExporter if encoded and name == "otlp" else _Spans
+        made.append((kind(_Own(make, delivery), delivery), delivery))
     return made
 
 
-def log_exporters(exporters: Exporters) -> list[tuple[LogRecordExporter, Delivery]]:
-    """The exporters that `OTEL_LOGS_EXPORTER` and the endpoints ask for."""
-    made: list[tuple[LogRecordExporter, Delivery]] = []
+def log_exporters(exporters: Exporters) -> list[tuple[LogRecordExporter | EncodedExporter, Delivery]]:
+    """The exporters that `OTEL_LOGS_EXPORTER` and the endpoints ask for; those of OTLP take records that are
+    encoded already."""
+    made: list[tuple[LogRecordExporter | EncodedExporter, Delivery]] = []
     for number, name in enumerate(exporters.logs):
         delivery = _delivery(name, exporters, "logs", number)
-        make = ConsoleLogRecordExporter if name == "console" else _maker(name, exporters, "logs", delivery)
-        made.append((_Logs(_Own(make, delivery), delivery), delivery))
+        if name == "otlp":
+            own = _Own(_maker(name, exporters, "logs", delivery, encoded=True), delivery)
+            made.append((EncodedExporter(own, delivery), delivery))
+        else:
+            make = (
+                ConsoleLogRecordExporter if name == "console" else _maker(name, exporters, "logs", delivery)
+            )
+            made.append((_Logs(_Own(make, delivery), delivery), delivery))
     return made
 
 
@@ -289,13 +334,21 @@ def _delivery(name: str, exporters: Exporters, signal: Signal, number: int) -> D
 
 
 def _maker(
-    name: str, exporters: Exporters, signal: Signal, delivery: Delivery, *, once: bool = True
+    name: str,
+    exporters: Exporters,
+    signal: Signal,
+    delivery: Delivery,
+    *,
+    once: bool = True,
+    encoded: bool = False,
 ) -> Callable[[], Any]:
-    return _otlp(exporters, signal, delivery, once=once) if name == "otlp" else named_exporter(signal, name)
+    if name != "otlp":
+        return named_exporter(signal, name)
+    return _otlp(exporters, signal, delivery, once=once, encoded=encoded)
 
 
 def _otlp(
-    exporters: Exporters, signal: Signal, delivery: Delivery, *, once: bool = True
+    exporters: Exporters, signal: Signal, delivery: Delivery, *, once: bool, encoded: bool
 ) -> Callable[[], Any]:
     target = exporters.targets[signal]
 
@@ -314,6 +367,8 @@ def _otlp(
         options = {"compression": _grpc_compression(signal)} if target.protocol == "grpc" else {}
         exporter = otlp_exporter(target.protocol, signal)(endpoint=target.endpoint, **options)
         pin_certificate(exporter)
+        if encoded:
+            take_bytes(exporter, signal)
         explain_exports(exporter, failed, delivery.rejected)
         if once:
             try_once(exporter)

@@ -1,69 +1,110 @@
-"""The traces signal: a tracer provider of public SDK classes, whose export begins when the first span
-ends."""
+"""The traces signal's way out: what takes the spans that end, and sends them; nothing exists before the first
+one, so that a server's master has no thread."""
 
 from __future__ import annotations
 
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.trace import Tracer
-from opentelemetry.util.types import Attributes
+from dataclasses import dataclass, field
+from typing import Any
 
-from bext_otel._compat import count_spans, keep_time
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter
+
 from bext_otel.config import Exporters
+from bext_otel.export.batching import MAX_ENCODED, Batches, QueueLimits
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.entry_points import NOTHING_CHOSEN, Chosen
-from bext_otel.export.ids import SystemIdGenerator
 from bext_otel.export.internal_metrics import SpanCounts
-from bext_otel.export.otlp import span_exporters
+from bext_otel.export.origins import Encoded, size_of
+from bext_otel.export.otlp import EncodedExporter, span_exporters
 from bext_otel.export.processors import LazySpanProcessor
+from bext_otel.export.queue import Queue
+from bext_otel.export.span_encoder import SpanEncoder
+from bext_otel.traces.ids import SystemIdGenerator
+from bext_otel.traces.provider import BextTracerProvider, Sink
+from bext_otel.traces.span import Span
 
-__all__ = ["BextTracerProvider", "build_traces"]
+__all__ = ["Traces", "build_traces", "build_upstream_traces", "encoded_batches", "span_batches"]
 
 
-class BextTracerProvider(TracerProvider):
-    """The SDK's provider, whose tracers count the spans that they start, and whose spans last as long as they
-    lasted, whatever becomes of the wall clock."""
+@dataclass
+class Traces:
+    """A provider, the batches that its spans go out in, and how their export fares."""
 
-    def __init__(self, resource: Resource, counts: SpanCounts, chosen: Chosen = NOTHING_CHOSEN) -> None:
-        # The composition root ends all three signals within one deadline, so no exit handler of the
-        # provider's own.
-        super().__init__(
-            chosen.sampler,
-            resource,
-            shutdown_on_exit=False,
-            id_generator=chosen.id_generator or SystemIdGenerator(),
-        )
-        self._counts = counts
+    provider: TracerProvider
+    batches: list[Batches[Any]] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
 
-    def get_tracer(
-        self,
-        instrumenting_module_name: str,
-        instrumenting_library_version: str | None = None,
-        schema_url: str | None = None,
-        attributes: Attributes = None,
-    ) -> Tracer:
-        """See `opentelemetry.trace.TracerProvider.get_tracer`."""
-        tracer = super().get_tracer(
-            instrumenting_module_name, instrumenting_library_version, schema_url, attributes
-        )
-        count_spans(tracer, self._counts)
-        keep_time(tracer)
-        return tracer
+    def add(self, batches: Batches[Any], delivery: Delivery) -> None:
+        """One more way out."""
+        self.batches.append(batches)
+        self.deliveries.append(delivery)
 
 
 def build_traces(
     exporters: Exporters, resource: Resource, counts: SpanCounts, chosen: Chosen = NOTHING_CHOSEN
-) -> tuple[TracerProvider, list[LazySpanProcessor], list[Delivery]]:
-    """The provider, its processors and how their export fares.
+) -> Traces:
+    """Spans by our own provider.
 
     `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*` and the span limits hold as upstream; `chosen` are parts that the SDK
     does not have itself.
     """
-    provider = BextTracerProvider(resource, counts, chosen)
-    processors, deliveries = [], []
+    provider = BextTracerProvider(resource, counts, sampler=chosen.sampler, id_generator=chosen.id_generator)
+    made = Traces(provider)
     for exporter, delivery in span_exporters(exporters):
+        batches: Batches[Any]
+        if isinstance(exporter, EncodedExporter):
+            batches, sink = encoded_batches(exporter)
+        else:
+            batches, sink = span_batches(exporter, delivery.queue)
+        provider.add_sink(sink, batches)
+        made.add(batches, delivery)
+    return made
+
+
+def build_upstream_traces(
+    exporters: Exporters, resource: Resource, chosen: Chosen = NOTHING_CHOSEN
+) -> Traces:
+    """Spans by the SDK's provider and encoder, for `engine = "upstream"`; they leave in our batches."""
+    provider = TracerProvider(
+        chosen.sampler,
+        resource,
+        shutdown_on_exit=False,
+        id_generator=chosen.id_generator or SystemIdGenerator(),
+    )
+    made = Traces(provider)
+    for exporter, delivery in span_exporters(exporters, encoded=False):
+        assert isinstance(exporter, SpanExporter)
         processor = LazySpanProcessor(exporter)
         provider.add_span_processor(processor)
-        processors.append(processor)
-        deliveries.append(delivery)
-    return provider, processors, deliveries
+        made.add(processor.batches, delivery)
+    return made
+
+
+def encoded_batches(
+    exporter: EncodedExporter, limits: QueueLimits | None = None
+) -> tuple[Batches[Encoded], Sink]:
+    """Batches of spans that are encoded as they end, and what takes the spans."""
+    limits = limits or QueueLimits.from_environment("BSP", delay_ms=5000, queue_size=MAX_ENCODED)
+    batches: Batches[Encoded] = Batches(exporter, exporter.delivery.queue, limits, weigh=size_of)
+    encoder = SpanEncoder(exporter.origins)
+    add, drop = batches.add, exporter.delivery.queue.drop_items
+
+    def take(span: Span) -> None:
+        try:
+            encoded = encoder.encode(span)
+        except Exception:  # what an application gave it cannot be written; the application goes on
+            drop(1, "unencodable")
+            return
+        add(encoded)
+
+    return batches, take
+
+
+def span_batches(
+    exporter: SpanExporter, queue: Queue, limits: QueueLimits | None = None
+) -> tuple[Batches[ReadableSpan], Sink]:
+    """Batches of spans as the SDK's exporters take them, and what takes the spans."""
+    limits = limits or QueueLimits.from_environment("BSP", delay_ms=5000)
+    batches: Batches[ReadableSpan] = Batches(exporter, queue, limits)
+    return batches, lambda span: batches.add(span.finished())

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from bext_otel.logs.values import plain
+from bext_otel.redaction import redact_details
 
 __all__ = ["Check", "Status", "combined", "found", "weighed"]
 
@@ -42,11 +43,14 @@ class Check:
         return cls("unhealthy", details)
 
     def document(self) -> dict[str, Any]:
-        """Status, latency where it was measured, then the details; a detail never hides the two."""
+        """Status, latency where it was measured, then the details without secrets; a detail never hides the
+        two."""
         head: dict[str, Any] = {"status": self.status}
         if self.latency_ms is not None:
             head["latency_ms"] = round(self.latency_ms, 1)
-        return head | {name: _shown(value) for name, value in self.details.items() if name not in head}
+        details = {name: _shown(value) for name, value in self.details.items() if name not in head}
+        head.update(redact_details(details))
+        return head
 
 
 def combined(statuses: Iterable[Status]) -> Status:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bext_otel.logs.outputs import WholeLines, write_stderr
 from bext_otel.process import on_fork
+from bext_otel.regular_files import create_file, open_file
 from bext_otel.threads import start
 
 if sys.platform != "win32":
@@ -80,15 +81,13 @@ class RotatingFile:
         if self._fd is not None:
             mine = os.fstat(self._fd)
             try:
-                there = self.path.stat()
+                there = self.path.lstat()
             except FileNotFoundError:
                 there = None
             if there is not None and (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino):
                 return self._fd, there.st_size
             self.close()
-        self._fd = os.open(
-            self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644
-        )
+        self._fd = open_file(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         return self._fd, os.fstat(self._fd).st_size
 
     def _is_full(self, size: int, line: bytes) -> bool:
@@ -134,7 +133,7 @@ class RotatingFile:
         """The rotated files to compress now."""
         latest = time.time() - SETTLED_SECONDS
         plain = [self._numbered(number) for number, suffix in self._rotated() if not suffix]
-        return [path for path in plain if path.stat().st_mtime < latest]
+        return [path for path in plain if path.lstat().st_mtime < latest]
 
     def _rotated(self) -> list[tuple[int, str]]:
         """Number and suffix of each rotated file."""
@@ -148,7 +147,7 @@ class RotatingFile:
 
 def _locked(path: Path) -> int | None:
     """A descriptor that holds an exclusive lock until it is closed; None if somebody else has it."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+    fd = open_file(path, os.O_RDWR | os.O_CREAT)
     if sys.platform == "win32":  # one process for each file, then
         return fd
     try:
@@ -170,7 +169,11 @@ def _compress(paths: list[Path], lock: int) -> None:
     try:
         for path in paths:
             unfinished = path.with_name(path.name + ".gz.tmp")
-            with path.open("rb") as source, gzip.open(unfinished, "wb", compresslevel=6) as target:
+            with (
+                os.fdopen(open_file(path, os.O_RDONLY), "rb") as source,
+                os.fdopen(create_file(unfinished), "wb") as made,
+                gzip.GzipFile(path.name, "wb", compresslevel=6, fileobj=made) as target,
+            ):
                 shutil.copyfileobj(source, target)
             unfinished.replace(path.with_name(path.name + ".gz"))
             path.unlink()

@@ -15,6 +15,7 @@ from opentelemetry.trace import format_span_id, format_trace_id
 
 from bext_otel.logs.levels import level_name
 from bext_otel.logs.values import plain, shown
+from bext_otel.text import UNSEEN, visible
 
 __all__ = ["Format", "json_line", "pretty_line"]
 
@@ -42,7 +43,7 @@ def json_line(record: ReadWriteLogRecord) -> bytes:
         encoded = _encode(plain(line))
     if not encoded.isascii() or b"\x7f" in encoded:
         # JSON holds these in strings only, where an escape means the same.
-        encoded = _UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", encoded.decode()).encode()
+        encoded = UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", encoded.decode()).encode()
     return encoded + b"\n"
 
 
@@ -100,10 +101,6 @@ def _second(epoch: int) -> str:
 
 
 _COLORS = {"error": "31", "warn": "33", "info": "32", "debug": "34", "trace": "35"}
-# A log line must not move the cursor, look like two, or be read backwards: control characters, separators of
-# lines, and what sets the direction of text.
-_UNSEEN = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _BARE = re.compile(r"[^\s\"'=\\]+")
 
 
@@ -119,11 +116,11 @@ def pretty_line(record: ReadWriteLogRecord, *, color: bool = False) -> bytes:
     )
     name = f"\x1b[{_COLORS[level]}m{level.upper():5}\x1b[0m" if color else f"{level.upper():5}"
     text = (
-        f"{line['timestamp']} {name} {_safe(target)}: "
-        f"{_safe(message if isinstance(message, str) else str(plain(message)))}{facts}\n"
+        f"{line['timestamp']} {name} {visible(target)}: "
+        f"{visible(message if isinstance(message, str) else str(plain(message)))}{facts}\n"
     )
     if stacktrace:
-        text += "".join(f"    {_safe(each)}\n" for each in str(stacktrace).splitlines())
+        text += "".join(f"    {visible(each)}\n" for each in str(stacktrace).splitlines())
     return text.encode(errors="replace")
 
 
@@ -131,11 +128,7 @@ def _value(value: object) -> str:
     """A name or a value; one that is no bare word is quoted, as JSON has it, so that nothing in it looks like
     the next one."""
     text = value if isinstance(value, str) else str(plain(value))
-    if _BARE.fullmatch(text) and _CONTROL.search(text) is None:
+    if _BARE.fullmatch(text) and visible(text) == text:
         return text
     quoted = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{_safe(quoted)}"'
-
-
-def _safe(text: str) -> str:
-    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+    return f'"{visible(quoted)}"'

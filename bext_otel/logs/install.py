@@ -9,19 +9,24 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
+from opentelemetry._logs import Logger as APILogger
 from opentelemetry._logs import LoggerProvider as APILoggerProvider
 from opentelemetry._logs import SeverityNumber
-from opentelemetry.sdk._logs import LoggerProvider, LogRecordLimits
+from opentelemetry.sdk._logs import Logger, LoggerProvider, LogRecordLimits
 from opentelemetry.sdk._logs.export import LogRecordExporter
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.util.types import Attributes
 
+from bext_otel._compat import become
 from bext_otel.config import AppSettings, LoggingSettings
+from bext_otel.export.otlp import EncodedExporter
 from bext_otel.logs import structured
 from bext_otel.logs.chain import MAX_ATTRIBUTES, Chain
 from bext_otel.logs.correlation import correlate
 from bext_otel.logs.files import RotatingFile
 from bext_otel.logs.formats import Format, json_line, pretty_line
 from bext_otel.logs.levels import Gate, level_number
+from bext_otel.logs.logger import BextLogger
 from bext_otel.logs.outputs import Output, StandardStream, write_stderr
 from bext_otel.logs.servers import follow_raw_lines
 from bext_otel.logs.sinks import Completion, ExportSink, LineSink
@@ -48,6 +53,7 @@ class BextLoggerProvider(LoggerProvider):
         # The SDK keeps those that came last, with a line for each that goes and a warning, an error where
         # warnings are.
         limits.max_log_record_attributes = None
+        self._limits = limits
         super().__init__(resource, shutdown_on_exit=shutdown_on_exit, log_record_limits=limits)
         self.sinks = sinks
         self.exports = [sink for sink in sinks if isinstance(sink, ExportSink)]
@@ -57,6 +63,18 @@ class BextLoggerProvider(LoggerProvider):
         self._failed, self._failed_at = 0, -math.inf
         for processor in [self._completion, *sinks]:
             self.add_log_record_processor(processor)
+
+    def get_logger(
+        self,
+        name: str,
+        version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Attributes = None,
+    ) -> APILogger:
+        """See `opentelemetry._logs.LoggerProvider`."""
+        logger = super().get_logger(name, version, schema_url, attributes)
+        become(logger, Logger, BextLogger, limits=self._limits)
+        return logger
 
     def use(self, chain: Chain | None) -> None:
         """Hold back records below the chain's levels that are emitted past any logger; None: let all of them
@@ -90,7 +108,7 @@ class BextLoggerProvider(LoggerProvider):
 def build_provider(
     config: LoggingSettings,
     resource: Resource,
-    otlp_exporter: LogRecordExporter | None,
+    otlp_exporter: LogRecordExporter | EncodedExporter | None,
     *,
     shutdown_timeout_seconds: float = 3.0,
     shutdown_on_exit: bool = False,

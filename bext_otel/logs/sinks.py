@@ -8,20 +8,22 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import cast
+from typing import Any, TypeAlias, cast
 
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
-from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
-from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
+from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
+from opentelemetry.sdk._logs.export import LogRecordExporter
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from bext_otel.apps import current_app
-from bext_otel.export.processors import LazyLogRecordProcessor
+from bext_otel.export.logs import record_batches
+from bext_otel.export.otlp import EncodedExporter
 from bext_otel.logs.chain import Passed
 from bext_otel.logs.formats import Format
 from bext_otel.logs.levels import Gate
+from bext_otel.logs.logger import drop
 from bext_otel.logs.outputs import FINISH_SECONDS, Output, StandardStream, write_stderr
 from bext_otel.logs.terminal import Terminal
 from bext_otel.logs.values import plain, text
@@ -29,6 +31,9 @@ from bext_otel.process import on_fork
 from bext_otel.redaction import redact_urls
 
 __all__ = ["Completion", "ExportSink", "LineSink", "Losses"]
+
+Fields: TypeAlias = "BoundedAttributes | dict[str, Any]"
+"""The attributes of a record on its way; both have a `copy` that needs no lock."""
 
 _QUIET_SECONDS = 300.0
 _MAX_WAITING = 100
@@ -82,15 +87,16 @@ class Completion(LogRecordProcessor):
 
     def _complete(self, log_record: ReadWriteLogRecord) -> None:
         log = log_record.log_record
-        attributes = cast("BoundedAttributes", log.attributes)
         if type(log) is Passed:
-            attributes.dropped += log.dropped
+            if log.dropped:
+                drop(log, log.dropped)
         else:
-            _make_plain(log, attributes)
+            _make_plain(log, cast("Fields", log.attributes))
+        attributes = cast("Fields", log.attributes)
         if "app" not in attributes and (app := current_app(log.context)):
             attributes["app"] = app
         if self._max_attributes is not None and len(attributes) > self._max_attributes:
-            _cut(attributes, self._max_attributes)
+            drop(log, _cut(attributes, self._max_attributes))
 
     def enabled(
         self,
@@ -111,7 +117,7 @@ class Completion(LogRecordProcessor):
         return True
 
 
-def _make_plain(log: LogRecord, attributes: BoundedAttributes) -> None:
+def _make_plain(log: LogRecord, attributes: Fields) -> None:
     """The chain has done this with what comes from there."""
     for name, value in attributes.copy().items():
         if _refused(value):
@@ -126,14 +132,16 @@ def _make_plain(log: LogRecord, attributes: BoundedAttributes) -> None:
         log.body = redact_urls(log.body)
 
 
-def _cut(attributes: BoundedAttributes, most: int) -> None:
-    """Leave out the last, but for the app."""
+def _cut(attributes: Fields, most: int) -> int:
+    """Leave out the last, but for the app; how many."""
+    cut = 0
     names = [name for name in attributes.copy() if name != "app"]
     kept = max(0, most - 1) if "app" in attributes else most
     for name in (*names[kept:], *(["app"] if not most else [])):
         if name in attributes:
             del attributes[name]
-            attributes.dropped += 1
+            cut += 1
+    return cut
 
 
 def _refused(value: object) -> bool:
@@ -259,11 +267,10 @@ class ExportSink(Gated):
     one: what a master says waits until there are other records, or the end.
     """
 
-    def __init__(self, exporter: LogRecordExporter, *, shutdown_seconds: float) -> None:
+    def __init__(self, exporter: LogRecordExporter | EncodedExporter, *, shutdown_seconds: float) -> None:
         self.losses = Losses("the OpenTelemetry exporter")
         self._shutdown_seconds = shutdown_seconds
-        self._processor = LazyLogRecordProcessor(_Marked(exporter))
-        self._batches = self._processor.batches
+        self._batches, self._take = record_batches(exporter, _Marked(exporter))
         self._waiting: deque[ReadWriteLogRecord] = deque(maxlen=_MAX_WAITING)
         _sinks.add(self)
 
@@ -284,14 +291,14 @@ class ExportSink(Gated):
                     self._waiting.append(log_record)
                     return
                 self._send_waiting()
-                self._processor.on_emit(log_record)
+                self._take(log_record)
         except Exception as exc:  # nothing that telemetry does may fail the work that is logged
             self.losses.add(exc)
 
     def _send_waiting(self) -> None:
         try:
             while self._waiting:
-                self._processor.on_emit(self._waiting.popleft())
+                self._take(self._waiting.popleft())
         except Exception as exc:  # another thread was faster, most likely
             if self._waiting:
                 self.losses.add(exc, len(self._waiting))
@@ -316,26 +323,23 @@ class ExportSink(Gated):
         return self._batches.flush(timeout_millis / 1e3)
 
 
-class _Marked(LogRecordExporter):
+class _Marked:
     """An exporter that leaves a mark while it exports."""
 
-    def __init__(self, exporter: LogRecordExporter) -> None:
+    def __init__(self, exporter: LogRecordExporter | EncodedExporter) -> None:
         self._exporter = exporter
         # Our own exporters know who counts for them.
         self.delivery = getattr(exporter, "delivery", None)
 
-    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+    def export(self, batch: Sequence[Any]) -> object:
         token = _exporting.set(True)
         try:
             return self._exporter.export(batch)
         finally:
             _exporting.reset(token)
 
-    def shutdown(self) -> None:
-        self._exporter.shutdown()  # type: ignore[no-untyped-call]  # upstream left it untyped
-
-    def force_flush(self, timeout_millis: int = 30000) -> bool:
-        return self._exporter.force_flush(timeout_millis)
+    def shutdown(self) -> object:
+        return self._exporter.shutdown()
 
 
 _sinks: weakref.WeakSet[ExportSink] = weakref.WeakSet()

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import islice
 from typing import Any
 
+from bext_otel.viewer.fitting import as_number_or_text, as_text, bare, within
+from bext_otel.viewer.limits import Limits
 from bext_otel.viewer.logs import LogLine
 from bext_otel.viewer.metrics import SeriesKey, Source, StoredMetric
+from bext_otel.viewer.points import label_bytes
 from bext_otel.viewer.series import COLUMNS, StoredSeries
 from bext_otel.viewer.spans import Span, Trace
 from bext_otel.viewer.store import Store
@@ -24,6 +26,9 @@ _APP = ("bext.app", "app")
 _METHOD = ("http.request.method", "http.method")
 _ROUTE = ("http.route",)
 _STATUS = ("http.response.status_code", "http.status_code")
+
+# Of a trace in a list.
+_SERVICES = 20
 
 
 def summary(store: Store) -> Document:
@@ -113,8 +118,8 @@ def trace(store: Store, trace_id: str) -> Document | None:
     )
     return {
         **_headline(trace_id, held),
-        "spans": [_span(depth, span, start_ns) for depth, span in nested(held.spans)],
-        "logs": [_line(line) for line in lines],
+        "spans": _spans(held, start_ns, store.limits),
+        "logs": [_line(line) for line in within(lines, lambda line: line.size, store.limits)],
     }
 
 
@@ -132,7 +137,8 @@ def log_lines(
         and (not app or app_of(line.attributes) == app)
         and (not wanted or _mentions(line, wanted))
     )
-    found = [_line(line) for line in islice(matching, limit)]
+    newest = within(matching, lambda line: line.size, store.limits)
+    found = [_line(line) for _, line in zip(range(limit), newest, strict=False)]
     return {"version": store.version, "logs": found, "total": len(store.logs)}
 
 
@@ -149,16 +155,17 @@ def metric(store: Store, name: str, *, limit: int = 8) -> Document | None:
         return None
     busiest = sorted(family.series.items(), key=lambda item: (-item[1].total, item[0]))
     several = len({key[1] for key in family.series}) > 1
+    shown = within(busiest[:limit], lambda item: label_bytes(item[0][2]) + item[1].spent, store.limits)
     return {
         **_family(family),
         "columns": COLUMNS[family.kind],
-        "series": [_series(*item, several) for item in busiest[:limit]],
+        "series": [_series(*item, several) for item in shown],
     }
 
 
 def app_of(attributes: Mapping[str, Plain]) -> str:
     """The application that a span or log line names, or nothing."""
-    return str(_first(attributes, _APP, ""))
+    return as_text(_first(attributes, _APP))
 
 
 def _headline(trace_id: str, held: Trace) -> Document:
@@ -176,15 +183,25 @@ def _headline(trace_id: str, held: Trace) -> Document:
         "trace_id": trace_id,
         "name": root.name,
         "app": app_of(root.attributes) or app_of(server.attributes),
-        "method": _first(server.attributes, _METHOD, ""),
-        "route": _first(server.attributes, _ROUTE, ""),
-        "status": _first(server.attributes, _STATUS, None),
+        "method": as_text(_first(server.attributes, _METHOD)),
+        "route": as_text(_first(server.attributes, _ROUTE)),
+        "status": as_number_or_text(_first(server.attributes, _STATUS)),
         "error": any(span.status == "error" for span in spans.values()),
         "start_unix_ms": start_ns / 1e6,
         "duration_ms": (end_ns - start_ns) / 1e6,
         "span_count": len(spans),
-        "services": sorted({span.service for span in spans.values()}),
+        "services": sorted({span.service for span in spans.values()})[:_SERVICES],
     }
+
+
+def _spans(held: Trace, start_ns: int, limits: Limits) -> list[Document]:
+    """Every span of a trace; past what an answer may have, without what may be large in it."""
+    left = limits.answer_bytes
+    found = []
+    for depth, span in nested(held.spans):
+        left -= span.size
+        found.append(_span(depth, span if left > 0 else bare(span), start_ns))
+    return found
 
 
 def _span(depth: int, span: Span, start_ns: int) -> Document:
@@ -210,6 +227,7 @@ def _span(depth: int, span: Span, start_ns: int) -> Document:
             for event in span.events
         ],
         "links": span.links,
+        "omitted": span.omitted,
     }
 
 
@@ -226,6 +244,7 @@ def _line(line: LogLine) -> Document:
         "trace_id": line.trace_id,
         "span_id": line.span_id,
         "attributes": line.attributes,
+        "omitted": line.omitted,
     }
 
 
@@ -263,5 +282,5 @@ def _sender(source: Source) -> dict[str, str]:
     return {"service": service, "instance": instance[:8]}
 
 
-def _first(attributes: Mapping[str, Plain], names: Iterable[str], default: Plain) -> Plain:
-    return next((attributes[name] for name in names if name in attributes), default)
+def _first(attributes: Mapping[str, Plain], names: Iterable[str]) -> Plain:
+    return next((attributes[name] for name in names if name in attributes), None)

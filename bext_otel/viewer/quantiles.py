@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from bext_otel.metrics.exponential import Buckets
 from bext_otel.metrics.values import Histogram
 
-__all__ = ["Cell", "Exponential", "SentHistogram", "cells", "quantile", "since"]
+__all__ = ["Cell", "Exponential", "SentHistogram", "bucket_count", "cells", "quantile", "since"]
 
 Cell: TypeAlias = tuple[float, float, int]
 """A bucket: values above `low`, up to `high`, and how many there are."""
@@ -34,6 +34,15 @@ class Exponential:
 
 
 SentHistogram: TypeAlias = "Histogram | Exponential"
+
+
+def bucket_count(histogram: SentHistogram | None) -> int:
+    """How many buckets are held."""
+    if histogram is None:
+        return 0
+    if isinstance(histogram, Histogram):
+        return len(histogram.counts)
+    return len(histogram.positive.packed) + len(histogram.negative.packed)
 
 
 def since(later: SentHistogram, earlier: SentHistogram) -> SentHistogram | None:

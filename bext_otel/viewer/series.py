@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import deque
+from array import array
 from collections.abc import Sequence
 
 from bext_otel.viewer.points import DataPoint
@@ -20,24 +20,36 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 
 _QUANTILES = (0.5, 0.9, 0.99)
 _NS = 1_000_000_000
+_SERIES_BYTES = 600
 
 
 class StoredSeries:
-    """The recent past of one series.
+    """The recent past of one series: of its last `points` points, and in `spent` how many bytes of memory
+    that takes.
 
-    `rows` are tuples of Unix time in milliseconds and the values of `COLUMNS` (None where there is no value,
-    e.g. a quantile of nothing). `total` is a counter's sum or a distribution's count since its start, a
-    gauge's last value; `total_sum` a distribution's sum.
+    `total` is a counter's sum or a distribution's count since its start, a gauge's last value; `total_sum` a
+    distribution's sum.
     """
 
-    __slots__ = ("_last", "last_ns", "rows", "total", "total_sum")
+    __slots__ = ("_last", "_numbers", "_points", "_width", "last_ns", "spent", "total", "total_sum")
 
     def __init__(self, points: int) -> None:
-        self.rows: deque[tuple[float | None, ...]] = deque(maxlen=points)
+        # Row after row, NaN for None: as objects they would take five times the memory.
+        self._numbers = array("d")
+        self._points = points
+        self._width = 1
         self.last_ns = 0
+        self.spent = _SERIES_BYTES
         self.total = 0.0
         self.total_sum = 0.0
         self._last: DataPoint | None = None
+
+    @property
+    def rows(self) -> list[tuple[float | None, ...]]:
+        """Unix time in milliseconds and the values of `COLUMNS`, the oldest first; None where there is no
+        value, e.g. a quantile of nothing."""
+        values = [None if math.isnan(value) else value for value in self._numbers]
+        return list(zip(*(values[column :: self._width] for column in range(self._width)), strict=True))
 
     def add(self, point: DataPoint, *, source_last_ns: int) -> bool:
         """Take a point; False for one that is not newer than the last (an exporter that retries sends points
@@ -53,11 +65,18 @@ class StoredSeries:
         base = None if restarted else earlier
         since_ns = self.last_ns if base or (point.delta and earlier) else max(point.start_ns, source_last_ns)
         seconds = (point.time_ns - since_ns) / _NS if since_ns else 0.0
-        self.rows.append((point.time_ns / 1e6, *self._values(point, base, seconds)))
+        self._keep(point.time_ns / 1e6, self._values(point, base, seconds))
         self._count(point)
         self._last = point
         self.last_ns = point.time_ns
+        self.spent = _SERIES_BYTES + self._numbers.itemsize * len(self._numbers) + point.size
         return True
+
+    def _keep(self, time_ms: float, values: Sequence[float | None]) -> None:
+        self._width = 1 + len(values)
+        self._numbers.append(time_ms)
+        self._numbers.extend(math.nan if value is None else value for value in values)
+        del self._numbers[: max(0, len(self._numbers) - self._points * self._width)]
 
     def _values(self, point: DataPoint, base: DataPoint | None, seconds: float) -> Sequence[float | None]:
         if point.kind == "gauge":

@@ -22,22 +22,26 @@ _STOP_SECONDS = 2.0
 class Viewer:
     """An OTLP/HTTP receiver with pages at the same address.
 
-    `port` 0 takes a free one. It listens from the moment it is built, and answers from `start()` on. Raises
-    `ConfigError` for a host that is not loopback, `OSError` for a port that can't be had.
+    `port` 0 takes a free one; with a `token`, its pages are for who shows it. It listens from the moment it
+    is built, and answers from `start()` on. Raises `ConfigError` for a host that is not loopback, `OSError`
+    for a port that can't be had.
     """
 
-    def __init__(self, *, host: str = "127.0.0.1", port: int = 4318, limits: Limits | None = None) -> None:
+    def __init__(
+        self, *, host: str = "127.0.0.1", port: int = 4318, limits: Limits | None = None, token: str = ""
+    ) -> None:
         if host not in _LOOPBACK:
             raise ConfigError(
                 f"viewer host = {host!r}: what it shows is nobody else's business, so expected one of "
                 f"{', '.join(_LOOPBACK)}"
             )
         self.store = Store(limits)
+        self._token = token
         sock = _listen(_LOOPBACK[host], "127.0.0.1" if host == "localhost" else host, port)
         self.host, self.port = sock.getsockname()[:2]
         self._listener = Listener(
             sock,
-            ViewerApp(self.store),
+            ViewerApp(self.store, token=token),
             lane_of=lane,
             name="bext-otel-viewer",
             limits=ListenerLimits(body_bytes=self.store.limits.body_bytes),
@@ -47,8 +51,13 @@ class Viewer:
 
     @property
     def url(self) -> str:
-        """Where its pages are, and where OTLP goes."""
+        """Where OTLP goes, and its pages for who has shown the token."""
         return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+
+    @property
+    def page_url(self) -> str:
+        """Where its pages begin, with the token if it has one: for whoever started it."""
+        return f"{self.url}/?token={self._token}" if self._token else f"{self.url}/"
 
     def start(self) -> Viewer:
         """Begin to answer, in a thread."""

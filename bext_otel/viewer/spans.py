@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Iterator
 
@@ -10,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 from bext_otel.viewer.limits import Limits
-from bext_otel.viewer.values import Plain, attributes, shortened
+from bext_otel.viewer.values import Allowance, Plain, service_of
 
 __all__ = ["Event", "Link", "Span", "Spans", "Trace"]
 
@@ -18,6 +19,11 @@ __all__ = ["Event", "Link", "Span", "Spans", "Trace"]
 # hold any.
 _KINDS = {1: "internal", 2: "server", 3: "client", 4: "producer", 5: "consumer"}
 _STATUSES = {1: "ok", 2: "error"}
+
+# What a span takes besides its texts and attributes: itself, ids, times, lists, its place in its trace; an
+# event or a link likewise.
+_SPAN_BYTES = 900
+_EVENT_BYTES = 300
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -37,8 +43,11 @@ class Link(msgspec.Struct, frozen=True):
 
 
 class Span(msgspec.Struct, frozen=True):
-    """A span as it came: ids in hex digits (`parent_id` empty for a root), times in Unix nanoseconds, `size`
-    in bytes on the wire."""
+    """A span as it came: ids in hex digits (`parent_id` empty for a root), times in Unix nanoseconds.
+
+    `size` is what it takes in memory, in bytes; `omitted` how many attributes, events, links and texts there
+    was no room for.
+    """
 
     trace_id: str
     span_id: str
@@ -54,6 +63,7 @@ class Span(msgspec.Struct, frozen=True):
     attributes: dict[str, Plain]
     events: list[Event]
     links: list[Link]
+    omitted: int
     size: int
 
 
@@ -97,7 +107,7 @@ class Spans:
     def add(self, request: ExportTraceServiceRequest) -> int:
         """Take a batch; returns how many of its spans had to be refused, because their ids are none."""
         refused = 0
-        for span in _spans(request, self._limits.text):
+        for span in _spans(request, self._limits):
             if not span.span_id or not span.trace_id:
                 refused += 1
                 continue
@@ -137,49 +147,60 @@ class Spans:
             trace_id = next(iter(self._traces))
             if trace_id == newest:
                 # The trace that is being filled is the first to go, because it began before all others: it
-                # loses its oldest spans instead.
+                # loses its oldest spans instead, and when there is one left, the others go.
                 trace = self._traces[trace_id]
-                if len(trace.spans) == 1:
+                if len(trace.spans) > 1:
+                    self.size -= trace.drop_oldest().size
+                    self.held -= 1
+                    self.dropped += 1
+                    continue
+                trace_id = next((each for each in self._traces if each != newest), "")
+                if not trace_id:
                     return
-                self.size -= trace.drop_oldest().size
-                self.held -= 1
-                self.dropped += 1
-                continue
             gone = self._traces.pop(trace_id)
             self.held -= len(gone.spans)
             self.size -= gone.size
             self.dropped += len(gone.spans)
 
 
-def _spans(request: ExportTraceServiceRequest, limit: int) -> Iterator[Span]:
+def _spans(request: ExportTraceServiceRequest, limits: Limits) -> Iterator[Span]:
     for resource in request.resource_spans:
-        service = str(attributes(resource.resource.attributes, limit).get("service.name", ""))
+        service = service_of(resource.resource, limits)
         for scope in resource.scope_spans:
             for span in scope.spans:
-                yield _span(span, service, scope.scope.name, limit)
+                yield _span(span, service, scope.scope.name, limits)
 
 
-def _span(span: trace_pb2.Span, service: str, scope: str, limit: int) -> Span:
-    return Span(
+def _span(span: trace_pb2.Span, service: str, scope: str, limits: Limits) -> Span:
+    room = Allowance(limits, _SPAN_BYTES + sys.getsizeof(service))
+    held = Span(
         trace_id=span.trace_id.hex() if len(span.trace_id) == 16 else "",
         span_id=span.span_id.hex() if len(span.span_id) == 8 else "",
         parent_id=span.parent_span_id.hex() if len(span.parent_span_id) == 8 else "",
-        name=shortened(span.name, limit),
+        name=room.name(span.name),
         kind=_KINDS.get(span.kind, "unspecified"),
         service=service,
-        scope=shortened(scope, limit),
+        scope=room.name(scope),
         start_ns=span.start_time_unix_nano,
         end_ns=max(span.end_time_unix_nano, span.start_time_unix_nano),
         status=_STATUSES.get(span.status.code, "unset"),
-        status_message=shortened(span.status.message, limit),
-        attributes=attributes(span.attributes, limit),
-        events=[
-            Event(shortened(event.name, limit), event.time_unix_nano, attributes(event.attributes, limit))
-            for event in span.events
-        ],
-        links=[
-            Link(link.trace_id.hex(), link.span_id.hex(), attributes(link.attributes, limit))
-            for link in span.links
-        ],
-        size=span.ByteSize(),
+        status_message=room.text(span.status.message),
+        attributes=room.attributes(span.attributes),
+        events=[_event(event, room) for event in room.few(span.events, limits.events)],
+        links=[_link(link, room) for link in room.few(span.links, limits.links)],
+        omitted=0,
+        size=0,
     )
+    return msgspec.structs.replace(held, omitted=room.omitted, size=room.spent)
+
+
+def _event(event: trace_pb2.Span.Event, room: Allowance) -> Event:
+    room.spent += _EVENT_BYTES
+    return Event(room.name(event.name), event.time_unix_nano, room.attributes(event.attributes))
+
+
+def _link(link: trace_pb2.Span.Link, room: Allowance) -> Link:
+    room.spent += _EVENT_BYTES
+    trace_id = link.trace_id.hex() if len(link.trace_id) == 16 else ""
+    span_id = link.span_id.hex() if len(link.span_id) == 8 else ""
+    return Link(trace_id, span_id, room.attributes(link.attributes))

@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from bext_otel.viewer.limits import Limits
 from bext_otel.viewer.logs import Logs
-from bext_otel.viewer.metrics import MetricStore
+from bext_otel.viewer.metrics import MetricStore, Source
 from bext_otel.viewer.spans import Spans
 
 __all__ = ["Store"]
@@ -50,12 +50,19 @@ class Store:
             self.logs.add(request)
         return 0
 
-    def add_metrics(self, request: ExportMetricsServiceRequest) -> int:
-        """Take a batch; returns how many points were refused."""
+    def add_metrics(
+        self, request: ExportMetricsServiceRequest, heard: dict[Source, int] | None = None
+    ) -> int:
+        """Take a batch; returns how many points were refused. `heard`: see `MetricStore.add`."""
         with self._writing():
-            refused = self.metrics.add(request)
+            refused = self.metrics.add(request, heard)
             self.refused_items += refused
         return refused
+
+    def refuse_item(self) -> None:
+        """Count a span, log record or metric that was not looked at."""
+        with self._writing():
+            self.refused_items += 1
 
     def refuse_body(self) -> None:
         """Count a body that could not be taken."""

@@ -12,6 +12,7 @@ import httpx
 from a2wsgi import WSGIMiddleware
 from flask import Flask
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route
@@ -26,6 +27,7 @@ from bext_demo.fulfilment import Fulfilment
 from bext_demo.isolates import IsolatePool
 from bext_demo.loopback import Api, revalidate
 from bext_demo.plugins import Plugin
+from bext_demo.same_origin import SameOrigin
 from bext_demo.settings import Settings
 
 __all__ = ["app", "create_app"]
@@ -91,6 +93,7 @@ def create_app(
 
     return Starlette(
         lifespan=lifespan,
+        middleware=[Middleware(SameOrigin, hosts=settings.hosts)],
         routes=[
             Route("/dashboard", _to_dashboard),
             Mount("/dashboard", Compression(flask)),

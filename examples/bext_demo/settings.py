@@ -25,7 +25,8 @@ class Settings:
     `response_fuel` for a page. `report_seconds` is how long the warehouse takes to report, `payment_seconds`
     the payment provider to answer. `redis_url` is a Redis for parts of pages, used only where it answers;
     None: none. `broker_url` is a Redis over which a Celery worker in another process gets its tasks, in keys
-    that begin with `queue`; None: there is none, and this process has a worker.
+    that begin with `queue`; None: there is none, and this process has a worker. `hosts` are the names that
+    the platform answers to besides `localhost` and IP addresses.
     """
 
     data_dir: Path | None = None
@@ -42,6 +43,7 @@ class Settings:
     redis_url: str | None = None
     broker_url: str | None = None
     queue: str = "bext-demo:tasks"
+    hosts: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -54,6 +56,7 @@ class Settings:
             redis_url=_redis_url(environ, "BEXT_DEMO_REDIS", _USUAL_REDIS),
             broker_url=_redis_url(environ, "DEMO_BROKER", ""),
             queue=environ.get("DEMO_QUEUE") or cls.queue,
+            hosts=tuple(host for part in environ.get("DEMO_HOSTS", "").split(",") if (host := part.strip())),
         )
 
 

@@ -77,11 +77,11 @@ def test_a_long_trace_is_cut_and_says_so() -> None:
 
 def test_no_telemetry_steers_the_terminal() -> None:
     store = Store()
-    store.add_spans(spans(span(1, name="\x1b[2J\x07[red]x", **{"bext.app": "\x1b]0;owned\x07"})))
+    store.add_spans(spans(span(1, name="\x1b[2J\x07[red]x\u202e", **{"bext.app": "\x1b]0;owned\x07"})))
     store.add_logs(lines(line("\x1b[31mred", trace=1)))
     drawn = best(store)
-    assert "·[2J·[red]x" in drawn
-    assert not {"\x1b", "\x07"} & set(drawn)
+    assert r"\x1b[2J\x07[red]x" in drawn
+    assert not {"\x1b", "\x07", "\u202e"} & set(drawn)
 
 
 def test_nothing_has_no_best_trace() -> None:

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from bext_otel.config import Config, load
 
@@ -135,3 +137,91 @@ def test_a_file_without_permission_is_one_line(tmp_path: Path) -> None:
 def test_a_name_that_no_file_can_have_is_one_line(tmp_path: Path) -> None:
     assert 1 == len(lines(tmp_path, "x" * 300))
     assert 1 == len(lines(tmp_path, "a\0b"))
+
+
+def write(folder: Path, content: str, *, mode: int = 0o600, owner: int | None = None) -> Path:
+    path = folder / "bext.config.toml"
+    path.write_text(content)
+    path.chmod(mode)
+    if owner is not None:
+        os.chown(path, owner, owner)
+    return path
+
+
+root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root")
+ELSEWHERE = (
+    '[telemetry]\notlp_endpoint = "http://elsewhere.example:4318"\n[logging]\nfile_path = "/tmp/chosen"\n'
+)
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o602, 0o777])
+def test_a_file_that_everybody_can_write_is_one_line_and_not_used(tmp_path: Path, mode: int) -> None:
+    write(tmp_path, ELSEWHERE, mode=mode)
+    loaded = load(environ={}, cwd=tmp_path)
+    assert (Config(), "") == (loaded.config, loaded.source)
+    (said,) = loaded.warnings
+    assert (
+        "'bext.config.toml': can be written by everybody; make it yours and writable by you only, or name "
+        "it by BEXT_CONFIG; using defaults" == said
+    )
+
+
+@root
+def test_a_file_of_another_user_is_one_line_and_not_used(tmp_path: Path) -> None:
+    write(tmp_path, ELSEWHERE, owner=65534)
+    loaded = load(environ={}, cwd=tmp_path)
+    assert (Config(), "") == (loaded.config, loaded.source)
+    (said,) = loaded.warnings
+    assert "belongs to another user (uid 65534)" in said
+
+
+@root
+def test_a_link_of_another_user_is_theirs_whatever_it_leads_to(tmp_path: Path) -> None:
+    target = write(tmp_path, "[metrics]\nport = 7").rename(tmp_path / "mine.toml")
+    link = tmp_path / "bext.config.toml"
+    link.symlink_to(target)
+    assert 7 == load(environ={}, cwd=tmp_path).config.metrics.port
+    os.chown(link, 65534, 65534, follow_symlinks=False)
+    assert Config() == load(environ={}, cwd=tmp_path).config
+
+
+@root
+def test_a_group_that_is_the_users_own_is_nobody_else(tmp_path: Path) -> None:
+    """As many distributions make one for each user, with a umask that lets it write."""
+    path = write(tmp_path, "[metrics]\nport = 7", mode=0o664)
+    assert 7 == load(environ={}, cwd=tmp_path).config.metrics.port
+    os.chown(path, 0, 100)
+    (said,) = load(environ={}, cwd=tmp_path).warnings
+    assert "can be written by a group (gid 100)" in said
+
+
+def test_a_file_that_was_named_is_used_whoever_can_write_it(tmp_path: Path) -> None:
+    path = write(tmp_path, "[metrics]\nport = 7", mode=0o666)
+    loaded = load(environ={"BEXT_CONFIG": str(path)}, cwd=tmp_path)
+    assert (7, ()) == (loaded.config.metrics.port, loaded.warnings)
+
+
+@pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_LOGS_HEADERS"])
+def test_keys_of_the_environment_do_not_go_where_such_a_file_says(tmp_path: Path, name: str) -> None:
+    environ = {"BEXT_CONFIG": str(write(tmp_path, ELSEWHERE, mode=0o666)), name: "authorization=KEY"}
+    loaded = load(environ=environ, cwd=tmp_path)
+    assert ("", {}) == (loaded.config.telemetry.otlp_endpoint, loaded.config.telemetry.exporters.targets)
+    (said,) = loaded.warnings
+    assert f"as {name} would be sent there" in said
+    assert "KEY" not in said
+    own = {**environ, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+    assert "http://collector:4318" == load(environ=own, cwd=tmp_path).config.telemetry.otlp_endpoint
+    write(tmp_path, ELSEWHERE)
+    assert (
+        "http://elsewhere.example:4318" == load(environ=environ, cwd=tmp_path).config.telemetry.otlp_endpoint
+    )
+
+
+@given(st.binary(max_size=300) | st.text(max_size=300).map(lambda text: text.encode("utf-8", "replace")))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_a_file_holds_settings_come_of_it(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "any.toml"
+    path.write_bytes(content)
+    loaded = load(environ={"BEXT_CONFIG": str(path)})
+    assert isinstance(loaded.config, Config)
+    assert all("\n" not in line for line in loaded.warnings)

@@ -21,7 +21,7 @@ from bext_otel.config.upstream import correct_upstream_variables
 from bext_otel.config.variables import VARIABLES, Variable
 from bext_otel.export.internal_metrics import SpanCounts
 from bext_otel.export.otlp import metric_exporters
-from bext_otel.export.traces import BextTracerProvider
+from bext_otel.traces.provider import BextTracerProvider
 from tests.fresh import fresh
 
 ROOT = Path(__file__).parents[2]

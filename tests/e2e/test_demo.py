@@ -144,7 +144,15 @@ def test_once_ends_well_when_everything_arrived(tmp_path: Path) -> None:
 def test_it_stays_up_until_ctrl_c_and_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
     port, view_port = free_ports(2)
     with running(
-        tmp_path, "demo", "--requests", "40", "--port", str(port), "--view-port", str(view_port)
+        tmp_path,
+        "demo",
+        "--no-token",
+        "--requests",
+        "40",
+        "--port",
+        str(port),
+        "--view-port",
+        str(view_port),
     ) as demo:
         demo.wait_for("Stop it with Ctrl-C")
         started = demo.children()
@@ -176,7 +184,7 @@ def test_where_a_redis_answers_a_second_process_executes_the_tasks_and_leaves_no
 ) -> None:
     """It is a service of its own, in the same traces."""
     port, view_port = free_ports(2)
-    options = ("--requests", "60", "--port", str(port), "--view-port", str(view_port))
+    options = ("--no-token", "--requests", "60", "--port", str(port), "--view-port", str(view_port))
     with redis_server() as redis_port, redis.Redis(port=redis_port) as client:
         with running(tmp_path, "demo", *options, redis_url=f"redis://127.0.0.1:{redis_port}/0") as demo:
             demo.wait_for("Stop it with Ctrl-C")
@@ -291,7 +299,7 @@ def test_without_the_examples_it_says_where_they_are(tmp_path: Path) -> None:
 
 def test_view_receives_shows_and_stops(tmp_path: Path) -> None:
     (port,) = free_ports(1)
-    with running(tmp_path, "view", "--port", str(port)) as view:
+    with running(tmp_path, "view", "--no-token", "--port", str(port)) as view:
         view.wait_for("Stop it with Ctrl-C")
         assert f"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:{port} " in view.printed
         provider = TracerProvider()
@@ -307,3 +315,29 @@ def test_view_receives_shows_and_stops(tmp_path: Path) -> None:
         assert b"<title>bext viewer</title>" in get(f"http://127.0.0.1:{port}/")[1]
         view.process.send_signal(signal.SIGINT)
         assert 0 == view.ended(), view.printed
+
+
+def test_view_with_a_token_shows_it_to_who_started_it_and_to_nobody_else(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    with running(tmp_path, "view", "--token", "--port", str(port)) as view:
+        view.wait_for("Stop it with Ctrl-C")
+        page = re.search(rf"Viewer   (http://127.0.0.1:{port}/\?token=\S{{20,}})\n", view.printed)
+        assert page is not None
+        assert 401 == get(f"http://127.0.0.1:{port}/")[0]
+        assert 401 == get(f"http://127.0.0.1:{port}/api/traces")[0]
+        assert 303 == get(page[1])[0]
+        provider = TracerProvider()
+        exporter = OTLPSpanExporter(f"http://127.0.0.1:{port}/v1/traces")
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        provider.get_tracer("t").start_span("seen").end()
+        assert provider.force_flush()
+        provider.shutdown()
+        asked = HTTPConnection("127.0.0.1", port, timeout=10)
+        asked.request(
+            "GET", "/api/traces", headers={"Authorization": f"Bearer {page[1].partition('token=')[2]}"}
+        )
+        names = [trace["name"] for trace in msgspec.json.decode(asked.getresponse().read())["traces"]]
+        asked.close()
+        assert ["seen"] == names
+        # Nor does a line of its own tell it: it stands there once, where it was printed.
+        assert 1 == view.printed.count("token=")

@@ -27,6 +27,7 @@ def settings(tmp_path: Path) -> Settings:
         report_seconds=0.0,
         payment_seconds=0.0,
         cache_bytes=16 * 1024,
+        hosts=("testserver",),
     )
 
 

@@ -22,12 +22,12 @@ from bext_otel.export.batching import QueueLimits
 from bext_otel.export.delivery import Delivery, listen_to_exporters
 from bext_otel.export.internal_metrics import SelfTelemetry
 from bext_otel.export.periodic import MetricExport, metrics_data
-from bext_otel.export.processors import LazySpanProcessor
-from bext_otel.export.traces import BextTracerProvider
+from bext_otel.export.traces import span_batches
 from bext_otel.metrics.provider import BextMeterProvider
 from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.snapshot import Histogram
 from bext_otel.metrics.store.streams import Streams
+from bext_otel.traces.provider import BextTracerProvider
 from tests.waiting import until
 
 RESOURCE = Resource({"service.name": "shop"})
@@ -65,11 +65,12 @@ class Process:
         self.own.deliveries.append(self.delivery)
         self.gate = Gate(self.delivery)
         self.traces = BextTracerProvider(RESOURCE, self.own.spans)
-        self.processor = LazySpanProcessor(
+        batches, sink = span_batches(
             self.gate,
+            self.delivery.queue,
             QueueLimits(queue_size=4, batch_size=2, delay_seconds=60),
         )
-        self.traces.add_span_processor(self.processor)
+        self.traces.add_sink(sink, batches)
         self.tracer = self.traces.get_tracer("t")
         self.streams = Streams(Budgets({}))
         self.metrics = BextMeterProvider(self.streams, RESOURCE)
@@ -86,7 +87,7 @@ class Process:
 
     def end(self) -> None:
         self.gate.open.set()
-        self.processor.shutdown()
+        self.traces.shutdown()
         self.reading.stop()
         self.metrics.shutdown()
 
@@ -124,7 +125,7 @@ def test_spans_are_followed_from_their_start_to_the_backend(process: Process) ->
     assert process.own.losing()
     process.gate.open.set()
     until(lambda: process.delivery.exported >= 2, why="the gate is open")
-    assert process.processor.force_flush()
+    assert process.traces.force_flush()
     assert {EXPORTER: 6} == process.values(catalogue.OTEL_SDK_EXPORTER_SPAN_EXPORTED)
     assert {EXPORTER: 0} == process.values(catalogue.OTEL_SDK_EXPORTER_SPAN_INFLIGHT)
     assert {PROCESSOR: 0} == process.values(catalogue.OTEL_SDK_PROCESSOR_SPAN_QUEUE_SIZE)
@@ -137,7 +138,7 @@ def test_what_failed_has_its_cause(process: Process) -> None:
     process.gate.result = False
     process.gate.open.set()
     process.spans(1)
-    process.processor.force_flush()
+    process.traces.force_flush()
     assert {EXPORTER: 0, f'{EXPORTER},error_type="_OTHER"': 1} == process.values(
         catalogue.OTEL_SDK_EXPORTER_SPAN_EXPORTED
     )

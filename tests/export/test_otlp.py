@@ -20,10 +20,8 @@ from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, SimpleLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.trace import StatusCode
 
 from bext_otel.apps import Budgets
@@ -34,6 +32,7 @@ from bext_otel.export.otlp import log_exporters, metric_exporters, span_exporter
 from bext_otel.export.periodic import MetricExport
 from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.store.streams import Streams
+from tests.export.sending import SendingRecords, sending
 
 REPLIES: dict[str, Any] = {
     "/v1/traces": trace_service_pb2.ExportTraceServiceResponse,
@@ -107,8 +106,7 @@ def exporters(url: str, protocol: Any = "http/protobuf") -> Exporters:
 @contextmanager
 def tracing(made: Exporters) -> Iterator[tuple[TracerProvider, Delivery]]:
     ((exporter, delivery),) = span_exporters(made)
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    provider = sending(exporter)
     yield provider, delivery
     provider.shutdown()
 
@@ -127,7 +125,7 @@ def test_what_a_backend_rejects_of_spans_is_failed(backend: Backend) -> None:
 def test_what_a_backend_rejects_of_log_records_is_failed(backend: Backend) -> None:
     ((exporter, delivery),) = log_exporters(exporters(backend.url))
     provider = LoggerProvider(shutdown_on_exit=False)
-    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    provider.add_log_record_processor(SendingRecords(exporter))
     provider.get_logger("t").emit(body="one")
     backend.rejects = 1
     provider.get_logger("t").emit(body="two")
@@ -155,9 +153,8 @@ def test_a_text_that_is_no_utf_8_costs_no_batch(backend: Backend) -> None:
     bad = "caf\udce9"
     spans, ((log_exporter, logs),) = exporters(backend.url), log_exporters(exporters(backend.url))
     ((span_exporter, traces),) = span_exporters(spans)
-    provider, records = TracerProvider(shutdown_on_exit=False), LoggerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(span_exporter))
-    records.add_log_record_processor(BatchLogRecordProcessor(log_exporter))
+    provider, records = sending(span_exporter), LoggerProvider(shutdown_on_exit=False)
+    records.add_log_record_processor(SendingRecords(log_exporter))
     emit(provider)
     with provider.get_tracer(bad).start_as_current_span(bad) as span:
         span.add_event(bad)

@@ -12,12 +12,11 @@ from pathlib import Path
 from shutil import which
 
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from bext_otel.config import Exporters, Target
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.otlp import span_exporters
+from tests.export.sending import sending
 
 pytestmark = pytest.mark.skipif(which("openssl") is None, reason="makes certificates with openssl")
 
@@ -96,8 +95,7 @@ def export(collector: Collector) -> Delivery:
     ((exporter, delivery),) = span_exporters(
         Exporters(traces=("otlp",), metrics=(), logs=(), targets=targets, prometheus=False)
     )  # type: ignore[arg-type]
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    provider = sending(exporter)
     provider.get_tracer("t").start_span("s").end()
     provider.shutdown()
     return delivery

@@ -89,3 +89,13 @@ def test_any_detail_can_be_written_as_json() -> None:
         "name": "�",
         "many": [1],
     } == document
+
+
+def test_what_a_check_tells_holds_no_secret() -> None:
+    check = found(
+        {"password": "hunter2", "dsn": "host=db password=hunter2", "urls": ["redis://:hunter2@db/0"]}
+    )
+    document = check.document()
+    assert "hunter2" not in json.dumps(document)
+    assert ("***", "host=db password=REDACTED") == (document["password"], document["dsn"])
+    assert {"status": "healthy", "rows": 3, "code": 200} == found({"rows": 3, "code": 200}).document()

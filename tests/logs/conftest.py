@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -79,3 +81,13 @@ def logger(request: pytest.FixtureRequest) -> Iterator[logging.Logger]:
     name = f"shop.{request.node.name}"
     yield logging.getLogger(name)
     logging.root.manager.loggerDict.pop(name, None)
+
+
+def provider_without_disk(tmp_path: Path, exporter: Any = None) -> BextLoggerProvider:
+    """One whose log file can't be written any more since it was opened: its directory is gone."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    config = LoggingSettings(output="file", file_path=str(folder / "app.log"))
+    provider = build_provider(config, Resource({}), exporter)
+    shutil.rmtree(folder)
+    return provider

@@ -182,3 +182,58 @@ def test_a_file_that_cannot_be_rotated_grows_and_says_so_once(
 def test_a_path_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         RotatingFile(tmp_path / "nowhere" / "app.log").open()
+
+
+def test_compressing_does_not_write_through_a_link(tmp_path: Path) -> None:
+    """Whoever may write the directory knows the name of the file that will be made."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    file = RotatingFile(tmp_path / "app.log", max_bytes=8, keep=9, compress=True)
+    (tmp_path / "app.log.2.gz.tmp").symlink_to(victim)
+    file.write(b"0000000\n")
+    file.write(b"0000001\n")
+    os.utime(tmp_path / "app.log.1", (0, 0))
+    file.write(b"0000002\n")
+    until(lambda: lock_is_free(tmp_path / "app.log.lock"))
+    file.close()
+    assert "precious" == victim.read_text()
+    assert (tmp_path / "app.log.2.gz").is_file()
+    assert ["0000000", "0000001", "0000002"] == sorted(lines_in(tmp_path))
+
+
+def test_what_is_linked_in_the_place_of_a_rotated_file_is_not_read(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("precious")
+    os.utime(secret, (0, 0))
+    (tmp_path / "app.log.1").symlink_to(secret)
+    os.utime(tmp_path / "app.log.1", (0, 0), follow_symlinks=False)
+    file = RotatingFile(tmp_path / "app.log", max_bytes=8, keep=9, compress=True)
+    file.write(b"0000000\n")
+    file.write(b"0000001\n")
+    until(lambda: lock_is_free(tmp_path / "app.log.lock"))
+    file.close()
+    assert [] == list(tmp_path.glob("*.gz"))
+
+
+def test_a_lock_that_is_a_link_leaves_its_target_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "app.log.lock").symlink_to(tmp_path / "elsewhere")
+    file = RotatingFile(tmp_path / "app.log", max_bytes=8)
+    for line in numbered(3):
+        file.write(line)
+    file.close()
+    assert not (tmp_path / "elsewhere").exists()
+    assert b"".join(numbered(3)) == (tmp_path / "app.log").read_bytes()
+    assert 1 == capsys.readouterr().err.count("is a link")
+
+
+def test_a_link_put_in_the_place_of_a_log_is_not_written_through(tmp_path: Path) -> None:
+    path = tmp_path / "app.log"
+    file = RotatingFile(path)
+    file.write(b"one\n")
+    path.unlink()
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="is a link"):
+        file.write(b"two\n")
+    assert not (tmp_path / "elsewhere").exists()

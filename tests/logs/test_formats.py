@@ -111,7 +111,7 @@ def test_a_pretty_line_can_neither_break_nor_move_the_cursor(body: str, fields: 
     assert "\x1b" not in line
 
 
-UNSEEN = "\x7f\x80\x85\x9f\u2028\u2029\u202a\u202e\u2066\u2069"
+UNSEEN = "\u061c\u200e\u200f\x7f\x80\x85\x9f\u2028\u2029\u202a\u202e\u2066\u2069"
 
 
 def test_what_moves_the_cursor_or_turns_text_around_is_escaped() -> None:

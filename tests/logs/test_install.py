@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import socket
 import time
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from bext_otel.apps import with_app
 from bext_otel.config import LoggingSettings
 from bext_otel.logs.install import build_provider, install
 from bext_otel.logs.sinks import ExportSink, LineSink
-from tests.logs.conftest import Start
+from tests.logs.conftest import Start, provider_without_disk
 
 
 def test_an_app_s_level_applies_while_it_is_at_work(start: Start, logger: logging.Logger) -> None:
@@ -108,6 +110,31 @@ def test_a_file_that_cannot_be_written_is_one_line_and_lines_go_to_stdout(
     assert f"[logging] file_path = {file_path!r}" in told.err
 
 
+@pytest.mark.parametrize("kind", ["pipe", "socket", "link"])
+def test_a_log_path_that_is_no_file_is_one_line_and_nobody_waits(
+    kind: str, tmp_path: Path, logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "app.log"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(str(path))
+    else:
+        path.symlink_to(tmp_path / "elsewhere")
+    config = LoggingSettings(output="file", file_path=str(path), level="info")
+    provider = build_provider(config, Resource({}), None)
+    installed = install(config, provider, apps={})
+    logger.info("hello")
+    installed.remove()
+    provider.shutdown()
+    told = capsys.readouterr()
+    assert "hello" == json.loads(told.out)["message"]
+    assert 1 == told.err.count("\n")
+    assert f"[logging] file_path = {str(path)!r}: is " in told.err
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_pretty_lines_are_for_readers(
     start: Start, logger: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,13 +152,10 @@ def test_a_provider_without_sinks_leaves_logging_alone(monkeypatch: pytest.Monke
 
 
 def test_a_provider_says_for_a_minute_that_it_loses_lines(
-    logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not Path("/dev/full").exists():
-        pytest.skip("needs /dev/full")
-    config = LoggingSettings(output="file", file_path="/dev/full")
-    provider = build_provider(config, Resource({}), None)
-    installed = install(config, provider, apps={})
+    provider = provider_without_disk(tmp_path)
+    installed = install(LoggingSettings(), provider, apps={})
     before = provider.losing()
     logger.error("hello")
     after = provider.losing()

@@ -18,7 +18,7 @@ from bext_otel.apps import with_app
 from bext_otel.config import LoggingSettings
 from bext_otel.logs.install import BextLoggerProvider, build_provider, install
 from bext_otel.logs.sinks import Losses
-from tests.logs.conftest import Start
+from tests.logs.conftest import Start, provider_without_disk
 
 
 def test_records_of_opentelemetry_s_own_loggers_are_lines_and_never_exported(start: Start) -> None:
@@ -151,11 +151,11 @@ def test_whoever_makes_records_can_ask_whether_they_are_wanted(start: Start) -> 
     )
 
 
-def test_a_full_disk_makes_one_line_on_stderr_and_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    if not Path("/dev/full").exists():
-        pytest.skip("needs /dev/full")
-    config = LoggingSettings(output="file", file_path="/dev/full")
-    provider = build_provider(config, Resource({}), None)
+def test_a_lost_disk_makes_one_line_on_stderr_and_is_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    provider = provider_without_disk(tmp_path)
+    config = LoggingSettings()
     installed = install(config, provider, apps={})
     try:
         for _ in range(100):
@@ -166,15 +166,14 @@ def test_a_full_disk_makes_one_line_on_stderr_and_is_counted(capsys: pytest.Capt
     told = capsys.readouterr()
     assert "" == told.out
     assert 1 == told.err.count("\n")
-    assert "/dev/full" in told.err
-    assert "No space left" in told.err
+    assert str(tmp_path / "logs" / "app.log") in told.err
+    assert "No such file" in told.err
     assert {"log_events_failed": 0, "log_lines_lost": 100, "log_records_lost": 0} == provider.lost()
 
 
-def test_a_sink_that_fails_leaves_the_others_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    config = LoggingSettings(output="file", file_path="/dev/full")
+def test_a_sink_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
     exporter = InMemoryLogRecordExporter()
-    provider = build_provider(config, Resource({}), exporter)
+    provider = provider_without_disk(tmp_path, exporter)
     emit(provider)
     provider.shutdown()
     assert 1 == len(exporter.get_finished_logs())

@@ -48,3 +48,33 @@ def test_a_point_that_comes_too_late_is_counted_and_one_that_comes_twice_is_not(
     for at in (2, 2, 1):
         held.add(metrics(gauge("g", [(at, 1)])))
     assert (3, 1) == (held.received, held.dropped)
+
+
+def test_metrics_are_bounded_by_memory_too_and_the_series_heard_of_last_stay() -> None:
+    held = MetricStore(Limits(metric_bytes=20_000))
+    for number in range(20):
+        held.add(metrics(gauge("g", [(number + 1, 1)], app=f"{number}", blob="x" * 400)))
+        assert held.size <= 20_000
+    apps = [int(dict(labels)["app"]) for _, _, labels in held.families["g"].series]
+    assert list(range(20 - len(apps), 20)) == apps
+    assert held.dropped_series == 20 - len(apps) > 0
+
+
+def test_what_is_let_go_of_is_not_counted_any_more() -> None:
+    held = MetricStore(Limits(series=1))
+    held.add(metrics(gauge("m", [(1, 1)], app="a")))
+    alone = held.size
+    held.add(metrics(gauge("m", [(2, 1)], app="b")))
+    held.add(metrics(counter("m", [(3, 1)], app="c")))
+    assert alone == held.size
+
+
+def test_a_batch_in_parts_counts_from_the_one_before_it() -> None:
+    """A series that appears in a later part began after the sender's last batch, not after its first part."""
+    held = MetricStore(Limits())
+    held.add(metrics(counter("old", [(10, 1)], start=0)))
+    heard: dict[tuple[str, str], int] = {}
+    held.add(metrics(counter("old", [(20, 1)], start=0)), heard)
+    held.add(metrics(counter("new", [(20, 30)], start=0)), heard)
+    (series,) = held.families["new"].series.values()
+    assert [(20_000.0, 3.0)] == series.rows

@@ -13,7 +13,7 @@ import pytest
 
 import bext_otel.viewer
 from bext_otel.viewer import Viewer
-from tests.viewer.otlp import SECOND, counter, exponential, line, lines, metrics, span, spans
+from tests.viewer.otlp import SECOND, counter, exponential, gauge, line, lines, metrics, span, spans
 
 STATIC = Path(bext_otel.viewer.__file__).parent / "static"
 SCRIPTS = sorted(STATIC.glob("*.js"))
@@ -108,3 +108,45 @@ def test_hostile_telemetry_is_shown_as_the_text_that_it_is(viewer: Viewer, tmp_p
     assert [] == re.findall(r"<img|<script(?! type=\"module\" src=)", dom)
     if page.startswith(("logs", "metrics", f"traces/{1:032x}")) or page == "traces":
         assert "&lt;img src=x onerror=" in dom
+
+
+@pytest.fixture(scope="module")
+def odd() -> Iterator[Viewer]:
+    """A viewer with what no page expects, among what any does."""
+    with Viewer(port=0) as viewer:
+        strange = span(1, trace=1, name="strange", start=SECOND, end=2 * SECOND, kind=2)
+        for name in ("http.route", "bext.app", "http.request.method", "http.response.status_code"):
+            inner = strange.attributes.add(key=name).value.kvlist_value.values.add(key="a")
+            inner.value.array_value.values.add().int_value = 1
+        endless = span(1, trace=2, name="endless", start=0, end=2**64 - 1, kind=2)
+        usual = span(1, trace=3, name="GET /usual", start=SECOND, end=2 * SECOND, kind=2)
+        viewer.store.add_spans(spans(strange, endless, usual))
+        heavy = line("heavy", time=2**64 - 1)
+        heavy.body.kvlist_value.values.add(key="k").value.bool_value = True
+        viewer.store.add_logs(lines(heavy, line("usual line", time=SECOND)))
+        for number in (5e-324, 1.7e308, -1.7e308, float("inf"), float("nan"), 1e-300):
+            viewer.store.add_metrics(metrics(gauge(f"odd {number!r}", [(2, number), (3, number)])))
+        viewer.store.add_metrics(metrics(gauge("both ends", [(2, 1.7e308), (3, -1.7e308)])))
+        viewer.store.add_metrics(metrics(gauge("usual.gauge", [(2, 5), (3, 6)])))
+        yield viewer
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("page", "shown_too"),
+    [
+        ("traces", ["strange", "endless", "GET /usual"]),
+        (f"traces/{1:032x}?span={1:016x}", ["strange", '{"a":[1]}']),
+        ("logs", ["usual line", '{"k":true}']),
+        ("metrics", ["usual.gauge", "odd 5e-324", "<path"]),
+    ],
+)
+def test_one_odd_item_keeps_no_other_from_being_shown(
+    odd: Viewer, tmp_path: Path, page: str, shown_too: list[str]
+) -> None:
+    dom, console = shown(f"{odd.url}/#/{page}", tmp_path)
+    assert "" == console
+    assert "does not answer" not in dom
+    assert [] == re.findall(r"can't be shown|\[object|undefined|\bNaN\b", dom)
+    for words in shown_too:
+        assert words in dom

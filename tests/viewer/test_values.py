@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 
-from bext_otel.viewer.values import attributes, plain
+from bext_otel.viewer.limits import Limits
+from bext_otel.viewer.values import Allowance
 from tests.viewer.otlp import pairs, value
 
 
@@ -28,20 +29,20 @@ from tests.viewer.otlp import pairs, value
     ],
 )
 def test_every_kind_of_value_becomes_what_json_has(held: AnyValue, expected: object) -> None:
-    assert expected == plain(held, 100)
+    assert expected == Allowance(Limits(text=100)).plain(held)
 
 
 def test_a_long_text_is_cut_and_says_so() -> None:
-    assert "aaaaa… (95 more characters)" == plain(value("a" * 100), 5)
+    assert "aaaaa… (95 more characters)" == Allowance(Limits(text=5)).plain(value("a" * 100))
 
 
 @given(st.binary(max_size=200), st.integers(1, 50))
 def test_bytes_never_exceed_the_limit_by_more_than_the_note(held: bytes, limit: int) -> None:
-    assert len(str(plain(AnyValue(bytes_value=held), limit))) <= limit + 40
+    assert len(str(Allowance(Limits(text=limit)).plain(AnyValue(bytes_value=held)))) <= limit + 40
 
 
 @given(st.dictionaries(st.text(), st.text() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.booleans()))
 def test_attributes_can_always_be_written_as_json(held: dict[str, object]) -> None:
     kept = {key: item for key, item in held.items() if str(key).isprintable() and str(item).isprintable()}
-    document = attributes(pairs(kept), 100)
+    document = Allowance(Limits(text=100)).attributes(pairs(kept))
     assert document == msgspec.json.decode(msgspec.json.encode(document))

@@ -247,9 +247,9 @@ def _add_exemplar(message: Any, field: str, exemplar: Exemplar) -> None:
         told.label.add(name=name, value=_text(value))
     told.value = exemplar.value
     if isfinite(exemplar.time_unix):
-        seconds = min(max(int(exemplar.time_unix), 0), _LATEST)
-        told.timestamp.seconds = seconds
-        told.timestamp.nanos = min(max(round((exemplar.time_unix - seconds) * 1e9), 0), 999_999_999)
+        moment = min(max(exemplar.time_unix, 0.0), float(_LATEST))
+        told.timestamp.seconds = int(moment)
+        told.timestamp.nanos = min(round(moment % 1 * 1e9), 999_999_999)
 
 
 def _text(value: str) -> str:

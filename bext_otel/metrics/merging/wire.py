@@ -11,10 +11,12 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from math import inf
 from typing import Any, NamedTuple, Optional, TypeAlias, TypeVar, Union
 
 import msgspec
 
+from bext_otel.metrics.merging import plausible
 from bext_otel.metrics.pacing import slices
 from bext_otel.metrics.snapshot import Exemplar, FamilyType, GaugeMerge
 from bext_otel.metrics.values import Histogram, Value
@@ -50,6 +52,9 @@ ForeignExemplar: TypeAlias = tuple[int, float, float, tuple[tuple[str, str], ...
 labels."""
 
 _FORMAT = 5
+_FLOAT_BYTES = array("d").itemsize
+# What decoding raises; the third for what is nested without end.
+_WRONG = (msgspec.MsgspecError, ValueError, RecursionError)
 # Blocks to decode between two pauses.
 _BLOCKS_AT_ONCE = 8
 
@@ -223,19 +228,20 @@ def is_readable(payload: bytes) -> bool:
     before, are not looked into."""
     try:
         return _decoder.decode(payload).format == _FORMAT
-    except (msgspec.MsgspecError, ValueError):
+    except _WRONG:
         return False
 
 
 def decode(payload: bytes, known: Known | None = None) -> Publication | None:
-    """A contribution from its bytes; None for those of another version, or no contribution at all.
+    """A contribution from its bytes; None for those of another version, or no contribution at all, which
+    what no worker can say is none either.
 
     `known` has rows that were decoded before, and afterwards those of this contribution.
     """
     now: Known = {}
     try:
         found = _decoded(payload, known or {}, now)
-    except (msgspec.MsgspecError, ValueError):
+    except _WRONG:
         return None
     if known is not None:
         known.clear()
@@ -243,26 +249,38 @@ def decode(payload: bytes, known: Known | None = None) -> Publication | None:
     return found
 
 
-def _decoded(payload: bytes | msgspec.Raw, before: Known, now: Known) -> Publication | None:
+def _decoded(
+    payload: bytes | msgspec.Raw, before: Known, now: Known, *, is_base: bool = False
+) -> Publication | None:
     message = _decoder.decode(payload)
     if message.format != _FORMAT:
         return None
+    # What is taken over is made one contribution, without a base of its own.
+    if is_base and message.base:
+        raise plausible.ImplausibleError
+    figures = (*message.system.values(), *message.telemetry.values())
+    plausible.check_moments((message.started, message.started_unix, message.published), figures)
     fields = {name: getattr(message, name) for name in _Message.__struct_fields__}
-    fields["series"] = {name: _blocks(packed, before, now) for name, packed in message.series.items()}
+    fields["series"] = {name: _blocks(name, packed, before, now) for name, packed in message.series.items()}
     fields["rates"] = {
         name: Rates(fields["series"].get(name, []), column) for name, column in message.rates.items()
     }
     fields["foreign"] = [_unpacked(family, before, now) for family in message.foreign]
-    fields["base"] = next((_decoded(base, before, now) for base in message.base), None)
+    fields["base"] = next((_decoded(base, before, now, is_base=True) for base in message.base), None)
     return Publication(**fields)
 
 
-def _blocks(packed: Sequence[msgspec.Raw], before: Known, now: Known) -> list[Block]:
+def _blocks(name: str, packed: Sequence[msgspec.Raw], before: Known, now: Known) -> list[Block]:
     found: list[Block] = []
     for part in slices(packed, _BLOCKS_AT_ONCE):
         for block in map(bytes, part):
             rows = before.get(block)
-            now[block] = rows = _rows(_block_decoder, block) if rows is None else rows
+            if rows is None:
+                rows = _rows(_block_decoder, block)
+                plausible.check_rows(rows)
+            now[block] = rows
+            if not plausible.is_of(name, rows):
+                raise plausible.ImplausibleError
             found.append(Block(rows, block))
     return found
 
@@ -272,8 +290,12 @@ def _unpacked(family: _PackedFamily, before: Known, now: Known) -> ThirdPartyFam
     for part in slices(family.blocks, _BLOCKS_AT_ONCE):
         for block in map(bytes, part):
             rows = before.get(block)
-            now[block] = rows = _rows(_foreign_decoder, block) if rows is None else rows
+            if rows is None:
+                rows = _rows(_foreign_decoder, block)
+                plausible.check_foreign_rows(rows)
+            now[block] = rows
             found += rows
+    plausible.check_types(family.type, found)
     return ThirdPartyFamily(
         family.name, family.type, family.description, tuple(found), family.unit, family.merge
     )
@@ -300,13 +322,13 @@ class Rates:
 
     def __init__(self, series: Sequence[Block], column: bytes) -> None:
         self._series = series
-        self.column = column
+        self.column = column[: len(column) // _FLOAT_BYTES * _FLOAT_BYTES]
 
     def __iter__(self) -> Iterator[tuple[Labels, float]]:
         rates = array("d")
         rates.frombytes(self.column)
         rows = (row for block in self._series for row in block.rows)
-        return ((row.labels, rate) for row, rate in zip(rows, rates, strict=False) if rate)
+        return ((row.labels, rate) for row, rate in zip(rows, rates, strict=False) if 0 < rate < inf)
 
 
 def exemplar_row(exemplar: Exemplar | None) -> Exemplified:

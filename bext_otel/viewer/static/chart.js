@@ -23,10 +23,16 @@ export function chart(lines, { seconds, read, binary }) {
   const top = Math.max(...all, 0) || 1;
   const bottom = Math.min(...all, 0);
   const x = (time) => LEFT + ((time - first) / (last - first)) * (WIDTH - LEFT - RIGHT);
-  const y = (value) => HEIGHT - BOTTOM - ((value - bottom) / (top * 1.05 - bottom)) * (HEIGHT - TOP - BOTTOM);
+  const y = (value) => HEIGHT - BOTTOM - (share(value, bottom, top) / 1.05) * (HEIGHT - TOP - BOTTOM);
   const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": cut.map((line) => line.name).join(", ") });
   picture.append(...grid(bottom, top, first, last, x, y, read, binary), ...cut.flatMap((line) => draw(line, x, y)));
   return el("div", { class: "chart" }, picture, pointer(picture, cut, x, y, read));
+}
+
+// Where a value lies between two others, 0 to 1; what is between the largest doubles is more than a double can say.
+function share(value, bottom, top) {
+  const range = top - bottom;
+  return Number.isFinite(range) ? (value - bottom) / range : (value / 2 - bottom / 2) / (top / 2 - bottom / 2);
 }
 
 function within(line, first) {

@@ -39,6 +39,15 @@ export function table(values) {
   return rows.length ? el("table", { class: "facts" }, el("tbody", {}, rows)) : null;
 }
 
+// What is shown of one thing among many, or else `instead(why)`: one that can't be shown must not take the others along.
+export function alone(make, instead) {
+  try {
+    return make();
+  } catch (problem) {
+    return instead(`can't be shown (${problem.message})`);
+  }
+}
+
 export const text = (value) => (typeof value === "string" ? value : JSON.stringify(value));
 
 // The answer of an address of the API as an object; null if there is nothing there.
@@ -47,6 +56,7 @@ export async function ask(address, query = {}) {
   const suffix = wanted.length ? `?${new URLSearchParams(wanted)}` : "";
   const reply = await fetch(address + suffix);
   if (reply.status === 404) return null;
+  if (reply.status === 401) throw new Error("it wants the token of the address that it printed: open that one");
   if (!reply.ok) throw new Error(`${address}: ${reply.status}`);
   return reply.json();
 }

@@ -60,6 +60,8 @@ export function steps(top, wanted = 4, binary = false) {
   const raw = top / scale / wanted;
   const power = 10 ** Math.floor(Math.log10(raw));
   const size = [1, 2, 5, 10].find((factor) => factor * power >= raw) * power * scale;
+  // Where doubles end, a step may be nothing or endless.
+  if (!(size > 0) || !Number.isFinite(top / size)) return [0];
   return Array.from({ length: Math.floor(top / size + 1e-9) + 1 }, (_, index) => index * size);
 }
 

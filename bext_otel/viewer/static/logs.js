@@ -1,6 +1,6 @@
 // Log lines.
 
-import { ask, choice, el, search, table, text } from "/static/dom.js";
+import { alone, ask, choice, el, search, table, text } from "/static/dom.js";
 import { clock, levelClass } from "/static/format.js";
 
 const LEVELS = [["", "All levels"], ["debug", "debug and up"], ["info", "info and up"], ["warn", "warn and up"], ["error", "error and up"]];
@@ -36,7 +36,9 @@ export function logsPage(filter) {
 }
 
 // One line; `open` holds the numbers of those that show all their attributes.
-export function line(entry, open, { linked }) {
+export const line = (entry, open, options) => alone(() => drawn(entry, open, options), (why) => el("div", { class: "line dim" }, `A line that ${why}.`));
+
+function drawn(entry, open, { linked }) {
   const more = el("div", { class: "more", hidden: !open.has(entry.number) });
   const show = () => {
     if (!more.hidden && !more.childElementCount) more.append(...[table(facts(entry))].filter(Boolean));
@@ -70,5 +72,6 @@ const facts = (entry) => ({
   ...entry.attributes,
   target: entry.target,
   service: entry.service,
+  ...(entry.omitted ? { "left out": `${entry.omitted} more` } : {}),
   ...(entry.trace_id ? { trace_id: entry.trace_id, span_id: entry.span_id } : {}),
 });

@@ -1,7 +1,7 @@
 // Metrics, a chart each. A chart asks for its points only while it can be seen.
 
 import { chart } from "/static/chart.js";
-import { ask, choice, el, search } from "/static/dom.js";
+import { alone, ask, choice, el, search } from "/static/dom.js";
 import { bytes, colour, count, duration, reader } from "/static/format.js";
 
 const SPANS = [["60", "Last minute"], ["300", "Last 5 minutes"], ["900", "Last 15 minutes"], ["0", "Everything held"]];
@@ -84,7 +84,7 @@ function metricCard(metric) {
     if (plot.matches(":hover") && plot.childElementCount) return;
     const found = await ask(`/api/metrics/${encodeURIComponent(metric.name)}`, { series: limit });
     if (!found) return;
-    draw(found, Number(filter.seconds));
+    show(found, Number(filter.seconds));
     more.hidden = found.series_count <= few;
     more.textContent = limit === few ? `${found.series_count - few} more series` : "fewer series";
     more.onclick = () => {
@@ -92,6 +92,8 @@ function metricCard(metric) {
       refresh(filter);
     };
   }
+
+  const show = (found, seconds) => alone(() => draw(found, seconds), (why) => plot.replaceChildren(el("p", { class: "empty small" }, `This metric ${why}.`)));
 
   function draw(found, seconds) {
     const read = reader(found);
@@ -106,7 +108,7 @@ function metricCard(metric) {
         const name = label(series);
         const turn = () => {
           if (!hidden.delete(name)) hidden.add(name);
-          draw(found, seconds);
+          show(found, seconds);
         };
         const key = el("button", { type: "button", class: "key", "aria-pressed": String(!hidden.has(name)), on: { click: turn }, title: name, css: { "--dot": colour(index) } }, pairs(series, same));
         return el("li", {}, key, el("span", { class: "now" }, latest(found, series, read)));

@@ -1,6 +1,6 @@
 // One trace as a waterfall, with its log lines.
 
-import { ask, el, table, text } from "/static/dom.js";
+import { alone, ask, el, table, text } from "/static/dom.js";
 import { clock, colour, duration, steps } from "/static/format.js";
 import { line } from "/static/logs.js";
 import { status } from "/static/traces.js";
@@ -24,7 +24,7 @@ export function tracePage(id, chosen = null) {
 
   function draw(trace) {
     const again = () => draw(trace);
-    node.replaceChildren(heading(trace), el("div", { class: "split" }, waterfall(trace, state, again), details(trace, state, again)), lines(trace, state));
+    node.replaceChildren(heading(trace), el("div", { class: "split" }, waterfall(trace, state, again), alone(() => details(trace, state, again), (why) => el("aside", { class: "details dim" }, `This span ${why}.`))), lines(trace, state));
   }
   return { node, refresh };
 }
@@ -59,7 +59,8 @@ function waterfall(trace, state, again) {
     if (span.depth > hiddenBelow) return;
     hiddenBelow = state.folded.has(span.span_id) ? span.depth : Infinity;
     const parent = trace.spans[index + 1]?.depth > span.depth;
-    rows.push(spanRow(span, parent, total, colour(names.indexOf(span.name)), state, again));
+    const fill = colour(names.indexOf(span.name));
+    rows.push(alone(() => spanRow(span, parent, total, fill, state, again), (why) => el("div", { class: "span dim" }, `A span that ${why}.`)));
   });
   const marks = steps(total, 6).map((at) => el("span", { css: { left: `${(at / total) * 100}%` } }, duration(at)));
   return el("div", { class: "waterfall" }, el("div", { class: "axis" }, el("span"), el("div", {}, marks)), rows);
@@ -138,6 +139,7 @@ function details(trace, state, again) {
     }),
     el("h3", {}, "Attributes"),
     table(span.attributes) ?? el("p", { class: "dim" }, "none"),
+    span.omitted ? el("p", { class: "dim" }, `${span.omitted} more attributes, events, links or texts were too much to keep.`) : null,
     span.events.length ? el("h3", {}, "Events") : null,
     span.events.map((event) => el("div", { class: "event-block" }, el("p", {}, el("b", {}, event.name), ` at ${duration(event.offset_ms)}`), table(event.attributes))),
     span.links.length ? el("h3", {}, "Links") : null,

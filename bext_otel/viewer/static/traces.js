@@ -1,6 +1,6 @@
 // The list of traces.
 
-import { ask, choice, el, search, tick } from "/static/dom.js";
+import { alone, ask, choice, el, search, text, tick } from "/static/dom.js";
 import { clock, colour, duration, statusClass } from "/static/format.js";
 
 const COLUMNS = ["Time", "App", "Request", "Status", "Duration", "Spans"];
@@ -27,7 +27,7 @@ export function tracesPage(filter) {
       apps.replaceChildren(choice("App", [["", "All apps"], ...found.apps.map((name) => [name, name])], app ?? "", change("app")));
     }
     const longest = Math.max(...found.traces.map((trace) => trace.duration_ms), 1e-9);
-    body.replaceChildren(...found.traces.map((trace) => row(trace, longest, found.apps.indexOf(trace.app))));
+    body.replaceChildren(...found.traces.map((trace) => alone(() => row(trace, longest, found.apps.indexOf(trace.app)), (why) => hidden(trace, why))));
     total.textContent = `${found.traces.length} of ${found.total}`;
     empty.hidden = found.traces.length > 0;
     empty.replaceChildren(...(found.total ? ["No trace matches."] : waiting()));
@@ -66,6 +66,8 @@ function row(trace, longest, index) {
     el("td", { class: "number" }, String(trace.span_count)),
   );
 }
+
+const hidden = (trace, why) => el("tr", {}, el("td", { colspan: COLUMNS.length, class: "dim" }, el("a", { href: `#/traces/${trace.trace_id}` }, text(trace.trace_id)), ` ${why}`));
 
 export function status(trace) {
   if (trace.status !== null) return el("span", { class: `badge ${statusClass(trace.status)}` }, String(trace.status));

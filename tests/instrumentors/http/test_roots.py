@@ -14,9 +14,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler
 from opentelemetry.trace import SpanKind
 
-from bext_otel.export.entry_points import Chosen
 from bext_otel.export.internal_metrics import SpanCounts
-from bext_otel.export.traces import BextTracerProvider
+from bext_otel.traces.provider import BextTracerProvider
 from bext_otel_instrumentors.http.asgi import ASGIMiddleware
 from bext_otel_instrumentors.http.wsgi import WSGIMiddleware
 from tests.instrumentors.conftest import Telemetry
@@ -127,7 +126,7 @@ def test_a_span_that_was_left_over_is_no_parent(telemetry: Telemetry, ask_it: Ca
 def provided(monkeypatch: pytest.MonkeyPatch, sampler: Sampler | None = None) -> InMemorySpanExporter:
     """Our own provider, whose spans know whether they are within a server's."""
     exporter = InMemorySpanExporter()
-    provider = BextTracerProvider(Resource({}), SpanCounts(), Chosen(sampler=sampler))
+    provider = BextTracerProvider(Resource({}), SpanCounts(), sampler=sampler)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
     return exporter

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from bext_otel.metrics.exponential import Buckets
 from bext_otel.metrics.merging.wire import (
@@ -17,6 +18,7 @@ from bext_otel.metrics.merging.wire import (
     encode,
     is_readable,
 )
+from bext_otel.metrics.snapshot import FamilyType
 from bext_otel.metrics.values import Distribution, Histogram, Recent, Summary, Total, Value
 
 LIFE = Buckets.dense(6, 3, [1, 0, 300])
@@ -50,10 +52,12 @@ def read(contribution: Publication, known: Known | None = None) -> Publication:
     return found
 
 
-def test_every_value_arrives_as_it_was() -> None:
-    rows = [Row(("a", None), value, (1.0, 2.0, "ab", "cd")) for value in VALUES]
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+def test_every_value_arrives_as_it_was(value: Value) -> None:
+    rows = [Row(("a", None), value, (1.0, 2.0, "ab", "cd"))]
+    kinds: dict[type, FamilyType] = {Histogram: "histogram", Summary: "summary", Distribution: "histogram"}
     foreign = ThirdPartyFamily(
-        "f", "counter", "", tuple(ThirdPartyRow((("a", "b"),), value) for value in VALUES)
+        "f", kinds.get(type(value), "counter"), "", (ThirdPartyRow((("a", "b"),), value),)
     )
     found = read(contribution(rows, base=contribution(rows[:1]), foreign=(foreign,)))
     assert (rows, [foreign], 7) == (found.rows("m"), found.foreign, found.pid)

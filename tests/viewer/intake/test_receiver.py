@@ -13,7 +13,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from bext_otel.viewer.receiver import JSON, PROTOBUF, BadBodyError, decode, encode, encode_error
+from bext_otel.viewer.intake.receiver import JSON, PROTOBUF, BadBodyError, decode, encode, encode_error
+from bext_otel.viewer.limits import Limits
 from tests.viewer.otlp import span, spans
 
 REQUEST = spans(span(2, trace=10, parent=1, name="GET /", app="shop"))
@@ -54,16 +55,23 @@ AS_JSON = {
 def read(
     body: bytes, content_type: str = PROTOBUF, encoding: str = "", limit: int = 10_000
 ) -> ExportTraceServiceRequest:
-    return decode(
-        ExportTraceServiceRequest(), body, content_type=content_type, encoding=encoding, limit=limit
-    )
+    whole = ExportTraceServiceRequest()
+    limits = Limits(inflated_bytes=limit)
+    for part in decode(
+        ExportTraceServiceRequest, body, content_type=content_type, encoding=encoding, limits=limits
+    ):
+        if part is not None:
+            whole.MergeFrom(part)
+    return whole
 
 
 def status_of(body: bytes, content_type: str, encoding: str) -> int:
     try:
-        decode(
-            ExportMetricsServiceRequest(), body, content_type=content_type, encoding=encoding, limit=100_000
+        limits = Limits(inflated_bytes=100_000)
+        parts = decode(
+            ExportMetricsServiceRequest, body, content_type=content_type, encoding=encoding, limits=limits
         )
+        assert all(part is None or part.IsInitialized() for part in parts)
     except BadBodyError as refusal:
         return refusal.status
     return 200

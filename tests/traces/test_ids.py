@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bext_otel.export import ids
-from bext_otel.export.ids import SystemIdGenerator
+from bext_otel.traces import ids
+from bext_otel.traces.ids import SystemIdGenerator
 from tests.fresh import fresh
 
 MANY = 2_000

@@ -1,0 +1,109 @@
+"""Spans as OTLP writes them (opentelemetry-proto, `trace/v1/trace.proto`), each encoded where it ends, by who
+ended it: what waits for export is bytes, which the garbage collector does not walk, and whose size is known.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+
+from opentelemetry.trace import Link, SpanKind, Status, TraceState
+
+from bext_otel.export.origins import Encoded, Origins
+from bext_otel.export.protobuf import MAX_NANOSECONDS, Attributes, field, nanoseconds, number, text
+from bext_otel.traces.span import Span
+
+__all__ = ["SpanEncoder"]
+
+# trace_id 1 and span_id 2; parent_span_id 4; start_time_unix_nano 7 and end_time_unix_nano 8.
+_pack_ids = struct.Struct(">2s16s2sQ").pack
+_pack_parent = struct.Struct(">2sQ").pack
+_pack_times = struct.Struct("<cQcQ").pack
+
+# kind 6: OTLP's numbers are the API's and one more.
+_KINDS: Mapping[SpanKind, bytes] = {kind: bytes((0x30, kind.value + 1)) for kind in SpanKind}
+# flags (16 of a span, 6 of a link): whether the parent is remote is known, and it is (SpanFlags).
+_LOCAL, _REMOTE = ((bits).to_bytes(4, "little") for bits in (0x100, 0x300))
+_LOCAL_PARENT, _REMOTE_PARENT = b"\x85\x01" + _LOCAL, b"\x85\x01" + _REMOTE
+_LOCAL_LINK, _REMOTE_LINK = b"\x35" + _LOCAL, b"\x35" + _REMOTE
+# status 15: one that is unset.
+_UNSET = b"\x7a\x00"
+
+_MAX_NAMES, _MAX_NAME = 1000, 256
+
+
+class SpanEncoder:
+    """Encodes spans; what repeats among them is kept as bytes, within bounds."""
+
+    def __init__(self, origins: Origins) -> None:
+        self._origins = origins
+        self._attributes = Attributes(b"\x4a")
+        self._of_events = Attributes(b"\x1a")
+        self._of_links = Attributes(b"\x22")
+        self._names: dict[str, bytes] = {}
+
+    def encode(self, span: Span) -> Encoded:
+        """A span that has ended."""
+        context, parent, tracer = span._context, span._parent, span.tracer
+        begin, end = span._start_time, span._end_time
+        if type(begin) is not int or type(end) is not int or not 0 <= begin <= end <= MAX_NANOSECONDS:
+            begin, end = nanoseconds(begin), nanoseconds(end)
+        parts = [
+            _pack_ids(b"\x0a\x10", context[0].to_bytes(16, "big"), b"\x12\x08", context[1]),
+            self._names.get(span._name) or self._name(span._name),
+            _KINDS.get(span._kind, b""),
+            _pack_times(b"\x39", begin, b"\x41", end),
+        ]
+        if parent is None:
+            parts.append(_LOCAL_PARENT)
+        else:
+            parts += _pack_parent(b"\x22\x08", parent[1]), _REMOTE_PARENT if parent[2] else _LOCAL_PARENT
+        if context[4]:
+            parts.append(_state(context[4]))
+        self._attributes.write(span._attributes, parts)
+        parts.append(_UNSET if span._status.is_unset else _status(span._status))
+        if span._dropped or span._events or span._links:
+            self._rarely(span, parts)
+        return self._origins.number(tracer.resource, tracer.scope), field(b"\x12", b"".join(parts))
+
+    def _name(self, name: object) -> bytes:
+        written = text(b"\x2a", name)
+        if type(name) is str and len(self._names) < _MAX_NAMES and len(name) <= _MAX_NAME:
+            self._names[name] = written
+        return written
+
+    def _rarely(self, span: Span, parts: list[bytes]) -> None:
+        """What few spans have: events 11, links 13, and what was dropped (10, 12 and 14)."""
+        for event in span.events:
+            inner = [
+                b"\x09" + nanoseconds(event.timestamp).to_bytes(8, "little"),
+                text(b"\x12", event.name),
+                number(b"\x20", event.dropped_attributes),
+            ]
+            self._of_events.write(event.attributes or {}, inner)
+            parts.append(field(b"\x5a", b"".join(inner)))
+        parts += [field(b"\x6a", self._link(link)) for link in span.links]
+        parts += (
+            number(b"\x50", span.dropped_attributes),
+            number(b"\x60", span.dropped_events),
+            number(b"\x70", span.dropped_links),
+        )
+
+    def _link(self, link: Link) -> bytes:
+        context = link.context
+        parts = [
+            _pack_ids(b"\x0a\x10", context.trace_id.to_bytes(16, "big"), b"\x12\x08", context.span_id),
+            number(b"\x28", link.dropped_attributes),
+            _REMOTE_LINK if context.is_remote else _LOCAL_LINK,
+        ]
+        self._of_links.write(link.attributes or {}, parts)
+        return b"".join(parts)
+
+
+def _state(state: TraceState) -> bytes:
+    return text(b"\x1a", ",".join([f"{key}={value}" for key, value in state.items()]))
+
+
+def _status(status: Status) -> bytes:
+    """message 2 and code 3."""
+    return field(b"\x7a", text(b"\x12", status.description) + number(b"\x18", status.status_code.value))

@@ -1,0 +1,71 @@
+"""Loggers of the provider: a record goes to the processors as it is, without what the SDK makes of it.
+
+Attributes of plain types, which are nearly all, are kept in a plain dict; the rest becomes what the SDK makes
+of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opentelemetry._logs import LogRecord
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.sdk._logs import Logger, LogRecordLimits, ReadWriteLogRecord
+
+from bext_otel._compat import deliver
+from bext_otel.logs.chain import Passed
+from bext_otel.traces.limits import PLAIN
+
+__all__ = ["BextLogger", "drop"]
+
+_STRINGS = frozenset({str})
+_new = object.__new__
+
+
+class BextLogger(Logger):
+    """See `opentelemetry._logs.Logger`; `limits` are those of its provider."""
+
+    limits: LogRecordLimits
+
+    def emit(self, record: LogRecord | None = None, **of: Any) -> None:
+        """See `opentelemetry._logs.Logger`."""
+        kind = type(record)
+        if (
+            record is None
+            or (kind is not Passed and kind is not LogRecord)
+            or not self._is_plain(record, passed=kind is Passed)
+        ):
+            super().emit(record, **of)
+        else:
+            made = _new(ReadWriteLogRecord)
+            made.log_record, made.limits = record, self.limits
+            made.resource, made.instrumentation_scope = self.resource, self.instrumentation_scope
+            deliver(self, made)
+
+    def _is_plain(self, record: LogRecord, *, passed: bool) -> bool:
+        """Whether there is nothing that the SDK would change."""
+        attributes = record.attributes
+        if attributes is None:
+            record.attributes = {}
+            return record.exception is None
+        if (
+            type(attributes) is not dict
+            or record.exception is not None
+            or self.limits.max_log_record_attribute_length is not None
+            or not _STRINGS.issuperset(map(type, attributes))
+            or "" in attributes
+        ):
+            return False
+        if passed:  # by the chain, which has made its values plain, and shares them with nobody
+            return True
+        if not PLAIN.issuperset(map(type, attributes.values())):
+            return False
+        record.attributes = attributes.copy()
+        return True
+
+
+def drop(log: LogRecord, count: int) -> None:
+    """Count so many attributes that a record has no place for."""
+    if not isinstance(log.attributes, BoundedAttributes):
+        log.attributes = BoundedAttributes(attributes=log.attributes or None, immutable=False)
+    log.attributes.dropped += count

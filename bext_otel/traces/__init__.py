@@ -1,0 +1,1 @@
+"""The traces signal: spans, samplers' decisions, tracers and their provider."""

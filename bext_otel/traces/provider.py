@@ -1,0 +1,205 @@
+"""The tracer provider: what all of its tracers share, and what becomes of a span that begins or ends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Any, Protocol, TypeAlias
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import Tracer as SdkTracer
+from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.sampling import Decision, Sampler
+from opentelemetry.trace import Link, SpanContext
+from opentelemetry.util.types import Attributes
+
+from bext_otel._compat import become, on_ending, processor_of
+from bext_otel.traces.ids import SystemIdGenerator
+from bext_otel.traces.limits import Limits
+from bext_otel.traces.sampling import Rule, rule_of
+from bext_otel.traces.span import Span
+from bext_otel.traces.tracer import Tracer
+
+__all__ = ["BextTracerProvider", "Core", "Outlet", "Sink", "SpanCounts"]
+
+_log = logging.getLogger("bext_otel.traces")
+
+_END_SECONDS = 30.0
+_MAX_RULES = 64
+_MAX_TRACE_ID, _MAX_SPAN_ID = (1 << 128) - 1, (1 << 64) - 1
+
+Sink: TypeAlias = Callable[[Span], object]
+"""Takes each sampled span that has ended, in the thread that ended it. Never raises, and never waits."""
+
+
+class SpanCounts(Protocol):
+    """Is told of each span that starts, and whether it is recorded; what it answers with is called when a
+    recorded one ends."""
+
+    def start_span(self, parent: SpanContext | None, decision: Decision, /) -> Callable[[], object]: ...
+
+
+class Outlet(Protocol):
+    """Where spans wait to be sent; each call says whether all of them arrived within `seconds`."""
+
+    def flush(self, seconds: float, /) -> bool: ...
+    def end(self, seconds: float, /) -> bool: ...
+
+
+class _NoCounts:
+    def start_span(self, _parent: SpanContext | None, _decision: Decision, /) -> Callable[[], object]:
+        return int
+
+
+class Core:
+    """What the tracers of a provider share, and what is a user's own among it is called so that the
+    application never hears of its faults: `failures` counts them."""
+
+    def __init__(self, ids: IdGenerator, limits: SpanLimits, counts: SpanCounts) -> None:
+        self._rules: dict[int, tuple[Sampler, Rule | None]] = {}
+        self.limits = Limits(limits)
+        self.counts = counts
+        self.sinks: tuple[Sink, ...] = ()
+        self.processor: Any = None
+        self.failures = 0
+        self._told: set[str] = set()
+        self._own = SystemIdGenerator()
+        self._ids = ids
+        own = type(ids) is SystemIdGenerator
+        self.new_trace_id: Callable[[], int] = self._own.generate_trace_id if own else self._trace_id
+        self.new_span_id: Callable[[], int] = self._own.generate_span_id if own else self._span_id
+        # Older generators do not say.
+        is_random = getattr(ids, "is_trace_id_random", None)
+        self.random_flag = 2 if own or (is_random is not None and is_random()) else 0
+
+    def rule(self, sampler: Sampler) -> Rule | None:
+        """See `rule_of`. A program may give its provider or a tracer another sampler at any time."""
+        found = self._rules.get(id(sampler))
+        if found is None:
+            if len(self._rules) >= _MAX_RULES:
+                self._rules.clear()
+            found = self._rules[id(sampler)] = (sampler, rule_of(sampler))
+        return found[1]
+
+    def _trace_id(self) -> int:
+        return self._id(self._ids.generate_trace_id, _MAX_TRACE_ID) or self._own.generate_trace_id()
+
+    def _span_id(self) -> int:
+        return self._id(self._ids.generate_span_id, _MAX_SPAN_ID) or self._own.generate_span_id()
+
+    def _id(self, generate: Callable[[], int], most: int) -> int:
+        """What a user's generator makes; 0 where that is no id."""
+        try:
+            made = generate()
+            if isinstance(made, int) and 0 < made <= most:
+                return made
+            self._failed(self._ids, f"it makes {made!r}"[:100])
+        except Exception as error:  # a span needs an id
+            self._failed(self._ids, error)
+        return 0
+
+    def keep_links(self, span: Span, links: Sequence[Link]) -> None:
+        """Give a new span the links that lead anywhere."""
+        try:
+            for link in links:
+                if link:
+                    span.keep_link(link.context, link.attributes)
+        except Exception as error:  # no links, but something else
+            self._failed(span, error)
+
+    def began(self, span: Span, context: Context | None) -> None:
+        """A recorded span begins: the user's processors hear of it."""
+        try:
+            self.processor.on_start(span, parent_context=context)
+        except Exception as error:
+            self._failed(self.processor, error)
+
+    def ended(self, span: Span) -> None:
+        """A recorded span has ended: processors first, which may look at it as it will be exported."""
+        if (processor := self.processor) is not None:
+            try:
+                on_ending(processor, span)
+                processor.on_end(span.finished())
+            except Exception as error:
+                self._failed(processor, error)
+        if span._context[3] & 1:  # sampled
+            for sink in self.sinks:
+                sink(span)
+
+    def _failed(self, part: object, error: object) -> None:
+        self.failures += 1
+        if isinstance(error, Exception):
+            error = f"{type(error).__name__}: {error}"
+        text = f"{type(part).__qualname__}: {error}"
+        if len(self._told) < 8 and text[:80] not in self._told:
+            self._told.add(text[:80])
+            _log.warning("tracing: %s; the application goes on", text[:300])
+
+
+class BextTracerProvider(TracerProvider):
+    """The SDK's provider, whose tracers make our spans. Views of it that programs have stay: its resource,
+    sampler and id generator, `add_span_processor`, `force_flush`, `shutdown`."""
+
+    def __init__(
+        self,
+        resource: Resource,
+        counts: SpanCounts | None = None,
+        *,
+        sampler: Sampler | None = None,
+        id_generator: IdGenerator | None = None,
+        span_limits: SpanLimits | None = None,
+    ) -> None:
+        span_limits = span_limits or SpanLimits()
+        # The composition root ends all three signals within one deadline, so no exit handler of the
+        # provider's own.
+        super().__init__(
+            sampler,
+            resource,
+            shutdown_on_exit=False,
+            id_generator=id_generator or SystemIdGenerator(),
+            span_limits=span_limits,
+        )
+        self._outlets: list[Outlet] = []
+        self.core = Core(self.id_generator, span_limits, counts or _NoCounts())
+
+    def add_sink(self, sink: Sink, outlet: Outlet) -> None:
+        """Have each sampled span that ends given to `sink`, and what waits there sent through `outlet`."""
+        self.core.sinks = (*self.core.sinks, sink)
+        self._outlets.append(outlet)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """See `opentelemetry.sdk.trace.TracerProvider`."""
+        until = monotonic() + timeout_millis / 1e3
+        arrived = [outlet.flush(max(until - monotonic(), 0.0)) for outlet in self._outlets]
+        if self.core.processor is not None:
+            arrived.append(super().force_flush(max(int((until - monotonic()) * 1e3), 0)))
+        return all(arrived)
+
+    def shutdown(self) -> None:
+        """See `opentelemetry.sdk.trace.TracerProvider`."""
+        for outlet in self._outlets:
+            outlet.end(_END_SECONDS)
+        super().shutdown()
+
+    def add_span_processor(self, span_processor: SpanProcessor) -> None:
+        """See `opentelemetry.sdk.trace.TracerProvider`."""
+        super().add_span_processor(span_processor)
+        self.core.processor = processor_of(self)
+
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Attributes = None,
+    ) -> trace.Tracer:
+        """See `opentelemetry.trace.TracerProvider.get_tracer`."""
+        tracer = super().get_tracer(
+            instrumenting_module_name, instrumenting_library_version, schema_url, attributes
+        )
+        become(tracer, SdkTracer, Tracer, core=self.core)
+        return tracer

@@ -1,0 +1,103 @@
+"""What the SDK's own samplers decide, without the objects that they answer with.
+
+A user's sampler is asked by the SDK's interface.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    ALWAYS_ON,
+    Decision,
+    ParentBased,
+    Sampler,
+    SamplingResult,
+    StaticSampler,
+    TraceIdRatioBased,
+)
+from opentelemetry.trace import Link, SpanContext, SpanKind
+
+from bext_otel._compat import decision_of, delegates_of
+
+__all__ = ["Rule", "ask", "rule_of"]
+
+_log = logging.getLogger("bext_otel.traces")
+
+# What a ratio looks at.
+_LOW_BITS = TraceIdRatioBased.TRACE_ID_LIMIT
+_ALL = _LOW_BITS + 1
+_told: set[str] = set()
+
+
+class Rule:
+    """A span is sampled if its trace id's low bits are less than `bound`; where `by_parent`, that holds for
+    roots alone, and what has a parent is sampled as its parent is."""
+
+    __slots__ = ("bound", "by_parent")
+
+    def __init__(self, bound: int, *, by_parent: bool) -> None:
+        self.bound = bound
+        self.by_parent = by_parent
+
+    def samples(self, parent: SpanContext | None, trace_id: int) -> bool:
+        """Whether a span of this trace is recorded and sampled; it is dropped otherwise."""
+        if parent is not None and self.by_parent:
+            return bool(parent[3] & 1)  # trace_flags
+        return trace_id & _LOW_BITS < self.bound
+
+
+def rule_of(sampler: Sampler) -> Rule | None:
+    """The rule by which a sampler decides, if it is one of the SDK's that can be put so; None: it has to be
+    asked."""
+    by_parent = False
+    if isinstance(sampler, ParentBased) and type(sampler).should_sample is ParentBased.should_sample:
+        root, *others = delegates_of(sampler)
+        # Remote and local parents, sampled or not.
+        if others != [ALWAYS_ON, ALWAYS_OFF, ALWAYS_ON, ALWAYS_OFF]:
+            return None
+        sampler, by_parent = root, True
+    if isinstance(sampler, StaticSampler) and type(sampler).should_sample is StaticSampler.should_sample:
+        bounds = {Decision.RECORD_AND_SAMPLE: _ALL, Decision.DROP: 0}
+        bound = bounds.get(decision_of(sampler))
+        return None if bound is None else Rule(bound, by_parent=by_parent)
+    if type(sampler) is TraceIdRatioBased:
+        return Rule(sampler.bound, by_parent=by_parent)
+    return None
+
+
+def ask(
+    sampler: Sampler,
+    context: Context | None,
+    parent: SpanContext | None,
+    trace_id: int,
+    name: str,
+    kind: SpanKind,
+    attributes: Any,
+    links: Sequence[Link],
+) -> SamplingResult:
+    """What a user's sampler answers. From one that raises, or answers with something else, the trace goes on
+    as its parent, and a root is sampled; one line tells."""
+    try:
+        result = sampler.should_sample(context, trace_id, name, kind, attributes, links)
+        decision: object = result.decision
+        if isinstance(decision, Decision):
+            return result
+        problem = f"it decided {decision!r}"
+    except Exception as error:  # the application's span goes on
+        problem = f"{type(error).__name__}: {error}"
+    if problem[:64] not in _told and len(_told) < 8:
+        _told.add(problem[:64])
+        _log.warning(
+            "the sampler %s cannot be asked: %s; sampling as parents do, and each root",
+            type(sampler).__qualname__,
+            problem[:300],
+        )
+    sampled = parent is None or bool(parent.trace_flags & 1)
+    return SamplingResult(
+        Decision.RECORD_AND_SAMPLE if sampled else Decision.DROP, attributes, parent and parent.trace_state
+    )

@@ -1,0 +1,202 @@
+"""Tracers: how a span begins, and how one is made current."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from opentelemetry import context as contexts
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace.sampling import Decision, Sampler
+from opentelemetry.trace import DEFAULT_TRACE_STATE, Link, SpanContext, SpanKind, TraceFlags, TraceState
+from opentelemetry.util.types import Attributes
+
+from bext_otel._compat import SdkTracer
+from bext_otel.timing import child_anchor
+from bext_otel.traces.limits import bounded
+from bext_otel.traces.sampling import ask
+from bext_otel.traces.span import UNSET, Span, UnrecordedSpan
+
+if TYPE_CHECKING:
+    from bext_otel.traces.provider import Core
+
+__all__ = ["Tracer"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# By the bits of a trace's flags: sampled, and a random trace id.
+_FLAGS = tuple(TraceFlags(bits) for bits in range(4))
+_SAMPLED, _RANDOM = 1, 2
+
+_new = object.__new__
+
+
+class Tracer(SdkTracer):
+    """See `opentelemetry.trace.Tracer`. Tracers of a provider share its `core`."""
+
+    core: Core
+
+    def start_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = (),
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+    ) -> trace.Span:
+        """See `opentelemetry.trace.Tracer`."""
+        around = trace.get_current_span(context)
+        parent: SpanContext | None = around.get_span_context()
+        if parent is not None and not isinstance(parent, SpanContext):
+            raise TypeError(f"the parent's context is a {type(parent).__name__}, and no SpanContext")
+        if not self.enabled:
+            return trace.NonRecordingSpan(parent)  # type: ignore[arg-type]  # as upstream
+        core = self.core
+        if parent is None or not parent[5]:  # is_valid
+            parent = None
+            trace_id, state = core.new_trace_id(), DEFAULT_TRACE_STATE
+            flags = core.random_flag
+        else:
+            trace_id, state = parent[0], parent[4]
+            flags = parent[3] & _RANDOM
+        if (rule := core.rule(self.sampler)) is not None:
+            if rule.samples(parent, trace_id):
+                decision, flags = Decision.RECORD_AND_SAMPLE, flags | _SAMPLED
+            else:
+                decision = Decision.DROP
+        else:
+            decision, flags, state, attributes = _ask(
+                self.sampler, context, parent, trace_id, flags, name, kind, attributes, links or ()
+            )
+        counted = core.counts.start_span(parent, decision)
+        made = SpanContext(trace_id, core.new_span_id(), False, _FLAGS[flags], state)
+        if decision is Decision.DROP:
+            return _unrecorded(made, kind, attributes, around)
+        span = _new(Span)
+        anchor = span.anchor = child_anchor(around)
+        span._start_time = anchor.now() if start_time is None else start_time
+        span._name, span._kind, span._context, span._parent = name, kind, made, parent
+        span._attributes, span._dropped = bounded(attributes, core.limits) if attributes else ({}, 0)
+        span._events = span._links = ()
+        span._status, span._end_time, span._open = UNSET, None, True
+        span._record_exception, span._set_status_on_exception = record_exception, set_status_on_exception
+        span.tracer, span.counted = self, counted
+        span.within_server = kind is SpanKind.SERVER or getattr(around, "within_server", False)
+        if links:
+            core.keep_links(span, links)
+        if core.processor is not None:
+            core.began(span, context)
+        return span
+
+    def start_as_current_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = (),
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+        end_on_exit: bool = True,
+    ) -> Any:
+        """See `opentelemetry.trace.Tracer`: a context manager, and a decorator of functions, coroutine
+        functions included."""
+        begins = (
+            name,
+            context,
+            kind,
+            attributes,
+            links,
+            start_time,
+            record_exception,
+            set_status_on_exception,
+        )
+        return _Current(self, begins, ends=end_on_exit)
+
+
+def _unrecorded(
+    context: SpanContext, kind: SpanKind, attributes: Attributes, around: trace.Span
+) -> UnrecordedSpan:
+    span = UnrecordedSpan(context)
+    if kind is SpanKind.CLIENT:
+        span.called = attributes
+    if kind is SpanKind.SERVER or getattr(around, "within_server", False):
+        span.within_server = True
+    return span
+
+
+def _ask(
+    sampler: Sampler,
+    context: Context | None,
+    parent: SpanContext | None,
+    trace_id: int,
+    flags: int,
+    *span: Any,
+) -> tuple[Decision, int, TraceState, Attributes]:
+    """What a user's sampler makes of the decision, the flags, the tracestate and the attributes; `span` are
+    the name, kind, attributes and links."""
+    asked = ask(sampler, context, parent, trace_id, *span)
+    state = DEFAULT_TRACE_STATE if asked.trace_state is None else asked.trace_state
+    sampled = _SAMPLED if asked.decision is Decision.RECORD_AND_SAMPLE else 0
+    return asked.decision, flags | sampled, state, asked.attributes
+
+
+class _Current:
+    """A span from the beginning of a block to its end, current in between."""
+
+    __slots__ = ("_begins", "_ends", "_span", "_token", "_tracer")
+
+    _span: trace.Span
+    _token: Any
+
+    def __init__(self, tracer: Tracer, begins: tuple[Any, ...], *, ends: bool) -> None:
+        self._tracer, self._begins, self._ends = tracer, begins, ends
+
+    def __enter__(self) -> trace.Span:
+        span = self._span = self._tracer.start_span(*self._begins)
+        self._token = contexts.attach(trace.set_span_in_context(span))
+        return span
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        stack: TracebackType | None,
+    ) -> None:
+        contexts.detach(self._token)
+        span = self._span
+        try:
+            # What is no Exception, such as GeneratorExit, is no failure.
+            if isinstance(error, Exception) and isinstance(span, Span) and span.is_recording():
+                span.failed(error, record=self._begins[-2], status=self._begins[-1])
+        finally:
+            if self._ends:
+                span.end()
+
+    def _again(self) -> _Current:
+        return _Current(self._tracer, self._begins, ends=self._ends)
+
+    def __call__(self, func: F) -> F:
+        if inspect.iscoroutinefunction(func):
+
+            @functools.wraps(func)
+            async def call_later(*args: Any, **kwargs: Any) -> Any:
+                with self._again():
+                    return await func(*args, **kwargs)
+
+            return call_later  # type: ignore[return-value]  # a coroutine function, as `func`
+
+        @functools.wraps(func)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with self._again():
+                return func(*args, **kwargs)
+
+        return call  # type: ignore[return-value]  # a function, as `func`

@@ -1,0 +1,1 @@
+"""OTLP in: bodies, their limits, and the messages that come of them."""

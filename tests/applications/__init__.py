@@ -1,0 +1,1 @@
+"""Real applications, as their users start them: bare, and launched with us, side by side."""

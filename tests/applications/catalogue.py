@@ -1,0 +1,25 @@
+"""Every application that is tried."""
+
+from __future__ import annotations
+
+from tests.applications.asgi_applications import DATASETTE, MCP, NICEGUI
+from tests.applications.django_applications import WAGTAIL
+from tests.applications.flask_applications import HTTPBIN, MOTO
+from tests.applications.tornado_applications import FLOWER, JUPYTER
+from tests.applications.wsgi_applications import PYPISERVER, RADICALE
+
+APPLICATIONS = {
+    application.name: application
+    for application in (
+        HTTPBIN,
+        MOTO,
+        DATASETTE,
+        MCP,
+        NICEGUI,
+        WAGTAIL,
+        RADICALE,
+        PYPISERVER,
+        JUPYTER,
+        FLOWER,
+    )
+}

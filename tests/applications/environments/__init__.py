@@ -1,0 +1,1 @@
+"""What each application is installed from (`NAME.in`), and what is installed then (`NAME.txt`)."""
