@@ -108,13 +108,17 @@ def test_what_is_wrapped_by_hand_is_measured_once(instrumented: Telemetry) -> No
     assert 2 == len(instrumented.servers())
 
 
-def test_who_serves_is_told_before_any_request(telemetry: Telemetry) -> None:
+@pytest.mark.parametrize(
+    ("serve", "app"),
+    [*((serve, bare_asgi.app) for serve in ASGI), *((serve, bare_wsgi.app) for serve in WSGI)],
+)
+def test_who_serves_is_told_before_any_request(telemetry: Telemetry, serve: Any, app: Any) -> None:
     told: list[str] = []
-    with instrumenting(*SERVERS, on_serving=lambda: told.append("serving")):
-        for serve, app in ((by_uvicorn, bare_asgi.app), (by_waitress, bare_wsgi.app)):
-            with serve(app):
-                until(lambda: told)
-            told.clear()
+    with instrumenting(*SERVERS, WsgirefInstrumentor, on_serving=lambda: told.append("serving")):
+        with serve(app) as port:
+            until(lambda: told)
+            assert {} == telemetry.counts(REQUESTS)
+            get(port, "/a")  # waitress does not like to be closed while it begins
 
 
 def test_uvicorn_finds_the_client_behind_its_proxy(instrumented: Telemetry) -> None:
