@@ -125,3 +125,21 @@ def test_metrics_are_there_before_any_request(tmp_path: Path, server: str) -> No
     command = {**ASGI, **WSGI}[server].replace("{port}", "0")
     with launched(tmp_path, command, env=SOON) as program:
         assert "bext_" in program.endpoint("/metrics").text
+
+
+def test_django_s_development_server_is_measured_where_it_serves(tmp_path: Path) -> None:
+    command = "django-admin runserver 127.0.0.1:{port}"  # in a process below one that only reloads it
+    with launched(tmp_path, command, env={**SOON, "DJANGO_SETTINGS_MODULE": "django_settings"}) as program:
+        assert (200, 404) == (program.get("/items/1").status_code, program.get("/static/none").status_code)
+        expected = {("200", "/items/<item>"): 2, ("404", "unmatched"): 1}
+        until(lambda: expected == requests(program), why=lambda: f"{expected}, not {requests(program)}")
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "sync", "waitress"])
+def test_endpoints_that_are_mounted_answer_beside_an_application_of_no_framework(
+    tmp_path: Path, server: str
+) -> None:
+    env = {**SOON, "BEXT_METRICS_MOUNT": "true"}
+    with launched(tmp_path, {**ASGI, **WSGI}[server], env=env, path="/tea") as program:
+        page = until(lambda: "bext_requests_total" in (text := program.get("/metrics").text) and text)
+    assert 'status="200"' in page
