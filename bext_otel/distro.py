@@ -36,6 +36,7 @@ _launcher_log = logging.getLogger("opentelemetry.instrumentation.auto_instrument
 # event twice.
 _REPLACED = frozenset(
     {
+        "aiohttp-server",
         "asgi",
         "celery",
         "django",
@@ -54,7 +55,11 @@ _REPLACED = frozenset(
 # How the names of our own instrumentors begin; the rest is upstream's name of the library. One of ours stands
 # for two of upstream's.
 _OURS = "bext_"
-_LIBRARIES: Mapping[str, frozenset[str]] = {"bext_starlette": frozenset({"starlette", "fastapi"})}
+_LIBRARIES: Mapping[str, frozenset[str]] = {
+    "bext_starlette": frozenset({"starlette", "fastapi"}),
+    "bext_aiohttp_server": frozenset({"aiohttp-server"}),
+    "bext_tornado_server": frozenset({"tornado"}),
+}
 
 _runtime: Runtime | None = None
 _words: list[socket.socket] = []

@@ -16,7 +16,7 @@ from bext_otel.covering import cover
 from bext_otel.launched_command import serves
 from bext_otel.process import Undo, on_import
 
-__all__ = ["begin", "is_serving", "on_serving", "since", "watch"]
+__all__ = ["begin", "is_aside", "is_serving", "on_serving", "since", "watch"]
 
 # By module: what is called when a server or a worker opens. What a version of a library has not, is left out.
 _OPENS: Mapping[str, tuple[str, ...]] = {
@@ -56,6 +56,12 @@ _waiting: list[Callable[[], object]] = []
 def is_serving() -> bool:
     """Does this process serve?"""
     return _since is not None
+
+
+def is_aside(thing: object) -> bool:
+    """Whether this server, or application, shows metrics beside whatever its process does."""
+    module = getattr(thing, "__module__", None)
+    return isinstance(module, str) and f"{module}.".startswith(_ASIDE)
 
 
 def since() -> float | None:
@@ -115,6 +121,6 @@ def _announce(names: tuple[str, ...], undoing: ExitStack, module: Any) -> None:
 
 
 def _opening(original: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    if not (args and f"{type(args[0]).__module__}.".startswith(_ASIDE)):
+    if not (args and is_aside(args[0])):
         begin()
     return original(*args, **kwargs)

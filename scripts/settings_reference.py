@@ -114,8 +114,9 @@ Read once, when a library is instrumented. Lists have commas between; a word is 
 | Variable | Meaning |
 |---|---|
 | `OTEL_PYTHON_EXCLUDED_URLS` | requests that leave no span, no metric and no line: a word is found anywhere in scheme, host and path |
-| `OTEL_PYTHON_STARLETTE_EXCLUDED_URLS`, `..._FASTAPI_...`, `..._FLASK_...`, `..._DJANGO_...`, `..._ASGI_...`, `..._WSGI_...` | the same, \
-of one framework, or of `ASGIMiddleware` or `WSGIMiddleware`; where it is set, the general one does not count there |
+| `OTEL_PYTHON_STARLETTE_EXCLUDED_URLS`, `..._FASTAPI_...`, `..._FLASK_...`, `..._DJANGO_...`, `..._ASGI_...`, `..._WSGI_...`, \
+`..._AIOHTTP_SERVER_...`, `..._TORNADO_...` | the same, of one framework; `ASGI` and `WSGI`: of what a server calls that is none of these, and of \
+`ASGIMiddleware` and `WSGIMiddleware`; where it is set, the general one does not count there |
 | `OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST` | request headers that a span shows as `http.request.header.<name>`, \
 in lower case with dashes, as the conventions have it; a word is a whole name |
 | `OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_RESPONSE` | the same of the answer: `http.response.header.<name>` |

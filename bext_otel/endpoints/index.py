@@ -22,6 +22,8 @@ dt {{ font-family: monospace }}
 <dl>
 {rows}
 </dl>
+<p>This port is open in one process of a service that serves (its server has the application, or its framework
+has made one) or has measured something. It shows the whole service.
 {others}</html>
 """
 

@@ -10,14 +10,15 @@ from typing import Any, TypeAlias
 from bext_otel_instrumentors.http.asgi_messages import Message, Receive, Send, receiving, sending
 from bext_otel_instrumentors.http.asgi_request import ASGI, Scope
 from bext_otel_instrumentors.http.background import log_late_failure
-from bext_otel_instrumentors.http.current_request import further_inside, left_out, measured, working_for
+from bext_otel_instrumentors.http.current_request import left_out, measured, working_for
 from bext_otel_instrumentors.http.environment import NO_CHOICES, Choices
 from bext_otel_instrumentors.http.exchange import Exchange
 from bext_otel_instrumentors.http.framework import Framework
 from bext_otel_instrumentors.http.hosting import ASGIMount, Hosting
-from bext_otel_instrumentors.http.incoming import exchange_for, leaves_out
+from bext_otel_instrumentors.http.incoming import exchange_for, inside, leaves_out
 from bext_otel_instrumentors.http.inner_telemetry import quieten
 from bext_otel_instrumentors.http.middleware import Middleware
+from bext_otel_instrumentors.http.outermost import opening
 from bext_otel_instrumentors.http.routed import Asked
 from bext_otel_instrumentors.http.routes import template
 from bext_otel_instrumentors.http.websocket import Handshake
@@ -36,6 +37,12 @@ class ASGIMiddleware(Middleware):
         super().__init__(app, Hosting(asgi=mount, on_serving=on_serving), "asgi")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._hosting.asgi is not None and scope["type"] == "http":
+            path = path_below(scope)
+            if self._answers_inside(self._hosting.asgi, path, scope) and await self._hosting.answers_asgi(
+                path, scope, receive, send
+            ):
+                return
         await serve(self.app, scope, receive, send, self._hosting, self._chosen)
 
 
@@ -58,22 +65,22 @@ async def serve(
     upstream's instrumentation is inside of `app`: its span is then a child of ours. `asked` knows the route
     of a request that is answered before anybody told.
     """
+    if hosting.waiting:
+        hosting.first()
     if (found := measured(scope)) is not None:
         if found.surroundings is not scope:
             quieten(scope)
-        with further_inside(found, scope, asked, asgi=True):
+        with inside(ASGI, found, scope, chosen, upstream=upstream, asked=asked):
             await app(scope, receive, send)
         return
-    kind = scope["type"]
-    if hosting.waiting:
-        hosting.first()
+    kind = scope.get("type", "")
     if (
         kind == "http"
         and hosting.asgi is not None
         and await hosting.answers_asgi(path_below(scope), scope, receive, send)
     ):
         return
-    serving = _SERVES.get(kind)
+    serving = _SERVES.get(kind)  # of what has another type, or none, the application knows more
     if serving is None:
         await app(
             scope, receive, _telling(send, hosting) if kind == "lifespan" and hosting.hears_end else send
@@ -109,7 +116,7 @@ def serving(framework: Framework, hosting: Hosting, chosen: Choices, original: C
             asked=(framework.ask, self),
         )
 
-    return __call__
+    return opening(__call__)
 
 
 def _telling(send: Send, hosting: Hosting) -> Send:

@@ -58,7 +58,7 @@ def sending(send: Send, scope: Mapping[str, Any], exchange: Exchange) -> Send:
         except OSError as error:  # so a server says that the client is not there any more
             exchange.leave(error, unanswered=message.get("type") == "http.response.start")
             raise
-        if last:
+        if last and not exchange.withdrawn:
             exchange.answered()
             watch(exchange, scope)
 

@@ -89,7 +89,7 @@ def log_late_failure(exchange: Exchange, error: BaseException) -> None:
     is current. Never raises."""
     name = type(error).__qualname__
     try:
-        if departure(error) is not None:
+        if exchange.withdrawn or departure(error) is not None:
             return
         fields: dict[str, AttributeValue] = {
             "app": exchange.app,

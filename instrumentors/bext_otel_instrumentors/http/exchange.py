@@ -21,7 +21,7 @@ from bext_otel.process import on_fork
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.completion import emit_completion
 from bext_otel_instrumentors.http.disconnect import Outcome, departure, outcome
-from bext_otel_instrumentors.http.environment import CapturedHeaders
+from bext_otel_instrumentors.http.environment import CapturedHeaders, Choices
 from bext_otel_instrumentors.http.request_metrics import count_active, record_request
 from bext_otel_instrumentors.http.routed import Asked, Routed
 from bext_otel_instrumentors.http.server_span import annotate, is_upstreams, show_error, show_result
@@ -69,15 +69,15 @@ class Exchange(Routed):
     Who it is, from its `Opening`: `app`, `method`, `scheme`, `path`, `version`, `span`, `owned`, `anchor`,
     `started`; the `context` of the work that is done for it. `asgi` says that its server speaks ASGI,
     `upstream` that upstream's instrumentation runs inside, `counting` that no length of the request's body
-    was declared, so its bytes are counted as they are read. `captured` are the headers of the answer that its
-    span is to show, `name` is what it is called instead of its route. `surroundings` is the scope or environ
-    as whoever is furthest inside got it.
+    was declared, so its bytes are counted as they are read. `chosen` says which headers its span is to show,
+    `name` is what it is called instead of its route. `surroundings` is the scope or environ as whoever is
+    furthest inside got it.
 
     Its answer: `status` is what was sent, 0 before; `request_bytes` and `response_bytes` count bodies.
     `left_at` is the status that was sent when the client left (0: none yet; None: it is not known to have
     left), `parting` what the server raised then. `ended_ns` is when the last byte was out. `awaited` are the
     answered requests that it is one of, while its application still runs. `process` is where it is counted as
-    being in progress; None: it is not.
+    being in progress; None: it is not. `withdrawn`: it is not measured after all.
     """
 
     __slots__ = (
@@ -85,7 +85,7 @@ class Exchange(Routed):
         "app",
         "asgi",
         "awaited",
-        "captured",
+        "chosen",
         "context",
         "counting",
         "ended_ns",
@@ -109,6 +109,7 @@ class Exchange(Routed):
         "unhandled",
         "upstream",
         "version",
+        "withdrawn",
     )
 
     def __init__(
@@ -119,7 +120,7 @@ class Exchange(Routed):
         asgi: bool,
         upstream: bool,
         mounted: str,
-        captured: CapturedHeaders | None,
+        chosen: Choices,
         length: int | None,
         counting: bool,
         asked: Asked | None,
@@ -142,7 +143,7 @@ class Exchange(Routed):
         self.surroundings: Mapping[str, Any] | None = surroundings
         self.asgi = asgi
         self.upstream = upstream
-        self.captured = captured
+        self.chosen = chosen
         self.request_bytes = length or 0
         self.counting = counting
         self.name = ""
@@ -156,7 +157,7 @@ class Exchange(Routed):
         self.left_at: int | None = None
         self.parting: BaseException | None = None
         self.awaited: dict[Exchange, Any] | None = None
-        self.finished = False
+        self.finished = self.withdrawn = False
         self.process: object = None
 
     # --- Its bodies -----------------------------------------------------------------------------------------
@@ -198,12 +199,31 @@ class Exchange(Routed):
             self._count_active(1)
             self.process = _process
 
+    def meet_upstream(self) -> None:
+        """Upstream's instrumentation runs inside, and counts what is in progress and how long it took."""
+        if not self.upstream:
+            self.upstream = True
+            self._leave_progress()
+
+    def withdraw(self) -> None:
+        """It is not measured after all, says the application: nothing is told of it, and its span is
+        dropped."""
+        if not self.finished:
+            self.finished = self.withdrawn = True
+            self._leave_progress()
+            self._release()
+
+    def _leave_progress(self) -> None:
+        if self.process is _process:
+            self.process = None
+            self._count_active(-1)
+
     def begin_answer(self, status: int, headers: Iterable[tuple[Any, Any]] = ()) -> None:
         """The application answers with this status and these headers."""
         self.status = status
         self.headers = headers
-        if self.captured is not None:
-            self.show_headers(self.captured, headers)
+        if self.chosen.response is not None:
+            self.show_headers(self.chosen.response, headers)
 
     def leave(self, parting: BaseException | None = None, *, unanswered: bool = False) -> None:
         """The client has left, or cannot be reached (the server raised `parting`, also for the status if

@@ -5,22 +5,24 @@ Nothing here knows a framework: whoever calls the application opens the request,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 
 from bext_otel.operation import set_request_logged
 from bext_otel_instrumentors._kit.guard import report
+from bext_otel_instrumentors.http.current_request import LeftOut, further_inside, left_out
 from bext_otel_instrumentors.http.environment import Choices
 from bext_otel_instrumentors.http.exchange import Exchange, current
 from bext_otel_instrumentors.http.opening import RequestLine, open_request
 from bext_otel_instrumentors.http.propagation import extract, is_w3c_only
 from bext_otel_instrumentors.http.routed import Asked
 
-__all__ = ["HTTP_VERSIONS", "Interface", "Said", "exchange_for", "leaves_out"]
+__all__ = ["HTTP_VERSIONS", "Interface", "Said", "exchange_for", "inside", "leaves_out"]
 
 HTTP_VERSIONS: Mapping[str, str] = {"1": "1.0", "2.0": "2", "3.0": "3"}
 """What servers call a version, and the conventions call otherwise."""
@@ -72,7 +74,7 @@ def exchange_for(
             asgi=interface.asgi,
             upstream=upstream,
             mounted=mounted,
-            captured=chosen.response,
+            chosen=chosen,
             length=length,
             counting=counting,
             asked=asked,
@@ -84,6 +86,39 @@ def exchange_for(
         report("the start of a request", error)
         return None
     return exchange
+
+
+def inside(
+    interface: Interface,
+    found: Exchange | LeftOut,
+    surroundings: Any,
+    chosen: Choices,
+    *,
+    upstream: bool,
+    asked: Asked | None,
+) -> AbstractContextManager[None]:
+    """Around the call of an application inside of the one where this request was found to begin: what that
+    one could not know, this one tells.
+
+    See `exchange_for`. A request that `chosen` leaves out here is not measured there either.
+    """
+    if isinstance(found, Exchange):
+        if chosen is not found.chosen and not found.status and leaves_out(interface, chosen, surroundings):
+            return _withdrawn(found, surroundings)
+        if upstream:
+            found.meet_upstream()
+    return further_inside(found, surroundings, asked, asgi=interface.asgi)
+
+
+@contextmanager
+def _withdrawn(exchange: Exchange, surroundings: Any) -> Iterator[None]:
+    exchange.withdraw()
+    token = attach(_NOTHING)
+    try:
+        with left_out(surroundings, exchange.path, asgi=exchange.asgi):
+            yield
+    finally:
+        detach(token)
 
 
 def _arriving(context: Context) -> Context:

@@ -15,6 +15,7 @@ from bext_otel_instrumentors.http.current_request import exchange_of, left_out, 
 from bext_otel_instrumentors.http.environment import Choices, choices
 from bext_otel_instrumentors.http.framework import Framework
 from bext_otel_instrumentors.http.inner_telemetry import cover, joining, passing, uncover
+from bext_otel_instrumentors.http.outermost import opening
 from bext_otel_instrumentors.http.routes import ask_router, path_of
 from bext_otel_instrumentors.http.upstream_middleware import around_asgi
 
@@ -92,7 +93,7 @@ def _unmeasured(original: Call) -> Call:
         with left_out(scope, scope["path"], asgi=True):
             await original(self, scope, receive, send)
 
-    return __call__
+    return opening(__call__)
 
 
 def _matching(original: Call) -> Call:

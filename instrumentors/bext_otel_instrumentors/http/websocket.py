@@ -64,23 +64,24 @@ class Handshake:
     def _note(self, kind: str, message: Message) -> None:
         exchange = self._exchange
         if kind == "websocket.accept":
-            self._answer(_SWITCHING_PROTOCOLS)
+            self.answer(_SWITCHING_PROTOCOLS)
         elif kind == "websocket.close":
             if not exchange.status:
-                self._answer(_DENIED)
+                self.answer(_DENIED)
             elif self._close_code is None:
                 self._close_code = message.get("code") or 1000
         elif kind == "websocket.http.response.start":
-            self._answer(message["status"])
+            self.answer(message["status"])
 
-    def _answer(self, status: int) -> None:
+    def answer(self, status: int) -> None:
+        """The handshake is answered with this status."""
         self._exchange.begin_answer(status)
         if not self._exchange.owned:
             self._exchange.annotate(self._route())
         self._count(status)
 
     def _count(self, status: int) -> None:
-        if not self._counted:
+        if not self._counted and not self._exchange.withdrawn:
             self._counted = True
             count_request(self._exchange, self._route(), status)
 

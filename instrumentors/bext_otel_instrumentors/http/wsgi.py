@@ -10,21 +10,16 @@ from typing import Any, TypeAlias
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.background import log_late_failure
 from bext_otel_instrumentors.http.bodies import CountedBody, Finish, ListBody
-from bext_otel_instrumentors.http.current_request import (
-    exchange_of,
-    further_inside,
-    left_out,
-    measured,
-    working_for,
-)
+from bext_otel_instrumentors.http.current_request import exchange_of, left_out, measured, working_for
 from bext_otel_instrumentors.http.disconnect import is_input_error
 from bext_otel_instrumentors.http.environment import NO_CHOICES, Choices
 from bext_otel_instrumentors.http.exchange import Exchange
 from bext_otel_instrumentors.http.framework import Framework
 from bext_otel_instrumentors.http.hosting import Hosting, WSGIMount
-from bext_otel_instrumentors.http.incoming import exchange_for, leaves_out
+from bext_otel_instrumentors.http.incoming import exchange_for, inside, leaves_out
 from bext_otel_instrumentors.http.middleware import Middleware
 from bext_otel_instrumentors.http.operators import or_operators
+from bext_otel_instrumentors.http.outermost import opening
 from bext_otel_instrumentors.http.response_propagation import response_headers
 from bext_otel_instrumentors.http.routed import Asked
 from bext_otel_instrumentors.http.wsgi_request import WSGI, Environ, path_of, text_of
@@ -46,6 +41,12 @@ class WSGIMiddleware(Middleware):
         super().__init__(app, Hosting(wsgi=mount, on_serving=on_serving), "wsgi")
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if self._hosting.wsgi is not None:
+            path = text_of(environ.get("PATH_INFO") or "")
+            if self._answers_inside(self._hosting.wsgi, path, environ):
+                answer = self._hosting.answer_wsgi(path, environ, start_response)
+                if answer is not None:
+                    return answer
         return serve(self.app, environ, start_response, self._hosting, self._chosen)
 
 
@@ -66,11 +67,11 @@ def serve(
     upstream's instrumentation is inside of `app`: its span is then a child of ours. `asked` knows the route
     of a request that is answered before anybody told.
     """
-    if (found := measured(environ)) is not None:
-        with further_inside(found, environ, asked, asgi=False):
-            return app(environ, start_response)
     if hosting.waiting:
         hosting.first()
+    if (found := measured(environ)) is not None:
+        with inside(WSGI, found, environ, chosen, upstream=upstream, asked=asked):
+            return app(environ, start_response)
     if hosting.wsgi is not None:
         answer = hosting.answer_wsgi(text_of(environ.get("PATH_INFO") or ""), environ, start_response)
         if answer is not None:
@@ -99,7 +100,7 @@ def serving(framework: Framework, hosting: Hosting, chosen: Choices, original: C
         app = partial(original, self)
         return serve(app, environ, start_response, hosting, chosen, upstream=upstream, asked=asked)
 
-    return call
+    return opening(call)
 
 
 def _serve(

@@ -1,0 +1,216 @@
+"""Tornado's HTTPServer: applications, routers and callables; a span for each websocket."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import wraps
+from typing import Any
+
+from bext_otel_instrumentors._kit.guard import report
+from bext_otel_instrumentors._kit.patch import Patches
+from bext_otel_instrumentors.http.current_request import left_out, working_for
+from bext_otel_instrumentors.http.environment import Choices, choices
+from bext_otel_instrumentors.http.exchange import Exchange
+from bext_otel_instrumentors.http.incoming import exchange_for, leaves_out
+from bext_otel_instrumentors.http.servers.instrumentor import ServerInstrumentor, before
+from bext_otel_instrumentors.http.servers.tornado_request import (
+    TORNADO,
+    Connection,
+    exchange_behind,
+    is_websocket,
+    template_of,
+)
+from bext_otel_instrumentors.http.websocket import Handshake
+
+__all__ = ["TornadoServerInstrumentor"]
+
+
+class TornadoServerInstrumentor(ServerInstrumentor):
+    """Instruments the server where it hands a request to whoever it was made for; routes are those of
+    Tornado's routers. Endpoints are not mounted on its port."""
+
+    requires = ("tornado >= 6.1",)
+
+    def _patch(self, patches: Patches) -> None:
+        self._chosen = choices("tornado")
+        super()._patch(patches)
+
+    def _watch(self) -> None:
+        self._at("tornado.httpserver", "HTTPServer.add_sockets", before(self._serving))
+        self._at("tornado.httpserver", "HTTPServer.start_request", self._starting)
+        self._at("tornado.routing", "PathMatches.match", _matching)
+        self._at("tornado.web", "Application.get_handler_delegate", _choosing)
+        self._at("tornado.web", "RequestHandler.log_exception", _failing)
+        self._at("tornado.websocket", "WebSocketHandler.on_connection_close", before(_closed))
+
+    def _starting(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(original)
+        def start_request(server: Any, server_conn: Any, request_conn: Any) -> Any:
+            if self._hosting.waiting:
+                self._hosting.first()
+            connection = Connection(request_conn)
+            delegate = original(server, server_conn, connection)
+            if server.xheaders:  # what is inside knows who the client is
+                delegate.delegate = Measured(delegate.delegate, connection, self._chosen)
+                return delegate
+            return Measured(delegate, connection, self._chosen)
+
+        return start_request
+
+
+class Measured:
+    """A delegate of Tornado's (`HTTPMessageDelegate`) that is called with its request measured."""
+
+    def __init__(self, delegate: Any, connection: Connection, chosen: Choices) -> None:
+        self._delegate = delegate
+        self._connection = connection
+        self._chosen = chosen
+        self._request: dict[str, Any] = {}
+        self._exchange: Exchange | None = None
+        self._handshake: Handshake | None = None
+        self._left_out = False
+
+    def headers_received(self, start_line: Any, headers: Any) -> Any:
+        """The head of a request is there."""
+        self._request.update(start_line=start_line, headers=headers, context=self._connection.context)
+        if leaves_out(TORNADO, self._chosen, self._request):
+            self._left_out = True
+        else:
+            self._open(headers)
+        with self._working():
+            return self._delegate.headers_received(start_line, headers)
+
+    def data_received(self, chunk: bytes) -> Any:
+        """A part of its body is there."""
+        if self._exchange is not None and self._exchange.counting:
+            self._exchange.received(len(chunk))
+        with self._working():
+            return self._delegate.data_received(chunk)
+
+    def finish(self) -> None:
+        """All of it is there."""
+        with self._working():
+            try:
+                self._delegate.finish()
+            except BaseException as error:  # a callable's; an application answers for its handlers
+                self._end(error)
+                raise
+
+    def on_connection_close(self) -> None:
+        """The client has left before it had its answer."""
+        try:
+            with self._working():
+                self._delegate.on_connection_close()
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._exchange is not None and not self._exchange.finished:
+            self._exchange.leave()
+            self._end()
+
+    def _open(self, headers: Any) -> None:
+        exchange = exchange_for(TORNADO, self._request, self._chosen, upstream=_has_upstream(), asked=None)
+        if exchange is None:
+            return
+        connection = self._connection
+        self._exchange = connection._self_exchange = exchange
+        connection._self_end = self._answered
+        connection._self_leave = self._leave
+        # A callable has none of its own.
+        connection.set_close_callback(_nothing)
+        if is_websocket(headers):
+            handshake = self._handshake = Handshake(exchange, lambda: exchange.matched)
+            connection._self_answer = handshake.answer
+            connection._self_handshake = handshake
+        else:
+            exchange.begin()
+
+    def _working(self) -> AbstractContextManager[None]:
+        if self._exchange is not None and not self._exchange.finished:
+            return working_for(self._exchange)
+        if self._left_out:
+            return left_out(self._request, self._request["start_line"].path, asgi=True)
+        return nullcontext()
+
+    def _answered(self) -> None:
+        exchange = self._exchange
+        if self._handshake is not None and exchange is not None and exchange.status == 101:
+            return  # it is open from now on
+        if exchange is not None:
+            exchange.answered()
+        self._end()
+
+    def _end(self, error: BaseException | None = None) -> None:
+        exchange = self._exchange
+        self._connection.release()
+        if self._handshake is not None:
+            self._handshake.finish(error)
+        elif exchange is not None:
+            exchange.annotate(exchange.matched)
+            exchange.finish(exchange.matched, error)
+
+
+def _nothing() -> None:
+    """Who has called for nothing hears of nothing."""
+
+
+def _has_upstream() -> bool:
+    """Whether upstream's instrumentation of Tornado runs, which makes a span within a span, and counts."""
+    upstream = sys.modules.get("opentelemetry.instrumentation.tornado")
+    return upstream is not None and upstream.TornadoInstrumentor().is_instrumented_by_opentelemetry
+
+
+def _matching(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A rule is asked; of routers within routers the last one that matches is the request's."""
+
+    @wraps(original)
+    def match(self: Any, request: Any) -> Any:
+        found = original(self, request)
+        if found is not None:
+            try:
+                if (exchange := exchange_behind(request)) is not None:
+                    exchange.match(template_of(self))
+            except Exception as error:
+                report("a route of Tornado", error)
+        return found
+
+    return match
+
+
+def _choosing(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A handler is chosen: `ErrorHandler`, or what the application has for that, where nothing matched."""
+
+    @wraps(original)
+    def get_handler_delegate(self: Any, request: Any, target_class: Any, *args: Any, **kwargs: Any) -> Any:
+        for_nothing = self.settings.get("default_handler_class")
+        if target_class is for_nothing or getattr(target_class, "__name__", "") == "ErrorHandler":
+            exchange = exchange_behind(request)
+            if exchange is not None:
+                exchange.match(None)
+        return original(self, request, target_class, *args, **kwargs)
+
+    return get_handler_delegate
+
+
+def _failing(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A handler's exception becomes an answer; an `HTTPError` is one."""
+
+    @wraps(original)
+    def log_exception(self: Any, typ: Any, value: Any, tb: Any) -> Any:
+        if value is not None and not hasattr(value, "status_code"):
+            exchange = exchange_behind(self.request)
+            if exchange is not None:
+                exchange.failed(value)
+        return original(self, typ, value, tb)
+
+    return log_exception
+
+
+def _closed(handler: Any) -> None:
+    """A websocket is closed, by whomever."""
+    handshake = getattr(handler.request.connection, "_self_handshake", None)
+    if handshake is not None:
+        handshake.finish()

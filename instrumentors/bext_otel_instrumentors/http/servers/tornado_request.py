@@ -1,0 +1,144 @@
+"""What a request of Tornado's server says, and the connection that its answer goes through."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import wrapt
+
+from bext_otel_instrumentors._kit.guard import report
+from bext_otel_instrumentors.http.exchange import Exchange, declared_length
+from bext_otel_instrumentors.http.incoming import Interface, Said
+from bext_otel_instrumentors.http.websocket import Handshake
+
+__all__ = ["TORNADO", "Connection", "exchange_behind", "is_websocket", "template_of"]
+
+
+class Connection(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic in wrapt 2 only
+    """A connection that tells the exchange what goes by, and is otherwise as it is. `answer` hears of the
+    status, `end` of the last byte, `leave` of a client that is gone before it."""
+
+    def __init__(self, connection: Any) -> None:
+        super().__init__(connection)
+        self._self_exchange: Exchange | None = None
+        self._self_answer: Callable[[int], None] | None = None
+        self._self_end: Callable[[], None] | None = None
+        self._self_leave: Callable[[], None] | None = None
+        self._self_handshake: Handshake | None = None
+
+    def release(self) -> None:
+        """The request is over: nobody is told any more, so that no garbage collector is needed."""
+        self._self_answer = self._self_end = self._self_leave = None
+
+    def write_headers(self, start_line: Any, headers: Any, chunk: bytes | None = None) -> Any:
+        exchange = self._self_exchange
+        if exchange is not None:
+            try:
+                exchange.begin_answer(start_line.code, list(headers.get_all()))
+                if self._self_answer is not None:
+                    self._self_answer(start_line.code)
+                exchange.sent(len(chunk or b""))
+            except Exception as error:
+                report("an answer", error)
+        return self.__wrapped__.write_headers(start_line, headers, chunk)
+
+    def write(self, chunk: bytes) -> Any:
+        if self._self_exchange is not None:
+            self._self_exchange.sent(len(chunk))
+        return self.__wrapped__.write(chunk)
+
+    def set_close_callback(self, callback: Callable[[], None] | None) -> None:
+        if callback is None or self._self_leave is None:
+            self.__wrapped__.set_close_callback(callback)
+        else:
+            self.__wrapped__.set_close_callback(partial(_closed, self._self_leave, callback))
+
+    def finish(self) -> None:
+        self.__wrapped__.finish()
+        if self._self_end is not None:
+            self._self_end()
+
+
+def _closed(leave: Callable[[], None], callback: Callable[[], None]) -> None:
+    try:
+        callback()
+    finally:
+        leave()
+
+
+def exchange_behind(request: Any) -> Exchange | None:
+    """The exchange of a request of Tornado's; None where it is not measured."""
+    found: Exchange | None = getattr(request.connection, "_self_exchange", None)
+    return found
+
+
+def is_websocket(headers: Any) -> bool:
+    """Whether a client asks for a websocket."""
+    asked: str = headers.get("Upgrade", "")
+    return asked.lower() == "websocket"
+
+
+_GROUP = re.compile(r"\(\?P<(\w+)>")
+
+
+def template_of(matcher: Any) -> str:
+    """The template of a `PathMatches`: its groups by their names, or by their places, as Tornado counts them
+    to reverse it. A pattern that it can't reverse is shown as it is."""
+    regex = matcher.regex
+    path = matcher._path
+    if path is None:
+        pattern: str = regex.pattern
+        return pattern.removesuffix("$")
+    names = {place: name for name, place in regex.groupindex.items()}
+    values = tuple(f"{{{names.get(place, f'arg{place}')}}}" for place in range(1, regex.groups + 1))
+    shown: str = path % values
+    return shown
+
+
+def _read(request: Any) -> Said:
+    start, headers, context = request["start_line"], request["headers"], request["context"]
+    path, _, query = start.path.partition("?")
+    length = declared_length(headers.get("Content-Length"))
+    carries = "Traceparent" in headers or "Baggage" in headers
+    address = getattr(context, "address", None)
+    peer = address if isinstance(address, tuple) else None
+    remote = getattr(context, "remote_ip", None)
+    scheme = getattr(context, "protocol", None) or "http"
+    line = (
+        start.method,
+        scheme if not is_websocket(headers) else "wss" if scheme == "https" else "ws",
+        path,
+        query,
+        start.version.removeprefix("HTTP/"),
+        headers.get("Host", ""),
+        None,
+        (remote, peer[1] if peer is not None and peer[0] == remote else 0) if remote else None,
+        headers.get("User-Agent", ""),
+    )
+    return line, "", length, length is None and "Transfer-Encoding" in headers, carries
+
+
+def _carrier(request: Any) -> dict[str, list[str]]:
+    headers = request["headers"]
+    return {name.lower(): headers.get_list(name) for name in headers}
+
+
+def _headers(request: Any) -> Iterable[tuple[str, str]]:
+    found: Iterable[tuple[str, str]] = request["headers"].get_all()
+    return found
+
+
+def _url(request: Any) -> str:
+    start, headers, context = request["start_line"], request["headers"], request["context"]
+    host, path = headers.get("Host", ""), start.path.partition("?")[0]
+    return f"{getattr(context, 'protocol', 'http')}://{host}{path}"
+
+
+def _opened(_: Any, __: Exchange) -> None:
+    """Nothing hears of it."""
+
+
+TORNADO = Interface(True, _read, _carrier, _headers, _url, _opened)

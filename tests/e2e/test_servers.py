@@ -1,0 +1,145 @@
+"""An application of no framework, as its users start it, under every server that is instrumented: its
+requests are measured where the server calls it."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.launching import SOON, Launched, launched
+from tests.e2e.otlp import receiving
+from tests.waiting import until
+
+pytestmark = pytest.mark.e2e
+
+ASGI = {
+    "uvicorn": "uvicorn --port {port} bare_asgi:app",
+    "uvicorn's workers": "uvicorn --port {port} --workers 2 bare_asgi:app",
+    "uvicorn's factory": "uvicorn --port {port} --factory bare_asgi:make",
+    "UvicornWorker": "gunicorn -k uvicorn_worker.UvicornWorker -b 127.0.0.1:{port} bare_asgi:app",
+    "gunicorn's asgi": "gunicorn -k asgi -b 127.0.0.1:{port} bare_asgi:app",
+    "hypercorn": "hypercorn -b 127.0.0.1:{port} bare_asgi:app",
+    "granian": "granian --interface asgi --port {port} bare_asgi:app",
+    "granian without lifespan": "granian --interface asginl --port {port} bare_asgi:app",
+    "daphne": "daphne -p {port} bare_asgi:app",
+}
+WSGI = {
+    "sync": "gunicorn -b 127.0.0.1:{port} bare_wsgi:app",
+    "gthread": "gunicorn -k gthread --threads 2 --preload -w 2 -b 127.0.0.1:{port} bare_wsgi:app",
+    "gevent": "gunicorn -k gevent -b 127.0.0.1:{port} bare_wsgi:app",
+    "gevent_pywsgi": "gunicorn -k gevent_pywsgi -b 127.0.0.1:{port} bare_wsgi:app",
+    "hypercorn's wsgi": "hypercorn -b 127.0.0.1:{port} bare_wsgi:app",
+    "uvicorn's wsgi": "uvicorn --interface wsgi --port {port} bare_wsgi:app",
+    "granian's wsgi": "granian --interface wsgi --port {port} bare_wsgi:app",
+    "waitress": "waitress-serve --listen 127.0.0.1:{port} bare_wsgi:app",
+    **{
+        name: f"python -m bare_wsgi {name} {{port}}"
+        for name in ("werkzeug", "waitress", "wsgiref", "cheroot", "pywsgi")
+    },
+}
+OWN = {
+    "aiohttp": "python -m own_servers aiohttp {port}",
+    "GunicornWebWorker": "gunicorn -k aiohttp.GunicornWebWorker -b 127.0.0.1:{port} own_servers:aiohttp_factory",
+    "tornado": "python -m own_servers tornado {port}",
+}
+BEHIND = {
+    "uvicorn": "uvicorn --port {port} bare_asgi:behind",
+    "hypercorn": "hypercorn -b 127.0.0.1:{port} bare_asgi:behind",
+    "sync": "gunicorn -b 127.0.0.1:{port} bare_wsgi:behind",
+    "waitress": "waitress-serve --listen 127.0.0.1:{port} bare_wsgi:behind",
+}
+
+
+def requests(program: Launched) -> dict[tuple[str, str], float]:
+    """How many requests were counted, by status and route."""
+    found = {}
+    for name, value in program.metrics().items():
+        if name.startswith("bext_requests_total{"):
+            labels = dict(part.split("=", 1) for part in name[name.index("{") + 1 : -1].split(","))
+            found[labels["status"].strip('"'), labels["route"].strip('"')] = value
+    return found
+
+
+@pytest.mark.parametrize("server", [*ASGI, *WSGI])
+def test_an_application_of_no_framework_is_measured(tmp_path: Path, server: str) -> None:
+    if server == "cheroot" and importlib.util.find_spec("cheroot") is None:
+        pytest.skip("cheroot is not installed")
+    command = {**ASGI, **WSGI}[server]
+    with receiving() as received:
+        env = {**SOON, "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint, "OTEL_SERVICE_NAME": "shop"}
+        with launched(tmp_path, command, env=env, path="/first") as program:
+            for number in range(3):
+                answer = program.get(f"/tea/{number}")
+                assert (200, "tea 0") == (answer.status_code, answer.text)
+            assert 500 == program.get("/fails").status_code
+            line = program.completion("/tea/2")
+            span = until(lambda: received.spans(kind="server", url_path="/tea/2"), why="a span")
+            failed = until(lambda: received.spans(kind="server", url_path="/fails"), why="a span")
+            expected = {("200", "unmatched"): 4, ("500", "unmatched"): 1}
+            until(lambda: expected == requests(program), why=lambda: f"{expected}, not {requests(program)}")
+    assert (200, "unmatched", "shop") == (line["status"], line.get("route", "unmatched"), line["app"])
+    assert (1, 1) == (len(span), len(failed))
+    assert "LookupError" == failed[0].attributes["error.type"]
+
+
+@pytest.mark.parametrize("server", OWN)
+def test_a_framework_with_a_server_of_its_own_is_measured(tmp_path: Path, server: str) -> None:
+    pytest.importorskip("tornado" if server == "tornado" else "aiohttp")
+    with receiving() as received:
+        env = {**SOON, "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint, "OTEL_SERVICE_NAME": "shop"}
+        with launched(tmp_path, OWN[server], env=env, path="/first") as program:
+            for number in range(3):
+                answer = program.get(f"/tea/{number}")
+                assert (200, "tea 0") == (answer.status_code, answer.text)
+            assert (500, 404) == (program.get("/fails").status_code, program.get("/none").status_code)
+            line = program.completion("/tea/2")
+            spans = until(lambda: received.spans(kind="server", url_path="/tea/2"), why="a span")
+            expected = {
+                ("200", "/first"): 1,
+                ("200", "/tea/{number}"): 3,
+                ("500", "/fails"): 1,
+                ("404", "unmatched"): 1,
+            }
+            until(lambda: expected == requests(program), why=lambda: f"{expected}, not {requests(program)}")
+    assert (200, "shop") == (line["status"], line["app"])
+    assert ["GET /tea/{number}"] == [span.name for span in spans]
+
+
+@pytest.mark.parametrize("server", BEHIND)
+def test_a_framework_that_nobody_sees_from_outside_tells_its_route(tmp_path: Path, server: str) -> None:
+    with receiving() as received:
+        env = {**SOON, "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint}
+        with launched(tmp_path, BEHIND[server], env=env) as program:
+            assert 404 == program.get("/none").status_code
+            spans = until(lambda: received.spans(kind="server", url_path="/items/0"), why="a span")
+            counted = requests(program)
+    route = "/items/<item>" if "wsgi" in BEHIND[server] else "/items/{item}"
+    assert {("200", route): len(spans), ("404", "unmatched"): 1} == counted
+    assert {route} == {span.attributes["http.route"] for span in spans}
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "sync", "hypercorn", "waitress"])
+def test_metrics_are_there_before_any_request(tmp_path: Path, server: str) -> None:
+    command = {**ASGI, **WSGI}[server].replace("{port}", "0")
+    with launched(tmp_path, command, env=SOON) as program:
+        assert "bext_" in program.endpoint("/metrics").text
+
+
+def test_django_s_development_server_is_measured_where_it_serves(tmp_path: Path) -> None:
+    command = "django-admin runserver 127.0.0.1:{port}"  # in a process below one that only reloads it
+    with launched(tmp_path, command, env={**SOON, "DJANGO_SETTINGS_MODULE": "django_settings"}) as program:
+        assert (200, 404) == (program.get("/items/1").status_code, program.get("/static/none").status_code)
+        expected = {("200", "/items/<item>"): 2, ("404", "unmatched"): 1}
+        until(lambda: expected == requests(program), why=lambda: f"{expected}, not {requests(program)}")
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "sync", "waitress"])
+def test_endpoints_that_are_mounted_answer_beside_an_application_of_no_framework(
+    tmp_path: Path, server: str
+) -> None:
+    env = {**SOON, "BEXT_METRICS_MOUNT": "true"}
+    with launched(tmp_path, {**ASGI, **WSGI}[server], env=env, path="/tea") as program:
+        page = until(lambda: "bext_requests_total" in (text := program.get("/metrics").text) and text)
+    assert 'status="200"' in page

@@ -1,0 +1,202 @@
+"""Tornado's HTTPServer, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from bext_otel.catalogue import HTTP_SERVER_ACTIVE_REQUESTS, REQUEST_SIZE, REQUESTS
+from bext_otel_instrumentors.http.servers.tornado import TornadoServerInstrumentor
+from tests.instrumentors.conftest import Telemetry, instrumented_by, instrumenting
+from tests.waiting import until
+
+pytest.importorskip("tornado")
+from tornado import httpclient, httpserver, routing, testing, web, websocket, wsgi
+from tornado.httputil import HTTPHeaders
+
+instrumented = instrumented_by(TornadoServerInstrumentor)
+
+
+class Item(web.RequestHandler):
+    async def get(self, item: str) -> None:
+        await asyncio.sleep(0)
+        self.write(item)
+
+    def post(self, item: str) -> None:
+        self.write(str(len(self.request.body)))
+
+
+class Fails(web.RequestHandler):
+    def get(self) -> None:
+        raise LookupError("no tea")
+
+
+class Refuses(web.RequestHandler):
+    def get(self) -> None:
+        raise web.HTTPError(403)
+
+
+class Streams(web.RequestHandler):
+    async def get(self) -> None:
+        for _ in range(3):
+            self.write(b"tea")
+            await self.flush()
+
+
+class Echoes(websocket.WebSocketHandler):
+    def on_message(self, message: Any) -> Any:
+        return self.write_message(message)
+
+
+def application() -> Any:
+    inner = web.Application([(r"/inner/items/(?P<item>\w+)", Item)])
+    app = web.Application(
+        [
+            (r"/items/(\w+)", Item),
+            (r"/fails", Fails),
+            (r"/refuses", Refuses),
+            (r"/streams", Streams),
+            (r"/echoes/(\w+)", Echoes2),
+        ]
+    )
+    return routing.RuleRouter(
+        [
+            routing.Rule(routing.PathMatches("/inner/.*"), inner),
+            routing.Rule(routing.PathMatches("/.*"), app),
+        ]
+    )
+
+
+class Echoes2(Echoes):
+    def open(self, room: str) -> None:
+        """Rooms are all the same."""
+
+
+def asking(app: Any, ask: Callable[[int], Awaitable[Any]], **options: Any) -> Any:
+    async def run() -> Any:
+        listening, port = testing.bind_unused_port()
+        server = httpserver.HTTPServer(app, **options)
+        server.add_socket(listening)
+        try:
+            return await ask(port)
+        finally:
+            server.stop()
+            await server.close_all_connections()
+
+    return asyncio.run(run())
+
+
+def fetching(path: str, **options: Any) -> Callable[[int], Awaitable[Any]]:
+    async def ask(port: int) -> Any:
+        client = httpclient.AsyncHTTPClient()
+        return await client.fetch(f"http://127.0.0.1:{port}{path}", raise_error=False, **options)
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "route"),
+    [
+        ("/items/1", 200, "/items/{arg1}"),
+        ("/inner/items/1", 200, "/inner/items/{item}"),
+        ("/fails", 500, "/fails"),
+        ("/refuses", 403, "/refuses"),
+        ("/streams", 200, "/streams"),
+        ("/none", 404, "unmatched"),
+        ("/inner/none", 404, "unmatched"),
+    ],
+)
+def test_a_request_is_measured(instrumented: Telemetry, path: str, status: int, route: str) -> None:
+    answer = asking(application(), fetching(f"{path}?q=1"))
+    assert status == answer.code
+    assert {("shop", "GET", str(status), route): 1} == instrumented.counts(REQUESTS)
+    attributes = instrumented.attributes()
+    assert (status, path, "q=1") == (
+        attributes["http.response.status_code"],
+        attributes["url.path"],
+        attributes["url.query"],
+    )
+    assert ("127.0.0.1", "1.1") == (attributes["client.address"], attributes["network.protocol.version"])
+    assert len(answer.body) == instrumented.sums(REQUEST_SIZE)["shop", "response"]
+    assert (status == 500) is (len(instrumented.server().events) == 1)
+    assert path == instrumented.completion()["path"]
+    assert {0} == {point.value for point in instrumented.points(HTTP_SERVER_ACTIVE_REQUESTS).values()}
+
+
+def test_an_upload_is_counted(instrumented: Telemetry) -> None:
+    answer = asking(application(), fetching("/items/a", method="POST", body=b"1234567"))
+    assert b"7" == answer.body
+    assert 7 == instrumented.sums(REQUEST_SIZE)["shop", "request"]
+
+
+def test_who_a_proxy_says_that_the_client_is_is_believed_as_the_server_does(instrumented: Telemetry) -> None:
+    headers = HTTPHeaders({"X-Real-Ip": "192.0.2.7", "X-Forwarded-Proto": "https"})
+    asking(application(), fetching("/items/1", headers=headers), xheaders=True)
+    attributes = instrumented.attributes()
+    assert ("192.0.2.7", "https") == (attributes["client.address"], attributes["url.scheme"])
+
+
+def test_a_websocket_is_one_span_and_counted_by_its_handshake(instrumented: Telemetry) -> None:
+    async def ask(port: int) -> Any:
+        socket = await websocket.websocket_connect(f"ws://127.0.0.1:{port}/echoes/1")
+        assert {("shop", "GET", "101", "/echoes/{arg1}"): 1} == instrumented.counts(REQUESTS)
+        assert [] == instrumented.spans()
+        await socket.write_message("tea")
+        said = await socket.read_message()
+        socket.close()
+        await asyncio.to_thread(until, instrumented.spans)
+        return said
+
+    assert "tea" == asking(application(), ask)
+    assert {("shop", "GET", "101", "/echoes/{arg1}"): 1} == instrumented.counts(REQUESTS)
+    assert ("GET /echoes/{arg1}", "ws") == (
+        instrumented.server().name,
+        instrumented.attributes()["url.scheme"],
+    )
+
+
+def test_a_client_that_leaves_is_no_error(instrumented: Telemetry) -> None:
+    left = asyncio.Event()
+
+    class Waits(web.RequestHandler):
+        async def get(self) -> None:
+            await left.wait()
+
+    async def ask(port: int) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /waits HTTP/1.1\r\nHost: a\r\n\r\n")
+        await asyncio.sleep(0.05)
+        writer.close()
+        await asyncio.to_thread(until, instrumented.spans)
+        left.set()
+        await asyncio.sleep(0)
+
+    asking(web.Application([("/waits", Waits)]), ask)
+    assert {("shop", "GET", "499", "/waits"): 1} == instrumented.counts(REQUESTS)
+
+
+def test_a_wsgi_application_in_it_is_measured_once(instrumented: Telemetry) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"tea"]
+
+    answer = asking(wsgi.WSGIContainer(app), fetching("/a"))
+    assert b"tea" == answer.body
+    assert {("shop", "GET", "200", "unmatched"): 1} == instrumented.counts(REQUESTS)
+
+
+def test_what_is_excluded_is_not_measured(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_PYTHON_TORNADO_EXCLUDED_URLS", "items")
+    with instrumenting(TornadoServerInstrumentor):
+        assert 200 == asking(application(), fetching("/items/1")).code
+    assert ({}, []) == (telemetry.counts(REQUESTS), telemetry.spans())
+
+
+def test_that_it_listens_is_told(telemetry: Telemetry) -> None:
+    told: list[str] = []
+    with instrumenting(TornadoServerInstrumentor, on_serving=lambda: told.append("serving")):
+        asking(application(), fetching("/items/1"))
+    assert "serving" in told
