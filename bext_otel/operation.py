@@ -67,13 +67,16 @@ class Settings:
 
     `resolver` maps a request's host and path to its app; `log_requests` asks for a log record at the end of
     each request; `slow_request_ms` is from where that record is a warning; `units` says whether instruments
-    carry their unit, or leave it to the name.
+    carry their unit, or leave it to the name; `trusts` says whether the trace context and baggage of a
+    request count, by its app and the address that its connection comes from ("": not known), None that all
+    do.
     """
 
     resolver: Callable[[str, str], str] | None = None
     log_requests: bool = True
     slow_request_ms: float = 500.0
     units: bool = True
+    trusts: Callable[[str, str], bool] | None = None
 
 
 _settings = Settings()

@@ -45,6 +45,7 @@ from bext_otel.service.process_tree import commands
 from bext_otel.service.procfs import Proc
 from bext_otel.serving import watch
 from bext_otel.signals import Signals
+from bext_otel.trust import trusted_parents
 
 if TYPE_CHECKING:
     from bext_otel.endpoints.endpoints import Endpoints
@@ -166,6 +167,7 @@ def build_runtime(
                 log_requests=config.logging.enabled and config.logging.requests,
                 slow_request_ms=config.logging.slow_request_ms,
                 units=config.telemetry.engine == "bext",
+                trusts=trusted_parents(config.telemetry.trust_parent, config.apps),
             )
         )
         runtime._undoing.callback(propagate_app(Hosts(config.telemetry.propagate_app_to, config.apps)))
