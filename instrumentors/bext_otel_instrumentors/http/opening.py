@@ -91,13 +91,8 @@ def open_request(
     set_request_logged(told=current_settings.log_requests, app=app)
     span: Span | None = None
     links: Sequence[Link] = ()
-    stranger: Sequence[Link] = ()
-    if sent is not None:
-        context, stranger = _believed(sent, context, app)
-    if context:
-        span = _span_for_this_request(context, scheme)
-        if span is None:
-            context, links = _parentage(context)
+    if context or sent is not None:
+        span, context, links = _beginning(context, sent, app, scheme)
     anchor = _NO_ANCHOR
     owned = span is None
     if span is None:
@@ -117,7 +112,7 @@ def open_request(
         if user_agent:
             attributes["user_agent.original"] = user_agent[:_MAX_HEADER]
         name = known if known is method else "HTTP"
-        span = tracer().start_span(name, context, SpanKind.SERVER, attributes, (*stranger, *links))
+        span = tracer().start_span(name, context, SpanKind.SERVER, attributes, links)
         anchor = anchor_of(span)
     return started, app, known, scheme, path, version, span, owned, anchor, _context_of(app, context)
 
@@ -188,6 +183,21 @@ def _span_for_this_request(context: Context, scheme: str) -> Span | None:
         return span
     said = (*_OF_HTTP, *_OF_WEBSOCKETS) if scheme in {"ws", "wss"} else _OF_HTTP
     return span if any(name in attributes for name in said) else None
+
+
+def _beginning(
+    context: Context, sent: tuple[Context, str] | None, app: str, scheme: str
+) -> tuple[Span | None, Context, Sequence[Link]]:
+    """The span that stands for the request already, if one does; the context that it begins in, and what its
+    span links to."""
+    strangers: Sequence[Link] = ()
+    if sent is not None:
+        context, strangers = _believed(sent, context, app)
+    span = _span_for_this_request(context, scheme) if context else None
+    if span is not None or not context:
+        return span, context, strangers
+    context, links = _parentage(context)
+    return None, context, (*strangers, *links)
 
 
 def _believed(sent: tuple[Context, str], context: Context, app: str) -> tuple[Context, Sequence[Link]]:
