@@ -5,17 +5,19 @@ The app is no part of the context's baggage, so no propagator sends it on by its
 baggage of a call whose host is known, from the client span that is current, and is one of those. Where the
 host cannot be known, nothing is added.
 
-Needs the OpenTelemetry API only.
+No more is sent on than every receiver has to bear (W3C Baggage, section 3.3.2). Needs the OpenTelemetry API
+only.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from contextlib import ExitStack, suppress
 from functools import partial, wraps
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from opentelemetry import baggage, trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
@@ -34,7 +36,11 @@ LOOPBACK, APPS = "loopback", "apps"
 """Words that stand for this machine, and for the hosts of `[apps.NAME] hosts`, in `[telemetry]
 propagate_app_to`."""
 
+_log = logging.getLogger("bext_otel")
+
 _HEADER = "baggage"
+_MAX_MEMBERS = 64
+_MAX_BYTES = 8192
 _URLS = ("url.full", "http.url")
 _ADDRESSES = ("server.address", "net.peer.name", "http.host")
 
@@ -77,6 +83,7 @@ def propagate_app(hosts: Hosts) -> Callable[[], None]:
     ) -> None:
         with suppress(Exception):  # an attribute or a carrier of another's; the call is made all the same
             context = _addressed(get_current() if context is None else context, hosts, carrier)
+            context = _bounded(context)
         original(self, carrier, context, _Blanks(setter))
 
     W3CBaggagePropagator.inject = inject  # type: ignore[method-assign]  # taken back below
@@ -163,6 +170,42 @@ def _addressed(context: Context, hosts: Hosts, carrier: Any) -> Context:
     return (
         baggage.remove_baggage(BAGGAGE_KEY, context) if BAGGAGE_KEY in baggage.get_all(context) else context
     )
+
+
+_told = False
+
+
+def _bounded(context: Context) -> Context:
+    """`context` with no more baggage than is sent on: the app, and then what was there first."""
+    global _told
+    entries = baggage.get_all(context)
+    if len(entries) <= _MAX_MEMBERS and sum(_most_bytes(entry) for entry in entries.items()) <= _MAX_BYTES:
+        return context
+    kept: dict[str, object] = {}
+    size = -1  # a comma stands between two
+    for key in sorted(entries, key=BAGGAGE_KEY.__ne__):
+        length = 2 + len(quote(key, safe="")) + len(quote(str(entries[key]), safe=""))
+        if len(kept) < _MAX_MEMBERS and size + length <= _MAX_BYTES:
+            kept[key] = entries[key]
+            size += length
+    left_out = entries.keys() - kept.keys()
+    for key in left_out:
+        context = baggage.remove_baggage(key, context)
+    if left_out and not _told:
+        _told = True
+        _log.warning(
+            "baggage of %d members is more than every receiver has to bear (%d, and %d bytes): the last ones "
+            "are not sent on; carry less",
+            len(entries),
+            _MAX_MEMBERS,
+            _MAX_BYTES,
+        )
+    return context
+
+
+def _most_bytes(entry: tuple[str, object]) -> int:
+    # A character has at most four bytes, each of which is three when it is encoded.
+    return 2 + 12 * (len(entry[0]) + len(str(entry[1])))
 
 
 def _host_of(span: Span) -> str | None:

@@ -194,3 +194,40 @@ def test_the_setting_is_a_list_in_the_environment_too(monkeypatch: pytest.Monkey
     for text in ("loopback, *.internal", '["loopback", "*.internal"]'):
         monkeypatch.setenv("BEXT_TELEMETRY_PROPAGATE_APP_TO", text)
         assert ("loopback", "*.internal") == load({}).config.telemetry.propagate_app_to
+
+
+@pytest.mark.parametrize("value", ["v", "v" * 500, "\u00e9" * 300, "+ ," * 200])
+def test_no_more_is_sent_on_than_every_receiver_has_to_bear(
+    told: None, value: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """64 members and 8,192 bytes: the app, and then what was there first. One line says so, ours."""
+    monkeypatch.setattr("bext_otel.app_baggage._told", False)
+    carrying = context.get_current()
+    for number in range(200):
+        carrying = baggage.set_baggage(f"k{number}", value, carrying)
+    token = context.attach(carrying)
+    try:
+        for _ in range(2):
+            said = sent({"url.full": "http://127.0.0.1:8000/x"})
+            assert said is not None
+            assert len(said.encode()) <= 8192
+    finally:
+        context.detach(token)
+    names = [member.partition("=")[0] for member in said.split(",")]
+    assert len(names) <= 64
+    assert value != "v" or 64 == len(names)
+    assert {"bext.app", *(f"k{number}" for number in range(len(names) - 1))} == set(names)
+    assert 1 == len(caplog.records)
+    assert "bext_otel" == caplog.records[0].name
+
+
+def test_baggage_that_everybody_bears_is_sent_as_it_is(told: None, caplog: pytest.LogCaptureFixture) -> None:
+    carrying = context.get_current()
+    for number in range(64):
+        carrying = baggage.set_baggage(f"k{number}", "v" * 100, carrying)
+    token = context.attach(carrying)
+    try:
+        assert ",".join(f"k{number}={'v' * 100}" for number in range(64)) == sent(None)
+    finally:
+        context.detach(token)
+    assert not caplog.records

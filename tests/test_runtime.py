@@ -251,3 +251,18 @@ def test_metrics_for_the_token_are_for_whoever_has_that_of_the_file(tmp_path: Pa
 def test_metrics_for_a_token_that_nobody_set_are_closed_and_one_line_says_so(tmp_path: Path) -> None:
     shown, _ = fresh(GUARDED, tmp_path, BEXT_ENDPOINTS_METRICS="token")
     assert [["401", "401"], True] == shown
+
+
+TRUSTING = """
+    import bext_otel
+    bext_otel.configure(apps={"back": {"paths": ["/back"], "trust_parent": "all"}})
+    from bext_otel.operation import settings
+    trusts = settings().trusts
+    show(trusts and [trusts(app, address) for app in ("unknown", "back") for address in ("10.0.0.1", "")])
+    """
+
+
+def test_whose_traces_count_is_what_the_settings_say(tmp_path: Path) -> None:
+    assert fresh(TRUSTING, tmp_path)[0] is None
+    shown, _ = fresh(TRUSTING, tmp_path, BEXT_TELEMETRY_TRUST_PARENT="10.0.0.0/8")
+    assert [True, False, True, True] == shown

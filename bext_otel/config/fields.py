@@ -33,7 +33,9 @@ class Field:
     """A setting, or an element of one.
 
     `hint` is its type with constraints, `type` the same as msgspec sees it, `extra` what else is known:
-    `unit`, `example`, `expected` (what it takes, where type and constraints do not say it), `secret`.
+    `unit`, `example`, `expected` (what it takes, where type and constraints do not say it), `secret`, `check`
+    (what the type can't say), `alone` (a list of one may be written as that one), `in_doubt` (what holds
+    where it is wrong, if the next layer's word would be less safe).
     """
 
     name: str
@@ -79,6 +81,12 @@ class Field:
             f"{text}, e.g. {_number(example * scale) if isinstance(example, (int, float)) else toml(example)}"
         )
 
+    def as_list(self, raw: Any) -> list[Any] | tuple[Any, ...] | None:
+        """`raw` as the elements of the list that the setting is; None where it is none."""
+        if self.extra.get("alone") and isinstance(raw, str):
+            return words(raw)
+        return raw if self.is_list and isinstance(raw, (list, tuple)) else None
+
     def convert(self, raw: Any, *, text: bool = False) -> Any:
         """`raw` as the setting's type; `text` for a value of the environment, which is always a string.
         Raises Wrong."""
@@ -88,9 +96,12 @@ class Field:
             _check_text(raw)
             raw = self._from_text(raw, text=text)
         try:
-            return msgspec.convert(raw, self.hint, strict=not text)
+            value = msgspec.convert(raw, self.hint, strict=not text)
         except (msgspec.ValidationError, ValueError, OverflowError, TypeError):
             raise Wrong(self.expected()) from None
+        if (check := self.extra.get("check")) is not None and not check(value):
+            raise Wrong(self.expected())
+        return value
 
     def _from_text(self, raw: str, *, text: bool) -> Any:
         if isinstance(self.type, inspect.LiteralType):

@@ -100,7 +100,9 @@ class _Settings:
                 value = _checked(given, self._report)
             except Wrong as wrong:
                 self._report.wrong(given, str(wrong))
-                continue
+                value = _field_of(given.path).extra.get("in_doubt")
+                if value is None:
+                    continue
             self.winners[given.path] = given.holding(value)
 
     def section(self, name: str) -> dict[str, Any]:
@@ -126,17 +128,17 @@ class _Settings:
         return {name: AppSettings(**values) for name, values in found.items()}
 
 
+def _field_of(path: Path) -> Field:
+    field = fields_of(AppSettings)[path[2]] if path[0] == "apps" else fields_of(SECTIONS[path[0]])[path[1]]
+    return field.element if field.is_table else field
+
+
 def _checked(given: Given, report: SettingsReport) -> Any:
-    if given.path[0] == "apps":
-        if len(given.path) == 2:
-            return None
-        field = fields_of(AppSettings)[given.path[2]]
-    else:
-        field = fields_of(SECTIONS[given.path[0]])[given.path[1]]
-    if field.is_table:
-        field = field.element
-    if field.is_list and isinstance(given.raw, (list, tuple)):
-        return tuple(_elements(given, field.element, report))
+    if given.path[0] == "apps" and len(given.path) == 2:
+        return None
+    field = _field_of(given.path)
+    if (listed := field.as_list(given.raw)) is not None:
+        return tuple(_elements(given, listed, field.element, report)) or field.extra.get("in_doubt", ())
     if given.scale == 1.0:
         value = field.convert(given.raw, text=given.text)
         if given.path == _ENDPOINT:
@@ -150,9 +152,9 @@ def _checked(given: Given, report: SettingsReport) -> Any:
         raise Wrong(field.expected(given.scale, given.unit)) from None
 
 
-def _elements(given: Given, element: Field, report: SettingsReport) -> Iterator[Any]:
+def _elements(given: Given, listed: Iterable[Any], element: Field, report: SettingsReport) -> Iterator[Any]:
     """The elements of a list that are right; each wrong one has a line of its own."""
-    for index, raw in enumerate(given.raw):
+    for index, raw in enumerate(listed):
         try:
             yield element.convert(raw, text=given.text)
         except Wrong as wrong:

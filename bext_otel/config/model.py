@@ -7,6 +7,7 @@ field here.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -76,6 +77,26 @@ Template = Annotated[
         },
     ),
 ]
+
+
+def _is_trust(word: str) -> bool:
+    try:
+        return word in {"all", "none"} or bool(ip_network(word, strict=False))
+    except ValueError:
+        return False
+
+
+Trusted = Annotated[
+    str,
+    Meta(
+        extra={"expected": '"all", "none", or an address or network, e.g. "10.0.0.0/8"', "check": _is_trust}
+    ),
+]
+_TRUST: Mapping[str, Any] = {
+    "expected": '"all", "none", or a list of addresses and networks, e.g. ["10.0.0.0/8", "::1"]',
+    "alone": True,
+    "in_doubt": ("none",),
+}
 PoolPattern = Annotated[str, Meta(pattern=r"\S", extra={"expected": 'a pattern of names, e.g. "render-*"'})]
 Limit = Annotated[int, Meta(ge=1, le=1_000_000, extra={"unit": "values", "example": 200})]
 
@@ -364,6 +385,16 @@ class TelemetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
             "unknown app is never told."
         ),
     ] = ("loopback", "apps")
+    trust_parent: Annotated[
+        tuple[Trusted, ...],
+        Meta(
+            description="Whose trace context and baggage count: everybody's, nobody's, or those of callers "
+            "whose connection comes from one of these networks. Anybody else's trace is a link of the "
+            "request's own, which is sampled as any that begins here, and their baggage ends here. One word "
+            "or network needs no brackets; a wrong one trusts nobody.",
+            extra=_TRUST,
+        ),
+    ] = ("all",)
     token: Annotated[
         str,
         Meta(
@@ -423,6 +454,14 @@ class AppSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         Literal["", Level],
         Meta(description="Least level that is logged for this app; empty: as `[logging] level`."),
     ] = ""
+    trust_parent: Annotated[
+        tuple[Trusted, ...],
+        Meta(
+            description="Whose trace context and baggage count in requests of this app; not set: as "
+            "`[telemetry] trust_parent`.",
+            extra=_TRUST,
+        ),
+    ] = ()
     version: Annotated[str, Meta(description="Version shown by health.", extra={"example": "1.4.2"})] = ""
     status: Annotated[
         Literal["running", "stopped", "deploying", "failed", "draining"],

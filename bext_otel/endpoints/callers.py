@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -13,14 +14,9 @@ if TYPE_CHECKING:
 __all__ = ["Callers"]
 
 # Whoever forwards requests to us lets others in.
-_FORWARDED = (
-    "HTTP_FORWARDED",
-    "HTTP_X_FORWARDED_FOR",
-    "HTTP_X_FORWARDED_HOST",
-    "HTTP_X_FORWARDED_PROTO",
-    "HTTP_X_REAL_IP",
-    "HTTP_VIA",
-)
+_FORWARDED = re.compile("HTTP_(?:FORWARDED|X_FORWARDED_.*|.*(?:REAL|CLIENT|CONNECTING)_IP|VIA)")
+# A name or address, and a port (RFC 9110, 7.2); nothing that somebody may read in another way.
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s\[\]:@/?#,]+))(?::[0-9]{0,5})?", re.IGNORECASE)
 
 
 class Callers:
@@ -45,14 +41,17 @@ class Callers:
     def trusts(self, environ: WSGIEnvironment) -> bool:
         """Whether the caller is somebody on this machine: we listen on loopback, nobody forwards for others,
         and the request means this machine."""
-        forwarded = any(header in environ for header in _FORWARDED)
+        forwarded = any(map(_FORWARDED.fullmatch, environ))
         return self._on_loopback and not forwarded and self._means_this_machine(self._name(environ))
 
     def _name(self, environ: WSGIEnvironment) -> str:
-        """The name in the Host header; our own where there is none, which no browser leaves out."""
-        name: str = environ.get("HTTP_HOST", self._host).rpartition("@")[2]
-        name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
-        return name.lower().removesuffix(".")
+        """The name in the Host header, "" for what is none; our own where there is no header, which no
+        browser leaves out."""
+        said: str | None = environ.get("HTTP_HOST")
+        if said is None:
+            return self._host
+        match = _HOST.fullmatch(said)
+        return (match[1] or match[2]).lower().removesuffix(".") if match else ""
 
     def _means_this_machine(self, name: str) -> bool:
         return is_loopback(name) or name.endswith(".localhost") or name == self._host

@@ -30,6 +30,8 @@ _ADVANCES_A_TURN = 16
 # Whoever is refused in the middle of sending would otherwise see a reset connection in place of the reason.
 _LEAVING_SECONDS = 2.0
 _ON_ITS_WAY_SECONDS = 0.25
+# In front of a request; some clients send one behind a body.
+_MAX_BLANK_LINES = 8
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -62,7 +64,7 @@ class Connection:
         self._client = client
         self._service = service
         self._received = bytearray()
-        self._searched = 0
+        self._searched = self._blank_lines = 0
         self._rests = False
         self._head: Head | None = None
         self._body: Body | None = None
@@ -157,6 +159,9 @@ class Connection:
         received, limit = self._received, self._service.limits.head_bytes
         while not self._searched and received.startswith(b"\r\n"):  # RFC 9112, 2.2
             del received[:2]
+            self._blank_lines += 1
+            if self._blank_lines > _MAX_BLANK_LINES:
+                raise BadRequestError(400, "this is no HTTP request")
         end = received.find(b"\r\n\r\n", max(0, self._searched - 3), limit)
         if end < 0:
             if len(received) >= limit:
@@ -165,7 +170,7 @@ class Connection:
             return False
         self._head = parse(bytes(received[:end]))
         del received[: end + 4]
-        self._searched = 0
+        self._searched = self._blank_lines = 0
         self._body = Body(self._head, self._service.limits.body_bytes)
         self._stays = self._head.stays and not self._is_last
         self.stage = "body"

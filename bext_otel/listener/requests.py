@@ -15,12 +15,16 @@ __all__ = ["BadRequestError", "Body", "Head", "parse"]
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e\x80-\xff]+) HTTP/([0-9])\.([0-9])")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_ABSOLUTE = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
 _MAX_FIELDS = 100
 # Longer numbers are no length of anything, and converting them takes time.
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;[^\r\n]*)?")
 _MAX_CHUNK_LINE = 1024
+# What frames chunks, and follows the last one, costs as much to read as what they hold: so many bytes of it,
+# and one more for each so many of the body. A chunk of 80 bytes keeps to that.
+_MAX_FRAMING = 16 * 1024
+_FRAMING_SHARE = 16
 
 
 class BadRequestError(BextOtelError):
@@ -73,6 +77,7 @@ def parse(head: bytes) -> Head:
         if absolute is None:
             raise BadRequestError(400, "the target of a request is a path")
         target = target[absolute.end() :]
+        fields["host"] = absolute[1].decode("latin-1")  # which counts, whatever Host says (RFC 9112, 3.2.2)
     path, _, query = target.partition(b"#")[0].partition(b"?")
     return Head(
         match[1].decode(),
@@ -122,6 +127,7 @@ class Body:
         # Of the body, or of the chunk that has begun.
         self._missing = self.announced
         self._awaited: Literal["size", "data", "end", "trailer"] = "size"
+        self._framing = 0
         if self.announced > limit:
             raise BadRequestError(413, f"the body has {self.announced} bytes: at most {limit} are taken")
 
@@ -142,6 +148,9 @@ class Body:
             line = _line(received)
             if line is None:
                 return False
+            self._framing += len(line) + 2
+            if self._framing > _MAX_FRAMING + len(self.content) // _FRAMING_SHARE:
+                raise BadRequestError(400, "the body has more lengths of chunks, or trailers, than content")
             if self._awaited == "size":
                 self._begin_chunk(line)
             elif self._awaited == "trailer":

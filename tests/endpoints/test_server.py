@@ -159,6 +159,9 @@ def test_only_callers_who_mean_this_machine_are_trusted(server: Servers) -> None
         {"X_Forwarded_For": "127.0.0.1"},
         {"Forwarded": "for=127.0.0.1"},
         {"Via": "1.1 proxy"},
+        {"X-Forwarded-Port": "443"},
+        {"X-Real-IP": "192.0.2.7"},
+        {"CF-Connecting-IP": "192.0.2.7"},
     ):
         assert b'{"status":"healthy"}' == ask(port, "/health", **headers).content
 
@@ -183,9 +186,27 @@ def test_loopback_answers_to_its_own_names_only(server: Servers) -> None:
     """A web page whose name was made to resolve to 127.0.0.1 sends its own."""
     port = started(server(settings={"allowed_hosts": ("metrics.shop.example", "*.inner.example")}))
     for path in ("/metrics", "/metrics?format=json", "/health", "/health/live", "/"):
-        for host in ("evil.example", "127.0.0.1.evil.example", "inner.example"):
+        for host in (
+            "evil.example",
+            "127.0.0.1.evil.example",
+            "inner.example",
+            "",
+            "[::1]evil.example",
+            "127.0.0.1:80:evil.example",
+            "localhost:evil.example",
+            "evil.example@127.0.0.1",
+            "127.0.0.1, evil.example",
+            "0.0.0.0",
+        ):
             assert 403 == ask(port, path, host=host).status
-        for host in ("LOCALHOST.", "127.0.0.7", "[::1]", "metrics.shop.example", "a.inner.example"):
+        assert 403 == ask(port, f"http://evil.example{path}").status
+        for host in (
+            "LOCALHOST.",
+            "127.0.0.7",
+            "[::1]",
+            "metrics.shop.example",
+            "a.inner.example",
+        ):
             assert 200 == ask(port, path, host=host).status
     assert b'{"status":"healthy"}' == ask(port, "/health", host="metrics.shop.example").content
 

@@ -305,6 +305,15 @@ def test_an_answer_carries_its_trace_where_the_application_asks_for_it(
         telemetry.clear()
 
 
+def test_no_more_baggage_is_taken_than_everybody_has_to_bear() -> None:
+    """64 members, and 8,192 bytes in all."""
+    members = [f"k{number}=v" for number in range(200)]
+    assert ",".join(members[:64]) == clean_baggage([",".join(members)])
+    assert ",".join(members[:64]) == clean_baggage(members)
+    long = [f"k{number}={'v' * 4000}" for number in range(3)]
+    assert ",".join(long[:2]) == clean_baggage(long)
+
+
 @given(st.lists(st.text(max_size=600), max_size=3))
 def test_a_traceparent_passes_only_if_upstream_reads_it_as_it_stands(values: list[str]) -> None:
     cleaned = clean_traceparent(values)

@@ -38,6 +38,20 @@ def test_the_path_is_found_in_any_form_of_the_target(line: str, path: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("line", "host"),
+    [
+        ("GET http://Other:80/a HTTP/1.1", "Other:80"),
+        ("GET http://other HTTP/1.0", "other"),
+        ("GET http://a@b/ HTTP/1.1", "a@b"),
+        ("GET http:/// HTTP/1.1", ""),
+        ("GET //other/a HTTP/1.1", "x"),
+    ],
+)
+def test_a_target_that_names_a_host_is_the_one_that_counts(line: str, host: str) -> None:
+    assert host == head("Host: x", line=line).fields["host"]
+
+
+@pytest.mark.parametrize(
     ("status", "raw"),
     [
         (400, b""),
@@ -128,6 +142,24 @@ def test_a_malformed_chunk_or_one_too_many_is_refused(status: int, sent: bytes) 
     with pytest.raises(BadRequestError) as caught:
         body.feed(bytearray(sent))
     assert status == caught.value.status
+
+
+@pytest.mark.parametrize("sent", [b"1\r\nx\r\n" * 10_000, b"0\r\n" + b"a: b\r\n" * 10_000])
+def test_a_body_that_is_hardly_more_than_lengths_of_chunks_or_trailers_is_refused(sent: bytes) -> None:
+    """Each costs time to read, and a flood of them the others' time."""
+    body, received = Body(head("Host: x", "Transfer-Encoding: chunked"), 10**6), bytearray(sent)
+    with pytest.raises(BadRequestError) as caught:
+        body.feed(received)
+    assert 400 == caught.value.status
+    assert len(received) > len(sent) // 3
+
+
+@pytest.mark.parametrize("size", [80, 4096])
+def test_chunks_of_a_usual_size_are_as_many_as_the_body_takes(size: int) -> None:
+    chunk = b"%x\r\n%s\r\n" % (size, b"x" * size)
+    body = Body(head("Host: x", "Transfer-Encoding: chunked"), 10**6)
+    assert body.feed(bytearray(chunk * (10**6 // size) + b"0\r\n\r\n"))
+    assert 10**6 // size * size == len(body.content)
 
 
 @given(st.binary(max_size=300))

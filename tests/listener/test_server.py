@@ -178,6 +178,7 @@ def test_what_nobody_waits_for_any_more_is_not_made() -> None:
         (431, b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000),
         (413, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1_000_000),
         (400, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 5_000 + b"\r\n\r\n"),
+        (400, b"\r\n" * 100_000),
     ],
 )
 def test_a_refusal_is_read_by_whoever_still_sends(expected: int, sent: bytes) -> None:

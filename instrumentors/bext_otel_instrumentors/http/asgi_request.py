@@ -70,8 +70,14 @@ def _url(scope: Scope) -> str:
     return f"{scope.get('scheme', 'http')}://{host}{scope['path']}"
 
 
+def _peer(scope: Scope) -> str:
+    """No connection comes from port 0: servers put it beside an address that a header says."""
+    client = scope.get("client")
+    return str(client[0]) if client and client[0] and client[1] else ""
+
+
 def _opened(scope: Scope, _: Exchange) -> None:
     quieten(scope)
 
 
-ASGI = Interface(True, _read, _carrier, _header_pairs, _url, _opened)
+ASGI = Interface(True, _read, _carrier, _header_pairs, _url, _peer, _opened)

@@ -5,7 +5,7 @@ Nothing here knows a framework: whoever calls the application opens the request,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -13,12 +13,13 @@ from typing import Any, TypeAlias
 from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 
-from bext_otel.operation import set_request_logged
+from bext_otel.operation import set_request_logged, settings
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.current_request import LeftOut, further_inside, left_out
 from bext_otel_instrumentors.http.environment import Choices
 from bext_otel_instrumentors.http.exchange import Exchange, current
 from bext_otel_instrumentors.http.opening import RequestLine, open_request
+from bext_otel_instrumentors.http.peer import socket_address
 from bext_otel_instrumentors.http.propagation import extract, is_w3c_only
 from bext_otel_instrumentors.http.routed import Asked
 
@@ -40,7 +41,8 @@ class Interface:
     """How a server hands over a request: a scope (`asgi`) or an environ.
 
     `read` says what is in it, `carrier` gives its headers to propagators and `headers` those that a span may
-    show, `url` its URL without the query; `opened` hears of its exchange, before the application does.
+    show, `url` its URL without the query, `peer` the address that the server says its connection comes from;
+    `opened` hears of its exchange, before the application does.
     """
 
     asgi: bool
@@ -48,7 +50,13 @@ class Interface:
     carrier: Callable[[Any], dict[str, list[str]]]
     headers: Callable[[Any], Iterable[tuple[Any, Any]]]
     url: Callable[[Any], str]
+    peer: Callable[[Any], str]
     opened: Callable[[Any, Exchange], None]
+
+    def address(self, surroundings: Any, carrier: Mapping[str, Sequence[str]]) -> str:
+        """The address that the connection of a request comes from, for whoever asks whom to trust; "": not
+        known, or nobody asks. `carrier` are its headers."""
+        return "" if settings().trusts is None else socket_address(self.peer(surroundings), carrier)
 
 
 def exchange_for(
@@ -66,10 +74,12 @@ def exchange_for(
                 return None
             context = _arriving(context)
         line, mounted, length, counting, carries = interface.read(surroundings)
+        sent = None
         if carries or not is_w3c_only():
-            context = extract(interface.carrier(surroundings), context)
+            carrier = interface.carrier(surroundings)
+            sent = (extract(carrier, context), interface.address(surroundings, carrier))
         exchange = Exchange(
-            open_request(*line, context),
+            open_request(*line, context, sent),
             surroundings,
             asgi=interface.asgi,
             upstream=upstream,

@@ -74,9 +74,14 @@ def open_request(
     client: tuple[str, int] | None,
     user_agent: str,
     context: Context,
+    sent: tuple[Context, str] | None = None,
 ) -> Opening:
-    """Begin a request (see `RequestLine`), in `context` (what propagation found, or empty), as a span of kind
-    SERVER unless one stands for it already."""
+    """Begin a request (see `RequestLine`), in `context` (what is current, or empty), as a span of kind SERVER
+    unless one stands for it already.
+
+    `sent` is what propagation found on top of `context`, and the address (text, "": not known) of whoever
+    opened the connection: it counts if that one is trusted. None: there is none.
+    """
     started = perf_counter()
     known = method if method in _KNOWN_METHODS else "_OTHER"
     if not path.isascii():
@@ -86,10 +91,8 @@ def open_request(
     set_request_logged(told=current_settings.log_requests, app=app)
     span: Span | None = None
     links: Sequence[Link] = ()
-    if context:
-        span = _span_for_this_request(context, scheme)
-        if span is None:
-            context, links = _parentage(context)
+    if context or sent is not None:
+        span, context, links = _beginning(context, sent, app, scheme)
     anchor = _NO_ANCHOR
     owned = span is None
     if span is None:
@@ -180,6 +183,35 @@ def _span_for_this_request(context: Context, scheme: str) -> Span | None:
         return span
     said = (*_OF_HTTP, *_OF_WEBSOCKETS) if scheme in {"ws", "wss"} else _OF_HTTP
     return span if any(name in attributes for name in said) else None
+
+
+def _beginning(
+    context: Context, sent: tuple[Context, str] | None, app: str, scheme: str
+) -> tuple[Span | None, Context, Sequence[Link]]:
+    """The span that stands for the request already, if one does; the context that it begins in, and what its
+    span links to."""
+    strangers: Sequence[Link] = ()
+    if sent is not None:
+        context, strangers = _believed(sent, context, app)
+    span = _span_for_this_request(context, scheme) if context else None
+    if span is not None or not context:
+        return span, context, strangers
+    context, links = _parentage(context)
+    return None, context, (*strangers, *links)
+
+
+def _believed(sent: tuple[Context, str], context: Context, app: str) -> tuple[Context, Sequence[Link]]:
+    """The context that a request comes in with, and the link to a parent that is not trusted: then nothing
+    that was sent counts, be it the trace, its being sampled, or baggage."""
+    said, address = sent
+    trusts = settings().trusts
+    if trusts is None or trusts(app, address):
+        return said, ()
+    named = trace.get_current_span(said)
+    if named is trace.get_current_span(context):
+        return context, ()
+    parent = named.get_span_context()
+    return context, (Link(parent),) if parent.is_valid else ()
 
 
 def _parentage(context: Context) -> tuple[Context, Sequence[Link]]:

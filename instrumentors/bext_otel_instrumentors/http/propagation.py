@@ -48,11 +48,12 @@ _MAX_TRACESTATE = 512
 _MAX_TRACESTATE_MEMBERS = 32
 _MAX_MEMBER = 128
 
-# W3C Baggage 3.3.1: token = value; the limits are those that upstream's propagator has, past which it logs.
+# W3C Baggage 3.3.1: token = value. A platform has to bear 64 members and 8,192 bytes (3.3.2); the limit of
+# one is that of upstream's propagator, past which it logs.
 _ENTRY = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+[ \t]*=[ \t]*[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*")
 _MAX_BAGGAGE = 8192
 _MAX_ENTRY = 4096
-_MAX_ENTRIES = 180
+_MAX_ENTRIES = 64
 
 
 class _ListGetter(Getter[Headers]):

@@ -13,6 +13,7 @@ from bext_otel_instrumentors.http.current_request import measured
 from bext_otel_instrumentors.http.environment import Choices
 from bext_otel_instrumentors.http.incoming import leaves_out
 from bext_otel_instrumentors.http.opening import parentage
+from bext_otel_instrumentors.http.strangers import hide, restore
 from bext_otel_instrumentors.http.wsgi_request import WSGI
 
 __all__ = ["around_asgi", "around_wsgi"]
@@ -23,6 +24,10 @@ def around_asgi(chosen: Choices, original: Callable[..., Awaitable[None]]) -> Ca
     from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 
     middlewares: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+
+    async def seeing_all(self: Any, scope: Any, receive: Any, send: Any) -> None:
+        restore(scope)
+        await original(self, scope, receive, send)
 
     @wraps(original)
     async def call(self: Any, scope: Any, receive: Any, send: Any) -> None:
@@ -35,7 +40,8 @@ def around_asgi(chosen: Choices, original: Callable[..., Awaitable[None]]) -> Ca
             return
         middleware = middlewares.get(self)
         if middleware is None:
-            middleware = middlewares[self] = OpenTelemetryMiddleware(partial(original, self))
+            middleware = middlewares[self] = OpenTelemetryMiddleware(partial(seeing_all, self))
+        hide(ASGI, scope)
         with parentage():
             await middleware(scope, receive, send)
 
@@ -49,13 +55,18 @@ def around_wsgi(chosen: Choices, original: Callable[..., Iterable[bytes]]) -> Ca
 
     middlewares: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
+    def seeing_all(self: Any, environ: Any, start_response: Any) -> Iterable[bytes]:
+        restore(environ)
+        return original(self, environ, start_response)
+
     @wraps(original)
     def call(self: Any, environ: Any, start_response: Any) -> Iterable[bytes]:
         if measured(environ) is not None or leaves_out(WSGI, chosen, environ):
             return original(self, environ, start_response)
         middleware = middlewares.get(self)
         if middleware is None:
-            middleware = middlewares[self] = OpenTelemetryMiddleware(partial(original, self))
+            middleware = middlewares[self] = OpenTelemetryMiddleware(partial(seeing_all, self))
+        hide(WSGI, environ)
         # Not within `parentage`: this one keeps its context attached until its answer is closed.
         answer: Iterable[bytes] = middleware(environ, start_response)
         return answer

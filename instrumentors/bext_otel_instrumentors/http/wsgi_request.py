@@ -76,9 +76,16 @@ def _url(environ: Environ) -> str:
     return f"{environ.get('wsgi.url_scheme', 'http')}://{host}{path_of(environ)[1]}"
 
 
+def _peer(environ: Environ) -> str:
+    """What werkzeug's `ProxyFix` has replaced by a header's word is kept beside it."""
+    original = environ.get("werkzeug.proxy_fix.orig")
+    known = original if isinstance(original, dict) and "REMOTE_ADDR" in original else environ
+    return known.get("REMOTE_ADDR") or ""
+
+
 def _opened(environ: Environ, exchange: Exchange) -> None:
     if exchange.counting:
         environ["wsgi.input"] = counting_input(environ["wsgi.input"], exchange)
 
 
-WSGI = Interface(False, _read, _carrier, _shown_headers, _url, _opened)
+WSGI = Interface(False, _read, _carrier, _shown_headers, _url, _peer, _opened)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from flask import Flask
-from opentelemetry import trace
+from flask import Flask, request
+from opentelemetry import baggage, trace
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
 from bext_otel.catalogue import REQUESTS
+from bext_otel.operation import settings, use
+from bext_otel.trust import trusted_parents
 from bext_otel_instrumentors.http.flask import FlaskInstrumentor
 from bext_otel_instrumentors.http.starlette import StarletteInstrumentor
 from tests.instrumentors.conftest import Telemetry, instrumented_by
@@ -78,3 +81,35 @@ def test_upstreams_span_begins_a_trace_whatever_the_server_was_started_in(upstre
             asyncio.run(ask_async(app, http_scope("/a/1")))
         assert trace.get_current_span() is command
     assert [None] * 2 == [span.parent for span in upstream.servers()]
+
+
+SENT = [("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), ("baggage", "user=7")]
+
+
+@pytest.mark.parametrize("trusted", ["none", "192.0.2.0/24"])
+@pytest.mark.parametrize("kind", ["asgi", "wsgi"])
+def test_upstreams_span_has_no_parent_that_is_not_trusted(
+    upstream: Telemetry, kind: str, trusted: str
+) -> None:
+    """The application sees the headers in either case, and baggage of those who are trusted."""
+    use(replace(settings(), trusts=trusted_parents((trusted,), {})))
+    seen: list[Any] = []
+    if kind == "asgi":
+
+        async def look(request: Any) -> PlainTextResponse:
+            seen.extend([baggage.get_baggage("user"), request.headers["traceparent"]])
+            return PlainTextResponse("x")
+
+        asyncio.run(ask_async(Starlette(routes=[Route("/", look)]), http_scope("/", headers=SENT)))
+    else:
+        app = Flask(__name__)
+
+        @app.route("/")
+        def view() -> str:
+            seen.extend([baggage.get_baggage("user"), request.headers["traceparent"]])
+            return "x"
+
+        ask_wsgi(app, headers=SENT)
+    span = upstream.server()
+    assert ["7" if trusted != "none" else None, SENT[0][1]] == seen
+    assert (trusted == "none") == (span.parent is None)

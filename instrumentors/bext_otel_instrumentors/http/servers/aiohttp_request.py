@@ -84,8 +84,13 @@ def _url(request: Any) -> str:
     return f"{request.scheme}://{request.host}{request.path}"
 
 
+def _peer(request: Any) -> str:
+    peer = _address(request.get_extra_info("peername"))
+    return "" if peer is None else str(peer[0])
+
+
 def _opened(_: Any, __: Exchange) -> None:
     """Nothing hears of it."""
 
 
-AIOHTTP = Interface(True, _read, _carrier, _headers, _url, _opened)
+AIOHTTP = Interface(True, _read, _carrier, _headers, _url, _peer, _opened)

@@ -137,8 +137,14 @@ def _url(request: Any) -> str:
     return f"{getattr(context, 'protocol', 'http')}://{host}{path}"
 
 
+def _peer(request: Any) -> str:
+    # What `xheaders` believes is `remote_ip`.
+    address = getattr(request["context"], "address", None)
+    return str(address[0]) if isinstance(address, tuple) else ""
+
+
 def _opened(_: Any, __: Exchange) -> None:
     """Nothing hears of it."""
 
 
-TORNADO = Interface(True, _read, _carrier, _headers, _url, _opened)
+TORNADO = Interface(True, _read, _carrier, _headers, _url, _peer, _opened)
