@@ -67,7 +67,8 @@ def _missing(package: Path, declared: set[str]) -> set[tuple[str, str]]:
             parents = {module, module.rpartition(".")[0]}
             if not parents & shared and not any(known.startswith(f"{module}.") for known in shared):
                 missing.add((module, path))
-        elif not {_name(each) for each in brings.get(top, ())} & declared:
+        # What is for some Pythons alone is known by its own name on the others.
+        elif not {_name(each) for each in brings.get(top, [top])} & declared:
             missing.add((module, path))
     return missing
 

@@ -61,7 +61,8 @@ def test_upstreams_launcher_takes_options_of_the_command_unless_it_is_separated(
     """As the README says."""
     upstream = str(Path(sysconfig.get_path("scripts")) / "opentelemetry-instrument")
     command = ("echo", "--config", "c.yaml")
-    assert "ambiguous option: --config" in ran(upstream, *command).stderr
+    if sys.version_info < (3, 14):  # whose argparse looks no further than the command
+        assert "ambiguous option: --config" in ran(upstream, *command).stderr
     assert "--config c.yaml\n" == ran(upstream, "--", *command).stdout == ran(*RUN, *command).stdout
 
 

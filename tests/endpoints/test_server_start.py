@@ -46,6 +46,12 @@ class Recorded:
         self.rank = rank
 
 
+@pytest.fixture(autouse=True)
+def no_master(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another test may have imported gunicorn's into this process."""
+    monkeypatch.delitem(sys.modules, "gunicorn.arbiter", raising=False)
+
+
 @pytest.fixture
 def server() -> Recorded:
     return Recorded()

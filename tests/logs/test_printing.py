@@ -226,7 +226,8 @@ ends.set(); thread.join()
 def test_what_a_queue_hands_to_a_parent_is_printed_there_once() -> None:
     """A worker cannot keep its parent from printing, so it does not print."""
     program = """
-import multiprocessing, os, logging.handlers
+import multiprocessing, os, logging.handlers, warnings
+warnings.simplefilter("ignore")  # of forks beside threads, from Python 3.12 on
 waiting = multiprocessing.get_context("fork").Queue()
 listener = logging.handlers.QueueListener(waiting, logging.StreamHandler())
 logging.root.addHandler(logging.handlers.QueueHandler(waiting))
