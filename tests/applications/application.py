@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from tests.applications.normalising import Rule
 from tests.applications.wire import Conversation, Request
@@ -18,12 +17,12 @@ class Application:
     made there, once. `helpers` run beside it. `script` is sent first, in its order; `reads` change nothing and are sent in
     many manners, but `without` some; `conversations` are websockets.
 
-    What is expected: `told`, whether its server or framework is known today, so that each request has its span,
-    its count and its line; `routes`, the templates that are shown then; `work`, how many other spans there are of
-    some names. Lines with `noise` are chance, and nobody compares them.
+    What is expected: that each request has its span, its count and its line; `routes`, the templates that are shown
+    then; `work`, how many other spans there are of some names. Lines with `noise` are chance, and nobody compares
+    them. `commanded`: what is done besides requests belongs to the command that serves, whose span ends with it.
 
-    What stands in `besides` (what is printed that the bare one does not print), or is told of as "none", is not what
-    shall be: it says what holds today.
+    What stands in `besides` (what is printed that the bare one does not print) is not what shall be: it says what holds
+    today.
     """
 
     name: str
@@ -39,7 +38,7 @@ class Application:
     setup: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     environment: str = ""
-    told: Literal["all", "none"] = "all"
+    commanded: bool = False
     routes: frozenset[str] = frozenset()
     work: Mapping[str, int] = field(default_factory=dict)
     noise: str = ""

@@ -11,7 +11,6 @@ _RPC = {"Content_Type": "application/json", "Accept": "application/json, text/ev
 
 DATASETTE = Application(
     name="datasette",
-    told="none",
     command="datasette serve shop.db --host 127.0.0.1 --port {port} --secret fixed --setting sql_time_limit_ms 5000",
     files={
         "make.py": """import sqlite3
@@ -44,6 +43,21 @@ shop.commit()
         get("/shop.db"),
         get("/nothing"),
     ],
+    routes=frozenset(
+        {
+            "/",
+            "/-/logout",
+            "/-/permissions",
+            "/-/plugins",
+            "/-/settings",
+            "/-/static/{path}",
+            "/{database}",
+            "/{database}.db",
+            "/{database}/{table}",
+            "/{database}/{table}/{pks}",
+        }
+    ),
+    commanded=True,
     rules=(
         DATES,
         Rule("tokens against forgery", r"(ds_csrftoken=|csrftoken\" value=\")[\w.=-]+", r"\1TOKEN"),
@@ -232,7 +246,6 @@ ui.run(host="127.0.0.1", port=int(sys.argv[1]), show=False, reload=False, storag
     ),
     noise=r"unable to perform operation on <TCPTransport closed",
     # FastAPI emits these by the OpenTelemetry API, for whoever has a provider.
-    besides=frozenset({"Unhandled exception in FastAPI request", "Request validation failed"}),
     rules=(
         DATES,
         UUIDS,

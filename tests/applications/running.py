@@ -218,17 +218,17 @@ def _family(pid: int) -> list[psutil.Process]:
 
 
 def _metrics(port: int) -> dict[str, float]:
-    """The samples of /metrics, once they stay: another worker says what it did in its last second later. None where no port
-    is open."""
-    former: dict[str, float] = {}
-    for attempts in range(40):
+    """The samples of /metrics, once they stay: another worker says what it did in its last second later. The port may open
+    while the first requests are answered."""
+    former: dict[str, float] | None = None
+    for _ in range(40):
         try:
             page = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, timeout=20).text
         except httpx.TransportError:
-            return {}
+            page = ""
         found = {key: value for key, value in samples(page).items() if key.startswith("bext_request")}
-        if found == former and attempts:
+        if found and found == former:
             return found
         former = found
         time.sleep(_LAST_SECOND)
-    return former
+    return former or {}

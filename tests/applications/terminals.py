@@ -51,10 +51,11 @@ def terminal(run: Run, rules: Sequence[Rule], noise: str = "") -> Terminal:
         elif _FRAME.match(line):
             shown.tracebacks += 0 if is_left else _tracebacks(line)
         else:
-            # What a server says when the client is gone may have a traceback below it.
-            is_left = bool(skipped.search(line))
+            is_skipped = bool(skipped.search(line))
+            # What a server says when the client is gone may have a traceback below it; an access line has none.
+            is_left = is_skipped and _ACCESS.search(line) is None
             shown.tracebacks += _tracebacks(line)
-            text = "" if is_left else normal(line, rules).strip()
+            text = "" if is_skipped else normal(line, rules).strip()
             if text:
                 (shown.access if _ACCESS.search(text) else shown.lines).append(text)
     return shown

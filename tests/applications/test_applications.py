@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from bext_otel.catalogue import METHODS
 from tests.applications import running
 from tests.applications.application import Application
 from tests.applications.catalogue import APPLICATIONS
@@ -117,9 +118,6 @@ def test_answers_are_those_of_the_bare_application(both: Comparison) -> None:
 
 def test_each_request_is_one_server_span(both: Comparison) -> None:
     told = Counter(span.attributes["user_agent.original"] for span in both.http_spans())
-    if both.application.told == "none":
-        assert Counter() == told
-        return
     assert Counter(both.seen()) == Counter(
         {agent: number for agent, number in told.items() if agent in both.seen()}
     )
@@ -148,10 +146,11 @@ def test_no_span_is_an_orphan(both: Comparison) -> None:
     spans = both.received.spans()
     known = {(span.trace_id, span.span_id) for span in spans}
     orphans = [span for span in spans if span.parent_id and (span.trace_id, span.parent_id) not in known]
-    if both.application.told == "none":
-        # What is done for a request belongs to the command that serves, which is killed.
+    if both.application.commanded:
+        # Not of a request: of the command that serves, which is killed.
         assert 1 >= len({span.parent_id for span in orphans})
-        return
+        requests = {span.trace_id for span in both.http_spans()}
+        orphans = [span for span in orphans if span.trace_id in requests]
     assert [] == orphans
 
 
@@ -161,9 +160,6 @@ def test_each_request_is_counted_once(both: Comparison) -> None:
         if series.startswith("bext_requests_total{"):
             labels = dict(_LABEL.findall(series))
             shown[labels["method"], labels["status"]] += int(value)
-    if both.application.told == "none":
-        assert Counter() == shown
-        return
     assert sum(shown.values()) == len(both.http_spans())
     answered = Counter(
         (_method(one.what), str(one.bare.status)) for one in both.sent if one.was_read and one.bare.status
@@ -190,20 +186,18 @@ def test_the_terminal_shows_once_what_the_bare_one_shows(both: Comparison) -> No
     lost, besides = compared(bare, ours)
     assert [] == lost
     assert application.besides == set(besides)
-    # Each that is shown besides brings its own.
-    assert bare.tracebacks == ours.tracebacks or application.besides
+    # Whether a crash of a request that was left is told is the server's chance; doubled ones would be more.
+    left = sum(not one.was_read for one in both.sent)
+    assert abs(bare.tracebacks - ours.tracebacks) <= left
+    assert bare.tracebacks == 0 or ours.tracebacks < 2 * bare.tracebacks
 
 
 def test_a_request_leaves_one_line(both: Comparison) -> None:
     application = both.application
-    bare, ours = (
+    _bare, ours = (
         terminal(both.bare, application.rules, application.noise),
         terminal(both.ours, application.rules, application.noise),
     )
-    if application.told == "none":
-        assert [] == ours.completions
-        assert Counter(bare.access) == Counter(ours.access)
-        return
     websockets = sum(isinstance(one.what, Conversation) for one in both.sent)
     assert len(both.http_spans()) - websockets == len(ours.completions)
     assert [] == ours.access
@@ -214,7 +208,8 @@ def test_it_ends_as_the_bare_application(both: Comparison) -> None:
 
 
 def _method(what: Request | Conversation) -> str:
-    return what.method if isinstance(what, Request) else "GET"
+    method = what.method if isinstance(what, Request) else "GET"
+    return method if method in METHODS else "_OTHER"
 
 
 def _unseen(both: Comparison) -> int:

@@ -13,7 +13,6 @@ _XSRF = Rule("tokens against forgery", r"_xsrf=[^;\s]+", "_xsrf=TOKEN")
 
 JUPYTER = Application(
     name="jupyter",
-    told="none",
     command="jupyter-server --ip=127.0.0.1 --port={port} --no-browser --allow-root --IdentityProvider.token= --ServerApp.root_dir={folder}/notes"
     " --ServerApp.disable_check_xsrf=True --ServerApp.cookie_secret=fixed",
     files={
@@ -43,6 +42,22 @@ JUPYTER = Application(
     # A POST to a directory makes a file.
     without=frozenset({"upload", "chunks"}),
     conversations=[Conversation("/api/events/subscribe"), Conversation("/api/kernels/none/channels")],
+    routes=frozenset(
+        {
+            "/",
+            "/.*/",
+            "/api",
+            "/api/config/{section_name}",
+            "/api/contents(?P<path>(?:(?:/[^/]+)+|/?))",
+            "/api/events/subscribe",
+            "/api/kernelspecs",
+            "/api/sessions",
+            "/api/spec.yaml",
+            "/files/{arg1}",
+            "/static/{arg1}",
+            "{arg1}",
+        }
+    ),
     rules=(
         DATES,
         TIMES,
@@ -56,7 +71,6 @@ JUPYTER = Application(
 
 FLOWER = Application(
     name="flower",
-    told="none",
     command="celery -A tasks flower --address=127.0.0.1 --port={port}",
     helpers=("celery -A tasks worker --concurrency 1 --hostname worker@test",),
     variables={"FLOWER_UNAUTHENTICATED_API": "true"},
@@ -103,5 +117,18 @@ def fail():
     # The worker is asked before it is ready, or after.
     noise=r"No hostname was supplied|Inspect method \w+ failed",
     work={"send": 11, "bext.flow.step": 11},
+    routes=frozenset(
+        {
+            ".*",
+            "/api/task/async-apply/{arg1}",
+            "/api/task/types",
+            "/broker",
+            "/healthcheck",
+            "/logout",
+            "/static/{arg1}",
+            "/task/{arg1}",
+            "/tasks",
+        }
+    ),
     rules=(DATES, TIMES, UUIDS, _XSRF),
 )

@@ -25,7 +25,6 @@ _QUERY = b"""<?xml version="1.0"?><C:calendar-query xmlns:C="urn:ietf:params:xml
 
 RADICALE = Application(
     name="radicale",
-    told="none",
     command="python -m radicale --storage-filesystem-folder={folder}/storage --auth-type=none --hosts=127.0.0.1:{port}",
     script=[
         ask("MKCALENDAR", "/test/calendar/", **_USER),
@@ -71,7 +70,6 @@ RADICALE = Application(
 
 PYPISERVER = Application(
     name="pypiserver",
-    told="none",
     command="pypi-server run --interface 127.0.0.1 --port {port} --authenticate . --passwords . -v {folder}/packages",
     files={
         "packages/shop-1.0.tar.gz": "not really a package\n" * 200,
