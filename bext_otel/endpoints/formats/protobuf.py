@@ -22,7 +22,8 @@ from struct import Struct, error
 from typing import Any
 
 from bext_otel.endpoints.formats import naming, samples
-from bext_otel.endpoints.formats.protobuf_wire import metric_family, varint
+from bext_otel.endpoints.formats.protobuf_wire import metric_family
+from bext_otel.export.protobuf import varint
 from bext_otel.metrics.pacing import AT_ONCE
 from bext_otel.metrics.snapshot import (
     Distribution,

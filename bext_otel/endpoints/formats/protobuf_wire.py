@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-__all__ = ["metric_family", "varint"]
+__all__ = ["metric_family"]
 
 _PACKAGE = "io.prometheus.client"
 
@@ -59,12 +59,3 @@ def metric_family() -> Any:
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.MetricFamily"))
-
-
-def varint(value: int) -> bytes:
-    """What precedes a message: its length."""
-    written = bytearray()
-    while value >= 0x80:
-        written.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes((*written, value))
