@@ -9,7 +9,7 @@ from typing import Any
 
 from bext_otel.process import Undo
 
-__all__ = ["cover"]
+__all__ = ["cover", "replace"]
 
 _MISSING: Any = object()
 
@@ -22,8 +22,6 @@ def cover(owner: Any, name: str, around: Callable[..., Any]) -> Undo:
     there on it is as if we were not there.
     """
     original = getattr(owner, name)
-    # An inherited attribute is not the owner's to restore.
-    before = vars(owner).get(name, _MISSING)
     active = True
 
     if inspect.iscoroutinefunction(original):
@@ -38,11 +36,24 @@ def cover(owner: Any, name: str, around: Callable[..., Any]) -> Undo:
         def replacement(*args: Any, **kwargs: Any) -> Any:
             return around(original, *args, **kwargs) if active else original(*args, **kwargs)
 
-    setattr(owner, name, replacement)
+    put_back = replace(owner, name, replacement)
 
     def undo() -> None:
         nonlocal active
         active = False
+        put_back()
+
+    return undo
+
+
+def replace(owner: Any, name: str, replacement: Any) -> Undo:
+    """Put `replacement` in the place of an attribute of a module or a class. What is returned puts back what
+    was there, unless somebody else has put something in our place since."""
+    # An inherited attribute is not the owner's to restore.
+    before = vars(owner).get(name, _MISSING)
+    setattr(owner, name, replacement)
+
+    def put_back() -> None:
         if vars(owner).get(name) is not replacement:
             return
         if before is _MISSING:
@@ -50,4 +61,4 @@ def cover(owner: Any, name: str, around: Callable[..., Any]) -> Undo:
         else:
             setattr(owner, name, before)
 
-    return undo
+    return put_back

@@ -7,14 +7,13 @@ from contextlib import ExitStack
 from functools import wraps
 from typing import Any, TypeAlias
 
+from bext_otel.covering import replace
 from bext_otel.process import Imported, on_import
 
 __all__ = ["Original", "Patches", "around"]
 
 Original: TypeAlias = Callable[..., Any]
 """What is replaced: a function, or a method."""
-
-_MISSING: Any = object()
 
 
 def around(watched: Callable[..., Any]) -> Callable[[Original], Any]:
@@ -37,10 +36,7 @@ class Patches(ExitStack):
 
     def wrap(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         """Replace `owner.name` by `make(what it is now)`."""
-        replacement = make(getattr(owner, name))
-        # An inherited attribute is not the owner's to restore.
-        self.callback(_put_back, owner, name, vars(owner).get(name, _MISSING), replacement)
-        setattr(owner, name, replacement)
+        self.callback(replace(owner, name, make(getattr(owner, name))))
 
     def when_imported(self, name: str, cover: Imported) -> None:
         """Call `cover` with the module `name`: now if it is imported, else as soon as it is, so that we
@@ -50,12 +46,3 @@ class Patches(ExitStack):
     def undo(self) -> None:
         """Undo everything, the last first. What somebody else has replaced since is left as theirs."""
         self.close()
-
-
-def _put_back(owner: type, name: str, before: Any, replacement: Any) -> None:
-    if vars(owner).get(name) is not replacement:
-        return
-    if before is _MISSING:
-        delattr(owner, name)
-    else:
-        setattr(owner, name, before)
