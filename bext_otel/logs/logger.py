@@ -14,11 +14,10 @@ from opentelemetry.sdk._logs import Logger, LogRecordLimits, ReadWriteLogRecord
 
 from bext_otel._compat import deliver
 from bext_otel.logs.chain import Passed
-from bext_otel.traces.limits import PLAIN
+from bext_otel.traces.limits import has_plain_names, has_plain_values
 
 __all__ = ["BextLogger", "drop"]
 
-_STRINGS = frozenset({str})
 _new = object.__new__
 
 
@@ -52,13 +51,12 @@ class BextLogger(Logger):
             type(attributes) is not dict
             or record.exception is not None
             or self.limits.max_log_record_attribute_length is not None
-            or not _STRINGS.issuperset(map(type, attributes))
-            or "" in attributes
+            or not has_plain_names(attributes)
         ):
             return False
         if passed:  # by the chain, which has made its values plain, and shares them with nobody
             return True
-        if not PLAIN.issuperset(map(type, attributes.values())):
+        if not has_plain_values(attributes):
             return False
         record.attributes = attributes.copy()
         return True

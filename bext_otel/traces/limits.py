@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import SpanLimits
 
 from bext_otel.traces.addresses import without_secrets
 
-__all__ = ["PLAIN", "AttributeLimits", "bounded", "cleaned"]
+__all__ = ["PLAIN", "AttributeLimits", "bounded", "cleaned", "has_plain_names", "has_plain_values"]
 
 PLAIN: frozenset[type] = frozenset({str, int, bool, float, bytes, type(None)})
 """Types of attribute values that need no look at what is in them; strings, where no length is set."""
@@ -35,6 +35,16 @@ class AttributeLimits:
         self.length = of.max_span_attribute_length
 
 
+def has_plain_names(attributes: Mapping[Any, Any]) -> bool:
+    """Whether all names are strings, and none is empty."""
+    return _STRINGS.issuperset(map(type, attributes)) and "" not in attributes
+
+
+def has_plain_values(attributes: Mapping[Any, Any]) -> bool:
+    """Whether all values are `PLAIN`."""
+    return PLAIN.issuperset(map(type, attributes.values()))
+
+
 def bounded(attributes: Any, limits: AttributeLimits) -> tuple[dict[str, Any], int]:
     """The attributes that a span begins with, and how many of those given it has no place for. What is no
     mapping at all counts as none."""
@@ -42,9 +52,8 @@ def bounded(attributes: Any, limits: AttributeLimits) -> tuple[dict[str, Any], i
         if (
             limits.length is None
             and len(attributes) <= limits.attributes
-            and PLAIN.issuperset(map(type, attributes.values()))
-            and _STRINGS.issuperset(map(type, attributes))
-            and "" not in attributes
+            and has_plain_values(attributes)
+            and has_plain_names(attributes)
         ):
             return without_secrets(dict(attributes)), 0
         kept = BoundedAttributes(

@@ -67,11 +67,12 @@ class Core:
         self.processor: Any = None
         self.failures = 0
         self._told: set[str] = set()
-        self._own = SystemIdGenerator()
         self._ids = ids
         own = type(ids) is SystemIdGenerator
-        self.new_trace_id: Callable[[], int] = self._own.generate_trace_id if own else self._trace_id
-        self.new_span_id: Callable[[], int] = self._own.generate_span_id if own else self._span_id
+        # What stands in where a user's makes none.
+        self._own = ids if own else SystemIdGenerator()
+        self.new_trace_id: Callable[[], int] = ids.generate_trace_id if own else self._trace_id
+        self.new_span_id: Callable[[], int] = ids.generate_span_id if own else self._span_id
         # Older generators do not say.
         is_random = getattr(ids, "is_trace_id_random", None)
         self.random_flag = 2 if own or (is_random is not None and is_random()) else 0

@@ -23,7 +23,7 @@ from opentelemetry.util.types import Attributes, AttributeValue
 
 from bext_otel.timing import Anchor
 from bext_otel.traces.addresses import ADDRESSES
-from bext_otel.traces.limits import PLAIN, cleaned
+from bext_otel.traces.limits import PLAIN, cleaned, has_plain_names, has_plain_values
 
 if TYPE_CHECKING:
     from bext_otel.traces.tracer import Tracer
@@ -185,15 +185,15 @@ class Span(SdkSpan):
             self._is_over("set_attributes")
             return
         limits = self.tracer.core.limits
-        if type(attributes) is dict and limits.length is None:
-            for key, value in attributes.items():
-                if type(value) not in PLAIN or type(key) is not str or not key:
-                    break
-            else:
-                for key, value in attributes.items():
-                    self._keep(key, value)
-                return
-        self._keep_all(*cleaned(attributes, limits))
+        if (
+            type(attributes) is dict
+            and limits.length is None
+            and has_plain_values(attributes)
+            and has_plain_names(attributes)
+        ):
+            self._keep_all(attributes, 0)
+        else:
+            self._keep_all(*cleaned(attributes, limits))
 
     def _keep(self, key: str, value: Any) -> None:
         kept = self._attributes
