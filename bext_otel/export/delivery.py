@@ -17,7 +17,7 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from bext_otel.export.queue import Queue
 
-__all__ = ["Delivery", "Figures", "Signal", "listen_to_exporters"]
+__all__ = ["Delivery", "Figures", "Signal", "listen_to_exporters", "queue_of"]
 
 _log = logging.getLogger("bext_otel.export")
 
@@ -273,6 +273,13 @@ class Delivery:
             f"{word}_failed": self.failed,
             f"{word}_export": "failing" if self.failing else "ok",
         }
+
+
+def queue_of(exporter: object, items: str, variable: str) -> Queue:
+    """What counts the items that wait for an exporter: its own where it is one of ours, which know who counts
+    for them; else one for these `items`, whose room `variable` names."""
+    delivery = getattr(exporter, "delivery", None)
+    return delivery.queue if isinstance(delivery, Delivery) else Queue(items, variable)
 
 
 def _server(endpoint: str, *, grpc: bool) -> tuple[str, int | None]:

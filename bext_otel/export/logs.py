@@ -12,10 +12,9 @@ from opentelemetry.sdk._logs.export import LogRecordExporter
 from opentelemetry.sdk.resources import Resource
 
 from bext_otel.export.batching import MAX_ENCODED, Batches, QueueLimits
-from bext_otel.export.delivery import Delivery
+from bext_otel.export.delivery import queue_of
 from bext_otel.export.origins import Encoded, size_of
 from bext_otel.export.otlp import EncodedExporter
-from bext_otel.export.queue import Queue
 from bext_otel.export.record_encoder import RecordEncoder
 
 __all__ = ["RecordSink", "record_batches"]
@@ -40,11 +39,7 @@ def record_batches(
         encode, add = RecordEncoder(exporter.origins).encode, encoded.add
         return encoded, lambda record: add(encode(record))
     limits = limits or QueueLimits.from_environment("BLRP", delay_ms=1000)
-    # Our own exporters know who counts for them.
-    delivery = getattr(exporter, "delivery", None)
-    queue = (
-        delivery.queue if isinstance(delivery, Delivery) else Queue("log records", "OTEL_BLRP_MAX_QUEUE_SIZE")
-    )
+    queue = queue_of(exporter, "log records", "OTEL_BLRP_MAX_QUEUE_SIZE")
     records: Batches[ReadableLogRecord] = Batches(through, queue, limits)
     return records, lambda record: records.add(_readable(record))
 

@@ -10,20 +10,13 @@ from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace import SpanKind
 
 from bext_otel.export.batching import Batches, QueueLimits
-from bext_otel.export.delivery import Delivery
+from bext_otel.export.delivery import queue_of
 from bext_otel.export.internal_metrics import SpanCounts
-from bext_otel.export.queue import Queue
 from bext_otel.traces.addresses import ADDRESSES
 
 __all__ = ["CountingSpanProcessor", "LazySpanProcessor"]
 
 _END_SECONDS = 30.0
-
-
-def _queue(exporter: object, items: str, variable: str) -> Queue:
-    """Our own exporters know who counts for them."""
-    delivery = getattr(exporter, "delivery", None)
-    return delivery.queue if isinstance(delivery, Delivery) else Queue(items, variable)
 
 
 class LazySpanProcessor(SpanProcessor):
@@ -32,7 +25,7 @@ class LazySpanProcessor(SpanProcessor):
     def __init__(self, exporter: SpanExporter, limits: QueueLimits | None = None) -> None:
         limits = limits or QueueLimits.from_environment("BSP", delay_ms=5000)
         self.batches: Batches[ReadableSpan] = Batches(
-            exporter, _queue(exporter, "spans", "OTEL_BSP_MAX_QUEUE_SIZE"), limits
+            exporter, queue_of(exporter, "spans", "OTEL_BSP_MAX_QUEUE_SIZE"), limits
         )
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
