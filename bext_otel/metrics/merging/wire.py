@@ -9,7 +9,7 @@ of the one that forked it (0: nobody). Times are monotonic seconds, which all pr
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from math import inf
 from typing import Any, NamedTuple, Optional, TypeAlias, TypeVar, Union
@@ -272,33 +272,42 @@ def _decoded(
 
 def _blocks(name: str, packed: Sequence[msgspec.Raw], before: Known, now: Known) -> list[Block]:
     found: list[Block] = []
-    for part in slices(packed, _BLOCKS_AT_ONCE):
-        for block in map(bytes, part):
-            rows = before.get(block)
-            if rows is None:
-                rows = _rows(_block_decoder, block)
-                plausible.check_rows(rows)
-            now[block] = rows
-            if not plausible.is_of(name, rows):
-                raise plausible.ImplausibleError
-            found.append(Block(rows, block))
+    for block, rows in _decoded_blocks(packed, _block_decoder, plausible.check_rows, before, now):
+        if not plausible.is_of(name, rows):
+            raise plausible.ImplausibleError
+        found.append(Block(rows, block))
     return found
 
 
 def _unpacked(family: _PackedFamily, before: Known, now: Known) -> ThirdPartyFamily:
     found: list[ThirdPartyRow] = []
-    for part in slices(family.blocks, _BLOCKS_AT_ONCE):
-        for block in map(bytes, part):
-            rows = before.get(block)
-            if rows is None:
-                rows = _rows(_foreign_decoder, block)
-                plausible.check_foreign_rows(rows)
-            now[block] = rows
-            found += rows
+    for _, rows in _decoded_blocks(
+        family.blocks, _foreign_decoder, plausible.check_foreign_rows, before, now
+    ):
+        found += rows
     plausible.check_types(family.type, found)
     return ThirdPartyFamily(
         family.name, family.type, family.description, tuple(found), family.unit, family.merge
     )
+
+
+def _decoded_blocks(
+    packed: Sequence[msgspec.Raw],
+    decoder: msgspec.msgpack.Decoder[list[R]],
+    check: Callable[[list[R]], None],
+    before: Known,
+    now: Known,
+) -> Iterator[tuple[bytes, list[R]]]:
+    """Each block with its rows: those known from before as they are, others decoded and looked at by
+    `check`."""
+    for part in slices(packed, _BLOCKS_AT_ONCE):
+        for block in map(bytes, part):
+            rows = before.get(block)
+            if rows is None:
+                rows = _rows(decoder, block)
+                check(rows)
+            now[block] = rows
+            yield block, rows
 
 
 def _rows(decoder: msgspec.msgpack.Decoder[list[R]], block: bytes) -> list[R]:
