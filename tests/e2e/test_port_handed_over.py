@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import httpx
 import pytest
 
 from tests.e2e.launching import Launched, launched, listened_on
+from tests.scraping import scraping
 from tests.waiting import until
 
 pytestmark = [
@@ -29,27 +29,16 @@ LIVE = "/health/live"
 @contextmanager
 def scraped(program: Launched) -> Iterator[Counter[str]]:
     """Somebody who asks 20 times a second, each time anew; how often each outcome was met."""
-    met: Counter[str] = Counter()
-    ending = threading.Event()
 
-    def scrape() -> None:
-        while not ending.wait(0.05):
-            try:
-                answer = httpx.get(program.endpoints_url + LIVE, trust_env=False, timeout=20)
-                met[str(answer.status_code)] += 1
-            except httpx.TransportError as error:
-                met[f"{type(error).__name__}: {error}"] += 1
+    def scrape() -> str:
+        try:
+            return str(httpx.get(program.endpoints_url + LIVE, trust_env=False, timeout=20).status_code)
+        except httpx.TransportError as error:
+            return f"{type(error).__name__}: {error}"
 
     program.endpoint(LIVE)
-    thread = threading.Thread(target=scrape)
-    thread.start()
-    try:
+    with scraping(scrape, every=0.05) as met:
         yield met
-        before = met.total()
-        until(lambda: met.total() > before + 10)
-    finally:
-        ending.set()
-        thread.join()
 
 
 def test_workers_that_reach_max_requests_hand_it_over(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 from tests.e2e.launching import free_port, listened_on
+from tests.scraping import scraping
 from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(
@@ -120,26 +121,16 @@ def workers(count: int, *option: str, port: int = 0) -> Iterator[Workers]:
 @contextmanager
 def scraped(port: int) -> Iterator[Counter[str]]:
     """Somebody who asks all the time, each time anew; how often each outcome was met."""
-    met: Counter[str] = Counter()
-    ending = threading.Event()
 
-    def scrape() -> None:
-        while not ending.wait(0.01):
-            try:
-                answered_by(port)
-                met["answered"] += 1
-            except Exception as error:
-                met[type(error).__name__] += 1
+    def scrape() -> str:
+        try:
+            answered_by(port)
+        except Exception as error:
+            return type(error).__name__
+        return "answered"
 
-    thread = threading.Thread(target=scrape)
-    thread.start()
-    try:
+    with scraping(scrape, every=0.01) as met:
         yield met
-        before = met.total()
-        until(lambda: met.total() > before + 10)
-    finally:
-        ending.set()
-        thread.join()
 
 
 def test_one_serves_and_the_others_wait_in_silence() -> None:
