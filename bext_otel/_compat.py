@@ -58,8 +58,8 @@ __all__ = [
     "own_resource",
     "parts_of_propagator",
     "preferred_temporality",
-    "processor_of",
     "prometheus_name",
+    "span_processors",
     "start_metrics_over",
     "take_bytes",
     "trace_state",
@@ -325,14 +325,18 @@ def become(made: object, base: type, kind: type, **fields: Any) -> None:
             setattr(made, name, value)
 
 
-def processor_of(provider: TracerProvider) -> SpanProcessor:
-    """What calls all the span processors of a provider."""
-    return provider._active_span_processor
+def span_processors(provider: TracerProvider) -> tuple[SpanProcessor, ...]:
+    """All the span processors of a provider, in the order in which they were added. Programs change them by
+    this name."""
+    active = provider._active_span_processor
+    return getattr(active, "_span_processors", None) or (active,)
 
 
 def on_ending(processor: SpanProcessor, span: Span) -> None:
-    """Tell a processor that a span is about to be over (experimental; older SDKs have no such thing)."""
-    if (hear := getattr(processor, "_on_ending", None)) is not None:
+    """Tell a processor that a span is about to be over (in development: upstream's name is a private one, and
+    older SDKs have none)."""
+    hear = getattr(processor, "on_ending", None) or getattr(processor, "_on_ending", None)
+    if hear is not None:
         hear(span)
 
 

@@ -21,7 +21,7 @@ from bext_otel.redaction import redact_text
 from bext_otel.scope import logger_of
 from bext_otel.text import encodable
 
-__all__ = ["MAX_STACKTRACE", "describe_exception", "emit", "logger", "write"]
+__all__ = ["MAX_STACKTRACE", "describe_exception", "emit", "logger", "message_of", "write"]
 
 MAX_STACKTRACE = 32_768
 """Characters that a stack trace, or an exception's message, may have."""
@@ -96,11 +96,16 @@ def describe_exception(error: BaseException) -> dict[str, str]:
         exception_attributes.EXCEPTION_TYPE: (
             kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
         ),
-        exception_attributes.EXCEPTION_MESSAGE: redact_text(encodable(_message(error)[:MAX_STACKTRACE])),
+        exception_attributes.EXCEPTION_MESSAGE: message_of(error),
         exception_attributes.EXCEPTION_STACKTRACE: redact_text(
             encodable(_stacktrace(error)[-MAX_STACKTRACE:])
         ),
     }
+
+
+def message_of(error: BaseException) -> str:
+    """What an exception says, under the same conditions."""
+    return redact_text(encodable(_message(error)[:MAX_STACKTRACE]))
 
 
 def _message(error: BaseException) -> str:

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import SpanLimits
 
 from bext_otel.traces.addresses import without_secrets
 
-__all__ = ["PLAIN", "AttributeLimits", "bounded", "cleaned", "has_plain_names", "has_plain_values"]
+__all__ = ["PLAIN", "AttributeLimits", "bounded", "cleaned", "fitted", "has_plain_names", "has_plain_values"]
 
 PLAIN: frozenset[type] = frozenset({str, int, bool, float, bytes, type(None)})
 """Types of attribute values that need no look at what is in them; strings, where no length is set."""
@@ -56,12 +56,25 @@ def bounded(attributes: Any, limits: AttributeLimits) -> tuple[dict[str, Any], i
             and has_plain_names(attributes)
         ):
             return without_secrets(dict(attributes)), 0
-        kept = BoundedAttributes(
-            limits.of.max_span_attributes, attributes, immutable=False, max_value_len=limits.length
-        )
+        kept = fitted(attributes, limits.of.max_span_attributes, limits.length)
         return without_secrets(dict(kept)), kept.dropped
     except Exception:  # no mapping, one that changes meanwhile or raises, or one that is nested too deep
         return {}, len(attributes) if isinstance(attributes, Mapping) else 0
+
+
+def fitted(attributes: Any, most: int | None, length: int | None) -> BoundedAttributes:
+    """At most so many attributes (None: all of them), the last ones, with strings of at most that length;
+    `dropped` says how many there are more. Raises what upstream's own rules do.
+
+    Upstream says of each that goes that it goes.
+    """
+    if most is None or attributes is None or len(attributes) <= most:
+        return BoundedAttributes(most, attributes, max_value_len=length)
+    every = BoundedAttributes(None, attributes, max_value_len=length)
+    names = list(every)
+    kept = BoundedAttributes(most, {name: every[name] for name in names[len(names) - most :]})
+    kept.dropped = len(attributes) - len(kept)
+    return kept
 
 
 def cleaned(attributes: Mapping[str, Any], limits: AttributeLimits) -> tuple[dict[str, Any], int]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
+from math import inf
+from threading import get_ident
 from time import monotonic
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -17,7 +20,8 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler
 from opentelemetry.trace import Link, SpanContext
 from opentelemetry.util.types import Attributes
 
-from bext_otel._compat import become, on_ending, processor_of
+from bext_otel._compat import become, on_ending, span_processors
+from bext_otel.bounded import within
 from bext_otel.traces.ids import SystemIdGenerator
 from bext_otel.traces.limits import AttributeLimits
 from bext_otel.traces.sampling import SamplingRule, rule_of
@@ -29,6 +33,7 @@ __all__ = ["BextTracerProvider", "Core", "Outlet", "Sink", "SpanCounter"]
 _log = logging.getLogger("bext_otel.traces")
 
 _END_SECONDS = 30.0
+_QUIET_SECONDS = 60.0
 _MAX_RULES = 64
 _MAX_TRACE_ID, _MAX_SPAN_ID = (1 << 128) - 1, (1 << 64) - 1
 
@@ -64,8 +69,11 @@ class Core:
         self.limits = AttributeLimits(limits)
         self.counts = counts
         self.sinks: tuple[Sink, ...] = ()
-        self.processor: Any = None
+        # All span processors of the provider, which programs may change under our hands.
+        self.processors: Callable[[], tuple[SpanProcessor, ...]] = tuple
+        self.has_processors = False
         self.failures = 0
+        self._quiet_until = -inf
         self._told: set[str] = set()
         self._ids = ids
         own = type(ids) is SystemIdGenerator
@@ -112,23 +120,56 @@ class Core:
                     span.keep_link(link.context, link.attributes)
         except Exception as error:  # no links, but something else
             self._failed(span, error)
-        if self.processor is not None:
+        for part in self.processors():
             try:
-                self.processor.on_start(span, parent_context=context)
+                part.on_start(span, parent_context=context)
             except Exception as error:
-                self._failed(self.processor, error)
+                self._failed(part, error)
 
     def ended(self, span: Span) -> None:
-        """A recorded span has ended: processors first, which may look at it as it will be exported."""
-        if (processor := self.processor) is not None:
-            try:
-                on_ending(processor, span)
-                processor.on_end(span.finished())
-            except Exception as error:
-                self._failed(processor, error)
+        """A recorded span has ended: processors first, which may change it for the last time, and then look
+        at it as it will be exported."""
+        if self.has_processors:
+            self._tell_end(span)
+        if span._dropped or span._events or span._links:
+            self._tell_dropped(span)
         if span._context[3] & 1:  # sampled
             for sink in self.sinks:
                 sink(span)
+
+    def _tell_end(self, span: Span) -> None:
+        parts = self.processors()
+        span.ending_in = get_ident()
+        for part in parts:
+            try:
+                on_ending(part, span)
+            except Exception as error:
+                self._failed(part, error)
+        del span.ending_in
+        finished = span.finished()
+        for part in parts:
+            try:
+                part.on_end(finished)
+            except Exception as error:
+                self._failed(part, error)
+
+    def _tell_dropped(self, span: Span) -> None:
+        """A span that had no room for all is one line, and all spans of a minute are."""
+        events, links = (getattr(each, "dropped", 0) for each in (span._events, span._links))
+        inside = sum(event.dropped_attributes for event in span._events)
+        if not (span._dropped or events or links or inside) or monotonic() < self._quiet_until:
+            return
+        self._quiet_until = monotonic() + _QUIET_SECONDS
+        _log.warning(
+            "a span has no room for all that was given it: %s lost %d attributes, %d events, %d links and %d "
+            "attributes of events (OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT and its kind say how many it keeps); "
+            "others of the next minute are not told",
+            str(span._name)[:100],
+            span._dropped,
+            events,
+            links,
+            inside,
+        )
 
     def _failed(self, part: object, error: object) -> None:
         self.failures += 1
@@ -172,23 +213,32 @@ class BextTracerProvider(TracerProvider):
         self._outlets.append(outlet)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """See `opentelemetry.sdk.trace.TracerProvider`."""
+        """See `opentelemetry.sdk.trace.TracerProvider`. It ends, whatever a processor does."""
         until = monotonic() + timeout_millis / 1e3
         arrived = [outlet.flush(max(until - monotonic(), 0.0)) for outlet in self._outlets]
-        if self.core.processor is not None:
-            arrived.append(super().force_flush(max(int((until - monotonic()) * 1e3), 0)))
-        return all(arrived)
+        left = max(until - monotonic(), 0.0)
+        flushed = within(
+            left, [partial(each.force_flush, int(left * 1e3)) for each in self.core.processors()]
+        )
+        # Those that answer with nothing have flushed, as the SDK takes it.
+        return all(arrived) and all(each is not None and each.value is not False for each in flushed)
 
     def shutdown(self) -> None:
         """See `opentelemetry.sdk.trace.TracerProvider`."""
         for outlet in self._outlets:
             outlet.end(_END_SECONDS)
-        super().shutdown()
+        self.end_processors(_END_SECONDS)
+
+    def end_processors(self, seconds: float) -> None:
+        """Shut down those that were added by whomever, within so many seconds. Once."""
+        parts, self.core.processors = self.core.processors(), tuple
+        self.core.has_processors = False
+        within(seconds, [each.shutdown for each in parts])
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
         """See `opentelemetry.sdk.trace.TracerProvider`."""
         super().add_span_processor(span_processor)
-        self.core.processor = processor_of(self)
+        self.core.processors, self.core.has_processors = partial(span_processors, self), True
 
     def get_tracer(
         self,

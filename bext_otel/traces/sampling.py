@@ -1,4 +1,4 @@
-"""What the SDK's own samplers decide, without the objects that they answer with.
+"""What samplers decide: the SDK's own, and our ratio sampler, without the objects that they answer with.
 
 A user's sampler is asked by the SDK's interface.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import lru_cache
+from inspect import signature
 from typing import Any
 
 from opentelemetry.context import Context
@@ -23,26 +25,29 @@ from opentelemetry.sdk.trace.sampling import (
 from opentelemetry.trace import Link, SpanContext, SpanKind
 
 from bext_otel._compat import decision_of, delegates_of
+from bext_otel.traces.ratio import ConsistentRatio
 
 __all__ = ["SamplingRule", "ask", "rule_of"]
 
 _log = logging.getLogger("bext_otel.traces")
 
-# What a ratio looks at.
+# What a ratio of the SDK's looks at.
 _LOW_BITS = TraceIdRatioBased.TRACE_ID_LIMIT
 _ALL = _LOW_BITS + 1
 _told: set[str] = set()
 
 
 class SamplingRule:
-    """A span is sampled if its trace id's low bits are less than `bound`; where `by_parent`, that holds for
-    roots alone, and what has a parent is sampled as its parent is."""
+    """A span is sampled if its trace id's low bits are less than `bound`, or, where `ratio` is a sampler, if
+    that one samples it; where `by_parent`, that holds for roots alone, and what has a parent is sampled as
+    its parent is."""
 
-    __slots__ = ("bound", "by_parent")
+    __slots__ = ("bound", "by_parent", "ratio")
 
-    def __init__(self, bound: int, *, by_parent: bool) -> None:
+    def __init__(self, bound: int, *, by_parent: bool, ratio: ConsistentRatio | None = None) -> None:
         self.bound = bound
         self.by_parent = by_parent
+        self.ratio = ratio
 
     def samples(self, parent: SpanContext | None, trace_id: int) -> bool:
         """Whether a span of this trace is recorded and sampled; it is dropped otherwise."""
@@ -52,8 +57,8 @@ class SamplingRule:
 
 
 def rule_of(sampler: Sampler) -> SamplingRule | None:
-    """The rule by which a sampler decides, if it is one of the SDK's that can be put so; None: it has to be
-    asked."""
+    """The rule by which a sampler decides, if it is one of the SDK's or ours that can be put so; None: it has
+    to be asked."""
     by_parent = False
     if isinstance(sampler, ParentBased) and type(sampler).should_sample is ParentBased.should_sample:
         root, *others = delegates_of(sampler)
@@ -67,7 +72,19 @@ def rule_of(sampler: Sampler) -> SamplingRule | None:
         return None if bound is None else SamplingRule(bound, by_parent=by_parent)
     if type(sampler) is TraceIdRatioBased:
         return SamplingRule(sampler.bound, by_parent=by_parent)
+    if type(sampler) is ConsistentRatio:
+        return SamplingRule(0, by_parent=by_parent, ratio=sampler)
     return None
+
+
+@lru_cache(maxsize=64)
+def _takes_state(kind: type) -> bool:
+    """Whether samplers of a class want the parent's tracestate, as the SDK's interface has it. Older ones
+    don't know it, and the SDK hands it to nobody."""
+    try:
+        return "trace_state" in signature(kind.should_sample).parameters  # type: ignore[attr-defined]  # a Sampler
+    except (AttributeError, TypeError, ValueError):  # something written in C
+        return False
 
 
 def ask(
@@ -83,7 +100,8 @@ def ask(
     """What a user's sampler answers. From one that raises, or answers with something else, the trace goes on
     as its parent, and a root is sampled; one line tells."""
     try:
-        result = sampler.should_sample(context, trace_id, name, kind, attributes, links)
+        state = {"trace_state": parent and parent.trace_state} if _takes_state(type(sampler)) else {}
+        result = sampler.should_sample(context, trace_id, name, kind, attributes, links, **state)
         decision: object = result.decision
         if isinstance(decision, Decision):
             return result

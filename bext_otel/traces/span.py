@@ -7,12 +7,11 @@ current span; its slots have the names by which the SDK's `ReadableSpan` reads w
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Callable, Mapping
+from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace import Span as SdkSpan
@@ -21,9 +20,10 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.util.types import Attributes, AttributeValue
 
+from bext_otel.entries import describe_exception, message_of
 from bext_otel.timing import Anchor
 from bext_otel.traces.addresses import ADDRESSES
-from bext_otel.traces.limits import PLAIN, cleaned, has_plain_names, has_plain_values
+from bext_otel.traces.limits import PLAIN, cleaned, fitted, has_plain_names, has_plain_values
 
 if TYPE_CHECKING:
     from bext_otel.traces.tracer import Tracer
@@ -61,7 +61,8 @@ class Span(SdkSpan):
 
     No lock: each change is one step of the interpreter's, and the end is taken by who first takes `_open`
     away. Times that are not given come from `anchor`, which nobody sets back. `within_server`: it, or one
-    around it in this process, is of kind SERVER.
+    around it in this process, is of kind SERVER. `ending_in` is the thread in which processors may still
+    change it, while they hear that it is about to be over.
     """
 
     __slots__ = (
@@ -81,6 +82,7 @@ class Span(SdkSpan):
         "_status",
         "anchor",
         "counted",
+        "ending_in",
         "tracer",
         "within_server",
     )
@@ -101,6 +103,7 @@ class Span(SdkSpan):
     _status: Status
     anchor: Anchor
     counted: Callable[[], object]
+    ending_in: int
     tracer: Tracer
     within_server: bool
 
@@ -128,8 +131,8 @@ class Span(SdkSpan):
         return self._context
 
     def is_recording(self) -> bool:
-        """Whether it has not ended."""
-        return self._end_time is None
+        """Whether it has not ended, or may be changed here for the last time."""
+        return self._end_time is None or self._is_ending()
 
     def _readable_span(self) -> FinishedSpan:
         return self.finished()
@@ -162,17 +165,20 @@ class Span(SdkSpan):
 
     # --- What the application says --------------------------------------------------------------------------
 
+    def _is_ending(self) -> bool:
+        return getattr(self, "ending_in", None) == get_ident()
+
     def _is_over(self, call: str) -> bool:
-        if self._end_time is None:
+        if self._end_time is None or self._is_ending():
             return False
         _log.warning("%s of a span that has ended changes nothing: %s", call, str(self._name)[:100])
         return True
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
         """See `opentelemetry.trace.Span`."""
-        if self._end_time is not None:
-            self._is_over("set_attribute")
-        elif type(value) in PLAIN and type(key) is str and key and self.tracer.core.limits.length is None:
+        if self._end_time is not None and self._is_over("set_attribute"):
+            return
+        if type(value) in PLAIN and type(key) is str and key and self.tracer.core.limits.length is None:
             self._keep(key, value)
         elif isinstance(key, str) and key:
             self._keep_all(*cleaned({key: value}, self.tracer.core.limits))
@@ -181,8 +187,7 @@ class Span(SdkSpan):
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
         """See `opentelemetry.trace.Span`."""
-        if self._end_time is not None:
-            self._is_over("set_attributes")
+        if self._end_time is not None and self._is_over("set_attributes"):
             return
         limits = self.tracer.core.limits
         if (
@@ -219,9 +224,7 @@ class Span(SdkSpan):
         if self._is_over("add_event"):
             return
         limits = self.tracer.core.limits.of
-        kept = BoundedAttributes(
-            limits.max_event_attributes, attributes, max_value_len=limits.max_attribute_length
-        )
+        kept = fitted(attributes, limits.max_event_attributes, limits.max_attribute_length)
         at = self.anchor.now() if timestamp is None else timestamp
         if not isinstance(self._events, BoundedList):
             self._events = BoundedList(limits.max_events)
@@ -237,19 +240,15 @@ class Span(SdkSpan):
         if not context or not (context.is_valid or attributes or context.trace_state):
             return
         limits = self.tracer.core.limits.of
-        kept = BoundedAttributes(
-            limits.max_link_attributes, attributes, max_value_len=limits.max_attribute_length
-        )
+        kept = fitted(attributes, limits.max_link_attributes, limits.max_attribute_length)
         if not isinstance(self._links, BoundedList):
             self._links = BoundedList(limits.max_links)
         self._links.append(Link(context, kept))
 
     def update_name(self, name: str) -> None:
         """See `opentelemetry.trace.Span`."""
-        if self._end_time is not None:
-            self._is_over("update_name")
-            return
-        self._name = name
+        if not self._is_over("update_name"):
+            self._name = name
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """See `opentelemetry.trace.Span`. OK is final, and nothing becomes unset."""
@@ -270,18 +269,9 @@ class Span(SdkSpan):
         timestamp: int | None = None,
         escaped: bool = False,
     ) -> None:
-        """See `opentelemetry.trace.Span`: an event by the conventions for exceptions."""
-        kind = type(exception)
-        within = "" if kind.__module__ in {"builtins", None} else f"{kind.__module__}."
-        facts: dict[str, Any] = {
-            "exception.type": f"{within}{kind.__qualname__}",
-            "exception.message": str(exception),
-            "exception.stacktrace": "".join(traceback.format_exception(exception)),
-            "exception.escaped": str(escaped),
-        }
-        if attributes:
-            facts.update(attributes)
-        self.add_event("exception", facts, timestamp)
+        """See `opentelemetry.trace.Span`: an event by the conventions for exceptions, which know no
+        `escaped` any more."""
+        self.add_event("exception", {**describe_exception(exception), **(attributes or {})}, timestamp)
 
     def end(self, end_time: int | None = None) -> None:
         """See `opentelemetry.trace.Span`. Whoever comes first ends it."""
@@ -302,14 +292,12 @@ class Span(SdkSpan):
     ) -> None:
         """See `opentelemetry.trace.Span`."""
         if exc_val is not None and self.is_recording():
-            self.failed(
-                exc_val, record=self._record_exception, status=self._set_status_on_exception, escaped=True
-            )
+            self.failed(exc_val, record=self._record_exception, status=self._set_status_on_exception)
         self.end()
 
-    def failed(self, error: BaseException, *, record: bool, status: bool, escaped: bool = False) -> None:
+    def failed(self, error: BaseException, *, record: bool, status: bool) -> None:
         """What ended the work that it is about."""
         if record:
-            self.record_exception(error, escaped=escaped)
+            self.record_exception(error)
         if status:
-            self.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
+            self.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {message_of(error)}"))

@@ -18,6 +18,7 @@ from opentelemetry.util.types import Attributes
 from bext_otel._compat import SdkTracer
 from bext_otel.timing import child_anchor
 from bext_otel.traces.limits import bounded
+from bext_otel.traces.ratio import ConsistentRatio
 from bext_otel.traces.sampling import ask
 from bext_otel.traces.span import UNSET, Span, UnrecordedSpan
 
@@ -67,7 +68,11 @@ class Tracer(SdkTracer):
             trace_id, state = parent[0], parent[4]
             flags = parent[3] & _RANDOM
         if (rule := core.rule(self.sampler)) is not None:
-            if rule.samples(parent, trace_id):
+            if rule.ratio is not None and (parent is None or not rule.by_parent):
+                sampled, state = _share(rule.ratio, parent, trace_id, flags & _RANDOM)
+            else:
+                sampled = rule.samples(parent, trace_id)
+            if sampled:
                 decision, flags = Decision.RECORD_AND_SAMPLE, flags | _SAMPLED
             else:
                 decision = Decision.DROP
@@ -89,7 +94,7 @@ class Tracer(SdkTracer):
         span._record_exception, span._set_status_on_exception = record_exception, set_status_on_exception
         span.tracer, span.counted = self, counted
         span.within_server = kind is SpanKind.SERVER or getattr(around, "within_server", False)
-        if links or core.processor is not None:
+        if links or core.has_processors:
             core.began(span, context, links)
         return span
 
@@ -129,6 +134,14 @@ def _unrecorded(
     if kind is SpanKind.SERVER or getattr(around, "within_server", False):
         span.within_server = True
     return span
+
+
+def _share(
+    ratio: ConsistentRatio, parent: SpanContext | None, trace_id: int, is_random: int
+) -> tuple[bool, TraceState]:
+    if parent is not None:
+        return ratio.goes_on(parent.trace_state, trace_id)
+    return ratio.begins(trace_id) if is_random else ratio.begins_unrandom()
 
 
 def _ask(

@@ -314,7 +314,8 @@ def test_exceptions_look_as_upstream_s() -> None:
             {
                 name: value
                 for name, value in (event.attributes or {}).items()
-                if name != "exception.stacktrace"
+                # The conventions know no `escaped` any more.
+                if name not in {"exception.stacktrace", "exception.escaped"}
             }
             for event in span.events
         ]
