@@ -48,11 +48,14 @@ __all__ = [
     "become",
     "cardinality_limits",
     "collecting_in_turn",
+    "configure_loggers",
+    "configure_tracers",
     "decision_of",
     "delegates_of",
     "deliver",
     "export_bytes",
     "hear_measurements",
+    "logger_config",
     "on_ending",
     "otlp_exporter",
     "own_resource",
@@ -306,6 +309,11 @@ def deliver(logger: Any, record: Any) -> None:
         logger._multi_log_record_processor.on_emit(record)
 
 
+def logger_config(logger: Any) -> Any:
+    """What a logger configurator has said of an SDK's logger."""
+    return logger._logger_config
+
+
 def feeds(handler: logging.Handler, provider: _logs.LoggerProvider) -> bool:
     """Is it one of upstream's `LoggingHandler`s (the SDK's, or the instrumentation's) that emits at this
     provider?"""
@@ -323,6 +331,19 @@ def become(made: object, base: type, kind: type, **fields: Any) -> None:
         made.__class__ = kind
         for name, value in fields.items():
             setattr(made, name, value)
+
+
+def configure_tracers(provider: TracerProvider, configurator: Callable[[Any], Any]) -> None:
+    """Have a provider ask, for each tracer that it has made and will make, whether its spans are recorded (in
+    development: a private name of upstream's, which older SDKs don't have)."""
+    if (configure := getattr(provider, "_set_tracer_configurator", None)) is not None:
+        configure(tracer_configurator=configurator)
+
+
+def configure_loggers(provider: Any, configurator: Callable[[Any], Any]) -> None:
+    """The same for a logger provider, and the records of its loggers."""
+    if (configure := getattr(provider, "_set_logger_configurator", None)) is not None:
+        configure(logger_configurator=configurator)
 
 
 def span_processors(provider: TracerProvider) -> tuple[SpanProcessor, ...]:

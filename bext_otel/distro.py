@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,15 @@ from bext_otel.endpoints.port import take_word
 from bext_otel.service.process_tree import is_helper
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk._logs import LogRecordProcessor
+    from opentelemetry.sdk._logs.export import LogRecordExporter
+    from opentelemetry.sdk.metrics.export import MetricExporter
+    from opentelemetry.sdk.trace import SpanProcessor
+    from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.sdk.trace.id_generator import IdGenerator
+    from opentelemetry.sdk.trace.sampling import Sampler
+
+    from bext_otel.export.given import Configurator
     from bext_otel.runtime import Runtime
 
 __all__ = ["BextConfigurator", "BextDistro", "configure", "running"]
@@ -75,6 +84,13 @@ def configure(
     app_resolver: Resolver | None = None,
     resource: Mapping[str, str] | None = None,
     instrument: bool = True,
+    span_processors: Iterable[SpanProcessor] = (),
+    log_record_processors: Iterable[LogRecordProcessor] = (),
+    sampler: Sampler | None = None,
+    id_generator: IdGenerator | None = None,
+    exporters: Iterable[SpanExporter | MetricExporter | LogRecordExporter] = (),
+    tracer_configurator: Configurator | None = None,
+    logger_configurator: Configurator | None = None,
     **settings: Mapping[str, Any],
 ) -> Runtime:
     """Set telemetry up, once for the process: `configure(metrics={"mount": True}, telemetry={"service_name":
@@ -85,12 +101,29 @@ def configure(
     libraries that bext-otel instruments itself are instrumented, as under `bext-otel run`, whether
     an application was made before or comes after; `instrument=False` leaves that to you.
 
+    Parts of the SDK's interfaces work as they are. `span_processors` and `log_record_processors` are called
+    in their order, before anything is exported; each may change what is. `sampler` and `id_generator` come
+    before `OTEL_TRACES_SAMPLER` and `OTEL_PYTHON_ID_GENERATOR`. `exporters` (of spans, metrics or log
+    records) get theirs in batches, beside what variables name. `tracer_configurator` and
+    `logger_configurator` say for an instrumentation scope whether its spans and records count (see
+    `bext_otel.logs.configurator`). What these raise is one line and counted, and one that hangs keeps nothing
+    from ending.
+
     Raises ConfigError for a wrong setting given here; what is wrong elsewhere falls back to its default, with
     a line in the log. A second call changes nothing and returns what runs.
     """
     global _runtime
+    parts: dict[str, Any] = {
+        "span_processors": span_processors,
+        "log_record_processors": log_record_processors,
+        "sampler": sampler,
+        "id_generator": id_generator,
+        "exporters": exporters,
+        "tracer_configurator": tracer_configurator,
+        "logger_configurator": logger_configurator,
+    }
     if _runtime is not None:
-        if settings or app_resolver or resource:
+        if settings or app_resolver or resource or any(parts.values()):
             _log.warning(
                 "telemetry is configured already, by opentelemetry-instrument or by code; these settings "
                 "are ignored"
@@ -106,9 +139,10 @@ def configure(
 
     detect_resources_anywhere()
     from bext_otel.export.entry_points import choose
+    from bext_otel.export.given import given
     from bext_otel.runtime import build_runtime
 
-    chosen = choose(os.environ)
+    chosen = choose(os.environ, given(**parts))
     _runtime = build_runtime(loaded.config, app_resolver=app_resolver, resource=resource, chosen=chosen)
     # Told when logging stands, so that each is one line like any other.
     for line in (*loaded.warnings, *corrected, *chosen.lines):

@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from bext_otel._compat import already_installed, count_logs
 from bext_otel.apps import cut_figures
+from bext_otel.bounded import within
 from bext_otel.config import Config
 from bext_otel.export.delivery import Delivery, listen_to_exporters
 from bext_otel.export.entry_points import Chosen
@@ -28,6 +29,7 @@ from bext_otel.logs.install import BextLoggerProvider, build_provider
 from bext_otel.logs.sinks import ExportSink
 from bext_otel.service.board import Board
 from bext_otel.service.joining import join_service
+from bext_otel.traces.provider import BextTracerProvider
 
 __all__ = ["Figures", "Signals"]
 
@@ -53,8 +55,9 @@ class Signals:
             traces = build_traces(exporters, resource, self._own.spans, chosen)
         self.tracer_provider, self._span_batches = traces.provider, traces.batches
         self._board = _join(config, resource)
-        self.metrics = build_metrics(config, resource, self.figures, ledger=self._board)
-        self.logger_provider, log_deliveries = _build_logs(config, resource)
+        given = chosen.given.metric_exporters
+        self.metrics = build_metrics(config, resource, self.figures, ledger=self._board, given=given)
+        self.logger_provider, log_deliveries = _build_logs(config, resource, chosen)
         count_logs(self.logger_provider, self._own.logs)
         self._own.deliveries += [*traces.deliveries, *self.metrics.deliveries, *log_deliveries]
         self._own.observe(self.metrics.provider, units=self._engine == "bext")
@@ -137,8 +140,14 @@ class Signals:
             self.metrics.ending(),
             *(Ending(each.end, each.begin_end) for each in self._span_batches),
             *(Ending(sink.end, sink.begin_end) for sink in self.logger_provider.exports),
-            lambda _: self.logger_provider.shutdown(),
+            self._end_processors,
         ]
+
+    def _end_processors(self, seconds: float) -> None:
+        """Shut down what was given or added by whomever, of spans and of records."""
+        traces, logs = self.tracer_provider, self.logger_provider
+        end = traces.end_processors if isinstance(traces, BextTracerProvider) else lambda _: traces.shutdown()
+        within(seconds, [partial(end, seconds), partial(logs.end_processors, seconds)])
 
 
 def _flush(provider: TracerProvider | MeterProvider | LoggerProvider, seconds: float) -> None:
@@ -153,13 +162,18 @@ def _join(config: Config, resource: Resource) -> Board | None:
     return join_service(str(resource.attributes.get("service.name", "")))
 
 
-def _build_logs(config: Config, resource: Resource) -> tuple[BextLoggerProvider, list[Delivery]]:
+def _build_logs(
+    config: Config, resource: Resource, chosen: Chosen
+) -> tuple[BextLoggerProvider, list[Delivery]]:
     seconds = config.telemetry.shutdown_timeout_seconds
-    outlets = log_exporters(config.telemetry.exporters)
+    outlets = log_exporters(config.telemetry.exporters, given=chosen.given.log_exporters)
     provider = build_provider(
         config.logging, resource, outlets[0][0] if outlets else None, shutdown_timeout_seconds=seconds
     )
     for exporter, _ in outlets[1:]:
-        provider.add_log_record_processor(sink := ExportSink(exporter, shutdown_seconds=seconds))
-        provider.exports.append(sink)
+        provider.add_sink(ExportSink(exporter, shutdown_seconds=seconds))
+    for processor in chosen.given.log_record_processors:
+        provider.add_log_record_processor(processor)
+    if chosen.logger_configurator is not None:
+        provider.configure_loggers(chosen.logger_configurator)
     return provider, [delivery for _, delivery in outlets]

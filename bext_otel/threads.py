@@ -16,13 +16,16 @@ from typing import Any
 
 from bext_otel.process import on_fork
 
-__all__ = ["RetryGate", "begin", "has_room_for", "start", "start_bare"]
+__all__ = ["GRPC_THREADS", "RetryGate", "begin", "has_room_for", "start", "start_bare"]
 
 _log = logging.getLogger("bext_otel")
 
 RETRY_SECONDS = 10.0
 """How long nobody asks again after the system has refused: each try is a call into the kernel, on the way of
 a request."""
+
+GRPC_THREADS = 8
+"""What gRPC's core starts when it is first used: a pool of at least two, its lifeguard and its timers."""
 
 _LINE = (
     "no thread can be started (%s): what is due is done on the way of requests, seldom and not for long, "

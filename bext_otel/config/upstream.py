@@ -18,6 +18,7 @@ from bext_otel.config.variables import not_honoured
 __all__ = [
     "ID_GENERATOR",
     "ID_GENERATORS",
+    "OWN_SAMPLERS",
     "SAMPLER",
     "SAMPLERS",
     "SDK_SAMPLERS",
@@ -26,15 +27,11 @@ __all__ = [
 
 SAMPLER = "OTEL_TRACES_SAMPLER"
 SAMPLERS = "opentelemetry_traces_sampler"
-SDK_SAMPLERS = (
-    "always_on",
-    "always_off",
-    "parentbased_always_on",
-    "parentbased_always_off",
-    "traceidratio",
-    "parentbased_traceidratio",
-)
-"""Samplers that the SDK makes by itself; others are offered by packages."""
+SDK_SAMPLERS = ("always_on", "always_off", "parentbased_always_on", "parentbased_always_off")
+"""Samplers that the SDK makes by itself."""
+
+OWN_SAMPLERS = ("traceidratio", "parentbased_traceidratio", "jaeger_remote", "parentbased_jaeger_remote")
+"""Samplers that we make; others are offered by packages."""
 
 ID_GENERATOR = "OTEL_PYTHON_ID_GENERATOR"
 ID_GENERATORS = "opentelemetry_id_generator"
@@ -113,7 +110,7 @@ CHECKS: Mapping[str, Check] = {
     },
     **{f"OTEL_EXPORTER_OTLP_{signal}TIMEOUT": _SECONDS for signal in _SIGNALS},
     **{name: _one_of(*words) for name, words in _WORDS.items()},
-    SAMPLER: _offered(SAMPLERS, *SDK_SAMPLERS),
+    SAMPLER: _offered(SAMPLERS, *SDK_SAMPLERS, *OWN_SAMPLERS),
     ID_GENERATOR: _offered(ID_GENERATORS, "random"),
     "OTEL_METRIC_EXPORT_TIMEOUT": _MILLISECONDS,
 }

@@ -1,5 +1,5 @@
 """Parts that a variable names and another package offers (entry points): providers, a sampler, an id
-generator, exporters.
+generator, configurators, exporters; and those that a program gives, which come before them.
 
 What cannot be had is one line, and the default.
 """
@@ -26,7 +26,15 @@ from bext_otel._compat import already_installed, parts_of_propagator
 from bext_otel.api_environment import found
 from bext_otel.config import Signal
 from bext_otel.config.exporters import EXPORTERS
-from bext_otel.config.upstream import ID_GENERATOR, ID_GENERATORS, SAMPLER, SAMPLERS, SDK_SAMPLERS
+from bext_otel.config.upstream import (
+    ID_GENERATOR,
+    ID_GENERATORS,
+    OWN_SAMPLERS,
+    SAMPLER,
+    SAMPLERS,
+    SDK_SAMPLERS,
+)
+from bext_otel.export.given import NOTHING_GIVEN, Configurator, Given
 from bext_otel.propagators import StandIn
 
 __all__ = ["NOTHING_CHOSEN", "Chosen", "choose", "named_exporter"]
@@ -34,8 +42,8 @@ __all__ = ["NOTHING_CHOSEN", "Chosen", "choose", "named_exporter"]
 
 @dataclass(frozen=True)
 class Chosen:
-    """What variables have chosen: None for the SDK's own. `providers` are the signals that go to a provider
-    of somebody else's.
+    """What was given, or variables have chosen: None for the SDK's own. `providers` are the signals that go
+    to a provider of somebody else's.
 
     `lines` tell what could not be had, and what passes us by.
     """
@@ -44,6 +52,9 @@ class Chosen:
     id_generator: IdGenerator | None = None
     providers: frozenset[Signal] = frozenset()
     lines: tuple[str, ...] = ()
+    tracer_configurator: Configurator | None = None
+    logger_configurator: Configurator | None = None
+    given: Given = NOTHING_GIVEN
 
 
 NOTHING_CHOSEN = Chosen()
@@ -76,24 +87,64 @@ _PROVIDERS = (
 )
 
 
-def choose(environ: MutableMapping[str, str] = os.environ) -> Chosen:
-    """Make what the variables name, and install providers. Before anybody asks the API for one."""
+def choose(environ: MutableMapping[str, str] = os.environ, given: Given = NOTHING_GIVEN) -> Chosen:
+    """Make what the variables name and nobody has `given`, and install providers. Before anybody asks the API
+    for one."""
     lines: list[str] = []
     # All of them before any is made: the API makes what they name as soon as it is asked, and one provider
     # asks for another.
     names = {row: environ.pop(row.variable, "").strip() for row in _PROVIDERS}
     signals = frozenset(row.signal for row, name in names.items() if _provided(row, name, environ, lines))
-    sampler = id_generator = None
-    name = environ.get(SAMPLER, "").strip()
-    if name and name.lower() not in SDK_SAMPLERS:
-        sampler = _make(SAMPLER, SAMPLERS, name, Sampler, lines, environ.get(f"{SAMPLER}_ARG"))
-        if sampler is None:
-            del environ[SAMPLER]  # the SDK would look for it too, and tell
+    sampler, id_generator = given.sampler, given.id_generator
+    if sampler is None:
+        sampler = _sampler(environ, lines)
     name = environ.get(ID_GENERATOR, "").strip()
-    if name:
+    if name and id_generator is None:
         id_generator = _make(ID_GENERATOR, ID_GENERATORS, name, IdGenerator, lines)
     _take_out_stand_ins(lines)
-    return Chosen(sampler, id_generator, signals, tuple(lines))
+    return Chosen(
+        sampler,
+        id_generator,
+        signals,
+        tuple(lines),
+        given.tracer_configurator or _configurator("TRACER", environ, lines),
+        given.logger_configurator or _configurator("LOGGER", environ, lines),
+        given,
+    )
+
+
+def _sampler(environ: MutableMapping[str, str], lines: list[str]) -> Sampler | None:
+    """What `OTEL_TRACES_SAMPLER` names, but for what the SDK makes by itself."""
+    name, argument = environ.get(SAMPLER, "").strip(), environ.get(f"{SAMPLER}_ARG")
+    if name.lower() in OWN_SAMPLERS:
+        from bext_otel.export.named_samplers import named_sampler
+
+        return named_sampler(name.lower(), argument or "", lines)
+    if not name or name.lower() in SDK_SAMPLERS:
+        return None
+    made: Sampler | None = _make(SAMPLER, SAMPLERS, name, Sampler, lines, argument)
+    if made is None:
+        del environ[SAMPLER]  # the SDK would look for it too, and tell
+    return made
+
+
+def _configurator(kind: str, environ: Mapping[str, str], lines: list[str]) -> Configurator | None:
+    """What `OTEL_PYTHON_{kind}_CONFIGURATOR` names."""
+    variable = f"OTEL_PYTHON_{kind}_CONFIGURATOR"
+    name = environ.get(variable, "").strip()
+    if not name:
+        return None
+    try:
+        point = found(f"_opentelemetry_{kind.lower()}_configurator", name)
+        if point is None:
+            raise LookupError("nothing of this name is installed")
+        configurator: Configurator = point.load()
+        if not callable(configurator):
+            raise TypeError(f"it is a {type(configurator).__name__}, which cannot be asked for a scope")
+    except Exception as error:
+        lines.append(_unusable(variable, name, error))
+        return None
+    return configurator
 
 
 def _make(variable: str, group: str, name: str, kind: type, lines: list[str], *arguments: Any) -> Any:
@@ -106,11 +157,13 @@ def _make(variable: str, group: str, name: str, kind: type, lines: list[str], *a
         if not isinstance(made, kind):
             raise TypeError(f"it makes a {type(made).__name__}, which is no {kind.__name__}")
     except Exception as error:
-        lines.append(
-            f"{variable}: {name[:64]!r} cannot be used: {type(error).__name__}: {error}; using the default"
-        )
+        lines.append(_unusable(variable, name, error))
         return None
     return made
+
+
+def _unusable(variable: str, name: str, error: Exception) -> str:
+    return f"{variable}: {name[:64]!r} cannot be used: {type(error).__name__}: {error}; using the default"
 
 
 def _provided(row: _Provider, name: str, environ: MutableMapping[str, str], lines: list[str]) -> bool:

@@ -209,12 +209,17 @@ class BextMetrics(MetricsSignal):
 
 
 def build_metrics(
-    config: Config, resource: Resource, telemetry: Callable[[], Figures], *, ledger: Board | None = None
+    config: Config,
+    resource: Resource,
+    telemetry: Callable[[], Figures],
+    *,
+    ledger: Board | None = None,
+    given: Sequence[MetricExporter] = (),
 ) -> MetricsSignal:
     """The signal that `[telemetry] engine` names. `telemetry` tells how export fares, `ledger` is where the
-    service's workers publish."""
+    service's workers publish, `given` are exporters beside those that variables name."""
     upstream = config.telemetry.engine == "upstream"
-    exporters = metric_exporters(config.telemetry.exporters, once=not upstream)
+    exporters = metric_exporters(config.telemetry.exporters, once=not upstream, given=given)
     if upstream:
         return UpstreamMetrics(resource, exporters, config.metrics.export_interval_seconds, telemetry)
     return BextMetrics(config, resource, exporters, telemetry, ledger)

@@ -39,7 +39,7 @@ from bext_otel.export.origins import Encoded, Origins
 from bext_otel.export.temporality import otlp_temporality
 from bext_otel.process import late_imports
 from bext_otel.redaction import redact_url
-from bext_otel.threads import has_room_for
+from bext_otel.threads import GRPC_THREADS, has_room_for
 
 __all__ = [
     "CountedMetricExporter",
@@ -55,10 +55,6 @@ _log = logging.getLogger("bext_otel.export")
 _AGGREGATION = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
 
 E = TypeVar("E")
-
-
-# What gRPC's core starts when it is first used: a pool of at least two, its lifeguard and its timers.
-_GRPC_THREADS = 8
 
 
 class _Own(Generic[E]):
@@ -246,10 +242,10 @@ class CountedMetricExporter(MetricExporter):
 
 
 def span_exporters(
-    exporters: Exporters, *, encoded: bool = True
+    exporters: Exporters, *, encoded: bool = True, given: Sequence[SpanExporter] = ()
 ) -> list[tuple[SpanExporter | EncodedExporter, Delivery]]:
-    """The exporters that `OTEL_TRACES_EXPORTER` and the endpoints ask for; `encoded`: those of OTLP take
-    spans that are encoded already."""
+    """The exporters that `OTEL_TRACES_EXPORTER` and the endpoints ask for, and those that are `given`;
+    `encoded`: those of OTLP take spans that are encoded already."""
     made: list[tuple[SpanExporter | EncodedExporter, Delivery]] = []
     for number, name in enumerate(exporters.traces):
         delivery = _delivery(name, exporters, "traces", number)
@@ -260,12 +256,24 @@ def span_exporters(
         )
         kind = EncodedExporter if encoded and name == "otlp" else _Spans
         made.append((kind(_Own(make, delivery), delivery), delivery))
+    for each in given:
+        own, delivery = _given(each, "traces", len(made))
+        made.append((_Spans(own, delivery), delivery))
     return made
 
 
-def log_exporters(exporters: Exporters) -> list[tuple[LogRecordExporter | EncodedExporter, Delivery]]:
-    """The exporters that `OTEL_LOGS_EXPORTER` and the endpoints ask for; those of OTLP take records that are
-    encoded already."""
+def _given(exporter: E, signal: Signal, number: int) -> tuple[_Own[E], Delivery]:
+    """An exporter that a program has made itself."""
+    name = type(exporter).__name__
+    delivery = Delivery(signal, name, component=f"{name}_{_KINDS[signal]}_exporter", number=number)
+    return _Own(lambda: exporter, delivery), delivery
+
+
+def log_exporters(
+    exporters: Exporters, *, given: Sequence[LogRecordExporter] = ()
+) -> list[tuple[LogRecordExporter | EncodedExporter, Delivery]]:
+    """The exporters that `OTEL_LOGS_EXPORTER` and the endpoints ask for, and those that are `given`; those of
+    OTLP take records that are encoded already."""
     made: list[tuple[LogRecordExporter | EncodedExporter, Delivery]] = []
     for number, name in enumerate(exporters.logs):
         delivery = _delivery(name, exporters, "logs", number)
@@ -277,12 +285,17 @@ def log_exporters(exporters: Exporters) -> list[tuple[LogRecordExporter | Encode
                 ConsoleLogRecordExporter if name == "console" else _maker(name, exporters, "logs", delivery)
             )
             made.append((_Logs(_Own(make, delivery), delivery), delivery))
+    for each in given:
+        theirs, delivery = _given(each, "logs", len(made))
+        made.append((_Logs(theirs, delivery), delivery))
     return made
 
 
-def metric_exporters(exporters: Exporters, *, once: bool = True) -> list[tuple[MetricExporter, Delivery]]:
-    """The push exporters that `OTEL_METRICS_EXPORTER` and the endpoints ask for; `prometheus` pulls and is
-    not among them.
+def metric_exporters(
+    exporters: Exporters, *, once: bool = True, given: Sequence[MetricExporter] = ()
+) -> list[tuple[MetricExporter, Delivery]]:
+    """The push exporters that `OTEL_METRICS_EXPORTER` and the endpoints ask for, and those that are `given`;
+    `prometheus` pulls and is not among them.
 
     Each tries `once`, for who tries again himself; otherwise until its timeout.
     """
@@ -304,6 +317,9 @@ def metric_exporters(exporters: Exporters, *, once: bool = True) -> list[tuple[M
             else _maker(name, exporters, "metrics", delivery, once=once)
         )
         made.append((_Metrics(_Own(make, delivery), is_otlp=name == "otlp"), delivery))
+    for each in given:
+        own, delivery = _given(each, "metrics", len(made))
+        made.append((_Metrics(own, is_otlp=False), delivery))
     return made
 
 
@@ -358,7 +374,7 @@ def _otlp(
         )
 
     def make() -> Any:
-        if target.protocol == "grpc" and not has_room_for(_GRPC_THREADS):
+        if target.protocol == "grpc" and not has_room_for(GRPC_THREADS):
             # Its core aborts the process.
             raise _Later(
                 "gRPC needs threads, and none can be started; OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf "

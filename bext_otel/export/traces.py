@@ -10,6 +10,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
 
+from bext_otel._compat import configure_tracers
 from bext_otel.config import Exporters
 from bext_otel.export.batching import MAX_ENCODED, Batches, QueueLimits
 from bext_otel.export.delivery import Delivery
@@ -47,11 +48,12 @@ def build_traces(
     """Spans by our own provider.
 
     `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*` and the span limits hold as upstream; `chosen` are parts that the SDK
-    does not have itself.
+    does not have itself, and those that the program has given.
     """
     provider = BextTracerProvider(resource, counts, sampler=chosen.sampler, id_generator=chosen.id_generator)
     made = Traces(provider)
-    for exporter, delivery in span_exporters(exporters):
+    _take_given(provider, chosen)
+    for exporter, delivery in span_exporters(exporters, given=chosen.given.span_exporters):
         batches: Batches[Any]
         if isinstance(exporter, EncodedExporter):
             batches, sink = encoded_batches(exporter)
@@ -74,12 +76,20 @@ def build_upstream_traces(
     )
     provider.add_span_processor(CountingSpanProcessor(counts))
     made = Traces(provider)
-    for exporter, delivery in span_exporters(exporters, encoded=False):
+    _take_given(provider, chosen)
+    for exporter, delivery in span_exporters(exporters, encoded=False, given=chosen.given.span_exporters):
         assert isinstance(exporter, SpanExporter)
         processor = LazySpanProcessor(exporter)
         provider.add_span_processor(processor)
         made.add(processor.batches, delivery)
     return made
+
+
+def _take_given(provider: TracerProvider, chosen: Chosen) -> None:
+    for processor in chosen.given.span_processors:
+        provider.add_span_processor(processor)
+    if chosen.tracer_configurator is not None:
+        configure_tracers(provider, chosen.tracer_configurator)
 
 
 def encoded_batches(

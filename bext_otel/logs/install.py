@@ -15,19 +15,22 @@ from opentelemetry._logs import SeverityNumber
 from opentelemetry.sdk._logs import Logger, LoggerProvider, LogRecordLimits
 from opentelemetry.sdk._logs.export import LogRecordExporter
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.util.types import Attributes
 
-from bext_otel._compat import become
+from bext_otel._compat import become, configure_loggers
 from bext_otel.config import AppSettings, LoggingSettings
 from bext_otel.export.otlp import EncodedExporter
 from bext_otel.logs import structured
 from bext_otel.logs.chain import MAX_ATTRIBUTES, Chain
+from bext_otel.logs.configurator import normalized
 from bext_otel.logs.correlation import correlate
 from bext_otel.logs.files import RotatingFile
 from bext_otel.logs.formats import Format, json_line, pretty_line
 from bext_otel.logs.levels import Gate, level_number
 from bext_otel.logs.logger import BextLogger
 from bext_otel.logs.outputs import Output, StandardStream, write_stderr
+from bext_otel.logs.processors import Processors
 from bext_otel.logs.servers import follow_raw_lines, follow_raw_tracebacks
 from bext_otel.logs.sinks import Completion, ExportSink, LineSink
 from bext_otel.logs.stdlib import attach
@@ -54,15 +57,18 @@ class BextLoggerProvider(LoggerProvider):
         # warnings are.
         limits.max_log_record_attributes = None
         self._limits = limits
-        super().__init__(resource, shutdown_on_exit=shutdown_on_exit, log_record_limits=limits)
+        self._completion = Completion(self.max_attributes)
+        self._processors = Processors(self._completion, sinks)
+        super().__init__(
+            resource,
+            shutdown_on_exit=shutdown_on_exit,
+            multi_log_record_processor=self._processors,  # type: ignore[arg-type]  # it has what the SDK calls
+            log_record_limits=limits,
+        )
         self.sinks = sinks
         self.exports = [sink for sink in sinks if isinstance(sink, ExportSink)]
-        self._completion = Completion()
-        self._completion = Completion(self.max_attributes)
         self._chain: Chain | None = None
         self._failed, self._failed_at = 0, -math.inf
-        for processor in [self._completion, *sinks]:
-            self.add_log_record_processor(processor)
 
     def get_logger(
         self,
@@ -76,6 +82,20 @@ class BextLoggerProvider(LoggerProvider):
         become(logger, Logger, BextLogger, limits=self._limits)
         return logger
 
+    def add_sink(self, sink: ExportSink) -> None:
+        """One more way out."""
+        self._processors.add_sink(sink)
+        self.sinks.append(sink)
+        self.exports.append(sink)
+
+    def configure_loggers(self, configurator: Callable[[InstrumentationScope], object]) -> None:
+        """Have each logger, those that there are included, be as `configurator` says of its scope."""
+        configure_loggers(self, normalized(configurator))
+
+    def end_processors(self, seconds: float) -> None:
+        """Shut down those that were added by whomever, within so many seconds. Once."""
+        self._processors.end_users(seconds)
+
     def use(self, chain: Chain | None) -> None:
         """Hold back records below the chain's levels that are emitted past any logger; None: let all of them
         through."""
@@ -88,6 +108,7 @@ class BextLoggerProvider(LoggerProvider):
         for export."""
         return {
             "log_events_failed": self._completion.failures
+            + self._processors.failures
             + (self._chain.failures if self._chain is not None else 0),
             "log_lines_lost": sum(sink.losses.count for sink in self.sinks if isinstance(sink, LineSink)),
             "log_records_lost": sum(sink.losses.count for sink in self.sinks if isinstance(sink, ExportSink)),

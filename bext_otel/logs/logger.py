@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from opentelemetry._logs import LogRecord
+from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.context import Context
 from opentelemetry.sdk._logs import Logger, LogRecordLimits, ReadWriteLogRecord
 
-from bext_otel._compat import deliver
+from bext_otel._compat import deliver, logger_config
 from bext_otel.logs.chain import Passed
+from bext_otel.logs.configurator import LoggerConfig
 from bext_otel.traces.limits import has_plain_names, has_plain_values
 
 __all__ = ["BextLogger", "drop"]
@@ -26,8 +28,24 @@ class BextLogger(Logger):
 
     limits: LogRecordLimits
 
+    def enabled(
+        self,
+        *,
+        context: Context | None = None,
+        severity_number: SeverityNumber | None = None,
+        event_name: str | None = None,
+    ) -> bool:
+        """See `opentelemetry._logs.Logger`."""
+        config = logger_config(self)
+        if type(config) is LoggerConfig and not config.passes(severity_number, context):
+            return False
+        return super().enabled(context=context, severity_number=severity_number, event_name=event_name)
+
     def emit(self, record: LogRecord | None = None, **of: Any) -> None:
         """See `opentelemetry._logs.Logger`."""
+        config = logger_config(self)
+        if type(config) is LoggerConfig and not config.passes(*_of_whom(record, of)):
+            return
         kind = type(record)
         if (
             record is None
@@ -60,6 +78,14 @@ class BextLogger(Logger):
             return False
         record.attributes = attributes.copy()
         return True
+
+
+def _of_whom(record: Any, of: dict[str, Any]) -> tuple[SeverityNumber | None, Context | None]:
+    """The severity and the context of a record, or of its parts."""
+    if record is None:
+        return of.get("severity_number"), of.get("context")
+    log = getattr(record, "log_record", record)
+    return log.severity_number, log.context
 
 
 def drop(log: LogRecord, count: int) -> None:

@@ -101,6 +101,13 @@ class Completion(LogRecordProcessor):
         if self._max_attributes is not None and len(attributes) > self._max_attributes:
             drop(log, _cut(attributes, self._max_attributes))
 
+    def check(self, log_record: ReadWriteLogRecord) -> None:
+        """See again to it that it can be encoded: somebody may have changed it."""
+        try:
+            _make_plain(log_record.log_record, cast("Fields", log_record.log_record.attributes))
+        except Exception:  # as above
+            self.failures += 1
+
     def enabled(
         self,
         *,
@@ -194,10 +201,11 @@ def _is(record: ReadWriteLogRecord, what: str) -> bool:
 def _is_of_the_terminal(record: ReadWriteLogRecord) -> bool:
     """Did it come by logging or structlog, or is it an entry of ours? What others emit at OpenTelemetry's
     Logs API, as FastAPI does, stands on no terminal without us."""
-    scope = record.instrumentation_scope
-    return type(record.log_record) is Passed or (
-        scope is not None and scope.name.partition(".")[0] in _OWN_SCOPES
-    )
+    return type(record.log_record) is Passed or _is_ours(record.instrumentation_scope)
+
+
+def _is_ours(scope: InstrumentationScope | None) -> bool:
+    return scope is not None and scope.name.partition(".")[0] in _OWN_SCOPES
 
 
 class LineSink(Gated):
@@ -287,6 +295,27 @@ class ExportSink(Gated):
         self._batches, self._take = record_batches(exporter, _Marked(exporter))
         self._waiting: deque[ReadWriteLogRecord] = deque(maxlen=_MAX_WAITING)
         _sinks.add(self)
+
+    def wants(self, record: ReadWriteLogRecord) -> bool:
+        """See `Gated`. The level of lines is none of what others emit at the Logs API; whoever wants less of
+        that has a logger configurator."""
+        return not _is_ours(record.instrumentation_scope) or super().wants(record)
+
+    def enabled(
+        self,
+        *,
+        context: Context | None = None,
+        instrumentation_scope: InstrumentationScope | None = None,
+        severity_number: SeverityNumber | None = None,
+        event_name: str | None = None,
+    ) -> bool:
+        """See `Gated`."""
+        return not _is_ours(instrumentation_scope) or super().enabled(
+            context=context,
+            instrumentation_scope=instrumentation_scope,
+            severity_number=severity_number,
+            event_name=event_name,
+        )
 
     def start_over(self) -> None:
         """In a forked child: let go of what a thread of the parent may hold, and of what the parent will send
