@@ -11,6 +11,7 @@ from bext_otel.operation import operation
 if TYPE_CHECKING:
     from bext_otel.deploys import deploy
     from bext_otel.distro import configure, running
+    from bext_otel.events import events
     from bext_otel.flows import flow, step
     from bext_otel.mounting import asgi_app, blueprint, register_check, wsgi_app
 
@@ -19,6 +20,7 @@ __all__ = [
     "blueprint",
     "configure",
     "deploy",
+    "events",
     "flow",
     "operation",
     "register_check",
@@ -34,6 +36,7 @@ _LATER = {
     "blueprint": "mounting",
     "configure": "distro",
     "deploy": "deploys",
+    "events": "events",
     "flow": "flows",
     "register_check": "mounting",
     "running": "distro",

@@ -63,6 +63,7 @@ __all__ = [
     "preferred_temporality",
     "prometheus_name",
     "span_processors",
+    "speak_json",
     "start_metrics_over",
     "take_bytes",
     "trace_state",
@@ -73,6 +74,9 @@ _OTLP = {
     "metrics": ("metric_exporter", "OTLPMetricExporter"),
     "logs": ("_log_exporter", "OTLPLogExporter"),
 }
+
+MAX_ANSWER = 4 << 20
+"""Bytes of an answer that are read at most (OTLP specification; gRPC has this limit by itself)."""
 
 # By the word of upstream's HTTP client for what it sends.
 _REPLIES = {
@@ -174,10 +178,10 @@ def already_installed() -> tuple[str, ...]:
 
 
 def otlp_exporter(
-    protocol: Literal["http/protobuf", "grpc"], signal: Literal["traces", "metrics", "logs"]
+    protocol: Literal["http/protobuf", "http/json", "grpc"], signal: Literal["traces", "metrics", "logs"]
 ) -> Any:
-    """The class of upstream's OTLP exporter; imported when asked for, since gRPC takes longer to import than
-    everything else together."""
+    """The class of upstream's OTLP exporter (for JSON, see `speak_json`); imported when asked for, since gRPC
+    takes longer to import than everything else together."""
     module, name = _OTLP[signal]
     transport = protocol.partition("/")[0]
     for late in _LATE if transport == "http" else ():
@@ -471,13 +475,19 @@ def _explain_http(
     http = import_module("opentelemetry.exporter.otlp.common.http")
     send = transport.request
     answers: list[Any] = []
+    # Bodies are read below.
+    transport._session.stream = True
 
     def request(*args: Any, **kwargs: Any) -> Any:
         result = send(*args, **kwargs)
         answers[:] = [result]
-        if result.status_code is not None and 200 <= result.status_code < 300:
-            with suppress(Exception):  # a reply that cannot be read rejects nothing
-                if content := result.content():
+        with suppress(Exception):  # a reply that cannot be read rejects nothing
+            content = _body(result.response)
+            if content and 200 <= result.status_code < 300:
+                if "json" in (result.headers().get("content-type") or ""):
+                    parse = import_module("google.protobuf.json_format").Parse
+                    look(parse(content, kind(), ignore_unknown_fields=True))
+                else:
                     look(kind.FromString(content))
         return result
 
@@ -498,6 +508,27 @@ def _explain_http(
 
     transport.request = request
     exporter._metrics = _Explaining(failed, judge, answers.clear)
+
+
+def _body(response: Any) -> bytes:
+    """The body of an answer; nothing of one that is longer than the specification lets anybody read."""
+    body = b""
+    try:
+        for chunk in response.iter_content(65_536):
+            body += chunk
+            if len(body) > MAX_ANSWER:
+                return b""
+        return body
+    finally:
+        response.close()  # where it was read to its end, the connection is kept
+
+
+def speak_json(exporter: Any, json_of: Callable[[bytes], bytes]) -> None:
+    """Have one of upstream's OTLP exporters over HTTP send what `json_of` makes of each request."""
+    client = exporter._client
+    client._headers["content-type"] = "application/json"
+    export = client.export
+    client.export = lambda content: export(json_of(content))
 
 
 def _explain_grpc(exporter: Any, failed: Callable[[Failure], None], look: Callable[[Any], None]) -> None:

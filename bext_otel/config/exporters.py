@@ -27,9 +27,13 @@ _KNOWN: Mapping[Signal, tuple[str, ...]] = {
 _PROTOCOLS: Mapping[str, Protocol] = {"otlp_proto_http": "http/protobuf", "otlp_proto_grpc": "grpc"}
 _ALIASES: Mapping[str, str] = {**dict.fromkeys(_PROTOCOLS, "otlp"), "logging": "console"}
 
+# As the specification has them, where nothing has the very name and a package offers the other one.
+_UPSTREAMS_NAMES: Mapping[str, str] = {"zipkin": "zipkin_json", "otlp/stdout": "otlp_json_file"}
+
 # Where the specification has an exporter go that is named without an endpoint.
 _DEFAULTS: Mapping[Protocol, str] = {
     "http/protobuf": "http://localhost:4318",
+    "http/json": "http://localhost:4318",
     "grpc": "http://localhost:4317",
 }
 
@@ -151,7 +155,8 @@ def _chosen(environ: Mapping[str, str], signal: Signal, report: SettingsReport) 
     for word in _words(environ, variable):
         name = _ALIASES.get(word.lower(), word.lower())
         if name not in _KNOWN[signal]:
-            name = next((each for each in (word, name) if found(EXPORTERS[signal], each) is not None), "")
+            names = (word, name, _UPSTREAMS_NAMES.get(name, name))
+            name = next((each for each in names if found(EXPORTERS[signal], each) is not None), "")
         if name:
             named[name] = None
         else:

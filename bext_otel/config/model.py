@@ -46,7 +46,7 @@ Signal = Literal["traces", "metrics", "logs"]
 
 SIGNALS: tuple[Signal, ...] = ("traces", "metrics", "logs")
 
-Protocol = Literal["http/protobuf", "grpc"]
+Protocol = Literal["http/protobuf", "http/json", "grpc"]
 """How OTLP is spoken."""
 
 COMPUTED = frozenset({"exporters"})

@@ -46,11 +46,22 @@ _TABLE: tuple[tuple[Treatment, Mapping[str, str]], ...] = (
                 "`sdk_tracer_provider`, `sdk_meter_provider` and `sdk_logger_provider` are ours; the signal "
                 "goes to another one that is named, past bext-otel, and a line says so"
             ),
-            "OTEL_TRACES_SAMPLER": "which spans are kept: the SDK's samplers, and entry points",
-            "OTEL_TRACES_SAMPLER_ARG": "the sampler's argument; a share, or what the entry point takes",
+            "OTEL_TRACES_SAMPLER": (
+                "which spans are kept: the specification's samplers, `jaeger_remote` and "
+                "`parentbased_jaeger_remote` too, and entry points; a share is told to others (`ot=th:...` "
+                "in the tracestate)"
+            ),
+            "OTEL_TRACES_SAMPLER_ARG": (
+                "the sampler's argument: a share; "
+                "`endpoint=...,pollingIntervalMs=...,initialSamplingRate=...`; what the entry point takes"
+            ),
             "OTEL_PYTHON_ID_GENERATOR": "entry point that makes the ids of spans and traces",
             "OTEL_{TRACES,METRICS,LOGS}_EXPORTER": (
-                "who gets the signal: `otlp`, `console`, `none`, entry points, or several"
+                "who gets the signal: `otlp`, `console`, `none`, entry points, or several; `zipkin` and "
+                "`otlp/stdout` are `zipkin_json` and `otlp_json_file`, where those are installed"
+            ),
+            "OTEL_PYTHON_{TRACER,LOGGER}_CONFIGURATOR": (
+                "entry point that says which instrumentation scopes count"
             ),
             "OTEL_EXPORTER_PROMETHEUS_HOST": "address of the stand-alone server",
             "OTEL_EXPORTER_PROMETHEUS_PORT": "port of the stand-alone server",
@@ -103,7 +114,9 @@ _TABLE: tuple[tuple[Treatment, Mapping[str, str]], ...] = (
             "OTEL_EXPORTER_OTLP_{,TRACES_,METRICS_,LOGS_}ENDPOINT": (
                 "where telemetry goes; nothing is exported without"
             ),
-            "OTEL_EXPORTER_OTLP_{,TRACES_,METRICS_,LOGS_}PROTOCOL": ("`http/protobuf` or `grpc`"),
+            "OTEL_EXPORTER_OTLP_{,TRACES_,METRICS_,LOGS_}PROTOCOL": (
+                "`http/protobuf`, `http/json` or `grpc`"
+            ),
             "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": (
                 "our durations, sizes and ratios are exponential anyway; other histograms keep their "
                 "bounds, and a line says so"
@@ -117,7 +130,8 @@ _TABLE: tuple[tuple[Treatment, Mapping[str, str]], ...] = (
                 "headers of the export: `name=value,name=value`"
             ),
             "OTEL_EXPORTER_OTLP_{,TRACES_,METRICS_,LOGS_}TIMEOUT": (
-                "seconds that an export may take, with all that is tried again"
+                "seconds that an export may take, with all that is tried again; the specification says "
+                "milliseconds, and upstream's exporters read seconds, of which every setting here is made"
             ),
             "OTEL_EXPORTER_OTLP_{,TRACES_,METRICS_,LOGS_}COMPRESSION": ("`gzip`, `deflate` or `none`"),
             "OTEL_EXPORTER_OTLP_{,TRACES_,METRICS_,LOGS_}CERTIFICATE": (
@@ -205,7 +219,7 @@ _TABLE: tuple[tuple[Treatment, Mapping[str, str]], ...] = (
     (
         "not honoured",
         {
-            "OTEL_PYTHON_{TRACER,METER,LOGGER}_CONFIGURATOR": (
+            "OTEL_PYTHON_METER_CONFIGURATOR": (
                 "upstream's experiment; OTEL_PYTHON_DISABLED_INSTRUMENTATIONS turns libraries off"
             ),
             "OTEL_METRIC_EXPORT_TIMEOUT": "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT bounds an export of metrics",

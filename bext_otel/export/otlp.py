@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from opentelemetry.sdk._logs import ReadableLogRecord
@@ -28,6 +29,7 @@ from bext_otel._compat import (
     otlp_exporter,
     pin_certificate,
     preferred_temporality,
+    speak_json,
     take_bytes,
     try_once,
 )
@@ -333,6 +335,7 @@ def import_otlp(exporters: Exporters) -> None:
 
 # As the semantic conventions name them (`otel.component.type`).
 _KINDS = {"traces": "span", "logs": "log", "metrics": "metric"}
+_TYPES = {"grpc": "otlp_grpc", "http/protobuf": "otlp_http", "http/json": "otlp_http_json"}
 
 
 def _delivery(name: str, exporters: Exporters, signal: Signal, number: int) -> Delivery:
@@ -345,7 +348,7 @@ def _delivery(name: str, exporters: Exporters, signal: Signal, number: int) -> D
             number=number,
         )
     target = exporters.targets[signal]
-    component = f"otlp_{target.protocol.partition('/')[0]}_{_KINDS[signal]}_exporter"
+    component = f"{_TYPES[target.protocol]}_{_KINDS[signal]}_exporter"
     return Delivery(signal, redact_url(target.endpoint), component=component, number=number)
 
 
@@ -385,6 +388,10 @@ def _otlp(
         pin_certificate(exporter)
         if encoded:
             take_bytes(exporter, signal)
+        if target.protocol == "http/json":
+            from bext_otel.export.otlp_json import json_of
+
+            speak_json(exporter, partial(json_of, signal))
         explain_exports(exporter, failed, delivery.rejected)
         if once:
             try_once(exporter)

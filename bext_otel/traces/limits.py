@@ -20,6 +20,7 @@ PLAIN: frozenset[type] = frozenset({str, int, bool, float, bytes, type(None)})
 """Types of attribute values that need no look at what is in them; strings, where no length is set."""
 
 _STRINGS = frozenset({str})
+_LISTS = frozenset({list, tuple})
 _NO_LIMIT = 1 << 62
 
 
@@ -66,8 +67,9 @@ def fitted(attributes: Any, most: int | None, length: int | None) -> BoundedAttr
     """At most so many attributes (None: all of them), the last ones, with strings of at most that length;
     `dropped` says how many there are more. Raises what upstream's own rules do.
 
-    Upstream says of each that goes that it goes.
+    Upstream says of each that goes, and of each string that is cut, that it is.
     """
+    attributes = _cut_all(attributes, length)
     if most is None or attributes is None or len(attributes) <= most:
         return BoundedAttributes(most, attributes, max_value_len=length)
     every = BoundedAttributes(None, attributes, max_value_len=length)
@@ -77,10 +79,24 @@ def fitted(attributes: Any, most: int | None, length: int | None) -> BoundedAttr
     return kept
 
 
+def _cut_all(attributes: Any, length: int | None) -> Any:
+    if length is None or not isinstance(attributes, Mapping):
+        return attributes
+    return {name: _cut(value, length) for name, value in attributes.items()}
+
+
+def _cut(value: Any, length: int) -> Any:
+    if isinstance(value, str):
+        return value[:length]
+    if type(value) in _LISTS:
+        return [_cut(each, length) for each in value]
+    return value
+
+
 def cleaned(attributes: Mapping[str, Any], limits: AttributeLimits) -> tuple[dict[str, Any], int]:
     """Attributes as they may be set, without regard to how many; and how many cannot be set at all."""
     try:
-        kept = BoundedAttributes(None, attributes, immutable=False, max_value_len=limits.length)
+        kept = fitted(attributes, None, limits.length)
         return dict(kept), kept.dropped
     except Exception:  # as above
         return {}, len(attributes) if isinstance(attributes, Mapping) else 0

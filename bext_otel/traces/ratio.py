@@ -65,7 +65,9 @@ class ConsistentRatio(Sampler):
         value = ";".join(f"{name}:{text}" for name, text in kept)
         if len(value) > _MAX_VALUE:
             value = ";".join(f"{name}:{text}" for name, text in kept if name in {"th", "rv"})
-        return sampled, state.update(_KEY, value) if value else state.delete(_KEY)
+        if value:
+            return sampled, state.update(_KEY, value)
+        return sampled, state.delete(_KEY) if _KEY in state else state
 
     def should_sample(
         self,

@@ -116,9 +116,11 @@ def test_a_signal_may_have_a_protocol_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"])
-def test_json_is_not_spoken(name: str) -> None:
-    loaded = read(**{name: "http/json", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:1"})
-    line = f"{name}='http/json': expected one of \"http/protobuf\", \"grpc\"; using 'http/protobuf'"
+def test_another_protocol_is_one_line(name: str) -> None:
+    loaded = read(**{name: "http/xml", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:1"})
+    line = (
+        f'{name}=\'http/xml\': expected one of "http/protobuf", "http/json", "grpc"; using \'http/protobuf\''
+    )
     assert ((line,), HTTP) == (loaded.warnings, loaded.config.telemetry.exporters.targets["traces"].protocol)
 
 

@@ -53,7 +53,7 @@ SHOWN_BY = {
     "config/test_exporters.py::test_an_endpoint_of_one_signal_is_used_as_it_is": (
         "OTEL_EXPORTER_OTLP_{TRACES,METRICS,LOGS}_ENDPOINT"
     ),
-    "config/test_exporters.py::test_json_is_not_spoken": "OTEL_EXPORTER_OTLP_PROTOCOL",
+    "config/test_exporters.py::test_another_protocol_is_one_line": "OTEL_EXPORTER_OTLP_PROTOCOL",
     "config/test_exporters.py::test_a_signal_may_have_a_protocol_of_its_own": (
         "OTEL_EXPORTER_OTLP_{TRACES,METRICS,LOGS}_PROTOCOL"
     ),
