@@ -188,6 +188,10 @@ _TABLE: tuple[tuple[Treatment, Mapping[str, str]], ...] = (
             "OTEL_PYTHON_{LIBRARY}_EXCLUDED_URLS": (
                 "the same of one framework; of outgoing calls, upstream's"
             ),
+            "OTEL_PYTHON_LOG_CODE_ATTRIBUTES": (
+                "`true` has records of logging say where they were made: `code.file.path`, "
+                "`code.function.name`, `code.line.number`"
+            ),
             "OTEL_PYTHON_LOG_CORRELATION": (
                 "the trace's ids on log records, for an application's own formats"
             ),
@@ -235,7 +239,6 @@ _TABLE: tuple[tuple[Treatment, Mapping[str, str]], ...] = (
                 "logging is taken over as a whole; [logging] enabled = false leaves it alone"
             ),
             "OTEL_PYTHON_LOG_HANDLER_LEVEL": "[logging] level says which records there are",
-            "OTEL_PYTHON_LOG_CODE_ATTRIBUTES": "records do not say where they were made",
             "OTEL_PYTHON_DJANGO_INSTRUMENT": (
                 "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=django leaves Django alone"
             ),
@@ -253,7 +256,6 @@ _SILENT: Mapping[str, str] = {
     "OTEL_PYTHON_INSTRUMENTATION_HTTP_CAPTURE_ALL_METHODS": "false",
     "OTEL_PYTHON_{LOG_AUTO_INSTRUMENTATION,LOGGING_AUTO_INSTRUMENTATION_ENABLED}": "true",
     "OTEL_PYTHON_LOG_HANDLER_LEVEL": "notset",
-    "OTEL_PYTHON_LOG_CODE_ATTRIBUTES": "false",
     "OTEL_PYTHON_DJANGO_INSTRUMENT": "true",
 }
 

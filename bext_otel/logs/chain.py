@@ -62,14 +62,21 @@ class Chain:
     """Emits events at `provider`; `gate` drops those below the level of the app at work. Never raises; counts
     what fails in `failures`.
 
-    A record has at most `max_attributes` (None: as many as there are).
+    A record has at most `max_attributes` (None: as many as there are). Where it `tells_code`, one of the
+    standard library's says where it was made (`code.file.path` and its kind).
     """
 
     def __init__(
-        self, provider: LoggerProvider, gate: Gate, *, max_attributes: int | None = MAX_ATTRIBUTES
+        self,
+        provider: LoggerProvider,
+        gate: Gate,
+        *,
+        max_attributes: int | None = MAX_ATTRIBUTES,
+        tells_code: bool = False,
     ) -> None:
         self.gate = gate
         self._max_attributes = max_attributes
+        self._tells_code = tells_code
         self.failures = 0
         self._provider = provider
         self._loggers: dict[str, Logger] = {}
@@ -106,6 +113,10 @@ class Chain:
             if exc_info is None and record.exc_text:
                 # It came through a queue, which keeps the text only.
                 fields[exception_attributes.EXCEPTION_STACKTRACE] = record.exc_text
+            if self._tells_code:
+                fields[code_attributes.CODE_FILE_PATH] = record.pathname
+                fields[code_attributes.CODE_FUNCTION_NAME] = record.funcName
+                fields[code_attributes.CODE_LINE_NUMBER] = record.lineno
             self.emit(
                 record.name,
                 record.levelno,

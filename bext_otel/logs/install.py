@@ -43,6 +43,7 @@ __all__ = ["BextLoggerProvider", "Installed", "build_provider", "install"]
 _MB = 1024 * 1024
 _RECENT_SECONDS = 60.0
 _OWN = ("bext_otel", "bext_otel_instrumentors")
+_UPSTREAM = "opentelemetry"
 
 
 class BextLoggerProvider(LoggerProvider):
@@ -220,7 +221,8 @@ def install(
     set one there (a level other than Python's default stays), each of `[logging.filters]` to the logger of
     that name, `[apps.NAME] log_level` applies to events while that app is at work, for which the root logger
     is opened as far as needed. A second `install` takes the place of the first, because two would tell
-    everything twice. With `enabled = false`, or with no sink at all, nothing is touched.
+    everything twice. With `enabled = false`, or with no sink at all, nothing is touched but
+    the levels of what OpenTelemetry and we say of ourselves.
     """
     global _current
     if _current is not None:
@@ -229,11 +231,21 @@ def install(
     # The SDK's loggers know whether any processor wants a record; lines may be wanted later only.
     is_wanted = bool(ours.sinks) if ours is not None else provider.get_logger("bext_otel.logs").enabled()
     if not (config.enabled and is_wanted):
-        _current = Installed(ExitStack(), None)
+        # What OpenTelemetry and we say of ourselves has its level (`OTEL_LOG_LEVEL`) wherever it is printed.
+        undoing = ExitStack()
+        for name in (*_OWN, _UPSTREAM):
+            if (wanted := config.filters.get(name)) is not None:
+                undoing.callback(_set_level(name, level_number(wanted)))
+        _current = Installed(undoing, None)
         return _current
     level = level_number(config.level) if config.level else None
     gate = Gate(level, {name: level_number(app.log_level) for name, app in apps.items() if app.log_level})
-    chain = Chain(provider, gate, max_attributes=ours.max_attributes if ours is not None else MAX_ATTRIBUTES)
+    chain = Chain(
+        provider,
+        gate,
+        max_attributes=ours.max_attributes if ours is not None else MAX_ATTRIBUTES,
+        tells_code=os.environ.get("OTEL_PYTHON_LOG_CODE_ATTRIBUTES", "").strip().lower() == "true",
+    )
     undoing = ExitStack()
     if ours is not None:
         ours.use(chain)

@@ -57,11 +57,19 @@ def number_of(name: object) -> int | None:
 
 
 def severity(number: int) -> SeverityNumber:
-    """OpenTelemetry's severity for a Python level number; below debug is TRACE."""
+    """OpenTelemetry's severity for a Python level number; below debug is TRACE. A level in between is as much
+    graver as it is higher, as upstream has it: 21 is INFO2, 23 to 29 are INFO4."""
+    return _BY_LEVEL.get(number) or _severity(number)
+
+
+def _severity(number: int) -> SeverityNumber:
     for lowest, found, _ in _SEVERITIES:
         if number >= lowest:
-            return found
+            return SeverityNumber(found.value + min(int(number) - lowest, 3))
     return SeverityNumber.TRACE
+
+
+_BY_LEVEL: Mapping[int, SeverityNumber] = {number: _severity(number) for number in range(60)}
 
 
 def severity_text(number: int) -> str:
