@@ -442,10 +442,13 @@ def _cause(outcome: _Outcome) -> str:
 
 
 def explain_exports(
-    exporter: Any, failed: Callable[[Failure], None], rejected: Callable[[int, str], None]
+    exporter: Any,
+    failed: Callable[[Failure], None],
+    rejected: Callable[[int, str], None],
+    answered: Callable[[int], None],
 ) -> None:
-    """Have one of upstream's OTLP exporters tell why an export failed, and what the backend rejected of one
-    it took.
+    """Have one of upstream's OTLP exporters tell why an export failed, what the backend rejected of one it
+    took, and with which status it answered over HTTP.
 
     Upstream reads neither the reply nor, over HTTP, the status of a refusal.
     """
@@ -457,7 +460,7 @@ def explain_exports(
             rejected(counts[0], partial.error_message)
 
     if (transport := _transport(exporter)) is not None:
-        _explain_http(exporter, transport, failed, look)
+        _explain_http(exporter, transport, failed, look, answered)
     else:
         _explain_grpc(exporter, failed, look)
 
@@ -468,7 +471,11 @@ def _transport(exporter: Any) -> Any:
 
 
 def _explain_http(
-    exporter: Any, transport: Any, failed: Callable[[Failure], None], look: Callable[[Any], None]
+    exporter: Any,
+    transport: Any,
+    failed: Callable[[Failure], None],
+    look: Callable[[Any], None],
+    answered: Callable[[int], None],
 ) -> None:
     package, name = _REPLIES[exporter._client._kind]
     kind = getattr(import_module(f"opentelemetry.proto.collector.{package}.v1.{package}_service_pb2"), name)
@@ -481,6 +488,7 @@ def _explain_http(
     def request(*args: Any, **kwargs: Any) -> Any:
         result = send(*args, **kwargs)
         answers[:] = [result]
+        answered(result.status_code or 0)
         with suppress(Exception):  # a reply that cannot be read rejects nothing
             content = _body(result.response)
             if content and 200 <= result.status_code < 300:

@@ -397,7 +397,7 @@ OTEL_SDK_EXPORTER_OPERATION_DURATION = Metric(
     "histogram",
     "s",
     "Time that an export took, with its retries.",
-    (*_EXPORTER, FAILURE),
+    (*_EXPORTER, HTTP_STATUS, FAILURE),
     bounds=_HTTP_BOUNDS,
 )
 OTEL_SDK_METRIC_READER_COLLECTION_DURATION = Metric(

@@ -339,7 +339,7 @@ def test_every_otlp_exporter_can_be_asked_why_it_failed(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.2")
     exporter = _compat.otlp_exporter(protocol, signal)(endpoint="http://127.0.0.1:1")
     why: list[_compat.Failure] = []
-    _compat.explain_exports(exporter, why.append, lambda count, message: None)
+    _compat.explain_exports(exporter, why.append, lambda count, message: None, lambda status: None)
     exporter.export(MetricsData([]) if signal == "metrics" else [])
     exporter.shutdown()
     (failure,) = why
@@ -358,7 +358,9 @@ def test_every_otlp_exporter_can_be_had_to_try_once_and_for_a_time(
         exporter = _compat.otlp_exporter(protocol, signal)(
             endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=10
         )
-        _compat.explain_exports(exporter, lambda failure: None, lambda count, message: None)
+        _compat.explain_exports(
+            exporter, lambda failure: None, lambda count, message: None, lambda status: None
+        )
         _compat.try_once(exporter)
         _compat.limit_exports(exporter)(0.2)
         began = time.monotonic()

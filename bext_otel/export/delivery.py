@@ -99,13 +99,14 @@ class Delivery:
         self.failures: dict[str, int] = {}
         self.failing = False
         self.last_loss: float | None = None
-        self._cause, self._rejected = "", 0
+        self._cause, self._rejected, self._status = "", 0, 0
         self.reason = ""
         self.kept = self._may_pass = self.is_ending = False
         self.pause_seconds = 0.0
-        # Pairs of seconds and a cause of failure ("" for none): of exports, and of readings for them.
-        self.durations: deque[tuple[float, str]] = deque(maxlen=_MAX_DURATIONS)
-        self.readings: deque[tuple[float, str]] = deque(maxlen=_MAX_DURATIONS)
+        # Seconds, a cause of failure ("" for none) and the status of the answer (0: none, or not HTTP): of
+        # exports, and of readings for them.
+        self.durations: deque[tuple[float, str, int]] = deque(maxlen=_MAX_DURATIONS)
+        self.readings: deque[tuple[float, str, int]] = deque(maxlen=_MAX_DURATIONS)
 
     def limit(self, seconds: float | None) -> None:
         """How many seconds an attempt may take from now on; None: as long as the exporter's own timeout."""
@@ -137,7 +138,7 @@ class Delivery:
         """
         self.inflight += items
         self._asked_at = self._clock()
-        self._cause, self.reason, self._rejected = "", "", 0
+        self._cause, self.reason, self._rejected, self._status = "", "", 0, 0
         self.kept = self._may_pass = False
         self.pause_seconds = 0.0
         arrived, began = False, time.perf_counter()
@@ -160,10 +161,13 @@ class Delivery:
             self._fails()
         else:
             self.lost(items)
-        self.durations.append(
-            (time.perf_counter() - began, "" if arrived and not rejected else self._cause or "rejected")
-        )
+        cause = "" if arrived and not rejected else self._cause or "rejected"
+        self.durations.append((time.perf_counter() - began, cause, self._status))
         return arrived
+
+    def answered(self, status: int) -> None:
+        """The backend has answered the export in progress with this status of HTTP."""
+        self._status = status
 
     def hear(self, text: str) -> None:
         """What upstream's exporter says of the export in progress. Why it tries again tells more than that it
@@ -238,7 +242,7 @@ class Delivery:
 
     def unread(self, error: Exception) -> None:
         """What there is to export could not be put together; it is kept, and tried again."""
-        self.readings.append((0.0, type(error).__qualname__))
+        self.readings.append((0.0, type(error).__qualname__, 0))
         self.explain(type(error).__qualname__)
         self.lost(0, f"{type(error).__name__}: {error}")
         _log.debug("%s cannot be read", self.signal, exc_info=error)

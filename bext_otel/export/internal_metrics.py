@@ -265,12 +265,13 @@ def _reader(delivery: Delivery) -> dict[str, Any]:
 
 def _record(
     record: Callable[[float, Attributes], None],
-    waiting: deque[tuple[float, str]],
+    waiting: deque[tuple[float, str, int]],
     component: Mapping[str, Any],
 ) -> None:
     while waiting:
-        seconds, cause = waiting.popleft()
-        record(seconds, {**component, "error.type": cause} if cause else component)
+        seconds, cause, status = waiting.popleft()
+        told = {**component, "http.response.status_code": status} if status else component
+        record(seconds, {**told, "error.type": cause} if cause else told)
 
 
 def _callback(tell: Callable[[], Told]) -> Callable[[CallbackOptions], list[Observation]]:

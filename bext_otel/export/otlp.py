@@ -392,7 +392,7 @@ def _otlp(
             from bext_otel.export.otlp_json import json_of
 
             speak_json(exporter, partial(json_of, signal))
-        explain_exports(exporter, failed, delivery.rejected)
+        explain_exports(exporter, failed, delivery.rejected, delivery.answered)
         if once:
             try_once(exporter)
         delivery.limits(limit_exports(exporter))

@@ -311,7 +311,7 @@ class MetricExport:
 
     def _export(self, observed: _Observed, began: float, of_itself: bool) -> bool:
         data = _data(self._reading, self.resource, observed, self._account)
-        self._delivery.readings.append((perf_counter() - began, ""))
+        self._delivery.readings.append((perf_counter() - began, "", 0))
         if not of_itself and all(m.name.startswith(_OF_ITSELF) for m in _metrics(data)):
             return True
         points = self._points = sum(len(metric.data.data_points) for metric in _metrics(data))

@@ -123,7 +123,7 @@ def test_an_attempt_counts_what_is_on_its_way_and_how_long_it_took() -> None:
     assert delivery.attempt(7, export)
     assert [(7, 7, False)] == seen
     assert (0, 7, 0) == (delivery.inflight, delivery.exported, delivery.failed)
-    ((seconds, cause),) = delivery.durations
+    ((seconds, cause, _),) = delivery.durations
     assert (True, "") == (seconds >= 0, cause)
 
 
@@ -131,7 +131,7 @@ def test_an_exporter_that_raises_is_a_failure_of_that_kind() -> None:
     delivery = Delivery("traces", "here")
     assert not delivery.attempt(3, lambda: bool(1 // 0))
     assert {"ZeroDivisionError": 3} == delivery.failures
-    assert ["ZeroDivisionError"] == [cause for _, cause in delivery.durations]
+    assert ["ZeroDivisionError"] == [cause for _, cause, _ in delivery.durations]
 
 
 def test_a_failure_without_a_name_is_other() -> None:

@@ -12,7 +12,7 @@ from tests.e2e.otlp import receiving_grpc
 from tests.fresh import fresh
 from tests.specification.programs import Run, attributes, running
 
-PROGRAM = '''
+PROGRAM = """
 import logging
 import bext_otel
 from opentelemetry import _logs, context, trace
@@ -74,7 +74,7 @@ batched = [each.log_record.body for each in batch.get_finished_logs()]
 runs.shutdown()
 show({"span": [f"{span.get_span_context().trace_id:032x}", f"{span.get_span_context().span_id:016x}"], "own": Own.bodies,
       "simple": simple_at_once, "batched": batched, "flushed": flushed, "wanted": wanted, **heard})
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         yield run
 
 
-@pytest.mark.specification("Logs", "LoggerProvider.Get Logger", "LoggerProvider.Get Logger accepts attributes")
+@pytest.mark.specification(
+    "Logs", "LoggerProvider.Get Logger", "LoggerProvider.Get Logger accepts attributes"
+)
 @pytest.mark.specification("Exporters", "OTLP: SchemaURL in ResourceLogs and ScopeLogs")
 def test_a_logger_s_scope_arrives_whole(run: Run) -> None:
     (scope,) = (scope for record, scope, _ in run.records() if record.body.string_value == "whole")
@@ -92,7 +94,11 @@ def test_a_logger_s_scope_arrives_whole(run: Run) -> None:
 
 
 @pytest.mark.specification(
-    "Logs", "Logger.Emit(LogRecord)", "LogRecord.Set EventName", "OTLP/HTTP exporter", "Can plug custom LogRecordProcessor"
+    "Logs",
+    "Logger.Emit(LogRecord)",
+    "LogRecord.Set EventName",
+    "OTLP/HTTP exporter",
+    "Can plug custom LogRecordProcessor",
 )
 def test_a_record_arrives_with_all_its_fields_below_any_level_of_lines(run: Run) -> None:
     """What its processor has changed included."""
@@ -253,7 +259,9 @@ show(flushed)
 
 def test_a_processor_that_raises_is_one_line_and_changes_nothing(tmp_path: Path) -> None:
     with running(RAISING, tmp_path) as run:
-        bodies = [record.body.string_value for record, scope, _ in run.records() if scope.scope.name == "shop"]
+        bodies = [
+            record.body.string_value for record, scope, _ in run.records() if scope.scope.name == "shop"
+        ]
     assert (["sold"] * 3, False) == (bodies, run.shown)
     (line,) = run.lines
     assert "Raises: RuntimeError: no shelf" in line["message"]
