@@ -25,15 +25,7 @@ from bext_otel.endpoints.port import take_word
 from bext_otel.service.process_tree import is_helper
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk._logs import LogRecordProcessor
-    from opentelemetry.sdk._logs.export import LogRecordExporter
-    from opentelemetry.sdk.metrics.export import MetricExporter
-    from opentelemetry.sdk.trace import SpanProcessor
-    from opentelemetry.sdk.trace.export import SpanExporter
-    from opentelemetry.sdk.trace.id_generator import IdGenerator
-    from opentelemetry.sdk.trace.sampling import Sampler
-
-    from bext_otel.export.given import Configurator
+    from bext_otel.export import given as parts
     from bext_otel.runtime import Runtime
 
 __all__ = ["BextConfigurator", "BextDistro", "configure", "running"]
@@ -84,13 +76,13 @@ def configure(
     app_resolver: Resolver | None = None,
     resource: Mapping[str, str] | None = None,
     instrument: bool = True,
-    span_processors: Iterable[SpanProcessor] = (),
-    log_record_processors: Iterable[LogRecordProcessor] = (),
-    sampler: Sampler | None = None,
-    id_generator: IdGenerator | None = None,
-    exporters: Iterable[SpanExporter | MetricExporter | LogRecordExporter] = (),
-    tracer_configurator: Configurator | None = None,
-    logger_configurator: Configurator | None = None,
+    span_processors: Iterable[parts.OfSpans] = (),
+    log_record_processors: Iterable[parts.OfRecords] = (),
+    sampler: parts.Samples | None = None,
+    id_generator: parts.MakesIds | None = None,
+    exporters: Iterable[parts.Exports] = (),
+    tracer_configurator: parts.Configurator | None = None,
+    logger_configurator: parts.Configurator | None = None,
     **settings: Mapping[str, Any],
 ) -> Runtime:
     """Set telemetry up, once for the process: `configure(metrics={"mount": True}, telemetry={"service_name":
@@ -113,7 +105,7 @@ def configure(
     a line in the log. A second call changes nothing and returns what runs.
     """
     global _runtime
-    parts: dict[str, Any] = {
+    handed: dict[str, Any] = {
         "span_processors": span_processors,
         "log_record_processors": log_record_processors,
         "sampler": sampler,
@@ -123,7 +115,7 @@ def configure(
         "logger_configurator": logger_configurator,
     }
     if _runtime is not None:
-        if settings or app_resolver or resource or any(parts.values()):
+        if settings or app_resolver or resource or any(handed.values()):
             _log.warning(
                 "telemetry is configured already, by opentelemetry-instrument or by code; these settings "
                 "are ignored"
@@ -142,7 +134,7 @@ def configure(
     from bext_otel.export.given import given
     from bext_otel.runtime import build_runtime
 
-    chosen = choose(os.environ, given(**parts))
+    chosen = choose(os.environ, given(**handed))
     _runtime = build_runtime(loaded.config, app_resolver=app_resolver, resource=resource, chosen=chosen)
     # Told when logging stands, so that each is one line like any other.
     for line in (*loaded.warnings, *corrected, *chosen.lines):

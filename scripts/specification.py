@@ -32,8 +32,7 @@ HEAD = """\
 OpenTelemetry's specification keeps a
 [compliance matrix](https://github.com/open-telemetry/opentelemetry-specification/tree/main/spec-compliance-matrix).
 A row is fulfilled here where a test shows it, on providers as `bext_otel.configure()` sets them up, through
-what arrives
-at a collector, an exporter or a page. Each test runs with the whole suite.
+what arrives at a collector, an exporter or a page. Each test runs with the whole suite.
 
 """
 
@@ -102,7 +101,7 @@ def page(sections: Mapping[str, Mapping[str, Row]]) -> str:
     every = [row for rows in sections.values() for row in rows.values()]
     parts = [
         HEAD,
-        f"**{_total(every)}.** The rest of {len(every)} rows has nothing that anybody could fulfil.\n\n",
+        f"**{_total(every)}.** There are {len(every)} rows in all.\n\n",
     ]
     parts.append("| Section | Rows that apply | Fulfilled |\n|---|---:|---:|\n")
     for section, rows in sections.items():

@@ -69,6 +69,15 @@ class Own(TextMapPropagator):
 class Detector(ResourceDetector):
     def detect(self): return Resource({"shop.shelf": "4"})
 
+class Quiet:
+    is_enabled = False
+
+class Heard:
+    is_enabled = True
+
+def quiet_shop(scope):
+    return Quiet() if scope.name == "shop" else Heard()
+
 def fails(*args):
     raise OSError("no licence")
 '''
@@ -99,7 +108,12 @@ shop = shop_parts:Loggers
 [opentelemetry_propagator]
 shop = shop_parts:Own
 shop_broken = shop_parts:fails
-b3 = shop_parts:Own
+xray = shop_parts:Own
+[_opentelemetry_tracer_configurator]
+shop = shop_parts:quiet_shop
+shop_broken = shop_parts:no_such_thing
+[_opentelemetry_logger_configurator]
+shop = shop_parts:quiet_shop
 [opentelemetry_resource_detector]
 shop = shop_parts:Detector
 shop_broken = shop_parts:fails

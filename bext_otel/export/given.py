@@ -16,7 +16,23 @@ from opentelemetry.sdk.trace.sampling import Sampler
 
 from bext_otel.errors import ConfigError
 
-__all__ = ["NOTHING_GIVEN", "Configurator", "Given", "given"]
+__all__ = [
+    "NOTHING_GIVEN",
+    "Configurator",
+    "Exports",
+    "Given",
+    "MakesIds",
+    "OfRecords",
+    "OfSpans",
+    "Samples",
+    "given",
+]
+
+OfSpans: TypeAlias = SpanProcessor
+OfRecords: TypeAlias = LogRecordProcessor
+Samples: TypeAlias = Sampler
+MakesIds: TypeAlias = IdGenerator
+Exports: TypeAlias = "SpanExporter | MetricExporter | LogRecordExporter"
 
 Configurator: TypeAlias = Callable[[Any], Any]
 """Takes an instrumentation scope, and answers with an object that has `is_enabled`; a logger's may have

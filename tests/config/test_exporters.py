@@ -154,12 +154,12 @@ def test_otlp_that_is_named_without_an_endpoint_goes_to_the_standard_one() -> No
 
 
 def test_an_unknown_exporter_is_one_line_and_left_out() -> None:
-    loaded = read(OTEL_TRACES_EXPORTER="zipkin,console")
+    loaded = read(OTEL_TRACES_EXPORTER="datadog,console")
     assert (
         ("console",),
         (
             (
-                "OTEL_TRACES_EXPORTER: no exporter 'zipkin'; known are console, none, otlp, or install the "
+                "OTEL_TRACES_EXPORTER: no exporter 'datadog'; known are console, none, otlp, or install the "
                 "package that has it; ignored"
             ),
         ),

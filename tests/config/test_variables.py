@@ -75,6 +75,12 @@ SHOWN_BY = {
         "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
     ),
     "export/test_resource.py": "OTEL_RESOURCE_ATTRIBUTES",
+    "export/test_entry_points.py::test_configurators_that_packages_offer_are_asked": (
+        "OTEL_PYTHON_{TRACER,LOGGER}_CONFIGURATOR"
+    ),
+    "logs/test_chain.py::test_a_record_says_where_it_was_made_if_that_is_asked_for": (
+        "OTEL_PYTHON_LOG_CODE_ATTRIBUTES"
+    ),
     "export/test_entry_points.py::test_what_a_package_offers_is_used": (
         "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS OTEL_TRACES_SAMPLER OTEL_TRACES_SAMPLER_ARG "
         "OTEL_PYTHON_ID_GENERATOR OTEL_{TRACES,METRICS,LOGS}_EXPORTER"

@@ -191,9 +191,9 @@ def test_the_applications_own_propagator_stays(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("named", "installed", "fields", "told"),
     [
-        ("b3", False, ["baggage", "traceparent", "tracestate"], ["'b3'"]),
-        ("b3,b4,baggage ,baggage", False, ["baggage"], ["'b4'", "'b3'"]),
-        ("b3, shop_broken", True, [], ["'shop_broken'"]),
+        ("xray", False, ["baggage", "traceparent", "tracestate"], ["'xray'"]),
+        ("xray,b4,baggage ,baggage", False, ["baggage"], ["'b4'", "'xray'"]),
+        ("xray, shop_broken", True, [], ["'shop_broken'"]),
     ],
 )
 def test_propagators_that_nobody_offers_are_left_out(
@@ -217,3 +217,42 @@ def test_propagators_that_nobody_offers_are_left_out(
     assert len(told) == len(lines)
     for line, word in zip(lines, told, strict=True):
         assert line["message"].startswith(f"OTEL_PROPAGATORS: nothing that works has the name {word}")
+
+
+CONFIGURED = """
+import bext_otel
+from opentelemetry import _logs, trace
+runs = bext_otel.configure()
+import shop_parts
+spans = [trace.get_tracer(name).start_span("s") for name in ("shop", "other")]
+logs = [_logs.get_logger(name) for name in ("shop", "other")]
+for logger in logs:
+    logger.emit(body="here")
+runs.flush()
+(exported,) = [each for each in shop_parts.made if isinstance(each, shop_parts.Logs)]
+show([[span.is_recording() for span in spans], [logger.enabled() for logger in logs],
+      [each.instrumentation_scope.name for each in exported.get_finished_logs() if each.log_record.body == "here"]])
+"""
+
+
+def test_configurators_that_packages_offer_are_asked(tmp_path: Path) -> None:
+    """Of tracers and of loggers; one that cannot be had is one line, and all of them count."""
+    offer(tmp_path)
+    shown, lines = fresh(
+        CONFIGURED,
+        tmp_path,
+        OTEL_LOGS_EXPORTER="shop",
+        OTEL_PYTHON_TRACER_CONFIGURATOR="shop",
+        OTEL_PYTHON_LOGGER_CONFIGURATOR="shop",
+    )
+    assert ([[False, True], [False, True], ["other"]], []) == (shown, lines)
+
+
+@pytest.mark.parametrize("name", ["shop_broken", "nobody_s"])
+def test_a_configurator_that_cannot_be_had_is_one_line(tmp_path: Path, name: str) -> None:
+    offer(tmp_path)
+    shown, (line,) = fresh(
+        CONFIGURED, tmp_path, OTEL_LOGS_EXPORTER="shop", OTEL_PYTHON_TRACER_CONFIGURATOR=name
+    )
+    assert [[True, True], [True, True], ["shop", "other"]] == shown
+    assert line["message"].startswith(f"OTEL_PYTHON_TRACER_CONFIGURATOR: {name!r} cannot be used: ")

@@ -187,7 +187,7 @@ def test_a_reading_that_fails_ends_no_export(ours: Ours, caplog: pytest.LogCaptu
     export.start()
     until(lambda: len(delivery.readings) >= 3, why="three attempts")
     assert delivery.failing
-    assert "ZeroDivisionError" in {cause for _, cause in delivery.readings}
+    assert "ZeroDivisionError" in {cause for _, cause, _ in delivery.readings}
     assert 1 == len([record for record in caplog.records if record.levelname == "WARNING"])
     broken = False
     until(lambda: exporter.batches and not delivery.failing, why="a batch")

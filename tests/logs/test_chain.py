@@ -107,6 +107,22 @@ def test_a_stack_that_was_asked_for_is_shown(start: Start, logger: logging.Logge
     assert "test_a_stack_that_was_asked_for_is_shown" in logs.lines()[0]["code.stacktrace"]
 
 
+@pytest.mark.parametrize("asked", ["", "true"])
+def test_a_record_says_where_it_was_made_if_that_is_asked_for(
+    start: Start, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    monkeypatch.setenv("OTEL_PYTHON_LOG_CODE_ATTRIBUTES", asked)
+    logs = start()
+    logger.info("here")
+    found = {name: value for name, value in logs.lines()[0].items() if name.startswith("code.")}
+    if not asked:
+        assert {} == found
+        return
+    assert __file__ == found["code.file.path"]
+    assert "test_a_record_says_where_it_was_made_if_that_is_asked_for" == found["code.function.name"]
+    assert found["code.line.number"] > 1
+
+
 def test_arguments_that_do_not_fit_the_message_do_not_cost_the_event(start: Start) -> None:
     logs = start()
     Chain(logs.provider, start_gate()).python(
