@@ -101,16 +101,10 @@ def choose(environ: MutableMapping[str, str] = os.environ, given: Given = NOTHIN
     name = environ.get(ID_GENERATOR, "").strip()
     if name and id_generator is None:
         id_generator = _make(ID_GENERATOR, ID_GENERATORS, name, IdGenerator, lines)
+    of_tracers = given.tracer_configurator or _configurator("TRACER", environ, lines)
+    of_loggers = given.logger_configurator or _configurator("LOGGER", environ, lines)
     _take_out_stand_ins(lines)
-    return Chosen(
-        sampler,
-        id_generator,
-        signals,
-        tuple(lines),
-        given.tracer_configurator or _configurator("TRACER", environ, lines),
-        given.logger_configurator or _configurator("LOGGER", environ, lines),
-        given,
-    )
+    return Chosen(sampler, id_generator, signals, tuple(lines), of_tracers, of_loggers, given)
 
 
 def _sampler(environ: MutableMapping[str, str], lines: list[str]) -> Sampler | None:

@@ -8,6 +8,8 @@ samplers of other languages and collectors, with a ratio of their own, take part
 
 from __future__ import annotations
 
+import re
+
 from collections.abc import Sequence
 from os import urandom
 
@@ -26,6 +28,7 @@ _DIGITS = _BITS // 4
 _PRECISION = 4
 _KEY = "ot"
 _MAX_VALUE = 256
+_HEX = re.compile("[0-9a-f]{14}")
 
 
 class ConsistentRatio(Sampler):
@@ -61,7 +64,7 @@ class ConsistentRatio(Sampler):
         sampled = (trace_id & _RANDOM if random is None else random) >= self.threshold
         # What is dropped stands for nothing, so that nobody may count it.
         kept = [("th", self._th)] if sampled else []
-        kept += [pair for pair in pairs if pair[0] != "th"]
+        kept += [pair for pair in pairs if pair[0] != "th" and (pair[0] != "rv" or random is not None)]
         value = ";".join(f"{name}:{text}" for name, text in kept)
         if len(value) > _MAX_VALUE:
             value = ";".join(f"{name}:{text}" for name, text in kept if name in {"th", "rv"})
@@ -109,9 +112,4 @@ def _pairs(value: str) -> list[tuple[str, str]]:
 
 def _hex(text: str) -> int | None:
     """An explicit random value; None for what is none."""
-    if len(text) != _DIGITS:
-        return None
-    try:
-        return int(text, 16)
-    except ValueError:
-        return None
+    return int(text, 16) if _HEX.fullmatch(text) else None
