@@ -9,7 +9,6 @@ samplers of other languages and collectors, with a ratio of their own, take part
 from __future__ import annotations
 
 import re
-
 from collections.abc import Sequence
 from os import urandom
 
