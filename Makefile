@@ -26,11 +26,13 @@ lint: $(VENV)/dev.done  ## formatting, ruff, mypy, bandit, import contract, gene
 	$(BIN)/bext-otel catalogue --check docs/metrics.md
 	$(BIN)/python scripts/settings_reference.py --check
 	$(BIN)/python scripts/specification.py --check
+	$(BIN)/python scripts/semantic_conventions.py --check
 
 docs: $(VENV)/dev.done  ## write the generated pages again
 	$(BIN)/bext-otel catalogue --write docs/metrics.md
 	$(BIN)/python scripts/settings_reference.py
 	$(BIN)/python scripts/specification.py
+	$(BIN)/python scripts/semantic_conventions.py
 
 lock: $(VENV)/dev.done  ## write the versions and hashes of the image again, where pyproject.toml wants it (ARGS=--upgrade takes the newest)
 	$(BIN)/python scripts/lock.py $(ARGS)

@@ -18,6 +18,7 @@ from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metric
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
+from tests.conventions import look_at
 from tests.waiting import until
 
 _MESSAGES: dict[str, tuple[type[Message], type[Message]]] = {
@@ -155,6 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
         request, response = _MESSAGES[self.path]
         if receiver.status == 200:
             receiver.messages.append(request.FromString(body))
+            look_at(receiver.messages[-1])
         else:
             receiver.refused += 1
         answer = response().SerializeToString()
@@ -192,6 +194,7 @@ class _Service:
 
     def Export(self, request: Any, context: grpc.ServicerContext) -> Any:
         self._receiver.messages.append(request)
+        look_at(request)
         return self._response()
 
 

@@ -1,0 +1,82 @@
+"""What of the names of our own the whole suite has made: each is in the model (docs/semantic-conventions).
+
+Spans are looked at where an exporter in the suite's own process gets them, and in what programs of the suite
+have sent to its receiver. `tests/conftest.py` asks at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from bext_otel.catalogue import METRICS
+
+__all__ = ["look_at", "unknown", "watch_spans"]
+
+MODEL = Path(__file__).parent.parent / "docs" / "semantic-conventions"
+_OWN = "bext."
+
+_attributes: set[str] = set()
+_metrics: set[str] = set()
+
+
+def watch_spans() -> Callable[[], None]:
+    """Note the attributes of spans of ours that an exporter in this process gets; what is returned ends
+    that."""
+    export = InMemorySpanExporter.export
+
+    def note(self: InMemorySpanExporter, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        for span in spans:
+            if span.instrumentation_scope is not None and span.instrumentation_scope.name == "bext_otel":
+                _note(span.attributes or ())
+        return export(self, spans)
+
+    InMemorySpanExporter.export = note  # type: ignore[method-assign]
+
+    def undo() -> None:
+        InMemorySpanExporter.export = export  # type: ignore[method-assign]
+
+    return undo
+
+
+def look_at(message: Any) -> None:
+    """Note what an OTLP request has of ours."""
+    for kind in ("resource_spans", "resource_logs", "resource_metrics"):
+        for resource in getattr(message, kind, ()):
+            _note(pair.key for pair in resource.resource.attributes)
+            for scope in getattr(resource, kind.replace("resource", "scope")):
+                if scope.scope.name == "bext_otel":
+                    _look_at_scope(scope)
+
+
+def _look_at_scope(scope: Any) -> None:
+    for span in getattr(scope, "spans", ()):
+        _note(pair.key for pair in span.attributes)
+    for metric in getattr(scope, "metrics", ()):
+        if metric.name.startswith("bext"):
+            _metrics.add(metric.name)
+
+
+def _note(names: Iterable[object]) -> None:
+    _attributes.update(name for name in names if isinstance(name, str) and name.startswith(_OWN))
+
+
+def unknown() -> Iterator[str]:
+    """What has been made and the model does not have."""
+    (group,) = yaml.safe_load((MODEL / "attributes.yaml").read_text())["groups"]
+    modelled = {each["id"] for each in group["attributes"]}
+    # What an application says of its own work has a name of its own: `op.set(cache="miss")`.
+    yield from sorted(name for name in _attributes - modelled if name not in _OF_TESTS)
+    groups = yaml.safe_load((MODEL / "metrics.yaml").read_text())["groups"]
+    streams = {each.get("metric_name") for each in groups} | {row.streamed for row in METRICS}
+    yield from sorted(_metrics - streams)
+
+
+# Fields that tests give to `Operation.set`.
+_OF_TESTS: frozenset[str] = frozenset()
