@@ -21,7 +21,7 @@ from bext_otel.redaction import redact_text
 from bext_otel.scope import logger_of
 from bext_otel.text import encodable
 
-__all__ = ["MAX_STACKTRACE", "describe_exception", "emit", "logger", "message_of", "write"]
+__all__ = ["MAX_STACKTRACE", "describe_exception", "emit", "logger", "message_of", "type_of", "write"]
 
 MAX_STACKTRACE = 32_768
 """Characters that a stack trace, or an exception's message, may have."""
@@ -91,16 +91,20 @@ def describe_exception(error: BaseException) -> dict[str, str]:
 
     A long stack trace keeps its end, which names the cause.
     """
-    kind = type(error)
     return {
-        exception_attributes.EXCEPTION_TYPE: (
-            kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-        ),
+        exception_attributes.EXCEPTION_TYPE: type_of(error),
         exception_attributes.EXCEPTION_MESSAGE: message_of(error),
         exception_attributes.EXCEPTION_STACKTRACE: redact_text(
             encodable(_stacktrace(error)[-MAX_STACKTRACE:])
         ),
     }
+
+
+def type_of(error: BaseException) -> str:
+    """An exception's class by its whole name, as the conventions have it in `exception.type` and
+    `error.type`; one of Python's own needs no module."""
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def message_of(error: BaseException) -> str:

@@ -20,7 +20,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.util.types import AttributeValue
 
 from bext_otel.catalogue import UNKNOWN, Metric, Work
-from bext_otel.entries import describe_exception, emit
+from bext_otel.entries import describe_exception, emit, type_of
 from bext_otel.measuring import (
     SCOPE,
     SHARED,
@@ -266,10 +266,12 @@ def show_failure(span: Span, error_type: str, error: BaseException | None = None
     What an exception says is redacted there, and bounded. Nothing is said twice: without an exception there
     is no description.
     """
-    span.set_attribute("error.type", error_type)
     if error is None:
+        span.set_attribute("error.type", error_type)
         span.set_status(StatusCode.ERROR)
         return
+    # A label of a metric has a class by its short name, a span by its whole one, as the conventions have it.
+    span.set_attribute("error.type", type_of(error) if error_type == type(error).__qualname__ else error_type)
     span.set_status(StatusCode.ERROR, describe(error))
     if span.is_recording():
         span.add_event("exception", describe_exception(error))

@@ -245,8 +245,10 @@ def before_publish(
             propagate.inject(headers)
             span = trace.get_current_span()
             if getattr(span, "kind", None) is SpanKind.PRODUCER:
-                span.set_attribute("messaging.message.id", str(headers["id"]))
-                span.set_attributes(destination_of({"exchange": exchange, "routing_key": routing_key}))
+                shown = destination_of({"exchange": exchange, "routing_key": routing_key})
+                span.set_attributes({"messaging.message.id": str(headers["id"]), **shown})
+                if shown:  # known only now; the task's own name is an attribute
+                    span.update_name(f"send {shown['messaging.destination.name']}")
     except Exception as error:  # the task is sent all the same
         report("the publishing of a task", error)
 

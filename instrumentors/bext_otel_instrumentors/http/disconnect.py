@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from bext_otel.entries import type_of
+
 __all__ = ["CLIENT_CLOSED_REQUEST", "Outcome", "departure", "is_input_error", "outcome"]
 
 CLIENT_CLOSED_REQUEST = 499
@@ -80,7 +82,7 @@ def outcome(
         if 0 < status < _FAILED:
             return Outcome(status, status, name, failed=False)
         return Outcome(CLIENT_CLOSED_REQUEST, 0, name, failed=False)
-    return Outcome(max(status, _FAILED), status or _FAILED, type(error).__qualname__, failed=True)
+    return Outcome(max(status, _FAILED), status or _FAILED, type_of(error), failed=True)
 
 
 def departure(

@@ -217,7 +217,7 @@ def test_a_server_that_is_gone_is_neither_hit_nor_miss(instrumented: Telemetry) 
                 call()
     assert (0, 0) == lookups(instrumented, "isr")
     (span,) = instrumented.spans()
-    assert "ConnectionError" == span.attributes["error.type"]
+    assert "redis.exceptions.ConnectionError" == span.attributes["error.type"]
 
 
 def test_a_library_above_counts_and_redis_does_not_count_again(
