@@ -53,6 +53,9 @@ _REPLACED = frozenset(
     }
 )
 
+# Which conventions upstream's instrumentors follow.
+_CONVENTIONS = "OTEL_SEMCONV_STABILITY_OPT_IN"
+
 # How the names of our own instrumentors begin; the rest is upstream's name of the library. One of ours stands
 # for two of upstream's.
 _OURS = "bext_"
@@ -124,6 +127,8 @@ def configure(
     loaded = load(settings)
     if reference := settings.get("telemetry", {}).get("app_resolver"):
         app_resolver = app_resolver or import_resolver(reference)
+    # Before anybody's instrumentor asks, an application's own calls of one included.
+    os.environ.setdefault(_CONVENTIONS, "http,database")
     api_environment.correct()  # again: the application may have set some of them since
     corrected = (*api_environment.told(), *correct_upstream_variables(os.environ))
     # Only now: upstream's SDK reads variables when it is imported.
@@ -178,7 +183,7 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
             _launcher_log.setLevel(logging.ERROR)
         # So that upstream's instrumentors of outgoing calls and databases speak as our own spans do, by the
         # stable conventions; read when they load.
-        os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
+        os.environ.setdefault(_CONVENTIONS, "http,database")
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
         """Activate one instrumentor: when the library that it waits for is imported, or now if it is or if

@@ -17,11 +17,12 @@ from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace import Tracer as SdkTracer
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, Sampler
-from opentelemetry.trace import Link, SpanContext
+from opentelemetry.trace import Link, SpanContext, SpanKind
 from opentelemetry.util.types import Attributes
 
 from bext_otel._compat import become, on_ending, span_processors
 from bext_otel.bounded import within
+from bext_otel.traces.completing import complete
 from bext_otel.traces.ids import SystemIdGenerator
 from bext_otel.traces.limits import AttributeLimits
 from bext_otel.traces.sampling import SamplingRule, rule_of
@@ -129,6 +130,11 @@ class Core:
     def ended(self, span: Span) -> None:
         """A recorded span has ended: processors first, which may change it for the last time, and then look
         at it as it will be exported."""
+        if span._kind is SpanKind.CLIENT:
+            try:
+                complete(span)
+            except Exception as error:  # of attributes that nobody has foreseen
+                self._failed(span, error)
         if self.has_processors:
             self._tell_end(span)
         if span._dropped or span._events or span._links:

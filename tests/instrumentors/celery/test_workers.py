@@ -182,7 +182,7 @@ def test_a_task_whose_process_is_killed_is_a_failed_run_in_its_trace(
         ask(tmp_path, receiver, what)
         ended(running, 0, 1)
         whole(receiver, 1)
-        assert reason == receiver.span(name=STEP + what).attributes["error.type"]
+        assert f"billiard.exceptions.{reason}" == receiver.span(name=STEP + what).attributes["error.type"]
         assert "result 7" in ask(tmp_path, receiver, "chain")
         ended(running, 1, 1)
         assert 0 == running.metrics()["bext_flow_active_runs"]
