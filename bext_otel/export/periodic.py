@@ -230,6 +230,7 @@ class MetricExport:
         # Anew when a thread is joined: gevent's workers patch `threading` after the fork, and a lock of the
         # system's that is held while gevent waits for the network would stop all there is.
         self._ended = threading.Event()
+        self._closed = False
         # Held, for good, by who sends for the last time.
         self._last = threading.Lock()
         self._sending = threading.Lock()
@@ -339,10 +340,13 @@ class MetricExport:
         After `timeout_seconds` the exporter is told to give up; one that hangs is left behind in a daemon
         thread.
         """
-        if self._ended.is_set():
+        if self._closed:
             return
+        self._closed = True
+        # Whoever was handed the last export may be through with it already.
         if (
-            not self.begin_end(timeout_seconds)
+            not self._ended.is_set()
+            and not self.begin_end(timeout_seconds)
             and threads.start(self._send_last, name="bext-otel-metric-export-last") is None
         ):
             self._send_last()
