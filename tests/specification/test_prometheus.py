@@ -1,0 +1,101 @@
+"""The specification's rows on Prometheus that hold whatever the page's scopes and resource labels are."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.fresh import fresh
+
+PROGRAM = """
+import bext_otel
+from opentelemetry import metrics
+from opentelemetry.metrics import Observation
+runs = bext_otel.configure()
+meter = metrics.get_meter("shop")
+meter.create_counter("shop.sold.things", "{thing}", "What was\\\\sold,\\nof all shelves").add(3, {"shop.shelf": "4"})
+meter.create_counter("shop.moved", "m").add(2)
+meter.create_counter("shop.speed", "m/s").add(2)
+meter.create_counter("shop/odd-__name.total").add(1)
+meter.create_up_down_counter("shop.left").add(-2, {"a.b": "x", "a_b": "y", "a/c d": "z"})
+meter.create_gauge("shop.heat", "Cel").set(21.5)
+meter.create_observable_gauge("shop.seen", [lambda _: [Observation(7)]])
+meter.create_histogram("shop.size", "By", explicit_bucket_boundaries_advisory=[1.0, 5.0]).record(3)
+metrics.get_meter("other").create_counter("shop.sold.things", "{thing}", "Something else").add(1, {"shop.shelf": "5"})
+show([runs.endpoints.reply("GET", "/metrics", query, {}, trusted=True).body.decode() for query in ("", "format=openmetrics")])
+"""
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    shown, _ = fresh(PROGRAM, tmp_path_factory.mktemp("prometheus"))
+    found: list[str] = shown
+    return found
+
+
+def samples(page: str, name: str) -> dict[str, float]:
+    """Values by labels, scopes left out."""
+    found = {}
+    for line in page.splitlines():
+        match = re.fullmatch(rf"{name}(?:{{(.*)}})? (\S+)(?: .*)?", line)
+        if match:
+            labels = re.findall(r'(\w+)="([^"]*)"', match[1] or "")
+            told = [f"{key}={value}" for key, value in labels if not key.startswith("otel_scope_")]
+            found[",".join(told)] = float(match[2])
+    return found
+
+
+@pytest.mark.specification(
+    "Exporters", "Prometheus: Name Sanitization", "Prometheus: Attributes Keys are Sanitized"
+)
+def test_characters_that_names_may_not_have_become_one_underscore(pages: list[str]) -> None:
+    assert {"shop_shelf=4": 3.0}.items() <= samples(pages[0], "shop_sold_things_total").items()
+    assert {"": 1.0} == samples(pages[0], "shop_odd_name_total")
+
+
+@pytest.mark.specification("Exporters", "Prometheus: Colliding sanitized attribute keys are merged")
+def test_keys_that_become_one_are_joined_in_the_order_of_their_own(pages: list[str]) -> None:
+    assert {"a_b=x;y,a_c_d=z": -2.0} == samples(pages[0], "shop_left")
+
+
+@pytest.mark.specification("Exporters", "Prometheus: HELP Metadata", "Prometheus: TYPE Metadata")
+def test_each_family_has_its_help_and_its_type(pages: list[str]) -> None:
+    lines = pages[0].splitlines()
+    assert r"# HELP shop_sold_things_total What was\\sold,\nof all shelves" in lines
+    types = (
+        "shop_sold_things_total counter",
+        "shop_left gauge",
+        "shop_heat_celsius gauge",
+        "shop_size_bytes histogram",
+    )
+    assert all(f"# TYPE {each}" in lines for each in types)
+
+
+@pytest.mark.specification("Exporters", "Prometheus: Metadata Deduplication")
+def test_one_name_from_two_scopes_has_its_comments_once(pages: list[str]) -> None:
+    for page in pages:
+        family = re.findall(r"^# (?:HELP|TYPE) shop_sold_things(?:_total)? ", page, re.MULTILINE)
+        assert 2 == len(family)
+
+
+@pytest.mark.specification(
+    "Exporters",
+    "Prometheus: Gauges become Prometheus Gauges",
+    "Prometheus: Cumulative Monotonic Sums become Prometheus Counters",
+    "Prometheus: Prometheus Counters have _total suffix by default",
+    "Prometheus: Cumulative Non-Monotonic Sums become Prometheus Gauges",
+    "Prometheus: Cumulative Histograms become Prometheus Histograms",
+    "Prometheus: Unit Suffixes",
+)
+def test_each_kind_becomes_what_the_specification_says_with_its_unit_in_words(pages: list[str]) -> None:
+    page = pages[0]
+    assert {"": 2.0} == samples(page, "shop_moved_meters_total")
+    assert {"": 2.0} == samples(page, "shop_speed_meters_per_second_total")
+    assert {"": 21.5} == samples(page, "shop_heat_celsius")
+    assert {"": 7.0} == samples(page, "shop_seen")
+    assert {"le=1.0": 0.0, "le=5.0": 1.0, "le=+Inf": 1.0} == samples(page, "shop_size_bytes_bucket")
+    assert ({"": 3.0}, {"": 1.0}) == (
+        samples(page, "shop_size_bytes_sum"),
+        samples(page, "shop_size_bytes_count"),
+    )
