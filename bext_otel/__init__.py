@@ -11,7 +11,7 @@ from bext_otel.operation import operation
 if TYPE_CHECKING:
     from bext_otel.deploys import deploy
     from bext_otel.distro import configure, running
-    from bext_otel.events import events
+    from bext_otel.event_records import events
     from bext_otel.flows import flow, step
     from bext_otel.mounting import asgi_app, blueprint, register_check, wsgi_app
 
@@ -36,7 +36,7 @@ _LATER = {
     "blueprint": "mounting",
     "configure": "distro",
     "deploy": "deploys",
-    "events": "events",
+    "events": "event_records",
     "flow": "flows",
     "register_check": "mounting",
     "running": "distro",

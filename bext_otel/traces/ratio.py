@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from os import urandom
 
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+from opentelemetry.sdk.trace.sampling import Decision, SamplingResult, TraceIdRatioBased
 from opentelemetry.trace import DEFAULT_TRACE_STATE, Link, SpanKind, TraceState, get_current_span
 from opentelemetry.util.types import Attributes
 
@@ -30,17 +30,18 @@ _MAX_VALUE = 256
 _HEX = re.compile("[0-9a-f]{14}")
 
 
-class ConsistentRatio(Sampler):
+class ConsistentRatio(TraceIdRatioBased):
     """Samples `ratio` (0 to 1) of all traces, by the specification's `TraceIdRatioBased`; raises ValueError
     for another one.
 
-    It decides for itself, whatever a parent says: as the root of a `ParentBased` it begins traces only.
+    It decides for itself, whatever a parent says: as the root of a `ParentBased` it begins traces only. It is
+    the SDK's ratio sampler for whoever asks.
     """
 
     def __init__(self, ratio: float) -> None:
         if not 0 <= ratio <= 1:
             raise ValueError(f"the share of traces that is sampled is {ratio!r}; expected 0 to 1, e.g. 0.1")
-        self.ratio = ratio
+        super().__init__(ratio)
         self.threshold = _rounded(_MOST - round(ratio * _MOST))
         self._th = f"{self.threshold:0{_DIGITS}x}".rstrip("0") or "0"
         self._root_state = TraceState([(_KEY, f"th:{self._th}")])
@@ -91,7 +92,7 @@ class ConsistentRatio(Sampler):
 
     def get_description(self) -> str:
         """See `opentelemetry.sdk.trace.sampling.Sampler`."""
-        return f"TraceIdRatioBased{{{self.ratio}}}"
+        return f"TraceIdRatioBased{{{self.rate}}}"
 
 
 def _rounded(threshold: int) -> int:

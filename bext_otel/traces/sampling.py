@@ -50,7 +50,8 @@ class SamplingRule:
         self.ratio = ratio
 
     def samples(self, parent: SpanContext | None, trace_id: int) -> bool:
-        """Whether a span of this trace is recorded and sampled; it is dropped otherwise."""
+        """Whether a span of this trace is recorded and sampled; it is dropped otherwise. Where there is a
+        `ratio`, not for what that one decides on."""
         if parent is not None and self.by_parent:
             return bool(parent[3] & 1)  # trace_flags
         return trace_id & _LOW_BITS < self.bound

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import set_span_in_context
 
-from bext_otel.events import Events
+from bext_otel.event_records import Events
+from tests.fresh import fresh
 
 
 class At(Events):
@@ -88,3 +90,14 @@ def test_without_a_provider_it_costs_nothing_and_says_nothing() -> None:
         pytest.skip("another test has set a provider")
     log.info("order.placed")
     assert isinstance(log.enabled("order.placed"), bool)
+
+
+def test_the_name_is_a_function_however_often_it_is_asked_for(tmp_path: Path) -> None:
+    shown, _ = fresh(
+        """
+        import bext_otel
+        show([bext_otel.events(name).enabled() for name in ("shop", "shop", "other")])
+        """,
+        tmp_path,
+    )
+    assert 3 == len(shown)
