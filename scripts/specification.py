@@ -21,6 +21,7 @@ MATRIX = ROOT / "tests" / "specification" / "matrix.yaml"
 PAGE = ROOT / "docs" / "specification.md"
 MARKER = "pytest.mark.specification"
 NOT_APPLICABLE = "n/a"
+BEYOND = "Beyond the rows"
 # Where a test stands under one of these, it may not run, or may fail.
 DOUBTFUL = ("pytest.mark.skip", "pytest.mark.xfail")
 
@@ -98,13 +99,15 @@ def problems(sections: Mapping[str, Mapping[str, Row]]) -> Iterator[str]:
 
 def page(sections: Mapping[str, Mapping[str, Row]]) -> str:
     """The whole page."""
-    every = [row for rows in sections.values() for row in rows.values()]
+    every = _rows(sections)
     parts = [
         HEAD,
         f"**{_total(every)}.** There are {len(every)} rows in all.\n\n",
     ]
     parts.append("| Section | Rows that apply | Fulfilled |\n|---|---:|---:|\n")
     for section, rows in sections.items():
+        if section == BEYOND:
+            continue
         applying = [row for row in rows.values() if row.applies]
         parts.append(f"| {section} | {len(applying)} | {sum(bool(row.tests) for row in applying)} |\n")
     for section, rows in sections.items():
@@ -113,6 +116,11 @@ def page(sections: Mapping[str, Mapping[str, Row]]) -> str:
         )
         parts.extend(f"| {_cell(row.name)} | {_why(row)} |\n" for row in rows.values())
     return "".join(parts)
+
+
+def _rows(sections: Mapping[str, Mapping[str, Row]]) -> list[Row]:
+    """Those of the matrix."""
+    return [row for section, rows in sections.items() if section != BEYOND for row in rows.values()]
 
 
 def _total(rows: list[Row]) -> str:
@@ -145,7 +153,7 @@ def main(arguments: list[str]) -> int:
             return 1
     else:
         PAGE.write_text(text)
-        print(_total([row for rows in sections.values() for row in rows.values()]))
+        print(_total(_rows(sections)))
     return 1 if wrong else 0
 
 

@@ -96,6 +96,10 @@ show([flushed, sorted(heard)])
 
 
 @pytest.mark.parametrize("engine", ["bext", "upstream"])
+@pytest.mark.specification(
+    "Beyond the rows",
+    "Trace SDK: processors that are added later are flushed and shut down with the provider",
+)
 def test_processors_that_are_added_later_are_flushed_and_shut_down_once(tmp_path: Path, engine: str) -> None:
     shown, _ = fresh(LATER, tmp_path, BEXT_TELEMETRY_ENGINE=engine, BEXT_LOGGING_OUTPUT="none")
     flushed, heard = shown
@@ -127,6 +131,10 @@ show([flushed, heard, time.monotonic() - began < 20])
 """
 
 
+@pytest.mark.specification(
+    "Beyond the rows",
+    "Trace SDK: ForceFlush and Shutdown of processors and exporters do not block indefinitely",
+)
 def test_a_processor_that_hangs_keeps_no_other_from_its_end(tmp_path: Path) -> None:
     shown, _ = fresh(HANGING, tmp_path)
     assert [False, ["end"], True] == shown
@@ -155,6 +163,10 @@ show(heard)
 """
 
 
+@pytest.mark.specification(
+    "Beyond the rows",
+    "Error handling: nothing that a user's part raises reaches the application",
+)
 def test_a_processor_that_raises_keeps_no_other_from_being_called(tmp_path: Path) -> None:
     shown, lines = fresh(RAISING, tmp_path)
     assert ["start", "ending", "end"] == shown

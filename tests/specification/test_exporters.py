@@ -169,6 +169,10 @@ def test_every_signal_goes_as_json(tmp_path: Path, compression: str) -> None:
         json_format.ParseDict(found[path], kind())
 
 
+@pytest.mark.specification(
+    "Beyond the rows",
+    "OTLP: a response in JSON is read where JSON was sent",
+)
 def test_an_answer_in_json_is_read_as_well(tmp_path: Path) -> None:
     answer = b'{"partialSuccess": {"rejectedSpans": "1", "errorMessage": "no room"}}'
     with answering((200, {"Content-Type": "application/json"}, answer)) as backend:
@@ -280,6 +284,10 @@ def answering_grpc(answer: Callable[[grpc.ServicerContext], Any]) -> Iterator[tu
 
 
 @pytest.mark.specification("Exporters", "OTLP: Honors throttling response")
+@pytest.mark.specification(
+    "Beyond the rows",
+    "OTLP: RetryInfo of a gRPC status is honoured",
+)
 def test_a_backend_that_asks_for_a_pause_over_grpc_gets_it(tmp_path: Path) -> None:
     """Too much for it now may be sent again only because it says when (`RetryInfo`)."""
 

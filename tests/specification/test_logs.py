@@ -100,6 +100,11 @@ def test_a_logger_s_scope_arrives_whole(run: Run) -> None:
     "OTLP/HTTP exporter",
     "Can plug custom LogRecordProcessor",
 )
+@pytest.mark.specification(
+    "Beyond the rows",
+    "Logs SDK: changes that a processor makes to a record are seen by the processors after it, and exported",
+    "Logs SDK: a record of any severity that is emitted at the API is processed",
+)
 def test_a_record_arrives_with_all_its_fields_below_any_level_of_lines(run: Run) -> None:
     """What its processor has changed included."""
     record = run.record("whole")
@@ -232,6 +237,10 @@ show(told)
 """
 
 
+@pytest.mark.specification(
+    "Beyond the rows",
+    "Logs SDK: LoggerConfig has `enabled`, `minimum_severity` and `trace_based`",
+)
 def test_a_configurator_says_which_loggers_count_and_from_which_severity_on(tmp_path: Path) -> None:
     """Specification, "LoggerConfig": no severity is never too low, and no span is none that is not sampled."""
     with running(CONFIGURED, tmp_path) as run:
@@ -257,6 +266,10 @@ show(flushed)
 """
 
 
+@pytest.mark.specification(
+    "Beyond the rows",
+    "Error handling: nothing that a user's part raises reaches the application",
+)
 def test_a_processor_that_raises_is_one_line_and_changes_nothing(tmp_path: Path) -> None:
     with running(RAISING, tmp_path) as run:
         bodies = [

@@ -19,4 +19,4 @@ def test_the_page_is_current_and_each_row_has_a_test_or_a_reason() -> None:
 
 def test_no_row_of_the_matrix_is_missing() -> None:
     matrix = yaml.safe_load((Path(__file__).parent / "matrix.yaml").read_text())
-    assert 326 == sum(len(rows) for rows in matrix.values())
+    assert 326 == sum(len(rows) for section, rows in matrix.items() if section != "Beyond the rows")

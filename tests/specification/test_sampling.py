@@ -272,6 +272,10 @@ def test_what_is_sampled_is_asked_of_a_collector(tmp_path: Path, serving: Any, e
     assert [] == lines
 
 
+@pytest.mark.specification(
+    "Beyond the rows",
+    "Environment: an unset or wrong value of a variable is its default, with a warning",
+)
 def test_a_collector_that_is_away_is_one_line_and_the_initial_rate(tmp_path: Path) -> None:
     shown, lines = fresh(
         """

@@ -351,6 +351,10 @@ def test_events_arrive_in_their_order(run: Run) -> None:
 @pytest.mark.specification(
     "Traces", "Span exceptions: RecordException", "Span exceptions: RecordException with extra parameters"
 )
+@pytest.mark.specification(
+    "Beyond the rows",
+    "Semantic conventions: exceptions on spans have no `exception.escaped`, and `error.type` is a class's whole name",
+)
 def test_exceptions_are_events_whose_attributes_the_caller_may_set(run: Run) -> None:
     first, second = (attributes(event.attributes) for event in run.span("exceptions").events)
     assert ("ValueError", "no such shelf") == (first["exception.type"], first["exception.message"])
@@ -390,6 +394,10 @@ show(None)
     "OTEL_SPAN_LINK_COUNT_LIMIT",
     "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
     "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
+)
+@pytest.mark.specification(
+    "Beyond the rows",
+    "Trace SDK: what was discarded for a limit is told at most once for each span",
 )
 def test_limits_hold_and_are_one_line(tmp_path: Path) -> None:
     with running(

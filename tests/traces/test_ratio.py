@@ -65,6 +65,10 @@ def test_it_decides_as_upstream_s_composite_sampler(ratio: float) -> None:
             assert said == kept
 
 
+@pytest.mark.specification(
+    "Beyond the rows",
+    "Trace SDK: a TraceId that is not random gets explicit randomness (`rv`)",
+)
 def test_a_trace_whose_id_is_not_random_brings_its_randomness() -> None:
     shares = [ConsistentRatio(0.5).begins_unrandom() for _ in range(400)]
     assert 100 < sum(sampled for sampled, _ in shares) < 300
