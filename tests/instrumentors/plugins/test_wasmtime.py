@@ -136,7 +136,7 @@ def test_out_of_fuel_is_an_error(instrumented: None, telemetry: Telemetry) -> No
         ("divide", (0,), "integer_division_by_zero"),
         ("unreachable", (), "unreachable"),
         ("deep", (), "stack_overflow"),
-        ("burn", (), "WasmtimeError"),
+        ("burn", (), "wasmtime._error.WasmtimeError"),
         ("burn", ("x",), "TypeError"),
     ],
 )
