@@ -39,6 +39,8 @@ class _Forks:
     in_child: Callable[[], None]
 
 
+_EMBEDDED = "uwsgi"
+
 _interested: list[_Forks] = []
 _registered = False
 _pid = os.getpid()
@@ -162,12 +164,36 @@ def on_import(name: str, imported: Imported) -> Undo:
     else:
         _waiting[name] = [imported]
         wrapt.register_post_import_hook(partial(_imported, name), name)
+    if name == _EMBEDDED and not sys.orig_argv and not any(map(_is_ours, sys.meta_path)):
+        sys.meta_path.insert(0, _EmbeddedModule())
 
     def undo() -> None:
         with suppress(KeyError, ValueError):  # it is imported, or undone already
             _waiting[name].remove(imported)
 
     return undo
+
+
+class _EmbeddedModule:
+    """Finds nothing, but sees by the next import that uWSGI has put its module in place: from C, which no
+    import hook hears of, before it imports an application. It is in no other process: those have a command
+    line."""
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
+        """Importlib's question for a module."""
+        module = sys.modules.get(_EMBEDDED)
+        if not hasattr(module, "opt"):  # all that somebody could want of it is there by then
+            return None
+        with suppress(ValueError):  # another thread was quicker
+            sys.meta_path.remove(self)
+            _imported(_EMBEDDED, module)
+        # Importlib leaves out whoever stood behind us, for the list has become shorter under its hands.
+        found = (finder.find_spec(name, path, target) for finder in sys.meta_path)
+        return next((spec for spec in found if spec is not None), None)
+
+
+def _is_ours(finder: object) -> bool:
+    return isinstance(finder, _EmbeddedModule)
 
 
 def _imported(name: str, module: object) -> None:

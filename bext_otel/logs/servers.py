@@ -17,14 +17,18 @@ from bext_otel.process import Undo, on_import
 __all__ = ["crash_in", "follow_raw_lines", "follow_raw_tracebacks", "is_access_line", "is_of_master"]
 
 # Loggers that say nothing but what was asked and answered.
-_ACCESS = frozenset({"granian.access", "gunicorn.access", "hypercorn.access", "uvicorn.access"})
+_ACCESS = frozenset(
+    {"granian.access", "gunicorn.access", "hypercorn.access", "sanic.access", "uvicorn.access"}
+)
 # Loggers that say other things too: what they say of a request has the request line, the status and the size.
 _MIXED = frozenset({"django.server", "werkzeug"})
 _CHANNELS = "django.channels.server"
+_CHERRYPY = "cherrypy.access"  # one for each of its applications
 _REQUEST_FACTS = 3
 # How the names of the loggers begin by which servers tell that the application has raised.
 _SERVERS = frozenset(
-    {"_granian", "daphne", "granian", "gunicorn", "hypercorn", "uvicorn", "waitress", "werkzeug"}
+    {"_granian", "cherrypy", "daphne", "granian", "gunicorn", "hypercorn", "sanic", "uvicorn"}
+    | {"waitress", "werkzeug"}
 )
 
 
@@ -37,7 +41,11 @@ def is_access_line(record: logging.LogRecord) -> bool:
             and len(record.args) == _REQUEST_FACTS
             and str(record.msg).rstrip().endswith('"%s" %s %s')
         )
-    return name in _ACCESS or (name == _CHANNELS and str(record.msg).startswith("HTTP %(method)s"))
+    return (
+        name in _ACCESS
+        or name.startswith(_CHERRYPY)
+        or (name == _CHANNELS and str(record.msg).startswith("HTTP %(method)s"))
+    )
 
 
 def is_of_master(record: logging.LogRecord) -> bool:

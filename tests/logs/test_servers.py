@@ -4,10 +4,12 @@ do."""
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
 
+from bext_otel.logs.servers import is_access_line
 from tests.logs.programs import Ran
 
 UVICORN = """
@@ -342,3 +344,12 @@ if not pid:
 assert os.waitpid(pid, 0)[1] == 0
 """
     assert ["Starting"] == Ran(GUNICORN + script).exported
+
+
+@pytest.mark.parametrize("name", ["sanic.access", "cherrypy.access", "cherrypy.access.140225629133968"])
+def test_a_line_about_a_request_is_known_by_its_logger(name: str) -> None:
+    def said(by: str) -> logging.LogRecord:
+        return logging.LogRecord(by, logging.INFO, __file__, 1, "GET / 200", (), None)
+
+    assert is_access_line(said(name))
+    assert not is_access_line(said(name.replace("access", "error")))
