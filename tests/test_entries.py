@@ -93,7 +93,12 @@ def test_an_exception_is_told_by_the_semantic_conventions(records: InMemoryLogRe
     (data,) = records.get_finished_logs()
     found = dict(data.log_record.attributes)
     assert found.pop("exception.stacktrace").endswith("ValueError: no such page\n")
-    assert {"app": "shop", "exception.type": "ValueError", "exception.message": "no such page"} == found
+    assert {
+        "app": "shop",
+        "exception.type": "ValueError",
+        "exception.message": "no such page",
+        "exceptions": ({"type": "ValueError", "message": "no such page"},),
+    } == found
 
 
 def test_an_exception_of_a_library_is_named_in_full() -> None:

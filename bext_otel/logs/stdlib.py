@@ -6,14 +6,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import lru_cache, wraps
 from typing import TypeAlias
 
-from bext_otel.covering import cover
+from bext_otel.covering import replace
 from bext_otel.logs.chain import Chain
 from bext_otel.logs.correlation import Mark
 from bext_otel.logs.outputs import write_stderr
 from bext_otel.logs.printing import Passage, Printing
-from bext_otel.logs.servers import crash_in, is_access_line, is_of_master
+from bext_otel.logs.servers import crash_in, is_access_line, is_of_master, may_tell_of_requests
 from bext_otel.logs.terminal import Terminal, name_of, path
 
 __all__ = ["Attachment", "attach"]
@@ -23,6 +24,13 @@ _Asks: TypeAlias = Callable[[], bool]
 
 _OWN = frozenset({"bext_otel", "bext_otel_instrumentors"})
 _formatter = logging.Formatter("%(message)s")
+_LAST_RESORT = logging.lastResort
+
+
+@lru_cache(1024)
+def _is_ordinary(name: str) -> bool:
+    """Is it the name of a logger that is neither one of ours nor a server's?"""
+    return name.partition(".")[0] not in _OWN and not may_tell_of_requests(name)
 
 
 class Attachment:
@@ -54,7 +62,29 @@ class Attachment:
         self._printing = Printing(chain.is_fed_by)
         self._undoing = ExitStack()
         self._undoing.callback(self._printing.hook())
-        self._undoing.callback(cover(logging.Logger, "callHandlers", self._heard))
+        # Others who stand there, as error trackers do, want to be told.
+        self._is_pythons = getattr(logging.Logger.callHandlers, "__globals__", None) is vars(logging)
+        self._undoing.callback(self._stand_at_loggers())
+
+    def _stand_at_loggers(self) -> Callable[[], None]:
+        # As `cover` does it, but without arguments of any kind, since this is called for every record.
+        original, heard, active = logging.Logger.callHandlers, self._heard, True
+
+        @wraps(original)
+        def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
+            if active:
+                heard(original, self, record)
+            else:
+                original(self, record)
+
+        put_back = replace(logging.Logger, "callHandlers", call_handlers)
+
+        def undo() -> None:
+            nonlocal active
+            active = False
+            put_back()
+
+        return undo
 
     def remove(self) -> None:
         """Leave Python's logging as it was found."""
@@ -64,7 +94,13 @@ class Attachment:
         if self._mark is not None:
             # One that no factory made, or the application's own.
             self._mark(record)
-        if name_of(record).partition(".")[0] in _OWN:
+        name = record.name
+        if type(name) is str and _is_ordinary(name):
+            if self._is_unheard(logger, record) and self._chain.admits(record):
+                # Nobody else is to be asked.
+                self._chain.python(record)
+                return
+        elif name_of(record).partition(".")[0] in _OWN:
             self._say(original, logger, record)
             return
         loggers = list(path(logger))
@@ -80,6 +116,17 @@ class Attachment:
         finally:
             if taken and (propagates or passage.printers):
                 self._take(record, printed=not silent and (ours or passage.printers > 0))
+
+    def _is_unheard(self, logger: logging.Logger, record: logging.LogRecord) -> bool:
+        """Is nobody there who would print the record or do anything else with it, up to the root?"""
+        if not self._is_pythons or logging.lastResort is not _LAST_RESORT or type(record.levelno) is not int:
+            return False
+        found: logging.Logger | None = logger
+        while found is not logging.root:
+            if found is None or found.handlers or not found.propagate:
+                return False
+            found = found.parent
+        return not found.handlers and (record.levelno < logging.WARNING or self._is_terminal_ours())
 
     def _is_terminal_ours(self) -> bool:
         return self._terminal is not None and self._terminal.is_ours()

@@ -32,6 +32,8 @@ _LEVELS = {
     "critical": logging.CRITICAL,
     "fatal": logging.CRITICAL,
 }
+# What structlog's own processors take out of an event, or we do.
+_CHANGING = frozenset({"stack_info", "exc_info", "stack", "exception"})
 _STACK = "Stack (most recent call last)"
 _NAME = "structlog"
 # What structlog's classes and ours add to the way from who says something to here.
@@ -72,6 +74,10 @@ class _Watch:
         config, base, output = structlog._config, structlog._base.BoundLoggerBase, structlog._output
         self._chain = chain
         self._is_terminal_ours = is_ours
+        # Those that were ever bound (`bind_contextvars`).
+        self._context_variables: Mapping[str, Any] = getattr(
+            structlog.contextvars, "_CONTEXT_VARS", {"": None}
+        )
         self._is_configured: Callable[[], bool] = structlog.is_configured
         self._drop: type[Exception] = structlog.DropEvent
         self._defaults: list[Any] = list(config._BUILTIN_DEFAULT_PROCESSORS)
@@ -99,6 +105,14 @@ class _Watch:
     def _process_event(
         self, process: Callable[..., Any], bound: Any, method_name: str, event: Any, event_kw: Any
     ) -> Any:
+        if (
+            type(getattr(bound, "_logger", None)) is self._logger_class
+            and bound._processors == self._defaults
+            and self._is_plain(bound, method_name, event_kw)
+            and self._is_ours(bound, self._defaults)
+        ):
+            self._tell_plainly(bound, method_name, event, event_kw)
+            raise self._drop
         # Who asks for the caller's frame looks for the first that is not structlog's, and would find ours.
         kept = _kept_caller()
         if kept is None or kept.get(None) is not None:
@@ -108,6 +122,17 @@ class _Watch:
             return self._processed(process, bound, method_name, event, event_kw)
         finally:
             kept.reset(token)
+
+    def _is_plain(self, bound: Any, method: str, fields: Any) -> bool:
+        """Would structlog's own processors, but for those of its line, leave the event as it is?"""
+        return (
+            type(bound._context) is dict
+            and method in _LEVELS
+            and method != "exception"
+            and _CHANGING.isdisjoint(fields)
+            and _CHANGING.isdisjoint(bound._context)
+            and not self._context_variables
+        )
 
     def _processed(
         self, process: Callable[..., Any], bound: Any, method: str, event: Any, fields: Any
@@ -149,6 +174,17 @@ class _Watch:
             return True
         # A logger that was copied, or came from another process, has copies of them.
         return not self._is_configured() and list(map(type, processors)) == list(map(type, self._defaults))
+
+    def _tell_plainly(self, bound: Any, method: str, event: Any, given: Any) -> None:
+        """As `_tell`, of an event that nothing is to be done to."""
+        name, level = _name_of(bound._logger), _LEVELS[method]
+        fields = {**bound._context, **given} if bound._context else given
+        if self._chain.gate.takes(name, level, _app_in(fields), least=logging.NOTSET):
+            if "event" in fields:
+                fields = dict(fields)
+                said = fields.pop("event")
+                event = said if event is None else event
+            self._chain.emit(name, level, "" if event is None else event, fields)
 
     def _tell(self, process: Callable[..., Any], bound: Any, method: str, event: Any, fields: Any) -> None:
         """Our line takes the place of structlog's own."""
