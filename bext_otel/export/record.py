@@ -87,6 +87,9 @@ class Record:
         body: Any,
         attributes: dict[str, Any],
         dropped: int = 0,
+        checked: bool = False,
+        printed: bool = False,
+        waits: bool = False,
     ) -> None:
         """Its ids are for whoever makes it to set."""
         self.resource = resource
@@ -101,7 +104,9 @@ class Record:
         self.app: Any = None
         self.event_name: str | None = None
         self.trace_id = self.span_id = self.trace_flags = 0
-        self.checked = self.printed = self.waits = False
+        self.checked = checked
+        self.printed = printed
+        self.waits = waits
 
     def writable(self, limits: LogRecordLimits) -> ReadWriteLogRecord:
         """As the SDK's processors know records."""

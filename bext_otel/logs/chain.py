@@ -85,6 +85,7 @@ class Chain:
         printed: bool = False,
         waits: bool = False,
         context: Context | None = None,
+        heard: bool = False,
     ) -> None:
         """An event of the standard library's logging; `printed`, `waits` and `context` as `emit` has
         them."""
@@ -108,6 +109,7 @@ class Chain:
                 printed=printed,
                 waits=waits,
                 context=context,
+                heard=heard,
             )
         except Exception:  # logging must not fail the work that is logged
             self.failures += 1
@@ -125,19 +127,18 @@ class Chain:
         printed: bool = False,
         waits: bool = False,
         context: Context | None = None,
+        heard: bool = False,
     ) -> None:
         """An event: who says it, how grave, what, with which facts, caused by which exception, at which
         nanosecond (None: now), for which work (None: the current).
 
         `printed` says that the application has printed it itself, `waits` that it is no reason to begin
-        exporting.
+        exporting; `heard` that it has somewhere to go, so that nobody has to be asked.
         """
         try:
             found = (self._loggers.get(logger) if type(logger) is str else None) or self._logger(logger)
-            if type(found) is BextLogger:
-                if not found.is_heard():
-                    return
-            elif not found.enabled():
+            ours = found if type(found) is BextLogger else None
+            if not (heard or (found.enabled() if ours is None else ours.is_heard())):
                 return
             caused, dropped = None, 0
             if exc_info or stack:
@@ -154,13 +155,13 @@ class Chain:
                 body = _guarded_plain(body)
             elif "://" in body or "?" in body or not body.isascii():
                 body = plain_text(body)
-            if type(found) is not BextLogger:
+            if ours is None:
                 _emit(found, timestamp, severity_of_level(level), body, attributes, context)
                 return
             now = time_ns()
             record = Record(
-                found.resource,
-                found.instrumentation_scope,
+                ours.resource,
+                ours.instrumentation_scope,
                 get_current() if context is None else context,
                 now if timestamp is None else timestamp,
                 now,
@@ -168,9 +169,11 @@ class Chain:
                 body,
                 attributes,
                 dropped,
+                True,
+                printed,
+                waits,
             )
-            record.checked, record.printed, record.waits = True, printed, waits
-            found.send(record)
+            ours.send(record)
         except Exception:  # logging must not fail the work that is logged
             self.failures += 1
 

@@ -43,13 +43,15 @@ def json_line(record: Record, *, max_bytes: int = MAX_LINE_BYTES) -> bytes:
     `repr`. See `limits` for what is too long.
     """
     try:
-        encoded = _quickly(record)
-        if not encoded or b"\x7f" in encoded or not encoded.isascii():
-            encoded = _encoded(_line(record))
+        line = _quickly(record)
     except Exception:  # as `_encoded` has it
-        encoded = _encoded(_line(record))
+        line = b""
+    if line and len(line) <= MAX_FIELD_BYTES and len(line) <= max_bytes:
+        return line
+    made = _line(record)
+    encoded = _encoded(made)
     if len(encoded) > MAX_FIELD_BYTES or len(encoded) >= max_bytes:
-        encoded = _encoded(shortened(_line(record), max_bytes, lambda each: len(_encoded(each)) + 1))
+        encoded = _encoded(shortened(made, max_bytes, lambda each: len(_encoded(each)) + 1))
     return encoded + b"\n"
 
 
@@ -71,7 +73,7 @@ def _quickly(record: Record) -> bytes:
     fields = b"," + _encode(attributes)[1:-1] if shape else b""
     head = _heads.get((record.severity, _target(record))) or _head(record)
     app = record.app
-    return b"".join(
+    line = b"".join(
         (
             _begun(nanoseconds // 1_000_000_000),
             _MILLISECONDS[nanoseconds // 1_000_000 % 1000],
@@ -80,9 +82,10 @@ def _quickly(record: Record) -> bytes:
             b"" if app is None else _app(app) if type(app) is str else b',"app":' + _encode(app),
             fields if is_request else ids,
             ids if is_request else fields,
-            b"}",
+            b"}\n",
         )
     )
+    return line if line.isascii() and b"\x7f" not in line else b""
 
 
 _MILLISECONDS = tuple(b"%03dZ" % number for number in range(1000))

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from bext_otel.logs.backlog import NonBlockingWriter, identity, is_full
 from bext_otel.process import on_fork
 
-_STRAIGHT_BYTES, _STRAIGHT_SECONDS = 4096, 0.05
+_STRAIGHT_BYTES, _STRAIGHT_SECONDS = 16_384, 0.05
 
 __all__ = ["FINISH_SECONDS", "Output", "StandardStream", "WholeLines", "write_stderr"]
 

@@ -60,14 +60,20 @@ class Pipeline(LogRecordProcessor):
 
     def take(self, record: Record) -> None:
         """A record of our own making, whose attributes any sink can write."""
-        self._complete(record)
-        if record.checked or self.gate is None or self._wants(self.gate, record):
-            for sink in self.sinks:
-                sink.take(record)
+        self._hand_out(record)
         if self.others:
             written = record.writable(self._limits)
             for processor in self.others:
                 processor.on_emit(written)
+
+    def _hand_out(self, record: Record) -> None:
+        attributes, most = record.attributes, self._max_attributes
+        record.app = attributes.pop("app") if "app" in attributes else current_app(record.context)
+        if most is not None and len(attributes) >= most:
+            self._cut(record, most)
+        if record.checked or self.gate is None or self._wants(self.gate, record):
+            for sink in self.sinks:
+                sink.take(record)
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """See `LogRecordProcessor`."""
@@ -77,24 +83,20 @@ class Pipeline(LogRecordProcessor):
         except Exception:  # an odd record is better than none
             self.failures += 1
         record = record_of(log_record)
-        self._complete(record)
-        if self.gate is None or self._wants(self.gate, record):
-            for sink in self.sinks:
-                sink.take(record)
+        self._hand_out(record)
         if self.others:
             log.attributes = record.all_attributes()
 
-    def _complete(self, record: Record) -> None:
-        attributes, most = record.attributes, self._max_attributes
-        record.app = attributes.pop("app") if "app" in attributes else current_app(record.context)
-        if most is not None and len(attributes) >= most:
-            kept = max(0, most - (record.app is not None))
-            for name in list(attributes)[kept:]:
-                del attributes[name]
-                record.dropped += 1
-            if not most and record.app is not None:
-                record.app = None
-                record.dropped += 1
+    @staticmethod
+    def _cut(record: Record, most: int) -> None:
+        """Leave out the last, but for the app."""
+        kept = max(0, most - (record.app is not None))
+        for name in list(record.attributes)[kept:]:
+            del record.attributes[name]
+            record.dropped += 1
+        if not most and record.app is not None:
+            record.app = None
+            record.dropped += 1
 
     @staticmethod
     def _wants(gate: Gate, record: Record) -> bool:

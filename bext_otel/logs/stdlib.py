@@ -96,10 +96,12 @@ class Attachment:
             self._mark(record)
         name = record.name
         if type(name) is str and _is_ordinary(name):
-            if self._is_unheard(logger, record) and self._chain.admits(record):
-                # Nobody else is to be asked.
-                self._chain.python(record)
-                return
+            if self._is_unheard(logger, record):
+                ours = self._is_terminal_ours()
+                if (ours or record.levelno < logging.WARNING) and self._chain.admits(record):
+                    # Nobody else is to be asked.
+                    self._chain.python(record, heard=ours)
+                    return
         elif name_of(record).partition(".")[0] in _OWN:
             self._say(original, logger, record)
             return
@@ -118,7 +120,7 @@ class Attachment:
                 self._take(record, printed=not silent and (ours or passage.printers > 0))
 
     def _is_unheard(self, logger: logging.Logger, record: logging.LogRecord) -> bool:
-        """Is nobody there who would print the record or do anything else with it, up to the root?"""
+        """Is nobody there who would do anything with the record, but for Python's last resort?"""
         if not self._is_pythons or logging.lastResort is not _LAST_RESORT or type(record.levelno) is not int:
             return False
         found: logging.Logger | None = logger
@@ -126,7 +128,7 @@ class Attachment:
             if found is None or found.handlers or not found.propagate:
                 return False
             found = found.parent
-        return not found.handlers and (record.levelno < logging.WARNING or self._is_terminal_ours())
+        return not found.handlers
 
     def _is_terminal_ours(self) -> bool:
         return self._terminal is not None and self._terminal.is_ours()
