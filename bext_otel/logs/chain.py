@@ -26,7 +26,7 @@ from bext_otel.logs.values import plain, plain_fields, plain_text, shown, text
 from bext_otel.redaction import redact_urls
 from bext_otel.scope import SCOPE, logger_of
 
-__all__ = ["Chain"]
+__all__ = ["OWN_FIELDS", "Chain"]
 
 # Colours for a terminal (ECMA-48, "select graphic rendition"), which mean nothing in a record.
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
@@ -40,8 +40,11 @@ MAX_DEPTH = 3
 # `extra`.
 _MADE_FIRST = tuple(vars(PythonRecord("", 0, "", 0, "", (), None)))
 _MADE, _LAST = len(_MADE_FIRST), _MADE_FIRST[-1]
-_STANDARD = frozenset(_MADE_FIRST) | {"message", "asctime", "taskName"} | set(CORRELATION)
+OWN_FIELDS = frozenset(_MADE_FIRST) | {"message", "asctime", "taskName"} | set(CORRELATION)
+"""What a field that a caller gives cannot be called, or that somebody else gives."""
 
+
+_NO_FIELDS: Mapping[str, object] = {}
 
 # How many events this one is nested in. Not a thread's variable, because greenlets share a thread.
 _depth: ContextVar[int] = ContextVar("bext_otel_logs_depth", default=0)
@@ -113,6 +116,12 @@ class Chain:
             )
         except Exception:  # logging must not fail the work that is logged
             self.failures += 1
+
+    def say(self, logger: str, level: int, said: str, fields: Mapping[str, object] | None) -> None:
+        """An event of now that a logger of the standard library's says at the terminal that is ours."""
+        if "\x1b" in said:
+            said = _COLORS.sub("", said)
+        self.emit(logger, level, said, fields or _NO_FIELDS, heard=True)
 
     def emit(
         self,
@@ -249,10 +258,10 @@ def _fields(record: PythonRecord) -> dict[str, Any]:
     fields = dict(islice(given.items(), _MADE - 1, None))
     if next(iter(fields), None) == _LAST:
         del fields[_LAST]
-        if _STANDARD.isdisjoint(fields):
+        if OWN_FIELDS.isdisjoint(fields):
             return fields
     # It was made by hand, has a class of its own, or somebody has formatted it, or taken something away.
-    return {name: value for name, value in given.items() if name not in _STANDARD}
+    return {name: value for name, value in given.items() if name not in OWN_FIELDS}
 
 
 def _said(record: PythonRecord) -> tuple[object, dict[str, Any]]:

@@ -15,6 +15,7 @@ from bext_otel.logs.correlation import Mark
 from bext_otel.logs.outputs import write_stderr
 from bext_otel.logs.printing import Passage, Printing
 from bext_otel.logs.servers import crash_in, is_access_line, is_of_master, may_tell_of_requests
+from bext_otel.logs.shortcut import is_unheard, take_shortcut
 from bext_otel.logs.terminal import Terminal, name_of, path
 
 __all__ = ["Attachment", "attach"]
@@ -65,6 +66,10 @@ class Attachment:
         # Others who stand there, as error trackers do, want to be told.
         self._is_pythons = getattr(logging.Logger.callHandlers, "__globals__", None) is vars(logging)
         self._undoing.callback(self._stand_at_loggers())
+        if self._is_pythons and mark is None:
+            self._undoing.callback(
+                take_shortcut(chain, is_ordinary=_is_ordinary, is_terminal_ours=self._is_terminal_ours)
+            )
 
     def _stand_at_loggers(self) -> Callable[[], None]:
         # As `cover` does it, but without arguments of any kind, since this is called for every record.
@@ -96,7 +101,12 @@ class Attachment:
             self._mark(record)
         name = record.name
         if type(name) is str and _is_ordinary(name):
-            if self._is_unheard(logger, record):
+            if (
+                self._is_pythons
+                and logging.lastResort is _LAST_RESORT
+                and type(record.levelno) is int
+                and is_unheard(logger)
+            ):
                 ours = self._is_terminal_ours()
                 if (ours or record.levelno < logging.WARNING) and self._chain.admits(record):
                     # Nobody else is to be asked.
@@ -118,17 +128,6 @@ class Attachment:
         finally:
             if taken and (propagates or passage.printers):
                 self._take(record, printed=not silent and (ours or passage.printers > 0))
-
-    def _is_unheard(self, logger: logging.Logger, record: logging.LogRecord) -> bool:
-        """Is nobody there who would do anything with the record, but for Python's last resort?"""
-        if not self._is_pythons or logging.lastResort is not _LAST_RESORT or type(record.levelno) is not int:
-            return False
-        found: logging.Logger | None = logger
-        while found is not logging.root:
-            if found is None or found.handlers or not found.propagate:
-                return False
-            found = found.parent
-        return not found.handlers
 
     def _is_terminal_ours(self) -> bool:
         return self._terminal is not None and self._terminal.is_ours()
