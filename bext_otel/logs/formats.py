@@ -71,7 +71,8 @@ def _quickly(record: Record) -> bytes:
         else b""
     )
     fields = b"," + _encode(attributes)[1:-1] if shape else b""
-    head = _heads.get((record.severity, _target(record))) or _head(record)
+    scope = record.scope
+    head = _heads.get((record.severity, scope.name if scope is not None else "")) or _head(record)
     app = record.app
     line = b"".join(
         (

@@ -79,7 +79,11 @@ class BextLogger(Logger):
             record.trace_id, record.span_id, record.trace_flags = ids.trace_id, ids.span_id, ids.trace_flags
         if self.limits.max_log_record_attribute_length is not None:
             record.attributes = self._shortened(record.attributes)
-        self.pipeline.take(record)
+        pipeline = self.pipeline
+        if pipeline.others:
+            pipeline.take(record)
+        else:
+            pipeline.hand_out(record)
 
     def is_heard(self) -> bool:
         """Would a record that passes the levels be written, or handed on?"""

@@ -66,6 +66,7 @@ class StandardStream:
         # how long, and how much, that is taken for granted.
         self._straight: io.TextIOWrapper | None = None
         self._straight_until, self._straight_bytes = 0.0, 0
+        self._straight_write: Callable[[bytes], int | None] = len
         self._start_over()
         _streams.add(self)
 
@@ -100,8 +101,7 @@ class StandardStream:
                 self._straight_bytes -= length
                 # What the application printed before comes before.
                 straight.flush()
-                raw: Any = straight.buffer.raw
-                self._lines.write(raw.write, line)
+                self._lines.write(self._straight_write, line)
                 return
             stream = self._stream()
             if stream is self._inside:
@@ -121,7 +121,9 @@ class StandardStream:
                 self._lines.write(raw.write, line)
                 if type(stream) is io.TextIOWrapper and type(stream.buffer) is io.BufferedWriter:
                     # Somebody may put a pipe behind the descriptor, which has room for as much at least.
-                    self._straight, self._straight_bytes = stream, _STRAIGHT_BYTES
+                    # It raises with the stream's own, once that is detached or closed.
+                    self._straight, self._straight_write = stream, raw.write
+                    self._straight_bytes = _STRAIGHT_BYTES
                     self._straight_until = monotonic() + _STRAIGHT_SECONDS
                 return
             self._inside = stream

@@ -60,13 +60,14 @@ class Pipeline(LogRecordProcessor):
 
     def take(self, record: Record) -> None:
         """A record of our own making, whose attributes any sink can write."""
-        self._hand_out(record)
+        self.hand_out(record)
         if self.others:
             written = record.writable(self._limits)
             for processor in self.others:
                 processor.on_emit(written)
 
-    def _hand_out(self, record: Record) -> None:
+    def hand_out(self, record: Record) -> None:
+        """As `take`, but not to processors of the application's."""
         attributes, most = record.attributes, self._max_attributes
         record.app = attributes.pop("app") if "app" in attributes else current_app(record.context)
         if most is not None and len(attributes) >= most:
@@ -83,7 +84,7 @@ class Pipeline(LogRecordProcessor):
         except Exception:  # an odd record is better than none
             self.failures += 1
         record = record_of(log_record)
-        self._hand_out(record)
+        self.hand_out(record)
         if self.others:
             log.attributes = record.all_attributes()
 

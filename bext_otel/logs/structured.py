@@ -9,13 +9,14 @@ import traceback
 import weakref
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from functools import wraps
 from operator import is_
 from types import FrameType
 from typing import Any
 
 from opentelemetry.semconv.attributes import exception_attributes
 
-from bext_otel.covering import cover
+from bext_otel.covering import cover, replace
 from bext_otel.logs.chain import Chain
 from bext_otel.logs.levels import TRACE, number_of
 
@@ -33,7 +34,8 @@ _LEVELS = {
     "fatal": logging.CRITICAL,
 }
 # What structlog's own processors take out of an event, or we do.
-_CHANGING = frozenset({"stack_info", "exc_info", "stack", "exception"})
+_CHANGING = frozenset({"event", "stack_info", "exc_info", "stack", "exception"})
+_PLAIN_LEVELS = {method: level for method, level in _LEVELS.items() if method != "exception"}
 _STACK = "Stack (most recent call last)"
 _NAME = "structlog"
 # What structlog's classes and ours add to the way from who says something to here.
@@ -74,10 +76,6 @@ class _Watch:
         config, base, output = structlog._config, structlog._base.BoundLoggerBase, structlog._output
         self._chain = chain
         self._is_terminal_ours = is_ours
-        # Those that were ever bound (`bind_contextvars`).
-        self._context_variables: Mapping[str, Any] = getattr(
-            structlog.contextvars, "_CONTEXT_VARS", {"": None}
-        )
         self._is_configured: Callable[[], bool] = structlog.is_configured
         self._drop: type[Exception] = structlog.DropEvent
         self._defaults: list[Any] = list(config._BUILTIN_DEFAULT_PROCESSORS)
@@ -90,6 +88,8 @@ class _Watch:
         ]
         self._undo = [
             cover(base, "_process_event", self._process_event),
+            # Those that were ever bound (`bind_contextvars`), if that can be known.
+            self._stand_at_loggers(base, getattr(structlog.contextvars, "_CONTEXT_VARS", {"": None})),
             *(
                 cover(factory, "__call__", _named)
                 for factory in (structlog.PrintLoggerFactory, structlog.WriteLoggerFactory)
@@ -102,17 +102,46 @@ class _Watch:
         while self._undo:
             self._undo.pop()()
 
+    def _stand_at_loggers(self, base: Any, context_variables: Mapping[str, Any]) -> Callable[[], None]:
+        """Have an event that structlog's own processors would leave as it is, but for those of its line, go
+        straight to the chain, where our line takes the place of that."""
+        original, active = base._proxy_to_logger, True
+        chain, defaults, kind, streams = self._chain, self._defaults, self._logger_class, self._streams
+        is_terminal_ours, takes = self._is_terminal_ours, chain.gate.takes
+
+        @wraps(original)
+        def proxy_to_logger(self: Any, method_name: str, event: Any = None, **event_kw: Any) -> Any:
+            logger: Any = getattr(self, "_logger", None)
+            if (
+                active
+                and type(logger) is kind
+                and (level := _PLAIN_LEVELS.get(method_name)) is not None
+                and self._processors == defaults
+                and type(context := self._context) is dict
+                and _CHANGING.isdisjoint(event_kw)
+                and not context_variables
+                and (not context or _CHANGING.isdisjoint(context))
+                and (logger._file is sys.stdout or logger._file is sys.stderr or logger._file in streams)
+                and is_terminal_ours()
+            ):
+                name, fields = _name_of(logger), {**context, **event_kw} if context else event_kw
+                if takes(name, level, _app_in(fields), least=logging.NOTSET):
+                    chain.emit(name, level, "" if event is None else event, fields, heard=True)
+                return None
+            return original(self, method_name, event, **event_kw)
+
+        put_back = replace(base, "_proxy_to_logger", proxy_to_logger)
+
+        def undo() -> None:
+            nonlocal active
+            active = False
+            put_back()
+
+        return undo
+
     def _process_event(
         self, process: Callable[..., Any], bound: Any, method_name: str, event: Any, event_kw: Any
     ) -> Any:
-        if (
-            type(getattr(bound, "_logger", None)) is self._logger_class
-            and bound._processors == self._defaults
-            and self._is_plain(bound, method_name, event_kw)
-            and self._is_ours(bound, self._defaults)
-        ):
-            self._tell_plainly(bound, method_name, event, event_kw)
-            raise self._drop
         # Who asks for the caller's frame looks for the first that is not structlog's, and would find ours.
         kept = _kept_caller()
         if kept is None or kept.get(None) is not None:
@@ -122,17 +151,6 @@ class _Watch:
             return self._processed(process, bound, method_name, event, event_kw)
         finally:
             kept.reset(token)
-
-    def _is_plain(self, bound: Any, method: str, fields: Any) -> bool:
-        """Would structlog's own processors, but for those of its line, leave the event as it is?"""
-        return (
-            type(bound._context) is dict
-            and method in _LEVELS
-            and method != "exception"
-            and _CHANGING.isdisjoint(fields)
-            and _CHANGING.isdisjoint(bound._context)
-            and not self._context_variables
-        )
 
     def _processed(
         self, process: Callable[..., Any], bound: Any, method: str, event: Any, fields: Any
@@ -174,17 +192,6 @@ class _Watch:
             return True
         # A logger that was copied, or came from another process, has copies of them.
         return not self._is_configured() and list(map(type, processors)) == list(map(type, self._defaults))
-
-    def _tell_plainly(self, bound: Any, method: str, event: Any, given: Any) -> None:
-        """As `_tell`, of an event that nothing is to be done to."""
-        name, level = _name_of(bound._logger), _LEVELS[method]
-        fields = {**bound._context, **given} if bound._context else given
-        if self._chain.gate.takes(name, level, _app_in(fields), least=logging.NOTSET):
-            if "event" in fields:
-                fields = dict(fields)
-                said = fields.pop("event")
-                event = said if event is None else event
-            self._chain.emit(name, level, "" if event is None else event, fields)
 
     def _tell(self, process: Callable[..., Any], bound: Any, method: str, event: Any, fields: Any) -> None:
         """Our line takes the place of structlog's own."""
