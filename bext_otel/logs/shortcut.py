@@ -76,9 +76,9 @@ def take_shortcut(
             and is_ordinary(self.name)
             and is_terminal_ours()
             and chain.gate.admits(self.name, level)
-            and (not args or (msg := _formatted(msg, args)) is not None)
+            and (said := _formatted(msg, args) if args else msg) is not None
         ):
-            chain.say(self.name, level, msg, extra)
+            chain.say(self.name, level, said, extra)
             return
         # We are one more caller.
         more = stacklevel > 1 if _COUNTS_EVERY_FRAME else True

@@ -41,8 +41,9 @@ _NAME = "structlog"
 # What structlog's classes and ours add to the way from who says something to here.
 _BETWEEN = ("structlog.", "bext_otel.logs.", "bext_otel.covering.")
 
-# The names that loggers were asked for by whose factory drops them.
-_names: weakref.WeakKeyDictionary[object, str] = weakref.WeakKeyDictionary()
+# The names that loggers were asked for by whose factory drops them, by identity, each with its logger. A
+# `WeakKeyDictionary` takes several calls to find one.
+_names: dict[int, tuple[weakref.ref[object], str]] = {}
 
 
 class _Seen:
@@ -246,7 +247,8 @@ def _with(bound: Any, processors: list[Callable[..., Any]]) -> Any:
 def _named(make: Callable[..., Any], factory: Any, *args: Any) -> Any:
     made = make(factory, *args)
     if args and isinstance(args[0], str):
-        _names[made] = args[0]
+        key = id(made)
+        _names[key] = (weakref.ref(made, lambda _: _names.pop(key, None)), args[0])
     return made
 
 
@@ -270,12 +272,9 @@ def _name_of(logger: Any) -> str:
     name = getattr(logger, "name", None)
     if isinstance(name, str) and name:
         return name
-    try:
-        asked = _names.get(logger)
-    except TypeError:  # what cannot be hashed or referred to weakly was asked for by nobody
-        asked = None
-    if asked is not None:
-        return asked
+    asked = _names.get(id(logger))
+    if asked is not None and asked[0]() is logger:
+        return asked[1]
     frame = _asking()
     return str(frame.f_globals.get("__name__") or _NAME) if frame is not None else _NAME
 
