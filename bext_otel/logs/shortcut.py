@@ -42,6 +42,7 @@ def take_shortcut(
     """
     kind = logging.Logger
     original, active = kind._log, True
+    last_resort = logging.lastResort
     way = tuple(getattr(kind, name) for name in _ON_THE_WAY)
 
     def is_free(logger: logging.Logger) -> bool:
@@ -50,6 +51,7 @@ def take_shortcut(
             and not logger.filters
             and not logger.disabled
             and is_unheard(logger)
+            and logging.lastResort is last_resort
             and logging.getLogRecordFactory() is logging.LogRecord
             and (kind.callHandlers, kind.filter, kind.findCaller, kind.handle, kind.makeRecord) == way
         )
@@ -72,8 +74,9 @@ def take_shortcut(
             and type(msg) is str
             and type(level) is int
             and (extra is None or (type(extra) is dict and OWN_FIELDS.isdisjoint(extra)))
-            and is_free(self)
+            and type(self.name) is str
             and is_ordinary(self.name)
+            and is_free(self)
             and is_terminal_ours()
             and chain.gate.admits(self.name, level)
             and (said := _formatted(msg, args) if args else msg) is not None

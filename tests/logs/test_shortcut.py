@@ -82,9 +82,15 @@ def patched(name: str) -> Callable[[logging.Logger], Callable[[], object]]:
     return patch
 
 
+def with_another_last_resort(logger: logging.Logger) -> Callable[[], object]:
+    before, logging.lastResort = logging.lastResort, Gathering()
+    return lambda: setattr(logging, "lastResort", before)
+
+
 @pytest.mark.parametrize(
     "meet",
     [
+        with_another_last_resort,
         filtered,
         handled,
         made_by_a_factory,
@@ -141,6 +147,15 @@ def test_a_logger_of_a_class_of_its_own_makes_its_records(start: Start) -> None:
     with unheard():
         own.info("hello")
     assert ["own hello"] == [line["message"] for line in logs.lines()]
+
+
+def test_a_logger_whose_name_is_no_text_loses_nothing(start: Start) -> None:
+    logs, name = start(), ["shop"]
+    own = logging.Logger(name)  # type: ignore[arg-type]
+    own.parent = logging.root
+    with unheard():
+        own.info("hello")
+    assert [(repr(name), "hello")] == [(line["target"], line["message"]) for line in logs.lines()]
 
 
 def test_a_field_that_would_overwrite_a_record_s_own_raises_as_ever(
