@@ -4,8 +4,9 @@ of a request.
 
 `python -m benchmarks.lines`. Peers in turn in one run, CPU time of the whole process, its exporting thread
 included. Lines go to the null device (`--to pipe`: to a pipe that another process reads). The peers are
-python-json-logger with msgspec, structlog as its documentation has it for speed, and upstream's handler,
-batch processor and encoder. 20,000 lines a second for `--seconds` tell how many records each side loses.
+python-json-logger, with msgspec and with the standard library's `json`, structlog as its documentation has
+it for speed, and upstream's handler, batch processor and encoder. 20,000 lines a second for `--seconds` tell
+how many records each side loses.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ _RATE = 20_000
 _NAMES = (
     "stdlib",
     "stdlib-json",
+    "stdlib-json-plain",
     "structlog",
     "structlog-json",
     "stdlib-otlp",
@@ -50,7 +52,9 @@ _NAMES = (
 # Ours, whom it is compared with, and the share that is wanted.
 _SHARES = (
     ("stdlib", "stdlib-json", 0.65),
+    ("stdlib", "stdlib-json-plain", 0.65),
     ("structlog", "stdlib-json", 0.40),
+    ("structlog", "stdlib-json-plain", 0.40),
     ("structlog", "structlog-json", None),
     ("stdlib-otlp", "stdlib-json-otlp", 0.25),
     ("structlog-otlp", "stdlib-json-otlp", 0.25),
@@ -112,11 +116,13 @@ def _ours(*, counted: _Counted | None = None, apps: Sequence[str] = (), level: s
     return provider
 
 
-def _json_logger() -> None:
+def _json_logger(*, plain: bool) -> None:
+    from pythonjsonlogger.json import JsonFormatter
     from pythonjsonlogger.msgspec import MsgspecFormatter
 
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(MsgspecFormatter("{asctime}{levelname}{name}{message}", style="{"))
+    kind: Any = JsonFormatter if plain else MsgspecFormatter
+    handler.setFormatter(kind("{asctime}{levelname}{name}{message}", style="{"))
     logging.root.addHandler(handler)
     logging.root.setLevel(logging.INFO)
 
@@ -193,7 +199,7 @@ def _calls(name: str, counted: _Counted) -> tuple[Callable[[], object], Any]:
         if name == "structlog-json":
             log = _structlog_json()
             return lambda: log.info(_MESSAGE, **_FIELDS), None
-        _json_logger()
+        _json_logger(plain=name.endswith("plain"))
         if name.endswith("otlp"):
             provider = _upstream(counted)
     elif name == "disabled":
