@@ -42,9 +42,10 @@ audit: $(VENV)/dev.done  ## known vulnerabilities of what the image holds
 lowest: $(VENV)/dev.done  ## part of the tests with the lowest versions that we say we work with
 	$(BIN)/python scripts/lowest_versions.py $(ARGS)
 
-bench: $(VENV)/dev.done  ## what requests, scrapes, caches and plugins cost, beside a bare application and upstream
+bench: $(VENV)/dev.done  ## what requests, lines, scrapes, caches and plugins cost, beside a bare application and upstream
 	$(BIN)/python -m benchmarks.requests
 	$(BIN)/python -m benchmarks.spans
+	$(BIN)/python -m benchmarks.lines
 	$(BIN)/python -m benchmarks.exposition
 	$(BIN)/python -m benchmarks.instruments
 	$(BIN)/python -m benchmarks.cache_hit

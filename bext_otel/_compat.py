@@ -48,9 +48,9 @@ __all__ = [
     "become",
     "cardinality_limits",
     "collecting_in_turn",
+    "counts_record",
     "decision_of",
     "delegates_of",
-    "deliver",
     "export_bytes",
     "hear_measurements",
     "on_ending",
@@ -298,12 +298,12 @@ class SdkTracer(Tracer):
         return self._instrumentation_scope
 
 
-def deliver(logger: Any, record: Any) -> None:
-    """Count a record of an SDK's logger, and hand it to the processors; nothing, if it does not emit (logger
-    configurator)."""
-    if logger._logger_config.is_enabled:
-        logger._logger_metrics.emit_log()
-        logger._multi_log_record_processor.on_emit(record)
+def counts_record(logger: Any) -> bool:
+    """Whether an SDK's logger emits (logger configurator); one more record of its is counted then."""
+    if not logger._logger_config.is_enabled:
+        return False
+    logger._logger_metrics.emit_log()
+    return True
 
 
 def feeds(handler: logging.Handler, provider: _logs.LoggerProvider) -> bool:

@@ -12,7 +12,7 @@ from threading import RLock
 from time import monotonic
 from typing import Any, TypeAlias
 
-from opentelemetry.context import Context, create_key, get_value, set_value
+from opentelemetry.context import Context, create_key, get_current, set_value
 
 from bext_otel.catalogue import LABEL_KEYS, OVERFLOW, UNKNOWN, Label
 from bext_otel.config import AppSettings
@@ -198,7 +198,7 @@ def import_resolver(reference: str) -> Resolver:
 
 def current_app(context: Context | None = None) -> str | None:
     """The app whose work is being done in `context` (default: the current one); None outside of any."""
-    app = get_value(_APP, context)
+    app = (get_current() if context is None else context).get(_APP)
     return app if isinstance(app, str) else None
 
 

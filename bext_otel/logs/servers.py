@@ -14,7 +14,14 @@ from bext_otel.logs.terminal import leads_to_terminal, name_of
 from bext_otel.operation import is_request_logged
 from bext_otel.process import Undo, on_import
 
-__all__ = ["crash_in", "follow_raw_lines", "follow_raw_tracebacks", "is_access_line", "is_of_master"]
+__all__ = [
+    "crash_in",
+    "follow_raw_lines",
+    "follow_raw_tracebacks",
+    "is_access_line",
+    "is_of_master",
+    "may_tell_of_requests",
+]
 
 # Loggers that say nothing but what was asked and answered.
 _ACCESS = frozenset(
@@ -30,6 +37,13 @@ _SERVERS = frozenset(
     {"_granian", "cherrypy", "daphne", "granian", "gunicorn", "hypercorn", "sanic", "uvicorn"}
     | {"waitress", "werkzeug"}
 )
+
+
+def may_tell_of_requests(name: str) -> bool:
+    """Is it the name of a logger by which a server, or Django's, says something? All others have nothing to
+    do with this module."""
+    first = name.partition(".")[0]
+    return first in _SERVERS or first == "django"
 
 
 def is_access_line(record: logging.LogRecord) -> bool:
