@@ -13,6 +13,7 @@ from bext_otel_instrumentors._kit.patch import Patches
 from bext_otel_instrumentors.http.current_request import left_out, working_for
 from bext_otel_instrumentors.http.environment import Choices, choices
 from bext_otel_instrumentors.http.exchange import Exchange
+from bext_otel_instrumentors.http.hosting import Answer, Hosting
 from bext_otel_instrumentors.http.incoming import exchange_for, leaves_out
 from bext_otel_instrumentors.http.servers.instrumentor import ServerInstrumentor, before
 from bext_otel_instrumentors.http.servers.tornado_request import (
@@ -20,6 +21,8 @@ from bext_otel_instrumentors.http.servers.tornado_request import (
     Connection,
     exchange_behind,
     is_websocket,
+    path_of,
+    scope_of,
     template_of,
 )
 from bext_otel_instrumentors.http.websocket import Handshake
@@ -29,7 +32,7 @@ __all__ = ["TornadoServerInstrumentor"]
 
 class TornadoServerInstrumentor(ServerInstrumentor):
     """Instruments the server where it hands a request to whoever it was made for; routes are those of
-    Tornado's routers. Endpoints are not mounted on its port."""
+    Tornado's routers."""
 
     requires = ("tornado >= 6.1",)
 
@@ -53,28 +56,42 @@ class TornadoServerInstrumentor(ServerInstrumentor):
             connection = Connection(request_conn)
             delegate = original(server, server_conn, connection)
             if server.xheaders:  # what is inside knows who the client is
-                delegate.delegate = Measured(delegate.delegate, connection, self._chosen)
+                delegate.delegate = Measured(delegate.delegate, connection, self._chosen, self._hosting)
                 return delegate
-            return Measured(delegate, connection, self._chosen)
+            return Measured(delegate, connection, self._chosen, self._hosting)
 
         return start_request
 
 
 class Measured:
-    """A delegate of Tornado's (`HTTPMessageDelegate`) that is called with its request measured."""
+    """A delegate of Tornado's (`HTTPMessageDelegate`) that is called with its request measured, or not
+    called where the endpoints answer."""
 
-    def __init__(self, delegate: Any, connection: Connection, chosen: Choices) -> None:
+    def __init__(self, delegate: Any, connection: Connection, chosen: Choices, hosting: Hosting) -> None:
         self._delegate = delegate
         self._connection = connection
         self._chosen = chosen
+        self._hosting = hosting
         self._request: dict[str, Any] = {}
         self._exchange: Exchange | None = None
         self._handshake: Handshake | None = None
         self._left_out = False
+        self._reply: Answer | None = None
 
     def headers_received(self, start_line: Any, headers: Any) -> Any:
-        """The head of a request is there."""
+        """The head of a request is there. Tornado waits for what this returns before it reads the body."""
         self._request.update(start_line=start_line, headers=headers, context=self._connection.context)
+        mount = self._hosting.asgi
+        if mount is not None and mount.owns(path_of(start_line)):
+            return self._ask_endpoints(start_line, headers)
+        return self._hand_on(start_line, headers)
+
+    async def _ask_endpoints(self, start_line: Any, headers: Any) -> None:
+        self._reply = await self._hosting.whole_answer(path_of(start_line), scope_of(self._request))
+        if self._reply is None and (waiting := self._hand_on(start_line, headers)) is not None:
+            await waiting
+
+    def _hand_on(self, start_line: Any, headers: Any) -> Any:
         if leaves_out(TORNADO, self._chosen, self._request):
             self._left_out = True
         else:
@@ -84,6 +101,8 @@ class Measured:
 
     def data_received(self, chunk: bytes) -> Any:
         """A part of its body is there."""
+        if self._reply is not None:
+            return None
         if self._exchange is not None and self._exchange.counting:
             self._exchange.received(len(chunk))
         with self._working():
@@ -91,6 +110,9 @@ class Measured:
 
     def finish(self) -> None:
         """All of it is there."""
+        if self._reply is not None:
+            self._connection.answer(*self._reply)
+            return
         with self._working():
             try:
                 self._delegate.finish()
@@ -100,6 +122,8 @@ class Measured:
 
     def on_connection_close(self) -> None:
         """The client has left before it had its answer."""
+        if self._reply is not None:
+            return
         try:
             with self._working():
                 self._delegate.on_connection_close()
