@@ -14,6 +14,7 @@ from bext_otel_instrumentors.http.exchange import Exchange, current
 from bext_otel_instrumentors.http.hosting import Hosting
 from bext_otel_instrumentors.http.incoming import exchange_for, leaves_out
 from bext_otel_instrumentors.http.response_propagation import response_headers
+from bext_otel_instrumentors.http.servers import aiohttp_upstream
 from bext_otel_instrumentors.http.servers.aiohttp_request import AIOHTTP, is_websocket, route_of
 from bext_otel_instrumentors.http.servers.instrumentor import ServerInstrumentor, before
 from bext_otel_instrumentors.http.websocket import Handshake
@@ -42,6 +43,7 @@ class AiohttpServerInstrumentor(ServerInstrumentor):
         self._at("aiohttp.web_protocol", "RequestHandler.handle_error", _failing)
         self._at("aiohttp.web_response", "StreamResponse.prepare", _preparing)
         self._at("aiohttp.web_response", "StreamResponse.write", _writing)
+        self._patches.when_imported(aiohttp_upstream.UPSTREAM, partial(aiohttp_upstream.cover, self._patches))
 
     def _handling(self, original: Handle) -> Handle:
         @wraps(original)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from bext_otel_instrumentors._kit.guard import report
@@ -15,6 +14,7 @@ from bext_otel_instrumentors.http.environment import Choices, choices
 from bext_otel_instrumentors.http.exchange import Exchange
 from bext_otel_instrumentors.http.hosting import Answer, Hosting
 from bext_otel_instrumentors.http.incoming import exchange_for, leaves_out
+from bext_otel_instrumentors.http.servers import tornado_upstream
 from bext_otel_instrumentors.http.servers.instrumentor import ServerInstrumentor, before
 from bext_otel_instrumentors.http.servers.tornado_request import (
     TORNADO,
@@ -47,6 +47,7 @@ class TornadoServerInstrumentor(ServerInstrumentor):
         self._at("tornado.web", "Application.get_handler_delegate", _choosing)
         self._at("tornado.web", "RequestHandler.log_exception", _failing)
         self._at("tornado.websocket", "WebSocketHandler.on_connection_close", before(_closed))
+        self._patches.when_imported(tornado_upstream.UPSTREAM, partial(tornado_upstream.cover, self._patches))
 
     def _starting(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(original)
@@ -136,7 +137,7 @@ class Measured:
             self._end()
 
     def _open(self, headers: Any) -> None:
-        exchange = exchange_for(TORNADO, self._request, self._chosen, upstream=_has_upstream(), asked=None)
+        exchange = exchange_for(TORNADO, self._request, self._chosen, upstream=False, asked=None)
         if exchange is None:
             return
         connection = self._connection
@@ -181,12 +182,6 @@ def _nothing() -> None:
     """Who has called for nothing hears of nothing."""
 
 
-def _has_upstream() -> bool:
-    """Whether upstream's instrumentation of Tornado runs, which makes a span within a span, and counts."""
-    upstream = sys.modules.get("opentelemetry.instrumentation.tornado")
-    return upstream is not None and upstream.TornadoInstrumentor().is_instrumented_by_opentelemetry
-
-
 def _matching(original: Callable[..., Any]) -> Callable[..., Any]:
     """A rule is asked; of routers within routers the last one that matches is the request's."""
 
@@ -209,10 +204,10 @@ def _choosing(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(original)
     def get_handler_delegate(self: Any, request: Any, target_class: Any, *args: Any, **kwargs: Any) -> Any:
-        for_nothing = self.settings.get("default_handler_class")
-        if target_class is for_nothing or getattr(target_class, "__name__", "") == "ErrorHandler":
-            exchange = exchange_behind(request)
-            if exchange is not None:
+        if (exchange := exchange_behind(request)) is not None:
+            tornado_upstream.meet(exchange, target_class)
+            for_nothing = self.settings.get("default_handler_class")
+            if target_class is for_nothing or getattr(target_class, "__name__", "") == "ErrorHandler":
                 exchange.match(None)
         return original(self, request, target_class, *args, **kwargs)
 
