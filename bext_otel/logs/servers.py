@@ -17,7 +17,16 @@ from bext_otel.process import Undo, on_import
 __all__ = ["crash_in", "follow_raw_lines", "follow_raw_tracebacks", "is_access_line", "is_of_master"]
 
 # Loggers that say nothing but what was asked and answered.
-_ACCESS = frozenset({"granian.access", "gunicorn.access", "hypercorn.access", "uvicorn.access"})
+_ACCESS = frozenset(
+    {
+        "aiohttp.access",
+        "granian.access",
+        "gunicorn.access",
+        "hypercorn.access",
+        "tornado.access",
+        "uvicorn.access",
+    }
+)
 # Loggers that say other things too: what they say of a request has the request line, the status and the size.
 _MIXED = frozenset({"django.server", "werkzeug"})
 _CHANNELS = "django.channels.server"
