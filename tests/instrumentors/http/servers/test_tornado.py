@@ -253,3 +253,23 @@ def test_an_endpoint_leaves_the_connection_open_for_the_next_request(telemetry: 
     with instrumenting(TornadoServerInstrumentor, asgi=Mount()):
         assert asking(application(), ask).endswith(b"last")
     assert {("shop", "GET", "200", "/items/{arg1}"): 1} == telemetry.counts(REQUESTS)
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["the process's provider", "its own"])
+def test_upstream_instruments_no_handler_unless_it_has_a_provider_of_its_own(
+    telemetry: Telemetry, own: bool
+) -> None:
+    class Mine(Item):
+        """Which upstream marks, and no other test uses."""
+
+    upstream = pytest.importorskip("opentelemetry.instrumentation.tornado").TornadoInstrumentor()
+    theirs = Telemetry()
+    with instrumenting(TornadoServerInstrumentor):
+        upstream.instrument(tracer_provider=theirs.tracer_provider if own else None)
+        try:
+            answer = asking(web.Application([(r"/mine/(\w+)", Mine)]), fetching("/mine/1"))
+        finally:
+            upstream.uninstrument()
+    assert (200, 1) == (answer.code, len(telemetry.servers()))
+    assert own is bool([span for span in theirs.spans() if span.name.startswith("GET /mine")])
+    assert {("shop", "GET", "200", "/mine/{arg1}"): 1} == telemetry.counts(REQUESTS)
