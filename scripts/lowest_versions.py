@@ -26,8 +26,11 @@ TESTS = [
     "tests/instrumentors/_kit",
 ]
 
-# They start servers in this process.
-SERVERS = "tests/instrumentors/http/servers"
+# They start servers of any kind in this process.
+SERVERS = [
+    "tests/instrumentors/http/servers/test_embedded.py",
+    "tests/instrumentors/http/servers/test_served.py",
+]
 
 
 def make(folder: Path) -> Path:
@@ -58,7 +61,12 @@ def main(arguments: list[str]) -> int:
     """Makes the environment and runs the tests in it; their exit code."""
     with tempfile.TemporaryDirectory(prefix="bext-lowest-") as folder:
         python = make(Path(folder))
-        selection = arguments or ["-m", "not e2e and not backends", *TESTS, f"--ignore={SERVERS}"]
+        selection = arguments or [
+            "-m",
+            "not e2e and not backends",
+            *TESTS,
+            *(f"--ignore={each}" for each in SERVERS),
+        ]
         return subprocess.run([python, "-m", "pytest", "-q", *selection], cwd=ROOT, check=False).returncode
 
 

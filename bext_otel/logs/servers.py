@@ -25,7 +25,15 @@ __all__ = [
 
 # Loggers that say nothing but what was asked and answered.
 _ACCESS = frozenset(
-    {"granian.access", "gunicorn.access", "hypercorn.access", "sanic.access", "uvicorn.access"}
+    {
+        "aiohttp.access",
+        "granian.access",
+        "gunicorn.access",
+        "hypercorn.access",
+        "sanic.access",
+        "tornado.access",
+        "uvicorn.access",
+    }
 )
 # Loggers that say other things too: what they say of a request has the request line, the status and the size.
 _MIXED = frozenset({"django.server", "werkzeug"})

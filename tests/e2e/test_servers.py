@@ -255,11 +255,13 @@ def test_django_s_development_server_is_measured_where_it_serves(tmp_path: Path)
         until(lambda: expected == requests(program), why=lambda: f"{expected}, not {requests(program)}")
 
 
-@pytest.mark.parametrize("server", ["uvicorn", "sync", "waitress"])
-def test_endpoints_that_are_mounted_answer_beside_an_application_of_no_framework(
+@pytest.mark.parametrize("server", ["uvicorn", "sync", "waitress", "aiohttp", "tornado"])
+def test_endpoints_that_are_mounted_answer_beside_an_application_whatever_serves_it(
     tmp_path: Path, server: str
 ) -> None:
     env = {**SOON, "BEXT_METRICS_MOUNT": "true"}
-    with launched(tmp_path, {**ASGI, **WSGI}[server], env=env, path="/tea") as program:
+    with launched(tmp_path, {**ASGI, **WSGI, **OWN}[server], env=env, path="/first") as program:
         page = until(lambda: "bext_requests_total" in (text := program.get("/metrics").text) and text)
+        head = httpx.head(f"{program.url}/metrics", trust_env=False)
     assert 'status="200"' in page
+    assert (200, b"", True) == (head.status_code, head.content, int(head.headers["content-length"]) > 0)

@@ -36,6 +36,7 @@ for name, own in (("uvicorn.error", gunicorn.error_log), ("uvicorn.access", guni
 server, access = logging.getLogger("uvicorn.error"), logging.getLogger("uvicorn.access")
 """
 )
+LOGGED = "logging.basicConfig(level='INFO')"
 EXCEPTION = """
 try:
     raise KeyError("k")
@@ -111,7 +112,14 @@ def test_other_loggers_that_print_by_a_server_s_handler_are_told_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("server", "access"), [(UVICORN, ACCESS), (GUNICORN, ACCESS_OF_GUNICORN)], ids=["uvicorn", "gunicorn"]
+    ("server", "access"),
+    [
+        (UVICORN, ACCESS),
+        (GUNICORN, ACCESS_OF_GUNICORN),
+        (LOGGED, "logging.getLogger('aiohttp.access').info('GET / 200')"),
+        (LOGGED, "logging.getLogger('tornado.access').warning('%d %s %.2fms', 404, 'GET /', 0.5)"),
+    ],
+    ids=["uvicorn", "gunicorn", "aiohttp", "tornado"],
 )
 def test_access_lines_are_silent_where_a_completion_record_tells(server: str, access: str) -> None:
     assert ([], []) == ((ran := Ran(f"{server}\n{TOLD}\n{access}")).out, ran.exported)
