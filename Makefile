@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs lock sbom audit lowest bench faults fuzz nox newer backends applications clean
+.PHONY: help demo test lint format docs lock package sbom audit lowest bench faults fuzz nox newer backends applications clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ docs: $(VENV)/dev.done  ## write the generated pages again
 
 lock: $(VENV)/dev.done  ## write the versions and hashes of the image again, where pyproject.toml wants it (ARGS=--upgrade takes the newest)
 	$(BIN)/python scripts/lock.py $(ARGS)
+
+package: $(VENV)/dev.done  ## wheel and sdist in dist/, built twice and compared, and checked as the index would
+	$(BIN)/python scripts/package.py
 
 sbom: $(VENV)/dev.done  ## what the image holds, as a CycloneDX bill of materials in dist/
 	$(BIN)/python scripts/sbom.py

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from bext_otel.cli.examples import examples_folder
 from bext_otel.errors import BextOtelError
 
 __all__ = ["main"]
@@ -20,7 +21,8 @@ class _Commands(click.Group):
     """Shows what went wrong on purpose as one line, without a traceback."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        # The demo comes with the source: an installed package has none to offer.
+        return [name for name in _COMMANDS if name != "demo" or examples_folder() is not None]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
