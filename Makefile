@@ -23,10 +23,12 @@ lint: $(VENV)/dev.done  ## formatting, ruff, mypy, bandit, import contract, gene
 	$(BIN)/mypy examples/bext_demo
 	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive bext_otel instrumentors examples
+	$(BIN)/python scripts/distribution.py --check
 	$(BIN)/bext-otel catalogue --check docs/metrics.md
 	$(BIN)/python scripts/settings_reference.py --check
 
 docs: $(VENV)/dev.done  ## write the generated pages again
+	$(BIN)/python scripts/distribution.py
 	$(BIN)/bext-otel catalogue --write docs/metrics.md
 	$(BIN)/python scripts/settings_reference.py
 

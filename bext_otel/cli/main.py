@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from bext_otel.cli.examples import examples_folder
+from bext_otel.distribution import VERSION
 from bext_otel.errors import BextOtelError
 
 __all__ = ["main"]
@@ -38,7 +39,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="bext-otel", message="%(package)s %(version)s")
+@click.version_option(VERSION, message="bext-otel %(version)s")
 def main() -> None:
     """OpenTelemetry for the bext platform.
 
