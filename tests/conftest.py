@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Generator
 
 import pytest
 
@@ -22,3 +23,14 @@ def loggers_that_speak() -> None:
         if name.startswith("bext_otel") and isinstance(logger, logging.Logger):
             logger.disabled = False
             logger.setLevel(logging.NOTSET)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a test wrote, in text that can be written: xdist sends it to another process, and ends at a lone
+    surrogate."""
+    report = yield
+    report.sections = [
+        (name, text.encode("utf-8", "backslashreplace").decode("utf-8")) for name, text in report.sections
+    ]
+    return report

@@ -80,7 +80,7 @@ def test_every_request_is_counted_once_by_its_template(
 ) -> None:
     need(package)
     with launched(tmp_path, command, env={"OTEL_SERVICE_NAME": "shop"}) as program:
-        until(lambda: counted(program), seconds=30)
+        until(lambda: counted(program))
         before = counted(program)
         expected = before + ask(program, requests)
         if package == "litestar":
@@ -89,9 +89,7 @@ def test_every_request_is_counted_once_by_its_template(
                 connection.send("a")
                 assert "a" == connection.recv()
             expected["GET", "101", "/rooms/{room}"] += 1
-        until(
-            lambda: expected == counted(program), seconds=30, why=f"{expected}; there is {counted(program)}"
-        )
+        until(lambda: expected == counted(program), why=f"{expected}; there is {counted(program)}")
 
 
 def test_an_operator_lists_the_routes_of_a_bare_application(tmp_path: Path) -> None:
@@ -106,5 +104,5 @@ def test_an_operator_lists_the_routes_of_a_bare_application(tmp_path: Path) -> N
     with launched(tmp_path, "uvicorn --lifespan off --port {port} bare:app") as program:
         before = counted(program)["GET", "200", "/{database}/{table}"]
         ask(program, [("GET", f"/a/{number}", 200, "") for number in range(3)])
-        until(lambda: before + 3 <= counted(program)["GET", "200", "/{database}/{table}"], seconds=30)
+        until(lambda: before + 3 <= counted(program)["GET", "200", "/{database}/{table}"])
         assert {"/{database}/{table}"} == {route for _, _, route in counted(program)}
