@@ -9,6 +9,8 @@ from bext_otel.metrics.usage import ProcessUsage
 from bext_otel.testing import Clock
 from tests.waiting import until
 
+pytestmark = pytest.mark.quiet
+
 
 def work(seconds: float) -> float:
     """Use so much processor time, or a little more; how much it was."""
