@@ -1,8 +1,8 @@
 """Runs the test suite on all cores: `scripts/run_tests.py [PYTEST...]`.
 
 The tests that wait for programs wait side by side, a module of them at a time in each of some processes
-(pytest-xdist); those that are marked `quiet`, since they measure time or processors, come last and alone. With
-arguments of pytest's there is one run, in one process, of what they name.
+(pytest-xdist); those that are marked `quiet`, since they measure time or processors, come last and alone.
+With arguments of pytest's there is one run, in one process, of what they name.
 
 `--quick` leaves out what starts servers, backends, applications or installers, and what takes long: what a
 contributor runs at each change, in a minute and a half. Ends with pytest's code, the worst of the runs.
