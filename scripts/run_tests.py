@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SIDE_BY_SIDE = ["--numprocesses=auto", "--maxprocesses=4", "--dist=loadscope"]
 QUICK = "not (e2e or backends or applications or installs or quiet or slow)"
 # Where most of what is left starts programs of its own, or imports many libraries.
-LONG = ["e2e", "applications", "faults", "service", "examples", "instrumentors/celery", "instrumentors/dbos"]
+LONG = ["e2e", "applications", "faults", "service", "examples", "instrumentors"]
 
 
 def run(*arguments: str) -> int:
