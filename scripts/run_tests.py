@@ -4,7 +4,7 @@ The tests that wait for programs wait side by side, a module of them at a time i
 (pytest-xdist); those that are marked `quiet`, since they measure time or processors, come last and alone.
 With arguments of pytest's there is one run, in one process, of what they name.
 
-`--quick` leaves out what starts servers, backends, applications or installers, and what takes long: what a
+`--quick` leaves out what starts programs, backends, applications or installers, and what takes long: what a
 contributor runs at each change, in a minute and a half. Ends with pytest's code, the worst of the runs.
 """
 
@@ -29,7 +29,13 @@ def run(*arguments: str) -> int:
 
 def quick() -> list[str]:
     """The arguments of the quick part."""
-    return [*SIDE_BY_SIDE, "-m", QUICK, *(f"--ignore=tests/{folder}" for folder in LONG)]
+    return [
+        *SIDE_BY_SIDE,
+        "--hypothesis-profile=quick",
+        "-m",
+        QUICK,
+        *(f"--ignore=tests/{folder}" for folder in LONG),
+    ]
 
 
 def main(arguments: list[str]) -> int:

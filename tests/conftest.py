@@ -7,10 +7,26 @@ import signal
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
+
+# Fewer examples, for who runs a part of the tests at each change.
+settings.register_profile("quick", max_examples=20, deadline=None)
 
 # A job in the background ignores Ctrl-C, and so do the programs that it starts; some tests send it to theirs.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# By what a module has that starts interpreters or servers, each of which takes a good part of a second.
+_STARTS_PROGRAMS = ("subprocess", "fresh", "printed", "launched", "Ran", "multiprocessing")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of modules that start programs are slow: `make quick` leaves them out."""
+    for item in items:
+        module = getattr(item, "module", None)
+        if any(hasattr(module, name) for name in _STARTS_PROGRAMS):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)

@@ -137,8 +137,8 @@ class Batches(Generic[T]):
     first item. What is let go is told to `queue`.
 
     `on_start` is called at the first item, in the thread that adds it. `weigh` tells how many bytes an item
-    has, where it is bytes; `pack` makes one piece of memory of a batch that waits for a collector in vain. A queue
-    that is full then lets go of a whole pack.
+    has, where it is bytes; `pack` makes one piece of memory of a batch that waits for a collector in vain.
+    With packs, a queue that is full lets go of a whole one.
     """
 
     def __init__(
