@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec, module_from_spec
 from inspect import signature
-from pathlib import Path
 from threading import Lock, RLock
 from types import SimpleNamespace
 from typing import Any, Literal, Protocol
@@ -86,13 +87,23 @@ def _prometheus_mapping() -> Any:
     package = find_spec("opentelemetry.exporter.prometheus")
     if package is None or not package.submodule_search_locations:
         raise ImportError("opentelemetry-exporter-prometheus is not installed: reinstall bext-otel")
-    path = Path(package.submodule_search_locations[0]) / "_mapping.py"
-    spec = spec_from_file_location("bext_otel._prometheus_mapping", path)
+    spec = _found_below(package.name, "_mapping", package.submodule_search_locations)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{path} cannot be loaded: reinstall opentelemetry-exporter-prometheus")
+        raise ImportError("opentelemetry-exporter-prometheus has no _mapping: reinstall it")
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def _found_below(package: str, name: str, places: Sequence[str]) -> ModuleSpec | None:
+    """A module of a package that is not imported for it, wherever packages come from: a folder, an archive,
+    a frozen program."""
+    for finder in sys.meta_path:
+        find = getattr(finder, "find_spec", None)
+        spec: ModuleSpec | None = find(f"{package}.{name}", places) if find is not None else None
+        if spec is not None:
+            return spec
+    return None
 
 
 class _Executor(ThreadPoolExecutor):

@@ -32,6 +32,8 @@ def _name(requirement: str) -> str:
 
 def _imports(package: Path) -> Iterator[tuple[str, str]]:
     for path in sorted(package.rglob("*.py")):
+        if path.parent.name == "__pyinstaller":  # PyInstaller runs these itself
+            continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from bext_otel.cli.examples import examples_folder
+from bext_otel.distribution import VERSION
 from bext_otel.errors import BextOtelError
 
 __all__ = ["main"]
@@ -20,7 +22,8 @@ class _Commands(click.Group):
     """Shows what went wrong on purpose as one line, without a traceback."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        # The demo comes with the source: an installed package has none to offer.
+        return [name for name in _COMMANDS if name != "demo" or examples_folder() is not None]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
@@ -36,7 +39,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="bext-otel", message="%(package)s %(version)s")
+@click.version_option(VERSION, message="bext-otel %(version)s")
 def main() -> None:
     """OpenTelemetry for the bext platform.
 

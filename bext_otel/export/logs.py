@@ -12,6 +12,7 @@ from bext_otel.export.batching import MAX_ENCODED, Batches, QueueLimits
 from bext_otel.export.delivery import queue_of
 from bext_otel.export.origins import Encoded, size_of
 from bext_otel.export.otlp import EncodedExporter
+from bext_otel.export.packs import EncodedPack
 from bext_otel.export.record import Record
 from bext_otel.export.record_encoder import RecordEncoder
 
@@ -31,7 +32,9 @@ def record_batches(
     through: Any = sending if sending is not None else exporter
     if isinstance(exporter, EncodedExporter):
         limits = limits or QueueLimits.from_environment("BLRP", delay_ms=1000, queue_size=MAX_ENCODED)
-        encoded: Batches[Encoded] = Batches(through, exporter.delivery.queue, limits, weigh=size_of)
+        encoded: Batches[Encoded] = Batches(
+            through, exporter.delivery.queue, limits, weigh=size_of, pack=EncodedPack
+        )
         encode, add = RecordEncoder(exporter.origins).encode, encoded.add
         return encoded, lambda record: add(encode(record))
     limits = limits or QueueLimits.from_environment("BLRP", delay_ms=1000)

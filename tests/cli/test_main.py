@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 import pytest
 from click.testing import CliRunner
@@ -26,3 +28,16 @@ def test_an_error_of_ours_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bext_otel.cli.catalogue.reference", broken)
     told = CliRunner().invoke(main, ["catalogue"])
     assert (1, "Error: [metrics] path = 3: expected a path, e.g. /metrics\n") == (told.exit_code, told.output)
+
+
+def test_the_demo_is_offered_only_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wheel has none."""
+    assert "demo" in CliRunner().invoke(main, ["-h"]).output
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "bext_otel.cli.examples.__file__", str(tmp_path / "bext_otel" / "cli" / "examples.py")
+    )
+    assert "  demo" not in CliRunner().invoke(main, ["-h"]).output
+    asked = CliRunner().invoke(main, ["demo", "--once"])
+    assert 1 == asked.exit_code
+    assert "Clone the repository" in asked.output

@@ -94,7 +94,7 @@ def test_signals_are_the_commands() -> None:
     with process.stdout:
         assert "up\n" == process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        until(lambda: process.poll() is not None, seconds=20)
+        until(lambda: process.poll() is not None)
     assert 7 == process.returncode
 
 

@@ -139,7 +139,7 @@ def test_every_request_is_counted_once_by_its_template(tmp_path: Path, started: 
     with receiving() as received:
         env = {**SOON, "OTEL_SERVICE_NAME": "shop", "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint}
         with launched(tmp_path, command, env=env, path="/first") as program:
-            until(lambda: counted(program), seconds=30)
+            until(lambda: counted(program))
             before = counted(program)
             expected = before + ask(program, requests)
             if room:
@@ -178,5 +178,5 @@ def test_an_operator_lists_the_routes_of_a_bare_application(tmp_path: Path) -> N
     with launched(tmp_path, "uvicorn --lifespan off --port {port} bare:app") as program:
         before = counted(program)["GET", "200", "/{database}/{table}"]
         ask(program, [("GET", f"/a/{number}", 200, "") for number in range(3)])
-        until(lambda: before + 3 <= counted(program)["GET", "200", "/{database}/{table}"], seconds=30)
+        until(lambda: before + 3 <= counted(program)["GET", "200", "/{database}/{table}"])
         assert {"/{database}/{table}"} == {route for _, _, route in counted(program)}

@@ -157,11 +157,11 @@ def test_uwsgi_measures_what_a_module_holds_also_after_a_reload(tmp_path: Path, 
             until(lambda: expected == requests(program), why=lambda: f"{expected}, not {requests(program)}")
             if "touched" in options:
                 os.utime(tmp_path / "touched", (time.time() + 60,) * 2)  # uWSGI looks at whole seconds
-                until(lambda: "has been touched" in program.output(), seconds=20)
-                until(lambda: 200 == answered(program, "/tea/2"), seconds=20)
-                until(lambda: received.spans(kind="server", url_path="/tea/2"), seconds=20)
+                until(lambda: "has been touched" in program.output())
+                until(lambda: 200 == answered(program, "/tea/2"))
+                until(lambda: received.spans(kind="server", url_path="/tea/2"))
                 # It replaces itself by a new program, which counts from nothing.
-                until(lambda: 1 <= requests(program).get(("200", "unmatched"), 0), seconds=20)
+                until(lambda: 1 <= requests(program).get(("200", "unmatched"), 0))
             assert (500, "LookupError") == (line["status"], line["error_type"])
             assert "LookupError" == received.span(kind="server", url_path="/fails").attributes["error.type"]
             assert (0 if "--master" in options else 30) == program.end()
