@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from bext_otel.process import catch_up, on_fork, on_import
+from bext_otel.process import catch_up, collector_paused, on_fork, on_import
 from tests.fresh import fresh
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -304,3 +306,17 @@ def test_a_fork_waits_for_what_a_thread_of_ours_imports(tmp_path: Path) -> None:
         tmp_path,
     )
     assert 7 == shown
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_garbage_is_collected_as_before_once_a_pause_has_ended(collects: bool) -> None:
+    before = gc.isenabled()
+    (gc.enable if collects else gc.disable)()
+    try:
+        seen: list[bool] = []
+        with suppress(KeyError), collector_paused():
+            seen.append(gc.isenabled())
+            raise KeyError
+        assert [False, collects] == [*seen, gc.isenabled()]
+    finally:
+        (gc.enable if before else gc.disable)()
