@@ -89,9 +89,7 @@ class TaskStep:
 
     def is_last(self) -> bool:
         """Whether nothing comes after it in its run."""
-        return not (
-            self._has_continued or self.request.chain or self.request.callbacks or self.request.chord
-        )
+        return not (self._has_continued or self.request.chain or self.request.callbacks or self.request.chord)
 
     def continues_with(self, task_id: str) -> bool:
         """Whether the task `task_id` is one that the canvas has after this one: Celery gave them their ids
