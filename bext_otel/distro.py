@@ -23,6 +23,7 @@ from bext_otel.config import load
 from bext_otel.config.upstream import correct_upstream_variables
 from bext_otel.distribution import INSTRUMENTORS
 from bext_otel.endpoints.port import take_word
+from bext_otel.process import collector_paused
 from bext_otel.service.process_tree import is_helper
 
 if TYPE_CHECKING:
@@ -295,9 +296,10 @@ class BextConfigurator:
         if is_helper(sys.orig_argv):
             return
         try:
-            configure(instrument=False)  # the launcher does that next, with everybody's instrumentors
-            from bext_otel._compat import check_requirements_once  # it knows the SDK
+            with collector_paused():
+                configure(instrument=False)  # the launcher does that next, with everybody's instrumentors
+                from bext_otel._compat import check_requirements_once  # it knows the SDK
 
-            check_requirements_once()
+                check_requirements_once()
         except Exception:  # the application starts without telemetry, and says why
             _log.exception("telemetry could not be set up; the application runs without it")

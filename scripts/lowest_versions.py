@@ -14,14 +14,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 UV = Path(sys.executable).with_name("uv")
-# What imports, reads settings, declares metrics and meets the web frameworks' insides, in about two minutes;
-# servers and backends are for the whole suite.
+# What imports, reads settings, declares metrics and meets the insides of frameworks, Celery, caches and
+# plugins, in about five minutes; servers and backends are for the whole suite.
 TESTS = [
     "tests/test_distro.py",
     "tests/test_compat.py",
     "tests/test_catalogue.py",
     "tests/config",
+    "tests/instrumentors/cache",
+    "tests/instrumentors/celery",
     "tests/instrumentors/http",
+    "tests/instrumentors/isolates",
+    "tests/instrumentors/plugins",
     "tests/instrumentors/compression",
     "tests/instrumentors/_kit",
 ]

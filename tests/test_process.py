@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from bext_otel.process import catch_up, on_fork, on_import
+from bext_otel.process import catch_up, collector_paused, on_fork, on_import
 from tests.fresh import fresh
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -344,3 +346,17 @@ def test_no_other_process_looks_for_uwsgi() -> None:
     finders = list(sys.meta_path)
     on_import("uwsgi", lambda module: None)()
     assert finders == sys.meta_path
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_garbage_is_collected_as_before_once_a_pause_has_ended(collects: bool) -> None:
+    before = gc.isenabled()
+    (gc.enable if collects else gc.disable)()
+    try:
+        seen: list[bool] = []
+        with suppress(KeyError), collector_paused():
+            seen.append(gc.isenabled())
+            raise KeyError
+        assert [False, collects] == [*seen, gc.isenabled()]
+    finally:
+        (gc.enable if before else gc.disable)()

@@ -10,13 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["CANNOT_RUN", "NOT_FOUND", "Forwarding", "forwarding"]
-
-NOT_FOUND = 127
-"""Exit code for a command that does not exist, as shells have it."""
-
-CANNOT_RUN = 126
-"""Exit code for a command that exists and can't be run, as shells have it."""
+__all__ = ["Forwarding", "forwarding"]
 
 _FORWARDED = frozenset(
     getattr(signal, name)

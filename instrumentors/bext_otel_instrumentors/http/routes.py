@@ -27,10 +27,14 @@ def template(exchange: Exchange, scope: Mapping[str, Any]) -> str | None:
 
 def _by_framework(exchange: Exchange, scope: Mapping[str, Any]) -> str | None:
     if not exchange.routed and exchange.asked is None:
-        app = scope.get("app")
-        if "router" in scope or not hasattr(app, "routes"):
+        app, router = scope.get("app"), scope.get("router")
+        if router is not None and "endpoint" in scope and scope.get("route") is None:
+            # Starlette before 1.8, not instrumented: it leaves what it has found, but not by which route. The
+            # router is the outermost one, while the application may be a mounted one.
+            app = router
+        elif router is not None or not hasattr(app, "routes"):
             return _guess(scope)
-        # Starlette or FastAPI, not instrumented, and it has not come to its routes.
+        # Else Starlette or FastAPI, not instrumented, and it has not come to its routes.
         exchange.may_ask((ask_router, app))
     exchange.ask(scope)
     return _told(exchange, scope)
