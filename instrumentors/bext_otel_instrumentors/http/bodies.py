@@ -8,8 +8,7 @@ from contextvars import ContextVar
 from copy import copy, deepcopy
 from typing import Any, TypeAlias
 
-from opentelemetry.context import attach, detach
-
+from bext_otel._compat import attach, detach
 from bext_otel_instrumentors.http.exchange import Exchange
 
 __all__ = ["CountedBody", "Finish", "ListBody", "counting_input", "read_in_process"]

@@ -12,8 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from contextvars import ContextVar, Token
 from typing import Any
 
-from opentelemetry.context import attach, detach
-
+from bext_otel._compat import attach, detach
 from bext_otel_instrumentors.http.exchange import Exchange, current
 from bext_otel_instrumentors.http.routed import Asked
 
@@ -52,12 +51,15 @@ class working_for:  # noqa: N801  # a context manager, without the cost of a gen
         self._before = _request.set(self._exchange)
 
     def __exit__(self, *_: object) -> None:
-        _leave(self._before)
-        detach(self._token)
+        try:
+            _request.reset(self._before)
+            detach(self._token)
+        except ValueError:  # a coroutine that nobody waits for is closed in another context
+            pass
 
 
 def _leave(before: Token[Exchange | LeftOut | None]) -> None:
-    with suppress(ValueError):  # a coroutine that nobody waits for is closed in another context
+    with suppress(ValueError):  # likewise
         _request.reset(before)
 
 

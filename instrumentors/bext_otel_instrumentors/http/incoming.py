@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
-from opentelemetry.context import Context, attach, detach, get_current
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 
+from bext_otel._compat import get_current
 from bext_otel.operation import set_request_logged, settings
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.current_request import LeftOut, further_inside, left_out
@@ -23,7 +24,15 @@ from bext_otel_instrumentors.http.peer import socket_address
 from bext_otel_instrumentors.http.propagation import extract, is_w3c_only
 from bext_otel_instrumentors.http.routed import Asked
 
-__all__ = ["HTTP_VERSIONS", "Interface", "Said", "exchange_for", "inside", "leaves_out"]
+__all__ = [
+    "HTTP_VERSIONS",
+    "Interface",
+    "Said",
+    "exchange_for",
+    "inside",
+    "is_further_inside",
+    "leaves_out",
+]
 
 HTTP_VERSIONS: Mapping[str, str] = {"1": "1.0", "2.0": "2", "3.0": "3"}
 """What servers call a version, and the conventions call otherwise."""
@@ -96,6 +105,19 @@ def exchange_for(
         report("the start of a request", error)
         return None
     return exchange
+
+
+def is_further_inside(
+    found: Exchange | LeftOut, surroundings: Any, chosen: Choices, *, upstream: bool
+) -> TypeGuard[Exchange]:
+    """Whether an application is called for the request that is known here, with all that came with it and
+    nothing to add, so that `inside` would only tell who knows its route."""
+    return (
+        found.surroundings is surroundings
+        and isinstance(found, Exchange)
+        and not upstream
+        and (chosen is found.chosen or chosen.excluded is None)
+    )
 
 
 def inside(
