@@ -60,11 +60,17 @@ class SystemIdGenerator(IdGenerator):
     def generate_ids(self) -> tuple[int, int]:
         """The ids of a trace and of its first span, with one look at which process this is: that is a call
         into the system."""
-        trace_id = self.generate_trace_id()
-        try:
-            return trace_id, self._numbers.pop() or self.generate_span_id()
-        except IndexError:
-            return trace_id, self.generate_span_id()
+        if getpid() != self._pid:
+            self._start_over()
+        numbers = self._numbers
+        while True:
+            try:
+                trace_id, span_id = numbers.pop() << 64 | numbers.pop(), numbers.pop()
+            except IndexError:
+                self._fetch()
+                continue
+            if trace_id and span_id:
+                return trace_id, span_id
 
     def _fetch(self) -> None:
         self._numbers.extend(unpack(f"{_BATCH}Q", _random_bytes(8 * _BATCH)))

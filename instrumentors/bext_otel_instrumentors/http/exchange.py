@@ -201,7 +201,7 @@ class Exchange(Routed):
         counted twice."""
         if not self.upstream and (self.owned or not is_upstreams(self.span)):
             try:
-                self.in_progress = count_active(self)
+                self.in_progress = count_active(self.method, self.scheme)
                 self.process = _process
             except Exception as failure:
                 report(_IN_PROGRESS, failure)
@@ -265,7 +265,8 @@ class Exchange(Routed):
     def finish(self, route: str | None, error: BaseException | None = None) -> None:
         """End the request, once; never raises. `route` is the whole template, `error` what came out of the
         application."""
-        self.end("the end of a request", self._conclude, route, error)
+        if not self.finished:
+            self.end("the end of a request", self._conclude, route, error)
 
     def end(self, what: str, conclude: Callable[P, None], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """`what` has come: `conclude` tells of it, once, with these arguments, and the span ends if it is
@@ -273,7 +274,8 @@ class Exchange(Routed):
         if self.finished:
             return
         self.finished = True
-        self._leave_progress()
+        if self.in_progress is not None:
+            self._leave_progress()
         try:
             conclude(*args, **kwargs)
         except Exception as failure:

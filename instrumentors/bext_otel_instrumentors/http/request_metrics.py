@@ -42,9 +42,9 @@ _record_http_duration = recorder(
 _active = joint(_count_active.bind)
 
 
-def count_active(exchange: Exchange) -> Measure:
+def count_active(method: str, scheme: str) -> Measure:
     """One request more is in progress; what it answers with counts one less (-1)."""
-    count = _active((exchange.method, exchange.scheme))
+    count = _active((method, scheme))
     count(1)
     return count
 

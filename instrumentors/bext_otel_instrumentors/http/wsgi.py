@@ -11,7 +11,13 @@ from bext_otel.operation import settings
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.background import log_late_failure
 from bext_otel_instrumentors.http.bodies import CountedBody, Finish, ListBody
-from bext_otel_instrumentors.http.current_request import exchange_of, left_out, measured, working_for
+from bext_otel_instrumentors.http.current_request import (
+    exchange_of,
+    left_out,
+    measured,
+    request_here,
+    working_for,
+)
 from bext_otel_instrumentors.http.disconnect import is_input_error
 from bext_otel_instrumentors.http.environment import NO_CHOICES, Choices
 from bext_otel_instrumentors.http.exchange import Exchange
@@ -97,6 +103,16 @@ def serving(framework: Framework, hosting: Hosting, chosen: Choices, original: C
 
     @wraps(original)
     def call(self: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        found = request_here()
+        if (
+            found is not None
+            and found.surroundings is environ
+            and found.chosen is chosen
+            and (known := found.asked) is not None
+            and known[1] is self
+        ):
+            # Called by its own `__call__`, which has told all there is to tell.
+            return original(self, environ, start_response)
         if hosting.wsgi is not None and measured(environ) is None:
             path = text_of(environ.get("PATH_INFO") or "")
             hosting.expect(hosting.wsgi, path, partial(framework.has_route, self))
