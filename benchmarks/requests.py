@@ -35,8 +35,9 @@ _HEADERS = [
 ]
 
 
-def _asgi_work(app: Any) -> Work:
-    scope = {
+def http_scope() -> dict[str, Any]:
+    """A request of a browser's, as uvicorn hands it over."""
+    return {
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
@@ -50,6 +51,10 @@ def _asgi_work(app: Any) -> Work:
         "server": ("127.0.0.1", 8000),
         "client": ("127.0.0.1", 51234),
     }
+
+
+def _asgi_work(app: Any) -> Work:
+    scope = http_scope()
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from bext_otel_instrumentors.http.asgi_messages import Message, Receive, Send, receiving, sending
 from bext_otel_instrumentors.http.asgi_request import ASGI, Scope
 from bext_otel_instrumentors.http.background import log_late_failure
-from bext_otel_instrumentors.http.current_request import left_out, measured, working_for
+from bext_otel_instrumentors.http.current_request import left_out, measured, request_here, working_for
 from bext_otel_instrumentors.http.environment import NO_CHOICES, Choices
 from bext_otel_instrumentors.http.exchange import Exchange
 from bext_otel_instrumentors.http.framework import Framework
@@ -107,6 +107,15 @@ def serving(framework: Framework, hosting: Hosting, chosen: Choices, original: C
 
     @wraps(original)
     async def __call__(self: Any, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: N807  # it becomes that method
+        found = request_here()
+        if (
+            found is not None
+            and not hosting.waiting
+            and is_further_inside(found, scope, chosen, upstream=framework.has_upstream(self))
+        ):
+            found.may_ask((framework.ask, self))
+            await original(self, scope, receive, send)
+            return
         if hosting.asgi is not None and scope["type"] == "http" and measured(scope) is None:
             hosting.expect(hosting.asgi, path_below(scope), partial(framework.has_route, self))
         await serve(
