@@ -20,12 +20,16 @@ _HTTP_1 = frozenset({"1.0", "1.1", "1"})
 
 def _read(scope: Scope) -> Said:
     get = scope.get
-    headers, version = dict(_header_pairs(scope)), get("http_version", "")
+    pairs = _header_pairs(scope)
+    headers, version = dict(pairs), get("http_version", "")
     length = declared_length(headers[b"content-length"]) if b"content-length" in headers else None
     # Without a declared length a message of HTTP/1 has no body, unless its coding says so (RFC 9112, section
     # 6.3).
     counting = length is None and (b"transfer-encoding" in headers or version not in _HTTP_1)
-    carries = b"traceparent" in headers or b"baggage" in headers
+    carries: bool | str = b"traceparent" in headers or b"baggage" in headers
+    # With as many names as headers, none is there twice.
+    if carries and len(headers) == len(pairs) and b"tracestate" not in headers and b"baggage" not in headers:
+        carries = headers[b"traceparent"].decode("latin-1")
     host, agent, query = headers.get(b"host"), headers.get(b"user-agent"), get("query_string")
     line: RequestLine = (
         get("method", "GET"),

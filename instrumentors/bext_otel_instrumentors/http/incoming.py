@@ -21,7 +21,12 @@ from bext_otel_instrumentors.http.environment import Choices
 from bext_otel_instrumentors.http.exchange import Exchange, current
 from bext_otel_instrumentors.http.opening import RequestLine, open_request
 from bext_otel_instrumentors.http.peer import socket_address
-from bext_otel_instrumentors.http.propagation import extract, is_w3c_only
+from bext_otel_instrumentors.http.propagation import (
+    extract,
+    extract_parent,
+    is_w3c_only,
+    reads_parent_alone,
+)
 from bext_otel_instrumentors.http.routed import Asked
 
 __all__ = [
@@ -39,10 +44,10 @@ HTTP_VERSIONS: Mapping[str, str] = {"1": "1.0", "2.0": "2", "3.0": "3"}
 
 _NOTHING = Context()
 
-Said: TypeAlias = "tuple[RequestLine, str, int | None, bool, bool]"
+Said: TypeAlias = "tuple[RequestLine, str, int | None, bool, bool | str]"
 """What a server says of a request: what it is opened with; what the application is mounted under; the
 declared length of its body (None: none is); whether its bytes are to be counted instead; whether it has
-headers of W3C's. Read once, so no class."""
+headers of W3C's, or the `traceparent` if it was sent once and is the only one. Read once, so no class."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,9 @@ def exchange_for(
             context = _arriving(context)
         line, mounted, length, counting, carries = interface.read(surroundings)
         sent = None
-        if carries or not is_w3c_only():
+        if type(carries) is str and reads_parent_alone() and settings().trusts is None:
+            sent = (extract_parent(carries, context), "")
+        elif carries or not is_w3c_only():
             carrier = interface.carrier(surroundings)
             sent = (extract(carrier, context), interface.address(surroundings, carrier))
         exchange = Exchange(

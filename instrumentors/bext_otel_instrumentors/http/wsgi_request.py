@@ -22,7 +22,9 @@ def _read(environ: Environ) -> Said:
         root, below = text_of(root), text_of(below)
     length = declared_length(length) if (length := get("CONTENT_LENGTH")) else None
     counting = length is None and "HTTP_TRANSFER_ENCODING" in environ
-    carries = "HTTP_TRACEPARENT" in environ or "HTTP_BAGGAGE" in environ
+    carries: bool | str = "HTTP_TRACEPARENT" in environ or "HTTP_BAGGAGE" in environ
+    if carries and "HTTP_TRACESTATE" not in environ and "HTTP_BAGGAGE" not in environ:
+        carries = environ["HTTP_TRACEPARENT"]
     version = get("SERVER_PROTOCOL", "").removeprefix("HTTP/")
     server, address, port = get("SERVER_NAME"), get("REMOTE_ADDR"), get("REMOTE_PORT")
     line: RequestLine = (
