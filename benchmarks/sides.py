@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -109,12 +110,9 @@ def peer_of(framework: str) -> str | None:
 
 def counted(framework: str, app: Any) -> Any:
     """`app` with its requests counted by that package."""
+    package: Any = import_module(_PEERS[framework])
     if framework == "asgi":
-        from prometheus_fastapi_instrumentator import Instrumentator
-
-        Instrumentator().instrument(app)
+        package.Instrumentator().instrument(app)
     else:
-        from prometheus_flask_exporter import PrometheusMetrics
-
-        PrometheusMetrics(app)
+        package.PrometheusMetrics(app)
     return app

@@ -8,19 +8,25 @@ spans at once tells how many of them each side loses.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import time
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from benchmarks.interleaved import compare, contestant_loop
 from benchmarks.sides import Nowhere, dropping_exporter, encoding_processor
+from benchmarks.sink import sink
 
 Work = Callable[[int], object]
 
 _FIELDS = {"http.request.method": "GET", "url.path": "/a", "http.route": "/a", "n": 200, "ratio": 0.5}
 _BURST = 10_000
 _NAMES = ("bare", "span-ours", "span-upstream", "record-ours", "record-upstream")
+# Encodes and sends in Rust, behind the SDK's provider; used where it is installed.
+_FASTOTEL = "span-fastotel"
 
 
 def _ours(nowhere: Nowhere) -> tuple[Any, Any]:
@@ -69,6 +75,15 @@ def _upstream(nowhere: Nowhere) -> tuple[Any, Any]:
     return tracers, loggers
 
 
+def _fastotel() -> Any:
+    from opentelemetry.sdk.trace import TracerProvider
+
+    fastotel: Any = import_module("fastotel")
+    tracers = TracerProvider(shutdown_on_exit=False)
+    tracers.add_span_processor(fastotel.OTLPSpanProcessor())
+    return tracers
+
+
 def _span(tracers: Any) -> Callable[[], object]:
     tracer = tracers.get_tracer("bench", "1")
     return lambda: tracer.start_span("work", attributes=_FIELDS).end()
@@ -94,7 +109,10 @@ def contestant(name: str) -> Work:
     if name == "bare":
         return lambda times: [None for _ in range(times)]
     kind, _, side = name.partition("-")
-    tracers, loggers = {"ours": _ours, "upstream": _upstream}[side](Nowhere())
+    if side == "fastotel":
+        tracers, loggers = _fastotel(), None
+    else:
+        tracers, loggers = {"ours": _ours, "upstream": _upstream}[side](Nowhere())
     once, provider = (_span(tracers), tracers) if kind == "span" else (_record(loggers), loggers)
 
     def work(times: int) -> None:
@@ -123,12 +141,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--times", type=int, default=20_000, help="spans or records a round")
-    parser.add_argument("--contestant", choices=_NAMES, help=argparse.SUPPRESS)
+    parser.add_argument("--contestant", choices=[*_NAMES, _FASTOTEL], help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.contestant:
         contestant_loop(contestant(given.contestant))
         return
-    figures = compare("benchmarks.spans", _NAMES, rounds=given.rounds, times=given.times)
+    peers = [_FASTOTEL] if find_spec("fastotel") is not None else []
+    with sink() as address:  # for who sends from native code; the others throw their requests away
+        os.environ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = f"{address}/v1/traces"
+        figures = compare("benchmarks.spans", [*_NAMES, *peers], rounds=given.rounds, times=given.times)
     for kind, target in (("span", 0.25), ("record", 0.25)):
         ours, theirs = figures[f"{kind}-ours"], figures[f"{kind}-upstream"]
         shares = sorted(mine / other for mine, other in zip(ours, theirs, strict=True))
@@ -137,6 +158,16 @@ def main() -> None:
             f"{statistics.median(shares):.2f} of upstream's "
             f"(min {shares[0]:.2f}, max {shares[-1]:.2f}; target {target})"
         )
+    for peer in peers:
+        shares = sorted(
+            mine / other for mine, other in zip(figures[peer], figures["span-upstream"], strict=True)
+        )
+        print(
+            f"{peer}: {statistics.median(shares):.2f} of upstream's "
+            f"(min {shares[0]:.2f}, max {shares[-1]:.2f})"
+        )
+    if not peers:
+        print("fastotel is not installed")
     for side in ("ours", "upstream"):
         print(f"burst of {_BURST} spans, {side}: {_lost(side)} lost")
 
