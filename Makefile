@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test lint format docs lock package sbom audit lowest bench faults fuzz nox newer backends applications clean
+.PHONY: help demo quick test lint format docs lock package sbom audit lowest bench gate faults fuzz nox newer backends applications clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -52,6 +52,8 @@ lowest: $(VENV)/dev.done  ## part of the tests with the lowest versions that we 
 
 bench: $(VENV)/dev.done  ## what requests, lines, scrapes, caches and plugins cost, beside a bare application and upstream
 	$(BIN)/python -m benchmarks.requests
+	$(BIN)/python -m benchmarks.request_parts
+	$(BIN)/python -m benchmarks.load
 	$(BIN)/python -m benchmarks.spans
 	$(BIN)/python -m benchmarks.lines
 	$(BIN)/python -m benchmarks.exposition
@@ -63,6 +65,9 @@ bench: $(VENV)/dev.done  ## what requests, lines, scrapes, caches and plugins co
 	$(BIN)/python -m benchmarks.weight
 	$(BIN)/python -m benchmarks.listener
 	$(BIN)/python -m benchmarks.viewer_memory
+
+gate: $(VENV)/dev.done  ## what requests, spans, lines and instruments cost beside upstream: fails above 1.5 of benchmarks/overhead.json
+	$(BIN)/python -m benchmarks.gate
 
 faults: $(VENV)/dev.done  ## the faults at full length: 400 workers killed among millions of counts, memory taken away, clocks turned back, 20 recyclings
 	BEXT_FAULT_KILLS=400 BEXT_RECYCLINGS=20 $(BIN)/python -m pytest tests/faults tests/service/test_storm.py tests/e2e/test_port_handed_over.py $(ARGS)

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -23,7 +24,10 @@ from types import SimpleNamespace
 from typing import Any, Literal, Protocol
 
 from opentelemetry import _logs, metrics, trace
+from opentelemetry import context as contexts
 from opentelemetry._logs._internal import ProxyLoggerProvider
+from opentelemetry.context import Context
+from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 from opentelemetry.metrics import _Gauge as Gauge
 from opentelemetry.metrics._internal import _ProxyMeterProvider
 from opentelemetry.propagators.composite import CompositePropagator
@@ -38,21 +42,25 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Span, SpanProcessor, Tracer, TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, StaticSampler
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import TraceState
+from opentelemetry.trace import DEFAULT_TRACE_STATE, SpanContext, TraceFlags, TraceState
 
 __all__ = [
+    "SPAN_KEY",
     "Failure",
     "Gauge",
     "SdkTracer",
     "admit_measurements",
     "already_installed",
+    "attach",
     "become",
     "cardinality_limits",
     "collecting_in_turn",
     "counts_record",
     "decision_of",
     "delegates_of",
+    "detach",
     "export_bytes",
+    "get_current",
     "hear_measurements",
     "on_ending",
     "otlp_exporter",
@@ -61,6 +69,7 @@ __all__ = [
     "preferred_temporality",
     "processor_of",
     "prometheus_name",
+    "span_context",
     "start_metrics_over",
     "take_bytes",
     "trace_state",
@@ -315,6 +324,41 @@ def counts_record(logger: Any) -> bool:
         return False
     logger._logger_metrics.emit_log()
     return True
+
+
+def _contexts_of_spans() -> Callable[[int, int, TraceFlags, TraceState], SpanContext]:
+    """Makes the context of a local span whose ids are known to be valid, without looking at them again, as
+    long as a `SpanContext` is the tuple of its fields."""
+    flags = TraceFlags(1)
+    made = SpanContext(1, 2, False, flags, DEFAULT_TRACE_STATE)
+    if not isinstance(made, tuple) or tuple(made) != (1, 2, False, flags, DEFAULT_TRACE_STATE, True):
+        return lambda trace_id, span_id, flags, state: SpanContext(trace_id, span_id, False, flags, state)
+    new = tuple.__new__
+    return lambda trace_id, span_id, flags, state: new(
+        SpanContext, (trace_id, span_id, False, flags, state, True)
+    )
+
+
+span_context = _contexts_of_spans()
+
+
+def _context_functions() -> tuple[
+    Callable[[], Context], Callable[[Context], Token[Context]], Callable[[Token[Context]], None]
+]:
+    """What the API's functions of these names do, without the three calls that each takes: where the context
+    is kept in a context variable, those of that variable."""
+    runtime = getattr(contexts, "_RUNTIME_CONTEXT", None)
+    variable = getattr(runtime, "_current_context", None)
+    if type(runtime) is ContextVarsRuntimeContext and isinstance(variable, ContextVar):
+        return variable.get, variable.set, variable.reset
+    return contexts.get_current, contexts.attach, contexts.detach
+
+
+get_current, attach, detach = _context_functions()
+"""As the API's, but that `detach` may raise ValueError: a token belongs to the task that it was made in."""
+
+SPAN_KEY = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, Context())))
+"""Under which a context holds its span, found by putting one there."""
 
 
 def feeds(handler: logging.Handler, provider: _logs.LoggerProvider) -> bool:

@@ -87,10 +87,13 @@ class AppResolver:
         # configured reaches.
         self._depth = max((prefix.count("/") for prefix in self._prefixes), default=0)
         self._labels = max((suffix.count(".") + 1 for suffix in self._suffixes), default=0)
+        self._is_plain = not (self._prefixes or self._hosts or self._suffixes)
 
     def __call__(self, host: str, path: str) -> str:
         """The app of a request; `host` as in the Host header ("" if there was none), `path` decoded and
         complete."""
+        if self._is_plain:
+            return self._default
         return (self._by_path(path) if self._depth else None) or self._by_host(host) or self._default
 
     def _by_path(self, path: str) -> str | None:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import ContextVar
 from pathlib import Path
 from threading import Thread
 from typing import Literal
@@ -390,3 +391,35 @@ def test_the_launcher_checks_the_requirements_of_a_distribution_once(monkeypatch
         _load.get_dist_dependency_conflicts(each)  # type: ignore[arg-type]
     assert [first, second] == asked
     assert "get_dist_dependency_conflicts" in inspect.getsource(_load._load_instrumentors)
+
+
+def test_the_context_of_a_span_is_the_tuple_of_its_fields() -> None:
+    flags, state = trace.TraceFlags(1), trace.TraceState([("a", "b")])
+    made = _compat.span_context(1 << 100, 7, flags, state)
+    expected = trace.SpanContext(1 << 100, 7, False, flags, state)
+    assert type(expected) is type(made)
+    assert tuple(expected) == tuple(made)
+    assert made.is_valid
+    assert (expected.trace_id, expected.span_id, repr(expected)) == (made.trace_id, made.span_id, repr(made))
+
+
+def test_the_current_context_is_in_a_context_variable() -> None:
+    """What is attached without the API is what the API sees, and the other way round."""
+    from opentelemetry import context
+
+    assert isinstance(_compat.get_current.__self__, ContextVar)  # type: ignore[attr-defined]  # a built-in method
+    here = context.set_value("bext", 1, context.Context())
+    token = _compat.attach(here)
+    assert here is context.get_current() is _compat.get_current()
+    _compat.detach(token)
+    other = context.attach(here)
+    assert here is _compat.get_current()
+    context.detach(other)
+    assert context.get_current() is _compat.get_current() is not here
+
+
+def test_a_context_holds_its_span_under_one_key() -> None:
+    from opentelemetry.context import Context
+
+    span = trace.NonRecordingSpan(trace.SpanContext(1, 2, is_remote=False))
+    assert span is trace.get_current_span(Context({_compat.SPAN_KEY: span}))

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from bext_otel.operation import settings
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.exchange import Exchange
 from bext_otel_instrumentors.http.operators import or_operators
@@ -19,7 +20,13 @@ def template(exchange: Exchange, scope: Mapping[str, Any]) -> str | None:
     """The whole template, with what the application is mounted under; None where no route matched, or none is
     known. Never raises."""
     try:
-        return or_operators(_by_framework(exchange, scope), exchange, scope)
+        if exchange.routed and not exchange.mounts and "app_root_path" not in scope:
+            # What nearly all are: below no mount.
+            found, root = exchange.matched, scope.get("root_path")
+            found = f"{root}{found}" if root and found is not None else found
+        else:
+            found = _by_framework(exchange, scope)
+        return found if settings().route_of is None else or_operators(found, exchange, scope)
     except Exception as error:
         report("a route", error)
         return None
