@@ -165,6 +165,7 @@ def test_gunicorn_as_a_daemon_with_workers_that_retire(tmp_path: Path) -> None:
             end(pid)
 
 
+@pytest.mark.quiet  # what others leave meanwhile is not ours
 def test_nothing_is_left_when_all_are_killed(tmp_path: Path) -> None:
     """Nor does a server that is started again know of the one before."""
     places = ("/dev/shm", "/tmp", "/var/tmp")
