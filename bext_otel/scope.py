@@ -5,11 +5,13 @@ Knows the OpenTelemetry API only.
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
+from typing import Protocol
 
 from opentelemetry import _logs, metrics, trace
 
-__all__ = ["SCHEMA_URL", "SCOPE", "VERSION", "logger_of", "meter_of", "tracer_of"]
+from bext_otel.distribution import VERSION
+
+__all__ = ["SCHEMA_URL", "SCOPE", "VERSION", "is_own", "logger_of", "meter_of", "tracer_of"]
 
 SCOPE = "bext_otel"
 """Instrumentation scope of everything that the catalogue declares."""
@@ -17,16 +19,21 @@ SCOPE = "bext_otel"
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
 """The semantic conventions that our attributes and instruments follow."""
 
-
-def _version() -> str:
-    try:
-        return version("bext-otel")
-    except PackageNotFoundError:  # copied into another program
-        return ""
+# What our scopes begin with: `bext.request` for instance.
+_OWN = frozenset({"bext", SCOPE})
 
 
-VERSION = _version()
-"""Of bext-otel, and of each of its scopes."""
+class Named(Protocol):
+    """An instrumentation scope, as the SDK has it."""
+
+    @property
+    def name(self) -> str:
+        """See the SDK."""
+
+
+def is_own(scope: Named | None) -> bool:
+    """Is it one of ours?"""
+    return scope is not None and scope.name.partition(".")[0] in _OWN
 
 
 def tracer_of(provider: trace.TracerProvider) -> trace.Tracer:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.conventions import unknown, watch_spans
+
+# Fewer examples, for who runs a part of the tests at each change.
+settings.register_profile("quick", max_examples=20, deadline=None)
 
 # A job in the background ignores Ctrl-C, and so do the programs that it starts; some tests send it to theirs.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -24,6 +28,18 @@ def names_of_our_own() -> Iterator[None]:
     assert [] == list(unknown()), "docs/semantic-conventions/attributes.yaml has to say what these are"
 
 
+# By what a module has that starts interpreters or servers, each of which takes a good part of a second.
+_STARTS_PROGRAMS = ("subprocess", "fresh", "printed", "launched", "Ran", "multiprocessing")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of modules that start programs are slow: `make quick` leaves them out."""
+    for item in items:
+        module = getattr(item, "module", None)
+        if any(hasattr(module, name) for name in _STARTS_PROGRAMS):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(autouse=True)
 def loggers_that_speak() -> None:
     """Other tests' libraries configure logging for the whole process: they raise the root's level, and
@@ -34,3 +50,14 @@ def loggers_that_speak() -> None:
         if name.startswith("bext_otel") and isinstance(logger, logging.Logger):
             logger.disabled = False
             logger.setLevel(logging.NOTSET)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a test wrote, in text that can be written: xdist sends it to another process, and ends at a lone
+    surrogate."""
+    report = yield
+    report.sections = [
+        (name, text.encode("utf-8", "backslashreplace").decode("utf-8")) for name, text in report.sections
+    ]
+    return report

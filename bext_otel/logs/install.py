@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 
 from opentelemetry._logs import Logger as APILogger
 from opentelemetry._logs import LoggerProvider as APILoggerProvider
@@ -25,14 +26,15 @@ from bext_otel.logs import structured
 from bext_otel.logs.chain import MAX_ATTRIBUTES, Chain
 from bext_otel.logs.configurator import normalized
 from bext_otel.logs.correlation import correlate
-from bext_otel.logs.files import RotatingFile
+from bext_otel.logs.disabled import disable_for_others
+from bext_otel.logs.files import NullDevice, RotatingFile
 from bext_otel.logs.formats import Format, json_line, pretty_line
 from bext_otel.logs.levels import Gate, level_number
 from bext_otel.logs.logger import BextLogger
 from bext_otel.logs.outputs import Output, StandardStream, write_stderr
-from bext_otel.logs.processors import Processors
+from bext_otel.logs.pipeline import Pipeline
 from bext_otel.logs.servers import follow_raw_lines, follow_raw_tracebacks
-from bext_otel.logs.sinks import Completion, ExportSink, LineSink
+from bext_otel.logs.sinks import ExportSink, LineSink
 from bext_otel.logs.stdlib import attach
 from bext_otel.logs.terminal import Terminal
 from bext_otel.operation import app_of_request, is_request_logged
@@ -40,7 +42,7 @@ from bext_otel.process import on_import
 
 __all__ = ["BextLoggerProvider", "Installed", "build_provider", "install"]
 
-_MB = 1024 * 1024
+_KB, _MB = 1024, 1024 * 1024
 _RECENT_SECONDS = 60.0
 _OWN = ("bext_otel", "bext_otel_instrumentors")
 _UPSTREAM = "opentelemetry"
@@ -58,18 +60,30 @@ class BextLoggerProvider(LoggerProvider):
         # warnings are.
         limits.max_log_record_attributes = None
         self._limits = limits
-        self._completion = Completion(self.max_attributes)
-        self._processors = Processors(self._completion, sinks)
+        self._pipeline = Pipeline(sinks, limits, self.max_attributes)
         super().__init__(
             resource,
             shutdown_on_exit=shutdown_on_exit,
-            multi_log_record_processor=self._processors,  # type: ignore[arg-type]  # it has what the SDK calls
+            multi_log_record_processor=self._pipeline,  # type: ignore[arg-type]  # it has what the SDK calls
             log_record_limits=limits,
         )
         self.sinks = sinks
-        self.exports = [sink for sink in sinks if isinstance(sink, ExportSink)]
         self._chain: Chain | None = None
         self._failed, self._failed_at = 0, -math.inf
+
+    @property
+    def exports(self) -> list[ExportSink]:
+        """The sinks that export."""
+        return [sink for sink in self.sinks if isinstance(sink, ExportSink)]
+
+    def add_sink(self, sink: LineSink | ExportSink) -> None:
+        """Hand records to one more."""
+        self.sinks = [*self.sinks, sink]
+        self._pipeline.sinks = tuple(self.sinks)
+
+    def has_outlets(self) -> bool:
+        """Is there a sink, or a processor that was added?"""
+        return bool(self.sinks) or self._pipeline.has_users
 
     def get_logger(
         self,
@@ -80,14 +94,8 @@ class BextLoggerProvider(LoggerProvider):
     ) -> APILogger:
         """See `opentelemetry._logs.LoggerProvider`."""
         logger = super().get_logger(name, version, schema_url, attributes)
-        become(logger, Logger, BextLogger, limits=self._limits)
+        become(logger, Logger, BextLogger, limits=self._limits, pipeline=self._pipeline)
         return logger
-
-    def add_sink(self, sink: ExportSink) -> None:
-        """One more way out."""
-        self._processors.add_sink(sink)
-        self.sinks.append(sink)
-        self.exports.append(sink)
 
     def configure_loggers(self, configurator: Callable[[InstrumentationScope], object]) -> None:
         """Have each logger, those that there are included, be as `configurator` says of its scope."""
@@ -95,21 +103,19 @@ class BextLoggerProvider(LoggerProvider):
 
     def end_processors(self, seconds: float) -> None:
         """Shut down those that were added by whomever, within so many seconds. Once."""
-        self._processors.end_users(seconds)
+        self._pipeline.end_users(seconds)
 
     def use(self, chain: Chain | None) -> None:
         """Hold back records below the chain's levels that are emitted past any logger; None: let all of them
         through."""
         self._chain = chain
-        for sink in self.sinks:
-            sink.gate = chain.gate if chain is not None else None
+        self._pipeline.gate = chain.gate if chain is not None else None
 
     def lost(self) -> Mapping[str, int]:
         """How many events could not be made into a whole record, lines not be written, records not be queued
         for export."""
         return {
-            "log_events_failed": self._completion.failures
-            + self._processors.failures
+            "log_events_failed": self._pipeline.failures
             + (self._chain.failures if self._chain is not None else 0),
             "log_lines_lost": sum(sink.losses.count for sink in self.sinks if isinstance(sink, LineSink)),
             "log_records_lost": sum(sink.losses.count for sink in self.sinks if isinstance(sink, ExportSink)),
@@ -160,6 +166,9 @@ def _prints(config: LoggingSettings) -> bool:
 def _output(config: LoggingSettings) -> Output:
     if config.output != "file":
         return StandardStream(config.output or "stdout")
+    if os.path.normpath(config.file_path) == os.devnull:
+        # A file to rotate it is not, nor anything that another user could have put there.
+        return NullDevice(config.file_path)
     file = RotatingFile(
         config.file_path,
         max_bytes=config.rotate_max_size_mb * _MB if config.rotate else 0,
@@ -178,10 +187,11 @@ def _output(config: LoggingSettings) -> Output:
 
 
 def _format(config: LoggingSettings, output: Output) -> Format:
+    max_bytes = config.max_line_kb * _KB
     if config.format == "json":
-        return json_line
+        return partial(json_line, max_bytes=max_bytes)
     color = isinstance(output, StandardStream) and output.isatty()
-    return lambda record: pretty_line(record, color=color)
+    return partial(pretty_line, color=color, max_bytes=max_bytes)
 
 
 def _limits() -> LogRecordLimits:
@@ -229,7 +239,7 @@ def install(
         _current.remove()
     ours = provider if isinstance(provider, BextLoggerProvider) else None
     # The SDK's loggers know whether any processor wants a record; lines may be wanted later only.
-    is_wanted = bool(ours.sinks) if ours is not None else provider.get_logger("bext_otel.logs").enabled()
+    is_wanted = ours.has_outlets() if ours is not None else provider.get_logger("bext_otel.logs").enabled()
     if not (config.enabled and is_wanted):
         # What OpenTelemetry and we say of ourselves has its level (`OTEL_LOG_LEVEL`) wherever it is printed.
         undoing = ExitStack()
@@ -251,6 +261,8 @@ def install(
         ours.use(chain)
         undoing.callback(ours.use, None)
     undoing.enter_context(_set_levels(config, gate))
+    if gate.opened:
+        undoing.callback(disable_for_others(gate))
     terminal = _terminal(ours)
     mark, forget = correlate(
         os.environ, str(ours.resource.attributes.get("service.name", "")) if ours is not None else ""

@@ -1,9 +1,9 @@
-"""What each record passes, in order: completion, the processors of users, our sinks."""
+"""Log record processors of the application's: each hears of each record, and may change it for those
+after it."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from functools import partial
 
 from opentelemetry._logs import SeverityNumber
@@ -12,47 +12,33 @@ from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from bext_otel.bounded import within
-from bext_otel.logs.sinks import Completion
 
 __all__ = ["Processors"]
 
 _log = logging.getLogger("bext_otel.logs.processors")
 
-_END_SECONDS = 30.0
 _MAX_TOLD = 8
 
 
 class Processors(LogRecordProcessor):
-    """In the place of the SDK's multi-processor. What a user's processor changes, the sinks and the users'
-    processors after it see; what it raises is one line and counted in `failures`, and goes to nobody."""
+    """What one of them raises is one line and counted in `failures`, and goes to nobody."""
 
-    def __init__(self, completion: Completion, sinks: Sequence[LogRecordProcessor]) -> None:
+    def __init__(self) -> None:
         self.failures = 0
-        self._completion = completion
-        self._users: tuple[LogRecordProcessor, ...] = ()
-        self._sinks = tuple(sinks)
+        self._all: tuple[LogRecordProcessor, ...] = ()
         self._told: set[str] = set()
 
-    def add_log_record_processor(self, log_record_processor: LogRecordProcessor) -> None:
-        """One of a user's."""
-        self._users = (*self._users, log_record_processor)
-
-    def add_sink(self, sink: LogRecordProcessor) -> None:
-        """One of ours, to which records go last."""
-        self._sinks = (*self._sinks, sink)
+    def add(self, processor: LogRecordProcessor) -> None:
+        """One more, the last in line."""
+        self._all = (*self._all, processor)
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """See `LogRecordProcessor`."""
-        self._completion.on_emit(log_record)
-        if self._users:
-            for user in self._users:
-                try:
-                    user.on_emit(log_record)
-                except Exception as error:  # whoever logs hears nothing of it
-                    self._failed(user, error)
-            self._completion.check(log_record)
-        for sink in self._sinks:
-            sink.on_emit(log_record)
+        for each in self._all:
+            try:
+                each.on_emit(log_record)
+            except Exception as error:  # whoever logs hears nothing of it
+                self._failed(each, error)
 
     def enabled(
         self,
@@ -62,8 +48,8 @@ class Processors(LogRecordProcessor):
         severity_number: SeverityNumber | None = None,
         event_name: str | None = None,
     ) -> bool:
-        """Whether anybody wants such a record."""
-        for each in (*self._sinks, *self._users):
+        """Whether any of them wants such a record."""
+        for each in self._all:
             try:
                 if each.enabled(
                     context=context,
@@ -79,22 +65,19 @@ class Processors(LogRecordProcessor):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Whether all of them sent what they have in time."""
-        seconds = timeout_millis / 1e3
-        # Those of ours keep to their time, and need no thread of their own for that.
-        arrived = [bool(sink.force_flush(timeout_millis)) for sink in self._sinks]
-        flushed = within(seconds, [partial(user.force_flush, timeout_millis) for user in self._users])
-        return all(arrived) and all(each is not None and each.value is not False for each in flushed)
+        flushed = within(
+            timeout_millis / 1e3, [partial(each.force_flush, timeout_millis) for each in self._all]
+        )
+        return all(each is not None and each.value is not False for each in flushed)
 
     def shutdown(self) -> None:
-        """End all of them."""
-        for sink in self._sinks:
-            sink.shutdown()
-        self.end_users(_END_SECONDS)
+        """See `end`."""
+        self.end(30.0)
 
-    def end_users(self, seconds: float) -> None:
-        """End those of users, within so many seconds. Once."""
-        users, self._users = self._users, ()
-        within(seconds, [user.shutdown for user in users])
+    def end(self, seconds: float) -> None:
+        """End all of them within so many seconds. Once."""
+        ended, self._all = self._all, ()
+        within(seconds, [each.shutdown for each in ended])
 
     def _failed(self, part: LogRecordProcessor, error: Exception) -> None:
         self.failures += 1
