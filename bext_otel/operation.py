@@ -74,7 +74,8 @@ class Settings:
     carry their unit, or leave it to the name; `route_of` knows the route template of a request of an app, by
     its path and its scope or environ, where no framework tells one; `trusts` says whether the trace context
     and baggage of a request count, by its app and the address that its connection comes from ("": not
-    known), None that all do.
+    known), None that all do; `proxies` says by an address whether it is a proxy's whose word about the client
+    counts, None that nobody's does.
     """
 
     resolver: Callable[[str, str], str] | None = None
@@ -83,6 +84,7 @@ class Settings:
     units: bool = True
     route_of: Callable[[str, str, Mapping[str, Any]], str | None] | None = None
     trusts: Callable[[str, str], bool] | None = None
+    proxies: Callable[[str], bool] | None = None
 
 
 _settings = Settings()

@@ -46,7 +46,7 @@ from bext_otel.service.process_tree import commands
 from bext_otel.service.procfs import Proc
 from bext_otel.serving import watch
 from bext_otel.signals import Signals
-from bext_otel.trust import trusted_parents
+from bext_otel.trust import trusted_parents, trusted_proxies
 
 if TYPE_CHECKING:
     from bext_otel.endpoints.endpoints import Endpoints
@@ -170,6 +170,7 @@ def build_runtime(
                 units=config.telemetry.engine == "bext",
                 route_of=router(config.apps, load_functions(failed=_log.warning), failed=_log.warning),
                 trusts=trusted_parents(config.telemetry.trust_parent, config.apps),
+                proxies=trusted_proxies(config.telemetry.trust_proxies),
             )
         )
         runtime._undoing.callback(propagate_app(Hosts(config.telemetry.propagate_app_to, config.apps)))

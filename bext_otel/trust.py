@@ -1,4 +1,5 @@
-"""Whose word about a trace counts: `[telemetry] trust_parent`, and each app's own."""
+"""Whose word counts: about a trace, by `[telemetry] trust_parent` and each app's own; about a client, by
+`trust_proxies`."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import TypeAlias
 from bext_otel.apps import clean
 from bext_otel.config import AppSettings
 
-__all__ = ["ALL", "NONE", "trusted_parents"]
+__all__ = ["ALL", "NONE", "trusted_parents", "trusted_proxies"]
 
 ALL, NONE = "all", "none"
 """Words that stand for every caller, and for nobody."""
@@ -37,6 +38,18 @@ def trusted_parents(
         return networks is None or (bool(networks) and _within(address, networks))
 
     return trusts
+
+
+def trusted_proxies(trusted: Sequence[str]) -> Callable[[str], bool] | None:
+    """Says by an address whether it is a proxy's whose word about a client counts; None where nobody's does.
+
+    `trusted` are the words and networks of `[telemetry] trust_proxies`. No address at all ("") is trusted by
+    the word `all` alone.
+    """
+    networks = _networks(trusted)
+    if networks is None:
+        return lambda _: True
+    return (lambda address: _within(address, networks)) if networks else None
 
 
 def _networks(trusted: Sequence[str]) -> _Networks:

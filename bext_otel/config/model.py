@@ -404,6 +404,15 @@ class TelemetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
             extra=_TRUST,
         ),
     ] = ("all",)
+    trust_proxies: Annotated[
+        tuple[Trusted, ...],
+        Meta(
+            description="Whose `Forwarded`, else `X-Forwarded-For`, `-Host` and `-Proto`, say who the client "
+            "is and what it asked for (`client.address`, `server.address`, `url.scheme`): nobody's, "
+            "everybody's, or those of proxies whose connection comes from one of these networks.",
+            extra=_TRUST,
+        ),
+    ] = ("none",)
     token: Annotated[
         str,
         Meta(

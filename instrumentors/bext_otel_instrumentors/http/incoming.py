@@ -19,6 +19,7 @@ from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.current_request import LeftOut, further_inside, left_out
 from bext_otel_instrumentors.http.environment import Choices
 from bext_otel_instrumentors.http.exchange import Exchange, current
+from bext_otel_instrumentors.http.forwarded import told_by_proxies
 from bext_otel_instrumentors.http.opening import RequestLine, open_request
 from bext_otel_instrumentors.http.peer import socket_address
 from bext_otel_instrumentors.http.propagation import (
@@ -88,14 +89,19 @@ def exchange_for(
                 return None
             context = _arriving(context)
         line, mounted, length, counting, carries = interface.read(surroundings)
-        sent = None
-        if type(carries) is str and reads_parent_alone() and settings().trusts is None:
+        sent, told, of_all = None, None, settings()
+        if of_all.proxies is not None:
+            carrier = interface.carrier(surroundings)
+            told = told_by_proxies(
+                carrier, socket_address(interface.peer(surroundings), carrier), of_all.proxies
+            )
+        if type(carries) is str and reads_parent_alone() and of_all.trusts is None:
             sent = (extract_parent(carries, context), "")
         elif carries or not is_w3c_only():
             carrier = interface.carrier(surroundings)
             sent = (extract(carrier, context), interface.address(surroundings, carrier))
         exchange = Exchange(
-            open_request(*line, context, sent),
+            open_request(*line, context, sent, told),
             surroundings,
             asgi=interface.asgi,
             upstream=upstream,

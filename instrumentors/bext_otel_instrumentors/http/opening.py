@@ -21,6 +21,7 @@ from bext_otel.text import encodable
 from bext_otel.timing import Anchor, anchor_of
 from bext_otel_instrumentors._kit.carrying import rooted
 from bext_otel_instrumentors.http.exchange import current
+from bext_otel_instrumentors.http.forwarded import Told
 
 __all__ = ["Opening", "RequestLine", "open_request", "parentage", "server_span"]
 
@@ -34,6 +35,10 @@ _MAX_HEADER = 512
 
 # A name or address, and a port; never userinfo, which may be a password.
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.~%!$&'()*+,;=-]+))(?::([0-9]{1,5})?)?", re.ASCII)
+# What a proxy is asked for (RFC 9112, section 3.2.2), and some servers hand on as it is.
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
+_SCHEMES = frozenset({"http", "https"})
+_OF_SOCKETS: Mapping[str, str] = {"http": "ws", "https": "wss"}
 # What the spans of many requests begin with, by all that it is made of. The first ones, since clients may
 # name any number of hosts.
 _shared: dict[tuple[str, ...], dict[str, Any]] = {}
@@ -59,10 +64,11 @@ its context is made from. Read once, so no class."""
 
 
 RequestLine: TypeAlias = (
-    "tuple[str, str, str, str, str, str, tuple[str, int | None] | None, tuple[str, int] | None, str]"
+    "tuple[str, str, str, str, str, str, tuple[str, int | None] | None, tuple[str, int | None] | None, str]"
 )
 """What a server says of a request: method, scheme, path, query, version, the Host header, socket addresses of
-the server and of the client (None: not told), user agent; text that is missing is empty."""
+the server and of the client (None: not told), user agent; text that is missing is empty. Servers put the
+port 0 beside an address that a header says."""
 
 
 def open_request(
@@ -73,21 +79,27 @@ def open_request(
     version: str,
     host: str,
     server: tuple[str, int | None] | None,
-    client: tuple[str, int] | None,
+    client: tuple[str, int | None] | None,
     user_agent: str,
     context: Context,
     sent: tuple[Context, str] | None = None,
+    told: Told | None = None,
 ) -> Opening:
     """Begin a request (see `RequestLine`), in `context` (what is current, or empty), as a span of kind SERVER
     unless one stands for it already.
 
     `sent` is what propagation found on top of `context`, and the address (text, "": not known) of whoever
-    opened the connection: it counts if that one is trusted. None: there is none.
+    opened the connection: it counts if that one is trusted. None: there is none. `told` is what proxies that
+    are trusted say.
     """
     started = perf_counter()
     known = method if method in _KNOWN_METHODS else "_OTHER"  # the very method, which tells them apart below
     if not path.isascii():
         path = encodable(path)
+    if "://" in path and (absolute := _ABSOLUTE.match(path)) is not None:
+        path = path[absolute.end() :] or "/"
+    if told is not None and told[0]:
+        scheme = told[0] if scheme in _SCHEMES else _OF_SOCKETS[told[0]]
     current_settings = settings()
     app = UNKNOWN if current_settings.resolver is None else current_settings.resolver(host, path)
     set_request_logged(told=current_settings.log_requests, app=app)
@@ -99,7 +111,19 @@ def open_request(
     owned = span is None
     if span is None:
         describe = partial(
-            _described, method, known, scheme, path, query, version, host, server, client, user_agent, app
+            _described,
+            method,
+            known,
+            scheme,
+            path,
+            query,
+            version,
+            host,
+            server,
+            client,
+            user_agent,
+            app,
+            told,
         )
         name = known if known is method else "HTTP"
         tracing = tracer()
@@ -121,20 +145,30 @@ def _described(
     version: str,
     host: str,
     server: tuple[str, int | None] | None,
-    client: tuple[str, int] | None,
+    client: tuple[str, int | None] | None,
     user_agent: str,
     app: str,
+    told: Told | None,
 ) -> dict[str, Any]:
     """The attributes that a span begins with; `known` is the method as it is counted."""
+    if told is not None and told[1]:
+        host = told[1]
     key = (known, scheme, version, host, app)
     attributes = (_shared.get(key) or _share(key, server)).copy()
     attributes["url.path"] = path if len(path) <= _MAX_PATH else path[:_MAX_PATH]
     if query:
         attributes["url.query"] = redact_query(query[:_MAX_QUERY])
     if client is not None and client[0]:
-        attributes["client.address"] = attributes["network.peer.address"] = client[0]
+        attributes["client.address"] = client[0]
+        if client[1] != 0:
+            attributes["network.peer.address"] = client[0]
         if client[1]:
             attributes["client.port"] = attributes["network.peer.port"] = client[1]
+    if told is not None and told[2] is not None:
+        attributes["client.address"], port = told[2]
+        attributes.pop("client.port", None)
+        if port:
+            attributes["client.port"] = port
     if user_agent:
         attributes["user_agent.original"] = user_agent[:_MAX_HEADER]
     if known is not method:

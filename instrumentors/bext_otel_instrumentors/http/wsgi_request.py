@@ -35,7 +35,7 @@ def _read(environ: Environ) -> Said:
         HTTP_VERSIONS.get(version, version),
         get("HTTP_HOST") or "",
         (server, declared_length(str(get("SERVER_PORT")))) if server else None,
-        (address, (port and declared_length(str(port))) or 0) if address else None,
+        (address, declared_length(str(port)) if port else None) if address else None,
         get("HTTP_USER_AGENT") or "",
     )
     return line, root, length, counting, carries
