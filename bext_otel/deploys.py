@@ -124,7 +124,7 @@ class Deploy:
         fields["duration_ms"] = round(self._operation.elapsed_ms, 3)
         if "error_type" in labels:
             fields["error_type"] = labels["error_type"]
-        emit(DEPLOY.name, severity, body, fields, here=self._here)
+        emit(DEPLOY.name, severity, body, fields, here=self._here, event="bext.deploy.ended")
 
 
 @contextmanager

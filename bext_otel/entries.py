@@ -64,16 +64,18 @@ def emit(
     *,
     here: Context | None = None,
     error: BaseException | None = None,
+    event: str | None = None,
 ) -> None:
     """An entry of the subsystem `scope`, if anybody wants entries of this severity.
 
     `here` has the span that it belongs to (None: the current context), `error` is the exception that it tells
-    of.
+    of, `event` names what it tells of, by which all such entries are found; docs/semantic-conventions has
+    these names.
     """
     here = get_current() if here is None else here
     found = logger(scope)
-    if found.enabled(severity_number=severity, context=here):
-        write(found, severity, body, fields, here=here, error=error)
+    if found.enabled(severity_number=severity, context=here, event_name=event):
+        write(found, severity, body, fields, here=here, error=error, event=event)
 
 
 def write(
@@ -84,6 +86,7 @@ def write(
     *,
     here: Context | None = None,
     error: BaseException | None = None,
+    event: str | None = None,
 ) -> None:
     """As `emit`, without asking whether anybody wants it."""
     if error is not None:
@@ -92,7 +95,7 @@ def write(
     # A provider of ours takes it as it is.
     take = getattr(to, "entry", None)
     if take is not None:
-        take(severity, body, fields, here)
+        take(severity, body, fields, here, event)
         return
     now = time_ns()
     to.emit(
@@ -104,6 +107,7 @@ def write(
             severity_text=severity.name,
             body=body,
             attributes=fields,
+            event_name=event,
         )
     )
 

@@ -266,6 +266,7 @@ def log_run_failed(flow_name: str, error_type: str, here: Context) -> None:
         "flow failed",
         {"flow_name": flow_name, "error_type": error_type},
         here=here,
+        event="bext.flow.failed",
     )
 
 

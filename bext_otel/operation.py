@@ -290,7 +290,8 @@ def _slow(operation: Operation, here: Context) -> None:
         "duration_ms": round(operation.elapsed_ms, 3),
         "threshold_ms": operation.work.slow_ms,
     }
-    emit(operation.work.name, SeverityNumber.WARN, f"{operation.work.name} slow", fields, here=here)
+    name = operation.work.name
+    emit(name, SeverityNumber.WARN, f"{name} slow", fields, here=here, event=f"{name}.slow")
 
 
 @contextmanager

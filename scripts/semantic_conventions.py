@@ -1,5 +1,5 @@
-"""Writes docs/semantic-conventions/: metrics.yaml and spans.yaml from the catalogue, and README.md from these
-and attributes.yaml.
+"""Writes docs/semantic-conventions/: metrics.yaml and spans.yaml from the catalogue, and README.md from
+these, attributes.yaml and events.yaml.
 
 The files are in the format of OpenTelemetry's semantic conventions, so that weaver and whoever generates from
 models can read them. `--check` only compares, and fails where they differ.
@@ -38,13 +38,26 @@ models in the conventions' own format. Metrics are described in [docs/metrics.md
 
 | Span | Meaning | Attributes that it begins with |
 |---|---|---|
-{spans}"""
+{spans}
+## Events
+
+Log records of our own have a name, by which all of one kind are found: [events.yaml](events.yaml).
+
+| Event | Meaning |
+|---|---|
+{events}"""
 
 
 def attributes() -> dict[str, Mapping[str, Any]]:
     """Ours, by name."""
     (group,) = yaml.safe_load((FOLDER / "attributes.yaml").read_text())["groups"]
     return {each["id"]: each for each in group["attributes"]}
+
+
+def events() -> dict[str, str]:
+    """What those of ours mean, by name."""
+    groups = yaml.safe_load((FOLDER / "events.yaml").read_text())["groups"]
+    return {each["name"]: each["brief"] for each in groups}
 
 
 def metrics() -> dict[str, Any]:
@@ -117,7 +130,8 @@ def page() -> str:
         _row(f"`{work.name}`", work.description, _quoted(f"bext.{label.name}" for label in work.labels))
         for work in WORKS
     )
-    return _PAGE.format(attributes=rows, spans=works)
+    told = "".join(_row(f"`{name}`", brief) for name, brief in sorted(events().items()))
+    return _PAGE.format(attributes=rows, spans=works, events=told)
 
 
 def _row(*cells: str) -> str:

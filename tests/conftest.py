@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 import pytest
 from hypothesis import settings
 
-from tests.conventions import unknown, watch_spans
+from tests.conventions import unknown, watch_exporters
 
 # Fewer examples, for who runs a part of the tests at each change.
 settings.register_profile("quick", max_examples=20, deadline=None)
@@ -21,11 +21,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.fixture(autouse=True, scope="session")
 def names_of_our_own() -> Iterator[None]:
-    """At the end of all tests: whatever attribute and metric of ours they have made is in the model."""
-    undo = watch_spans()
+    """At the end of all tests: whatever attribute, metric and event of ours they have made is in the model."""
+    undo = watch_exporters()
     yield
     undo()
-    assert [] == list(unknown()), "docs/semantic-conventions/attributes.yaml has to say what these are"
+    assert [] == list(unknown()), "docs/semantic-conventions/has to say what these are"
 
 
 # By what a module has that starts interpreters or servers, each of which takes a good part of a second.

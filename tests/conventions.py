@@ -1,7 +1,7 @@
 """What of the names of our own the whole suite has made: each is in the model (docs/semantic-conventions).
 
-Spans are looked at where an exporter in the suite's own process gets them, and in what programs of the suite
-have sent to its receiver. `tests/conftest.py` asks at the end.
+Spans and log records are looked at where an exporter in the suite's own process gets them, and in what
+programs of the suite have sent to its receiver. `tests/conftest.py` asks at the end.
 """
 
 from __future__ import annotations
@@ -11,25 +11,28 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, LogRecordExportResult
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from bext_otel.catalogue import METRICS
 
-__all__ = ["look_at", "unknown", "watch_spans"]
+__all__ = ["look_at", "unknown", "watch_exporters"]
 
 MODEL = Path(__file__).parent.parent / "docs" / "semantic-conventions"
 _OWN = "bext."
 
 _attributes: set[str] = set()
 _metrics: set[str] = set()
+_events: set[str] = set()
 
 
-def watch_spans() -> Callable[[], None]:
-    """Note the attributes of spans of ours that an exporter in this process gets; what is returned ends
-    that."""
-    export = InMemorySpanExporter.export
+def watch_exporters() -> Callable[[], None]:
+    """Note the attributes of spans of ours, and the names of events, that an exporter in this process gets;
+    what is returned ends that."""
+    export, export_logs = InMemorySpanExporter.export, InMemoryLogRecordExporter.export
 
     def note(self: InMemorySpanExporter, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         for span in spans:
@@ -37,10 +40,20 @@ def watch_spans() -> Callable[[], None]:
                 _note(span.attributes or ())
         return export(self, spans)
 
+    def note_logs(
+        self: InMemoryLogRecordExporter, batch: Sequence[ReadableLogRecord]
+    ) -> LogRecordExportResult:
+        for each in batch:
+            if each.instrumentation_scope is not None:
+                _note_event(each.instrumentation_scope.name, each.log_record.event_name)
+        return export_logs(self, batch)
+
     InMemorySpanExporter.export = note  # type: ignore[method-assign]
+    InMemoryLogRecordExporter.export = note_logs  # type: ignore[method-assign]
 
     def undo() -> None:
         InMemorySpanExporter.export = export  # type: ignore[method-assign]
+        InMemoryLogRecordExporter.export = export_logs  # type: ignore[method-assign]
 
     return undo
 
@@ -53,6 +66,8 @@ def look_at(message: Any) -> None:
             for scope in getattr(resource, kind.replace("resource", "scope")):
                 if scope.scope.name == "bext_otel":
                     _look_at_scope(scope)
+                for record in getattr(scope, "log_records", ()):
+                    _note_event(scope.scope.name, record.event_name)
 
 
 def _look_at_scope(scope: Any) -> None:
@@ -61,6 +76,12 @@ def _look_at_scope(scope: Any) -> None:
     for metric in getattr(scope, "metrics", ()):
         if metric.name.startswith("bext"):
             _metrics.add(metric.name)
+
+
+def _note_event(scope: str, name: str | None) -> None:
+    """One of another scope is somebody else's."""
+    if scope.startswith(_OWN) and name and name.startswith(_OWN):
+        _events.add(name)
 
 
 def _note(names: Iterable[object]) -> None:
@@ -73,6 +94,8 @@ def unknown() -> Iterator[str]:
     modelled = {each["id"] for each in group["attributes"]}
     # What an application says of its own work has a name of its own: `op.set(cache="miss")`.
     yield from sorted(name for name in _attributes - modelled if name not in _OF_TESTS)
+    groups = yaml.safe_load((MODEL / "events.yaml").read_text())["groups"]
+    yield from sorted(_events - {each["name"] for each in groups})
     groups = yaml.safe_load((MODEL / "metrics.yaml").read_text())["groups"]
     streams = {each.get("metric_name") for each in groups} | {row.streamed for row in METRICS}
     # With `engine = "upstream"`, whose Prometheus reader appends it.

@@ -45,11 +45,11 @@ def raised(error: BaseException) -> BaseException:
 
 
 def test_an_entry_has_its_fields_and_the_span_that_it_belongs_to(records: InMemoryLogRecordExporter) -> None:
-    emit("bext.test", SeverityNumber.WARN, "slow", {"app": "shop"}, here=HERE)
+    emit("bext.test", SeverityNumber.WARN, "slow", {"app": "shop"}, here=HERE, event="bext.render.slow")
     (data,) = records.get_finished_logs()
     log = data.log_record
     assert ("slow", "WARN", SeverityNumber.WARN) == (log.body, log.severity_text, log.severity_number)
-    assert {"app": "shop"} == dict(log.attributes or {})
+    assert ({"app": "shop"}, "bext.render.slow") == (dict(log.attributes or {}), log.event_name)
     assert (1, 2) == (log.trace_id, log.span_id)
     assert "bext.test" == data.instrumentation_scope.name
     assert log.timestamp is not None

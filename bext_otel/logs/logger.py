@@ -71,21 +71,28 @@ class BextLogger(Logger):
         made.trace_flags = record.trace_flags or 0
         self.pipeline.take(made)
 
-    def entry(self, severity: SeverityNumber, body: str, fields: Mapping[str, Any], here: Context) -> None:
+    def entry(
+        self,
+        severity: SeverityNumber,
+        body: str,
+        fields: Mapping[str, Any],
+        here: Context,
+        event: str | None,
+    ) -> None:
         """An entry of ours, now, as `emit` would have it of a record."""
         now = time_ns()
-        self.send(
-            Record(
-                self.resource,
-                self.instrumentation_scope,
-                here,
-                now,
-                now,
-                _own_severities.get(id(severity)) or severity_of(severity, severity.name),
-                body,
-                plain_fields(fields),
-            )
+        record = Record(
+            self.resource,
+            self.instrumentation_scope,
+            here,
+            now,
+            now,
+            _own_severities.get(id(severity)) or severity_of(severity, severity.name),
+            body,
+            plain_fields(fields),
         )
+        record.event_name = event
+        self.send(record)
 
     def send(self, record: Record) -> None:
         """Have the sinks take a record of ours, with the ids of its context."""

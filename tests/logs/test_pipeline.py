@@ -137,7 +137,9 @@ def test_an_entry_of_ours_has_the_ids_of_its_work_and_what_led_to_its_exception(
             {"app": "api"},
             here=trace.set_span_in_context(NonRecordingSpan(SPAN)),
             error=error,
+            event="bext.flow.failed",
         )
+    assert "bext.flow.failed" == logs.exported()[0].event_name
     (line,) = logs.lines()
     assert ("api", f"{7:032x}", f"{9:016x}") == (line["app"], line["trace_id"], line["span_id"])
     outer, inner = line["exceptions"]

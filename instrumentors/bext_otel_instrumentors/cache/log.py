@@ -37,7 +37,8 @@ def log_lookup(found: bool, app: str, layer: str, cache: str, lookups: int) -> N
     """Lookups of the app at work, at debug."""
     if _wants_lookups(app):
         body = "cache hit" if found else "cache miss"
-        _write(logger(_SCOPE), SeverityNumber.DEBUG, body, app, layer, cache=cache, lookups=lookups)
+        to, event = logger(_SCOPE), "bext.cache.hit" if found else "bext.cache.miss"
+        _write(to, SeverityNumber.DEBUG, body, event, app, layer, cache=cache, lookups=lookups)
 
 
 def _wants_lookups(app: str) -> bool:
@@ -179,6 +180,7 @@ def _tell(to: _logs.Logger, kind: _Kind, entries: int) -> None:
         to,
         _severity(by),
         "cache invalidated" if by else "cache evicted",
+        "bext.cache.invalidated" if by else "bext.cache.evicted",
         app,
         layer,
         cache=cache,
@@ -188,7 +190,13 @@ def _tell(to: _logs.Logger, kind: _Kind, entries: int) -> None:
 
 
 def _write(
-    to: _logs.Logger, severity: SeverityNumber, body: str, app: str, layer: str, **more: AttributeValue
+    to: _logs.Logger,
+    severity: SeverityNumber,
+    body: str,
+    event: str,
+    app: str,
+    layer: str,
+    **more: AttributeValue,
 ) -> None:
     attributes = {"app": app, "layer": layer, **{name: value for name, value in more.items() if value != ""}}
-    write(to, severity, body, attributes)
+    write(to, severity, body, attributes, event=event)

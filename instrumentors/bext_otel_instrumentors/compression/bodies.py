@@ -84,7 +84,14 @@ class CompressedBody:
                 "compressed_bytes": self.compressed,
                 "duration_us": round(took_us, 1),
             }
-            emit(COMPRESSION.name, SeverityNumber.DEBUG, "body compressed", fields, here=here)
+            emit(
+                COMPRESSION.name,
+                SeverityNumber.DEBUG,
+                "body compressed",
+                fields,
+                here=here,
+                event="bext.compression.body_compressed",
+            )
         except Exception as error:  # the guard's only purpose
             report("a compressed body", error)
 

@@ -97,6 +97,13 @@ def log_late_failure(exchange: Exchange, error: BaseException) -> None:
             "status": exchange.status,
             "error_type": name,
         }
-        emit(REQUEST_SCOPE, SeverityNumber.ERROR, "request failed after its answer", fields, error=error)
+        emit(
+            REQUEST_SCOPE,
+            SeverityNumber.ERROR,
+            "request failed after its answer",
+            fields,
+            error=error,
+            event="bext.request.failed_after_answer",
+        )
     except Exception as failure:
         report("a failure after an answer", failure)

@@ -50,7 +50,13 @@ def emit_completion(
         attributes["error_type"] = raised
     error = exchange.unhandled if failed else None
     write(
-        logger(REQUEST_SCOPE), severity, "request completed", attributes, here=exchange.context, error=error
+        logger(REQUEST_SCOPE),
+        severity,
+        "request completed",
+        attributes,
+        here=exchange.context,
+        error=error,
+        event="bext.request.completed",
     )
 
 

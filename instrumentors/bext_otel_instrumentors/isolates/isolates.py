@@ -179,4 +179,5 @@ def log_crash(app: str, error_type: str, here: Context) -> None:
         "isolate crashed",
         {"app": app, "error_type": error_type},
         here=here,
+        event="bext.isolate.crashed",
     )

@@ -52,10 +52,23 @@ class PluginCall(Measured):
                 "plugin failed",
                 {**called, "error_type": failure, "duration_us": took},
                 here=here,
+                event="bext.plugin.failed",
             )
         else:
-            emit(_SCOPE, SeverityNumber.DEBUG, "plugin called", {**called, "duration_us": took}, here=here)
+            emit(
+                _SCOPE,
+                SeverityNumber.DEBUG,
+                "plugin called",
+                {**called, "duration_us": took},
+                here=here,
+                event="bext.plugin.called",
+            )
         if self.fuel is not None:
             emit(
-                _SCOPE, SeverityNumber.TRACE, "plugin fuel consumed", {**called, "fuel": self.fuel}, here=here
+                _SCOPE,
+                SeverityNumber.TRACE,
+                "plugin fuel consumed",
+                {**called, "fuel": self.fuel},
+                here=here,
+                event="bext.plugin.fuel_consumed",
             )
