@@ -74,31 +74,33 @@ class Pipeline(LogRecordProcessor):
         self._users.add(log_record_processor)
         self.has_users = True
 
-    def take(self, record: Record) -> None:
-        """A record of our own making, whose attributes any sink can write."""
-        self._complete(record)
-        if self.has_users:
-            record = self._changed(record, record.writable(self._limits))
-        self._hand_out(record)
-
-    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
-        """See `LogRecordProcessor`."""
-        self._check(log_record.log_record)
-        record = record_of(log_record)
-        self._complete(record)
-        if self.has_users:
-            log_record.log_record.attributes = record.all_attributes()
-            record = self._changed(record, log_record)
-        self._hand_out(record)
-
-    def _complete(self, record: Record) -> None:
+    def take(self, record: Record, written: ReadWriteLogRecord | None = None) -> None:
+        """A record whose attributes any sink can write; `written` is the SDK's, where it was one."""
         attributes, most = record.attributes, self._max_attributes
         record.app = attributes.pop("app") if "app" in attributes else current_app(record.context)
         if most is not None and len(attributes) >= most:
             self._cut(record, most)
+        if self.has_users:
+            record = self._changed(record, written)
+        if record.checked or self.gate is None or self._wants(self.gate, record):
+            for sink in self.sinks:
+                sink.take(record)
+        elif not is_own(record.scope):
+            for sink in self.sinks:
+                if not sink.levelled:
+                    sink.take(record)
 
-    def _changed(self, record: Record, written: ReadWriteLogRecord) -> Record:
-        """What the application's processors make of a record that is `written` for them."""
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        """See `LogRecordProcessor`."""
+        self._check(log_record.log_record)
+        self.take(record_of(log_record), log_record)
+
+    def _changed(self, record: Record, written: ReadWriteLogRecord | None) -> Record:
+        """What the application's processors make of a record."""
+        if written is None:
+            written = record.writable(self._limits)
+        else:
+            written.log_record.attributes = record.all_attributes()
         self._users.on_emit(written)
         self._check(written.log_record)
         try:
@@ -109,15 +111,6 @@ class Pipeline(LogRecordProcessor):
         made.app = made.attributes.pop("app", None)
         made.checked, made.printed, made.waits = record.checked, record.printed, record.waits
         return made
-
-    def _hand_out(self, record: Record) -> None:
-        if record.checked or self.gate is None or self._wants(self.gate, record):
-            for sink in self.sinks:
-                sink.take(record)
-        elif not is_own(record.scope):
-            for sink in self.sinks:
-                if not sink.levelled:
-                    sink.take(record)
 
     def _check(self, log: LogRecord) -> None:
         try:
