@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricExporter
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader
 from opentelemetry.sdk.resources import Resource
 
 from bext_otel.apps import Budgets
@@ -25,7 +26,7 @@ from bext_otel.metrics.third_party.prometheus_listener import PrometheusListener
 from bext_otel.process import on_fork
 from bext_otel.service.board import Board
 
-__all__ = ["MetricsSignal", "build_metrics"]
+__all__ = ["MetricParts", "MetricsSignal", "build_metrics"]
 
 Figures: TypeAlias = Mapping[str, "int | float | str"]
 
@@ -89,13 +90,16 @@ class UpstreamMetrics(MetricsSignal):
         exporters: Sequence[tuple[MetricExporter, Delivery]],
         interval_seconds: float,
         telemetry: Callable[[], Figures],
+        parts: MetricParts,
     ) -> None:
         from bext_otel.export.upstream_engine import (
             build_upstream,
         )  # imports prometheus_client, which then shows metrics of its own
 
         shown = _shown(resource)
-        provider, self._reading = build_upstream(resource, exporters, interval_seconds, shown, telemetry)
+        provider, self._reading = build_upstream(
+            resource, exporters, interval_seconds, shown, telemetry, parts.views, parts.readers
+        )
         super().__init__(provider, tuple(delivery for _, delivery in exporters), shown)
 
     def snapshot(self) -> Snapshot:
@@ -108,7 +112,7 @@ class UpstreamMetrics(MetricsSignal):
 
 
 class BextMetrics(MetricsSignal):
-    """The catalogue's rows in cells, other libraries' instruments by the SDK, and one reading of both."""
+    """Every instrument in cells, and one reading of them."""
 
     def __init__(
         self,
@@ -117,6 +121,7 @@ class BextMetrics(MetricsSignal):
         exporters: Sequence[tuple[MetricExporter, Delivery]],
         telemetry: Callable[[], Figures],
         ledger: Board | None,
+        parts: MetricParts,
     ) -> None:
         settings, shown = config.metrics, _shown(resource)
         self._streams = Streams(
@@ -124,16 +129,23 @@ class BextMetrics(MetricsSignal):
             window_seconds=settings.window_seconds,
             rate_seconds=settings.rate_window_seconds,
         )
-        provider = BextMeterProvider(self._streams, resource, cardinality_limit=settings.cardinality_limit)
+        provider = BextMeterProvider(
+            self._streams,
+            resource,
+            series_limit=settings.series_limit,
+            views=parts.views,
+            metric_readers=parts.readers,
+            scope_labels=settings.scope_labels,
+        )
         super().__init__(provider, tuple(delivery for _, delivery in exporters), shown)
-        self._foreign = provider.foreign
+        self._instruments, self._readers = provider.instruments, provider.readers
         self._ledger = ledger
         self._hearing = PrometheusListener()
         if ledger is not None:
             self._hearing.open()
         self._reading = SnapshotReader(
             self._streams,
-            provider.foreign,
+            provider.instruments,
             registered=registered,
             unread=unread,
             watched=watched,
@@ -175,6 +187,7 @@ class BextMetrics(MetricsSignal):
         self._reading.stop()
         for export in self._exports:
             export.shutdown(seconds)
+        self._readers.shutdown(seconds * 1e3)
         if self._ledger is not None:
             self._ledger.close()
 
@@ -186,6 +199,7 @@ class BextMetrics(MetricsSignal):
     def reset(self) -> None:
         take_baseline()
         self._reading.reset()
+        self._readers.reset()
         for export in self._exports:
             export.reset()
 
@@ -199,25 +213,37 @@ class BextMetrics(MetricsSignal):
         return self._reading.do(work)
 
     def dropped(self) -> int:
-        return (
-            self._foreign.dropped + self._reading.rejected + sum(stream.rejected for stream in self._streams)
-        )
+        own = sum(stream.rejected for stream in self._streams)
+        return self._instruments.dropped + self._reading.rejected + own
 
     @property
     def failing(self) -> bool:
         return self._reading.failing
 
 
+@dataclass(frozen=True)
+class MetricParts:
+    """What the application brings for its metrics: `views` and `readers` of the SDK's."""
+
+    views: Sequence[Any] = ()
+    readers: Sequence[MetricReader] = ()
+
+
 def build_metrics(
-    config: Config, resource: Resource, telemetry: Callable[[], Figures], *, ledger: Board | None = None
+    config: Config,
+    resource: Resource,
+    telemetry: Callable[[], Figures],
+    *,
+    ledger: Board | None = None,
+    parts: MetricParts = MetricParts(),  # frozen
 ) -> MetricsSignal:
     """The signal that `[telemetry] engine` names. `telemetry` tells how export fares, `ledger` is where the
-    service's workers publish."""
+    service's workers publish, `parts` are the application's."""
     upstream = config.telemetry.engine == "upstream"
     exporters = metric_exporters(config.telemetry.exporters, once=not upstream)
     if upstream:
-        return UpstreamMetrics(resource, exporters, config.metrics.export_interval_seconds, telemetry)
-    return BextMetrics(config, resource, exporters, telemetry, ledger)
+        return UpstreamMetrics(resource, exporters, config.metrics.export_interval_seconds, telemetry, parts)
+    return BextMetrics(config, resource, exporters, telemetry, ledger, parts)
 
 
 def _shown(resource: Resource) -> dict[str, str]:

@@ -14,6 +14,7 @@ from bext_otel.metrics.lazy import Lazy
 from bext_otel.metrics.merging.sum import Tally
 from bext_otel.metrics.merging.totals import newest_exemplar
 from bext_otel.metrics.merging.wire import Labels, Row, ThirdPartyFamily, ThirdPartyRow
+from bext_otel.metrics.numbers import exact
 from bext_otel.metrics.pacing import AT_ONCE, slices
 from bext_otel.metrics.snapshot import Exemplar, Family, Histogram, LabelSet, Numbers, Point, Series, Summary
 from bext_otel.metrics.store.cell import Cell
@@ -21,8 +22,10 @@ from bext_otel.metrics.store.streams import Stream, Streams
 from bext_otel.metrics.values import Distribution, merged, plain
 
 __all__ = [
+    "KnownSeries",
     "Observed",
     "foreign_parts",
+    "observed_now",
     "of_foreign",
     "of_process",
     "of_service",
@@ -32,6 +35,22 @@ __all__ = [
 
 Observed: TypeAlias = Mapping[Stream, Mapping[Cell, Mapping[str, float]]]
 """What observers said, by stream, series and source."""
+
+
+def observed_now(streams: Streams) -> dict[Stream, dict[Cell, dict[str, float]]]:
+    """Every stream, with what observers say of its series now, by source; two that speak of one series of
+    this process add up."""
+    return {stream: _observed(stream) for stream in streams}
+
+
+def _observed(stream: Stream) -> dict[Cell, dict[str, float]]:
+    values: dict[Cell, dict[str, float]] = {}
+    for cell, value, source in stream.observed():
+        by_source = values.setdefault(cell, {})
+        # Two observers of one shared thing in one process see the same.
+        by_source[source] = value if source else exact(by_source.get(source, 0) + value)
+    return values
+
 
 _series, _value, _exemplar = attrgetter("series"), attrgetter("value"), attrgetter("exemplar")
 
@@ -220,20 +239,46 @@ def _labels_of(exemplar: Exemplar) -> LabelSet:
     return exemplar.labels or (("trace_id", exemplar.trace_id), ("span_id", exemplar.span_id))
 
 
-def of_foreign(parts: Iterable[ThirdPartyFamily]) -> list[Family]:
+class KnownSeries:
+    """Series of families of other libraries, kept from one reading to the next, with the text that was made
+    of them."""
+
+    def __init__(self) -> None:
+        self._before: dict[Any, Series] = {}
+        self._now: dict[Any, Series] = {}
+
+    def begin(self) -> None:
+        """A reading begins: what it does not ask for is forgotten at the next."""
+        self._before, self._now = self._now, {}
+
+    def of(self, scope: LabelSet, labels: LabelSet) -> Series:
+        """The series of these labels, which those of its scope follow."""
+        key = scope, labels
+        found = self._now.get(key) or self._before.get(key)
+        if found is None:
+            found = Series((*labels, *scope))
+        self._now[key] = found
+        return found
+
+
+def of_foreign(parts: Iterable[ThirdPartyFamily], known: KnownSeries | None = None) -> list[Family]:
     """Other libraries' families, back from what was published."""
-    return [
-        Family(part.name, part.type, part.description, part.unit, tuple(map(_foreign_point, part.rows)))
-        for part in parts
-    ]
+    series, found = known or KnownSeries(), []
+    series.begin()
+    for part in parts:
+        points = [_foreign_point(row, series.of(part.scope, row.labels)) for row in part.rows]
+        found.append(
+            Family(part.name, part.type, part.description, part.unit, tuple(points), merge=part.merge)
+        )
+    return found
 
 
-def _foreign_point(row: ThirdPartyRow) -> Point:
+def _foreign_point(row: ThirdPartyRow, series: Series) -> Point:
     value: Any = row.value
     exemplars = tuple(
         [(position, Exemplar(number, at, "", "", labels)) for position, number, at, labels in row.exemplars]
     )
     if isinstance(value, Histogram):
-        return Point(Series(row.labels), value, exemplars=exemplars, time_unix=row.time_unix)
+        return Point(series, value, exemplars=exemplars, time_unix=row.time_unix)
     found = value if isinstance(value, Summary) else plain(value)
-    return Point(Series(row.labels), found, exemplars[0][1] if exemplars else None, time_unix=row.time_unix)
+    return Point(series, found, exemplars[0][1] if exemplars else None, time_unix=row.time_unix)

@@ -1,0 +1,199 @@
+"""The OpenTelemetry API's instruments that are asked: their callbacks, and what becomes of one that raises or
+hangs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import copy_context
+from threading import Event
+from typing import Any
+
+from opentelemetry.metrics import CallbackOptions, CallbackT
+from opentelemetry.sdk import metrics as sdk
+
+from bext_otel import threads
+from bext_otel.metrics.instruments.identity import Identity
+from bext_otel.metrics.instruments.stream import MeterStream
+
+__all__ = ["OBSERVABLE", "Observing", "Round", "asker"]
+
+_log = logging.getLogger("bext_otel")
+
+# How long a collection waits for one callback, and for all of them: half of what Prometheus gives a scrape by
+# default.
+_HANGS_SECONDS = 2.0
+_PATIENCE_SECONDS = 5.0
+
+
+def asker(callback: CallbackT) -> Callable[[], Iterable[Any]]:
+    """Asks a callback for its observations: a generator is asked once and then sent options; a function is
+    called each time (the API allows both)."""
+    if callable(callback):
+        return lambda: callback(CallbackOptions())
+    next(callback)
+
+    def ask() -> Iterable[Any]:
+        try:
+            return callback.send(CallbackOptions())
+        except StopIteration:
+            return ()
+
+    return ask
+
+
+class Observing:
+    """What these instruments share: callbacks, and the streams that what they say goes to.
+
+    `asked_since` is when a callback was asked that has not answered yet (monotonic seconds); None: nobody
+    waits.
+    """
+
+    def __init__(self, identity: Identity, callbacks: Sequence[CallbackT] | None) -> None:
+        self.identity = identity
+        self.name, self.unit, self.description = identity.name, identity.unit, identity.description
+        self.instrumentation_scope = identity.scope
+        self.failed = 0
+        self.forget_askers()
+        self._streams: tuple[MeterStream, ...] = ()
+        self._failing = False
+        self._askers: list[Callable[[], Iterable[Any]]] = []
+        for callback in callbacks or ():
+            self.ask_too(callback)
+
+    def forget_askers(self) -> None:
+        """Nobody asks, as in a forked child."""
+        self.asked_since: float | None = None
+        # Has one item while somebody asks: two never do at once.
+        self._turn: dict[None, object] = {}
+
+    def ask_alone(self) -> None:
+        """Ask all callbacks, unless somebody does."""
+        mine = object()
+        if self._turn.setdefault(None, mine) is not mine:
+            return
+        self.asked_since = time.monotonic()
+        try:
+            self.ask()
+        finally:
+            self.asked_since = None
+            self._turn.pop(None, None)
+
+    def ask_too(self, callback: CallbackT) -> None:
+        """One more callback."""
+        try:
+            self._askers.append(asker(callback))
+        except Exception as error:  # a generator that ends, or raises, before it is asked
+            self._fail(error)
+
+    def write_to(self, streams: Sequence[MeterStream], *, enabled: bool) -> None:
+        """From now on observations go there."""
+        self._streams = tuple(streams) if enabled else ()
+
+    def ask(self) -> None:
+        """Ask all callbacks. One that raises keeps what it has said before."""
+        told: list[tuple[Any, Mapping[str, Any]]] = []
+        for ask in tuple(self._askers) if self._streams else ():
+            try:
+                for observation in ask():
+                    told.append((observation.value, observation.attributes))  # noqa: PERF401  # what was said before it failed stays
+            except Exception as error:  # a callback of the application is broken
+                self._fail(error)
+            else:
+                self._failing = False
+        for stream in self._streams:
+            stream.observe(told)
+
+    def _fail(self, error: Exception) -> None:
+        self.failed += 1
+        failing, self._failing = self._failing, True
+        _log.log(
+            logging.DEBUG if failing else logging.WARNING,
+            "a callback of metric %s failed: %s: %s; what it says otherwise is shown",
+            self.name,
+            type(error).__name__,
+            error,
+        )
+
+    def hang(self) -> None:
+        """It does not answer, and is left alone until it does."""
+        _log.warning(
+            "a callback of metric %s has not answered within %.3g s: what it said last is shown until it "
+            "does",
+            self.name,
+            _HANGS_SECONDS,
+        )
+
+
+class ObservableCounter(Observing, sdk.ObservableCounter):
+    """See `opentelemetry.metrics.ObservableCounter`."""
+
+
+class ObservableUpDownCounter(Observing, sdk.ObservableUpDownCounter):
+    """See `opentelemetry.metrics.ObservableUpDownCounter`."""
+
+
+class ObservableGauge(Observing, sdk.ObservableGauge):
+    """See `opentelemetry.metrics.ObservableGauge`."""
+
+
+OBSERVABLE: dict[str, Any] = {
+    "observable_counter": ObservableCounter,
+    "observable_up_down_counter": ObservableUpDownCounter,
+    "observable_gauge": ObservableGauge,
+}
+
+
+class Round:
+    """Asks instruments one after another, in a thread of its own, so that one that hangs holds up nobody:
+    then another thread goes on with the others. Where no thread can be had, whoever collects asks.
+    """
+
+    def __init__(self, instruments: Iterable[Observing]) -> None:
+        self._left: Iterator[Observing] = iter([each for each in instruments if each.asked_since is None])
+        self._current: Observing | None = None
+        self._turn = 0
+        self._over = Event()
+
+    def ask_all(self) -> None:
+        """Ask everybody, each for a while at most, in the context of who calls this."""
+        until = time.monotonic() + _PATIENCE_SECONDS
+        self._start()
+        while not self._over.wait(self._pause(until)):
+            current = self._current
+            if time.monotonic() >= until:
+                return
+            if current is not None and self._has_hung(current):
+                current.hang()
+                self._start()
+
+    def _start(self) -> None:
+        self._turn += 1
+        turn, context = self._turn, copy_context()
+
+        def work() -> None:
+            context.run(self._run, turn)
+
+        if threads.start(work, name="bext-otel-callbacks") is None:
+            work()
+
+    def _pause(self, until: float) -> float:
+        now, current = time.monotonic(), self._current
+        since = current.asked_since if current is not None else None
+        hangs_at = (now if since is None else since) + _HANGS_SECONDS
+        return max(min(until, hangs_at) - now, 0.001)
+
+    @staticmethod
+    def _has_hung(current: Observing) -> bool:
+        since = current.asked_since
+        return since is not None and time.monotonic() - since >= _HANGS_SECONDS
+
+    def _run(self, turn: int) -> None:
+        for instrument in self._left:
+            self._current = instrument
+            instrument.ask_alone()
+            if turn != self._turn:
+                return  # it hung, and another thread has gone on
+        if turn == self._turn:
+            self._over.set()
