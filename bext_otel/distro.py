@@ -7,7 +7,8 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,9 @@ from bext_otel.endpoints.port import take_word
 from bext_otel.service.process_tree import is_helper
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricReader
+    from opentelemetry.sdk.metrics.view import View
+
     from bext_otel.runtime import Runtime
 
 __all__ = ["BextConfigurator", "BextDistro", "configure", "running"]
@@ -75,6 +79,8 @@ def configure(
     app_resolver: Resolver | None = None,
     resource: Mapping[str, str] | None = None,
     instrument: bool = True,
+    views: Sequence[View] = (),
+    metric_readers: Sequence[MetricReader] = (),
     **settings: Mapping[str, Any],
 ) -> Runtime:
     """Set telemetry up, once for the process: `configure(metrics={"mount": True}, telemetry={"service_name":
@@ -83,14 +89,15 @@ def configure(
     `settings` are sections of `bext.config.toml`, and come before the environment and the file.
     `app_resolver` maps a request's host and path to its app, `resource` adds resource attributes. The
     libraries that bext-otel instruments itself are instrumented, as under `bext-otel run`, whether
-    an application was made before or comes after; `instrument=False` leaves that to you.
+    an application was made before or comes after; `instrument=False` leaves that to you. `views` and
+    `metric_readers` are those of OpenTelemetry's SDK, for all metrics, ours too.
 
     Raises ConfigError for a wrong setting given here; what is wrong elsewhere falls back to its default, with
     a line in the log. A second call changes nothing and returns what runs.
     """
     global _runtime
     if _runtime is not None:
-        if settings or app_resolver or resource:
+        if settings or app_resolver or resource or views or metric_readers:
             _log.warning(
                 "telemetry is configured already, by opentelemetry-instrument or by code; these settings "
                 "are ignored"
@@ -106,9 +113,10 @@ def configure(
 
     detect_resources_anywhere()
     from bext_otel.export.entry_points import choose
+    from bext_otel.metrics.parts import MetricParts
     from bext_otel.runtime import build_runtime
 
-    chosen = choose(os.environ)
+    chosen = replace(choose(os.environ), metrics=MetricParts(tuple(views), tuple(metric_readers)))
     _runtime = build_runtime(loaded.config, app_resolver=app_resolver, resource=resource, chosen=chosen)
     # Told when logging stands, so that each is one line like any other.
     for line in (*loaded.warnings, *corrected, *chosen.lines):

@@ -53,7 +53,7 @@ class Signals:
             traces = build_traces(exporters, resource, self._own.spans, chosen)
         self.tracer_provider, self._span_batches = traces.provider, traces.batches
         self._board = _join(config, resource)
-        self.metrics = build_metrics(config, resource, self.figures, ledger=self._board)
+        self.metrics = build_metrics(config, resource, self.figures, ledger=self._board, parts=chosen.metrics)
         self.logger_provider, log_deliveries = _build_logs(config, resource)
         count_logs(self.logger_provider, self._own.logs)
         self._own.deliveries += [*traces.deliveries, *self.metrics.deliveries, *log_deliveries]

@@ -27,6 +27,7 @@ from bext_otel.api_environment import found
 from bext_otel.config import Signal
 from bext_otel.config.exporters import EXPORTERS
 from bext_otel.config.upstream import ID_GENERATOR, ID_GENERATORS, SAMPLER, SAMPLERS, SDK_SAMPLERS
+from bext_otel.metrics.parts import NO_PARTS, MetricParts
 from bext_otel.propagators import StandIn
 
 __all__ = ["NOTHING_CHOSEN", "Chosen", "choose", "named_exporter"]
@@ -37,13 +38,14 @@ class Chosen:
     """What variables have chosen: None for the SDK's own. `providers` are the signals that go to a provider
     of somebody else's.
 
-    `lines` tell what could not be had, and what passes us by.
+    `lines` tell what could not be had, and what passes us by. `metrics` is what code gave, not a variable.
     """
 
     sampler: Sampler | None = None
     id_generator: IdGenerator | None = None
     providers: frozenset[Signal] = frozenset()
     lines: tuple[str, ...] = ()
+    metrics: MetricParts = NO_PARTS
 
 
 NOTHING_CHOSEN = Chosen()

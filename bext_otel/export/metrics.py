@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader
+from opentelemetry.sdk.metrics.export import MetricExporter
 from opentelemetry.sdk.resources import Resource
 
 from bext_otel.apps import Budgets
@@ -16,6 +15,7 @@ from bext_otel.export.delivery import Delivery
 from bext_otel.export.otlp import metric_exporters
 from bext_otel.export.periodic import MetricExport
 from bext_otel.export.shutdown import Ending
+from bext_otel.metrics.parts import NO_PARTS, MetricParts
 from bext_otel.metrics.provider import BextMeterProvider
 from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.snapshot import Snapshot
@@ -26,7 +26,7 @@ from bext_otel.metrics.third_party.prometheus_listener import PrometheusListener
 from bext_otel.process import on_fork
 from bext_otel.service.board import Board
 
-__all__ = ["MetricParts", "MetricsSignal", "build_metrics"]
+__all__ = ["MetricsSignal", "build_metrics"]
 
 Figures: TypeAlias = Mapping[str, "int | float | str"]
 
@@ -221,21 +221,13 @@ class BextMetrics(MetricsSignal):
         return self._reading.failing
 
 
-@dataclass(frozen=True)
-class MetricParts:
-    """What the application brings for its metrics: `views` and `readers` of the SDK's."""
-
-    views: Sequence[Any] = ()
-    readers: Sequence[MetricReader] = ()
-
-
 def build_metrics(
     config: Config,
     resource: Resource,
     telemetry: Callable[[], Figures],
     *,
     ledger: Board | None = None,
-    parts: MetricParts = MetricParts(),  # frozen
+    parts: MetricParts = NO_PARTS,
 ) -> MetricsSignal:
     """The signal that `[telemetry] engine` names. `telemetry` tells how export fares, `ledger` is where the
     service's workers publish, `parts` are the application's."""

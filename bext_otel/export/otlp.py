@@ -52,8 +52,6 @@ __all__ = [
 
 _log = logging.getLogger("bext_otel.export")
 
-_AGGREGATION = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
-
 E = TypeVar("E")
 
 
@@ -286,13 +284,6 @@ def metric_exporters(exporters: Exporters, *, once: bool = True) -> list[tuple[M
 
     Each tries `once`, for who tries again himself; otherwise until its timeout.
     """
-    if os.environ.get(_AGGREGATION, "").strip().lower() == "base2_exponential_bucket_histogram":
-        _log.info(
-            "%s: bext's durations, sizes and ratios are exponential histograms anyway; other histograms "
-            "keep their bounds, "
-            "by which workers add up on /metrics",
-            _AGGREGATION,
-        )
     made: list[tuple[MetricExporter, Delivery]] = []
     for number, name in enumerate(exporters.metrics):
         if name == "prometheus":

@@ -15,7 +15,7 @@ from bext_otel._compat import InstrumentKind
 from bext_otel.catalogue import Metric
 from bext_otel.metrics import snapshot as ours
 from bext_otel.metrics.delta import DeltaState
-from bext_otel.metrics.instruments.cells import ExponentialCell, MeterCell
+from bext_otel.metrics.instruments.cells import ExponentialCell, MeterCell, MeterGaugeCell
 from bext_otel.metrics.instruments.store import Instruments
 from bext_otel.metrics.instruments.stream import MeterStream
 from bext_otel.metrics.sdk_points import exponential_point, point_of
@@ -156,7 +156,16 @@ def _metric(
     moment: _Moment,
 ) -> sdk.Metric | None:
     account = moment.account
-    if account is not None and temporality is not _CUMULATIVE and shape != "gauge":
+    if account is not None and temporality is not _CUMULATIVE and shape == "gauge":
+        told = zip(cells, points, strict=True)
+        points = [
+            point
+            for cell, point in told
+            if not isinstance(cell, MeterGaugeCell)
+            or not cell.last_set
+            or account.is_new(cell, cell.last_set)
+        ]
+    elif account is not None and temporality is not _CUMULATIVE:
         points = [
             delta
             for cell, point in zip(cells, points, strict=True)

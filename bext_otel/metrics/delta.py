@@ -89,6 +89,12 @@ class DeltaState:
         fresh = [exemplar for exemplar in point.exemplars if exemplar not in known]
         return replace(found, start_time_unix_nano=until, time_unix_nano=self._now, exemplars=fresh)
 
+    def is_new(self, key: Hashable, mark: float) -> bool:
+        """Whether a value that is no total has been set since it was delivered; `mark` tells when it was."""
+        before = self._delivered.get(key)
+        self._sent[key] = mark, ()
+        return before is None or before[0] != mark
+
     def settle(self, *, delivered: bool) -> None:
         """The export that began last has ended."""
         if delivered:

@@ -36,7 +36,7 @@ from bext_otel.metrics.values import Histogram
 if TYPE_CHECKING:
     from bext_otel.metrics.instruments.stream import MeterStream
 
-__all__ = ["CELLS", "ExponentialCell", "MeterCell", "with_reservoir"]
+__all__ = ["CELLS", "ExponentialCell", "MeterCell", "MeterGaugeCell", "with_reservoir"]
 
 
 class MeterCell(Cell):
@@ -102,9 +102,9 @@ class MeterCell(Cell):
 
     @property
     def labels(self) -> tuple[tuple[str, str], ...]:
-        """Its attributes as text."""
+        """Its attributes as text, in an order that is the same in all workers."""
         key: Any = self.key  # none of which is None here
-        return tuple(zip(self.names, key, strict=True))
+        return tuple(sorted(zip(self.names, key, strict=True)))
 
     @property
     def set_at(self) -> float:

@@ -189,7 +189,7 @@ class Instruments:
         """The streams that a reader reads; None: our page and exporters."""
         own: Mapping[Any, tuple[MeterStream, ...]] = self._own.get(reader, {}) if reader is not None else {}
         for instrument in tuple(self._made.values()):
-            yield from own.get(instrument) or self._streams.get(instrument, ())
+            yield from own[instrument] if instrument in own else self._streams.get(instrument, ())
 
     def every(self) -> Iterator[MeterStream]:
         """All streams."""

@@ -90,6 +90,8 @@ class MeterStream(Columns):
 
     def _begin(self) -> None:
         self.shapes: dict[tuple[str, ...], dict[tuple[Any, ...], MeterCell]] = {}
+        # The order of names that each set of them was given in first.
+        self._orders: dict[frozenset[str], tuple[str, ...]] = {}
         # Likewise of any attributes, with the types of values since 1 == True == 1.0; and by what they come
         # to.
         self._typed: dict[Any, MeterCell] = {}
@@ -158,10 +160,12 @@ class MeterStream(Columns):
         if not isinstance(attributes, Mapping):
             self.rejected += 1  # what nobody can read says nothing; the amount counts all the same
             attributes = {}
-        pairs = sorted((name, attributes[name]) for name in attributes if isinstance(name, str) and name)
-        names = tuple([name for name, _ in pairs])
-        values = tuple([_frozen(value) for _, value in pairs])
-        key = tuple([clean(value, name) for name, value in pairs])
+        given = tuple([name for name in attributes if isinstance(name, str) and name])
+        names = self._orders.setdefault(frozenset(given), given)
+        values = tuple([_frozen(attributes[name]) for name in names])
+        key = tuple(map(clean, values, names))
+        if key == values:
+            key = values  # held once
         plain = all(type(value) is str for value in values)
         table: dict[Any, MeterCell] = self.shapes.setdefault(names, {}) if plain else self._odd
         told: Any = (
@@ -258,7 +262,8 @@ class MeterStream(Columns):
 
     def _forget_others(self, kept: Mapping[MeterCell, Any]) -> None:
         """Of one-off jobs there may be any number in the life of a process."""
-        self.shapes = {names: _only(held, kept) for names, held in self.shapes.items()}
+        self.shapes = {names: left for names, held in self.shapes.items() if (left := _only(held, kept))}
+        self._orders = {frozenset(cell.names): cell.names for cell in kept}
         self._typed, self._odd = _only(self._typed, kept), _only(self._odd, kept)
         self._aliases = len(self._typed)
         self.bare = self.bare if self.bare in kept else None
@@ -281,6 +286,7 @@ class MeterStream(Columns):
         self._begin()
         for cell in bound:
             cell.reset()
+            self._orders[frozenset(cell.names)] = cell.names
             values = cell.key if cell.typed is None else cell.typed
             self._all.append(cell)
             if all(type(value) is str for value in values):

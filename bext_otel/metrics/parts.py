@@ -1,0 +1,22 @@
+"""What an application brings for its metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from opentelemetry.sdk.metrics.export import MetricReader
+from opentelemetry.sdk.metrics.view import View
+
+__all__ = ["NO_PARTS", "MetricParts"]
+
+
+@dataclass(frozen=True)
+class MetricParts:
+    """The SDK's own: views, and readers that get every metric."""
+
+    views: Sequence[View] = ()
+    readers: Sequence[MetricReader] = ()
+
+
+NO_PARTS = MetricParts()
