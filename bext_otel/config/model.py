@@ -156,6 +156,13 @@ class MetricsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             "`otel_scope_name`, `otel_scope_version`, `otel_scope_schema_url` and its attributes."
         ),
     ] = True
+    resource_labels: Annotated[
+        tuple[PoolPattern, ...],
+        Meta(
+            description="Which attributes of the resource `target_info` shows, by patterns of their names.",
+            extra={"example": ["service.*", "deployment.*"], "expected": "patterns of names of attributes"},
+        ),
+    ] = ("*",)
     budgets: Annotated[
         Mapping[str, Limit],
         Meta(

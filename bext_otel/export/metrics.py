@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import TypeAlias
 
 from opentelemetry.sdk.metrics import MeterProvider
@@ -10,7 +11,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter
 from opentelemetry.sdk.resources import Resource
 
 from bext_otel.apps import Budgets
-from bext_otel.config import Config
+from bext_otel.config import Config, MetricsSettings
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.otlp import metric_exporters
 from bext_otel.export.periodic import MetricExport
@@ -39,12 +40,16 @@ class MetricsSignal:
     """
 
     def __init__(
-        self, provider: MeterProvider, deliveries: tuple[Delivery, ...], shown: dict[str, str]
+        self,
+        provider: MeterProvider,
+        deliveries: tuple[Delivery, ...],
+        shown: dict[str, str],
+        patterns: Sequence[str],
     ) -> None:
         self.provider = provider
         self.deliveries = deliveries
         self.on_first_measurement: list[Callable[[], object]] = []
-        self._shown = shown
+        self._shown, self._patterns = shown, patterns
 
     def snapshot(self) -> Snapshot:
         """A fresh picture of everything."""
@@ -56,7 +61,7 @@ class MetricsSignal:
 
     def use_resource(self, resource: Resource) -> None:
         """From now on the metrics are this resource's."""
-        self._shown.update(_shown(resource))
+        self._shown.update(_shown(resource, self._patterns))
 
     def reset(self) -> None:
         """Begin anew, as a forked child does."""
@@ -88,7 +93,7 @@ class UpstreamMetrics(MetricsSignal):
         self,
         resource: Resource,
         exporters: Sequence[tuple[MetricExporter, Delivery]],
-        interval_seconds: float,
+        settings: MetricsSettings,
         telemetry: Callable[[], Figures],
         parts: MetricParts,
     ) -> None:
@@ -96,11 +101,19 @@ class UpstreamMetrics(MetricsSignal):
             build_upstream,
         )  # imports prometheus_client, which then shows metrics of its own
 
-        shown = _shown(resource)
+        shown = _shown(resource, settings.resource_labels)
         provider, self._reading = build_upstream(
-            resource, exporters, interval_seconds, shown, telemetry, parts.views, parts.readers
+            resource,
+            exporters,
+            settings.export_interval_seconds,
+            shown,
+            telemetry,
+            parts.views,
+            parts.readers,
         )
-        super().__init__(provider, tuple(delivery for _, delivery in exporters), shown)
+        super().__init__(
+            provider, tuple(delivery for _, delivery in exporters), shown, settings.resource_labels
+        )
 
     def snapshot(self) -> Snapshot:
         return self._reading.snapshot()
@@ -123,7 +136,8 @@ class BextMetrics(MetricsSignal):
         ledger: Board | None,
         parts: MetricParts,
     ) -> None:
-        settings, shown = config.metrics, _shown(resource)
+        settings = config.metrics
+        shown = _shown(resource, settings.resource_labels)
         self._streams = Streams(
             Budgets(settings.budgets),
             window_seconds=settings.window_seconds,
@@ -137,7 +151,9 @@ class BextMetrics(MetricsSignal):
             metric_readers=parts.readers,
             scope_labels=settings.scope_labels,
         )
-        super().__init__(provider, tuple(delivery for _, delivery in exporters), shown)
+        super().__init__(
+            provider, tuple(delivery for _, delivery in exporters), shown, settings.resource_labels
+        )
         self._instruments, self._readers = provider.instruments, provider.readers
         self._ledger = ledger
         self._hearing = PrometheusListener()
@@ -234,9 +250,14 @@ def build_metrics(
     upstream = config.telemetry.engine == "upstream"
     exporters = metric_exporters(config.telemetry.exporters, once=not upstream)
     if upstream:
-        return UpstreamMetrics(resource, exporters, config.metrics.export_interval_seconds, telemetry, parts)
+        return UpstreamMetrics(resource, exporters, config.metrics, telemetry, parts)
     return BextMetrics(config, resource, exporters, telemetry, ledger, parts)
 
 
-def _shown(resource: Resource) -> dict[str, str]:
-    return {name: str(value) for name, value in resource.attributes.items()}
+def _shown(resource: Resource, patterns: Sequence[str]) -> dict[str, str]:
+    """What `/metrics` tells of a resource."""
+    return {
+        name: str(value)
+        for name, value in resource.attributes.items()
+        if any(fnmatchcase(name, pattern) for pattern in patterns)
+    }

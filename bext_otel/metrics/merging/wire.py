@@ -101,7 +101,7 @@ class ThirdPartyFamily(msgspec.Struct, array_like=True, frozen=True):
     @property
     def key(self) -> tuple[object, ...]:
         """What tells it from others: workers that say the same of it are added up."""
-        return self.name, self.type, self.scope, self.unit, self.description if self.scope else ""
+        return self.name, self.type, self.merge, self.scope, self.unit, self.description if self.scope else ""
 
     def with_rows(self, rows: Sequence[ThirdPartyRow]) -> ThirdPartyFamily:
         """The same with other rows."""

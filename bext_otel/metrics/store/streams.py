@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +30,8 @@ __all__ = ["Observer", "Stream", "Streams"]
 
 Observer: TypeAlias = Callable[[], Iterable[tuple[float, Mapping[str, Any]]]]
 """Asked at each reading for pairs of a value and its attributes."""
+
+_log = logging.getLogger("bext_otel")
 
 # Series of one metric. Budgets bound each label; this bounds their product.
 _MAX_SERIES = 200_000
@@ -69,6 +72,7 @@ class Stream(Columns):
         self.label_names = metric.label_names
         self.bounds = metric.bounds
         self.rejected = 0
+        self._failing = False
         self.observers: list[Observer] = []
         self.window_seconds = parent.window_seconds
         self.clock = parent.clock
@@ -172,8 +176,16 @@ class Stream(Columns):
                         self.rejected += 1
                     else:
                         yield self.cell(attributes), number, str(attributes.get(SHARED, ""))
-            except Exception:  # a callback of the application is broken: its own logs tell, ours count
+            except Exception as error:  # a callback of the application is broken
                 self.rejected += 1
+                failing, self._failing = self._failing, True
+                _log.log(
+                    logging.DEBUG if failing else logging.WARNING,
+                    "a callback of metric %s failed: %s: %s; what it says otherwise is shown",
+                    self.metric.name,
+                    type(error).__name__,
+                    error,
+                )
 
     def reset(self) -> None:
         """Forget everything measured, in place, as handles point to the cells."""
