@@ -95,6 +95,42 @@ def _scrapes(side: str) -> Work:
     return work
 
 
+def _exports(side: str) -> Work:
+    """What an export of them over OTLP costs, until it is bytes."""
+    if side == "upstream":
+        from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+        from opentelemetry.sdk.metrics import MeterProvider
+        from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+        reader = InMemoryMetricReader()
+        meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("shop")
+        export = lambda: encode_metrics(reader.get_metrics_data()).SerializeToString()  # noqa: E731  # as below
+    else:
+        from opentelemetry.sdk.resources import Resource
+
+        from bext_otel.apps import Budgets
+        from bext_otel.export.metric_encoder import MetricEncoder
+        from bext_otel.metrics.data import metrics_data
+        from bext_otel.metrics.provider import BextMeterProvider
+        from bext_otel.metrics.store.streams import Streams
+
+        resource, encoder = Resource({}), MetricEncoder()
+        provider = BextMeterProvider(Streams(Budgets({})), resource, series_limit=_SERIES)
+        meter = provider.get_meter("shop")
+        export = lambda: encoder.encode(  # noqa: E731  # as above
+            metrics_data(provider.instruments, resource, {})
+        )
+    counter = meter.create_counter("orders")
+    for attributes in _OWN:
+        counter.add(1, attributes)
+
+    def work(times: int) -> None:
+        for _ in range(max(times // _SERIES, 1)):
+            export()
+
+    return work
+
+
 def _bytes_a_series(side: str) -> float:
     """What is allocated for each series, once it has been scraped."""
     add, scrape = _page(side)
@@ -109,6 +145,8 @@ def _bytes_a_series(side: str) -> float:
 def _work(name: str) -> Work:
     if name.startswith("scrape-"):
         return _scrapes(name.partition("-")[2])
+    if name.startswith("export-"):
+        return _exports(name.partition("-")[2])
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
 
@@ -183,16 +221,20 @@ def main() -> None:
             f"{kind}: 4 threads cost {share(names[3], names[1])} of one, bound {share(names[4], names[2])} "
             "(target 1.15)"
         )
-    scrapes = compare(
-        "benchmarks.instruments", ["scrape-upstream", "scrape-bext"], rounds=arguments.rounds, times=_SERIES
-    )
-    theirs, ours = scrapes["scrape-upstream"], scrapes["scrape-bext"]
-    shares = sorted(mine / other for mine, other in zip(ours, theirs, strict=True))
-    print(
-        f"a scrape of {_SERIES} series of its own: {statistics.median(ours) * _SERIES / 1e3:.1f} ms of CPU, "
-        f"{statistics.median(shares):.3f} of upstream's (min {shares[0]:.3f}, max {shares[-1]:.3f}; "
-        "target 0.08)"
-    )
+    for what in ("scrape", "export"):
+        found = compare(
+            "benchmarks.instruments",
+            [f"{what}-upstream", f"{what}-bext"],
+            rounds=arguments.rounds,
+            times=_SERIES,
+        )
+        theirs, ours = found[f"{what}-upstream"], found[f"{what}-bext"]
+        shares = sorted(mine / other for mine, other in zip(ours, theirs, strict=True))
+        print(
+            f"{what} of {_SERIES} series of its own: {statistics.median(ours) * _SERIES / 1e3:.1f} ms, "
+            f"{statistics.median(shares):.3f} of upstream's (min {shares[0]:.3f}, max {shares[-1]:.3f}; "
+            "target 0.08 of a scrape)"
+        )
     print(f"memory of one of them: {_bytes_a_series('bext'):.0f} bytes (target 900)")
 
 

@@ -26,9 +26,6 @@ from bext_otel.endpoints.port import take_word
 from bext_otel.service.process_tree import is_helper
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.metrics.export import MetricReader
-    from opentelemetry.sdk.metrics.view import View
-
     from bext_otel.runtime import Runtime
 
 __all__ = ["BextConfigurator", "BextDistro", "configure", "running"]
@@ -79,8 +76,8 @@ def configure(
     app_resolver: Resolver | None = None,
     resource: Mapping[str, str] | None = None,
     instrument: bool = True,
-    views: Sequence[View] = (),
-    metric_readers: Sequence[MetricReader] = (),
+    views: Sequence[Any] = (),
+    metric_readers: Sequence[Any] = (),
     **settings: Mapping[str, Any],
 ) -> Runtime:
     """Set telemetry up, once for the process: `configure(metrics={"mount": True}, telemetry={"service_name":

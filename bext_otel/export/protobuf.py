@@ -155,7 +155,16 @@ class Attributes:
         return key
 
     def _write(self, key: _Key, kind: type, value: Any) -> bytes:
-        written = field(self._tag, key.prefix + field(b"\x12", any_value(value)))
+        if kind is str:
+            told = encodable(value).encode()
+            size = len(told)
+            whole = size + 4 + len(key.prefix)
+            if whole < 128:  # all three lengths are one byte
+                written = b"%b%c%b\x12%c\x0a%c%b" % (self._tag, whole, key.prefix, size + 2, size, told)
+            else:
+                written = field(self._tag, key.prefix + field(b"\x12", field(b"\x0a", told)))
+        else:
+            written = field(self._tag, key.prefix + field(b"\x12", any_value(value)))
         if kind is str:
             if len(value) <= _MAX_TEXT and len(key.strings) < _MAX_VALUES:
                 key.strings[value] = written

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from opentelemetry.sdk.metrics import Exemplar
@@ -81,6 +81,8 @@ def metrics_data(
         for stream in instruments.read_by(reader):
             if (metric := _of_stream(stream, moment)) is not None:
                 scopes.setdefault(stream.scope, []).append(metric)
+        if account is not None:
+            account.forget(_is_gone)
     grouped = [
         sdk.ScopeMetrics(scope=scope, metrics=metrics, schema_url=scope.schema_url or "")
         for scope, metrics in scopes.items()
@@ -90,6 +92,11 @@ def metrics_data(
             sdk.ResourceMetrics(resource=resource, scope_metrics=grouped, schema_url=resource.schema_url)
         ]
     )
+
+
+def _is_gone(cell: Any) -> bool:
+    """Whether a series is no longer observed."""
+    return isinstance(cell, MeterCell) and cell.stream.is_observed and cell not in cell.stream.observed
 
 
 def _of_row(
@@ -127,11 +134,34 @@ def _of_stream(stream: MeterStream, moment: _Moment) -> sdk.Metric | None:
     delta = temporality is not _CUMULATIVE and plan.shape != "gauge"
     cells: list[Cell] = []
     points: list[Any] = []
+    if plan.shape not in {"histogram", "exponential"}:
+        told = stream.points()
+        cells += [cell for cell, _ in told]
+        points += _number_points(stream, told, moment, delta=delta)
+        return _metric(plan.name, plan.description, plan.unit, plan.shape, cells, points, temporality, moment)
     for cell, held in stream.points():
         common = moment.common(cell, [each for _, each in cell.exemplars], delta=delta)
         cells.append(cell)
         points.append(_point(held, common, min_max=plan.min_max))
     return _metric(plan.name, plan.description, plan.unit, plan.shape, cells, points, temporality, moment)
+
+
+def _number_points(
+    stream: MeterStream, told: Iterable[tuple[MeterCell, Any]], moment: _Moment, *, delta: bool
+) -> Iterator[sdk.NumberDataPoint]:
+    """Written out, as there may be many."""
+    begin, now, reserved = moment.start, moment.now, stream.plan.reservoirs is not None
+    for cell, held in told:
+        began = begin if delta or cell.began < begin else cell.began
+        exemplars = () if cell.exemplar is None and not reserved else cell.exemplars
+        value: Any = held.value if held is cell else held  # type: ignore[attr-defined]  # cells of numbers
+        yield sdk.NumberDataPoint(
+            cell.attributes,
+            began,
+            now,
+            value,
+            [_exemplar(each) for _, each in exemplars] if exemplars else (),
+        )
 
 
 def _point(held: Any, common: Mapping[str, Any], *, min_max: bool) -> Any:

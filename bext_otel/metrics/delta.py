@@ -12,7 +12,7 @@ another life, and forgets what it had added up.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -62,10 +62,10 @@ class DeltaState:
         """What is wanted of the series of such instruments."""
         return self._temporality.get(kind, AggregationTemporality.CUMULATIVE)
 
-    def forget(self, keys: Iterable[Hashable]) -> None:
-        """These series are gone."""
-        for key in keys:
-            self._delivered.pop(key, None)
+    def forget(self, is_gone: Callable[[Hashable], bool]) -> None:
+        """Series that are gone need no memory."""
+        for key in [key for key in self._delivered if is_gone(key)]:
+            del self._delivered[key]
 
     def open(self, now_unix_nano: int) -> None:
         """An export begins, of what is so now: a moment of a timeline, later than that of any export

@@ -89,6 +89,7 @@ class SnapshotReader:
             may_tick=lambda: not self._is_at_work,
         )
         streams.wake = self._wake
+        self.instruments.on_observable = self._heard
         streams.stream(LABEL_OVERFLOW).observers.append(
             lambda: [(count, {"label": name}) for name, count in streams.budgets.overflowed().items()]
         )

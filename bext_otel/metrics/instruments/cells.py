@@ -65,7 +65,7 @@ class MeterCell(Cell):
     @property
     def attributes(self) -> dict[str, Any]:
         """Its attributes for OTLP."""
-        return dict(zip(self.names, self.key if self.typed is None else self.typed, strict=True))
+        return dict(zip(self.names, self.typed or self.key))  # noqa: B905  # of one length; this runs for each
 
     @property
     def exemplars(self) -> tuple[tuple[int, Exemplar], ...]:

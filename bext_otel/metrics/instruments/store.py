@@ -3,7 +3,7 @@ and for readers that want others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from threading import RLock
 from typing import Any
@@ -28,6 +28,9 @@ __all__ = ["Instruments"]
 # How long a collection waits for one in another thread.
 _PATIENCE_SECONDS = 5.0
 
+# Instruments of one provider: names that are made up without end would fill the memory.
+_MOST = 20_000
+
 _collections: ContextVar[frozenset[object]] = ContextVar("bext_otel_collections", default=frozenset())
 
 
@@ -48,9 +51,13 @@ class Instruments:
         self._disabled: set[InstrumentationScope] = set()
         # By scope and name, what streams there are.
         self._names: dict[tuple[InstrumentationScope, str], list[Plan]] = {}
+        # Called when there is something to ask that was not there before.
+        self.on_observable: Callable[[], object] = streams.wake
         self._begin()
 
     def _begin(self) -> None:
+        # Held while an instrument is made. Reentrant, as a signal handler may make one.
+        self._lock = RLock()
         # Held while callbacks of the application run.
         self._turns = RLock()
         # In the context of a collection, and so of the callbacks that it asks in threads of their own.
@@ -83,21 +90,23 @@ class Instruments:
     ) -> Any:
         """The instrument that this is, made when it is first asked for."""
         identity = identified(scope, kind, name, unit, description, bounds, row)
-        key = scope, identity.key
-        found = self._made.get(key)
-        if found is None:
+        with self._lock:
+            found = self._made.get((scope, identity.key))
+            if found is not None:
+                self._same(found, identity, callbacks)
+                return found
             made: Any = (
                 OBSERVABLE[kind](identity, callbacks) if kind in OBSERVABLE else SYNCHRONOUS[kind](identity)
             )
+            if len(self._made) >= _MOST:
+                tell("", f"is made: there are {_MOST} already, and what further ones measure is not kept")
+                return made
             self._plan(made)
-            found = self._made.setdefault(key, made)
-            if found is made:
-                self._connect(found, enabled=enabled)
-                if callbacks:
-                    self.streams.wake()  # what is only asked has something to show, too
-                return found
-        self._same(found, identity, callbacks)
-        return found
+            self._made[scope, identity.key] = made
+            self._connect(made, enabled=enabled)
+        if callbacks and row is None:
+            self.on_observable()  # what is only asked has something to show, too
+        return made
 
     def _same(self, found: Any, identity: Identity, callbacks: Sequence[Any] | None) -> None:
         """An instrument is made again."""
@@ -173,11 +182,12 @@ class Instruments:
 
     def join(self, reader: MetricReader, preferences: ReaderPreferences) -> None:
         """A reader of the application's: what it prefers otherwise than others do, it has for itself."""
-        self._own[reader] = {}
-        self._preferences[reader] = preferences
-        for instrument in tuple(self._made.values()):
-            if self._plan_for(reader, preferences, instrument):
-                self._connect(instrument, enabled=instrument.identity.scope not in self._disabled)
+        with self._lock:
+            self._own[reader] = {}
+            self._preferences[reader] = preferences
+            for instrument in tuple(self._made.values()):
+                if self._plan_for(reader, preferences, instrument):
+                    self._connect(instrument, enabled=instrument.identity.scope not in self._disabled)
 
     def leave(self, reader: MetricReader) -> None:
         """It reads no more."""

@@ -85,7 +85,7 @@ class MeterStream(Columns):
         # What observers said last, and what each series was at the fork.
         self.observed: dict[MeterCell, Any] = {}
         self._inherited: dict[MeterCell, float] = {}
-        self._bound: list[MeterCell] = []
+        self._bound: dict[MeterCell, None] = {}
         self._begin()
 
     def _begin(self) -> None:
@@ -136,8 +136,7 @@ class MeterStream(Columns):
     def bind(self, attributes: Attributes) -> MeterCell:
         """The same, and it stays: in a forked child, too, it is what measures."""
         cell = self.cell(self.kept(attributes))
-        if cell not in self._bound:
-            self._bound.append(cell)
+        self._bound[cell] = None
         return cell
 
     def kept(self, attributes: Attributes) -> Attributes:
@@ -300,7 +299,7 @@ class MeterStream(Columns):
     # --- What is shown
     # ----------------------------------------------------------------------------------------
 
-    def points(self) -> Iterable[tuple[MeterCell, Any]]:
+    def points(self) -> Sequence[tuple[MeterCell, Any]]:
         """Every series that holds something, and what that is: a number, or a cell with a histogram."""
         if self.is_observed:
             return list(self.observed.items())

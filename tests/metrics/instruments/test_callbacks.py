@@ -25,7 +25,7 @@ def provider(streams: Streams) -> Iterator[BextMeterProvider]:
 def shown(provider: BextMeterProvider) -> dict[str, object]:
     provider.streams.drain()
     return {
-        f"{family.name}{{{point.series.text}}}": point.value
+        f"{family.name}{{{point.series.sorted_text}}}": point.value
         for family in provider.instruments.families()
         for point in family.points
     }

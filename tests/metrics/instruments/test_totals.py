@@ -28,7 +28,7 @@ class Library:
         self.provider.instruments.collect()
         self.provider.streams.drain()
         return {
-            f"{family.name}{{{point.series.text}}}": point.value
+            f"{family.name}{{{point.series.sorted_text}}}": point.value
             for family in self.provider.instruments.families()
             for point in family.points
         }
