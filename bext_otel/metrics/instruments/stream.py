@@ -15,9 +15,9 @@ from bext_otel._compat import InstrumentKind, prometheus_name, unit_word
 from bext_otel.apps import clean
 from bext_otel.metrics.instruments.cells import CELLS, MeterCell, with_reservoir
 from bext_otel.metrics.instruments.plan import Plan, Shape
-from bext_otel.metrics.merging.wire import ThirdPartyFamily
+from bext_otel.metrics.merging.wire import BLOCK, ThirdPartyFamily, ThirdPartyRow, packed_rows
 from bext_otel.metrics.numbers import GREATEST, exact, finite
-from bext_otel.metrics.pacing import slices
+from bext_otel.metrics.pacing import AT_ONCE, slices
 from bext_otel.metrics.snapshot import (
     Exemplar,
     Family,
@@ -98,6 +98,7 @@ class MeterStream(Columns):
         self._odd: dict[Any, MeterCell] = {}
         self._all: list[MeterCell] = []
         self._aliases = 0
+        self._blocks: list[tuple[list[ThirdPartyRow], bytes]] = []
         self.bare: MeterCell | None = None
         self._overflow: MeterCell | None = None
         self.forget_columns()
@@ -351,14 +352,14 @@ class MeterStream(Columns):
     def part(self, now: float) -> ThirdPartyFamily | None:
         """What there is to say for the other workers; None while there is nothing. Under the reading's
         lock."""
-        rows = []
-        for cell, held in self.points():
-            if held is cell:
-                rows.append(cell.foreign_row(now))
-            else:
-                cell.published = None
-                row = cell.row_of(held.read() if isinstance(held, MeterCell) else held, self.clock())
-                rows.append(row)
+        rows: list[ThirdPartyRow] = []
+        for part in slices(self.points(), AT_ONCE):
+            for cell, held in part:
+                if held is cell:
+                    rows.append(cell.foreign_row(now))
+                else:
+                    value = held.read() if isinstance(held, MeterCell) else held
+                    rows.append(cell.row_of(value, self.clock()))
         if not rows:
             return None
         plan = self.plan
@@ -371,7 +372,19 @@ class MeterStream(Columns):
             self._merge,
             self.labels,
             plan.limit,
+            self._packed(rows),
         )
+
+    def _packed(self, rows: list[ThirdPartyRow]) -> tuple[bytes, ...]:
+        """The rows as bytes, those that have not changed as they were: of many series few do within a
+        second."""
+        before, blocks = self._blocks, []
+        for start in range(0, len(rows), BLOCK):
+            part, number = rows[start : start + BLOCK], start // BLOCK
+            known = number < len(before) and before[number][0] == part
+            blocks.append(before[number] if known else (part, packed_rows(part)[0]))
+        self._blocks = blocks
+        return tuple([packed for _, packed in blocks])
 
 
 _HASHABLE = frozenset({str, int, bool, float, bytes, type(None)})

@@ -39,6 +39,7 @@ __all__ = [
     "encode",
     "exemplar_row",
     "is_readable",
+    "packed_rows",
 ]
 
 # Evaluated by msgspec, which cannot read the text of a type on Python 3.10.
@@ -87,7 +88,8 @@ class ThirdPartyRow(msgspec.Struct, array_like=True, frozen=True):
 
 class ThirdPartyFamily(msgspec.Struct, array_like=True, frozen=True):
     """A family of another library. `scope` are the labels of who measures, which all of its series have;
-    `limit` is how many of them the service shows (0: all), besides the one for the others."""
+    `limit` is how many of them the service shows (0: all), besides the one for the others. `packed` are its
+    rows' blocks as bytes, where somebody has kept them."""
 
     name: str
     type: FamilyType
@@ -97,6 +99,7 @@ class ThirdPartyFamily(msgspec.Struct, array_like=True, frozen=True):
     merge: GaugeMerge = "livesum"
     scope: tuple[tuple[str, str], ...] = ()
     limit: int = 0
+    packed: tuple[bytes, ...] = ()
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -227,6 +230,11 @@ def encode(contribution: Publication, base: bytes = b"") -> bytes:
     return _encoder.encode(_Message(**fields))
 
 
+def packed_rows(rows: Sequence[ThirdPartyRow]) -> list[bytes]:
+    """Rows as blocks."""
+    return [_encoder.encode(rows[start : start + BLOCK]) for start in range(0, len(rows), BLOCK)]
+
+
 def _packed(family: ThirdPartyFamily) -> _PackedFamily:
     rows = family.rows
     return _PackedFamily(
@@ -235,7 +243,7 @@ def _packed(family: ThirdPartyFamily) -> _PackedFamily:
         family.description,
         family.unit,
         family.merge,
-        [msgspec.Raw(_encoder.encode(rows[start : start + BLOCK])) for start in range(0, len(rows), BLOCK)],
+        [msgspec.Raw(block) for block in family.packed or packed_rows(rows)],
         family.scope,
         family.limit,
     )
