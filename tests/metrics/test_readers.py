@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.metrics import Observation
 from opentelemetry.sdk import metrics as sdk
 from opentelemetry.sdk.metrics import AlignedHistogramBucketExemplarReservoir, ExemplarReservoir
 from opentelemetry.sdk.metrics.export import (
@@ -23,6 +25,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from bext_otel.catalogue import CACHE_HITS, REQUEST_DURATION
+from bext_otel.metrics.instruments.cells import MeterCounterCell
 from bext_otel.metrics.provider import BextMeterProvider
 from bext_otel.metrics.store.streams import Streams
 from bext_otel.scope import SCOPE
@@ -106,6 +109,23 @@ def test_a_series_starts_when_it_was_measured_first_and_keeps_that(
     for kind, at in began.items():
         assert at <= found[kind].start_time_unix_nano <= at + 1000
         assert found[kind].time_unix_nano >= int(bext_clock() * 1e9)
+
+
+def test_series_that_are_gone_cost_a_reader_of_deltas_no_memory(provider: BextMeterProvider) -> None:
+    reader = InMemoryMetricReader({sdk.ObservableCounter: AggregationTemporality.DELTA})
+    provider.add_metric_reader(reader)
+    seen = {"job": "", "count": 0}
+    provider.get_meter("shop").create_observable_counter(
+        "done",
+        [lambda _: [Observation(seen["count"], {"job": seen["job"]})]],  # type: ignore[arg-type,dict-item]
+    )
+    for number in range(50):
+        for count in (3, 5):
+            seen.update(job=f"job-{number}", count=count)
+            told = [point.value for point in points(reader, "done")]
+            assert [3 if count == 3 else 2] == told
+    gc.collect()
+    assert 2 >= len([each for each in gc.get_objects() if type(each) is MeterCounterCell])
 
 
 class Vendor(MetricExporter):

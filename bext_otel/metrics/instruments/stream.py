@@ -38,6 +38,8 @@ _log = logging.getLogger("bext_otel")
 OVERFLOW = "otel.metric.overflow"
 """The attribute of the point for what is past the limit."""
 
+_PAST_LIMIT = ((OVERFLOW,), (("bool", "True"),))
+
 # How many ways to write the attributes of a series are remembered, on average: in another order, or 200 as
 # well as "200".
 _SPELLINGS = 4
@@ -211,7 +213,7 @@ class MeterStream(Columns):
         if self._overflow is None:
             made = self._made((OVERFLOW,), ("true",), (True,))
             self._all.append(made)
-            self._overflow = made
+            self._overflow = self._odd.setdefault(_PAST_LIMIT, made)  # somebody else may have made it now
             _log.warning(
                 "metric %s of %s has more than %d attribute sets ([metrics] series_limit): further ones are "
                 "counted together, with %s=true; use attributes with fewer values",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk import metrics as sdk
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics._internal import _default_meter_configurator, _disable_meter_configurator
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     HistogramDataPoint,
@@ -289,24 +290,19 @@ amounts = st.one_of(
 )
 
 
-@given(st.lists(st.lists(st.tuples(amounts, st.integers(0, 5)), max_size=8), max_size=4))
-def test_exponential_buckets_are_upstreams(intervals: list[list[tuple[float, int]]]) -> None:
-    """As long as no interval holds nothing but zeros, by which upstream coarsens for good."""
-    sides = Sides(
-        [View(instrument_name="*", aggregation=ExponentialBucketHistogramAggregation(max_size=20))],
-        {sdk.Histogram: DELTA},
-    )
+@given(st.lists(st.tuples(amounts, st.integers(0, 5)), max_size=12))
+def test_exponential_buckets_are_upstreams(measured: list[tuple[float, int]]) -> None:
+    """Scale, offsets and counts. Upstream coarsens for good by an interval that holds nothing but zeros."""
+    sides = Sides([View(instrument_name="*", aggregation=ExponentialBucketHistogramAggregation(max_size=20))])
 
-    def record(provider: MeterProvider, interval: list[tuple[float, int]]) -> None:
+    def record(provider: MeterProvider) -> None:
         histogram = provider.get_meter("shop").create_histogram("wait")
-        for amount, number in interval:
+        for amount, number in measured:
             histogram.record(amount, {"number": number})
 
-    for interval in intervals[:1]:
-        kept = [(amount, number) for amount, number in interval if amount]
-        sides.each(lambda provider, kept=kept: record(provider, kept))  # type: ignore[misc]
-        theirs, ours = sides.told()
-        assert theirs == ours
+    sides.each(record)
+    theirs, ours = sides.told()
+    assert theirs == ours
     sides.end()
 
 
@@ -345,4 +341,36 @@ def test_an_instrument_whose_name_is_none_is_told_and_works(caplog: pytest.LogCa
     assert 6 == len(caplog.messages)
     (found,) = simplified(reader.get_metrics_data()).values()
     assert 6 == len(found)
+    provider.shutdown()
+
+
+def test_a_meter_that_a_configurator_turns_off_measures_nothing() -> None:
+    reader = InMemoryMetricReader()
+    provider = BextMeterProvider(Streams(Budgets({})), RESOURCE, metric_readers=[reader])
+    meter = provider.get_meter("quiet")
+    counter = meter.create_counter("jobs")
+    meter.create_observable_gauge("level", [lambda _: [Observation(1)]])
+    counter.add(1)
+    provider._set_meter_configurator(meter_configurator=_disable_meter_configurator)
+    counter.add(2)
+    meter.create_histogram("wait").record(1)
+    (found,) = simplified(reader.get_metrics_data()).values()
+    assert [1] == [point for points in found.values() for point in points.values()]
+    provider._set_meter_configurator(meter_configurator=_default_meter_configurator)
+    counter.add(4)
+    (found,) = simplified(reader.get_metrics_data()).values()
+    assert [5, 1] == [point for points in found.values() for point in points.values()]
+    provider.shutdown()
+
+
+def test_more_instruments_than_anybody_has_are_not_kept(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("bext_otel.metrics.instruments.store._MOST", 3)
+    provider = BextMeterProvider(Streams(Budgets({})), RESOURCE)
+    meter = provider.get_meter("many")
+    for number in range(6):
+        meter.create_counter(f"jobs.{number}").add(1)
+    assert 3 == len(list(provider.instruments.every()))
+    assert 1 == len(caplog.messages)
     provider.shutdown()

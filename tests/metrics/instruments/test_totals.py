@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.sdk import metrics as sdk
 from opentelemetry.sdk.metrics import Histogram as HistogramInstrument
+from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader, NumberDataPoint
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 
@@ -190,3 +194,50 @@ def test_a_series_that_is_no_longer_observed_is_gone(library: Library) -> None:
     assert {'jobs{host="1",job="job-2999"}': 1} == library.values()
     running.clear()
     assert {} == library.values()
+
+
+@pytest.mark.parametrize("limit", [2000, 10])
+def test_totals_are_exact_while_threads_make_series_measure_and_read(streams: Streams, limit: int) -> None:
+    provider = BextMeterProvider(streams, Resource({}), series_limit=limit, scope_labels=False)
+    counter = provider.get_meter("some.library").create_counter("jobs")
+    wait = provider.get_meter("some.library").create_histogram("wait")
+    reader = InMemoryMetricReader({sdk.Counter: AggregationTemporality.DELTA})
+    provider.add_metric_reader(reader)
+    stop, deltas = threading.Event(), []
+
+    def measure(start: int) -> None:
+        for number in range(2000):
+            attributes = {"n": (start + number) % 40, "kind": str(number % 3)}
+            if number % 2:
+                attributes = dict(reversed(attributes.items()))
+            counter.add(1, attributes)
+            wait.record(1, attributes)
+
+    def read() -> None:
+        last = False
+        while not last:
+            last = stop.is_set()
+            data = reader.get_metrics_data()
+            deltas.extend(
+                point.value
+                for resource in (data.resource_metrics if data is not None else ())
+                for scope in resource.scope_metrics
+                for metric in scope.metrics
+                if metric.name == "jobs"
+                for point in metric.data.data_points
+                if isinstance(point, NumberDataPoint)
+            )
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(measure, range(0, 40, 10)))
+    stop.set()
+    reading.join()
+    streams.drain()
+    jobs, waits = provider.instruments.families()
+    assert 8000 == sum(point.value for point in jobs.points) == sum(deltas)  # type: ignore[misc]  # numbers
+    assert 8000 == sum(point.value.count for point in waits.points)  # type: ignore[union-attr]  # histograms
+    labels = [point.series.sorted_text for point in jobs.points]
+    assert (len(labels), min(limit + 1, 120)) == (len(set(labels)), len(labels))
+    provider.shutdown()
