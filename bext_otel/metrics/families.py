@@ -24,6 +24,7 @@ from bext_otel.metrics.values import Distribution, merged, plain
 __all__ = [
     "KnownSeries",
     "Observed",
+    "extended",
     "foreign_parts",
     "observed_now",
     "of_foreign",
@@ -94,7 +95,7 @@ def _columns(
             for position, found in enumerate(map(_exemplar, part), len(values))
             if found is not None
         }
-        values = _extended(values, list(map(_value, part)))
+        values = extended(values, list(map(_value, part)))
     if not observed:
         return Numbers(series, values, exemplars)
     told = zip(cells, values, strict=True)
@@ -105,7 +106,8 @@ def _columns(
     )
 
 
-def _extended(values: array[Any], more: list[float]) -> array[Any]:
+def extended(values: array[Any], more: list[float]) -> array[Any]:
+    """A column of machine numbers with more of them: whole ones as long as all are."""
     if values.typecode == "q":
         try:
             values.extend(array("q", more))

@@ -11,18 +11,18 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from opentelemetry import trace
 from opentelemetry.context import Context, get_current
 
 from bext_otel._compat import make_reservoir
 from bext_otel.metrics.exponential import Buckets, bucket_index
-from bext_otel.metrics.instruments.plan import Shape
+from bext_otel.metrics.instruments.plan import Plan, Shape
 from bext_otel.metrics.merging.wire import ThirdPartyRow
 from bext_otel.metrics.numbers import sound
 from bext_otel.metrics.snapshot import Exemplar, Series
-from bext_otel.metrics.store.cell import ALWAYS, EXEMPLAR_TRIES, Cell, exemplar_of
+from bext_otel.metrics.store.cell import ALWAYS, EXEMPLAR_TRIES, Cell, Home, exemplar_of
 from bext_otel.metrics.store.cells import (
     CounterCell,
     GaugeCell,
@@ -33,10 +33,20 @@ from bext_otel.metrics.store.cells import (
 from bext_otel.metrics.timeline import NANO
 from bext_otel.metrics.values import Histogram
 
-if TYPE_CHECKING:
-    from bext_otel.metrics.instruments.stream import MeterStream
-
 __all__ = ["CELLS", "ExponentialCell", "MeterCell", "MeterGaugeCell", "with_reservoir"]
+
+
+class MeterHome(Home, Protocol):
+    """The stream that such a cell belongs to, as far as the cell, and who reads it, know it.
+
+    `least` is the least amount that its instrument takes; `observed` is what its observers said last, if it
+    `is_observed`.
+    """
+
+    plan: Plan
+    least: float
+    is_observed: bool
+    observed: dict[MeterCell, Any]
 
 
 class MeterCell(Cell):
@@ -44,12 +54,12 @@ class MeterCell(Cell):
 
     __slots__ = ()
 
-    stream: MeterStream
+    stream: MeterHome
     names: tuple[str, ...]
 
     def __init__(
         self,
-        stream: MeterStream,
+        stream: MeterHome,
         names: tuple[str, ...],
         key: tuple[str, ...],
         series: Series,

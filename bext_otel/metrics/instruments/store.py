@@ -17,6 +17,7 @@ from bext_otel.catalogue import Metric
 from bext_otel.metrics.instruments.identity import Identity, identified, tell
 from bext_otel.metrics.instruments.observable import OBSERVABLE, Observing, Round
 from bext_otel.metrics.instruments.plan import Plan, Planner
+from bext_otel.metrics.instruments.shown import family_of, part_of
 from bext_otel.metrics.instruments.stream import MeterStream
 from bext_otel.metrics.instruments.synchronous import SYNCHRONOUS, Measuring
 from bext_otel.metrics.merging.wire import ThirdPartyFamily
@@ -243,11 +244,11 @@ class Instruments:
     def families(self) -> list[Family]:
         """Every stream as a Prometheus family, named by the standard translation. Under the reading's
         lock."""
-        return [family for stream in self.read_by(None) if (family := stream.family()) is not None]
+        return [family for stream in self.read_by(None) if (family := family_of(stream)) is not None]
 
     def parts(self, now: float) -> list[ThirdPartyFamily]:
         """The same for the other workers."""
-        return [part for stream in self.read_by(None) if (part := stream.part(now)) is not None]
+        return [part for stream in self.read_by(None) if (part := part_of(stream, now)) is not None]
 
 
 def scope_labels(scope: InstrumentationScope) -> LabelSet:

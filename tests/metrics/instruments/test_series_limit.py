@@ -95,3 +95,18 @@ def test_a_higher_limit_than_the_default_holds(streams: Streams) -> None:
     found = points(provider)
     assert (2501, 100) == (len(found), found[OVERFLOW].value)
     provider.shutdown()
+
+
+def test_names_of_attributes_that_are_made_up_without_end_fill_no_memory(streams: Streams) -> None:
+    provider = BextMeterProvider(streams, Resource({}), scope_labels=False, series_limit=10)
+    counter = provider.get_meter("shop").create_counter("orders")
+    for number in range(200):
+        counter.add(1, {f"name-{number}": "value"})
+        counter.add(1, {f"name-{number}": number})
+        counter.add(1, {"a": "1", f"b-{number % 3}": number})
+    found = points(provider)
+    assert (11, 600) == (len(found), sum(point.value for point in found.values()))
+    (stream,) = provider.instruments.every()
+    assert 11 >= len(stream.shapes)
+    assert 589 + 1 >= stream.folded >= 580
+    provider.shutdown()
