@@ -7,7 +7,8 @@ twice, as every retry over a network may.
 
 A series that rests is left out, and starts again where its own last delivered point ended, not at the last
 export: the collector's Prometheus exporter takes a point that does not begin where its series ended for
-another life, and forgets what it had added up.
+another life, and forgets what it had added up. Readers of the application's get points of one interval, as
+the specification has it.
 """
 
 from __future__ import annotations
@@ -42,13 +43,17 @@ def exporter_temporality(exporter: MetricExporter) -> dict[InstrumentKind, Aggre
 
 class DeltaState:
     """What one exporter, or reader, was delivered; `temporality` is what it prefers, by kind of instrument.
+    `aligned`: all points of an export are of the time since the last one.
 
     Holds a value for each series that it wants as deltas, and nothing for others. Not thread-safe: one export
     at a time.
     """
 
-    def __init__(self, temporality: Mapping[InstrumentKind, AggregationTemporality]) -> None:
+    def __init__(
+        self, temporality: Mapping[InstrumentKind, AggregationTemporality], *, aligned: bool = False
+    ) -> None:
         self._temporality = temporality
+        self._aligned = aligned
         self.reset()
 
     def reset(self) -> None:
@@ -77,6 +82,8 @@ class DeltaState:
         """`point`, a total, less what was delivered of this series; None if nothing came since. `monotonic`:
         it never falls, unless it has begun anew."""
         before, known, until = self._delivered.get(key, (None, (), self._until))
+        if self._aligned:
+            until = self._until
         if before is None:
             found = point
         elif (found := _difference(before, point, monotonic=monotonic)) is None:

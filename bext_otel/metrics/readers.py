@@ -41,7 +41,7 @@ class Readers:
     def add_metric_reader(self, metric_reader: MetricReader) -> None:
         """A reader joins."""
         preferences = preferences_of(metric_reader)
-        self._accounts[metric_reader] = DeltaState(preferences.temporality)
+        self._accounts[metric_reader] = DeltaState(preferences.temporality, aligned=True)
         self._instruments.join(metric_reader, preferences)
 
     def remove_metric_reader(self, metric_reader: MetricReader) -> None:

@@ -111,6 +111,24 @@ def test_a_series_starts_when_it_was_measured_first_and_keeps_that(
         assert found[kind].time_unix_nano >= int(bext_clock() * 1e9)
 
 
+def test_deltas_of_one_instrument_share_their_interval(
+    provider: BextMeterProvider, bext_clock: Clock
+) -> None:
+    reader = InMemoryMetricReader({sdk.Counter: AggregationTemporality.DELTA})
+    provider.add_metric_reader(reader)
+    counter = provider.get_meter("shop").create_counter("orders")
+    told = []
+    for kinds in (("tea", "coffee"), ("tea",), ("tea", "coffee", "water")):
+        for kind in kinds:
+            bext_clock.advance(1)
+            counter.add(1, {"kind": kind})
+        told.append(points(reader, "orders"))
+    intervals = [{(point.start_time_unix_nano, point.time_unix_nano) for point in found} for found in told]
+    assert [2, 1, 3] == list(map(len, told))
+    ((begin, first), (second, third), (fourth, end)) = [one for (one,) in intervals]
+    assert begin < first == second < third == fourth < end
+
+
 def test_series_that_are_gone_cost_a_reader_of_deltas_no_memory(provider: BextMeterProvider) -> None:
     reader = InMemoryMetricReader({sdk.ObservableCounter: AggregationTemporality.DELTA})
     provider.add_metric_reader(reader)
