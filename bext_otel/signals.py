@@ -102,7 +102,7 @@ class Signals:
 
     def figures(self) -> Figures:
         """How telemetry itself fares: what each signal delivered and lost."""
-        board, alone = self._board, {}
+        board, alone, folded = self._board, {}, self.metrics.folded()
         if board is not None and board.reason:
             alone = {"workers_alone" if board.alone else "workers_unshared": board.reason}
         return {
@@ -110,6 +110,7 @@ class Signals:
             **self._own.figures(metric_points_dropped=self.metrics.dropped()),
             **self.logger_provider.lost(),
             **cut_figures(),
+            **({"metric_measurements_folded": folded} if folded else {}),
             **alone,
         }
 

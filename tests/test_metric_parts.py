@@ -46,6 +46,20 @@ def test_scopes_and_the_resource_are_told_as_the_settings_say(tmp_path: Path) ->
     )
 
 
+def test_what_is_past_the_limit_is_told_with_what_telemetry_tells_of_itself(tmp_path: Path) -> None:
+    code = """
+        import bext_otel, json
+        from opentelemetry import metrics
+        runs = bext_otel.configure(metrics={"series_limit": 2})
+        counter = metrics.get_meter("shop").create_counter("orders")
+        for number in range(5):
+            counter.add(1, {"customer": number})
+        answer = runs.endpoints.reply("GET", "/metrics", "format=json", {}, trusted=True)
+        show(json.loads(answer.body)["telemetry"]["metric_measurements_folded"])
+        """
+    assert 3 == fresh(code, tmp_path)[0]
+
+
 @pytest.mark.parametrize("given", [{"views": ["orders"]}, {"readers": [print]}])
 def test_what_is_no_view_and_no_reader_is_refused(given: dict[str, list[object]]) -> None:
     with pytest.raises(ConfigError, match=r"is no opentelemetry\.sdk\.metrics"):

@@ -80,6 +80,10 @@ class MetricsSignal:
         """How many measurements found no room, or were no numbers that their instrument takes."""
         return 0
 
+    def folded(self) -> int:
+        """How many measurements were past the limit of their metric's series, and are counted together."""
+        return 0
+
     @property
     def failing(self) -> bool:
         """Whether measurements could not be read lately."""
@@ -231,6 +235,9 @@ class BextMetrics(MetricsSignal):
     def dropped(self) -> int:
         own = sum(stream.rejected for stream in self._streams)
         return self._instruments.dropped + self._reading.rejected + own
+
+    def folded(self) -> int:
+        return self._instruments.folded
 
     @property
     def failing(self) -> bool:

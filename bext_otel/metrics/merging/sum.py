@@ -38,7 +38,7 @@ _ADDED: frozenset[FamilyType] = frozenset({"counter", "histogram", "summary"})
 
 # What the figures of telemetry end in that count since a worker's start: these happened, also when it is
 # gone.
-_COUNTS = ("_exported", "_failed", "_dropped", "_lost", "_cut")
+_COUNTS = ("_exported", "_failed", "_dropped", "_lost", "_cut", "_folded")
 
 _ROWS = {row.exported: row for row in METRICS}
 
