@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -10,6 +11,7 @@ from operator import attrgetter
 from typing import Any, TypeAlias
 
 from bext_otel.catalogue import METRICS
+from bext_otel.metrics.asking import Round, tell_of_hanging
 from bext_otel.metrics.lazy import Lazy
 from bext_otel.metrics.merging.sum import Tally
 from bext_otel.metrics.merging.totals import newest_exemplar
@@ -38,10 +40,34 @@ Observed: TypeAlias = Mapping[Stream, Mapping[Cell, Mapping[str, float]]]
 """What observers said, by stream, series and source."""
 
 
-def observed_now(streams: Streams) -> dict[Stream, dict[Cell, dict[str, float]]]:
+class _Asked:
+    """The observers of a stream, at one reading."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.told = stream.said
+        self.asked_since: float | None = 0.0 if stream.hangs else None
+
+    def ask_alone(self) -> None:
+        """Each reading has answers of its own, unless the last ones are still awaited."""
+        self.asked_since = time.monotonic()
+        try:
+            self.told = self.stream.said = _observed(self.stream)
+        finally:
+            self.asked_since, self.stream.hangs = None, False
+
+    def hang(self) -> None:
+        """They do not answer: whoever reads meanwhile does not ask."""
+        self.stream.hangs = True
+        tell_of_hanging(self.stream.metric.name)
+
+
+def observed_now(streams: Streams) -> dict[Stream, Mapping[Cell, Mapping[str, float]]]:
     """Every stream, with what observers say of its series now, by source; two that speak of one series of
-    this process add up."""
-    return {stream: _observed(stream) for stream in streams}
+    this process add up. Of one that hangs, what it said last."""
+    asked = {stream: _Asked(stream) for stream in streams if stream.observers}
+    Round(asked.values()).ask_all()
+    return {stream: asked[stream].told if stream in asked else {} for stream in streams}
 
 
 def _observed(stream: Stream) -> dict[Cell, dict[str, float]]:

@@ -3,28 +3,18 @@ hangs."""
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextvars import copy_context
-from threading import Event
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, CallbackT
 from opentelemetry.sdk import metrics as sdk
 
-from bext_otel import threads
+from bext_otel.metrics.asking import tell_of_failure, tell_of_hanging
 from bext_otel.metrics.instruments.identity import Identity
 from bext_otel.metrics.instruments.stream import MeterStream
 
-__all__ = ["OBSERVABLE", "Observing", "Round", "asker"]
-
-_log = logging.getLogger("bext_otel")
-
-# How long a collection waits for one callback, and for all of them: half of what Prometheus gives a scrape by
-# default.
-_HANGS_SECONDS = 2.0
-_PATIENCE_SECONDS = 5.0
+__all__ = ["OBSERVABLE", "Observing", "asker"]
 
 
 def asker(callback: CallbackT) -> Callable[[], Iterable[Any]]:
@@ -108,22 +98,11 @@ class Observing:
     def _fail(self, error: Exception) -> None:
         self.failed += 1
         failing, self._failing = self._failing, True
-        _log.log(
-            logging.DEBUG if failing else logging.WARNING,
-            "a callback of metric %s failed: %s: %s; what it says otherwise is shown",
-            self.name,
-            type(error).__name__,
-            error,
-        )
+        tell_of_failure(self.name, error, again=failing)
 
     def hang(self) -> None:
         """It does not answer, and is left alone until it does."""
-        _log.warning(
-            "a callback of metric %s has not answered within %.3g s: what it said last is shown until it "
-            "does",
-            self.name,
-            _HANGS_SECONDS,
-        )
+        tell_of_hanging(self.name)
 
 
 class ObservableCounter(Observing, sdk.ObservableCounter):
@@ -143,57 +122,3 @@ OBSERVABLE: dict[str, Any] = {
     "observable_up_down_counter": ObservableUpDownCounter,
     "observable_gauge": ObservableGauge,
 }
-
-
-class Round:
-    """Asks instruments one after another, in a thread of its own, so that one that hangs holds up nobody:
-    then another thread goes on with the others. Where no thread can be had, whoever collects asks.
-    """
-
-    def __init__(self, instruments: Iterable[Observing]) -> None:
-        self._left: Iterator[Observing] = iter([each for each in instruments if each.asked_since is None])
-        self._current: Observing | None = None
-        self._turn = 0
-        self._over = Event()
-
-    def ask_all(self) -> None:
-        """Ask everybody, each for a while at most, in the context of who calls this."""
-        until = time.monotonic() + _PATIENCE_SECONDS
-        self._start()
-        while not self._over.wait(self._pause(until)):
-            current = self._current
-            if time.monotonic() >= until:
-                return
-            if current is not None and self._has_hung(current):
-                current.hang()
-                self._start()
-
-    def _start(self) -> None:
-        self._turn += 1
-        turn, context = self._turn, copy_context()
-
-        def work() -> None:
-            context.run(self._run, turn)
-
-        if threads.start(work, name="bext-otel-callbacks") is None:
-            work()
-
-    def _pause(self, until: float) -> float:
-        now, current = time.monotonic(), self._current
-        since = current.asked_since if current is not None else None
-        hangs_at = (now if since is None else since) + _HANGS_SECONDS
-        return max(min(until, hangs_at) - now, 0.001)
-
-    @staticmethod
-    def _has_hung(current: Observing) -> bool:
-        since = current.asked_since
-        return since is not None and time.monotonic() - since >= _HANGS_SECONDS
-
-    def _run(self, turn: int) -> None:
-        for instrument in self._left:
-            self._current = instrument
-            instrument.ask_alone()
-            if turn != self._turn:
-                return  # it hung, and another thread has gone on
-        if turn == self._turn:
-            self._over.set()

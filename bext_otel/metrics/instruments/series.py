@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping
+from itertools import count
 from typing import Any, TypeAlias
 
 from opentelemetry.context import Context
@@ -58,6 +59,8 @@ class SeriesTable(Columns):
         self._odd: dict[Any, MeterCell] = {}
         self._all: list[MeterCell] = []
         self._aliases = 0
+        # One for each series with attributes: of two threads that make the last one, one comes late.
+        self._tickets = count()
         self.bare: MeterCell | None = None
         self._overflow: MeterCell | None = None
         self.forget_columns()
@@ -115,7 +118,7 @@ class SeriesTable(Columns):
         told = _told(names, values, plain=plain)
         cell = table.get(told)
         if cell is None:
-            if len(self._all) >= self.plan.limit and names:
+            if names and next(self._tickets) >= self.plan.limit:
                 return self._past_limit()
             cell = self._made(names, key, None if key == values else values)
             # Known to those who read before anybody can measure with it; of two made at once one stays empty.
@@ -178,6 +181,7 @@ class SeriesTable(Columns):
         self.bare = self.bare if self.bare in kept else None
         self._overflow = self._overflow if self._overflow in kept else None
         self._all = [cell for cell in self._all if cell in kept]
+        self._tickets = count(len(self._all))
         self.forget_columns()
 
     def _keep_bound(self) -> None:
@@ -192,6 +196,7 @@ class SeriesTable(Columns):
             self._table(cell.names, plain=plain)[_told(cell.names, values, plain=plain)] = cell
             if not cell.names:
                 self.bare = cell
+        self._tickets = count(len(self._all))
 
 
 def _told(names: tuple[str, ...], values: tuple[Any, ...], *, plain: bool) -> Any:

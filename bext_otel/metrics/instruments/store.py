@@ -14,8 +14,9 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from bext_otel._compat import Aggregated, InstrumentKind, ReaderPreferences
 from bext_otel.apps import clean
 from bext_otel.catalogue import Metric
+from bext_otel.metrics.asking import Round
 from bext_otel.metrics.instruments.identity import Identity, identified, tell
-from bext_otel.metrics.instruments.observable import OBSERVABLE, Observing, Round
+from bext_otel.metrics.instruments.observable import OBSERVABLE, Observing
 from bext_otel.metrics.instruments.plan import Plan, Planner
 from bext_otel.metrics.instruments.shown import family_of, part_of
 from bext_otel.metrics.instruments.stream import MeterStream

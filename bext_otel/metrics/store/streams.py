@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any, TypeAlias
 
 from bext_otel.apps import Budgets, clean
 from bext_otel.catalogue import OVERFLOW, Metric
+from bext_otel.metrics.asking import tell_of_failure
 from bext_otel.metrics.merging.wire import Labels
 from bext_otel.metrics.numbers import finite
 from bext_otel.metrics.pacing import AT_ONCE, slices
@@ -30,8 +30,6 @@ __all__ = ["Observer", "Stream", "Streams"]
 
 Observer: TypeAlias = Callable[[], Iterable[tuple[float, Mapping[str, Any]]]]
 """Asked at each reading for pairs of a value and its attributes."""
-
-_log = logging.getLogger("bext_otel")
 
 # Series of one metric. Budgets bound each label; this bounds their product.
 _MAX_SERIES = 200_000
@@ -73,6 +71,9 @@ class Stream(Columns):
         self.bounds = metric.bounds
         self.rejected = 0
         self._failing = False
+        # What observers said last, and whether they have been asked and do not answer.
+        self.said: Mapping[Cell, Mapping[str, float]] = {}
+        self.hangs = False
         self.observers: list[Observer] = []
         self.window_seconds = parent.window_seconds
         self.clock = parent.clock
@@ -179,19 +180,14 @@ class Stream(Columns):
             except Exception as error:  # a callback of the application is broken
                 self.rejected += 1
                 failing, self._failing = self._failing, True
-                _log.log(
-                    logging.DEBUG if failing else logging.WARNING,
-                    "a callback of metric %s failed: %s: %s; what it says otherwise is shown",
-                    self.metric.name,
-                    type(error).__name__,
-                    error,
-                )
+                tell_of_failure(self.metric.name, error, again=failing)
 
     def reset(self) -> None:
         """Forget everything measured, in place, as handles point to the cells."""
         for cell in self._cells.values():
             cell.reset()
         self.forget_columns()
+        self.said, self.hangs = {}, False
         if self.rates is not None:
             self.rates = RateWindow(self._parent.rate_seconds, self._parent.started)
 

@@ -11,8 +11,11 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
 
+from bext_otel.catalogue import CACHE_BYTES, CACHE_ENTRIES
 from bext_otel.metrics.provider import BextMeterProvider
+from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.store.streams import Streams
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -69,7 +72,7 @@ def test_a_callback_that_hangs_holds_up_no_other(
     provider: BextMeterProvider, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is waited for once, asked no more until it answers, and what it says then is shown."""
-    monkeypatch.setattr("bext_otel.metrics.instruments.observable._HANGS_SECONDS", 0.05)
+    monkeypatch.setattr("bext_otel.metrics.asking._HANGS_SECONDS", 0.05)
     goes_on, asked = threading.Event(), []
 
     def hangs(_: CallbackOptions) -> list[Observation]:
@@ -158,3 +161,33 @@ def test_where_no_thread_can_be_had_callbacks_are_asked_all_the_same(
     provider.get_meter("some.library").create_observable_gauge("level", [lambda _: [Observation(1)]])
     provider.instruments.collect()
     assert {"level{}": 1} == shown(provider)
+
+
+def test_an_observer_of_the_catalogues_that_hangs_holds_up_no_page(
+    streams: Streams, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("bext_otel.metrics.asking._HANGS_SECONDS", 0.05)
+    reading = SnapshotReader(streams, include_process=False)
+    goes_on, answers = threading.Event(), [3.0]
+    labels = {"app": "shop", "layer": "isr"}
+
+    def observe() -> list[tuple[float, dict[str, str]]]:
+        if not answers:
+            goes_on.wait(20)
+            return [(5.0, labels)]
+        return [(answers.pop(), labels)]
+
+    streams.stream(CACHE_ENTRIES).observers.append(observe)
+    streams.stream(CACHE_BYTES).observers.append(lambda: [(7.0, labels)])
+
+    def values() -> list[object]:
+        told = reading.snapshot()
+        return [point.value for row in (CACHE_ENTRIES, CACHE_BYTES) for point in told.family(row).points]  # type: ignore[union-attr]  # measured
+
+    assert [3.0, 7.0] == values()
+    for _ in range(3):
+        assert [3.0, 7.0] == values(), "what it said last"
+    assert 1 == len(caplog.messages)
+    goes_on.set()
+    until(lambda: [5.0, 7.0] == values(), why="it answers")
+    reading.stop()
