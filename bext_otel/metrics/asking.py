@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from contextvars import copy_context
 from threading import Event
 from typing import Protocol
@@ -60,13 +61,17 @@ class Round:
     """
 
     def __init__(self, instruments: Iterable[Asked]) -> None:
-        self._left: Iterator[Asked] = iter([each for each in instruments if each.asked_since is None])
+        asked = [each for each in instruments if each.asked_since is None]
+        self._any = bool(asked)
+        self._left: Iterator[Asked] = iter(asked)
         self._current: Asked | None = None
         self._turn = 0
         self._over = Event()
 
     def ask_all(self) -> None:
         """Ask everybody, each for a while at most, in the context of who calls this."""
+        if not self._any:
+            return
         until = time.monotonic() + _PATIENCE_SECONDS
         self._start()
         while not self._over.wait(self._pause(until)):
@@ -101,7 +106,8 @@ class Round:
     def _run(self, turn: int) -> None:
         for instrument in self._left:
             self._current = instrument
-            instrument.ask_alone()
+            with suppress(Exception):  # who asks counts what failed; the others are asked all the same
+                instrument.ask_alone()
             if turn != self._turn:
                 return  # it hung, and another thread has gone on
         if turn == self._turn:

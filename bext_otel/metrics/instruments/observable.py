@@ -93,7 +93,10 @@ class Observing:
             else:
                 self._failing = False
         for stream in self._streams:
-            stream.observe(told)
+            try:
+                stream.observe(told)
+            except Exception as error:  # attributes that nobody can read
+                self._fail(error)
 
     def _fail(self, error: Exception) -> None:
         self.failed += 1

@@ -110,7 +110,7 @@ class SeriesTable(Columns):
         given = tuple([name for name in attributes if isinstance(name, str) and name])
         names = self._orders.get(frozenset(given), given)
         values = tuple([_frozen(attributes[name]) for name in names])
-        key = tuple(map(clean, values, names))
+        key = tuple(map(_text, values, names))
         if key == values:
             key = values  # held once
         plain = all(type(value) is str for value in values)
@@ -199,6 +199,20 @@ class SeriesTable(Columns):
         self._tickets = count(len(self._all))
 
 
+def _text(value: Any, name: str) -> str:
+    """As a label shows it; a value whose own code fails is known by its type."""
+    try:
+        return clean(value, name)
+    except Exception:
+        if _is_plain(value):  # no code of another's: a signal handler has raised
+            raise
+        return f"<{type(value).__name__}>"
+
+
+def _is_plain(value: Any) -> bool:
+    return type(value) in _HASHABLE or (type(value) in {list, tuple} and all(map(_is_plain, value)))
+
+
 def _told(names: tuple[str, ...], values: tuple[Any, ...], *, plain: bool) -> Any:
     """What tells a series from others: where all values are text the values, or else names, types and
     values."""
@@ -220,7 +234,7 @@ def _frozen(value: Any) -> Any:
         return tuple([_frozen(each) for each in value])
     if isinstance(value, Mapping):
         return {str(name): _frozen(each) for name, each in value.items()}
-    return clean(value)
+    return _text(value, "")
 
 
 def _only(held: Mapping[Any, MeterCell], kept: Mapping[MeterCell, Any]) -> dict[Any, MeterCell]:

@@ -118,11 +118,30 @@ def test_values_of_other_types_are_other_series(library: Library) -> None:
     assert [2] * 5 == [held.value for _, held in stream.points()]
 
 
+class Unspeakable:
+    def __str__(self) -> str:
+        raise LookupError("no word for it")
+
+
 def test_attributes_that_nobody_can_read_cost_no_measurement(library: Library) -> None:
     counter = library.meter.create_counter("queue.jobs")
+    for value in (
+        Unspeakable(),
+        [Unspeakable()],
+        {"a": Unspeakable()},
+        "\ud800",
+        b"\xff",
+        None,
+        float("nan"),
+    ):
+        counter.add(0, {"value": value})  # type: ignore[dict-item]  # on purpose
+    library.meter.create_observable_counter(
+        "seen",
+        [lambda _: [Observation(1, {"v": Unspeakable()}), Observation(2, 7)]],  # type: ignore[dict-item,arg-type]
+    )
     for attributes in ({1: "a"}, {"": "a"}, {None: 1}, "queue", 7, ["queue"], {"queue": object()}):
         counter.add(1, attributes)  # type: ignore[arg-type]  # on purpose
-    assert 7 == sum(library.values().values())  # type: ignore[arg-type]  # numbers
+    assert 7 + 3 == sum(library.values().values())  # type: ignore[arg-type]  # numbers
 
 
 @pytest.mark.parametrize("amount", [-1, float("nan"), float("inf"), "many", None, 1e400, 10**400])
