@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs lock sbom audit lowest bench faults fuzz nox newer backends applications clean
+.PHONY: help demo quick test lint format docs lock package sbom audit lowest bench gate faults fuzz nox newer backends applications clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -13,8 +13,11 @@ help:  ## this list
 demo: $(VENV)/demo.done  ## run the demo platform with traffic and a local viewer (ARGS=--once ends by itself)
 	$(BIN)/bext-otel demo $(ARGS)
 
-test: $(VENV)/dev.done  ## run the whole test suite
-	$(BIN)/python -m pytest $(ARGS)
+quick: $(VENV)/dev.done  ## the tests to run at each change: no servers, no backends; a minute and a half
+	$(BIN)/python scripts/run_tests.py --quick $(ARGS)
+
+test: $(VENV)/dev.done  ## run the whole test suite, on all cores (ARGS=tests/logs runs a part, in one process)
+	$(BIN)/python scripts/run_tests.py $(ARGS)
 
 lint: $(VENV)/dev.done  ## formatting, ruff, mypy, bandit, import contract, generated files
 	$(BIN)/ruff format --check --quiet .
@@ -23,15 +26,20 @@ lint: $(VENV)/dev.done  ## formatting, ruff, mypy, bandit, import contract, gene
 	$(BIN)/mypy examples/bext_demo
 	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive bext_otel instrumentors examples
+	$(BIN)/python scripts/distribution.py --check
 	$(BIN)/bext-otel catalogue --check docs/metrics.md
 	$(BIN)/python scripts/settings_reference.py --check
 
 docs: $(VENV)/dev.done  ## write the generated pages again
+	$(BIN)/python scripts/distribution.py
 	$(BIN)/bext-otel catalogue --write docs/metrics.md
 	$(BIN)/python scripts/settings_reference.py
 
 lock: $(VENV)/dev.done  ## write the versions and hashes of the image again, where pyproject.toml wants it (ARGS=--upgrade takes the newest)
 	$(BIN)/python scripts/lock.py $(ARGS)
+
+package: $(VENV)/dev.done  ## wheel and sdist in dist/, built twice and compared, and checked as the index would
+	$(BIN)/python scripts/package.py
 
 sbom: $(VENV)/dev.done  ## what the image holds, as a CycloneDX bill of materials in dist/
 	$(BIN)/python scripts/sbom.py
@@ -42,9 +50,12 @@ audit: $(VENV)/dev.done  ## known vulnerabilities of what the image holds
 lowest: $(VENV)/dev.done  ## part of the tests with the lowest versions that we say we work with
 	$(BIN)/python scripts/lowest_versions.py $(ARGS)
 
-bench: $(VENV)/dev.done  ## what requests, scrapes, caches and plugins cost, beside a bare application and upstream
+bench: $(VENV)/dev.done  ## what requests, lines, scrapes, caches and plugins cost, beside a bare application and upstream
 	$(BIN)/python -m benchmarks.requests
+	$(BIN)/python -m benchmarks.request_parts
+	$(BIN)/python -m benchmarks.load
 	$(BIN)/python -m benchmarks.spans
+	$(BIN)/python -m benchmarks.lines
 	$(BIN)/python -m benchmarks.exposition
 	$(BIN)/python -m benchmarks.instruments
 	$(BIN)/python -m benchmarks.cache_hit
@@ -54,6 +65,9 @@ bench: $(VENV)/dev.done  ## what requests, scrapes, caches and plugins cost, bes
 	$(BIN)/python -m benchmarks.weight
 	$(BIN)/python -m benchmarks.listener
 	$(BIN)/python -m benchmarks.viewer_memory
+
+gate: $(VENV)/dev.done  ## what requests, spans, lines and instruments cost beside upstream: fails above 1.5 of benchmarks/overhead.json
+	$(BIN)/python -m benchmarks.gate
 
 faults: $(VENV)/dev.done  ## the faults at full length: 400 workers killed among millions of counts, memory taken away, clocks turned back, 20 recyclings
 	BEXT_FAULT_KILLS=400 BEXT_RECYCLINGS=20 $(BIN)/python -m pytest tests/faults tests/service/test_storm.py tests/e2e/test_port_handed_over.py $(ARGS)

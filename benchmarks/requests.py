@@ -1,8 +1,8 @@
-"""What a request costs above a bare application: ours beside upstream's default instrumentation, on ASGI
-(Starlette) and on Flask.
+"""What a request costs above a bare application: ours beside upstream's default instrumentation, and beside a
+package that counts requests and nothing else, on ASGI (Starlette) and on Flask.
 
 `python -m benchmarks.requests`. No socket: the application is called as its server would call it. Both sides
-batch their spans to an exporter that drops them, and hold metrics for a Prometheus scrape.
+make requests of OTLP of their spans, which are dropped, and hold metrics for a Prometheus scrape.
 """
 
 from __future__ import annotations
@@ -10,17 +10,20 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
-import os
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from benchmarks import sides
 from benchmarks.interleaved import compare, contestant_loop, ratio
 
 Work = Callable[[int], object]
 
+_BARE, _LINES, _NOT_SAMPLED = "bare", "bext with completion lines", "bext, not sampled"
 # What is handed on by its server, having nothing around it, is the same as "bext".
 _IN_SERVER = "bext in its server"
+_OURS = ("bext", _LINES, _NOT_SAMPLED, _IN_SERVER)
+_COUNTED = "counting only"
 
 _HEADERS = [
     (b"host", b"shop.example:8000"),
@@ -32,8 +35,9 @@ _HEADERS = [
 ]
 
 
-def _asgi_work(app: Any) -> Work:
-    scope = {
+def http_scope() -> dict[str, Any]:
+    """A request of a browser's, as uvicorn hands it over."""
+    return {
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
@@ -47,6 +51,10 @@ def _asgi_work(app: Any) -> Work:
         "server": ("127.0.0.1", 8000),
         "client": ("127.0.0.1", 51234),
     }
+
+
+def _asgi_work(app: Any) -> Work:
+    scope = http_scope()
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
@@ -98,7 +106,8 @@ def _wsgi_work(app: Any) -> Work:
     return run
 
 
-def _starlette() -> Any:
+def starlette() -> Any:
+    """An application with one route."""
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import PlainTextResponse
@@ -122,34 +131,12 @@ def _flask() -> Any:
     return app
 
 
-def _drop_spans() -> Any:
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-
-    class Dropping(SpanExporter):
-        def export(self, spans: Sequence[Any]) -> SpanExportResult:
-            return SpanExportResult.SUCCESS
-
-        def shutdown(self) -> None:
-            pass
-
-    return BatchSpanProcessor(Dropping())
-
-
-def _ours(framework: str, *, log_requests: bool) -> None:
-    from bext_otel import configure
-
+def instrument(framework: str) -> None:
+    """Instrument what `asgi` or `flask` stands for, by ours."""
     if framework == "asgi":
         from bext_otel_instrumentors.http.starlette import StarletteInstrumentor as Instrumentor
     else:
         from bext_otel_instrumentors.http.flask import FlaskInstrumentor as Instrumentor  # type: ignore[assignment]  # one of the two
-    runtime = configure(
-        instrument=False,
-        metrics={"host": "127.0.0.1", "port": 0, "mount": True},
-        logging={"requests": log_requests, "output": "file", "file_path": os.devnull},
-        telemetry={"service_name": "shop"},
-    )
-    assert runtime.tracer_provider is not None
-    runtime.tracer_provider.add_span_processor(_drop_spans())
     Instrumentor().instrument()
 
 
@@ -172,41 +159,34 @@ def _in_server(framework: str, app: Any) -> Any:
     return served.wsgi(around_wsgi)
 
 
-def _upstream_providers() -> None:
-    from opentelemetry import metrics, trace
-    from opentelemetry.exporter.prometheus import PrometheusMetricReader
-    from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.trace import TracerProvider
+def upstream(framework: str, app: Any) -> Any:
+    """`app`, instrumented by upstream."""
+    if framework == "asgi":
+        from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 
-    tracer_provider = TracerProvider()
-    tracer_provider.add_span_processor(_drop_spans())
-    trace.set_tracer_provider(tracer_provider)
-    metrics.set_meter_provider(MeterProvider(metric_readers=[PrometheusMetricReader()]))
+        return OpenTelemetryMiddleware(app)
+    from opentelemetry.instrumentation.flask import FlaskInstrumentor as UpstreamFlask
+
+    UpstreamFlask().instrument_app(app)
+    return app
 
 
-def _contestant(name: str) -> Work:
+def contestant(name: str) -> Work:
+    """What `asgi` or `flask`, a space and a side does for a request."""
     framework, side = name.split(" ", 1)
     if side.startswith("bext"):
-        _ours(framework, log_requests=side.endswith("lines"))
+        sides.ours(lines=side == _LINES, sampled=side != _NOT_SAMPLED)
+        instrument(framework)
     elif side == "upstream":
-        _upstream_providers()
-    if framework == "asgi":
-        app = _starlette()
-        if side == "upstream":
-            from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
-
-            app = OpenTelemetryMiddleware(app)
-        if side == _IN_SERVER:
-            app = _in_server(framework, app)
-        return _asgi_work(app)
-    app = _flask()
+        sides.upstream()
+    app = starlette() if framework == "asgi" else _flask()
     if side == "upstream":
-        from opentelemetry.instrumentation.flask import FlaskInstrumentor as UpstreamFlask
-
-        UpstreamFlask().instrument_app(app)
-    if side == _IN_SERVER:
+        app = upstream(framework, app)
+    elif side == _COUNTED:
+        app = sides.counted(framework, app)
+    elif side == _IN_SERVER:
         app = _in_server(framework, app)
-    return _wsgi_work(app)
+    return _asgi_work(app) if framework == "asgi" else _wsgi_work(app)
 
 
 def main() -> None:
@@ -218,27 +198,28 @@ def main() -> None:
     parser.add_argument("--contestant", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.contestant:
-        contestant_loop(_contestant(arguments.contestant))
+        contestant_loop(contestant(arguments.contestant))
         return
-    for framework, target in (("asgi", 0.45), ("flask", 0.55)):
+    for framework in ("asgi", "flask"):
         if arguments.framework not in {None, framework}:
             continue
-        sides = ("bare", "bext", "bext with completion lines", _IN_SERVER, "upstream")
-        names = [f"{framework} {side}" for side in sides]
+        peer = sides.peer_of(framework)
+        shown = [_BARE, *_OURS, "upstream", *([_COUNTED] if peer else [])]
+        names = [f"{framework} {side}" for side in shown]
         figures = compare("benchmarks.requests", names, rounds=arguments.rounds, times=arguments.requests)
         for name in names:
             print(
                 f"{name:32} {statistics.median(figures[name]):8.1f} us of CPU a request (median of "
                 f"{arguments.rounds} rounds)"
             )
-        for side in sides[1:4]:
+        for side in (*_OURS, *([_COUNTED] if peer else [])):
             low, middle, high = ratio(
-                figures, f"{framework} {side}", f"{framework} upstream", f"{framework} bare"
+                figures, f"{framework} {side}", f"{framework} upstream", f"{framework} {_BARE}"
             )
-            share = (
-                f"{middle:.2f} of upstream's (min {low:.2f}, max {high:.2f}; target without lines {target})"
+            print(
+                f"{framework} {side}: above bare {middle:.2f} of upstream's (min {low:.2f}, max {high:.2f})"
             )
-            print(f"{framework} {side}: above bare {share}")
+        print(f"counting only: {peer or 'its package is not installed'}")
 
 
 if __name__ == "__main__":

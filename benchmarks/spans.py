@@ -8,65 +8,47 @@ spans at once tells how many of them each side loses.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from benchmarks.interleaved import compare, contestant_loop
+from benchmarks.sides import Nowhere, dropping_exporter, encoding_processor
+from benchmarks.sink import sink
 
 Work = Callable[[int], object]
 
 _FIELDS = {"http.request.method": "GET", "url.path": "/a", "http.route": "/a", "n": 200, "ratio": 0.5}
 _BURST = 10_000
 _NAMES = ("bare", "span-ours", "span-upstream", "record-ours", "record-upstream")
+# Encodes and sends in Rust, behind the SDK's provider; used where it is installed.
+_FASTOTEL = "span-fastotel"
 
 
-class _Nowhere:
-    """Takes requests, and counts what is in them."""
-
-    def __init__(self) -> None:
-        self.items = 0
-
-    def take(self, content: bytes, items: int) -> bool:
-        assert content
-        self.items += items
-        return True
-
-
-def _ours(nowhere: _Nowhere) -> tuple[Any, Any]:
+def _ours(nowhere: Nowhere) -> tuple[Any, Any]:
     from opentelemetry.sdk.resources import Resource
 
-    from bext_otel.export.delivery import Delivery
-    from bext_otel.export.origins import Encoded, Origins
-    from bext_otel.export.otlp import EncodedExporter
     from bext_otel.export.traces import encoded_batches
     from bext_otel.logs.install import BextLoggerProvider
     from bext_otel.logs.sinks import ExportSink
     from bext_otel.traces.provider import BextTracerProvider
 
-    class Dropping(EncodedExporter):
-        def __init__(self) -> None:
-            self.delivery, self.origins = Delivery("traces", "nowhere"), Origins()
-
-        def export(self, batch: Sequence[Encoded]) -> bool:
-            return nowhere.take(self.origins.request(batch), len(batch))
-
-        def shutdown(self) -> None:
-            pass
-
     tracers = BextTracerProvider(Resource({}))
-    batches, sink = encoded_batches(Dropping())
+    batches, sink = encoded_batches(dropping_exporter("traces", nowhere))
     tracers.add_sink(sink, batches)
+    exporter = dropping_exporter("logs", nowhere)
     loggers = BextLoggerProvider(
-        Resource({}), [ExportSink(Dropping(), shutdown_seconds=3)], shutdown_on_exit=False
+        Resource({}), [ExportSink(exporter, shutdown_seconds=3)], shutdown_on_exit=False
     )
     return tracers, loggers
 
 
-def _upstream(nowhere: _Nowhere) -> tuple[Any, Any]:
+def _upstream(nowhere: Nowhere) -> tuple[Any, Any]:
     from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
-    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
     from opentelemetry.sdk._logs import LoggerProvider
     from opentelemetry.sdk._logs.export import (
         BatchLogRecordProcessor,
@@ -74,12 +56,6 @@ def _upstream(nowhere: _Nowhere) -> tuple[Any, Any]:
         LogRecordExportResult,
     )
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-
-    class Spans(SpanExporter):
-        def export(self, spans: Any) -> SpanExportResult:
-            nowhere.take(encode_spans(spans).SerializeToString(), len(spans))
-            return SpanExportResult.SUCCESS
 
     class Records(LogRecordExporter):
         def export(self, batch: Any) -> LogRecordExportResult:
@@ -93,10 +69,19 @@ def _upstream(nowhere: _Nowhere) -> tuple[Any, Any]:
             return True
 
     tracers = TracerProvider(shutdown_on_exit=False)
-    tracers.add_span_processor(BatchSpanProcessor(Spans()))
+    tracers.add_span_processor(encoding_processor(nowhere))
     loggers = LoggerProvider(shutdown_on_exit=False)
     loggers.add_log_record_processor(BatchLogRecordProcessor(Records()))
     return tracers, loggers
+
+
+def _fastotel() -> Any:
+    from opentelemetry.sdk.trace import TracerProvider
+
+    fastotel: Any = import_module("fastotel")
+    tracers = TracerProvider(shutdown_on_exit=False)
+    tracers.add_span_processor(fastotel.OTLPSpanProcessor())
+    return tracers
 
 
 def _span(tracers: Any) -> Callable[[], object]:
@@ -119,11 +104,15 @@ def _record(loggers: Any) -> Callable[[], object]:
     )
 
 
-def _work(name: str) -> Work:
+def contestant(name: str) -> Work:
+    """What `span` or `record`, a dash and a side does; `bare` is the loop."""
     if name == "bare":
         return lambda times: [None for _ in range(times)]
     kind, _, side = name.partition("-")
-    tracers, loggers = {"ours": _ours, "upstream": _upstream}[side](_Nowhere())
+    if side == "fastotel":
+        tracers, loggers = _fastotel(), None
+    else:
+        tracers, loggers = {"ours": _ours, "upstream": _upstream}[side](Nowhere())
     once, provider = (_span(tracers), tracers) if kind == "span" else (_record(loggers), loggers)
 
     def work(times: int) -> None:
@@ -137,7 +126,7 @@ def _work(name: str) -> Work:
 
 
 def _lost(side: str) -> int:
-    nowhere = _Nowhere()
+    nowhere = Nowhere()
     tracers, _ = {"ours": _ours, "upstream": _upstream}[side](nowhere)
     once = _span(tracers)
     for _ in range(_BURST):
@@ -152,12 +141,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--times", type=int, default=20_000, help="spans or records a round")
-    parser.add_argument("--contestant", choices=_NAMES, help=argparse.SUPPRESS)
+    parser.add_argument("--contestant", choices=[*_NAMES, _FASTOTEL], help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.contestant:
-        contestant_loop(_work(given.contestant))
+        contestant_loop(contestant(given.contestant))
         return
-    figures = compare("benchmarks.spans", _NAMES, rounds=given.rounds, times=given.times)
+    peers = [_FASTOTEL] if find_spec("fastotel") is not None else []
+    with sink() as address:  # for who sends from native code; the others throw their requests away
+        os.environ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = f"{address}/v1/traces"
+        figures = compare("benchmarks.spans", [*_NAMES, *peers], rounds=given.rounds, times=given.times)
     for kind, target in (("span", 0.25), ("record", 0.25)):
         ours, theirs = figures[f"{kind}-ours"], figures[f"{kind}-upstream"]
         shares = sorted(mine / other for mine, other in zip(ours, theirs, strict=True))
@@ -166,6 +158,16 @@ def main() -> None:
             f"{statistics.median(shares):.2f} of upstream's "
             f"(min {shares[0]:.2f}, max {shares[-1]:.2f}; target {target})"
         )
+    for peer in peers:
+        shares = sorted(
+            mine / other for mine, other in zip(figures[peer], figures["span-upstream"], strict=True)
+        )
+        print(
+            f"{peer}: {statistics.median(shares):.2f} of upstream's "
+            f"(min {shares[0]:.2f}, max {shares[-1]:.2f})"
+        )
+    if not peers:
+        print("fastotel is not installed")
     for side in ("ours", "upstream"):
         print(f"burst of {_BURST} spans, {side}: {_lost(side)} lost")
 

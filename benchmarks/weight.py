@@ -24,6 +24,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -117,17 +118,29 @@ def _child(name: str, *arguments: str) -> list[str]:
 
 # --- Start --------------------------------------------------------------------------------------------------
 
-# A worker's sitecustomize is what the launcher leaves to it, so it is timed without the launcher.
+# A worker's sitecustomize is what the launcher leaves to it; the launcher's own process is not timed.
 _LAUNCHED = "import opentelemetry.instrumentation.auto_instrumentation as a; a.initialize()"
 _UPSTREAM = "from benchmarks.weight import set_up_upstream; set_up_upstream()"
-_STARTS = {
-    "bare, nothing imported": ("bare", "pass"),
-    "upstream, nothing imported": ("upstream", _UPSTREAM),
-    "ours, nothing imported": ("ours", _LAUNCHED),
-    "bare, Flask": ("bare", "import flask"),
-    "upstream, Flask": ("upstream", f"{_UPSTREAM}; import flask"),
-    "ours, Flask": ("ours", f"{_LAUNCHED}; import flask"),
+_API = "from opentelemetry import _logs, metrics, propagate, trace; trace.get_tracer('weight')"
+_NOTHING = {
+    "OTEL_PYTHON_DISTRO": "nobody",
+    "OTEL_PYTHON_CONFIGURATOR": "nobody",
+    "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "*",
 }
+_OURS = {"OTEL_PYTHON_DISTRO": "bext", "OTEL_PYTHON_CONFIGURATOR": "bext"}
+_THEIRS = {"OTEL_PYTHON_DISTRO": "distro", "OTEL_PYTHON_CONFIGURATOR": "configurator"}
+_NOWHERE = {"OTEL_EXPORTER_OTLP_ENDPOINT": ""}
+_SPAN = "from opentelemetry import trace; trace.get_tracer('weight').start_span('weight').end()"
+# What runs before `import flask`, and its environment. Whoever has an endpoint exports a span.
+_STARTS = {
+    "bare": ("pass", {}),
+    "API only": (_API, {}),
+    "launcher with nothing to launch": (_LAUNCHED, _NOTHING),
+    "upstream, wired by hand": (f"{_UPSTREAM}; {_SPAN}", {}),
+    "ours": (_LAUNCHED, _OURS | _NOWHERE),
+    "ours, exporting": (f"{_LAUNCHED}; {_SPAN}", _OURS),
+}
+_PEER = "upstream's distribution"
 
 
 def _cpu_of(command: list[str], env: dict[str, str]) -> float:
@@ -138,17 +151,22 @@ def _cpu_of(command: list[str], env: dict[str, str]) -> float:
 
 
 def starts(endpoint: str, rounds: int) -> None:
-    """CPU of a whole process that does nothing, start and exit."""
-    took: dict[str, list[float]] = {name: [] for name in _STARTS}
-    for _ in range(rounds):
-        for name, (side, code) in _STARTS.items():
-            env = {**_environment(endpoint, side), "OTEL_PYTHON_DISTRO": "bext"}
-            took[name].append(_cpu_of([sys.executable, "-c", code], env))
-    for name, seconds in took.items():
-        print(
-            f"start and exit, {name:27} {statistics.median(seconds) * 1e3:6.0f} ms of CPU (min "
-            f"{min(seconds) * 1e3:.0f})"
-        )
+    """CPU of a whole process that imports Flask and ends, above a bare one of the same round."""
+    sides: dict[str, tuple[str, dict[str, str]]] = dict(_STARTS)
+    if find_spec("opentelemetry.distro") is not None:
+        sides[_PEER] = (f"{_LAUNCHED}; {_SPAN}", _THEIRS)
+    took: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(rounds + 1):
+        for name, (code, settings) in sides.items():
+            env = {**_environment(endpoint, name), **settings}
+            used = _cpu_of([sys.executable, "-c", f"{code}; import flask"], env)
+            if turn:  # the first one writes what was not compiled yet
+                took[name].append(used * 1e3)
+    print(f"start and exit with Flask, bare: {statistics.median(took['bare']):.0f} ms of CPU; above that")
+    for name in (name for name in sides if name != "bare"):
+        above = sorted(mine - bare for mine, bare in zip(took[name], took["bare"], strict=True))
+        share = statistics.median(mine / bare for mine, bare in zip(took[name], took["bare"], strict=True))
+        print(f"  {name:31} {statistics.median(above):5.0f} ms (min {above[0]:.0f}), {share:.2f} x bare")
 
 
 # --- Memory and threads -------------------------------------------------------------------------------------
@@ -336,6 +354,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--starts", action="store_true", help="measure the start alone")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -347,6 +366,8 @@ def main() -> None:
         return
     with sink() as endpoint:
         starts(endpoint, arguments.rounds)
+        if arguments.starts:
+            return
         holdings(endpoint, arguments.rounds)
         workers(arguments.seconds)
         exits(endpoint, arguments.rounds)

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
-from pathlib import Path
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec, module_from_spec
 from types import SimpleNamespace
 from typing import Any, Literal, Protocol, TypeAlias
 
 from opentelemetry import _logs, metrics, trace
+from opentelemetry import context as contexts
 from opentelemetry._logs._internal import ProxyLoggerProvider
+from opentelemetry.context import Context
+from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 from opentelemetry.metrics import _Gauge as Gauge
 from opentelemetry.metrics._internal import _ProxyMeterProvider
 from opentelemetry.propagators.composite import CompositePropagator
@@ -35,10 +40,11 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Span, SpanProcessor, Tracer, TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, StaticSampler
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import TraceState
+from opentelemetry.trace import DEFAULT_TRACE_STATE, SpanContext, TraceFlags, TraceState
 
 __all__ = [
     "SDK_INSTRUMENTS",
+    "SPAN_KEY",
     "Aggregated",
     "Failure",
     "Form",
@@ -51,12 +57,15 @@ __all__ = [
     "ViewParts",
     "aggregation_of",
     "already_installed",
+    "attach",
     "become",
     "consume_by",
+    "counts_record",
     "decision_of",
     "delegates_of",
-    "deliver",
+    "detach",
     "export_bytes",
+    "get_current",
     "make_reservoir",
     "matches",
     "on_ending",
@@ -69,6 +78,7 @@ __all__ = [
     "processor_of",
     "prometheus_name",
     "resource_of",
+    "span_context",
     "take_bytes",
     "trace_state",
     "unit_word",
@@ -95,13 +105,23 @@ def _prometheus_mapping() -> Any:
     package = find_spec("opentelemetry.exporter.prometheus")
     if package is None or not package.submodule_search_locations:
         raise ImportError("opentelemetry-exporter-prometheus is not installed: reinstall bext-otel")
-    path = Path(package.submodule_search_locations[0]) / "_mapping.py"
-    spec = spec_from_file_location("bext_otel._prometheus_mapping", path)
+    spec = _found_below(package.name, "_mapping", package.submodule_search_locations)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{path} cannot be loaded: reinstall opentelemetry-exporter-prometheus")
+        raise ImportError("opentelemetry-exporter-prometheus has no _mapping: reinstall it")
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def _found_below(package: str, name: str, places: Sequence[str]) -> ModuleSpec | None:
+    """A module of a package that is not imported for it, wherever packages come from: a folder, an archive,
+    a frozen program."""
+    for finder in sys.meta_path:
+        find = getattr(finder, "find_spec", None)
+        spec: ModuleSpec | None = find(f"{package}.{name}", places) if find is not None else None
+        if spec is not None:
+            return spec
+    return None
 
 
 class _Executor(ThreadPoolExecutor):
@@ -443,12 +463,47 @@ class SdkTracer(Tracer):
         return self._instrumentation_scope
 
 
-def deliver(logger: Any, record: Any) -> None:
-    """Count a record of an SDK's logger, and hand it to the processors; nothing, if it does not emit (logger
-    configurator)."""
-    if logger._logger_config.is_enabled:
-        logger._logger_metrics.emit_log()
-        logger._multi_log_record_processor.on_emit(record)
+def counts_record(logger: Any) -> bool:
+    """Whether an SDK's logger emits (logger configurator); one more record of its is counted then."""
+    if not logger._logger_config.is_enabled:
+        return False
+    logger._logger_metrics.emit_log()
+    return True
+
+
+def _contexts_of_spans() -> Callable[[int, int, TraceFlags, TraceState], SpanContext]:
+    """Makes the context of a local span whose ids are known to be valid, without looking at them again, as
+    long as a `SpanContext` is the tuple of its fields."""
+    flags = TraceFlags(1)
+    made = SpanContext(1, 2, False, flags, DEFAULT_TRACE_STATE)
+    if not isinstance(made, tuple) or tuple(made) != (1, 2, False, flags, DEFAULT_TRACE_STATE, True):
+        return lambda trace_id, span_id, flags, state: SpanContext(trace_id, span_id, False, flags, state)
+    new = tuple.__new__
+    return lambda trace_id, span_id, flags, state: new(
+        SpanContext, (trace_id, span_id, False, flags, state, True)
+    )
+
+
+span_context = _contexts_of_spans()
+
+
+def _context_functions() -> tuple[
+    Callable[[], Context], Callable[[Context], Token[Context]], Callable[[Token[Context]], None]
+]:
+    """What the API's functions of these names do, without the three calls that each takes: where the context
+    is kept in a context variable, those of that variable."""
+    runtime = getattr(contexts, "_RUNTIME_CONTEXT", None)
+    variable = getattr(runtime, "_current_context", None)
+    if type(runtime) is ContextVarsRuntimeContext and isinstance(variable, ContextVar):
+        return variable.get, variable.set, variable.reset
+    return contexts.get_current, contexts.attach, contexts.detach
+
+
+get_current, attach, detach = _context_functions()
+"""As the API's, but that `detach` may raise ValueError: a token belongs to the task that it was made in."""
+
+SPAN_KEY = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, Context())))
+"""Under which a context holds its span, found by putting one there."""
 
 
 def feeds(handler: logging.Handler, provider: _logs.LoggerProvider) -> bool:

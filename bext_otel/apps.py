@@ -12,7 +12,7 @@ from threading import RLock
 from time import monotonic
 from typing import Any, TypeAlias
 
-from opentelemetry.context import Context, create_key, get_value, set_value
+from opentelemetry.context import Context, create_key, get_current, set_value
 
 from bext_otel.catalogue import LABEL_KEYS, OVERFLOW, UNKNOWN, Label
 from bext_otel.config import AppSettings
@@ -87,10 +87,13 @@ class AppResolver:
         # configured reaches.
         self._depth = max((prefix.count("/") for prefix in self._prefixes), default=0)
         self._labels = max((suffix.count(".") + 1 for suffix in self._suffixes), default=0)
+        self._is_plain = not (self._prefixes or self._hosts or self._suffixes)
 
     def __call__(self, host: str, path: str) -> str:
         """The app of a request; `host` as in the Host header ("" if there was none), `path` decoded and
         complete."""
+        if self._is_plain:
+            return self._default
         return (self._by_path(path) if self._depth else None) or self._by_host(host) or self._default
 
     def _by_path(self, path: str) -> str | None:
@@ -198,7 +201,7 @@ def import_resolver(reference: str) -> Resolver:
 
 def current_app(context: Context | None = None) -> str | None:
     """The app whose work is being done in `context` (default: the current one); None outside of any."""
-    app = get_value(_APP, context)
+    app = (get_current() if context is None else context).get(_APP)
     return app if isinstance(app, str) else None
 
 

@@ -2,7 +2,7 @@
 and not used.
 
 The names are data beside the instrumentors' own in the distribution's entry points (`bext_otel_awaited`), so
-that nothing is imported to find out.
+that nothing is imported to find out; here they are read from `distribution`, where no metadata are needed.
 """
 
 from __future__ import annotations
@@ -10,33 +10,20 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
-from functools import cache
-from importlib.metadata import EntryPoint, PackageNotFoundError, distribution
+from importlib.metadata import EntryPoint
 
+from bext_otel.distribution import AWAITED
 from bext_otel.process import on_import
 
-__all__ = ["GROUP", "awaited_module", "when_used"]
+__all__ = ["awaited_module", "when_used"]
 
 _log = logging.getLogger("bext_otel")
-
-GROUP = "bext_otel_awaited"
-_DISTRIBUTION = "bext-otel"
-
-
-@cache
-def _modules() -> dict[str, str]:
-    try:
-        # Ours alone: asking for a group opens a file for each distribution that is installed.
-        entry_points = distribution(_DISTRIBUTION).entry_points
-    except PackageNotFoundError:  # copied into another program
-        return {}
-    return {each.name: each.value for each in entry_points if each.group == GROUP}
 
 
 def awaited_module(instrumentor: str) -> str | None:
     """The module whose import an instrumentor of this name waits for; None for one that waits for nothing, as
     those do of which nobody has said so."""
-    return _modules().get(instrumentor)
+    return AWAITED.get(instrumentor)
 
 
 def when_used(library: str, instrumentor: EntryPoint, activate: Callable[[], None]) -> None:

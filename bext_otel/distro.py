@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.dependencies import DependencyConflictError
@@ -22,7 +22,9 @@ from bext_otel.apps import Resolver, import_resolver
 from bext_otel.awaited import awaited_module, when_used
 from bext_otel.config import load
 from bext_otel.config.upstream import correct_upstream_variables
+from bext_otel.distribution import INSTRUMENTORS
 from bext_otel.endpoints.port import take_word
+from bext_otel.process import collector_paused
 from bext_otel.service.process_tree import is_helper
 
 if TYPE_CHECKING:
@@ -116,7 +118,7 @@ def configure(
     chosen = replace(choose(os.environ), metrics=MetricParts(tuple(views), tuple(metric_readers)))
     _runtime = build_runtime(loaded.config, app_resolver=app_resolver, resource=resource, chosen=chosen)
     # Told when logging stands, so that each is one line like any other.
-    for line in (*loaded.warnings, *corrected, *chosen.lines):
+    for line in (*loaded.warnings, *corrected, *chosen.lines, *_without_metadata()):
         _warn_once(_runtime, line)
     if instrument:
         _instrument()
@@ -134,12 +136,26 @@ def _warn_once(runs: Runtime, line: str) -> None:
 def _instrument() -> None:
     """Activate our instrumentors, of which each does it once, whoever else asks it to."""
     distro = BextDistro()
-    for entry_point in entry_points(group="opentelemetry_instrumentor"):
-        if entry_point.name.startswith(_OURS):
-            try:
-                distro.load_instrumentor(entry_point)
-            except ImportError as error:  # its library is not there
-                _log.debug("instrumentation %s is left out: %s", entry_point.name, error)
+    for name, value in INSTRUMENTORS.items():
+        try:
+            distro.load_instrumentor(EntryPoint(name, value, "opentelemetry_instrumentor"))
+        except ImportError as error:  # its library is not there
+            _log.debug("instrumentation %s is left out: %s", name, error)
+
+
+def _without_metadata() -> list[str]:
+    """A line where this program was copied, zipped or frozen without what the installer has written beside
+    it."""
+    try:
+        distribution("bext-otel")
+    except PackageNotFoundError:
+        return [
+            (
+                "its metadata are not here (copied or frozen without its dist-info): what packages offer by "
+                "entry points, as instrumentations of outgoing calls do, is found only where theirs are"
+            )
+        ]
+    return []
 
 
 class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
@@ -207,7 +223,12 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
         if ours:
             kwargs.update(self._given_to_ours(runs), disabled=disabled)
         try:
-            super().load_instrumentor(entry_point, raise_exception_on_conflict=True, **kwargs)
+            try:
+                super().load_instrumentor(entry_point, raise_exception_on_conflict=True, **kwargs)
+            except DependencyConflictError as error:
+                if not _is_there_without_metadata(entry_point.name, error):
+                    raise
+                super().load_instrumentor(entry_point, skip_dep_check=True, **kwargs)
         except DependencyConflictError as error:
             if not ours:
                 # the loader skips it, with a line: an error where the library is there in another version
@@ -247,6 +268,14 @@ class BextDistro(BaseDistro):  # type: ignore[misc]  # as above
         return given
 
 
+def _is_there_without_metadata(instrumentor: str, error: DependencyConflictError) -> bool:
+    """Whether a library that is imported counts as not installed: nobody knows its version, as in a program
+    that was frozen, and it is taken for one that fits."""
+    conflict = error.conflict
+    found = conflict.found or conflict.found_any
+    return not found and awaited_module(instrumentor) in sys.modules
+
+
 def _conflict(name: str, error: DependencyConflictError) -> str:
     conflict = error.conflict
     needed = conflict.required or " or ".join(map(str, conflict.required_any or ()))
@@ -272,9 +301,10 @@ class BextConfigurator:
         if is_helper(sys.orig_argv):
             return
         try:
-            configure(instrument=False)  # the launcher does that next, with everybody's instrumentors
-            from bext_otel._compat import check_requirements_once  # it knows the SDK
+            with collector_paused():
+                configure(instrument=False)  # the launcher does that next, with everybody's instrumentors
+                from bext_otel._compat import check_requirements_once  # it knows the SDK
 
-            check_requirements_once()
+                check_requirements_once()
         except Exception:  # the application starts without telemetry, and says why
             _log.exception("telemetry could not be set up; the application runs without it")

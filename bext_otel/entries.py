@@ -7,9 +7,11 @@ Knows the OpenTelemetry API only, so that an entry costs nothing while no provid
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from time import time_ns
+from typing import Any
 
 from opentelemetry import _logs
 from opentelemetry._logs import LogRecord, SeverityNumber
@@ -21,10 +23,15 @@ from bext_otel.redaction import redact_text
 from bext_otel.scope import logger_of
 from bext_otel.text import encodable
 
-__all__ = ["MAX_STACKTRACE", "describe_exception", "emit", "logger", "write"]
+__all__ = ["EXCEPTIONS", "MAX_STACKTRACE", "describe_exception", "emit", "exception_facts", "logger", "write"]
 
 MAX_STACKTRACE = 32_768
 """Characters that a stack trace, or an exception's message, may have."""
+
+EXCEPTIONS = "exceptions"
+"""The attribute of a record that lists an exception and those that led to it."""
+
+_MAX_FACTS, _MAX_FACTS_DEPTH, _MAX_FACT = 16, 8, 1024
 
 # By scope, of which there are as many as subsystems.
 _loggers: dict[str, tuple[_logs.LoggerProvider, _logs.Logger]] = {}
@@ -70,13 +77,19 @@ def write(
 ) -> None:
     """As `emit`, without asking whether anybody wants it."""
     if error is not None:
-        fields = {**fields, **describe_exception(error)}
+        fields = {**fields, **exception_facts(error)}
+    here = get_current() if here is None else here
+    # A provider of ours takes it as it is.
+    take = getattr(to, "entry", None)
+    if take is not None:
+        take(severity, body, fields, here)
+        return
     now = time_ns()
     to.emit(
         LogRecord(
             timestamp=now,
             observed_timestamp=now,
-            context=get_current() if here is None else here,
+            context=here,
             severity_number=severity,
             severity_text=severity.name,
             body=body,
@@ -85,22 +98,85 @@ def write(
     )
 
 
+def exception_facts(error: BaseException) -> dict[str, Any]:
+    """What a record tells of an exception: the attributes of `describe_exception`, and under `exceptions`,
+    without frames, the type and the message of it and of each that led to it.
+
+    The first is the exception itself. Each other one says by `relation` whether it is the `cause` (`raise ...
+    from`), the `context` (raised while that was handled) or a `member` (of an exception group), and by `of`
+    of which one in the list. At most 16 of them, eight levels deep; `left_out` of the last item counts those
+    that there was no room for.
+    """
+    message, stacktrace = _message(error), _stacktrace(error)
+    facts: dict[str, Any] = _described(error, message, stacktrace)
+    for name, text in (
+        (exception_attributes.EXCEPTION_MESSAGE, message),
+        (exception_attributes.EXCEPTION_STACKTRACE, stacktrace),
+    ):
+        if len(text) > MAX_STACKTRACE:
+            facts[f"{name}.length"] = len(text)
+    return {**facts, EXCEPTIONS: _facts(error)}
+
+
+def _facts(error: BaseException) -> list[dict[str, Any]]:
+    facts: list[dict[str, Any]] = []
+    seen: set[int] = set()
+    waiting: deque[tuple[BaseException, str, int, int]] = deque([(error, "", 0, 0)])
+    left_out = 0
+    while waiting:
+        each, relation, of, depth = waiting.popleft()
+        if id(each) in seen:
+            continue
+        if len(facts) == _MAX_FACTS or depth > _MAX_FACTS_DEPTH:
+            left_out += 1
+            continue
+        seen.add(id(each))
+        fact: dict[str, Any] = {
+            "type": _type_name(each),
+            "message": redact_text(encodable(_message(each)[:_MAX_FACT])),
+        }
+        if relation:
+            fact |= {"relation": relation, "of": of}
+        facts.append(fact)
+        waiting.extend((other, how, len(facts) - 1, depth + 1) for other, how in _behind(each))
+    if left_out:
+        facts.append({"left_out": left_out})
+    return facts
+
+
+def _behind(error: BaseException) -> Iterator[tuple[BaseException, str]]:
+    """Those that led to it. A cause takes the place of the context, as in a traceback."""
+    if error.__cause__ is not None:
+        yield error.__cause__, "cause"
+    elif error.__context__ is not None and not error.__suppress_context__:
+        yield error.__context__, "context"
+    # Python 3.10 has groups by a library only.
+    if any(kind.__name__ == "BaseExceptionGroup" for kind in type(error).__mro__):
+        for member in getattr(error, "exceptions", ()):
+            if isinstance(member, BaseException):
+                yield member, "member"
+
+
 def describe_exception(error: BaseException) -> dict[str, str]:
     """The exception attributes of OpenTelemetry's semantic conventions. Never raises, always bounded, always
     encodable, and without secrets that say that they are some.
 
     A long stack trace keeps its end, which names the cause.
     """
-    kind = type(error)
+    return _described(error, _message(error), _stacktrace(error))
+
+
+def _described(error: BaseException, message: str, stacktrace: str) -> dict[str, str]:
     return {
-        exception_attributes.EXCEPTION_TYPE: (
-            kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-        ),
-        exception_attributes.EXCEPTION_MESSAGE: redact_text(encodable(_message(error)[:MAX_STACKTRACE])),
-        exception_attributes.EXCEPTION_STACKTRACE: redact_text(
-            encodable(_stacktrace(error)[-MAX_STACKTRACE:])
-        ),
+        exception_attributes.EXCEPTION_TYPE: _type_name(error),
+        exception_attributes.EXCEPTION_MESSAGE: redact_text(encodable(message[:MAX_STACKTRACE])),
+        exception_attributes.EXCEPTION_STACKTRACE: redact_text(encodable(stacktrace[-MAX_STACKTRACE:])),
     }
+
+
+def _type_name(error: BaseException) -> str:
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _message(error: BaseException) -> str:

@@ -10,6 +10,7 @@ __all__ = ["serves"]
 _SERVERS = frozenset(
     {
         "arq",
+        "cherryd",
         "daphne",
         "dramatiq",
         "granian",
@@ -19,6 +20,7 @@ _SERVERS = frozenset(
         "hypercorn",
         "pyuwsgi",
         "rqworker",
+        "sanic",
         "uvicorn",
         "uwsgi",
         "waitress",
@@ -40,6 +42,8 @@ _SUBCOMMANDS: Mapping[str, frozenset[str]] = {
     "quart": frozenset({"run"}),
     "rq": frozenset({"worker", "worker-pool"}),
     "streamlit": frozenset({"run"}),
+    "twist": frozenset({"web"}),
+    "twistd": frozenset({"web"}),
     "taskiq": frozenset({"scheduler", "worker"}),
 }
 # Options that may stand before a subcommand, and take the next word.

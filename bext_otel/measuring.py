@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from opentelemetry import metrics
 from opentelemetry.context import Context
@@ -29,9 +29,11 @@ __all__ = [
     "SHARED",
     "Callback",
     "LabelValue",
+    "Measure",
     "Recorder",
     "count",
     "gauge",
+    "joint",
     "measure",
     "name_units",
     "observable",
@@ -46,6 +48,7 @@ exported by our engine."""
 LabelValue: TypeAlias = "str | int | None"
 """A label's value; None leaves the attribute out."""
 
+T = TypeVar("T")
 Measure: TypeAlias = Callable[..., None]
 Callback: TypeAlias = Callable[[], Iterable[tuple[float, tuple[LabelValue, ...]]]]
 """Answers pairs of a value and its label values, in the order that `observe` names the labels in."""
@@ -53,9 +56,14 @@ Callback: TypeAlias = Callable[[], Iterable[tuple[float, tuple[LabelValue, ...]]
 
 class Recorder(Protocol):
     """Records a measurement, as `measure` does: `values` are the label values, in the order that `recorder`
-    names the labels in."""
+    names the labels in.
+
+    `bind` answers with what records for these values, `handle(value, context=None)`, at the meter provider
+    that is set now: for whoever keeps it no longer than that is set (`joint`).
+    """
 
     def __call__(self, value: float, /, *values: LabelValue, context: Context | None = None) -> None: ...
+    def bind(self, /, *values: LabelValue) -> Measure: ...
 
 
 # Handles are kept for the attribute sets in use. Labels come from bounded sources, so this is a safety net
@@ -64,6 +72,7 @@ _MAX_HANDLES = 20_000
 _MAX_CHARACTERS = 4_000_000
 # A label's value is cut to 256 characters when it is shown; whoever hands over more is found anew each time.
 _MAX_KEY = 1024
+_MAX_JOINT = 2_000
 
 
 class _Instruments:
@@ -332,7 +341,39 @@ def recorder(metric: Metric, /, *names: str) -> Recorder:
             found = instruments.handle(metric, values)
         found(value, context)
 
-    return record
+    def bind(*values: LabelValue) -> Measure:
+        if len(values) == len(order):
+            values = tuple([values[at] for at in order])
+        return _current().handle(metric, values)
+
+    record.bind = bind  # type: ignore[attr-defined]  # a function is called faster than an object
+    return cast("Recorder", record)
+
+
+def joint(bind: Callable[..., T]) -> Callable[[tuple[LabelValue, ...]], T]:
+    """What `bind` answers for a tuple of label values, such as the handles of several recorders: made once,
+    and found by one look-up as long as the same meter provider is set."""
+    held: tuple[_Instruments | None, dict[tuple[LabelValue, ...], T]] = (None, {})
+
+    def find(values: tuple[LabelValue, ...]) -> T:
+        nonlocal held
+        instruments = _instruments
+        if instruments.provider is not metrics.get_meter_provider():
+            instruments = _current()
+        known, bound = held
+        if known is not instruments:
+            bound = {}
+            held = (instruments, bound)  # at once, since threads share it
+        found = bound.get(values)
+        if found is None:
+            found = bind(*values)
+            if sum(len(value) for value in values if isinstance(value, str)) <= _MAX_KEY:
+                if len(bound) >= _MAX_JOINT:
+                    bound.clear()
+                bound[values] = found
+        return found
+
+    return find
 
 
 def observe(metric: Metric, callback: Callback, /, *names: str, shared: str = "") -> Undo:

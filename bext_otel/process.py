@@ -8,6 +8,7 @@ or they find out.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -20,7 +21,7 @@ from typing import Any, TypeAlias
 
 import wrapt
 
-__all__ = ["Undo", "catch_up", "late_imports", "on_fork", "on_import"]
+__all__ = ["Undo", "catch_up", "collector_paused", "late_imports", "on_fork", "on_import"]
 
 Undo: TypeAlias = Callable[[], None]
 """Undoes what returned it; calling it again does nothing."""
@@ -39,6 +40,8 @@ class _Forks:
     in_child: Callable[[], None]
 
 
+_EMBEDDED = "uwsgi"
+
 _interested: list[_Forks] = []
 _registered = False
 _pid = os.getpid()
@@ -56,6 +59,19 @@ def late_imports() -> Iterator[None]:
     """
     with _importing:
         yield
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Collect no garbage while much is imported, of which next to nothing is garbage: each collection walks
+    all of it. Afterwards it is collected as before."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def on_fork(
@@ -162,12 +178,36 @@ def on_import(name: str, imported: Imported) -> Undo:
     else:
         _waiting[name] = [imported]
         wrapt.register_post_import_hook(partial(_imported, name), name)
+    if name == _EMBEDDED and not sys.orig_argv and not any(map(_is_ours, sys.meta_path)):
+        sys.meta_path.insert(0, _EmbeddedModule())
 
     def undo() -> None:
         with suppress(KeyError, ValueError):  # it is imported, or undone already
             _waiting[name].remove(imported)
 
     return undo
+
+
+class _EmbeddedModule:
+    """Finds nothing, but sees by the next import that uWSGI has put its module in place: from C, which no
+    import hook hears of, before it imports an application. It is in no other process: those have a command
+    line."""
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
+        """Importlib's question for a module."""
+        module = sys.modules.get(_EMBEDDED)
+        if not hasattr(module, "opt"):  # all that somebody could want of it is there by then
+            return None
+        with suppress(ValueError):  # another thread was quicker
+            sys.meta_path.remove(self)
+            _imported(_EMBEDDED, module)
+        # Importlib leaves out whoever stood behind us, for the list has become shorter under its hands.
+        found = (finder.find_spec(name, path, target) for finder in sys.meta_path)
+        return next((spec for spec in found if spec is not None), None)
+
+
+def _is_ours(finder: object) -> bool:
+    return isinstance(finder, _EmbeddedModule)
 
 
 def _imported(name: str, module: object) -> None:

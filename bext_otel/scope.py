@@ -5,9 +5,9 @@ Knows the OpenTelemetry API only.
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 from opentelemetry import _logs, metrics, trace
+
+from bext_otel.distribution import VERSION
 
 __all__ = ["SCHEMA_URL", "SCOPE", "VERSION", "logger_of", "meter_of", "tracer_of"]
 
@@ -16,17 +16,6 @@ SCOPE = "bext_otel"
 
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
 """The semantic conventions that our attributes and instruments follow."""
-
-
-def _version() -> str:
-    try:
-        return version("bext-otel")
-    except PackageNotFoundError:  # copied into another program
-        return ""
-
-
-VERSION = _version()
-"""Of bext-otel, and of each of its scopes."""
 
 
 def tracer_of(provider: trace.TracerProvider) -> trace.Tracer:

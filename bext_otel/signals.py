@@ -161,6 +161,5 @@ def _build_logs(config: Config, resource: Resource) -> tuple[BextLoggerProvider,
         config.logging, resource, outlets[0][0] if outlets else None, shutdown_timeout_seconds=seconds
     )
     for exporter, _ in outlets[1:]:
-        provider.add_log_record_processor(sink := ExportSink(exporter, shutdown_seconds=seconds))
-        provider.exports.append(sink)
+        provider.add_sink(ExportSink(exporter, shutdown_seconds=seconds))
     return provider, [delivery for _, delivery in outlets]

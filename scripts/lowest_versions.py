@@ -14,20 +14,27 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 UV = Path(sys.executable).with_name("uv")
-# What imports, reads settings, declares metrics and meets the web frameworks' insides, in about two minutes;
-# servers and backends are for the whole suite.
+# What imports, reads settings, declares metrics and meets the insides of frameworks, Celery, caches and
+# plugins, in about five minutes; servers and backends are for the whole suite.
 TESTS = [
     "tests/test_distro.py",
     "tests/test_compat.py",
     "tests/test_catalogue.py",
     "tests/config",
+    "tests/instrumentors/cache",
+    "tests/instrumentors/celery",
     "tests/instrumentors/http",
+    "tests/instrumentors/isolates",
+    "tests/instrumentors/plugins",
     "tests/instrumentors/compression",
     "tests/instrumentors/_kit",
 ]
 
-# They start servers in this process.
-SERVERS = "tests/instrumentors/http/servers"
+# They start servers of any kind in this process.
+SERVERS = [
+    "tests/instrumentors/http/servers/test_embedded.py",
+    "tests/instrumentors/http/servers/test_served.py",
+]
 
 
 def make(folder: Path) -> Path:
@@ -58,7 +65,12 @@ def main(arguments: list[str]) -> int:
     """Makes the environment and runs the tests in it; their exit code."""
     with tempfile.TemporaryDirectory(prefix="bext-lowest-") as folder:
         python = make(Path(folder))
-        selection = arguments or ["-m", "not e2e and not backends", *TESTS, f"--ignore={SERVERS}"]
+        selection = arguments or [
+            "-m",
+            "not e2e and not backends",
+            *TESTS,
+            *(f"--ignore={each}" for each in SERVERS),
+        ]
         return subprocess.run([python, "-m", "pytest", "-q", *selection], cwd=ROOT, check=False).returncode
 
 

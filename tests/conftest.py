@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
+
+# Fewer examples, for who runs a part of the tests at each change.
+settings.register_profile("quick", max_examples=20, deadline=None)
 
 # A job in the background ignores Ctrl-C, and so do the programs that it starts; some tests send it to theirs.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# By what a module has that starts interpreters or servers, each of which takes a good part of a second.
+_STARTS_PROGRAMS = ("subprocess", "fresh", "printed", "launched", "Ran", "multiprocessing")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of modules that start programs are slow: `make quick` leaves them out."""
+    for item in items:
+        module = getattr(item, "module", None)
+        if any(hasattr(module, name) for name in _STARTS_PROGRAMS):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)
@@ -22,3 +39,14 @@ def loggers_that_speak() -> None:
         if name.startswith("bext_otel") and isinstance(logger, logging.Logger):
             logger.disabled = False
             logger.setLevel(logging.NOTSET)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a test wrote, in text that can be written: xdist sends it to another process, and ends at a lone
+    surrogate."""
+    report = yield
+    report.sections = [
+        (name, text.encode("utf-8", "backslashreplace").decode("utf-8")) for name, text in report.sections
+    ]
+    return report

@@ -32,6 +32,8 @@ def _name(requirement: str) -> str:
 
 def _imports(package: Path) -> Iterator[tuple[str, str]]:
     for path in sorted(package.rglob("*.py")):
+        if path.parent.name == "__pyinstaller":  # PyInstaller runs these itself
+            continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
@@ -73,11 +75,51 @@ def _missing(package: Path, declared: set[str]) -> set[tuple[str, str]]:
     return missing
 
 
+# Which extra these may import from; they are imported by whoever has it.
+EXTRAS = {
+    "bext_otel/cli/catalogue.py": "tools",
+    "bext_otel/cli/demo.py": "tools",
+    "bext_otel/cli/platform.py": "tools",
+    "bext_otel/cli/ports.py": "tools",
+    "bext_otel/cli/tree.py": "tools",
+    "bext_otel/cli/view.py": "tools",
+    "bext_otel/endpoints/flask.py": "flask",
+    "bext_otel/export/otlp.py": "grpc",
+    "bext_otel/metrics/process_figures.py": "tools",
+    "bext_otel/mounting.py": "flask",
+}
+
+
 def test_all_that_bext_otel_imports_is_declared() -> None:
     declared = {_name(each) for each in PROJECT["dependencies"]}
     # The pytest plugin is for who has pytest.
     missing = {each for each in _missing(ROOT / "bext_otel", declared) if each[1] != "bext_otel/testing.py"}
-    assert set() == missing
+    # Each of these needs the extra that it has.
+    assert EXTRAS.keys() == {path for _, path in missing}
+    for extra in set(EXTRAS.values()):
+        more = {_name(each) for each in PROJECT["optional-dependencies"][extra]}
+        lacking = {path for _, path in _missing(ROOT / "bext_otel", declared | more)}
+        assert set() == {path for path in lacking if EXTRAS.get(path) == extra}
+
+
+def test_complete_is_everything_that_an_application_can_use() -> None:
+    """Not the demo, nor what contributors need."""
+    extras = PROJECT["optional-dependencies"]
+    named = {
+        name for each in extras["complete"] for name in each.partition("[")[2].partition("]")[0].split(",")
+    }
+    assert extras.keys() - {"complete", "demo", "test", "dev", "uwsgi"} == named
+
+
+def test_no_extra_holds_a_version_that_the_base_does_not_hold() -> None:
+    """Both together are asked for by the same application, and upstream's packages go hand in hand."""
+    exact = [
+        each
+        for group in PROJECT["optional-dependencies"].values()
+        for each in group
+        if "==" in each.partition(";")[0]
+    ]
+    assert [] == exact
 
 
 def test_all_that_instrumentors_import_is_declared_or_an_extra_s() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
-from bext_otel.entries import MAX_STACKTRACE, describe_exception, emit
+from bext_otel.entries import MAX_STACKTRACE, describe_exception, emit, exception_facts
 
 HERE = trace.set_span_in_context(
     NonRecordingSpan(SpanContext(1, 2, is_remote=False, trace_flags=TraceFlags(1)))
@@ -93,7 +94,12 @@ def test_an_exception_is_told_by_the_semantic_conventions(records: InMemoryLogRe
     (data,) = records.get_finished_logs()
     found = dict(data.log_record.attributes)
     assert found.pop("exception.stacktrace").endswith("ValueError: no such page\n")
-    assert {"app": "shop", "exception.type": "ValueError", "exception.message": "no such page"} == found
+    assert {
+        "app": "shop",
+        "exception.type": "ValueError",
+        "exception.message": "no such page",
+        "exceptions": ({"type": "ValueError", "message": "no such page"},),
+    } == found
 
 
 def test_an_exception_of_a_library_is_named_in_full() -> None:
@@ -122,3 +128,56 @@ def test_what_it_says_is_bounded_and_can_be_written() -> None:
         len(found["exception.stacktrace"]),
         found["exception.stacktrace"].rstrip().endswith("the end"),
     )
+
+
+def chain_of(depth: int) -> BaseException:
+    """One that was raised while another was handled, and so on."""
+    error: BaseException = ValueError("0")
+    for number in range(1, depth):
+        outer = ValueError(str(number))
+        outer.__context__ = error
+        error = outer
+    return error
+
+
+def facts(error: BaseException) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = exception_facts(error)["exceptions"]
+    return found
+
+
+def test_what_led_to_an_exception_is_told_and_how() -> None:
+    error = ValueError("while")
+    error.__context__ = KeyError("hidden")
+    error.__cause__ = OSError("because")
+    assert [("ValueError", None, None), ("OSError", "cause", 0)] == [
+        (each["type"], each.get("relation"), each.get("of")) for each in facts(error)
+    ]
+
+
+def test_a_context_that_was_suppressed_is_not_told() -> None:
+    error = ValueError("x")
+    error.__context__, error.__suppress_context__ = KeyError("hidden"), True
+    assert 1 == len(facts(error))
+
+
+def test_a_circle_of_causes_ends() -> None:
+    one, other = ValueError("one"), ValueError("other")
+    one.__cause__, other.__cause__ = other, one
+    assert ["one", "other"] == [each["message"] for each in facts(one)]
+
+
+def test_depth_and_number_are_bounded_and_what_is_left_out_is_counted() -> None:
+    deep = facts(chain_of(1000))
+    assert (9, {"left_out": 1}) == (len(deep) - 1, deep[-1])
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="has no exception groups")
+def test_members_of_a_group_are_told_with_their_group() -> None:
+    group = ExceptionGroup  # type: ignore[name-defined,unused-ignore]  # noqa: F821
+    error = group("all", [ValueError("a"), group("inner", [KeyError(str(number)) for number in range(30)])])
+    told = facts(error)
+    assert ("ExceptionGroup", "ValueError", "ExceptionGroup", "KeyError") == tuple(
+        each["type"] for each in told[:4]
+    )
+    assert (0, 0, 2) == tuple(each["of"] for each in told[1:4])
+    assert (17, {"left_out": 18 - 1}) == (len(told), told[-1])

@@ -4,6 +4,7 @@ label and the remedy."""
 from __future__ import annotations
 
 import ast
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ import bext_otel_instrumentors
 from bext_otel import catalogue, measuring
 from bext_otel.catalogue import CACHE_HITS, HTTP_SERVER_REQUEST_DURATION, REQUESTS, Label, Metric, Work
 from bext_otel.errors import CatalogueError
-from bext_otel.measuring import count, gauge, measure, name_units, observe, recorder
+from bext_otel.measuring import count, gauge, joint, measure, name_units, observe, recorder
 
 Points = Callable[[Metric], list[NumberDataPoint | HistogramDataPoint]]
 
@@ -50,6 +51,57 @@ def test_labels_are_named_in_any_order(points: Points) -> None:
     assert {"app": "shop", "method": "GET", "status": "200", "route": "/"} == dict(point.attributes or {})
     assert isinstance(point, NumberDataPoint)
     assert 4 == point.value
+
+
+def test_what_is_bound_together_is_bound_once_for_each_provider(
+    points: Points, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests, made = recorder(REQUESTS, "route", "method", "app", "status"), []
+
+    def bind(app: str, route: str) -> tuple[measuring.Measure, measuring.Measure]:
+        made.append(app)
+        return requests.bind(route, "GET", app, "200"), requests.bind(route, "POST", app, "200")
+
+    series = joint(bind)
+    for _ in range(3):
+        first, second = series(("shop", "/"))
+        first(1)
+        second(2, None)
+    assert ["shop"] == made
+    assert [("GET", 3), ("POST", 6)] == sorted(
+        (str(point.attributes["method"]), point.value)
+        for point in points(REQUESTS)
+        if isinstance(point, NumberDataPoint) and point.attributes
+    )
+    reader = InMemoryMetricReader()
+    other = MeterProvider([reader], shutdown_on_exit=False)
+    monkeypatch.setattr(metrics, "get_meter_provider", lambda: other)
+    series(("shop", "/"))[0](1)
+    assert ["shop", "shop"] == made
+    assert 1 == len(points_of(reader, REQUESTS))
+    other.shutdown()
+
+
+class Bound:
+    """What some labels are bound to."""
+
+
+@pytest.mark.parametrize("length", [1, 2_000])
+def test_labels_without_end_that_are_bound_together_take_no_memory_without_end(
+    points: Points, length: int
+) -> None:
+    made: list[weakref.ref[Bound]] = []
+
+    def bind(_label: str) -> Bound:
+        bound = Bound()
+        made.append(weakref.ref(bound))
+        return bound
+
+    series = joint(bind)
+    for number in range(5_000):
+        series((f"{number:0{length}}",))
+    assert 5_000 == len(made)
+    assert (2_000 if length == 1 else 1) > sum(one() is not None for one in made[:-1])
 
 
 def test_a_dot_of_a_labels_name_may_be_an_underscore(points: Points) -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
-from bext_otel.process import catch_up, on_fork, on_import
+from bext_otel.process import catch_up, collector_paused, on_fork, on_import
 from tests.fresh import fresh
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -304,3 +307,56 @@ def test_a_fork_waits_for_what_a_thread_of_ours_imports(tmp_path: Path) -> None:
         tmp_path,
     )
     assert 7 == shown
+
+
+def test_what_uwsgi_puts_in_place_by_itself_is_heard_of_by_the_next_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before that one is executed, and with the hook for it in place."""
+    (tmp_path / "an_application_of_uwsgi.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "orig_argv", [])  # as in a server that has an interpreter in it
+    heard: list[str] = []
+
+    def embedded(module: Any) -> None:
+        heard.append(f"uwsgi {sorted(module.opt)}")
+        forgetting.append(on_import("an_application_of_uwsgi", lambda found: heard.append(found.__name__)))
+
+    on_import("what_nobody_imports", print)()  # the hook for imports is in place from now on
+    finders = list(sys.meta_path)
+    forgetting = [on_import("uwsgi", embedded)]
+    try:
+        assert len(finders) + 1 == len(sys.meta_path)
+        module = ModuleType("uwsgi")
+        monkeypatch.setitem(sys.modules, "uwsgi", module)
+        importlib.import_module("wave")
+        assert [] == heard  # its options are not there yet
+        module.opt = {"module": b"an_application_of_uwsgi"}  # type: ignore[attr-defined]
+        importlib.import_module("an_application_of_uwsgi")
+        assert ["uwsgi ['module']", "an_application_of_uwsgi"] == heard
+        assert finders == sys.meta_path
+    finally:
+        for forget in forgetting:
+            forget()
+        sys.modules.pop("an_application_of_uwsgi", None)
+
+
+def test_no_other_process_looks_for_uwsgi() -> None:
+    on_import("what_nobody_imports", print)()  # the hook for imports is in place from now on
+    finders = list(sys.meta_path)
+    on_import("uwsgi", lambda module: None)()
+    assert finders == sys.meta_path
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_garbage_is_collected_as_before_once_a_pause_has_ended(collects: bool) -> None:
+    before = gc.isenabled()
+    (gc.enable if collects else gc.disable)()
+    try:
+        seen: list[bool] = []
+        with suppress(KeyError), collector_paused():
+            seen.append(gc.isenabled())
+            raise KeyError
+        assert [False, collects] == [*seen, gc.isenabled()]
+    finally:
+        (gc.enable if before else gc.disable)()

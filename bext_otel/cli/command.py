@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["CANNOT_RUN", "NOT_FOUND", "Forwarding", "forwarding"]
-
-NOT_FOUND = 127
-"""Exit code for a command that does not exist, as shells have it."""
-
-CANNOT_RUN = 126
-"""Exit code for a command that exists and can't be run, as shells have it."""
+__all__ = ["Forwarding", "forwarding"]
 
 _FORWARDED = frozenset(
     getattr(signal, name)
@@ -27,8 +22,10 @@ _FORWARDED = frozenset(
 # itself. <asm-generic/siginfo.h>
 _SI_KERNEL = 0x80
 
-# macOS can't tell who sent a signal: it goes by handlers there, and Ctrl-C reaches the command twice.
-_TELLS_SENDER = hasattr(signal, "sigtimedwait")
+# macOS can't tell who sent a signal: it goes by handlers there, and Ctrl-C reaches the command twice. Windows
+# blocks none, and sends Ctrl-C to all programs of a console: there it is not forwarded.
+_TELLS_SENDER = hasattr(signal, "sigtimedwait") and hasattr(signal, "pthread_sigmask")
+_ALONE_ON_CONSOLE = frozenset({signal.SIGINT}) if sys.platform == "win32" else frozenset()
 
 # A signal that a thread of somebody else's got is forwarded by its handler, which runs when waiting returns.
 _TURN_SECONDS = 1.0
@@ -50,14 +47,20 @@ def forwarding() -> Iterator[Forwarding]:
         frozenset(number for number in _FORWARDED if signal.getsignal(number) is not signal.SIG_IGN)
     )
     before = {number: signal.signal(number, made.handle) for number in made.numbers}
-    unmasked = signal.pthread_sigmask(signal.SIG_BLOCK, made.heard)
+    unmasked = _blocked(made.heard)
     try:
         yield made
     finally:
         made.drop()
-        signal.pthread_sigmask(signal.SIG_SETMASK, unmasked)
+        if unmasked is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, unmasked)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _blocked(numbers: frozenset[int]) -> set[signal.Signals | int] | None:
+    """Have signals wait for whoever asks for them; what was blocked before, or None where nothing changed."""
+    return set(signal.pthread_sigmask(signal.SIG_BLOCK, numbers)) if numbers else None
 
 
 class Forwarding:
@@ -76,14 +79,15 @@ class Forwarding:
         forwarded. Raises OSError, as `subprocess` does, for a command that can't be started.
         """
         # A command inherits what is blocked, so for this moment nothing is.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, self.heard)
+        if self.heard:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, self.heard)
         try:
             # close_fds: what was handed to us, such as a pipe of make's job server, is meant for the command.
             process = subprocess.Popen(  # noqa: S603  # nosec B603  # the command is the caller's own
                 list(argv), env=dict(environ), close_fds=False
             )
         finally:
-            signal.pthread_sigmask(signal.SIG_BLOCK, self.heard)
+            _blocked(self.heard)
         self._process = process
         while self._early:
             process.send_signal(self._early.pop(0))
@@ -92,6 +96,8 @@ class Forwarding:
 
     def handle(self, number: int, _frame: FrameType | None = None) -> None:
         """A signal came by Python's handler."""
+        if number in _ALONE_ON_CONSOLE:
+            return
         if self._process is None:
             self._early.append(number)
         else:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-import click
-
-from bext_otel.cli.command import CANNOT_RUN, NOT_FOUND, Forwarding, forwarding
+from bext_otel.cli.command import Forwarding, forwarding
+from bext_otel.cli.exit_codes import CANNOT_RUN, NOT_FOUND
+from bext_otel.cli.words import command_parser, parse_with_command
 from bext_otel.config import load
 from bext_otel.deploys import Deploy
 from bext_otel.deploys import deploy as measured
@@ -17,32 +20,47 @@ from bext_otel.deploys import deploy as measured
 if TYPE_CHECKING:
     from bext_otel.runtime import Runtime
 
-__all__ = ["deploy"]
+__all__ = ["main"]
 
 _SERVICE = "bext-deploy"
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("--app", required=True, help="Application that is deployed.")
-@click.option("--version", required=True, help="Version that is deployed.")
-@click.option(
-    "--rollback-code",
-    type=click.IntRange(1, 255),
-    default=None,
-    help="Exit code by which COMMAND tells that the version before runs again.",
-)
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def deploy(*, app: str, version: str, rollback_code: int | None, command: tuple[str, ...]) -> None:
+def main(arguments: Sequence[str], program: str) -> None:
     """Run COMMAND, and tell how the deploy went.
 
-    \b
-    bext-otel deploy --app shop --version 1.4.2 -- ./deploy.sh --all
+      bext-otel deploy --app shop --version 1.4.2 -- ./deploy.sh --all
 
-    Counts the deploy as success (exit code 0), rolled_back (--rollback-code) or failed, with its duration, a
-    span and a log entry, sent over OTLP as bext.config.toml and the environment say. COMMAND keeps its input,
-    output, signals and exit code (128+n if a signal ended it, 127 if it does not exist), and gets
-    TRACEPARENT, so that its own spans belong to the deploy.
-    """  # \b is click's mark for lines that stay as they are
+    Counts the deploy as success (exit code 0), rolled_back (--rollback-code) or
+    failed, with its duration, a span and a log entry, sent over OTLP as
+    bext.config.toml and the environment say. COMMAND keeps its input, output,
+    signals and exit code (128+n if a signal ended it, 127 if it does not exist),
+    and gets TRACEPARENT, so that its own spans belong to the deploy.
+    """
+    usage = "[-h] --app APP --version VERSION [--rollback-code CODE] [--] COMMAND ..."
+    parser = command_parser(program, usage, main)
+    parser.add_argument("--app", required=True, help="application that is deployed")
+    parser.add_argument("--version", required=True, help="version that is deployed")
+    parser.add_argument(
+        "--rollback-code",
+        type=_exit_code,
+        metavar="CODE",
+        help="exit code, 1 to 255, by which COMMAND tells that the version before runs again",
+    )
+    given, command = parse_with_command(parser, arguments)
+    raise SystemExit(_deploy(given.app, given.version, given.rollback_code, command))
+
+
+def _exit_code(word: str) -> int:
+    code = int(word)
+    if not 1 <= code <= 255:
+        raise argparse.ArgumentTypeError(f"{word} is none: expected 1 to 255")
+    return code
+
+
+_exit_code.__name__ = "exit code"  # as argparse calls what is no number
+
+
+def _deploy(app: str, version: str, rollback_code: int | None, command: Sequence[str]) -> int:
     with forwarding() as signals:
         # Threads of telemetry start in here: a signal that one of them took would come late, and nobody could
         # tell who sent it.
@@ -58,17 +76,17 @@ def deploy(*, app: str, version: str, rollback_code: int | None, command: tuple[
         finally:
             if runtime is not None:
                 runtime.shutdown()
-    raise SystemExit(code)
+    return code
 
 
-def _run(current: Deploy, signals: Forwarding, command: tuple[str, ...]) -> int:
+def _run(current: Deploy, signals: Forwarding, command: Sequence[str]) -> int:
     # Its arguments may hold secrets; its name is enough to know it by.
     current.span.set_attribute("process.executable.name", PurePath(command[0]).name)
     try:
         return signals.run(command, {**os.environ, **current.environment()})
     except OSError as error:
         # Also "not found" is an interpreter that a script names, and that is not there.
-        click.echo(f"bext-otel deploy: {command[0]}: {error.strerror or error}", err=True)
+        _tell(f"{command[0]}: {error.strerror or error}")
         return NOT_FOUND if isinstance(error, FileNotFoundError) else CANNOT_RUN
 
 
@@ -105,10 +123,14 @@ def _set_up() -> Runtime | None:
             )
         return made
     except Exception as error:  # the deploy matters more than what is told about it
-        click.echo(f"bext-otel deploy: goes on without telemetry: {error}", err=True)
+        _tell(f"goes on without telemetry: {error}")
         return None
     finally:
         logger.removeHandler(telling)
+
+
+def _tell(line: str) -> None:
+    print(f"bext-otel deploy: {line}", file=sys.stderr)  # noqa: T201
 
 
 class _Telling(logging.Handler):
@@ -123,7 +145,7 @@ class _Telling(logging.Handler):
         """Print a line that was not printed before."""
         if line not in self._told:
             self._told.add(line)
-            click.echo(f"bext-otel deploy: {line}", err=True)
+            _tell(line)
 
     def emit(self, record: logging.LogRecord) -> None:
         """A line of ours that is logged."""

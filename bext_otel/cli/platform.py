@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import click
 
+from bext_otel.cli.examples import examples_folder, places
 from bext_otel.cli.ports import free_port
 
 __all__ = [
@@ -172,12 +173,10 @@ def status_of(port: int, path: str) -> int | None:
 def find_examples(given: Path | None) -> Path:
     """The folder that holds the demo: `given`, or the one beside the working directory's files or the
     package's. Raises a usage error."""
-    places = [given] if given else [Path.cwd() / "examples", Path(__file__).resolve().parents[2] / "examples"]
-    for place in places:
-        if (place / "bext_demo" / "asgi.py").is_file():
-            return place.resolve()
+    if (folder := examples_folder(given)) is not None:
+        return folder
     raise click.ClickException(
-        f"the demo is not in {' or '.join(str(place) for place in places)}: it comes with the source, not "
+        f"the demo is not in {' or '.join(map(str, places(given)))}: it comes with the source, not "
         "with the package. "
         "Clone the repository and run `make demo` there, or give --examples"
     )

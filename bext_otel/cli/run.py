@@ -4,36 +4,34 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import MutableMapping
+import sys
+from collections.abc import MutableMapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-import click
-
 import bext_otel.launch  # noqa: F401  # which distribution is taken, and what its variables had wrong
-from bext_otel.cli.command import CANNOT_RUN, NOT_FOUND
+from bext_otel.cli.exit_codes import CANNOT_RUN, NOT_FOUND
+from bext_otel.cli.words import command_parser, parse_with_command
 
-__all__ = ["run"]
+__all__ = ["main"]
 
 _LAUNCHED = "opentelemetry.instrumentation.auto_instrumentation"
 # Python ignores these two in itself, and what is ignored stays so in what it becomes.
 _IGNORED_BY_PYTHON = ("SIGPIPE", "SIGXFSZ")
 
 
-# Whatever stands after COMMAND is not ours, whether it looks like an option of ours or not.
-@click.command(context_settings={"allow_interspersed_args": False})
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def run(*, command: tuple[str, ...]) -> None:
+def main(arguments: Sequence[str], program: str) -> None:
     """Run COMMAND with telemetry, as `opentelemetry-instrument` does.
 
-    \b
-    bext-otel run uvicorn app:app
-    bext-otel run python -m flask --app shop run --port 8000
+      bext-otel run uvicorn app:app
+      bext-otel run python -m flask --app shop run --port 8000
 
-    Everything after COMMAND is handed on as it is. This process becomes COMMAND: process id, input, output,
-    signals and exit code are its own. 127 says that there is no such command, 126 that it can't be run.
-    Settings come from OTEL_* and BEXT_* variables and from bext.config.toml.
-    """  # \b is click's mark for lines that stay as they are
+    Everything after COMMAND is handed on as it is. This process becomes COMMAND:
+    process id, input, output, signals and exit code are its own. 127 says that
+    there is no such command, 126 that it can't be run. Settings come from OTEL_*
+    and BEXT_* variables and from bext.config.toml.
+    """
+    _, command = parse_with_command(command_parser(program, "[-h] COMMAND ...", main), arguments)
     _instrument(os.environ)
     for name in _IGNORED_BY_PYTHON:
         if hasattr(signal, name):
@@ -44,7 +42,7 @@ def run(*, command: tuple[str, ...]) -> None:
         # Also "not found" is an interpreter that a script names, and that is not there.
         missing, name = isinstance(error, FileNotFoundError), command[0]
         hint = f"; for a file of Python: bext-otel run python {name}" if name.endswith(".py") else ""
-        click.echo(f"bext-otel run: {name}: {error.strerror or error}{hint}", err=True)
+        print(f"{program}: {name}: {error.strerror or error}{hint}", file=sys.stderr)  # noqa: T201
         raise SystemExit(NOT_FOUND if missing else CANNOT_RUN) from error
 
 
@@ -53,7 +51,7 @@ def _instrument(environ: MutableMapping[str, str]) -> None:
     our distribution; and find modules in the working directory, as upstream's launcher has it."""
     spec = find_spec(_LAUNCHED)
     if spec is None or not spec.submodule_search_locations:
-        raise click.ClickException(f"{_LAUNCHED} is missing: install opentelemetry-instrumentation again")
+        raise SystemExit(f"{_LAUNCHED} is missing: install opentelemetry-instrumentation again")
     folder = str(Path(spec.submodule_search_locations[0]).absolute())
     given = environ.get("PYTHONPATH", "")
     places = given.split(os.pathsep) if given else []

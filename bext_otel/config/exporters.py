@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -32,6 +33,9 @@ _DEFAULTS: Mapping[Protocol, str] = {
     "http/protobuf": "http://localhost:4318",
     "grpc": "http://localhost:4317",
 }
+
+# What the extra `grpc` brings.
+_GRPC_MODULES = ("grpc", "opentelemetry.exporter.otlp.proto.grpc")
 
 # What gRPC takes besides URLs: host:port, and its own name schemes.
 _GRPC_ADDRESS = re.compile(
@@ -81,12 +85,30 @@ def exporters(
             )
         if signal == "metrics" and chosen is not None:
             prometheus = "prometheus" in chosen
+    _leave_out_grpc(names, targets, report)
     return Exporters(
         traces=names["traces"],
         metrics=names["metrics"],
         logs=names["logs"],
         targets=targets,
         prometheus=prometheus,
+    )
+
+
+def _leave_out_grpc(
+    names: dict[Signal, tuple[str, ...]], targets: dict[Signal, Target], report: SettingsReport
+) -> None:
+    """Export nothing over gRPC where its packages are not installed. Another protocol to the same address
+    would only fail later."""
+    over_grpc = [signal for signal, target in targets.items() if target.protocol == "grpc"]
+    if not over_grpc or all(map(find_spec, _GRPC_MODULES)):
+        return
+    for signal in over_grpc:
+        del targets[signal]
+        names[signal] = tuple(name for name in names[signal] if name != "otlp")
+    report.say(
+        f"OTLP over gRPC is not installed, so {', '.join(over_grpc)} go nowhere: pip install "
+        "'bext-otel[grpc]', or say OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf and an endpoint of that"
     )
 
 

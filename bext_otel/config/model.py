@@ -271,6 +271,15 @@ class LoggingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             description='File that `output = "file"` writes to.', extra={"example": "/var/log/bext/app.log"}
         ),
     ] = ""
+    max_line_kb: Annotated[
+        int,
+        Meta(
+            ge=4,
+            le=1024,
+            description="How long a line is at most; of each message, field and stack trace it shows 16 kB.",
+            extra={"unit": "kilobytes"},
+        ),
+    ] = 64
     requests: Annotated[bool, Meta(description="One line at the end of each request.")] = True
     slow_request_ms: Annotated[
         float,

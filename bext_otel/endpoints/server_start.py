@@ -3,7 +3,6 @@ only forks."""
 
 from __future__ import annotations
 
-import multiprocessing
 import sys
 import threading
 from collections.abc import Callable
@@ -117,7 +116,8 @@ class ServerStart:
     def _start_unless_helper(self) -> None:
         # A child of `multiprocessing` computes something for its parent more often than it serves: it has to
         # show evidence of its own.
-        if multiprocessing.parent_process() is None:
+        processes = sys.modules.get("multiprocessing.process")  # which a child of its has
+        if processes is None or processes.parent_process() is None:
             self._server.start()
         else:
             self._candidate = False

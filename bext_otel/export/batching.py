@@ -25,6 +25,7 @@ from typing import Generic, Protocol, TypeVar
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from bext_otel.export.delivery import Delivery
+from bext_otel.export.packs import Pack, give_freed_memory_back
 from bext_otel.export.queue import Queue
 from bext_otel.export.sender import NO_TIME, Sender, sender
 
@@ -48,6 +49,8 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 30.0
 _LAST_PAUSE_SECONDS = 0.1
 # Inline, a collector that does not answer costs the application `INLINE_SECONDS` each time.
 _INLINE_PAUSE_SECONDS, _LONGEST_INLINE_PAUSE_SECONDS = 10.0, 300.0
+# In an outage, whenever so many batches have queued up, what waits is packed.
+_BATCHES_TO_PACK = 4
 # What a collector may ask for at most (`Retry-After`); it may mistake its clock.
 _MAX_ASKED_SECONDS = 600.0
 
@@ -134,7 +137,8 @@ class Batches(Generic[T]):
     first item. What is let go is told to `queue`.
 
     `on_start` is called at the first item, in the thread that adds it. `weigh` tells how many bytes an item
-    has, where it is bytes.
+    has, where it is bytes; `pack` makes one piece of memory of a batch that waits for a collector in vain.
+    With packs, a queue that is full lets go of a whole one.
     """
 
     def __init__(
@@ -144,6 +148,7 @@ class Batches(Generic[T]):
         limits: QueueLimits,
         *,
         weigh: Callable[[T], int] | None = None,
+        pack: Callable[[Sequence[T]], Pack[T]] | None = None,
         through: Sender = sender,
     ) -> None:
         self.on_start: Callable[[], object] = _nothing
@@ -151,6 +156,8 @@ class Batches(Generic[T]):
         self._queue = queue
         self._limits = limits
         self._weigh = weigh
+        self._pack = pack
+        self._pack_at = _BATCHES_TO_PACK * limits.batch_size
         self._sender = through
         delivery = getattr(exporter, "delivery", None)
         self._delivery = delivery if isinstance(delivery, Delivery) else None
@@ -165,6 +172,11 @@ class Batches(Generic[T]):
         """Start over without a thread, as a forked child does: what waits is the parent's to send."""
         self._items: deque[T] = deque()
         self._weight = self._sent = 0
+        # Older than `items`; these have the room that is left.
+        self._packs: deque[Pack[T]] = deque()
+        self._packing = threading.Lock()
+        self._room = self._limits.queue_size
+        self._has_packed = False
         # What has been sent in vain, and is sent first next time.
         self._held: list[T] = []
         self._joined = False
@@ -197,16 +209,18 @@ class Batches(Generic[T]):
         if self._weigh is not None:
             # Threads may lose each other's sums; whoever empties the queue starts over.
             self._weight += self._weigh(item)
-        if len(items) > self._limits.queue_size or self._weight > self._limits.queue_bytes:
+        if len(items) > self._room or self._weight > self._limits.queue_bytes:
             self._trim()
         if not self._joined and not self._start():
             self._send_now_and_then()
-        elif self._asleep or (len(items) >= self._limits.batch_size and not self._held):
+        elif self._asleep or (
+            len(items) >= self._limits.batch_size and (not self._held or len(items) % self._pack_at == 0)
+        ):
             self._ring()
 
     @property
     def _waiting(self) -> int:
-        return len(self._items) + len(self._held)
+        return len(self._items) + len(self._held) + self._limits.queue_size - self._room
 
     def _ring(self) -> None:
         # Again for each further batch, in case that who should serve this one hangs elsewhere.
@@ -234,17 +248,60 @@ class Batches(Generic[T]):
     def _trim(self) -> None:
         """Let the oldest go, if there are too many."""
         with suppress(IndexError):  # whoever sends has just taken all of them
-            while len(self._items) > self._limits.queue_size or self._weight > self._limits.queue_bytes:
-                self._lift()
-                self._queue.drop_items(1)
+            while len(self._items) > self._room or self._weight > self._limits.queue_bytes:
+                if not self._packs:
+                    self._lift()
+                    self._queue.drop_items(1)
+                elif (pack := self._lift_pack()) is not None:
+                    self._queue.drop_items(pack.count)
+                else:  # another thread is at it
+                    return
 
     def _lift(self) -> T:
         """Take the oldest item. Raises IndexError where there is none."""
         items = self._items
         item = items.popleft()
         if self._weigh is not None:
-            self._weight = self._weight - self._weigh(item) if items else 0
+            self._weight = self._weight - self._weigh(item) if items or self._packs else 0
         return item
+
+    def _lift_pack(self, *, waits: bool = False) -> Pack[T] | None:
+        """Take the oldest pack; None where there is none, or another thread is at the packs. Only the thread
+        that sends `waits`: another may be in a signal's handler, having been interrupted there."""
+        if not self._packing.acquire(blocking=waits):
+            return None
+        try:
+            if not self._packs:
+                return None
+            pack = self._packs.popleft()
+            self._measure()
+            self._weight = self._weight - pack.weight if self._items or self._packs else 0
+            return pack
+        finally:
+            self._packing.release()
+
+    def _measure(self) -> None:
+        self._room = self._limits.queue_size - sum([pack.count for pack in self._packs])
+
+    def _pack_up(self) -> None:
+        """Make packs of what waits, but for the newest."""
+        if self._pack is None or not self._sending.acquire(blocking=False):
+            return
+        size, most = self._limits.batch_size, self._limits.batch_bytes
+        try:
+            while len(self._items) >= 2 * size:
+                weight = 0
+                batch: list[T] = []
+                with self._packing:
+                    with suppress(IndexError):  # others let the oldest go
+                        while len(batch) < size and weight < most:
+                            batch.append(self._items.popleft())
+                            weight += self._weigh(batch[-1]) if self._weigh is not None else 0
+                    self._packs.append(self._pack(batch))
+                    self._measure()
+                self._has_packed = True
+        finally:
+            self._sending.release()
 
     def flush(self, seconds: float) -> bool:
         """Send what is queued; whether all of it arrived within `seconds`. Not from the thread that sends,
@@ -330,7 +387,10 @@ class Batches(Generic[T]):
         if self._asleep:
             return
         now = time.monotonic()
-        if now < self._not_before or self._last is not None:
+        if self._last is not None:
+            return
+        if now < self._not_before:
+            self._pack_up()
             return
         due = self._waiting
         if now < self._sent_at + self._limits.delay_seconds:
@@ -339,6 +399,9 @@ class Batches(Generic[T]):
             self._sent_at = now
         while due > 0 and not self._turns and self._send(None):
             due -= self._sent
+        if self._has_packed and not self._packs and not self._held:
+            self._has_packed = False
+            give_freed_memory_back()
 
     def _serve(self, turn: _Turn) -> None:
         """Send all that is queued. At the end again and again, as long as there is time; otherwise one
@@ -388,6 +451,9 @@ class Batches(Generic[T]):
         if self._held:
             batch, self._held = self._held, batch
             return batch
+        if (pack := self._lift_pack(waits=True)) is not None:
+            self._queue.finish_items(pack.count)
+            return list(pack.items())
         most, before = self._limits.batch_bytes, self._weight
         with suppress(IndexError):
             while len(batch) < self._limits.batch_size and before - self._weight < most:

@@ -19,7 +19,11 @@ _pack_double = struct.Struct("<d").pack
 # Of an AnyValue: string 1, bool 2, int 3, double 4, array 5, kvlist 6, bytes 7.
 _TRUE, _FALSE = b"\x10\x01", b"\x10\x00"
 
-_MAX_KEYS, _MAX_VALUES, _MAX_TEXT = 1000, 128, 64
+_MAX_KEYS, _MAX_VALUES, _MAX_KEY, _MAX_TEXT = 1000, 128, 64, 256
+# Of the values of all keys, as written.
+_MAX_KEPT_BYTES = 1 << 20
+# What is shorter has lengths of one byte, with all that is around it.
+_SHORT = 128 - 4
 _LOWEST, _HIGHEST = -(1 << 63), (1 << 63) - 1
 
 _SMALL = tuple(bytes((value,)) for value in range(128))
@@ -31,6 +35,8 @@ def varint(value: int) -> bytes:
         return _SMALL[value]
     if value < 16384:
         return bytes((value & 0x7F | 0x80, value >> 7))
+    if value < 2097152:
+        return bytes((value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14))
     written = bytearray()
     while value >= 0x80:
         written.append(value & 0x7F | 0x80)
@@ -126,6 +132,7 @@ class Attributes:
     def __init__(self, tag: bytes) -> None:
         self._tag = tag
         self._keys: dict[str, _Key] = {}
+        self._kept_bytes = 0
         self.left_out = 0
 
     def write(self, attributes: Mapping[str, Any], to: list[bytes]) -> None:
@@ -150,24 +157,41 @@ class Attributes:
 
     def _new(self, name: object) -> _Key:
         key = _Key(_key(name))
-        if type(name) is str and len(self._keys) < _MAX_KEYS and len(name) <= _MAX_TEXT:
+        if type(name) is str and len(self._keys) < _MAX_KEYS and len(name) <= _MAX_KEY:
             self._keys[name] = key
         return key
 
     def _write(self, key: _Key, kind: type, value: Any) -> bytes:
+        prefix = key.prefix
         if kind is str:
-            told = encodable(value).encode()
-            size = len(told)
-            whole = size + 4 + len(key.prefix)
-            if whole < 128:  # all three lengths are one byte
-                written = b"%b%c%b\x12%c\x0a%c%b" % (self._tag, whole, key.prefix, size + 2, size, told)
+            content = encodable(value).encode()
+            size = len(content)
+            if size < _SHORT and size + len(prefix) < _SHORT:
+                written = b"".join(
+                    (
+                        self._tag,
+                        _SMALL[len(prefix) + size + 4],
+                        prefix,
+                        b"\x12",
+                        _SMALL[size + 2],
+                        b"\x0a",
+                        _SMALL[size],
+                        content,
+                    )
+                )
             else:
-                written = field(self._tag, key.prefix + field(b"\x12", field(b"\x0a", told)))
-        else:
-            written = field(self._tag, key.prefix + field(b"\x12", any_value(value)))
-        if kind is str:
-            if len(value) <= _MAX_TEXT and len(key.strings) < _MAX_VALUES:
-                key.strings[value] = written
-        elif kind is int and len(key.integers) < _MAX_VALUES:
-            key.integers[value] = written
+                written = field(self._tag, prefix + field(b"\x12", field(b"\x0a", content)))
+            if size <= _MAX_TEXT:
+                self._keep(key.strings, value, written)
+            return written
+        written = field(
+            self._tag, prefix + field(b"\x12", _integer(value) if kind is int else any_value(value))
+        )
+        if kind is int:
+            self._keep(key.integers, value, written)
         return written
+
+    def _keep(self, values: dict[Any, bytes], value: Any, written: bytes) -> None:
+        if len(values) < _MAX_VALUES and self._kept_bytes < _MAX_KEPT_BYTES:
+            values[value] = written
+            self._kept_bytes += len(written)

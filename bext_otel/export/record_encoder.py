@@ -5,20 +5,22 @@ from __future__ import annotations
 
 import struct
 
-from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.sdk._logs import ReadableLogRecord, ReadWriteLogRecord
-
 from bext_otel.export.origins import Encoded, Origins
 from bext_otel.export.protobuf import Attributes, any_value, field, nanoseconds, number, text
+from bext_otel.export.record import Record, Severity
 
 __all__ = ["RecordEncoder"]
 
 # time_unix_nano 1 and observed_time_unix_nano 11; trace_id 9 and span_id 10; flags 8.
 _pack_time = struct.Struct("<cQ").pack
+_pack_times = struct.Struct("<cQcQ").pack
 _pack_ids = struct.Struct(">2s16s2sQ").pack
 _pack_flags = struct.Struct("<cI").pack
 
 _MAX_FLAGS = (1 << 32) - 1
+_MAX_TIME = 1 << 63
+# Messages that have no arguments are few.
+_MAX_BODIES, _MAX_BODY = 512, 128
 
 
 class RecordEncoder:
@@ -27,44 +29,57 @@ class RecordEncoder:
     def __init__(self, origins: Origins) -> None:
         self._origins = origins
         self._attributes = Attributes(b"\x32")
-        self._severities: dict[tuple[object, object], bytes] = {}
+        self._severities: dict[Severity, bytes] = {}
+        self._bodies: dict[str, bytes] = {}
 
-    def encode(self, record: ReadableLogRecord | ReadWriteLogRecord) -> Encoded:
+    def encode(self, record: Record) -> Encoded:
         """A record. Raises what `any_value` does, of a body that cannot be written."""
-        log = record.log_record
-        severity = (log.severity_number, log.severity_text)
+        body = record.body
         parts = [
-            self._severities.get(severity) or self._severity(*severity),
-            # body 5: there is one, be it empty.
-            field(b"\x2a", any_value(log.body)),
+            self._severities.get(record.severity) or self._severity(record.severity),
+            (self._bodies.get(body) if type(body) is str else None) or self._body(body),
         ]
-        if log.timestamp:
-            parts.append(_pack_time(b"\x09", nanoseconds(log.timestamp)))
-        if log.observed_timestamp:
-            parts.append(_pack_time(b"\x59", nanoseconds(log.observed_timestamp)))
-        if log.trace_id:
+        timestamp, observed = record.timestamp, record.observed
+        if (
+            type(timestamp) is int is type(observed)
+            and 0 < timestamp < _MAX_TIME
+            and 0 < observed < _MAX_TIME
+        ):
+            parts.append(_pack_times(b"\x09", timestamp, b"\x59", observed))
+        else:
+            if timestamp:
+                parts.append(_pack_time(b"\x09", nanoseconds(timestamp)))
+            if observed:
+                parts.append(_pack_time(b"\x59", nanoseconds(observed)))
+        if record.trace_id:
             parts.append(
-                _pack_ids(b"\x4a\x10", log.trace_id.to_bytes(16, "big"), b"\x52\x08", log.span_id or 0)
+                _pack_ids(b"\x4a\x10", record.trace_id.to_bytes(16, "big"), b"\x52\x08", record.span_id)
             )
-        if log.trace_flags:
-            parts.append(_pack_flags(b"\x45", log.trace_flags & _MAX_FLAGS))
-        attributes = log.attributes
-        if attributes:
-            # The SDK's own mapping locks at each step of an iteration, and has a copy that doesn't.
-            plain = attributes.copy() if isinstance(attributes, BoundedAttributes) else attributes
-            self._attributes.write(plain, parts)
-        if dropped := record.dropped_attributes:
-            parts.append(number(b"\x38", dropped))
-        if log.event_name:
-            parts.append(text(b"\x62", log.event_name))
+        if record.trace_flags:
+            parts.append(_pack_flags(b"\x45", record.trace_flags & _MAX_FLAGS))
+        if record.attributes:
+            self._attributes.write(record.attributes, parts)
+        if record.app is not None:
+            self._attributes.write({"app": record.app}, parts)
+        if record.dropped:
+            parts.append(number(b"\x38", record.dropped))
+        if record.event_name:
+            parts.append(text(b"\x62", record.event_name))
         return (
-            self._origins.number(record.resource, record.instrumentation_scope),
+            self._origins.number(record.resource, record.scope),
             field(b"\x12", b"".join(parts)),
         )
 
-    def _severity(self, severity: object, words: object) -> bytes:
+    def _severity(self, severity: Severity) -> bytes:
         """severity_number 2 and severity_text 3."""
-        written = number(b"\x10", getattr(severity, "value", 0)) + text(b"\x1a", words)
+        written = number(b"\x10", getattr(severity.number, "value", 0)) + text(b"\x1a", severity.text)
         if len(self._severities) < 100:  # texts are anybody's
-            self._severities[severity, words] = written
+            self._severities[severity] = written
+        return written
+
+    def _body(self, body: object) -> bytes:
+        """body 5: there is one, be it empty."""
+        written = field(b"\x2a", any_value(body))
+        if type(body) is str and len(body) <= _MAX_BODY and len(self._bodies) < _MAX_BODIES:
+            self._bodies[body] = written
         return written

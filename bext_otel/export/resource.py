@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -50,8 +51,23 @@ class _Process(ProcessResourceDetector):
     """The process, without its arguments: they may hold a secret."""
 
     def detect(self) -> Resource:
-        found = super().detect()
+        try:
+            found = super().detect()
+        except Exception:  # whose process it is, psutil asks of /proc, which is not everywhere
+            found = Resource(_known_by_python())
         return Resource({name: value for name, value in found.attributes.items() if name not in _ARGUMENTS})
+
+
+def _known_by_python() -> dict[str, str | int]:
+    return {
+        "process.pid": os.getpid(),
+        "process.parent_pid": os.getppid(),
+        "process.executable.name": Path(sys.executable or "").name,
+        "process.executable.path": sys.executable or "",
+        "process.runtime.name": sys.implementation.name,
+        "process.runtime.version": platform.python_version(),
+        "process.runtime.description": sys.version,
+    }
 
 
 _ARGUMENTS = frozenset({"process.command", "process.command_line", "process.command_args"})

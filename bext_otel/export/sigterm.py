@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
@@ -22,16 +23,37 @@ def _nothing() -> None:
     pass
 
 
-def _end_here(end: Callable[[], object], number: int, deadline_seconds: float) -> None:
-    """End in this thread, which a lock that it holds itself may keep waiting: an alarm then terminates the
-    process."""
-
+def _terminate_after(deadline_seconds: float, number: int) -> None:
     def terminate(*_: object) -> None:
         os.kill(os.getpid(), number)
 
     with suppress(AttributeError, ValueError):  # no such signal on this system
         signal.signal(signal.SIGALRM, terminate)
         signal.setitimer(signal.ITIMER_REAL, deadline_seconds)
+
+
+def _is_in_hub() -> bool:
+    """Whether this is gevent's loop, which may not wait for anything."""
+    hub, gevent = sys.modules.get("gevent.hub"), sys.modules.get("gevent")
+    return hub is not None and gevent is not None and isinstance(gevent.getcurrent(), hub.Hub)
+
+
+def _end_beside(end: Callable[[], object], number: int, deadline_seconds: float) -> bool:
+    """End in a greenlet that runs when this loop goes on, and terminates the process; whether it will."""
+
+    def run() -> None:
+        with suppress(Exception):  # nobody is left to be told
+            end()
+        os.kill(os.getpid(), number)
+
+    _terminate_after(deadline_seconds, number)
+    return threads.start_bare(run)
+
+
+def _end_here(end: Callable[[], object], number: int, deadline_seconds: float) -> None:
+    """End in this thread, which a lock that it holds itself may keep waiting: an alarm then terminates the
+    process."""
+    _terminate_after(deadline_seconds, number)
     with suppress(Exception):  # nobody is left to be told
         end()
 
@@ -50,6 +72,8 @@ def end_on_termination(end: Callable[[], object], *, deadline_seconds: float) ->
         ):  # the kernel spares the first process of a container a signal that nobody handles
             return
         signal.signal(number, signal.SIG_DFL)  # who asks again wants it at once
+        if _is_in_hub() and _end_beside(end, number, deadline_seconds):
+            return
         # In a thread of its own: this one may hold a lock that the end needs, and then waits in vain, but not
         # for ever.
         thread = threads.start(end, name="bext-otel-termination")

@@ -11,7 +11,7 @@ from opentelemetry.trace import Link, SpanKind, Status, TraceState
 
 from bext_otel.export.origins import Encoded, Origins
 from bext_otel.export.protobuf import MAX_NANOSECONDS, Attributes, field, nanoseconds, number, text
-from bext_otel.traces.span import Span
+from bext_otel.traces.span import UNSET, Span
 
 __all__ = ["SpanEncoder"]
 
@@ -20,8 +20,9 @@ _pack_ids = struct.Struct(">2s16s2sQ").pack
 _pack_parent = struct.Struct(">2sQ").pack
 _pack_times = struct.Struct("<cQcQ").pack
 
-# kind 6: OTLP's numbers are the API's and one more.
-_KINDS: Mapping[SpanKind, bytes] = {kind: bytes((0x30, kind.value + 1)) for kind in SpanKind}
+# kind 6: OTLP's numbers are the API's and one more. By identity, since an enumeration hashes its members in
+# Python.
+_KINDS: Mapping[int, bytes] = {id(kind): bytes((0x30, kind.value + 1)) for kind in SpanKind}
 # flags (16 of a span, 6 of a link): whether the parent is remote is known, and it is (SpanFlags).
 _LOCAL, _REMOTE = ((bits).to_bytes(4, "little") for bits in (0x100, 0x300))
 _LOCAL_PARENT, _REMOTE_PARENT = b"\x85\x01" + _LOCAL, b"\x85\x01" + _REMOTE
@@ -51,7 +52,7 @@ class SpanEncoder:
         parts = [
             _pack_ids(b"\x0a\x10", context[0].to_bytes(16, "big"), b"\x12\x08", context[1]),
             self._names.get(span._name) or self._name(span._name),
-            _KINDS.get(span._kind, b""),
+            _KINDS.get(id(span._kind), b""),
             _pack_times(b"\x39", begin, b"\x41", end),
         ]
         if parent is None:
@@ -61,7 +62,8 @@ class SpanEncoder:
         if context[4]:
             parts.append(_state(context[4]))
         self._attributes.write(span._attributes, parts)
-        parts.append(_UNSET if span._status.is_unset else _status(span._status))
+        status = span._status
+        parts.append(_UNSET if status is UNSET or status.is_unset else _status(status))
         if span._dropped or span._events or span._links:
             self._rarely(span, parts)
         return self._origins.number(tracer.resource, tracer.scope), field(b"\x12", b"".join(parts))

@@ -17,6 +17,7 @@ from bext_otel.export.entry_points import NOTHING_CHOSEN, Chosen
 from bext_otel.export.internal_metrics import SpanCounts
 from bext_otel.export.origins import Encoded, size_of
 from bext_otel.export.otlp import EncodedExporter, span_exporters
+from bext_otel.export.packs import EncodedPack
 from bext_otel.export.processors import CountingSpanProcessor, LazySpanProcessor
 from bext_otel.export.queue import Queue
 from bext_otel.export.span_encoder import SpanEncoder
@@ -87,7 +88,9 @@ def encoded_batches(
 ) -> tuple[Batches[Encoded], Sink]:
     """Batches of spans that are encoded as they end, and what takes the spans."""
     limits = limits or QueueLimits.from_environment("BSP", delay_ms=5000, queue_size=MAX_ENCODED)
-    batches: Batches[Encoded] = Batches(exporter, exporter.delivery.queue, limits, weigh=size_of)
+    batches: Batches[Encoded] = Batches(
+        exporter, exporter.delivery.queue, limits, weigh=size_of, pack=EncodedPack
+    )
     encoder = SpanEncoder(exporter.origins)
     add, drop = batches.add, exporter.delivery.queue.drop_items
 

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from itertools import islice
 from logging import Handler
 from logging import LogRecord as PythonRecord
+from time import time_ns
 from typing import Any
 
 from opentelemetry._logs import Logger, LoggerProvider, LogRecord
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 from opentelemetry.semconv.attributes import code_attributes, exception_attributes
 
 from bext_otel._compat import feeds
-from bext_otel.entries import describe_exception
+from bext_otel.entries import exception_facts
+from bext_otel.export.record import Record, Severity
 from bext_otel.logs.correlation import CORRELATION
-from bext_otel.logs.levels import Gate, number_of, severity, severity_text
-from bext_otel.logs.values import Plain, plain, shown, text
+from bext_otel.logs.levels import Gate, number_of, severity_of_level
+from bext_otel.logs.logger import BextLogger
+from bext_otel.logs.values import plain, plain_fields, plain_text, shown, text
 from bext_otel.redaction import redact_urls
 from bext_otel.scope import SCOPE, logger_of
 
-__all__ = ["Chain", "Passed"]
+__all__ = ["OWN_FIELDS", "Chain"]
 
 # Colours for a terminal (ECMA-48, "select graphic rendition"), which mean nothing in a record.
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
@@ -35,27 +38,16 @@ MAX_DEPTH = 3
 
 # What every record of the standard library has; the rest of its attributes are what the caller gave as
 # `extra`.
-_STANDARD = (
-    frozenset(vars(PythonRecord("", 0, "", 0, "", (), None)))
-    | {"message", "asctime", "taskName"}
-    | set(CORRELATION)
-)
+_MADE_FIRST = tuple(vars(PythonRecord("", 0, "", 0, "", (), None)))
+_MADE, _LAST = len(_MADE_FIRST), _MADE_FIRST[-1]
+OWN_FIELDS = frozenset(_MADE_FIRST) | {"message", "asctime", "taskName"} | set(CORRELATION)
+"""What a field that a caller gives cannot be called, or that somebody else gives."""
 
+
+_NO_FIELDS: Mapping[str, object] = {}
 
 # How many events this one is nested in. Not a thread's variable, because greenlets share a thread.
 _depth: ContextVar[int] = ContextVar("bext_otel_logs_depth", default=0)
-
-
-class Passed(LogRecord):
-    """A record whose level has been checked.
-
-    `printed` says that the application has printed it itself, where our lines go too; `waits` that it is no
-    reason to begin exporting; `dropped` how many fields it has not, because there are too many.
-    """
-
-    printed = False
-    waits = False
-    dropped = 0
 
 
 class Chain:
@@ -96,13 +88,16 @@ class Chain:
         printed: bool = False,
         waits: bool = False,
         context: Context | None = None,
+        heard: bool = False,
     ) -> None:
-        """An event of the standard library's logging; `printed` and `waits` as `Passed` has them, `context`
-        as `emit`."""
+        """An event of the standard library's logging; `printed`, `waits` and `context` as `emit` has
+        them."""
         try:
             body, fields = _said(record)
-            given = fields.pop("exc_info", None)
-            exc_info = record.exc_info or given or None
+            exc_info = record.exc_info
+            if "exc_info" in fields:
+                given = fields.pop("exc_info")
+                exc_info = exc_info or given or None
             if exc_info is None and record.exc_text:
                 # It came through a queue, which keeps the text only.
                 fields[exception_attributes.EXCEPTION_STACKTRACE] = record.exc_text
@@ -117,9 +112,16 @@ class Chain:
                 printed=printed,
                 waits=waits,
                 context=context,
+                heard=heard,
             )
         except Exception:  # logging must not fail the work that is logged
             self.failures += 1
+
+    def say(self, logger: str, level: int, said: str, fields: Mapping[str, object] | None) -> None:
+        """An event of now that a logger of the standard library's says at the terminal that is ours."""
+        if "\x1b" in said:
+            said = _COLORS.sub("", said)
+        self.emit(logger, level, said, fields or _NO_FIELDS, heard=True)
 
     def emit(
         self,
@@ -134,56 +136,55 @@ class Chain:
         printed: bool = False,
         waits: bool = False,
         context: Context | None = None,
+        heard: bool = False,
     ) -> None:
         """An event: who says it, how grave, what, with which facts, caused by which exception, at which
         nanosecond (None: now), for which work (None: the current).
 
-        `printed` and `waits` as `Passed` has them.
+        `printed` says that the application has printed it itself, `waits` that it is no reason to begin
+        exporting; `heard` that it has somewhere to go, so that nobody has to be asked.
         """
-        depth = _depth.get()
-        if depth >= MAX_DEPTH:
-            # A value whose repr logs that value again.
-            self.failures += 1
-            return
-        token = _depth.set(depth + 1)
         try:
-            found = self._logger(logger)
-            if not found.enabled():  # lines have nowhere to go, and nothing is exported
+            found = (self._loggers.get(logger) if type(logger) is str else None) or self._logger(logger)
+            ours = found if type(found) is BextLogger else None
+            if not (heard or (found.enabled() if ours is None else ours.is_heard())):
                 return
-            attributes, dropped = self._attributes(fields, _caused(exc_info, stack))
-            record = Passed(
-                timestamp=timestamp,
-                context=context,
-                severity_number=severity(level),
-                severity_text=severity_text(level),
-                body=redact_urls(text(body)) if type(body) is str else plain(body),
-                attributes=attributes,
+            caused, dropped = None, 0
+            if exc_info or stack:
+                caused = _guarded(lambda of: _caused(*of), (exc_info, stack))
+            if self._max_attributes is not None and (
+                room := self._max_attributes - (len(caused) if caused is not None else 0)
+            ) < len(fields):
+                dropped = len(fields) - max(0, room)
+                fields = dict(islice(fields.items(), max(0, room)))
+            attributes = plain_fields(fields, _guarded_plain)
+            if caused is not None:
+                attributes.update(caused)
+            if type(body) is not str:
+                body = _guarded_plain(body)
+            elif "://" in body or "?" in body or not body.isascii():
+                body = plain_text(body)
+            if ours is None:
+                _emit(found, timestamp, severity_of_level(level), body, attributes, context)
+                return
+            now = time_ns()
+            record = Record(
+                ours.resource,
+                ours.instrumentation_scope,
+                get_current() if context is None else context,
+                now if timestamp is None else timestamp,
+                now,
+                severity_of_level(level),
+                body,
+                attributes,
+                dropped,
+                True,
+                printed,
+                waits,
             )
-            if timestamp is None:
-                record.timestamp = record.observed_timestamp
-            if printed:
-                record.printed = True
-            if waits:
-                record.waits = True
-            if dropped:
-                record.dropped = dropped
-            found.emit(record)
+            ours.send(record)
         except Exception:  # logging must not fail the work that is logged
             self.failures += 1
-        finally:
-            _depth.reset(token)
-
-    def _attributes(
-        self, fields: Mapping[str, object], others: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], int]:
-        """As many fields as there is room for beside `others`, these too, and how many there are more."""
-        room = len(fields) if self._max_attributes is None else max(0, self._max_attributes - len(others))
-        attributes: dict[str, Plain] = {}
-        for name, value in islice(fields.items(), room):
-            # OpenTelemetry has no empty names, and warns about each.
-            attributes[text(name if type(name) is str else str(name)) or '""'] = plain(value)
-        attributes.update(others)
-        return attributes, max(0, len(fields) - room)
 
     def _logger(self, name: object) -> Logger:
         name = _text(name)
@@ -200,6 +201,46 @@ class Chain:
         return found
 
 
+def _guarded(make: Callable[[Any], Any], given: object) -> Any:
+    """What is made of values that have a `repr` of their own, which may log them again. Raises
+    RecursionError."""
+    depth = _depth.get()
+    if depth >= MAX_DEPTH:
+        raise RecursionError("a value whose repr logs that value again")
+    token = _depth.set(depth + 1)
+    try:
+        return make(given)
+    finally:
+        _depth.reset(token)
+
+
+def _guarded_plain(value: object) -> Any:
+    return _guarded(plain, value)
+
+
+def _emit(
+    logger: Logger,
+    timestamp: int | None,
+    severity: Severity,
+    body: Any,
+    attributes: dict[str, Any],
+    context: Context | None,
+) -> None:
+    """At a provider of somebody else's."""
+    now = time_ns()
+    logger.emit(
+        LogRecord(
+            timestamp=now if timestamp is None else timestamp,
+            observed_timestamp=now,
+            context=context,
+            severity_number=severity.number,
+            severity_text=severity.text,
+            body=body,
+            attributes=attributes,
+        )
+    )
+
+
 def _name(record: PythonRecord) -> str:
     return _text(record.name)
 
@@ -209,10 +250,24 @@ def _text(name: object) -> str:
     return name if isinstance(name, str) else shown(name)
 
 
+def _fields(record: PythonRecord) -> dict[str, Any]:
+    """What the caller gave as `extra`: it comes after what every record has."""
+    given = vars(record)
+    if next(reversed(given)) == _LAST:
+        return {}
+    fields = dict(islice(given.items(), _MADE - 1, None))
+    if next(iter(fields), None) == _LAST:
+        del fields[_LAST]
+        if OWN_FIELDS.isdisjoint(fields):
+            return fields
+    # It was made by hand, has a class of its own, or somebody has formatted it, or taken something away.
+    return {name: value for name, value in given.items() if name not in OWN_FIELDS}
+
+
 def _said(record: PythonRecord) -> tuple[object, dict[str, Any]]:
     """The message, and the fields that came with it."""
-    fields = {name: value for name, value in vars(record).items() if name not in _STANDARD}
-    if _name(record).startswith("uvicorn") and "color_message" in fields:
+    fields = _fields(record)
+    if "color_message" in fields and _name(record).startswith("uvicorn"):
         # The message once more, with codes for a terminal.
         del fields["color_message"]
     message = record.msg
@@ -245,7 +300,7 @@ def _exception(given: object) -> dict[str, Any]:
     """The exception attributes of OpenTelemetry's semantic conventions; `given` is whatever `exc_info` may
     be."""
     value = _exception_of(given)
-    return {} if value is None else describe_exception(value)
+    return {} if value is None else exception_facts(value)
 
 
 def _exception_of(given: object) -> BaseException | None:

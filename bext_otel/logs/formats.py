@@ -9,32 +9,111 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 import msgspec
-from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.sdk._logs import ReadWriteLogRecord
-from opentelemetry.trace import format_span_id, format_trace_id
+from opentelemetry.semconv.attributes import code_attributes, exception_attributes
 
+from bext_otel.entries import EXCEPTIONS
+from bext_otel.export.record import Record, Severity
 from bext_otel.logs.levels import level_name
+from bext_otel.logs.limits import MAX_FIELD_BYTES, MAX_LINE_BYTES, shortened
 from bext_otel.logs.values import plain, shown
 from bext_otel.text import UNSEEN, visible
 
 __all__ = ["Format", "json_line", "pretty_line"]
 
-Format: TypeAlias = Callable[[ReadWriteLogRecord], bytes]
+Format: TypeAlias = Callable[[Record], bytes]
 
-_FIXED = frozenset({"timestamp", "level", "target", "message", "app", "trace_id", "span_id"})
+# The specification's own keys, in its order: these, what is told of a request, the ids.
+_REQUEST = ("method", "path", "status", "duration_ms", "cache")
+_REQUESTS = frozenset({_REQUEST, _REQUEST[:-1]})
+_FIXED = frozenset({"timestamp", "level", "target", "message", "trace_id", "span_id"})
+# Ours, and those of the semantic conventions, which come before what the application adds.
+_OURS = ("route", "request_id", "error_type", "threshold_ms")
+_OURS_BEGIN = ("exception.", "code.")
+STACKTRACE = exception_attributes.EXCEPTION_STACKTRACE
+_SPECIAL = frozenset({*_FIXED, *_REQUEST, *_OURS, EXCEPTIONS, STACKTRACE, code_attributes.CODE_STACKTRACE})
+
 _encode = msgspec.json.Encoder(enc_hook=shown).encode
 
-STACKTRACE = "exception.stacktrace"
 
-
-def json_line(record: ReadWriteLogRecord) -> bytes:
-    """The record as one line of JSON in UTF-8, newline included: the fixed keys, the app, the fields, the
-    trace.
+def json_line(record: Record, *, max_bytes: int = MAX_LINE_BYTES) -> bytes:
+    """The record as one line of JSON in UTF-8, newline included and at most `max_bytes` long: the
+    specification's keys in its order, ours, and the application's fields.
 
     A field that has the name of a fixed key is shown as `fields.<name>`. What JSON can't hold is shown as its
-    `repr`.
+    `repr`. See `limits` for what is too long.
     """
-    line = _line(record)
+    try:
+        line = _quickly(record)
+    except Exception:  # as `_encoded` has it
+        line = b""
+    if line and len(line) <= MAX_FIELD_BYTES and len(line) <= max_bytes:
+        return line
+    made = _line(record)
+    encoded = _encoded(made)
+    if len(encoded) > MAX_FIELD_BYTES or len(encoded) >= max_bytes:
+        encoded = _encoded(shortened(made, max_bytes, lambda each: len(_encoded(each)) + 1))
+    return encoded + b"\n"
+
+
+def _quickly(record: Record) -> bytes:
+    """The line of a record as nearly all are, put together of what has been encoded before; empty if it is
+    another one. Raises what msgspec does."""
+    attributes = record.attributes
+    shape = tuple(attributes)
+    is_request = shape in _REQUESTS
+    body = record.body
+    if record.dropped or body is None or not (is_request or _SPECIAL.isdisjoint(shape)):
+        return b""
+    nanoseconds = record.timestamp or record.observed or 0
+    ids = (
+        b',"trace_id":"%032x","span_id":"%016x"' % (record.trace_id, record.span_id)
+        if record.trace_id
+        else b""
+    )
+    fields = b"," + _encode(attributes)[1:-1] if shape else b""
+    scope = record.scope
+    head = _heads.get((record.severity, scope.name if scope is not None else "")) or _head(record)
+    app = record.app
+    line = b"".join(
+        (
+            _begun(nanoseconds // 1_000_000_000),
+            _MILLISECONDS[nanoseconds // 1_000_000 % 1000],
+            head,
+            _encode(body),
+            b"" if app is None else _app(app) if type(app) is str else b',"app":' + _encode(app),
+            fields if is_request else ids,
+            ids if is_request else fields,
+            b"}\n",
+        )
+    )
+    return line if line.isascii() and b"\x7f" not in line else b""
+
+
+_MILLISECONDS = tuple(b"%03dZ" % number for number in range(1000))
+# By severity and target, of which there are as many as loggers.
+_heads: dict[tuple[Severity, str], bytes] = {}
+_MAX_HEADS = 4096
+
+
+@lru_cache(maxsize=4)
+def _begun(epoch: int) -> bytes:
+    return f'{{"timestamp":"{_second(epoch)}.'.encode()
+
+
+@lru_cache(maxsize=1024)
+def _app(app: str) -> bytes:
+    return b',"app":' + _encode(app)
+
+
+def _head(record: Record) -> bytes:
+    head = {"level": level_name(record.severity.number), "target": _target(record)}
+    encoded = b'",' + _encode(head)[1:-1] + b',"message":'
+    if len(_heads) < _MAX_HEADS:
+        _heads[record.severity, _target(record)] = encoded
+    return encoded
+
+
+def _encoded(line: Mapping[str, Any]) -> bytes:
     try:
         encoded = _encode(line)
     except (
@@ -44,29 +123,50 @@ def json_line(record: ReadWriteLogRecord) -> bytes:
     if not encoded.isascii() or b"\x7f" in encoded:
         # JSON holds these in strings only, where an escape means the same.
         encoded = UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", encoded.decode()).encode()
-    return encoded + b"\n"
+    return encoded
 
 
-def _line(record: ReadWriteLogRecord) -> dict[str, Any]:
-    log = record.log_record
-    fields = _fields(record)
+def _line(record: Record) -> dict[str, Any]:
+    attributes, body = record.attributes, record.body
     line: dict[str, Any] = {
-        "timestamp": _timestamp(log.timestamp or log.observed_timestamp),
-        "level": level_name(log.severity_number),
+        "timestamp": _timestamp(record.timestamp or record.observed),
+        "level": level_name(record.severity.number),
         "target": _target(record),
-        "message": log.body if log.body is not None else log.event_name or "",
+        "message": body if body is not None else record.event_name or "",
     }
-    if (app := fields.pop("app", None)) is not None:
-        line["app"] = app
-    for name, value in fields.items():
-        line[_free(name, fields) if name in _FIXED else name] = value
-    if record.dropped_attributes:
-        line[_free("fields_dropped", fields)] = record.dropped_attributes
-    if log.trace_id:
-        line["trace_id"] = format_trace_id(log.trace_id)
-    if log.span_id:
-        line["span_id"] = format_span_id(log.span_id)
+    if record.app is not None:
+        line["app"] = record.app
+    for name in _REQUEST:
+        if name in attributes:
+            line[name] = attributes[name]
+    if record.trace_id:
+        line["trace_id"] = f"{record.trace_id:032x}"
+    if record.span_id:
+        line["span_id"] = f"{record.span_id:016x}"
+    if record.dropped:
+        line[_free("fields_dropped", attributes)] = record.dropped
+    _add(line, attributes)
     return line
+
+
+def _target(record: Record) -> str:
+    return record.scope.name if record.scope is not None else ""
+
+
+def _add(line: dict[str, Any], attributes: dict[str, Any]) -> None:
+    """Ours first, and what is like them; then the application's."""
+    for name in _OURS:
+        if name in attributes:
+            line[name] = attributes[name]
+    others = []
+    for name, value in attributes.items():
+        if name in _FIXED:
+            others.append((_free(name, attributes), value))
+        elif name == EXCEPTIONS or name.startswith(_OURS_BEGIN):
+            line[name] = value
+        elif name not in line:
+            others.append((name, value))
+    line.update(others)
 
 
 def _free(name: str, taken: Mapping[str, Any]) -> str:
@@ -75,22 +175,12 @@ def _free(name: str, taken: Mapping[str, Any]) -> str:
     return name
 
 
-def _fields(record: ReadWriteLogRecord) -> dict[str, Any]:
-    attributes = record.log_record.attributes
-    # The SDK's own mapping locks at each step of an iteration, and has a copy that doesn't.
-    return dict(attributes.copy() if isinstance(attributes, BoundedAttributes) else attributes or {})
-
-
-def _target(record: ReadWriteLogRecord) -> str:
-    scope = record.instrumentation_scope
-    return scope.name if scope is not None else ""
-
-
 def _timestamp(nanoseconds: int | None) -> str:
     """RFC 3339 in UTC with milliseconds; a moment outside the calendar is now."""
-    milliseconds = (time.time_ns() if nanoseconds is None else nanoseconds) // 1_000_000
+    if nanoseconds is None:
+        nanoseconds = time.time_ns()
     try:
-        return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+        return f"{_second(nanoseconds // 1_000_000_000)}.{nanoseconds // 1_000_000 % 1000:03d}Z"
     except (OverflowError, ValueError, OSError):
         return _timestamp(None)
 
@@ -104,10 +194,26 @@ _COLORS = {"error": "31", "warn": "33", "info": "32", "debug": "34", "trace": "3
 _BARE = re.compile(r"[^\s\"'=\\]+")
 
 
-def pretty_line(record: ReadWriteLogRecord, *, color: bool = False) -> bytes:
-    """The record for a reader at a terminal: one line, and below it the stack trace if there is one."""
+def pretty_line(record: Record, *, color: bool = False, max_bytes: int = MAX_LINE_BYTES) -> bytes:
+    """The record for a reader at a terminal: one line, and below it the stack trace if there is one; both cut
+    as `json_line` has it."""
     line = _line(record)
+    written = _for_people(line, color=color)
+    if len(written) > min(MAX_FIELD_BYTES, max_bytes):
+        line = shortened(line, max_bytes, lambda each: len(_for_people({**_BARE_LINE, **each}, color=color)))
+        written = _for_people(line, color=color)
+    return written
+
+
+# What each line has.
+_BARE_LINE = {"timestamp": "", "level": "info", "target": "", "message": ""}
+
+
+def _for_people(given: Mapping[str, Any], *, color: bool) -> bytes:
+    line = dict(given)
     stacktrace = line.pop(STACKTRACE, None)
+    # The stack trace shows them.
+    line.pop(EXCEPTIONS, None)
     level, target, message = line["level"], line["target"], line["message"]
     facts = "".join(
         f" {_value(name)}={_value(value)}"

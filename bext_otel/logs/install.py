@@ -8,11 +8,12 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 
 from opentelemetry._logs import Logger as APILogger
 from opentelemetry._logs import LoggerProvider as APILoggerProvider
 from opentelemetry._logs import SeverityNumber
-from opentelemetry.sdk._logs import Logger, LoggerProvider, LogRecordLimits
+from opentelemetry.sdk._logs import Logger, LoggerProvider, LogRecordLimits, LogRecordProcessor
 from opentelemetry.sdk._logs.export import LogRecordExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.util.types import Attributes
@@ -23,13 +24,15 @@ from bext_otel.export.otlp import EncodedExporter
 from bext_otel.logs import structured
 from bext_otel.logs.chain import MAX_ATTRIBUTES, Chain
 from bext_otel.logs.correlation import correlate
-from bext_otel.logs.files import RotatingFile
+from bext_otel.logs.disabled import disable_for_others
+from bext_otel.logs.files import NullDevice, RotatingFile
 from bext_otel.logs.formats import Format, json_line, pretty_line
 from bext_otel.logs.levels import Gate, level_number
 from bext_otel.logs.logger import BextLogger
 from bext_otel.logs.outputs import Output, StandardStream, write_stderr
+from bext_otel.logs.pipeline import Pipeline
 from bext_otel.logs.servers import follow_raw_lines, follow_raw_tracebacks
-from bext_otel.logs.sinks import Completion, ExportSink, LineSink
+from bext_otel.logs.sinks import ExportSink, LineSink
 from bext_otel.logs.stdlib import attach
 from bext_otel.logs.terminal import Terminal
 from bext_otel.operation import app_of_request, is_request_logged
@@ -37,7 +40,7 @@ from bext_otel.process import on_import
 
 __all__ = ["BextLoggerProvider", "Installed", "build_provider", "install"]
 
-_MB = 1024 * 1024
+_KB, _MB = 1024, 1024 * 1024
 _RECENT_SECONDS = 60.0
 _OWN = ("bext_otel", "bext_otel_instrumentors")
 
@@ -56,13 +59,25 @@ class BextLoggerProvider(LoggerProvider):
         self._limits = limits
         super().__init__(resource, shutdown_on_exit=shutdown_on_exit, log_record_limits=limits)
         self.sinks = sinks
-        self.exports = [sink for sink in sinks if isinstance(sink, ExportSink)]
-        self._completion = Completion()
-        self._completion = Completion(self.max_attributes)
+        self._pipeline = Pipeline(sinks, limits, self.max_attributes)
         self._chain: Chain | None = None
         self._failed, self._failed_at = 0, -math.inf
-        for processor in [self._completion, *sinks]:
-            self.add_log_record_processor(processor)
+        super().add_log_record_processor(self._pipeline)
+
+    @property
+    def exports(self) -> list[ExportSink]:
+        """The sinks that export."""
+        return [sink for sink in self.sinks if isinstance(sink, ExportSink)]
+
+    def add_sink(self, sink: LineSink | ExportSink) -> None:
+        """Hand records to one more."""
+        self.sinks = [*self.sinks, sink]
+        self._pipeline.sinks = tuple(self.sinks)
+
+    def add_log_record_processor(self, log_record_processor: LogRecordProcessor) -> None:
+        """See `opentelemetry.sdk._logs.LoggerProvider`."""
+        super().add_log_record_processor(log_record_processor)
+        self._pipeline.others = (*self._pipeline.others, log_record_processor)
 
     def get_logger(
         self,
@@ -73,21 +88,20 @@ class BextLoggerProvider(LoggerProvider):
     ) -> APILogger:
         """See `opentelemetry._logs.LoggerProvider`."""
         logger = super().get_logger(name, version, schema_url, attributes)
-        become(logger, Logger, BextLogger, limits=self._limits)
+        become(logger, Logger, BextLogger, limits=self._limits, pipeline=self._pipeline)
         return logger
 
     def use(self, chain: Chain | None) -> None:
         """Hold back records below the chain's levels that are emitted past any logger; None: let all of them
         through."""
         self._chain = chain
-        for sink in self.sinks:
-            sink.gate = chain.gate if chain is not None else None
+        self._pipeline.gate = chain.gate if chain is not None else None
 
     def lost(self) -> Mapping[str, int]:
         """How many events could not be made into a whole record, lines not be written, records not be queued
         for export."""
         return {
-            "log_events_failed": self._completion.failures
+            "log_events_failed": self._pipeline.failures
             + (self._chain.failures if self._chain is not None else 0),
             "log_lines_lost": sum(sink.losses.count for sink in self.sinks if isinstance(sink, LineSink)),
             "log_records_lost": sum(sink.losses.count for sink in self.sinks if isinstance(sink, ExportSink)),
@@ -138,6 +152,9 @@ def _prints(config: LoggingSettings) -> bool:
 def _output(config: LoggingSettings) -> Output:
     if config.output != "file":
         return StandardStream(config.output or "stdout")
+    if os.path.normpath(config.file_path) == os.devnull:
+        # A file to rotate it is not, nor anything that another user could have put there.
+        return NullDevice(config.file_path)
     file = RotatingFile(
         config.file_path,
         max_bytes=config.rotate_max_size_mb * _MB if config.rotate else 0,
@@ -156,10 +173,11 @@ def _output(config: LoggingSettings) -> Output:
 
 
 def _format(config: LoggingSettings, output: Output) -> Format:
+    max_bytes = config.max_line_kb * _KB
     if config.format == "json":
-        return json_line
+        return partial(json_line, max_bytes=max_bytes)
     color = isinstance(output, StandardStream) and output.isatty()
-    return lambda record: pretty_line(record, color=color)
+    return partial(pretty_line, color=color, max_bytes=max_bytes)
 
 
 def _limits() -> LogRecordLimits:
@@ -218,6 +236,8 @@ def install(
         ours.use(chain)
         undoing.callback(ours.use, None)
     undoing.enter_context(_set_levels(config, gate))
+    if gate.opened:
+        undoing.callback(disable_for_others(gate))
     terminal = _terminal(ours)
     mark, forget = correlate(
         os.environ, str(ours.resource.attributes.get("service.name", "")) if ours is not None else ""

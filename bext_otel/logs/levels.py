@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import lru_cache
 
 from opentelemetry._logs import SeverityNumber
 
 from bext_otel.apps import current_app
+from bext_otel.export.record import Severity, severity_of
 
-__all__ = ["LEVELS", "TRACE", "Gate", "level_name", "level_number", "number_of", "severity", "severity_text"]
+__all__ = [
+    "LEVELS",
+    "TRACE",
+    "Gate",
+    "level_name",
+    "level_number",
+    "number_of",
+    "severity",
+    "severity_of_level",
+    "severity_text",
+]
 
 TRACE = 5
 """Python's number for the level below debug; the standard library names none."""
@@ -36,8 +48,9 @@ _LOWEST = [
     *[(name.lower(), lowest) for _, lowest, name in _SEVERITIES if name != "FATAL"],
     ("trace", SeverityNumber.TRACE),
 ]
-_NAMES: Mapping[SeverityNumber | None, str] = {
-    number: next(name for name, lowest in _LOWEST if number.value >= lowest.value)
+# By identity, since the hash of an enumeration's member costs more than all the rest; they live for ever.
+_NAMES: Mapping[int, str] = {
+    id(number): next(name for name, lowest in _LOWEST if number.value >= lowest.value)
     for number in SeverityNumber
     if number is not SeverityNumber.UNSPECIFIED
 }
@@ -74,10 +87,26 @@ def severity_text(number: int) -> str:
     return next((text for lowest, _, text in _SEVERITIES if number >= lowest), "TRACE")
 
 
+def severity_of_level(number: int) -> Severity:
+    """Both, for a Python level number."""
+    name = logging.getLevelName(number)
+    found = _by_level.get((number, name))
+    if found is None:
+        found = severity_of(severity(number), severity_text(number))
+        if len(_by_level) < _MAX_LEVELS:
+            _by_level[number, name] = found
+    return found
+
+
+# By the name as well, which the application may change.
+_by_level: dict[tuple[int, str], Severity] = {}
+_MAX_LEVELS = 1000
+
+
 def level_name(number: SeverityNumber | None) -> str:
     """The platform's name for a severity; info where a record has none. Fatal is an error, there is nothing
     above."""
-    return _NAMES.get(number, "info")
+    return _NAMES.get(id(number), "info")
 
 
 class Gate:
@@ -97,14 +126,14 @@ class Gate:
         self.lowest = min([self.base, *apps.values()])
         self.opened = False
         """Have we set the root logger to `lowest`?"""
-        self._apps = apps
+        self.apps = apps
 
     def admits(self, logger_name: str, number: int, app: str | None = None) -> bool:
         """Does an event of level `number` that this logger let through pass, for `app` (None: the app at
         work)?"""
-        if not self._apps:
+        if not self.apps:
             return True
-        threshold = self._apps.get(app or current_app() or "")
+        threshold = self.apps.get(app or current_app() or "")
         if threshold is None:
             # A root level that the application set has been checked already, by the logger.
             threshold = self.base if self._is_open() else logging.NOTSET
@@ -137,8 +166,8 @@ class Gate:
         if number <= logging.root.manager.disable:
             return False
         own = own_level(name)
-        if own is None and self._apps:
-            own = self._apps.get(app or current_app() or "")
+        if own is None and self.apps:
+            own = self.apps.get(app or current_app() or "")
         if own is None:
             own = least if self.level is None else self.level
         return number >= own
@@ -146,7 +175,20 @@ class Gate:
 
 def _level(number: SeverityNumber) -> int:
     """Python's level number for a severity."""
-    return next((level for level, lowest, _ in _SEVERITIES if number.value >= lowest.value), TRACE)
+    return _LEVELS_OF.get(id(number), TRACE)
+
+
+_LEVELS_OF = {
+    id(number): next((level for level, lowest, _ in _SEVERITIES if number.value >= lowest.value), TRACE)
+    for number in SeverityNumber
+}
+
+
+@lru_cache(maxsize=1024)
+def _lineage(name: str) -> tuple[str, ...]:
+    """The name of a logger, and of those above it, but for the root."""
+    parts = name.split(".")
+    return tuple(".".join(parts[:count]) for count in range(len(parts), 0, -1) if parts[0] or count > 1)
 
 
 def own_level(name: str) -> int | None:
@@ -156,9 +198,8 @@ def own_level(name: str) -> int | None:
     Asks for no logger, because Python keeps each for ever.
     """
     known = logging.root.manager.loggerDict
-    while name:
-        logger = known.get(name)
+    for each in _lineage(name):
+        logger = known.get(each)
         if isinstance(logger, logging.Logger) and logger.level:
             return logger.level
-        name = name.rpartition(".")[0]
     return None

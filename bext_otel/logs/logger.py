@@ -1,69 +1,117 @@
-"""Loggers of the provider: a record goes to the processors as it is, without what the SDK makes of it.
-
-Attributes of plain types, which are nearly all, are kept in a plain dict; the rest becomes what the SDK makes
-of it.
-"""
+"""Loggers of the provider: a record of plain attributes, which nearly all are, is looked at once, and goes to
+the sinks as one object; the rest becomes what the SDK makes of it, first."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from time import time_ns
 from typing import Any
 
-from opentelemetry._logs import LogRecord
+from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.sdk._logs import Logger, LogRecordLimits, ReadWriteLogRecord
+from opentelemetry.context import Context, get_current
+from opentelemetry.sdk._logs import Logger, LogRecordLimits
+from opentelemetry.trace import INVALID_SPAN, Span, set_span_in_context
 
-from bext_otel._compat import deliver
-from bext_otel.logs.chain import Passed
-from bext_otel.traces.limits import has_plain_names, has_plain_values
+from bext_otel._compat import counts_record
+from bext_otel.export.record import Record, severity_of
+from bext_otel.logs.pipeline import Pipeline
+from bext_otel.logs.values import plain_fields, plain_text
+from bext_otel.traces.limits import has_plain_names
 
-__all__ = ["BextLogger", "drop"]
+__all__ = ["BextLogger"]
 
-_new = object.__new__
+# Under which a context has its span.
+(_SPAN,) = set_span_in_context(INVALID_SPAN, Context())
+_PLAIN: frozenset[type] = frozenset({str, int, bool, float, type(None)})
 
 
 class BextLogger(Logger):
-    """See `opentelemetry._logs.Logger`; `limits` are those of its provider."""
+    """See `opentelemetry._logs.Logger`; `limits` are those of its provider, `pipeline` has its sinks."""
 
     limits: LogRecordLimits
+    pipeline: Pipeline
 
     def emit(self, record: LogRecord | None = None, **of: Any) -> None:
         """See `opentelemetry._logs.Logger`."""
-        kind = type(record)
-        if (
-            record is None
-            or (kind is not Passed and kind is not LogRecord)
-            or not self._is_plain(record, passed=kind is Passed)
-        ):
+        if record is None or type(record) is not LogRecord or not self._is_plain(record):
             super().emit(record, **of)
+            return
+        if not counts_record(self):
+            return
+        made = Record(
+            self.resource,
+            self.instrumentation_scope,
+            record.context or get_current(),
+            record.timestamp,
+            record.observed_timestamp,
+            severity_of(record.severity_number, record.severity_text),
+            plain_text(record.body) if type(record.body) is str else record.body,
+            plain_fields(record.attributes) if record.attributes else {},
+        )
+        made.event_name = record.event_name
+        made.trace_id, made.span_id = record.trace_id or 0, record.span_id or 0
+        made.trace_flags = record.trace_flags or 0
+        self.pipeline.take(made)
+
+    def entry(self, severity: SeverityNumber, body: str, fields: Mapping[str, Any], here: Context) -> None:
+        """An entry of ours, now, as `emit` would have it of a record."""
+        now = time_ns()
+        self.send(
+            Record(
+                self.resource,
+                self.instrumentation_scope,
+                here,
+                now,
+                now,
+                _own_severities.get(id(severity)) or severity_of(severity, severity.name),
+                body,
+                plain_fields(fields),
+            )
+        )
+
+    def send(self, record: Record) -> None:
+        """Have the sinks take a record of ours, with the ids of its context."""
+        if not counts_record(self):
+            return
+        span: Span | None = record.context.get(_SPAN)  # type: ignore[assignment]  # as the API has it
+        if span is not None and (ids := span.get_span_context()).trace_id:
+            record.trace_id, record.span_id, record.trace_flags = ids.trace_id, ids.span_id, ids.trace_flags
+        if self.limits.max_log_record_attribute_length is not None:
+            record.attributes = self._shortened(record.attributes)
+        pipeline = self.pipeline
+        if pipeline.others:
+            pipeline.take(record)
         else:
-            made = _new(ReadWriteLogRecord)
-            made.log_record, made.limits = record, self.limits
-            made.resource, made.instrumentation_scope = self.resource, self.instrumentation_scope
-            deliver(self, made)
+            pipeline.hand_out(record)
 
-    def _is_plain(self, record: LogRecord, *, passed: bool) -> bool:
+    def is_heard(self) -> bool:
+        """Would a record that passes the levels be written, or handed on?"""
+        return self.pipeline.is_open()
+
+    def _is_plain(self, record: LogRecord) -> bool:
         """Whether there is nothing that the SDK would change."""
-        attributes = record.attributes
-        if attributes is None:
-            record.attributes = {}
-            return record.exception is None
-        if (
-            type(attributes) is not dict
-            or record.exception is not None
-            or self.limits.max_log_record_attribute_length is not None
-            or not has_plain_names(attributes)
-        ):
+        attributes, body = record.attributes, record.body
+        if record.exception is not None or (body is not None and type(body) is not str):
             return False
-        if passed:  # by the chain, which has made its values plain, and shares them with nobody
-            return True
-        if not has_plain_values(attributes):
-            return False
-        record.attributes = attributes.copy()
-        return True
+        return attributes is None or (
+            type(attributes) is dict
+            and self.limits.max_log_record_attribute_length is None
+            and has_plain_names(attributes)
+            and _PLAIN.issuperset(map(type, attributes.values()))
+        )
+
+    def _shortened(self, attributes: dict[str, Any]) -> dict[str, Any]:
+        """With texts no longer than the limits say."""
+        return dict(
+            BoundedAttributes(
+                None,
+                attributes,
+                immutable=False,
+                max_value_len=self.limits.max_log_record_attribute_length,
+            ).copy()
+        )
 
 
-def drop(log: LogRecord, count: int) -> None:
-    """Count so many attributes that a record has no place for."""
-    if not isinstance(log.attributes, BoundedAttributes):
-        log.attributes = BoundedAttributes(attributes=log.attributes or None, immutable=False)
-    log.attributes.dropped += count
+# Of entries of ours, whose text is the number's name.
+_own_severities = {id(number): severity_of(number, number.name) for number in SeverityNumber}

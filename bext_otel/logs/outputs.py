@@ -11,10 +11,13 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, Protocol
 
 from bext_otel.logs.backlog import NonBlockingWriter, identity, is_full
 from bext_otel.process import on_fork
+
+_STRAIGHT_BYTES, _STRAIGHT_SECONDS = 16_384, 0.05
 
 __all__ = ["FINISH_SECONDS", "Output", "StandardStream", "WholeLines", "write_stderr"]
 
@@ -59,6 +62,11 @@ class StandardStream:
         self._lines = WholeLines()
         self._looping: object = None
         self._unwaiting: NonBlockingWriter | None = None
+        # The stream that was found to lead straight to what nobody reads, a file or the null device, and for
+        # how long, and how much, that is taken for granted.
+        self._straight: io.TextIOWrapper | None = None
+        self._straight_until, self._straight_bytes = 0.0, 0
+        self._straight_write: Callable[[bytes], int | None] = len
         self._start_over()
         _streams.add(self)
 
@@ -68,6 +76,7 @@ class StandardStream:
         self._let_go()
 
     def _let_go(self) -> None:
+        self._straight = None
         if self._unwaiting is not None:
             self._unwaiting.close()
             self._unwaiting = None
@@ -82,6 +91,18 @@ class StandardStream:
     def write(self, line: bytes) -> None:
         """See `Output`."""
         with self._lock:
+            straight, length = self._straight, len(line)
+            if (
+                straight is getattr(sys, self.name, None)
+                and straight is not None
+                and self._straight_bytes > length
+                and monotonic() < self._straight_until
+            ):
+                self._straight_bytes -= length
+                # What the application printed before comes before.
+                straight.flush()
+                self._lines.write(self._straight_write, line)
+                return
             stream = self._stream()
             if stream is self._inside:
                 # It gives what is written to it back to logging, and does not look like it.
@@ -98,6 +119,12 @@ class StandardStream:
             stream.flush()
             if raw is not None:
                 self._lines.write(raw.write, line)
+                if type(stream) is io.TextIOWrapper and type(stream.buffer) is io.BufferedWriter:
+                    # Somebody may put a pipe behind the descriptor, which has room for as much at least.
+                    # It raises with the stream's own, once that is detached or closed.
+                    self._straight, self._straight_write = stream, raw.write
+                    self._straight_bytes = _STRAIGHT_BYTES
+                    self._straight_until = monotonic() + _STRAIGHT_SECONDS
                 return
             self._inside = stream
             try:
@@ -188,16 +215,18 @@ class WholeLines:
         and its reader is behind."""
         if self._torn:
             line = b"\n" + line
-        done = 0
+        done, length = 0, len(line)
         try:
-            while done < len(line):
+            while True:
                 written = write(line[done:] if done else line)
                 if written is None:
                     raise BlockingIOError("the reader is behind, and the descriptor does not block")
                 done += written
+                if done >= length:
+                    return
         finally:
             if done:
-                self._torn = done < len(line)
+                self._torn = done < length
 
 
 _streams: weakref.WeakSet[StandardStream] = weakref.WeakSet()

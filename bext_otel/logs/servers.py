@@ -14,18 +14,44 @@ from bext_otel.logs.terminal import leads_to_terminal, name_of
 from bext_otel.operation import is_request_logged
 from bext_otel.process import Undo, on_import
 
-__all__ = ["crash_in", "follow_raw_lines", "follow_raw_tracebacks", "is_access_line", "is_of_master"]
+__all__ = [
+    "crash_in",
+    "follow_raw_lines",
+    "follow_raw_tracebacks",
+    "is_access_line",
+    "is_of_master",
+    "may_tell_of_requests",
+]
 
 # Loggers that say nothing but what was asked and answered.
-_ACCESS = frozenset({"granian.access", "gunicorn.access", "hypercorn.access", "uvicorn.access"})
+_ACCESS = frozenset(
+    {
+        "aiohttp.access",
+        "granian.access",
+        "gunicorn.access",
+        "hypercorn.access",
+        "sanic.access",
+        "tornado.access",
+        "uvicorn.access",
+    }
+)
 # Loggers that say other things too: what they say of a request has the request line, the status and the size.
 _MIXED = frozenset({"django.server", "werkzeug"})
 _CHANNELS = "django.channels.server"
+_CHERRYPY = "cherrypy.access"  # one for each of its applications
 _REQUEST_FACTS = 3
 # How the names of the loggers begin by which servers tell that the application has raised.
 _SERVERS = frozenset(
-    {"_granian", "daphne", "granian", "gunicorn", "hypercorn", "uvicorn", "waitress", "werkzeug"}
+    {"_granian", "cherrypy", "daphne", "granian", "gunicorn", "hypercorn", "sanic", "uvicorn"}
+    | {"waitress", "werkzeug"}
 )
+
+
+def may_tell_of_requests(name: str) -> bool:
+    """Is it the name of a logger by which a server, or Django's, says something? All others have nothing to
+    do with this module."""
+    first = name.partition(".")[0]
+    return first in _SERVERS or first == "django"
 
 
 def is_access_line(record: logging.LogRecord) -> bool:
@@ -37,7 +63,11 @@ def is_access_line(record: logging.LogRecord) -> bool:
             and len(record.args) == _REQUEST_FACTS
             and str(record.msg).rstrip().endswith('"%s" %s %s')
         )
-    return name in _ACCESS or (name == _CHANNELS and str(record.msg).startswith("HTTP %(method)s"))
+    return (
+        name in _ACCESS
+        or name.startswith(_CHERRYPY)
+        or (name == _CHANNELS and str(record.msg).startswith("HTTP %(method)s"))
+    )
 
 
 def is_of_master(record: logging.LogRecord) -> bool:

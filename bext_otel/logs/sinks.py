@@ -1,40 +1,26 @@
-"""What becomes of a log record: processors of OpenTelemetry's logger provider, in the order in which they see
-each record."""
+"""Where records go: into lines, and to an exporter. See `pipeline`."""
 
 from __future__ import annotations
 
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from typing import Any, TypeAlias, cast
+from typing import Any
 
-from opentelemetry._logs import LogRecord, SeverityNumber
-from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.context import Context
-from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.sdk._logs.export import LogRecordExporter
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from bext_otel.apps import current_app
 from bext_otel.export.logs import record_batches
 from bext_otel.export.otlp import EncodedExporter
-from bext_otel.logs.chain import Passed
+from bext_otel.export.record import Record
 from bext_otel.logs.formats import Format
-from bext_otel.logs.levels import Gate
-from bext_otel.logs.logger import drop
 from bext_otel.logs.outputs import FINISH_SECONDS, Output, StandardStream, write_stderr
 from bext_otel.logs.terminal import Terminal
-from bext_otel.logs.values import plain, text
 from bext_otel.process import on_fork
-from bext_otel.redaction import redact_urls
 from bext_otel.scope import SCOPE
 
-__all__ = ["Completion", "ExportSink", "LineSink", "Losses"]
-
-Fields: TypeAlias = "BoundedAttributes | dict[str, Any]"
-"""The attributes of a record on its way; both have a `copy` that needs no lock."""
+__all__ = ["ExportSink", "LineSink", "Losses"]
 
 # What our scopes begin with: `bext.request` for instance.
 _OWN_SCOPES = frozenset({"bext", SCOPE})
@@ -69,138 +55,13 @@ class Losses:
             )
 
 
-class Completion(LogRecordProcessor):
-    """First in line: adds the app at work, and sees to it that any exporter can encode the record. No sink of
-    its own.
-
-    A record keeps at most `max_attributes`, the first ones and the app (None: all). `failures` counts records
-    too odd for all that; they go on as they are.
-    """
-
-    def __init__(self, max_attributes: int | None = None) -> None:
-        self.failures = 0
-        self._max_attributes = max_attributes
-
-    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
-        """See `LogRecordProcessor`."""
-        try:
-            self._complete(log_record)
-        except Exception:  # an odd record is better than none
-            self.failures += 1
-
-    def _complete(self, log_record: ReadWriteLogRecord) -> None:
-        log = log_record.log_record
-        if type(log) is Passed:
-            if log.dropped:
-                drop(log, log.dropped)
-        else:
-            _make_plain(log, cast("Fields", log.attributes))
-        attributes = cast("Fields", log.attributes)
-        if "app" not in attributes and (app := current_app(log.context)):
-            attributes["app"] = app
-        if self._max_attributes is not None and len(attributes) > self._max_attributes:
-            drop(log, _cut(attributes, self._max_attributes))
-
-    def enabled(
-        self,
-        *,
-        context: Context | None = None,
-        instrumentation_scope: InstrumentationScope | None = None,
-        severity_number: SeverityNumber | None = None,
-        event_name: str | None = None,
-    ) -> bool:
-        """False: a record that only passes here reaches nobody."""
-        return False
-
-    def shutdown(self) -> None:
-        """Nothing to end."""
-
-    def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Nothing to flush."""
-        return True
+def _is_ours(record: Record) -> bool:
+    """Is it an entry of ours? What others emit at OpenTelemetry's Logs API, as FastAPI does, and not by
+    logging or structlog, stands on no terminal without us."""
+    return record.scope is not None and record.scope.name.partition(".")[0] in _OWN_SCOPES
 
 
-def _make_plain(log: LogRecord, attributes: Fields) -> None:
-    """The chain has done this with what comes from there."""
-    for name, value in attributes.copy().items():
-        if _refused(value):
-            attributes[name] = plain(value)
-        elif type(value) is str and (safe := redact_urls(value)) is not value:
-            attributes[name] = safe
-        if _refused(name):
-            attributes[text(name)] = attributes.pop(name)
-    if _refused(log.body):
-        log.body = plain(log.body)
-    elif type(log.body) is str:
-        log.body = redact_urls(log.body)
-
-
-def _cut(attributes: Fields, most: int) -> int:
-    """Leave out the last, but for the app; how many."""
-    cut = 0
-    names = [name for name in attributes.copy() if name != "app"]
-    kept = max(0, most - 1) if "app" in attributes else most
-    for name in (*names[kept:], *(["app"] if not most else [])):
-        if name in attributes:
-            del attributes[name]
-            cut += 1
-    return cut
-
-
-def _refused(value: object) -> bool:
-    """Is there something in `value` that protobuf refuses: a lone surrogate, or an int outside 64 bits?"""
-    if isinstance(value, str):
-        return not value.isascii() and text(value) is not value
-    if isinstance(value, int):
-        return not -(2**63) <= value < 2**63
-    if isinstance(value, Mapping):
-        return any(_refused(name) or _refused(item) for name, item in value.items())
-    return isinstance(value, Sequence) and not isinstance(value, bytes) and any(map(_refused, value))
-
-
-class Gated(LogRecordProcessor):
-    """A sink that leaves out records below the levels of `gate`, if it has one."""
-
-    gate: Gate | None = None
-
-    def wants(self, record: ReadWriteLogRecord) -> bool:
-        """Has the record been let through, or would it be?"""
-        log, scope = record.log_record, record.instrumentation_scope
-        if self.gate is None or type(log) is Passed or scope is None:
-            return True
-        app = (log.attributes or {}).get("app")
-        return self.gate.wants(scope.name, log.severity_number, app if isinstance(app, str) else None)
-
-    def enabled(
-        self,
-        *,
-        context: Context | None = None,
-        instrumentation_scope: InstrumentationScope | None = None,
-        severity_number: SeverityNumber | None = None,
-        event_name: str | None = None,
-    ) -> bool:
-        """Would such a record be written, or handed on?"""
-        if self.gate is None or instrumentation_scope is None:
-            return True
-        return self.gate.wants(instrumentation_scope.name, severity_number)
-
-
-def _is(record: ReadWriteLogRecord, what: str) -> bool:
-    """What `Passed` says of a record."""
-    log = record.log_record
-    return type(log) is Passed and bool(getattr(log, what))
-
-
-def _is_of_the_terminal(record: ReadWriteLogRecord) -> bool:
-    """Did it come by logging or structlog, or is it an entry of ours? What others emit at OpenTelemetry's
-    Logs API, as FastAPI does, stands on no terminal without us."""
-    scope = record.instrumentation_scope
-    return type(record.log_record) is Passed or (
-        scope is not None and scope.name.partition(".")[0] in _OWN_SCOPES
-    )
-
-
-class LineSink(Gated):
+class LineSink:
     """Writes each record as a line, at once; to `terminal` (None: to a file) only while that is ours, and
     only what the application would print and has not printed already, and entries of ours."""
 
@@ -212,46 +73,25 @@ class LineSink(Gated):
         if isinstance(output, StandardStream):
             output.on_lost = self._lost
 
-    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
-        """See `LogRecordProcessor`."""
+    def take(self, record: Record) -> None:
+        """See `Sink`."""
         try:
-            if self.terminal is not None and (
-                _is(log_record, "printed") or not _is_of_the_terminal(log_record)
-            ):
-                return
-            if self.wants(log_record):
-                self.output.write(self._line(log_record))
-            elif (error := self._gone_by()) is not None and super().wants(log_record):
-                self.losses.add(error)
+            if self.terminal is not None:
+                if record.printed or not (record.checked or _is_ours(record)):
+                    return
+                if not self.terminal.is_ours():
+                    if (error := self.terminal.lost_by()) is not None:
+                        self.losses.add(error)
+                    return
+            self.output.write(self._line(record))
         except (
             Exception
         ) as exc:  # a full disk or a reader that has gone must not fail the work that is logged
             self._lost(exc)
 
-    def wants(self, record: ReadWriteLogRecord) -> bool:
-        """See `Gated`."""
-        return (self.terminal is None or self.terminal.is_ours()) and super().wants(record)
-
-    def enabled(
-        self,
-        *,
-        context: Context | None = None,
-        instrumentation_scope: InstrumentationScope | None = None,
-        severity_number: SeverityNumber | None = None,
-        event_name: str | None = None,
-    ) -> bool:
-        """See `Gated`."""
-        return (
-            self.terminal is None or self.terminal.is_ours() or self._gone_by() is not None
-        ) and super().enabled(
-            context=context,
-            instrumentation_scope=instrumentation_scope,
-            severity_number=severity_number,
-            event_name=event_name,
-        )
-
-    def _gone_by(self) -> BaseException | None:
-        return self.terminal.lost_by() if self.terminal is not None else None
+    def is_open(self) -> bool:
+        """See `Sink`; what cannot be written any more is told, and counted."""
+        return self.terminal is None or self.terminal.is_ours() or self.terminal.lost_by() is not None
 
     def _lost(self, error: BaseException, lines: int = 1) -> None:
         if self.terminal is not None:
@@ -259,7 +99,7 @@ class LineSink(Gated):
         self.losses.add(error, lines)
 
     def shutdown(self) -> None:
-        """Nothing is buffered, but for a reader that is behind."""
+        """See `Sink`; nothing is buffered, but for a reader that is behind."""
         self.force_flush()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
@@ -272,7 +112,7 @@ class LineSink(Gated):
 _exporting: ContextVar[bool] = ContextVar("bext_otel_logs_exporting", default=False)
 
 
-class ExportSink(Gated):
+class ExportSink:
     """Hands records to an exporter in batches, but for those that exporting itself causes, which would feed
     themselves.
 
@@ -285,7 +125,7 @@ class ExportSink(Gated):
         self.losses = Losses("the OpenTelemetry exporter")
         self._shutdown_seconds = shutdown_seconds
         self._batches, self._take = record_batches(exporter, _Marked(exporter))
-        self._waiting: deque[ReadWriteLogRecord] = deque(maxlen=_MAX_WAITING)
+        self._waiting: deque[Record] = deque(maxlen=_MAX_WAITING)
         _sinks.add(self)
 
     def start_over(self) -> None:
@@ -294,20 +134,23 @@ class ExportSink(Gated):
         self._waiting.clear()
         self._batches.reset()
 
-    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
-        """See `LogRecordProcessor`."""
-        scope = log_record.instrumentation_scope
-        if _exporting.get() or (scope is not None and f"{scope.name}.".startswith("opentelemetry.")):
+    def take(self, record: Record) -> None:
+        """See `Sink`."""
+        if _exporting.get() or (record.scope is not None and _is_upstream_s(record.scope.name)):
             return
         try:
-            if self.wants(log_record):
-                if _is(log_record, "waits") and not self._batches.has_begun:
-                    self._waiting.append(log_record)
-                    return
+            if record.waits and not self._batches.has_begun:
+                self._waiting.append(record)
+                return
+            if self._waiting:
                 self._send_waiting()
-                self._take(log_record)
+            self._take(record)
         except Exception as exc:  # nothing that telemetry does may fail the work that is logged
             self.losses.add(exc)
+
+    def is_open(self) -> bool:
+        """See `Sink`."""
+        return True
 
     def _send_waiting(self) -> None:
         try:
@@ -335,6 +178,11 @@ class ExportSink(Gated):
         """Export what is queued."""
         self._send_waiting()
         return self._batches.flush(timeout_millis / 1e3)
+
+
+def _is_upstream_s(name: str) -> bool:
+    """Is it a logger of OpenTelemetry's?"""
+    return name.startswith("opentelemetry") and f"{name}.".startswith("opentelemetry.")
 
 
 class _Marked:

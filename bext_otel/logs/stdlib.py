@@ -6,14 +6,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import lru_cache, wraps
 from typing import TypeAlias
 
-from bext_otel.covering import cover
+from bext_otel.covering import replace
 from bext_otel.logs.chain import Chain
 from bext_otel.logs.correlation import Mark
 from bext_otel.logs.outputs import write_stderr
 from bext_otel.logs.printing import Passage, Printing
-from bext_otel.logs.servers import crash_in, is_access_line, is_of_master
+from bext_otel.logs.servers import crash_in, is_access_line, is_of_master, may_tell_of_requests
+from bext_otel.logs.shortcut import is_unheard, take_shortcut
 from bext_otel.logs.terminal import Terminal, name_of, path
 
 __all__ = ["Attachment", "attach"]
@@ -23,6 +25,13 @@ _Asks: TypeAlias = Callable[[], bool]
 
 _OWN = frozenset({"bext_otel", "bext_otel_instrumentors"})
 _formatter = logging.Formatter("%(message)s")
+_LAST_RESORT = logging.lastResort
+
+
+@lru_cache(1024)
+def _is_ordinary(name: str) -> bool:
+    """Is it the name of a logger that is neither one of ours nor a server's?"""
+    return name.partition(".")[0] not in _OWN and not may_tell_of_requests(name)
 
 
 class Attachment:
@@ -54,7 +63,33 @@ class Attachment:
         self._printing = Printing(chain.is_fed_by)
         self._undoing = ExitStack()
         self._undoing.callback(self._printing.hook())
-        self._undoing.callback(cover(logging.Logger, "callHandlers", self._heard))
+        # Others who stand there, as error trackers do, want to be told.
+        self._is_pythons = getattr(logging.Logger.callHandlers, "__globals__", None) is vars(logging)
+        self._undoing.callback(self._stand_at_loggers())
+        if self._is_pythons and mark is None:
+            self._undoing.callback(
+                take_shortcut(chain, is_ordinary=_is_ordinary, is_terminal_ours=self._is_terminal_ours)
+            )
+
+    def _stand_at_loggers(self) -> Callable[[], None]:
+        # As `cover` does it, but without arguments of any kind, since this is called for every record.
+        original, heard, active = logging.Logger.callHandlers, self._heard, True
+
+        @wraps(original)
+        def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
+            if active:
+                heard(original, self, record)
+            else:
+                original(self, record)
+
+        put_back = replace(logging.Logger, "callHandlers", call_handlers)
+
+        def undo() -> None:
+            nonlocal active
+            active = False
+            put_back()
+
+        return undo
 
     def remove(self) -> None:
         """Leave Python's logging as it was found."""
@@ -64,7 +99,20 @@ class Attachment:
         if self._mark is not None:
             # One that no factory made, or the application's own.
             self._mark(record)
-        if name_of(record).partition(".")[0] in _OWN:
+        name = record.name
+        if type(name) is str and _is_ordinary(name):
+            if (
+                self._is_pythons
+                and logging.lastResort is _LAST_RESORT
+                and type(record.levelno) is int
+                and is_unheard(logger)
+            ):
+                ours = self._is_terminal_ours()
+                if (ours or record.levelno < logging.WARNING) and self._chain.admits(record):
+                    # Nobody else is to be asked.
+                    self._chain.python(record, heard=ours)
+                    return
+        elif name_of(record).partition(".")[0] in _OWN:
             self._say(original, logger, record)
             return
         loggers = list(path(logger))

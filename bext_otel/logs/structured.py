@@ -9,13 +9,14 @@ import traceback
 import weakref
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from functools import wraps
 from operator import is_
 from types import FrameType
 from typing import Any
 
 from opentelemetry.semconv.attributes import exception_attributes
 
-from bext_otel.covering import cover
+from bext_otel.covering import cover, replace
 from bext_otel.logs.chain import Chain
 from bext_otel.logs.levels import TRACE, number_of
 
@@ -32,13 +33,17 @@ _LEVELS = {
     "critical": logging.CRITICAL,
     "fatal": logging.CRITICAL,
 }
+# What structlog's own processors take out of an event, or we do.
+_CHANGING = frozenset({"event", "stack_info", "exc_info", "stack", "exception"})
+_PLAIN_LEVELS = {method: level for method, level in _LEVELS.items() if method != "exception"}
 _STACK = "Stack (most recent call last)"
 _NAME = "structlog"
 # What structlog's classes and ours add to the way from who says something to here.
 _BETWEEN = ("structlog.", "bext_otel.logs.", "bext_otel.covering.")
 
-# The names that loggers were asked for by whose factory drops them.
-_names: weakref.WeakKeyDictionary[object, str] = weakref.WeakKeyDictionary()
+# The names that loggers were asked for by whose factory drops them, by identity, each with its logger. A
+# `WeakKeyDictionary` takes several calls to find one.
+_names: dict[int, tuple[weakref.ref[object], str]] = {}
 
 
 class _Seen:
@@ -84,6 +89,8 @@ class _Watch:
         ]
         self._undo = [
             cover(base, "_process_event", self._process_event),
+            # Those that were ever bound (`bind_contextvars`), if that can be known.
+            self._stand_at_loggers(base, getattr(structlog.contextvars, "_CONTEXT_VARS", {"": None})),
             *(
                 cover(factory, "__call__", _named)
                 for factory in (structlog.PrintLoggerFactory, structlog.WriteLoggerFactory)
@@ -95,6 +102,43 @@ class _Watch:
         """Leave structlog as it was found."""
         while self._undo:
             self._undo.pop()()
+
+    def _stand_at_loggers(self, base: Any, context_variables: Mapping[str, Any]) -> Callable[[], None]:
+        """Have an event that structlog's own processors would leave as it is, but for those of its line, go
+        straight to the chain, where our line takes the place of that."""
+        original, active = base._proxy_to_logger, True
+        chain, defaults, kind, streams = self._chain, self._defaults, self._logger_class, self._streams
+        is_terminal_ours, takes = self._is_terminal_ours, chain.gate.takes
+
+        @wraps(original)
+        def proxy_to_logger(self: Any, method_name: str, event: Any = None, **event_kw: Any) -> Any:
+            logger: Any = getattr(self, "_logger", None)
+            if (
+                active
+                and type(logger) is kind
+                and (level := _PLAIN_LEVELS.get(method_name)) is not None
+                and self._processors == defaults
+                and type(context := self._context) is dict
+                and _CHANGING.isdisjoint(event_kw)
+                and not context_variables
+                and (not context or _CHANGING.isdisjoint(context))
+                and (logger._file is sys.stdout or logger._file is sys.stderr or logger._file in streams)
+                and is_terminal_ours()
+            ):
+                name, fields = _name_of(logger), {**context, **event_kw} if context else event_kw
+                if takes(name, level, _app_in(fields), least=logging.NOTSET):
+                    chain.emit(name, level, "" if event is None else event, fields, heard=True)
+                return None
+            return original(self, method_name, event, **event_kw)
+
+        put_back = replace(base, "_proxy_to_logger", proxy_to_logger)
+
+        def undo() -> None:
+            nonlocal active
+            active = False
+            put_back()
+
+        return undo
 
     def _process_event(
         self, process: Callable[..., Any], bound: Any, method_name: str, event: Any, event_kw: Any
@@ -203,7 +247,8 @@ def _with(bound: Any, processors: list[Callable[..., Any]]) -> Any:
 def _named(make: Callable[..., Any], factory: Any, *args: Any) -> Any:
     made = make(factory, *args)
     if args and isinstance(args[0], str):
-        _names[made] = args[0]
+        key = id(made)
+        _names[key] = (weakref.ref(made, lambda _: _names.pop(key, None)), args[0])
     return made
 
 
@@ -227,12 +272,9 @@ def _name_of(logger: Any) -> str:
     name = getattr(logger, "name", None)
     if isinstance(name, str) and name:
         return name
-    try:
-        asked = _names.get(logger)
-    except TypeError:  # what cannot be hashed or referred to weakly was asked for by nobody
-        asked = None
-    if asked is not None:
-        return asked
+    asked = _names.get(id(logger))
+    if asked is not None and asked[0]() is logger:
+        return asked[1]
     frame = _asking()
     return str(frame.f_globals.get("__name__") or _NAME) if frame is not None else _NAME
 

@@ -40,20 +40,19 @@ class Terminal:
     def is_ours(self) -> bool:
         """Do lines go there now, in the place of what the application would print? Never raises."""
         try:
-            return self._is_ours()
+            stream = getattr(sys, self.name, None)
+            if stream is not self._looked_at:
+                self._is_null = not self._always and _is_null(stream)
+                self._looked_at = stream
+            return (
+                stream is not None
+                and not self._is_null
+                and (self._error is None or stream is not self._gone)
+                and (self._always or is_serving())
+                and not getattr(stream, "closed", False)
+            )
         except Exception:  # a stream of the application's own making
             return False
-
-    def _is_ours(self) -> bool:
-        if not (self._always or is_serving()) or self.lost_by() is not None:
-            return False
-        stream = getattr(sys, self.name, None)
-        if stream is None or getattr(stream, "closed", False):
-            return False
-        if stream is not self._looked_at:
-            self._is_null = not self._always and _is_null(stream)
-            self._looked_at = stream
-        return not self._is_null
 
     def lost_by(self) -> BaseException | None:
         """Why lines can't be written there any more; None: they can, as far as is known."""

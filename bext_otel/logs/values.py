@@ -15,7 +15,7 @@ from uuid import UUID
 from bext_otel.redaction import redact_urls
 from bext_otel.text import encodable
 
-__all__ = ["Plain", "plain", "text"]
+__all__ = ["Plain", "plain", "plain_fields", "plain_text", "shown", "text"]
 
 Plain: TypeAlias = "str | bool | int | float | list[Plain] | dict[str, Plain] | None"
 
@@ -24,12 +24,43 @@ MAX_ITEMS = 200
 MAX_REPR = 1000
 
 # protobuf's int64; a larger int would make the exporter lose the whole batch.
-_INT64 = range(-(2**63), 2**63)
+_AS_THEY_ARE: frozenset[type] = frozenset({bool, float, type(None)})
+_LEAST, _MOST = -(2**63), 2**63 - 1
 
 
 def text(value: str) -> str:
     """See `encodable`."""
     return value if value.isascii() else encodable(value)
+
+
+def plain_text(value: str) -> str:
+    """As `plain` has text; quick for text that needs nothing."""
+    return value if value.isascii() and "://" not in value and "?" not in value else redact_urls(text(value))
+
+
+def plain_fields(
+    fields: Mapping[Any, Any], convert: Callable[[object], Plain] | None = None
+) -> dict[str, Any]:
+    """Fields with values as `plain` has them, in a dict of their own. Names that are empty become `""`, since
+    OpenTelemetry has no such names and warns about each. `convert` stands for `plain` where that may run code
+    of the application's."""
+    made: dict[str, Any] = {}
+    for given, value in fields.items():
+        name = given
+        if type(name) is not str or not name or not name.isascii():
+            name = text(name if type(name) is str else str(name)) or '""'
+        kind = type(value)
+        # Written out, since this is done for every field of every record.
+        if kind is str:
+            if "://" in value or "?" in value or not value.isascii():
+                made[name] = redact_urls(text(value))
+            else:
+                made[name] = value
+        elif kind in _AS_THEY_ARE or (kind is int and _LEAST <= value <= _MOST):
+            made[name] = value
+        else:
+            made[name] = plain(value) if convert is None or kind is int else convert(value)
+    return made
 
 
 def plain(value: object, depth: int = MAX_DEPTH) -> Plain:
@@ -42,11 +73,11 @@ def plain(value: object, depth: int = MAX_DEPTH) -> Plain:
     """
     kind = type(value)
     if kind is str:
-        return redact_urls(text(value))  # type: ignore[arg-type]  # `kind` says so
+        return plain_text(value)  # type: ignore[arg-type]  # `kind` says so
     if value is None or kind is bool or kind is float:
         return value  # type: ignore[return-value]  # `kind` says so
     if kind is int:
-        return value if value in _INT64 else shown(value)  # type: ignore[return-value]  # `kind` says so
+        return value if _LEAST <= value <= _MOST else shown(value)  # type: ignore[operator,return-value]  # `kind` says so
     try:
         return _converted(value, depth)
     except Exception:  # the object's own methods raise: the event matters more than this field

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from threading import Lock
 
-import psutil
-
 from bext_otel.metrics.lazy import Lazy
 from bext_otel.metrics.usage import ProcessUsage
 
@@ -47,7 +45,7 @@ class ServiceProcesses:
         known, self._known = self._known, {}
         found: dict[str, float] = {}
         for pid in list(self._members())[:_MOST]:
-            with suppress(psutil.Error, OSError):  # it is gone, or another user's
+            with suppress(OSError):  # it is gone, or another user's
                 system = known.get(pid)
                 if system is None or not system.runs():
                     system = ProcessUsage(self._clock, pid)

@@ -16,13 +16,14 @@ FORKED = 0x40
 
 @dataclass(frozen=True)
 class Stat:
-    """Fields of /proc/PID/stat (proc_pid_stat(5)). `stack` and `arguments` are addresses, drawn anew by each
-    exec and kept by a fork; 0 where the kernel does not tell us, because the process belongs to somebody
-    else."""
+    """Fields of /proc/PID/stat (proc_pid_stat(5)). `cpu_ticks` is processor time, `started` when it began,
+    both in clock ticks. `stack` and `arguments` are addresses, drawn anew by each exec and kept by a fork; 0
+    where the kernel does not tell us, because the process belongs to somebody else."""
 
     parent: int
     session: int
     forked: bool
+    cpu_ticks: int
     started: int
     stack: int
     arguments: int
@@ -40,12 +41,12 @@ class Proc:
         try:
             # The name of the program stands in parentheses, and may hold some itself.
             fields = (self.root / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
-            parent, session, flags, started, stack, arguments = (
-                int(fields[at]) for at in (1, 3, 6, 19, 25, 45)
+            parent, session, flags, user, system, started, stack, arguments = (
+                int(fields[at]) for at in (1, 3, 6, 11, 12, 19, 25, 45)
             )
         except (OSError, ValueError, IndexError):
             return None
-        return Stat(parent, session, bool(flags & FORKED), started, stack, arguments)
+        return Stat(parent, session, bool(flags & FORKED), user + system, started, stack, arguments)
 
     def arguments(self, pid: int) -> tuple[str, ...]:
         """The command line."""
@@ -88,6 +89,15 @@ class Proc:
                     yield directory, name, os.readlink(name, dir_fd=directory)
         finally:
             os.close(directory)
+
+    def resident_pages(self, pid: int) -> int:
+        """Pages of memory that are there (proc_pid_statm(5)). Raises OSError if there is no such process."""
+        return int((self.root / str(pid) / "statm").read_bytes().split()[1])
+
+    def open_count(self, pid: int) -> int:
+        """How many descriptors a process has open; of one's own, with the one that looks. Raises OSError
+        where we may not look, or there is no such process."""
+        return len(os.listdir(self.root / str(pid) / "fd"))  # noqa: PTH208  twice as fast
 
     def _strings(self, pid: int, file: str) -> tuple[str, ...]:
         try:

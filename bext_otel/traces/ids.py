@@ -34,21 +34,51 @@ class SystemIdGenerator(IdGenerator):
     def generate_span_id(self) -> int:
         """A number of 64 bits, never 0."""
         if getpid() != self._pid:
-            # A child that was forked behind Python's back has its parent's numbers.
-            self._numbers.clear()
-            self._pid = getpid()
+            self._start_over()
         while True:
             try:
                 number = self._numbers.pop()
             except IndexError:
-                self._numbers.extend(unpack(f"{_BATCH}Q", _random_bytes(8 * _BATCH)))
+                self._fetch()
                 continue
             if number:  # 0 is no id
                 return number
 
     def generate_trace_id(self) -> int:
         """A number of 128 bits, never 0."""
-        return self.generate_span_id() << 64 | self.generate_span_id()
+        if getpid() != self._pid:
+            self._start_over()
+        while True:
+            try:
+                number = self._numbers.pop() << 64 | self._numbers.pop()
+            except IndexError:
+                self._fetch()
+                continue
+            if number:
+                return number
+
+    def generate_ids(self) -> tuple[int, int]:
+        """The ids of a trace and of its first span, with one look at which process this is: that is a call
+        into the system."""
+        if getpid() != self._pid:
+            self._start_over()
+        numbers = self._numbers
+        while True:
+            try:
+                trace_id, span_id = numbers.pop() << 64 | numbers.pop(), numbers.pop()
+            except IndexError:
+                self._fetch()
+                continue
+            if trace_id and span_id:
+                return trace_id, span_id
+
+    def _fetch(self) -> None:
+        self._numbers.extend(unpack(f"{_BATCH}Q", _random_bytes(8 * _BATCH)))
+
+    def _start_over(self) -> None:
+        """A child that was forked behind Python's back has its parent's numbers."""
+        self._numbers.clear()
+        self._pid = getpid()
 
     def is_trace_id_random(self) -> bool:
         """They are: the flag `random` of W3C Trace Context (level 2) is set."""

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import SpanLimits
 
 from bext_otel.traces.addresses import without_secrets
 
-__all__ = ["PLAIN", "AttributeLimits", "bounded", "cleaned", "has_plain_names", "has_plain_values"]
+__all__ = ["PLAIN", "AttributeLimits", "bounded", "cleaned", "fitting", "has_plain_names", "has_plain_values"]
 
 PLAIN: frozenset[type] = frozenset({str, int, bool, float, bytes, type(None)})
 """Types of attribute values that need no look at what is in them; strings, where no length is set."""
@@ -62,6 +62,14 @@ def bounded(attributes: Any, limits: AttributeLimits) -> tuple[dict[str, Any], i
         return without_secrets(dict(kept)), kept.dropped
     except Exception:  # no mapping, one that changes meanwhile or raises, or one that is nested too deep
         return {}, len(attributes) if isinstance(attributes, Mapping) else 0
+
+
+def fitting(attributes: dict[str, Any], limits: AttributeLimits) -> tuple[dict[str, Any], int]:
+    """As `bounded`, of attributes that are plain, without secrets and nobody else's: themselves, if they
+    fit."""
+    if limits.length is None and len(attributes) <= limits.attributes:
+        return attributes, 0
+    return bounded(attributes, limits)
 
 
 def cleaned(attributes: Mapping[str, Any], limits: AttributeLimits) -> tuple[dict[str, Any], int]:

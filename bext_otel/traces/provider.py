@@ -68,11 +68,11 @@ class Core:
         self.failures = 0
         self._told: set[str] = set()
         self._ids = ids
-        own = type(ids) is SystemIdGenerator
+        own = ids if type(ids) is SystemIdGenerator else None
         # What stands in where a user's makes none.
-        self._own = ids if own else SystemIdGenerator()
-        self.new_trace_id: Callable[[], int] = ids.generate_trace_id if own else self._trace_id
-        self.new_span_id: Callable[[], int] = ids.generate_span_id if own else self._span_id
+        self._own = own or SystemIdGenerator()
+        self.new_ids: Callable[[], tuple[int, int]] = own.generate_ids if own else self._both
+        self.new_span_id: Callable[[], int] = own.generate_span_id if own else self._span_id
         # Older generators do not say.
         is_random = getattr(ids, "is_trace_id_random", None)
         self.random_flag = 2 if own or (is_random is not None and is_random()) else 0
@@ -85,6 +85,9 @@ class Core:
                 self._rules.clear()
             found = self._rules[id(sampler)] = (sampler, rule_of(sampler))
         return found[1]
+
+    def _both(self) -> tuple[int, int]:
+        return self._trace_id(), self._span_id()
 
     def _trace_id(self) -> int:
         return self._id(self._ids.generate_trace_id, _MAX_TRACE_ID) or self._own.generate_trace_id()

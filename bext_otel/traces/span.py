@@ -191,7 +191,15 @@ class Span(SdkSpan):
             and has_plain_values(attributes)
             and has_plain_names(attributes)
         ):
-            self._keep_all(attributes, 0)
+            kept = self._attributes
+            if (
+                len(kept) + len(attributes) <= limits.attributes
+                and kept.keys().isdisjoint(attributes)
+                and ADDRESSES.keys().isdisjoint(attributes)
+            ):
+                kept.update(attributes)
+            else:
+                self._keep_all(attributes, 0)
         else:
             self._keep_all(*cleaned(attributes, limits))
 
@@ -213,6 +221,23 @@ class Span(SdkSpan):
         self._dropped += dropped
         for key, value in attributes.items():
             self._keep(key, value)
+
+    def conclude(self, name: str, attributes: dict[str, Any]) -> None:
+        """Its final name ("": as it is), and attributes with values of plain types and without secrets in
+        addresses: for whoever knows both at once. Nothing where it has ended."""
+        if self._end_time is not None:
+            return
+        if name:
+            self._name = name
+        kept, limits = self._attributes, self.tracer.core.limits
+        if (
+            limits.length is None
+            and len(kept) + len(attributes) <= limits.attributes
+            and kept.keys().isdisjoint(attributes)
+        ):
+            kept.update(attributes)
+        else:
+            self.set_attributes(attributes)
 
     def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
         """See `opentelemetry.trace.Span`."""

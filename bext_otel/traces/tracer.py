@@ -6,18 +6,27 @@ import functools
 import inspect
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from opentelemetry import context as contexts
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace.sampling import Decision, Sampler
-from opentelemetry.trace import DEFAULT_TRACE_STATE, Link, SpanContext, SpanKind, TraceFlags, TraceState
+from opentelemetry.trace import (
+    DEFAULT_TRACE_STATE,
+    INVALID_SPAN,
+    INVALID_SPAN_CONTEXT,
+    Link,
+    SpanContext,
+    SpanKind,
+    TraceFlags,
+    TraceState,
+)
 from opentelemetry.util.types import Attributes
 
-from bext_otel._compat import SdkTracer
-from bext_otel.timing import child_anchor
-from bext_otel.traces.limits import bounded
+from bext_otel._compat import SdkTracer, span_context
+from bext_otel.timing import Anchor, child_anchor
+from bext_otel.traces.limits import bounded, fitting
 from bext_otel.traces.sampling import ask
 from bext_otel.traces.span import UNSET, Span, UnrecordedSpan
 
@@ -27,18 +36,22 @@ if TYPE_CHECKING:
 __all__ = ["Tracer"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+Describe: TypeAlias = Callable[[], dict[str, Any]]
 
 # By the bits of a trace's flags: sampled, and a random trace id.
 _FLAGS = tuple(TraceFlags(bits) for bits in range(4))
 _SAMPLED, _RANDOM = 1, 2
 
 _new = object.__new__
+_EMPTY = Context()
 
 
 class Tracer(SdkTracer):
-    """See `opentelemetry.trace.Tracer`. Tracers of a provider share its `core`."""
+    """See `opentelemetry.trace.Tracer`. Tracers of a provider share its `core`. `describes`: `start_span`
+    takes `describe`."""
 
     core: Core
+    describes = True
 
     def start_span(
         self,
@@ -50,21 +63,26 @@ class Tracer(SdkTracer):
         start_time: int | None = None,
         record_exception: bool = True,
         set_status_on_exception: bool = True,
+        *,
+        describe: Describe | None = None,
     ) -> trace.Span:
-        """See `opentelemetry.trace.Tracer`."""
-        around = trace.get_current_span(context)
-        parent: SpanContext | None = around.get_span_context()
-        if parent is not None and not isinstance(parent, SpanContext):
-            raise TypeError(f"the parent's context is a {type(parent).__name__}, and no SpanContext")
+        """See `opentelemetry.trace.Tracer`.
+
+        `describe` answers with the attributes, instead of `attributes`, and is called only if somebody looks
+        at them: a dictionary of nobody else's, with values of plain types, and without secrets in addresses.
+        """
+        # A context that holds nothing is what most requests begin in.
+        around = INVALID_SPAN if context == _EMPTY else trace.get_current_span(context)
+        parent = None if around is INVALID_SPAN else _context_of(around)
         if not self.enabled:
-            return trace.NonRecordingSpan(parent)  # type: ignore[arg-type]  # as upstream
+            return trace.NonRecordingSpan(parent or INVALID_SPAN_CONTEXT)
         core = self.core
         if parent is None or not parent[5]:  # is_valid
             parent = None
-            trace_id, state = core.new_trace_id(), DEFAULT_TRACE_STATE
-            flags = core.random_flag
+            trace_id, span_id = core.new_ids()
+            state, flags = DEFAULT_TRACE_STATE, core.random_flag
         else:
-            trace_id, state = parent[0], parent[4]
+            trace_id, span_id, state = parent[0], core.new_span_id(), parent[4]
             flags = parent[3] & _RANDOM
         if (rule := core.rule(self.sampler)) is not None:
             if rule.samples(parent, trace_id):
@@ -72,18 +90,25 @@ class Tracer(SdkTracer):
             else:
                 decision = Decision.DROP
         else:
+            if describe is not None:
+                attributes, describe = describe(), None
             decision, flags, state, attributes = _ask(
                 self.sampler, context, parent, trace_id, flags, name, kind, attributes, links or ()
             )
         counted = core.counts.start_span(parent, decision)
-        made = SpanContext(trace_id, core.new_span_id(), False, _FLAGS[flags], state)
+        made = span_context(trace_id, span_id, _FLAGS[flags], state)
         if decision is Decision.DROP:
             return _unrecorded(made, kind, attributes, around)
         span = _new(Span)
-        anchor = span.anchor = child_anchor(around)
-        span._start_time = anchor.now() if start_time is None else start_time
+        anchor = span.anchor = Anchor() if around is INVALID_SPAN else child_anchor(around)
+        now = anchor.wall_ns if around is INVALID_SPAN else anchor.now()
+        span._start_time = now if start_time is None else start_time
         span._name, span._kind, span._context, span._parent = name, kind, made, parent
-        span._attributes, span._dropped = bounded(attributes, core.limits) if attributes else ({}, 0)
+        span._attributes, span._dropped = (
+            fitting(describe(), core.limits)
+            if describe is not None
+            else (bounded(attributes, core.limits) if attributes else ({}, 0))
+        )
         span._events = span._links = ()
         span._status, span._end_time, span._open = UNSET, None, True
         span._record_exception, span._set_status_on_exception = record_exception, set_status_on_exception
@@ -118,6 +143,13 @@ class Tracer(SdkTracer):
             set_status_on_exception,
         )
         return _Current(self, begins, ends=end_on_exit)
+
+
+def _context_of(around: trace.Span) -> SpanContext | None:
+    found: object = around.get_span_context()
+    if found is None or isinstance(found, SpanContext):
+        return found
+    raise TypeError(f"the parent's context is a {type(found).__name__}, and no SpanContext")
 
 
 def _unrecorded(

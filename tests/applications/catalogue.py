@@ -5,6 +5,16 @@ from __future__ import annotations
 from tests.applications.asgi_applications import DATASETTE, MCP, NICEGUI
 from tests.applications.django_applications import WAGTAIL
 from tests.applications.flask_applications import HTTPBIN, MOTO
+from tests.applications.framework_applications import (
+    AIOHTTP,
+    DASH,
+    FALCON,
+    FALCON_ASGI,
+    GRADIO,
+    LITESTAR,
+    PYRAMID,
+    TORNADO,
+)
 from tests.applications.tornado_applications import FLOWER, JUPYTER
 from tests.applications.wsgi_applications import PYPISERVER, RADICALE
 
@@ -21,5 +31,13 @@ APPLICATIONS = {
         PYPISERVER,
         JUPYTER,
         FLOWER,
+        LITESTAR,
+        FALCON,
+        FALCON_ASGI,
+        PYRAMID,
+        AIOHTTP,
+        TORNADO,
+        DASH,
+        GRADIO,
     )
 }

@@ -157,7 +157,6 @@ def run(
             process.send_signal(signal.SIGTERM)
             until(
                 lambda process=process: process.poll() is not None,
-                seconds=30,
                 why=f"the end of {process.args}",
             )
             result.exit_codes.append(process.returncode)
@@ -209,7 +208,7 @@ def _await(process: subprocess.Popen[bytes], place: Place) -> None:
                         return True
         return False
 
-    until(listens, seconds=60, why=f"somebody to listen on {place.port}; see {place.folder}")
+    until(listens, why=f"somebody to listen on {place.port}; see {place.folder}")
 
 
 def _family(pid: int) -> list[psutil.Process]:

@@ -14,14 +14,19 @@ from tests.applications.running import Run
 from tests.applications.seeded import LEFT
 
 _COLOURS = re.compile(r"\x1b\[[\d;]*m")
-_ACCESS = re.compile(r'"?(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|TRACE) \S* HTTP/1\.[01]')
+# The second is how Tornado writes it, without a user before the address, as Jupyter does by a logger of its own.
+_ACCESS = re.compile(
+    r'"?(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|TRACE) \S* HTTP/1\.[01]|\b\d{3} [A-Z]+ \S* \([\d.:a-f]+\) [\d.]*(MS|ms)$'
+)
 # Of a traceback, or in a box that somebody draws around one. Which frames it has is no business of ours: a server's call of
 # the application goes through us. rich leaves out a time that it has told already.
 _FRAME = re.compile(r"(?!\s+(DEBUG|INFO|WARNING|ERROR) )(\s|[|+│╭╰~^])")
 
 
 # What a server says of a crash of the application, above its traceback: the record of the request has it.
-_CRASH = re.compile(r"^(Error on request:|(ERROR: )?Exception in ASGI application)$")
+_CRASH = re.compile(
+    r"^(Error on request:|(ERROR: )?Exception in ASGI application|(ERROR:waitress:)?Exception while serving .*)$"
+)
 
 
 @dataclass

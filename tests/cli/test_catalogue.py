@@ -2,17 +2,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from click.testing import CliRunner, Result
-
 from bext_otel.catalogue import LABELS, METRICS, WORKS
-from bext_otel.cli import main
 from bext_otel.cli.reference import reference
+from tests.cli.commands import Ended, invoke
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["catalogue", *arguments])
+def run(*arguments: str) -> Ended:
+    return invoke("catalogue", *arguments)
 
 
 def test_the_committed_reference_is_what_the_catalogue_says() -> None:
@@ -48,16 +46,16 @@ def test_it_is_printed_or_written(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     assert reference() == run().output
     written = run("--write", str(page))
-    assert (0, "") == (written.exit_code, written.output)
+    assert (0, "") == (written.code, written.output)
     assert reference() == page.read_text()
-    assert 0 == run("--check", str(page)).exit_code
+    assert 0 == run("--check", str(page)).code
 
 
 def test_a_page_out_of_date_is_a_failure_that_shows_the_difference(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(reference().replace("Requests answered.", "Requests asked."))
     checked = run("--check", str(page))
-    assert 1 == checked.exit_code
+    assert 1 == checked.code
     assert (
         "-| `bext_requests_total` | counter | `app`, `method`, `status`, `route` | request | Requests "
         "asked. |" in checked.output

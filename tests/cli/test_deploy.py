@@ -210,11 +210,11 @@ def test_ctrl_c_in_a_terminal_reaches_the_command_once(env: dict[str, str]) -> N
         return text in seen
 
     try:
-        until(lambda: shows(b"up"), seconds=30)
+        until(lambda: shows(b"up"))
         os.write(terminal, b"\x03")
-        until(lambda: shows(b"heard SIGINT"), seconds=30)
+        until(lambda: shows(b"heard SIGINT"))
         os.kill(pid, signal.SIGUSR1)
-        until(lambda: shows(b"heard SIGUSR1"), seconds=30)
+        until(lambda: shows(b"heard SIGUSR1"))
         assert 1 == seen.count(b"heard SIGINT")
         os.kill(pid, signal.SIGTERM)
         assert 9 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -94,7 +94,7 @@ def test_signals_are_the_commands() -> None:
     with process.stdout:
         assert "up\n" == process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        until(lambda: process.poll() is not None, seconds=20)
+        until(lambda: process.poll() is not None)
     assert 7 == process.returncode
 
 
@@ -118,9 +118,10 @@ def test_a_command_that_cant_be_run_is_one_line(tmp_path: Path, command: str, co
 
 
 def test_a_command_is_needed_and_options_before_it_are_refused() -> None:
-    assert "Missing argument 'COMMAND...'" in ran(*RUN).stderr
+    missing = ran(*RUN)
+    assert (2, True) == (missing.returncode, "COMMAND is missing" in missing.stderr)
     refused = ran(*RUN, "--config", "x", "python")
-    assert (2, True) == (refused.returncode, "No such option" in refused.stderr)
+    assert (2, True) == (refused.returncode, "unrecognized arguments: --config" in refused.stderr)
 
 
 @pytest.mark.parametrize("variable", ["OTEL_PYTHON_CONTEXT", "OTEL_PROPAGATORS"])

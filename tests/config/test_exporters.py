@@ -180,3 +180,20 @@ def test_the_name_of_an_exporter_says_its_protocol_unless_a_variable_does(
     environ: dict[str, str], protocol: str
 ) -> None:
     assert protocol == found(None, **environ).targets["traces"].protocol
+
+
+def test_without_grpc_s_packages_what_is_to_go_by_it_goes_nowhere_and_one_line_says_what_to_type(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bext_otel.config.exporters.find_spec", lambda name: None if name == "grpc" else name)
+    loaded = read(
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://a:4317",
+        OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
+        OTEL_EXPORTER_OTLP_LOGS_PROTOCOL=HTTP,
+        OTEL_TRACES_EXPORTER="otlp,console",
+    )
+    exporters = loaded.config.telemetry.exporters
+    assert (("console",), (), ("otlp",)) == (exporters.traces, exporters.metrics, exporters.logs)
+    assert ["logs"] == list(exporters.targets)
+    (line,) = loaded.warnings
+    assert "traces, metrics go nowhere: pip install 'bext-otel[grpc]'" in line

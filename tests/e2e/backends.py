@@ -100,7 +100,7 @@ def running(
         return answers(ready)
 
     try:
-        until(up, seconds=60, every=0.1, why=f"{argv[0]} answers at {ready}; its log is {log}")
+        until(up, every=0.1, why=f"{argv[0]} answers at {ready}; its log is {log}")
         yield process.pid
     finally:
         process.terminate()

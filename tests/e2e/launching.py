@@ -74,9 +74,7 @@ class Launched:
                 return httpx.get(self.endpoints_url + path, trust_env=False, timeout=20, **kwargs)
             return None
 
-        return until(
-            ask, seconds=20, why=f"{self.endpoints_url}{path} to answer; the program wrote:\n{self.output()}"
-        )
+        return until(ask, why=f"{self.endpoints_url}{path} to answer; the program wrote:\n{self.output()}")
 
     def metrics(self) -> dict[str, float]:
         """Every sample of the stand-alone /metrics, by its name with labels as they are written."""
@@ -188,7 +186,6 @@ def launched(
         if "{port}" in command:
             until(
                 lambda: process.poll() is not None or _answers(running.url + path),
-                seconds=60,
                 why=f"an answer; see {log}",
             )
             assert process.poll() is None, running.output()

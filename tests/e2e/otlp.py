@@ -76,7 +76,6 @@ class Receiver:
         """The one such span, waiting for it."""
         found = until(
             lambda: self.spans(**expected),
-            seconds=20,
             why=f"a span with {expected}; there are {[s.name for s in self.spans()]}",
         )
         assert 1 == len(found), found

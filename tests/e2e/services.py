@@ -54,7 +54,6 @@ def both_answer(traffic: Traffic, *, without: set[int] = frozenset()) -> None:  
     since = traffic.answered
     until(
         lambda: len(traffic.pids(since) - without) >= 2,
-        seconds=40,
         why=f"two workers to answer that are none of {without}",
     )
 
@@ -63,7 +62,7 @@ def _killed(traffic: Traffic) -> tuple[int, float] | None:
     """The worker that was killed, and when; None if the one chosen was just retiring after a reload."""
     victim, began = traffic.answers[-1].pid, time.monotonic()
     try:
-        until(lambda: traffic.before_last_second(victim, began, time.monotonic()) > 20, seconds=10)
+        until(lambda: traffic.before_last_second(victim, began, time.monotonic()) > 20)
         os.kill(victim, signal.SIGKILL)
     except (AssertionError, ProcessLookupError):
         return None
@@ -73,7 +72,7 @@ def _killed(traffic: Traffic) -> tuple[int, float] | None:
 def kill_one(port: int, traffic: Traffic) -> None:
     """What a worker counted before its last second outlives it."""
     with traffic.flowing():
-        victim, killed = until(lambda: _killed(traffic), seconds=40, why="a worker to kill")
+        victim, killed = until(lambda: _killed(traffic), why="a worker to kill")
         both_answer(traffic, without={victim})
     low, high = traffic.bounds
     settled(port, low - traffic.last_second(victim, killed), high)

@@ -167,7 +167,6 @@ def test_the_demos_traffic_moves_every_metric_of_the_specification_and_each_even
         # One request of the fixture's own is counted before: what matters is what is added.
         before = until(
             lambda: (found := scrape(platform)) and total(found, "bext_requests_total") and found,
-            seconds=30,
             why="metrics",
         )
 
@@ -187,7 +186,7 @@ def test_the_demos_traffic_moves_every_metric_of_the_specification_and_each_even
                 send(Request("POST", "/api/orders/8/payment", {"accept-encoding": "identity"}))
                 return seen.most["bext_flow_active_runs"] > 0
 
-            until(a_flow_was_active, seconds=30, why="an active flow among the published metrics")
+            until(a_flow_was_active, why="an active flow among the published metrics")
 
         def settled() -> Samples | None:
             """A response arrives just before it is counted, and what is paid is shipped a little later: a run

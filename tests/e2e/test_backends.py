@@ -86,7 +86,7 @@ def demo(folder: Path, otlp: dict[str, str]) -> Iterator[Demo]:
         argv, ready=f"http://127.0.0.1:{endpoints}/health/live", log=folder / "demo.log", env=env, cwd=folder
     ):
         url = f"http://127.0.0.1:{port}"
-        until(lambda: fetch(url)[0], seconds=30, why="the demo answers")
+        until(lambda: fetch(url)[0], why="the demo answers")
         yield Demo(url, f"127.0.0.1:{endpoints}")
 
 
@@ -191,7 +191,7 @@ def with_server_span(jaeger: Jaeger, trace_id: str) -> list[dict[str, Any]]:
         spans = jaeger.spans(trace_id)
         return spans if "GET /search" in {span["operationName"] for span in spans} else []
 
-    return until(answered, seconds=30, why=f"Jaeger knows the server span of {trace_id}")
+    return until(answered, why=f"Jaeger knows the server span of {trace_id}")
 
 
 def test_jaeger_finds_a_request_by_its_trace_id(demo_to_jaeger: Demo, jaeger: Jaeger) -> None:
@@ -242,16 +242,14 @@ def test_prometheus_answers_for_each_request_metric(
 ) -> None:
     demo_to_collector.get(PAGE)
     # A summary without quantiles in its window is no answer: ask for a number.
-    result = until(
-        lambda: prometheus.query(f'{metric}{{job="bext"}} > 0'), seconds=30, why=f"Prometheus has {metric}"
-    )
+    result = until(lambda: prometheus.query(f'{metric}{{job="bext"}} > 0'), why=f"Prometheus has {metric}")
     labels = set(result[0]["metric"])
     assert labels >= {"bext_requests_total": {"app", "method", "status", "route"}, "bext_request_duration_ms": {"app", "route", "quantile"},
                       "bext_request_size_bytes": {"app", "direction", "quantile"}}[metric]  # fmt: skip
 
 
 def test_every_target_of_the_shipped_file_is_up(prometheus: Prometheus) -> None:
-    until(lambda: set(prometheus.targets().values()) == {"up"}, seconds=20, why="all targets up")
+    until(lambda: set(prometheus.targets().values()) == {"up"}, why="all targets up")
 
 
 def bext_families(text: str) -> set[str]:
@@ -263,7 +261,6 @@ def test_the_collector_shows_the_names_of_the_service(demo_to_collector: Demo, c
     demo_to_collector.get(PAGE)
     until(
         lambda: set(REQUEST_METRICS) <= set(collector.families()),
-        seconds=30,
         why="the request metrics came through",
     )
     until(
@@ -271,7 +268,6 @@ def test_the_collector_shows_the_names_of_the_service(demo_to_collector: Demo, c
             bext_families(demo_to_collector.metrics())
             == {name for name in collector.families() if name.startswith("bext_")}
         ),
-        seconds=20,
         why="both show the same names",
     )
 
@@ -289,15 +285,15 @@ def test_quantiles_of_exponential_histograms_come_through_the_collector(
     config = {"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}
     expression = "histogram_quantile(0.5, sum(bext_request_duration_ms)) > 0"
     with backends.prometheus(tmp_path, config, native=True) as native:
-        assert until(lambda: native.query(expression), seconds=30, why="a native histogram with observations")
+        assert until(lambda: native.query(expression), why="a native histogram with observations")
 
 
 def test_nothing_is_counted_twice(demo_to_collector: Demo, prometheus: Prometheus) -> None:
     """The service is scraped and also pushes: the shipped file keeps one of both."""
     demo_to_collector.get(PAGE)
     pushed = 'bext_requests_total{path="unfiltered"}'
-    until(lambda: prometheus.query(pushed), seconds=30, why="the collector shows what the service pushed")
-    until(lambda: prometheus.query('bext_requests_total{path=""}'), seconds=30, why="the service is scraped")
+    until(lambda: prometheus.query(pushed), why="the collector shows what the service pushed")
+    until(lambda: prometheus.query('bext_requests_total{path=""}'), why="the service is scraped")
     shipped = prometheus.query('{__name__=~"bext_.+|http_server_request_.+", path=""}')
     assert {"bext"} == {series["metric"]["job"] for series in shipped}
 
@@ -329,7 +325,7 @@ def test_who_sends_passes_for_nobody_else(collector: Collector, prometheus: Prom
         send_gauges(collector, job, mark, *forged)
         for path in ("", "unfiltered"):
             kept = partial(prometheus.query, f'{mark}{{path="{path}"}}')
-            (series,) = until(kept, seconds=30, why="what was sent is there")
+            (series,) = until(kept, why="what was sent is there")
             # The job of this test that honours labels shows what it would be taken for.
             own = {"job": job} if path else {"job": "otlp", "exported_job": job}
             assert own.items() <= series["metric"].items()
@@ -349,7 +345,7 @@ def test_every_panel_of_the_dashboards_draws_something(
     panels = json.loads(path.read_text())["panels"]
     for expression in [target["expr"] for panel in panels for target in panel["targets"]]:
         asked = expression.replace("$__rate_interval", "30s").replace("$app", ".*")
-        until(partial(prometheus.query, asked), seconds=40, why=asked)
+        until(partial(prometheus.query, asked), why=asked)
 
 
 ABBREVIATED = "metric names should not contain abbreviated units"

@@ -216,17 +216,16 @@ def test_a_broken_collector_holds_up_nothing_and_is_one_line_a_signal(
                 program.get("/items/1")
                 return {line for line in warnings(program) if endpoint in line}
 
-            until(lambda: len(told()) >= 3, seconds=30, why=f"a line for each signal in:\n{program.output()}")
+            until(lambda: len(told()) >= 3, why=f"a line for each signal in:\n{program.output()}")
             degraded = until(
                 lambda: (report := program.endpoint("/health").json())["status"] == "degraded" and report,
-                seconds=10,
             )
             assert "degraded" == degraded["checks"]["telemetry"]["status"]
             assert 200 == program.endpoint("/health/ready").status_code, (
                 "a collector is nothing that requests need"
             )
             # Ctrl-C: a normal end, that waits for what can be delivered.
-            assert program.end(signal.SIGINT, seconds=15) in {0, -signal.SIGINT}
+            assert program.end(signal.SIGINT) in {0, -signal.SIGINT}
             said = warnings(program)
             assert 3 == len(said), said
             for signal_name in ("traces", "metrics", "logs"):
@@ -250,7 +249,7 @@ def test_a_script_ends_in_time_with_its_own_exit_code(tmp_path: Path, protocol: 
                 "DOWNSTREAM": f"{server.url}/headers",
             }
             programs.append(stack.enter_context(launched(tmp_path / collector.__name__, SCRIPT, env=env)))
-        assert [3] * len(BROKEN) == [program.wait(seconds=20) for program in programs]
+        assert [3] * len(BROKEN) == [program.wait() for program in programs]
         for program in programs:
             assert "Traceback" not in program.output()
             assert "200" in program.output().splitlines(), "it did its work"
@@ -267,7 +266,7 @@ def test_what_a_short_life_could_not_deliver_is_one_line_at_its_end(
             "BEXT_TELEMETRY_SHUTDOWN_TIMEOUT_SECONDS": "1",
         }
         with launched(tmp_path / "script", SCRIPT, env=env) as program:
-            assert 3 == program.wait(seconds=20)
+            assert 3 == program.wait()
             (line,) = (line for line in program.output().splitlines() if line.startswith("bext-otel: "))
             assert re.search(
                 rf"not delivered at the end: \d+ spans to {endpoint}/v1/traces, .*log records to .* \(.+\)$",
@@ -289,7 +288,7 @@ def test_a_process_that_has_nothing_to_deliver_does_not_wait_for_a_collector_tha
         "BEXT_TELEMETRY_SHUTDOWN_TIMEOUT_SECONDS": "60",
     }
     with launched(tmp_path, "python nothing.py", env=env) as program:
-        assert 0 == program.wait(seconds=30)
+        assert 0 == program.wait()
         assert "" == program.output()
 
 
@@ -297,17 +296,16 @@ def test_a_collector_that_comes_back_is_told_and_gets_what_comes_then(tmp_path: 
     with receiving(503) as received:
         env = {**SOON, "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint, "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
         with launched(tmp_path, UVICORN, env=env) as program:
-            until(lambda: any("export of traces" in line for line in warnings(program)), seconds=30)
+            until(lambda: any("export of traces" in line for line in warnings(program)))
             received.status = 200
 
             def arrived() -> bool:
                 program.get("/items/back")
                 return bool(received.spans(kind="server", url_path="/items/back"))
 
-            until(arrived, seconds=20)
+            until(arrived)
             until(
                 lambda: any("works again" in line["message"] for line in program.lines(level="info")),
-                seconds=10,
             )
 
 
@@ -501,6 +499,6 @@ def test_no_text_breaks_the_pages_or_a_line(tmp_path: Path) -> None:
             written = program.lines(target="shop")
             assert len(bodies) == len(written)
             assert "new\nline" in {line["value"] for line in written}
-            until(lambda: len(received.spans(kind="server", url_path="/odd")) == len(bodies), seconds=20)
-            until(lambda: received.metrics("shop.things"), seconds=20)
+            until(lambda: len(received.spans(kind="server", url_path="/odd")) == len(bodies))
+            until(lambda: received.metrics("shop.things"))
             assert program.end() in {0, -signal.SIGTERM}

@@ -201,7 +201,6 @@ def visit(stack: Stack) -> str:
     headers = {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"}
     until(
         lambda: fetch(stack.url("demo", "/search?q=tea"), headers=headers)[0] == 200,
-        seconds=60,
         why=f"the demo answers\n{stack.logs()}",
     )
     return trace_id
@@ -212,7 +211,7 @@ def visit(stack: Stack) -> str:
 def test_traffic_of_the_compose_file_is_found_and_everything_stops(stack: Stack) -> None:
     """Demo traffic in, its trace in Jaeger, its metrics in Prometheus; then a clean stop that leaves
     nothing."""
-    until(lambda: answers(stack.url("prometheus", "/-/ready")), seconds=60, why="Prometheus is ready")
+    until(lambda: answers(stack.url("prometheus", "/-/ready")), why="Prometheus is ready")
     trace_id = visit(stack)
 
     def operations() -> set[str]:
@@ -223,7 +222,7 @@ def test_traffic_of_the_compose_file_is_found_and_everything_stops(stack: Stack)
             else set()
         )
 
-    until(lambda: {"GET /search", "GET /api/search"} <= operations(), seconds=60, why="Jaeger has the trace")
+    until(lambda: {"GET /search", "GET /api/search"} <= operations(), why="Jaeger has the trace")
 
     def total(metric: str) -> list[Any]:
         status, body = fetch(
@@ -235,7 +234,7 @@ def test_traffic_of_the_compose_file_is_found_and_everything_stops(stack: Stack)
         return list(json.loads(body)["data"]["result"]) if status == 200 else []
 
     for metric in ("bext_requests_total", "bext_request_duration_ms", "bext_request_size_bytes"):
-        until(partial(total, metric), seconds=60, why=f"Prometheus has {metric}")
+        until(partial(total, metric), why=f"Prometheus has {metric}")
 
     assert {name: True for name in services() if name != "grafana"} == {
         name: state["Running"] for name, state in stack.containers().items()

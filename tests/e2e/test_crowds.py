@@ -14,7 +14,7 @@ from tests.e2e.backends import fetch
 from tests.e2e.launching import Launched, launched, samples
 from tests.waiting import until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.quiet]
 
 CROWD = 16
 SERIES = 20_000

@@ -80,12 +80,10 @@ def test_gateways_keep_every_failed_trace_whole(tmp_path: Path, jaeger: Jaeger) 
             failed, fine = send_traces(agent.grpc, failed=20, fine=20)
             until(
                 lambda: all(len(jaeger.spans(trace_id)) == 2 for trace_id in failed),
-                seconds=30,
                 why="every failed trace, whole",
             )
             until(
                 lambda: measured_spans(one) + measured_spans(two) == 80,
-                seconds=30,
                 why="both measured every span, kept or not",
             )
     assert [] == [trace_id for trace_id in fine if jaeger.spans(trace_id)]
@@ -118,6 +116,5 @@ def test_an_agent_that_is_killed_forgets_nothing(tmp_path: Path, jaeger: Jaeger)
     ):
         until(
             lambda: all(len(jaeger.spans(trace_id)) == 2 for trace_id in failed | fine),
-            seconds=60,
             why="every trace of the dead agent",
         )

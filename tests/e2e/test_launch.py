@@ -65,7 +65,7 @@ class Running:
             self.program.get(asking)
             return self.program.metrics().get(series)
 
-        return until(ask, seconds=30, why=f"{series} in:\n{self.program.endpoint('/metrics').text}")
+        return until(ask, why=f"{series} in:\n{self.program.endpoint('/metrics').text}")
 
 
 @pytest.fixture(scope="module", params=LAUNCHES.values(), ids=LAUNCHES)
@@ -200,7 +200,7 @@ def test_health_answers(running: Running) -> None:
 
 def test_metrics_go_out_over_otlp_under_the_same_names(running: Running) -> None:
     running.program.get("/items/otlp")
-    requests = until(lambda: running.received.metrics("bext_requests_total"), seconds=30)[-1]
+    requests = until(lambda: running.received.metrics("bext_requests_total"))[-1]
     assert (True, "") == (requests.sum.is_monotonic, requests.unit)
     assert running.received.metrics("bext_request_duration_ms")[-1].HasField("exponential_histogram")
     assert running.received.metrics("http.server.request.duration")[-1].HasField("histogram")
@@ -220,7 +220,7 @@ def test_telemetry_goes_out_over_grpc(tmp_path: Path) -> None:
                 lambda: [one for one in received.lines("item read") if one.attributes["item"] == "tea"]
             )[0]
             assert span.trace_id == line.trace_id
-            assert until(lambda: received.metrics("bext_requests_total"), seconds=20)
+            assert until(lambda: received.metrics("bext_requests_total"))
 
 
 def test_a_script_logs_json_where_it_is_asked_to_and_keeps_its_exit_code(tmp_path: Path) -> None:
@@ -272,4 +272,4 @@ def test_a_terminated_server_whose_collector_hangs_ends_in_time(tmp_path: Path) 
         env = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{black_hole.getsockname()[1]}"}
         with launched(tmp_path, "uvicorn --port {port} starlette_app:app", env=env) as program:
             program.get("/items/1")
-            assert -15 == program.end(seconds=15)
+            assert -15 == program.end()

@@ -203,7 +203,7 @@ def assert_the_collector_shows(collector: Collector, answered: Counter[int], rou
             found.update(by_instance(collector.shown(name), route))
             return sorted(found.values()) == expected
 
-        until(agrees, seconds=20, why=f"{name} of two workers that answered {expected}, in {collector.file}")
+        until(agrees, why=f"{name} of two workers that answered {expected}, in {collector.file}")
         assert all(instance.startswith("shop-1-") for instance in found), found
 
 

@@ -130,8 +130,8 @@ def test_a_signal_can_be_left_out(tmp_path: Path, signal: str) -> None:
         with launched(tmp_path, UVICORN, env=env) as program:
             program.get("/items/1")
             assert program.completion("/items/1")["trace_id"]
-            until(lambda: received.metrics("bext_requests_total"), seconds=20)
-            until(lambda: received.spans() if signal == "logs" else received.lines("item read"), seconds=20)
+            until(lambda: received.metrics("bext_requests_total"))
+            until(lambda: received.spans() if signal == "logs" else received.lines("item read"))
             assert [] == (received.spans() if signal == "traces" else received.lines("item read"))
 
 
@@ -154,7 +154,7 @@ def test_sampling_drops_spans_and_nothing_else(tmp_path: Path) -> None:
             )
             lines = program.lines(message="request completed", path="/items/1")
             assert [32] * 5 == [len(line["trace_id"]) for line in lines]
-            until(lambda: received.metrics("bext_requests_total") and received.lines("item read"), seconds=20)
+            until(lambda: received.metrics("bext_requests_total") and received.lines("item read"))
             assert [] == received.spans()
 
 
@@ -185,7 +185,7 @@ def test_upstreams_engine_holds_the_same_names(tmp_path: Path, command: str) -> 
             assert not [name for name, _ in found if "milliseconds" in name or name.endswith("_total_total")]
             assert 4 == program.endpoint("/metrics?format=json").json()["apps"]["shop"]["requests"]["total"]
             assert 200 == program.endpoint("/health/ready").status_code
-            until(lambda: len(received.spans(kind="server", url_path="/items/engine")) >= 3, seconds=20)
+            until(lambda: len(received.spans(kind="server", url_path="/items/engine")) >= 3)
             spans = received.spans(kind="server", url_path="/items/engine")
             assert 3 == len(spans), "one server span for each request"
             assert spans[0].trace_id in {

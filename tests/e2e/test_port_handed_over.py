@@ -59,10 +59,9 @@ def test_a_reload_of_gunicorns_hands_it_over(tmp_path: Path) -> None:
         for _ in range(RECYCLINGS):
             former = {program.get("/items/1").json()["pid"] for _ in range(10)}
             program.process.send_signal(signal.SIGHUP)
-            until(lambda former=former: program.get("/items/1").json()["pid"] not in former, seconds=30)
+            until(lambda former=former: program.get("/items/1").json()["pid"] not in former)
             until(
                 lambda former=former: not former & {process.pid for process in program.processes()},
-                seconds=30,
             )
     assert {"200"} == set(met), met
 
@@ -71,11 +70,11 @@ def test_workers_of_uvicorns_hand_it_over(tmp_path: Path) -> None:
     command = "uvicorn --port {port} --workers 2 starlette_app:app"
     with launched(tmp_path, command) as program, scraped(program) as met:
         for _ in range(RECYCLINGS):
-            holder = until(program.holder, seconds=20)
+            holder = until(program.holder)
             others_share(program, holder.pid)
             holder.send_signal(signal.SIGTERM)
-            until(lambda holder=holder: not holder.is_running(), seconds=30)
-            until(lambda: len(program.processes()) >= 4, seconds=30)  # with multiprocessing's helper
+            until(lambda holder=holder: not holder.is_running())
+            until(lambda: len(program.processes()) >= 4)  # with multiprocessing's helper
     assert {"200"} == set(met), met
 
 
@@ -87,20 +86,19 @@ def others_share(program: Launched, holder: int) -> None:
             process.pid != holder and program.endpoints_port in listened_on(process)
             for process in program.processes()
         ),
-        seconds=30,
     )
 
 
 def test_a_server_gets_it_from_the_launcher_that_started_it(tmp_path: Path) -> None:
     """Both are services of their own; the launcher has counted something, and serves nothing."""
     with launched(tmp_path, "python -m launcher {port}") as program:
-        until(program.holder, seconds=20)
+        until(program.holder)
         with scraped(program) as met:
             for _ in range(5):
                 assert 200 == program.get("/items/1").status_code
             until(lambda: (holder := program.holder()) is not None and holder.pid != program.process.pid)
             requests = 'bext_requests_total{app="unknown",method="GET",status="200",route="/items/<item>"}'
-            until(lambda: program.metrics().get(requests, 0) >= 5, seconds=20)
+            until(lambda: program.metrics().get(requests, 0) >= 5)
             page = program.endpoint("/").text
         assert (
             f"<dt>python -m launcher<dd>unknown_service:python, process {program.process.pid}: has no port"
@@ -113,10 +111,8 @@ def test_a_server_gets_it_from_the_launcher_that_started_it(tmp_path: Path) -> N
 def test_a_second_server_says_where_its_requests_are_not_shown(tmp_path: Path) -> None:
     """Two servers that one script starts are two services, of which the first one has the port."""
     with launched(tmp_path, "python -m two_servers {port}") as program:
-        until(program.holder, seconds=20)
-        told = until(
-            lambda: [line for line in program.output().split("\n") if "serves as well" in line], seconds=30
-        )
+        until(program.holder)
+        told = until(lambda: [line for line in program.output().split("\n") if "serves as well" in line])
         assert 1 == len(told)
         assert f"the endpoints at 127.0.0.1:{program.endpoints_port} are those of process" in told[0]
         assert 2 == program.endpoint("/").text.count("<dd>unknown_service:python, process")

@@ -4,11 +4,15 @@ requests are measured where the server calls it."""
 from __future__ import annotations
 
 import importlib.util
+import os
+import signal
+import time
 from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.e2e.launching import SOON, Launched, launched
+from tests.e2e.launching import SOON, Launched, free_port, launched
 from tests.e2e.otlp import receiving
 from tests.waiting import until
 
@@ -20,7 +24,7 @@ ASGI = {
     "uvicorn's factory": "uvicorn --port {port} --factory bare_asgi:make",
     "UvicornWorker": "gunicorn -k uvicorn_worker.UvicornWorker -b 127.0.0.1:{port} bare_asgi:app",
     "gunicorn's asgi": "gunicorn -k asgi -b 127.0.0.1:{port} bare_asgi:app",
-    "hypercorn": "hypercorn -b 127.0.0.1:{port} bare_asgi:app",
+    "hypercorn": "hypercorn -w 2 -b 127.0.0.1:{port} bare_asgi:app",
     "granian": "granian --interface asgi --port {port} bare_asgi:app",
     "granian without lifespan": "granian --interface asginl --port {port} bare_asgi:app",
     "daphne": "daphne -p {port} bare_asgi:app",
@@ -32,7 +36,7 @@ WSGI = {
     "gevent_pywsgi": "gunicorn -k gevent_pywsgi -b 127.0.0.1:{port} bare_wsgi:app",
     "hypercorn's wsgi": "hypercorn -b 127.0.0.1:{port} bare_wsgi:app",
     "uvicorn's wsgi": "uvicorn --interface wsgi --port {port} bare_wsgi:app",
-    "granian's wsgi": "granian --interface wsgi --port {port} bare_wsgi:app",
+    "granian's wsgi": "granian --interface wsgi --workers 2 --port {port} bare_wsgi:app",
     "waitress": "waitress-serve --listen 127.0.0.1:{port} bare_wsgi:app",
     **{
         name: f"python -m bare_wsgi {name} {{port}}"
@@ -48,6 +52,7 @@ BEHIND = {
     "uvicorn": "uvicorn --port {port} bare_asgi:behind",
     "hypercorn": "hypercorn -b 127.0.0.1:{port} bare_asgi:behind",
     "sync": "gunicorn -b 127.0.0.1:{port} bare_wsgi:behind",
+    "gunicorn's tornado": "gunicorn -k tornado -b 127.0.0.1:{port} bare_wsgi:behind",
     "waitress": "waitress-serve --listen 127.0.0.1:{port} bare_wsgi:behind",
 }
 
@@ -120,11 +125,126 @@ def test_a_framework_that_nobody_sees_from_outside_tells_its_route(tmp_path: Pat
     assert {route} == {span.attributes["http.route"] for span in spans}
 
 
-@pytest.mark.parametrize("server", ["uvicorn", "sync", "hypercorn", "waitress"])
+@pytest.mark.parametrize("server", ["uvicorn", "sync", "hypercorn", "waitress", "sanic", "twisted"])
 def test_metrics_are_there_before_any_request(tmp_path: Path, server: str) -> None:
-    command = {**ASGI, **WSGI}[server].replace("{port}", "0")
+    own = {"sanic": f"sanic sanic_app:app --port {free_port()}", "twisted": "twist web --path . --port tcp:0"}
+    if server in own:
+        pytest.importorskip(server)
+    command = {**ASGI, **WSGI, **own}[server].replace("{port}", "0")
     with launched(tmp_path, command, env=SOON) as program:
         assert "bext_" in program.endpoint("/metrics").text
+
+
+UWSGI = "uwsgi --http-socket 127.0.0.1:{port} --die-on-term "
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["--touch-reload touched --master --processes 2 --module bare_wsgi:app", "--mount /=bare_wsgi:app"],
+)
+def test_uwsgi_measures_what_a_module_holds_also_after_a_reload(tmp_path: Path, options: str) -> None:
+    if importlib.util.find_spec("uwsgidecorators") is None:
+        pytest.skip("uWSGI is not installed")
+    (tmp_path / "touched").write_text("")
+    with receiving() as received:
+        env = {**SOON, "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint, "OTEL_SERVICE_NAME": "shop"}
+        with launched(tmp_path, UWSGI + options, env=env, path="/first") as program:
+            assert "tea 0" == program.get("/tea/1").text
+            with pytest.raises(httpx.RemoteProtocolError):  # so it is without us
+                program.get("/fails")
+            line = program.completion("/fails")
+            expected = {("200", "unmatched"): 2, ("500", "unmatched"): 1}
+            until(lambda: expected == requests(program), why=lambda: f"{expected}, not {requests(program)}")
+            if "touched" in options:
+                os.utime(tmp_path / "touched", (time.time() + 60,) * 2)  # uWSGI looks at whole seconds
+                until(lambda: "has been touched" in program.output())
+                until(lambda: 200 == answered(program, "/tea/2"))
+                until(lambda: received.spans(kind="server", url_path="/tea/2"))
+                # It replaces itself by a new program, which counts from nothing.
+                until(lambda: 1 <= requests(program).get(("200", "unmatched"), 0))
+            assert (500, "LookupError") == (line["status"], line["error_type"])
+            assert "LookupError" == received.span(kind="server", url_path="/fails").attributes["error.type"]
+            assert (0 if "--master" in options else 30) == program.end()
+
+
+def answered(program: Launched, path: str) -> int | None:
+    try:
+        return program.get(path).status_code
+    except httpx.TransportError:  # between two lives
+        return None
+
+
+def test_what_a_file_holds_is_not_to_be_reached_in_uwsgi_and_a_line_says_so(tmp_path: Path) -> None:
+    if importlib.util.find_spec("uwsgidecorators") is None:
+        pytest.skip("uWSGI is not installed")
+    (tmp_path / "file.py").write_text("from bare_wsgi import app\n")
+    command = f"{UWSGI} --master --wsgi-file file.py --callable app"
+    with launched(tmp_path, command, env=SOON, path="/first") as program:
+        told = "the application of a file (file.py) is measured where an instrumented framework answers"
+        until(lambda: 1 == program.output().count(told), why=program.output)
+        assert {} == requests(program)
+
+
+def test_twisted_s_adapter_is_measured(tmp_path: Path) -> None:
+    pytest.importorskip("twisted")
+    command = "twist web --wsgi bare_wsgi.app --port tcp:{port}:interface=127.0.0.1"
+    with receiving() as received:
+        env = {**SOON, "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint, "OTEL_SERVICE_NAME": "shop"}
+        with launched(tmp_path, command, env=env, path="/first") as program:
+            assert (200, 500) == (program.get("/tea/1").status_code, program.get("/fails").status_code)
+            expected = {("200", "unmatched"): 2, ("500", "unmatched"): 1}
+            until(lambda: expected == requests(program), why=lambda: f"{expected}, not {requests(program)}")
+            until(lambda: 3 == len(received.spans(kind="server")))
+
+
+@pytest.mark.parametrize("adapter", ["tornado", "gevent"])
+def test_bottle_s_adapters_are_measured(tmp_path: Path, adapter: str) -> None:
+    with receiving() as received:
+        env = {**SOON, "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint, "OTEL_SERVICE_NAME": "shop"}
+        command = f"python -m bottle_app {adapter} {{port}}"
+        with launched(tmp_path, command, env=env, path="/first") as program:
+            assert (200, 500) == (program.get("/tea/1").status_code, program.get("/fails").status_code)
+            expected = {("200", "/first"): 1, ("200", "/tea/<number>"): 1, ("500", "/fails"): 1}
+            until(lambda: expected == requests(program), why=lambda: f"{expected}, not {requests(program)}")
+            until(lambda: 3 == len(received.spans(kind="server")))
+            assert -signal.SIGTERM == program.end()
+
+
+def test_granian_says_that_rsgi_is_not_measured(tmp_path: Path) -> None:
+    command = "granian --interface rsgi --port {port} rsgi_app:app"
+    with launched(tmp_path, command, env=SOON, path="/first") as program:
+        assert "tea" == program.get("/tea/1").text
+        assert {} == requests(program)
+        assert 1 == program.output().count("granian serves by RSGI, which is not instrumented")
+
+
+def test_streamlit_as_its_users_start_it(tmp_path: Path) -> None:
+    pytest.importorskip("streamlit")
+    (tmp_path / "page.py").write_text("import streamlit\nstreamlit.write('tea')\n")
+    command = "streamlit run page.py --server.port {port} --server.headless true --server.address 127.0.0.1"
+    with launched(tmp_path, command, env=SOON, path="/_stcore/health") as program:
+        assert [200, 200] == [program.get(path).status_code for path in ("/", "/nowhere")]
+        until(lambda: 2 == requests(program).get(("200", "/{path}")), why=lambda: str(requests(program)))
+        assert {"/{path}", "/_stcore/health"} == {route for _, route in requests(program)}
+        assert 0 == program.end()
+
+
+@pytest.mark.parametrize(
+    ("command", "broken"),
+    [
+        ("uvicorn --port 0 --factory bare_asgi:never", "LookupError"),
+        ("gunicorn -b 127.0.0.1:0 bare_wsgi:__doc__", "Application object must be callable"),
+    ],
+)
+def test_what_is_no_application_fails_as_it_does_without_us(
+    tmp_path: Path, command: str, broken: str
+) -> None:
+    codes = []
+    for instrument in (False, True):
+        with launched(tmp_path / str(instrument), command, env=SOON, instrument=instrument) as program:
+            codes.append(program.wait(seconds=30))
+            assert broken in program.output()
+    assert codes[0] == codes[1]
 
 
 def test_django_s_development_server_is_measured_where_it_serves(tmp_path: Path) -> None:
@@ -135,11 +255,13 @@ def test_django_s_development_server_is_measured_where_it_serves(tmp_path: Path)
         until(lambda: expected == requests(program), why=lambda: f"{expected}, not {requests(program)}")
 
 
-@pytest.mark.parametrize("server", ["uvicorn", "sync", "waitress"])
-def test_endpoints_that_are_mounted_answer_beside_an_application_of_no_framework(
+@pytest.mark.parametrize("server", ["uvicorn", "sync", "waitress", "aiohttp", "tornado"])
+def test_endpoints_that_are_mounted_answer_beside_an_application_whatever_serves_it(
     tmp_path: Path, server: str
 ) -> None:
     env = {**SOON, "BEXT_METRICS_MOUNT": "true"}
-    with launched(tmp_path, {**ASGI, **WSGI}[server], env=env, path="/tea") as program:
+    with launched(tmp_path, {**ASGI, **WSGI, **OWN}[server], env=env, path="/first") as program:
         page = until(lambda: "bext_requests_total" in (text := program.get("/metrics").text) and text)
+        head = httpx.head(f"{program.url}/metrics", trust_env=False)
     assert 'status="200"' in page
+    assert (200, b"", True) == (head.status_code, head.content, int(head.headers["content-length"]) > 0)

@@ -57,9 +57,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
             assert 500 == fetch(port, "/fail")[0]
         settled(port, ITEMS, ITEMS)
         calls = 2 * work.answered
-        until(
-            lambda: {document(port)["plugins"]["analytics"]["calls"] for _ in range(8)} == {calls}, seconds=20
-        )
+        until(lambda: {document(port)["plugins"]["analytics"]["calls"] for _ in range(8)} == {calls})
         yield Seen(port, work, began)
 
 
@@ -140,12 +138,11 @@ def test_every_worker_sends_its_own_counts_and_nothing_of_its_parents(tmp_path: 
                 found = [by_instance(receiver, name) for name in names]
                 return found if list(names.values()) == [sum(totals.values()) for totals in found] else None
 
-            hits, things, requests = until(arrived, seconds=20, why="every count to arrive")
+            hits, things, requests = until(arrived, why="every count to arrive")
             until(
                 lambda: (
                     {shown(page(port), "bext_cache_hits_total") for _ in range(8)} == {100 + 3 * answered}
                 ),
-                seconds=20,
             )
             assert 100 + 2 * answered == shown(page(port), "shop_things_total")
     assert 100 == hits.pop("till"), "the master's, under the id that was given"

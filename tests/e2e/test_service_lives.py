@@ -73,12 +73,12 @@ def test_an_upgraded_gunicorn_goes_on_counting(tmp_path: Path, options: str) -> 
                 both_answer(traffic)
                 former = traffic.pids()
                 program.process.send_signal(signal.SIGUSR2)
-                until(lambda: new.exists() and new.read_text(), seconds=20, why=program.output())
+                until(lambda: new.exists() and new.read_text(), why=program.output())
                 both_answer(traffic, without=former)
             settled(port, *traffic.bounds)
             with traffic.flowing():
                 program.process.send_signal(signal.SIGTERM)
-                program.wait(seconds=30)
+                program.wait()
                 both_answer(traffic, without=former)
             settled(port, *traffic.bounds)
             kill_one(port, traffic)
@@ -91,7 +91,7 @@ def test_workers_that_retire_leave_their_counts(tmp_path: Path) -> None:
         traffic = Traffic(port)
         scrapes = Scrapes(port, traffic)
         with scrapes.going_on(1), traffic.flowing(2):
-            until(lambda: len(traffic.pids()) >= 6, seconds=60, why="six workers, one after the other")
+            until(lambda: len(traffic.pids()) >= 6, why="six workers, one after the other")
         settled(port, *traffic.bounds)
         assert [] == scrapes.wrong
 
@@ -101,18 +101,17 @@ def test_the_stand_alone_server_shows_the_whole_service_and_the_next_one_too(tmp
     with launched(tmp_path, f"{GUNICORN} {FLASK}", env={"BEXT_LOGGING_REQUESTS": "false"}) as program:
         traffic = Traffic(port_of(program), known=1)
         scrapes = Scrapes(program.endpoints_port, traffic)
-        holder = until(program.holder, seconds=20)
+        holder = until(program.holder)
         with scrapes.going_on():
             with traffic.flowing():
                 both_answer(traffic)
-                until(lambda: len(scrapes.totals) >= 100, seconds=30)
+                until(lambda: len(scrapes.totals) >= 100)
             settled(program.endpoints_port, *traffic.bounds)
             traffic.known, traffic.sent = settled(program.endpoints_port, *traffic.bounds), 0
             traffic.answers.clear()
             holder.kill()
             until(
                 lambda: (found := program.holder()) is not None and found.pid != holder.pid,
-                seconds=20,
                 why="another worker to serve",
             )
             with traffic.flowing():
@@ -174,5 +173,5 @@ def test_a_gevent_worker_that_has_nothing_to_tell_any_more_answers(tmp_path: Pat
         port = port_of(program)
         assert 200 == fetch(port, "/items/1")[0]
         answers: list[int] = []
-        until(lambda: answers.append(items_of(page(port))) or len(answers) >= 30, seconds=30)
+        until(lambda: answers.append(items_of(page(port))) or len(answers) >= 30)
         assert [1] * 30 == answers

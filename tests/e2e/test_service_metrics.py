@@ -51,7 +51,7 @@ def test_any_worker_shows_the_whole_service(tmp_path: Path, server: str) -> None
         with scrapes.going_on():
             with traffic.flowing():
                 both_answer(traffic)
-                until(lambda: traffic.answered >= 200 and len(scrapes.totals) >= 100, seconds=60)
+                until(lambda: traffic.answered >= 200 and len(scrapes.totals) >= 100)
             settled(port, *traffic.bounds)
             if server.startswith(RELOADS):
                 former = traffic.pids()

@@ -89,7 +89,7 @@ def sell():
             check=True,
             timeout=60,
         )
-        until(lambda: "out of coffee" in worker.output(), seconds=40, why=worker.output)
+        until(lambda: "out of coffee" in worker.output(), why=worker.output)
         worker.end()
         output = worker.output().splitlines()
     for said in ("by the task's logger", "by another", "raise RuntimeError"):

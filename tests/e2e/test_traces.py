@@ -27,7 +27,7 @@ def sent_to(receiver: Receiver) -> dict[str, str]:
 
 def servers(receiver: Receiver, count: int) -> list[tuple[str, str]]:
     """Trace and parent of each server span, once there are that many."""
-    until(lambda: len([span for span in receiver.spans() if span.kind == "server"]) >= count, seconds=20)
+    until(lambda: len([span for span in receiver.spans() if span.kind == "server"]) >= count)
     return [(span.trace_id, span.parent_id) for span in receiver.spans() if span.kind == "server"]
 
 

@@ -40,7 +40,7 @@ class Service:
 @pytest.fixture(scope="module", params=WORKERS.values(), ids=WORKERS)
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with launched(tmp_path_factory.mktemp("workers"), request.param) as program:
-        until(program.holder, seconds=20, why="a worker to serve the endpoints")
+        until(program.holder, why="a worker to serve the endpoints")
         yield Service(request.param, program)
 
 
@@ -56,21 +56,21 @@ def threads(program: Launched) -> int:
 
 def test_a_worker_serves_the_endpoints_and_the_master_does_not(service: Service) -> None:
     program = service.program
-    holder = until(program.holder, seconds=20)
+    holder = until(program.holder)
     assert holder.pid != program.process.pid
     assert 200 == program.endpoint("/health/live").status_code
 
 
 def test_another_worker_takes_over_when_that_one_is_killed(service: Service) -> None:
     program = service.program
-    killed = until(program.holder, seconds=20)
+    killed = until(program.holder)
     os.kill(killed.pid, signal.SIGKILL)
 
     def successor() -> psutil.Process | None:
         holder = program.holder()
         return holder if holder is not None and holder.pid != killed.pid else None
 
-    until(successor, seconds=5, why="another worker to hold the port")
+    until(successor, why="another worker to hold the port")
     assert 200 == program.endpoint("/metrics").status_code
     assert program.get("/items/1").json()["pid"] != killed.pid
 
@@ -148,7 +148,7 @@ def workers_of(program: Launched, count: int) -> set[int]:
         seen.add(program.get("/items/1").json()["pid"])
         return len(seen) >= count
 
-    until(all_seen, seconds=30)
+    until(all_seen)
     return seen
 
 
@@ -163,7 +163,6 @@ def test_a_port_that_somebody_else_holds_is_one_line(
     ):
         until(
             lambda: told(program, holder.port),
-            seconds=20,
             why=f"a line about the port in:\n{program.output()}",
         )
         assert len(workers_of(program, workers)) == workers, "all of them wait for it"
@@ -181,9 +180,9 @@ def test_a_port_that_becomes_free_is_taken(tmp_path: Path) -> None:
             program = stack.enter_context(
                 launched(tmp_path, ONE, env={"OTEL_EXPORTER_PROMETHEUS_PORT": str(holder.port)})
             )
-            until(lambda: told(program, holder.port), seconds=20)
+            until(lambda: told(program, holder.port))
         process = psutil.Process(program.process.pid)
-        until(lambda: any(found.laddr.port == holder.port for found in process.net_connections()), seconds=10)
+        until(lambda: any(found.laddr.port == holder.port for found in process.net_connections()))
 
 
 def test_a_reloader_leaves_the_port_to_the_process_that_serves(tmp_path: Path) -> None:
@@ -191,7 +190,7 @@ def test_a_reloader_leaves_the_port_to_the_process_that_serves(tmp_path: Path) -
     with launched(tmp_path, "flask --app flask_app run --debug --port {port}") as program:
         serving = program.get("/items/1").json()["pid"]
         assert serving != program.process.pid
-        until(lambda: (holder := program.holder()) is not None and holder.pid == serving, seconds=10)
+        until(lambda: (holder := program.holder()) is not None and holder.pid == serving)
         assert (
             program.metrics()[
                 'bext_requests_total{app="unknown",method="GET",status="200",route="/items/<item>"}'
@@ -205,7 +204,7 @@ def test_a_server_that_forks_helpers_goes_on_serving(tmp_path: Path) -> None:
         helpers = program.get("/compute").json()["helpers"]
         serving = program.get("/items/1").json()["pid"]
         assert serving not in helpers
-        until(lambda: (holder := program.holder()) is not None and holder.pid == serving, seconds=10)
+        until(lambda: (holder := program.holder()) is not None and holder.pid == serving)
         assert (
             program.metrics()['bext_requests_total{app="unknown",method="GET",status="200",route="/compute"}']
             == 1

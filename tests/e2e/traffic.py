@@ -207,7 +207,6 @@ def settled(port: int, at_least: int, at_most: int) -> int:
 
     return until(
         look,
-        seconds=20,
         why=lambda: f"every scrape to show {at_least} to {at_most}; one shows {items_of(page(port))}",
     )
 

@@ -61,7 +61,7 @@ class Workers:
         return None
 
     def holds(self, *, but: int = 0) -> int:
-        return until(lambda: (found := self.holder()) and found != but and found, seconds=20, why=self._said)
+        return until(lambda: (found := self.holder()) and found != but and found, why=self._said)
 
     def all_share(self, *ended: int) -> None:
         """Wait until each worker but these has a copy of the listening socket."""
@@ -112,7 +112,7 @@ def workers(count: int, *option: str, port: int = 0) -> Iterator[Workers]:
     )
     running = Workers(process, port)
     try:
-        until(lambda: len(running.pids) == count + ("apart" in option), seconds=30, why="all workers started")
+        until(lambda: len(running.pids) == count + ("apart" in option), why="all workers started")
         yield running
     finally:
         running.end()
@@ -220,7 +220,7 @@ def test_a_service_around_ours_gives_the_port_to_the_one_that_serves() -> None:
         )
         assert f"this process ({holder})" in line
         os.kill(other, signal.SIGTERM)
-        until(lambda: service.holder() == holder, seconds=10)
+        until(lambda: service.holder() == holder)
         assert [line] == service.lines
 
 
@@ -253,7 +253,7 @@ def test_a_leader_that_was_stopped_is_one_line() -> None:
         os.kill(stopped, signal.SIGSTOP)
         service.fork()
         service.fork()
-        line = until(lambda: service.lines, seconds=20)[0]
+        line = until(lambda: service.lines)[0]
         assert "does not answer" in line
         os.kill(stopped, signal.SIGCONT)
         assert stopped == service.holds()

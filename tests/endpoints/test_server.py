@@ -143,7 +143,7 @@ def test_a_port_of_somebody_else_is_one_line_and_taken_over_when_free(
 def test_an_address_that_is_none_is_one_line(server: Servers, lines: list[str], host: str) -> None:
     one = server(9, host=host)
     one.start()
-    until(lambda: lines, seconds=30, why="the line")
+    until(lambda: lines, why="the line")
     assert host in lines[0]
     assert "OTEL_EXPORTER_PROMETHEUS_HOST" in lines[0]
     one.stop()
@@ -310,7 +310,7 @@ def test_a_descriptor_closed_by_the_application_is_replaced(server: Servers) -> 
     os.close(descriptor)
     replacement, other = os.pipe()
     assert descriptor == replacement
-    assert until(lambda: answers(port), seconds=20, why="served again")
+    assert until(lambda: answers(port), why="served again")
     os.write(other, b"x")
     assert b"x" == os.read(replacement, 1)
     os.close(replacement)

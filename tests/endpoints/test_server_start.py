@@ -70,7 +70,7 @@ def told_by_child(server: Recorded, awaited: int) -> list[str]:
     child = os.fork()
     if child == 0:
         try:
-            until(lambda: len(server.calls) >= awaited, seconds=5)
+            until(lambda: len(server.calls) >= awaited)
         finally:
             os.write(writer, ",".join(server.calls).encode())
             os._exit(0)

@@ -67,7 +67,6 @@ def served(
     try:
         until(
             lambda: process.poll() is not None or _answers(running.url),
-            seconds=60,
             why="the server to answer",
         )
         assert process.poll() is None, log.read_text(encoding="utf-8")

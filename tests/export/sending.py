@@ -6,6 +6,7 @@ from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.sdk.resources import Resource
 
 from bext_otel.export.otlp import EncodedExporter
+from bext_otel.export.record import record_of
 from bext_otel.export.record_encoder import RecordEncoder
 from bext_otel.export.span_encoder import SpanEncoder
 from bext_otel.traces.provider import BextTracerProvider
@@ -41,7 +42,7 @@ class SendingRecords(LogRecordProcessor):
         self._exporter, self._encoder = exporter, RecordEncoder(exporter.origins)
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
-        self._exporter.export([self._encoder.encode(log_record)])
+        self._exporter.export([self._encoder.encode(record_of(log_record))])
 
     def shutdown(self) -> None:
         self._exporter.shutdown()

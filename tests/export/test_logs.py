@@ -19,6 +19,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from bext_otel.export.logs import record_batches
 from bext_otel.export.origins import Origins
+from bext_otel.export.record import record_of
 from bext_otel.export.record_encoder import RecordEncoder
 from tests.traces.test_differential import attributes, names, values
 
@@ -45,7 +46,7 @@ def test_the_standard_variables_hold_and_no_thread_is_there_before_the_first_rec
     exporter, before = InMemoryLogRecordExporter(), threading.active_count()
     batches, take = record_batches(exporter)
     provider = LoggerProvider(shutdown_on_exit=False)
-    provider.add_log_record_processor(Sink(take))
+    provider.add_log_record_processor(Sink(lambda record: take(record_of(record))))
     assert before == threading.active_count()
     for number in range(2):
         provider.get_logger("t").emit(body=str(number))
@@ -90,7 +91,9 @@ def test_records_are_encoded_as_upstream_encodes_them(made: list[tuple[dict[str,
         provider.get_logger(f"l{number % 2}", "1").emit(LogRecord(context=context, **record))
     origins = Origins()
     encoder = RecordEncoder(origins)
-    found = ExportLogsServiceRequest.FromString(origins.request([encoder.encode(record) for record in kept]))
+    found = ExportLogsServiceRequest.FromString(
+        origins.request([encoder.encode(record_of(record)) for record in kept])
+    )
     expected = encode_logs(
         [
             ReadableLogRecord(record.log_record, record.resource, record.instrumentation_scope, record.limits)

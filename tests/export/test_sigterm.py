@@ -119,3 +119,34 @@ def test_outside_of_the_main_thread_nothing_happens() -> None:
     thread.start()
     thread.join()
     assert signal.SIG_DFL is signal.getsignal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_in_gevent_s_loop_which_may_not_wait_the_end_comes_as_well(raises: bool) -> None:
+    pytest.importorskip("gevent")
+    code = f"""
+from gevent import monkey
+monkey.patch_all()
+import gevent
+def lasting():
+    gevent.sleep(0.01)
+    end()
+    {"raise LookupError" if raises else ""}
+end_on_termination(lasting, deadline_seconds=20)
+gevent.get_hub().loop.timer(0.01).start(signal.raise_signal, signal.SIGTERM)
+gevent.sleep(60)
+"""
+    assert (-signal.SIGTERM, ["ended"]) == terminated(code)
+
+
+def test_in_gevent_s_loop_the_end_has_the_deadline_too() -> None:
+    pytest.importorskip("gevent")
+    code = """
+from gevent import monkey
+monkey.patch_all()
+import gevent
+end_on_termination(lambda: gevent.sleep(60), deadline_seconds=0.2)
+gevent.get_hub().loop.timer(0.01).start(signal.raise_signal, signal.SIGTERM)
+gevent.sleep(60)
+"""
+    assert (-signal.SIGTERM, []) == terminated(code)

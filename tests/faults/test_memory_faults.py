@@ -64,7 +64,6 @@ def test_where_no_memory_can_be_had_each_worker_stands_alone_and_one_line_says_s
         seen: set[int] = set()
         until(
             lambda: seen.add(items_of(page(port))) or len(seen) >= 2,
-            seconds=20,
             why="both workers to show their own part",
         )
         assert expected == sorted(seen)
@@ -86,21 +85,17 @@ def test_memory_that_becomes_too_small_harms_nobody(tmp_path: Path) -> None:
             both_answer(traffic)
             until(lambda: traffic.answered > 100)
         assert 0 == traffic.unsure
-        check = until(
-            lambda: found if "workers_unshared" in (found := telemetry_check(port)) else None, seconds=20
-        )
+        check = until(lambda: found if "workers_unshared" in (found := telemetry_check(port)) else None)
         assert "degraded" == check["status"]
         assert "File too large" in check["workers_unshared"]
         until(
             lambda: len(warnings(program, "can't be shared", "File too large")) == 2,
-            seconds=20,
             why=program.output(),
         )
         until(
             lambda: (
                 items_of(page(port)) in {sum(a.pid == pid for a in traffic.answers) for pid in traffic.pids()}
             ),
-            seconds=20,
         )
         assert 2 == len(warnings(program))
         program.end()
@@ -159,14 +154,12 @@ def test_a_worker_whose_descriptor_the_application_closed_stands_alone_and_write
             both_answer(traffic)
         # Each answers by turns: the one that lost it is degraded and shows its own, the other goes on as
         # before.
-        until(lambda: telemetry_check(port)["status"] == "degraded", seconds=60)
-        until(lambda: telemetry_check(port)["status"] == "healthy", seconds=60)
+        until(lambda: telemetry_check(port)["status"] == "degraded")
+        until(lambda: telemetry_check(port)["status"] == "healthy")
         own = sum(answer.pid == told["pid"] for answer in traffic.answers)
-        until(lambda: items_of(page(port)) == own, seconds=60, why=f"the lone worker to show its own {own}")
-        until(
-            lambda: items_of(page(port)) > own, seconds=60, why="the other one to show what it knows of both"
-        )
-        (line,) = until(lambda: warnings(program, "can't be shared"), seconds=60)
+        until(lambda: items_of(page(port)) == own, why=f"the lone worker to show its own {own}")
+        until(lambda: items_of(page(port)) > own, why="the other one to show what it knows of both")
+        (line,) = until(lambda: warnings(program, "can't be shared"))
         assert "closed or replaced" in line
         if replaced:
             assert 0 == file.stat().st_size

@@ -57,17 +57,24 @@ class Telemetry:
     def points(self, metric: Metric) -> dict[Labels, Any]:
         """Data points of a metric, of any scope, by label values in the order of the catalogue (None: not
         there)."""
-        data = self._metrics.get_metrics_data()
         found: dict[Labels, Any] = {}
-        for resource in data.resource_metrics if data else ():
-            for scope in resource.scope_metrics:
-                for stream in scope.metrics:
-                    if stream.name == metric.name:
-                        for point in stream.data.data_points:
-                            labels = tuple((point.attributes or {}).get(name) for name in metric.label_names)
-                            assert labels not in found, f"counted in two scopes: {labels}"
-                            found[labels] = point
+        for point in self.every_point(metric):
+            labels = tuple((point.attributes or {}).get(name) for name in metric.label_names)
+            assert labels not in found, f"counted in two scopes: {labels}"
+            found[labels] = point
         return found
+
+    def every_point(self, metric: Metric) -> list[Any]:
+        """Data points of a metric, of any scope."""
+        data = self._metrics.get_metrics_data()
+        return [
+            point
+            for resource in (data.resource_metrics if data else ())
+            for scope in resource.scope_metrics
+            for stream in scope.metrics
+            if stream.name == metric.name
+            for point in stream.data.data_points
+        ]
 
     def metric_scopes(self) -> list[Any]:
         """The scopes of all metrics."""

@@ -1,23 +1,29 @@
-"""Run as a program: the same requests through upstream's instrumentation and through ours; prints both server
-spans of each as JSON.
+"""Run as a program: the same requests through upstream's instrumentation, ours and both; prints the server
+spans as JSON, and what the standard duration was recorded with.
 
 In a process of its own, since upstream reads `OTEL_SEMCONV_STABILITY_OPT_IN` once.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.trace import ReadableSpan
 
+from bext_otel.catalogue import HTTP_SERVER_REQUEST_DURATION
 from bext_otel.operation import Settings, use
 from tests.instrumentors.conftest import Telemetry
-from tests.instrumentors.driving import ask, ask_wsgi
+from tests.instrumentors.driving import Header, ask, ask_wsgi
+
+CLIENT_PORTS = {"client.port", "network.peer.port"}
 
 REQUESTS: dict[str, dict[str, Any]] = {
     "plain": {"path": "/items/7"},
@@ -39,13 +45,23 @@ REQUESTS: dict[str, dict[str, Any]] = {
 }
 
 
+def durations(telemetry: Telemetry) -> Counter[str]:
+    """How often `http.server.request.duration` was recorded, by its attributes."""
+    found: Counter[str] = Counter()
+    for point in telemetry.every_point(HTTP_SERVER_REQUEST_DURATION):
+        found[json.dumps(dict(point.attributes), sort_keys=True)] += point.count
+    return found
+
+
 def shown(span: ReadableSpan) -> dict[str, Any]:
     return {
         "name": span.name,
         "kind": span.kind.name,
         "status": span.status.status_code.name,
         "parent": None if span.parent is None else f"{span.parent.trace_id:032x}",
-        "attributes": dict(span.attributes or {}),
+        "attributes": {
+            name: "PORT" if name in CLIENT_PORTS else value for name, value in (span.attributes or {}).items()
+        },
         "children": 0,
     }
 
@@ -54,11 +70,65 @@ def run(app: Any, drive: Callable[..., Any], telemetry: Telemetry) -> dict[str, 
     found: dict[str, Any] = {}
     for name, request in REQUESTS.items():
         telemetry.clear()
+        before = durations(telemetry)
         with contextlib.suppress(LookupError):
             drive(app, **request)
-        found[name] = shown(telemetry.server())
-        found[name]["children"] = len(telemetry.spans()) - 1
+        servers = telemetry.servers()
+        if not servers:
+            continue
+        found[name] = shown(servers[-1])  # the outermost one ends last
+        found[name]["servers"] = len(servers)
+        found[name]["children"] = len(telemetry.spans()) - len(servers)
+        recorded = durations(telemetry) - before
+        found[name]["recorded"] = recorded.total()
+        found[name]["duration"] = [json.loads(attributes) for attributes in recorded]
     return found
+
+
+def wire(path: str, method: str = "GET", query: str = "", headers: Sequence[Header] = ()) -> bytes:
+    """A request as it goes over a connection."""
+    target = f"{path}?{query}" if query else path
+    lines = [("host", "shop.example:8000"), *headers, ("connection", "close")]
+    head = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in lines), "", ""]
+    return "\r\n".join(head).encode() + b"x" * int(dict(headers).get("content-length", 0))
+
+
+async def exchange(port: int, request: bytes) -> None:
+    """Send it and read the answer to its end."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    await reader.read()
+    writer.close()
+    await writer.wait_closed()
+
+
+def ask_tornado(app: Any, **request: Any) -> None:
+    from tornado import httpserver, testing
+
+    async def asking() -> None:
+        listening, port = testing.bind_unused_port()
+        server = httpserver.HTTPServer(app)
+        server.add_socket(listening)
+        await exchange(port, wire(**request))
+        server.stop()
+        await server.close_all_connections()
+
+    asyncio.run(asking())
+
+
+def ask_aiohttp(make: Callable[[], Any], **request: Any) -> None:
+    """`make`: an application is of one loop."""
+    from aiohttp import web
+
+    async def asking() -> None:
+        runner = web.AppRunner(make(), handle_signals=False)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        await exchange(runner.addresses[0][1], wire(**request))
+        await runner.cleanup()
+
+    asyncio.run(asking())
 
 
 def starlette() -> Any:
@@ -147,14 +217,199 @@ def pyramid() -> Any:
     return config.make_wsgi_app()
 
 
-def compare(upstream: Any, ours: Any, make: Callable[[], Any], telemetry: Telemetry) -> dict[str, Any]:
-    """Both instrumentors, each alone and together, on the same WSGI application."""
+def tornado() -> Any:
+    from tornado import routing, web
+
+    class Item(web.RequestHandler):
+        def get(self, *_: str) -> None:
+            self.write("x")
+
+        head = post = get
+
+    class Fail(web.RequestHandler):
+        def get(self) -> None:
+            raise LookupError("lost")
+
+    class Unavailable(web.RequestHandler):
+        def get(self) -> None:
+            self.set_status(503)
+
+    inner = web.Application([(r"/sub/x/([^/]+)", Item)])
+    return web.Application(
+        [
+            (r"/items/([^/]+)", Item),
+            (r"/fail", Fail),
+            (r"/unavailable", Unavailable),
+            routing.Rule(routing.PathMatches("/sub/.*"), inner),
+        ]
+    )
+
+
+def aiohttp() -> Any:
+    from aiohttp import web
+
+    async def item(_: Any) -> Any:
+        return web.Response(text="x")
+
+    async def fail(_: Any) -> Any:
+        raise LookupError("lost")
+
+    async def unavailable(_: Any) -> Any:
+        return web.Response(status=503)
+
+    inner = web.Application()
+    inner.router.add_get("/x/{y}", item)
+    app = web.Application()
+    app.router.add_get("/items/{item}", item)
+    app.router.add_post("/items/{item}", item)
+    app.router.add_get("/fail", fail)
+    app.router.add_get("/unavailable", unavailable)
+    app.add_subapp("/sub", inner)
+    return app
+
+
+async def bare_asgi(scope: Any, receive: Any, send: Any) -> None:
+    if scope["path"] == "/fail":
+        raise LookupError("lost")
+    status = {"/missing": 404, "/unavailable": 503}.get(scope["path"], 200)
+    await send({"type": "http.response.start", "status": status, "headers": []})
+    await send({"type": "http.response.body", "body": b"x"})
+
+
+def bare_wsgi(environ: Any, start_response: Any) -> list[bytes]:
+    if environ["PATH_INFO"] == "/fail":
+        raise LookupError("lost")
+    start_response({"/missing": "404 No", "/unavailable": "503 No"}.get(environ["PATH_INFO"], "200 OK"), [])
+    return [b"x"]
+
+
+Sides = dict[str, dict[str, Any]]
+
+
+def by_instrumentors(
+    upstream: Any, ours: Any, make: Callable[[], Any], drive: Callable[..., Any], telemetry: Telemetry
+) -> Sides:
+    """Both instrumentors, each alone and together."""
     upstream.instrument()
-    theirs = run(make(), ask_wsgi, telemetry)
+    theirs = run(make(), drive, telemetry)
     ours.instrument()
-    both = run(make(), ask_wsgi, telemetry)
+    both = run(make(), drive, telemetry)
     upstream.uninstrument()
-    return {"upstream": theirs, "ours": run(make(), ask_wsgi, telemetry), "both": both}
+    return {"upstream": theirs, "ours": run(make(), drive, telemetry), "both": both}
+
+
+def by_wrapping(
+    upstream: Callable[[Any], Any],
+    ours: Callable[[Any], Any],
+    app: Any,
+    drive: Callable[..., Any],
+    telemetry: Telemetry,
+) -> Sides:
+    """Both middlewares, each alone, and upstream's within ours."""
+    return {
+        "upstream": run(upstream(app), drive, telemetry),
+        "ours": run(ours(app), drive, telemetry),
+        "both": run(ours(upstream(app)), drive, telemetry),
+    }
+
+
+def of_asgi(telemetry: Telemetry, providers: dict[str, Any]) -> Sides:
+    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+
+    from bext_otel_instrumentors.http.starlette import StarletteInstrumentor
+    from bext_otel_instrumentors.http.upstream_within import ASGIWithin
+
+    theirs = run(OpenTelemetryMiddleware(starlette(), **providers), ask, telemetry)
+    StarletteInstrumentor().instrument()
+    ASGIWithin().instrument()
+    within = starlette()
+    within.add_middleware(OpenTelemetryMiddleware, **providers)
+    return {
+        "upstream": theirs,
+        "ours": run(starlette(), ask, telemetry),
+        "both": run(within, ask, telemetry),
+    }
+
+
+def of_bare_asgi(telemetry: Telemetry, providers: dict[str, Any]) -> Sides:
+    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+
+    from bext_otel_instrumentors.http.asgi import ASGIMiddleware
+    from bext_otel_instrumentors.http.upstream_within import ASGIWithin
+
+    ASGIWithin().instrument()
+    return by_wrapping(
+        partial(OpenTelemetryMiddleware, **providers), ASGIMiddleware, bare_asgi, ask, telemetry
+    )
+
+
+def of_bare_wsgi(telemetry: Telemetry, providers: dict[str, Any]) -> Sides:
+    from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware
+
+    from bext_otel_instrumentors.http.upstream_within import WSGIWithin
+    from bext_otel_instrumentors.http.wsgi import WSGIMiddleware
+
+    WSGIWithin().instrument()
+    return by_wrapping(
+        partial(OpenTelemetryMiddleware, **providers), WSGIMiddleware, bare_wsgi, ask_wsgi, telemetry
+    )
+
+
+def of_flask(telemetry: Telemetry, providers: dict[str, Any]) -> Sides:
+    from opentelemetry.instrumentation.flask import FlaskInstrumentor as Upstream
+
+    from bext_otel_instrumentors.http.flask import FlaskInstrumentor
+
+    app = flask()
+    Upstream().instrument_app(app, **providers)
+    theirs = run(app, ask_wsgi, telemetry)
+    FlaskInstrumentor().instrument()
+    both = run(app, ask_wsgi, telemetry)
+    return {"upstream": theirs, "ours": run(flask(), ask_wsgi, telemetry), "both": both}
+
+
+def of_falcon(telemetry: Telemetry, providers: dict[str, Any]) -> Sides:
+    from opentelemetry.instrumentation.falcon import FalconInstrumentor as Upstream
+
+    from bext_otel_instrumentors.http.frameworks.falcon import FalconInstrumentor
+
+    return by_instrumentors(Upstream(), FalconInstrumentor(), falcon, ask_wsgi, telemetry)
+
+
+def of_pyramid(telemetry: Telemetry, providers: dict[str, Any]) -> Sides:
+    from opentelemetry.instrumentation.pyramid import PyramidInstrumentor as Upstream
+
+    from bext_otel_instrumentors.http.frameworks.pyramid import PyramidInstrumentor
+
+    return by_instrumentors(Upstream(), PyramidInstrumentor(), pyramid, ask_wsgi, telemetry)
+
+
+def of_tornado(telemetry: Telemetry, providers: dict[str, Any]) -> Sides:
+    from opentelemetry.instrumentation.tornado import TornadoInstrumentor as Upstream
+
+    from bext_otel_instrumentors.http.servers.tornado import TornadoServerInstrumentor
+
+    return by_instrumentors(Upstream(), TornadoServerInstrumentor(), tornado, ask_tornado, telemetry)
+
+
+def of_aiohttp(telemetry: Telemetry, providers: dict[str, Any]) -> Sides:
+    from opentelemetry.instrumentation.aiohttp_server import AioHttpServerInstrumentor as Upstream
+
+    from bext_otel_instrumentors.http.servers.aiohttp import AiohttpServerInstrumentor
+
+    return by_instrumentors(Upstream(), AiohttpServerInstrumentor(), lambda: aiohttp, ask_aiohttp, telemetry)
+
+
+FRAMEWORKS: dict[str, Callable[[Telemetry, dict[str, Any]], Sides]] = {
+    "asgi": of_asgi,
+    "bare asgi": of_bare_asgi,
+    "bare wsgi": of_bare_wsgi,
+    "flask": of_flask,
+    "falcon": of_falcon,
+    "pyramid": of_pyramid,
+    "tornado": of_tornado,
+    "aiohttp": of_aiohttp,
+}
 
 
 def main(framework: str) -> None:
@@ -163,39 +418,7 @@ def main(framework: str) -> None:
     metrics.set_meter_provider(telemetry.meter_provider)
     use(Settings(resolver=lambda host, path: "shop"))
     providers = {"tracer_provider": telemetry.tracer_provider, "meter_provider": telemetry.meter_provider}
-    if framework == "asgi":
-        from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
-
-        from bext_otel_instrumentors.http.starlette import StarletteInstrumentor
-
-        upstream = run(OpenTelemetryMiddleware(starlette(), **providers), ask, telemetry)
-        StarletteInstrumentor().instrument()
-        ours = run(starlette(), ask, telemetry)
-    elif framework == "falcon":
-        from opentelemetry.instrumentation.falcon import FalconInstrumentor as UpstreamFalcon
-
-        from bext_otel_instrumentors.http.frameworks.falcon import FalconInstrumentor
-
-        json.dump(compare(UpstreamFalcon(), FalconInstrumentor(), falcon, telemetry), sys.stdout)
-        return
-    elif framework == "pyramid":
-        from opentelemetry.instrumentation.pyramid import PyramidInstrumentor as UpstreamPyramid
-
-        from bext_otel_instrumentors.http.frameworks.pyramid import PyramidInstrumentor
-
-        json.dump(compare(UpstreamPyramid(), PyramidInstrumentor(), pyramid, telemetry), sys.stdout)
-        return
-    else:
-        from opentelemetry.instrumentation.flask import FlaskInstrumentor as Upstream
-
-        from bext_otel_instrumentors.http.flask import FlaskInstrumentor
-
-        app = flask()
-        Upstream().instrument_app(app, **providers)
-        upstream = run(app, ask_wsgi, telemetry)
-        FlaskInstrumentor().instrument()
-        ours = run(flask(), ask_wsgi, telemetry)
-    json.dump({"upstream": upstream, "ours": ours}, sys.stdout)
+    json.dump(FRAMEWORKS[framework](telemetry, providers), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -50,13 +50,16 @@ def http_scope(
 
 
 async def ask_async(app: Any, scope: dict[str, Any], body: Sequence[bytes] = (b"",)) -> Answer:
-    """One request to an ASGI application; after its body, the client stays and says nothing."""
+    """One request to an ASGI application; after its body, the client stays and says nothing, and when it has its
+    answer, the server says that it has gone."""
     answer = Answer()
     chunks = list(body)
+    whole = asyncio.Event()
 
     async def receive() -> dict[str, Any]:
         if not chunks:
-            await asyncio.Event().wait()
+            await whole.wait()
+            return {"type": "http.disconnect"}
         chunk = chunks.pop(0)
         return {"type": "http.request", "body": chunk, "more_body": bool(chunks)}
 
@@ -66,6 +69,8 @@ async def ask_async(app: Any, scope: dict[str, Any], body: Sequence[bytes] = (b"
             answer.status, answer.headers = message["status"], list(message.get("headers", []))
         elif message["type"] == "http.response.body":
             answer.body += message.get("body", b"")
+            if not message.get("more_body", False):
+                whole.set()
 
     await app(scope, receive, send)
     return answer

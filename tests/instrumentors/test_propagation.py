@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry import baggage, propagate, trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.instrumentation.propagators import TraceResponsePropagator, set_global_response_propagator
 from opentelemetry.propagators.composite import CompositePropagator
@@ -24,6 +25,8 @@ from bext_otel_instrumentors.http.propagation import (
     clean_traceparent,
     clean_tracestate,
     extract,
+    extract_parent,
+    reads_parent_alone,
 )
 from bext_otel_instrumentors.http.wsgi import WSGIMiddleware
 from tests.instrumentors.conftest import Telemetry
@@ -337,3 +340,36 @@ def test_cleaning_is_idempotent_and_bounded(values: list[str]) -> None:
 )
 def test_any_headers_can_be_read(headers: dict[str, list[str]]) -> None:
     assert isinstance(extract(headers, Context()), Context)
+
+
+@given(
+    st.one_of(
+        st.text(),
+        st.from_regex(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.{0,4})?", fullmatch=True),
+        st.sampled_from([GOOD, f" {GOOD}\t", f"00-{'0' * 32}-{SPAN}-01", f"cc-{TRACE}-{SPAN}-ff-x"]),
+    )
+)
+def test_a_parent_alone_is_read_as_the_propagators_read_it(value: str) -> None:
+    before = Context({"kept": 1})
+    expected = extract({"host": ["shop.example"], "traceparent": [value]}, before)
+    found = extract_parent(value, before)
+    assert (expected is before) is (found is before)
+    spans = [trace.get_current_span(context).get_span_context() for context in (expected, found)]
+    assert tuple(spans[0]) == tuple(spans[1])
+    assert expected.keys() == found.keys()
+
+
+def test_only_upstreams_own_propagators_need_not_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Own(TraceContextTextMapPropagator):
+        """One that may read it in its own way."""
+
+    w3c, own = TraceContextTextMapPropagator(), Own()
+    for propagator, expected in (
+        (w3c, True),
+        (CompositePropagator([w3c, W3CBaggagePropagator()]), True),
+        (W3CBaggagePropagator(), False),
+        (own, False),
+        (CompositePropagator([w3c, own]), False),
+    ):
+        monkeypatch.setattr(propagate, "get_global_textmap", lambda propagator=propagator: propagator)
+        assert expected is reads_parent_alone()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -194,6 +195,21 @@ def test_a_program_ends_although_nobody_reads_its_output_and_knows_what_is_lost(
     process = start(script, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONUNBUFFERED": unbuffered})
     with process:
         assert 0 == process.wait(timeout=30)
+
+
+def test_a_pipe_that_takes_the_place_of_a_file_is_noticed_before_it_is_full(tmp_path: Path) -> None:
+    """What nobody reads is not looked at for each line."""
+    script = (
+        "log.info('first')\nreader, writer = os.pipe()\nos.dup2(writer, 1)\n"
+        "for _ in range(2000): log.info('x' * 1000)\n"
+        "os._exit(0 if provider.lost()['log_lines_lost'] > 1000 else 1)"
+    )
+    with (tmp_path / "out").open("wb") as file:
+        process = subprocess.run(
+            [sys.executable, "-c", PROGRAM + script], stdout=file, timeout=60, check=False
+        )
+    assert 0 == process.returncode
+    assert 1 == (tmp_path / "out").read_text().count("\n")
 
 
 def test_a_slow_reader_gets_all_that_was_written_before_the_end() -> None:

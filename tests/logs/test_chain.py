@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from bext_otel.apps import with_app
 from bext_otel.entries import MAX_STACKTRACE
 from bext_otel.logs.chain import MAX_ATTRIBUTES, MAX_LOGGERS, Chain
+from bext_otel.logs.limits import MAX_FIELD_BYTES
 from tests.logs.conftest import Start
 
 
@@ -96,9 +97,11 @@ def test_an_exception_that_cannot_be_printed_does_not_cost_the_event(
 def test_a_long_stack_trace_keeps_its_end(start: Start, logger: logging.Logger) -> None:
     logs = start()
     logger.error("failed", exc_info=ValueError("x" * 100_000 + "the end"))
-    stacktrace = logs.lines()[0]["exception.stacktrace"]
-    assert MAX_STACKTRACE == len(stacktrace)
-    assert stacktrace.rstrip().endswith("the end")
+    (line,) = logs.lines()
+    assert MAX_FIELD_BYTES == len(line["exception.stacktrace"])
+    assert 100_000 < line["exception.stacktrace.length"] < 101_000
+    assert line["exception.stacktrace"].rstrip().endswith("the end")
+    assert MAX_STACKTRACE == len((logs.exported()[0].attributes or {})["exception.stacktrace"])  # type: ignore[arg-type]
 
 
 def test_a_stack_that_was_asked_for_is_shown(start: Start, logger: logging.Logger) -> None:
@@ -235,10 +238,10 @@ def test_a_limit_of_attributes_holds_and_what_it_drops_is_counted(
 def test_an_exception_has_room_before_fields_do(
     start: Start, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    logs = limited(start, monkeypatch, OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT="4")
+    logs = limited(start, monkeypatch, OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT="5")
     logger.error("failed", exc_info=ValueError("x"), extra={"one": 1, "two": 2})
     (record,) = logs.whole()
-    assert ["one", "exception.type", "exception.message", "exception.stacktrace"] == list(
+    assert ["one", "exception.type", "exception.message", "exception.stacktrace", "exceptions"] == list(
         record.log_record.attributes or {}
     )
     assert 1 == record.dropped_attributes

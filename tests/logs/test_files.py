@@ -6,8 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from opentelemetry._logs import LogRecord
+from opentelemetry.sdk.resources import Resource
 
+from bext_otel.config import LoggingSettings
 from bext_otel.logs.files import RotatingFile
+from bext_otel.logs.install import build_provider
 from tests.waiting import until
 
 
@@ -237,3 +241,22 @@ def test_a_link_put_in_the_place_of_a_log_is_not_written_through(tmp_path: Path)
     with pytest.raises(OSError, match="is a link"):
         file.write(b"two\n")
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_the_null_device_is_an_output_where_it_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    provider = build_provider(
+        LoggingSettings(output="file", file_path=os.devnull, rotate=True), Resource({}), None
+    )
+    provider.get_logger("bext.test").emit(LogRecord(body="hello"))
+    assert 0 == provider.lost()["log_lines_lost"]
+    provider.shutdown()
+    told = capsys.readouterr()
+    assert ("", "") == (told.out, told.err)
+
+
+def test_a_link_to_the_null_device_is_a_link(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "app.log").symlink_to(os.devnull)
+    build_provider(
+        LoggingSettings(output="file", file_path=str(tmp_path / "app.log")), Resource({}), None
+    ).shutdown()
+    assert "is a link" in capsys.readouterr().err

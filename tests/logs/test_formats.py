@@ -13,6 +13,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_context
 
+from bext_otel.export.record import Record, record_of
 from bext_otel.logs.formats import json_line, pretty_line
 
 NANOSECONDS = 1_774_711_842_123_999_999
@@ -24,14 +25,18 @@ def record(
     attributes: dict[str, Any] | None = None,
     context: Context | None = None,
     **log: Any,
-) -> ReadWriteLogRecord:
+) -> Record:
     made = LogRecord(
         **{"timestamp": NANOSECONDS, "severity_number": SeverityNumber.INFO, **log},
         body=body,
         attributes=attributes or {},
         context=context,
     )
-    return ReadWriteLogRecord(made, Resource({}), InstrumentationScope("bext.request"), LogRecordLimits())
+    found = record_of(
+        ReadWriteLogRecord(made, Resource({}), InstrumentationScope("bext.request"), LogRecordLimits())
+    )
+    found.app = found.attributes.pop("app", None)
+    return found
 
 
 def test_the_line_is_the_specification_s() -> None:

@@ -4,10 +4,12 @@ do."""
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
 
+from bext_otel.logs.servers import is_access_line
 from tests.logs.programs import Ran
 
 UVICORN = """
@@ -34,6 +36,7 @@ for name, own in (("uvicorn.error", gunicorn.error_log), ("uvicorn.access", guni
 server, access = logging.getLogger("uvicorn.error"), logging.getLogger("uvicorn.access")
 """
 )
+LOGGED = "logging.basicConfig(level='INFO')"
 EXCEPTION = """
 try:
     raise KeyError("k")
@@ -109,7 +112,14 @@ def test_other_loggers_that_print_by_a_server_s_handler_are_told_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("server", "access"), [(UVICORN, ACCESS), (GUNICORN, ACCESS_OF_GUNICORN)], ids=["uvicorn", "gunicorn"]
+    ("server", "access"),
+    [
+        (UVICORN, ACCESS),
+        (GUNICORN, ACCESS_OF_GUNICORN),
+        (LOGGED, "logging.getLogger('aiohttp.access').info('GET / 200')"),
+        (LOGGED, "logging.getLogger('tornado.access').warning('%d %s %.2fms', 404, 'GET /', 0.5)"),
+    ],
+    ids=["uvicorn", "gunicorn", "aiohttp", "tornado"],
 )
 def test_access_lines_are_silent_where_a_completion_record_tells(server: str, access: str) -> None:
     assert ([], []) == ((ran := Ran(f"{server}\n{TOLD}\n{access}")).out, ran.exported)
@@ -342,3 +352,12 @@ if not pid:
 assert os.waitpid(pid, 0)[1] == 0
 """
     assert ["Starting"] == Ran(GUNICORN + script).exported
+
+
+@pytest.mark.parametrize("name", ["sanic.access", "cherrypy.access", "cherrypy.access.140225629133968"])
+def test_a_line_about_a_request_is_known_by_its_logger(name: str) -> None:
+    def said(by: str) -> logging.LogRecord:
+        return logging.LogRecord(by, logging.INFO, __file__, 1, "GET / 200", (), None)
+
+    assert is_access_line(said(name))
+    assert not is_access_line(said(name.replace("access", "error")))

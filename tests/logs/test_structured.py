@@ -176,6 +176,7 @@ def test_what_structlog_leaves_to_a_formatter_is_told_in_our_terms(start: Start)
         "exception.type",
         "exception.message",
         "exception.stacktrace",
+        "exceptions",
     } == line.keys()
     assert ("error", "KeyError") == (line["level"], line["exception.type"])
     assert "info" == odd["level"]

@@ -113,7 +113,7 @@ def test_a_number_of_any_type_is_an_int_of_64_bits_or_a_float(expected: float, g
 @pytest.mark.parametrize(
     "wrong",
     ["1", b"1", None, 1j, object(), [1], Broken(), 10**400, Decimal("sNaN"), memoryview(b"1")],
-    ids=repr,
+    ids=lambda wrong: type(wrong).__name__,
 )
 def test_what_is_no_number_is_none_not_even_if_a_float_can_be_read_from_it(wrong: Any) -> None:
     with pytest.raises((TypeError, ValueError, OverflowError)):

@@ -102,7 +102,7 @@ def test_gunicorn_delivers_what_is_queued_and_its_last_lines(tmp_path: Path, wor
         env = {**later, "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint.replace("127.0.0.1", "localhost")}
         command = f"gunicorn -k {worker} -w 1 -b 127.0.0.1:{{port}} flask_app:app"
         with launched(tmp_path, command, env=env) as program:
-            assert 0 == program.end(signal.SIGTERM, seconds=30)
+            assert 0 == program.end(signal.SIGTERM)
             output = program.output()
         assert "new thread" not in output
         assert "not delivered" not in output

@@ -70,9 +70,7 @@ class Service:
     def count_everywhere(self, workers: int) -> None:
         """Until that many workers have answered since."""
         self.pids = set()
-        until(
-            lambda: self.count(5) or len(self.pids) >= workers, why=f"{workers} workers to answer", seconds=30
-        )
+        until(lambda: self.count(5) or len(self.pids) >= workers, why=f"{workers} workers to answer")
 
 
 @contextmanager
@@ -90,7 +88,7 @@ def serving(tmp_path: Path, command: str, *, launched: bool = True) -> Iterator[
         )
     service = Service(process, f"http://127.0.0.1:{port}", log)
     try:
-        until(service.ask, seconds=30, why=f"{command} to answer")
+        until(service.ask, why=f"{command} to answer")
         yield service
     finally:
         end(process.pid)
@@ -130,9 +128,9 @@ def test_gunicorn_is_upgraded(tmp_path: Path, launched: bool, preload: str) -> N
         service.count_everywhere(2)
         service.process.send_signal(signal.SIGUSR2)
         second = tmp_path / "pid.2"
-        pid = int(until(lambda: second.exists() and second.read_text(), seconds=20, why="a second master"))
+        pid = int(until(lambda: second.exists() and second.read_text(), why="a second master"))
         try:
-            until(lambda: service.count(2) or len(psutil.Process(pid).children()) == 2, seconds=20)
+            until(lambda: service.count(2) or len(psutil.Process(pid).children()) == 2)
             service.count_everywhere(3)
             service.process.send_signal(signal.SIGTERM)
             service.process.wait(20)
@@ -152,7 +150,6 @@ def test_gunicorn_reloads(tmp_path: Path) -> None:
         until(
             lambda: service.pids.clear() or service.count(4) or not service.pids & former,
             why="new workers",
-            seconds=30,
         )
         service.count_everywhere(3)
 
@@ -168,6 +165,7 @@ def test_gunicorn_as_a_daemon_with_workers_that_retire(tmp_path: Path) -> None:
             end(pid)
 
 
+@pytest.mark.quiet  # what others leave meanwhile is not ours
 def test_nothing_is_left_when_all_are_killed(tmp_path: Path) -> None:
     """Nor does a server that is started again know of the one before."""
     places = ("/dev/shm", "/tmp", "/var/tmp")

@@ -14,7 +14,10 @@ from bext_otel.service.board import Board
 from bext_otel.service.shared_file import SharedFile
 from tests.waiting import until
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no memory files here")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no memory files here"),
+    pytest.mark.slow,
+]
 
 KILLS = 60
 WORKERS = 4

@@ -126,3 +126,10 @@ def test_an_application_that_seeds_random_has_a_trace_a_request(tmp_path: Path) 
 
 def test_the_sdks_generator_is_used_where_it_is_asked_for(tmp_path: Path) -> None:
     assert 1 == fresh(SEEDED, tmp_path, OTEL_PYTHON_ID_GENERATOR="random")[0][0]
+
+
+def test_the_ids_of_a_trace_and_its_first_span_are_two_ids() -> None:
+    generator = SystemIdGenerator()
+    pairs = [generator.generate_ids() for _ in range(MANY)]
+    assert 2 * MANY == len({each for pair in pairs for each in pair})
+    assert all(0 < trace_id < 1 << 128 and 0 < span_id < 1 << 64 for trace_id, span_id in pairs)

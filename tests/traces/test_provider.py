@@ -10,9 +10,17 @@ from typing import Any
 
 import pytest
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.sdk.trace import SpanLimits, SpanProcessor
 from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    ALWAYS_ON,
+    Decision,
+    ParentBased,
+    Sampler,
+    SamplingResult,
+    TraceIdRatioBased,
+)
 from opentelemetry.trace import StatusCode
 
 from bext_otel.traces.provider import BextTracerProvider
@@ -229,3 +237,47 @@ def test_addresses_lose_their_secrets_whenever_they_are_told() -> None:
         "http.url": "https://REDACTED:REDACTED@x/cb?code=REDACTED&q=1",
         "http.target": "/?ticket=REDACTED",
     } == ended.spans[0].attributes
+
+
+def test_attributes_that_nobody_looks_at_are_not_made() -> None:
+    asked: list[str] = []
+
+    def describe() -> dict[str, Any]:
+        asked.append("")
+        return {"a": 1, "b": "text"}
+
+    asked_itself = ParentBased(ALWAYS_ON, local_parent_sampled=ALWAYS_OFF)
+    ended = Ended()
+    for sampler, expected in (
+        (ALWAYS_OFF, 0),
+        (ALWAYS_ON, 1),
+        (TraceIdRatioBased(0.0), 1),
+        (asked_itself, 2),
+    ):
+        tracer: Any = provider_with(ended, sampler=sampler).get_tracer("t")
+        assert tracer.describes
+        tracer.start_span("s", describe=describe).end()
+        assert expected == len(asked)
+    assert [{"a": 1, "b": "text"}] * 2 == [dict(span.attributes or {}) for span in ended.spans]
+
+
+@pytest.mark.parametrize("limits", [{"max_span_attributes": 2}, {"max_attribute_length": 3}, {}])
+def test_a_span_is_concluded_as_if_each_attribute_had_been_set(limits: dict[str, int]) -> None:
+    said = {"http.route": "/a/b", "n": 200, "c": "d"}
+    ended = Ended()
+    tracer: Any = provider_with(ended, span_limits=SpanLimits(**limits)).get_tracer("t")
+    concluded = tracer.start_span("s", describe=lambda: {"n": 1, "first": "word"})
+    concluded.conclude("named", said)
+    one_by_one = tracer.start_span("s", attributes={"n": 1, "first": "word"})
+    one_by_one.update_name("named")
+    for name, value in said.items():
+        one_by_one.set_attribute(name, value)
+    for span in (concluded, one_by_one):
+        span.end()
+        span.conclude("late", {"late": 1})
+    first, second = ended.spans
+    assert (second.name, second.attributes, second.dropped_attributes) == (
+        first.name,
+        first.attributes,
+        first.dropped_attributes,
+    )

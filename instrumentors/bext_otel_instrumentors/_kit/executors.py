@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import wraps
 from typing import Any
 
 from bext_otel_instrumentors._kit.patch import Patches
 
-__all__ = ["Handler", "Submit", "submits"]
+__all__ = ["Handler", "Submit", "is_process_pool", "submits"]
+
+# Imports multiprocessing: not before somebody uses it.
+_PROCESSES = "concurrent.futures.process"
 
 Submit = Callable[..., "Future[Any]"]
 Handler = Callable[[Submit, Executor, "tuple[Any, ...]", "dict[str, Any]"], "Future[Any] | None"]
 """Submits a pool's task in its own way (`submit` takes the pool too); None leaves it to the next."""
+
+
+def is_process_pool(pool: Executor) -> bool:
+    """Whether its tasks are executed in other processes."""
+    module = sys.modules.get(_PROCESSES)
+    return module is not None and isinstance(pool, module.ProcessPoolExecutor)
 
 
 class Submits:
@@ -28,8 +38,8 @@ class Submits:
     def add(self, rank: int, handler: Handler) -> None:
         """Ask `handler` about every task from now on."""
         if not self._handlers:
-            for owner in (ThreadPoolExecutor, ProcessPoolExecutor):
-                self._patches.wrap(owner, "submit", self._wrapped)
+            self._cover(ThreadPoolExecutor)
+            self._patches.when_imported(_PROCESSES, lambda module: self._cover(module.ProcessPoolExecutor))
         self._change({**self._handlers, rank: handler})
 
     def remove(self, rank: int) -> None:
@@ -38,6 +48,9 @@ class Submits:
             self._change({other: handler for other, handler in self._handlers.items() if other != rank})
             if not self._handlers:
                 self._patches.undo()
+
+    def _cover(self, owner: type[Executor]) -> None:
+        self._patches.wrap(owner, "submit", self._wrapped)
 
     def _change(self, handlers: dict[int, Handler]) -> None:
         self._handlers = handlers

@@ -78,23 +78,31 @@ class TaskStep:
     outer: TaskStep | None = None
     canvas: Canvas | None = None
     started: float = 0.0
+    _next: Any = None
+    _has_continued: bool = False
     _successors: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         self.started = perf_counter()
+        # Before 5.6.3, Celery takes it out of the list before it publishes it.
+        self._next = self.request.chain[-1] if self.request.chain else None
 
     def is_last(self) -> bool:
         """Whether nothing comes after it in its run."""
-        return not (self.request.chain or self.request.callbacks or self.request.chord)
+        return not (self._has_continued or self.request.chain or self.request.callbacks or self.request.chord)
 
     def continues_with(self, task_id: str) -> bool:
         """Whether the task `task_id` is one that the canvas has after this one: Celery gave them their ids
         when it was published."""
         if self._successors is None:
             chain = self.request.chain
-            later = [*(self.request.callbacks or ()), self.request.chord, chain[-1] if chain else None]
+            last = chain[-1] if chain else None
+            later = [*(self.request.callbacks or ()), self.request.chord, self._next, last]
             self._successors = frozenset(_ids(later))
-        return task_id in self._successors
+        if task_id not in self._successors:
+            return False
+        self._has_continued = True
+        return True
 
 
 def _ids(signatures: list[Any]) -> Iterator[str]:

@@ -10,12 +10,12 @@ from typing import Any, TypeAlias
 from bext_otel_instrumentors.http.asgi_messages import Message, Receive, Send, receiving, sending
 from bext_otel_instrumentors.http.asgi_request import ASGI, Scope
 from bext_otel_instrumentors.http.background import log_late_failure
-from bext_otel_instrumentors.http.current_request import left_out, measured, working_for
+from bext_otel_instrumentors.http.current_request import left_out, measured, request_here, working_for
 from bext_otel_instrumentors.http.environment import NO_CHOICES, Choices
 from bext_otel_instrumentors.http.exchange import Exchange
 from bext_otel_instrumentors.http.framework import Framework
 from bext_otel_instrumentors.http.hosting import ASGIMount, Hosting
-from bext_otel_instrumentors.http.incoming import exchange_for, inside, leaves_out
+from bext_otel_instrumentors.http.incoming import exchange_for, inside, is_further_inside, leaves_out
 from bext_otel_instrumentors.http.inner_telemetry import quieten
 from bext_otel_instrumentors.http.middleware import Middleware
 from bext_otel_instrumentors.http.outermost import opening
@@ -68,6 +68,10 @@ async def serve(
     if hosting.waiting:
         hosting.first()
     if (found := measured(scope)) is not None:
+        if is_further_inside(found, scope, chosen, upstream=upstream):
+            found.may_ask(asked)
+            await app(scope, receive, send)
+            return
         if found.surroundings is not scope:
             quieten(scope)
         with inside(ASGI, found, scope, chosen, upstream=upstream, asked=asked):
@@ -85,7 +89,7 @@ async def serve(
         await app(
             scope, receive, _telling(send, hosting) if kind == "lifespan" and hosting.hears_end else send
         )
-    elif leaves_out(ASGI, chosen, scope):
+    elif chosen.excluded is not None and leaves_out(ASGI, chosen, scope):
         with left_out(scope, scope["path"], asgi=True):
             quieten(scope)
             await app(scope, receive, send)
@@ -103,6 +107,15 @@ def serving(framework: Framework, hosting: Hosting, chosen: Choices, original: C
 
     @wraps(original)
     async def __call__(self: Any, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: N807  # it becomes that method
+        found = request_here()
+        if (
+            found is not None
+            and not hosting.waiting
+            and is_further_inside(found, scope, chosen, upstream=framework.has_upstream(self))
+        ):
+            found.may_ask((framework.ask, self))
+            await original(self, scope, receive, send)
+            return
         if hosting.asgi is not None and scope["type"] == "http" and measured(scope) is None:
             hosting.expect(hosting.asgi, path_below(scope), partial(framework.has_route, self))
         await serve(

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.background import watch
 from bext_otel_instrumentors.http.exchange import Exchange
-from bext_otel_instrumentors.http.response_propagation import response_headers
+from bext_otel_instrumentors.http.response_propagation import propagates, response_headers
 from bext_otel_instrumentors.http.routes import template
 
 __all__ = ["Message", "Receive", "Send", "receiving", "sending"]
@@ -43,12 +43,14 @@ def sending(send: Send, scope: Mapping[str, Any], exchange: Exchange) -> Send:
             kind = message["type"]
             if kind == "http.response.body":
                 if not bodiless:
-                    exchange.sent(len(message.get("body") or b""))
-                last = not trailers and not message.get("more_body", False)
+                    exchange.response_bytes += len(message.get("body") or b"")
+                last = not (trailers or message.get("more_body", False))
             elif kind == "http.response.start":
                 trailers = message.get("trailers", False)
-                message = _begin(message, scope, exchange)
+                exchange.begin_answer(message["status"], message.get("headers") or ())
                 bodiless = exchange.is_bodiless()
+                if not exchange.owned or propagates():
+                    message = _begun(message, scope, exchange)
             else:
                 last = _is_last(message, exchange, trailers=trailers)
         except Exception as error:
@@ -65,10 +67,9 @@ def sending(send: Send, scope: Mapping[str, Any], exchange: Exchange) -> Send:
     return sent
 
 
-def _begin(message: Message, scope: Mapping[str, Any], exchange: Exchange) -> Message:
+def _begun(message: Message, scope: Mapping[str, Any], exchange: Exchange) -> Message:
     """The message that begins an answer, with the headers that we add to it."""
     headers = message.get("headers") or ()
-    exchange.begin_answer(message["status"], headers)
     if added := response_headers(exchange):
         message = {
             **message,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Any, TypeAlias
 
-from bext_otel_instrumentors.http.exchange import Exchange, declared_length
+from bext_otel_instrumentors.http.exchange import declared_length
 from bext_otel_instrumentors.http.incoming import HTTP_VERSIONS, Interface, Said
 from bext_otel_instrumentors.http.inner_telemetry import quieten
 from bext_otel_instrumentors.http.opening import RequestLine
@@ -19,31 +19,30 @@ _HTTP_1 = frozenset({"1.0", "1.1", "1"})
 
 
 def _read(scope: Scope) -> Said:
-    headers = dict(_header_pairs(scope))
-    length = declared_length(headers.get(b"content-length"))
+    get = scope.get
+    pairs = _header_pairs(scope)
+    headers, version = dict(pairs), get("http_version", "")
+    length = declared_length(headers[b"content-length"]) if b"content-length" in headers else None
     # Without a declared length a message of HTTP/1 has no body, unless its coding says so (RFC 9112, section
     # 6.3).
-    counting = length is None and (
-        b"transfer-encoding" in headers or scope.get("http_version", "") not in _HTTP_1
-    )
-    carries = b"traceparent" in headers or b"baggage" in headers
-    return _request_line(scope, headers), scope.get("root_path") or "", length, counting, carries
-
-
-def _request_line(scope: Scope, headers: Mapping[bytes, bytes]) -> RequestLine:
-    host, agent, query = headers.get(b"host"), headers.get(b"user-agent"), scope.get("query_string")
-    version: str = scope.get("http_version", "")
-    return (
-        scope.get("method", "GET"),
-        scope.get("scheme") or ("http" if scope["type"] == "http" else "ws"),
+    counting = length is None and (b"transfer-encoding" in headers or version not in _HTTP_1)
+    carries: bool | str = b"traceparent" in headers or b"baggage" in headers
+    # With as many names as headers, none is there twice.
+    if carries and len(headers) == len(pairs) and b"tracestate" not in headers and b"baggage" not in headers:
+        carries = headers[b"traceparent"].decode("latin-1")
+    host, agent, query = headers.get(b"host"), headers.get(b"user-agent"), get("query_string")
+    line: RequestLine = (
+        get("method", "GET"),
+        get("scheme") or ("http" if scope["type"] == "http" else "ws"),
         scope["path"],
         query.decode("latin-1") if query else "",
         HTTP_VERSIONS.get(version, version),
         host.decode("latin-1") if host else "",
-        scope.get("server"),
-        scope.get("client"),
+        get("server"),
+        get("client"),
         agent.decode("latin-1") if agent else "",
     )
+    return line, get("root_path") or "", length, counting, carries
 
 
 def _header_pairs(scope: Scope) -> Pairs:
@@ -76,8 +75,4 @@ def _peer(scope: Scope) -> str:
     return str(client[0]) if client and client[0] and client[1] else ""
 
 
-def _opened(scope: Scope, _: Exchange) -> None:
-    quieten(scope)
-
-
-ASGI = Interface(True, _read, _carrier, _header_pairs, _url, _peer, _opened)
+ASGI = Interface(True, _read, _carrier, _header_pairs, _url, _peer, quieten)

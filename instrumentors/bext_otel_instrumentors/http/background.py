@@ -36,27 +36,22 @@ class Answered:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        # In the order of their answers.
-        self._waiting: dict[Exchange, Mapping[str, Any]] = {}
-        self._armed = False
+        # In the order of their answers. Each is finished soon, unless its application returns before.
+        self.waiting: dict[Exchange, Mapping[str, Any]] = {}
+        self.armed = False
 
-    def add(self, exchange: Exchange, scope: Mapping[str, Any]) -> None:
-        """Finish this request soon, unless its application returns before."""
-        exchange.await_application(self._waiting, scope)
-        if not self._armed:
-            self._arm(_PATIENCE_SECONDS)
-
-    def _arm(self, seconds: float) -> None:
-        self._armed = True
+    def arm(self, seconds: float) -> None:
+        """Look at them in so many seconds."""
+        self.armed = True
         # In a context of its own: the request's would live as long as the timer.
         self.loop.call_later(seconds, self._sweep, context=Variables())
 
     def _sweep(self) -> None:
-        self._armed = False
-        for exchange, scope in list(self._waiting.items()):
+        self.armed = False
+        for exchange, scope in list(self.waiting.items()):
             left = _PATIENCE_SECONDS - exchange.seconds_since_answer()
             if left > 0:
-                self._arm(left)
+                self.arm(left)
                 return
             exchange.finish(template(exchange, scope))
 
@@ -79,7 +74,11 @@ def watch(exchange: Exchange, scope: Mapping[str, Any]) -> None:
         answered = _here.answered
         if answered is None or answered.loop is not loop:
             answered = _here.answered = Answered(loop)
-        answered.add(exchange, scope)
+        waiting = answered.waiting
+        waiting[exchange] = scope
+        exchange.awaited = waiting
+        if not answered.armed:
+            answered.arm(_PATIENCE_SECONDS)
     except Exception as error:
         report("the end of an answer", error)
 

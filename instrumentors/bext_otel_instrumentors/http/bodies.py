@@ -8,8 +8,7 @@ from contextvars import ContextVar
 from copy import copy, deepcopy
 from typing import Any, TypeAlias
 
-from opentelemetry.context import attach, detach
-
+from bext_otel._compat import attach, detach
 from bext_otel_instrumentors.http.exchange import Exchange
 
 __all__ = ["CountedBody", "Finish", "ListBody", "counting_input", "read_in_process"]
@@ -71,7 +70,8 @@ class _Body:
             answers.append(self)
 
     def __del__(self) -> None:
-        self.give_up()
+        if not self._exchange.finished:
+            self.give_up()
 
     def give_up(self) -> None:
         """Nobody will read on, nor close it."""
@@ -98,27 +98,30 @@ class CountedBody(_Body):
         self._early = not hasattr(chunks, "close")
 
     def __iter__(self) -> Iterator[bytes]:
-        return self
+        # A generator, which is left and entered in C. Nothing of ours refers to it, so that who lets go of it
+        # lets go of the answer.
+        exchange = self._exchange
+        while True:
+            token = attach(exchange.context)
+            try:
+                if self._iterator is None:
+                    self._iterator = iter(self._chunks)
+                chunk = next(self._iterator)
+            except StopIteration:
+                break
+            except BaseException as error:
+                self._error = error
+                raise
+            finally:
+                detach(token)
+            exchange.response_bytes += len(chunk)
+            yield chunk
+        exchange.answered()
+        if self._early:
+            self._finish(self._error)
 
     def __next__(self) -> bytes:
-        exchange = self._exchange
-        token = attach(exchange.context)
-        try:
-            if self._iterator is None:
-                self._iterator = iter(self._chunks)
-            chunk = next(self._iterator)
-        except StopIteration:
-            exchange.answered()
-            if self._early:
-                self._finish(self._error)
-            raise
-        except BaseException as error:
-            self._error = error
-            raise
-        finally:
-            detach(token)
-        exchange.sent(len(chunk))
-        return chunk
+        return next(iter(self))
 
     def close(self) -> None:
         """The server is done with the answer."""

@@ -12,18 +12,27 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from contextvars import ContextVar, Token
 from typing import Any
 
-from opentelemetry.context import attach, detach
-
+from bext_otel._compat import attach, detach
 from bext_otel_instrumentors.http.exchange import Exchange, current
 from bext_otel_instrumentors.http.routed import Asked
 
-__all__ = ["LeftOut", "exchange_of", "further_inside", "left_out", "measured", "working_for"]
+__all__ = [
+    "LeftOut",
+    "exchange_of",
+    "further_inside",
+    "left_out",
+    "measured",
+    "request_here",
+    "working_for",
+]
 
 
 class LeftOut:
     """A request that is not measured, neither by whoever is further inside."""
 
     __slots__ = ("asgi", "path", "surroundings")
+
+    chosen = asked = None
 
     def __init__(self, surroundings: Mapping[str, Any], path: str, *, asgi: bool) -> None:
         self.surroundings: Mapping[str, Any] | None = surroundings
@@ -34,6 +43,9 @@ class LeftOut:
 # Beside OpenTelemetry's context, which an application may replace while it works: `attach(extract(headers))`
 # starts from an empty one.
 _request: ContextVar[Exchange | LeftOut | None] = ContextVar("bext-otel-request", default=None)
+
+request_here = _request.get
+"""The request that the current code works for, as far as this variable knows it: `measured` knows more."""
 
 # Objects of a request that no other one has, except where they are too short to be objects of their own.
 _FINGERPRINTS = ("PATH_INFO", "REQUEST_URI", "RAW_URI", "HTTP_USER_AGENT", "HTTP_COOKIE")
@@ -52,12 +64,15 @@ class working_for:  # noqa: N801  # a context manager, without the cost of a gen
         self._before = _request.set(self._exchange)
 
     def __exit__(self, *_: object) -> None:
-        _leave(self._before)
-        detach(self._token)
+        try:
+            _request.reset(self._before)
+            detach(self._token)
+        except ValueError:  # a coroutine that nobody waits for is closed in another context
+            pass
 
 
 def _leave(before: Token[Exchange | LeftOut | None]) -> None:
-    with suppress(ValueError):  # a coroutine that nobody waits for is closed in another context
+    with suppress(ValueError):  # likewise
         _request.reset(before)
 
 

@@ -7,16 +7,16 @@ and finish it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from time import perf_counter
+from time import perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from opentelemetry import trace
-from opentelemetry.context import Context, create_key, get_current
-from opentelemetry.trace import INVALID_SPAN
+from opentelemetry.context import Context, create_key
 
+from bext_otel._compat import SPAN_KEY, get_current
 from bext_otel.apps import with_app
 from bext_otel.crashes import note_crash
-from bext_otel.operation import settings
+from bext_otel.operation import Measure, settings
 from bext_otel.process import on_fork
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.completion import emit_completion
@@ -38,11 +38,10 @@ _BODILESS = frozenset({204, 304})
 P = ParamSpec("P")
 
 _MAX_LENGTH_DIGITS = 18
+_IN_PROGRESS = "the requests in progress"
 _CONTENT_LENGTH = frozenset({"content-length", b"content-length"})
 _NOTHING = Context()
 _EXCHANGE = create_key("bext-otel-exchange")
-# The key under which a context holds its span, found by putting one there.
-_SPAN = next(iter(trace.set_span_in_context(INVALID_SPAN, Context())))
 
 # Which process this is: a child that is forked in the middle of a request does not end it, for that is still
 # its parent's.
@@ -77,7 +76,8 @@ class Exchange(Routed):
     `left_at` is the status that was sent when the client left (0: none yet; None: it is not known to have
     left), `parting` what the server raised then. `ended_ns` is when the last byte was out. `awaited` are the
     answered requests that it is one of, while its application still runs. `process` is where it is counted as
-    being in progress; None: it is not. `withdrawn`: it is not measured after all.
+    being in progress, and `in_progress` what counts it (None: it is not). `withdrawn`: it is not measured
+    after all.
     """
 
     __slots__ = (
@@ -92,6 +92,7 @@ class Exchange(Routed):
         "error",
         "finished",
         "headers",
+        "in_progress",
         "left_at",
         "method",
         "name",
@@ -138,8 +139,10 @@ class Exchange(Routed):
             self.anchor,
             above,
         ) = opening
-        super().__init__(path, mounted, asked)
-        self.context = Context({**above, _SPAN: self.span, _EXCHANGE: self})
+        # As `Routed` begins, without another call.
+        self.path, self.root, self.mounts, self.mounted = path, mounted, "", mounted
+        self.asked, self.matched, self.routed = asked, None, False
+        self.context = Context({**above, SPAN_KEY: self.span, _EXCHANGE: self})
         self.surroundings: Mapping[str, Any] | None = surroundings
         self.asgi = asgi
         self.upstream = upstream
@@ -159,6 +162,7 @@ class Exchange(Routed):
         self.awaited: dict[Exchange, Any] | None = None
         self.finished = self.withdrawn = False
         self.process: object = None
+        self.in_progress: Measure | None = None
 
     # --- Its bodies -----------------------------------------------------------------------------------------
 
@@ -196,8 +200,11 @@ class Exchange(Routed):
         """It is in progress from now until it is finished. What upstream's instrumentation counts is not
         counted twice."""
         if not self.upstream and (self.owned or not is_upstreams(self.span)):
-            self._count_active(1)
-            self.process = _process
+            try:
+                self.in_progress = count_active(self.method, self.scheme)
+                self.process = _process
+            except Exception as failure:
+                report(_IN_PROGRESS, failure)
 
     def meet_upstream(self) -> None:
         """Upstream's instrumentation runs inside, and counts what is in progress and how long it took."""
@@ -214,9 +221,12 @@ class Exchange(Routed):
             self._release()
 
     def _leave_progress(self) -> None:
-        if self.process is _process:
-            self.process = None
-            self._count_active(-1)
+        count, self.in_progress = self.in_progress, None
+        if count is not None and self.process is _process:
+            try:
+                count(-1)
+            except Exception as failure:
+                report(_IN_PROGRESS, failure)
 
     def begin_answer(self, status: int, headers: Iterable[tuple[Any, Any]] = ()) -> None:
         """The application answers with this status and these headers."""
@@ -244,13 +254,9 @@ class Exchange(Routed):
         """The last byte of the answer is out; what the application does after that takes no time of the
         request's."""
         if not self.ended_ns:
-            self.seconds = perf_counter() - self.started
-            self.ended_ns = self.anchor.now()
-
-    def await_application(self, waiting: dict[Exchange, Any], surroundings: Mapping[str, Any]) -> None:
-        """Be one of the answered requests whose application still runs, until it is finished."""
-        waiting[self] = surroundings
-        self.awaited = waiting
+            steady_ns = perf_counter_ns()
+            self.seconds = steady_ns / 1e9 - self.started
+            self.ended_ns = self.anchor.at(steady_ns)
 
     def seconds_since_answer(self) -> float:
         """How long ago the last byte of the answer was out."""
@@ -259,7 +265,8 @@ class Exchange(Routed):
     def finish(self, route: str | None, error: BaseException | None = None) -> None:
         """End the request, once; never raises. `route` is the whole template, `error` what came out of the
         application."""
-        self.end("the end of a request", self._conclude, route, error)
+        if not self.finished:
+            self.end("the end of a request", self._conclude, route, error)
 
     def end(self, what: str, conclude: Callable[P, None], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """`what` has come: `conclude` tells of it, once, with these arguments, and the span ends if it is
@@ -267,8 +274,8 @@ class Exchange(Routed):
         if self.finished:
             return
         self.finished = True
-        if self.process is _process:
-            self._count_active(-1)
+        if self.in_progress is not None:
+            self._leave_progress()
         try:
             conclude(*args, **kwargs)
         except Exception as failure:
@@ -288,12 +295,6 @@ class Exchange(Routed):
         if self.awaited is not None:
             self.awaited.pop(self, None)
             self.awaited = None
-
-    def _count_active(self, change: int) -> None:
-        try:
-            count_active(self, change)
-        except Exception as failure:
-            report("the requests in progress", failure)
 
     def _conclude(self, route: str | None, error: BaseException | None) -> None:
         if not self.ended_ns:

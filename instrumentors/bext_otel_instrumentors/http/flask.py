@@ -74,10 +74,9 @@ def _dispatching(current: Any, original: Callable[..., Any]) -> Callable[..., An
     def full_dispatch_request(self: Any, *args: Any, **kwargs: Any) -> Any:
         try:
             request = current._get_current_object()
-            if (exchange := exchange_of(request.environ)) is not None:
-                exchange.match_below(
-                    text_of(request.environ.get("SCRIPT_NAME") or ""), rule_of(self, request)
-                )
+            environ = request.environ
+            if (exchange := exchange_of(environ)) is not None:
+                exchange.match_below(text_of(environ.get("SCRIPT_NAME") or ""), rule_of(self, request))
         except Exception as error:
             report("a Flask route", error)
         return original(self, *args, **kwargs)

@@ -7,14 +7,14 @@ import logging
 import weakref
 from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from bext_otel.answering import answers
 from bext_otel.operation import set_request_logged, settings
 from bext_otel.process import on_fork
 from bext_otel_instrumentors._kit.guard import report
 
-__all__ = ["ASGIMount", "Hosting", "WSGIMount"]
+__all__ = ["ASGIMount", "Answer", "Hosting", "WSGIMount"]
 
 
 class ASGIMount(Protocol):
@@ -36,6 +36,9 @@ class WSGIMount(Protocol):
     def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
         """Answer a request."""
 
+
+Answer: TypeAlias = "tuple[int, list[tuple[str, str]], bytes]"
+"""Status, headers and body."""
 
 _log = logging.getLogger("bext_otel")
 
@@ -150,6 +153,20 @@ class Hosting:
             return False
         self._tell_hidden(path)
         return True
+
+    async def whole_answer(self, path: str, scope: Any) -> Answer | None:
+        """An endpoint's answer to this request, for servers that speak neither ASGI nor WSGI; None where
+        the application is to answer."""
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        if not await self.answers_asgi(path, scope, None, send):
+            return None
+        start, *bodies = sent
+        headers = [(name.decode(), value.decode()) for name, value in start["headers"]]
+        return start["status"], headers, b"".join(message.get("body", b"") for message in bodies)
 
     def answer_wsgi(self, path: str, environ: Any, start_response: Any) -> Iterable[bytes] | None:
         """An endpoint's answer to this request; None where the application is to answer. `path` is the one

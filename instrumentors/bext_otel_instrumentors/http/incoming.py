@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
-from opentelemetry.context import Context, attach, detach, get_current
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 
+from bext_otel._compat import get_current
 from bext_otel.operation import set_request_logged, settings
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.current_request import LeftOut, further_inside, left_out
@@ -20,20 +21,33 @@ from bext_otel_instrumentors.http.environment import Choices
 from bext_otel_instrumentors.http.exchange import Exchange, current
 from bext_otel_instrumentors.http.opening import RequestLine, open_request
 from bext_otel_instrumentors.http.peer import socket_address
-from bext_otel_instrumentors.http.propagation import extract, is_w3c_only
+from bext_otel_instrumentors.http.propagation import (
+    extract,
+    extract_parent,
+    is_w3c_only,
+    reads_parent_alone,
+)
 from bext_otel_instrumentors.http.routed import Asked
 
-__all__ = ["HTTP_VERSIONS", "Interface", "Said", "exchange_for", "inside", "leaves_out"]
+__all__ = [
+    "HTTP_VERSIONS",
+    "Interface",
+    "Said",
+    "exchange_for",
+    "inside",
+    "is_further_inside",
+    "leaves_out",
+]
 
 HTTP_VERSIONS: Mapping[str, str] = {"1": "1.0", "2.0": "2", "3.0": "3"}
 """What servers call a version, and the conventions call otherwise."""
 
 _NOTHING = Context()
 
-Said: TypeAlias = "tuple[RequestLine, str, int | None, bool, bool]"
+Said: TypeAlias = "tuple[RequestLine, str, int | None, bool, bool | str]"
 """What a server says of a request: what it is opened with; what the application is mounted under; the
 declared length of its body (None: none is); whether its bytes are to be counted instead; whether it has
-headers of W3C's. Read once, so no class."""
+headers of W3C's, or the `traceparent` if it was sent once and is the only one. Read once, so no class."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +89,9 @@ def exchange_for(
             context = _arriving(context)
         line, mounted, length, counting, carries = interface.read(surroundings)
         sent = None
-        if carries or not is_w3c_only():
+        if type(carries) is str and reads_parent_alone() and settings().trusts is None:
+            sent = (extract_parent(carries, context), "")
+        elif carries or not is_w3c_only():
             carrier = interface.carrier(surroundings)
             sent = (extract(carrier, context), interface.address(surroundings, carrier))
         exchange = Exchange(
@@ -96,6 +112,19 @@ def exchange_for(
         report("the start of a request", error)
         return None
     return exchange
+
+
+def is_further_inside(
+    found: Exchange | LeftOut, surroundings: Any, chosen: Choices, *, upstream: bool
+) -> TypeGuard[Exchange]:
+    """Whether an application is called for the request that is known here, with all that came with it and
+    nothing to add, so that `inside` would only tell who knows its route."""
+    return (
+        found.surroundings is surroundings
+        and isinstance(found, Exchange)
+        and not upstream
+        and (chosen is found.chosen or chosen.excluded is None)
+    )
 
 
 def inside(

@@ -21,7 +21,7 @@ from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.current_request import measured
 from bext_otel_instrumentors.http.exchange import Exchange
 
-__all__ = ["cover", "joining", "passing", "quieten", "uncover"]
+__all__ = ["cover", "is_own", "joining", "passing", "quieten", "uncover"]
 
 
 _FASTAPI, _STARLETTE = "fastapi.telemetry", "starlette.opentelemetry"
@@ -40,7 +40,7 @@ def uncover() -> None:
     _covered = False
 
 
-def quieten(scope: Any) -> None:
+def quieten(scope: Any, _: object = None) -> None:
     """Have neither make a server span for this request, by the marks that they leave in a scope; where they
     are not covered."""
     if _covered:
@@ -51,7 +51,7 @@ def quieten(scope: Any) -> None:
         scope[_STARLETTE] = True
 
 
-def _is_own(provider: Any, of_process: Any, proxy: str) -> bool:
+def is_own(provider: Any, of_process: Any, proxy: str) -> bool:
     """Whether the application gave a provider that is not the process's."""
     return provider is not None and provider is not of_process and type(provider).__name__ != proxy
 
@@ -62,7 +62,7 @@ def passing(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     async def call(self: Any, scope: Any, receive: Any, send: Any) -> None:
         provider = getattr(self, "_tracer_provider", None)
-        if measured(scope) is None or _is_own(provider, trace.get_tracer_provider(), "ProxyTracerProvider"):
+        if measured(scope) is None or is_own(provider, trace.get_tracer_provider(), "ProxyTracerProvider"):
             await original(self, scope, receive, send)
         else:
             await self.app(scope, receive, send)
@@ -83,8 +83,8 @@ def joining(original: Callable[..., Any]) -> Callable[..., Any]:
             await original(self, app=app, scope=scope, receive=receive, send=send, **more)
             return
         config = self.config
-        own_spans = _is_own(config.get("tracer_provider"), trace.get_tracer_provider(), "ProxyTracerProvider")
-        own_metrics = _is_own(
+        own_spans = is_own(config.get("tracer_provider"), trace.get_tracer_provider(), "ProxyTracerProvider")
+        own_metrics = is_own(
             config.get("meter_provider"), metrics.get_meter_provider(), "_ProxyMeterProvider"
         )
         told = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from time import perf_counter
 from typing import Any, TypeAlias
 
@@ -33,9 +34,10 @@ _MAX_HEADER = 512
 
 # A name or address, and a port; never userinfo, which may be a password.
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.~%!$&'()*+,;=-]+))(?::([0-9]{1,5})?)?", re.ASCII)
-# What clients named so far; the first ones, since they may name any number.
-_authorities: dict[str, tuple[str, int | None] | None] = {}
-_MAX_AUTHORITIES = 1000
+# What the spans of many requests begin with, by all that it is made of. The first ones, since clients may
+# name any number of hosts.
+_shared: dict[tuple[str, ...], dict[str, Any]] = {}
+_MAX_SHARED = 2000
 # What the span of another instrumentation for an HTTP request has, by the stable conventions or those before;
 # a websocket has no method.
 _OF_HTTP = ("http.request.method", "http.method")
@@ -83,7 +85,7 @@ def open_request(
     opened the connection: it counts if that one is trusted. None: there is none.
     """
     started = perf_counter()
-    known = method if method in _KNOWN_METHODS else "_OTHER"
+    known = method if method in _KNOWN_METHODS else "_OTHER"  # the very method, which tells them apart below
     if not path.isascii():
         path = encodable(path)
     current_settings = settings()
@@ -96,34 +98,57 @@ def open_request(
     anchor = _NO_ANCHOR
     owned = span is None
     if span is None:
-        attributes: dict[str, Any] = {
-            "http.request.method": known,
-            "url.path": path if len(path) <= _MAX_PATH else path[:_MAX_PATH],
-            "url.scheme": scheme,
-            "bext.app": app,
-        }
-        if known != method:
-            attributes["http.request.method_original"] = encodable(method[:_MAX_HEADER])
-        if query:
-            attributes["url.query"] = redact_query(query[:_MAX_QUERY])
-        if version:
-            attributes["network.protocol.version"] = version
-        _add_addresses(attributes, scheme, host, server, client)
-        if user_agent:
-            attributes["user_agent.original"] = user_agent[:_MAX_HEADER]
+        describe = partial(
+            _described, method, known, scheme, path, query, version, host, server, client, user_agent, app
+        )
         name = known if known is method else "HTTP"
-        span = tracer().start_span(name, context, SpanKind.SERVER, attributes, links)
+        tracing = tracer()
+        if getattr(tracing, "describes", False):
+            # Ours, which asks for the attributes of a span that is recorded.
+            span = tracing.start_span(name, context, SpanKind.SERVER, None, links, describe=describe)  # type: ignore[call-arg]  # ours
+        else:
+            span = tracing.start_span(name, context, SpanKind.SERVER, describe(), links)
         anchor = anchor_of(span)
     return started, app, known, scheme, path, version, span, owned, anchor, _context_of(app, context)
 
 
-def _add_addresses(
-    attributes: dict[str, Any],
+def _described(
+    method: str,
+    known: str,
     scheme: str,
+    path: str,
+    query: str,
+    version: str,
     host: str,
     server: tuple[str, int | None] | None,
     client: tuple[str, int] | None,
-) -> None:
+    user_agent: str,
+    app: str,
+) -> dict[str, Any]:
+    """The attributes that a span begins with; `known` is the method as it is counted."""
+    key = (known, scheme, version, host, app)
+    attributes = (_shared.get(key) or _share(key, server)).copy()
+    attributes["url.path"] = path if len(path) <= _MAX_PATH else path[:_MAX_PATH]
+    if query:
+        attributes["url.query"] = redact_query(query[:_MAX_QUERY])
+    if client is not None and client[0]:
+        attributes["client.address"] = attributes["network.peer.address"] = client[0]
+        if client[1]:
+            attributes["client.port"] = attributes["network.peer.port"] = client[1]
+    if user_agent:
+        attributes["user_agent.original"] = user_agent[:_MAX_HEADER]
+    if known is not method:
+        attributes["http.request.method_original"] = encodable(method[:_MAX_HEADER])
+    return attributes
+
+
+def _share(key: tuple[str, str, str, str, str], server: tuple[str, int | None] | None) -> dict[str, Any]:
+    """What all requests of this method, scheme, version, Host header and app have in common; where no host is
+    named, or something that is none, those to this address of the server."""
+    known, scheme, version, host, app = key
+    attributes: dict[str, Any] = {"http.request.method": known, "url.scheme": scheme, "bext.app": app}
+    if version:
+        attributes["network.protocol.version"] = version
     named = _authority(host) if host else None
     if named is not None:
         attributes["server.address"], port = named
@@ -135,23 +160,17 @@ def _add_addresses(
         port = None
     if port is not None:
         attributes["server.port"] = port
-    if client is not None and client[0]:
-        attributes["client.address"] = attributes["network.peer.address"] = client[0]
-        if client[1]:
-            attributes["client.port"] = attributes["network.peer.port"] = client[1]
+    if named is not None and len(_shared) < _MAX_SHARED:
+        _shared[key] = attributes
+    return attributes
 
 
 def _authority(host: str) -> tuple[str, int | None] | None:
     """Name and port (None: it names none) of a Host header; None where it is none, by RFC 9110 (section 7.2)
     and RFC 3986 (section 3.2)."""
-    if host in _authorities:
-        return _authorities[host]
     match = _HOST.fullmatch(host) if len(host) <= _MAX_HEADER else None
     port = int(match[3]) if match and match[3] else None
-    found = (match[1] or match[2], port) if match and (port is None or 0 < port < 65536) else None
-    if len(_authorities) < _MAX_AUTHORITIES:
-        _authorities[host] = found
-    return found
+    return (match[1] or match[2], port) if match and (port is None or 0 < port < 65536) else None
 
 
 def server_span(context: Context) -> Span | None:

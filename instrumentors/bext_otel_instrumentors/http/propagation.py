@@ -13,15 +13,25 @@ from typing import TypeAlias
 from urllib.parse import unquote
 
 from opentelemetry import baggage, propagate, trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import Getter, TextMapPropagator
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceState
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from bext_otel._compat import parts_of_propagator, trace_state
+from bext_otel._compat import SPAN_KEY, parts_of_propagator, trace_state
 from bext_otel.apps import BAGGAGE_KEY
 from bext_otel_instrumentors.http.opening import server_span
 
-__all__ = ["clean_baggage", "clean_traceparent", "clean_tracestate", "extract", "is_w3c_only"]
+__all__ = [
+    "clean_baggage",
+    "clean_traceparent",
+    "clean_tracestate",
+    "extract",
+    "extract_parent",
+    "is_w3c_only",
+    "reads_parent_alone",
+]
 
 Headers: TypeAlias = "Mapping[str, list[str]]"
 
@@ -128,20 +138,34 @@ def clean_baggage(values: Sequence[str]) -> str | None:
     return joined if joined and len(joined) <= _MAX_BAGGAGE else None
 
 
-_known: tuple[TextMapPropagator, bool] | None = None
+_OWN = (TraceContextTextMapPropagator, W3CBaggagePropagator)
+_known: tuple[TextMapPropagator, bool, bool] | None = None
 
 
 def is_w3c_only() -> bool:
     """Whether the global propagator reads nothing but trace context and baggage, so that without those
     headers it need not be asked."""
+    return _propagator()[1]
+
+
+def reads_parent_alone() -> bool:
+    """Whether the global propagator is upstream's for trace context, perhaps with that for baggage: what it
+    makes of a `traceparent` alone is known."""
+    return _propagator()[2]
+
+
+def _propagator() -> tuple[TextMapPropagator, bool, bool]:
     global _known
-    propagator = propagate.get_global_textmap()
-    if _known is None or _known[0] is not propagator:
+    propagator, known = propagate.get_global_textmap(), _known
+    if known is None or known[0] is not propagator:
         # One that only reads has no fields, and then nobody knows what it reads; so it is to be asked, also
         # as a part of another.
-        each = [part.fields for part in parts_of_propagator(propagator)]
-        _known = (propagator, all(fields and fields <= _W3C_FIELDS for fields in each))
-    return _known[1]
+        parts = parts_of_propagator(propagator)
+        w3c_only = all(part.fields and part.fields <= _W3C_FIELDS for part in parts)
+        kinds = [type(part) for part in parts]
+        own = _OWN[0] in kinds and all(kind in _OWN for kind in kinds)
+        known = _known = (propagator, w3c_only, own)
+    return known
 
 
 _CLEANERS: Mapping[str, Callable[[Sequence[str]], str | None]] = {
@@ -174,8 +198,23 @@ def extract(headers: dict[str, list[str]], context: Context) -> Context:
         found = _with_state(found, later)
     if said and "%" in said[0]:
         found = _with_blanks(found, said[0])
-    # Whoever began a server span around ours has read the parent, or has none: below that span, headers name
-    # no other.
+    return _below_server_span(found, context)
+
+
+def extract_parent(value: str, context: Context) -> Context:
+    """As `extract`, of a `traceparent` and no other header of W3C's, where `reads_parent_alone`."""
+    cleaned = clean_traceparent((value,))
+    if cleaned is None:
+        return context
+    parent = SpanContext(
+        int(cleaned[3:35], 16), int(cleaned[36:52], 16), True, TraceFlags(int(cleaned[53:55], 16))
+    )
+    return _below_server_span(Context({**context, SPAN_KEY: NonRecordingSpan(parent)}), context)
+
+
+def _below_server_span(found: Context, context: Context) -> Context:
+    """Whoever began a server span around ours has read the parent, or has none: below that span, headers name
+    no other."""
     around = server_span(context) if context else None
     return found if around is None else trace.set_span_in_context(around, found)
 

@@ -12,7 +12,7 @@ from bext_otel.catalogue import (
     REQUEST_SIZE,
     REQUESTS,
 )
-from bext_otel.operation import recorder
+from bext_otel.operation import Measure, joint, recorder
 from bext_otel_instrumentors.http.upstream import measures_requests
 
 if TYPE_CHECKING:
@@ -39,9 +39,36 @@ _record_http_duration = recorder(
 )
 
 
-def count_active(exchange: Exchange, change: int) -> None:
-    """One request more (1) or less (-1) is in progress."""
-    _count_active(change, exchange.method, exchange.scheme)
+_active = joint(_count_active.bind)
+
+
+def count_active(method: str, scheme: str) -> Measure:
+    """One request more is in progress; what it answers with counts one less (-1)."""
+    count = _active((method, scheme))
+    count(1)
+    return count
+
+
+def _bind(
+    app: str, method: str, route: str | None, counted: int
+) -> tuple[Measure, Measure, Measure, Measure]:
+    shown = route or UNMATCHED
+    return (
+        _count_request.bind(app, method, str(counted), shown),
+        _record_duration.bind(app, shown),
+        _record_size.bind(app, "request"),
+        _record_size.bind(app, "response"),
+    )
+
+
+# By what a request's labels consist of, and by that and the rest of what the conventions' metric has.
+_series = joint(_bind)
+_series_with_http = joint(
+    lambda app, method, route, counted, scheme, status, version, error_type: (
+        *_bind(app, method, route, counted),
+        _record_http_duration.bind(method, scheme, status or None, route, version or None, error_type),
+    )
+)
 
 
 def count_request(exchange: Exchange, route: str | None, status: int) -> None:
@@ -56,13 +83,15 @@ def record_request(
 ) -> None:
     """A request is over. `status` is what the span shows (0: none was sent), `counted` what is counted
     instead."""
-    app, context, seconds = exchange.app, exchange.context, exchange.seconds
-    count_request(exchange, route, counted)
-    _record_duration(seconds * 1e3, app, route or UNMATCHED, context=context)
-    _record_size(exchange.request_bytes, app, "request", context=context)
-    _record_size(exchange.response_bytes, app, "response", context=context)
+    app, method, context, seconds = exchange.app, exchange.method, exchange.context, exchange.seconds
     if (exchange.owned and not exchange.upstream) or not measures_requests():
-        method, scheme, version = exchange.method, exchange.scheme, exchange.version or None
-        _record_http_duration(
-            seconds, method, scheme, status or None, route, version, error_type, context=context
+        requests, duration, received, sent, http_duration = _series_with_http(
+            (app, method, route, counted, exchange.scheme, status, exchange.version, error_type)
         )
+        http_duration(seconds, context)
+    else:
+        requests, duration, received, sent = _series((app, method, route, counted))
+    requests(1, context)
+    duration(seconds * 1e3, context)
+    received(exchange.request_bytes, context)
+    sent(exchange.response_bytes, context)

@@ -8,11 +8,16 @@ from opentelemetry.instrumentation import propagators as untyped
 
 from bext_otel_instrumentors.http.exchange import Exchange
 
-__all__ = ["response_headers"]
+__all__ = ["propagates", "response_headers"]
 
 propagators: Any = untyped
 
 _append = propagators.FuncSetter(lambda carrier, key, value: carrier.append((key, value)))
+
+
+def propagates() -> bool:
+    """Whether there is such a propagator."""
+    return propagators.get_global_response_propagator() is not None
 
 
 def response_headers(exchange: Exchange) -> list[tuple[str, str]]:

@@ -51,7 +51,7 @@ class Routed:
             self.mounted = script_name
         elif script_name == self.root:  # who routed before has only looked
             self.mounts, self.mounted = "", script_name
-        self.match(route)
+        self.matched, self.routed = route, True
 
     def enter_mount(self, template: str, path: str, *, routes: bool) -> None:
         """What is mounted under this template, which is `path` of this request, was entered; `routes` says

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from bext_otel.operation import settings
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.exchange import Exchange
 from bext_otel_instrumentors.http.operators import or_operators
@@ -19,7 +20,13 @@ def template(exchange: Exchange, scope: Mapping[str, Any]) -> str | None:
     """The whole template, with what the application is mounted under; None where no route matched, or none is
     known. Never raises."""
     try:
-        return or_operators(_by_framework(exchange, scope), exchange, scope)
+        if exchange.routed and not exchange.mounts and "app_root_path" not in scope:
+            # What nearly all are: below no mount.
+            found, root = exchange.matched, scope.get("root_path")
+            found = f"{root}{found}" if root and found is not None else found
+        else:
+            found = _by_framework(exchange, scope)
+        return found if settings().route_of is None else or_operators(found, exchange, scope)
     except Exception as error:
         report("a route", error)
         return None
@@ -27,10 +34,14 @@ def template(exchange: Exchange, scope: Mapping[str, Any]) -> str | None:
 
 def _by_framework(exchange: Exchange, scope: Mapping[str, Any]) -> str | None:
     if not exchange.routed and exchange.asked is None:
-        app = scope.get("app")
-        if "router" in scope or not hasattr(app, "routes"):
+        app, router = scope.get("app"), scope.get("router")
+        if router is not None and "endpoint" in scope and scope.get("route") is None:
+            # Starlette before 1.8, not instrumented: it leaves what it has found, but not by which route. The
+            # router is the outermost one, while the application may be a mounted one.
+            app = router
+        elif router is not None or not hasattr(app, "routes"):
             return _guess(scope)
-        # Starlette or FastAPI, not instrumented, and it has not come to its routes.
+        # Else Starlette or FastAPI, not instrumented, and it has not come to its routes.
         exchange.may_ask((ask_router, app))
     exchange.ask(scope)
     return _told(exchange, scope)

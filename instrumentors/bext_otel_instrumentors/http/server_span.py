@@ -40,13 +40,19 @@ def _is_path(name: str, method: str, whole: str) -> bool:
 def show_result(span: Span, method: str, route: str | None, status: int, name: str = "") -> None:
     """Give our span its final name (`name`, else by its route), and what is known since the answer; status 0:
     none was sent."""
-    attributes: dict[str, AttributeValue] = {}
-    if status:
-        attributes["http.response.status_code"] = status
-    if route:
-        attributes["http.route"] = route
-    if name or route:
-        span.update_name(name or f"{'HTTP' if method == '_OTHER' else method} {route}")
+    if route and status:
+        attributes: dict[str, AttributeValue] = {"http.response.status_code": status, "http.route": route}
+    else:
+        attributes = {"http.response.status_code": status} if status else {}
+        if route:
+            attributes["http.route"] = route
+    if not name and route:
+        name = f"{'HTTP' if method == '_OTHER' else method} {route}"
+    if (conclude := getattr(span, "conclude", None)) is not None:  # our provider's
+        conclude(name, attributes)
+        return
+    if name:
+        span.update_name(name)
     span.set_attributes(attributes)
 
 

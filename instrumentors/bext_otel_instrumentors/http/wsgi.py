@@ -7,16 +7,23 @@ from collections.abc import Callable, Iterable
 from functools import partial, wraps
 from typing import Any, TypeAlias
 
+from bext_otel.operation import settings
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.background import log_late_failure
 from bext_otel_instrumentors.http.bodies import CountedBody, Finish, ListBody
-from bext_otel_instrumentors.http.current_request import exchange_of, left_out, measured, working_for
+from bext_otel_instrumentors.http.current_request import (
+    exchange_of,
+    left_out,
+    measured,
+    request_here,
+    working_for,
+)
 from bext_otel_instrumentors.http.disconnect import is_input_error
 from bext_otel_instrumentors.http.environment import NO_CHOICES, Choices
 from bext_otel_instrumentors.http.exchange import Exchange
 from bext_otel_instrumentors.http.framework import Framework
 from bext_otel_instrumentors.http.hosting import Hosting, WSGIMount
-from bext_otel_instrumentors.http.incoming import exchange_for, inside, leaves_out
+from bext_otel_instrumentors.http.incoming import exchange_for, inside, is_further_inside, leaves_out
 from bext_otel_instrumentors.http.middleware import Middleware
 from bext_otel_instrumentors.http.operators import or_operators
 from bext_otel_instrumentors.http.outermost import opening
@@ -70,13 +77,16 @@ def serve(
     if hosting.waiting:
         hosting.first()
     if (found := measured(environ)) is not None:
+        if is_further_inside(found, environ, chosen, upstream=upstream):
+            found.may_ask(asked)
+            return app(environ, start_response)
         with inside(WSGI, found, environ, chosen, upstream=upstream, asked=asked):
             return app(environ, start_response)
     if hosting.wsgi is not None:
         answer = hosting.answer_wsgi(text_of(environ.get("PATH_INFO") or ""), environ, start_response)
         if answer is not None:
             return answer
-    if leaves_out(WSGI, chosen, environ):
+    if chosen.excluded is not None and leaves_out(WSGI, chosen, environ):
         with left_out(environ, path_of(environ)[1], asgi=False):
             return app(environ, start_response)
     exchange = exchange_for(WSGI, environ, chosen, upstream=upstream, asked=asked)
@@ -93,6 +103,16 @@ def serving(framework: Framework, hosting: Hosting, chosen: Choices, original: C
 
     @wraps(original)
     def call(self: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        found = request_here()
+        if (
+            found is not None
+            and found.surroundings is environ
+            and found.chosen is chosen
+            and (known := found.asked) is not None
+            and known[1] is self
+        ):
+            # Called by its own `__call__`, which has told all there is to tell.
+            return original(self, environ, start_response)
         if hosting.wsgi is not None and measured(environ) is None:
             path = text_of(environ.get("PATH_INFO") or "")
             hosting.expect(hosting.wsgi, path, partial(framework.has_route, self))
@@ -125,9 +145,11 @@ def _finisher(environ: Environ, exchange: Exchange) -> Finish:
             if error is not None:
                 log_late_failure(exchange, error)
             return
-        _note_leaving(environ, exchange, error)
+        if error is not None or exchange.error is not None:
+            _note_leaving(environ, exchange, error)
         route = _template(environ, exchange)
-        exchange.annotate(route)
+        if not exchange.owned:
+            exchange.annotate(route)
         exchange.finish(route, error)
 
     return finish
@@ -135,10 +157,9 @@ def _finisher(environ: Environ, exchange: Exchange) -> Finish:
 
 def _template(environ: Environ, exchange: Exchange) -> str | None:
     """The whole template, with what the application is mounted under; None where no route matched."""
-    below = exchange.ask(environ)
-    return or_operators(
-        None if below is None else f"{exchange.root}{exchange.mounts}{below}", exchange, environ
-    )
+    below = exchange.matched if exchange.routed else exchange.ask(environ)
+    route = None if below is None else f"{exchange.root}{exchange.mounts}{below}"
+    return route if settings().route_of is None else or_operators(route, exchange, environ)
 
 
 def _note_leaving(environ: Environ, exchange: Exchange, error: BaseException | None) -> None:

@@ -16,28 +16,29 @@ Environ: TypeAlias = MutableMapping[str, Any]
 
 
 def _read(environ: Environ) -> Said:
-    root, path = path_of(environ)
-    length = declared_length(environ.get("CONTENT_LENGTH"))
-    counting = length is None and "HTTP_TRANSFER_ENCODING" in environ
-    carries = "HTTP_TRACEPARENT" in environ or "HTTP_BAGGAGE" in environ
-    return _request_line(environ, path), root, length, counting, carries
-
-
-def _request_line(environ: Environ, path: str) -> RequestLine:
     get = environ.get
+    root, below = get("SCRIPT_NAME") or "", get("PATH_INFO") or ""
+    if not (below.isascii() and root.isascii()):
+        root, below = text_of(root), text_of(below)
+    length = declared_length(length) if (length := get("CONTENT_LENGTH")) else None
+    counting = length is None and "HTTP_TRANSFER_ENCODING" in environ
+    carries: bool | str = "HTTP_TRACEPARENT" in environ or "HTTP_BAGGAGE" in environ
+    if carries and "HTTP_TRACESTATE" not in environ and "HTTP_BAGGAGE" not in environ:
+        carries = environ["HTTP_TRACEPARENT"]
     version = get("SERVER_PROTOCOL", "").removeprefix("HTTP/")
-    server, address = get("SERVER_NAME"), get("REMOTE_ADDR")
-    return (
+    server, address, port = get("SERVER_NAME"), get("REMOTE_ADDR"), get("REMOTE_PORT")
+    line: RequestLine = (
         environ["REQUEST_METHOD"],
         get("wsgi.url_scheme", "http"),
-        path,
+        root + below,
         get("QUERY_STRING") or "",
         HTTP_VERSIONS.get(version, version),
         get("HTTP_HOST") or "",
         (server, declared_length(str(get("SERVER_PORT")))) if server else None,
-        (address, declared_length(str(get("REMOTE_PORT") or "")) or 0) if address else None,
+        (address, (port and declared_length(str(port))) or 0) if address else None,
         get("HTTP_USER_AGENT") or "",
     )
+    return line, root, length, counting, carries
 
 
 def path_of(environ: Environ) -> tuple[str, str]:

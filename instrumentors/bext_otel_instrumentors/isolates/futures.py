@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from bext_otel.catalogue import ISOLATE_ERRORS, RENDER, UNKNOWN
 from bext_otel.operation import count, trace_past
 from bext_otel_instrumentors._kit.base import Instrumentor
 from bext_otel_instrumentors._kit.carrying import packed, unpacked
-from bext_otel_instrumentors._kit.executors import Submit, submits
+from bext_otel_instrumentors._kit.executors import Submit, is_process_pool, submits
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.patch import Patches
 from bext_otel_instrumentors.isolates.isolates import Isolate, Render, isolates, log_crash
@@ -98,7 +98,7 @@ class FuturesInstrumentor(Instrumentor):
         return isolate
 
     def _chooses(self, pool: Executor) -> bool:
-        if isinstance(pool, ProcessPoolExecutor):
+        if is_process_pool(pool):
             return "processes" in self._patterns
         prefix = str(getattr(pool, "_thread_name_prefix", ""))
         return any(fnmatchcase(prefix, pattern) for pattern in self._patterns)
@@ -117,7 +117,7 @@ def _opt_in(pool: Executor, app: str) -> Isolate:
 def _workers(ref: weakref.ref[Executor]) -> int:
     """How many workers a pool has at the moment; it starts them as tasks come."""
     pool = ref()
-    if isinstance(pool, ProcessPoolExecutor):
+    if pool is not None and is_process_pool(pool):
         return 0 if getattr(pool, "_broken", False) else len(getattr(pool, "_processes", None) or ())
     return sum(thread.is_alive() for thread in tuple(getattr(pool, "_threads", ())))
 
@@ -139,7 +139,7 @@ def _submitted(
         report("a pool", error)
     if isolate is None:
         return None
-    to_worker = _to_process if isinstance(pool, ProcessPoolExecutor) else _to_thread
+    to_worker = _to_process if is_process_pool(pool) else _to_thread
     return to_worker(partial(submit, pool), isolate, args, kwargs)
 
 

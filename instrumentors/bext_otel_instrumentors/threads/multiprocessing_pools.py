@@ -3,17 +3,19 @@ start in none."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial, wraps
-from multiprocessing import pool
-from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context
 from opentelemetry.context import Context
 
 from bext_otel_instrumentors._kit.carrying import in_context, packed, unpacked_in
 from bext_otel_instrumentors._kit.patch import Patches
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
 
 __all__ = ["cover"]
 
@@ -23,12 +25,21 @@ _SUBMITTING = ("apply_async", "_map_async", "imap", "imap_unordered")
 Method = Callable[..., Any]
 
 
+_POOLS = "multiprocessing.pool"
+
+
 def cover(patches: Patches) -> None:
-    """Patch the pools, and how their workers are forked."""
-    for name in _SUBMITTING:
-        if hasattr(pool.Pool, name):
-            patches.wrap(pool.Pool, name, _submitting)
-    patches.wrap(BaseProcess, "start", _starting)
+    """Patch the pools, and how their workers are forked, when they are imported."""
+
+    def cover_pools(module: Any) -> None:
+        for name in _SUBMITTING:
+            if hasattr(module.Pool, name):
+                patches.wrap(module.Pool, name, _submitting)
+
+    patches.when_imported(_POOLS, cover_pools)
+    patches.when_imported(
+        "multiprocessing.process", lambda module: patches.wrap(module.BaseProcess, "start", _starting)
+    )
 
 
 def _submitting(original: Method) -> Method:
@@ -41,7 +52,7 @@ def _submitting(original: Method) -> Method:
             return original(self, *args, **kwargs)
         carrying = (
             partial(in_context, here, function)
-            if isinstance(self, pool.ThreadPool)
+            if isinstance(self, sys.modules[_POOLS].ThreadPool)
             else partial(unpacked_in, *packed(), function)
         )
         if args:
@@ -54,10 +65,7 @@ def _submitting(original: Method) -> Method:
 def _starting(original: Method) -> Method:
     @wraps(original)
     def start(self: BaseProcess) -> Any:
-        if (
-            context.get_current()
-            and getattr(getattr(self, "_target", None), "__module__", None) == pool.__name__
-        ):
+        if context.get_current() and getattr(getattr(self, "_target", None), "__module__", None) == _POOLS:
             return in_context(Context(), original, self)
         return original(self)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent import futures
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future
 from functools import partial, wraps
 from types import MethodType
 from typing import Any
@@ -16,7 +16,7 @@ from opentelemetry.context import Context
 
 from bext_otel_instrumentors._kit.base import Instrumentor
 from bext_otel_instrumentors._kit.carrying import in_context, packed, unpacked_in
-from bext_otel_instrumentors._kit.executors import Submit, submits
+from bext_otel_instrumentors._kit.executors import Submit, is_process_pool, submits
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.patch import Patches
 from bext_otel_instrumentors.threads import queues
@@ -167,8 +167,6 @@ def _submitted(
     here = context.get_current()
     if not here or isinstance(pool, _INTERPRETERS):
         return None
-    carried: tuple[Any, ...] = (
-        (unpacked_in, *packed()) if isinstance(pool, ProcessPoolExecutor) else (in_context, here)
-    )
+    carried: tuple[Any, ...] = (unpacked_in, *packed()) if is_process_pool(pool) else (in_context, here)
     # Within it workers are started, and forked, who are nobody's in particular.
     return in_context(_EMPTY, submit, pool, *carried, *args, **kwargs)

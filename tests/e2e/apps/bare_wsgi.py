@@ -17,6 +17,7 @@ def app(environ: Any, start_response: Any) -> Any:
     return iter([b"tea ", str(length).encode()])
 
 
+application = app  # the name that uWSGI looks for
 framework = Flask(__name__)
 
 

@@ -448,7 +448,8 @@ def test_an_eager_chain_fails_once_with_the_task_that_fails(
 
 def test_what_an_eager_chain_calls_back_ends_its_run(instrumented: Telemetry, eager: App) -> None:
     assert 4 == chain(eager.add.s(1), eager.add.s(2)).apply_async(link=eager.total.si([1])).get()
-    ended(instrumented, 1)
+    # Once; older versions of Celery call it after each task of the chain.
+    ended(instrumented, steps(instrumented)["total"])
     whole(instrumented)
 
 

@@ -56,7 +56,6 @@ def worker(
     with launched(folder, command, env=given) as running:
         until(
             lambda: "ready." in running.output(),
-            seconds=60,
             why=f"the worker to be ready; it wrote\n{running.output()}",
         )
         yield running
@@ -93,14 +92,13 @@ def ended(running: Launched, completed: int, failed: int = 0) -> None:
             failed,
         )
 
-    until(shown, seconds=30, why=f"{completed} completed and {failed} failed in {running.metrics()}")
+    until(shown, why=f"{completed} completed and {failed} failed in {running.metrics()}")
 
 
 def whole(receiver: Receiver, count: int) -> None:
     """One trace over both services, with that many steps, in which nobody misses a parent."""
     until(
         lambda: len([span for span in receiver.spans() if span.name.startswith(STEP)]) >= count,
-        seconds=20,
         why="all steps",
     )
     request = receiver.span(name="request")
@@ -140,7 +138,7 @@ def test_nothing_is_lost_when_children_are_replaced_and_when_the_worker_ends(
         ask(tmp_path, receiver, "many")
         ended(running, 40)
         running.end()
-    until(lambda: len(receiver.spans(name=f"{STEP}add")) >= 40, seconds=20)
+    until(lambda: len(receiver.spans(name=f"{STEP}add")) >= 40)
     assert 40 == len(receiver.spans(name=f"{STEP}add"))
 
 
@@ -193,7 +191,7 @@ def test_a_flow_that_is_retried_for_ever_is_active_and_each_attempt_a_step(
 ) -> None:
     with worker(tmp_path, receiver) as running:
         ask(tmp_path, receiver, "for_ever")
-        until(lambda: len(receiver.spans(name=f"{STEP}for_ever")) >= 3, seconds=30)
+        until(lambda: len(receiver.spans(name=f"{STEP}for_ever")) >= 3)
         seen = [running.metrics()["bext_flow_active_runs"] for _ in range(10)]
         assert 1 == max(seen), (seen, running.holder())
         assert {0} == {

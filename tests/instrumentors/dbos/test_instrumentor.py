@@ -265,7 +265,6 @@ def test_dbos_makes_no_spans_while_it_is_idle(
     database.clear()
     until(
         lambda: all(len(found) > 1 for found in suppressed.values()),
-        seconds=20,
         why=f"each to be asked twice: {suppressed}",
     )
     assert [] == [span.name for span in database.spans()]
@@ -379,7 +378,7 @@ def test_a_workflow_whose_process_is_killed_goes_on_in_the_same_trace(
     with receiving() as receiver:
         with launch(tmp_path, receiver, "begin", *options) as process:
             assert process.stdout is not None
-            until(lambda: b"in the middle" in process.stdout.readline(), seconds=60)  # type: ignore[union-attr]
+            until(lambda: b"in the middle" in process.stdout.readline())  # type: ignore[union-attr]
             before = receiver.span(name=f"{prefix}reserve")
             process.send_signal(signal.SIGKILL)
         (tmp_path / "hang").unlink()

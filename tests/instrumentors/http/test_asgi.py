@@ -271,6 +271,7 @@ def test_work_behind_the_last_byte_does_not_delay_the_request_and_its_late_failu
     assert telemetry.server().context.span_id == late.log_record.span_id
     found = dict(late.log_record.attributes)
     assert "LookupError: too late" in found.pop("exception.stacktrace")
+    assert ({"type": "LookupError", "message": "too late"},) == found.pop("exceptions")
     assert {
         "app": "shop",
         "method": "GET",

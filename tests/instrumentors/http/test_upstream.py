@@ -29,7 +29,6 @@ from bext_otel_instrumentors.http.starlette import StarletteInstrumentor
 from bext_otel_instrumentors.http.wsgi import WSGIMiddleware
 from tests.instrumentors.conftest import Telemetry, instrumented_by
 from tests.instrumentors.driving import Answer, ask, ask_async, ask_wsgi, http_scope
-from tests.instrumentors.starlettes import tells_its_route
 
 instrumented = instrumented_by(StarletteInstrumentor, FlaskInstrumentor)
 
@@ -111,7 +110,6 @@ def test_upstreams_asgi_middleware_outside_of_ours(instrumented: Telemetry, make
     assert "opentelemetry.instrumentation.asgi" == instrumented.server().instrumentation_scope.name
 
 
-@tells_its_route
 def test_upstreams_asgi_middleware_between_ours_by_hand(telemetry: Telemetry) -> None:
     ask(ASGIMiddleware(OpenTelemetryMiddleware(ASGIMiddleware(starlette()), **providers(telemetry))), "/a/1")
     assert "bext_otel" == telemetry.server().instrumentation_scope.name
@@ -129,7 +127,6 @@ def test_upstreams_wsgi_middleware_inside_ours(telemetry: Telemetry) -> None:
     assert {("shop", "GET", "200", "/a/<b>"): 1} == telemetry.counts(REQUESTS)
 
 
-@tells_its_route
 def test_a_request_to_oneself_below_upstreams_span_is_a_request_of_its_own(telemetry: Telemetry) -> None:
     inner = ASGIMiddleware(starlette())
 

@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any
 from weakref import WeakSet
 
+from bext_otel.catalogue import METHODS
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.patch import Patches
 from bext_otel_instrumentors.http.asgi import Call, Receive, Scope, Send
@@ -22,7 +23,7 @@ __all__ = ["LitestarInstrumentor"]
 class LitestarInstrumentor(FrameworkInstrumentor):
     """Instruments Litestar. `instrument(asgi=..., on_serving=...)`: see `Hosting`."""
 
-    requires = ("litestar >= 2.0",)
+    requires = ("litestar >= 2.11",)
     library = "litestar"
 
     def _patch(self, patches: Patches) -> None:
@@ -107,13 +108,17 @@ def _find(router: Any, path: str, method: str | None) -> tuple[str | None, str |
     from litestar.utils import normalize_path
 
     path = normalize_path(path)
-    try:
+    found = None
+    # Which methods there are, its exception does not say in all versions; a websocket has none.
+    for tried in (method, *METHODS, None):
         try:
-            found = router.handle_routing(path=path, method=method)
-        except MethodNotAllowedException as other:
-            allowed = str((other.headers or {}).get("allow", "")).split(",")[0].strip()
-            found = router.handle_routing(path=path, method=allowed)
-    except HTTPException:
+            found = router.handle_routing(path=path, method=tried)
+            break
+        except MethodNotAllowedException:
+            pass
+        except HTTPException:
+            break
+    if found is None:
         return None, None
     _, handler, remaining, _, template = found
     if getattr(handler, "is_mount", False):

@@ -37,6 +37,10 @@ class PyramidInstrumentor(FrameworkInstrumentor):
         self._patches.wrap(module, "_call_view", _viewing)
 
 
+# What upstream's tween leaves in an environ that it instruments.
+_UPSTREAM = "opentelemetry-pyramid.tracing_enabled_key"
+
+
 def _mapping(original: Callable[..., Any]) -> Callable[..., Any]:
     """A request is matched to a route, or to none."""
 
@@ -44,7 +48,9 @@ def _mapping(original: Callable[..., Any]) -> Callable[..., Any]:
     def __call__(self: Any, request: Any) -> Any:  # noqa: N807  # it becomes that method
         found = original(self, request)
         try:
-            tell_below(request.environ, _pattern(found["route"]))
+            exchange = tell_below(request.environ, _pattern(found["route"]))
+            if exchange is not None and request.environ.get(_UPSTREAM):
+                exchange.meet_upstream()
         except Exception as error:
             report("a route of Pyramid", error)
         return found

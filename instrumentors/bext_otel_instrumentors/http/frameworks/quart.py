@@ -43,7 +43,7 @@ def _dispatching(original: Callable[..., Awaitable[Any]]) -> Callable[..., Await
     @wraps(original)
     async def dispatch(self: Any, context: Any = None) -> Any:
         try:
-            if (request := _current() if context is None else context.request_websocket) is not None:
+            if (request := _current()) is not None:
                 tell(request.scope, rule_of(self, request))
         except Exception as error:
             report("a route of Quart", error)

@@ -11,8 +11,10 @@ from bext_otel_instrumentors._kit.patch import Patches
 from bext_otel_instrumentors.http.current_request import exchange_of, left_out, working_for
 from bext_otel_instrumentors.http.environment import choices
 from bext_otel_instrumentors.http.exchange import Exchange, current
+from bext_otel_instrumentors.http.hosting import Hosting
 from bext_otel_instrumentors.http.incoming import exchange_for, leaves_out
 from bext_otel_instrumentors.http.response_propagation import response_headers
+from bext_otel_instrumentors.http.servers import aiohttp_upstream
 from bext_otel_instrumentors.http.servers.aiohttp_request import AIOHTTP, is_websocket, route_of
 from bext_otel_instrumentors.http.servers.instrumentor import ServerInstrumentor, before
 from bext_otel_instrumentors.http.websocket import Handshake
@@ -41,6 +43,7 @@ class AiohttpServerInstrumentor(ServerInstrumentor):
         self._at("aiohttp.web_protocol", "RequestHandler.handle_error", _failing)
         self._at("aiohttp.web_response", "StreamResponse.prepare", _preparing)
         self._at("aiohttp.web_response", "StreamResponse.write", _writing)
+        self._patches.when_imported(aiohttp_upstream.UPSTREAM, partial(aiohttp_upstream.cover, self._patches))
 
     def _handling(self, original: Handle) -> Handle:
         @wraps(original)
@@ -161,14 +164,9 @@ def _failing(original: Callable[..., Any]) -> Callable[..., Any]:
     return handle_error
 
 
-async def _answer(hosting: Any, handler: Handle, request: Any) -> Any:
+async def _answer(hosting: Hosting, handler: Handle, request: Any) -> Any:
     """An endpoint's answer to this request, or the application's."""
     from aiohttp import web
-
-    sent: list[Any] = []
-
-    async def send(message: Any) -> None:
-        sent.append(message)
 
     scope = {
         "type": "http",
@@ -179,12 +177,8 @@ async def _answer(hosting: Any, handler: Handle, request: Any) -> Any:
         "client": (request.remote, 0) if request.remote else None,
         "scheme": request.scheme,
     }
-    if not await hosting.answers_asgi(request.path, scope, None, send):
+    answer = await hosting.whole_answer(request.path, scope)
+    if answer is None:
         return await handler(request)
-    start, *bodies = sent
-    headers = [(name.decode(), value.decode()) for name, value in start["headers"]]
-    return web.Response(
-        status=start["status"],
-        headers=headers,
-        body=b"".join(message.get("body", b"") for message in bodies),
-    )
+    status, headers, body = answer
+    return web.Response(status=status, headers=headers, body=body)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
 
 from bext_otel_instrumentors.http.exchange import Exchange, declared_length
 from bext_otel_instrumentors.http.incoming import Interface, Said
 
 __all__ = ["AIOHTTP", "is_websocket", "route_of"]
+
+_NOT_ALLOWED = 405
 
 
 def is_websocket(request: Any) -> bool:
@@ -21,13 +23,37 @@ def route_of(request: Any) -> str | None:
     """The template of the resource that matched, with what sub-applications are mounted under; files below a
     folder are one route."""
     match = getattr(request, "_match_info", None)  # a request of a server without an application has none
-    resource = None if match is None else getattr(match.route, "resource", None)
+    if match is None:
+        return None
+    resource = getattr(match.route, "resource", None) or _of_another_method(request, match)
     if resource is None:
         return None
     canonical: str = resource.canonical
     return (
         f"{canonical}/{{filename}}" if hasattr(resource, "get_info") and _is_folder(resource) else canonical
     )
+
+
+def _of_another_method(request: Any, match: Any) -> Any:
+    """The resource of a request that it has no route for by its method; None where there is none."""
+    if getattr(match.http_exception, "status", 0) != _NOT_ALLOWED:
+        return None
+    for resource in match.apps[-1].router.resources():
+        found, allowed = _at_once(resource.resolve(request))
+        if found is None and allowed:
+            return resource
+    return None
+
+
+def _at_once(resolving: Coroutine[Any, Any, tuple[Any, Any]]) -> tuple[Any, Any]:
+    """What a coroutine that need not wait for anything returns; nothing, if it has to."""
+    try:
+        resolving.send(None)
+    except StopIteration as done:
+        found: tuple[Any, Any] = done.value
+        return found
+    resolving.close()
+    return None, None
 
 
 def _is_folder(resource: Any) -> bool:

@@ -69,8 +69,7 @@ class _Application(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic in w
 
     def __init__(self, app: Any, served: Served, chosen: Choices) -> None:
         super().__init__(app)
-        self._self_served = served
-        self._self_chosen = chosen
+        self._self_parts = (served, chosen)
 
     def __copy__(self) -> Any:
         import copy
@@ -92,20 +91,22 @@ def _itself(app: Any) -> Any:
 
 class _ASGIApplication(_Application):
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
-        served = self._self_served
+        served, chosen = self._self_parts  # in one look, since each is one into the proxy
+        app = self.__wrapped__
         if served.ended:
-            await self.__wrapped__(scope, receive, send)
+            await app(scope, receive, send)
         else:
-            await asgi.serve(self.__wrapped__, scope, receive, send, served.hosting, self._self_chosen)
+            await asgi.serve(app, scope, receive, send, served.hosting, chosen)
 
 
 class _WSGIApplication(_Application):
     def __call__(self, environ: wsgi.Environ, start_response: wsgi.StartResponse) -> Iterable[bytes]:
-        served = self._self_served
+        served, chosen = self._self_parts
+        app = self.__wrapped__
         if served.ended:
-            answer: Iterable[bytes] = self.__wrapped__(environ, start_response)
+            answer: Iterable[bytes] = app(environ, start_response)
             return answer
-        return wsgi.serve(self.__wrapped__, environ, start_response, served.hosting, self._self_chosen)
+        return wsgi.serve(app, environ, start_response, served.hosting, chosen)
 
 
 def _around(kind: type[_Application], call: Any) -> type[_Application]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from bext_otel_instrumentors._kit.guard import report
@@ -13,13 +12,17 @@ from bext_otel_instrumentors._kit.patch import Patches
 from bext_otel_instrumentors.http.current_request import left_out, working_for
 from bext_otel_instrumentors.http.environment import Choices, choices
 from bext_otel_instrumentors.http.exchange import Exchange
+from bext_otel_instrumentors.http.hosting import Answer, Hosting
 from bext_otel_instrumentors.http.incoming import exchange_for, leaves_out
+from bext_otel_instrumentors.http.servers import tornado_upstream
 from bext_otel_instrumentors.http.servers.instrumentor import ServerInstrumentor, before
 from bext_otel_instrumentors.http.servers.tornado_request import (
     TORNADO,
     Connection,
     exchange_behind,
     is_websocket,
+    path_of,
+    scope_of,
     template_of,
 )
 from bext_otel_instrumentors.http.websocket import Handshake
@@ -29,7 +32,7 @@ __all__ = ["TornadoServerInstrumentor"]
 
 class TornadoServerInstrumentor(ServerInstrumentor):
     """Instruments the server where it hands a request to whoever it was made for; routes are those of
-    Tornado's routers. Endpoints are not mounted on its port."""
+    Tornado's routers."""
 
     requires = ("tornado >= 6.1",)
 
@@ -44,6 +47,7 @@ class TornadoServerInstrumentor(ServerInstrumentor):
         self._at("tornado.web", "Application.get_handler_delegate", _choosing)
         self._at("tornado.web", "RequestHandler.log_exception", _failing)
         self._at("tornado.websocket", "WebSocketHandler.on_connection_close", before(_closed))
+        self._patches.when_imported(tornado_upstream.UPSTREAM, partial(tornado_upstream.cover, self._patches))
 
     def _starting(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(original)
@@ -53,28 +57,42 @@ class TornadoServerInstrumentor(ServerInstrumentor):
             connection = Connection(request_conn)
             delegate = original(server, server_conn, connection)
             if server.xheaders:  # what is inside knows who the client is
-                delegate.delegate = Measured(delegate.delegate, connection, self._chosen)
+                delegate.delegate = Measured(delegate.delegate, connection, self._chosen, self._hosting)
                 return delegate
-            return Measured(delegate, connection, self._chosen)
+            return Measured(delegate, connection, self._chosen, self._hosting)
 
         return start_request
 
 
 class Measured:
-    """A delegate of Tornado's (`HTTPMessageDelegate`) that is called with its request measured."""
+    """A delegate of Tornado's (`HTTPMessageDelegate`) that is called with its request measured, or not
+    called where the endpoints answer."""
 
-    def __init__(self, delegate: Any, connection: Connection, chosen: Choices) -> None:
+    def __init__(self, delegate: Any, connection: Connection, chosen: Choices, hosting: Hosting) -> None:
         self._delegate = delegate
         self._connection = connection
         self._chosen = chosen
+        self._hosting = hosting
         self._request: dict[str, Any] = {}
         self._exchange: Exchange | None = None
         self._handshake: Handshake | None = None
         self._left_out = False
+        self._reply: Answer | None = None
 
     def headers_received(self, start_line: Any, headers: Any) -> Any:
-        """The head of a request is there."""
+        """The head of a request is there. Tornado waits for what this returns before it reads the body."""
         self._request.update(start_line=start_line, headers=headers, context=self._connection.context)
+        mount = self._hosting.asgi
+        if mount is not None and mount.owns(path_of(start_line)):
+            return self._ask_endpoints(start_line, headers)
+        return self._hand_on(start_line, headers)
+
+    async def _ask_endpoints(self, start_line: Any, headers: Any) -> None:
+        self._reply = await self._hosting.whole_answer(path_of(start_line), scope_of(self._request))
+        if self._reply is None and (waiting := self._hand_on(start_line, headers)) is not None:
+            await waiting
+
+    def _hand_on(self, start_line: Any, headers: Any) -> Any:
         if leaves_out(TORNADO, self._chosen, self._request):
             self._left_out = True
         else:
@@ -84,6 +102,8 @@ class Measured:
 
     def data_received(self, chunk: bytes) -> Any:
         """A part of its body is there."""
+        if self._reply is not None:
+            return None
         if self._exchange is not None and self._exchange.counting:
             self._exchange.received(len(chunk))
         with self._working():
@@ -91,6 +111,9 @@ class Measured:
 
     def finish(self) -> None:
         """All of it is there."""
+        if self._reply is not None:
+            self._connection.answer(*self._reply)
+            return
         with self._working():
             try:
                 self._delegate.finish()
@@ -100,6 +123,8 @@ class Measured:
 
     def on_connection_close(self) -> None:
         """The client has left before it had its answer."""
+        if self._reply is not None:
+            return
         try:
             with self._working():
                 self._delegate.on_connection_close()
@@ -112,7 +137,7 @@ class Measured:
             self._end()
 
     def _open(self, headers: Any) -> None:
-        exchange = exchange_for(TORNADO, self._request, self._chosen, upstream=_has_upstream(), asked=None)
+        exchange = exchange_for(TORNADO, self._request, self._chosen, upstream=False, asked=None)
         if exchange is None:
             return
         connection = self._connection
@@ -157,12 +182,6 @@ def _nothing() -> None:
     """Who has called for nothing hears of nothing."""
 
 
-def _has_upstream() -> bool:
-    """Whether upstream's instrumentation of Tornado runs, which makes a span within a span, and counts."""
-    upstream = sys.modules.get("opentelemetry.instrumentation.tornado")
-    return upstream is not None and upstream.TornadoInstrumentor().is_instrumented_by_opentelemetry
-
-
 def _matching(original: Callable[..., Any]) -> Callable[..., Any]:
     """A rule is asked; of routers within routers the last one that matches is the request's."""
 
@@ -185,10 +204,10 @@ def _choosing(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(original)
     def get_handler_delegate(self: Any, request: Any, target_class: Any, *args: Any, **kwargs: Any) -> Any:
-        for_nothing = self.settings.get("default_handler_class")
-        if target_class is for_nothing or getattr(target_class, "__name__", "") == "ErrorHandler":
-            exchange = exchange_behind(request)
-            if exchange is not None:
+        if (exchange := exchange_behind(request)) is not None:
+            tornado_upstream.meet(exchange, target_class)
+            for_nothing = self.settings.get("default_handler_class")
+            if target_class is for_nothing or getattr(target_class, "__name__", "") == "ErrorHandler":
                 exchange.match(None)
         return original(self, request, target_class, *args, **kwargs)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from functools import partial
+from http.client import responses
 from typing import Any
 
 import wrapt
@@ -14,7 +15,15 @@ from bext_otel_instrumentors.http.exchange import Exchange, declared_length
 from bext_otel_instrumentors.http.incoming import Interface, Said
 from bext_otel_instrumentors.http.websocket import Handshake
 
-__all__ = ["TORNADO", "Connection", "exchange_behind", "is_websocket", "template_of"]
+__all__ = [
+    "TORNADO",
+    "Connection",
+    "exchange_behind",
+    "is_websocket",
+    "path_of",
+    "scope_of",
+    "template_of",
+]
 
 
 class Connection(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic in wrapt 2 only
@@ -56,6 +65,18 @@ class Connection(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic in wra
         else:
             self.__wrapped__.set_close_callback(partial(_closed, self._self_leave, callback))
 
+    def answer(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> None:
+        """Answer with that, whatever the connection was made for."""
+        from tornado.httputil import HTTPHeaders, ResponseStartLine
+
+        lines = HTTPHeaders()
+        for name, value in headers:
+            lines.add(name, value)
+        self.write_headers(
+            ResponseStartLine("HTTP/1.1", status, responses.get(status, "")), lines, body or None
+        )
+        self.finish()
+
     def finish(self) -> None:
         self.__wrapped__.finish()
         if self._self_end is not None:
@@ -96,6 +117,30 @@ def template_of(matcher: Any) -> str:
     values = tuple(f"{{{names.get(place, f'arg{place}')}}}" for place in range(1, regex.groups + 1))
     shown: str = path % values
     return shown
+
+
+def path_of(start_line: Any) -> str:
+    """The path of a request, as it came."""
+    path: str = start_line.path.partition("?")[0]
+    return path
+
+
+def scope_of(request: Any) -> dict[str, Any]:
+    """A request as the endpoints want it: as an ASGI scope."""
+    start, headers, context = request["start_line"], request["headers"], request["context"]
+    remote = getattr(context, "remote_ip", None)
+    return {
+        "type": "http",
+        "method": start.method,
+        "path": path_of(start),
+        "query_string": start.path.partition("?")[2].encode("latin-1", "replace"),
+        "headers": [
+            (name.lower().encode("latin-1", "replace"), value.encode("latin-1", "replace"))
+            for name, value in headers.get_all()
+        ],
+        "client": (remote, 0) if remote else None,
+        "scheme": getattr(context, "protocol", None) or "http",
+    }
 
 
 def _read(request: Any) -> Said:

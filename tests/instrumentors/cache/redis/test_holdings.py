@@ -181,7 +181,6 @@ def test_what_two_workers_share_counts_once(port: int, client: Any, tmp_path: Pa
         name = 'bext_cache_entries{app="shop",layer="isr"}'
         until(
             lambda: [40.0] * 10 == [program_metrics(own).get(name) for _ in range(10)],
-            seconds=30,
             why=str(program_metrics(own)),
         )
         expected = sum(client.memory_usage(f"page:{number}") for number in range(40))

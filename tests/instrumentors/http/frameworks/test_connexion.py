@@ -18,6 +18,10 @@ from tests.instrumentors.driving import ask
 
 connexion = pytest.importorskip("connexion")
 
+# Of its own calls, from Python 3.14 on.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:'asyncio.iscoroutinefunction' is deprecated:DeprecationWarning"
+)
 instrumented = instrumented_by(ConnexionInstrumentor, StarletteInstrumentor, FlaskInstrumentor)
 
 ANSWERS = {"responses": {"200": {"description": "it worked"}}}

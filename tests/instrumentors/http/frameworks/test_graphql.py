@@ -10,7 +10,7 @@ from flask import Flask
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
-from bext_otel.catalogue import REQUESTS
+from bext_otel.catalogue import HTTP_SERVER_REQUEST_DURATION, REQUESTS
 from bext_otel_instrumentors.http.flask import FlaskInstrumentor
 from bext_otel_instrumentors.http.frameworks.graphql import GraphQLInstrumentor
 from bext_otel_instrumentors.http.starlette import StarletteInstrumentor
@@ -23,7 +23,7 @@ DOCUMENT = "query Hero { hero(episode: 1) } query Other { hero(episode: 2) } mut
 JSON = [("content-type", "application/json")]
 
 
-def by_strawberry() -> Any:
+def by_strawberry(*extensions: Any) -> Any:
     strawberry = pytest.importorskip("strawberry")
     from strawberry.asgi import GraphQL
 
@@ -35,7 +35,9 @@ def by_strawberry() -> Any:
 
     query = strawberry.type(type("Query", (), {"hero": strawberry.field(resolver=hero)}))
     mutation = strawberry.type(type("Mutation", (), {"rename": strawberry.mutation(resolver=rename)}))
-    return Starlette(routes=[Mount("/graphql", GraphQL(strawberry.Schema(query, mutation)))])
+    return Starlette(
+        routes=[Mount("/graphql", GraphQL(strawberry.Schema(query, mutation, extensions=extensions)))]
+    )
 
 
 def ariadne_schema() -> Any:
@@ -103,6 +105,21 @@ def test_what_executes_in_a_request_of_flask_names_it(instrumented: Telemetry) -
     )
     assert b"hero 1" in ask_wsgi(flask, "/g").body
     assert ("query Hero", "/g") == (instrumented.server().name, instrumented.attributes()["http.route"])
+
+
+def test_what_strawberry_tells_of_its_own_is_below_the_request_which_is_counted_once(
+    instrumented: Telemetry,
+) -> None:
+    """Its span of an operation is a server's too, but of no HTTP request."""
+    pytest.importorskip("strawberry")
+    from strawberry.extensions.tracing import OpenTelemetryExtension
+
+    asked(by_strawberry(OpenTelemetryExtension), operationName="Hero")
+    (request,) = [span for span in instrumented.spans() if "http.route" in (span.attributes or {})]
+    (operation,) = [span for span in instrumented.servers() if span is not request]
+    assert ("query Hero", None) == (request.name, request.parent)
+    assert ("GraphQL Query: Hero", request.context) == (operation.name, operation.parent)
+    assert [1] == list(instrumented.counts(HTTP_SERVER_REQUEST_DURATION).values())
 
 
 def test_outside_of_a_request_it_executes_untouched_and_undone_too(telemetry: Telemetry) -> None:

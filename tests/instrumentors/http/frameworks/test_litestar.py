@@ -209,14 +209,17 @@ def test_requests_at_the_same_time_have_their_own_routes(instrumented: Telemetry
 def test_its_own_telemetry_adds_no_span_unless_it_has_providers_of_its_own(
     instrumented: Telemetry, own: bool
 ) -> None:
-    from litestar.plugins.opentelemetry import OpenTelemetryConfig, OpenTelemetryPlugin
+    try:
+        from litestar.plugins import opentelemetry as its_own
+    except ImportError:  # where older versions have it
+        from litestar.contrib import opentelemetry as its_own
 
     theirs = Telemetry()
-    config = OpenTelemetryConfig(
+    config = its_own.OpenTelemetryConfig(
         tracer_provider=theirs.tracer_provider if own else None,
         meter_provider=theirs.meter_provider if own else None,
     )
-    assert 200 == ask(litestar(plugins=[OpenTelemetryPlugin(config)]), "/items/1").status
+    assert 200 == ask(litestar(plugins=[its_own.OpenTelemetryPlugin(config)]), "/items/1").status
     assert ["GET /items/{item}"] == [span.name for span in instrumented.spans()]
     assert {"bext_otel"} == {scope.name for scope in instrumented.metric_scopes()}
     assert own is bool(theirs.spans())

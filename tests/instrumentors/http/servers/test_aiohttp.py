@@ -174,3 +174,24 @@ def test_endpoints_answer_on_the_application_s_port(telemetry: Telemetry, tmp_pa
         assert (200, "text/x-tea", "GET") == asking(tmp_path, ask)
     assert {} == telemetry.counts(REQUESTS)
     assert told
+
+
+@pytest.mark.filterwarnings("ignore:Inheritance class _InstrumentedApplication:DeprecationWarning")
+@pytest.mark.parametrize("own", [False, True], ids=["the process's provider", "its own"])
+def test_upstream_s_middleware_stands_down_unless_it_has_a_provider_of_its_own(
+    telemetry: Telemetry, tmp_path: Path, own: bool
+) -> None:
+    upstream = pytest.importorskip("opentelemetry.instrumentation.aiohttp_server").AioHttpServerInstrumentor()
+    theirs = Telemetry()
+
+    async def ask(client: Any) -> Any:
+        return (await client.get("/items/1")).status
+
+    with instrumenting(AiohttpServerInstrumentor):
+        upstream.instrument(tracer_provider=theirs.tracer_provider if own else None)
+        try:
+            assert 200 == asking(tmp_path, ask)
+        finally:
+            upstream.uninstrument()
+    assert (1, int(own)) == (len(telemetry.servers()), len(theirs.servers()))
+    assert 1 == sum(telemetry.counts(REQUESTS).values())

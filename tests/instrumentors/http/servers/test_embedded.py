@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
+import httpx
 import pytest
 import uvicorn
 import websockets.sync.client
@@ -172,3 +175,50 @@ def test_undone_nothing_is_left(telemetry: Telemetry) -> None:
             assert 200 == get(port, "/a")[0]
     assert before is uvicorn.Config.load
     assert [] == telemetry.spans()
+
+
+def test_http_2_and_trailers_are_one_request_each(instrumented: Telemetry) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        trailers = "http.response.trailers" in scope["extensions"]
+        await send({"type": "http.response.start", "status": 200, "headers": [], "trailers": trailers})
+        await send({"type": "http.response.body", "body": b"tea"})
+        if trailers:
+            await send({"type": "http.response.trailers", "headers": [(b"x-sum", b"3")]})
+
+    headers = [("trailer", "x-sum"), ("te", "trailers")]
+    with by_hypercorn(app) as port, httpx.Client(http1=False, http2=True, trust_env=False) as client:
+        for number in range(2):
+            answer = client.get(f"http://127.0.0.1:{port}/{number}", headers=headers)
+            assert ("HTTP/2", "tea") == (answer.http_version, answer.text)
+        until(lambda: len(instrumented.servers()) == 2)
+    assert {("shop", "GET", "200", "unmatched"): 2} == instrumented.counts(REQUESTS)
+    assert {"2"} == {span.attributes["network.protocol.version"] for span in instrumented.servers()}  # type: ignore[index]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_server_in_a_loop_that_runs_already(instrumented: Telemetry, late: bool) -> None:
+    """As in a notebook's kernel, or in a program that has a window; `late`: the application goes on when its
+    answer is out."""
+    going_on = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await bare_asgi.app(scope, receive, send)
+        if late:
+            await going_on.wait()
+
+    async def kernel() -> None:
+        listener = socket.create_server(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None))
+        serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.get(f"http://127.0.0.1:{listener.getsockname()[1]}/cell")
+        assert "tea 0" == answer.text
+        assert ([] if late else [1]) == [1 for _ in instrumented.servers()]
+        going_on.set()
+        server.should_exit = True
+        await serving
+
+    asyncio.run(kernel())
+    assert {("shop", "GET", "200", "unmatched"): 1} == instrumented.counts(REQUESTS)
+    assert 1 == len(instrumented.servers())

@@ -200,3 +200,76 @@ def test_that_it_listens_is_told(telemetry: Telemetry) -> None:
     with instrumenting(TornadoServerInstrumentor, on_serving=lambda: told.append("serving")):
         asking(application(), fetching("/items/1"))
     assert "serving" in told
+
+
+class Mount:
+    """Endpoints, of which one is broken."""
+
+    def owns(self, path: str) -> bool:
+        return path in {"/metrics", "/fails"}
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/fails":
+            raise OSError("no endpoint")
+        body = f"{scope['method']} {scope['query_string'].decode()} {dict(scope['headers'])[b'x-a'].decode()}"
+        headers = [(b"content-type", b"text/x-tea"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send(
+            {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body.encode()}
+        )
+
+
+@pytest.mark.parametrize("xheaders", [False, True])
+@pytest.mark.parametrize(
+    ("method", "body", "said"),
+    [("GET", None, b"GET a=1 tea"), ("HEAD", None, b""), ("POST", b"x" * 100_000, b"POST a=1 tea")],
+)
+def test_endpoints_answer_on_the_application_s_port(
+    telemetry: Telemetry, method: str, body: bytes | None, said: bytes, xheaders: bool
+) -> None:
+    ask = fetching("/metrics?a=1", method=method, body=body, headers={"X-A": "tea"})
+    with instrumenting(TornadoServerInstrumentor, asgi=Mount()):
+        answer = asking(application(), ask, xheaders=xheaders)
+    assert (200, "text/x-tea", said) == (answer.code, answer.headers["Content-Type"], answer.body)
+    assert ({}, []) == (telemetry.counts(REQUESTS), telemetry.spans())
+
+
+def test_where_an_endpoint_fails_the_application_answers(telemetry: Telemetry) -> None:
+    with instrumenting(TornadoServerInstrumentor, asgi=Mount()):
+        assert 500 == asking(application(), fetching("/fails")).code
+    assert {("shop", "GET", "500", "/fails"): 1} == telemetry.counts(REQUESTS)
+
+
+def test_an_endpoint_leaves_the_connection_open_for_the_next_request(telemetry: Telemetry) -> None:
+    async def ask(port: int) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        endpoint = b"GET /metrics HTTP/1.1\r\nHost: a\r\nX-A: b\r\n\r\n"
+        writer.write(endpoint + b"GET /items/last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        try:
+            return await reader.read()
+        finally:
+            writer.close()
+
+    with instrumenting(TornadoServerInstrumentor, asgi=Mount()):
+        assert asking(application(), ask).endswith(b"last")
+    assert {("shop", "GET", "200", "/items/{arg1}"): 1} == telemetry.counts(REQUESTS)
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["the process's provider", "its own"])
+def test_upstream_instruments_no_handler_unless_it_has_a_provider_of_its_own(
+    telemetry: Telemetry, own: bool
+) -> None:
+    class Mine(Item):
+        """Which upstream marks, and no other test uses."""
+
+    upstream = pytest.importorskip("opentelemetry.instrumentation.tornado").TornadoInstrumentor()
+    theirs = Telemetry()
+    with instrumenting(TornadoServerInstrumentor):
+        upstream.instrument(tracer_provider=theirs.tracer_provider if own else None)
+        try:
+            answer = asking(web.Application([(r"/mine/(\w+)", Mine)]), fetching("/mine/1"))
+        finally:
+            upstream.uninstrument()
+    assert (200, 1) == (answer.code, len(telemetry.servers()))
+    assert own is bool([span for span in theirs.spans() if span.name.startswith("GET /mine")])
+    assert {("shop", "GET", "200", "/mine/{arg1}"): 1} == telemetry.counts(REQUESTS)

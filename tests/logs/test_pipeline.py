@@ -1,0 +1,141 @@
+"""A record on its way to the sinks, and to processors that an application adds."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from opentelemetry import _logs, context, trace
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+
+from bext_otel.apps import with_app
+from bext_otel.entries import emit
+from tests.logs.conftest import Start
+
+
+class Kept(LogRecordProcessor):
+    def __init__(self) -> None:
+        self.records: list[ReadWriteLogRecord] = []
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        self.records.append(log_record)
+
+    def shutdown(self) -> None:
+        pass
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return True
+
+
+SPAN = SpanContext(7, 9, is_remote=False, trace_flags=TraceFlags(1))
+
+
+def test_a_processor_of_the_application_s_gets_the_sdk_s_record_whole(
+    start: Start, logger: logging.Logger
+) -> None:
+    logs, kept = start(), Kept()
+    logs.provider.add_log_record_processor(kept)
+    here = with_app("api", trace.set_span_in_context(NonRecordingSpan(SPAN)))
+    token = context.attach(here)
+    try:
+        logger.warning("hello", extra={"n": 1, "listed": [1, {"a": None}]})
+        logs.provider.get_logger("theirs", "2").emit(
+            LogRecord(body={"a": 1}, attributes={"b": b"\xff"}, severity_number=SeverityNumber.INFO)
+        )
+    finally:
+        context.detach(token)
+    ours, theirs = kept.records
+    log = ours.log_record
+    assert ("hello", {"n": 1, "listed": [1, {"a": None}], "app": "api"}) == (
+        log.body,
+        dict(log.attributes or {}),
+    )
+    assert (7, 9, 1) == (log.trace_id, log.span_id, log.trace_flags)
+    assert (SeverityNumber.WARN, "WARN", here) == (log.severity_number, log.severity_text, log.context)
+    assert (logs.provider.resource, logger.name) == (ours.resource, ours.instrumentation_scope.name)  # type: ignore[union-attr]
+    assert ({"a": 1}, {"b": b"\xff", "app": "api"}, "2") == (
+        theirs.log_record.body,
+        dict(theirs.log_record.attributes or {}),
+        theirs.instrumentation_scope.version,  # type: ignore[union-attr]
+    )
+
+
+def test_what_such_a_processor_changes_is_nobody_else_s(start: Start, logger: logging.Logger) -> None:
+    class Changing(Kept):
+        def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+            attributes: Any = log_record.log_record.attributes
+            attributes["changed"] = True
+
+    logs, kept = start(), Kept()
+    logs.provider.add_log_record_processor(Changing())
+    logs.provider.add_log_record_processor(kept)
+    logger.info("hello")
+    assert "changed" not in logs.lines()[0]
+    assert not (logs.exported()[0].attributes or {}).get("changed")
+    assert (kept.records[0].log_record.attributes or {})["changed"]
+
+
+def test_what_the_caller_gave_stays_as_it_was(start: Start, logger: logging.Logger) -> None:
+    start()
+    fields: dict[str, Any] = {"url": "https://user:secret@h/", "app": "api"}
+    record = LogRecord(body="b", attributes=fields, severity_number=SeverityNumber.INFO)
+    provider = start().provider
+    provider.get_logger("theirs").emit(record)
+    logger.info("hello", extra=fields)
+    assert {"url": "https://user:secret@h/", "app": "api"} == fields
+    assert fields == record.attributes
+
+
+def test_an_entry_of_ours_has_the_ids_of_its_work_and_what_led_to_its_exception(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs = start()
+    monkeypatch.setattr(_logs, "get_logger_provider", lambda: logs.provider)
+    try:
+        try:
+            raise KeyError("token=abc")
+        except KeyError as error:
+            raise ValueError("outer") from error
+    except ValueError as error:
+        emit(
+            "bext.test",
+            SeverityNumber.ERROR,
+            "failed",
+            {"app": "api"},
+            here=trace.set_span_in_context(NonRecordingSpan(SPAN)),
+            error=error,
+        )
+    (line,) = logs.lines()
+    assert ("api", f"{7:032x}", f"{9:016x}") == (line["app"], line["trace_id"], line["span_id"])
+    outer, inner = line["exceptions"]
+    assert {"type": "ValueError", "message": "outer"} == outer
+    assert ("KeyError", "cause", 0) == (inner["type"], inner["relation"], inner["of"])
+    assert "abc" not in inner["message"]
+
+
+def test_ours_come_before_what_the_application_adds(start: Start, logger: logging.Logger) -> None:
+    logs = start()
+    token = context.attach(with_app("api", trace.set_span_in_context(NonRecordingSpan(SPAN))))
+    try:
+        logger.error("failed", exc_info=ValueError("x"), extra={"zebra": 1, "status": 200, "route": "/a"})
+    finally:
+        context.detach(token)
+    assert [
+        "timestamp",
+        "level",
+        "target",
+        "message",
+        "app",
+        "status",
+        "trace_id",
+        "span_id",
+        "route",
+        "exception.type",
+        "exception.message",
+        "exception.stacktrace",
+        "exceptions",
+        "zebra",
+    ] == list(logs.lines()[0])
