@@ -18,10 +18,8 @@ from functools import cache
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec, module_from_spec
-from inspect import signature
-from threading import Lock, RLock
 from types import SimpleNamespace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry import context as contexts
@@ -33,10 +31,10 @@ from opentelemetry.metrics._internal import _ProxyMeterProvider
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk import metrics as sdk_metrics
-from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping.exponent_mapping import ExponentMapping
-from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping.logarithm_mapping import (
-    LogarithmMapping,
-)
+from opentelemetry.sdk.metrics import view as sdk_views
+from opentelemetry.sdk.metrics._internal import aggregation as sdk_aggregations
+from opentelemetry.sdk.metrics._internal import instrument as sdk_instruments
+from opentelemetry.sdk.metrics._internal.view import _default_reservoir_factory
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter, MetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Span, SpanProcessor, Tracer, TracerProvider
@@ -45,38 +43,49 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import DEFAULT_TRACE_STATE, SpanContext, TraceFlags, TraceState
 
 __all__ = [
+    "SDK_INSTRUMENTS",
     "SPAN_KEY",
+    "Aggregated",
     "Failure",
+    "Form",
     "Gauge",
+    "InstrumentKind",
+    "MeasurementConsumer",
+    "ReaderPreferences",
+    "SdkMeter",
     "SdkTracer",
-    "admit_measurements",
+    "ViewParts",
+    "aggregation_of",
     "already_installed",
     "attach",
     "become",
-    "cardinality_limits",
-    "collecting_in_turn",
     "configure_loggers",
     "configure_tracers",
+    "consume_by",
     "counts_record",
     "decision_of",
     "delegates_of",
     "detach",
     "export_bytes",
     "get_current",
-    "hear_measurements",
     "logger_config",
+    "make_reservoir",
+    "matches",
     "on_ending",
     "otlp_exporter",
     "own_resource",
     "parts_of_propagator",
+    "parts_of_view",
+    "preferences_of",
     "preferred_temporality",
     "prometheus_name",
+    "resource_of",
     "span_context",
     "span_processors",
     "speak_json",
-    "start_metrics_over",
     "take_bytes",
     "trace_state",
+    "unit_word",
 ]
 
 _OTLP = {
@@ -187,6 +196,12 @@ def prometheus_name(name: str, unit: str, *, counter: bool) -> str:
     return f"{legal}_total" if counter and not legal.endswith("_total") else legal
 
 
+def unit_word(unit: str) -> str:
+    """A UCUM unit as the word that names of Prometheus end in; empty for one that is told nowhere."""
+    word: str = _prometheus_mapping().map_unit(unit)
+    return word
+
+
 def already_installed() -> tuple[str, ...]:
     """The signals whose provider the application has set by itself."""
     proxies = {
@@ -214,55 +229,185 @@ def preferred_temporality(exporter: MetricExporter) -> Mapping[type, Aggregation
     return getattr(exporter, "_preferred_temporality", None) or {}
 
 
-def hear_measurements(provider: Any, heard: Callable[[], None]) -> None:
-    """Have a meter provider's instruments call `heard` after each measurement that the SDK has taken."""
-    consumer = provider._measurement_consumer
-    consume: Callable[[Any], None] = consumer.consume_measurement
+class SdkMeter(sdk_metrics.Meter):
+    """An SDK meter, and what is to be known of it to make an instrument."""
 
-    def consume_measurement(measurement: Any) -> None:
-        consume(measurement)
-        heard()
+    @property
+    def enabled(self) -> bool:
+        """Whether its instruments measure (meter configurator)."""
+        return self._meter_config.is_enabled
 
-    consumer.consume_measurement = consume_measurement
+    @property
+    def scope(self) -> InstrumentationScope:
+        """Whose meter it is."""
+        return self._instrumentation_scope
 
+    def _set_meter_config(self, meter_config: Any) -> None:
+        super()._set_meter_config(meter_config)
+        self.on_configured()
 
-def admit_measurements(provider: Any, reader: Any, admit: Callable[[Any], Any]) -> None:
-    """Have `admit` see each measurement before what a provider keeps for `reader` takes it; its answer is
-    taken instead.
-
-    Those of callbacks too, which `hear_measurements` does not hear.
-    """
-    storage = provider._measurement_consumer._reader_storages[reader]
-    consume: Callable[..., None] = storage.consume_measurement
-
-    def consume_measurement(measurement: Any, *args: Any) -> None:
-        consume(admit(measurement), *args)
-
-    storage.consume_measurement = consume_measurement
+    def on_configured(self) -> None:
+        """Somebody has set another meter configurator."""
 
 
-def cardinality_limits(limit: int) -> dict[str, Any]:
-    """What tells a metric reader's constructor how many attribute sets an instrument may have; nothing to an
-    SDK before 1.45.2."""
-    if "cardinality_limits" not in signature(MetricReader.__init__).parameters:
-        return {}
-    kinds = (
-        "Counter",
-        "UpDownCounter",
-        "Histogram",
-        "_Gauge",
-        "ObservableCounter",
-        "ObservableUpDownCounter",
-        "ObservableGauge",
+class MeasurementConsumer(Protocol):
+    """What an SDK's meter provider hands its readers to, and they ask."""
+
+    def add_metric_reader(self, metric_reader: MetricReader) -> None:
+        """A reader joins."""
+
+    def remove_metric_reader(self, metric_reader: MetricReader) -> None:
+        """A reader leaves."""
+
+    def collect(self, metric_reader: MetricReader, timeout_millis: float = 10_000) -> Any:
+        """The data for a reader; None if there is nothing."""
+
+
+def consume_by(provider: Any, consumer: MeasurementConsumer) -> None:
+    """Have a meter provider's readers ask `consumer`."""
+    provider._measurement_consumer = consumer
+
+
+def resource_of(provider: Any) -> Resource:
+    """The resource of a meter provider, as a fork may have changed it."""
+    found: Resource = provider._sdk_config.resource
+    return found
+
+
+InstrumentKind: TypeAlias = Literal[
+    "counter",
+    "up_down_counter",
+    "gauge",
+    "histogram",
+    "observable_counter",
+    "observable_up_down_counter",
+    "observable_gauge",
+]
+
+SDK_INSTRUMENTS: Mapping[InstrumentKind, Any] = {
+    "counter": sdk_instruments._Counter,
+    "up_down_counter": sdk_instruments._UpDownCounter,
+    "gauge": sdk_instruments._Gauge,
+    "histogram": sdk_instruments._Histogram,
+    "observable_counter": sdk_instruments._ObservableCounter,
+    "observable_up_down_counter": sdk_instruments._ObservableUpDownCounter,
+    "observable_gauge": sdk_instruments._ObservableGauge,
+}
+"""The classes that readers and views know instruments by."""
+
+Form: TypeAlias = Literal["default", "drop", "sum", "last_value", "explicit", "exponential"]
+
+
+@dataclass(frozen=True)
+class Aggregated:
+    """An SDK's aggregation, as data. `bounds` are None where the instrument, or the default, says them."""
+
+    form: Form = "default"
+    bounds: tuple[float, ...] | None = None
+    max_size: int = 160
+    max_scale: int = 20
+    min_max: bool = True
+
+
+def aggregation_of(aggregation: Any) -> Aggregated:
+    """What an aggregation of the SDK's asks for."""
+    if isinstance(aggregation, sdk_views.DropAggregation):
+        return Aggregated("drop")
+    if isinstance(aggregation, sdk_views.SumAggregation):
+        return Aggregated("sum")
+    if isinstance(aggregation, sdk_views.LastValueAggregation):
+        return Aggregated("last_value")
+    if isinstance(aggregation, sdk_views.ExplicitBucketHistogramAggregation):
+        bounds = aggregation._boundaries
+        return Aggregated(
+            "explicit", None if bounds is None else tuple(bounds), min_max=aggregation._record_min_max
+        )
+    if isinstance(aggregation, sdk_views.ExponentialBucketHistogramAggregation):
+        return Aggregated(
+            "exponential",
+            None,
+            aggregation._max_size,
+            aggregation._max_scale,
+            min_max=getattr(aggregation, "_record_min_max", True),
+        )
+    return Aggregated()
+
+
+@dataclass(frozen=True)
+class ViewParts:
+    """What a view makes of the instruments that it matches; None leaves it as it is."""
+
+    name: str | None
+    description: str | None
+    keys: frozenset[str] | None
+    aggregation: Aggregated
+    reservoirs: Callable[[Any], Any] | None
+    limit: int | None
+
+
+def parts_of_view(view: Any) -> ViewParts:
+    """What a view says."""
+    factory, keys = view._exemplar_reservoir_factory, view._attribute_keys
+    return ViewParts(
+        view._name,
+        view._description,
+        None if keys is None else frozenset(keys),
+        aggregation_of(view._aggregation),
+        None if factory is _default_reservoir_factory else factory,
+        getattr(view, "_aggregation_cardinality_limit", None),
     )
-    return {"cardinality_limits": {getattr(sdk_metrics, kind): limit for kind in kinds}}
 
 
-def collecting_in_turn(provider: Any) -> RLock:
-    """The lock under which a meter provider runs the callbacks of its instruments, made reentrant: one that
-    collects hangs otherwise."""
-    turns = provider._measurement_consumer._lock = RLock()
-    return turns
+def matches(view: Any, instrument: Any) -> bool:
+    """Whether a view is about an instrument, which has a `name` in lower case, a `unit`, an
+    `instrumentation_scope`, and is of one of `SDK_INSTRUMENTS`."""
+    return bool(view._match(instrument))
+
+
+_RESERVOIR_KINDS: Mapping[Form, Any] = {
+    "sum": sdk_aggregations._SumAggregation,
+    "last_value": sdk_aggregations._LastValueAggregation,
+    "explicit": sdk_aggregations._ExplicitBucketHistogramAggregation,
+    "exponential": sdk_aggregations._ExponentialBucketHistogramAggregation,
+}
+
+
+def make_reservoir(factory: Callable[[Any], Any], form: Form, bounds: Sequence[float], max_size: int) -> Any:
+    """An exemplar reservoir for one series, by a view's factory."""
+    options: dict[str, Any] = {}
+    if form == "explicit":
+        options["boundaries"] = bounds
+    elif form == "exponential":
+        options["size"] = min(20, max_size)
+    return factory(_RESERVOIR_KINDS[form])(**options)
+
+
+@dataclass(frozen=True)
+class ReaderPreferences:
+    """What a metric reader asks for, by kind of instrument. `limits` has those that are not the SDK's
+    default."""
+
+    temporality: Mapping[InstrumentKind, AggregationTemporality]
+    aggregation: Mapping[InstrumentKind, Aggregated]
+    limits: Mapping[InstrumentKind, int]
+
+
+# The SDK's own, from 1.45.2 on.
+_DEFAULT_LIMIT = 2000
+
+
+def preferences_of(reader: MetricReader) -> ReaderPreferences:
+    """What a reader of the SDK's interface prefers."""
+    limits: Mapping[Any, int] = getattr(reader, "_instrument_class_cardinality_limit", {})
+    found = {kind: limits.get(made, _DEFAULT_LIMIT) for kind, made in SDK_INSTRUMENTS.items()}
+    return ReaderPreferences(
+        {kind: reader._instrument_class_temporality[made] for kind, made in SDK_INSTRUMENTS.items()},
+        {
+            kind: aggregation_of(reader._instrument_class_aggregation[made])
+            for kind, made in SDK_INSTRUMENTS.items()
+        },
+        {kind: limit for kind, limit in found.items() if limit != _DEFAULT_LIMIT},
+    )
 
 
 def parts_of_propagator(propagator: TextMapPropagator) -> tuple[TextMapPropagator, ...]:
@@ -711,29 +856,3 @@ def pin_certificate(exporter: Any) -> None:
     if session is not None and verify is not True:
         send = session.request
         session.request = lambda *args, **kwargs: send(*args, **{"verify": verify, **kwargs})
-
-
-def start_metrics_over(provider: Any, reader: Any) -> None:
-    """In a forked child: renew the locks that a thread of the parent may have held, and have `reader` forget
-    what the parent measured.
-
-    Upstream renews the provider's own two locks only. Nothing is collected for this, since that would call
-    the application's callbacks in the middle of a fork.
-    """
-    consumer = provider._measurement_consumer
-    consumer._lock = Lock()
-    for meter in provider._meters.values():
-        meter._instrument_registration_lock = Lock()
-    for each, storage in consumer._reader_storages.items():
-        storage._lock = RLock()
-        if each is reader:
-            storage._instrument_view_instrument_matches = {}
-            continue
-        for match in [
-            match for matches in storage._instrument_view_instrument_matches.values() for match in matches
-        ]:
-            match._lock = Lock()
-            for aggregation in match._attributes_aggregation.values():
-                aggregation._lock = Lock()
-    for mapping in (ExponentMapping, LogarithmMapping):
-        mapping._mappings_lock = Lock()

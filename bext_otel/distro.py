@@ -81,6 +81,8 @@ def configure(
     app_resolver: Resolver | None = None,
     resource: Mapping[str, str] | None = None,
     instrument: bool = True,
+    views: Iterable[parts.Views] = (),
+    metric_readers: Iterable[parts.Reads] = (),
     span_processors: Iterable[parts.OfSpans] = (),
     log_record_processors: Iterable[parts.OfRecords] = (),
     sampler: parts.Samples | None = None,
@@ -96,7 +98,8 @@ def configure(
     `settings` are sections of `bext.config.toml`, and come before the environment and the file.
     `app_resolver` maps a request's host and path to its app, `resource` adds resource attributes. The
     libraries that bext-otel instruments itself are instrumented, as under `bext-otel run`, whether
-    an application was made before or comes after; `instrument=False` leaves that to you.
+    an application was made before or comes after; `instrument=False` leaves that to you. `views` and
+    `metric_readers` are those of OpenTelemetry's SDK, for all metrics, ours too.
 
     Parts of the SDK's interfaces work as they are. `span_processors` and `log_record_processors` are called
     in their order, before anything is exported; each may change what is. `sampler` and `id_generator` come
@@ -111,6 +114,8 @@ def configure(
     """
     global _runtime
     handed: dict[str, Any] = {
+        "views": views,
+        "metric_readers": metric_readers,
         "span_processors": span_processors,
         "log_record_processors": log_record_processors,
         "sampler": sampler,

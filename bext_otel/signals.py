@@ -55,8 +55,8 @@ class Signals:
             traces = build_traces(exporters, resource, self._own.spans, chosen)
         self.tracer_provider, self._span_batches = traces.provider, traces.batches
         self._board = _join(config, resource)
-        given = chosen.given.metric_exporters
-        self.metrics = build_metrics(config, resource, self.figures, ledger=self._board, given=given)
+        parts = chosen.given.metrics
+        self.metrics = build_metrics(config, resource, self.figures, ledger=self._board, parts=parts)
         self.logger_provider, log_deliveries = _build_logs(config, resource, chosen)
         count_logs(self.logger_provider, self._own.logs)
         self._own.deliveries += [*traces.deliveries, *self.metrics.deliveries, *log_deliveries]
@@ -105,7 +105,7 @@ class Signals:
 
     def figures(self) -> Figures:
         """How telemetry itself fares: what each signal delivered and lost."""
-        board, alone = self._board, {}
+        board, alone, folded = self._board, {}, self.metrics.folded()
         if board is not None and board.reason:
             alone = {"workers_alone" if board.alone else "workers_unshared": board.reason}
         return {
@@ -113,6 +113,7 @@ class Signals:
             **self._own.figures(metric_points_dropped=self.metrics.dropped()),
             **self.logger_provider.lost(),
             **cut_figures(),
+            **({"metric_measurements_folded": folded} if folded else {}),
             **alone,
         }
 

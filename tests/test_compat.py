@@ -8,21 +8,30 @@ import socket
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
-from threading import Thread
 from typing import Literal
 
 import pytest
 from opentelemetry import metrics, trace
 from opentelemetry._logs._internal import ProxyLoggerProvider
-from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.context import Context
+from opentelemetry.sdk import metrics as sdk_metrics
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs._internal import _LoggerConfig
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
-from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider, ObservableCounter
+from opentelemetry.sdk.metrics import (
+    AlignedHistogramBucketExemplarReservoir,
+    Counter,
+    Histogram,
+    MeterProvider,
+    ObservableCounter,
+    view,
+)
+from opentelemetry.sdk.metrics import Meter as SdkMeterClass
+from opentelemetry.sdk.metrics._internal import _disable_meter_configurator
+from opentelemetry.sdk.metrics._internal.view import _default_reservoir_factory
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     ConsoleMetricExporter,
@@ -34,9 +43,11 @@ from opentelemetry.sdk.trace import Span, SpanProcessor, Tracer, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Decision, ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from bext_otel import _compat
 from bext_otel.export.temporality import otlp_temporality
+from bext_otel.metrics.instruments.identity import Identity
 from tests.fresh import fresh
 
 
@@ -118,35 +129,152 @@ def test_an_exporter_prefers_the_temporality_of_the_standard_variable(
     assert dict(_compat.preferred_temporality(exporter)) == otlp_temporality(), "known without one"
 
 
-def test_each_measurement_that_the_sdk_takes_is_heard_of() -> None:
-    reader, heard = InMemoryMetricReader(), []
-    provider = MeterProvider([reader], shutdown_on_exit=False)
-    _compat.hear_measurements(provider, lambda: heard.append(reader.get_metrics_data() is not None))
-    provider.get_meter("m").create_counter("c").add(1)
-    assert [True] == heard
+class Asked:
+    """Takes the place of what an SDK's meter provider collects from."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, object]] = []
+
+    def add_metric_reader(self, metric_reader: object) -> None:
+        self.said.append(("add", metric_reader))
+
+    def remove_metric_reader(self, metric_reader: object) -> None:
+        self.said.append(("remove", metric_reader))
+
+    def collect(self, metric_reader: object, timeout_millis: float = 10_000) -> MetricsData:
+        self.said.append(("collect", metric_reader))
+        return MetricsData(resource_metrics=[])
+
+
+def test_readers_of_a_provider_ask_who_takes_its_place() -> None:
+    provider, reader, asked = MeterProvider(shutdown_on_exit=False), InMemoryMetricReader(), Asked()
+    _compat.consume_by(provider, asked)
+    provider.add_metric_reader(reader)
+    assert MetricsData(resource_metrics=[]) == reader.get_metrics_data()
+    provider.remove_metric_reader(reader)
+    assert [("add", reader), ("collect", reader), ("remove", reader)] == asked.said
     provider.shutdown()
 
 
-def test_a_callback_may_collect_under_the_lock_that_a_provider_collects_under() -> None:
-    reader, other = InMemoryMetricReader(), InMemoryMetricReader()
-    provider = MeterProvider([reader, other], shutdown_on_exit=False)
-    turns, free = _compat.collecting_in_turn(provider), []
+def test_the_resource_of_a_meter_provider_is_the_one_that_it_has_now() -> None:
+    provider = MeterProvider(resource=Resource({"service.name": "shop"}), shutdown_on_exit=False)
+    _compat.own_resource(provider)(Resource({"service.instance.id": "1"}))
+    assert {"service.name": "shop", "service.instance.id": "1"} == dict(
+        _compat.resource_of(provider).attributes
+    )
 
-    def observe(_: CallbackOptions) -> list[Observation]:
-        if not free:
-            taken = ThreadPoolExecutor(1)
-            free.append(taken.submit(turns.acquire, timeout=0).result(20))
-            taken.shutdown()
-            other.collect()
-        return [Observation(1)]
 
-    provider.get_meter("m").create_observable_gauge("g", [observe])
-    collecting = Thread(target=reader.collect, daemon=True)
-    collecting.start()
-    collecting.join(20)
-    assert not collecting.is_alive(), "it waits for itself"
-    assert [False] == free
+class ConfiguredMeter(_compat.SdkMeter):
+    told: list[bool]
+
+    def on_configured(self) -> None:
+        self.told.append(self.enabled)
+
+
+def test_a_meter_hears_of_another_configurator() -> None:
+    provider = MeterProvider(shutdown_on_exit=False)
+    meter = provider.get_meter("some.library", "1.0")
+    _compat.become(meter, SdkMeterClass, ConfiguredMeter, told=[])
+    assert isinstance(meter, ConfiguredMeter)
+    assert ("some.library", "1.0", True) == (meter.scope.name, meter.scope.version, meter.enabled)
+    provider._set_meter_configurator(meter_configurator=_disable_meter_configurator)
+    assert [False] == meter.told
     provider.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "expected"),
+    [
+        (view.DefaultAggregation(), _compat.Aggregated()),
+        (view.DropAggregation(), _compat.Aggregated("drop")),
+        (view.SumAggregation(), _compat.Aggregated("sum")),
+        (view.LastValueAggregation(), _compat.Aggregated("last_value")),
+        (view.ExplicitBucketHistogramAggregation(), _compat.Aggregated("explicit")),
+        (
+            view.ExplicitBucketHistogramAggregation([1, 2], record_min_max=False),
+            _compat.Aggregated("explicit", (1, 2), min_max=False),
+        ),
+        (
+            view.ExponentialBucketHistogramAggregation(max_size=20, max_scale=3),
+            _compat.Aggregated("exponential", None, 20, 3),
+        ),
+    ],
+)
+def test_an_aggregation_says_what_it_asks_for(aggregation: object, expected: _compat.Aggregated) -> None:
+    assert expected == _compat.aggregation_of(aggregation)
+
+
+def test_a_view_says_what_it_makes_of_an_instrument() -> None:
+    plain = _compat.parts_of_view(view.View(instrument_name="a"))
+    assert _compat.ViewParts(None, None, None, _compat.Aggregated(), None, None) == plain
+
+    def factory(_: object) -> object:
+        return AlignedHistogramBucketExemplarReservoir
+
+    full = view.View(
+        instrument_name="a",
+        name="b",
+        description="d",
+        attribute_keys={"k"},
+        aggregation=view.DropAggregation(),
+        exemplar_reservoir_factory=factory,  # type: ignore[arg-type]  # a class builds one
+    )
+    assert _compat.ViewParts(
+        "b", "d", frozenset({"k"}), _compat.Aggregated("drop"), factory, None
+    ) == _compat.parts_of_view(full)
+
+
+@pytest.mark.parametrize("kind", _compat.SDK_INSTRUMENTS)
+def test_a_view_matches_what_looks_like_an_instrument_of_the_sdks(kind: _compat.InstrumentKind) -> None:
+    scope = InstrumentationScope("lib", "1.0", "https://schema")
+    probe = Identity(scope, kind, "Jobs.done", "s", "").probe()
+    public = getattr(sdk_metrics, "_Gauge" if kind == "gauge" else kind.title().replace("_", ""))
+    assert _compat.matches(view.View(instrument_type=public), probe)
+    assert _compat.matches(
+        view.View(
+            instrument_name="jobs.*",
+            instrument_unit="s",
+            meter_name="lib",
+            meter_version="1.0",
+            meter_schema_url="https://schema",
+        ),
+        probe,
+    )
+    for wrong in (
+        view.View(instrument_name="tasks.*"),
+        view.View(instrument_unit="ms"),
+        view.View(meter_name="other"),
+        view.View(meter_version="2.0"),
+        view.View(meter_schema_url="https://other"),
+        view.View(instrument_type=Counter if kind != "counter" else Histogram),
+    ):
+        assert not _compat.matches(wrong, probe)
+
+
+@pytest.mark.parametrize("form", ["sum", "last_value", "explicit", "exponential"])
+def test_a_reservoir_is_made_as_the_sdk_makes_it(form: _compat.Form) -> None:
+    reservoir = _compat.make_reservoir(_default_reservoir_factory, form, (1.0, 2.0), 160)
+    reservoir.offer(1.5, 1, {"k": "v", "dropped": "w"}, Context())
+    (exemplar,) = reservoir.collect({"k": "v"})
+    assert (1.5, {"dropped": "w"}) == (exemplar.value, exemplar.filtered_attributes)
+
+
+def test_a_reader_says_what_it_prefers_by_kind_of_instrument() -> None:
+    reader = InMemoryMetricReader(
+        {Counter: AggregationTemporality.DELTA}, {Histogram: view.ExponentialBucketHistogramAggregation()}
+    )
+    found = _compat.preferences_of(reader)
+    assert {"counter"} == {
+        kind for kind, prefers in found.temporality.items() if prefers is AggregationTemporality.DELTA
+    }
+    assert {"histogram"} == {
+        kind for kind, prefers in found.aggregation.items() if prefers != _compat.Aggregated()
+    }
+    assert {} == found.limits
+
+
+def test_a_unit_has_a_word_in_prometheus() -> None:
+    assert ["seconds", "bytes", "", ""] == list(map(_compat.unit_word, ("s", "By", "{job}", "")))
 
 
 def test_an_exporter_without_a_preference_has_none() -> None:
@@ -188,41 +316,6 @@ def test_a_provider_keeps_its_resource_over_a_fork_and_takes_what_it_is_told(
     update(Resource({"service.instance.id": "mine-2"}))
     provider._handle_fork()  # type: ignore[attr-defined]
     assert {"service.instance.id": "mine-2", "service.name": "shop"} == dict(resource_of(provider))
-
-
-def test_metrics_start_over_although_every_lock_is_held() -> None:
-    """As in a child that was forked while other threads of the parent measured and collected."""
-    reader, other = InMemoryMetricReader({Counter: AggregationTemporality.DELTA}), InMemoryMetricReader()
-    provider = MeterProvider([reader, other], shutdown_on_exit=False)
-    meter = provider.get_meter("some.library")
-    counter = meter.create_counter("jobs")
-    meter.create_histogram("sizes").record(1)
-    counter.add(5)
-    locks = [
-        provider._measurement_consumer._lock,
-        *(meter._instrument_registration_lock for meter in provider._meters.values()),
-    ]
-    for storage in provider._measurement_consumer._reader_storages.values():
-        for match in [
-            match for matches in storage._instrument_view_instrument_matches.values() for match in matches
-        ]:
-            locks += [
-                match._lock,
-                *(aggregation._lock for aggregation in match._attributes_aggregation.values()),
-            ]
-    for lock in locks:
-        assert lock.acquire(blocking=False)
-    _compat.start_metrics_over(provider, reader)
-    counter.add(1)
-    meter.create_counter("more").add(1)
-    ours, theirs = reader.get_metrics_data(), other.get_metrics_data()
-    assert ours is not None
-    assert theirs is not None
-    assert {"jobs": 1, "more": 1} == {
-        m.name: m.data.data_points[0].value for m in ours.resource_metrics[0].scope_metrics[0].metrics
-    }
-    assert "jobs" in {m.name for m in theirs.resource_metrics[0].scope_metrics[0].metrics}
-    provider.shutdown()
 
 
 class Told:

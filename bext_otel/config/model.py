@@ -141,14 +141,28 @@ class MetricsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     export_interval_seconds: Annotated[
         Seconds, Meta(description="How often metrics are exported over OTLP.")
     ] = 60.0
-    cardinality_limit: Annotated[
+    series_limit: Annotated[
         Limit,
         Meta(
-            description="How many attribute sets an instrument of the application or of another library may "
-            "have before further ones are "
-            "counted together, with `otel.metric.overflow=true`."
+            description="How many attribute sets a metric of the application or of another library may have, "
+            "in all workers together, before further ones are counted together, with "
+            "`otel.metric.overflow=true`."
         ),
     ] = 2000
+    scope_labels: Annotated[
+        bool,
+        Meta(
+            description="Label the series of other instruments than ours with the meter that they are of: "
+            "`otel_scope_name`, `otel_scope_version`, `otel_scope_schema_url` and its attributes."
+        ),
+    ] = True
+    resource_labels: Annotated[
+        tuple[PoolPattern, ...],
+        Meta(
+            description="Which attributes of the resource `target_info` shows, by patterns of their names.",
+            extra={"example": ["service.*", "deployment.*"], "expected": "patterns of names of attributes"},
+        ),
+    ] = ("*",)
     budgets: Annotated[
         Mapping[str, Limit],
         Meta(

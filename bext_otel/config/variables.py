@@ -66,10 +66,7 @@ _TABLE: tuple[tuple[Treatment, Mapping[str, str]], ...] = (
             "OTEL_EXPORTER_PROMETHEUS_HOST": "address of the stand-alone server",
             "OTEL_EXPORTER_PROMETHEUS_PORT": "port of the stand-alone server",
             "OTEL_METRIC_EXPORT_INTERVAL": "milliseconds between two exports of metrics",
-            "OTEL_METRICS_EXEMPLAR_FILTER": (
-                "which measurements become exemplars; for those of our own metrics, `always_on` is as "
-                "`trace_based`"
-            ),
+            "OTEL_METRICS_EXEMPLAR_FILTER": "which measurements become exemplars",
             "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED": "how telemetry fares is always told, once",
         },
     ),
@@ -118,8 +115,7 @@ _TABLE: tuple[tuple[Treatment, Mapping[str, str]], ...] = (
                 "`http/protobuf`, `http/json` or `grpc`"
             ),
             "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": (
-                "our durations, sizes and ratios are exponential anyway; other histograms keep their "
-                "bounds, and a line says so"
+                "of histograms without a view; our durations, sizes and ratios are exponential anyway"
             ),
         },
     ),

@@ -8,13 +8,15 @@ from typing import Any, TypeAlias
 
 from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk._logs.export import LogRecordExporter
-from opentelemetry.sdk.metrics.export import MetricExporter
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader
+from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Sampler
 
 from bext_otel.errors import ConfigError
+from bext_otel.metrics.parts import NO_PARTS, MetricParts
 
 __all__ = [
     "NOTHING_GIVEN",
@@ -24,10 +26,14 @@ __all__ = [
     "MakesIds",
     "OfRecords",
     "OfSpans",
+    "Reads",
     "Samples",
+    "Views",
     "given",
 ]
 
+Views: TypeAlias = View
+Reads: TypeAlias = MetricReader
 OfSpans: TypeAlias = SpanProcessor
 OfRecords: TypeAlias = LogRecordProcessor
 Samples: TypeAlias = Sampler
@@ -49,7 +55,7 @@ class Given:
     sampler: Sampler | None = None
     id_generator: IdGenerator | None = None
     span_exporters: tuple[SpanExporter, ...] = ()
-    metric_exporters: tuple[MetricExporter, ...] = ()
+    metrics: MetricParts = NO_PARTS
     log_exporters: tuple[LogRecordExporter, ...] = ()
     tracer_configurator: Configurator | None = None
     logger_configurator: Configurator | None = None
@@ -60,6 +66,8 @@ NOTHING_GIVEN = Given()
 
 def given(
     *,
+    views: Iterable[object] = (),
+    metric_readers: Iterable[object] = (),
     span_processors: Iterable[object] = (),
     log_record_processors: Iterable[object] = (),
     sampler: object = None,
@@ -86,7 +94,11 @@ def given(
         None if sampler is None else _expect("sampler", sampler, Sampler),
         None if id_generator is None else _expect("id_generator", id_generator, IdGenerator),
         tuple(each for each in of_signals if isinstance(each, SpanExporter)),
-        tuple(each for each in of_signals if isinstance(each, MetricExporter)),
+        MetricParts(
+            tuple(_expect("views", each, View) for each in views),
+            tuple(_expect("metric_readers", each, MetricReader) for each in metric_readers),
+            tuple(each for each in of_signals if isinstance(each, MetricExporter)),
+        ),
         tuple(each for each in of_signals if isinstance(each, LogRecordExporter)),
         tracer_configurator,  # type: ignore[arg-type]  # callable, as has just been seen
         logger_configurator,  # type: ignore[arg-type]  # likewise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import TypeAlias
 
 from opentelemetry.sdk.metrics import MeterProvider
@@ -10,11 +11,12 @@ from opentelemetry.sdk.metrics.export import MetricExporter
 from opentelemetry.sdk.resources import Resource
 
 from bext_otel.apps import Budgets
-from bext_otel.config import Config
+from bext_otel.config import Config, MetricsSettings
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.otlp import metric_exporters
 from bext_otel.export.periodic import MetricExport
 from bext_otel.export.shutdown import Ending
+from bext_otel.metrics.parts import NO_PARTS, MetricParts
 from bext_otel.metrics.provider import BextMeterProvider
 from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.snapshot import Snapshot
@@ -38,12 +40,16 @@ class MetricsSignal:
     """
 
     def __init__(
-        self, provider: MeterProvider, deliveries: tuple[Delivery, ...], shown: dict[str, str]
+        self,
+        provider: MeterProvider,
+        deliveries: tuple[Delivery, ...],
+        shown: dict[str, str],
+        patterns: Sequence[str],
     ) -> None:
         self.provider = provider
         self.deliveries = deliveries
         self.on_first_measurement: list[Callable[[], object]] = []
-        self._shown = shown
+        self._shown, self._patterns = shown, patterns
 
     def snapshot(self) -> Snapshot:
         """A fresh picture of everything."""
@@ -55,7 +61,7 @@ class MetricsSignal:
 
     def use_resource(self, resource: Resource) -> None:
         """From now on the metrics are this resource's."""
-        self._shown.update(_shown(resource))
+        self._shown.update(_shown(resource, self._patterns))
 
     def reset(self) -> None:
         """Begin anew, as a forked child does."""
@@ -74,6 +80,10 @@ class MetricsSignal:
         """How many measurements found no room, or were no numbers that their instrument takes."""
         return 0
 
+    def folded(self) -> int:
+        """How many measurements were past the limit of their metric's series, and are counted together."""
+        return 0
+
     @property
     def failing(self) -> bool:
         """Whether measurements could not be read lately."""
@@ -87,16 +97,27 @@ class UpstreamMetrics(MetricsSignal):
         self,
         resource: Resource,
         exporters: Sequence[tuple[MetricExporter, Delivery]],
-        interval_seconds: float,
+        settings: MetricsSettings,
         telemetry: Callable[[], Figures],
+        parts: MetricParts,
     ) -> None:
         from bext_otel.export.upstream_engine import (
             build_upstream,
         )  # imports prometheus_client, which then shows metrics of its own
 
-        shown = _shown(resource)
-        provider, self._reading = build_upstream(resource, exporters, interval_seconds, shown, telemetry)
-        super().__init__(provider, tuple(delivery for _, delivery in exporters), shown)
+        shown = _shown(resource, settings.resource_labels)
+        provider, self._reading = build_upstream(
+            resource,
+            exporters,
+            settings.export_interval_seconds,
+            shown,
+            telemetry,
+            parts.views,
+            parts.readers,
+        )
+        super().__init__(
+            provider, tuple(delivery for _, delivery in exporters), shown, settings.resource_labels
+        )
 
     def snapshot(self) -> Snapshot:
         return self._reading.snapshot()
@@ -108,7 +129,7 @@ class UpstreamMetrics(MetricsSignal):
 
 
 class BextMetrics(MetricsSignal):
-    """The catalogue's rows in cells, other libraries' instruments by the SDK, and one reading of both."""
+    """Every instrument in cells, and one reading of them."""
 
     def __init__(
         self,
@@ -117,23 +138,34 @@ class BextMetrics(MetricsSignal):
         exporters: Sequence[tuple[MetricExporter, Delivery]],
         telemetry: Callable[[], Figures],
         ledger: Board | None,
+        parts: MetricParts,
     ) -> None:
-        settings, shown = config.metrics, _shown(resource)
+        settings = config.metrics
+        shown = _shown(resource, settings.resource_labels)
         self._streams = Streams(
             Budgets(settings.budgets),
             window_seconds=settings.window_seconds,
             rate_seconds=settings.rate_window_seconds,
         )
-        provider = BextMeterProvider(self._streams, resource, cardinality_limit=settings.cardinality_limit)
-        super().__init__(provider, tuple(delivery for _, delivery in exporters), shown)
-        self._foreign = provider.foreign
+        provider = BextMeterProvider(
+            self._streams,
+            resource,
+            series_limit=settings.series_limit,
+            views=parts.views,
+            metric_readers=parts.readers,
+            scope_labels=settings.scope_labels,
+        )
+        super().__init__(
+            provider, tuple(delivery for _, delivery in exporters), shown, settings.resource_labels
+        )
+        self._instruments, self._readers = provider.instruments, provider.readers
         self._ledger = ledger
         self._hearing = PrometheusListener()
         if ledger is not None:
             self._hearing.open()
         self._reading = SnapshotReader(
             self._streams,
-            provider.foreign,
+            provider.instruments,
             registered=registered,
             unread=unread,
             watched=watched,
@@ -175,6 +207,7 @@ class BextMetrics(MetricsSignal):
         self._reading.stop()
         for export in self._exports:
             export.shutdown(seconds)
+        self._readers.shutdown(seconds * 1e3)
         if self._ledger is not None:
             self._ledger.close()
 
@@ -186,6 +219,7 @@ class BextMetrics(MetricsSignal):
     def reset(self) -> None:
         take_baseline()
         self._reading.reset()
+        self._readers.reset()
         for export in self._exports:
             export.reset()
 
@@ -199,9 +233,11 @@ class BextMetrics(MetricsSignal):
         return self._reading.do(work)
 
     def dropped(self) -> int:
-        return (
-            self._foreign.dropped + self._reading.rejected + sum(stream.rejected for stream in self._streams)
-        )
+        own = sum(stream.rejected for stream in self._streams)
+        return self._instruments.dropped + self._reading.rejected + own
+
+    def folded(self) -> int:
+        return self._instruments.folded
 
     @property
     def failing(self) -> bool:
@@ -214,16 +250,21 @@ def build_metrics(
     telemetry: Callable[[], Figures],
     *,
     ledger: Board | None = None,
-    given: Sequence[MetricExporter] = (),
+    parts: MetricParts = NO_PARTS,
 ) -> MetricsSignal:
     """The signal that `[telemetry] engine` names. `telemetry` tells how export fares, `ledger` is where the
-    service's workers publish, `given` are exporters beside those that variables name."""
+    service's workers publish, `parts` are the application's."""
     upstream = config.telemetry.engine == "upstream"
-    exporters = metric_exporters(config.telemetry.exporters, once=not upstream, given=given)
+    exporters = metric_exporters(config.telemetry.exporters, once=not upstream, given=parts.exporters)
     if upstream:
-        return UpstreamMetrics(resource, exporters, config.metrics.export_interval_seconds, telemetry)
-    return BextMetrics(config, resource, exporters, telemetry, ledger)
+        return UpstreamMetrics(resource, exporters, config.metrics, telemetry, parts)
+    return BextMetrics(config, resource, exporters, telemetry, ledger, parts)
 
 
-def _shown(resource: Resource) -> dict[str, str]:
-    return {name: str(value) for name, value in resource.attributes.items()}
+def _shown(resource: Resource, patterns: Sequence[str]) -> dict[str, str]:
+    """What `/metrics` tells of a resource."""
+    return {
+        name: str(value)
+        for name, value in resource.attributes.items()
+        if any(fnmatchcase(name, pattern) for pattern in patterns)
+    }

@@ -1,6 +1,6 @@
 """Where spans and records come from: their resource and scope, written once for a whole batch.
 
-Requests for spans and for log records have the same fields (opentelemetry-proto): resource_* 1 of the
+Requests for spans, metrics and log records have the same fields (opentelemetry-proto): resource_* 1 of the
 request; resource 1, scope_* 2 and schema_url 3 of that; scope 1, the items 2 and schema_url 3 of that.
 """
 
@@ -14,7 +14,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from bext_otel.export.protobuf import Attributes, field, text
 
-__all__ = ["Encoded", "Origins", "size_of"]
+__all__ = ["Encoded", "Origins", "resource_message", "scope_message", "size_of"]
 
 Encoded: TypeAlias = "tuple[int, bytes]"
 """An item that waits: the number of its origin, and itself as a field of its scope's message. A tuple of a
@@ -55,11 +55,14 @@ class Origins:
         for number, group in items.items():
             resource, scope = self._pairs[number]
             resources[id(resource)] = resource
-            scopes.setdefault(id(resource), []).append(field(b"\x12", _scope(scope, group)))
-        return b"".join([field(b"\x0a", _resource(resources[key], groups)) for key, groups in scopes.items()])
+            scopes.setdefault(id(resource), []).append(field(b"\x12", scope_message(scope, group)))
+        return b"".join(
+            [field(b"\x0a", resource_message(resources[key], groups)) for key, groups in scopes.items()]
+        )
 
 
-def _scope(scope: InstrumentationScope | None, items: list[bytes]) -> bytes:
+def scope_message(scope: InstrumentationScope | None, items: list[bytes]) -> bytes:
+    """A scope with its items, which are fields 2 already."""
     if scope is None:
         return b"".join([b"\x0a\x00", *items])
     parts = [text(b"\x0a", scope.name), text(b"\x12", scope.version)]
@@ -67,7 +70,8 @@ def _scope(scope: InstrumentationScope | None, items: list[bytes]) -> bytes:
     return b"".join([field(b"\x0a", b"".join(parts)), *items, text(b"\x1a", scope.schema_url)])
 
 
-def _resource(resource: Resource | None, scopes: list[bytes]) -> bytes:
+def resource_message(resource: Resource | None, scopes: list[bytes]) -> bytes:
+    """A resource with its scopes, which are fields 2 already."""
     resource = Resource.create({}) if resource is None else resource
     parts: list[bytes] = []
     Attributes(b"\x0a").write(resource.attributes, parts)

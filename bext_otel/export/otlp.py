@@ -37,6 +37,7 @@ from bext_otel.config import Exporters, Signal
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.encodable import encodable_records, encodable_spans
 from bext_otel.export.entry_points import named_exporter
+from bext_otel.export.metric_encoder import MetricEncoder
 from bext_otel.export.origins import Encoded, Origins
 from bext_otel.export.temporality import otlp_temporality
 from bext_otel.process import late_imports
@@ -53,8 +54,6 @@ __all__ = [
 ]
 
 _log = logging.getLogger("bext_otel.export")
-
-_AGGREGATION = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
 
 E = TypeVar("E")
 
@@ -200,6 +199,36 @@ class _Metrics(MetricExporter):
         return True  # exporters hold nothing back
 
 
+class _EncodedMetrics(MetricExporter):
+    """Encodes metrics itself, and has them sent as OTLP."""
+
+    def __init__(self, own: _Own[Any]) -> None:
+        super().__init__(preferred_temporality=otlp_temporality())
+        self._own = own
+        self._encoder = MetricEncoder()
+
+    def export(
+        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
+    ) -> MetricExportResult:
+        exporter = self._own.ready()
+        if exporter is None:
+            return MetricExportResult.FAILURE
+        points = sum(
+            len(metric.data.data_points)
+            for resource in metrics_data.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        )
+        arrived = export_bytes(exporter, self._encoder.encode(metrics_data), points)
+        return MetricExportResult.SUCCESS if arrived else MetricExportResult.FAILURE
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        self._own.end(lambda exporter: exporter.shutdown(timeout_millis, **kwargs))
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        return True  # exporters hold nothing back
+
+
 def _asked(own: _Own[MetricExporter]) -> dict[type, AggregationTemporality]:
     """What an exporter of somebody else's prefers, by the SDK's classes of instruments."""
     try:
@@ -301,18 +330,15 @@ def metric_exporters(
 
     Each tries `once`, for who tries again himself; otherwise until its timeout.
     """
-    if os.environ.get(_AGGREGATION, "").strip().lower() == "base2_exponential_bucket_histogram":
-        _log.info(
-            "%s: bext's durations, sizes and ratios are exponential histograms anyway; other histograms "
-            "keep their bounds, "
-            "by which workers add up on /metrics",
-            _AGGREGATION,
-        )
     made: list[tuple[MetricExporter, Delivery]] = []
     for number, name in enumerate(exporters.metrics):
         if name == "prometheus":
             continue
         delivery = _delivery(name, exporters, "metrics", number)
+        if name == "otlp" and once:  # who tries again himself is ours, and takes what we encode
+            own = _Own(_otlp(exporters, "metrics", delivery, once=True, encoded=True), delivery)
+            made.append((_EncodedMetrics(own), delivery))
+            continue
         make = (
             ConsoleMetricExporter
             if name == "console"

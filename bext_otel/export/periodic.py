@@ -3,188 +3,59 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
+from contextvars import ContextVar
 from itertools import count
 from math import inf
 from time import monotonic, perf_counter, sleep
-from typing import Any, TypeAlias
 
-from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics import export as sdk
-from opentelemetry.sdk.metrics.export import (
-    AggregationTemporality,
-    MetricExporter,
-    MetricExportResult,
-    MetricsData,
-)
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from bext_otel import threads
 from bext_otel.export.batching import INLINE_SECONDS, Pauses
 from bext_otel.export.delivery import Delivery
-from bext_otel.export.delta import DeltaState, Series
 from bext_otel.export.sender import NO_TIME, Sender, sender
-from bext_otel.metrics import snapshot as ours
+from bext_otel.metrics import data
+from bext_otel.metrics.data import Observed
+from bext_otel.metrics.delta import DeltaState, exporter_temporality
 from bext_otel.metrics.reader import SnapshotReader
-from bext_otel.metrics.sdk_points import point_of
-from bext_otel.metrics.store.cell import Cell
-from bext_otel.metrics.store.streams import Stream
-from bext_otel.metrics.third_party.sdk_instruments import series_key
-from bext_otel.metrics.timeline import NANO
-from bext_otel.scope import SCHEMA_URL, SCOPE, VERSION
 
 __all__ = ["MetricExport", "metrics_data"]
 
-_Observed: TypeAlias = dict[Stream, dict[Cell, dict[str, float]]]
-
-_SCOPE = InstrumentationScope(SCOPE, VERSION, SCHEMA_URL)
-_CUMULATIVE = AggregationTemporality.CUMULATIVE
 # Instruments of the semantic conventions by which an SDK tells of itself.
 _OF_ITSELF = "otel.sdk."
 # How long an export waits for one under way; exporters themselves give up after 10 s.
 _PATIENCE_SECONDS = 30.0
+_exports: ContextVar[frozenset[object]] = ContextVar("bext_otel_exports", default=frozenset())
 _LAST_PAUSE_SECONDS = 0.1
 
 
 def metrics_data(
     reading: SnapshotReader, resource: Resource, account: DeltaState | None = None
 ) -> MetricsData:
-    """This process's own part of the metrics, with the other libraries' behind the catalogue's.
-
-    Totals since its start; with an `account`, what the account's exporter prefers, and then a series of which
-    it would get a delta is left out if nothing has come.
-    """
+    """This process's own part of the metrics; see `bext_otel.metrics.data.metrics_data`."""
     return _data(reading, resource, _ask(reading), account)
 
 
-def _ask(reading: SnapshotReader) -> _Observed:
+def _ask(reading: SnapshotReader) -> Observed:
     """Have the application's callbacks say what is now; no lock is held meanwhile, since they may do
     anything, and flush too."""
-    if reading.foreign is not None:
-        reading.foreign.collect()
+    reading.instruments.collect()
     return reading.observed()
 
 
 def _data(
-    reading: SnapshotReader, resource: Resource, observed: _Observed, account: DeltaState | None
+    reading: SnapshotReader, resource: Resource, observed: Observed, account: DeltaState | None
 ) -> MetricsData:
-    with reading.streams.lock:
-        reading.streams.drain()
-        start, now = reading.timeline.started, reading.timeline.now()
-        if account is not None:
-            account.open(now)
-        own = [
-            metric
-            for stream, values in observed.items()
-            if (metric := _metric(stream, values, start, now, account)) is not None
-        ]
-    scopes: dict[InstrumentationScope, list[sdk.Metric]] = {_SCOPE: own} if own else {}
-    for scope, metric in reading.foreign_totals(now):
-        wanted = _foreign(reading, scope, metric, account) if account is not None else metric
-        if wanted is not None:
-            scopes.setdefault(scope, []).append(wanted)
-    grouped = [
-        sdk.ScopeMetrics(scope=scope, metrics=metrics, schema_url=scope.schema_url or "")
-        for scope, metrics in scopes.items()
-    ]
-    return MetricsData(
-        resource_metrics=[
-            sdk.ResourceMetrics(resource=resource, scope_metrics=grouped, schema_url=resource.schema_url)
-        ]
-    )
+    return data.metrics_data(reading.instruments, resource, observed, account)
 
 
-def _metric(
-    stream: Stream, observed: dict[Cell, dict[str, float]], start: int, now: int, account: DeltaState | None
-) -> sdk.Metric | None:
-    row = stream.metric
-    cells = [*stream.cells(), *(cell for cell in observed if not cell.live)]
-    points: list[Any] = [_point(cell, sum(observed.get(cell, {}).values()), start, now) for cell in cells]
-    temporality = _CUMULATIVE
-    if account is not None and row.kind not in {"up_down_counter", "gauge"}:
-        counter: Series = "observed" if stream.observers else "counter"
-        temporality = account.temporality(counter if row.kind == "counter" else "histogram")
-        if temporality is not _CUMULATIVE:
-            points = [
-                delta
-                for cell, point in zip(cells, points, strict=True)
-                if (delta := account.since(cell, point)) is not None
-            ]
-    if not points:
-        return None
-    data: sdk.DataT
-    if row.kind == "counter":
-        data = sdk.Sum(data_points=points, aggregation_temporality=temporality, is_monotonic=True)
-    elif (
-        row.kind == "up_down_counter"
-    ):  # cumulative, whatever is preferred: a sum of deltas that fall means nothing to most backends
-        data = sdk.Sum(data_points=points, aggregation_temporality=_CUMULATIVE, is_monotonic=False)
-    elif row.kind == "gauge":
-        data = sdk.Gauge(data_points=points)
-    elif row.kind == "summary":
-        data = sdk.ExponentialHistogram(data_points=points, aggregation_temporality=temporality)
-    else:
-        data = sdk.Histogram(data_points=points, aggregation_temporality=temporality)
-    return sdk.Metric(name=row.streamed, description=row.description, unit=row.streamed_unit, data=data)
-
-
-def _foreign(
-    reading: SnapshotReader, scope: InstrumentationScope, metric: sdk.Metric, account: DeltaState
-) -> sdk.Metric | None:
-    data = metric.data
-    if isinstance(data, sdk.Gauge) or (isinstance(data, sdk.Sum) and not data.is_monotonic):
-        return metric
-    kind: Series = "histogram"
-    if isinstance(data, sdk.Sum):
-        kind = (
-            "observed"
-            if reading.foreign is not None and reading.foreign.observes(scope, metric.name)
-            else "counter"
-        )
-    temporality = account.temporality(kind)
-    if temporality is _CUMULATIVE:
-        return metric
-    points = [
-        delta
-        for point in data.data_points
-        if (delta := account.since((scope, metric.name, series_key(point)), point)) is not None
-    ]
-    if not points:
-        return None
-    changed: Any = replace(data, data_points=points, aggregation_temporality=temporality)  # type: ignore[arg-type]  # of the data's own type
-    return replace(metric, data=changed)
-
-
-def _point(cell: Cell, observed: float, start: int, now: int) -> Any:
-    common: dict[str, Any] = {
-        "attributes": cell.attributes,
-        "start_time_unix_nano": start,
-        "time_unix_nano": now,
-        "exemplars": _exemplars(cell.exemplar),
-    }
-    held = cell.read()
-    if not isinstance(held, (int, float)):
-        return point_of(held, common)
-    return point_of(observed + (held if cell.live else 0), common)
-
-
-def _exemplars(exemplar: ours.Exemplar | None) -> Sequence[Exemplar]:
-    if exemplar is None:
-        return ()
-    nanos = int(exemplar.time_unix * NANO)
-    return (
-        Exemplar(
-            {}, exemplar.value, nanos, span_id=int(exemplar.span_id, 16), trace_id=int(exemplar.trace_id, 16)
-        ),
-    )
-
-
-def _metrics(data: MetricsData) -> Iterator[sdk.Metric]:
+def _metrics(told: MetricsData) -> Iterator[sdk.Metric]:
     return (
         metric
-        for resource in data.resource_metrics
+        for resource in told.resource_metrics
         for scope in resource.scope_metrics
         for metric in scope.metrics
     )
@@ -210,7 +81,7 @@ class MetricExport:
         self._exporter = exporter
         self._delivery = delivery
         self._interval_seconds = interval_seconds
-        self._account = DeltaState(exporter)
+        self._account = DeltaState(exporter_temporality(exporter))
         # What failed is sent again with what has come since: nothing is lost but a moment's figures.
         delivery.keeps = True
         self._pauses = Pauses()
@@ -234,8 +105,9 @@ class MetricExport:
         # Held, for good, by who sends for the last time.
         self._last = threading.Lock()
         self._sending = threading.Lock()
-        # Threads that are exporting; readings and exports, by number.
-        self._threads: set[int] = set()
+        # In the context of an export, and so of the callbacks that it asks in threads of their own.
+        self._mark = object()
+        # Readings and exports, by number.
         self._numbers = count(1)
         self._newest = self._exports = self._points = 0
         self._arrived = True
@@ -270,13 +142,13 @@ class MetricExport:
         telemetry alone.
 
         Waits at most `timeout_seconds` for an export under way. A callback or an exporter that flushes is
-        part of an export of its own thread: it is told that nothing has arrived yet, and what it measured
+        part of that very export: it is told that nothing has arrived yet, and what it measured
         goes with that export or the next.
         """
-        thread = threading.get_ident()
-        if thread in self._threads:
+        within = _exports.get()
+        if self._mark in within:
             return False
-        self._threads.add(thread)
+        token = _exports.set(within | {self._mark})
         try:
             return self._send(of_itself, timeout_seconds)
         except (
@@ -285,7 +157,7 @@ class MetricExport:
             self._delivery.unread(error)
             return False
         finally:
-            self._threads.discard(thread)
+            _exports.reset(token)
 
     def _send(self, of_itself: bool, timeout_seconds: float) -> bool:
         first = number = next(self._numbers)
@@ -310,14 +182,14 @@ class MetricExport:
             # that has begun anew.
             number = next(self._numbers)
 
-    def _export(self, observed: _Observed, began: float, of_itself: bool) -> bool:
-        data = _data(self._reading, self.resource, observed, self._account)
+    def _export(self, observed: Observed, began: float, of_itself: bool) -> bool:
+        told = _data(self._reading, self.resource, observed, self._account)
         self._delivery.readings.append((perf_counter() - began, "", 0))
-        if not of_itself and all(m.name.startswith(_OF_ITSELF) for m in _metrics(data)):
+        if not of_itself and all(m.name.startswith(_OF_ITSELF) for m in _metrics(told)):
             return True
-        points = self._points = sum(len(metric.data.data_points) for metric in _metrics(data))
+        points = self._points = sum(len(metric.data.data_points) for metric in _metrics(told))
         arrived = not points or self._delivery.attempt(
-            points, lambda: self._exporter.export(data) is MetricExportResult.SUCCESS
+            points, lambda: self._exporter.export(told) is MetricExportResult.SUCCESS
         )
         self._account.settle(delivered=arrived)
         return arrived

@@ -33,16 +33,21 @@ def build_upstream(
     interval_seconds: float,
     shown: Mapping[str, str],
     telemetry: Callable[[], Mapping[str, int | float | str]],
+    views: Sequence[View] = (),
+    others: Sequence[MetricReader] = (),
 ) -> tuple[MeterProvider, UpstreamReader]:
-    """The SDK's provider with the catalogue as views, and what reads its Prometheus registry."""
-    readers: list[MetricReader] = [PrometheusMetricReader(scope_info_enabled=False)]
+    """The SDK's provider with the catalogue as views, and what reads its Prometheus registry; `views` and
+    `others`, readers, are the application's."""
+    readers: list[MetricReader] = [PrometheusMetricReader(scope_info_enabled=False), *others]
     readers += [
         PeriodicExportingMetricReader(
             CountedMetricExporter(exporter, delivery), export_interval_millis=interval_seconds * 1e3
         )
         for exporter, delivery in exporters
     ]
-    provider = MeterProvider(readers, resource, shutdown_on_exit=False, views=[_view(row) for row in METRICS])
+    provider = MeterProvider(
+        readers, resource, shutdown_on_exit=False, views=[*[_view(row) for row in METRICS], *views]
+    )
     return provider, UpstreamReader(REGISTRY, shown, telemetry)
 
 

@@ -19,7 +19,7 @@ from operator import add
 
 import msgspec
 
-__all__ = ["MAX_OTLP_BUCKETS", "SCALE", "Buckets", "counted", "quantiles"]
+__all__ = ["MAX_OTLP_BUCKETS", "SCALE", "Buckets", "bucket_index", "counted", "quantiles"]
 
 SCALE = 6
 """At scale 6 a bucket is 1.09 % wide, so the middle of a value's bucket is at most 0.54 % away from the
@@ -42,6 +42,24 @@ def counted(values: Iterable[float]) -> Counter[int]:
     found: Counter[int] = Counter()
     found.update(map(ceil, map(_times_per_octave, map(log2, values))))
     return Counter({index - 1: count for index, count in found.items()})
+
+
+_SMALLEST = sys.float_info.min
+
+
+def bucket_index(value: float, scale: int) -> int:
+    """The bucket of a positive finite number at a scale, as OpenTelemetry's SDKs compute it: exact for powers
+    of two."""
+    fraction, exponent = math.frexp(max(value, _SMALLEST))
+    if fraction == 0.5:  # a power of two is the upper bound of its bucket
+        exponent -= 2
+        return (((exponent + 1) << scale) - 1) if scale > 0 else exponent >> -scale
+    if scale <= 0:
+        return (exponent - 1) >> -scale
+    return math.floor(math.log(value) * (2.0**scale / _LN2))
+
+
+_LN2 = math.log(2.0)
 
 
 class Buckets(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -75,7 +93,7 @@ class Buckets(msgspec.Struct, array_like=True, frozen=True, gc=False):
             return filled[0].fitting(at_most) if filled else cls()
         scale = min([part.scale for part in filled])
         held = [part.coarsened(scale) for part in filled]
-        low, high = min([part.offset for part in held]), max([part._last for part in held])
+        low, high = min([part.offset for part in held]), max([part.last for part in held])
         if down := _steps_to_fit(low, high, at_most):
             return cls.merged([part.coarsened(scale - down) for part in held])
         total = [0] * (high - low + 1)
@@ -100,6 +118,11 @@ class Buckets(msgspec.Struct, array_like=True, frozen=True, gc=False):
         step = 2.0**-self.scale
         return [(_power((index + 1) * step), count) for index, count in self.items()]
 
+    def lower_bounds(self) -> list[tuple[float, int]]:
+        """Lower bound and count of those that hold something, ascending."""
+        step = 2.0**-self.scale
+        return [(_power(index * step), count) for index, count in self.items()]
+
     def plus(self, other: Buckets) -> Buckets:
         """The sum, at the coarser of both scales."""
         return Buckets.merged((self, other))
@@ -113,7 +136,7 @@ class Buckets(msgspec.Struct, array_like=True, frozen=True, gc=False):
             more = _shifted(more.items(), SCALE - self.scale)
         low, high = min(more), max(more)
         if self.packed:
-            low, high = min(low, self.offset), max(high, self._last)
+            low, high = min(low, self.offset), max(high, self.last)
         if down := _steps_to_fit(low, high, at_most):
             return self.coarsened(self.scale - down)._plus(
                 _shifted(more.items(), down), low >> down, high >> down
@@ -128,7 +151,7 @@ class Buckets(msgspec.Struct, array_like=True, frozen=True, gc=False):
         if earlier.scale < self.scale:
             return None
         before = earlier.coarsened(self.scale)
-        if before.offset < self.offset or before._last > self._last:
+        if before.offset < self.offset or before.last > self.last:
             return None
         counts = self.counts.tolist()
         for index, count in before.items():
@@ -142,17 +165,18 @@ class Buckets(msgspec.Struct, array_like=True, frozen=True, gc=False):
             return self
         if not self.packed:
             return Buckets(scale)
-        low, total = self.offset >> shift, [0] * ((self._last >> shift) - (self.offset >> shift) + 1)
+        low, total = self.offset >> shift, [0] * ((self.last >> shift) - (self.offset >> shift) + 1)
         for index, count in enumerate(self._counts, self.offset):
             total[(index >> shift) - low] += count
         return _packed(scale, low, total)
 
     def fitting(self, at_most: int | None) -> Buckets:
         """The same values at the finest scale at which there are no more than `at_most` buckets."""
-        return self.coarsened(self.scale - _steps_to_fit(self.offset, self._last, at_most))
+        return self.coarsened(self.scale - _steps_to_fit(self.offset, self.last, at_most))
 
     @property
-    def _last(self) -> int:
+    def last(self) -> int:
+        """The index of the last bucket."""
         return self.offset + len(self.packed) // _SIZES[self.width] - 1
 
     @property

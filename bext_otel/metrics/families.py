@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -10,10 +11,12 @@ from operator import attrgetter
 from typing import Any, TypeAlias
 
 from bext_otel.catalogue import METRICS
+from bext_otel.metrics.asking import Round, tell_of_hanging
 from bext_otel.metrics.lazy import Lazy
 from bext_otel.metrics.merging.sum import Tally
 from bext_otel.metrics.merging.totals import newest_exemplar
 from bext_otel.metrics.merging.wire import Labels, Row, ThirdPartyFamily, ThirdPartyRow
+from bext_otel.metrics.numbers import exact
 from bext_otel.metrics.pacing import AT_ONCE, slices
 from bext_otel.metrics.snapshot import Exemplar, Family, Histogram, LabelSet, Numbers, Point, Series, Summary
 from bext_otel.metrics.store.cell import Cell
@@ -21,8 +24,11 @@ from bext_otel.metrics.store.streams import Stream, Streams
 from bext_otel.metrics.values import Distribution, merged, plain
 
 __all__ = [
+    "KnownSeries",
     "Observed",
+    "extended",
     "foreign_parts",
+    "observed_now",
     "of_foreign",
     "of_process",
     "of_service",
@@ -32,6 +38,46 @@ __all__ = [
 
 Observed: TypeAlias = Mapping[Stream, Mapping[Cell, Mapping[str, float]]]
 """What observers said, by stream, series and source."""
+
+
+class _Asked:
+    """The observers of a stream, at one reading."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.told = stream.said
+        self.asked_since: float | None = 0.0 if stream.hangs else None
+
+    def ask_alone(self) -> None:
+        """Each reading has answers of its own, unless the last ones are still awaited."""
+        self.asked_since = time.monotonic()
+        try:
+            self.told = self.stream.said = _observed(self.stream)
+        finally:
+            self.asked_since, self.stream.hangs = None, False
+
+    def hang(self) -> None:
+        """They do not answer: whoever reads meanwhile does not ask."""
+        self.stream.hangs = True
+        tell_of_hanging(self.stream.metric.name)
+
+
+def observed_now(streams: Streams) -> dict[Stream, Mapping[Cell, Mapping[str, float]]]:
+    """Every stream, with what observers say of its series now, by source; two that speak of one series of
+    this process add up. Of one that hangs, what it said last."""
+    asked = {stream: _Asked(stream) for stream in streams if stream.observers}
+    Round(asked.values()).ask_all()
+    return {stream: asked[stream].told if stream in asked else {} for stream in streams}
+
+
+def _observed(stream: Stream) -> dict[Cell, dict[str, float]]:
+    values: dict[Cell, dict[str, float]] = {}
+    for cell, value, source in stream.observed():
+        by_source = values.setdefault(cell, {})
+        # Two observers of one shared thing in one process see the same.
+        by_source[source] = value if source else exact(by_source.get(source, 0) + value)
+    return values
+
 
 _series, _value, _exemplar = attrgetter("series"), attrgetter("value"), attrgetter("exemplar")
 
@@ -75,7 +121,7 @@ def _columns(
             for position, found in enumerate(map(_exemplar, part), len(values))
             if found is not None
         }
-        values = _extended(values, list(map(_value, part)))
+        values = extended(values, list(map(_value, part)))
     if not observed:
         return Numbers(series, values, exemplars)
     told = zip(cells, values, strict=True)
@@ -86,7 +132,8 @@ def _columns(
     )
 
 
-def _extended(values: array[Any], more: list[float]) -> array[Any]:
+def extended(values: array[Any], more: list[float]) -> array[Any]:
+    """A column of machine numbers with more of them: whole ones as long as all are."""
     if values.typecode == "q":
         try:
             values.extend(array("q", more))
@@ -220,20 +267,46 @@ def _labels_of(exemplar: Exemplar) -> LabelSet:
     return exemplar.labels or (("trace_id", exemplar.trace_id), ("span_id", exemplar.span_id))
 
 
-def of_foreign(parts: Iterable[ThirdPartyFamily]) -> list[Family]:
+class KnownSeries:
+    """Series of families of other libraries, kept from one reading to the next, with the text that was made
+    of them."""
+
+    def __init__(self) -> None:
+        self._before: dict[Any, Series] = {}
+        self._now: dict[Any, Series] = {}
+
+    def begin(self) -> None:
+        """A reading begins: what it does not ask for is forgotten at the next."""
+        self._before, self._now = self._now, {}
+
+    def of(self, scope: LabelSet, labels: LabelSet) -> Series:
+        """The series of these labels, which those of its scope follow."""
+        key = scope, labels
+        found = self._now.get(key) or self._before.get(key)
+        if found is None:
+            found = Series((*labels, *scope))
+        self._now[key] = found
+        return found
+
+
+def of_foreign(parts: Iterable[ThirdPartyFamily], known: KnownSeries | None = None) -> list[Family]:
     """Other libraries' families, back from what was published."""
-    return [
-        Family(part.name, part.type, part.description, part.unit, tuple(map(_foreign_point, part.rows)))
-        for part in parts
-    ]
+    series, found = known or KnownSeries(), []
+    series.begin()
+    for part in parts:
+        points = [_foreign_point(row, series.of(part.scope, row.labels)) for row in part.rows]
+        found.append(
+            Family(part.name, part.type, part.description, part.unit, tuple(points), merge=part.merge)
+        )
+    return found
 
 
-def _foreign_point(row: ThirdPartyRow) -> Point:
+def _foreign_point(row: ThirdPartyRow, series: Series) -> Point:
     value: Any = row.value
     exemplars = tuple(
         [(position, Exemplar(number, at, "", "", labels)) for position, number, at, labels in row.exemplars]
     )
     if isinstance(value, Histogram):
-        return Point(Series(row.labels), value, exemplars=exemplars, time_unix=row.time_unix)
+        return Point(series, value, exemplars=exemplars, time_unix=row.time_unix)
     found = value if isinstance(value, Summary) else plain(value)
-    return Point(Series(row.labels), found, exemplars[0][1] if exemplars else None, time_unix=row.time_unix)
+    return Point(series, found, exemplars[0][1] if exemplars else None, time_unix=row.time_unix)

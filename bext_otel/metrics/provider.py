@@ -1,52 +1,64 @@
-"""The meter provider: the SDK's own, with the catalogue's rows served from cells."""
+"""The meter provider: the SDK's by its type, with instruments that are served from our cells."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from opentelemetry.metrics import Meter, NoOpMeter
+from opentelemetry.sdk import metrics as sdk
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.util.types import Attributes
 
-from bext_otel._compat import admit_measurements, collecting_in_turn, hear_measurements, start_metrics_over
-from bext_otel.metrics.store.instruments import CatalogueMeter
+from bext_otel._compat import become, consume_by
+from bext_otel.metrics.instruments.meter import BextMeter
+from bext_otel.metrics.instruments.plan import Planner
+from bext_otel.metrics.instruments.store import Instruments
+from bext_otel.metrics.readers import Readers
 from bext_otel.metrics.store.streams import Streams
-from bext_otel.metrics.third_party.cardinality import CARDINALITY_LIMIT
-from bext_otel.metrics.third_party.sdk_instruments import SdkInstrumentReader
 
 __all__ = ["BextMeterProvider"]
 
+_log = logging.getLogger("bext_otel")
+
 
 class BextMeterProvider(MeterProvider):
-    """A `MeterProvider` for applications and libraries that ask for one: only the catalogue's instruments
-    differ.
+    """A `MeterProvider` for applications and libraries that ask for one.
 
-    It has one reader, `foreign`, which collects what is not the catalogue's. Applications may add readers of
-    their own; the catalogue's instruments do not reach those. What `on_flush` and `on_shutdown` send, and
-    what `share` leaves the other workers of the service, goes out when the application asks for it.
+    `views` and `metric_readers` are the SDK's; readers get every metric, the catalogue's too. `series_limit`
+    is how many attribute sets a metric shows, `scope_labels` whether `/metrics` tells whose an instrument is.
+    What `on_flush` and `on_shutdown` send, and what `share` leaves the other workers of the service, goes out
+    when the application asks for it.
     """
 
     def __init__(
-        self, streams: Streams, resource: Resource, *, cardinality_limit: int = CARDINALITY_LIMIT
+        self,
+        streams: Streams,
+        resource: Resource,
+        *,
+        series_limit: int = 2000,
+        views: Sequence[Any] = (),
+        metric_readers: Iterable[MetricReader] = (),
+        scope_labels: bool = True,
     ) -> None:
         self.streams = streams
-        self.foreign = SdkInstrumentReader(cardinality_limit)
+        self.instruments = Instruments(streams, Planner(views, series_limit), scope_labels=scope_labels)
+        self.readers = Readers(self, self.instruments)
+        self._nameless: dict[InstrumentationScope, BextMeter] = {}
         # Both take seconds.
         self.on_flush: list[Callable[[float], bool]] = []
         self.on_shutdown: list[Callable[[float], None]] = []
         self.share: Callable[[], None] = lambda: None
         # The composition root ends all three signals within one deadline, so no exit handler of the
         # provider's own.
-        super().__init__(metric_readers=[self.foreign], resource=resource, shutdown_on_exit=False)
-        hear_measurements(self, lambda: self.foreign.on_measurement())  # noqa: PLW0108  a reading sets it later
-        admit_measurements(self, self.foreign, self.foreign.admit)
-        self.foreign.turns = collecting_in_turn(self)
-        self.foreign.forget = self._start_over
-
-    def _start_over(self) -> None:
-        start_metrics_over(self, self.foreign)
-        self.foreign.turns = collecting_in_turn(self)
+        super().__init__(resource=resource, shutdown_on_exit=False)
+        consume_by(self, self.readers)
+        for reader in metric_readers:
+            self.add_metric_reader(reader)
 
     def get_meter(
         self,
@@ -56,20 +68,35 @@ class BextMeterProvider(MeterProvider):
         attributes: Attributes = None,
     ) -> Meter:
         """See `opentelemetry.metrics.MeterProvider.get_meter`."""
-        other = super().get_meter(name, version, schema_url, attributes)
-        if isinstance(other, NoOpMeter):  # after shutdown
-            return other
-        return CatalogueMeter(self.streams, other, name, version, schema_url)
+        if not name:  # it works, as the specification says; upstream's measures nothing
+            meter: Any = super().get_meter("nameless", version, schema_url, attributes)
+            return (
+                meter if isinstance(meter, NoOpMeter) else self._without_name(version, schema_url, attributes)
+            )
+        meter = super().get_meter(name, version, schema_url, attributes)
+        become(meter, sdk.Meter, BextMeter, streams=self.streams, instruments=self.instruments)
+        return meter  # type: ignore[no-any-return]  # of the API's class
+
+    def _without_name(self, version: str | None, schema_url: str | None, attributes: Attributes) -> BextMeter:
+        scope = InstrumentationScope("", version, schema_url, attributes)
+        found = self._nameless.get(scope)
+        if found is None:
+            _log.warning("a meter was asked for without a name: what it measures has no scope")
+            made = BextMeter(scope, self.readers)  # type: ignore[arg-type]  # as `consume_by` has it
+            made.streams, made.instruments = self.streams, self.instruments
+            found = self._nameless.setdefault(scope, made)
+        return found
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Send everything now; whether it arrived. An export takes as long as its exporter tries
         (`OTEL_EXPORTER_OTLP_TIMEOUT`)."""
         self.share()
-        collected = super().force_flush(timeout_millis)
-        return all([collected, *(send(timeout_millis / 1e3) for send in self.on_flush)])
+        read = self.readers.force_flush(timeout_millis)
+        return all([read, *(send(timeout_millis / 1e3) for send in self.on_flush)])
 
     def shutdown(self, timeout_millis: float = 30_000) -> None:
         """Send what is there for the last time; nothing is measured after that."""
         for send_last in self.on_shutdown:
             send_last(timeout_millis / 1e3)
+        self.readers.shutdown(timeout_millis)
         super().shutdown(timeout_millis)

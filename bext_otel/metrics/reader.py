@@ -6,24 +6,19 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from opentelemetry.sdk.metrics.export import Metric as SdkMetric
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-
 from bext_otel.catalogue import LABEL_OVERFLOW
 from bext_otel.metrics import families
+from bext_otel.metrics.instruments.store import Instruments
 from bext_otel.metrics.merging.label_budgets import apply_budgets
 from bext_otel.metrics.merging.local import LocalRows
 from bext_otel.metrics.merging.sum import Tally
 from bext_otel.metrics.merging.wire import Publication, is_readable
-from bext_otel.metrics.numbers import exact
 from bext_otel.metrics.publisher import Published, Service
 from bext_otel.metrics.service_usage import ServiceProcesses, service_usage
 from bext_otel.metrics.snapshot import Family, LabelSet, Snapshot
-from bext_otel.metrics.store.cell import Cell
-from bext_otel.metrics.store.streams import Stream, Streams
+from bext_otel.metrics.store.streams import Streams
 from bext_otel.metrics.third_party.collection import ThirdPartyMetrics
 from bext_otel.metrics.third_party.name_conflicts import beside
-from bext_otel.metrics.third_party.sdk_instruments import SdkInstrumentReader
 from bext_otel.metrics.ticker import Ticker
 from bext_otel.metrics.timeline import Timeline
 from bext_otel.metrics.usage import ProcessUsage
@@ -37,6 +32,9 @@ Telemetry: TypeAlias = Mapping[str, "int | float | str"]
 # How often a worker says what is recent while nothing new happens: quantiles and rates look back far longer
 # than that.
 _FADING_SECONDS = 5.0
+
+
+_INSTRUMENT = "an OpenTelemetry instrument"
 
 
 def _nothing() -> None:
@@ -59,7 +57,7 @@ class SnapshotReader:
     def __init__(
         self,
         streams: Streams,
-        foreign: SdkInstrumentReader | None = None,
+        instruments: Instruments | None = None,
         *,
         registered: Callable[[], list[Family]] = list,
         watched: Callable[[], bool] = bool,
@@ -73,8 +71,10 @@ class SnapshotReader:
         on_start: Callable[[], object] = _nothing,
     ) -> None:
         self.streams = streams
-        self.foreign = foreign
-        self.third_party = ThirdPartyMetrics(foreign, registered, watched, unread, streams.monotonic)
+        self.instruments = instruments if instruments is not None else Instruments(streams)
+        self.third_party = ThirdPartyMetrics(
+            self.instruments.collect, registered, watched, unread, streams.monotonic
+        )
         self._listen = listen
         self._resource = resource or {}
         self._telemetry = telemetry
@@ -89,8 +89,7 @@ class SnapshotReader:
             may_tick=lambda: not self._is_at_work,
         )
         streams.wake = self._wake
-        if foreign is not None:
-            foreign.on_measurement = self._heard
+        self.instruments.on_observable = self._heard
         streams.stream(LABEL_OVERFLOW).observers.append(
             lambda: [(count, {"label": name}) for name, count in streams.budgets.overflowed().items()]
         )
@@ -116,7 +115,6 @@ class SnapshotReader:
 
     def _begin(self) -> None:
         self.started_unix = self.streams.clock()
-        self.timeline = Timeline(self.streams.clock, self.streams.monotonic)
         self._started = self.streams.monotonic()
         self._system = ProcessUsage() if self._include_process else None
         self._processes = (
@@ -131,6 +129,12 @@ class SnapshotReader:
         self._own = LocalRows()
         self._faded_at = 0.0
         self._garbled = False
+        self._series = families.KnownSeries()
+
+    @property
+    def timeline(self) -> Timeline:
+        """The moments that backends are told."""
+        return self.streams.timeline
 
     @property
     def failing(self) -> bool:
@@ -163,8 +167,7 @@ class SnapshotReader:
         """Begin anew, as a forked child does: what the parent counted is the parent's."""
         self._ticker.reset()
         self.streams.reset()
-        if self.foreign is not None:
-            self.foreign.reset()
+        self.instruments.reset()
         self.third_party.begin()
         self._parent = os.getppid()
         self._begin()
@@ -225,7 +228,7 @@ class SnapshotReader:
         catch_up()
         # Callbacks of the application run before the lock is taken: one that measures, or waits, must not
         # meet it.
-        foreign = self.third_party.collect()
+        registered = self.third_party.collect()
         observed = self.observed()
         if self._service is not None and self._service.has_peers():
             return self._of_service(self._service, observed)
@@ -233,21 +236,17 @@ class SnapshotReader:
             self.streams.drain()
             now = self.streams.monotonic()
             mine = families.of_process(observed, now)
+            foreign = self.instruments.families()
             rates = families.rates_of_process(self.streams, now)
         system = self._system.figures() if self._system is not None else {}
+        foreign += beside(foreign, registered, _INSTRUMENT)
         return self._snapshot(
             mine, foreign, rates, self.started_unix, now - self._started, system, self._telemetry()
         )
 
-    def observed(self) -> dict[Stream, dict[Cell, dict[str, float]]]:
-        """Every stream, with what observers say of its series now, by source; two that speak of one series of
-        this process add up."""
-        return {stream: _observed(stream) for stream in self.streams}
-
-    def foreign_totals(self, now_unix_nano: int) -> list[tuple[InstrumentationScope, SdkMetric]]:
-        """What other libraries had measured here when `foreign` was collected last, with cumulative
-        temporality."""
-        return self.foreign.totals(now_unix_nano) if self.foreign is not None else []
+    def observed(self) -> families.Observed:
+        """Every stream, with what observers say of its series now."""
+        return families.observed_now(self.streams)
 
     def _of_service(self, service: Service, observed: families.Observed) -> Snapshot:
         # Of this process, just what it published: whichever worker is asked next must not know less than this
@@ -263,7 +262,7 @@ class SnapshotReader:
         apply_budgets(tally, self.streams.budgets)
         return self._snapshot(
             families.of_service(self.streams, tally),
-            families.of_foreign(tally.foreign.values()),
+            families.of_foreign(tally.foreign, self._series),
             families.rates_of_service(self.streams, tally),
             tally.started_unix or self.started_unix,
             tally.now - tally.started,
@@ -301,12 +300,13 @@ class SnapshotReader:
             self.streams.drain()
             now = self.streams.monotonic()
             fields = self._own.fields(observed, now)
+            told = self.instruments.parts(now)
         return Publication(
             started=self._started,
             started_unix=self.started_unix,
             published=now,
             admitted={key: list(values.items()) for key, values in self.streams.budgets.admitted().items()},
-            foreign=self.third_party.parts,
+            foreign=[*told, *beside(told, self.third_party.parts, _INSTRUMENT)],
             system=self._system.figures() if self._system is not None else {},
             telemetry=self._telemetry(),
             base=base,
@@ -314,12 +314,3 @@ class SnapshotReader:
             parent=self._parent,
             **fields,
         )
-
-
-def _observed(stream: Stream) -> dict[Cell, dict[str, float]]:
-    values: dict[Cell, dict[str, float]] = {}
-    for cell, value, source in stream.observed():
-        by_source = values.setdefault(cell, {})
-        # Two observers of one shared thing in one process see the same.
-        by_source[source] = value if source else exact(by_source.get(source, 0) + value)
-    return values

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from operator import add
 from typing import Any
 
 from opentelemetry.sdk.metrics import export as sdk
@@ -15,10 +14,10 @@ from opentelemetry.sdk.metrics.export import (
     NumberDataPoint,
 )
 
-from bext_otel.metrics.exponential import MAX_OTLP_BUCKETS, Buckets
+from bext_otel.metrics.exponential import Buckets
 from bext_otel.metrics.values import Distribution, Histogram
 
-__all__ = ["difference", "point_of", "sum_of", "value_of"]
+__all__ = ["difference", "exponential_point", "point_of"]
 
 
 def point_of(value: float | Distribution | Histogram, common: Mapping[str, Any]) -> Any:
@@ -41,50 +40,19 @@ def point_of(value: float | Distribution | Histogram, common: Mapping[str, Any])
     return NumberDataPoint(value=value, **common)
 
 
-def value_of(point: Any) -> float | Histogram:
-    """What a snapshot shows of a data point."""
-    if isinstance(point, NumberDataPoint):
-        return point.value
-    if isinstance(point, HistogramDataPoint):
-        return Histogram(tuple(point.explicit_bounds), tuple(point.bucket_counts), point.sum, point.count)
-    # An exponential histogram reads as an explicit one whose bounds are those of its buckets; what is not
-    # above zero stands before them.
-    not_above = sum(point.negative.bucket_counts) + point.zero_count
-    buckets = _ours(point.scale, point.positive).bounds()
-    bounds = (0.0, *(bound for bound, _ in buckets))
-    return Histogram(bounds, (not_above, *(count for _, count in buckets), 0), point.sum, point.count)
-
-
-def sum_of(before: Any, point: Any) -> Any:
-    """Two points of one series as one that spans both intervals."""
-    start = before.start_time_unix_nano
-    if isinstance(point, NumberDataPoint):
-        # Not `replace`, which takes four times as long.
-        return NumberDataPoint(
-            point.attributes, start, point.time_unix_nano, before.value + point.value, point.exemplars
-        )
-    if isinstance(point, HistogramDataPoint) and before.explicit_bounds != point.explicit_bounds:
-        return point  # a view was changed under way: the newest holds
-    if isinstance(point, HistogramDataPoint) and None not in (before.min, before.max, point.min, point.max):
-        return HistogramDataPoint(  # as above
-            point.attributes,
-            start,
-            point.time_unix_nano,
-            before.count + point.count,
-            before.sum + point.sum,
-            tuple(map(add, before.bucket_counts, point.bucket_counts)),
-            point.explicit_bounds,
-            min(before.min, point.min),
-            max(before.max, point.max),
-            point.exemplars,
-        )
-    value = _explicit(before).plus(_explicit(point))
-    if isinstance(point, HistogramDataPoint):
-        return replace(point, start_time_unix_nano=start, bucket_counts=value.counts, **_totals(value))
-    positive, negative = (_added(before, point, sign) for sign in ("positive", "negative"))
-    zeros = before.zero_count + point.zero_count
-    changed = {**_both(positive, negative, point.scale), **_totals(value)}
-    return replace(point, start_time_unix_nano=start, zero_count=zeros, **changed)
+def exponential_point(
+    value: Histogram, scale: int, zeros: int, positive: Buckets, negative: Buckets, common: Mapping[str, Any]
+) -> Any:
+    """The data point of exponential buckets of both signs; `value` has their totals."""
+    return ExponentialHistogramDataPoint(
+        scale=scale,
+        zero_count=zeros,
+        positive=_theirs(positive),
+        negative=_theirs(negative),
+        flags=0,
+        **_totals(value),
+        **common,
+    )
 
 
 def difference(before: Any, point: Any) -> Any | None:
@@ -108,12 +76,6 @@ def difference(before: Any, point: Any) -> Any | None:
     )
 
 
-def _added(before: Any, point: Any, sign: str) -> Buckets:
-    """Never more buckets than the SDK would have: between values of two collections there may be millions."""
-    both = [_ours(each.scale, getattr(each, sign)) for each in (before, point)]
-    return Buckets.merged(both, max(MAX_OTLP_BUCKETS, *[len(each.counts) for each in both]))
-
-
 def _explicit(point: Any) -> Histogram:
     """Count, sum and extremes of any histogram, with the buckets of an explicit one."""
     if isinstance(point, HistogramDataPoint):
@@ -131,17 +93,6 @@ def _totals(value: Distribution | Histogram) -> dict[str, Any]:
         "sum": value.sum,
         "min": value.minimum if math.isfinite(value.minimum) else None,
         "max": value.maximum if math.isfinite(value.maximum) else None,
-    }
-
-
-def _both(positive: Buckets, negative: Buckets, otherwise: int) -> dict[str, Any]:
-    """Buckets of both signs at one scale, which is `otherwise` where there are none: then a point's scale is
-    arbitrary."""
-    scale = min([each.scale for each in (positive, negative) if each.packed], default=otherwise)
-    return {
-        "scale": scale,
-        "positive": _theirs(positive.coarsened(scale)),
-        "negative": _theirs(negative.coarsened(scale)),
     }
 
 

@@ -121,7 +121,8 @@ class Exemplar:
     """One measurement and the trace it was made in; ids in lower-case hexadecimal, time in seconds since 1970
     (NaN: not known).
 
-    `labels` are all labels of one that the application has given itself, the ids among them if it named them.
+    `labels` are all labels of one that the application has given itself, the ids among them if it named them;
+    `dropped` are the attributes of the measurement that its series has not.
     """
 
     value: float
@@ -129,6 +130,7 @@ class Exemplar:
     trace_id: str
     span_id: str
     labels: LabelSet = ()
+    dropped: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import re
 from pathlib import Path
@@ -16,11 +15,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Link, SpanContext
 
 from bext_otel import _compat
-from bext_otel.config import Exporters
 from bext_otel.config.upstream import correct_upstream_variables
 from bext_otel.config.variables import VARIABLES, Variable
 from bext_otel.export.internal_metrics import SpanCounts
-from bext_otel.export.otlp import metric_exporters
 from bext_otel.traces.provider import BextTracerProvider
 from tests.fresh import fresh
 
@@ -71,7 +68,7 @@ SHOWN_BY = {
     "config/test_variables.py::test_exemplars_are_shown_unless_the_filter_lets_none_through": (
         "OTEL_METRICS_EXEMPLAR_FILTER"
     ),
-    "config/test_variables.py::test_exponential_histograms_are_told": (
+    "config/test_variables.py::test_histograms_are_exponential_where_the_variable_says_so": (
         "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
     ),
     "export/test_resource.py": "OTEL_RESOURCE_ATTRIBUTES",
@@ -237,13 +234,36 @@ def test_exemplars_are_shown_unless_the_filter_lets_none_through(
     assert ([True, shown], []) == fresh(code, tmp_path, OTEL_METRICS_EXEMPLAR_FILTER=chosen)
 
 
-def test_exponential_histograms_are_told(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setenv(
-        "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "base2_exponential_bucket_histogram"
-    )
-    with caplog.at_level(logging.INFO, "bext_otel.export"):
-        metric_exporters(Exporters())
-    (line,) = caplog.messages
-    assert "other histograms keep their bounds" in line
+def test_histograms_are_exponential_where_the_variable_says_so(tmp_path: Path) -> None:
+    code = """
+        import bext_otel
+        from opentelemetry import metrics
+        from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+        reader = InMemoryMetricReader()
+        bext_otel.configure(metric_readers=[reader])
+        metrics.get_meter("shop").create_histogram("wait").record(3)
+        (told,) = [m for r in reader.get_metrics_data().resource_metrics for s in r.scope_metrics
+                   if s.scope.name == "shop" for m in s.metrics]
+        show(type(told.data).__name__)
+        """
+    variable = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
+    chosen = {variable: "BASE2_exponential_bucket_histogram"}
+    assert ("ExponentialHistogram", []) == fresh(code, tmp_path, **chosen)
+    assert ("Histogram", []) == fresh(code, tmp_path, **{variable: ""})
+
+
+def test_any_measurement_may_be_an_exemplar_where_the_variable_says_so(tmp_path: Path) -> None:
+    code = """
+        import bext_otel
+        from bext_otel.catalogue import REQUESTS
+        from bext_otel.operation import count
+        from opentelemetry import metrics
+        from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+        reader = InMemoryMetricReader()
+        bext_otel.configure(metric_readers=[reader])
+        metrics.get_meter("shop").create_counter("orders").add(3)
+        count(REQUESTS, app="shop", method="GET", status="200", route="/")
+        show(sorted(e.value for r in reader.get_metrics_data().resource_metrics for s in r.scope_metrics
+                    for m in s.metrics for p in m.data.data_points for e in p.exemplars))
+        """
+    assert ([1, 3], []) == fresh(code, tmp_path, OTEL_METRICS_EXEMPLAR_FILTER="always_on")

@@ -79,7 +79,7 @@ def test_renders_one_after_another_share_an_isolate() -> None:
 
 def test_renders_at_once_take_no_more_isolates_than_the_pool_has() -> None:
     async def scenario() -> tuple[list[str], int]:
-        async with pool(size=2) as isolates:
+        async with pool(size=2, timeout_seconds=20.0) as isolates:
             pages = await asyncio.gather(*(isolates.render("spin", {"ms": 20}) for _ in range(6)))
             return pages, isolates.active
 

@@ -78,7 +78,7 @@ class Exported:
         self.monotonic = Clock(1000.0)
         self.streams = Streams(Budgets({}), clock=clock, monotonic=self.monotonic)
         self.provider = BextMeterProvider(self.streams, RESOURCE)
-        self.reading = SnapshotReader(self.streams, self.provider.foreign, include_process=False)
+        self.reading = SnapshotReader(self.streams, self.provider.instruments, include_process=False)
         self.exporter = Collecting(preference)
         self.export = MetricExport(self.reading, RESOURCE, self.exporter, Delivery("metrics", "here"), 60)
 

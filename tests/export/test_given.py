@@ -20,7 +20,7 @@ from tests.fresh import fresh
 def test_exporters_go_to_their_signals() -> None:
     spans, logs = InMemorySpanExporter(), InMemoryLogRecordExporter()
     found = given(exporters=iter([logs, spans]))
-    assert ((spans,), (), (logs,)) == (found.span_exporters, found.metric_exporters, found.log_exporters)
+    assert ((spans,), (), (logs,)) == (found.span_exporters, found.metrics.exporters, found.log_exporters)
 
 
 @pytest.mark.parametrize(

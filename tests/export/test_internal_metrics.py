@@ -74,7 +74,7 @@ class Process:
         self.tracer = self.traces.get_tracer("t")
         self.streams = Streams(Budgets({}))
         self.metrics = BextMeterProvider(self.streams, RESOURCE)
-        self.reading = SnapshotReader(self.streams, self.metrics.foreign, include_process=False)
+        self.reading = SnapshotReader(self.streams, self.metrics.instruments, include_process=False)
         self.own.observe(self.metrics, units=True)
 
     def spans(self, number: int) -> None:

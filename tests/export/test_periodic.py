@@ -38,7 +38,7 @@ class Ours:
     def __init__(self) -> None:
         self.streams = Streams(Budgets({}))
         self.provider = BextMeterProvider(self.streams, RESOURCE)
-        self.reading = SnapshotReader(self.streams, self.provider.foreign, include_process=False)
+        self.reading = SnapshotReader(self.streams, self.provider.instruments, include_process=False)
 
     def points(self) -> dict[str, list[Any]]:
         data = metrics_data(self.reading, RESOURCE)
@@ -176,12 +176,12 @@ def test_what_an_export_drained_is_told_to_the_other_workers() -> None:
 def test_a_reading_that_fails_ends_no_export(ours: Ours, caplog: pytest.LogCaptureFixture) -> None:
     """It is a loss while it lasts, told once, and the next one sends what was kept."""
     exporter, delivery, broken = Collecting(), Delivery("metrics", "nowhere"), True
-    totals = ours.reading.foreign_totals
+    read_by = ours.provider.instruments.read_by
 
-    def broken_at_first(now: int) -> Any:
-        return 1 / 0 if broken else totals(now)
+    def broken_at_first(reader: Any) -> Any:
+        return 1 / 0 if broken else read_by(reader)
 
-    ours.reading.foreign_totals = broken_at_first  # type: ignore[method-assign]
+    ours.provider.instruments.read_by = broken_at_first  # type: ignore[method-assign]
     export = MetricExport(ours.reading, RESOURCE, exporter, delivery, 0.005)
     ours.streams.stream(CACHE_HITS).cell({"app": "shop", "layer": "isr"}).add(1)
     export.start()
@@ -195,7 +195,7 @@ def test_a_reading_that_fails_ends_no_export(ours: Ours, caplog: pytest.LogCaptu
 
 
 def test_an_application_that_flushes_is_not_told_of_a_reading_that_fails(ours: Ours) -> None:
-    ours.reading.foreign_totals = lambda _: 1 / 0  # type: ignore[method-assign,assign,return-value]
+    ours.provider.instruments.read_by = lambda _: 1 / 0  # type: ignore[method-assign,assign,return-value]
     assert not MetricExport(ours.reading, RESOURCE, Collecting(), Delivery("metrics", "nowhere"), 60).send()
 
 
@@ -296,7 +296,7 @@ def test_a_callback_that_flushes_hangs_nothing(ours: Ours, whose: str, begins: s
 def test_a_callback_may_wait_for_another_thread_that_flushes(
     ours: Ours, whose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bext_otel.metrics.third_party.sdk_instruments._PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("bext_otel.metrics.instruments.store._PATIENCE_SECONDS", 0.1)
     exporter, told = Collecting(), []
     export = with_export(ours, exporter)
     ours.streams.stream(CACHE_HITS).cell({"app": "shop", "layer": "isr"}).add(1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.resources import Resource
 from prometheus_client import REGISTRY
 
@@ -69,3 +71,17 @@ def test_its_text_is_rendered_by_the_same_face(engine: tuple[_Instruments, Upstr
     assert 'bext_requests_total{app="x",method="GET",route="x",status="100"} 3' in {
         line.removesuffix(".0") for line in lines
     }
+
+
+def test_views_and_readers_of_the_application_are_the_sdks_own_there() -> None:
+    before, reader = set(REGISTRY._collector_to_names), InMemoryMetricReader()
+    view = View(instrument_name="orders", attribute_keys={"kind"})
+    provider, _ = build_upstream(Resource({}), [], 60.0, {}, dict, [view], [reader])
+    provider.get_meter("shop").create_counter("orders").add(2, {"kind": "tea", "customer": 7})
+    data = reader.get_metrics_data()
+    assert data is not None
+    (point,) = data.resource_metrics[0].scope_metrics[0].metrics[0].data.data_points
+    assert ({"kind": "tea"}, 2) == (point.attributes, point.value)  # type: ignore[union-attr]  # a number
+    provider.shutdown()
+    for collector in set(REGISTRY._collector_to_names) - before:
+        REGISTRY.unregister(collector)

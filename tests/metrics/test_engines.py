@@ -82,7 +82,7 @@ class Engines:
         )
         self.upstream = SdkMeterProvider([self.reader], views=[exponential], shutdown_on_exit=False)
         self.ours = BextMeterProvider(Streams(Budgets({})), RESOURCE)
-        self.reading = SnapshotReader(self.ours.streams, self.ours.foreign, include_process=False)
+        self.reading = SnapshotReader(self.ours.streams, self.ours.instruments, include_process=False)
         self._told = [instruments(self.upstream), instruments(self.ours)]
         self._names = EXPORTED_AS | {row.name: row.streamed for row in self._told[0]}
 

@@ -30,8 +30,8 @@ _SUFFIXES: Mapping[str, tuple[str, ...]] = {
 
 _OPENMETRICS_ONLY = frozenset({"info", "stateset", "gaugehistogram"})
 
-# Its other attributes (command line, user, host) are nobody's business on an open endpoint.
-_TOLD_OF_THE_RESOURCE = ("service.", "telemetry.", "deployment.", "bext.")
+# Arguments may hold a secret; whoever gave us a resource that has them meant them for a backend.
+_NOT_TOLD = "process.command"
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,7 @@ class Head:
 
 def about_the_resource(snapshot: Snapshot) -> Series | None:
     """The labels of `RESOURCE`; None where there is nothing to tell."""
-    told = tuple(
-        (key, value) for key, value in snapshot.resource.items() if key.startswith(_TOLD_OF_THE_RESOURCE)
-    )
+    told = tuple((key, value) for key, value in snapshot.resource.items() if not key.startswith(_NOT_TOLD))
     return Series(told) if told else None
 
 

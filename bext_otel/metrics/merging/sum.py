@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from bext_otel.catalogue import METRICS
 from bext_otel.metrics.merging.gauges import Gauges
+from bext_otel.metrics.merging.series_limit import within_limit
 from bext_otel.metrics.merging.totals import one_row, sum_third_party
 from bext_otel.metrics.merging.wire import (
     BLOCK,
@@ -37,7 +38,7 @@ _ADDED: frozenset[FamilyType] = frozenset({"counter", "histogram", "summary"})
 
 # What the figures of telemetry end in that count since a worker's start: these happened, also when it is
 # gone.
-_COUNTS = ("_exported", "_failed", "_dropped", "_lost", "_cut")
+_COUNTS = ("_exported", "_failed", "_dropped", "_lost", "_cut", "_folded")
 
 _ROWS = {row.exported: row for row in METRICS}
 
@@ -71,7 +72,7 @@ class Tally:
         self.shared: dict[str, dict[tuple[Labels, str], tuple[float, Row]]] = {}
         self._rates: list[Mapping[str, Iterable[tuple[Labels, float]]]] = []
         self.admitted: dict[str, dict[str, float]] = {}
-        self._foreign: dict[str, _Added | Gauges] = {}
+        self._foreign: dict[tuple[object, ...], _Added | Gauges] = {}
         self.system: dict[str, float] = {}
         self.telemetry: dict[str, int | float | str] = {}
 
@@ -135,22 +136,27 @@ class Tally:
         self.shared = {}
 
     @property
-    def foreign(self) -> dict[str, ThirdPartyFamily]:
-        """Families of other libraries, by name."""
-        return {
-            name: _with_rows(held.part, rows) for name, held in self._foreign.items() if (rows := held.rows())
-        }
+    def foreign(self) -> list[ThirdPartyFamily]:
+        """Families of other libraries, none with more series than its limit."""
+        return [
+            held.part.with_rows(within_limit(held.part, rows))
+            for held in self._foreign.values()
+            if (rows := held.rows())
+        ]
 
     def foreign_kept(self) -> list[ThirdPartyFamily]:
         """The same of workers that are gone, to be kept: in as few rows as say it exactly."""
-        return [_with_rows(held.part, rows) for held in self._foreign.values() if (rows := held.kept())]
+        return [
+            held.part.with_rows(within_limit(held.part, rows))
+            for held in self._foreign.values()
+            if (rows := held.kept())
+        ]
 
     def _add_foreign(self, part: ThirdPartyFamily, whose: Shared) -> None:
-        held = self._foreign.get(part.name)
+        held = self._foreign.get(part.key)
         if held is None:
-            held = self._foreign[part.name] = _Added(part) if part.type in _ADDED else Gauges(part)
-        if held.part.type == part.type:
-            held.add(part, whose)
+            held = self._foreign[part.key] = _Added(part) if part.type in _ADDED else Gauges(part)
+        held.add(part, whose)
 
     @cached_property
     def rates(self) -> dict[str, dict[Labels, float]]:
@@ -168,10 +174,6 @@ class Tally:
         for name, figure in contribution.system.items():
             self.system[name] = round(self.system.get(name, 0.0) + figure, 1)
         add_figures(self.telemetry, contribution.telemetry)
-
-
-def _with_rows(part: ThirdPartyFamily, rows: Sequence[ThirdPartyRow]) -> ThirdPartyFamily:
-    return ThirdPartyFamily(part.name, part.type, part.description, tuple(rows), part.unit, part.merge)
 
 
 def add_figures(held: dict[str, int | float | str], more: Figures) -> None:

@@ -37,8 +37,13 @@ def sum_third_party(rows: Sequence[ThirdPartyRow]) -> ThirdPartyRow:
     if isinstance(value, Histogram):  # exemplars stand at the positions of buckets
         with_exemplars = [row for row in with_exemplars if getattr(row.value, "bounds", None) == value.bounds]
     times = [time for row in rows if (time := row.time_unix) is not None]
+    began = [row.began for row in rows if row.began]
     return ThirdPartyRow(
-        first.labels, value, _newest_exemplars(with_exemplars), max(times) if times else None
+        first.labels,
+        value,
+        _newest_exemplars(with_exemplars),
+        max(times) if times else None,
+        began=min(began, default=0.0),
     )
 
 

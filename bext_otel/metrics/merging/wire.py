@@ -39,6 +39,7 @@ __all__ = [
     "encode",
     "exemplar_row",
     "is_readable",
+    "packed_rows",
 ]
 
 # Evaluated by msgspec, which cannot read the text of a type on Python 3.10.
@@ -51,7 +52,7 @@ ForeignExemplar: TypeAlias = tuple[int, float, float, tuple[tuple[str, str], ...
 """An exemplar that an application gave: the position of its bucket, value, time (NaN: not known) and
 labels."""
 
-_FORMAT = 5
+_FORMAT = 6
 _FLOAT_BYTES = array("d").itemsize
 # What decoding raises; the third for what is nested without end.
 _WRONG = (msgspec.MsgspecError, ValueError, RecursionError)
@@ -72,7 +73,7 @@ class ThirdPartyRow(msgspec.Struct, array_like=True, frozen=True):
     """A series of another library.
 
     `time_unix`, `set_at` and `copied` are those of a `Point`; `pid` is whose it is, where that is not who
-    publishes it.
+    publishes it; `began` is when it was measured first (Unix seconds; 0 where nobody knows).
     """
 
     labels: tuple[tuple[str, str], ...]
@@ -82,10 +83,13 @@ class ThirdPartyRow(msgspec.Struct, array_like=True, frozen=True):
     set_at: float = 0.0
     copied: int = 0
     pid: int = 0
+    began: float = 0.0
 
 
 class ThirdPartyFamily(msgspec.Struct, array_like=True, frozen=True):
-    """A family of another library."""
+    """A family of another library. `scope` are the labels of who measures, which all of its series have;
+    `limit` is how many of them the service shows (0: all), besides the one for the others. `packed` are its
+    rows' blocks as bytes, where somebody has kept them."""
 
     name: str
     type: FamilyType
@@ -93,6 +97,27 @@ class ThirdPartyFamily(msgspec.Struct, array_like=True, frozen=True):
     rows: tuple[ThirdPartyRow, ...]
     unit: str = ""
     merge: GaugeMerge = "livesum"
+    scope: tuple[tuple[str, str], ...] = ()
+    limit: int = 0
+    packed: tuple[bytes, ...] = ()
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells it from others: workers that say the same of it are added up."""
+        return self.name, self.type, self.merge, self.scope, self.unit, self.description if self.scope else ""
+
+    def with_rows(self, rows: Sequence[ThirdPartyRow]) -> ThirdPartyFamily:
+        """The same with other rows."""
+        return ThirdPartyFamily(
+            self.name,
+            self.type,
+            self.description,
+            tuple(rows),
+            self.unit,
+            self.merge,
+            self.scope,
+            self.limit,
+        )
 
 
 BLOCK = 128
@@ -151,6 +176,8 @@ class _PackedFamily(msgspec.Struct, array_like=True, frozen=True):
     unit: str
     merge: GaugeMerge
     blocks: list[msgspec.Raw]
+    scope: tuple[tuple[str, str], ...]
+    limit: int
 
 
 class _Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
@@ -203,6 +230,11 @@ def encode(contribution: Publication, base: bytes = b"") -> bytes:
     return _encoder.encode(_Message(**fields))
 
 
+def packed_rows(rows: Sequence[ThirdPartyRow]) -> list[bytes]:
+    """Rows as blocks."""
+    return [_encoder.encode(rows[start : start + BLOCK]) for start in range(0, len(rows), BLOCK)]
+
+
 def _packed(family: ThirdPartyFamily) -> _PackedFamily:
     rows = family.rows
     return _PackedFamily(
@@ -211,7 +243,9 @@ def _packed(family: ThirdPartyFamily) -> _PackedFamily:
         family.description,
         family.unit,
         family.merge,
-        [msgspec.Raw(_encoder.encode(rows[start : start + BLOCK])) for start in range(0, len(rows), BLOCK)],
+        [msgspec.Raw(block) for block in family.packed or packed_rows(rows)],
+        family.scope,
+        family.limit,
     )
 
 
@@ -287,7 +321,14 @@ def _unpacked(family: _PackedFamily, before: Known, now: Known) -> ThirdPartyFam
         found += rows
     plausible.check_types(family.type, found)
     return ThirdPartyFamily(
-        family.name, family.type, family.description, tuple(found), family.unit, family.merge
+        family.name,
+        family.type,
+        family.description,
+        tuple(found),
+        family.unit,
+        family.merge,
+        family.scope,
+        family.limit,
     )
 
 

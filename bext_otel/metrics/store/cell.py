@@ -14,30 +14,48 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 
-from bext_otel.catalogue import Metric
 from bext_otel.metrics.merging.wire import Labels, Row, exemplar_row
 from bext_otel.metrics.numbers import GREATEST, PLAIN, sound
 from bext_otel.metrics.snapshot import Distribution, Exemplar, Histogram, Series
 
-__all__ = ["EXEMPLAR_TRIES", "Cell", "Home"]
+__all__ = ["ALWAYS", "EXEMPLAR_TRIES", "Cell", "Home", "exemplar_of"]
 
 # Whoever makes a list this long, or a multiple of it, drains it, so that it stays small also when nobody
 # reads. A power of two less one: only one measurement in so many tries, for while a thread drains the others
 # would all try in vain.
 _RELIEF = 4096 - 1
 
-EXEMPLAR_TRIES = (
-    0 if os.environ.get("OTEL_METRICS_EXEMPLAR_FILTER", "").strip().lower() == "always_off" else 16
-)
+_FILTER = os.environ.get("OTEL_METRICS_EXEMPLAR_FILTER", "").strip().lower()
+
+EXEMPLAR_TRIES = 0 if _FILTER == "always_off" else 16
 """How many measurements of a tick, made in spans that are not sampled, are looked at for one that is: a look
 costs more than measuring."""
+
+ALWAYS = _FILTER == "always_on"
+"""Whether any measurement may become an exemplar, outside of sampled spans too."""
+
 # One outside of any span counts as eight: others like it are likely to follow.
 _OUTSIDE = 8
+
+
+def exemplar_of(
+    value: float, time_unix: float, span: trace.SpanContext, dropped: tuple[tuple[str, Any], ...] = ()
+) -> Exemplar:
+    """An exemplar measured within a span; its ids are empty where there is none."""
+    if not span.is_valid:
+        return Exemplar(value, time_unix, "", "", dropped=dropped)
+    return Exemplar(
+        value,
+        time_unix,
+        trace.format_trace_id(span.trace_id),
+        trace.format_span_id(span.span_id),
+        dropped=dropped,
+    )
 
 
 class _Outcome(tuple[Any, ...]):
@@ -49,10 +67,14 @@ class _Outcome(tuple[Any, ...]):
 class Home(Protocol):
     """The stream that a cell belongs to, as far as the cell knows it."""
 
-    metric: Metric
+    label_names: tuple[str, ...]
+    bounds: tuple[float, ...]
     rejected: int
     window_seconds: float
     clock: Callable[[], float]
+
+    def now(self) -> int:
+        """The time that is told to backends (nanoseconds since 1970)."""
 
     def mark_dirty(self, cell: Cell) -> None:
         """It has something to drain."""
@@ -66,10 +88,12 @@ class Cell:
 
     `key` has its label values in the catalogue's order, `live` is False until the first measurement; after a
     fork it is False again in the child. `published` is what was published of it, and None when that is out of
-    date. `exemplar_tries` is how many measurements are still to be looked at for an exemplar.
+    date. `exemplar_tries` is how many measurements are still to be looked at for an exemplar. `began` is when
+    it was made (nanoseconds since 1970); 0 for one that began anew with its process.
     """
 
     __slots__ = (
+        "began",
         "dirty",
         "exemplar",
         "exemplar_tries",
@@ -82,9 +106,6 @@ class Cell:
         "typed",
     )
 
-    # The least amount that the instrument takes.
-    _least: ClassVar[float] = 0
-
     def __init__(
         self, stream: Home, key: Labels, series: Series, typed: tuple[Any, ...] | None = None
     ) -> None:
@@ -93,6 +114,12 @@ class Cell:
         self.series = series
         self.typed = typed
         self.reset()
+        self.began = stream.now()
+
+    @property
+    def _least(self) -> float:
+        """The least amount that the instrument takes."""
+        return 0
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -101,12 +128,13 @@ class Cell:
         values = self.key if self.typed is None else self.typed
         return {
             name: value
-            for name, value in zip(self.stream.metric.label_names, values, strict=True)
+            for name, value in zip(self.stream.label_names, values, strict=True)
             if value is not None
         }
 
     def reset(self) -> None:
         """Forget everything measured; in a forked child that was the parent's."""
+        self.began = 0
         self.pending: list[Any] = []
         self.dirty = False
         self.live = False
@@ -138,22 +166,21 @@ class Cell:
         """Keep the first measurement of a tick inside a sampled span as exemplar."""
         left, self.exemplar_tries = self.exemplar_tries, 0
         current = trace.get_current_span(context)
-        if current is trace.INVALID_SPAN:
+        if current is trace.INVALID_SPAN and not ALWAYS:
             if left > _OUTSIDE:
                 self.exemplar_tries = left - _OUTSIDE
             return
         span = current.get_span_context()
-        if not (span.trace_flags & trace.TraceFlags.SAMPLED and span.is_valid):
+        if not ((span.trace_flags & trace.TraceFlags.SAMPLED and span.is_valid) or ALWAYS):
             if left > 1:
                 self.exemplar_tries = left - 1
             return
         for value in sound((amount,), self._least):
-            self.exemplar = Exemplar(
-                value,
-                self.stream.clock(),
-                trace.format_trace_id(span.trace_id),
-                trace.format_span_id(span.span_id),
-            )
+            self._keep_exemplar(exemplar_of(value, self.stream.clock(), span), left)
+
+    def _keep_exemplar(self, exemplar: Exemplar, left: int) -> None:
+        """Keep it; `left` is how many looks there were left before this one."""
+        self.exemplar = exemplar
 
     def drain(self, now: float) -> None:
         """Move what is pending into what is kept. Called under the reading's lock; `now` is monotonic

@@ -24,6 +24,7 @@ __all__ = [
     "NumberCell",
     "SummaryCell",
     "UpDownCounterCell",
+    "add_at_once",
     "drain_all",
 ]
 
@@ -68,15 +69,21 @@ class UpDownCounterCell(NumberCell):
     """A sum that may fall."""
 
     __slots__ = ()
-    _least = -GREATEST
+
+    @property
+    def _least(self) -> float:
+        return -GREATEST
 
 
 class GaugeCell(NumberCell):
     """The newest value."""
 
     __slots__ = ()
-    _least = -GREATEST
     _none = math.nan
+
+    @property
+    def _least(self) -> float:
+        return -GREATEST
 
     def _plus(self, batch: list[Any], total: float, low: float, now: float) -> tuple[float]:
         return (exact(batch[-1]),)
@@ -130,18 +137,18 @@ class HistogramCell(Cell):
 
     def reset(self) -> None:
         super().reset()
-        self.counts = [0] * (len(self.stream.metric.bounds) + 1)
+        self.counts = [0] * (len(self.stream.bounds) + 1)
         self.count = 0
         self.sum = 0.0
         self.minimum, self.maximum = math.inf, -math.inf
 
     def read(self, now: float | None = None) -> Histogram:
         return Histogram(
-            self.stream.metric.bounds, tuple(self.counts), self.sum, self.count, self.minimum, self.maximum
+            self.stream.bounds, tuple(self.counts), self.sum, self.count, self.minimum, self.maximum
         )
 
     def _plus(self, batch: list[Any], total: float, low: float, now: float) -> tuple[Any, ...]:
-        bounds, counts = self.stream.metric.bounds, self.counts.copy()
+        bounds, counts = self.stream.bounds, self.counts.copy()
         for value in batch:
             counts[bisect_left(bounds, value)] += 1
         extremes = min(self.minimum, float(low)), max(self.maximum, float(max(batch)))
@@ -151,11 +158,21 @@ class HistogramCell(Cell):
         self.counts, self.count, self.sum, self.minimum, self.maximum = found
 
 
+# Counters, which need no more than what `drain_all` does.
+_AT_ONCE: set[type] = {CounterCell}
+
+
+def add_at_once(kind: type[CounterCell]) -> None:
+    """Cells of this class are counters with nothing more to them."""
+    _AT_ONCE.add(kind)
+
+
 def drain_all(cells: Iterable[Cell], now: float) -> None:
     """Drain each. A counter that was added to once, as most of many were, is done here, without a call for
     each."""
     for cell in cells:
-        if type(cell) is CounterCell and _STEADY:
+        if _STEADY and type(cell) in _AT_ONCE:
+            counter: Any = cell
             pending = cell.pending
             # Flag first, look second, as in `Cell.drain`: what comes in from here on makes it dirty again.
             cell.dirty = False
@@ -165,10 +182,10 @@ def drain_all(cells: Iterable[Cell], now: float) -> None:
                 if (
                     (kind is int or kind is float)
                     and 0 <= amount <= _ORDINARY
-                    and (total := cell.value + amount) <= _ORDINARY
+                    and (total := counter.value + amount) <= _ORDINARY
                 ):
                     del pending[0]
-                    cell.value = total
+                    counter.value = total
                     cell.published = None
                     cell.live = True
                     cell.exemplar_tries = EXEMPLAR_TRIES

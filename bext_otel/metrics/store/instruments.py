@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from opentelemetry import metrics
 from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, CallbackT
 from opentelemetry.util.types import Attributes
 
-from bext_otel._compat import Gauge
-from bext_otel.catalogue import (
-    HTTP_SERVER_ACTIVE_REQUESTS,
-    HTTP_SERVER_REQUEST_DURATION,
-    METRICS,
-    Kind,
-    by_name,
-)
-from bext_otel.metrics.store.streams import Stream, Streams
-from bext_otel.scope import SCOPE
+from bext_otel._compat import Gauge, InstrumentKind
+from bext_otel.metrics.store.streams import Stream
 
-__all__ = ["CatalogueMeter"]
+__all__ = ["row_instrument"]
 
 Bound: TypeAlias = Callable[..., None]
-Made = TypeVar("Made")
-
-_ROWS = by_name(METRICS)
-_OF_REQUESTS = frozenset({HTTP_SERVER_REQUEST_DURATION, HTTP_SERVER_ACTIVE_REQUESTS})
 
 
 class _Instrument:
@@ -95,81 +82,18 @@ def _observer(callback: CallbackT) -> Callable[[], Iterator[tuple[float, Mapping
     return observe
 
 
-class CatalogueMeter(metrics.Meter):
-    """A meter that serves the catalogue's rows from cells, and leaves every other instrument to `other`, the
-    SDK's own meter."""
+_INSTRUMENTS: Mapping[InstrumentKind, Callable[..., Any]] = {
+    "counter": _Counter,
+    "up_down_counter": _UpDownCounter,
+    "gauge": _LastValue,
+    "histogram": _Histogram,
+    "observable_counter": _ObservableCounter,
+    "observable_up_down_counter": _ObservableUpDownCounter,
+    "observable_gauge": _ObservableGauge,
+}
 
-    def __init__(
-        self, streams: Streams, other: metrics.Meter, name: str, version: str | None, schema_url: str | None
-    ) -> None:
-        super().__init__(name, version, schema_url)
-        self._streams = streams
-        self._other = other
 
-    def _stream(self, name: str, kinds: tuple[Kind, ...]) -> Stream | None:
-        row = _ROWS.get(name)
-        if row is None or row.kind not in kinds:
-            return None
-        # An application that upstream instruments too makes these instruments as well. Ours has counted the
-        # request already.
-        if row in _OF_REQUESTS and self.name != SCOPE:
-            return None
-        return self._streams.stream(row)
-
-    def _made(
-        self,
-        name: str,
-        kinds: tuple[Kind, ...],
-        ours: Callable[[Stream], Made],
-        theirs: Callable[..., Made],
-        *rest: Any,
-    ) -> Made:
-        stream = self._stream(name, kinds)
-        return theirs(name, *rest) if stream is None else ours(stream)
-
-    def create_counter(self, name: str, unit: str = "", description: str = "") -> metrics.Counter:
-        return self._made(name, ("counter",), _Counter, self._other.create_counter, unit, description)
-
-    def create_up_down_counter(
-        self, name: str, unit: str = "", description: str = ""
-    ) -> metrics.UpDownCounter:
-        theirs = self._other.create_up_down_counter
-        return self._made(name, ("up_down_counter",), _UpDownCounter, theirs, unit, description)
-
-    def create_histogram(
-        self,
-        name: str,
-        unit: str = "",
-        description: str = "",
-        *,
-        explicit_bucket_boundaries_advisory: Sequence[float] | None = None,
-    ) -> metrics.Histogram:
-        theirs = partial(
-            self._other.create_histogram,
-            explicit_bucket_boundaries_advisory=explicit_bucket_boundaries_advisory,
-        )
-        return self._made(name, ("summary", "histogram"), _Histogram, theirs, unit, description)
-
-    def create_gauge(self, name: str, unit: str = "", description: str = "") -> Gauge:
-        return self._made(name, ("gauge",), _LastValue, self._other.create_gauge, unit, description)
-
-    def create_observable_gauge(
-        self, name: str, callbacks: Sequence[CallbackT] | None = None, unit: str = "", description: str = ""
-    ) -> metrics.ObservableGauge:
-        ours, theirs = partial(_ObservableGauge, callbacks), self._other.create_observable_gauge
-        return self._made(name, ("gauge",), ours, theirs, callbacks, unit, description)
-
-    def create_observable_counter(
-        self, name: str, callbacks: Sequence[CallbackT] | None = None, unit: str = "", description: str = ""
-    ) -> metrics.ObservableCounter:
-        ours, theirs = partial(_ObservableCounter, callbacks), self._other.create_observable_counter
-        return self._made(name, ("counter",), ours, theirs, callbacks, unit, description)
-
-    def create_observable_up_down_counter(
-        self, name: str, callbacks: Sequence[CallbackT] | None = None, unit: str = "", description: str = ""
-    ) -> metrics.ObservableUpDownCounter:
-        ours, theirs = (
-            partial(_ObservableUpDownCounter, callbacks),
-            self._other.create_observable_up_down_counter,
-        )
-        return self._made(name, ("up_down_counter",), ours, theirs, callbacks, unit, description)
+def row_instrument(kind: InstrumentKind, stream: Stream, callbacks: Sequence[CallbackT] | None = None) -> Any:
+    """The instrument of a row."""
+    made = _INSTRUMENTS[kind]
+    return made(callbacks, stream) if kind.startswith("observable_") else made(stream)

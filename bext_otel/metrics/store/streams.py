@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from itertools import chain, repeat
 from math import isnan
@@ -14,13 +14,16 @@ from typing import Any, TypeAlias
 
 from bext_otel.apps import Budgets, clean
 from bext_otel.catalogue import OVERFLOW, Metric
+from bext_otel.metrics.asking import tell_of_failure
 from bext_otel.metrics.merging.wire import Labels
 from bext_otel.metrics.numbers import finite
 from bext_otel.metrics.pacing import AT_ONCE, slices
 from bext_otel.metrics.snapshot import Series
 from bext_otel.metrics.store.cell import Cell
 from bext_otel.metrics.store.cells import CELLS, drain_all
+from bext_otel.metrics.store.columns import Columns
 from bext_otel.metrics.store.rates import RateWindow, floats
+from bext_otel.metrics.timeline import Timeline
 from bext_otel.operation import SHARED
 
 __all__ = ["Observer", "Stream", "Streams"]
@@ -36,7 +39,7 @@ _MAX_SERIES = 200_000
 _SPELLINGS = 4
 _SPELLED_BITS = 64
 
-_value, _is_live, _release = attrgetter("value"), attrgetter("live"), methodcaller("release")
+_value, _release = attrgetter("value"), methodcaller("release")
 
 Turn: TypeAlias = "list[bool | None]"
 """Whether the lock was taken; and None behind it when it was given back."""
@@ -58,12 +61,19 @@ def _spelled(value: Any, text: str | None) -> Any:
     return value if kind is bool or isinstance(value, Enum) else _UNLIKE
 
 
-class Stream:
+class Stream(Columns):
     """One metric's series. Attributes that the catalogue does not declare are left out."""
 
     def __init__(self, metric: Metric, parent: Streams) -> None:
+        super().__init__()
         self.metric = metric
+        self.label_names = metric.label_names
+        self.bounds = metric.bounds
         self.rejected = 0
+        self._failing = False
+        # What observers said last, and whether they have been asked and do not answer.
+        self.said: Mapping[Cell, Mapping[str, float]] = {}
+        self.hangs = False
         self.observers: list[Observer] = []
         self.window_seconds = parent.window_seconds
         self.clock = parent.clock
@@ -77,10 +87,6 @@ class Stream:
         # the text that is shown, `_cells` has it already, and of anything else there may be any number of
         # values that are shown alike.
         self._known: dict[tuple[Any, ...], Cell] = {}
-        # Lists of all of them, of those that hold something, and of the series of these: kept, see `every`.
-        self._every: list[Cell] = []
-        self._live: list[Cell] = []
-        self._live_series: list[Series] = []
         # Series that other workers have and this one has not.
         self._others: dict[Labels, Series] = {}
         self._create = CELLS[metric.kind]
@@ -105,34 +111,9 @@ class Stream:
                 self._known[typed] = cell
         return cell
 
-    def every(self) -> list[Cell]:
-        """All cells, new ones last; not to be changed. The same list as long as there are no new ones.
-
-        Python's garbage collector looks at whatever is in a young list, which holds up a request for 5 ms if
-        these are 100,000 cells. An old list it leaves alone.
-        """
-        if len(self._every) != len(self._cells):
-            self._every = list(self._cells.values())
-        return self._every
-
-    def cells(self) -> list[Cell]:
-        """All cells that hold a measurement; not to be changed, and kept likewise."""
-        every = self.every()
-        number = sum([sum(map(_is_live, part)) for part in slices(every)])
-        if number != len(self._live):  # once it holds something, a cell goes on to
-            self._live = (
-                every
-                if number == len(every)
-                else [cell for part in slices(every) for cell in part if cell.live]
-            )
-        return self._live
-
-    def columns(self) -> tuple[list[Cell], list[Series]]:
-        """The same, and their series."""
-        cells = self.cells()
-        if len(self._live_series) != len(cells):
-            self._live_series = [cell.series for part in slices(cells) for cell in part]
-        return cells, self._live_series
+    def now(self) -> int:
+        """The time that is told to backends (nanoseconds since 1970)."""
+        return self._parent.now()
 
     def series(self, key: Labels) -> Series:
         """The series with these label values, the same object each time: text that was rendered for it is
@@ -146,6 +127,10 @@ class Stream:
             if len(self._others) < _MAX_SERIES:
                 self._others[key] = found
         return found
+
+    def held(self) -> Collection[Cell]:
+        """See `Columns`."""
+        return self._cells.values()
 
     def mark_dirty(self, cell: Cell) -> None:
         """A cell has something to drain."""
@@ -192,14 +177,17 @@ class Stream:
                         self.rejected += 1
                     else:
                         yield self.cell(attributes), number, str(attributes.get(SHARED, ""))
-            except Exception:  # a callback of the application is broken: its own logs tell, ours count
+            except Exception as error:  # a callback of the application is broken
                 self.rejected += 1
+                failing, self._failing = self._failing, True
+                tell_of_failure(self.metric.name, error, again=failing)
 
     def reset(self) -> None:
         """Forget everything measured, in place, as handles point to the cells."""
         for cell in self._cells.values():
             cell.reset()
-        self._live, self._live_series = [], []
+        self.forget_columns()
+        self.said, self.hangs = {}, False
         if self.rates is not None:
             self.rates = RateWindow(self._parent.rate_seconds, self._parent.started)
 
@@ -257,6 +245,7 @@ class Streams:
         self.clock = clock
         self.monotonic = monotonic
         self.started = monotonic()
+        self.timeline = Timeline(clock, monotonic)
         self.wake: Callable[[], bool] = lambda: True
         # Reentrant: a signal handler may flush in the middle of a drain.
         self.lock = RLock()
@@ -266,6 +255,10 @@ class Streams:
         self._draining: Turn | None = None
         # How many drains, whoever's, have found something.
         self.changes = 0
+
+    def now(self) -> int:
+        """The time that is told to backends (nanoseconds since 1970)."""
+        return self.timeline.now()
 
     def __iter__(self) -> Iterator[Stream]:
         return iter(list(self._streams.values()))
@@ -332,6 +325,7 @@ class Streams:
         self.lock = RLock()
         self._draining = None
         self.started = self.monotonic()
+        self.timeline = Timeline(self.clock, self.monotonic)
         self._dirty = []
         for stream in self._streams.values():
             stream.reset()

@@ -10,8 +10,6 @@ from bext_otel.metrics import families
 from bext_otel.metrics.merging.wire import ThirdPartyFamily
 from bext_otel.metrics.numbers import exact_family
 from bext_otel.metrics.snapshot import Family
-from bext_otel.metrics.third_party.name_conflicts import beside
-from bext_otel.metrics.third_party.sdk_instruments import SdkInstrumentReader
 
 __all__ = ["ThirdPartyMetrics"]
 
@@ -29,9 +27,9 @@ _RESTLESS = ("process_", "python_")
 
 
 class ThirdPartyMetrics:
-    """OpenTelemetry's instruments that are not the catalogue's (`sdk`), and what is `registered` with a
-    metrics library of its own, of which `unread` says how much could not be read and `watched` whether
-    somebody may count there unheard.
+    """What is `registered` with a metrics library of its own, of which `unread` says how much could not be
+    read and `watched` whether somebody may count there unheard. `ask` has the callbacks of instruments say
+    what is, which takes its time likewise.
 
     `parts` are the families that were collected last, `pending` says that more was measured since, `heard`
     likewise since a tick has looked. Times are monotonic seconds.
@@ -39,13 +37,13 @@ class ThirdPartyMetrics:
 
     def __init__(
         self,
-        sdk: SdkInstrumentReader | None,
+        ask: Callable[[], None],
         registered: Callable[[], list[Family]],
         watched: Callable[[], bool],
         unread: Callable[[], int],
         monotonic: Callable[[], float],
     ) -> None:
-        self.sdk = sdk
+        self._ask = ask
         self.registered = registered
         self.watched = watched
         self._unread = unread
@@ -54,7 +52,7 @@ class ThirdPartyMetrics:
         self.begin()
 
     def begin(self) -> None:
-        """Begin anew, as a forked child does; the SDK's instruments do so themselves."""
+        """Begin anew, as a forked child does."""
         self.parts: list[ThirdPartyFamily] = []
         self._known_rows: families.KnownRows = {}
         self.heard = False
@@ -81,22 +79,18 @@ class ThirdPartyMetrics:
     def collect(self) -> list[Family]:
         """All of it as it is now. Calls callbacks of the application, so that no lock may be held."""
         self.pending, self._collected = False, True
-        found: list[Family] = []
         began = self._monotonic()
-        if self.sdk is not None:
-            self.sdk.collect()
-            found = self.sdk.families()
+        self._ask()
         registered = []
         for family in self.registered():
             plain = exact_family(family)
             self._rejected += len(family.points) - len(plain.points)
             registered.append(plain)
-        found += beside(found, registered, "an OpenTelemetry instrument")
-        self.parts = families.foreign_parts(found, self._known_rows)
+        self.parts = families.foreign_parts(registered, self._known_rows)
         ended = self._monotonic()
         took = ended - began
         self._collect_from = ended + max(_PACE * took, _FELT_PACE_SECONDS if took > _FELT_SECONDS else 0.0)
-        return found
+        return registered
 
     def has_counted(self, now: float) -> bool:
         """Look, if it is time to, whether others have counted something of which nobody has told."""

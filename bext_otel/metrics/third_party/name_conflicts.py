@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-
-from bext_otel.metrics.snapshot import Family
+from typing import Protocol, TypeVar
 
 __all__ = ["OUR_PAGE", "beside", "log_left_out"]
 
@@ -14,6 +13,17 @@ _log = logging.getLogger(__name__)
 
 OUR_PAGE = "/metrics"
 """Where most metrics are left out of."""
+
+
+class Named(Protocol):
+    """A family, as it is shown or as it is published."""
+
+    @property
+    def name(self) -> str:
+        """The exported one."""
+
+
+N = TypeVar("N", bound=Named)
 
 # Names may be made up without end; what is told once is remembered.
 _MOST = 1000
@@ -32,7 +42,7 @@ def log_left_out(name: str, *, of: str, holder: str) -> None:
         )
 
 
-def beside(first: Iterable[Family], others: Iterable[Family], holder: str) -> list[Family]:
+def beside(first: Iterable[Named], others: Iterable[N], holder: str) -> list[N]:
     """The others whose names are free beside the first; `holder` is whose the first are."""
     taken = {family.name for family in first}
     free = []

@@ -43,7 +43,7 @@ def shown(*alive: Publication, dead: tuple[Publication, ...] = ()) -> dict[str, 
         found.append(
             {
                 point.series.text: point.value
-                for family in of_foreign(tally.foreign.values())
+                for family in of_foreign(tally.foreign)
                 for point in family.points
             }
         )

@@ -114,7 +114,7 @@ class Worker:
         self.provider = BextMeterProvider(self.streams, Resource({}))
         self.reading = SnapshotReader(
             self.streams,
-            self.provider.foreign,
+            self.provider.instruments,
             ledger=self.seat,
             include_process=False,
             telemetry=lambda: dict(telemetry),

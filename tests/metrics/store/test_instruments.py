@@ -1,4 +1,4 @@
-"""The provider serves the catalogue from cells and leaves the rest to the SDK."""
+"""The provider serves the catalogue's rows from their cells, and tells them from everybody else's instruments."""
 
 from __future__ import annotations
 
@@ -60,16 +60,18 @@ def test_a_bound_handle_and_an_unbound_call_meet_in_one_cell(
     assert 3 == cell.value
 
 
-def test_an_instrument_that_no_row_declares_is_the_sdks(
+def test_an_instrument_that_no_row_declares_has_cells_of_its_own(
     provider: BextMeterProvider, streams: Streams
 ) -> None:
     provider.get_meter("any").create_counter("queue.jobs").add(1)
-    provider.foreign.collect()
-    assert ["queue_jobs_total"] == [family.name for family in provider.foreign.families()]
+    streams.drain()
+    assert ["queue_jobs_total"] == [family.name for family in provider.instruments.families()]
     assert [] == live(streams)
 
 
-def test_a_rows_name_with_another_kind_is_the_sdks(provider: BextMeterProvider, streams: Streams) -> None:
+def test_a_rows_name_with_another_kind_has_cells_of_its_own(
+    provider: BextMeterProvider, streams: Streams
+) -> None:
     provider.get_meter("any").create_histogram(CACHE_HITS.name).record(1)
     assert [] == live(streams)
 

@@ -39,7 +39,9 @@ def test_the_first_of_one_name_is_shown_and_the_other_told_of_once(
 ) -> None:
     """The catalogue's before another instrument's, and that before one of `prometheus_client`."""
     provider = BextMeterProvider(Streams(Budgets({})), Resource({}))
-    reading = SnapshotReader(provider.streams, provider.foreign, registered=registered, include_process=False)
+    reading = SnapshotReader(
+        provider.streams, provider.instruments, registered=registered, include_process=False
+    )
     reading.stop()
     provider.streams.stream(REQUESTS).cell(
         {"app": "shop", "method": "GET", "status": "200", "route": "/"}

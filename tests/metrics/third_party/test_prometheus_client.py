@@ -27,7 +27,6 @@ from bext_otel.metrics.snapshot import Family, Histogram, Series, Summary
 from bext_otel.metrics.store.streams import Streams
 from bext_otel.metrics.third_party import prometheus_client as registry
 from bext_otel.metrics.third_party import prometheus_forks as inheritance
-from bext_otel.metrics.third_party.sdk_instruments import SdkInstrumentReader
 from tests.fresh import printed
 
 
@@ -134,7 +133,7 @@ def test_exemplars_of_several_workers_are_the_newest_of_each_bucket() -> None:
         for contribution in published[::-1]:
             assert contribution is not None
             tally.add(contribution, alive=alive)
-        (family,) = [one for one in of_foreign(tally.foreign.values()) if one.name == "wait_seconds"]
+        (family,) = [one for one in of_foreign(tally.foreign) if one.name == "wait_seconds"]
         assert {(0, "new"), (1, "b")} == {
             (bucket, each.labels[0][1]) for bucket, each in family.points[0].exemplars
         }
@@ -219,9 +218,7 @@ def test_a_bound_that_is_no_number_costs_its_series_only(
 
 
 def test_they_appear_in_the_snapshot_beside_ours_and_names_of_ours_stay_ours(streams: Streams) -> None:
-    reading = SnapshotReader(
-        streams, SdkInstrumentReader(), registered=registry.registered, include_process=False
-    )
+    reading = SnapshotReader(streams, registered=registry.registered, include_process=False)
     reading.stop()
     streams.stream(FLOW_FAILED).cell({}).add(2)
     prometheus_client.Counter("bext_flow_failed", "A rival.").inc(40)
@@ -257,7 +254,7 @@ def test_workers_add_up_what_can_be_added() -> None:
     tally = Tally(0.0)
     for _ in range(2):
         tally.add(Publication(started=0.0, started_unix=0.0, published=0.0, foreign=parts), alive=True)
-    values = {family.name: family.points[0].value for family in of_foreign(tally.foreign.values())}
+    values = {family.name: family.points[0].value for family in of_foreign(tally.foreign)}
     assert (6.0, Summary(2, 5.0, ())) == (values["jobs_total"], values["size"])
     assert 1 == values["python_info"]
 
@@ -275,7 +272,7 @@ def test_who_does_not_import_the_library_sees_nothing_of_it() -> None:
         "import prometheus_client; prometheus_client.Counter('jobs', 'Jobs.').inc()\n"
         "assert 'python_info' in page() and 'jobs_total 1' in page(), page()\n"
         "theirs = prometheus_client.generate_latest().decode()\n"
-        "assert theirs.count('other_things_total 1.0') == theirs.count('\\njobs_total 1.0') == 1, theirs\n"
-        "assert page().count('\\njobs_total 1') == page().count('\\nother_things_total 1') == 1, page()\n"
+        "assert theirs.count('other_things_total{otel_scope_name=\"other\"} 1.0') == theirs.count('\\njobs_total 1.0') == 1, theirs\n"
+        "assert page().count('\\njobs_total 1') == page().count('other_things_total{otel_scope_name=\"other\"} 1') == 1, page()\n"
     )
     assert "" == printed(program)

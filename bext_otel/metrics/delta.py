@@ -7,48 +7,53 @@ twice, as every retry over a network may.
 
 A series that rests is left out, and starts again where its own last delivered point ended, not at the last
 export: the collector's Prometheus exporter takes a point that does not begin where its series ended for
-another life, and forgets what it had added up.
+another life, and forgets what it had added up. Readers of the application's get points of one interval, as
+the specification has it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from opentelemetry.sdk.metrics import Counter, Exemplar, Histogram, ObservableCounter
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter, NumberDataPoint
 
-from bext_otel._compat import preferred_temporality
+from bext_otel._compat import InstrumentKind, preferred_temporality
 from bext_otel.metrics.sdk_points import difference
 
-__all__ = ["DeltaState", "Series"]
+__all__ = ["DeltaState", "exporter_temporality"]
 
-Series: TypeAlias = Literal["counter", "observed", "histogram"]
-"""A counter, a counter that is observed, a histogram: what temporality is a question for. Up-down counters
-and gauges always are values."""
-
-_INSTRUMENTS: Mapping[Series, type] = {
+# What temporality is a question for. Up-down counters are values, whatever an exporter prefers: a sum of
+# deltas that fall means nothing to most backends.
+_INSTRUMENTS: Mapping[InstrumentKind, type] = {
     "counter": Counter,
-    "observed": ObservableCounter,
+    "observable_counter": ObservableCounter,
     "histogram": Histogram,
 }
 
 
-class DeltaState:
-    """What one exporter was delivered. `exporter` prefers what
-    `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE` says, or its maker did.
+def exporter_temporality(exporter: MetricExporter) -> dict[InstrumentKind, AggregationTemporality]:
+    """What an exporter prefers: what `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE` says, or its
+    maker."""
+    prefers = preferred_temporality(exporter)
+    return {kind: prefers[instrument] for kind, instrument in _INSTRUMENTS.items() if instrument in prefers}
 
-    Holds a value for each series that the exporter wants as deltas, and nothing for others. Not thread-safe:
-    one export at a time.
+
+class DeltaState:
+    """What one exporter, or reader, was delivered; `temporality` is what it prefers, by kind of instrument.
+    `aligned`: all points of an export are of the time since the last one.
+
+    Holds a value for each series that it wants as deltas, and nothing for others. Not thread-safe: one export
+    at a time.
     """
 
-    def __init__(self, exporter: MetricExporter) -> None:
-        prefers = preferred_temporality(exporter)
-        self._temporality = {
-            kind: prefers.get(instrument, AggregationTemporality.CUMULATIVE)
-            for kind, instrument in _INSTRUMENTS.items()
-        }
+    def __init__(
+        self, temporality: Mapping[InstrumentKind, AggregationTemporality], *, aligned: bool = False
+    ) -> None:
+        self._temporality = temporality
+        self._aligned = aligned
         self.reset()
 
     def reset(self) -> None:
@@ -58,9 +63,14 @@ class DeltaState:
         self._sent: dict[Hashable, tuple[Any, Sequence[Exemplar]]] = {}
         self._until = self._now = 0
 
-    def temporality(self, series: Series) -> AggregationTemporality:
-        """What this exporter wants of such series."""
-        return self._temporality[series]
+    def temporality(self, kind: InstrumentKind) -> AggregationTemporality:
+        """What is wanted of the series of such instruments."""
+        return self._temporality.get(kind, AggregationTemporality.CUMULATIVE)
+
+    def forget(self, is_gone: Callable[[Hashable], bool]) -> None:
+        """Series that are gone need no memory."""
+        for key in [key for key in self._delivered if is_gone(key)]:
+            del self._delivered[key]
 
     def open(self, now_unix_nano: int) -> None:
         """An export begins, of what is so now: a moment of a timeline, later than that of any export
@@ -68,12 +78,15 @@ class DeltaState:
         self._now = now_unix_nano
         self._sent = {}
 
-    def since(self, key: Hashable, point: Any) -> Any | None:
-        """`point`, a total, less what was delivered of this series; None if nothing came since."""
+    def since(self, key: Hashable, point: Any, *, monotonic: bool = True) -> Any | None:
+        """`point`, a total, less what was delivered of this series; None if nothing came since. `monotonic`:
+        it never falls, unless it has begun anew."""
         before, known, until = self._delivered.get(key, (None, (), self._until))
+        if self._aligned:
+            until = self._until
         if before is None:
             found = point
-        elif (found := _difference(before, point)) is None:
+        elif (found := _difference(before, point, monotonic=monotonic)) is None:
             return None
         self._sent[key] = (point.value if isinstance(point, NumberDataPoint) else point, point.exemplars)
         if not until:
@@ -82,6 +95,12 @@ class DeltaState:
         # sent.
         fresh = [exemplar for exemplar in point.exemplars if exemplar not in known]
         return replace(found, start_time_unix_nano=until, time_unix_nano=self._now, exemplars=fresh)
+
+    def is_new(self, key: Hashable, mark: float) -> bool:
+        """Whether a value that is no total has been set since it was delivered; `mark` tells when it was."""
+        before = self._delivered.get(key)
+        self._sent[key] = mark, ()
+        return before is None or before[0] != mark
 
     def settle(self, *, delivered: bool) -> None:
         """The export that began last has ended."""
@@ -93,13 +112,13 @@ class DeltaState:
         self._sent = {}
 
 
-def _difference(before: Any, point: Any) -> Any | None:
+def _difference(before: Any, point: Any, *, monotonic: bool) -> Any | None:
     """The newer point less the older; None if they are the same. One that has begun anew meanwhile stands for
     itself."""
     if isinstance(point, NumberDataPoint):
         if point.value == before:
             return None
-        return point if point.value < before else replace(point, value=point.value - before)
+        return point if monotonic and point.value < before else replace(point, value=point.value - before)
     if before.count == point.count:
         return None
     return difference(before, point) or point
