@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from bext_otel.errors import ConfigError
-from bext_otel.metrics.parts import MetricParts
 from tests.fresh import fresh
 
 PAGE = """
@@ -58,9 +54,3 @@ def test_what_is_past_the_limit_is_told_with_what_telemetry_tells_of_itself(tmp_
         show(json.loads(answer.body)["telemetry"]["metric_measurements_folded"])
         """
     assert 3 == fresh(code, tmp_path)[0]
-
-
-@pytest.mark.parametrize("given", [{"views": ["orders"]}, {"readers": [print]}])
-def test_what_is_no_view_and_no_reader_is_refused(given: dict[str, list[object]]) -> None:
-    with pytest.raises(ConfigError, match=r"is no opentelemetry\.sdk\.metrics"):
-        MetricParts(**given)  # type: ignore[arg-type]  # on purpose

@@ -34,6 +34,8 @@ def test_exporters_go_to_their_signals() -> None:
             {"log_record_processors": [SpanProcessor()]},
             "log_record_processors: a SpanProcessor is no LogRecordProcessor",
         ),
+        ({"views": ["orders"]}, "views: a str is no View of opentelemetry.sdk"),
+        ({"metric_readers": [print]}, "metric_readers: a builtin_function_or_method is no MetricReader"),
         ({"sampler": "always_on"}, "sampler: a str is no Sampler"),
         ({"id_generator": ALWAYS_ON}, "id_generator: a StaticSampler is no IdGenerator"),
         (
