@@ -54,8 +54,15 @@ class BextLogger(Logger):
         made.trace_flags = record.trace_flags or 0
         self.pipeline.take(made)
 
-    def entry(self, severity: SeverityNumber, body: str, fields: Mapping[str, Any], here: Context) -> None:
-        """An entry of ours, now, as `emit` would have it of a record."""
+    def entry(
+        self,
+        severity: SeverityNumber,
+        body: str,
+        fields: Mapping[str, Any],
+        here: Context,
+        are_plain: bool = False,
+    ) -> None:
+        """An entry of ours, now, as `emit` would have it of a record; see `entries.write`."""
         now = time_ns()
         self.send(
             Record(
@@ -66,7 +73,7 @@ class BextLogger(Logger):
                 now,
                 _own_severities.get(id(severity)) or severity_of(severity, severity.name),
                 body,
-                plain_fields(fields),
+                fields if are_plain else plain_fields(fields),  # type: ignore[arg-type]  # then it is a dict
             )
         )
 

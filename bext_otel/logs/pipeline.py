@@ -72,9 +72,13 @@ class Pipeline(LogRecordProcessor):
         record.app = attributes.pop("app") if "app" in attributes else current_app(record.context)
         if most is not None and len(attributes) >= most:
             self._cut(record, most)
-        if record.checked or self.gate is None or self._wants(self.gate, record):
-            for sink in self.sinks:
-                sink.take(record)
+        gate = self.gate
+        if not record.checked and gate is not None and (scope := record.scope) is not None:
+            app = record.app
+            if not gate.wants(scope.name, record.severity.number, app if type(app) is str else None):
+                return
+        for sink in self.sinks:
+            sink.take(record)
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """See `LogRecordProcessor`."""
@@ -98,14 +102,6 @@ class Pipeline(LogRecordProcessor):
         if not most and record.app is not None:
             record.app = None
             record.dropped += 1
-
-    @staticmethod
-    def _wants(gate: Gate, record: Record) -> bool:
-        scope = record.scope
-        if scope is None:
-            return True
-        app = record.app
-        return gate.wants(scope.name, record.severity.number, app if isinstance(app, str) else None)
 
     def is_open(self) -> bool:
         """Would a record be written, or handed on?"""
