@@ -142,9 +142,10 @@ def detect_resources_anywhere() -> None:
         )
 
 
-def check_requirements_once() -> None:
-    """Have the launcher read the requirements of a distribution once, and not for each of its instrumentors:
-    each time parses its whole description."""
+def check_requirements_once(checks_later: Callable[[Any], bool]) -> None:
+    """Have the launcher read the requirements of a distribution once, and not for each of its instrumentors,
+    since each time parses its whole description; and not at all where its instrumentors do that themselves
+    when they are activated, as `checks_later` says of a distribution."""
     loader: Any = import_module("opentelemetry.instrumentation.auto_instrumentation._load")
     check: Callable[[Any], Any] | None = getattr(loader, "get_dist_dependency_conflicts", None)
     if check is None or getattr(check, "__module__", "") == __name__:
@@ -153,7 +154,10 @@ def check_requirements_once() -> None:
 
     def conflicts(distribution: Any) -> Any:
         if id(distribution) not in known:
-            known[id(distribution)] = (distribution, check(distribution))
+            known[id(distribution)] = (
+                distribution,
+                None if checks_later(distribution) else check(distribution),
+            )
         return known[id(distribution)][1]
 
     loader.get_dist_dependency_conflicts = conflicts
