@@ -23,6 +23,7 @@ from threading import Lock, RLock
 from types import SimpleNamespace
 from typing import Any, Literal, Protocol
 
+import msgspec
 from opentelemetry import _logs, metrics, trace
 from opentelemetry import context as contexts
 from opentelemetry._logs._internal import ProxyLoggerProvider
@@ -425,8 +426,7 @@ class _Outcome:
     error_attrs: Mapping[str, object] | None = None
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True):
     """Why an export failed: `cause` in a word, `reason` for people where it adds something to what upstream
     logs.
 
@@ -567,8 +567,7 @@ def _explain_grpc(exporter: Any, failed: Callable[[Failure], None], look: Callab
     exporter._metrics = _Explaining(failed, judge, lambda: None)
 
 
-@dataclass(frozen=True)
-class _Content:
+class _Content(msgspec.Struct, frozen=True):
     """A request that is encoded already, of so many items."""
 
     content: bytes
