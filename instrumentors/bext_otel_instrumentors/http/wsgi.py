@@ -178,9 +178,10 @@ def _watched(
 ) -> Iterable[bytes]:
     if type(chunks) is list or type(chunks) is tuple:
         return ListBody(chunks, exchange, finish)
-    if isinstance(chunks, bytes):
-        # No answer by PEP 3333, but uWSGI sends it; it is for the server to say what it makes of it.
-        exchange.sent(len(chunks))
+    answer: object = chunks
+    if isinstance(answer, bytes):
+        # None by PEP 3333, but uWSGI sends it; it is for the server to say what it makes of it.
+        exchange.sent(len(answer))
         finish(None)
         return chunks
     wrapper = environ.get("wsgi.file_wrapper")
@@ -190,8 +191,9 @@ def _watched(
         exchange.sent_whole()
         finish(None)
         return chunks
-    kind = SizedBody if hasattr(chunks, "__len__") else CountedBody
-    return kind(chunks, exchange, finish)
+    if hasattr(chunks, "__len__"):
+        return SizedBody(chunks, exchange, finish)
+    return CountedBody(chunks, exchange, finish)
 
 
 def _observed(start_response: StartResponse, environ: Environ, exchange: Exchange) -> StartResponse:
