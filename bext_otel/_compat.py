@@ -21,6 +21,7 @@ from importlib.util import find_spec, module_from_spec
 from types import SimpleNamespace
 from typing import Any, Literal, Protocol, TypeAlias
 
+import msgspec
 from opentelemetry import _logs, metrics, trace
 from opentelemetry import context as contexts
 from opentelemetry._logs._internal import ProxyLoggerProvider
@@ -158,9 +159,10 @@ def detect_resources_anywhere() -> None:
         )
 
 
-def check_requirements_once() -> None:
-    """Have the launcher read the requirements of a distribution once, and not for each of its instrumentors:
-    each time parses its whole description."""
+def check_requirements_once(checks_later: Callable[[Any], bool]) -> None:
+    """Have the launcher read the requirements of a distribution once, and not for each of its instrumentors,
+    since each time parses its whole description; and not at all where its instrumentors do that themselves
+    when they are activated, as `checks_later` says of a distribution."""
     loader: Any = import_module("opentelemetry.instrumentation.auto_instrumentation._load")
     check: Callable[[Any], Any] | None = getattr(loader, "get_dist_dependency_conflicts", None)
     if check is None or getattr(check, "__module__", "") == __name__:
@@ -169,7 +171,10 @@ def check_requirements_once() -> None:
 
     def conflicts(distribution: Any) -> Any:
         if id(distribution) not in known:
-            known[id(distribution)] = (distribution, check(distribution))
+            known[id(distribution)] = (
+                distribution,
+                None if checks_later(distribution) else check(distribution),
+            )
         return known[id(distribution)][1]
 
     loader.get_dist_dependency_conflicts = conflicts
@@ -595,8 +600,7 @@ class _Outcome:
     error_attrs: Mapping[str, object] | None = None
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True):
     """Why an export failed: `cause` in a word, `reason` for people where it adds something to what upstream
     logs.
 
@@ -772,8 +776,7 @@ def _explain_grpc(exporter: Any, failed: Callable[[Failure], None], look: Callab
     exporter._metrics = _Explaining(failed, judge, lambda: None)
 
 
-@dataclass(frozen=True)
-class _Content:
+class _Content(msgspec.Struct, frozen=True):
     """A request that is encoded already, of so many items."""
 
     content: bytes

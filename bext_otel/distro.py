@@ -323,6 +323,21 @@ def _disabled(name: str, libraries: frozenset[str]) -> frozenset[str]:
     return libraries if "*" in words or name in words else libraries & words
 
 
+def _waits(distribution: Any) -> bool:
+    """Whether each instrumentor of this distribution is ours or waits for its library, if it is activated at
+    all: then the library's version is looked at by itself, when it is imported."""
+    try:
+        return all(
+            entry_point.name.startswith(_OURS)
+            or entry_point.name in _REPLACED
+            or awaited_module(entry_point.name) is not None
+            for entry_point in distribution.entry_points
+            if entry_point.group == "opentelemetry_instrumentor"
+        )
+    except Exception:  # metadata that cannot be read: as upstream has it
+        return False
+
+
 class BextConfigurator:
     """`opentelemetry-instrument`'s configurator. Never raises: an application starts, whatever its telemetry
     makes of it."""
@@ -336,6 +351,6 @@ class BextConfigurator:
                 configure(instrument=False)  # the launcher does that next, with everybody's instrumentors
                 from bext_otel._compat import check_requirements_once  # it knows the SDK
 
-                check_requirements_once()
+                check_requirements_once(_waits)
         except Exception:  # the application starts without telemetry, and says why
             _log.exception("telemetry could not be set up; the application runs without it")

@@ -87,15 +87,18 @@ def write(
     here: Context | None = None,
     error: BaseException | None = None,
     event: str | None = None,
+    are_plain: bool = False,
 ) -> None:
-    """As `emit`, without asking whether anybody wants it."""
+    """As `emit`, without asking whether anybody wants it. `are_plain` says of `fields` that they are a
+    dictionary for the record to keep, of values that need no look: numbers in range, and text that can be
+    encoded and has no secrets."""
     if error is not None:
-        fields = {**fields, **exception_facts(error)}
+        fields, are_plain = {**fields, **exception_facts(error)}, False
     here = get_current() if here is None else here
     # A provider of ours takes it as it is.
     take = getattr(to, "entry", None)
     if take is not None:
-        take(severity, body, fields, here, event)
+        take(severity, body, fields, here, event, are_plain)
         return
     now = time_ns()
     to.emit(

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+import msgspec
 from opentelemetry import context, trace
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.context import Context
@@ -65,8 +65,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True):
     """What the composition root decided for the whole process.
 
     `resolver` maps a request's host and path to its app; `log_requests` asks for a log record at the end of

@@ -64,13 +64,18 @@ def late_imports() -> Iterator[None]:
 @contextmanager
 def collector_paused() -> Iterator[None]:
     """Collect no garbage while much is imported, of which next to nothing is garbage: each collection walks
-    all of it. Afterwards it is collected as before."""
+    all of it. Afterwards it is collected as before, and what was made meanwhile is old: it is walked when all
+    is, and not at once for being new."""
     collects = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if collects:
+            # Two lists are joined. What an application has frozen stays so.
+            if hasattr(gc, "freeze") and not gc.get_freeze_count():
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

@@ -480,11 +480,11 @@ def test_the_launcher_checks_the_requirements_of_a_distribution_once(monkeypatch
 
     asked: list[object] = []
     monkeypatch.setattr(_load, "get_dist_dependency_conflicts", asked.append)
-    _compat.check_requirements_once()
-    _compat.check_requirements_once()
-    first, second = object(), object()
-    for each in (first, second, first, first):
-        _load.get_dist_dependency_conflicts(each)  # type: ignore[arg-type]
+    first, second, waiting = object(), object(), object()
+    _compat.check_requirements_once(lambda distribution: distribution is waiting)
+    _compat.check_requirements_once(lambda distribution: True)
+    for each in (first, second, waiting, first, first):
+        assert _load.get_dist_dependency_conflicts(each) is None  # type: ignore[arg-type]
     assert [first, second] == asked
     assert "get_dist_dependency_conflicts" in inspect.getsource(_load._load_instrumentors)
 

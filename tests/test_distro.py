@@ -204,6 +204,33 @@ def test_a_library_in_a_version_that_ours_is_not_for_is_one_line(tmp_path: Path)
     )
 
 
+def test_a_library_in_a_version_that_upstream_s_is_not_for_is_one_line_once_it_is_used(
+    tmp_path: Path,
+) -> None:
+    """Requirements are looked at when the library is imported, and cost a program nothing that does not."""
+    metadata = tmp_path / "httpx-0.1.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text("Metadata-Version: 2.1\nName: httpx\nVersion: 0.1\n")
+    code = """
+        import sys
+        sys.path.insert(0, "")
+        from opentelemetry.instrumentation.auto_instrumentation import _load, initialize
+        asked = []
+        _load.get_dist_dependency_conflicts = lambda found: asked.append(found.name)
+        initialize()
+        import httpx
+        from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+        show([HTTPXClientInstrumentor().is_instrumented_by_opentelemetry, asked])
+        """
+    env = {"OTEL_TRACES_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}
+    shown, lines = fresh(code, tmp_path, **env)
+    assert [False, []] == shown
+    (line,) = lines
+    assert ("warn", "bext_otel") == (line["level"], line["target"])
+    assert line["message"].startswith("instrumentation httpx is left out: ")
+    assert "httpx 0.1" in line["message"]
+
+
 @pytest.mark.parametrize(
     ("call", "instrumented"),
     [

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -360,3 +361,32 @@ def test_garbage_is_collected_as_before_once_a_pause_has_ended(collects: bool) -
         assert [False, collects] == [*seen, gc.isenabled()]
     finally:
         (gc.enable if before else gc.disable)()
+
+
+def test_what_was_made_in_a_pause_is_old_and_garbage_of_it_is_found_all_the_same() -> None:
+    class Node:
+        def __init__(self) -> None:
+            self.itself = self
+
+    with collector_paused():
+        made = [Node() for _ in range(10_000)]
+        gone = weakref.ref(made[-1])
+        frozen = gc.get_freeze_count()
+    assert 0 == frozen == gc.get_freeze_count()
+    gc.collect(0)
+    del made
+    gc.collect(0)
+    assert gone() is not None, "it was not walked for being new"
+    gc.collect()
+    assert gone() is None
+
+
+def test_what_the_application_has_frozen_stays_frozen() -> None:
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        with collector_paused():
+            pass
+        assert 0 < frozen <= gc.get_freeze_count()
+    finally:
+        gc.unfreeze()

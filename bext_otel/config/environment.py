@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from urllib.parse import unquote
+
+import msgspec
 
 from bext_otel.config.fields import fields_of
 from bext_otel.config.file import FILE_NAME
@@ -14,8 +15,7 @@ from bext_otel.config.report import Given, Path, SettingsReport
 __all__ = ["STANDARD", "Standard", "bext_variables", "standard_variables", "variable"]
 
 
-@dataclass(frozen=True)
-class Standard:
+class Standard(msgspec.Struct, frozen=True):
     """A standard variable and the setting that it sets; `scale` of its units make one of the setting's."""
 
     variable: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -28,8 +27,7 @@ class Wrong(Exception):  # noqa: N818  # never leaves this package
     """A value is not what its setting takes; the message says what would be."""
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(msgspec.Struct, frozen=True):
     """A setting, or an element of one.
 
     `hint` is its type with constraints, `type` the same as msgspec sees it, `extra` what else is known:
@@ -43,7 +41,7 @@ class Field:
     type: inspect.Type
     default: Any = None
     description: str = ""
-    extra: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    extra: Mapping[str, Any] = msgspec.field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def secret(self) -> bool:

@@ -6,8 +6,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
 
 from bext_otel.config.fields import shown
 from bext_otel.errors import ConfigError
@@ -22,8 +23,7 @@ _MAX_LINES = 100
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-@dataclass(frozen=True)
-class Given:
+class Given(msgspec.Struct, frozen=True):
     """A raw value that somebody gave to the setting at `path`.
 
     `name` is what they call the setting. `explicit`: in code. `text`: in the environment, as a string.
@@ -42,7 +42,7 @@ class Given:
 
     def holding(self, value: Any) -> Given:
         """The same with the checked value."""
-        return replace(self, raw=value)
+        return msgspec.structs.replace(self, raw=value)
 
     def __str__(self) -> str:
         value = shown(self.raw, secret=self.secret)

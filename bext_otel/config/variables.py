@@ -5,8 +5,9 @@ packages read, and names for each row the test that shows it."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 __all__ = ["VARIABLES", "Treatment", "Variable", "not_honoured"]
 
@@ -15,8 +16,7 @@ Treatment = Literal["bext-otel", "SDK", "exporter", "launcher", "instrumentor", 
 honoured` is one line."""
 
 
-@dataclass(frozen=True)
-class Variable:
+class Variable(msgspec.Struct, frozen=True):
     """A variable, or several that differ in a word: `{A,B}` stands for either, `{LIBRARY}` for any library.
 
     `meaning` is what it does, or why it does nothing. `silent` is a value that nobody needs to hear of, as

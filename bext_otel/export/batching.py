@@ -18,10 +18,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from math import inf
 from typing import Generic, Protocol, TypeVar
 
+import msgspec
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from bext_otel.export.delivery import Delivery
@@ -62,8 +62,7 @@ class Exporter(Protocol[T_contra]):
     def shutdown(self) -> object: ...
 
 
-@dataclass(frozen=True)
-class QueueLimits:
+class QueueLimits(msgspec.Struct, frozen=True):
     """Of a queue: how many items wait, how many are sent at once, and how long after the first one.
 
     Items that are bytes are also limited by these: `queue_bytes` of what waits, `batch_bytes` of what is sent

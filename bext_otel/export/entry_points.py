@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, MutableMapping
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.propagate import get_global_textmap, set_global_textmap
@@ -40,8 +40,7 @@ from bext_otel.propagators import StandIn
 __all__ = ["NOTHING_CHOSEN", "Chosen", "choose", "named_exporter"]
 
 
-@dataclass(frozen=True)
-class Chosen:
+class Chosen(msgspec.Struct, frozen=True):
     """What was given, or variables have chosen: None for the SDK's own. `providers` are the signals that go
     to a provider of somebody else's.
 
@@ -60,8 +59,7 @@ class Chosen:
 NOTHING_CHOSEN = Chosen()
 
 
-@dataclass(frozen=True)
-class _Provider:
+class _Provider(msgspec.Struct, frozen=True):
     """Upstream's API makes the provider that the variable names when it is first asked for one, and raises
     where it cannot."""
 

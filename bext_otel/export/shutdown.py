@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from bext_otel import threads
 from bext_otel.export.delivery import Delivery
@@ -23,8 +24,7 @@ Hand: TypeAlias = Callable[[Callable[[], object]], bool]
 """A thread that runs already, and does what it is given; False if it can't now."""
 
 
-@dataclass(frozen=True)
-class Ending:
+class Ending(msgspec.Struct, frozen=True):
     """Something that ends: `finish` with the seconds that it has. `begin` is called before, with the same:
     whether a thread is at work on it from then on, so that others can end meanwhile."""
 

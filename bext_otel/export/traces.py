@@ -3,9 +3,9 @@ one, so that a server's master has no thread."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
@@ -29,13 +29,12 @@ from bext_otel.traces.span import Span
 __all__ = ["Traces", "build_traces", "build_upstream_traces", "encoded_batches", "span_batches"]
 
 
-@dataclass
-class Traces:
+class Traces(msgspec.Struct):
     """A provider, the batches that its spans go out in, and how their export fares."""
 
     provider: TracerProvider
-    batches: list[Batches[Any]] = field(default_factory=list)
-    deliveries: list[Delivery] = field(default_factory=list)
+    batches: list[Batches[Any]] = msgspec.field(default_factory=list)
+    deliveries: list[Delivery] = msgspec.field(default_factory=list)
 
     def add(self, batches: Batches[Any], delivery: Delivery) -> None:
         """One more way out."""

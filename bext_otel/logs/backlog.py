@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from bext_otel.threads import start_bare
 
-__all__ = ["NonBlockingWriter", "is_full"]
+__all__ = ["NonBlockingWriter", "identity", "identity_is", "is_full"]
 
 MAX_BYTES = 262_144
 """How much is kept for a reader that is behind; what comes on top is refused."""
@@ -43,13 +43,20 @@ _Attempt: TypeAlias = Callable[[bytes], int]
 def is_full(fd: int, *, patience_seconds: float = 0.0) -> bool:
     """Would a write wait, still after that time? False where that cannot be known."""
     try:
-        # gevent's own gives other greenlets a turn, and that in the middle of a line.
-        monkey = sys.modules.get("gevent.monkey")
-        poll = monkey.get_original("select", "poll")() if monkey is not None else select.poll()
-        poll.register(fd, select.POLLOUT)
-        return not poll.poll(patience_seconds * 1e3)
+        return not _room_of(fd)(patience_seconds * 1e3)
     except (AttributeError, OSError, ValueError):
         return False
+
+
+def _room_of(fd: int) -> Callable[[float], list[Any]]:
+    """What waits so many milliseconds for room in a descriptor, and answers with nothing where there is none.
+    Raises AttributeError where there is no such call."""
+    # gevent's own gives other greenlets a turn, and that in the middle of a line.
+    monkey = sys.modules.get("gevent.monkey")
+    poll = monkey.get_original("select", "poll")() if monkey is not None else select.poll()
+    poll.register(fd, select.POLLOUT)
+    found: Callable[[float], list[Any]] = poll.poll
+    return found
 
 
 class NonBlockingWriter:
@@ -72,6 +79,9 @@ class NonBlockingWriter:
         self._socket: socket.socket | None = None
         self._polled = fd
         self._attempt = self._open(fd)
+        self._room: Callable[[float], list[Any]] | None = None
+        with suppress(AttributeError, OSError, ValueError):
+            self._room = _room_of(self._polled)
         self._kept: deque[bytes] = deque()
         self._bytes = 0
         self.has_thread = False
@@ -99,6 +109,15 @@ class NonBlockingWriter:
             # stops the program, as ever.
             return lambda data: _attempted(lambda: os.write(fd, data))
         return lambda data: 0 if is_full(fd) else _attempted(lambda: os.write(fd, data[:_CHUNK]))
+
+    def is_ready(self) -> bool:
+        """Nothing is kept, and there is room, as far as that can be known."""
+        try:
+            return not self._kept and (self._room is None or bool(self._room(0)))
+        except (OSError, ValueError):
+            return True
+        except RuntimeError:  # a signal's handler logs, in the middle of this call
+            return False
 
     @property
     def is_behind(self) -> bool:
@@ -238,3 +257,12 @@ def identity(fd: int) -> tuple[int, int, int] | None:
         or (stat.S_ISCHR(found.st_mode) and os.isatty(fd))
     )
     return (fd, found.st_dev, found.st_ino) if reads and sys.platform != "win32" else None
+
+
+def identity_is(fd: int, known: tuple[int, int, int] | None) -> bool:
+    """Whether what is behind a descriptor is what `identity` has answered with before."""
+    try:
+        found = os.fstat(fd)
+    except OSError:  # it is closed
+        return False
+    return known is not None and (fd, found.st_dev, found.st_ino) == known

@@ -11,7 +11,9 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from bext_otel.logs.outputs import WholeLines, write_stderr
@@ -26,6 +28,10 @@ __all__ = ["NullDevice", "RotatingFile"]
 
 SETTLED_SECONDS = 60.0
 """How long nobody must have written to a rotated file before it is compressed."""
+
+# For how long, and how much, a file that was found in its place is taken to be there still. Whoever moves it
+# and compresses it at once needs longer than that to start the program that does.
+_TRUSTED_SECONDS, _TRUSTED_BYTES = 0.005, 65_536
 
 
 class NullDevice:
@@ -48,11 +54,18 @@ class RotatingFile:
     so. Here each line is one append, each process notices by the inode that the file was replaced, and a lock
     file lets one process at a time rotate; who doesn't get it goes on writing. With `compress`, rotated files
     are gzipped, a while after the last line was written to them: a process may have been interrupted between
-    finding its file in place and writing to it.
+    finding its file in place and writing to it. By `clock`, a file is looked for again after 5 ms, since two
+    more calls into the system cost as much as all the rest of a line.
     """
 
     def __init__(
-        self, path: str | Path, *, max_bytes: int = 0, keep: int = 5, compress: bool = False
+        self,
+        path: str | Path,
+        *,
+        max_bytes: int = 0,
+        keep: int = 5,
+        compress: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.path = Path(path).absolute()
         self.name = str(self.path)
@@ -60,6 +73,8 @@ class RotatingFile:
         self._keep = max(1, keep)
         self._compress = compress
         self._fd: int | None = None
+        self._append: Callable[[bytes], int] = len
+        self._clock = clock
         self._told = False
         self._lines = WholeLines()
         self._start_over()
@@ -67,14 +82,32 @@ class RotatingFile:
 
     def _start_over(self) -> None:
         self._lock = threading.RLock()
+        self._trusted_bytes, self._trusted_until = 0, 0.0
 
     def write(self, line: bytes) -> None:
         """Append a line. Raises OSError if that isn't possible."""
         with self._lock:
-            fd, size = self._current()
-            if self._is_full(size, line) and self._rotated_for(line):
-                fd, _ = self._current()
-            self._lines.write(lambda data: os.write(fd, data), line)
+            length = len(line)
+            if self._trusted_bytes > length and self._clock() < self._trusted_until:
+                self._trusted_bytes -= length
+            else:
+                self._look(line)
+            try:
+                self._lines.write(self._append, line)
+            except OSError:
+                self._trusted_bytes = 0
+                raise
+
+    def _look(self, line: bytes) -> None:
+        """Have the file that is to take `line` open."""
+        self._trusted_bytes = 0
+        size = self._current()
+        if self._is_full(size, line) and self._rotated_for(line):
+            size = self._current()
+        # What other processes write meanwhile is not seen: near the end, the size is looked at for each line.
+        room = self._max_bytes - size - len(line) - _TRUSTED_BYTES if self._max_bytes else _TRUSTED_BYTES
+        self._trusted_bytes = min(room, _TRUSTED_BYTES)
+        self._trusted_until = self._clock() + _TRUSTED_SECONDS
 
     def open(self) -> None:
         """Open the file now, to find out whether that is possible. Raises OSError."""
@@ -84,23 +117,25 @@ class RotatingFile:
     def close(self) -> None:
         """Let go of the file; the next line opens it again."""
         with self._lock:
+            self._trusted_bytes = 0
             if self._fd is not None:
                 os.close(self._fd)
                 self._fd = None
 
-    def _current(self) -> tuple[int, int]:
-        """A descriptor of the file that is at `path` now, and its size in bytes."""
+    def _current(self) -> int:
+        """Have the file open that is at `path` now; its size in bytes."""
         if self._fd is not None:
             mine = os.fstat(self._fd)
             try:
-                there = self.path.lstat()
+                there = os.lstat(self.name)  # a path would be made text for each line
             except FileNotFoundError:
                 there = None
             if there is not None and (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino):
-                return self._fd, there.st_size
+                return there.st_size
             self.close()
-        self._fd = open_file(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        return self._fd, os.fstat(self._fd).st_size
+        self._fd = fd = open_file(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self._append = partial(os.write, fd)
+        return os.fstat(fd).st_size
 
     def _is_full(self, size: int, line: bytes) -> bool:
         return 0 < self._max_bytes < size + len(line) and size > 0
@@ -121,7 +156,7 @@ class RotatingFile:
             return False
         handed_over = False
         try:
-            _, size = self._current()  # another process may have been faster
+            size = self._current()  # another process may have been faster
             if self._is_full(size, line):
                 self._shift()
             if self._compress and (settled := self._settled()):

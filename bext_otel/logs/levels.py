@@ -161,7 +161,7 @@ class Gate:
         return (
             number is None
             or number is SeverityNumber.UNSPECIFIED
-            or self.takes(scope, _level(number), app, least=logging.INFO)
+            or self.takes(scope, _LEVELS_OF.get(id(number), TRACE), app, least=logging.INFO)
         )
 
     def takes(self, name: str, number: int, app: str | None = None, *, least: int) -> bool:
@@ -181,11 +181,7 @@ class Gate:
         return number >= own
 
 
-def _level(number: SeverityNumber) -> int:
-    """Python's level number for a severity."""
-    return _LEVELS_OF.get(id(number), TRACE)
-
-
+# Python's level number for a severity.
 _LEVELS_OF = {
     id(number): next((level for level, lowest, _ in _SEVERITIES if number.value >= lowest.value), TRACE)
     for number in SeverityNumber

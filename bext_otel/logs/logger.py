@@ -77,9 +77,10 @@ class BextLogger(Logger):
         body: str,
         fields: Mapping[str, Any],
         here: Context,
-        event: str | None,
+        event: str | None = None,
+        are_plain: bool = False,
     ) -> None:
-        """An entry of ours, now, as `emit` would have it of a record."""
+        """An entry of ours, now, as `emit` would have it of a record; see `entries.write`."""
         now = time_ns()
         record = Record(
             self.resource,
@@ -89,7 +90,7 @@ class BextLogger(Logger):
             now,
             _own_severities.get(id(severity)) or severity_of(severity, severity.name),
             body,
-            plain_fields(fields),
+            fields if are_plain else plain_fields(fields),  # type: ignore[arg-type]  # then it is a dict
         )
         record.event_name = event
         self.send(record)

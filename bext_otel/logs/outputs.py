@@ -14,7 +14,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Protocol
 
-from bext_otel.logs.backlog import NonBlockingWriter, identity, is_full
+from bext_otel.logs.backlog import NonBlockingWriter, identity, identity_is, is_full
 from bext_otel.process import on_fork
 
 _STRAIGHT_BYTES, _STRAIGHT_SECONDS = 16_384, 0.05
@@ -67,6 +67,9 @@ class StandardStream:
         self._straight: io.TextIOWrapper | None = None
         self._straight_until, self._straight_bytes = 0.0, 0
         self._straight_write: Callable[[bytes], int | None] = len
+        # The stream that was found to lead to who reads, and its descriptor, which may be redirected.
+        self._read: io.TextIOWrapper | None = None
+        self._read_fd = -1
         self._start_over()
         _streams.add(self)
 
@@ -76,7 +79,7 @@ class StandardStream:
         self._let_go()
 
     def _let_go(self) -> None:
-        self._straight = None
+        self._straight = self._read = None
         if self._unwaiting is not None:
             self._unwaiting.close()
             self._unwaiting = None
@@ -103,6 +106,17 @@ class StandardStream:
                 straight.flush()
                 self._lines.write(self._straight_write, line)
                 return
+            read, to = self._read, self._unwaiting
+            if (
+                read is getattr(sys, self.name, None)
+                and read is not None
+                and to is not None
+                and identity_is(self._read_fd, to.identity)
+                and to.is_ready()
+            ):
+                read.flush()
+                to.write(line)
+                return
             stream = self._stream()
             if stream is self._inside:
                 # It gives what is written to it back to logging, and does not look like it.
@@ -111,9 +125,11 @@ class StandardStream:
             raw = _raw(stream)
             unwaiting = self._to(raw)
             if unwaiting is not None and raw is not None:
-                if not unwaiting.is_behind and not is_full(raw.fileno()):
+                if unwaiting.is_ready():
                     stream.flush()
                 unwaiting.write(line)
+                if type(stream) is io.TextIOWrapper:
+                    self._read, self._read_fd = stream, raw.fileno()
                 return
             # What the application printed before comes before.
             stream.flush()

@@ -82,13 +82,17 @@ class Pipeline(LogRecordProcessor):
             self._cut(record, most)
         if self.has_users:
             record = self._changed(record, written)
-        if record.checked or self.gate is None or self._wants(self.gate, record):
-            for sink in self.sinks:
-                sink.take(record)
-        elif not is_own(record.scope):
-            for sink in self.sinks:
-                if not sink.levelled:
-                    sink.take(record)
+        gate, scope = self.gate, record.scope
+        if not record.checked and gate is not None and scope is not None:
+            app = record.app
+            if not gate.wants(scope.name, record.severity.number, app if type(app) is str else None):
+                if not is_own(scope):
+                    for sink in self.sinks:
+                        if not sink.levelled:
+                            sink.take(record)
+                return
+        for sink in self.sinks:
+            sink.take(record)
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """See `LogRecordProcessor`."""
@@ -128,14 +132,6 @@ class Pipeline(LogRecordProcessor):
         if not most and record.app is not None:
             record.app = None
             record.dropped += 1
-
-    @staticmethod
-    def _wants(gate: Gate, record: Record) -> bool:
-        scope = record.scope
-        if scope is None:
-            return True
-        app = record.app
-        return gate.wants(scope.name, record.severity.number, app if isinstance(app, str) else None)
 
     def is_open(self) -> bool:
         """Would a record be written, or handed on?"""

@@ -15,8 +15,10 @@ from bext_otel.process import Undo
 
 __all__ = ["is_unheard", "take_shortcut"]
 
-# What stands between `_log` and the handlers; where others stand at one of these, they want to be told.
+# What stands between `_log` and the handlers; where others stand at one of these, be it at one logger alone,
+# they want to be told.
 _ON_THE_WAY = ("callHandlers", "filter", "findCaller", "handle", "makeRecord")
+_NAMES_ON_THE_WAY = frozenset(_ON_THE_WAY)
 _KINDS = frozenset({logging.Logger, logging.RootLogger})
 _COUNTS_EVERY_FRAME = sys.version_info < (3, 11)
 
@@ -48,6 +50,7 @@ def take_shortcut(
     def is_free(logger: logging.Logger) -> bool:
         return (
             type(logger) in _KINDS
+            and _NAMES_ON_THE_WAY.isdisjoint(vars(logger))
             and not logger.filters
             and not logger.disabled
             and is_unheard(logger)

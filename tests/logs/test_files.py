@@ -25,6 +25,19 @@ def lines_in(directory: Path) -> list[str]:
     return found
 
 
+class Clock:
+    """Seconds; what is looked at once is looked at again with each line, unless `stopped`."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.stopped = False
+
+    def __call__(self) -> float:
+        if not self.stopped:
+            self.seconds += 1
+        return self.seconds
+
+
 def numbered(count: int) -> list[bytes]:
     return [f"{number:07}\n".encode() for number in range(count)]
 
@@ -72,12 +85,56 @@ def test_without_a_size_nothing_rotates(tmp_path: Path) -> None:
 def test_a_file_that_somebody_else_moved_away_is_made_anew(tmp_path: Path) -> None:
     """As logrotate does."""
     path = tmp_path / "app.log"
-    file = RotatingFile(path)
+    file = RotatingFile(path, clock=Clock())
     file.write(b"one\n")
     path.rename(tmp_path / "moved")
     file.write(b"two\n")
     file.close()
     assert (b"one\n", b"two\n") == ((tmp_path / "moved").read_bytes(), path.read_bytes())
+
+
+def test_lines_of_the_same_moment_go_where_the_first_one_went(tmp_path: Path) -> None:
+    """For 5 ms a file that was in its place is not looked for again; no line is lost, whoever moves it."""
+    clock, path = Clock(), tmp_path / "app.log"
+    file = RotatingFile(path, clock=clock)
+    file.write(b"one\n")
+    clock.stopped = True
+    file.write(b"two\n")
+    path.rename(tmp_path / "moved")
+    for seconds, line in ((0, b"three\n"), (0.004, b"four\n"), (0.0011, b"five\n")):
+        clock.seconds += seconds
+        file.write(line)
+    file.close()
+    assert (b"one\ntwo\nthree\nfour\n", b"five\n") == (
+        (tmp_path / "moved").read_bytes(),
+        path.read_bytes(),
+    )
+
+
+def test_much_that_is_written_at_once_does_not_outgrow_the_size(tmp_path: Path) -> None:
+    clock, line = Clock(), b"x" * 999 + b"\n"
+    clock.stopped = True
+    file = RotatingFile(tmp_path / "app.log", max_bytes=300_000, keep=9, clock=clock)
+    for _ in range(1000):
+        file.write(line)
+    file.close()
+    sizes = [path.stat().st_size for path in tmp_path.glob("app.log*")]
+    assert (1_000_000, 300_000) == (sum(sizes), max(sizes))
+
+
+def test_a_forked_child_looks_for_the_file_itself(tmp_path: Path) -> None:
+    """Its parent may have been about to give its descriptors up."""
+    clock, path = Clock(), tmp_path / "app.log"
+    file = RotatingFile(path, clock=clock)
+    clock.stopped = True
+    file.write(b"parent\n")
+    path.rename(tmp_path / "moved")
+    if (child := os.fork()) == 0:
+        file.write(b"child\n")
+        os._exit(0)
+    os.waitpid(child, 0)
+    file.close()
+    assert (b"parent\n", b"child\n") == ((tmp_path / "moved").read_bytes(), path.read_bytes())
 
 
 def test_rotated_files_are_compressed_once_nobody_writes_to_them(tmp_path: Path) -> None:
@@ -234,7 +291,7 @@ def test_a_lock_that_is_a_link_leaves_its_target_alone(
 
 def test_a_link_put_in_the_place_of_a_log_is_not_written_through(tmp_path: Path) -> None:
     path = tmp_path / "app.log"
-    file = RotatingFile(path)
+    file = RotatingFile(path, clock=Clock())
     file.write(b"one\n")
     path.unlink()
     path.symlink_to(tmp_path / "elsewhere")

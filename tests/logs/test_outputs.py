@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -178,3 +179,52 @@ def test_a_line_after_a_torn_one_starts_on_a_line_of_its_own() -> None:
     lines.write(write, b"second\n")
     lines.write(write, b"third\n")
     assert b"fir\nsecond\nthird\n" == out.getvalue()
+
+
+def test_lines_follow_a_descriptor_that_is_redirected_between_two_of_them() -> None:
+    """Those that somebody reads, from pipe to pipe and to a file and back, with what was printed in between."""
+    code = """
+        import os, sys, tempfile
+        from bext_otel.logs.outputs import StandardStream
+        out = StandardStream("stdout")
+        first, second = os.pipe(), os.pipe()
+        file = tempfile.TemporaryFile()
+        for number, fd in enumerate((first[1], first[1], second[1], second[1], file.fileno(), first[1])):
+            os.dup2(fd, 1)
+            out.write(b"line %d\\n" % number)
+            print("printed", number)
+            out.write(b"again %d\\n" % number)
+        file.seek(0)
+        found = [os.read(first[0], 1000), os.read(second[0], 1000), file.read()]
+        sys.stderr.write(repr([[int(line.split()[1]) for line in each.splitlines()] for each in found]))
+
+        os.dup2(2, 1)
+        """
+    done = subprocess.run(
+        [sys.executable, "-c", dedent(code)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "[[0, 0, 0, 1, 1, 1, 5, 5, 5], [2, 2, 2, 3, 3, 3], [4, 4, 4]]" == done.stderr
+
+
+def test_a_signal_handler_that_logs_in_the_middle_of_a_line_loses_neither() -> None:
+    code = """
+        import os, signal, sys, threading
+        from bext_otel.logs.outputs import StandardStream
+        out, said = StandardStream("stdout"), 0
+        def handler(*_):
+            global said
+            said += 1
+            out.write(b"handler\\n")
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+        for _ in range(20_000):
+            out.write(b"line\\n")
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.stderr.write(str(said))
+        """
+    done = subprocess.run(
+        [sys.executable, "-c", dedent(code)], capture_output=True, text=True, timeout=60, check=False
+    )
+    lines = done.stdout.splitlines()
+    assert (20_000, int(done.stderr)) == (lines.count("line"), lines.count("handler"))
+    assert lines.count("handler") > 0

@@ -82,6 +82,15 @@ def patched(name: str) -> Callable[[logging.Logger], Callable[[], object]]:
     return patch
 
 
+def patched_alone(name: str) -> Callable[[logging.Logger], Callable[[], object]]:
+    def patch(logger: logging.Logger) -> Callable[[], object]:
+        before = getattr(logger, name)
+        setattr(logger, name, lambda *args, **more: before(*args, **more))
+        return lambda: delattr(logger, name)
+
+    return patch
+
+
 def with_another_last_resort(logger: logging.Logger) -> Callable[[], object]:
     before, logging.lastResort = logging.lastResort, Gathering()
     return lambda: setattr(logging, "lastResort", before)
@@ -98,6 +107,11 @@ def with_another_last_resort(logger: logging.Logger) -> Callable[[], object]:
         patched("makeRecord"),
         patched("callHandlers"),
         patched("findCaller"),
+        patched_alone("handle"),
+        patched_alone("makeRecord"),
+        patched_alone("callHandlers"),
+        patched_alone("findCaller"),
+        patched_alone("filter"),
     ],
 )
 def test_whoever_would_see_the_record_gets_one(

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from bext_otel._compat import attach, detach
 from bext_otel_instrumentors.http.exchange import Exchange
 
-__all__ = ["CountedBody", "Finish", "ListBody", "counting_input", "read_in_process"]
+__all__ = ["CountedBody", "Finish", "ListBody", "SizedBody", "counting_input", "read_in_process"]
 
 Finish: TypeAlias = "Callable[[BaseException | None], None]"
 
@@ -146,6 +146,19 @@ class CountedBody(_Body):
             return
         if exchange.sent_whole() or exchange.ended_ns:
             self._finish(self._error)
+
+
+class SizedBody(CountedBody):
+    """As `CountedBody`, for an answer of another type that knows how many chunks it has: that tells servers
+    whether one chunk is all of it."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return len(self._chunks)
+
+    def __bool__(self) -> bool:
+        return bool(self._chunks)
 
 
 class ListBody(_Body):

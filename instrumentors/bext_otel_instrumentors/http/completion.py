@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry._logs import SeverityNumber
 
 from bext_otel.entries import logger, write
+from bext_otel.redaction import redact_urls
+from bext_otel.text import encodable
 
 if TYPE_CHECKING:
     from bext_otel_instrumentors.http.exchange import Exchange
@@ -37,10 +39,15 @@ def emit_completion(
         severity = SeverityNumber.WARN
     else:
         severity = SeverityNumber.INFO
+    path = exchange.path
+    if len(path) > _MAX_PATH:
+        path = path[:_MAX_PATH]
+    if "://" in path or "?" in path or not path.isascii():
+        path = redact_urls(encodable(path))
     attributes: dict[str, Any] = {
         "app": exchange.app,
         "method": exchange.method,
-        "path": exchange.path[:_MAX_PATH],
+        "path": path,
         "status": status,
         "duration_ms": round(duration_ms, 3),
     }
@@ -57,6 +64,7 @@ def emit_completion(
         here=exchange.context,
         error=error,
         event="bext.request.completed",
+        are_plain=True,
     )
 
 
@@ -66,5 +74,5 @@ def _cache_of(headers: Iterable[tuple[Any, Any]]) -> str | None:
     for name, value in headers:
         if len(name) == 12 and name.lower() in {"x-bext-cache", b"x-bext-cache"}:
             text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
-            return text[:_MAX_CACHE]
+            return redact_urls(encodable(text[:_MAX_CACHE]))
     return None

@@ -11,8 +11,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry.util.http import (
     OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS,
@@ -65,8 +64,7 @@ def _text(value: Any) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
-@dataclass(frozen=True)
-class Choices:
+class Choices(NamedTuple):
     """`excluded` says of a URL (scheme, host and path) whether its request is left out; None: none is. None
     captures no headers."""
 

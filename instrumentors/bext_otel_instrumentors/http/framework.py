@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from bext_otel_instrumentors.http.routed import Routed
 
@@ -15,8 +14,7 @@ def _no(*_: Any) -> bool:
     return False
 
 
-@dataclass(frozen=True)
-class Framework:
+class Framework(NamedTuple):
     """`ask` knows the route of a request that was answered before anybody told: see `Asked`. `has_route` says
     whether an application has a route of its own at a path, which the endpoints would hide, `has_upstream`
     whether upstream's instrumentation is inside of it."""

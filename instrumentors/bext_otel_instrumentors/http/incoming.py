@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
@@ -51,8 +50,7 @@ declared length of its body (None: none is); whether its bytes are to be counted
 headers of W3C's, or the `traceparent` if it was sent once and is the only one. Read once, so no class."""
 
 
-@dataclass(frozen=True)
-class Interface:
+class Interface(NamedTuple):
     """How a server hands over a request: a scope (`asgi`) or an environ.
 
     `read` says what is in it, `carrier` gives its headers to propagators and `headers` those that a span may

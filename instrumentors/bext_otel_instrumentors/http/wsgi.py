@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from bext_otel.operation import settings
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.background import log_late_failure
-from bext_otel_instrumentors.http.bodies import CountedBody, Finish, ListBody
+from bext_otel_instrumentors.http.bodies import CountedBody, Finish, ListBody, SizedBody
 from bext_otel_instrumentors.http.current_request import (
     exchange_of,
     left_out,
@@ -178,6 +178,12 @@ def _watched(
 ) -> Iterable[bytes]:
     if type(chunks) is list or type(chunks) is tuple:
         return ListBody(chunks, exchange, finish)
+    answer: object = chunks
+    if isinstance(answer, bytes):
+        # None by PEP 3333, but uWSGI sends it; it is for the server to say what it makes of it.
+        exchange.sent(len(answer))
+        finish(None)
+        return chunks
     wrapper = environ.get("wsgi.file_wrapper")
     if isinstance(wrapper, type) and isinstance(chunks, wrapper):
         # The server hands such a file to the kernel, if it gets to see it: what is left for us is what was
@@ -185,6 +191,8 @@ def _watched(
         exchange.sent_whole()
         finish(None)
         return chunks
+    if hasattr(chunks, "__len__"):
+        return SizedBody(chunks, exchange, finish)
     return CountedBody(chunks, exchange, finish)
 
 

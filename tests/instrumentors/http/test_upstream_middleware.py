@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from flask import Flask, request
+from msgspec.structs import replace
 from opentelemetry import baggage, trace
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse

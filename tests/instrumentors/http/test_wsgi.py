@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,26 @@ def test_a_complete_answer_keeps_its_length_for_the_server(telemetry: Telemetry)
     assert 2 == len(chunks)  # type: ignore[arg-type]
     chunks.close()  # type: ignore[attr-defined]
     assert telemetry.server()
+
+
+@pytest.mark.parametrize("kind", [list, tuple, deque, type("Chunks", (list,), {})])
+def test_whatever_has_a_length_keeps_it_and_what_has_none_gets_none(telemetry: Telemetry, kind: Any) -> None:
+    chunks: Any = WSGIMiddleware(answering(chunks=kind([b"12", b"3"])))(environ_of(), lambda *_: None)
+    assert (2, True, [b"12", b"3"]) == (len(chunks), bool(chunks), list(chunks))
+    chunks.close()
+    empty: Any = WSGIMiddleware(answering(chunks=kind([])))(environ_of(), lambda *_: None)
+    assert (0, False, []) == (len(empty), bool(empty), list(empty))
+    empty.close()
+    stream = WSGIMiddleware(answering(chunks=iter([b"12345"])))(environ_of(), lambda *_: None)
+    assert not hasattr(stream, "__len__")
+    stream.close()  # type: ignore[attr-defined]
+    assert 3 == telemetry.sums(REQUEST_SIZE)["shop", "response"]
+
+
+def test_bytes_that_are_no_answer_are_the_server_s_to_judge(telemetry: Telemetry) -> None:
+    """uWSGI sends them."""
+    assert b"12345" == WSGIMiddleware(answering(chunks=b"12345"))(environ_of(), lambda *_: None)
+    assert 5 == telemetry.sums(REQUEST_SIZE)["shop", "response"]
 
 
 def test_a_file_wrapper_reaches_the_server_as_it_is(telemetry: Telemetry) -> None:
