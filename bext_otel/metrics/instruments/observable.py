@@ -84,19 +84,20 @@ class Observing:
     def ask(self) -> None:
         """Ask all callbacks. One that raises keeps what it has said before."""
         told: list[tuple[Any, Mapping[str, Any]]] = []
+        failed = self.failed
         for ask in tuple(self._askers) if self._streams else ():
             try:
                 for observation in ask():
                     told.append((observation.value, observation.attributes))  # noqa: PERF401  # what was said before it failed stays
             except Exception as error:  # a callback of the application is broken
                 self._fail(error)
-            else:
-                self._failing = False
         for stream in self._streams:
             try:
                 stream.observe(told)
             except Exception as error:  # attributes that nobody can read
                 self._fail(error)
+        if self.failed == failed:  # all went well: the next failure is news
+            self._failing = False
 
     def _fail(self, error: Exception) -> None:
         self.failed += 1

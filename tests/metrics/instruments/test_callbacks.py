@@ -68,6 +68,26 @@ def test_a_callback_that_raises_costs_its_own_series_and_one_line(
     assert 2 == shown(provider)['broken{part="second"}']
 
 
+def test_a_callback_that_raises_beside_one_that_works_is_one_line(
+    provider: BextMeterProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: CallbackOptions) -> Iterator[Observation]:
+        raise LookupError("no such table")
+
+    def odd(_: CallbackOptions) -> list[Observation]:
+        return [Observation(1, 5)]  # type: ignore[arg-type]  # what cannot be read
+
+    meter = provider.get_meter("some.library")
+    meter.create_observable_gauge("mixed", [broken, lambda _: [Observation(7)]])
+    meter.create_observable_gauge("odd", [odd])
+    for _ in range(3):
+        provider.instruments.collect()
+    assert 7 == shown(provider)["mixed{}"]
+    lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert 1 == len([line for line in lines if "mixed" in line])
+    assert 1 >= len([line for line in lines if "odd" in line])
+
+
 def test_a_callback_that_hangs_holds_up_no_other(
     provider: BextMeterProvider, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
