@@ -255,12 +255,15 @@ def test_django_s_development_server_is_measured_where_it_serves(tmp_path: Path)
         until(lambda: expected == requests(program), why=lambda: f"{expected}, not {requests(program)}")
 
 
-@pytest.mark.parametrize("server", ["uvicorn", "sync", "waitress", "aiohttp", "tornado"])
+@pytest.mark.parametrize("server", ["uvicorn", "sync", "waitress", "aiohttp", "tornado", "sanic"])
 def test_endpoints_that_are_mounted_answer_beside_an_application_whatever_serves_it(
     tmp_path: Path, server: str
 ) -> None:
+    if server == "sanic":
+        pytest.importorskip("sanic")
     env = {**SOON, "BEXT_METRICS_MOUNT": "true"}
-    with launched(tmp_path, {**ASGI, **WSGI, **OWN}[server], env=env, path="/first") as program:
+    command = {**ASGI, **WSGI, **OWN, "sanic": "python -m sanic_app {port}"}[server]
+    with launched(tmp_path, command, env=env, path="/first") as program:
         page = until(lambda: "bext_requests_total" in (text := program.get("/metrics").text) and text)
         head = httpx.head(f"{program.url}/metrics", trust_env=False)
     assert 'status="200"' in page
