@@ -40,7 +40,7 @@ WSGI = {
     "waitress": "waitress-serve --listen 127.0.0.1:{port} bare_wsgi:app",
     **{
         name: f"python -m bare_wsgi {name} {{port}}"
-        for name in ("werkzeug", "waitress", "wsgiref", "cheroot", "pywsgi")
+        for name in ("werkzeug", "waitress", "wsgiref", "cheroot", "pywsgi", "pywsgi-patched-late")
     },
 }
 OWN = {
@@ -87,6 +87,8 @@ def test_an_application_of_no_framework_is_measured(tmp_path: Path, server: str)
     assert (200, "unmatched", "shop") == (line["status"], line.get("route", "unmatched"), line["app"])
     assert (1, 1) == (len(span), len(failed))
     assert "LookupError" == failed[0].attributes["error.type"]
+    if server == "pywsgi-patched-late":
+        assert "threading.py" not in program.output()
 
 
 @pytest.mark.parametrize("server", OWN)
