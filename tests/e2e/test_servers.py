@@ -21,6 +21,8 @@ pytestmark = pytest.mark.e2e
 ASGI = {
     "uvicorn": "uvicorn --port {port} bare_asgi:app",
     "uvicorn's workers": "uvicorn --port {port} --workers 2 bare_asgi:app",
+    "uvicorn's reload": "uvicorn --port {port} --reload bare_asgi:app",
+    "hypercorn's reload": "hypercorn --reload -b 127.0.0.1:{port} bare_asgi:app",
     "uvicorn's factory": "uvicorn --port {port} --factory bare_asgi:make",
     "UvicornWorker": "gunicorn -k uvicorn_worker.UvicornWorker -b 127.0.0.1:{port} bare_asgi:app",
     "gunicorn's asgi": "gunicorn -k asgi -b 127.0.0.1:{port} bare_asgi:app",
