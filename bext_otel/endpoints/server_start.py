@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from bext_otel.endpoints.notice import Rank
+from bext_otel.late_patching import on_patching
 from bext_otel.process import on_fork
 from bext_otel.threads import begin
 
@@ -42,6 +43,8 @@ class ServerStart:
     worker opens it again, the parent only on new evidence. A measurement is evidence of work: such a process
     keeps its server when it forks helpers, and gets the port from one that has none; and one that serves gets
     it from one that only measures.
+
+    Where gevent patches threads, it closes before, and opens again after.
     """
 
     def __init__(self, server: _Server) -> None:
@@ -50,9 +53,11 @@ class ServerStart:
         self._candidate = False
         self._shown = False
         self._closed = False
+        self._patched_away = False
         # Evidence may come from any thread, while another forks or closes.
         self._lock = threading.RLock()
         self._forget_forks = on_fork(before=self._before_fork, in_child=self._in_child)
+        self._forget_patching = on_patching(before=self._before_patching, after=self._after_patching)
 
     def on_serving(self) -> None:
         """This process may serve. Cheap when it is known."""
@@ -75,6 +80,7 @@ class ServerStart:
     def close(self) -> None:
         """Serve no more."""
         self._forget_forks()
+        self._forget_patching()
         with self._lock:
             self._closed = True
             self._stand_down()
@@ -104,6 +110,19 @@ class ServerStart:
                 self._server.keep_open()
             if self._candidate and self._server.rank < Rank.MEASURES:
                 self._stand_down()
+
+    def _before_patching(self) -> None:
+        with self._lock:
+            if self._candidate:
+                self._stand_down()
+                self._patched_away = True
+
+    def _after_patching(self) -> None:
+        if not self._patched_away:
+            return
+        self._patched_away = False
+        self._lock = threading.RLock()  # whoever waited for one of the system's would hold up all greenlets
+        self.on_serving()
 
     def _in_child(self) -> None:
         self._lock = threading.RLock()  # another thread of the parent may hold it

@@ -21,6 +21,8 @@ pytestmark = pytest.mark.e2e
 ASGI = {
     "uvicorn": "uvicorn --port {port} bare_asgi:app",
     "uvicorn's workers": "uvicorn --port {port} --workers 2 bare_asgi:app",
+    "uvicorn's reload": "uvicorn --port {port} --reload bare_asgi:app",
+    "hypercorn's reload": "hypercorn --reload -b 127.0.0.1:{port} bare_asgi:app",
     "uvicorn's factory": "uvicorn --port {port} --factory bare_asgi:make",
     "UvicornWorker": "gunicorn -k uvicorn_worker.UvicornWorker -b 127.0.0.1:{port} bare_asgi:app",
     "gunicorn's asgi": "gunicorn -k asgi -b 127.0.0.1:{port} bare_asgi:app",
@@ -40,7 +42,7 @@ WSGI = {
     "waitress": "waitress-serve --listen 127.0.0.1:{port} bare_wsgi:app",
     **{
         name: f"python -m bare_wsgi {name} {{port}}"
-        for name in ("werkzeug", "waitress", "wsgiref", "cheroot", "pywsgi")
+        for name in ("werkzeug", "waitress", "wsgiref", "cheroot", "pywsgi", "pywsgi-patched-late")
     },
 }
 OWN = {
@@ -87,6 +89,8 @@ def test_an_application_of_no_framework_is_measured(tmp_path: Path, server: str)
     assert (200, "unmatched", "shop") == (line["status"], line.get("route", "unmatched"), line["app"])
     assert (1, 1) == (len(span), len(failed))
     assert "LookupError" == failed[0].attributes["error.type"]
+    if server == "pywsgi-patched-late":
+        assert "threading.py" not in program.output()
 
 
 @pytest.mark.parametrize("server", OWN)
@@ -255,12 +259,15 @@ def test_django_s_development_server_is_measured_where_it_serves(tmp_path: Path)
         until(lambda: expected == requests(program), why=lambda: f"{expected}, not {requests(program)}")
 
 
-@pytest.mark.parametrize("server", ["uvicorn", "sync", "waitress", "aiohttp", "tornado"])
+@pytest.mark.parametrize("server", ["uvicorn", "sync", "waitress", "aiohttp", "tornado", "sanic"])
 def test_endpoints_that_are_mounted_answer_beside_an_application_whatever_serves_it(
     tmp_path: Path, server: str
 ) -> None:
+    if server == "sanic":
+        pytest.importorskip("sanic")
     env = {**SOON, "BEXT_METRICS_MOUNT": "true"}
-    with launched(tmp_path, {**ASGI, **WSGI, **OWN}[server], env=env, path="/first") as program:
+    command = {**ASGI, **WSGI, **OWN, "sanic": "python -m sanic_app {port}"}[server]
+    with launched(tmp_path, command, env=env, path="/first") as program:
         page = until(lambda: "bext_requests_total" in (text := program.get("/metrics").text) and text)
         head = httpx.head(f"{program.url}/metrics", trust_env=False)
     assert 'status="200"' in page

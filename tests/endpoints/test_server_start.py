@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
 import sys
 import threading
 import types
@@ -105,6 +106,36 @@ def test_a_master_closes_before_it_forks_and_every_child_opens(
     assert ["stop", "forget", "start"] == told_by_child(server, 3)
     assert ["stop", "forget", "start"] == told_by_child(server, 3)
     assert (["stop"], []) == (server.calls, opening())
+
+
+@pytest.mark.parametrize("patching", ["patch_all", "patch_thread"])
+@pytest.mark.parametrize("opened", [False, True], ids=["about to open", "open"])
+def test_where_gevent_patches_threads_that_run_it_closes_before_and_opens_after(
+    patching: str, *, opened: bool
+) -> None:
+    """In a process of its own: nothing takes gevent's patches back."""
+    pytest.importorskip("gevent")
+    program = f"""
+import threading
+from tests.endpoints.test_server_start import Recorded, ServerStart, opening
+from tests.waiting import until
+server = Recorded()
+serving = ServerStart(server)
+serving.on_serving()
+if {opened}:
+    until(lambda: server.calls and not opening())
+from gevent import monkey
+monkey.{patching}()
+import gevent
+with gevent.Timeout(20):
+    while server.calls[-1] != "start" or opening():
+        gevent.sleep(0.01)
+print(server.calls)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (f"{['start'] * opened + ['stop', 'start']}\n", "") == (done.stdout, done.stderr)
 
 
 def test_a_process_that_works_keeps_its_server_when_it_forks(serving: ServerStart, server: Recorded) -> None:

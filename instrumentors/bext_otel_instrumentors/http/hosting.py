@@ -162,7 +162,7 @@ class Hosting:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        if not await self.answers_asgi(path, scope, None, send):
+        if not await self.answers_asgi(path, {**scope, "type": "http"}, None, send):
             return None
         start, *bodies = sent
         headers = [(name.decode(), value.decode()) for name, value in start["headers"]]

@@ -48,7 +48,19 @@ if __name__ == "__main__":
         from cheroot.wsgi import Server
 
         Server(("127.0.0.1", port), app).start()
-    elif server == "pywsgi":
+    elif server in {"pywsgi", "pywsgi-patched-late"}:
+        if server == "pywsgi-patched-late":  # when all that telemetry does in threads runs
+            import logging
+            import time
+
+            from gevent import monkey
+            from opentelemetry import metrics, trace
+
+            logging.getLogger("shop").warning("tea is made")
+            trace.get_tracer("shop").start_span("tea").end()
+            metrics.get_meter("shop").create_counter("teas").add(1)
+            time.sleep(1)
+            monkey.patch_all()
         from gevent.pywsgi import WSGIServer
 
         WSGIServer(("127.0.0.1", port), app).serve_forever()

@@ -13,9 +13,10 @@ from bext_otel_instrumentors.http.environment import choices
 from bext_otel_instrumentors.http.exchange import Exchange, current
 from bext_otel_instrumentors.http.hosting import Hosting
 from bext_otel_instrumentors.http.incoming import exchange_for, leaves_out
+from bext_otel_instrumentors.http.operators import or_operators_by
 from bext_otel_instrumentors.http.response_propagation import response_headers
 from bext_otel_instrumentors.http.servers import aiohttp_upstream
-from bext_otel_instrumentors.http.servers.aiohttp_request import AIOHTTP, is_websocket, route_of
+from bext_otel_instrumentors.http.servers.aiohttp_request import AIOHTTP, is_websocket, route_of, scope_of
 from bext_otel_instrumentors.http.servers.instrumentor import ServerInstrumentor, before
 from bext_otel_instrumentors.http.websocket import Handshake
 
@@ -71,15 +72,15 @@ async def _serve(exchange: Exchange, request: Any, handle: Handle) -> Any:
             exchange.begin()
             response, left = await handle()
     except BaseException as error:
-        exchange.finish(_route(request), error)
+        exchange.finish(_route(exchange, request), error)
         raise
     _note_answer(exchange, request, left=left)
-    exchange.finish(_route(request))
+    exchange.finish(_route(exchange, request))
     return response, left
 
 
 async def _serve_websocket(exchange: Exchange, request: Any, handle: Handle) -> Any:
-    handshake = _handshakes[exchange] = Handshake(exchange, partial(_route, request))
+    handshake = _handshakes[exchange] = Handshake(exchange, partial(_route, exchange, request))
     try:
         with working_for(exchange):
             return await handle()
@@ -103,9 +104,9 @@ def _note_answer(exchange: Exchange, request: Any, *, left: bool) -> None:
         report("an answer", error)
 
 
-def _route(request: Any) -> str | None:
+def _route(exchange: Exchange, request: Any) -> str | None:
     try:
-        return route_of(request)
+        return or_operators_by(route_of(request), exchange, scope_of, request)
     except Exception as error:
         report("a route", error)
         return None
@@ -168,16 +169,7 @@ async def _answer(hosting: Hosting, handler: Handle, request: Any) -> Any:
     """An endpoint's answer to this request, or the application's."""
     from aiohttp import web
 
-    scope = {
-        "type": "http",
-        "method": request.method,
-        "path": request.path,
-        "query_string": request.rel_url.raw_query_string.encode(),
-        "headers": [(name.lower(), value) for name, value in request.raw_headers],
-        "client": (request.remote, 0) if request.remote else None,
-        "scheme": request.scheme,
-    }
-    answer = await hosting.whole_answer(request.path, scope)
+    answer = await hosting.whole_answer(request.path, scope_of(request))
     if answer is None:
         return await handler(request)
     status, headers, body = answer

@@ -8,7 +8,7 @@ from typing import Any
 from bext_otel_instrumentors.http.exchange import Exchange, declared_length
 from bext_otel_instrumentors.http.incoming import Interface, Said
 
-__all__ = ["AIOHTTP", "is_websocket", "route_of"]
+__all__ = ["AIOHTTP", "is_websocket", "route_of", "scope_of"]
 
 _NOT_ALLOWED = 405
 
@@ -58,6 +58,19 @@ def _at_once(resolving: Coroutine[Any, Any, tuple[Any, Any]]) -> tuple[Any, Any]
 
 def _is_folder(resource: Any) -> bool:
     return "directory" in resource.get_info()
+
+
+def scope_of(request: Any) -> dict[str, Any]:
+    """A request as the endpoints, and functions that know routes, want it: as an ASGI scope."""
+    return {
+        "type": "websocket" if is_websocket(request) else "http",
+        "method": request.method,
+        "path": request.path,
+        "query_string": request.rel_url.raw_query_string.encode(),
+        "headers": [(name.lower(), value) for name, value in request.raw_headers],
+        "client": (request.remote, 0) if request.remote else None,
+        "scheme": request.scheme,
+    }
 
 
 def _read(request: Any) -> Said:

@@ -12,13 +12,14 @@ from bext_otel_instrumentors._kit.patch import Patches
 from bext_otel_instrumentors.http.current_request import left_out, working_for
 from bext_otel_instrumentors.http.environment import choices
 from bext_otel_instrumentors.http.exchange import Exchange
+from bext_otel_instrumentors.http.hosting import Answer
 from bext_otel_instrumentors.http.incoming import exchange_for, leaves_out
-from bext_otel_instrumentors.http.operators import or_operators
+from bext_otel_instrumentors.http.operators import or_operators_by
 from bext_otel_instrumentors.http.response_propagation import response_headers
 from bext_otel_instrumentors.http.routed import Routed
 from bext_otel_instrumentors.http.sanic_routes import route_of
 from bext_otel_instrumentors.http.servers.instrumentor import ServerInstrumentor, after, before
-from bext_otel_instrumentors.http.servers.sanic_request import SANIC, path_of
+from bext_otel_instrumentors.http.servers.sanic_request import SANIC, path_of, scope_of
 from bext_otel_instrumentors.http.websocket import Handshake
 
 __all__ = ["SanicServerInstrumentor"]
@@ -28,8 +29,8 @@ Call = Callable[..., Awaitable[Any]]
 
 class SanicServerInstrumentor(ServerInstrumentor):
     """Instruments the server where a connection (`sanic.http.Http`) hands on a request, and where an answer
-    goes out. What Sanic rewrites when it starts (`__touchup__`) can't be covered, and is not. Endpoints are
-    not mounted on its port, and HTTP/3 is not measured."""
+    goes out. What Sanic rewrites when it starts (`__touchup__`) can't be covered, and is not. HTTP/3 is
+    not measured."""
 
     requires = ("sanic >= 22.9",)
 
@@ -55,6 +56,10 @@ class SanicServerInstrumentor(ServerInstrumentor):
             return await handle(request)
         if self._hosting.waiting:
             self._hosting.first()
+        if (mount := self._hosting.asgi) is not None and mount.owns(path_of(request)):
+            answer = await self._hosting.whole_answer(path_of(request), scope_of(request))
+            if answer is not None:
+                return await _send(request, answer)
         surroundings = {"request": request}
         if leaves_out(SANIC, self._chosen, surroundings):
             with left_out(surroundings, path_of(request), asgi=True):
@@ -71,6 +76,15 @@ class SanicServerInstrumentor(ServerInstrumentor):
         except BaseException:  # the connection's end, or a deadline, which `error_response` answers
             turn.note_leaving()
             raise
+
+
+async def _send(request: Any, answer: Answer) -> None:
+    """Answer with that, without what the application does with each answer of its own."""
+    from sanic.response import HTTPResponse
+
+    status, headers, body = answer
+    response = request.stream.respond(HTTPResponse(body, status, dict(headers)))
+    await response.send(end_stream=True)
 
 
 def _ask(request: Any, _: Routed, __: Any) -> str | None:
@@ -91,8 +105,8 @@ class _Turn:
 
     def route(self) -> str | None:
         """The whole template; None where none matched."""
-        surroundings = {"request": self.request}
-        return or_operators(self.exchange.ask(surroundings), self.exchange, surroundings)
+        told = self.exchange.ask({"request": self.request})
+        return or_operators_by(told, self.exchange, scope_of, self.request)
 
     def begin_answer(self, status: int, headers: list[tuple[str, str]]) -> None:
         """The answer begins with these."""

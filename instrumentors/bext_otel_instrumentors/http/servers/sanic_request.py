@@ -9,12 +9,28 @@ from urllib.parse import unquote
 from bext_otel_instrumentors.http.exchange import Exchange, declared_length
 from bext_otel_instrumentors.http.incoming import Interface, Said
 
-__all__ = ["SANIC", "path_of"]
+__all__ = ["SANIC", "path_of", "scope_of"]
 
 
 def path_of(request: Any) -> str:
     """The path as applications see it under other servers; Sanic routes it as it was sent."""
     return unquote(request.path)
+
+
+def scope_of(request: Any) -> dict[str, Any]:
+    """A request as the endpoints, and functions that know routes, want it: as an ASGI scope."""
+    return {
+        "type": "websocket" if request.headers.get("upgrade", "").lower() == "websocket" else "http",
+        "method": request.method,
+        "path": path_of(request),
+        "query_string": request.query_string.encode("latin-1", "replace"),
+        "headers": [
+            (name.lower().encode("latin-1", "replace"), value.encode("latin-1", "replace"))
+            for name, value in request.headers.items()
+        ],
+        "client": _client(request),
+        "scheme": request.scheme,
+    }
 
 
 def _read(surroundings: Any) -> Said:

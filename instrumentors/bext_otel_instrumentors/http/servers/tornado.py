@@ -14,6 +14,7 @@ from bext_otel_instrumentors.http.environment import Choices, choices
 from bext_otel_instrumentors.http.exchange import Exchange
 from bext_otel_instrumentors.http.hosting import Answer, Hosting
 from bext_otel_instrumentors.http.incoming import exchange_for, leaves_out
+from bext_otel_instrumentors.http.operators import or_operators_by
 from bext_otel_instrumentors.http.servers import tornado_upstream
 from bext_otel_instrumentors.http.servers.instrumentor import ServerInstrumentor, before
 from bext_otel_instrumentors.http.servers.tornado_request import (
@@ -147,7 +148,7 @@ class Measured:
         # A callable has none of its own.
         connection.set_close_callback(_nothing)
         if is_websocket(headers):
-            handshake = self._handshake = Handshake(exchange, lambda: exchange.matched)
+            handshake = self._handshake = Handshake(exchange, partial(self._route, exchange))
             connection._self_answer = handshake.answer
             connection._self_handshake = handshake
         else:
@@ -174,8 +175,16 @@ class Measured:
         if self._handshake is not None:
             self._handshake.finish(error)
         elif exchange is not None:
-            exchange.annotate(exchange.matched)
-            exchange.finish(exchange.matched, error)
+            route = self._route(exchange)
+            exchange.annotate(route)
+            exchange.finish(route, error)
+
+    def _route(self, exchange: Exchange) -> str | None:
+        try:
+            return or_operators_by(exchange.matched, exchange, scope_of, self._request)
+        except Exception as error:
+            report("a route", error)
+            return None
 
 
 def _nothing() -> None:

@@ -126,11 +126,11 @@ def path_of(start_line: Any) -> str:
 
 
 def scope_of(request: Any) -> dict[str, Any]:
-    """A request as the endpoints want it: as an ASGI scope."""
+    """A request as the endpoints, and functions that know routes, want it: as an ASGI scope."""
     start, headers, context = request["start_line"], request["headers"], request["context"]
     remote = getattr(context, "remote_ip", None)
     return {
-        "type": "http",
+        "type": "websocket" if is_websocket(headers) else "http",
         "method": start.method,
         "path": path_of(start),
         "query_string": start.path.partition("?")[2].encode("latin-1", "replace"),

@@ -142,6 +142,30 @@ def test_a_websocket_is_one_span_and_counted_by_its_handshake(
     assert "ws" == instrumented.attributes()["url.scheme"]
 
 
+def test_what_nothing_matched_has_the_route_that_the_operator_knows(
+    use_telemetry: Callable[..., Telemetry], tmp_path: Path
+) -> None:
+    asked = []
+
+    def known(app: str, path: str, scope: Any) -> str:
+        asked.append((app, path, scope["type"], scope["query_string"], dict(scope["headers"])[b"x-tea"]))
+        return "/old/{name}"
+
+    async def ask(client: Any) -> Any:
+        return [
+            (await client.get(path, headers={"X-Tea": "mint"})).status for path in ("/items/1", "/old/1?a=b")
+        ]
+
+    telemetry = use_telemetry(route_of=known)
+    with instrumenting(AiohttpServerInstrumentor):
+        assert [200, 404] == asking(tmp_path, ask)
+    assert [("shop", "/old/1", "http", b"a=b", b"mint")] == asked
+    assert {("shop", "GET", "200", "/items/{item}"): 1, ("shop", "GET", "404", "/old/{name}"): 1} == (
+        telemetry.counts(REQUESTS)
+    )
+    assert {"GET /items/{item}", "GET /old/{name}"} == {span.name for span in telemetry.servers()}
+
+
 def test_what_is_excluded_is_not_measured(
     telemetry: Telemetry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

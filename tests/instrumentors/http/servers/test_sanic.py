@@ -150,6 +150,66 @@ def test_what_is_no_request_is_none(instrumented: Telemetry) -> None:
     assert {} == instrumented.counts(REQUESTS)
 
 
+def test_what_nothing_matched_has_the_route_that_the_operator_knows(
+    use_telemetry: Callable[..., Telemetry],
+) -> None:
+    asked = []
+
+    def known(app: str, path: str, scope: Any) -> str:
+        asked.append((app, path, scope["type"], scope["query_string"], dict(scope["headers"])[b"host"]))
+        return "/old/{name}"
+
+    telemetry = use_telemetry(route_of=known)
+    with instrumenting(SanicServerInstrumentor):
+        talk(sending(get("/items/1", last=False) + get("/old/1?a=b")))
+    assert [("shop", "/old/1", "http", b"a=b", b"shop.example")] == asked
+    assert {("shop", "GET", "200", "/items/<item:int>"): 1, ("shop", "GET", "404", "/old/{name}"): 1} == (
+        telemetry.counts(REQUESTS)
+    )
+
+
+class Mount:
+    """Endpoints, of which one is broken."""
+
+    def owns(self, path: str) -> bool:
+        return path in {"/metrics", "/items/1"}
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/items/1":
+            raise OSError("no endpoint")
+        body = f"{scope['method']} {scope['query_string'].decode()} {scope['client'][0]}".encode()
+        headers = [(b"content-type", b"text/x-tea"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+@pytest.mark.parametrize(
+    ("method", "body"), [("GET", b"GET a=1 127.0.0.1"), ("HEAD", b""), ("POST", b"POST a=1 127.0.0.1")]
+)
+def test_endpoints_answer_on_the_application_s_port(telemetry: Telemetry, method: str, body: bytes) -> None:
+    app = application()
+    touched: list[str] = []
+    app.middleware("response")(lambda request, response: touched.append(request.path))
+    asked = get("/metrics?a=1", method=method, last=False)
+    if method == "POST":
+        asked = asked.removesuffix(b"\r\n") + b"Content-Length: 100000\r\n\r\n" + b"x" * 100_000
+    with instrumenting(SanicServerInstrumentor, asgi=Mount()):
+        answer = talk(sending(asked + get("/items/2")), app)
+    head, _, rest = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK")
+    assert (1, 1) == (head.count(b"content-type: text/x-tea"), head.lower().count(b"content-length"))
+    assert rest.startswith(body + b"HTTP/1.1 200 OK")
+    assert rest.endswith(b"\r\n\r\n2")
+    assert ["/items/2"] == touched
+    assert {("shop", "GET", "200", "/items/<item:int>"): 1} == telemetry.counts(REQUESTS)
+
+
+def test_where_an_endpoint_fails_the_application_answers(telemetry: Telemetry) -> None:
+    with instrumenting(SanicServerInstrumentor, asgi=Mount()):
+        assert talk(sending(get("/items/1"))).endswith(b"\r\n\r\n1")
+    assert {("shop", "GET", "200", "/items/<item:int>"): 1} == telemetry.counts(REQUESTS)
+
+
 def test_excluded_paths_are_left_out(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_PYTHON_SANIC_EXCLUDED_URLS", "items")
     with instrumenting(SanicServerInstrumentor):

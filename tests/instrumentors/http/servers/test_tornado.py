@@ -188,6 +188,26 @@ def test_a_wsgi_application_in_it_is_measured_once(instrumented: Telemetry) -> N
     assert {("shop", "GET", "200", "unmatched"): 1} == instrumented.counts(REQUESTS)
 
 
+def test_what_nothing_matched_has_the_route_that_the_operator_knows(
+    use_telemetry: Callable[..., Telemetry],
+) -> None:
+    asked = []
+
+    def known(app: str, path: str, scope: Any) -> str:
+        asked.append((app, path, scope["type"], scope["query_string"]))
+        return "/old/{name}"
+
+    telemetry = use_telemetry(route_of=known)
+    with instrumenting(TornadoServerInstrumentor):
+        assert 200 == asking(application(), fetching("/items/1")).code
+        assert 404 == asking(application(), fetching("/old/1?a=b")).code
+    assert [("shop", "/old/1", "http", b"a=b")] == asked
+    assert {("shop", "GET", "200", "/items/{arg1}"): 1, ("shop", "GET", "404", "/old/{name}"): 1} == (
+        telemetry.counts(REQUESTS)
+    )
+    assert "GET /old/{name}" == telemetry.servers()[1].name
+
+
 def test_what_is_excluded_is_not_measured(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_PYTHON_TORNADO_EXCLUDED_URLS", "items")
     with instrumenting(TornadoServerInstrumentor):
