@@ -100,6 +100,8 @@ def unknown() -> Iterator[str]:
     streams = {each.get("metric_name") for each in groups} | {row.streamed for row in METRICS}
     # With `engine = "upstream"`, whose Prometheus reader appends it.
     streams |= {row.streamed.removesuffix("_total") for row in METRICS}
+    # Through providers of somebody else's, instruments keep their own.
+    streams |= {row.name for row in METRICS}
     yield from sorted(_metrics - streams)
 
 
