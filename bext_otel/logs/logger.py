@@ -48,6 +48,12 @@ class BextLogger(Logger):
 
     def emit(self, record: LogRecord | None = None, **of: Any) -> None:
         """See `opentelemetry._logs.Logger`."""
+        try:
+            self._emit(record, of)
+        except Exception as error:  # logging must not fail the work that is logged
+            self.pipeline.failed(error)
+
+    def _emit(self, record: LogRecord | None, of: dict[str, Any]) -> None:
         config = logger_config(self)
         if type(config) is LoggerConfig and not config.passes(*_of_whom(record, of)):
             return

@@ -69,6 +69,10 @@ class Pipeline(LogRecordProcessor):
         application's failed."""
         return self._failures + self._users.failures
 
+    def failed(self, error: Exception) -> None:
+        """A record that could not be made is lost, counted and told."""
+        self._users.tell("a log record cannot be made", error)
+
     def add_log_record_processor(self, log_record_processor: LogRecordProcessor) -> None:
         """One of the application's."""
         self._users.add(log_record_processor)

@@ -12,6 +12,7 @@ from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from bext_otel.bounded import within
+from bext_otel.entries import message_of
 
 __all__ = ["Processors"]
 
@@ -80,9 +81,13 @@ class Processors(LogRecordProcessor):
         within(seconds, [each.shutdown for each in ended])
 
     def _failed(self, part: LogRecordProcessor, error: Exception) -> None:
+        self.tell(f"a log record processor fails: {type(part).__qualname__}", error)
+
+    def tell(self, what: str, error: Exception) -> None:
+        """Count a failure; the first ones of each kind are lines."""
         self.failures += 1
-        text = f"{type(part).__qualname__}: {type(error).__name__}: {error}"
-        if len(self._told) < _MAX_TOLD and text[:80] not in self._told:
+        text = f"{what}: {type(error).__name__}: {message_of(error)}"
+        if len(self._told) < _MAX_TOLD and text[:110] not in self._told:
             # First, because the line is a record itself.
-            self._told.add(text[:80])
-            _log.warning("a log record processor fails: %s; the application goes on", text[:300])
+            self._told.add(text[:110])
+            _log.warning("%s; the application goes on", text[:330])

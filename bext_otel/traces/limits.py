@@ -82,11 +82,17 @@ def fitting(attributes: dict[str, Any], limits: AttributeLimits) -> tuple[dict[s
 
 def fitted(attributes: Any, most: int | None, length: int | None) -> BoundedAttributes:
     """At most so many attributes (None: all of them), the last ones, with strings of at most that length;
-    `dropped` says how many there are more. Raises what upstream's own rules do.
+    `dropped` says how many there are more. None where they cannot be read: no mapping, or one that raises.
 
     Upstream says of each that goes, and of each string that is cut, that it is.
     """
-    attributes = _cut_all(attributes, length)
+    try:
+        return _fitted(_cut_all(attributes, length), most, length)
+    except Exception:  # the application's own types
+        return BoundedAttributes(most, None, max_value_len=length)
+
+
+def _fitted(attributes: Any, most: int | None, length: int | None) -> BoundedAttributes:
     if most is None or attributes is None or len(attributes) <= most:
         return BoundedAttributes(most, attributes, max_value_len=length)
     every = BoundedAttributes(None, attributes, max_value_len=length)

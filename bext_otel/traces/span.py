@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -262,7 +263,11 @@ class Span(SdkSpan):
 
     def keep_link(self, context: SpanContext, attributes: Attributes) -> None:
         """A link, if it leads anywhere or says something."""
-        if not context or not (context.is_valid or attributes or context.trace_state):
+        given: object = context
+        if not isinstance(given, SpanContext):
+            _log.warning("a link to what is no span's context leads nowhere: %s", type(given).__name__)
+            return
+        if not (context.is_valid or attributes or context.trace_state):
             return
         limits = self.tracer.core.limits.of
         kept = fitted(attributes, limits.max_link_attributes, limits.max_attribute_length)
@@ -296,7 +301,14 @@ class Span(SdkSpan):
     ) -> None:
         """See `opentelemetry.trace.Span`: an event by the conventions for exceptions, which know no
         `escaped` any more."""
-        self.add_event("exception", {**describe_exception(exception), **(attributes or {})}, timestamp)
+        given: object = exception
+        if not isinstance(given, BaseException):
+            _log.warning("record_exception of what is no exception records nothing: %s", type(given).__name__)
+            return
+        facts: dict[str, Any] = {**describe_exception(exception)}
+        with suppress(Exception):  # no mapping: what the exception is remains
+            facts.update(attributes or {})
+        self.add_event("exception", facts, timestamp)
 
     def end(self, end_time: int | None = None) -> None:
         """See `opentelemetry.trace.Span`. Whoever comes first ends it."""

@@ -73,7 +73,7 @@ class Tracer(SdkTracer):
         at them: a dictionary of nobody else's, with values of plain types, and without secrets in addresses.
         """
         # A context that holds nothing is what most requests begin in.
-        around = INVALID_SPAN if context == _EMPTY else trace.get_current_span(context)
+        around = INVALID_SPAN if context == _EMPTY else _around(context)
         parent = None if around is INVALID_SPAN else _context_of(around)
         if not self.enabled:
             return trace.NonRecordingSpan(parent or INVALID_SPAN_CONTEXT)
@@ -148,6 +148,13 @@ class Tracer(SdkTracer):
             set_status_on_exception,
         )
         return _Current(self, begins, ends=end_on_exit)
+
+
+def _around(context: Context | None) -> trace.Span:
+    try:
+        return trace.get_current_span(context)
+    except AttributeError:  # it is no context
+        return INVALID_SPAN
 
 
 def _context_of(around: trace.Span) -> SpanContext | None:

@@ -70,7 +70,7 @@ def test_a_process_measures_serves_its_endpoints_and_says_that_it_stands_alone(
     (shown,) = [line for line in told.stdout.splitlines() if line.startswith("shown: ")]
     page, health = json.loads(shown.removeprefix("shown: "))
     assert 'bext_requests_total{app="shop",method="GET",status="200",route="/items/<item>"} 1' in page
-    assert "things_total{otel_scope_name=\"shop\"} 3" in page
+    assert 'things_total{otel_scope_name="shop"} 3' in page
     assert "healthy" == health["checks"]["disk"]["status"]
     (line,) = told.stderr.splitlines()
     assert "can't share its metrics with other workers" in line

@@ -171,3 +171,40 @@ def test_ours_come_before_what_the_application_adds(start: Start, logger: loggin
         "exceptions",
         "zebra",
     ] == list(logs.lines()[0])
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("str")
+
+    __repr__ = __str__
+
+
+def nested(depth: int) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for _ in range(depth):
+        made = {"deeper": made}
+    return made
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"attributes": {"k": nested(3000)}},
+        {"attributes": {"k": Unprintable()}},
+        {"attributes": 5},
+        {"attributes": [("a", 1)]},
+        {"exception": Unprintable()},
+        {"exception": 5},
+    ],
+    ids=["deep", "unprintable", "a number", "a list", "an exception", "no exception"],
+)
+def test_a_record_that_cannot_be_made_is_counted_and_raises_nothing(start: Start, odd: Any) -> None:
+    logs, kept = start(), Kept()
+    logs.provider.add_log_record_processor(kept)
+    api = logs.provider.get_logger("theirs")
+    api.emit(LogRecord(body="odd", **odd))
+    api.emit(body="odd", **odd)
+    assert 2 <= len(kept.records) + logs.provider.lost()["log_events_failed"]
+    api.emit(LogRecord(body="the next one"))
+    assert "the next one" == kept.records[-1].log_record.body

@@ -81,6 +81,89 @@ def test_parts_that_raise_are_told_and_change_nothing(caplog: pytest.LogCaptureF
     assert len(lines) == len(set(lines)) == 4
 
 
+class Failing(Raising):
+    """The same, at a processor's end too."""
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        raise RuntimeError("flush")
+
+    def shutdown(self) -> None:
+        raise RuntimeError("shutdown")
+
+
+def test_a_processor_that_raises_costs_the_next_ones_nothing() -> None:
+    told: list[str] = []
+
+    class Hears(SpanProcessor):
+        def on_start(self, span: Any, parent_context: Any = None) -> None:
+            told.append("start")
+
+        def on_end(self, span: Any) -> None:
+            told.append("end")
+
+        def force_flush(self, timeout_millis: int = 30_000) -> bool:
+            told.append("flush")
+            return True
+
+        def shutdown(self) -> None:
+            told.append("shutdown")
+
+    provider = provider_with(Ended())
+    provider.add_span_processor(Failing())
+    provider.add_span_processor(Hears())
+    provider.get_tracer("t").start_span("s").end()
+    assert provider.force_flush() is False
+    provider.shutdown()
+    assert ["start", "end", "flush", "shutdown"] == told
+    assert 2 == provider.core.failures  # while it works; its end is bounded, and nobody counts
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("str")
+
+    __repr__ = __str__
+
+
+def test_an_exception_that_cannot_be_shown_reaches_who_catches_it() -> None:
+    ended = Ended()
+    tracer = provider_with(ended).get_tracer("t")
+    with pytest.raises(Unprintable), tracer.start_as_current_span("block"):
+        raise Unprintable
+    with pytest.raises(Unprintable), tracer.start_span("span"):
+        raise Unprintable
+    for span in ended.spans:
+        assert span.status.status_code is StatusCode.ERROR
+        assert "Unprintable: <unprintable Unprintable>" == span.status.description
+        (event,) = span.events
+        assert event.attributes is not None
+        assert "<unprintable Unprintable>" == event.attributes["exception.message"]
+
+
+def test_an_exception_on_a_span_has_no_secrets() -> None:
+    ended = Ended()
+    with pytest.raises(OSError, match="postgres"), provider_with(ended).get_tracer("t").start_span("s"):
+        raise OSError("no answer from postgres://shop:hunter2@db/orders")
+    (span,) = ended.spans
+    assert "hunter2" not in span.to_json()
+    assert "postgres://" in span.to_json()
+
+
+@pytest.mark.parametrize("odd", [5, "text", ["a"], object(), ValueError])
+def test_events_links_and_exceptions_of_any_kind_never_reach_the_application(odd: Any) -> None:
+    ended = Ended()
+    span: Any = provider_with(ended).get_tracer("t").start_span("s", context=odd, links=odd)
+    span.add_event(odd, odd, odd)
+    span.add_link(odd, odd)
+    span.record_exception(odd)
+    span.record_exception(ValueError("v"), attributes=odd)
+    span.set_status(odd, odd)
+    span.end(odd)
+    (event, exception) = ended.spans[0].events
+    assert {} == event.attributes
+    assert "v" == exception.attributes["exception.message"]
+
+
 class Nonsense(IdGenerator, Sampler):
     def __init__(self, value: Any) -> None:
         self._value = value
