@@ -38,7 +38,11 @@ class UwsgiInstrumentor(ServerInstrumentor):
 
     def _patch(self, patches: Patches) -> None:
         super()._patch(patches)
-        options: Mapping[str, Any] = getattr(sys.modules["uwsgi"], "opt", {})
+        # It is installed in many environments, and runs in few of their processes.
+        patches.when_imported("uwsgi", partial(self._embedded, patches))
+
+    def _embedded(self, patches: Patches, uwsgi: ModuleType) -> None:
+        options: Mapping[str, Any] = getattr(uwsgi, "opt", {})
         for module, names in applications_of(options).items():
             patches.when_imported(module, partial(self._loaded, names))
         if any(name in options for name in _FILES):

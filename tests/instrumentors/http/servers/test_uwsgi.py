@@ -60,3 +60,13 @@ def test_a_module_without_an_application_is_uwsgi_s_to_complain_of(
     with caplog.at_level(logging.WARNING), instrumenting(UwsgiInstrumentor):
         assert not hasattr(shop, "none")
     assert [] == caplog.records
+
+
+def test_outside_of_uwsgi_there_is_nothing_to_instrument(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is installed in many environments whose programs run without it, and another distribution's launcher
+    enters all that is installed."""
+    monkeypatch.delitem(sys.modules, "uwsgi", raising=False)
+    with instrumenting(UwsgiInstrumentor):
+        pass
