@@ -146,7 +146,8 @@ def by_waitress(app: Any) -> Iterator[int]:
     try:
         yield server.effective_port
     finally:
-        server.close()
+        # By the thread that waits for its sockets, which must not be closed meanwhile.
+        server.trigger.pull_trigger(server.close)
         server.task_dispatcher.shutdown()
         thread.join()
 
