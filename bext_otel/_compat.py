@@ -193,7 +193,7 @@ def prometheus_name(name: str, unit: str, *, counter: bool) -> str:
     """
     mapping = _prometheus_mapping()
     legal: str = mapping.sanitize_full_name(name)
-    suffix: str = mapping.map_unit(unit)
+    suffix = unit_word(unit)
     if unit == "1" and not counter:
         suffix = "ratio"
     if suffix and not legal.endswith(f"_{suffix}"):
@@ -203,7 +203,8 @@ def prometheus_name(name: str, unit: str, *, counter: bool) -> str:
 
 def unit_word(unit: str) -> str:
     """A UCUM unit as the word that names of Prometheus end in; empty for one that is told nowhere."""
-    word: str = _prometheus_mapping().map_unit(unit)
+    # UCUM's kilo is a small letter; upstream's table, which is the collector's, has it large.
+    word: str = _prometheus_mapping().map_unit(f"K{unit[1:]}" if unit.startswith("kBy") else unit)
     return word
 
 
