@@ -12,16 +12,19 @@ from tests.specification.test_metrics import last, one
 
 PROGRAM = """
 import bext_otel
+from bext_otel.metrics.views import StreamView, limited
 from opentelemetry import metrics, trace
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk import metrics as sdk
 from opentelemetry.sdk.metrics import AlignedHistogramBucketExemplarReservoir, SimpleFixedSizeExemplarReservoir
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import (
     DropAggregation, ExplicitBucketHistogramAggregation, ExponentialBucketHistogramAggregation, LastValueAggregation,
     SumAggregation, View,
 )
 
 offered = []
+reader = limited(InMemoryMetricReader(), {sdk.UpDownCounter: 5, sdk.ObservableGauge: 7})
 
 class Reservoir(SimpleFixedSizeExemplarReservoir):
     def offer(self, value, time_unix_nano, attributes, context):
@@ -42,6 +45,9 @@ runs = bext_otel.configure(views=[
          aggregation=ExplicitBucketHistogramAggregation([2.0, 4.0])),
     View(instrument_name="reserved", exemplar_reservoir_factory=lambda kind: Reservoir),
     View(instrument_name="filtered", attribute_keys={"kept"}),
+    StreamView(instrument_name="excluding", excluded_attribute_keys=["left", "gone"]),
+    StreamView(instrument_name="both.kept.and.excluded", attribute_keys={"kept", "left"}, excluded_attribute_keys=["left"]),
+    StreamView(instrument_name="limited.*", aggregation_cardinality_limit=3),
     View(instrument_name="several", name="several.one", attribute_keys={"a"}),
     View(instrument_name="several", name="several.other", attribute_keys=set()),
     View(instrument_name="dropped", aggregation=DropAggregation()),
@@ -50,7 +56,7 @@ runs = bext_otel.configure(views=[
     View(instrument_name="explicit", aggregation=ExplicitBucketHistogramAggregation([1.0, 10.0])),
     View(instrument_name="no.buckets", aggregation=ExplicitBucketHistogramAggregation([], record_min_max=False)),
     View(instrument_name="exponential", aggregation=ExponentialBucketHistogramAggregation(max_size=4)),
-])
+], metric_readers=[reader])
 meter = metrics.get_meter("selecting")
 meter.create_counter("by.name").add(1)
 meter.create_counter("by.nam").add(1)
@@ -87,6 +93,16 @@ with trace.get_tracer("shop").start_as_current_span("work"):
         shop.create_gauge("kept.by.gauge").set(value)
         shop.create_histogram("kept.by.bucket", explicit_bucket_boundaries_advisory=[2.0, 4.0]).record(value % 6)
 shop.create_counter("dropped").add(1)
+for name in ("excluding", "both.kept.and.excluded"):
+    shop.create_counter(name).add(1, {"kept": "k", "left": "l", "other": "o"})
+for name in ("limited.seen", "unlimited.seen"):
+    shop.create_observable_gauge(name, [lambda _: [Observation(1, {"number": number}) for number in range(10)]])
+for number in range(10):
+    shop.create_counter("limited.sold").add(1, {"number": number})
+    shop.create_up_down_counter("unlimited.left").add(1, {"number": number})
+told = {metric.name: [point.value for point in metric.data.data_points]
+        for resource in reader.get_metrics_data().resource_metrics for scope in resource.scope_metrics
+        for metric in scope.metrics if "limited." in metric.name}
 for value in (2, 3):
     shop.create_histogram("summed").record(value)
     shop.create_histogram("last").record(value)
@@ -95,7 +111,7 @@ for value in (2, 3):
     shop.create_histogram("exponential").record(value)
 runs.flush()
 runs.shutdown()
-show(offered)
+show([offered, told])
 """
 
 
@@ -171,6 +187,36 @@ def test_a_view_says_what_its_stream_is_called_tells_keeps_and_becomes(run: Run)
     )
 
 
+@pytest.mark.specification(
+    "Metrics", "The `View` allows configuring excluded attribute keys of resulting metric stream."
+)
+def test_a_view_may_leave_attributes_out_by_their_keys(run: Run) -> None:
+    assert [{"kept": "k", "other": "o"}] == [attributes(each.attributes) for each in points(run, "excluding")]
+    assert [{"kept": "k"}] == [attributes(each.attributes) for each in points(run, "both.kept.and.excluded")]
+
+
+@pytest.mark.specification(
+    "Metrics", "Metric SDK supports configuring cardinality limit per metric (using Views)"
+)
+@pytest.mark.parametrize("name", ["limited.sold", "limited.seen"])
+def test_a_view_says_how_many_attribute_sets_its_stream_shows(run: Run, name: str) -> None:
+    """And comes before what a reader says."""
+    found = points(run, name)
+    assert 3 + 1 == len(found) == len(run.shown[1][name])
+    assert 1 == sum("otel.metric.overflow" in attributes(point.attributes) for point in found)
+    if name == "limited.sold":
+        assert 10 == sum(point.as_int for point in found)
+
+
+@pytest.mark.specification(
+    "Metrics", "Metric SDK supports configuring cardinality limit at MeterReader level"
+)
+def test_a_reader_says_by_kind_how_many_attribute_sets_it_gets(run: Run) -> None:
+    assert [1] * 5 + [5] == sorted(run.shown[1]["unlimited.left"])
+    assert 7 + 1 == len(run.shown[1]["unlimited.seen"])
+    assert [10, 10] == [len(points(run, name)) for name in ("unlimited.left", "unlimited.seen")]
+
+
 @pytest.mark.specification("Metrics", "The SDK allows more than one `View` to be specified per instrument.")
 def test_each_view_of_an_instrument_makes_a_stream(run: Run) -> None:
     found = {attributes(point.attributes)["a"]: point.as_int for point in points(run, "several.one")}
@@ -186,7 +232,7 @@ def test_each_view_of_an_instrument_makes_a_stream(run: Run) -> None:
     "An `ExemplarReservoir` has an `offer` method with access to the measurement value, attributes, `Context` and timestamp.",
 )
 def test_a_reservoir_of_ones_own_is_offered_all_of_a_measurement(run: Run) -> None:
-    assert [[7, True, {"kept": "k"}, True]] == run.shown
+    assert [[7, True, {"kept": "k"}, True]] == run.shown[0]
     ((exemplar,),) = [point.exemplars for point in points(run, "reserved")]
     assert 7 == exemplar.as_int
 
