@@ -193,7 +193,7 @@ def prometheus_name(name: str, unit: str, *, counter: bool) -> str:
     """
     mapping = _prometheus_mapping()
     legal: str = mapping.sanitize_full_name(name)
-    suffix: str = mapping.map_unit(unit)
+    suffix = unit_word(unit)
     if unit == "1" and not counter:
         suffix = "ratio"
     if suffix and not legal.endswith(f"_{suffix}"):
@@ -203,7 +203,8 @@ def prometheus_name(name: str, unit: str, *, counter: bool) -> str:
 
 def unit_word(unit: str) -> str:
     """A UCUM unit as the word that names of Prometheus end in; empty for one that is told nowhere."""
-    word: str = _prometheus_mapping().map_unit(unit)
+    # UCUM's kilo is a small letter; upstream's table, which is the collector's, has it large.
+    word: str = _prometheus_mapping().map_unit(f"K{unit[1:]}" if unit.startswith("kBy") else unit)
     return word
 
 
@@ -348,18 +349,23 @@ class ViewParts:
     aggregation: Aggregated
     reservoirs: Callable[[Any], Any] | None
     limit: int | None
+    excluded: frozenset[str] = frozenset()
 
 
 def parts_of_view(view: Any) -> ViewParts:
     """What a view says."""
     factory, keys = view._exemplar_reservoir_factory, view._attribute_keys
+    # Our own views' (`metrics/views.py`).
+    excluded: frozenset[str] = getattr(view, "excluded_attribute_keys", frozenset())
+    limit = getattr(view, "aggregation_cardinality_limit", None)
     return ViewParts(
         view._name,
         view._description,
-        None if keys is None else frozenset(keys),
+        None if keys is None else frozenset(keys) - excluded,
         aggregation_of(view._aggregation),
         None if factory is _default_reservoir_factory else factory,
-        getattr(view, "_aggregation_cardinality_limit", None),
+        getattr(view, "_aggregation_cardinality_limit", None) if limit is None else limit,
+        excluded if keys is None else frozenset(),
     )
 
 
@@ -413,6 +419,19 @@ def preferences_of(reader: MetricReader) -> ReaderPreferences:
         },
         {kind: limit for kind, limit in found.items() if limit != _DEFAULT_LIMIT},
     )
+
+
+def limit_series(reader: MetricReader, limits: Mapping[Any, int]) -> object | None:
+    """Have a reader show no more attribute sets than that, by the SDK's public classes of instruments; the
+    first that is none of them, None if all are."""
+    kinds = {public: made for made in SDK_INSTRUMENTS.values() for public in (made, made.__base__)}
+    for kind in limits:
+        if kind not in kinds:
+            return kind  # type: ignore[no-any-return]  # whatever it is
+    theirs: Mapping[Any, int] = getattr(reader, "_instrument_class_cardinality_limit", {})
+    given = {kinds[kind]: limit for kind, limit in limits.items()}
+    reader._instrument_class_cardinality_limit = {**theirs, **given}  # type: ignore[attr-defined]  # from 1.45.2 on
+    return None
 
 
 def parts_of_propagator(propagator: TextMapPropagator) -> tuple[TextMapPropagator, ...]:

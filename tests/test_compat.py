@@ -273,8 +273,17 @@ def test_a_reader_says_what_it_prefers_by_kind_of_instrument() -> None:
     assert {} == found.limits
 
 
+def test_a_reader_is_limited_by_kind_of_instrument() -> None:
+    reader = InMemoryMetricReader()
+    assert _compat.limit_series(reader, {Counter: 5, Histogram: 7}) is None
+    assert {"counter": 5, "histogram": 7} == _compat.preferences_of(reader).limits
+    assert int is _compat.limit_series(reader, {int: 5})
+
+
 def test_a_unit_has_a_word_in_prometheus() -> None:
-    assert ["seconds", "bytes", "", ""] == list(map(_compat.unit_word, ("s", "By", "{job}", "")))
+    units = ("s", "By", "{job}", "", "kBy", "kBy/s")
+    words = ["seconds", "bytes", "", "", "kilobytes", "kilobytes_per_second"]
+    assert words == list(map(_compat.unit_word, units))
 
 
 def test_an_exporter_without_a_preference_has_none() -> None:

@@ -66,6 +66,9 @@ _TABLE: tuple[tuple[Treatment, Mapping[str, str]], ...] = (
             "OTEL_EXPORTER_PROMETHEUS_HOST": "address of the stand-alone server",
             "OTEL_EXPORTER_PROMETHEUS_PORT": "port of the stand-alone server",
             "OTEL_METRIC_EXPORT_INTERVAL": "milliseconds between two exports of metrics",
+            "OTEL_METRIC_EXPORT_TIMEOUT": (
+                "milliseconds that an export of metrics may take, with all that waits for it"
+            ),
             "OTEL_METRICS_EXEMPLAR_FILTER": "which measurements become exemplars",
             "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED": "how telemetry fares is always told, once",
         },
@@ -222,7 +225,6 @@ _TABLE: tuple[tuple[Treatment, Mapping[str, str]], ...] = (
             "OTEL_PYTHON_METER_CONFIGURATOR": (
                 "upstream's experiment; OTEL_PYTHON_DISABLED_INSTRUMENTATIONS turns libraries off"
             ),
-            "OTEL_METRIC_EXPORT_TIMEOUT": "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT bounds an export of metrics",
             "OTEL_{BSP,BLRP}_EXPORT_TIMEOUT": (
                 "upstream reads it and does nothing with it; OTEL_EXPORTER_OTLP_TIMEOUT bounds an export"
             ),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from contextvars import ContextVar
 from itertools import count
 from math import inf
@@ -14,6 +16,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult,
 from opentelemetry.sdk.resources import Resource
 
 from bext_otel import threads
+from bext_otel.bounded import within
 from bext_otel.export.batching import INLINE_SECONDS, Pauses
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.sender import NO_TIME, Sender, sender
@@ -26,8 +29,9 @@ __all__ = ["MetricExport", "metrics_data"]
 
 # Instruments of the semantic conventions by which an SDK tells of itself.
 _OF_ITSELF = "otel.sdk."
-# How long an export waits for one under way; exporters themselves give up after 10 s.
-_PATIENCE_SECONDS = 30.0
+# Milliseconds that an export may take, where nobody has less time (specification, "Periodic exporting
+# MetricReader"); exporters themselves give up after 10 s.
+_PATIENCE, _PATIENCE_MILLISECONDS = "OTEL_METRIC_EXPORT_TIMEOUT", 30_000.0
 _exports: ContextVar[frozenset[object]] = ContextVar("bext_otel_exports", default=frozenset())
 _LAST_PAUSE_SECONDS = 0.1
 
@@ -61,6 +65,13 @@ def _metrics(told: MetricsData) -> Iterator[sdk.Metric]:
     )
 
 
+def _patience_seconds() -> float:
+    # What is no such number has been told, and taken out of the environment, when the settings were loaded.
+    with suppress(ValueError):
+        return max(float(os.environ.get(_PATIENCE) or _PATIENCE_MILLISECONDS), 1.0) / 1e3
+    return _PATIENCE_MILLISECONDS / 1e3
+
+
 class MetricExport:
     """Sends the metrics of `resource` every `interval_seconds`, in the thread of `through`, which is joined
     at the first measurement."""
@@ -81,6 +92,7 @@ class MetricExport:
         self._exporter = exporter
         self._delivery = delivery
         self._interval_seconds = interval_seconds
+        self._patience_seconds = _patience_seconds()
         self._account = DeltaState(exporter_temporality(exporter))
         # What failed is sent again with what has come since: nothing is lost but a moment's figures.
         delivery.keeps = True
@@ -137,11 +149,12 @@ class MetricExport:
             else:  # who does not answer costs the application time: ever more seldom
                 self._due_at += self._interval_seconds * self._pauses.next()
 
-    def send(self, *, of_itself: bool = True, timeout_seconds: float = _PATIENCE_SECONDS) -> bool:
+    def send(self, *, of_itself: bool = True, timeout_seconds: float = inf) -> bool:
         """Send now; whether it arrived. Without `of_itself`, nothing is sent if that would be telemetry about
         telemetry alone.
 
-        Waits at most `timeout_seconds` for an export under way. A callback or an exporter that flushes is
+        Waits at most `timeout_seconds`, and `OTEL_METRIC_EXPORT_TIMEOUT`, for an export under way, and gives
+        an exporter of ours as much. A callback or an exporter that flushes is
         part of that very export: it is told that nothing has arrived yet, and what it measured
         goes with that export or the next.
         """
@@ -150,7 +163,7 @@ class MetricExport:
             return False
         token = _exports.set(within | {self._mark})
         try:
-            return self._send(of_itself, timeout_seconds)
+            return self._send(of_itself, min(timeout_seconds, self._patience_seconds))
         except (
             Exception
         ) as error:  # the thread that sends must go on, and an application that flushes is not to blame
@@ -174,7 +187,7 @@ class MetricExport:
                 if exports == self._exports:
                     self._newest, self._exports = number, exports + 1
                     self._delivery.limit(timeout_seconds)
-                    self._arrived = self._export(observed, began, of_itself)
+                    self._arrived = self._export(observed, began, of_itself, timeout_seconds)
                     return self._arrived
             finally:
                 self._sending.release()
@@ -182,14 +195,15 @@ class MetricExport:
             # that has begun anew.
             number = next(self._numbers)
 
-    def _export(self, observed: Observed, began: float, of_itself: bool) -> bool:
+    def _export(self, observed: Observed, began: float, of_itself: bool, timeout_seconds: float) -> bool:
         told = _data(self._reading, self.resource, observed, self._account)
         self._delivery.readings.append((perf_counter() - began, "", 0))
         if not of_itself and all(m.name.startswith(_OF_ITSELF) for m in _metrics(told)):
             return True
         points = self._points = sum(len(metric.data.data_points) for metric in _metrics(told))
         arrived = not points or self._delivery.attempt(
-            points, lambda: self._exporter.export(told) is MetricExportResult.SUCCESS
+            points,
+            lambda: self._exporter.export(told, timeout_seconds * 1e3) is MetricExportResult.SUCCESS,
         )
         self._account.settle(delivered=arrived)
         return arrived
@@ -209,12 +223,13 @@ class MetricExport:
     def shutdown(self, timeout_seconds: float) -> None:
         """Send what is there for the last time, and end. Once.
 
-        After `timeout_seconds` the exporter is told to give up; one that hangs is left behind in a daemon
-        thread.
+        After `timeout_seconds` the exporter is told to give up, for which it has as long as was left of them,
+        and a moment at least; one that hangs is left behind in a daemon thread.
         """
         if self._closed:
             return
         self._closed = True
+        until = monotonic() + timeout_seconds
         # Whoever was handed the last export may be through with it already.
         if (
             not self._ended.is_set()
@@ -225,7 +240,8 @@ class MetricExport:
         self._ended.wait(timeout_seconds)
         self._ended.set()
         self._sender.leave(self)
-        self._exporter.shutdown(timeout_millis=timeout_seconds * 1e3)
+        left = max(until - monotonic(), _LAST_PAUSE_SECONDS)
+        within(left, [lambda: self._exporter.shutdown(timeout_millis=left * 1e3)])
 
     def _send_last(self) -> None:
         """Send, and again while that fails and there is time; once, by whoever comes first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from opentelemetry.metrics import Meter, NoOpMeter
@@ -15,6 +16,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.util.types import Attributes
 
 from bext_otel._compat import become, consume_by
+from bext_otel.bounded import within
 from bext_otel.metrics.instruments.meter import BextMeter
 from bext_otel.metrics.instruments.plan import Planner
 from bext_otel.metrics.instruments.store import Instruments
@@ -88,15 +90,17 @@ class BextMeterProvider(MeterProvider):
         return found
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Send everything now; whether it arrived. An export takes as long as its exporter tries
-        (`OTEL_EXPORTER_OTLP_TIMEOUT`)."""
+        """Send everything now; whether it arrived within `timeout_millis`. A reader or an exporter that hangs
+        keeps no other from it, and the caller no longer than that."""
         self.share()
-        read = self.readers.force_flush(timeout_millis)
-        return all([read, *(send(timeout_millis / 1e3) for send in self.on_flush)])
+        seconds = timeout_millis / 1e3
+        calls: list[Callable[[], object]] = [partial(send, seconds) for send in self.on_flush]
+        answers = within(seconds, [partial(self.readers.force_flush, timeout_millis), *calls])
+        return all(answer is not None and answer.value is True for answer in answers)
 
     def shutdown(self, timeout_millis: float = 30_000) -> None:
-        """Send what is there for the last time; nothing is measured after that."""
-        for send_last in self.on_shutdown:
-            send_last(timeout_millis / 1e3)
-        self.readers.shutdown(timeout_millis)
+        """Send what is there for the last time, within `timeout_millis`; nothing is measured after that."""
+        seconds = timeout_millis / 1e3
+        calls: list[Callable[[], object]] = [partial(send_last, seconds) for send_last in self.on_shutdown]
+        within(seconds, [*calls, partial(self.readers.shutdown, timeout_millis)])
         super().shutdown(timeout_millis)

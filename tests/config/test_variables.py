@@ -71,6 +71,9 @@ SHOWN_BY = {
     "config/test_variables.py::test_histograms_are_exponential_where_the_variable_says_so": (
         "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
     ),
+    "specification/test_metric_exporters.py::test_an_export_takes_no_longer_than_the_variable_says": (
+        "OTEL_METRIC_EXPORT_TIMEOUT"
+    ),
     "export/test_resource.py": "OTEL_RESOURCE_ATTRIBUTES",
     "export/test_entry_points.py::test_configurators_that_packages_offer_are_asked": (
         "OTEL_PYTHON_{TRACER,LOGGER}_CONFIGURATOR"

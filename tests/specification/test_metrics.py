@@ -355,3 +355,41 @@ def test_sums_are_totals_or_news_as_is_preferred(tmp_path: Path, preferred: str,
                             found[metric.name] += [point.as_int for point in metric.sum.data_points]
     assert sold == found["shop.sold"][:2]
     assert [2, 5] == found["shop.left"][:2], "what may fall is told as a total either way"
+
+
+AGGREGATED = """
+import bext_otel
+from opentelemetry import metrics
+runs = bext_otel.configure()
+histogram = metrics.get_meter("shop").create_histogram("shop.waited", explicit_bucket_boundaries_advisory=[1.0, 4.0])
+for amount in (0, 1, 3, 5):
+    histogram.record(amount)
+runs.flush()
+runs.shutdown()
+show(None)
+"""
+
+
+@pytest.mark.specification(
+    "Environment Variables", "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
+)
+@pytest.mark.specification("Exporters", "OTLP: Metric Exporter configurable default aggregation")
+@pytest.mark.parametrize(
+    ("chosen", "kind"),
+    [
+        ("explicit_bucket_histogram", "histogram"),
+        ("BASE2_exponential_bucket_histogram", "exponential_histogram"),
+    ],
+)
+def test_histograms_have_the_buckets_that_the_variable_names(tmp_path: Path, chosen: str, kind: str) -> None:
+    with running(
+        AGGREGATED, tmp_path, OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION=chosen
+    ) as run:
+        metric = one(run, "shop.waited")
+    assert kind == metric.WhichOneof("data")
+    (point,) = getattr(metric, kind).data_points
+    assert (4, 9) == (point.count, point.sum)
+    if kind == "histogram":
+        assert ([1.0, 4.0], [2, 1, 1]) == (list(point.explicit_bounds), list(point.bucket_counts))
+    else:
+        assert (1, 3) == (point.zero_count, sum(point.positive.bucket_counts))

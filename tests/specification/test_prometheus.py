@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -99,3 +100,93 @@ def test_each_kind_becomes_what_the_specification_says_with_its_unit_in_words(pa
         samples(page, "shop_size_bytes_sum"),
         samples(page, "shop_size_bytes_count"),
     )
+
+
+LABELLED = """
+import bext_otel
+from opentelemetry import metrics, trace
+runs = bext_otel.configure(resource={"shop.shelf": "4"}, metrics={"scope_labels": SCOPES})
+meter = metrics.get_meter("shop.lib", "1.2", schema_url="https://schema/2", attributes={"team.name": "web"})
+units = {"d": "By", "e": "KiBy", "f": "kBy", "g": "MBy", "h": "ms", "i": "m/s", "j": "%", "k": "{thing}", "l": "furlong"}
+for name, unit in units.items():
+    meter.create_gauge(f"unit.{name}", unit).set(2)
+with trace.get_tracer("shop").start_as_current_span("work") as span:
+    meter.create_counter("told.counter").add(1)
+    meter.create_histogram("told.wait", explicit_bucket_boundaries_advisory=[1.0, 5.0]).record(3)
+meter.create_observable_gauge("told.seen", [lambda _: [metrics.Observation(7)]])
+context = span.get_span_context()
+pages = [runs.endpoints.reply("GET", "/metrics", query, {}, trusted=True).body.decode() for query in ("", "format=openmetrics")]
+show([f"{context.trace_id:032x}", f"{context.span_id:016x}", *pages])
+"""
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    shown, _ = fresh(LABELLED.replace("SCOPES", "True"), tmp_path_factory.mktemp("labelled"))
+    found: list[str] = shown
+    return found
+
+
+SCOPE_LABELS = (
+    'otel_scope_name="shop.lib"',
+    'otel_scope_version="1.2"',
+    'otel_scope_schema_url="https://schema/2"',
+    'otel_scope_team_name="web"',
+)
+
+
+@pytest.mark.specification(
+    "Exporters",
+    "Prometheus: otel_scope_name and otel_scope_version labels on all Metrics",
+    "Prometheus: otel_scope_[attribute] labels on all Metrics",
+)
+def test_every_sample_of_a_meter_tells_its_scope(labelled: list[str]) -> None:
+    for page in labelled[2:]:
+        told = [line for line in page.splitlines() if line.startswith(("told_", "unit_"))]
+        assert 9 + 1 + 5 + 1 == len(told)
+        assert all(label in line for line in told for label in SCOPE_LABELS)
+
+
+@pytest.mark.specification("Exporters", "Prometheus: otel_scope labels can be disabled")
+def test_scopes_are_left_out_where_the_setting_says_so(tmp_path: Path) -> None:
+    (_, _, text, openmetrics), _ = fresh(LABELLED.replace("SCOPES", "False"), tmp_path)
+    for page in (text, openmetrics):
+        assert {"": 1.0} == samples(page, "told_counter_total")
+        assert "otel_scope_" not in page
+
+
+@pytest.mark.specification("Exporters", "Prometheus: UNIT Metadata", "Prometheus: Unit Full Words")
+def test_a_unit_is_told_in_full_words_where_the_format_has_a_place_for_it(labelled: list[str]) -> None:
+    words = {
+        "unit_d": "bytes",
+        "unit_e": "kibibytes",
+        "unit_f": "kilobytes",
+        "unit_g": "megabytes",
+        "unit_h": "milliseconds",
+        "unit_i": "meters_per_second",
+        "unit_j": "percent",
+        "unit_l": "furlong",
+    }
+    told = [line for line in labelled[3].splitlines() if line.startswith("# UNIT unit_")]
+    assert sorted(f"# UNIT {name}_{word} {word}" for name, word in words.items()) == sorted(told)
+    assert "# TYPE unit_k gauge" in labelled[3].splitlines()
+
+
+@pytest.mark.specification("Exporters", "Prometheus: Exemplars for Histograms and Monotonic sums")
+def test_exemplars_stand_at_totals_and_buckets_with_their_span(labelled: list[str]) -> None:
+    trace_id, span_id, _, page = labelled
+    told = [line for line in page.splitlines() if line.startswith("told_") and " # " in line]
+    ids = f'trace_id="{trace_id}",span_id="{span_id}"'
+    assert ["told_counter_total", "told_wait_bucket"] == [line.partition("{")[0] for line in told]
+    assert all(ids in line.partition(" # ")[2] for line in told)
+    assert 'le="5.0"' in told[1]
+
+
+@pytest.mark.specification("Exporters", "Prometheus: `target_info` metric from Resource")
+def test_the_resource_is_one_series_with_all_its_attributes(labelled: list[str]) -> None:
+    for page, declared in zip(labelled[2:], ("target_info gauge", "target info"), strict=True):
+        (line,) = [each for each in page.splitlines() if each.startswith("target_info{")]
+        assert line.endswith("} 1")
+        assert f"# TYPE {declared}" in page.splitlines()
+        for label in ('shop_shelf="4"', 'service_name="unknown_service:python"', "service_instance_id="):
+            assert label in line

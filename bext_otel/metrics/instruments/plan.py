@@ -41,7 +41,8 @@ Shape: TypeAlias = Literal["counter", "up_down_counter", "gauge", "histogram", "
 class Plan:
     """A stream: who it is, and how measurements become its points.
 
-    `keys` are the attributes that it keeps; None: all. `limit` is how many attribute sets it shows.
+    `keys` are the attributes that it keeps; None: all but the `excluded` ones. `limit` is how many attribute
+    sets it shows.
     """
 
     name: str
@@ -56,11 +57,12 @@ class Plan:
     reservoirs: Callable[[Any], Any] | None = None
     limit: int = 2000
     form: Form = "sum"
+    excluded: frozenset[str] = frozenset()
 
     @property
     def is_plain(self) -> bool:
         """Whether a measurement can go to its series as it is."""
-        return self.keys is None and self.reservoirs is None
+        return self.keys is None and self.reservoirs is None and not self.excluded
 
 
 class Planner:
@@ -103,7 +105,8 @@ class Planner:
             row = identity.row
             keys = view.keys
             if row is not None:
-                keys = frozenset(row.label_names) if keys is None else keys & frozenset(row.label_names)
+                labels = frozenset(row.label_names) - view.excluded
+                keys = labels if keys is None else keys & labels
             yield Plan(
                 view.name or (identity.name if row is None else row.streamed),
                 view.description or identity.description,
@@ -117,6 +120,7 @@ class Planner:
                 view.reservoirs,
                 view.limit or limit,
                 form,
+                view.excluded if keys is None else frozenset(),
             )
 
     def _default(self, identity: Identity) -> Form:

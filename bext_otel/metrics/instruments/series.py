@@ -90,9 +90,13 @@ class SeriesTable(Columns):
     def kept(self, attributes: Attributes) -> Attributes:
         """Those of the attributes that the stream keeps."""
         keys = self.plan.keys
-        if keys is None or not attributes:
+        if not attributes:
             return attributes
-        return {name: value for name, value in attributes.items() if name in keys}
+        if keys is not None:
+            return {name: value for name, value in attributes.items() if name in keys}
+        if excluded := self.plan.excluded:
+            return {name: value for name, value in attributes.items() if name not in excluded}
+        return attributes
 
     def take(self, amount: float, attributes: Attributes, context: Context | None) -> None:
         """Take a measurement, whatever the stream makes of its attributes."""
