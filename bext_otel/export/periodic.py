@@ -159,8 +159,8 @@ class MetricExport:
         goes with that export or the next.
         """
         within = _exports.get()
-        if self._mark in within:
-            return False
+        if self._mark in within or (self._closed and self._ended.is_set()):
+            return False  # an exporter that has been shut down takes nothing (specification, "Shutdown")
         token = _exports.set(within | {self._mark})
         try:
             return self._send(of_itself, min(timeout_seconds, self._patience_seconds))

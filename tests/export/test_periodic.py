@@ -140,6 +140,16 @@ def test_telemetry_about_telemetry_alone_is_worth_no_last_export(ours: Ours) -> 
     }
 
 
+def test_an_exporter_that_has_been_shut_down_gets_nothing_more(ours: Ours) -> None:
+    exporter = Collecting()
+    export = MetricExport(ours.reading, RESOURCE, exporter, Delivery("metrics", "nowhere"), 60)
+    ours.streams.stream(CACHE_HITS).cell({"app": "shop", "layer": "isr"}).add(1)
+    export.shutdown(5)
+    ours.streams.stream(CACHE_HITS).cell({"app": "shop", "layer": "isr"}).add(1)
+    assert (False, False) == (export.flush(5), export.send())
+    assert 1 == len(exporter.batches)
+
+
 def test_what_a_backend_refuses_is_counted(ours: Ours) -> None:
     delivery = Delivery("metrics", "nowhere")
     export = MetricExport(ours.reading, RESOURCE, Collecting(MetricExportResult.FAILURE), delivery, 60)
