@@ -98,6 +98,8 @@ def _add(shown: Terminal, record: dict[str, Any], rules: Sequence[Rule], skipped
     if record["target"] == "bext.request":
         shown.completions.append(record)
     elif skipped.search(first):
+        # What stands below a line that is left out stands there bare, too.
+        shown.further += _lines(stack, rules)
         return
     shown.tracebacks += _tracebacks(stack)
     shown.further += _lines("\n".join([*others, stack]), rules)
