@@ -117,7 +117,7 @@ class SeriesTable(Columns):
         key = tuple(map(_text, values, names))
         if key == values:
             key = values  # held once
-        plain = all(type(value) is str for value in values)
+        plain = _TEXT.issuperset(map(type, values))
         table: Mapping[Any, MeterCell] = self.shapes.get(names, {}) if plain else self._odd
         told = _told(names, values, plain=plain)
         cell = table.get(told)
@@ -143,11 +143,11 @@ class SeriesTable(Columns):
         if spelled is None or self._aliases > _SPELLINGS * len(self._all):
             return
         names, values, types = spelled
-        if plain and all(kind is str for kind in types):
+        if plain and _TEXT.issuperset(types):
             if names != cell.names:
                 self.shapes.setdefault(names, {})[values] = cell
                 self._aliases += 1
-        elif all(kind in _HASHABLE for kind in types) and values == values:  # noqa: PLR0124  no NaN equals itself
+        elif _HASHABLE.issuperset(types) and values == values:  # noqa: PLR0124  no NaN equals itself
             self._typed[spelled] = cell
             self._aliases += 1
 
@@ -196,7 +196,7 @@ class SeriesTable(Columns):
             cell.reset()
             self._all.append(cell)
             values = cell.key if cell.typed is None else cell.typed
-            plain = all(type(value) is str for value in values)
+            plain = _TEXT.issuperset(map(type, values))
             self._table(cell.names, plain=plain)[_told(cell.names, values, plain=plain)] = cell
             if not cell.names:
                 self.bare = cell
@@ -223,6 +223,8 @@ def _told(names: tuple[str, ...], values: tuple[Any, ...], *, plain: bool) -> An
     return values if plain else (names, tuple([(type(value).__name__, str(value)) for value in values]))
 
 
+# Asked by `issuperset`, without a generator: what a signal handler raises while one is closed is lost.
+_TEXT = frozenset({str})
 _HASHABLE = frozenset({str, int, bool, float, bytes, type(None)})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import pytest
@@ -14,9 +13,6 @@ from bext_otel.metrics.store.streams import Streams
 from tests.metrics.store.test_raising_signals import interrupted
 
 
-@pytest.mark.skipif(
-    sys.version_info >= (3, 14), reason="fails there since these instruments are in cells; not found out yet"
-)
 @pytest.mark.parametrize("views", [(), (View(instrument_name="*", attribute_keys={"kind", "n"}),)])
 @pytest.mark.parametrize("form", ["text", "number", "list", "bare"])
 def test_no_completed_measurement_is_lost_and_none_counts_twice(
