@@ -13,12 +13,11 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from bext_otel.bounded import within
 from bext_otel.entries import message_of
+from bext_otel.once import Once
 
 __all__ = ["Processors"]
 
 _log = logging.getLogger("bext_otel.logs.processors")
-
-_MAX_TOLD = 8
 
 
 class Processors(LogRecordProcessor):
@@ -27,7 +26,7 @@ class Processors(LogRecordProcessor):
     def __init__(self) -> None:
         self.failures = 0
         self._all: tuple[LogRecordProcessor, ...] = ()
-        self._told: set[str] = set()
+        self._once = Once(8)
 
     def add(self, processor: LogRecordProcessor) -> None:
         """One more, the last in line."""
@@ -87,7 +86,5 @@ class Processors(LogRecordProcessor):
         """Count a failure; the first ones of each kind are lines."""
         self.failures += 1
         text = f"{what}: {type(error).__name__}: {message_of(error)}"
-        if len(self._told) < _MAX_TOLD and text[:110] not in self._told:
-            # First, because the line is a record itself.
-            self._told.add(text[:110])
+        if self._once.is_first(text[:110]):  # the line is a record itself, and does not come back
             _log.warning("%s; the application goes on", text[:330])

@@ -22,6 +22,7 @@ from opentelemetry.util.types import Attributes
 
 from bext_otel._compat import become, on_ending, span_processors
 from bext_otel.bounded import within
+from bext_otel.once import Once
 from bext_otel.traces.completing import complete
 from bext_otel.traces.ids import SystemIdGenerator
 from bext_otel.traces.limits import AttributeLimits
@@ -75,7 +76,7 @@ class Core:
         self.has_processors = False
         self.failures = 0
         self._quiet_until = -inf
-        self._told: set[str] = set()
+        self._once = Once(8)
         self._ids = ids
         own = ids if type(ids) is SystemIdGenerator else None
         # What stands in where a user's makes none.
@@ -185,8 +186,7 @@ class Core:
         if isinstance(error, Exception):
             error = f"{type(error).__name__}: {error}"
         text = f"{type(part).__qualname__}: {error}"
-        if len(self._told) < 8 and text[:80] not in self._told:
-            self._told.add(text[:80])
+        if self._once.is_first(text[:80]):
             _log.warning("tracing: %s; the application goes on", text[:300])
 
 

@@ -25,6 +25,7 @@ from opentelemetry.sdk.trace.sampling import (
 from opentelemetry.trace import Link, SpanContext, SpanKind
 
 from bext_otel._compat import decision_of, delegates_of
+from bext_otel.once import Once
 from bext_otel.traces.ratio import ConsistentRatio
 
 __all__ = ["SamplingRule", "ask", "rule_of"]
@@ -34,7 +35,7 @@ _log = logging.getLogger("bext_otel.traces")
 # What a ratio of the SDK's looks at.
 _LOW_BITS = TraceIdRatioBased.TRACE_ID_LIMIT
 _ALL = _LOW_BITS + 1
-_told: set[str] = set()
+_once = Once(8)
 
 
 class SamplingRule:
@@ -109,8 +110,7 @@ def ask(
         problem = f"it decided {decision!r}"
     except Exception as error:  # the application's span goes on
         problem = f"{type(error).__name__}: {error}"
-    if problem[:64] not in _told and len(_told) < 8:
-        _told.add(problem[:64])
+    if _once.is_first(problem[:64]):
         _log.warning(
             "the sampler %s cannot be asked: %s; sampling as parents do, and each root",
             type(sampler).__qualname__,

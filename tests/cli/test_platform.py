@@ -4,13 +4,13 @@ import sysconfig
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import click
 import pytest
 
 from bext_otel.cli import platform
 from bext_otel.cli.platform import Platform, find_examples, missing_requirements, status_of, traffic
+from tests.serving import serving
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PLATFORM = Platform(EXAMPLES, 8001, 9465, "http://127.0.0.1:4319")
@@ -99,12 +99,9 @@ def ready_after_two() -> Iterator[int]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with serving(server):
         yield server.server_port
-        server.shutdown()
-        thread.join()
 
 
 def test_the_platform_is_ready_once_its_endpoint_says_so(ready_after_two: int) -> None:

@@ -3,11 +3,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 import pytest
 
 from bext_otel.cli.sending import Sent, send
+from tests.serving import serving
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,9 @@ class Echo(BaseHTTPRequestHandler):
 @pytest.fixture
 def port() -> Iterator[int]:
     Echo.heard = []
-    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
-        thread = Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    with serving(server):
         yield server.server_port
-        server.shutdown()
-        thread.join()
 
 
 def quickly(requests: list[Request], port: int) -> tuple[Sent, list[int]]:

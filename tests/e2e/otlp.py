@@ -3,9 +3,7 @@ viewer."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +17,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from tests.conventions import look_at
+from tests.serving import serving, serving_rpc
 from tests.waiting import until
 
 _MESSAGES: dict[str, tuple[type[Message], type[Message]]] = {
@@ -174,14 +173,8 @@ def receiving(status: int = 200) -> Iterator[Receiver]:
     """A receiver over HTTP, on a free port."""
     server = _Server(("127.0.0.1", 0), _Handler)
     server.receiver = Receiver(f"http://127.0.0.1:{server.server_port}", status)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with serving(server):
         yield server.receiver
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Service:
@@ -200,18 +193,16 @@ class _Service:
 @contextmanager
 def receiving_grpc() -> Iterator[Receiver]:
     """A receiver over gRPC, on a free port."""
-    server = grpc.server(ThreadPoolExecutor(4))
     receiver = Receiver()
-    register: Any
-    for register, path in (
-        (trace_service_pb2_grpc.add_TraceServiceServicer_to_server, "/v1/traces"),
-        (metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server, "/v1/metrics"),
-        (logs_service_pb2_grpc.add_LogsServiceServicer_to_server, "/v1/logs"),
-    ):
-        register(_Service(receiver, _MESSAGES[path][1]), server)
-    receiver.endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    server.start()
-    try:
+
+    def register(server: grpc.Server) -> None:
+        add: Any
+        for add, path in (
+            (trace_service_pb2_grpc.add_TraceServiceServicer_to_server, "/v1/traces"),
+            (metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server, "/v1/metrics"),
+            (logs_service_pb2_grpc.add_LogsServiceServicer_to_server, "/v1/logs"),
+        ):
+            add(_Service(receiver, _MESSAGES[path][1]), server)
+
+    with serving_rpc(register) as receiver.endpoint:
         yield receiver
-    finally:
-        server.stop(0).wait()

@@ -16,6 +16,7 @@ from bext_otel.endpoints.prometheus_registry import expose
 from bext_otel.metrics.snapshot import Point, Series, Snapshot
 from bext_otel.metrics.third_party import name_conflicts as rivals
 from bext_otel.metrics.third_party.prometheus_client import registered
+from bext_otel.once import Once
 from tests.endpoints.snapshots import EMPTY, EXEMPLAR, SPECIFICATION, family, numbers, other
 
 
@@ -31,7 +32,7 @@ def exposed() -> Iterator[Callable[[Callable[[], Snapshot]], None]]:
 
 @pytest.fixture(autouse=True)
 def nothing_was_told_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rivals, "_told", set())
+    monkeypatch.setattr(rivals, "_once", Once(1000))
 
 
 def page() -> dict[str, list[tuple[dict[str, str], float]]]:

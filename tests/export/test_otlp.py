@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +32,7 @@ from bext_otel.export.periodic import MetricExport
 from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.store.streams import Streams
 from tests.export.sending import SendingRecords, sending
+from tests.serving import serving
 
 REPLIES: dict[str, Any] = {
     "/v1/traces": trace_service_pb2.ExportTraceServiceResponse,
@@ -83,13 +83,8 @@ def backend() -> Iterator[Backend]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    state.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield state
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(server) as state.url:
+        yield state
 
 
 def exporters(url: str, protocol: Any = "http/protobuf") -> Exporters:

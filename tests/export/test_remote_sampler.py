@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from math import inf
@@ -15,6 +14,7 @@ from opentelemetry.sdk.trace.sampling import Decision
 
 from bext_otel.export.remote_sampler import RemoteSampler
 from bext_otel.export.sender import Sender
+from tests.serving import serving
 
 
 class Members(Sender):
@@ -47,13 +47,8 @@ def endpoint(answers: list[bytes]) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/sampling"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as url:
+        yield f"{url}/sampling"
 
 
 def samples(sampler: RemoteSampler) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 import subprocess
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +16,7 @@ from bext_otel.config import Exporters, Target
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.otlp import span_exporters
 from tests.export.sending import sending
+from tests.serving import serving
 
 pytestmark = pytest.mark.skipif(which("openssl") is None, reason="makes certificates with openssl")
 
@@ -79,12 +79,8 @@ def collector(tmp_path: Path) -> Iterator[Collector]:
     server = Server(("127.0.0.1", 0), Handler)
     server.socket = state.context.wrap_socket(server.socket, server_side=True)
     state.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield state
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(server):
+        yield state
 
 
 def export(collector: Collector) -> Delivery:

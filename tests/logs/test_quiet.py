@@ -3,13 +3,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
 
 import pytest
 import requests
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from bext_otel.logs.quiet import quieten_exports
+from tests.serving import serving
 
 
 class Answering(BaseHTTPRequestHandler):
@@ -23,13 +23,8 @@ class Answering(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), Answering)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(HTTPServer(("127.0.0.1", 0), Answering)) as url:
+        yield url
 
 
 def test_a_client_s_debug_lines_are_left_out_while_exporting_and_at_no_other_time(

@@ -7,7 +7,6 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +23,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 
 from tests.e2e.otlp import receiving_grpc
 from tests.fresh import fresh
+from tests.serving import serving, serving_rpc
 from tests.specification.programs import running
 
 ALL = """
@@ -90,15 +90,8 @@ def answering(*answers: tuple[int, dict[str, str], bytes]) -> Iterator[Backend]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    backend.endpoint = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with serving(server) as backend.endpoint:
         yield backend
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def sent_to(backend: Backend, program: str, folder: Path, **env: str) -> tuple[Any, list[dict[str, Any]]]:
@@ -273,14 +266,9 @@ def answering_grpc(answer: Callable[[grpc.ServicerContext], Any]) -> Iterator[tu
             asked.append(time.monotonic())
             return answer(context) if len(asked) == 1 else trace_service_pb2.ExportTraceServiceResponse()
 
-    server = grpc.server(ThreadPoolExecutor(2))
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Traces(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"http://127.0.0.1:{port}", asked
-    finally:
-        server.stop(0).wait()
+    add: Any = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
+    with serving_rpc(lambda server: add(Traces(), server)) as url:
+        yield url, asked
 
 
 @pytest.mark.specification("Exporters", "OTLP: Honors throttling response")

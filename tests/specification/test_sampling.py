@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +14,7 @@ import grpc
 import pytest
 
 from tests.fresh import fresh
+from tests.serving import serving, serving_rpc
 from tests.specification.programs import attributes, running
 
 OWN = """
@@ -214,15 +213,8 @@ def over_http() -> Iterator[tuple[str, list[str]]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/sampling", asked
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as url:
+        yield f"{url}/sampling", asked
 
 
 def message(number: int, content: bytes) -> bytes:
@@ -243,14 +235,8 @@ def over_grpc() -> Iterator[tuple[str, list[str]]]:
         "jaeger.api_v2.SamplingManager",
         {"GetSamplingStrategy": grpc.unary_unary_rpc_method_handler(strategy)},
     )
-    server = grpc.server(ThreadPoolExecutor(2))
-    server.add_generic_rpc_handlers((handler,))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"http://127.0.0.1:{port}", asked
-    finally:
-        server.stop(0).wait()
+    with serving_rpc(lambda server: server.add_generic_rpc_handlers((handler,))) as url:
+        yield url, asked
 
 
 @pytest.mark.specification("Traces", "Sampling: Sampler: JaegerRemoteSampler")

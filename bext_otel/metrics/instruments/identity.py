@@ -11,6 +11,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from bext_otel._compat import SDK_INSTRUMENTS, InstrumentKind
 from bext_otel.catalogue import Metric
+from bext_otel.once import Once
 
 __all__ = ["Identity", "identified", "tell"]
 
@@ -20,9 +21,7 @@ _log = logging.getLogger("bext_otel")
 _NAME = re.compile(r"[a-zA-Z][-_./a-zA-Z0-9]{0,254}")
 _UNIT = re.compile(r"[\x00-\x7F]{0,63}")
 
-# Names may be made up without end; what is told once is remembered.
-_MOST_TOLD = 1000
-_told: set[tuple[str, str]] = set()
+_once = Once(1000)
 
 
 @dataclass(frozen=True)
@@ -83,6 +82,5 @@ def identified(
 
 def tell(name: str, what: str) -> None:
     """One line about an instrument."""
-    if (name, what) not in _told and len(_told) < _MOST_TOLD:
-        _told.add((name, what))
+    if _once.is_first((name, what)):
         _log.warning("metric %s %s", name or "without a name", what)

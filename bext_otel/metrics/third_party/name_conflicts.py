@@ -7,6 +7,8 @@ import logging
 from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
+from bext_otel.once import Once
+
 __all__ = ["OUR_PAGE", "beside", "log_left_out"]
 
 _log = logging.getLogger(__name__)
@@ -25,15 +27,12 @@ class Named(Protocol):
 
 N = TypeVar("N", bound=Named)
 
-# Names may be made up without end; what is told once is remembered.
-_MOST = 1000
-_told: set[tuple[str, str]] = set()
+_once = Once(1000)
 
 
 def log_left_out(name: str, *, of: str, holder: str) -> None:
     """One line for each name and page; `holder` is who has the name there."""
-    if (name, of) not in _told and len(_told) < _MOST:
-        _told.add((name, of))
+    if _once.is_first((name, of)):
         _log.warning(
             "metric %s is left out of %s, since %s has its name there: rename one of the two",
             name,

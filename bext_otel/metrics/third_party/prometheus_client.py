@@ -18,6 +18,7 @@ from bext_otel.metrics.snapshot import (
 )
 from bext_otel.metrics.third_party.prometheus_families import families
 from bext_otel.metrics.third_party.prometheus_forks import has_forked, since_fork
+from bext_otel.once import Once
 
 __all__ = ["names_of_others", "registered", "unread", "watched", "within_reading"]
 
@@ -29,8 +30,7 @@ _reading: ContextVar[bool] = ContextVar("bext_otel_reading_registry", default=Fa
 
 _names: frozenset[tuple[str, str]] = frozenset()
 # Whose collecting has failed, and how; and how much could not be read in all.
-_told: set[tuple[str, str, str]] = set()
-_MOST_TOLD = 200
+_once = Once(200)
 _unread = 0
 
 # Those that are there as soon as the library is imported, and ours.
@@ -140,9 +140,7 @@ def _tell(whose: str, failures: list[tuple[str, BaseException]]) -> None:
     global _unread
     _unread += len(failures)
     for what, error in failures:
-        told = (whose, what, type(error).__name__)
-        if told not in _told and len(_told) < _MOST_TOLD:
-            _told.add(told)
+        if _once.is_first((whose, what, type(error).__name__)):
             _log.warning(
                 "prometheus_client: %s of collector %s could not be read and is left out: %r",
                 what,

@@ -15,11 +15,12 @@ from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.store.streams import Streams
 from bext_otel.metrics.third_party import name_conflicts as rivals
 from bext_otel.metrics.third_party.prometheus_client import registered
+from bext_otel.once import Once
 
 
 @pytest.fixture(autouse=True)
 def nothing_was_told_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rivals, "_told", set())
+    monkeypatch.setattr(rivals, "_once", Once(1000))
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_the_first_of_one_name_is_shown_and_the_other_told_of_once(
 def test_what_is_remembered_has_a_limit(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(rivals, "_MOST", 3)
+    monkeypatch.setattr(rivals, "_once", Once(3))
     for number in range(10):
         rivals.log_left_out(f"m{number}", of=rivals.OUR_PAGE, holder="another")
-    assert 3 == len(caplog.messages) == len(rivals._told)
+    assert 3 == len(caplog.messages) == len(rivals._once)

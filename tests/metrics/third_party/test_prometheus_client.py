@@ -27,6 +27,7 @@ from bext_otel.metrics.snapshot import Family, Histogram, Series, Summary
 from bext_otel.metrics.store.streams import Streams
 from bext_otel.metrics.third_party import prometheus_client as registry
 from bext_otel.metrics.third_party import prometheus_forks as inheritance
+from bext_otel.once import Once
 from tests.fresh import printed
 
 
@@ -50,7 +51,7 @@ class Yields:
 def _as_it_was() -> Iterator[None]:
     """Whatever a test registers is gone afterwards."""
     before = set(REGISTRY._collector_to_names)
-    registry._told.clear()
+    registry._once = Once(200)
     yield
     for collector in set(REGISTRY._collector_to_names) - before:
         REGISTRY.unregister(collector)
