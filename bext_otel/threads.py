@@ -16,7 +16,16 @@ from typing import Any
 
 from bext_otel.process import on_fork
 
-__all__ = ["GRPC_THREADS", "RetryGate", "begin", "has_room_for", "start", "start_bare"]
+__all__ = [
+    "GRPC_THREADS",
+    "RetryGate",
+    "begin",
+    "has_room_for",
+    "processor_seconds",
+    "start",
+    "start_bare",
+    "worked_for_this_thread",
+]
 
 _log = logging.getLogger("bext_otel")
 
@@ -61,6 +70,23 @@ class RetryGate:
 
 _gate = RetryGate()
 _told = False
+
+
+class _Elsewhere(threading.local):
+    seconds = 0.0
+
+
+_elsewhere = _Elsewhere()
+
+
+def processor_seconds() -> float:
+    """What this thread has taken of the processor, and what others have taken on its behalf."""
+    return time.thread_time() + _elsewhere.seconds
+
+
+def worked_for_this_thread(seconds: float) -> None:
+    """Another thread has taken so much of the processor for what this one was asked for, and waited for."""
+    _elsewhere.seconds += seconds
 
 
 def start(target: Callable[..., object], *args: object, name: str) -> threading.Thread | None:

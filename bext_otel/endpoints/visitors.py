@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from bext_otel.endpoints.endpoints import Endpoints, Reply, finished
 from bext_otel.listener.pace import Pace
+from bext_otel.threads import processor_seconds
 
 __all__ = ["BUSY", "Visitors"]
 
@@ -58,7 +59,7 @@ class Visitors:
         pause = self._enter(by_turns=by_turns)
         if pause is None:
             return finished(BUSY, method, headers)
-        began = time.thread_time()
+        began = processor_seconds()
         try:
             if pause > 0:
                 # Looked up now: gevent may have replaced it.
@@ -68,7 +69,7 @@ class Visitors:
             with self._lock:
                 self._waiting -= 1
                 # Of the processor: whoever waited for another one's collection has spent next to nothing.
-                self._pace.spend(time.thread_time() - began)
+                self._pace.spend(processor_seconds() - began)
 
     def _enter(self, *, by_turns: bool) -> float | None:
         """How long to wait, in seconds, 0 or less: not at all; None if there is no room to."""

@@ -4,12 +4,11 @@ shortly after."""
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import TypeAlias, TypeVar, cast
 
 from bext_otel.listener.pace import Pace
-from bext_otel.threads import start
+from bext_otel.threads import processor_seconds, start
 
 __all__ = ["Job", "Lane", "Together"]
 
@@ -90,12 +89,12 @@ class Lane:
 
     def _run(self, rest_seconds: float) -> None:
         while batch := self._next(rest_seconds):
-            began = time.thread_time()
+            began = processor_seconds()
             together = Together()
             for job in batch:
                 job(together)
             if self._pace is not None:
-                self._pace.spend(time.thread_time() - began)
+                self._pace.spend(processor_seconds() - began)
 
     def _next(self, rest_seconds: float) -> list[Job]:
         with self._changed:

@@ -67,12 +67,19 @@ class Round:
         self._current: Asked | None = None
         self._turn = 0
         self._over = Event()
+        self._seconds_elsewhere = 0.0
 
     def ask_all(self) -> None:
         """Ask everybody, each for a while at most, in the context of who calls this."""
         if not self._any:
             return
-        until = time.monotonic() + _PATIENCE_SECONDS
+        try:
+            self._wait(time.monotonic() + _PATIENCE_SECONDS)
+        finally:
+            # Who limits scrapes by what they take has to know of it.
+            threads.worked_for_this_thread(self._seconds_elsewhere)
+
+    def _wait(self, until: float) -> None:
         self._start()
         while not self._over.wait(self._pause(until)):
             current = self._current
@@ -87,10 +94,10 @@ class Round:
         turn, context = self._turn, copy_context()
 
         def work() -> None:
-            context.run(self._run, turn)
+            context.run(self._run, turn, time.thread_time())
 
         if threads.start(work, name="bext-otel-callbacks") is None:
-            work()
+            context.run(self._run, turn)
 
     def _pause(self, until: float) -> float:
         now, current = time.monotonic(), self._current
@@ -103,7 +110,7 @@ class Round:
         since = current.asked_since
         return since is not None and time.monotonic() - since >= _HANGS_SECONDS
 
-    def _run(self, turn: int) -> None:
+    def _run(self, turn: int, began: float | None = None) -> None:
         for instrument in self._left:
             self._current = instrument
             with suppress(Exception):  # who asks counts what failed; the others are asked all the same
@@ -111,4 +118,6 @@ class Round:
             if turn != self._turn:
                 return  # it hung, and another thread has gone on
         if turn == self._turn:
+            if began is not None:
+                self._seconds_elsewhere = time.thread_time() - began
             self._over.set()
