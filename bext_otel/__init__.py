@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from bext_otel.distro import configure, running
     from bext_otel.event_records import events
     from bext_otel.flows import flow, step
-    from bext_otel.mounting import asgi_app, blueprint, register_check, wsgi_app
+    from bext_otel.mounting import asgi_app, blueprint, drain, register_check, wsgi_app
 
 __all__ = [
     "asgi_app",
     "blueprint",
     "configure",
     "deploy",
+    "drain",
     "events",
     "flow",
     "operation",
@@ -38,6 +39,7 @@ _LATER = {
     "deploy": "deploys",
     "events": "event_records",
     "flow": "flows",
+    "drain": "mounting",
     "register_check": "mounting",
     "running": "distro",
     "step": "flows",

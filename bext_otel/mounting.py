@@ -13,7 +13,7 @@ from bext_otel.health.probes import Ask
 if TYPE_CHECKING:
     from flask import Blueprint
 
-__all__ = ["asgi_app", "blueprint", "register_check", "wsgi_app"]
+__all__ = ["asgi_app", "blueprint", "drain", "register_check", "wsgi_app"]
 
 
 def blueprint() -> Blueprint:
@@ -38,10 +38,32 @@ def wsgi_app() -> WSGIEndpoints:
 
 
 def register_check(
-    name: str, probe: Ask, *, critical: bool | None = None, timeout_seconds: float | None = None
+    name: str,
+    probe: Ask,
+    *,
+    critical: bool | None = None,
+    timeout_seconds: float | None = None,
+    interval_seconds: float | None = None,
+    failures: int = 1,
+    successes: int = 1,
 ) -> None:
     """Let `/health` ask `probe` too, as `Health.register` says; without telemetry in this process, do
     nothing."""
     runs = running()
     if runs is not None:
-        runs.health.register(name, probe, critical=critical, timeout_seconds=timeout_seconds)
+        runs.health.register(
+            name,
+            probe,
+            critical=critical,
+            timeout_seconds=timeout_seconds,
+            interval_seconds=interval_seconds,
+            failures=failures,
+            successes=successes,
+        )
+
+
+def drain() -> None:
+    """This process ends soon: readiness says no from now on, while liveness stays and requests are served."""
+    runs = running()
+    if runs is not None:
+        runs.health.drain()

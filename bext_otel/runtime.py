@@ -58,6 +58,8 @@ _log = logging.getLogger("bext_otel")
 
 # What closing takes besides, at most: the stand-alone server ends its threads.
 _CLOSING_SECONDS = 2.0
+# Space on a disk changes slowly, and a file system of the network's is asked over the network.
+_DISK_SECONDS = 10.0
 
 Figures: TypeAlias = Mapping[str, "int | float | str"]
 
@@ -198,9 +200,15 @@ def _bext_attributes(config: Config) -> dict[str, str]:
 def _health(config: Config, version: str) -> Health:
     settings = config.health
     health = Health(
-        timeout_seconds=settings.timeout_seconds, cache_seconds=settings.cache_seconds, version=version
+        timeout_seconds=settings.timeout_seconds,
+        interval_seconds=settings.interval_seconds,
+        version=version,
     )
-    health.register("disk", disk(settings.disk_path, settings.disk_min_free_mb))
+    health.register(
+        "disk",
+        disk(settings.disk_path, settings.disk_min_free_mb),
+        interval_seconds=max(settings.interval_seconds, _DISK_SECONDS),
+    )
     for name, app in config.apps.items():
         health.register_app(name, app.status, app.version)
     return health
@@ -228,7 +236,11 @@ def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chos
     signals = Signals(config, identity, chosen)
     installed = install(config.logging, signals.logger_provider, apps=config.apps)
     signals.install(chosen)
-    health.register("telemetry", telemetry_check(lambda: {"status": signals.status(), **signals.figures()}))
+    health.register(
+        "telemetry",
+        telemetry_check(lambda: {"status": signals.status(), **signals.figures()}),
+        at_once=True,
+    )
     read = signals.metrics.snapshot if config.metrics.enabled else None
     undoing = ExitStack()
     undoing.callback(quieten_exports())  # until nothing is exported any more

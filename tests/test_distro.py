@@ -77,17 +77,17 @@ def test_a_wrong_setting_in_code_raises_and_sets_nothing_up(tmp_path: Path) -> N
 
 def test_code_comes_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:
     (tmp_path / "bext.config.toml").write_text(
-        "[health]\ntimeout_seconds = 1\ncache_seconds = 1\ndisk_min_free_mb = 1\n"
+        "[health]\ntimeout_seconds = 1\ninterval_seconds = 1\ndisk_min_free_mb = 1\n"
     )
     shown, lines = fresh(
         """
         import bext_otel
         health = bext_otel.configure(health={"timeout_seconds": 3}).config.health
-        show([health.timeout_seconds, health.cache_seconds, health.disk_min_free_mb])
+        show([health.timeout_seconds, health.interval_seconds, health.disk_min_free_mb])
         """,
         tmp_path,
         BEXT_HEALTH_TIMEOUT_SECONDS="2",
-        BEXT_HEALTH_CACHE_SECONDS="2",
+        BEXT_HEALTH_INTERVAL_SECONDS="2",
     )
     assert [3, 2, 1] == shown
     assert [] == lines

@@ -19,7 +19,7 @@ from tests.fresh import fresh
 
 def test_a_close_that_fails_keeps_nothing_from_being_flushed(tmp_path: Path) -> None:
     config = load({}, environ={}, cwd=tmp_path).config
-    health = Health(timeout_seconds=1, cache_seconds=1, version="1")
+    health = Health(timeout_seconds=1, interval_seconds=1, version="1")
     endpoints = Endpoints(metrics=config.metrics, health_settings=config.health, read=None, health=health)
     done: list[object] = []
 
@@ -38,7 +38,7 @@ def test_a_close_that_fails_keeps_nothing_from_being_flushed(tmp_path: Path) -> 
 
 def runtime_of(tmp_path: Path, *deliveries: Delivery) -> Runtime:
     config = load({"telemetry": {"shutdown_timeout_seconds": 1.5}}, environ={}, cwd=tmp_path).config
-    health = Health(timeout_seconds=1, cache_seconds=1, version="1")
+    health = Health(timeout_seconds=1, interval_seconds=1, version="1")
     endpoints = Endpoints(metrics=config.metrics, health_settings=config.health, read=None, health=health)
     return Runtime(config, health, lambda: endpoints, _deliveries=list(deliveries))
 
@@ -139,7 +139,7 @@ def test_health_says_that_log_lines_are_being_lost(tmp_path: Path) -> None:
         import os
         import bext_otel
         os.mkdir("logs")
-        runs = bext_otel.configure(logging={"output": "file", "file_path": "logs/app.log"}, health={"cache_seconds": 0})
+        runs = bext_otel.configure(logging={"output": "file", "file_path": "logs/app.log"}, health={"interval_seconds": 0.01})
         before = runs.health.full().checks["telemetry"].status
         os.rename("logs", "gone")
         logging.getLogger("shop").warning("nowhere")

@@ -227,8 +227,12 @@ class HealthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     timeout_seconds: Annotated[
         Timeout, Meta(description="How long a check may take before it counts as unhealthy.")
     ] = 2.0
-    cache_seconds: Annotated[
-        float, Meta(ge=0, le=_DAY, description="How long a check's result holds.", extra={"unit": "seconds"})
+    interval_seconds: Annotated[
+        Seconds,
+        Meta(
+            description="How often a check is asked, in the background; a result that is older than three "
+            "intervals counts as failed."
+        ),
     ] = 1.0
     disk_path: Annotated[
         str, Meta(min_length=1, description="Directory whose disk the disk check looks at.")

@@ -108,6 +108,12 @@ class Endpoints:
             ]
         return tuple(listed)
 
+    def begin(self) -> None:
+        """They are served from now on: health checks are asked, so that the first who wants to know is
+        answered."""
+        if self._health_settings.enabled:
+            self._health.begin()
+
     def owns(self, path: str) -> bool:
         """Whether a path is answered here."""
         return path in self._routes

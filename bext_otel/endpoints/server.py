@@ -174,6 +174,7 @@ class StandaloneServer:
             return None
         if not (is_loopback(self._host) or self._endpoints.access.is_guarded):
             self.tell("open", _OPEN.format(address=self._address))
+        self._endpoints.begin()
         return Listener(
             sock, self.application, lane_of=self._endpoints.lane, name="bext-otel-endpoints", tls=tls
         )

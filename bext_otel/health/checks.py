@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,9 +10,10 @@ from typing import Any, Literal, get_args
 from bext_otel.logs.values import plain
 from bext_otel.redaction import redact_details
 
-__all__ = ["Check", "Status", "combined", "found", "weighed"]
+__all__ = ["Check", "Status", "combined", "found", "severity", "weighed"]
 
-Status = Literal["healthy", "degraded", "unhealthy"]
+Status = Literal["healthy", "starting", "degraded", "unhealthy"]
+"""From the best to the worst; `starting`: not asked yet."""
 
 _STATUSES: tuple[Status, ...] = get_args(Status)
 
@@ -55,13 +55,20 @@ class Check:
 
 def combined(statuses: Iterable[Status]) -> Status:
     """The worst of them; healthy if there are none."""
-    return _STATUSES[max(map(_STATUSES.index, statuses), default=0)]
+    return max(statuses, key=severity, default="healthy")
+
+
+def severity(status: Status) -> int:
+    """How bad it is; 0 is healthy."""
+    return _STATUSES.index(status)
 
 
 def weighed(status: Status, *, critical: bool) -> Status:
     """What a check means for the whole: without something that isn't critical the service still works,
-    degraded."""
-    return "degraded" if status == "unhealthy" and not critical else status
+    degraded, and nobody has to wait for its first answer."""
+    if critical:
+        return status
+    return {"unhealthy": "degraded", "starting": "healthy"}.get(status, status)  # type: ignore[return-value]
 
 
 def found(answer: object) -> Check:
@@ -74,11 +81,6 @@ def found(answer: object) -> Check:
         return answer
     if answer is False:
         return Check.unhealthy()
-    if inspect.iscoroutine(answer):
-        answer.close()
-        return Check.unhealthy(
-            reason="the probe is a coroutine function; give a function that does the asking"
-        )
     if isinstance(answer, Mapping):
         details = {str(name): value for name, value in answer.items()}
         status = details.pop("status", "healthy")

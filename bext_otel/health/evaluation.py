@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bext_otel.errors import ConfigError
 from bext_otel.health.checks import Check, Status, combined, weighed
 from bext_otel.health.probes import Ask, Clock, Probe, Prober
+from bext_otel.health.standing import Patience
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["READINESS", "Health", "HealthReport"]
 
@@ -33,8 +37,9 @@ class HealthReport:
 
     @property
     def http_status(self) -> int:
-        """503 if unhealthy, else 200: what is degraded still serves."""
-        return 503 if self.status == "unhealthy" else 200
+        """503 if unhealthy, or if something critical was not asked yet, else 200: what is degraded still
+        serves."""
+        return 503 if self.status in {"unhealthy", "starting"} else 200
 
     def document(self) -> dict[str, Any]:
         """The document that the platform's specification shows, ready for JSON."""
@@ -50,81 +55,148 @@ class HealthReport:
 class Health:
     """The registered probes and apps, and the three questions about them.
 
-    `timeout_seconds` limits a probe that names no limit of its own, `cache_seconds` is how long an answer is
-    good for, `version` is the service's. Asking is safe from any thread; it blocks for at most the longest
-    timeout, except `live`, which asks nobody.
+    Probes are asked in the background, from `begin` or the first question on: every `interval_seconds`, for
+    `timeout_seconds` at most, unless they are registered with others. `version` is the service's. Questions
+    are answered at once from what was found last, and are safe from any thread.
     """
 
     def __init__(
         self,
         *,
         timeout_seconds: float = 2.0,
-        cache_seconds: float = 1.0,
+        interval_seconds: float = 1.0,
         version: str = "",
         clock: Clock = time.monotonic,
     ) -> None:
-        self._timeout_seconds = timeout_seconds
+        self._default = Patience(interval_seconds, timeout_seconds)
         self._version = version
         self._clock = clock
         self._started = clock()
-        self._prober = Prober(cache_seconds=cache_seconds, clock=clock)
+        self._prober = Prober(clock=clock)
+        self._draining = False
         # Setting, deleting and copying are one step each, so neither needs a lock, which a fork could leave
         # held.
         self._probes: dict[str, Probe] = {}
         self._apps: dict[str, Mapping[str, str]] = {}
 
     def register(
-        self, name: str, probe: Ask, *, critical: bool | None = None, timeout_seconds: float | None = None
+        self,
+        name: str,
+        probe: Ask,
+        *,
+        critical: bool | None = None,
+        timeout_seconds: float | None = None,
+        interval_seconds: float | None = None,
+        failures: int = 1,
+        successes: int = 1,
+        at_once: bool = False,
     ) -> None:
         """Ask `probe` from now on, under `name`; it takes the place of one with the same name.
 
-        It is called in a thread of its own and returns a `Check`, a mapping of details, or None or True for
-        healthy, False for unhealthy; what it raises is unhealthy, with the exception's type as the reason.
-        `critical` says that the service can't do without: readiness asks for it (default: only for the names
-        in `READINESS`). Raises ConfigError for a probe that can't be called like this.
+        It is called in a thread of ours and returns a `Check`, a mapping of details, or None or True for
+        healthy, False for unhealthy; what it raises is unhealthy, with the exception's type as the reason. A
+        coroutine function is awaited in the event loop that runs where it is registered, or in one of its
+        own. `critical` says that the service can't do without: readiness asks for it (default: only for the
+        names in `READINESS`). `failures` results in a row turn it for the worse, `successes` back; being past
+        the limit turns something critical at once. With `at_once`, a probe that looks at memory only is asked
+        by whoever wants to know, and at no interval. Raises ConfigError for what can't be asked like this.
         """
-        if inspect.iscoroutinefunction(probe) or not callable(probe):
+        if not callable(probe):
             raise ConfigError(
-                f"health probe {name!r} = {probe!r}: expected a plain function; it is called in a thread of "
-                "its own"
+                f"health probe {name!r} = {probe!r}: expected a function, or a coroutine function"
             )
-        limit = self._timeout_seconds if timeout_seconds is None else timeout_seconds
-        if not limit > 0:
-            raise ConfigError(
-                f"health probe {name!r}: timeout_seconds = {limit!r}: expected seconds above 0, e.g. 2"
-            )
-        self._probes[name] = Probe(probe, name in READINESS if critical is None else critical, limit)
+        default = self._default
+        patience = Patience(
+            default.interval_seconds if interval_seconds is None else interval_seconds,
+            default.timeout_seconds if timeout_seconds is None else timeout_seconds,
+            failures,
+            successes,
+        )
+        _check(name, patience)
+        made = Probe(
+            probe, name in READINESS if critical is None else critical, patience, _running_loop(), at_once
+        )
+        self.unregister(name)
+        self._probes[name] = made
+        self._prober.add(made)
 
     def unregister(self, name: str) -> None:
         """Stop asking the probe of this name; nothing happens if there is none."""
-        self._probes.pop(name, None)
+        if (probe := self._probes.pop(name, None)) is not None:
+            probe.removed = True
 
     def register_app(self, name: str, status: str = "running", version: str = "") -> None:
         """Show an app, or its new state; the state "failed" degrades the service."""
         self._apps[name] = MappingProxyType({"status": status, "version": version})
 
+    def begin(self) -> None:
+        """Ask the probes from now on; nothing happens if they are."""
+        if not self._prober.begun:
+            self._prober.begin(list(self._probes.copy().values()))
+
+    def end(self) -> None:
+        """Ask nobody any more."""
+        self._prober.end()
+
+    def drain(self) -> None:
+        """From now on this process is not ready: no new traffic, please. What comes is served."""
+        self._draining = True
+
     def live(self) -> HealthReport:
         """Is the process alive? It answers, so it is; asks no probe, takes no lock."""
         return self._report("healthy")
 
-    def ready(self) -> HealthReport:
-        """Can it serve traffic? Asks what is critical."""
-        return self._asked({name: probe for name, probe in self._probes.copy().items() if probe.critical})
+    def ready(self, *, wait_seconds: float = 0.0) -> HealthReport:
+        """Can it serve traffic? What is critical, and whether it drains. Waits for first answers for as long
+        at most."""
+        critical = {name: probe for name, probe in self._probes.copy().items() if probe.critical}
+        return self._asked(critical, wait_seconds=wait_seconds)
 
-    def full(self) -> HealthReport:
+    def full(self, *, wait_seconds: float = 0.0) -> HealthReport:
         """All probes and apps: unhealthy if something critical is, degraded if anything else isn't
-        healthy."""
-        return self._asked(self._probes.copy(), self._apps.copy())
+        healthy. Waits for first answers for as long at most."""
+        return self._asked(self._probes.copy(), self._apps.copy(), wait_seconds=wait_seconds)
 
-    def _asked(self, probes: Mapping[str, Probe], apps: Apps | None = None) -> HealthReport:
+    def _asked(
+        self, probes: Mapping[str, Probe], apps: Apps | None = None, *, wait_seconds: float
+    ) -> HealthReport:
         apps = apps or {}
-        checks = dict(zip(probes, self._prober.checks(list(probes.values())), strict=True))
+        self.begin()
+        if not self._prober.begun:
+            self._prober.ask_now(list(probes.values()))
+        elif wait_seconds:
+            self._prober.wait(list(probes.values()), wait_seconds)
+        checks = {name: self._prober.shown(probe) for name, probe in probes.items()}
         weights = [weighed(check.status, critical=probes[name].critical) for name, check in checks.items()]
         if any(app["status"] == "failed" for app in apps.values()):
             weights.append("degraded")
+        if self._draining:
+            checks["drain"] = Check.unhealthy(reason="this process ends soon, and still serves")
+            weights.append("unhealthy")
         return self._report(combined(weights), checks, apps)
 
     def _report(
         self, status: Status, checks: Mapping[str, Check] | None = None, apps: Apps | None = None
     ) -> HealthReport:
         return HealthReport(status, checks or {}, apps or {}, self._version, self._clock() - self._started)
+
+
+def _check(name: str, patience: Patience) -> None:
+    for setting in ("timeout_seconds", "interval_seconds"):
+        if not (seconds := getattr(patience, setting)) > 0:
+            raise ConfigError(
+                f"health probe {name!r}: {setting} = {seconds!r}: expected seconds above 0, e.g. 2"
+            )
+    for setting in ("failures", "successes"):
+        if not (results := getattr(patience, setting)) >= 1:
+            raise ConfigError(
+                f"health probe {name!r}: {setting} = {results!r}: expected a whole number from 1"
+            )
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    module = sys.modules.get("asyncio")
+    try:
+        return None if module is None else module.get_running_loop()
+    except RuntimeError:
+        return None

@@ -39,7 +39,7 @@ def test_a_directory_too_large_to_measure_is_left_out(
 def test_a_disk_that_is_not_there_is_a_finding() -> None:
     health = Health()
     health.register("disk", disk("/nowhere/at/all", 0))
-    assert "FileNotFoundError" == health.full().checks["disk"].details["reason"]
+    assert "FileNotFoundError" == health.full(wait_seconds=60).checks["disk"].details["reason"]
 
 
 def test_telemetry_shows_what_the_pipeline_says() -> None:
@@ -55,8 +55,8 @@ def test_a_database_that_cannot_be_opened_is_unhealthy() -> None:
     health = Health()
     health.register("database", database(lambda: sqlite3.connect("/nowhere/at/all.db")))
     assert ("OperationalError", 503) == (
-        health.ready().checks["database"].details["reason"],
-        health.ready().http_status,
+        health.ready(wait_seconds=60).checks["database"].details["reason"],
+        health.ready(wait_seconds=60).http_status,
     )
 
 

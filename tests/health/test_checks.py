@@ -65,15 +65,6 @@ def test_an_answer_is_read_as_meant(answer: object, expected: Check) -> None:
     assert expected == found(answer)
 
 
-def test_a_coroutine_is_not_mistaken_for_health() -> None:
-    """It was never awaited, so it says nothing; and leaves no warning behind."""
-
-    async def probe() -> bool:
-        return True
-
-    assert "unhealthy" == found(probe()).status
-
-
 def test_details_never_hide_status_or_latency() -> None:
     check = Check("healthy", {"status": "odd", "latency_ms": -1, "active": 8}, latency_ms=2.04)
     assert {"status": "healthy", "latency_ms": 2.0, "active": 8} == check.document()
