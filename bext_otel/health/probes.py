@@ -232,7 +232,8 @@ class Prober:
             probe.standing = standing.after(check, now, probe.patience, at_once=late and probe.critical)
         probe.run = None
         if self._begun:
-            interval = probe.patience.interval_seconds * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311  # no secret
+            jitter = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311  # nosec B311  # no secret
+            interval = probe.patience.interval_seconds * jitter
             began = run.deadline - probe.patience.timeout_seconds
             self._schedule(probe, max(began + interval, time.monotonic()))
         self._changed.notify_all()
