@@ -61,6 +61,7 @@ __all__ = [
     "attach",
     "become",
     "configure_loggers",
+    "configure_meters",
     "configure_tracers",
     "consume_by",
     "counts_record",
@@ -185,11 +186,12 @@ def check_requirements_once(checks_later: Callable[[Any], bool]) -> None:
 _LATE = ("encodings.idna", "netrc")
 
 
-def prometheus_name(name: str, unit: str, *, counter: bool) -> str:
+def prometheus_name(name: str, unit: str, *, counter: bool, total: bool = True) -> str:
     """The standard translation of an instrument's name and unit to Prometheus (OpenTelemetry compatibility
     specification).
 
-    Ratios of unit `1` end in `_ratio` when they are gauges; a counter ends in `_total`.
+    Ratios of unit `1` end in `_ratio` when they are gauges; a counter ends in `_total`, unless `total` says
+    otherwise.
     """
     mapping = _prometheus_mapping()
     legal: str = mapping.sanitize_full_name(name)
@@ -198,7 +200,7 @@ def prometheus_name(name: str, unit: str, *, counter: bool) -> str:
         suffix = "ratio"
     if suffix and not legal.endswith(f"_{suffix}"):
         legal = f"{legal}_{suffix}"
-    return f"{legal}_total" if counter and not legal.endswith("_total") else legal
+    return f"{legal}_total" if counter and total and not legal.endswith("_total") else legal
 
 
 def unit_word(unit: str) -> str:
@@ -566,6 +568,12 @@ def configure_tracers(provider: TracerProvider, configurator: Callable[[Any], An
     development: a private name of upstream's, which older SDKs don't have)."""
     if (configure := getattr(provider, "_set_tracer_configurator", None)) is not None:
         configure(tracer_configurator=configurator)
+
+
+def configure_meters(provider: Any, configurator: Callable[[Any], Any]) -> None:
+    """The same for a meter provider, and what the instruments of its meters measure."""
+    if (configure := getattr(provider, "_set_meter_configurator", None)) is not None:
+        configure(meter_configurator=configurator)
 
 
 def configure_loggers(provider: Any, configurator: Callable[[Any], Any]) -> None:

@@ -83,12 +83,15 @@ def configure(
     instrument: bool = True,
     views: Iterable[parts.Views] = (),
     metric_readers: Iterable[parts.Reads] = (),
+    metric_producers: Iterable[parts.Produces] = (),
+    metric_filter: parts.Filters | None = None,
     span_processors: Iterable[parts.OfSpans] = (),
     log_record_processors: Iterable[parts.OfRecords] = (),
     sampler: parts.Samples | None = None,
     id_generator: parts.MakesIds | None = None,
     exporters: Iterable[parts.Exports] = (),
     tracer_configurator: parts.Configurator | None = None,
+    meter_configurator: parts.Configurator | None = None,
     logger_configurator: parts.Configurator | None = None,
     **settings: Mapping[str, Any],
 ) -> Runtime:
@@ -99,15 +102,18 @@ def configure(
     `app_resolver` maps a request's host and path to its app, `resource` adds resource attributes. The
     libraries that bext-otel instruments itself are instrumented, as under `bext-otel run`, whether
     an application was made before or comes after; `instrument=False` leaves that to you. `views` and
-    `metric_readers` are those of OpenTelemetry's SDK, for all metrics, ours too.
+    `metric_readers` are those of OpenTelemetry's SDK, for all metrics, ours too. `metric_producers`
+    bring metrics that other libraries have counted, and `metric_filter` leaves some out, of what is exported
+    (see `bext_otel.metrics.producers`, whose `producing` gives a reader its own); `/metrics` shows what
+    `prometheus_client`'s collectors bring.
 
     Parts of the SDK's interfaces work as they are. `span_processors` and `log_record_processors` are called
     in their order, before anything is exported; each may change what is. `sampler` and `id_generator` come
     before `OTEL_TRACES_SAMPLER` and `OTEL_PYTHON_ID_GENERATOR`. `exporters` (of spans, metrics or log
-    records) get theirs in batches, beside what variables name. `tracer_configurator` and
-    `logger_configurator` say for an instrumentation scope whether its spans and records count (see
-    `bext_otel.logs.configurator`). What these raise is one line and counted, and one that hangs keeps nothing
-    from ending.
+    records) get theirs in batches, beside what variables name. `tracer_configurator`, `meter_configurator`
+    and `logger_configurator` say for an instrumentation scope whether its spans, measurements and records
+    count (see `bext_otel.logs.configurator`). What these raise is one line and counted, and one that hangs
+    keeps nothing from ending.
 
     Raises ConfigError for a wrong setting given here; what is wrong elsewhere falls back to its default, with
     a line in the log. A second call changes nothing and returns what runs.
@@ -116,12 +122,15 @@ def configure(
     handed: dict[str, Any] = {
         "views": views,
         "metric_readers": metric_readers,
+        "metric_producers": metric_producers,
+        "metric_filter": metric_filter,
         "span_processors": span_processors,
         "log_record_processors": log_record_processors,
         "sampler": sampler,
         "id_generator": id_generator,
         "exporters": exporters,
         "tracer_configurator": tracer_configurator,
+        "meter_configurator": meter_configurator,
         "logger_configurator": logger_configurator,
     }
     if _runtime is not None:

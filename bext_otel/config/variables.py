@@ -60,7 +60,7 @@ _TABLE: tuple[tuple[Treatment, Mapping[str, str]], ...] = (
                 "who gets the signal: `otlp`, `console`, `none`, entry points, or several; `zipkin` and "
                 "`otlp/stdout` are `zipkin_json` and `otlp_json_file`, where those are installed"
             ),
-            "OTEL_PYTHON_{TRACER,LOGGER}_CONFIGURATOR": (
+            "OTEL_PYTHON_{TRACER,METER,LOGGER}_CONFIGURATOR": (
                 "entry point that says which instrumentation scopes count"
             ),
             "OTEL_EXPORTER_PROMETHEUS_HOST": "address of the stand-alone server",
@@ -222,9 +222,6 @@ _TABLE: tuple[tuple[Treatment, Mapping[str, str]], ...] = (
     (
         "not honoured",
         {
-            "OTEL_PYTHON_METER_CONFIGURATOR": (
-                "upstream's experiment; OTEL_PYTHON_DISABLED_INSTRUMENTATIONS turns libraries off"
-            ),
             "OTEL_{BSP,BLRP}_EXPORT_TIMEOUT": (
                 "upstream reads it and does nothing with it; OTEL_EXPORTER_OTLP_TIMEOUT bounds an export"
             ),

@@ -76,7 +76,7 @@ SHOWN_BY = {
     ),
     "export/test_resource.py": "OTEL_RESOURCE_ATTRIBUTES",
     "export/test_entry_points.py::test_configurators_that_packages_offer_are_asked": (
-        "OTEL_PYTHON_{TRACER,LOGGER}_CONFIGURATOR"
+        "OTEL_PYTHON_{TRACER,METER,LOGGER}_CONFIGURATOR"
     ),
     "logs/test_chain.py::test_a_record_says_where_it_was_made_if_that_is_asked_for": (
         "OTEL_PYTHON_LOG_CODE_ATTRIBUTES"
