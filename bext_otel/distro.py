@@ -20,6 +20,7 @@ from bext_otel import api_environment
 from bext_otel.apps import Resolver, import_resolver
 from bext_otel.awaited import awaited_module, when_used
 from bext_otel.config import load
+from bext_otel.config.config_file import config_file, put_aside, put_back
 from bext_otel.config.upstream import correct_upstream_variables
 from bext_otel.distribution import INSTRUMENTORS
 from bext_otel.endpoints.port import take_word
@@ -28,6 +29,7 @@ from bext_otel.service.process_tree import is_helper
 
 if TYPE_CHECKING:
     from bext_otel.export import given as parts
+    from bext_otel.export.declared import Declared
     from bext_otel.runtime import Runtime
 
 __all__ = ["BextConfigurator", "BextDistro", "configure", "running"]
@@ -140,7 +142,8 @@ def configure(
                 "are ignored"
             )
         return _runtime
-    loaded = load(settings)
+    declared = _declared()
+    loaded = load(settings, declared=None if declared is None else declared.settings)
     if reference := settings.get("telemetry", {}).get("app_resolver"):
         app_resolver = app_resolver or import_resolver(reference)
     # Before anybody's instrumentor asks, an application's own calls of one included.
@@ -155,14 +158,37 @@ def configure(
     from bext_otel.export.given import given
     from bext_otel.runtime import build_runtime
 
+    schema_url = ""
+    if declared is not None:
+        handed = declared.completing(handed)
+        resource, schema_url = {**declared.resource, **(resource or {})}, declared.schema_url
+        corrected = (*declared.lines, *corrected)
     chosen = choose(os.environ, given(**handed))
-    _runtime = build_runtime(loaded.config, app_resolver=app_resolver, resource=resource, chosen=chosen)
+    _runtime = build_runtime(
+        loaded.config, app_resolver=app_resolver, resource=resource, schema_url=schema_url, chosen=chosen
+    )
     # Told when logging stands, so that each is one line like any other.
     for line in (*loaded.warnings, *corrected, *chosen.lines, *_without_metadata()):
         _warn_once(_runtime, line)
     if instrument:
         _instrument()
     return _runtime
+
+
+def _declared() -> Declared | None:
+    """What `OTEL_CONFIG_FILE` says, with its propagators in their place; None where it names nothing."""
+    put_back(os.environ)
+    if not (path := config_file(os.environ)):
+        return None
+    with put_aside(os.environ):
+        from bext_otel.export.declared import declare
+
+    declared = declare(path, os.environ)
+    if declared.propagator is not None:
+        from opentelemetry.propagate import set_global_textmap
+
+        set_global_textmap(declared.propagator)
+    return declared
 
 
 def _warn_once(runs: Runtime, line: str) -> None:
