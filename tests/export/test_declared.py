@@ -182,6 +182,7 @@ logger_provider:
     ]
 
 
+@pytest.mark.specification("Beyond the rows", "Declarative configuration: a file that is none is told")
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -215,6 +216,10 @@ def test_what_reads_the_file_is_named_where_it_is_missing(
     assert {"OTEL_SERVICE_NAME": "shop"} == variables
 
 
+@pytest.mark.specification(
+    "Beyond the rows",
+    "Declarative configuration: a newer minor version of the schema is taken, with a warning",
+)
 def test_a_newer_minor_version_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "otel.yaml"
     path.write_text('file_format: "1.99"')

@@ -209,6 +209,9 @@ def _offer(folder: Path) -> None:
     (info / "entry_points.txt").write_text(ENTRY_POINTS)
 
 
+@pytest.mark.specification(
+    "Beyond the rows", "Declarative configuration: a file decides, and other variables are ignored"
+)
 @pytest.mark.specification("Environment Variables", "OTEL_EXPERIMENTAL_CONFIG_FILE")
 @pytest.mark.specification(
     "Declarative configuration",
