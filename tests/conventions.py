@@ -6,7 +6,9 @@ programs of the suite have sent to its receiver. `tests/conftest.py` asks at the
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, LogRecordE
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.semconv import attributes as stable
+from opentelemetry.semconv._incubating import attributes as incubating
 
 from bext_otel.catalogue import METRICS
 
@@ -27,6 +31,8 @@ _OWN = "bext."
 _attributes: set[str] = set()
 _metrics: set[str] = set()
 _events: set[str] = set()
+# Of events: the name, and a field.
+_fields: set[tuple[str, str]] = set()
 
 
 def watch_exporters() -> Callable[[], None]:
@@ -45,7 +51,11 @@ def watch_exporters() -> Callable[[], None]:
     ) -> LogRecordExportResult:
         for each in batch:
             if each.instrumentation_scope is not None:
-                _note_event(each.instrumentation_scope.name, each.log_record.event_name)
+                _note_event(
+                    each.instrumentation_scope.name,
+                    each.log_record.event_name,
+                    each.log_record.attributes or (),
+                )
         return export_logs(self, batch)
 
     InMemorySpanExporter.export = note  # type: ignore[method-assign]
@@ -67,7 +77,8 @@ def look_at(message: Any) -> None:
                 if scope.scope.name == "bext_otel":
                     _look_at_scope(scope)
                 for record in getattr(scope, "log_records", ()):
-                    _note_event(scope.scope.name, record.event_name)
+                    names = [pair.key for pair in record.attributes]
+                    _note_event(scope.scope.name, record.event_name, names)
 
 
 def _look_at_scope(scope: Any) -> None:
@@ -78,10 +89,11 @@ def _look_at_scope(scope: Any) -> None:
             _metrics.add(metric.name)
 
 
-def _note_event(scope: str, name: str | None) -> None:
+def _note_event(scope: str, name: str | None, fields: Iterable[str]) -> None:
     """One of another scope is somebody else's."""
     if scope.startswith(_OWN) and name and name.startswith(_OWN):
         _events.add(name)
+        _fields.update((name, field) for field in fields)
 
 
 def _note(names: Iterable[object]) -> None:
@@ -96,6 +108,14 @@ def unknown() -> Iterator[str]:
     yield from sorted(name for name in _attributes - modelled if name not in _OF_TESTS)
     groups = yaml.safe_load((MODEL / "events.yaml").read_text())["groups"]
     yield from sorted(_events - {each["name"] for each in groups})
+    fields = {
+        each["id"] for each in yaml.safe_load((MODEL / "fields.yaml").read_text())["groups"][0]["attributes"]
+    }
+    labels = {
+        each["id"] for each in yaml.safe_load((MODEL / "metrics.yaml").read_text())["groups"][0]["attributes"]
+    }
+    known = fields | labels | modelled | registered_names()
+    yield from sorted(f"{field} of {event}" for event, field in _fields if field not in known)
     groups = yaml.safe_load((MODEL / "metrics.yaml").read_text())["groups"]
     streams = {each.get("metric_name") for each in groups} | {row.streamed for row in METRICS}
     # With `engine = "upstream"`, whose Prometheus reader appends it.
@@ -103,6 +123,17 @@ def unknown() -> Iterator[str]:
     # Through providers of somebody else's, instruments keep their own.
     streams |= {row.name for row in METRICS}
     yield from sorted(_metrics - streams)
+
+
+def registered_names() -> frozenset[str]:
+    """What upstream's package has of the conventions' registry."""
+    found: set[str] = set()
+    for package in (stable, incubating):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            found.update(
+                value for value in vars(import_module(module.name)).values() if isinstance(value, str)
+            )
+    return frozenset(found)
 
 
 # Fields that tests give to `Operation.set`.
