@@ -22,8 +22,9 @@ from opentelemetry.semconv import attributes as stable
 from opentelemetry.semconv._incubating import attributes as incubating
 
 from bext_otel.catalogue import METRICS
+from bext_otel.scope import SCHEMA_URL, VERSION, is_own
 
-__all__ = ["look_at", "unknown", "watch_exporters"]
+__all__ = ["look_at", "unknown", "vague_scopes", "watch_exporters"]
 
 MODEL = Path(__file__).parent.parent / "docs" / "semantic-conventions"
 _OWN = "bext."
@@ -31,6 +32,8 @@ _OWN = "bext."
 _attributes: set[str] = set()
 _metrics: set[str] = set()
 _events: set[str] = set()
+# Of programs of the suite: name, version and schema URL.
+_scopes: set[tuple[str, str, str]] = set()
 # Of events: the name, and a field.
 _fields: set[tuple[str, str]] = set()
 
@@ -74,6 +77,8 @@ def look_at(message: Any) -> None:
         for resource in getattr(message, kind, ()):
             _note(pair.key for pair in resource.resource.attributes)
             for scope in getattr(resource, kind.replace("resource", "scope")):
+                if is_own(scope.scope):
+                    _scopes.add((scope.scope.name, scope.scope.version, scope.schema_url))
                 if scope.scope.name == "bext_otel":
                     _look_at_scope(scope)
                 for record in getattr(scope, "log_records", ()):
@@ -123,6 +128,13 @@ def unknown() -> Iterator[str]:
     # Through providers of somebody else's, instruments keep their own.
     streams |= {row.name for row in METRICS}
     yield from sorted(_metrics - streams)
+
+
+def vague_scopes() -> Iterator[str]:
+    """Scopes of ours that do not tell their version, or by which schema their attributes are named."""
+    for name, version, schema in sorted(_scopes):
+        if (version, schema) != (VERSION, SCHEMA_URL):
+            yield f"{name}: version {version!r}, schema {schema!r}"
 
 
 def registered_names() -> frozenset[str]:
