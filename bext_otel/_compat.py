@@ -61,14 +61,17 @@ __all__ = [
     "attach",
     "become",
     "configure_loggers",
+    "configure_meters",
     "configure_tracers",
     "consume_by",
     "counts_record",
     "decision_of",
+    "declared_part",
     "delegates_of",
     "detach",
     "export_bytes",
     "get_current",
+    "instrument_classes",
     "logger_config",
     "make_reservoir",
     "matches",
@@ -185,11 +188,12 @@ def check_requirements_once(checks_later: Callable[[Any], bool]) -> None:
 _LATE = ("encodings.idna", "netrc")
 
 
-def prometheus_name(name: str, unit: str, *, counter: bool) -> str:
+def prometheus_name(name: str, unit: str, *, counter: bool, total: bool = True) -> str:
     """The standard translation of an instrument's name and unit to Prometheus (OpenTelemetry compatibility
     specification).
 
-    Ratios of unit `1` end in `_ratio` when they are gauges; a counter ends in `_total`.
+    Ratios of unit `1` end in `_ratio` when they are gauges; a counter ends in `_total`, unless `total` says
+    otherwise.
     """
     mapping = _prometheus_mapping()
     legal: str = mapping.sanitize_full_name(name)
@@ -198,7 +202,7 @@ def prometheus_name(name: str, unit: str, *, counter: bool) -> str:
         suffix = "ratio"
     if suffix and not legal.endswith(f"_{suffix}"):
         legal = f"{legal}_{suffix}"
-    return f"{legal}_total" if counter and not legal.endswith("_total") else legal
+    return f"{legal}_total" if counter and total and not legal.endswith("_total") else legal
 
 
 def unit_word(unit: str) -> str:
@@ -566,6 +570,45 @@ def configure_tracers(provider: TracerProvider, configurator: Callable[[Any], An
     development: a private name of upstream's, which older SDKs don't have)."""
     if (configure := getattr(provider, "_set_tracer_configurator", None)) is not None:
         configure(tracer_configurator=configurator)
+
+
+# Factories of upstream's package of the declarative configuration, by what they make; in public it offers
+# whole providers of the SDK's only.
+_FACTORIES: Mapping[str, tuple[str, str]] = {
+    "sampler": ("_tracer_provider", "_create_sampler"),
+    "span_processor": ("_tracer_provider", "_create_span_processor"),
+    "traces_exporter": ("_tracer_provider", "_create_span_exporter"),
+    "log_record_processor": ("_logger_provider", "_create_log_record_processor"),
+    "logs_exporter": ("_logger_provider", "_create_log_record_exporter"),
+    "metrics_exporter": ("_meter_provider", "_create_push_metric_exporter"),
+    "metric_reader": ("_meter_provider", "_create_metric_reader"),
+    "aggregation": ("_meter_provider", "_create_aggregation"),
+}
+
+
+def declared_part(kind: str, model: Any) -> Any:
+    """What upstream makes of a part of a declarative configuration. Raises where it makes none."""
+    module, name = _FACTORIES[kind]
+    return getattr(import_module(f"opentelemetry.configuration.{module}"), name)(model)
+
+
+def instrument_classes() -> Mapping[str, type]:
+    """The SDK's classes of instruments, as the declarative configuration names them."""
+    return {
+        "counter": sdk_metrics.Counter,
+        "gauge": sdk_metrics._Gauge,
+        "histogram": sdk_metrics.Histogram,
+        "observable_counter": sdk_metrics.ObservableCounter,
+        "observable_gauge": sdk_metrics.ObservableGauge,
+        "observable_up_down_counter": sdk_metrics.ObservableUpDownCounter,
+        "up_down_counter": sdk_metrics.UpDownCounter,
+    }
+
+
+def configure_meters(provider: Any, configurator: Callable[[Any], Any]) -> None:
+    """The same for a meter provider, and what the instruments of its meters measure."""
+    if (configure := getattr(provider, "_set_meter_configurator", None)) is not None:
+        configure(meter_configurator=configurator)
 
 
 def configure_loggers(provider: Any, configurator: Callable[[Any], Any]) -> None:

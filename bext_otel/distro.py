@@ -20,6 +20,7 @@ from bext_otel import api_environment
 from bext_otel.apps import Resolver, import_resolver
 from bext_otel.awaited import awaited_module, when_used
 from bext_otel.config import load
+from bext_otel.config.config_file import config_file, put_aside, put_back
 from bext_otel.config.upstream import correct_upstream_variables
 from bext_otel.distribution import INSTRUMENTORS
 from bext_otel.endpoints.port import take_word
@@ -28,6 +29,7 @@ from bext_otel.service.process_tree import is_helper
 
 if TYPE_CHECKING:
     from bext_otel.export import given as parts
+    from bext_otel.export.declared import Declared
     from bext_otel.runtime import Runtime
 
 __all__ = ["BextConfigurator", "BextDistro", "configure", "running"]
@@ -83,12 +85,15 @@ def configure(
     instrument: bool = True,
     views: Iterable[parts.Views] = (),
     metric_readers: Iterable[parts.Reads] = (),
+    metric_producers: Iterable[parts.Produces] = (),
+    metric_filter: parts.Filters | None = None,
     span_processors: Iterable[parts.OfSpans] = (),
     log_record_processors: Iterable[parts.OfRecords] = (),
     sampler: parts.Samples | None = None,
     id_generator: parts.MakesIds | None = None,
     exporters: Iterable[parts.Exports] = (),
     tracer_configurator: parts.Configurator | None = None,
+    meter_configurator: parts.Configurator | None = None,
     logger_configurator: parts.Configurator | None = None,
     **settings: Mapping[str, Any],
 ) -> Runtime:
@@ -99,15 +104,18 @@ def configure(
     `app_resolver` maps a request's host and path to its app, `resource` adds resource attributes. The
     libraries that bext-otel instruments itself are instrumented, as under `bext-otel run`, whether
     an application was made before or comes after; `instrument=False` leaves that to you. `views` and
-    `metric_readers` are those of OpenTelemetry's SDK, for all metrics, ours too.
+    `metric_readers` are those of OpenTelemetry's SDK, for all metrics, ours too. `metric_producers`
+    bring metrics that other libraries have counted, and `metric_filter` leaves some out, of what is exported
+    (see `bext_otel.metrics.producers`, whose `producing` gives a reader its own); `/metrics` shows what
+    `prometheus_client`'s collectors bring.
 
     Parts of the SDK's interfaces work as they are. `span_processors` and `log_record_processors` are called
     in their order, before anything is exported; each may change what is. `sampler` and `id_generator` come
     before `OTEL_TRACES_SAMPLER` and `OTEL_PYTHON_ID_GENERATOR`. `exporters` (of spans, metrics or log
-    records) get theirs in batches, beside what variables name. `tracer_configurator` and
-    `logger_configurator` say for an instrumentation scope whether its spans and records count (see
-    `bext_otel.logs.configurator`). What these raise is one line and counted, and one that hangs keeps nothing
-    from ending.
+    records) get theirs in batches, beside what variables name. `tracer_configurator`, `meter_configurator`
+    and `logger_configurator` say for an instrumentation scope whether its spans, measurements and records
+    count (see `bext_otel.logs.configurator`). What these raise is one line and counted, and one that hangs
+    keeps nothing from ending.
 
     Raises ConfigError for a wrong setting given here; what is wrong elsewhere falls back to its default, with
     a line in the log. A second call changes nothing and returns what runs.
@@ -116,12 +124,15 @@ def configure(
     handed: dict[str, Any] = {
         "views": views,
         "metric_readers": metric_readers,
+        "metric_producers": metric_producers,
+        "metric_filter": metric_filter,
         "span_processors": span_processors,
         "log_record_processors": log_record_processors,
         "sampler": sampler,
         "id_generator": id_generator,
         "exporters": exporters,
         "tracer_configurator": tracer_configurator,
+        "meter_configurator": meter_configurator,
         "logger_configurator": logger_configurator,
     }
     if _runtime is not None:
@@ -131,7 +142,8 @@ def configure(
                 "are ignored"
             )
         return _runtime
-    loaded = load(settings)
+    declared = _declared()
+    loaded = load(settings, declared=None if declared is None else declared.settings)
     if reference := settings.get("telemetry", {}).get("app_resolver"):
         app_resolver = app_resolver or import_resolver(reference)
     # Before anybody's instrumentor asks, an application's own calls of one included.
@@ -146,14 +158,37 @@ def configure(
     from bext_otel.export.given import given
     from bext_otel.runtime import build_runtime
 
+    schema_url = ""
+    if declared is not None:
+        handed = declared.completing(handed)
+        resource, schema_url = {**declared.resource, **(resource or {})}, declared.schema_url
+        corrected = (*declared.lines, *corrected)
     chosen = choose(os.environ, given(**handed))
-    _runtime = build_runtime(loaded.config, app_resolver=app_resolver, resource=resource, chosen=chosen)
+    _runtime = build_runtime(
+        loaded.config, app_resolver=app_resolver, resource=resource, schema_url=schema_url, chosen=chosen
+    )
     # Told when logging stands, so that each is one line like any other.
     for line in (*loaded.warnings, *corrected, *chosen.lines, *_without_metadata()):
         _warn_once(_runtime, line)
     if instrument:
         _instrument()
     return _runtime
+
+
+def _declared() -> Declared | None:
+    """What `OTEL_CONFIG_FILE` says, with its propagators in their place; None where it names nothing."""
+    put_back(os.environ)
+    if not (path := config_file(os.environ)):
+        return None
+    with put_aside(os.environ):
+        from bext_otel.export.declared import declare
+
+    declared = declare(path, os.environ)
+    if declared.propagator is not None:
+        from opentelemetry.propagate import set_global_textmap
+
+        set_global_textmap(declared.propagator)
+    return declared
 
 
 def _warn_once(runs: Runtime, line: str) -> None:

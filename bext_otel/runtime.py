@@ -147,7 +147,8 @@ def build_runtime(
     config: Config,
     *,
     app_resolver: Resolver | None = None,
-    resource: Mapping[str, str] | None = None,
+    resource: Mapping[str, Any] | None = None,
+    schema_url: str = "",
     chosen: Chosen = NOTHING_CHOSEN,
 ) -> Runtime:
     """Build what the settings ask for, install it as the process's providers, and have it end at exit."""
@@ -155,6 +156,7 @@ def build_runtime(
         build_resource(
             service_name=config.telemetry.service_name,
             attributes={**_bext_attributes(config), **(resource or {})},
+            schema_url=schema_url,
         )
     )
     made = identity.resource

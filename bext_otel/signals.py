@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
-from bext_otel._compat import already_installed, count_logs
+from bext_otel._compat import already_installed, configure_meters, count_logs
 from bext_otel.apps import cut_figures
 from bext_otel.bounded import within
 from bext_otel.config import Config
@@ -57,6 +57,8 @@ class Signals:
         self._board = _join(config, resource)
         parts = chosen.given.metrics
         self.metrics = build_metrics(config, resource, self.figures, ledger=self._board, parts=parts)
+        if chosen.meter_configurator is not None:
+            configure_meters(self.metrics.provider, chosen.meter_configurator)
         self.logger_provider, log_deliveries = _build_logs(config, resource, chosen)
         count_logs(self.logger_provider, self._own.logs)
         self._own.deliveries += [*traces.deliveries, *self.metrics.deliveries, *log_deliveries]
@@ -82,6 +84,12 @@ class Signals:
                 "this process can't share its metrics with other workers of the service (%s): /metrics shows "
                 "its own part only",
                 self._board.reason,
+            )
+        parts = chosen.given.metrics
+        if self._engine == "upstream" and (parts.producers or parts.metric_filter):
+            _log.warning(
+                "metric_producers and metric_filter are passed over: the SDK has none ([telemetry] engine = "
+                '"upstream")'
             )
         users = already_installed()
         if own := [signal for signal in users if signal not in chosen.providers]:

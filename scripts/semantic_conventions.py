@@ -41,7 +41,8 @@ models in the conventions' own format. Metrics are described in [docs/metrics.md
 {spans}
 ## Events
 
-Log records of our own have a name, by which all of one kind are found: [events.yaml](events.yaml).
+Log records of our own have a name, by which all of one kind are found: [events.yaml](events.yaml). Their
+fields are in [fields.yaml](fields.yaml); over OTLP, those for which the conventions have a name have it too.
 
 | Event | Meaning |
 |---|---|

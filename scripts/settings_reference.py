@@ -25,7 +25,7 @@ HEAD = """\
 Nothing has to be set. What is set comes from five places; the first that says something decides:
 
 1. arguments of `bext_otel.configure(...)`, nested like the file: `configure(metrics={"mount": True})`
-2. standard `OTEL_*` variables
+2. standard `OTEL_*` variables, or the file that `OTEL_CONFIG_FILE` names: `distribution: {bext: {metrics: {mount: true}}}`
 3. `BEXT_SECTION_KEY` variables: `BEXT_METRICS_MOUNT=true` is `[metrics] mount = true`
 4. `bext.config.toml` in the working directory, or the file that `BEXT_CONFIG` names
 5. defaults

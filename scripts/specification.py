@@ -99,10 +99,11 @@ def problems(sections: Mapping[str, Mapping[str, Row]]) -> Iterator[str]:
 
 def page(sections: Mapping[str, Mapping[str, Row]]) -> str:
     """The whole page."""
-    every = _rows(sections)
+    every, sentences = _rows(sections), _total(list(sections[BEYOND].values()), "sentences")
     parts = [
         HEAD,
-        f"**{_total(every)}.** There are {len(every)} rows in all.\n\n",
+        f"**{_total(every)}.** There are {len(every)} rows in all.\n",
+        f"Of further sentences with MUST or SHOULD, [{sentences}](#beyond-the-rows).\n\n",
     ]
     parts.append("| Section | Rows that apply | Fulfilled |\n|---|---:|---:|\n")
     for section, rows in sections.items():
@@ -111,9 +112,8 @@ def page(sections: Mapping[str, Mapping[str, Row]]) -> str:
         applying = [row for row in rows.values() if row.applies]
         parts.append(f"| {section} | {len(applying)} | {sum(bool(row.tests) for row in applying)} |\n")
     for section, rows in sections.items():
-        parts.append(
-            f"\n## {section}\n\n{_total(list(rows.values()))}.\n\n| Row | Shown by, or why not |\n|---|---|\n"
-        )
+        total = sentences if section == BEYOND else _total(list(rows.values()))
+        parts.append(f"\n## {section}\n\n{total}.\n\n| Row | Shown by, or why not |\n|---|---|\n")
         parts.extend(f"| {_cell(row.name)} | {_why(row)} |\n" for row in rows.values())
     return "".join(parts)
 
@@ -123,9 +123,9 @@ def _rows(sections: Mapping[str, Mapping[str, Row]]) -> list[Row]:
     return [row for section, rows in sections.items() if section != BEYOND for row in rows.values()]
 
 
-def _total(rows: list[Row]) -> str:
+def _total(rows: list[Row], what: str = "rows that apply") -> str:
     applying = [row for row in rows if row.applies]
-    return f"{sum(bool(row.tests) for row in applying)} of {len(applying)} rows that apply are fulfilled"
+    return f"{sum(bool(row.tests) for row in applying)} of {len(applying)} {what} are fulfilled"
 
 
 def _why(row: Row) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 import pytest
 from hypothesis import settings
 
-from tests.conventions import unknown, watch_exporters
+from tests.conventions import unknown, vague_scopes, watch_exporters
 
 # Fewer examples, for who runs a part of the tests at each change.
 settings.register_profile("quick", max_examples=20, deadline=None)
@@ -26,6 +26,7 @@ def names_of_our_own() -> Iterator[None]:
     yield
     undo()
     assert [] == list(unknown()), "docs/semantic-conventions/has to say what these are"
+    assert [] == list(vague_scopes()), "each scope of ours says its version and its schema"
 
 
 # By what a module has that starts interpreters or servers, each of which takes a good part of a second.

@@ -6,7 +6,9 @@ programs of the suite have sent to its receiver. `tests/conftest.py` asks at the
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,13 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, LogRecordE
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.semconv import attributes as stable
+from opentelemetry.semconv._incubating import attributes as incubating
 
 from bext_otel.catalogue import METRICS
+from bext_otel.scope import SCHEMA_URL, VERSION, is_own
 
-__all__ = ["look_at", "unknown", "watch_exporters"]
+__all__ = ["look_at", "unknown", "vague_scopes", "watch_exporters"]
 
 MODEL = Path(__file__).parent.parent / "docs" / "semantic-conventions"
 _OWN = "bext."
@@ -27,6 +32,10 @@ _OWN = "bext."
 _attributes: set[str] = set()
 _metrics: set[str] = set()
 _events: set[str] = set()
+# Of programs of the suite: name, version and schema URL.
+_scopes: set[tuple[str, str, str]] = set()
+# Of events: the name, and a field.
+_fields: set[tuple[str, str]] = set()
 
 
 def watch_exporters() -> Callable[[], None]:
@@ -45,7 +54,11 @@ def watch_exporters() -> Callable[[], None]:
     ) -> LogRecordExportResult:
         for each in batch:
             if each.instrumentation_scope is not None:
-                _note_event(each.instrumentation_scope.name, each.log_record.event_name)
+                _note_event(
+                    each.instrumentation_scope.name,
+                    each.log_record.event_name,
+                    each.log_record.attributes or (),
+                )
         return export_logs(self, batch)
 
     InMemorySpanExporter.export = note  # type: ignore[method-assign]
@@ -64,10 +77,13 @@ def look_at(message: Any) -> None:
         for resource in getattr(message, kind, ()):
             _note(pair.key for pair in resource.resource.attributes)
             for scope in getattr(resource, kind.replace("resource", "scope")):
+                if is_own(scope.scope):
+                    _scopes.add((scope.scope.name, scope.scope.version, scope.schema_url))
                 if scope.scope.name == "bext_otel":
                     _look_at_scope(scope)
                 for record in getattr(scope, "log_records", ()):
-                    _note_event(scope.scope.name, record.event_name)
+                    names = [pair.key for pair in record.attributes]
+                    _note_event(scope.scope.name, record.event_name, names)
 
 
 def _look_at_scope(scope: Any) -> None:
@@ -78,10 +94,11 @@ def _look_at_scope(scope: Any) -> None:
             _metrics.add(metric.name)
 
 
-def _note_event(scope: str, name: str | None) -> None:
+def _note_event(scope: str, name: str | None, fields: Iterable[str]) -> None:
     """One of another scope is somebody else's."""
     if scope.startswith(_OWN) and name and name.startswith(_OWN):
         _events.add(name)
+        _fields.update((name, field) for field in fields)
 
 
 def _note(names: Iterable[object]) -> None:
@@ -96,6 +113,14 @@ def unknown() -> Iterator[str]:
     yield from sorted(name for name in _attributes - modelled if name not in _OF_TESTS)
     groups = yaml.safe_load((MODEL / "events.yaml").read_text())["groups"]
     yield from sorted(_events - {each["name"] for each in groups})
+    fields = {
+        each["id"] for each in yaml.safe_load((MODEL / "fields.yaml").read_text())["groups"][0]["attributes"]
+    }
+    labels = {
+        each["id"] for each in yaml.safe_load((MODEL / "metrics.yaml").read_text())["groups"][0]["attributes"]
+    }
+    known = fields | labels | modelled | registered_names()
+    yield from sorted(f"{field} of {event}" for event, field in _fields if field not in known)
     groups = yaml.safe_load((MODEL / "metrics.yaml").read_text())["groups"]
     streams = {each.get("metric_name") for each in groups} | {row.streamed for row in METRICS}
     # With `engine = "upstream"`, whose Prometheus reader appends it.
@@ -103,6 +128,24 @@ def unknown() -> Iterator[str]:
     # Through providers of somebody else's, instruments keep their own.
     streams |= {row.name for row in METRICS}
     yield from sorted(_metrics - streams)
+
+
+def vague_scopes() -> Iterator[str]:
+    """Scopes of ours that do not tell their version, or by which schema their attributes are named."""
+    for name, version, schema in sorted(_scopes):
+        if (version, schema) != (VERSION, SCHEMA_URL):
+            yield f"{name}: version {version!r}, schema {schema!r}"
+
+
+def registered_names() -> frozenset[str]:
+    """What upstream's package has of the conventions' registry."""
+    found: set[str] = set()
+    for package in (stable, incubating):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            found.update(
+                value for value in vars(import_module(module.name)).values() if isinstance(value, str)
+            )
+    return frozenset(found)
 
 
 # Fields that tests give to `Operation.set`.

@@ -112,6 +112,9 @@ xray = shop_parts:Own
 [_opentelemetry_tracer_configurator]
 shop = shop_parts:quiet_shop
 shop_broken = shop_parts:no_such_thing
+[_opentelemetry_meter_configurator]
+shop = shop_parts:quiet_shop
+
 [_opentelemetry_logger_configurator]
 shop = shop_parts:quiet_shop
 [opentelemetry_resource_detector]

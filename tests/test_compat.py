@@ -528,3 +528,35 @@ def test_a_context_holds_its_span_under_one_key() -> None:
 
     span = trace.NonRecordingSpan(trace.SpanContext(1, 2, is_remote=False))
     assert span is trace.get_current_span(Context({_compat.SPAN_KEY: span}))
+
+
+def test_upstream_makes_parts_of_a_declarative_configuration() -> None:
+    models = pytest.importorskip("opentelemetry.configuration.models")
+    exporter = {"exporter": models.LogRecordExporter(console={})}
+    made = {
+        "sampler": _compat.declared_part("sampler", models.Sampler(always_off={})),
+        "span_processor": _compat.declared_part(
+            "span_processor",
+            models.SpanProcessor(simple=models.SimpleSpanProcessor(models.SpanExporter(console={}))),
+        ),
+        "traces_exporter": _compat.declared_part("traces_exporter", models.SpanExporter(console={})),
+        "log_record_processor": _compat.declared_part(
+            "log_record_processor",
+            models.LogRecordProcessor(simple=models.SimpleLogRecordProcessor(**exporter)),
+        ),
+        "logs_exporter": _compat.declared_part("logs_exporter", models.LogRecordExporter(console={})),
+        "metrics_exporter": _compat.declared_part(
+            "metrics_exporter", models.PushMetricExporter(console=models.ConsoleMetricExporter())
+        ),
+        "aggregation": _compat.declared_part("aggregation", models.Aggregation(drop={})),
+    }
+    assert {
+        "sampler": "StaticSampler",
+        "span_processor": "SimpleSpanProcessor",
+        "traces_exporter": "ConsoleSpanExporter",
+        "log_record_processor": "SimpleLogRecordProcessor",
+        "logs_exporter": "ConsoleLogRecordExporter",
+        "metrics_exporter": "ConsoleMetricExporter",
+        "aggregation": "DropAggregation",
+    } == {kind: type(part).__name__ for kind, part in made.items()}
+    assert {each.value for each in models.InstrumentType} == _compat.instrument_classes().keys()

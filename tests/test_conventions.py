@@ -21,12 +21,13 @@ def test_the_model_is_current() -> None:
 def test_each_reference_leads_to_an_attribute_and_each_id_is_there_once() -> None:
     groups = [
         group
-        for name in ("attributes.yaml", "events.yaml", "metrics.yaml", "spans.yaml")
+        for name in ("attributes.yaml", "fields.yaml", "events.yaml", "metrics.yaml", "spans.yaml")
         for group in yaml.safe_load((MODEL / name).read_text())["groups"]
     ]
     ids = [group["id"] for group in groups]
     assert len(ids) == len(set(ids))
     attributes = [each for group in groups for each in group.get("attributes", ())]
     defined = {each["id"] for each in attributes if "id" in each}
+    assert len(defined) == sum("id" in each for each in attributes)
     assert {each["ref"] for each in attributes if "ref" in each} <= defined
     assert all(each["brief"].endswith(".") and each["type"] for each in attributes if "id" in each)

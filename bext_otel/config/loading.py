@@ -50,9 +50,11 @@ def load(
     *,
     environ: Mapping[str, str] = os.environ,
     cwd: FilePath | None = None,
+    declared: Mapping[str, Any] | None = None,
 ) -> Loaded:
     """Read all settings. `explicit` is nested like the file and comes before everything; `cwd` is where the
-    file is looked for.
+    file is looked for. `declared` is what a declarative configuration says of our own settings, and comes
+    before all but `explicit`.
 
     What is wrong in the file or the environment falls back to what the next layer says, with one line in
     `warnings`. Raises ConfigError for what is wrong in `explicit`.
@@ -63,6 +65,7 @@ def load(
     settings.take(flatten(file.settings, report))
     settings.take(bext_variables(environ, report))
     settings.take(standard_variables(environ, report))
+    settings.take(flatten(declared or {}, report))
     settings.take(flatten(explicit or {}, report, explicit=True))
     if not file.is_own:
         _keep_headers(settings.winners, environ, report)

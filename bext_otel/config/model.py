@@ -141,6 +141,16 @@ class MetricsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     export_interval_seconds: Annotated[
         Seconds, Meta(description="How often metrics are exported over OTLP.")
     ] = 60.0
+    export_batch_size: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="How many data points of metrics go out in one request at most; what is more goes "
+            "out in further ones. 0: as many as there are.",
+            extra={"unit": "data points", "example": 5000},
+        ),
+    ] = 10_000
     series_limit: Annotated[
         Limit,
         Meta(
@@ -154,6 +164,13 @@ class MetricsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         Meta(
             description="Label the series of other instruments than ours with the meter that they are of: "
             "`otel_scope_name`, `otel_scope_version`, `otel_scope_schema_url` and its attributes."
+        ),
+    ] = True
+    total_suffix: Annotated[
+        bool,
+        Meta(
+            description="End the names of other counters than ours in `_total` on the page. Without it they "
+            "keep their own, and are of type `unknown` in OpenMetrics, whose counters need the suffix."
         ),
     ] = True
     resource_labels: Annotated[

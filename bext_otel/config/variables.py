@@ -60,7 +60,7 @@ _TABLE: tuple[tuple[Treatment, Mapping[str, str]], ...] = (
                 "who gets the signal: `otlp`, `console`, `none`, entry points, or several; `zipkin` and "
                 "`otlp/stdout` are `zipkin_json` and `otlp_json_file`, where those are installed"
             ),
-            "OTEL_PYTHON_{TRACER,LOGGER}_CONFIGURATOR": (
+            "OTEL_PYTHON_{TRACER,METER,LOGGER}_CONFIGURATOR": (
                 "entry point that says which instrumentation scopes count"
             ),
             "OTEL_EXPORTER_PROMETHEUS_HOST": "address of the stand-alone server",
@@ -172,6 +172,10 @@ _TABLE: tuple[tuple[Treatment, Mapping[str, str]], ...] = (
     (
         "bext-otel",
         {
+            "OTEL_{,EXPERIMENTAL_}CONFIG_FILE": (
+                "declarative configuration, a file that decides instead of the SDK's other variables; wants "
+                "the extra `config`"
+            ),
             "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "libraries that are left alone, by upstream's names",
             "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS": (
                 "methods of requests that are told by their name, with commas between, instead of the "
@@ -222,13 +226,9 @@ _TABLE: tuple[tuple[Treatment, Mapping[str, str]], ...] = (
     (
         "not honoured",
         {
-            "OTEL_PYTHON_METER_CONFIGURATOR": (
-                "upstream's experiment; OTEL_PYTHON_DISABLED_INSTRUMENTATIONS turns libraries off"
-            ),
             "OTEL_{BSP,BLRP}_EXPORT_TIMEOUT": (
                 "upstream reads it and does nothing with it; OTEL_EXPORTER_OTLP_TIMEOUT bounds an export"
             ),
-            "OTEL_{,EXPERIMENTAL_}CONFIG_FILE": "settings are in variables and in bext.config.toml",
             "OTEL_PYTHON_INSTRUMENTATION_HTTP_CAPTURE_ALL_METHODS": (
                 "for outgoing requests it is; methods of requests that come in are those of "
                 "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS"

@@ -52,6 +52,7 @@ class Chosen(msgspec.Struct, frozen=True):
     providers: frozenset[Signal] = frozenset()
     lines: tuple[str, ...] = ()
     tracer_configurator: Configurator | None = None
+    meter_configurator: Configurator | None = None
     logger_configurator: Configurator | None = None
     given: Given = NOTHING_GIVEN
 
@@ -100,9 +101,10 @@ def choose(environ: MutableMapping[str, str] = os.environ, given: Given = NOTHIN
     if name and id_generator is None:
         id_generator = _make(ID_GENERATOR, ID_GENERATORS, name, IdGenerator, lines)
     of_tracers = given.tracer_configurator or _configurator("TRACER", environ, lines)
+    of_meters = given.meter_configurator or _configurator("METER", environ, lines)
     of_loggers = given.logger_configurator or _configurator("LOGGER", environ, lines)
     _take_out_stand_ins(lines)
-    return Chosen(sampler, id_generator, signals, tuple(lines), of_tracers, of_loggers, given)
+    return Chosen(sampler, id_generator, signals, tuple(lines), of_tracers, of_meters, of_loggers, given)
 
 
 def _sampler(environ: MutableMapping[str, str], lines: list[str]) -> Sampler | None:

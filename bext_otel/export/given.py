@@ -17,15 +17,18 @@ from opentelemetry.sdk.trace.sampling import Sampler
 
 from bext_otel.errors import ConfigError
 from bext_otel.metrics.parts import NO_PARTS, MetricParts
+from bext_otel.metrics.producers import MetricFilter, MetricProducer
 
 __all__ = [
     "NOTHING_GIVEN",
     "Configurator",
     "Exports",
+    "Filters",
     "Given",
     "MakesIds",
     "OfRecords",
     "OfSpans",
+    "Produces",
     "Reads",
     "Samples",
     "Views",
@@ -34,6 +37,8 @@ __all__ = [
 
 Views: TypeAlias = View
 Reads: TypeAlias = MetricReader
+Produces: TypeAlias = MetricProducer
+Filters: TypeAlias = MetricFilter
 OfSpans: TypeAlias = SpanProcessor
 OfRecords: TypeAlias = LogRecordProcessor
 Samples: TypeAlias = Sampler
@@ -42,7 +47,8 @@ Exports: TypeAlias = "SpanExporter | MetricExporter | LogRecordExporter"
 
 Configurator: TypeAlias = Callable[[Any], Any]
 """Takes an instrumentation scope, and answers with an object that has `is_enabled`; a logger's may have
-`minimum_severity` and `trace_based` too (specification, "TracerConfigurator" and "LoggerConfigurator")."""
+`minimum_severity` and `trace_based` too (specification, "TracerConfigurator", "MeterConfigurator" and
+"LoggerConfigurator")."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class Given:
     metrics: MetricParts = NO_PARTS
     log_exporters: tuple[LogRecordExporter, ...] = ()
     tracer_configurator: Configurator | None = None
+    meter_configurator: Configurator | None = None
     logger_configurator: Configurator | None = None
 
 
@@ -68,12 +75,15 @@ def given(
     *,
     views: Iterable[object] = (),
     metric_readers: Iterable[object] = (),
+    metric_producers: Iterable[object] = (),
+    metric_filter: object = None,
     span_processors: Iterable[object] = (),
     log_record_processors: Iterable[object] = (),
     sampler: object = None,
     id_generator: object = None,
     exporters: Iterable[object] = (),
     tracer_configurator: object = None,
+    meter_configurator: object = None,
     logger_configurator: object = None,
 ) -> Given:
     """Each part where it belongs. Raises ConfigError for one that is none of its kind."""
@@ -82,6 +92,7 @@ def given(
         _expect("exporters", exporter, SpanExporter, MetricExporter, LogRecordExporter)
     for name, configurator in (
         ("tracer_configurator", tracer_configurator),
+        ("meter_configurator", meter_configurator),
         ("logger_configurator", logger_configurator),
     ):
         if configurator is not None and not callable(configurator):
@@ -98,9 +109,12 @@ def given(
             tuple(_expect("views", each, View) for each in views),
             tuple(_expect("metric_readers", each, MetricReader) for each in metric_readers),
             tuple(each for each in of_signals if isinstance(each, MetricExporter)),
+            tuple(_expect("metric_producers", each, MetricProducer) for each in metric_producers),
+            None if metric_filter is None else _expect("metric_filter", metric_filter, MetricFilter),
         ),
         tuple(each for each in of_signals if isinstance(each, LogRecordExporter)),
         tracer_configurator,  # type: ignore[arg-type]  # callable, as has just been seen
+        meter_configurator,  # type: ignore[arg-type]  # likewise
         logger_configurator,  # type: ignore[arg-type]  # likewise
     )
 

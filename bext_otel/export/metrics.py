@@ -17,6 +17,7 @@ from bext_otel.export.otlp import metric_exporters
 from bext_otel.export.periodic import MetricExport
 from bext_otel.export.shutdown import Ending
 from bext_otel.metrics.parts import NO_PARTS, MetricParts
+from bext_otel.metrics.producers import Production
 from bext_otel.metrics.provider import BextMeterProvider
 from bext_otel.metrics.reader import SnapshotReader
 from bext_otel.metrics.snapshot import Snapshot
@@ -154,6 +155,7 @@ class BextMetrics(MetricsSignal):
             views=parts.views,
             metric_readers=parts.readers,
             scope_labels=settings.scope_labels,
+            total_suffix=settings.total_suffix,
         )
         super().__init__(
             provider, tuple(delivery for _, delivery in exporters), shown, settings.resource_labels
@@ -179,7 +181,15 @@ class BextMetrics(MetricsSignal):
         )
         provider.share = self._reading.share
         self._exports = [
-            MetricExport(self._reading, resource, exporter, delivery, settings.export_interval_seconds)
+            MetricExport(
+                self._reading,
+                resource,
+                exporter,
+                delivery,
+                settings.export_interval_seconds,
+                batch_size=settings.export_batch_size,
+                production=Production(parts.producers, parts.metric_filter),
+            )
             for exporter, delivery in exporters
         ]
         for export in self._exports:

@@ -19,10 +19,12 @@ from bext_otel import threads
 from bext_otel.bounded import within
 from bext_otel.export.batching import INLINE_SECONDS, Pauses
 from bext_otel.export.delivery import Delivery
+from bext_otel.export.metric_batches import batches_of
 from bext_otel.export.sender import NO_TIME, Sender, sender
 from bext_otel.metrics import data
 from bext_otel.metrics.data import Observed
 from bext_otel.metrics.delta import DeltaState, exporter_temporality
+from bext_otel.metrics.producers import NO_PRODUCTION, Production
 from bext_otel.metrics.reader import SnapshotReader
 
 __all__ = ["MetricExport", "metrics_data"]
@@ -65,6 +67,10 @@ def _metrics(told: MetricsData) -> Iterator[sdk.Metric]:
     )
 
 
+def _points(told: MetricsData) -> int:
+    return sum(len(metric.data.data_points) for metric in _metrics(told))
+
+
 def _patience_seconds() -> float:
     # What is no such number has been told, and taken out of the environment, when the settings were loaded.
     with suppress(ValueError):
@@ -74,7 +80,8 @@ def _patience_seconds() -> float:
 
 class MetricExport:
     """Sends the metrics of `resource` every `interval_seconds`, in the thread of `through`, which is joined
-    at the first measurement."""
+    at the first measurement. `batch_size` is how many data points go out in one request at most; 0: as many
+    as there are. `production` is what goes out with them, or does not."""
 
     def __init__(
         self,
@@ -84,6 +91,8 @@ class MetricExport:
         delivery: Delivery,
         interval_seconds: float,
         *,
+        batch_size: int = 0,
+        production: Production = NO_PRODUCTION,
         through: Sender = sender,
     ) -> None:
         self._sender = through
@@ -92,6 +101,8 @@ class MetricExport:
         self._exporter = exporter
         self._delivery = delivery
         self._interval_seconds = interval_seconds
+        self._batch_size = batch_size
+        self._production = production
         self._patience_seconds = _patience_seconds()
         self._account = DeltaState(exporter_temporality(exporter))
         # What failed is sent again with what has come since: nothing is lost but a moment's figures.
@@ -108,6 +119,7 @@ class MetricExport:
         self._due_at = monotonic() + self._interval_seconds
         self._make()
         self._account.reset()
+        self._production.reset()
 
     def _make(self) -> None:
         # Anew when a thread is joined: gevent's workers patch `threading` after the fork, and a lock of the
@@ -186,7 +198,6 @@ class MetricExport:
                     return self._arrived
                 if exports == self._exports:
                     self._newest, self._exports = number, exports + 1
-                    self._delivery.limit(timeout_seconds)
                     self._arrived = self._export(observed, began, of_itself, timeout_seconds)
                     return self._arrived
             finally:
@@ -197,16 +208,32 @@ class MetricExport:
 
     def _export(self, observed: Observed, began: float, of_itself: bool, timeout_seconds: float) -> bool:
         told = _data(self._reading, self.resource, observed, self._account)
+        told = self._production.complete(told, timeout_seconds / 2)
         self._delivery.readings.append((perf_counter() - began, "", 0))
         if not of_itself and all(m.name.startswith(_OF_ITSELF) for m in _metrics(told)):
             return True
-        points = self._points = sum(len(metric.data.data_points) for metric in _metrics(told))
-        arrived = not points or self._delivery.attempt(
-            points,
-            lambda: self._exporter.export(told, timeout_seconds * 1e3) is MetricExportResult.SUCCESS,
+        lost, any_arrived, self._points = set[int](), False, 0
+        batches = list(batches_of(told, self._batch_size))
+        until, left = monotonic() + timeout_seconds, timeout_seconds
+        for batch in batches:
+            if self._points and self._delivery.kept:  # who does not answer now gets the rest another time
+                arrived = False
+            else:
+                arrived = self._export_batch(batch, left)
+                left = max(until - monotonic(), 0.0)
+            any_arrived = any_arrived or arrived
+            if not arrived:
+                self._points += _points(batch)
+                if len(batches) > 1:
+                    lost |= {id(point) for metric in _metrics(batch) for point in metric.data.data_points}
+        self._account.settle(delivered=any_arrived or not batches, lost=lost)
+        return not self._points
+
+    def _export_batch(self, batch: MetricsData, seconds: float) -> bool:
+        self._delivery.limit(seconds)
+        return self._delivery.attempt(
+            _points(batch), lambda: self._exporter.export(batch, seconds * 1e3) is MetricExportResult.SUCCESS
         )
-        self._account.settle(delivered=arrived)
-        return arrived
 
     def begin_end(self, timeout_seconds: float) -> bool:
         """Begin to send for the last time; whether a thread is at it."""

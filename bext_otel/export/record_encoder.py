@@ -8,6 +8,7 @@ import struct
 from bext_otel.export.origins import Encoded, Origins
 from bext_otel.export.protobuf import Attributes, any_value, field, nanoseconds, number, text
 from bext_otel.export.record import Record, Severity
+from bext_otel.export.registered import registered
 
 __all__ = ["RecordEncoder"]
 
@@ -59,6 +60,9 @@ class RecordEncoder:
             parts.append(_pack_flags(b"\x45", record.trace_flags & _MAX_FLAGS))
         if record.attributes:
             self._attributes.write(record.attributes, parts)
+            scope = record.scope
+            if scope is not None and (names := registered(scope.name, record.attributes)) is not None:
+                self._attributes.write(names, parts)
         if record.app is not None:
             self._attributes.write({"app": record.app}, parts)
         if record.dropped:

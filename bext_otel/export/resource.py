@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from opentelemetry.sdk.resources import (
     OTELResourceDetector,
@@ -26,11 +27,14 @@ DISTRO_NAME = "bext-otel"
 _CONTAINER_ID = re.compile(r"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
 
 
-def build_resource(*, service_name: str = "", attributes: Mapping[str, str] | None = None) -> Resource:
+def build_resource(
+    *, service_name: str = "", attributes: Mapping[str, Any] | None = None, schema_url: str = ""
+) -> Resource:
     """`service.*`, `telemetry.*`, `process.*`, `host.*`, and `container.id` when inside one.
 
     What `OTEL_RESOURCE_ATTRIBUTES` says comes before what is detected; `service_name`, which the settings
-    have weighed against the standard variables already, and `attributes` come before everything.
+    have weighed against the standard variables already, and `attributes` come before everything; `schema_url`
+    is theirs.
     """
     ours: dict[str, str] = {
         "telemetry.distro.name": DISTRO_NAME,
@@ -44,7 +48,7 @@ def build_resource(*, service_name: str = "", attributes: Mapping[str, str] | No
     environment = OTELResourceDetector().detect()
     detected = get_aggregated_resources([_Process()], base)
     named = {"service.name": service_name} if service_name else {}
-    return detected.merge(environment).merge(Resource({**named, **(attributes or {})}))
+    return detected.merge(environment).merge(Resource({**named, **(attributes or {})}, schema_url))
 
 
 class _Process(ProcessResourceDetector):

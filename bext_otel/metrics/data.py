@@ -193,7 +193,7 @@ def _metric(
             for cell, point in told
             if not isinstance(cell, MeterGaugeCell)
             or not cell.last_set
-            or account.is_new(cell, cell.last_set)
+            or account.is_new(cell, cell.last_set, point)
         ]
     elif account is not None and temporality is not _CUMULATIVE:
         points = [

@@ -13,7 +13,7 @@ the specification has it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -60,7 +60,8 @@ class DeltaState:
         """Nothing was delivered, as in a forked child."""
         # By series: what was delivered of it in all, with which exemplars, and up to when.
         self._delivered: dict[Hashable, tuple[Any, Sequence[Exemplar], int]] = {}
-        self._sent: dict[Hashable, tuple[Any, Sequence[Exemplar]]] = {}
+        # By series, and with the number of the point (`id`) that tells it.
+        self._sent: dict[Hashable, tuple[Any, Sequence[Exemplar], int]] = {}
         self._until = self._now = 0
 
     def temporality(self, kind: InstrumentKind) -> AggregationTemporality:
@@ -88,27 +89,35 @@ class DeltaState:
             found = point
         elif (found := _difference(before, point, monotonic=monotonic)) is None:
             return None
-        self._sent[key] = (point.value if isinstance(point, NumberDataPoint) else point, point.exemplars)
         if not until:
-            return replace(found, time_unix_nano=self._now)
-        # Exemplars have the time of their spans, which is the wall clock's: it does not tell whether one was
-        # sent.
-        fresh = [exemplar for exemplar in point.exemplars if exemplar not in known]
-        return replace(found, start_time_unix_nano=until, time_unix_nano=self._now, exemplars=fresh)
+            made = replace(found, time_unix_nano=self._now)
+        else:
+            # Exemplars have the time of their spans, which is the wall clock's: it does not tell whether one
+            # was sent.
+            fresh = [exemplar for exemplar in point.exemplars if exemplar not in known]
+            made = replace(found, start_time_unix_nano=until, time_unix_nano=self._now, exemplars=fresh)
+        total = point.value if isinstance(point, NumberDataPoint) else point
+        self._sent[key] = total, point.exemplars, id(made)
+        return made
 
-    def is_new(self, key: Hashable, mark: float) -> bool:
-        """Whether a value that is no total has been set since it was delivered; `mark` tells when it was."""
+    def is_new(self, key: Hashable, mark: float, point: Any) -> bool:
+        """Whether a value that is no total, told by `point`, has been set since it was delivered; `mark`
+        tells when it was."""
         before = self._delivered.get(key)
-        self._sent[key] = mark, ()
+        self._sent[key] = mark, (), id(point)
         return before is None or before[0] != mark
 
-    def settle(self, *, delivered: bool) -> None:
-        """The export that began last has ended."""
+    def settle(self, *, delivered: bool, lost: Container[int] = ()) -> None:
+        """The export that began last has ended. `lost` are those of its points, by `id`, that did not arrive
+        though others did; all points are still there."""
         if delivered:
             self._delivered.update(
-                (key, (total, exemplars, self._now)) for key, (total, exemplars) in self._sent.items()
+                (key, (total, exemplars, self._now))
+                for key, (total, exemplars, point) in self._sent.items()
+                if point not in lost
             )
-            self._until = self._now
+            if not lost:  # a series that begins meanwhile has come since what arrived as a whole
+                self._until = self._now
         self._sent = {}
 
 

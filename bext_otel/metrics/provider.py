@@ -32,7 +32,8 @@ class BextMeterProvider(MeterProvider):
     """A `MeterProvider` for applications and libraries that ask for one.
 
     `views` and `metric_readers` are the SDK's; readers get every metric, the catalogue's too. `series_limit`
-    is how many attribute sets a metric shows, `scope_labels` whether `/metrics` tells whose an instrument is.
+    is how many attribute sets a metric shows, `scope_labels` whether `/metrics` tells whose an instrument is,
+    `total_suffix` whether counters end in `_total` there.
     What `on_flush` and `on_shutdown` send, and what `share` leaves the other workers of the service, goes out
     when the application asks for it.
     """
@@ -46,9 +47,12 @@ class BextMeterProvider(MeterProvider):
         views: Sequence[Any] = (),
         metric_readers: Iterable[MetricReader] = (),
         scope_labels: bool = True,
+        total_suffix: bool = True,
     ) -> None:
         self.streams = streams
-        self.instruments = Instruments(streams, Planner(views, series_limit), scope_labels=scope_labels)
+        self.instruments = Instruments(
+            streams, Planner(views, series_limit), scope_labels=scope_labels, total_suffix=total_suffix
+        )
         self.readers = Readers(self, self.instruments)
         self._nameless: dict[InstrumentationScope, BextMeter] = {}
         # Both take seconds.

@@ -16,6 +16,7 @@ from bext_otel.metrics.data import metrics_data
 from bext_otel.metrics.delta import DeltaState
 from bext_otel.metrics.families import observed_now
 from bext_otel.metrics.instruments.store import Instruments
+from bext_otel.metrics.producers import production_of
 
 __all__ = ["Readers"]
 
@@ -37,6 +38,8 @@ class Readers:
         self._lock = RLock()
         for account in self._accounts.values():
             account.reset()
+        for reader in self._accounts:
+            production_of(reader).reset()
 
     def add_metric_reader(self, metric_reader: MetricReader) -> None:
         """A reader joins."""
@@ -61,6 +64,7 @@ class Readers:
                 self._instruments, resource_of(self._provider), observed, account, metric_reader
             )
             account.settle(delivered=True)
+        found = production_of(metric_reader).complete(found, timeout_millis / 1e3)
         return found if found.resource_metrics[0].scope_metrics else None
 
     def force_flush(self, timeout_millis: float) -> bool:

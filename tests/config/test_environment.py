@@ -36,6 +36,9 @@ def test_booleans_that_are_false(word: str) -> None:
     assert (False, ()) == (loaded.config.metrics.enabled, loaded.warnings)
 
 
+@pytest.mark.specification(
+    "Beyond the rows", "Environment: any other word than `true` is false, with a warning"
+)
 def test_another_word_is_no_boolean() -> None:
     loaded = read(BEXT_METRICS_MOUNT="maybe")
     assert ("BEXT_METRICS_MOUNT='maybe': expected true or false; using False",) == loaded.warnings

@@ -26,6 +26,9 @@ def test_without_an_endpoint_nobody_gets_anything() -> None:
     assert Exporters() == found()
 
 
+@pytest.mark.specification(
+    "Beyond the rows", "OTLP: the endpoint of all signals has the signal's path appended"
+)
 def test_one_endpoint_gets_every_signal() -> None:
     exporters = found(OTEL_EXPORTER_OTLP_ENDPOINT="http://collector:4318/")
     assert (("otlp",),) * 3 == (exporters.traces, exporters.metrics, exporters.logs)
@@ -48,6 +51,7 @@ def test_an_endpoint_in_code_gets_every_signal() -> None:
     ]
 
 
+@pytest.mark.specification("Beyond the rows", "OTLP: the endpoint of one signal is used as it is")
 def test_an_endpoint_of_one_signal_is_used_as_it_is() -> None:
     exporters = found(
         OTEL_EXPORTER_OTLP_ENDPOINT="http://a:1", OTEL_EXPORTER_OTLP_LOGS_ENDPOINT="http://b:2/custom"
@@ -108,6 +112,7 @@ def test_a_wrong_endpoint_of_one_signal_leaves_the_general_one() -> None:
     )
 
 
+@pytest.mark.specification("Beyond the rows", "OTLP: a protocol of one signal goes before that of all")
 def test_a_signal_may_have_a_protocol_of_its_own() -> None:
     exporters = found(OTEL_EXPORTER_OTLP_ENDPOINT="http://a:4317", OTEL_EXPORTER_OTLP_METRICS_PROTOCOL="grpc")
     assert [HTTP, "grpc", HTTP] == [

@@ -71,12 +71,14 @@ def test_what_is_wrong_is_one_line_and_not_set(name: str, value: str, line: str)
     assert {} == environ
 
 
+@pytest.mark.specification("Beyond the rows", "Environment: an empty variable is one that is not set")
 def test_an_empty_variable_counts_as_not_set() -> None:
     environ = {"OTEL_METRICS_EXEMPLAR_FILTER": " ", "OTEL_BSP_SCHEDULE_DELAY": ""}
     assert () == correct_upstream_variables(environ)
     assert {} == environ
 
 
+@pytest.mark.specification("Beyond the rows", "Environment: words are taken in any case")
 def test_words_are_taken_in_any_case() -> None:
     environ = {"OTEL_METRICS_EXEMPLAR_FILTER": " Always_Off", "OTEL_EXPORTER_OTLP_COMPRESSION": "GZIP"}
     assert () == correct_upstream_variables(environ)
@@ -163,6 +165,7 @@ def test_upstream_takes_whatever_is_left(monkeypatch: pytest.MonkeyPatch, enviro
             patch.delenv(name, raising=False)
 
 
+@pytest.mark.specification("Beyond the rows", "Metrics SDK: its own metrics are counted once")
 def test_what_the_sdk_tells_of_itself_is_told_once(tmp_path: Path) -> None:
     shown, _ = fresh(
         """

@@ -74,9 +74,13 @@ SHOWN_BY = {
     "specification/test_metric_exporters.py::test_an_export_takes_no_longer_than_the_variable_says": (
         "OTEL_METRIC_EXPORT_TIMEOUT"
     ),
+    "specification/test_declarative.py::test_the_file_decides_and_other_variables_are_passed_over": (
+        "OTEL_CONFIG_FILE"
+    ),
+    "export/test_declared.py::test_either_name_of_the_variable_is_known": "OTEL_EXPERIMENTAL_CONFIG_FILE",
     "export/test_resource.py": "OTEL_RESOURCE_ATTRIBUTES",
     "export/test_entry_points.py::test_configurators_that_packages_offer_are_asked": (
-        "OTEL_PYTHON_{TRACER,LOGGER}_CONFIGURATOR"
+        "OTEL_PYTHON_{TRACER,METER,LOGGER}_CONFIGURATOR"
     ),
     "logs/test_chain.py::test_a_record_says_where_it_was_made_if_that_is_asked_for": (
         "OTEL_PYTHON_LOG_CODE_ATTRIBUTES"

@@ -3,6 +3,7 @@ viewer."""
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -57,13 +58,14 @@ class Line:
 
 @dataclass
 class Receiver:
-    """What has arrived at `endpoint`. With a `status` other than 200, everything over HTTP is refused with
+    """What has arrived at `endpoint`, and with which headers, by path. With a `status` other than 200, everything over HTTP is refused with
     that."""
 
     endpoint: str = ""
     status: int = 200
     refused: int = 0
     messages: list[Any] = field(default_factory=list)
+    headers: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
     def spans(self, **expected: object) -> list[Span]:
         """Spans with these fields or (dots written as underscores) attributes."""
@@ -150,7 +152,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
         receiver = self.server.receiver
+        receiver.headers.append((self.path, dict(self.headers)))
         request, response = _MESSAGES[self.path]
         if receiver.status == 200:
             receiver.messages.append(request.FromString(body))

@@ -138,6 +138,7 @@ def test_where_there_is_no_room_the_oldest_in_the_queue_go_and_are_counted(
     assert [*range(10), *range(40, 60)] == collector.got, "what was tried is kept, and the newest"
 
 
+@pytest.mark.specification("Beyond the rows", "OTLP: what is not retryable is given up at once")
 def test_what_the_collector_refuses_is_given_up_at_once(collector: Collector, make: Make) -> None:
     collector.refuses = True
     batches = make(collector)
@@ -157,6 +158,7 @@ def test_a_collector_that_asks_for_a_pause_gets_it(make: Make) -> None:
     assert collector.attempts[1] - collector.attempts[0] >= 0.3
 
 
+@pytest.mark.specification("Beyond the rows", "OTLP: pauses between attempts grow, with jitter")
 def test_pauses_grow_within_bounds() -> None:
     pauses = Pauses(1.0, 4.0)
     for expected in (1, 2, 4, 4):

@@ -222,6 +222,9 @@ def test_observable_counters_are_as_upstream_has_them(
 # --- Delivery -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.specification(
+    "Beyond the rows", "Metrics SDK: deltas of a request that failed are part of the next"
+)
 def test_what_failed_is_part_of_the_next_delivery(exported: Exported) -> None:
     exported.hit(5)
     first = exported.send()

@@ -221,9 +221,11 @@ def test_propagators_that_nobody_offers_are_left_out(
 
 CONFIGURED = """
 import bext_otel
-from opentelemetry import _logs, trace
+from opentelemetry import _logs, metrics, trace
 runs = bext_otel.configure()
 import shop_parts
+for name in ("shop", "other"):
+    metrics.get_meter(name).create_counter(f"{name}.sold").add(1)
 spans = [trace.get_tracer(name).start_span("s") for name in ("shop", "other")]
 logs = [_logs.get_logger(name) for name in ("shop", "other")]
 for logger in logs:
@@ -231,21 +233,24 @@ for logger in logs:
 runs.flush()
 (exported,) = [each for each in shop_parts.made if isinstance(each, shop_parts.Logs)]
 show([[span.is_recording() for span in spans], [logger.enabled() for logger in logs],
-      [each.instrumentation_scope.name for each in exported.get_finished_logs() if each.log_record.body == "here"]])
+      [each.instrumentation_scope.name for each in exported.get_finished_logs() if each.log_record.body == "here"],
+      [name for name in ("shop", "other")
+       if f"{name}_sold" in runs.endpoints.reply("GET", "/metrics", "", {}, trusted=True).body.decode()]])
 """
 
 
 def test_configurators_that_packages_offer_are_asked(tmp_path: Path) -> None:
-    """Of tracers and of loggers; one that cannot be had is one line, and all of them count."""
+    """Of tracers, meters and loggers; one that cannot be had is one line, and all of them count."""
     offer(tmp_path)
     shown, lines = fresh(
         CONFIGURED,
         tmp_path,
         OTEL_LOGS_EXPORTER="shop",
         OTEL_PYTHON_TRACER_CONFIGURATOR="shop",
+        OTEL_PYTHON_METER_CONFIGURATOR="shop",
         OTEL_PYTHON_LOGGER_CONFIGURATOR="shop",
     )
-    assert ([[False, True], [False, True], ["other"]], []) == (shown, lines)
+    assert ([[False, True], [False, True], ["other"], ["other"]], []) == (shown, lines)
 
 
 @pytest.mark.parametrize("name", ["shop_broken", "nobody_s"])
@@ -254,5 +259,5 @@ def test_a_configurator_that_cannot_be_had_is_one_line(tmp_path: Path, name: str
     shown, (line,) = fresh(
         CONFIGURED, tmp_path, OTEL_LOGS_EXPORTER="shop", OTEL_PYTHON_TRACER_CONFIGURATOR=name
     )
-    assert [[True, True], [True, True], ["shop", "other"]] == shown
+    assert [[True, True], [True, True], ["shop", "other"], ["shop", "other"]] == shown
     assert line["message"].startswith(f"OTEL_PYTHON_TRACER_CONFIGURATOR: {name!r} cannot be used: ")

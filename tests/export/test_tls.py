@@ -115,6 +115,7 @@ def test_where_none_is_pinned_the_bundle_holds(collector: Collector, monkeypatch
     assert 1 == export(collector).exported
 
 
+@pytest.mark.specification("Beyond the rows", "OTLP: TLS by the certificate that is set, and no other")
 def test_a_pinned_certificate_is_the_only_one_that_is_trusted(
     collector: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -128,6 +129,7 @@ def test_a_pinned_certificate_is_the_only_one_that_is_trusted(
     assert "\n" not in line
 
 
+@pytest.mark.specification("Beyond the rows", "OTLP: mutual TLS")
 def test_a_client_shows_its_own_certificate(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
     collector.context.verify_mode = ssl.CERT_REQUIRED
     collector.context.load_verify_locations(collector.client[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -15,6 +16,7 @@ from bext_otel.endpoints.formats import text
 from bext_otel.export.upstream_engine import UpstreamReader, build_upstream
 from bext_otel.measuring import _Instruments
 from bext_otel.metrics.snapshot import Histogram
+from tests.fresh import fresh
 
 
 @pytest.fixture
@@ -85,3 +87,19 @@ def test_views_and_readers_of_the_application_are_the_sdks_own_there() -> None:
     provider.shutdown()
     for collector in set(REGISTRY._collector_to_names) - before:
         REGISTRY.unregister(collector)
+
+
+def test_what_the_sdk_has_not_is_one_line(tmp_path: Path) -> None:
+    _, (line,) = fresh(
+        """
+        import bext_otel
+        from bext_otel.metrics.producers import MetricFilter, Verdict
+        class All(MetricFilter):
+            def test_metric(self, *about):
+                return Verdict.ACCEPT
+        bext_otel.configure(telemetry={"engine": "upstream"}, metric_filter=All())
+        show(None)
+        """,
+        tmp_path,
+    )
+    assert "metric_filter are passed over" in line["message"]

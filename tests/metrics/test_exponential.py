@@ -97,6 +97,9 @@ def test_a_value_lies_in_its_bucket(value: float) -> None:
     assert low * (1 - 1e-12) <= value <= high * (1 + 1e-12)
 
 
+@pytest.mark.specification(
+    "Beyond the rows", "Metrics SDK: buckets of exponential histograms are upper inclusive"
+)
 def test_the_upper_bound_of_a_bucket_belongs_to_it() -> None:
     assert [-1] == list(counted([1.0]))
     assert [63] == list(counted([2.0]))

@@ -72,6 +72,7 @@ def test_nothing_measured_is_no_data(provider: BextMeterProvider) -> None:
     assert reader.get_metrics_data() is None
 
 
+@pytest.mark.specification("Beyond the rows", "Metrics SDK: readers have deltas of their own")
 def test_each_reader_has_deltas_of_its_own(provider: BextMeterProvider) -> None:
     delta = {sdk.Counter: AggregationTemporality.DELTA, sdk.UpDownCounter: AggregationTemporality.DELTA}
     one, other, totals = InMemoryMetricReader(delta), InMemoryMetricReader(delta), InMemoryMetricReader()
@@ -91,6 +92,9 @@ def test_each_reader_has_deltas_of_its_own(provider: BextMeterProvider) -> None:
     assert [1] == [point.value for point in points(one, "open")]
 
 
+@pytest.mark.specification(
+    "Beyond the rows", "Metrics SDK: a cumulative series starts when it was measured first, and keeps that"
+)
 def test_a_series_starts_when_it_was_measured_first_and_keeps_that(
     provider: BextMeterProvider, bext_clock: Clock
 ) -> None:
@@ -111,6 +115,9 @@ def test_a_series_starts_when_it_was_measured_first_and_keeps_that(
         assert found[kind].time_unix_nano >= int(bext_clock() * 1e9)
 
 
+@pytest.mark.specification(
+    "Beyond the rows", "Metrics SDK: all points of deltas of one instrument share their interval"
+)
 def test_deltas_of_one_instrument_share_their_interval(
     provider: BextMeterProvider, bext_clock: Clock
 ) -> None:
@@ -167,6 +174,9 @@ class Vendor(MetricExporter):
         self.ended = True
 
 
+@pytest.mark.specification(
+    "Beyond the rows", "Metrics SDK: a reader that is added later is flushed and shut down with the provider"
+)
 def test_a_reader_that_is_added_later_is_flushed_and_shut_down_with_the_provider(streams: Streams) -> None:
     provider, vendor = BextMeterProvider(streams, Resource({})), Vendor()
     provider.add_metric_reader(PeriodicExportingMetricReader(vendor, 1e9))

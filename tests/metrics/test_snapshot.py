@@ -10,6 +10,7 @@ from bext_otel import catalogue
 from bext_otel.metrics.snapshot import Exemplar, Family, Numbers, Point, Series, Snapshot
 
 
+@pytest.mark.specification("Beyond the rows", "Prometheus: label values are escaped")
 @pytest.mark.parametrize(
     ("labels", "text"),
     [

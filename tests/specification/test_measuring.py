@@ -158,6 +158,10 @@ def test_what_a_bound_instrument_measures_has_its_attributes(run: Run, kind: str
     assert value == (point.sum if kind == "histogram" else point.as_int)
 
 
+@pytest.mark.specification(
+    "Beyond the rows",
+    "Metrics SDK: measurements past the cardinality limit are counted in one point, and the total is exact",
+)
 @pytest.mark.specification("Metrics", "Metric SDK implements cardinality limit")
 def test_attribute_sets_past_the_limit_are_one_point_and_the_total_is_exact(run: Run) -> None:
     """The one point stands beside the 2,000."""
@@ -168,6 +172,9 @@ def test_attribute_sets_past_the_limit_are_one_point_and_the_total_is_exact(run:
     assert 1 == sum("metric limited of shop has more than 2000" in line["message"] for line in run.lines)
 
 
+@pytest.mark.specification(
+    "Beyond the rows", "Metrics SDK: a configurator that is updated holds for meters that there are"
+)
 @pytest.mark.specification(
     "Metrics",
     "The `MeterProvider` provides methods to update the configuration",

@@ -62,6 +62,9 @@ os._exit(0)
 
 
 @pytest.mark.specification(
+    "Beyond the rows", "Metrics SDK: ForceFlush tells that an export failed or timed out"
+)
+@pytest.mark.specification(
     "Metrics",
     "The metrics Exporter `ForceFlush` can inform the caller whether it succeeded, failed or timed out.",
     "The metrics Exporter `shutdown` function do not block indefinitely.",

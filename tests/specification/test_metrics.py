@@ -341,6 +341,9 @@ show(None)
 """
 
 
+@pytest.mark.specification(
+    "Beyond the rows", "Metrics SDK: a reader of totals gets what there is again and again"
+)
 @pytest.mark.specification("Environment Variables", "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE")
 @pytest.mark.specification("Exporters", "OTLP: Metric Exporter configurable temporality preference")
 @pytest.mark.parametrize(("preferred", "sold"), [("cumulative", [2, 5]), ("delta", [2, 3])])

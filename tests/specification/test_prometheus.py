@@ -190,3 +190,26 @@ def test_the_resource_is_one_series_with_all_its_attributes(labelled: list[str])
         assert f"# TYPE {declared}" in page.splitlines()
         for label in ('shop_shelf="4"', 'service_name="unknown_service:python"', "service_instance_id="):
             assert label in line
+
+
+UNSUFFIXED = """
+import bext_otel
+from opentelemetry import metrics
+runs = bext_otel.configure(metrics={"total_suffix": False})
+meter = metrics.get_meter("shop")
+meter.create_counter("shop.sold", "By").add(3)
+meter.create_counter("shop.ratio", "1").add(2)
+meter.create_counter("shop.grand.total").add(4)
+show([runs.endpoints.reply("GET", "/metrics", query, {}, trusted=True).body.decode() for query in ("", "format=openmetrics")])
+"""
+
+
+@pytest.mark.specification("Exporters", "Prometheus: Prometheus Counters _total suffixing can be disabled")
+def test_counters_keep_their_names_where_the_setting_says_so(tmp_path: Path) -> None:
+    """One name in either format; OpenMetrics has no counter without the suffix."""
+    shown, _ = fresh(UNSUFFIXED, tmp_path)
+    for page, kind in zip(shown, ("counter", "unknown"), strict=True):
+        assert f"# TYPE shop_sold_bytes {kind}" in page.splitlines()
+        assert {"": 3.0} == samples(page, "shop_sold_bytes")
+        assert {"": 2.0} == samples(page, "shop_ratio")
+        assert {"": 4.0} == samples(page, "shop_grand_total")

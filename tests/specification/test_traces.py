@@ -184,6 +184,10 @@ def test_eight_threads_lose_nothing(run: Run) -> None:
     assert {f"k{number}": number for number in range(100)} == attributes(shared.attributes)
 
 
+@pytest.mark.specification(
+    "Beyond the rows",
+    "Trace SDK: Shutdown is called once for each processor, and no span is recorded after it",
+)
 @pytest.mark.specification("Traces", "TracerProvider: Shutdown (SDK only required)")
 def test_shutdown_ends_the_processors_once_and_records_no_more(run: Run) -> None:
     assert 1 == run.shown["down"]
@@ -235,6 +239,7 @@ def test_parents_are_the_active_span_the_given_context_or_nobody(run: Run) -> No
     )
 
 
+@pytest.mark.specification("Beyond the rows", "Trace SDK: what is no span in a context is no parent")
 @pytest.mark.specification("Traces", "Span: No explicit parent Span/SpanContext allowed")
 def test_what_is_no_span_is_no_parent(told: dict[str, Any]) -> None:
     """The API takes a context, and no parent."""
@@ -290,6 +295,9 @@ def test_a_status_is_unset_ok_or_an_error_with_a_reason(run: Run) -> None:
     assert [(0, ""), (1, ""), (2, "why")] == found
 
 
+@pytest.mark.specification(
+    "Beyond the rows", "Trace SDK: within OnEnding a span can be changed by the thread that ends it alone"
+)
 @pytest.mark.specification("Traces", "Span: SpanProcessor.OnEnding")
 def test_a_span_that_is_ending_can_be_changed_by_its_thread_alone(run: Run) -> None:
     ended = run.span("ended")

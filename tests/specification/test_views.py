@@ -148,6 +148,7 @@ def test_a_view_that_is_given_renames_the_instrument_that_it_names(run: Run) -> 
     assert [] == last(run, "by.name")
 
 
+@pytest.mark.specification("Beyond the rows", "Metrics SDK: criteria of a view are all to match")
 @pytest.mark.specification("Metrics", "The `View` instrument selection criteria is as specified.")
 def test_a_view_selects_by_name_kind_unit_meter_version_and_schema_and_all_of_them_must_match(
     run: Run,
@@ -217,6 +218,9 @@ def test_a_reader_says_by_kind_how_many_attribute_sets_it_gets(run: Run) -> None
     assert [10, 10] == [len(points(run, name)) for name in ("unlimited.left", "unlimited.seen")]
 
 
+@pytest.mark.specification(
+    "Beyond the rows", "Metrics SDK: several views of an instrument are streams of their own"
+)
 @pytest.mark.specification("Metrics", "The SDK allows more than one `View` to be specified per instrument.")
 def test_each_view_of_an_instrument_makes_a_stream(run: Run) -> None:
     found = {attributes(point.attributes)["a"]: point.as_int for point in points(run, "several.one")}

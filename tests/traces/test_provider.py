@@ -235,6 +235,7 @@ def test_many_threads_end_a_span_once() -> None:
     assert 50 == len(ended.spans)
 
 
+@pytest.mark.specification("Beyond the rows", "Trace SDK: a span that has ended is not changed any more")
 def test_a_span_that_has_ended_stays_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
     ended = Ended()
     span = provider_with(ended).get_tracer("t").start_span("s", attributes={"a": 1})

@@ -37,14 +37,21 @@ _collections: ContextVar[frozenset[object]] = ContextVar("bext_otel_collections"
 
 
 class Instruments:
-    """The instruments. `scope_labels` says whether their series are labelled with the scope that measures."""
+    """The instruments. `scope_labels` says whether their series are labelled with the scope that
+    measures, `total_suffix` whether counters end in `_total` on the page."""
 
     def __init__(
-        self, streams: Streams, planner: Planner | None = None, *, scope_labels: bool = True
+        self,
+        streams: Streams,
+        planner: Planner | None = None,
+        *,
+        scope_labels: bool = True,
+        total_suffix: bool = True,
     ) -> None:
         self.streams = streams
         self.planner = planner or Planner()
         self._scope_labels = scope_labels
+        self._total_suffix = total_suffix
         self._made: dict[tuple[InstrumentationScope, Any], Measuring | Observing] = {}
         self._streams: dict[Measuring | Observing, tuple[MeterStream, ...]] = {}
         # Streams of readers that prefer another aggregation, or limit, than the default.
@@ -152,7 +159,16 @@ class Instruments:
                 self._tell_conflicts(identity, plan)
             told = self._scope_labels and identity.row is None  # the catalogue's names need no scope
             labels = scope_labels(identity.scope) if told else ()
-            streams.append(MeterStream(plan, identity.kind, identity.scope, labels, self.streams))
+            streams.append(
+                MeterStream(
+                    plan,
+                    identity.kind,
+                    identity.scope,
+                    labels,
+                    self.streams,
+                    total_suffix=self._total_suffix or identity.row is not None,
+                )
+            )
         return tuple(streams)
 
     def _tell_conflicts(self, identity: Identity, plan: Plan) -> None:

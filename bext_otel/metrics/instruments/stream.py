@@ -30,7 +30,14 @@ class MeterStream(SeriesTable):
     """
 
     def __init__(
-        self, plan: Plan, kind: InstrumentKind, scope: InstrumentationScope, labels: LabelSet, parent: Streams
+        self,
+        plan: Plan,
+        kind: InstrumentKind,
+        scope: InstrumentationScope,
+        labels: LabelSet,
+        parent: Streams,
+        *,
+        total_suffix: bool = True,
     ) -> None:
         self._parent = parent
         self.kind = kind
@@ -40,7 +47,9 @@ class MeterStream(SeriesTable):
         self.clock = parent.clock
         self.least = 0.0 if kind in _POSITIVE else -GREATEST
         self.is_observed = kind.startswith("observable_")
-        self.exported = prometheus_name(plan.name, plan.unit, counter=plan.shape == "counter")
+        self.exported = prometheus_name(
+            plan.name, plan.unit, counter=plan.shape == "counter", total=total_suffix
+        )
         self.word = unit_word(plan.unit)
         self.observed: dict[MeterCell, Any] = {}
         self.blocks: list[tuple[list[ThirdPartyRow], bytes]] = []

@@ -43,6 +43,9 @@ def test_protobuf_of_another_kind_or_less_liked_is_not_sent(accept: str) -> None
     assert "prometheus" == metrics_format(accept)
 
 
+@pytest.mark.specification(
+    "Beyond the rows", "Prometheus: the format is the one that is liked best by Accept and its q-values"
+)
 @pytest.mark.parametrize(
     "accept",
     [PROMETHEUS_2, PROMETHEUS_3, "application/openmetrics-text", "text/plain,application/openmetrics-text"],

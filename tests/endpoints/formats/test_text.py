@@ -59,6 +59,7 @@ def test_both_texts_satisfy_the_strict_parser(openmetrics: bool) -> None:
     ].samples[0].labels.keys()
 
 
+@pytest.mark.specification("Beyond the rows", "Prometheus: TYPE and HELP of a name are said once")
 def test_metadata_is_said_once_for_a_family() -> None:
     for openmetrics in (False, True):
         written = text.render(SPECIFICATION, openmetrics=openmetrics).decode().splitlines()
@@ -238,6 +239,10 @@ def test_labels_in_another_order_are_the_same_series() -> None:
     )
 
 
+@pytest.mark.specification(
+    "Beyond the rows",
+    "Prometheus: an attribute that is called as a label of the format (`le`) breaks nothing",
+)
 def test_labels_of_the_format_itself_cannot_be_taken() -> None:
     point = Summary(1, 2.0, ((0.5, 3.0),))
     assert 's{exported_quantile="mine",quantile="0.5"} 3' in lines(

@@ -40,6 +40,7 @@ def in_time(call: threading.Thread) -> None:
     assert not call.is_alive(), "it waits for itself"
 
 
+@pytest.mark.specification("Beyond the rows", "Metrics SDK: a callback that raises harms no other")
 def test_a_callback_that_raises_costs_its_own_series_and_one_line(
     provider: BextMeterProvider, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -88,6 +89,9 @@ def test_a_callback_that_raises_beside_one_that_works_is_one_line(
     assert 1 >= len([line for line in lines if "odd" in line])
 
 
+@pytest.mark.specification(
+    "Beyond the rows", "Metrics SDK: a callback that does not return keeps no collection from its end"
+)
 def test_a_callback_that_hangs_holds_up_no_other(
     provider: BextMeterProvider, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -148,6 +152,9 @@ def test_a_callback_may_collect_whatever_reader_of_the_application_asks_it(
     assert {"level{}": 1} == shown(provider)
 
 
+@pytest.mark.specification(
+    "Beyond the rows", "Metrics SDK: every callback of an instrument is called at a collection"
+)
 def test_all_callbacks_of_one_instrument_are_asked(provider: BextMeterProvider) -> None:
     """Those of a second maker too, and a generator's until it ends."""
 
@@ -164,6 +171,9 @@ def test_all_callbacks_of_one_instrument_are_asked(provider: BextMeterProvider) 
     assert {'level{of="first"}': 1, 'level{of="second"}': 2} == shown(provider)
 
 
+@pytest.mark.specification(
+    "Beyond the rows", "Metrics SDK: asynchronous instruments alone are collected and exported"
+)
 def test_who_is_only_asked_is_read_too(streams: Streams) -> None:
     """A process with observable instruments alone has a page and exports."""
     woken: list[bool] = []

@@ -306,6 +306,10 @@ def test_exponential_buckets_are_upstreams(measured: list[tuple[float, int]]) ->
     sides.end()
 
 
+@pytest.mark.specification(
+    "Beyond the rows",
+    "Metrics SDK: instruments of one name with another kind, unit or description are streams of their own",
+)
 def test_instruments_of_one_name_each_work(caplog: pytest.LogCaptureFixture) -> None:
     """A counter and a histogram, other units, other descriptions: streams of their own, and one line."""
     reader = InMemoryMetricReader()
@@ -331,6 +335,9 @@ def test_instruments_of_one_name_each_work(caplog: pytest.LogCaptureFixture) -> 
     provider.shutdown()
 
 
+@pytest.mark.specification(
+    "Beyond the rows", "Metrics SDK: an instrument whose name is none is told of, and works"
+)
 def test_an_instrument_whose_name_is_none_is_told_and_works(caplog: pytest.LogCaptureFixture) -> None:
     reader = InMemoryMetricReader()
     provider = BextMeterProvider(Streams(Budgets({})), RESOURCE, metric_readers=[reader])
@@ -344,6 +351,9 @@ def test_an_instrument_whose_name_is_none_is_told_and_works(caplog: pytest.LogCa
     provider.shutdown()
 
 
+@pytest.mark.specification(
+    "Beyond the rows", "Metrics SDK: a meter that a configurator turns off measures nothing"
+)
 def test_a_meter_that_a_configurator_turns_off_measures_nothing() -> None:
     reader = InMemoryMetricReader()
     provider = BextMeterProvider(Streams(Budgets({})), RESOURCE, metric_readers=[reader])

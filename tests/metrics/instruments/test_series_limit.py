@@ -29,6 +29,10 @@ def points(provider: BextMeterProvider) -> dict[str, Point]:
     return {point.series.text: point for family in provider.instruments.families() for point in family.points}
 
 
+@pytest.mark.specification(
+    "Beyond the rows",
+    "Metrics SDK: the cardinality limit is 2000 where nobody says another, for synchronous instruments",
+)
 def test_a_counter_shows_2000_series_and_the_rest_in_one(
     provider: BextMeterProvider, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -52,6 +56,9 @@ def test_a_counter_shows_2000_series_and_the_rest_in_one(
     assert 0 == provider.instruments.dropped
 
 
+@pytest.mark.specification(
+    "Beyond the rows", "Metrics SDK: the cardinality limit holds for asynchronous instruments too"
+)
 def test_a_histogram_and_what_is_observed_are_limited_too(streams: Streams) -> None:
     provider = BextMeterProvider(streams, Resource({}), scope_labels=False, series_limit=10)
     meter = provider.get_meter("shop")

@@ -199,6 +199,9 @@ def test_an_observable_counter_counts_from_the_fork(library: Library) -> None:
     assert {'work_total{of="done"}': 3, 'work_total{of="ticks"}': 2} == library.values()
 
 
+@pytest.mark.specification(
+    "Beyond the rows", "Metrics SDK: a series that is no longer observed is not exported"
+)
 def test_a_series_that_is_no_longer_observed_is_gone(library: Library) -> None:
     """Of one-off jobs there may be any number, and they are not held against the limit."""
     running: list[str] = []

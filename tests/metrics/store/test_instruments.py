@@ -106,6 +106,7 @@ def test_an_observable_gauge_is_asked_at_each_reading(
         assert [4] == [value for _, value, _ in streams.stream(CACHE_ENTRIES).observed()]
 
 
+@pytest.mark.specification("Beyond the rows", "Metrics SDK: after Shutdown nothing is measured")
 def test_after_shutdown_nothing_is_measured(provider: BextMeterProvider) -> None:
     provider.shutdown()
     assert isinstance(provider.get_meter("any"), NoOpMeter)
