@@ -13,15 +13,18 @@ the specification has it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from weakref import ref
 
 from opentelemetry.sdk.metrics import Counter, Exemplar, Histogram, ObservableCounter
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter, NumberDataPoint
 
 from bext_otel._compat import InstrumentKind, preferred_temporality
 from bext_otel.metrics.sdk_points import difference
+from bext_otel.metrics.store.extremes import NONE_YET, Extremes, begin_interval, both
 
 __all__ = ["DeltaState", "exporter_temporality"]
 
@@ -53,11 +56,14 @@ class DeltaState:
         self, temporality: Mapping[InstrumentKind, AggregationTemporality], *, aligned: bool = False
     ) -> None:
         self._temporality = temporality
+        self._ref = ref(self)
         self._aligned = aligned
         self.reset()
 
     def reset(self) -> None:
         """Nothing was delivered, as in a forked child."""
+        # By series: the extremes of what was told since the last delivery, and has not arrived.
+        self._extremes: dict[Hashable, Extremes] = {}
         # By series: what was delivered of it in all, with which exemplars, and up to when.
         self._delivered: dict[Hashable, tuple[Any, Sequence[Exemplar], int]] = {}
         self._sent: dict[Hashable, tuple[Any, Sequence[Exemplar]]] = {}
@@ -71,6 +77,7 @@ class DeltaState:
         """Series that are gone need no memory."""
         for key in [key for key in self._delivered if is_gone(key)]:
             del self._delivered[key]
+            self._extremes.pop(key, None)
 
     def open(self, now_unix_nano: int) -> None:
         """An export begins, of what is so now: a moment of a timeline, later than that of any export
@@ -88,6 +95,8 @@ class DeltaState:
             found = point
         elif (found := _difference(before, point, monotonic=monotonic)) is None:
             return None
+        if not isinstance(point, NumberDataPoint):
+            found = self._within(key, point, found, is_first=before is None)
         self._sent[key] = (point.value if isinstance(point, NumberDataPoint) else point, point.exemplars)
         if not until:
             return replace(found, time_unix_nano=self._now)
@@ -95,6 +104,18 @@ class DeltaState:
         # sent.
         fresh = [exemplar for exemplar in point.exemplars if exemplar not in known]
         return replace(found, start_time_unix_nano=until, time_unix_nano=self._now, exemplars=fresh)
+
+    def _within(self, cell: Any, point: Any, found: Any, *, is_first: bool) -> Any:
+        """`found`, what came of a histogram, with the extremes of that: of the whole life at the first time,
+        and where one has begun anew meanwhile."""
+        if cell.count != point.count:  # a signal handler has drained it since the point was made
+            return found
+        extremes = begin_interval(cell, self._ref)
+        if is_first or extremes is None or found is point:
+            return found
+        least, most = self._extremes[cell] = both(extremes, self._extremes.get(cell, NONE_YET))
+        is_wanted = point.min is not None and math.isfinite(least)  # a view may leave them out
+        return replace(found, min=least, max=most) if is_wanted else found
 
     def is_new(self, key: Hashable, mark: float) -> bool:
         """Whether a value that is no total has been set since it was delivered; `mark` tells when it was."""
@@ -109,6 +130,7 @@ class DeltaState:
                 (key, (total, exemplars, self._now)) for key, (total, exemplars) in self._sent.items()
             )
             self._until = self._now
+            self._extremes = {}
         self._sent = {}
 
 
