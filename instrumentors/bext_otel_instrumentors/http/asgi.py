@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial, wraps
 from typing import Any, TypeAlias
 
+from bext_otel._compat import get_current
 from bext_otel_instrumentors.http.asgi_messages import Message, Receive, Send, receiving, sending
 from bext_otel_instrumentors.http.asgi_request import ASGI, Scope
 from bext_otel_instrumentors.http.background import log_late_failure
@@ -125,7 +126,7 @@ def serving(framework: Framework, hosting: Hosting, chosen: Choices, original: C
             and chosen.excluded is None
             and not hosting.waiting
             and (hosting.asgi is None or not hosting.asgi.owns(path_below(scope)))
-            and measured(scope) is None
+            and (not get_current() or measured(scope) is None)
         ):
             # What most requests are, without the way through `serve`.
             exchange = exchange_for(ASGI, scope, chosen, upstream=upstream, asked=(framework.ask, self))

@@ -107,7 +107,9 @@ def measured(surroundings: Mapping[str, Any]) -> Exchange | LeftOut | None:
 
 def exchange_of(surroundings: Mapping[str, Any]) -> Exchange | None:
     """The exchange of this scope or environ; None where it is not being measured."""
-    found = measured(surroundings)
+    found = _request.get()
+    if found is None or found.surroundings is not surroundings:
+        found = measured(surroundings)
     return found if isinstance(found, Exchange) else None
 
 

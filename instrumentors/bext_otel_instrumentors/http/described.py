@@ -1,8 +1,9 @@
 """What the span of a request begins with, by the HTTP semantic conventions (stable).
 
-All but its path and query is what other requests over the same connection begin with too: that is made once
-and remembered, within bounds, for clients choose it. When there is too much all is forgotten, so that who
-names anything costs the others the shortcut for no longer than he does so.
+All but its path, its query and the client's port is what other requests of the same client begin with too:
+that is made once and remembered, within bounds, for clients choose it. When there is too much all is
+forgotten, so that who names anything costs the others the shortcut for no longer than he does so. The port is
+of a connection, and behind many a proxy each request has its own.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ RequestLine: TypeAlias = "tuple[str, str, str, str, str, str, Address | None, Ad
 the server and of the client (None: not told), user agent; text that is missing is empty. A port may be a text
 that holds its number; servers put 0 beside an address that a header says."""
 
-_Key: TypeAlias = "tuple[str, str, str, str, str, Address | None, str]"
+_Key: TypeAlias = "tuple[str, str, str, str, str, str, bool, str]"
 
 _DEFAULT_PORTS: Mapping[str, int] = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
@@ -38,7 +39,7 @@ _MAX_HEADER = 512
 # A name or address, and a port; never userinfo, which may be a password.
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.~%!$&'()*+,;=-]+))(?::([0-9]{1,5})?)?", re.ASCII)
 
-# By method, scheme, version, Host header, app, client and user agent.
+# By method, scheme, version, Host header, app, the client's address, whether a header says that, user agent.
 _shared: dict[_Key, Shared] = {}
 _MAX_SHARED, _MAX_SHARED_LENGTH = 1000, 512
 
@@ -52,20 +53,24 @@ def describe(line: RequestLine, known: str, scheme: str, path: str, app: str, to
         own["url.query"] = redact_query(query[:_MAX_QUERY])
     if known is not method:
         own["http.request.method_original"] = encodable(method[:_MAX_HEADER])
+    address, port = "", None
     if told is not None:
         host = told[1] or host
         own.update(_of_proxy(client, told))
-        client = None
-    elif client is not None and type(client) is not tuple:  # ASGI allows a list
-        client = (client[0], client[1])
-    key = (known, scheme, version, host, app, client, user_agent)
+    elif client is not None and (address := client[0]):
+        port = client[1]
+        if type(port) is str:
+            port = declared_length(port)
+        if port:
+            own["client.port"] = own["network.peer.port"] = port
+    key = (known, scheme, version, host, app, address, port == 0, user_agent)
     return _shared.get(key) or _share(key, server), own
 
 
 def _share(key: _Key, server: Address | None) -> Shared:
     """What all requests with this key have in common; where no host is named, or something that is none,
     those to this address of the server."""
-    known, scheme, version, host, app, client, user_agent = key
+    known, scheme, version, host, app, address, is_told, user_agent = key
     attributes: dict[str, Any] = {"http.request.method": known, "url.scheme": scheme, "bext.app": app}
     if version:
         attributes["network.protocol.version"] = version
@@ -80,26 +85,18 @@ def _share(key: _Key, server: Address | None) -> Shared:
         port = None
     if port is not None:
         attributes["server.port"] = port
-    if client is not None and client[0]:
-        attributes.update(_of_client(client))
+    if address:
+        attributes["client.address"] = address
+        if not is_told:
+            attributes["network.peer.address"] = address
     if user_agent:
         attributes["user_agent.original"] = user_agent[:_MAX_HEADER]
     shared = Shared(attributes)
-    if named is not None and len(user_agent) + len(client[0] if client else "") <= _MAX_SHARED_LENGTH:
+    if named is not None and len(user_agent) + len(address) <= _MAX_SHARED_LENGTH:
         if len(_shared) >= _MAX_SHARED:
             _shared.clear()
         _shared[key] = shared
     return shared
-
-
-def _of_client(client: Address) -> dict[str, Any]:
-    address, port = client[0], _port(client[1])
-    attributes: dict[str, Any] = {"client.address": address}
-    if port != 0:
-        attributes["network.peer.address"] = address
-    if port:
-        attributes["client.port"] = attributes["network.peer.port"] = port
-    return attributes
 
 
 def _port(given: int | str | None) -> int | None:
@@ -108,7 +105,13 @@ def _port(given: int | str | None) -> int | None:
 
 def _of_proxy(client: Address | None, told: Told) -> dict[str, Any]:
     """The client that proxies tell of, beside the peer of the socket."""
-    attributes = _of_client(client) if client is not None and client[0] else {}
+    attributes: dict[str, Any] = {}
+    if client is not None and client[0]:
+        attributes["client.address"], port = client[0], _port(client[1])
+        if port != 0:
+            attributes["network.peer.address"] = client[0]
+        if port:
+            attributes["client.port"] = attributes["network.peer.port"] = port
     if told[2] is not None:
         attributes["client.address"], port = told[2]
         attributes.pop("client.port", None)

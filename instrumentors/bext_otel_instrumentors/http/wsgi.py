@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import partial, wraps
 from typing import Any, TypeAlias
 
+from bext_otel._compat import get_current
 from bext_otel.operation import settings
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.background import log_late_failure
@@ -117,8 +118,8 @@ def serving(framework: Framework, hosting: Hosting, chosen: Choices, original: C
         elif (
             chosen.excluded is None
             and not hosting.waiting
-            and hosting.wsgi is None
-            and measured(environ) is None
+            and (hosting.wsgi is None or not hosting.wsgi.owns(text_of(environ.get("PATH_INFO") or "")))
+            and (not get_current() or measured(environ) is None)
         ):
             # What most requests are, without the way through `serve`.
             upstream, asked = framework.has_upstream(self), (framework.ask, self)
