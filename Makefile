@@ -57,6 +57,7 @@ lowest: $(VENV)/dev.done  ## part of the tests with the lowest versions that we 
 bench: $(VENV)/dev.done  ## what requests, lines, scrapes, caches and plugins cost, beside a bare application and upstream
 	$(BIN)/python -m benchmarks.requests
 	$(BIN)/python -m benchmarks.request_parts
+	$(BIN)/python -m benchmarks.request_steps
 	$(BIN)/python -m benchmarks.load
 	$(BIN)/python -m benchmarks.spans
 	$(BIN)/python -m benchmarks.lines

@@ -47,9 +47,9 @@ async def _answer(send: Callable[[Any], Awaitable[None]]) -> None:
 
 def _beginning(scope: dict[str, Any], line: Any) -> Iterator[Part]:
     from bext_otel.operation import set_request_logged, settings, tracer
-    from bext_otel_instrumentors.http import opening
     from bext_otel_instrumentors.http.asgi_request import ASGI
     from bext_otel_instrumentors.http.current_request import measured
+    from bext_otel_instrumentors.http.described import describe
     from bext_otel_instrumentors.http.propagation import extract_parent, is_w3c_only
 
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -59,11 +59,8 @@ def _beginning(scope: dict[str, Any], line: Any) -> Iterator[Part]:
         assert known.resolver is not None
         set_request_logged(told=False, app=known.resolver(line[5], line[2]))
 
-    def described() -> dict[str, Any]:
-        method, scheme, path, query, version, host, server, client, agent = line
-        return opening._described(
-            method, method, scheme, path, query, version, host, server, client, agent, "shop"
-        )
+    def described() -> Any:
+        return describe(line, line[0], line[1], line[2], "shop", None)
 
     yield "is it measured already", _us(lambda: measured(scope))
     yield "what the server says", _us(lambda: ASGI.read(scope))
@@ -108,10 +105,10 @@ def _end(new: Callable[[], Any]) -> Iterator[Part]:
     from bext_otel_instrumentors.http.server_span import show_result
 
     request, tracing = new(), tracer()
-    attributes = dict(request.span.attributes)
+    parts = request.span.parts
 
     def span() -> Any:
-        return tracing.start_span("GET", Context(), SpanKind.SERVER, describe=lambda: {**attributes})  # type: ignore[call-arg]  # ours
+        return tracing.start_span("GET", Context(), SpanKind.SERVER, describe=lambda: parts)  # type: ignore[call-arg]  # ours
 
     def ended() -> None:
         one = span()

@@ -113,14 +113,17 @@ def _key(key: object) -> bytes:
 
 
 class _Key:
-    """A key that was seen, and its values as whole fields, by type: 1, 1.0 and True are one key of a dict."""
+    """A key that was seen: how a field begins that has it, and how many of its values are kept."""
 
-    __slots__ = ("integers", "prefix", "strings")
+    __slots__ = ("kept", "prefix")
 
     def __init__(self, prefix: bytes) -> None:
         self.prefix = prefix
-        self.strings: dict[str, bytes] = {}
-        self.integers: dict[int, bytes] = {}
+        self.kept = 0
+
+
+# Types of values that are kept. What is equal among these is the same: 1, 1.0 and True are one key of a dict.
+_KEPT: frozenset[type] = frozenset({str, int})
 
 
 class Attributes:
@@ -132,24 +135,27 @@ class Attributes:
     def __init__(self, tag: bytes) -> None:
         self._tag = tag
         self._keys: dict[str, _Key] = {}
+        # By key and value, as whole fields.
+        self._written: dict[tuple[str, Any], bytes] = {}
         self._kept_bytes = 0
         self.left_out = 0
 
     def write(self, attributes: Mapping[str, Any], to: list[bytes]) -> None:
         """Append the fields. Attributes are those of a span, event, link, record, resource or scope."""
-        keys = self._keys
-        for name, value in attributes.items():
-            key = keys.get(name) or self._new(name)
-            kind = type(value)
-            if kind is str:
-                written = key.strings.get(value)
-            elif kind is int:
-                written = key.integers.get(value)
-            else:
-                written = None
+        if _KEPT.issuperset(map(type, attributes.values())):
+            found = list(map(self._written.get, attributes.items()))
+            if None not in found:
+                to += found  # type: ignore[arg-type]  # none of them is None
+                return
+        else:
+            get = self._written.get
+            found = [
+                get((name, value)) if type(value) in _KEPT else None for name, value in attributes.items()
+            ]
+        for written, (name, value) in zip(found, attributes.items(), strict=False):
             if written is None:
                 try:
-                    written = self._write(key, kind, value)
+                    written = self._write(name, type(value), value)  # noqa: PLW2901  # what was not found
                 except Exception:  # as `any_value` says; the other attributes tell the rest
                     self.left_out += 1
                     continue
@@ -159,9 +165,12 @@ class Attributes:
         key = _Key(_key(name))
         if type(name) is str and len(self._keys) < _MAX_KEYS and len(name) <= _MAX_KEY:
             self._keys[name] = key
+        else:
+            key.kept = _MAX_VALUES
         return key
 
-    def _write(self, key: _Key, kind: type, value: Any) -> bytes:
+    def _write(self, name: Any, kind: type, value: Any) -> bytes:
+        key = self._keys.get(name) or self._new(name)
         prefix = key.prefix
         if kind is str:
             content = encodable(value).encode()
@@ -182,16 +191,17 @@ class Attributes:
             else:
                 written = field(self._tag, prefix + field(b"\x12", field(b"\x0a", content)))
             if size <= _MAX_TEXT:
-                self._keep(key.strings, value, written)
+                self._keep(key, name, value, written)
             return written
         written = field(
             self._tag, prefix + field(b"\x12", _integer(value) if kind is int else any_value(value))
         )
         if kind is int:
-            self._keep(key.integers, value, written)
+            self._keep(key, name, value, written)
         return written
 
-    def _keep(self, values: dict[Any, bytes], value: Any, written: bytes) -> None:
-        if len(values) < _MAX_VALUES and self._kept_bytes < _MAX_KEPT_BYTES:
-            values[value] = written
+    def _keep(self, key: _Key, name: Any, value: Any, written: bytes) -> None:
+        if key.kept < _MAX_VALUES and self._kept_bytes < _MAX_KEPT_BYTES:
+            key.kept += 1
+            self._written[name, value] = written
             self._kept_bytes += len(written)

@@ -7,10 +7,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
-from opentelemetry.trace import Link, SpanKind, Status, TraceState
+from opentelemetry.trace import DEFAULT_TRACE_STATE, Link, SpanKind, Status, TraceState
 
+from bext_otel.described import Shared
 from bext_otel.export.origins import Encoded, Origins
-from bext_otel.export.protobuf import MAX_NANOSECONDS, Attributes, field, nanoseconds, number, text
+from bext_otel.export.protobuf import Attributes, field, nanoseconds, number, text, varint
 from bext_otel.traces.span import UNSET, Span
 
 __all__ = ["SpanEncoder"]
@@ -31,6 +32,9 @@ _LOCAL_LINK, _REMOTE_LINK = b"\x35" + _LOCAL, b"\x35" + _REMOTE
 _UNSET = b"\x7a\x00"
 
 _MAX_NAMES, _MAX_NAME = 1000, 256
+# How a span begins, by its length.
+_MAX_HEADS = 1024
+_HEADS = tuple(b"\x12" + varint(size) for size in range(_MAX_HEADS))
 
 
 class SpanEncoder:
@@ -46,27 +50,44 @@ class SpanEncoder:
     def encode(self, span: Span) -> Encoded:
         """A span that has ended."""
         context, parent, tracer = span._context, span._parent, span.tracer
-        begin, end = span._start_time, span._end_time
-        if type(begin) is not int or type(end) is not int or not 0 <= begin <= end <= MAX_NANOSECONDS:
-            begin, end = nanoseconds(begin), nanoseconds(end)
+        try:
+            times = _pack_times(b"\x39", span._start_time, b"\x41", span._end_time)
+        except struct.error:  # an application's own, which is none that OTLP can hold
+            times = _pack_times(b"\x39", nanoseconds(span._start_time), b"\x41", nanoseconds(span._end_time))
         parts = [
             _pack_ids(b"\x0a\x10", context[0].to_bytes(16, "big"), b"\x12\x08", context[1]),
             self._names.get(span._name) or self._name(span._name),
             _KINDS.get(id(span._kind), b""),
-            _pack_times(b"\x39", begin, b"\x41", end),
+            times,
         ]
         if parent is None:
             parts.append(_LOCAL_PARENT)
         else:
             parts += _pack_parent(b"\x22\x08", parent[1]), _REMOTE_PARENT if parent[2] else _LOCAL_PARENT
-        if context[4]:
-            parts.append(_state(context[4]))
-        self._attributes.write(span._attributes, parts)
+        if (state := context[4]) is not DEFAULT_TRACE_STATE and state:
+            parts.append(_state(state))
+        if (kept := span.kept) is None:
+            for part in span.parts:
+                if type(part) is Shared:
+                    parts.append(part.written or self._shared(part))
+                else:
+                    self._attributes.write(part, parts)  # type: ignore[arg-type]  # a dictionary, then
+        else:
+            self._attributes.write(kept, parts)
         status = span._status
         parts.append(_UNSET if status is UNSET or status.is_unset else _status(status))
         if span._dropped or span._events or span._links:
             self._rarely(span, parts)
-        return self._origins.number(tracer.resource, tracer.scope), field(b"\x12", b"".join(parts))
+        written = b"".join(parts)
+        size = len(written)
+        head = _HEADS[size] if size < _MAX_HEADS else b"\x12" + varint(size)
+        return self._origins.number(tracer.resource, tracer.scope), head + written
+
+    def _shared(self, shared: Shared) -> bytes:
+        parts: list[bytes] = []
+        self._attributes.write(shared.attributes, parts)
+        written = shared.written = b"".join(parts)
+        return written
 
     def _name(self, name: object) -> bytes:
         written = text(b"\x2a", name)

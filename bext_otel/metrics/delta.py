@@ -13,15 +13,18 @@ the specification has it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from weakref import ref
 
 from opentelemetry.sdk.metrics import Counter, Exemplar, Histogram, ObservableCounter
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter, NumberDataPoint
 
 from bext_otel._compat import InstrumentKind, preferred_temporality
 from bext_otel.metrics.sdk_points import difference
+from bext_otel.metrics.store.extremes import NONE_YET, Extremes, begin_interval, both
 
 __all__ = ["DeltaState", "exporter_temporality"]
 
@@ -53,11 +56,14 @@ class DeltaState:
         self, temporality: Mapping[InstrumentKind, AggregationTemporality], *, aligned: bool = False
     ) -> None:
         self._temporality = temporality
+        self._ref = ref(self)
         self._aligned = aligned
         self.reset()
 
     def reset(self) -> None:
         """Nothing was delivered, as in a forked child."""
+        # By series: the extremes of what was told since the last delivery, and has not arrived.
+        self._extremes: dict[Hashable, Extremes] = {}
         # By series: what was delivered of it in all, with which exemplars, and up to when.
         self._delivered: dict[Hashable, tuple[Any, Sequence[Exemplar], int]] = {}
         # By series, and with the number of the point (`id`) that tells it.
@@ -72,6 +78,7 @@ class DeltaState:
         """Series that are gone need no memory."""
         for key in [key for key in self._delivered if is_gone(key)]:
             del self._delivered[key]
+            self._extremes.pop(key, None)
 
     def open(self, now_unix_nano: int) -> None:
         """An export begins, of what is so now: a moment of a timeline, later than that of any export
@@ -89,6 +96,8 @@ class DeltaState:
             found = point
         elif (found := _difference(before, point, monotonic=monotonic)) is None:
             return None
+        if not isinstance(point, NumberDataPoint):
+            found = self._within(key, point, found, is_first=before is None)
         if not until:
             made = replace(found, time_unix_nano=self._now)
         else:
@@ -99,6 +108,18 @@ class DeltaState:
         total = point.value if isinstance(point, NumberDataPoint) else point
         self._sent[key] = total, point.exemplars, id(made)
         return made
+
+    def _within(self, cell: Any, point: Any, found: Any, *, is_first: bool) -> Any:
+        """`found`, what came of a histogram, with the extremes of that: of the whole life at the first time,
+        and where one has begun anew meanwhile."""
+        if cell.count != point.count:  # a signal handler has drained it since the point was made
+            return found
+        extremes = begin_interval(cell, self._ref)
+        if is_first or extremes is None or found is point:
+            return found
+        least, most = self._extremes[cell] = both(extremes, self._extremes.get(cell, NONE_YET))
+        is_wanted = point.min is not None and math.isfinite(least)  # a view may leave them out
+        return replace(found, min=least, max=most) if is_wanted else found
 
     def is_new(self, key: Hashable, mark: float, point: Any) -> bool:
         """Whether a value that is no total, told by `point`, has been set since it was delivered; `mark`
@@ -116,6 +137,11 @@ class DeltaState:
                 for key, (total, exemplars, point) in self._sent.items()
                 if point not in lost
             )
+            self._extremes = {
+                key: extremes
+                for key, extremes in self._extremes.items()
+                if key in self._sent and self._sent[key][2] in lost
+            }
             if not lost:  # a series that begins meanwhile has come since what arrived as a whole
                 self._until = self._now
         self._sent = {}

@@ -31,18 +31,21 @@ PLAIN: frozenset[type] = frozenset({str, int, bool, float, bytes, type(None)})
 _STRINGS = frozenset({str})
 _LISTS = frozenset({list, tuple})
 _NO_LIMIT = 1 << 62
+# More than any of our instrumentors describes a span with, and concludes it.
+_ROOM = 64
 
 
 class AttributeLimits:
     """`SpanLimits`, as they are asked for: how many attributes a span may have, and how long a string in them
     may be (None: any length)."""
 
-    __slots__ = ("attributes", "length", "of")
+    __slots__ = ("attributes", "has_room", "length", "of")
 
     def __init__(self, of: SpanLimits) -> None:
         self.of = of
         self.attributes = of.max_span_attributes if of.max_span_attributes is not None else _NO_LIMIT
         self.length = of.max_span_attribute_length
+        self.has_room = self.length is None and self.attributes >= _ROOM
 
 
 def has_plain_names(attributes: Mapping[Any, Any]) -> bool:

@@ -21,6 +21,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.util.types import Attributes, AttributeValue
 
+from bext_otel.described import Shared, merged
 from bext_otel.entries import describe_exception, message_of
 from bext_otel.timing import Anchor
 from bext_otel.traces.addresses import ADDRESSES
@@ -34,6 +35,9 @@ __all__ = ["FinishedSpan", "Span", "UnrecordedSpan"]
 _log = logging.getLogger("bext_otel.traces")
 
 UNSET = Status(StatusCode.UNSET)
+
+# Spans whose parts are just being put together, and the attributes that whoever came first makes of them.
+_gathering: dict[Span, dict[str, Any]] = {}
 
 
 class UnrecordedSpan(NonRecordingSpan):
@@ -63,11 +67,11 @@ class Span(SdkSpan):
     No lock: each change is one step of the interpreter's, and the end is taken by who first takes `_open`
     away. Times that are not given come from `anchor`, which nobody sets back. `within_server`: it, or one
     around it in this process, is of kind SERVER. `ending_in` is the thread in which processors may still
-    change it, while they hear that it is about to be over.
+    change it, while they hear that it is about to be over. Its attributes are `kept`; where that is None,
+    they are `parts` as long as nobody asks for them.
     """
 
     __slots__ = (
-        "_attributes",
         "_context",
         "_dropped",
         "_end_time",
@@ -84,11 +88,12 @@ class Span(SdkSpan):
         "anchor",
         "counted",
         "ending_in",
+        "kept",
+        "parts",
         "tracer",
         "within_server",
     )
 
-    _attributes: dict[str, Any]
     _context: SpanContext
     _dropped: int
     _end_time: int | None
@@ -105,10 +110,31 @@ class Span(SdkSpan):
     anchor: Anchor
     counted: Callable[[], object]
     ending_in: int
+    kept: dict[str, Any] | None
+    parts: tuple[dict[str, Any] | Shared, ...]
     tracer: Tracer
     within_server: bool
 
     # --- What the SDK's class reads -------------------------------------------------------------------------
+
+    @property
+    def _attributes(self) -> dict[str, Any]:  # type: ignore[override]  # upstream's is a field
+        kept = self.kept
+        return self._gathered() if kept is None else kept
+
+    def _gathered(self) -> dict[str, Any]:
+        """Its parts as one dictionary from now on, the same for all threads that ask at once."""
+        parts = self.parts
+        try:
+            made = _gathering.setdefault(self, merged(parts))
+            if self.kept is None:
+                self.kept = made
+        finally:
+            _gathering.pop(self, None)
+        kept = self.kept
+        if self.parts is not parts:  # it was concluded meanwhile; see there
+            kept.update(merged(self.parts[len(parts) :]))
+        return kept
 
     @property
     def _resource(self) -> Resource:  # type: ignore[override]  # upstream's is a field
@@ -228,14 +254,21 @@ class Span(SdkSpan):
         for key, value in attributes.items():
             self._keep(key, value)
 
-    def conclude(self, name: str, attributes: dict[str, Any]) -> None:
-        """Its final name ("": as it is), and attributes with values of plain types and without secrets in
-        addresses: for whoever knows both at once. Nothing where it has ended."""
+    def conclude(self, name: str, concluded: Shared) -> None:
+        """Its final name ("": as it is), and its last attributes: for whoever knows both at once. Nothing
+        where it has ended."""
         if self._end_time is not None:
             return
         if name:
             self._name = name
-        kept, limits = self._attributes, self.tracer.core.limits
+        kept = self.kept
+        if kept is None:
+            self.parts = (*self.parts, concluded)
+            if self.kept is None:
+                return
+            # Somebody has asked for them just now, and may not have seen this part.
+            kept = self._attributes
+        attributes, limits = concluded.attributes, self.tracer.core.limits
         if (
             limits.length is None
             and len(kept) + len(attributes) <= limits.attributes

@@ -25,8 +25,9 @@ from opentelemetry.trace import (
 from opentelemetry.util.types import Attributes
 
 from bext_otel._compat import SdkTracer, span_context
+from bext_otel.described import Described, merged
 from bext_otel.timing import Anchor, child_anchor
-from bext_otel.traces.limits import bounded, fitting
+from bext_otel.traces.limits import AttributeLimits, bounded, fitting
 from bext_otel.traces.ratio import ConsistentRatio
 from bext_otel.traces.sampling import ask
 from bext_otel.traces.span import UNSET, Span, UnrecordedSpan
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Tracer"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-Describe: TypeAlias = Callable[[], dict[str, Any]]
+Describe: TypeAlias = Callable[[], Described]
 
 # By the bits of a trace's flags: sampled, and a random trace id.
 _FLAGS = tuple(TraceFlags(bits) for bits in range(4))
@@ -70,7 +71,7 @@ class Tracer(SdkTracer):
         """See `opentelemetry.trace.Tracer`.
 
         `describe` answers with the attributes, instead of `attributes`, and is called only if somebody looks
-        at them: a dictionary of nobody else's, with values of plain types, and without secrets in addresses.
+        at them: with values of plain types, and without secrets in addresses.
         """
         # A context that holds nothing is what most requests begin in.
         around = INVALID_SPAN if context == _EMPTY else _around(context)
@@ -90,13 +91,10 @@ class Tracer(SdkTracer):
                 sampled, state = _share(rule.ratio, parent, trace_id, flags & _RANDOM)
             else:
                 sampled = rule.samples(parent, trace_id)
-            if sampled:
-                decision, flags = Decision.RECORD_AND_SAMPLE, flags | _SAMPLED
-            else:
-                decision = Decision.DROP
+            decision = Decision.RECORD_AND_SAMPLE if sampled else Decision.DROP
+            flags |= sampled  # whose bit is the first
         else:
-            if describe is not None:
-                attributes, describe = describe(), None
+            attributes, describe = attributes if describe is None else merged(describe()), None
             decision, flags, state, attributes = _ask(
                 self.sampler, context, parent, trace_id, flags, name, kind, attributes, links or ()
             )
@@ -109,11 +107,10 @@ class Tracer(SdkTracer):
         now = anchor.wall_ns if around is INVALID_SPAN else anchor.now()
         span._start_time = now if start_time is None else start_time
         span._name, span._kind, span._context, span._parent = name, kind, made, parent
-        span._attributes, span._dropped = (
-            fitting(describe(), core.limits)
-            if describe is not None
-            else (bounded(attributes, core.limits) if attributes else ({}, 0))
-        )
+        if describe is None:
+            span.kept, span._dropped = bounded(attributes, core.limits) if attributes else ({}, 0)
+        else:
+            _describe(span, describe(), core.limits)
         span._events = span._links = ()
         span._status, span._end_time, span._open = UNSET, None, True
         span._record_exception, span._set_status_on_exception = record_exception, set_status_on_exception
@@ -173,6 +170,13 @@ def _unrecorded(
     if kind is SpanKind.SERVER or getattr(around, "within_server", False):
         span.within_server = True
     return span
+
+
+def _describe(span: Span, described: Described, limits: AttributeLimits) -> None:
+    if limits.has_room and isinstance(described, tuple):
+        span.kept, span.parts, span._dropped = None, described, 0
+    else:
+        span.kept, span._dropped = fitting(merged(described), limits)
 
 
 def _share(

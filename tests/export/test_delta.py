@@ -20,7 +20,11 @@ from opentelemetry.sdk.metrics.export import (
     MetricExportResult,
     MetricsData,
 )
-from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
+from opentelemetry.sdk.metrics.view import (
+    ExplicitBucketHistogramAggregation,
+    ExponentialBucketHistogramAggregation,
+    View,
+)
 from opentelemetry.sdk.resources import Resource
 
 from bext_otel.apps import Budgets
@@ -36,8 +40,10 @@ from bext_otel.catalogue import (
 )
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.periodic import MetricExport
+from bext_otel.metrics.delta import DeltaState
 from bext_otel.metrics.provider import BextMeterProvider
 from bext_otel.metrics.reader import SnapshotReader
+from bext_otel.metrics.sdk_points import point_of
 from bext_otel.metrics.store.streams import Streams
 from bext_otel.operation import SCOPE
 from bext_otel.testing import Clock
@@ -49,6 +55,7 @@ PREFERENCES: dict[str, dict[type, AggregationTemporality]] = {
     "lowmemory": {Counter: DELTA, Histogram: DELTA},
 }
 RESOURCE = Resource({"service.name": "shop"})
+COMMON = {"attributes": {}, "start_time_unix_nano": 0, "time_unix_nano": 1, "exemplars": []}
 
 
 class Collecting(MetricExporter):
@@ -172,9 +179,15 @@ def comparable(metric: Any) -> Any:
                 pytest.approx(point.sum),
                 point.zero_count,
                 sum(point.positive.bucket_counts),
+                (point.min, point.max),
             )
         else:
-            told[key] = (tuple(point.bucket_counts), point.count, pytest.approx(point.sum))
+            told[key] = (
+                tuple(point.bucket_counts),
+                point.count,
+                pytest.approx(point.sum),
+                (point.min, point.max),
+            )
     temporality = None if isinstance(metric.data, Gauge) else metric.data.aggregation_temporality
     return temporality, told
 
@@ -340,16 +353,60 @@ def test_an_exemplar_is_sent_once(exported: Exported) -> None:
     assert [2] == [exemplar.span_id for exemplar in point.exemplars]
 
 
-def test_extremes_of_an_interval_are_told_where_they_are_known(exported: Exported) -> None:
-    """Cells keep those of the whole life: a new one is the interval's, any other may be older."""
-    cell = exported.streams.stream(REQUEST_DURATION).cell({"app": "shop", "route": "/"})
+@pytest.mark.parametrize("row", [REQUEST_DURATION, HTTP_SERVER_REQUEST_DURATION], ids=lambda row: row.kind)
+def test_extremes_are_those_of_the_interval(exported: Exported, row: Metric) -> None:
+    """Also where a reading in between has drained some of it, and another exporter has its own."""
+    other = Collecting("delta")
+    often = MetricExport(exported.reading, RESOURCE, other, Delivery("metrics", "there"), 60)
+    cell = exported.streams.stream(row).cell({"app": "shop", "route": "/"})
     told = []
     for values in ((5.0, 9.0), (6.0, 20.0), (7.0,), (1.0, 8.0)):
         for one in values:
             cell.add(one)
+            often.send()
+        (point,) = exported.send()[row.streamed].data.data_points
+        told.append((point.min, point.max))
+    assert [(5.0, 9.0), (6.0, 20.0), (7.0, 7.0), (1.0, 8.0)] == told
+    points = [by_name(data)[row.streamed].data.data_points[0] for data in other.taken]
+    assert [5.0, 9.0, 6.0, 20.0, 7.0, 1.0, 8.0] == [point.min for point in points]
+    assert [5.0, 9.0, 6.0, 20.0, 7.0, 1.0, 8.0] == [point.max for point in points]
+
+
+def test_extremes_of_what_failed_are_part_of_the_next_delivery(exported: Exported) -> None:
+    cell = exported.streams.stream(REQUEST_DURATION).cell({"app": "shop", "route": "/"})
+    told = []
+    for value, arrives in ((5, False), (6, True), (1, False), (9, False), (7, True), (8, True)):
+        cell.add(value)
+        exported.exporter.result = MetricExportResult.SUCCESS if arrives else MetricExportResult.FAILURE
         (point,) = exported.send()[REQUEST_DURATION.exported].data.data_points
         told.append((point.min, point.max))
-    assert [(5.0, 9.0), (None, 20.0), (None, None), (1.0, None)] == told
+    assert [(5, 5), (5, 6), (1, 1), (1, 9), (1, 9), (8, 8)] == told
+
+
+def test_a_view_without_extremes_has_none_in_deltas_either(clock: Clock) -> None:
+    views = [View(instrument_name="wait", aggregation=ExplicitBucketHistogramAggregation([1], False))]
+    reader = InMemoryMetricReader(preferred_temporality=PREFERENCES["delta"])
+    streams = Streams(Budgets({}), clock=clock)
+    provider = BextMeterProvider(streams, RESOURCE, views=views, metric_readers=[reader])
+    wait = provider.get_meter("some.library").create_histogram("wait")
+    for _ in range(2):
+        wait.record(3)
+        (point,) = by_name(reader.get_metrics_data())["wait"].data.data_points
+        assert (1, None, None) == (point.count, point.min or None, point.max or None)
+    provider.shutdown()
+
+
+def test_a_reader_that_is_gone_costs_a_series_nothing_more(clock: Clock) -> None:
+    streams = Streams(Budgets({}), clock=clock)
+    cell: Any = streams.stream(REQUEST_DURATION).cell({"app": "shop", "route": "/"})
+    for number in range(20):
+        account = DeltaState({"histogram": DELTA})
+        cell.add(number)
+        with streams.lock:
+            streams.drain()
+            account.open(number + 1)
+            account.since(cell, point_of(cell.read(), COMMON))
+    assert 1 >= len(cell.intervals) - 1
 
 
 @pytest.mark.parametrize(

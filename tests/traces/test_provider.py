@@ -23,6 +23,7 @@ from opentelemetry.sdk.trace.sampling import (
 )
 from opentelemetry.trace import StatusCode
 
+from bext_otel.described import Shared
 from bext_otel.traces.provider import BextTracerProvider
 from bext_otel.traces.span import Span
 
@@ -351,14 +352,14 @@ def test_a_span_is_concluded_as_if_each_attribute_had_been_set(limits: dict[str,
     ended = Ended()
     tracer: Any = provider_with(ended, span_limits=SpanLimits(**limits)).get_tracer("t")
     concluded = tracer.start_span("s", describe=lambda: {"n": 1, "first": "word"})
-    concluded.conclude("named", said)
+    concluded.conclude("named", Shared(said))
     one_by_one = tracer.start_span("s", attributes={"n": 1, "first": "word"})
     one_by_one.update_name("named")
     for name, value in said.items():
         one_by_one.set_attribute(name, value)
     for span in (concluded, one_by_one):
         span.end()
-        span.conclude("late", {"late": 1})
+        span.conclude("late", Shared({"late": 1}))
     first, second = ended.spans
     assert (second.name, second.attributes, second.dropped_attributes) == (
         first.name,

@@ -30,6 +30,7 @@ from bext_otel.metrics.store.cells import (
     UpDownCounterCell,
     add_at_once,
 )
+from bext_otel.metrics.store.extremes import Intervals, widened
 from bext_otel.metrics.timeline import NANO
 from bext_otel.metrics.values import Histogram
 
@@ -198,6 +199,7 @@ class ExponentialCell(_Buckets):
     __slots__ = (
         "by_bucket",
         "count",
+        "intervals",
         "maximum",
         "minimum",
         "names",
@@ -215,6 +217,7 @@ class ExponentialCell(_Buckets):
         self.count = self.zeros = 0
         self.sum = 0.0
         self.minimum, self.maximum = math.inf, -math.inf
+        self.intervals: Intervals = None
 
     def read(self, now: float | None = None) -> Histogram:
         """As an explicit histogram whose bounds are those of its buckets."""
@@ -239,8 +242,11 @@ class ExponentialCell(_Buckets):
         scale = self.scale - max(_steps(held, more, most) for held, more in signs)
         positive, negative = (_added(held, more, self.scale, scale) for held, more in signs)
         zeros = self.zeros + len([value for value in batch if value == 0])
-        extremes = min(self.minimum, float(low)), max(self.maximum, float(max(batch)))
-        return scale, positive, negative, self.count + len(batch), zeros, self.sum + float(total), *extremes
+        lowest, highest = float(low), float(max(batch))
+        extremes = min(self.minimum, lowest), max(self.maximum, highest)
+        intervals = widened(self.intervals, lowest, highest)
+        count, whole = self.count + len(batch), self.sum + float(total)
+        return scale, positive, negative, count, zeros, whole, *extremes, intervals
 
     def _hold(self, found: tuple[Any, ...]) -> None:
         (
@@ -252,6 +258,7 @@ class ExponentialCell(_Buckets):
             self.sum,
             self.minimum,
             self.maximum,
+            self.intervals,
         ) = found
 
 

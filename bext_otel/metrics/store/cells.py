@@ -13,6 +13,7 @@ from bext_otel.metrics.exponential import MAX_OTLP_BUCKETS, Buckets, counted
 from bext_otel.metrics.merging.wire import Row
 from bext_otel.metrics.numbers import GREATEST, exact
 from bext_otel.metrics.store.cell import EXEMPLAR_TRIES, Cell
+from bext_otel.metrics.store.extremes import Intervals, widened
 from bext_otel.metrics.values import Distribution, Histogram
 from bext_otel.metrics.window import Window
 
@@ -93,7 +94,7 @@ class SummaryCell(Cell):
     """The whole life's exponential buckets, coarsened to what OTLP takes, and the recent window's at full
     resolution."""
 
-    __slots__ = ("count", "life", "maximum", "minimum", "sum", "window", "zeros")
+    __slots__ = ("count", "intervals", "life", "maximum", "minimum", "sum", "window", "zeros")
 
     def reset(self) -> None:
         super().reset()
@@ -101,6 +102,7 @@ class SummaryCell(Cell):
         self.count = self.zeros = 0
         self.sum = 0.0
         self.minimum, self.maximum = math.inf, -math.inf
+        self.intervals: Intervals = None
         self.window = Window(self.stream.window_seconds)
 
     def read(self, now: float | None = None) -> Distribution:
@@ -121,11 +123,15 @@ class SummaryCell(Cell):
         zeros = len(batch) - len(positive)
         life = self.life.plus_counted(counts, MAX_OTLP_BUCKETS)
         extremes = min(self.minimum, least), max(self.maximum, most)
+        intervals = widened(self.intervals, least, most)
         recent = self.window.plus(counts, zeros, least, most, now)
-        return life, self.count + len(batch), self.zeros + zeros, self.sum + float(total), *extremes, recent
+        count, whole = self.count + len(batch), self.sum + float(total)
+        return life, count, self.zeros + zeros, whole, *extremes, intervals, recent
 
     def _hold(self, found: tuple[Any, ...]) -> None:
-        self.life, self.count, self.zeros, self.sum, self.minimum, self.maximum, recent = found
+        self.life, self.count, self.zeros, self.sum, self.minimum, self.maximum, self.intervals, recent = (
+            found
+        )
         self.window.put(*recent)
 
 
@@ -133,7 +139,7 @@ class HistogramCell(Cell):
     """Counts between fixed bounds; `counts[i]` are the values up to and including `bounds[i]`, the last the
     values above them all."""
 
-    __slots__ = ("count", "counts", "maximum", "minimum", "sum")
+    __slots__ = ("count", "counts", "intervals", "maximum", "minimum", "sum")
 
     def reset(self) -> None:
         super().reset()
@@ -141,6 +147,7 @@ class HistogramCell(Cell):
         self.count = 0
         self.sum = 0.0
         self.minimum, self.maximum = math.inf, -math.inf
+        self.intervals: Intervals = None
 
     def read(self, now: float | None = None) -> Histogram:
         return Histogram(
@@ -151,11 +158,13 @@ class HistogramCell(Cell):
         bounds, counts = self.stream.bounds, self.counts.copy()
         for value in batch:
             counts[bisect_left(bounds, value)] += 1
-        extremes = min(self.minimum, float(low)), max(self.maximum, float(max(batch)))
-        return counts, self.count + len(batch), self.sum + float(total), *extremes
+        least, most = float(low), float(max(batch))
+        extremes = min(self.minimum, least), max(self.maximum, most)
+        intervals = widened(self.intervals, least, most)
+        return counts, self.count + len(batch), self.sum + float(total), *extremes, intervals
 
     def _hold(self, found: tuple[Any, ...]) -> None:
-        self.counts, self.count, self.sum, self.minimum, self.maximum = found
+        self.counts, self.count, self.sum, self.minimum, self.maximum, self.intervals = found
 
 
 # Counters, which need no more than what `drain_all` does.

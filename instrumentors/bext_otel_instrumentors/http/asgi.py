@@ -7,10 +7,18 @@ from collections.abc import Awaitable, Callable
 from functools import partial, wraps
 from typing import Any, TypeAlias
 
+from bext_otel._compat import get_current
 from bext_otel_instrumentors.http.asgi_messages import Message, Receive, Send, receiving, sending
 from bext_otel_instrumentors.http.asgi_request import ASGI, Scope
 from bext_otel_instrumentors.http.background import log_late_failure
-from bext_otel_instrumentors.http.current_request import left_out, measured, request_here, working_for
+from bext_otel_instrumentors.http.current_request import (
+    enter,
+    leave,
+    left_out,
+    measured,
+    request_here,
+    working_for,
+)
 from bext_otel_instrumentors.http.environment import NO_CHOICES, Choices
 from bext_otel_instrumentors.http.exchange import Exchange
 from bext_otel_instrumentors.http.framework import Framework
@@ -107,14 +115,26 @@ def serving(framework: Framework, hosting: Hosting, chosen: Choices, original: C
 
     @wraps(original)
     async def __call__(self: Any, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: N807  # it becomes that method
-        found = request_here()
-        if (
-            found is not None
+        found, upstream = request_here(), framework.has_upstream(self)
+        if found is not None:
+            if not hosting.waiting and is_further_inside(found, scope, chosen, upstream=upstream):
+                found.may_ask((framework.ask, self))
+                await original(self, scope, receive, send)
+                return
+        elif (
+            scope.get("type") == "http"
+            and chosen.excluded is None
             and not hosting.waiting
-            and is_further_inside(found, scope, chosen, upstream=framework.has_upstream(self))
+            and (hosting.asgi is None or not hosting.asgi.owns(path_below(scope)))
+            and (not get_current() or measured(scope) is None)
         ):
-            found.may_ask((framework.ask, self))
-            await original(self, scope, receive, send)
+            # What most requests are, without the way through `serve`.
+            exchange = exchange_for(ASGI, scope, chosen, upstream=upstream, asked=(framework.ask, self))
+            app = partial(original, self)
+            if exchange is None:
+                await app(scope, receive, send)
+            else:
+                await _serve_http(app, scope, receive, send, exchange)
             return
         if hosting.asgi is not None and scope["type"] == "http" and measured(scope) is None:
             hosting.expect(hosting.asgi, path_below(scope), partial(framework.has_route, self))
@@ -125,7 +145,7 @@ def serving(framework: Framework, hosting: Hosting, chosen: Choices, original: C
             send,
             hosting,
             chosen,
-            upstream=framework.has_upstream(self),
+            upstream=upstream,
             asked=(framework.ask, self),
         )
 
@@ -142,18 +162,18 @@ def _telling(send: Send, hosting: Hosting) -> Send:
 
 
 async def _serve_http(app: ASGIApp, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
+    entered = enter(exchange)
     try:
-        with working_for(exchange):
-            try:
-                exchange.begin()
-                await app(scope, receiving(receive, exchange), sending(send, scope, exchange))
-            except BaseException as error:
-                if exchange.finished:
-                    log_late_failure(exchange, error)
-                else:
-                    exchange.finish(template(exchange, scope), error)
-                raise
+        exchange.begin()
+        await app(scope, receiving(receive, exchange), sending(send, scope, exchange))
+    except BaseException as error:
+        if exchange.finished:
+            log_late_failure(exchange, error)
+        else:
+            exchange.finish(template(exchange, scope), error)
+        raise
     finally:
+        leave(entered)
         if not exchange.finished:
             exchange.finish(template(exchange, scope))
 

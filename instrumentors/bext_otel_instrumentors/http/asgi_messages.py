@@ -47,8 +47,7 @@ def sending(send: Send, scope: Mapping[str, Any], exchange: Exchange) -> Send:
                 last = not (trailers or message.get("more_body", False))
             elif kind == "http.response.start":
                 trailers = message.get("trailers", False)
-                exchange.begin_answer(message["status"], message.get("headers") or ())
-                bodiless = exchange.is_bodiless()
+                bodiless = exchange.begin_answer(message["status"], message.get("headers") or ())
                 if not exchange.owned or propagates():
                     message = _begun(message, scope, exchange)
             else:

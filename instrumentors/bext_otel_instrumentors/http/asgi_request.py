@@ -19,8 +19,9 @@ _HTTP_1 = frozenset({"1.0", "1.1", "1"})
 
 
 def _read(scope: Scope) -> Said:
-    get = scope.get
-    pairs = _header_pairs(scope)
+    get, pairs = scope.get, scope["headers"]
+    if type(pairs) is not list:
+        pairs = _header_pairs(scope)
     headers, version = dict(pairs), get("http_version", "")
     length = declared_length(headers[b"content-length"]) if b"content-length" in headers else None
     # Without a declared length a message of HTTP/1 has no body, unless its coding says so (RFC 9112, section

@@ -10,16 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar, Token
-from typing import Any
+from typing import Any, TypeAlias
 
-from bext_otel._compat import attach, detach
+from opentelemetry.context import Context
+
+from bext_otel._compat import attach, detach, get_current
 from bext_otel_instrumentors.http.exchange import Exchange, current
 from bext_otel_instrumentors.http.routed import Asked
 
 __all__ = [
+    "Entered",
     "LeftOut",
+    "enter",
     "exchange_of",
     "further_inside",
+    "leave",
     "left_out",
     "measured",
     "request_here",
@@ -44,6 +49,9 @@ class LeftOut:
 # starts from an empty one.
 _request: ContextVar[Exchange | LeftOut | None] = ContextVar("bext-otel-request", default=None)
 
+Entered: TypeAlias = "tuple[Token[Context], Token[Exchange | LeftOut | None]]"
+"""What was current before."""
+
 request_here = _request.get
 """The request that the current code works for, as far as this variable knows it: `measured` knows more."""
 
@@ -51,24 +59,33 @@ request_here = _request.get
 _FINGERPRINTS = ("PATH_INFO", "REQUEST_URI", "RAW_URI", "HTTP_USER_AGENT", "HTTP_COOKIE")
 
 
-class working_for:  # noqa: N801  # a context manager, without the cost of a generator a request
-    """What is done inside is work for this exchange: its context is the current one."""
+def enter(exchange: Exchange) -> Entered:
+    """From now until `leave` all is work for this exchange: its context is the current one."""
+    return attach(exchange.context), _request.set(exchange)
 
-    __slots__ = ("_before", "_exchange", "_token")
+
+def leave(entered: Entered) -> None:
+    """See `enter`. Never raises: a coroutine that nobody waits for is closed in another context."""
+    try:
+        _request.reset(entered[1])
+        detach(entered[0])
+    except ValueError:
+        pass
+
+
+class working_for:  # noqa: N801  # a context manager, without the cost of a generator a request
+    """What is done inside is work for this exchange."""
+
+    __slots__ = ("_entered", "_exchange")
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
 
     def __enter__(self) -> None:
-        self._token = attach(self._exchange.context)
-        self._before = _request.set(self._exchange)
+        self._entered = enter(self._exchange)
 
     def __exit__(self, *_: object) -> None:
-        try:
-            _request.reset(self._before)
-            detach(self._token)
-        except ValueError:  # a coroutine that nobody waits for is closed in another context
-            pass
+        leave(self._entered)
 
 
 def _leave(before: Token[Exchange | LeftOut | None]) -> None:
@@ -81,8 +98,8 @@ def measured(surroundings: Mapping[str, Any]) -> Exchange | LeftOut | None:
     found = _request.get()
     if found is None or found.surroundings is None:
         # A thread may have been given OpenTelemetry's context only.
-        found = current()
-        if found is None or found.surroundings is None:
+        context = get_current()
+        if not context or (found := current(context)) is None or found.surroundings is None:
             return None
     known = found.surroundings
     return found if known is surroundings or _is_same(found, known, surroundings) else None
@@ -90,7 +107,9 @@ def measured(surroundings: Mapping[str, Any]) -> Exchange | LeftOut | None:
 
 def exchange_of(surroundings: Mapping[str, Any]) -> Exchange | None:
     """The exchange of this scope or environ; None where it is not being measured."""
-    found = measured(surroundings)
+    found = _request.get()
+    if found is None or found.surroundings is not surroundings:
+        found = measured(surroundings)
     return found if isinstance(found, Exchange) else None
 
 

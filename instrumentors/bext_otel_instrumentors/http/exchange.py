@@ -228,12 +228,14 @@ class Exchange(Routed):
             except Exception as failure:
                 report(_IN_PROGRESS, failure)
 
-    def begin_answer(self, status: int, headers: Iterable[tuple[Any, Any]] = ()) -> None:
-        """The application answers with this status and these headers."""
+    def begin_answer(self, status: int, headers: Iterable[tuple[Any, Any]] = ()) -> bool:
+        """The application answers with this status and these headers; whether that has no body, whatever it
+        sends."""
         self.status = status
         self.headers = headers
         if self.chosen.response is not None:
             self.show_headers(self.chosen.response, headers)
+        return status in _BODILESS or self.method == "HEAD"  # as `is_bodiless` says, without another call
 
     def leave(self, parting: BaseException | None = None, *, unanswered: bool = False) -> None:
         """The client has left, or cannot be reached (the server raised `parting`, also for the status if
@@ -265,8 +267,7 @@ class Exchange(Routed):
     def finish(self, route: str | None, error: BaseException | None = None) -> None:
         """End the request, once; never raises. `route` is the whole template, `error` what came out of the
         application."""
-        if not self.finished:
-            self.end("the end of a request", self._conclude, route, error)
+        self.end("the end of a request", self._conclude, route, error)
 
     def end(self, what: str, conclude: Callable[P, None], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """`what` has come: `conclude` tells of it, once, with these arguments, and the span ends if it is
@@ -354,9 +355,9 @@ class Exchange(Routed):
     ) -> None:
         """Give the span its final name, and what is known since the answer: see `Outcome`; `error` is what
         the application raised."""
-        if self.owned and self.span.is_recording():
+        if self.owned:
             show_result(self.span, self.method, route, status, self.name)
-            if error_type is not None:
+            if error_type is not None and self.span.is_recording():
                 show_error(self.span, error_type, error, failed=failed)
 
 

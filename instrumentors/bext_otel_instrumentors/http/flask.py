@@ -76,7 +76,8 @@ def _dispatching(current: Any, original: Callable[..., Any]) -> Callable[..., An
             request = current._get_current_object()
             environ = request.environ
             if (exchange := exchange_of(environ)) is not None:
-                exchange.match_below(text_of(environ.get("SCRIPT_NAME") or ""), rule_of(self, request))
+                script_name = environ.get("SCRIPT_NAME")
+                exchange.match_below(text_of(script_name) if script_name else "", rule_of(self, request))
         except Exception as error:
             report("a Flask route", error)
         return original(self, *args, **kwargs)

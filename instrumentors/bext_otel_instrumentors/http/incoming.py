@@ -99,7 +99,7 @@ def exchange_for(
             carrier = interface.carrier(surroundings)
             sent = (extract(carrier, context), interface.address(surroundings, carrier))
         exchange = Exchange(
-            open_request(*line, context, sent, told),
+            open_request(line, context, sent, told),
             surroundings,
             asgi=interface.asgi,
             upstream=upstream,

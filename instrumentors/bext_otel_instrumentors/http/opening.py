@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from opentelemetry import trace
 from opentelemetry.context import Context, attach, detach, get_current
@@ -15,34 +15,24 @@ from opentelemetry.trace import Link, Span, SpanKind
 
 from bext_otel.apps import with_app
 from bext_otel.catalogue import METHODS, UNKNOWN
+from bext_otel.described import merged
 from bext_otel.operation import set_request_logged, settings, tracer
-from bext_otel.redaction import redact_query
 from bext_otel.text import encodable
 from bext_otel.timing import Anchor, anchor_of
 from bext_otel_instrumentors._kit.carrying import rooted
+from bext_otel_instrumentors.http.described import RequestLine
+from bext_otel_instrumentors.http.described import describe as described
 from bext_otel_instrumentors.http.exchange import current
 from bext_otel_instrumentors.http.forwarded import Told
 
 __all__ = ["Opening", "RequestLine", "open_request", "parentage", "server_span"]
 
 _KNOWN_METHODS = frozenset(METHODS)
-_DEFAULT_PORTS: Mapping[str, int] = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
-# What a client may put into a span; servers accept more.
-_MAX_PATH = 4096
-_MAX_QUERY = 4096
-_MAX_HEADER = 512
-
-# A name or address, and a port; never userinfo, which may be a password.
-_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.~%!$&'()*+,;=-]+))(?::([0-9]{1,5})?)?", re.ASCII)
 # What a proxy is asked for (RFC 9112, section 3.2.2), and some servers hand on as it is.
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _SCHEMES = frozenset({"http", "https"})
 _OF_SOCKETS: Mapping[str, str] = {"http": "ws", "https": "wss"}
-# What the spans of many requests begin with, by all that it is made of. The first ones, since clients may
-# name any number of hosts.
-_shared: dict[tuple[str, ...], dict[str, Any]] = {}
-_MAX_SHARED = 2000
 # What the span of another instrumentation for an HTTP request has, by the stable conventions or those before;
 # a websocket has no method.
 _OF_HTTP = ("http.request.method", "http.method")
@@ -63,36 +53,21 @@ that is ours or another instrumentation's that stands for this request, and what
 its context is made from. Read once, so no class."""
 
 
-RequestLine: TypeAlias = (
-    "tuple[str, str, str, str, str, str, tuple[str, int | None] | None, tuple[str, int | None] | None, str]"
-)
-"""What a server says of a request: method, scheme, path, query, version, the Host header, socket addresses of
-the server and of the client (None: not told), user agent; text that is missing is empty. Servers put the
-port 0 beside an address that a header says."""
-
-
 def open_request(
-    method: str,
-    scheme: str,
-    path: str,
-    query: str,
-    version: str,
-    host: str,
-    server: tuple[str, int | None] | None,
-    client: tuple[str, int | None] | None,
-    user_agent: str,
+    line: RequestLine,
     context: Context,
     sent: tuple[Context, str] | None = None,
     told: Told | None = None,
 ) -> Opening:
-    """Begin a request (see `RequestLine`), in `context` (what is current, or empty), as a span of kind SERVER
-    unless one stands for it already.
+    """Begin a request in `context` (what is current, or empty), as a span of kind SERVER unless one stands
+    for it already.
 
     `sent` is what propagation found on top of `context`, and the address (text, "": not known) of whoever
     opened the connection: it counts if that one is trusted. None: there is none. `told` is what proxies that
     are trusted say.
     """
     started = perf_counter()
+    method, scheme, path, _, version, host, _, _, _ = line
     known = method if method in _KNOWN_METHODS else "_OTHER"  # the very method, which tells them apart below
     if not path.isascii():
         path = encodable(path)
@@ -107,104 +82,29 @@ def open_request(
     links: Sequence[Link] = ()
     if context or sent is not None:
         span, context, links = _beginning(context, sent, app, scheme)
-    anchor = _NO_ANCHOR
-    owned = span is None
-    if span is None:
-        describe = partial(
-            _described,
-            method,
-            known,
-            scheme,
-            path,
-            query,
-            version,
-            host,
-            server,
-            client,
-            user_agent,
-            app,
-            told,
-        )
-        name = known if known is method else "HTTP"
-        tracing = tracer()
-        if getattr(tracing, "describes", False):
-            # Ours, which asks for the attributes of a span that is recorded.
-            span = tracing.start_span(name, context, SpanKind.SERVER, None, links, describe=describe)  # type: ignore[call-arg]  # ours
-        else:
-            span = tracing.start_span(name, context, SpanKind.SERVER, describe(), links)
-        anchor = anchor_of(span)
-    return started, app, known, scheme, path, version, span, owned, anchor, _context_of(app, context)
-
-
-def _described(
-    method: str,
-    known: str,
-    scheme: str,
-    path: str,
-    query: str,
-    version: str,
-    host: str,
-    server: tuple[str, int | None] | None,
-    client: tuple[str, int | None] | None,
-    user_agent: str,
-    app: str,
-    told: Told | None,
-) -> dict[str, Any]:
-    """The attributes that a span begins with; `known` is the method as it is counted."""
-    if told is not None and told[1]:
-        host = told[1]
-    key = (known, scheme, version, host, app)
-    attributes = (_shared.get(key) or _share(key, server)).copy()
-    attributes["url.path"] = path if len(path) <= _MAX_PATH else path[:_MAX_PATH]
-    if query:
-        attributes["url.query"] = redact_query(query[:_MAX_QUERY])
-    if client is not None and client[0]:
-        attributes["client.address"] = client[0]
-        if client[1] != 0:
-            attributes["network.peer.address"] = client[0]
-        if client[1]:
-            attributes["client.port"] = attributes["network.peer.port"] = client[1]
-    if told is not None and told[2] is not None:
-        attributes["client.address"], port = told[2]
-        attributes.pop("client.port", None)
-        if port:
-            attributes["client.port"] = port
-    if user_agent:
-        attributes["user_agent.original"] = user_agent[:_MAX_HEADER]
-    if known is not method:
-        attributes["http.request.method_original"] = encodable(method[:_MAX_HEADER])
-    return attributes
-
-
-def _share(key: tuple[str, str, str, str, str], server: tuple[str, int | None] | None) -> dict[str, Any]:
-    """What all requests of this method, scheme, version, Host header and app have in common; where no host is
-    named, or something that is none, those to this address of the server."""
-    known, scheme, version, host, app = key
-    attributes: dict[str, Any] = {"http.request.method": known, "url.scheme": scheme, "bext.app": app}
-    if version:
-        attributes["network.protocol.version"] = version
-    named = _authority(host) if host else None
-    if named is not None:
-        attributes["server.address"], port = named
-        if port is None:
-            port = _DEFAULT_PORTS.get(scheme)
-    elif server is not None:
-        attributes["server.address"], port = server
+        if span is not None:
+            return (
+                started,
+                app,
+                known,
+                scheme,
+                path,
+                version,
+                span,
+                False,
+                _NO_ANCHOR,
+                _context_of(app, context),
+            )
+    describe = partial(described, line, known, scheme, path, app, told)
+    name = known if known is method else "HTTP"
+    tracing = tracer()
+    if getattr(tracing, "describes", False):
+        # Ours, which asks for the attributes of a span that is recorded.
+        span = tracing.start_span(name, context, SpanKind.SERVER, None, links, describe=describe)  # type: ignore[call-arg]  # ours
     else:
-        port = None
-    if port is not None:
-        attributes["server.port"] = port
-    if named is not None and len(_shared) < _MAX_SHARED:
-        _shared[key] = attributes
-    return attributes
-
-
-def _authority(host: str) -> tuple[str, int | None] | None:
-    """Name and port (None: it names none) of a Host header; None where it is none, by RFC 9110 (section 7.2)
-    and RFC 3986 (section 3.2)."""
-    match = _HOST.fullmatch(host) if len(host) <= _MAX_HEADER else None
-    port = int(match[3]) if match and match[3] else None
-    return (match[1] or match[2], port) if match and (port is None or 0 < port < 65536) else None
+        span = tracing.start_span(name, context, SpanKind.SERVER, merged(describe()), links)
+    within = _context_of(app, context)
+    return started, app, known, scheme, path, version, span, True, anchor_of(span), within
 
 
 def server_span(context: Context) -> Span | None:

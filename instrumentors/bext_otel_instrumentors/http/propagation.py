@@ -145,7 +145,10 @@ _known: tuple[TextMapPropagator, bool, bool] | None = None
 def is_w3c_only() -> bool:
     """Whether the global propagator reads nothing but trace context and baggage, so that without those
     headers it need not be asked."""
-    return _propagator()[1]
+    known = _known
+    if known is None or known[0] is not propagate.get_global_textmap():
+        known = _propagator()
+    return known[1]
 
 
 def reads_parent_alone() -> bool:

@@ -46,7 +46,9 @@ class Routed:
     def match_below(self, script_name: str, route: str | None) -> None:
         """As `match`, by an application that is reached under `script_name`: further in than mounts have told
         of, perhaps."""
-        if script_name.startswith(self.mounted):
+        if script_name == self.mounted:
+            pass
+        elif script_name.startswith(self.mounted):
             self.mounts += script_name[len(self.mounted) :]
             self.mounted = script_name
         elif script_name == self.root:  # who routed before has only looked

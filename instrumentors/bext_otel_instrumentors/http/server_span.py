@@ -6,9 +6,14 @@ from __future__ import annotations
 from opentelemetry.trace import Span
 from opentelemetry.util.types import AttributeValue
 
+from bext_otel.described import Shared
 from bext_otel.operation import show_failure
 
 __all__ = ["annotate", "is_upstreams", "show_error", "show_result"]
+
+# Routes are the application's, a few hundred with some statuses each; `[metrics] route_of` may make up more.
+_results: dict[tuple[str, str | None, int], tuple[str, Shared]] = {}
+_MAX_RESULTS, _MAX_ROUTE = 2000, 512
 
 
 def is_upstreams(span: Span) -> bool:
@@ -40,20 +45,29 @@ def _is_path(name: str, method: str, whole: str) -> bool:
 def show_result(span: Span, method: str, route: str | None, status: int, name: str = "") -> None:
     """Give our span its final name (`name`, else by its route), and what is known since the answer; status 0:
     none was sent."""
-    if route and status:
-        attributes: dict[str, AttributeValue] = {"http.response.status_code": status, "http.route": route}
-    else:
-        attributes = {"http.response.status_code": status} if status else {}
-        if route:
-            attributes["http.route"] = route
-    if not name and route:
-        name = f"{'HTTP' if method == '_OTHER' else method} {route}"
+    key = (method, route, status)
+    named, shown = _results.get(key) or _result(key)
     if (conclude := getattr(span, "conclude", None)) is not None:  # our provider's
-        conclude(name, attributes)
-        return
-    if name:
-        span.update_name(name)
-    span.set_attributes(attributes)
+        conclude(name or named, shown)
+    elif span.is_recording():
+        if name or named:
+            span.update_name(name or named)
+        span.set_attributes(shown.attributes)
+
+
+def _result(key: tuple[str, str | None, int]) -> tuple[str, Shared]:
+    """The name of a span ("": no other than it has) and what is shown of the answer, by method, route and
+    status."""
+    method, route, status = key
+    shown: dict[str, AttributeValue] = {"http.response.status_code": status} if status else {}
+    if route:
+        shown["http.route"] = route
+    result = (f"{'HTTP' if method == '_OTHER' else method} {route}" if route else "", Shared(shown))
+    if len(route or "") <= _MAX_ROUTE:
+        if len(_results) >= _MAX_RESULTS:
+            _results.clear()
+        _results[key] = result
+    return result
 
 
 def show_error(span: Span, error_type: str, error: BaseException | None, *, failed: bool) -> None:

@@ -7,16 +7,18 @@ from collections.abc import Callable, Iterable
 from functools import partial, wraps
 from typing import Any, TypeAlias
 
+from bext_otel._compat import get_current
 from bext_otel.operation import settings
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.background import log_late_failure
 from bext_otel_instrumentors.http.bodies import CountedBody, Finish, ListBody, SizedBody
 from bext_otel_instrumentors.http.current_request import (
+    enter,
     exchange_of,
+    leave,
     left_out,
     measured,
     request_here,
-    working_for,
 )
 from bext_otel_instrumentors.http.disconnect import is_input_error
 from bext_otel_instrumentors.http.environment import NO_CHOICES, Choices
@@ -27,7 +29,7 @@ from bext_otel_instrumentors.http.incoming import exchange_for, inside, is_furth
 from bext_otel_instrumentors.http.middleware import Middleware
 from bext_otel_instrumentors.http.operators import or_operators
 from bext_otel_instrumentors.http.outermost import opening
-from bext_otel_instrumentors.http.response_propagation import response_headers
+from bext_otel_instrumentors.http.response_propagation import propagates, response_headers
 from bext_otel_instrumentors.http.routed import Asked
 from bext_otel_instrumentors.http.wsgi_request import WSGI, Environ, path_of, text_of
 
@@ -104,15 +106,27 @@ def serving(framework: Framework, hosting: Hosting, chosen: Choices, original: C
     @wraps(original)
     def call(self: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         found = request_here()
-        if (
-            found is not None
-            and found.surroundings is environ
-            and found.chosen is chosen
-            and (known := found.asked) is not None
-            and known[1] is self
+        if found is not None:
+            if (
+                found.surroundings is environ
+                and found.chosen is chosen
+                and (known := found.asked) is not None
+                and known[1] is self
+            ):
+                # Called by its own `__call__`, which has told all there is to tell.
+                return original(self, environ, start_response)
+        elif (
+            chosen.excluded is None
+            and not hosting.waiting
+            and (hosting.wsgi is None or not hosting.wsgi.owns(text_of(environ.get("PATH_INFO") or "")))
+            and (not get_current() or measured(environ) is None)
         ):
-            # Called by its own `__call__`, which has told all there is to tell.
-            return original(self, environ, start_response)
+            # What most requests are, without the way through `serve`.
+            upstream, asked = framework.has_upstream(self), (framework.ask, self)
+            exchange = exchange_for(WSGI, environ, chosen, upstream=upstream, asked=asked)
+            if exchange is None:
+                return original(self, environ, start_response)
+            return _serve(partial(original, self), environ, start_response, exchange)
         if hosting.wsgi is not None and measured(environ) is None:
             path = text_of(environ.get("PATH_INFO") or "")
             hosting.expect(hosting.wsgi, path, partial(framework.has_route, self))
@@ -127,13 +141,15 @@ def _serve(
     app: WSGIApp, environ: Environ, start_response: StartResponse, exchange: Exchange
 ) -> Iterable[bytes]:
     finish = _finisher(environ, exchange)
+    entered = enter(exchange)
     try:
-        with working_for(exchange):
-            exchange.begin()
-            chunks = app(environ, _observed(start_response, environ, exchange))
+        exchange.begin()
+        chunks = app(environ, _observed(start_response, environ, exchange))
     except BaseException as error:
+        leave(entered)
         finish(error)
         raise
+    leave(entered)
     return _watched(chunks, environ, exchange, finish)
 
 
@@ -201,7 +217,7 @@ def _observed(start_response: StartResponse, environ: Environ, exchange: Exchang
         try:
             if not exchange.routed and "flask" in sys.modules:
                 _guess_route(exchange)
-            if added := response_headers(exchange):
+            if propagates() and (added := response_headers(exchange)):
                 headers = [*headers, *added]
             exchange.begin_answer(int(status[:3]), headers)
             if exc_info and exc_info[0] is not None and exchange.status >= _FAILED:

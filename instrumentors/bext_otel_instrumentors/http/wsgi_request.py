@@ -25,20 +25,30 @@ def _read(environ: Environ) -> Said:
     carries: bool | str = "HTTP_TRACEPARENT" in environ or "HTTP_BAGGAGE" in environ
     if carries and "HTTP_TRACESTATE" not in environ and "HTTP_BAGGAGE" not in environ:
         carries = environ["HTTP_TRACEPARENT"]
-    version = get("SERVER_PROTOCOL", "").removeprefix("HTTP/")
-    server, address, port = get("SERVER_NAME"), get("REMOTE_ADDR"), get("REMOTE_PORT")
+    protocol, server, address = get("SERVER_PROTOCOL", ""), get("SERVER_NAME"), get("REMOTE_ADDR")
     line: RequestLine = (
         environ["REQUEST_METHOD"],
         get("wsgi.url_scheme", "http"),
         root + below,
         get("QUERY_STRING") or "",
-        HTTP_VERSIONS.get(version, version),
+        _VERSIONS.get(protocol) or _version(protocol),
         get("HTTP_HOST") or "",
-        (server, declared_length(str(get("SERVER_PORT")))) if server else None,
-        (address, declared_length(str(port)) if port else None) if address else None,
+        (server, get("SERVER_PORT")) if server else None,
+        (address, get("REMOTE_PORT") or None) if address else None,
         get("HTTP_USER_AGENT") or "",
     )
     return line, root, length, counting, carries
+
+
+# What nearly all servers say.
+_VERSIONS = {
+    f"HTTP/{version}": HTTP_VERSIONS.get(version, version) for version in ("1.0", "1.1", "2.0", "3.0")
+}
+
+
+def _version(protocol: str) -> str:
+    version = protocol.removeprefix("HTTP/")
+    return HTTP_VERSIONS.get(version, version)
 
 
 def path_of(environ: Environ) -> tuple[str, str]:

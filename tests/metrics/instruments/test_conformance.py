@@ -109,8 +109,7 @@ def said(point: Any, data: Any) -> Any:
     if isinstance(point, NumberDataPoint):
         return pytest.approx(point.value)
     # Of an interval we know an extreme only if it is one of the whole life.
-    extremes = () if data.aggregation_temporality is DELTA else (unknown(point.min), unknown(point.max))
-    common = point.count, pytest.approx(point.sum), *extremes
+    common = point.count, pytest.approx(point.sum), unknown(point.min), unknown(point.max)
     if isinstance(point, HistogramDataPoint):
         return *common, tuple(point.explicit_bounds), tuple(point.bucket_counts)
     signs = [
