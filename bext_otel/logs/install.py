@@ -6,8 +6,9 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from itertools import chain as joined
 
 from opentelemetry._logs import Logger as APILogger
 from opentelemetry._logs import LoggerProvider as APILoggerProvider
@@ -117,6 +118,10 @@ class BextLoggerProvider(LoggerProvider):
             "log_lines_lost": sum(sink.losses.count for sink in self.sinks if isinstance(sink, LineSink)),
             "log_records_lost": sum(sink.losses.count for sink in self.sinks if isinstance(sink, ExportSink)),
         }
+
+    def dropped(self) -> Iterator[tuple[int, dict[str, str]]]:
+        """The same of lines and records, by sink and reason: values of the catalogue's row for it."""
+        return joined.from_iterable(sink.losses.by_reason() for sink in self.sinks)
 
     def losing(self) -> bool:
         """Whether something was lost in the last minute, as far as those who ask from time to time can
