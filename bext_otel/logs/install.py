@@ -22,7 +22,7 @@ from opentelemetry.util.types import Attributes
 from bext_otel._compat import become, configure_loggers
 from bext_otel.config import AppSettings, LoggingSettings
 from bext_otel.export.otlp import EncodedExporter
-from bext_otel.logs import structured
+from bext_otel.logs import loguru_events, structured
 from bext_otel.logs.chain import MAX_ATTRIBUTES, Chain
 from bext_otel.logs.configurator import normalized
 from bext_otel.logs.correlation import correlate
@@ -243,12 +243,17 @@ def install(
         return terminal is not None and terminal.is_ours()
 
     to_file = terminal is None and prints(config)
-    undoing.callback(
-        attach(chain, terminal=terminal, to_file=to_file, is_completed=is_completed, mark=mark).remove
-    )
+    attachment = attach(chain, terminal=terminal, to_file=to_file, is_completed=is_completed, mark=mark)
+    undoing.callback(attachment.remove)
     undoing.callback(follow_raw_lines(lambda: is_ours() and is_completed()))
     undoing.callback(follow_raw_tracebacks(is_ours))
-    undoing.callback(_when_structlog_is_there(chain, is_ours))
+    undoing.callback(_when_imported("structlog", lambda: structured.watch(chain, is_ours=is_ours)))
+    undoing.callback(
+        _when_imported(
+            "loguru",
+            lambda: loguru_events.watch(chain, is_ours=is_ours, is_passing=attachment.is_passing),
+        )
+    )
     _current = Installed(undoing, chain)
     return _current
 
@@ -287,11 +292,9 @@ def _set_level(name: str | None, level: int) -> Callable[[], None]:
     return undo
 
 
-def _when_structlog_is_there(chain: Chain, is_ours: Callable[[], bool]) -> Callable[[], None]:
-    """Watch structlog as soon as the program imports it, which may be never; importing it here would cost
+def _when_imported(name: str, watch: Callable[[], Callable[[], None]]) -> Callable[[], None]:
+    """Watch a library as soon as the program imports it, which may be never; importing it here would cost
     every program."""
     undoing = ExitStack()
-    undoing.callback(
-        on_import("structlog", lambda _: undoing.callback(structured.watch(chain, is_ours=is_ours)))
-    )
+    undoing.callback(on_import(name, lambda _: undoing.callback(watch())))
     return undoing.close
