@@ -27,6 +27,7 @@ from bext_otel.logs.chain import MAX_ATTRIBUTES, Chain
 from bext_otel.logs.configurator import normalized
 from bext_otel.logs.correlation import correlate
 from bext_otel.logs.disabled import disable_for_others
+from bext_otel.logs.hooks import watch_hooks
 from bext_otel.logs.levels import Gate, level_number
 from bext_otel.logs.lines import line_sinks, prints
 from bext_otel.logs.logger import BextLogger
@@ -247,6 +248,7 @@ def install(
     undoing.callback(attachment.remove)
     undoing.callback(follow_raw_lines(lambda: is_ours() and is_completed()))
     undoing.callback(follow_raw_tracebacks(is_ours))
+    undoing.callback(watch_hooks(chain, is_ours=is_ours))
     undoing.callback(_when_imported("structlog", lambda: structured.watch(chain, is_ours=is_ours)))
     undoing.callback(
         _when_imported(
