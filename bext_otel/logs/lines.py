@@ -10,6 +10,7 @@ from bext_otel.export.record import Record
 from bext_otel.logs.files import NullDevice, RotatingFile
 from bext_otel.logs.formats import Format, json_line, pretty_line
 from bext_otel.logs.outputs import Output, StandardStream, write_stderr
+from bext_otel.logs.people import People, PeopleSink, wants_color
 from bext_otel.logs.sinks import LineSink
 from bext_otel.logs.terminal import Terminal
 
@@ -47,7 +48,10 @@ def _sink(config: LoggingSettings, output: Output, json: Format) -> LineSink:
     isatty = output.isatty()
     if config.format == "json" or not (config.format == "pretty" or isatty):
         return LineSink(json, output, terminal)
-    return LineSink(_pretty(config, color=isatty), output, terminal)
+    color = wants_color(os.environ, isatty=isatty)
+    if not isatty:
+        return LineSink(_pretty(config, color=color), output, terminal)
+    return PeopleSink(People(json, color=color), output, terminal)
 
 
 def _pretty(config: LoggingSettings, *, color: bool) -> Format:
