@@ -231,6 +231,14 @@ HOOK = Label("hook", "Hook that was called.", budget=50)
 DEPLOY_STATUS = Label("status", "How the deploy ended.", ("success", "failed", "rolled_back"))
 FLOW_NAME = Label("flow_name", "Name of the flow.", budget=200)
 BUDGETED_LABEL = Label("label", "Label whose budget was used up.", budget=50)
+LOG_SINK = Label("sink", "Where log lines go.", ("stdout", "stderr", "file", "otlp"))
+LOG_DROP_REASON = Label(
+    "reason",
+    "Why they do not get there: nobody takes them (`stuck`, `queue_full`), or will (`closed`, `missing`, "
+    "`denied`), there is no room (`disk_full`), the backend was away or refused them (`undelivered`), or "
+    "`error`.",
+    ("stuck", "closed", "disk_full", "missing", "denied", "queue_full", "undelivered", "error"),
+)
 
 # --- Requests -----------------------------------------------------------------------------------------------
 
@@ -331,6 +339,14 @@ LABEL_OVERFLOW = _counter(
     "{value}",
     "Label values folded past the budget of their label.",
     BUDGETED_LABEL,
+)
+
+LOG_LINES_DROPPED = _counter(
+    "bext.otel.log.lines.dropped",
+    "{line}",
+    "Log lines and records that a sink could not take.",
+    LOG_SINK,
+    LOG_DROP_REASON,
 )
 
 # Names, units, attributes and the set of instruments are those of the semantic conventions for SDKs

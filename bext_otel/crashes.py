@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from opentelemetry.context import Context
 
-__all__ = ["Crash", "crash_of", "last_crash", "note_crash"]
+__all__ = ["Crash", "context_of", "crash_of", "last_crash", "note_crash", "note_leaving"]
 
 # Some servers tell of it from another task than the request's.
 _MAX_RECENT = 64
@@ -28,6 +28,10 @@ class Crash(NamedTuple):
     context: Context
     told: bool
 
+
+# The work that an exception has left which nobody caught, by the exception's identity: taken by who tells of
+# it.
+_left: OrderedDict[int, tuple[type[BaseException], Context]] = OrderedDict()
 
 _last: ContextVar[Crash | None] = ContextVar("bext_otel_crash", default=None)
 _recent: OrderedDict[int, Crash] = OrderedDict()
@@ -54,6 +58,22 @@ def crash_of(error: BaseException | None) -> Crash | None:
 def last_crash() -> Crash | None:
     """That of the last request that crashed here; None: none did."""
     return _last.get()
+
+
+def note_leaving(error: BaseException, context: Context) -> None:
+    """Work that a thread does for somebody ends by `error`, which nobody will catch; its context was
+    `context`."""
+    _left[id(error)] = (type(error), context)
+    if len(_left) > _MAX_RECENT:
+        with suppress(KeyError):  # another thread has done it
+            _left.popitem(last=False)
+
+
+def context_of(error: BaseException | None) -> Context | None:
+    """The context of the work that this very exception has ended, which must be alive; None: nobody knows, or
+    it was asked for before."""
+    kind, context = _left.pop(id(error), (None, None))
+    return context if kind is type(error) else None
 
 
 def _summary(error: BaseException) -> str:

@@ -61,6 +61,7 @@ class Signals:
             configure_meters(self.metrics.provider, chosen.meter_configurator)
         self.logger_provider, log_deliveries = _build_logs(config, resource, chosen)
         count_logs(self.logger_provider, self._own.logs)
+        self._own.dropped_lines = self.logger_provider.dropped
         self._own.deliveries += [*traces.deliveries, *self.metrics.deliveries, *log_deliveries]
         self._own.observe(self.metrics.provider, units=self._engine == "bext")
         identity.keep(self.tracer_provider, self.metrics.provider, self.logger_provider)

@@ -144,11 +144,19 @@ def test_health_says_that_log_lines_are_being_lost(tmp_path: Path) -> None:
         os.rename("logs", "gone")
         logging.getLogger("shop").warning("nowhere")
         check = runs.health.full().checks["telemetry"]
-        show([before, check.status, check.details["log_lines_lost"], runs.health.full().status])
+        text = runs.endpoints.reply("GET", "/metrics", "", {}, trusted=True).body.decode()
+        show([
+            before,
+            check.status,
+            check.details["log_lines_lost"],
+            runs.health.full().status,
+            [line for line in text.splitlines() if line.startswith("bext_otel_log_lines_dropped_total")],
+        ])
         """,
         tmp_path,
     )
-    assert ["healthy", "degraded", 1, "degraded"] == shown
+    told = ['bext_otel_log_lines_dropped_total{sink="file",reason="missing"} 1']
+    assert ["healthy", "degraded", 1, "degraded", told] == shown
 
 
 def test_the_resource_tells_engine_apps_and_what_code_adds(tmp_path: Path) -> None:

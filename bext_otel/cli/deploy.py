@@ -102,7 +102,7 @@ def _set_up() -> Runtime | None:
     telling = _Telling()
     for line in loaded.warnings:
         telling.tell(line)
-    output = "file" if loaded.config.logging.output == "file" else "none"
+    output = "file" if "file" in loaded.config.logging.output.split(",") else "none"
     logger = logging.getLogger("bext_otel")
     logger.addHandler(telling)
     try:

@@ -90,6 +90,12 @@ class Field(msgspec.Struct, frozen=True):
         Raises Wrong."""
         if isinstance(raw, os.PathLike):
             raw = os.fspath(raw)
+        if (
+            isinstance(self.type, inspect.LiteralType)
+            and isinstance(raw, (list, tuple))
+            and all(isinstance(each, str) for each in raw)
+        ):
+            raw = ",".join(raw)
         if isinstance(raw, str):
             _check_text(raw)
             raw = self._from_text(raw, text=text)
@@ -103,7 +109,8 @@ class Field(msgspec.Struct, frozen=True):
 
     def _from_text(self, raw: str, *, text: bool) -> Any:
         if isinstance(self.type, inspect.LiteralType):
-            folded = raw.strip().lower()
+            # Several of them in one are named in any order, with a blank or without.
+            folded = ",".join(sorted(map(str.strip, raw.lower().split(",")), reverse=True))
             return _ALIASES.get(folded, folded)
         if text and self.is_list:
             return words(raw)

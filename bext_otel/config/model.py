@@ -278,9 +278,12 @@ class LoggingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             "entries of ours."
         ),
     ] = ""
-    format: Annotated[Literal["json", "pretty"], Meta(description="Form of a line.")] = "json"
+    format: Annotated[
+        Literal["", "json", "pretty"],
+        Meta(description="Form of a line; empty: `pretty` on a terminal, `json` everywhere else."),
+    ] = ""
     output: Annotated[
-        Literal["", "stdout", "stderr", "file", "none"],
+        Literal["", "stdout", "stderr", "file", "none", "stdout,file", "stderr,file"],
         Meta(
             description="Where lines go; empty: to standard output while the process serves, and nowhere in "
             "one that does not; `none`: nowhere. OTLP gets records in any case."
@@ -289,7 +292,8 @@ class LoggingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     file_path: Annotated[
         str,
         Meta(
-            description='File that `output = "file"` writes to.', extra={"example": "/var/log/bext/app.log"}
+            description="File that lines go to where `output` says `file`.",
+            extra={"example": "/var/log/bext/app.log"},
         ),
     ] = ""
     max_line_kb: Annotated[
@@ -314,14 +318,32 @@ class LoggingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     filters: Annotated[
         Mapping[str, Level], Meta(description="`[logging.filters]`: least level by logger name.")
     ] = {}
-    rotate: Annotated[bool, Meta(description="Rotate the log file.")] = False
+    rotate: Annotated[bool, Meta(description="Rotate the log file by size.")] = False
     rotate_max_size_mb: Annotated[
         int, Meta(ge=1, le=2**20, description="Size at which it is rotated.", extra={"unit": "megabytes"})
     ] = 100
     rotate_max_files: Annotated[
         int, Meta(ge=1, le=10_000, description="How many rotated files are kept.", extra={"unit": "files"})
     ] = 5
-    rotate_compress: Annotated[bool, Meta(description="Compress rotated files with gzip.")] = False
+    rotate_when: Annotated[
+        Literal["", "hourly", "midnight"],
+        Meta(
+            description="Rotate the log file at the first line of each hour, or day, of local time; empty: "
+            "at no time."
+        ),
+    ] = ""
+    rotate_max_days: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=36_500,
+            description="For how long rotated files are kept; 0: as long as their number allows.",
+            extra={"unit": "days", "example": 14},
+        ),
+    ] = 0
+    rotate_compress: Annotated[
+        bool, Meta(description="Compress rotated files with gzip, at once and by a thread.")
+    ] = False
 
 
 class CacheSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -12,8 +12,12 @@ __all__ = ["check_apps", "check_budgets", "check_together"]
 def check_together(winners: dict[Path, Given], report: SettingsReport) -> None:
     """Settings that contradict each other."""
     output, file_path = winners.get(("logging", "output")), winners.get(("logging", "file_path"))
-    if output is not None and output.raw == "file" and (file_path is None or not file_path.raw):
-        del winners[output.path]
+    names = output.raw.split(",") if output is not None else []
+    if output is not None and "file" in names and (file_path is None or not file_path.raw):
+        if len(names) == 1:
+            del winners[output.path]
+        else:
+            winners[output.path] = output.holding(names[0])
         report.wrong(output, '[logging] file_path to say which file, e.g. "/var/log/bext/app.log"')
     key, certificate = winners.get(("endpoints", "key_file")), winners.get(("endpoints", "certificate_file"))
     if key is not None and key.raw and (certificate is None or not certificate.raw):

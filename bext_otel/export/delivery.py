@@ -94,7 +94,7 @@ class Delivery:
     def reset(self) -> None:
         """Start over, as a forked child does."""
         self.queue.reset()
-        self.exported = self.inflight = 0
+        self.exported = self.inflight = self._lost_before = 0
         self._asked_at: float | None = None
         self.failures: dict[str, int] = {}
         self.failing = False
@@ -137,6 +137,8 @@ class Delivery:
         `requests` makes one of each.
         """
         self.inflight += items
+        if not self.failing:
+            self._lost_before = self.lost_so_far
         self._asked_at = self._clock()
         self._cause, self.reason, self._rejected, self._status = "", "", 0, 0
         self.kept = self._may_pass = False
@@ -210,7 +212,16 @@ class Delivery:
         self.exported += items
         if self.failing:
             self.failing = False
-            _log.info("export of %s to %s works again", self.signal, self.endpoint)
+            if lost := self.lost_so_far - self._lost_before:
+                _log.info(
+                    "export of %s to %s works again; %s dropped meanwhile: %d",
+                    self.signal,
+                    self.endpoint,
+                    self.items,
+                    lost,
+                )
+            else:
+                _log.info("export of %s to %s works again", self.signal, self.endpoint)
 
     def lost(self, items: int, reason: str = "") -> None:
         """A batch was given up."""

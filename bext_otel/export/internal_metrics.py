@@ -7,7 +7,7 @@ measurements of about 12 us for each span. Here a span costs two calls into C.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
@@ -117,6 +117,8 @@ class SelfTelemetry:
         self.spans = SpanCounts()
         self.logs = LogCounts()
         self.deliveries: list[Delivery] = []
+        self.dropped_lines: Callable[[], Told] = lambda: iter(())
+        """What sinks of lines could not take; told by the logger provider."""
 
     def reset(self) -> None:
         """Start over, as a forked child does."""
@@ -177,6 +179,7 @@ class SelfTelemetry:
         told: dict[Metric, Callable[[], Told]] = {
             catalogue.OTEL_SDK_SPAN_LIVE: self.spans.live,
             catalogue.OTEL_SDK_LOG_CREATED: self.logs.created,
+            catalogue.LOG_LINES_DROPPED: self._dropped,
         }
         for signal, (size, capacity, processed) in _PROCESSORS.items():
             told[size] = lambda signal=signal: self._of_queues(signal, lambda queue: queue.size)  # type: ignore[misc]  # binds the loop's value
@@ -186,6 +189,16 @@ class SelfTelemetry:
             told[inflight] = lambda signal=signal: self._inflight(signal)  # type: ignore[misc]  # likewise
             told[exported] = lambda signal=signal: self._exported(signal)  # type: ignore[misc]  # likewise
         return told
+
+    def _dropped(self) -> Told:
+        lost: Counter[tuple[str, str]] = Counter()
+        for count, labels in self.dropped_lines():
+            lost[labels["sink"], labels["reason"]] += int(count)
+        for delivery in self._of("logs"):
+            for cause, count in delivery.queue.dropped.items():
+                lost["otlp", "queue_full" if cause == "queue_full" else "closed"] += count
+            lost["otlp", "undelivered"] += delivery.failed
+        return ((count, {"sink": sink, "reason": reason}) for (sink, reason), count in lost.items() if count)
 
     def _of(self, signal: Signal) -> list[Delivery]:
         return [delivery for delivery in self.deliveries if delivery.signal == signal]

@@ -1,37 +1,44 @@
-"""A log file that rotates by size, also when several processes write it, and that survives being moved by
-somebody else."""
+"""A log file that rotates by size and by time, also when several processes write it, and that survives being
+moved, truncated or removed by somebody else, and a disk that is full."""
 
 from __future__ import annotations
 
-import gzip
+import atexit
+import errno
 import os
-import re
-import shutil
 import sys
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from bext_otel.logs.outputs import WholeLines, write_stderr
+from bext_otel.logs.compression import Compression
+from bext_otel.logs.generations import Generations, When, next_period, period, rotation_lock
+from bext_otel.logs.outputs import write_stderr
 from bext_otel.process import on_fork
-from bext_otel.regular_files import create_file, open_file
-from bext_otel.threads import start
-
-if sys.platform != "win32":
-    import fcntl
+from bext_otel.regular_files import open_file
+from bext_otel.threads import start_bare
 
 __all__ = ["NullDevice", "RotatingFile"]
 
-SETTLED_SECONDS = 60.0
-"""How long nobody must have written to a rotated file before it is compressed."""
+MAX_KEPT_BYTES = 262_144
+"""How much is kept for a disk that is full; what comes on top is refused."""
 
 # For how long, and how much, a file that was found in its place is taken to be there still. Whoever moves it
 # and compresses it at once needs longer than that to start the program that does.
 _TRUSTED_SECONDS, _TRUSTED_BYTES = 0.005, 65_536
+_PAUSE_SECONDS, _RETRY_SECONDS = 0.25, 60.0
+_DAY = 86_400.0
+# What passes when somebody makes room.
+_FULL = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
+
+
+def _ignore(error: OSError, lines: int) -> None:
+    """Nobody counts."""
 
 
 class NullDevice:
@@ -47,15 +54,19 @@ class NullDevice:
 
 
 class RotatingFile:
-    """`path`, appended to; past `max_bytes` (0: never) it becomes `path.1`, `path.1` becomes `path.2`, and so
-    on up to `keep` files.
+    """`path`, appended to; past `max_bytes` (0: never), and at the first line of each hour or day (`when`),
+    it becomes `path.1`, `path.1` becomes `path.2`, and so on up to `keep` files, none older than `max_days`
+    (0: however old). `on_lost` hears how many lines that were kept are lost, and why.
 
     `logging.handlers.RotatingFileHandler` rotates once for each process that writes, and loses lines doing
     so. Here each line is one append, each process notices by the inode that the file was replaced, and a lock
-    file lets one process at a time rotate; who doesn't get it goes on writing. With `compress`, rotated files
-    are gzipped, a while after the last line was written to them: a process may have been interrupted between
-    finding its file in place and writing to it. By `clock`, a file is looked for again after 5 ms, since two
-    more calls into the system cost as much as all the rest of a line.
+    file lets one process at a time rotate; who doesn't get it goes on writing. When the file of this hour or
+    day began is the lock file's time of modification: to set that takes no room on the disk. By `clock`, a
+    file is looked for again after 5 ms, since two more calls into the system cost as much as all the rest of
+    a line; `wall` is the time of day. With `compress`, a thread gzips rotated files at once.
+
+    Of a full disk nobody hears at once: lines are kept, as far as there is room for them, and written when
+    there is some on the disk. Of a line that got through only in part, blanks remain.
     """
 
     def __init__(
@@ -63,56 +74,164 @@ class RotatingFile:
         path: str | Path,
         *,
         max_bytes: int = 0,
+        when: When = "",
         keep: int = 5,
+        max_days: int = 0,
         compress: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.path = Path(path).absolute()
         self.name = str(self.path)
+        self.on_lost: Callable[[OSError, int], None] = _ignore
         self._max_bytes = max_bytes
-        self._keep = max(1, keep)
-        self._compress = compress
+        self._when: When = when
+        self._generations = Generations(self.path, keep=keep, max_age_seconds=max_days * _DAY, wall=wall)
+        self._compression = Compression(self._generations) if compress else None
         self._fd: int | None = None
         self._append: Callable[[bytes], int] = len
-        self._clock = clock
-        self._told = False
-        self._lines = WholeLines()
+        self._clock, self._wall = clock, wall
+        self._told = self._torn = False
+        # When the next hour or day begins; the first look finds out whether the file is of this one.
+        self._due = -float("inf") if when else float("inf")
+        self._kept: deque[bytes] = deque()
         self._start_over()
         _files.add(self)
 
     def _start_over(self) -> None:
         self._lock = threading.RLock()
         self._trusted_bytes, self._trusted_until = 0, 0.0
+        self._kept.clear()  # in a forked child: the parent writes it
+        self._kept_bytes, self._has_thread = 0, False
+        if self._fd is not None:
+            # Where it stands in the file is shared with the parent. The next line opens it again.
+            with suppress(OSError):
+                os.close(self._fd)
+            self._fd = None
 
     def write(self, line: bytes) -> None:
-        """Append a line. Raises OSError if that isn't possible."""
+        """Append a line, or keep it for a while. Raises OSError if neither is possible."""
         with self._lock:
-            length = len(line)
-            if self._trusted_bytes > length and self._clock() < self._trusted_until:
-                self._trusted_bytes -= length
-            else:
-                self._look(line)
+            if self._kept and not self._drained():
+                self._keep(line, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.name))
+                return
             try:
-                self._lines.write(self._append, line)
-            except OSError:
-                self._trusted_bytes = 0
-                raise
+                self._write(line)
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                self._keep(line, error)
+
+    def _write(self, line: bytes) -> None:
+        length = len(line)
+        if self._trusted_bytes > length and self._clock() < self._trusted_until:
+            self._trusted_bytes -= length
+        else:
+            self._look(line)
+        try:
+            if self._torn:
+                line, length = b"\n" + line, length + 1
+            if (written := self._append(line)) != length:
+                self._written_again(line, written)
+            self._torn = False
+        except OSError:
+            self._trusted_bytes = 0
+            raise
+
+    def _written_again(self, line: bytes, written: int) -> None:
+        """Of a line that got through in part: not to go on where another process may have written since, all
+        of it once more."""
+        for _ in range(2):
+            self._torn = not self._blanked(line[:written])
+            if not self._torn and (written := self._append(line)) == len(line):
+                return
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.name)
+
+    def _blanked(self, fragment: bytes) -> bool:
+        """Replace what was just written by a blank line, which needs no room; False where that cannot be
+        done."""
+        if self._fd is None or sys.platform != "linux":
+            return False
+        fd = -1
+        try:
+            end = os.lseek(self._fd, 0, os.SEEK_CUR)
+            # Linux appends whatever offset it is given, to a descriptor that appends.
+            fd = os.open(f"/proc/self/fd/{self._fd}", os.O_RDWR | os.O_CLOEXEC)
+            begin = end - len(fragment)
+            if begin < 0 or os.pread(fd, len(fragment), begin) != fragment:  # somebody has truncated the file
+                return False
+            return os.pwrite(fd, b" " * (len(fragment) - 1) + b"\n", begin) == len(fragment)
+        except OSError:
+            return False
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+    def _keep(self, line: bytes, error: OSError) -> None:
+        if self._kept_bytes + len(line) > MAX_KEPT_BYTES:
+            raise error
+        self._kept.append(line)
+        self._kept_bytes += len(line)
+        if not self._has_thread:
+            # Without one, the next line and the end write what they can.
+            self._has_thread = start_bare(self._drain)
+
+    def _drained(self) -> bool:
+        """Write what is kept; whether there is nothing of it any more."""
+        try:
+            while self._kept:
+                self._write(self._kept[0])
+                self._kept_bytes -= len(self._kept.popleft())
+        except OSError as error:
+            if error.errno in _FULL:
+                return False
+            self._forget(error)
+        return True
+
+    def _forget(self, error: OSError) -> None:
+        lost = len(self._kept)
+        self._kept.clear()
+        self._kept_bytes = 0
+        if lost:
+            self.on_lost(error, lost)
+
+    def _drain(self) -> None:
+        while True:
+            time.sleep(_PAUSE_SECONDS)
+            with self._lock:
+                if self._drained():
+                    self._has_thread = False
+                    return
+
+    def finish(self, seconds: float) -> bool:
+        """Write what was kept for a full disk, waiting for `seconds` at most; whether that is done."""
+        until = time.monotonic() + seconds
+        while True:
+            with self._lock:
+                if self._drained():
+                    return True
+            if time.monotonic() >= until:
+                return False
+            time.sleep(_PAUSE_SECONDS / 10)
 
     def _look(self, line: bytes) -> None:
         """Have the file that is to take `line` open."""
         self._trusted_bytes = 0
         size = self._current()
-        if self._is_full(size, line) and self._rotated_for(line):
+        now = self._wall() if self._when else 0.0
+        if (now >= self._due or self._is_full(size, line)) and self._rotated_for(line, now):
             size = self._current()
         # What other processes write meanwhile is not seen: near the end, the size is looked at for each line.
         room = self._max_bytes - size - len(line) - _TRUSTED_BYTES if self._max_bytes else _TRUSTED_BYTES
         self._trusted_bytes = min(room, _TRUSTED_BYTES)
-        self._trusted_until = self._clock() + _TRUSTED_SECONDS
+        self._trusted_until = self._clock() + min(_TRUSTED_SECONDS, self._due - now)
 
     def open(self) -> None:
         """Open the file now, to find out whether that is possible. Raises OSError."""
         with self._lock:
             self._current()
+            if self._compression is not None and self._generations.plain():
+                self._compression.ask()
 
     def close(self) -> None:
         """Let go of the file; the next line opens it again."""
@@ -135,114 +254,66 @@ class RotatingFile:
             self.close()
         self._fd = fd = open_file(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         self._append = partial(os.write, fd)
+        self._torn = False
         return os.fstat(fd).st_size
 
     def _is_full(self, size: int, line: bytes) -> bool:
         return 0 < self._max_bytes < size + len(line) and size > 0
 
-    def _rotated_for(self, line: bytes) -> bool:
+    def _rotated_for(self, line: bytes, now: float) -> bool:
         try:
-            return self._rotate(line)
+            return self._rotate(line, now)
         except OSError as exc:  # a line in a file that is too large is better than no line
+            if now >= self._due:
+                self._due = now + _RETRY_SECONDS
             if not self._told:
                 self._told = True
                 write_stderr(f"log file {self.name} can't be rotated ({exc}); it grows until it can")
             return False
 
-    def _rotate(self, line: bytes) -> bool:
-        """Move the files on by one; False if another process is at it."""
-        lock = _locked(self.path.with_name(self.path.name + ".lock"))
-        if lock is None:
-            return False
-        handed_over = False
-        try:
+    def _rotate(self, line: bytes, now: float) -> bool:
+        """Move the files on by one, if that is due; False if another process is at it."""
+        is_first = not os.path.lexists(f"{self.name}.lock")
+        with rotation_lock(self.path) as lock:
+            if lock is None:
+                return False
             size = self._current()  # another process may have been faster
-            if self._is_full(size, line):
-                self._shift()
-            if self._compress and (settled := self._settled()):
-                # Where there can be no thread, they stay as they are.
-                handed_over = start(_compress, settled, lock, name="bext-log-gzip") is not None
-        finally:
-            if not handed_over:
-                _unlock(lock)
+            begun = os.fstat(self._fd if is_first and self._fd is not None else lock).st_mtime
+            is_due = bool(self._when) and size > 0 and begun < period(self._when, now)
+            if is_due or self._is_full(size, line):
+                self._generations.shift()
+            if self._when:
+                # Before anything else can fail, or it would be rotated again, and again.
+                self._due = next_period(self._when, now)
+                _set_time(lock, now)
+            self._generations.prune()
+            if self._compression is not None:
+                self._compression.ask()
         return True
 
-    def _shift(self) -> None:
-        for number, suffix in sorted(self._rotated(), reverse=True):
-            if number >= self._keep:
-                self._numbered(number, suffix).unlink()
-            else:
-                self._numbered(number, suffix).replace(self._numbered(number + 1, suffix))
-        # Last, because from here on other processes write to a new file, and may want to rotate that.
-        self.path.replace(self._numbered(1))
 
-    def _settled(self) -> list[Path]:
-        """The rotated files to compress now."""
-        latest = time.time() - SETTLED_SECONDS
-        plain = [self._numbered(number) for number, suffix in self._rotated() if not suffix]
-        return [path for path in plain if path.lstat().st_mtime < latest]
-
-    def _rotated(self) -> list[tuple[int, str]]:
-        """Number and suffix of each rotated file."""
-        pattern = re.compile(re.escape(self.path.name) + r"\.(\d{1,9})(\.gz)?")
-        found = [pattern.fullmatch(path.name) for path in self.path.parent.iterdir()]
-        return [(int(match[1]), match[2] or "") for match in found if match is not None]
-
-    def _numbered(self, number: int, suffix: str = "") -> Path:
-        return self.path.with_name(f"{self.path.name}.{number}{suffix}")
-
-
-def _locked(path: Path) -> int | None:
-    """A descriptor that holds an exclusive lock until it is closed; None if somebody else has it."""
-    fd = open_file(path, os.O_RDWR | os.O_CREAT)
-    if sys.platform == "win32":  # one process for each file, then
-        return fd
+def _set_time(fd: int, moment: float) -> None:
+    """When a file was modified. Who does not own it may say that it was now, if he may write it."""
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(fd)
-        return None
-    _held.add(fd)
-    return fd
+        os.utime(fd, (moment, moment))
+    except PermissionError:
+        os.utime(fd)
 
 
-def _unlock(lock: int) -> None:
-    _held.discard(lock)
-    os.close(lock)
-
-
-def _compress(paths: list[Path], lock: int) -> None:
-    """Replace files by their gzipped selves; the lock, held meanwhile, keeps others from renaming them."""
-    try:
-        for path in paths:
-            unfinished = path.with_name(path.name + ".gz.tmp")
-            with (
-                os.fdopen(open_file(path, os.O_RDONLY), "rb") as source,
-                os.fdopen(create_file(unfinished), "wb") as made,
-                gzip.GzipFile(path.name, "wb", compresslevel=6, fileobj=made) as target,
-            ):
-                shutil.copyfileobj(source, target)
-            unfinished.replace(path.with_name(path.name + ".gz"))
-            path.unlink()
-    except OSError:  # no room, most likely: what isn't compressed stays as it is
-        with suppress(OSError):
-            unfinished.unlink()
-    finally:
-        _unlock(lock)
-
-
-_held: set[int] = set()
 _files: weakref.WeakSet[RotatingFile] = weakref.WeakSet()
 
 
 def _after_fork_in_child() -> None:
-    """A thread of the parent may have been writing or rotating; the file's descriptor itself is good for
-    both."""
-    while _held:
-        # Or the lock would last as long as the child.
-        os.close(_held.pop())
+    """A thread of the parent may have been writing or rotating."""
     for file in list(_files):
         file._start_over()
 
+
+def _at_exit() -> None:
+    for file in list(_files):
+        file.finish(0.0)
+
+
+atexit.register(_at_exit)
 
 on_fork(in_child=_after_fork_in_child)

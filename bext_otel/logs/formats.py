@@ -18,7 +18,7 @@ from bext_otel.logs.limits import MAX_FIELD_BYTES, MAX_LINE_BYTES, shortened
 from bext_otel.logs.values import plain, shown
 from bext_otel.text import UNSEEN, visible
 
-__all__ = ["Format", "json_line", "pretty_line"]
+__all__ = ["Format", "json_line", "pretty_line", "quoted"]
 
 Format: TypeAlias = Callable[[Record], bytes]
 
@@ -216,7 +216,7 @@ def _for_people(given: Mapping[str, Any], *, color: bool) -> bytes:
     line.pop(EXCEPTIONS, None)
     level, target, message = line["level"], line["target"], line["message"]
     facts = "".join(
-        f" {_value(name)}={_value(value)}"
+        f" {quoted(name)}={quoted(value)}"
         for name, value in line.items()
         if name not in {"timestamp", "level", "target", "message"}
     )
@@ -230,7 +230,7 @@ def _for_people(given: Mapping[str, Any], *, color: bool) -> bytes:
     return text.encode(errors="replace")
 
 
-def _value(value: object) -> str:
+def quoted(value: object) -> str:
     """A name or a value; one that is no bare word is quoted, as JSON has it, so that nothing in it looks like
     the next one."""
     text = value if isinstance(value, str) else str(plain(value))

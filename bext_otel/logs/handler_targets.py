@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 from bext_otel.covering import cover
 from bext_otel.process import on_import
 
-__all__ = ["Way", "follow_listeners", "names_terminal", "ways"]
+__all__ = ["Way", "follow_listeners", "function_names_terminal", "names_terminal", "ways"]
 
 # A handler's own few; a buffer of records is no list of handlers.
 _MAX_ITEMS = 10
@@ -78,6 +78,11 @@ def names_terminal(handler: logging.Handler) -> bool:
             for held in list(vars(each).values())
         )
     return found
+
+
+def function_names_terminal(function: object) -> bool:
+    """The same of a function's own code."""
+    return isinstance(function, FunctionType) and not _NAMES_OF_TERMINAL.isdisjoint(_names(function.__code__))
 
 
 def _named_by_emit(handler: logging.Handler) -> Iterator[object]:

@@ -6,9 +6,9 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from functools import partial
+from itertools import chain as joined
 
 from opentelemetry._logs import Logger as APILogger
 from opentelemetry._logs import LoggerProvider as APILoggerProvider
@@ -22,16 +22,16 @@ from opentelemetry.util.types import Attributes
 from bext_otel._compat import become, configure_loggers
 from bext_otel.config import AppSettings, LoggingSettings
 from bext_otel.export.otlp import EncodedExporter
-from bext_otel.logs import structured
+from bext_otel.logs import loguru_events, structured
 from bext_otel.logs.chain import MAX_ATTRIBUTES, Chain
 from bext_otel.logs.configurator import normalized
 from bext_otel.logs.correlation import correlate
 from bext_otel.logs.disabled import disable_for_others
-from bext_otel.logs.files import NullDevice, RotatingFile
-from bext_otel.logs.formats import Format, json_line, pretty_line
+from bext_otel.logs.hooks import watch_hooks
 from bext_otel.logs.levels import Gate, level_number
+from bext_otel.logs.lines import line_sinks, prints
 from bext_otel.logs.logger import BextLogger
-from bext_otel.logs.outputs import Output, StandardStream, write_stderr
+from bext_otel.logs.outputs import write_stderr
 from bext_otel.logs.pipeline import Pipeline
 from bext_otel.logs.servers import follow_raw_lines, follow_raw_tracebacks
 from bext_otel.logs.sinks import ExportSink, LineSink
@@ -42,7 +42,6 @@ from bext_otel.process import on_import
 
 __all__ = ["BextLoggerProvider", "Installed", "build_provider", "install"]
 
-_KB, _MB = 1024, 1024 * 1024
 _RECENT_SECONDS = 60.0
 _OWN = ("bext_otel", "bext_otel_instrumentors")
 _UPSTREAM = "opentelemetry"
@@ -121,6 +120,10 @@ class BextLoggerProvider(LoggerProvider):
             "log_records_lost": sum(sink.losses.count for sink in self.sinks if isinstance(sink, ExportSink)),
         }
 
+    def dropped(self) -> Iterator[tuple[int, dict[str, str]]]:
+        """The same of lines and records, by sink and reason: values of the catalogue's row for it."""
+        return joined.from_iterable(sink.losses.by_reason() for sink in self.sinks)
+
     def losing(self) -> bool:
         """Whether something was lost in the last minute, as far as those who ask from time to time can
         tell."""
@@ -147,51 +150,10 @@ def build_provider(
     Its shutdown takes at most `shutdown_timeout_seconds`; whoever builds it calls that, or asks for it with
     `shutdown_on_exit`.
     """
-    sinks: list[LineSink | ExportSink] = []
-    if _prints(config):
-        output = _output(config)
-        terminal = (
-            Terminal(output.name, always=config.output != "") if isinstance(output, StandardStream) else None
-        )
-        sinks.append(LineSink(_format(config, output), output, terminal))
+    sinks: list[LineSink | ExportSink] = [*line_sinks(config)]
     if otlp_exporter is not None:
         sinks.append(ExportSink(otlp_exporter, shutdown_seconds=shutdown_timeout_seconds))
     return BextLoggerProvider(resource, sinks, shutdown_on_exit=shutdown_on_exit)
-
-
-def _prints(config: LoggingSettings) -> bool:
-    return config.enabled and config.output != "none"
-
-
-def _output(config: LoggingSettings) -> Output:
-    if config.output != "file":
-        return StandardStream(config.output or "stdout")
-    if os.path.normpath(config.file_path) == os.devnull:
-        # A file to rotate it is not, nor anything that another user could have put there.
-        return NullDevice(config.file_path)
-    file = RotatingFile(
-        config.file_path,
-        max_bytes=config.rotate_max_size_mb * _MB if config.rotate else 0,
-        keep=config.rotate_max_files,
-        compress=config.rotate_compress,
-    )
-    try:
-        file.open()
-    except OSError as exc:
-        write_stderr(
-            f"[logging] file_path = {config.file_path!r}: {exc.strerror or exc}; give a path that can be "
-            "written. Log lines go to stdout"
-        )
-        return StandardStream("stdout")
-    return file
-
-
-def _format(config: LoggingSettings, output: Output) -> Format:
-    max_bytes = config.max_line_kb * _KB
-    if config.format == "json":
-        return partial(json_line, max_bytes=max_bytes)
-    color = isinstance(output, StandardStream) and output.isatty()
-    return partial(pretty_line, color=color, max_bytes=max_bytes)
 
 
 def _limits() -> LogRecordLimits:
@@ -281,13 +243,19 @@ def install(
     def is_ours() -> bool:
         return terminal is not None and terminal.is_ours()
 
-    to_file = terminal is None and _prints(config)
-    undoing.callback(
-        attach(chain, terminal=terminal, to_file=to_file, is_completed=is_completed, mark=mark).remove
-    )
+    to_file = terminal is None and prints(config)
+    attachment = attach(chain, terminal=terminal, to_file=to_file, is_completed=is_completed, mark=mark)
+    undoing.callback(attachment.remove)
     undoing.callback(follow_raw_lines(lambda: is_ours() and is_completed()))
     undoing.callback(follow_raw_tracebacks(is_ours))
-    undoing.callback(_when_structlog_is_there(chain, is_ours))
+    undoing.callback(watch_hooks(chain, is_ours=is_ours))
+    undoing.callback(_when_imported("structlog", lambda: structured.watch(chain, is_ours=is_ours)))
+    undoing.callback(
+        _when_imported(
+            "loguru",
+            lambda: loguru_events.watch(chain, is_ours=is_ours, is_passing=attachment.is_passing),
+        )
+    )
     _current = Installed(undoing, chain)
     return _current
 
@@ -326,11 +294,9 @@ def _set_level(name: str | None, level: int) -> Callable[[], None]:
     return undo
 
 
-def _when_structlog_is_there(chain: Chain, is_ours: Callable[[], bool]) -> Callable[[], None]:
-    """Watch structlog as soon as the program imports it, which may be never; importing it here would cost
+def _when_imported(name: str, watch: Callable[[], Callable[[], None]]) -> Callable[[], None]:
+    """Watch a library as soon as the program imports it, which may be never; importing it here would cost
     every program."""
     undoing = ExitStack()
-    undoing.callback(
-        on_import("structlog", lambda _: undoing.callback(structured.watch(chain, is_ours=is_ours)))
-    )
+    undoing.callback(on_import(name, lambda _: undoing.callback(watch())))
     return undoing.close

@@ -15,12 +15,13 @@ from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 from bext_otel.covering import cover
+from bext_otel.logs.handed_on import is_handed_on
 from bext_otel.logs.handler_targets import follow_listeners, names_terminal, ways
 from bext_otel.logs.hushing import hushed
 from bext_otel.logs.terminal import leads_to_terminal
 from bext_otel.process import Undo, on_import
 
-__all__ = ["Passage", "Printing"]
+__all__ = ["Passage", "Printing", "prints"]
 
 _CallHandlers: TypeAlias = Callable[[logging.Logger, logging.LogRecord], None]
 _Handle: TypeAlias = Callable[[logging.Handler, logging.LogRecord], Any]
@@ -80,6 +81,10 @@ class Printing:
         finally:
             self._passage.reset(token)
 
+    def is_passing(self) -> bool:
+        """Is a record on its way through handlers, here and now?"""
+        return self._passage.get() is not None
+
     def can_be_silent(self, loggers: Iterable[logging.Logger], record: logging.LogRecord) -> bool:
         """Can all handlers of these loggers be kept from printing the record?
 
@@ -120,12 +125,14 @@ class Printing:
     def _handled(self, original: _Handle, handler: logging.Handler, record: logging.LogRecord) -> Any:
         passage = self._passage.get()
         if passage is None or passage.record is not record:
-            if self._waiting and self._is_remembered(record) and _prints(handler):
+            if (self._waiting and self._is_remembered(record) and prints(handler)) or (
+                is_handed_on() and self._emits(handler)
+            ):
                 return handler.filter(record)
             return original(handler, record)
         if passage.taken and self._emits(handler):
             return handler.filter(record)
-        if _prints(handler):
+        if prints(handler):
             passes = original(handler, record) if not passage.silent else handler.filter(record)
             passage.printers += bool(passes)
             return passes
@@ -154,7 +161,7 @@ def _is_simple(handler: logging.Handler) -> bool:
     return type(handler) in (logging.StreamHandler, logging.FileHandler, logging.NullHandler)
 
 
-def _prints(handler: logging.Handler) -> bool:
+def prints(handler: logging.Handler) -> bool:
     """Does the handler itself write to the terminal? Never raises."""
     try:
         if isinstance(handler, logging.StreamHandler):
@@ -166,12 +173,12 @@ def _prints(handler: logging.Handler) -> bool:
 
 def _escapes(handler: logging.Handler, record: logging.LogRecord) -> bool:
     """Will it be printed in a way that cannot be kept silent?"""
-    prints = _prints(handler) and type(handler).handle is not logging.Handler.handle
+    own = prints(handler) and type(handler).handle is not logging.Handler.handle
     elsewhere = any(
         way.how == "elsewhere" and _reaches(way.to, record.levelno, _MAX_DEPTH)
         for way in ways(handler, record.levelno)
     )
-    return (prints or elsewhere) and bool(handler.filter(record))
+    return (own or elsewhere) and bool(handler.filter(record))
 
 
 def _hands_on(handler: logging.Handler, level: int, depth: int) -> bool:
@@ -185,6 +192,6 @@ def _reaches(target: object, level: int, depth: int) -> bool:
     """Does a handler or stream lead to the terminal, by itself or by others?"""
     if not isinstance(target, logging.Handler):
         return leads_to_terminal(target)
-    return _prints(target) or (
+    return prints(target) or (
         depth > 0 and any(_reaches(way.to, level, depth - 1) for way in ways(target, level))
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from bext_otel.covering import replace
 from bext_otel.logs.chain import OWN_FIELDS, Chain
+from bext_otel.logs.handed_on import is_handed_on
 from bext_otel.process import Undo
 
 __all__ = ["is_unheard", "take_shortcut"]
@@ -80,6 +81,7 @@ def take_shortcut(
             and type(self.name) is str
             and is_ordinary(self.name)
             and is_free(self)
+            and not is_handed_on()
             and is_terminal_ours()
             and chain.gate.admits(self.name, level)
             and (said := _formatted(msg, args) if args else msg) is not None

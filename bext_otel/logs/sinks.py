@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -14,43 +13,17 @@ from opentelemetry.sdk._logs.export import LogRecordExporter
 from bext_otel.export.logs import record_batches
 from bext_otel.export.otlp import EncodedExporter
 from bext_otel.export.record import Record
+from bext_otel.logs.files import RotatingFile
 from bext_otel.logs.formats import Format
-from bext_otel.logs.outputs import FINISH_SECONDS, Output, StandardStream, write_stderr
+from bext_otel.logs.losses import Losses
+from bext_otel.logs.outputs import FINISH_SECONDS, Output, StandardStream
 from bext_otel.logs.terminal import Terminal
 from bext_otel.process import on_fork
 from bext_otel.scope import is_own
 
-__all__ = ["ExportSink", "LineSink", "Losses"]
+__all__ = ["ExportSink", "LineSink"]
 
-_QUIET_SECONDS = 300.0
 _MAX_WAITING = 100
-
-
-class Losses:
-    """Counts what a sink couldn't take, and says so once: a full disk makes one line, not one for each lost
-    line."""
-
-    def __init__(self, sink: str, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.count = 0
-        self._sink = sink
-        self._clock = clock
-        self._said: float | None = None
-        self._last: float | None = None
-
-    def lost_within(self, seconds: float) -> bool:
-        """Whether something was lost in the last `seconds`."""
-        return self._last is not None and self._clock() - self._last < seconds
-
-    def add(self, error: BaseException, count: int = 1) -> None:
-        """`count` more are lost because of `error`."""
-        self.count += count
-        now = self._last = self._clock()
-        if self._said is None or now - self._said >= _QUIET_SECONDS:
-            self._said = now
-            write_stderr(
-                f"log lines can't be written to {self._sink} ({type(error).__name__}: {error}); dropped and "
-                f"counted: {self.count} so far"
-            )
 
 
 class LineSink:
@@ -64,9 +37,9 @@ class LineSink:
     def __init__(self, line: Format, output: Output, terminal: Terminal | None = None) -> None:
         self.output = output
         self.terminal = terminal
-        self.losses = Losses(output.name)
+        self.losses = Losses(output.name, output.name if isinstance(output, StandardStream) else "file")
         self._line = line
-        if isinstance(output, StandardStream):
+        if isinstance(output, StandardStream | RotatingFile):
             output.on_lost = self._lost
 
     def take(self, record: Record) -> None:
@@ -80,6 +53,8 @@ class LineSink:
                         self.losses.add(error)
                     return
             self.output.write(self._line(record))
+            if self.losses.pending:
+                self.losses.end()
         except (
             Exception
         ) as exc:  # a full disk or a reader that has gone must not fail the work that is logged
@@ -99,7 +74,10 @@ class LineSink:
         self.force_flush()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Wait for a reader that is behind, as long as it goes on reading."""
+        """Wait for a reader that is behind, as long as it goes on reading; what a full disk has no room for,
+        it has not later either."""
+        if isinstance(self.output, RotatingFile):
+            return self.output.finish(0.0)
         return not isinstance(self.output, StandardStream) or self.output.finish(
             min(timeout_millis / 1e3, FINISH_SECONDS)
         )
@@ -120,7 +98,7 @@ class ExportSink:
     levelled = False
 
     def __init__(self, exporter: LogRecordExporter | EncodedExporter, *, shutdown_seconds: float) -> None:
-        self.losses = Losses("the OpenTelemetry exporter")
+        self.losses = Losses("the OpenTelemetry exporter", "otlp")
         self._shutdown_seconds = shutdown_seconds
         self._batches, self._take = record_batches(exporter, _Marked(exporter))
         self._waiting: deque[Record] = deque(maxlen=_MAX_WAITING)

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from bext_otel.covering import replace
 from bext_otel.logs.chain import Chain
 from bext_otel.logs.correlation import Mark
+from bext_otel.logs.handed_on import is_handed_on
 from bext_otel.logs.outputs import write_stderr
 from bext_otel.logs.printing import Passage, Printing
 from bext_otel.logs.servers import crash_in, is_access_line, is_of_master, may_tell_of_requests
@@ -95,6 +96,10 @@ class Attachment:
         """Leave Python's logging as it was found."""
         self._undoing.close()
 
+    def is_passing(self) -> bool:
+        """Is a record on its way through handlers, here and now?"""
+        return self._printing.is_passing()
+
     def _heard(self, original: _CallHandlers, logger: logging.Logger, record: logging.LogRecord) -> None:
         if self._mark is not None:
             # One that no factory made, or the application's own.
@@ -106,6 +111,7 @@ class Attachment:
                 and logging.lastResort is _LAST_RESORT
                 and type(record.levelno) is int
                 and is_unheard(logger)
+                and not is_handed_on()
             ):
                 ours = self._is_terminal_ours()
                 if (ours or record.levelno < logging.WARNING) and self._chain.admits(record):
@@ -122,7 +128,7 @@ class Attachment:
         taken, told = self._becomes(record, propagates=propagates)
         ours = self._is_terminal_ours()
         silent = (taken or told) and ours and self._printing.can_be_silent(loggers, record)
-        passage = Passage(record, silent=silent, taken=taken and propagates)
+        passage = Passage(record, silent=silent, taken=(taken or is_handed_on()) and propagates)
         try:
             self._printing.take(passage, original, logger)
         finally:
@@ -135,6 +141,8 @@ class Attachment:
     def _becomes(self, record: logging.LogRecord, *, propagates: bool) -> tuple[bool, bool]:
         """Does the chain take it, or has it been told by the completion record of a request?"""
         try:
+            if is_handed_on():
+                return False, True
             if is_access_line(record):
                 told = self._is_completed()
                 return propagates and not told and self._chain.admits(record), told

@@ -179,6 +179,8 @@ WRONG = [
         '[logging]\noutput = "file"',
         "[logging] output = 'file': expected [logging] file_path to say which file, e.g. ",
     ),
+    ('[logging]\noutput = ["stdout", "syslog"]', "[logging] output = ['stdout', 'syslog']: expected one of "),
+    ('[logging]\nrotate_when = "daily"', "[logging] rotate_when = 'daily': expected one of "),
     ("[logging.filters]\nshop = 1", '[logging.filters] shop = 1: expected one of "trace", '),
     ('logging = "loud"', "[logging]: expected a table, not str; ignored"),
     ("[metrics]\nbudgets = 3", "[metrics.budgets]: expected a table, not int; ignored"),
@@ -486,4 +488,19 @@ def test_the_level_of_our_own_lines() -> None:
     assert ({"opentelemetry": "warn", "bext_otel": "warn", "shop": "info"}, ()) == (
         loaded.config.logging.filters,
         loaded.warnings,
+    )
+
+
+@pytest.mark.parametrize("output", ['"stdout,file"', '"file, STDOUT"', '["file", "stdout"]'])
+def test_several_outputs_are_named_in_any_order_and_in_either_form(read: SnapshotReader, output: str) -> None:
+    loaded = read(f'[logging]\noutput = {output}\nfile_path = "/var/log/app.log"\n')
+    assert ("stdout,file", ()) == (loaded.config.logging.output, loaded.warnings)
+
+
+def test_without_a_path_the_file_is_left_out_of_several_outputs(read: SnapshotReader) -> None:
+    loaded = read('[logging]\noutput = ["stderr", "file"]\n')
+    line = "[logging] output = 'stderr,file': expected [logging] file_path to say which file, e.g. "
+    assert ("stderr", [line]) == (
+        loaded.config.logging.output,
+        [each[: len(line)] for each in loaded.warnings],
     )

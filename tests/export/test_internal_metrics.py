@@ -251,6 +251,22 @@ def test_two_exporters_of_a_signal_are_one_figure() -> None:
     )
 
 
+def test_log_records_that_did_not_arrive_are_told_with_the_lines_of_other_sinks(process: Process) -> None:
+    delivery = Delivery("logs", "http://collector:4318/v1/logs", component="otlp_http_log_exporter")
+    process.own.deliveries.append(delivery)
+    lost = [(2, {"sink": "stdout", "reason": "stuck"}), (1, {"sink": "otlp", "reason": "error"})]
+    process.own.dropped_lines = lambda: iter(lost)
+    delivery.attempt(3, lambda: False)
+    delivery.queue.drop_items(4)
+    assert {
+        'sink="stdout",reason="stuck"': 2,
+        'sink="otlp",reason="error"': 1,
+        'sink="otlp",reason="undelivered"': 3,
+        'sink="otlp",reason="queue_full"': 4,
+    } == process.values(catalogue.LOG_LINES_DROPPED)
+    assert process.own.losing()
+
+
 class _Taking(MetricExporter):
     def export(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any

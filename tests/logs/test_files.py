@@ -11,6 +11,7 @@ from opentelemetry.sdk.resources import Resource
 
 from bext_otel.config import LoggingSettings
 from bext_otel.logs.files import RotatingFile
+from bext_otel.logs.generations import rotation_lock
 from bext_otel.logs.install import build_provider
 from tests.waiting import until
 
@@ -19,7 +20,7 @@ def lines_in(directory: Path) -> list[str]:
     """All lines of all files of a log, rotated and compressed ones included."""
     found: list[str] = []
     for path in directory.glob("app.log*"):
-        if path.suffix != ".lock":
+        if path.suffix not in {".lock", ".tmp"}:
             data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
             found += data.decode().splitlines()
     return found
@@ -137,33 +138,67 @@ def test_a_forked_child_looks_for_the_file_itself(tmp_path: Path) -> None:
     assert (b"parent\n", b"child\n") == ((tmp_path / "moved").read_bytes(), path.read_bytes())
 
 
-def test_rotated_files_are_compressed_once_nobody_writes_to_them(tmp_path: Path) -> None:
+def test_rotated_files_are_compressed_at_once(tmp_path: Path) -> None:
     file = RotatingFile(tmp_path / "app.log", max_bytes=8, keep=9, compress=True)
     for line in numbered(4):
         file.write(line)
-    assert not list(tmp_path.glob("*.gz"))
-    for name in ("app.log.1", "app.log.2"):
-        os.utime(tmp_path / name, (0, 0))
-    file.write(b"0000004\n")
-    until(lambda: lock_is_free(tmp_path / "app.log.lock"))
+    expected = {"app.log", "app.log.1.gz", "app.log.2.gz", "app.log.3.gz", "app.log.lock"}
+    until(lambda: expected == {path.name for path in tmp_path.iterdir()})
     file.close()
-    expected = {"app.log", "app.log.1", "app.log.2.gz", "app.log.3.gz", "app.log.4", "app.log.lock"}
-    assert expected == {path.name for path in tmp_path.iterdir()}
-    assert [line.decode().strip() for line in numbered(5)] == sorted(lines_in(tmp_path))
+    assert [line.decode().strip() for line in numbered(4)] == sorted(lines_in(tmp_path))
+
+
+def test_a_line_that_comes_late_is_in_the_compressed_file(tmp_path: Path) -> None:
+    """Of a process that was interrupted between finding its file in place and writing to it."""
+    file = RotatingFile(tmp_path / "app.log", max_bytes=16, keep=9, compress=True)
+    file.write(b"0000000\n")
+    with (tmp_path / "app.log").open("ab", buffering=0) as late:
+        file.write(b"0000001\n")
+        file.write(b"0000002\n")
+        until((tmp_path / "app.log.1.gz").exists)
+        late.write(b"late\n")
+        until(lambda: "late" in lines_in(tmp_path))
+    file.close()
+    assert ["0000000", "0000001", "0000002", "late"] == sorted(lines_in(tmp_path))
+
+
+def test_a_compressed_file_is_as_old_as_what_is_in_it(tmp_path: Path) -> None:
+    file = RotatingFile(tmp_path / "app.log", max_bytes=8, keep=9, compress=True)
+    (tmp_path / "app.log.1").write_bytes(b"old\n")
+    os.utime(tmp_path / "app.log.1", (1000, 1000))
+    file.open()
+    until((tmp_path / "app.log.1.gz").exists)
+    file.close()
+    assert 1000 == (tmp_path / "app.log.1.gz").stat().st_mtime
+
+
+def test_who_was_killed_while_compressing_leaves_nothing_and_nothing_twice(tmp_path: Path) -> None:
+    file = RotatingFile(tmp_path / "app.log", max_bytes=8, keep=9, compress=True)
+    (tmp_path / "app.log.1").write_bytes(b"whole\nlate\n")
+    (tmp_path / "app.log.1.gz").write_bytes(gzip.compress(b"whole\n"))
+    (tmp_path / "app.log.4711.gz.tmp").write_bytes(b"half")
+    os.utime(tmp_path / "app.log.4711.gz.tmp", (1000, 1000))
+    file.write(b"0000000\n")
+    file.write(b"0000001\n")
+    expected = {"app.log", "app.log.1.gz", "app.log.2.gz", "app.log.lock"}
+    until(lambda: expected == {path.name for path in tmp_path.iterdir()})
+    file.close()
+    assert ["0000000", "0000001", "late", "whole"] == sorted(lines_in(tmp_path))
 
 
 def test_a_disk_without_room_for_compression_keeps_the_file(tmp_path: Path) -> None:
     """The compressed file can't be made, because a directory is in its place."""
     file = RotatingFile(tmp_path / "app.log", max_bytes=8, keep=9, compress=True)
-    (tmp_path / "app.log.2.gz.tmp").mkdir()
     file.write(b"0000000\n")
+    unfinished = tmp_path / f"app.log.{(tmp_path / 'app.log').stat().st_ino}.gz.tmp"
+    unfinished.mkdir()
     file.write(b"0000001\n")
-    os.utime(tmp_path / "app.log.1", (0, 0))
-    file.write(b"0000002\n")
-    until(lambda: lock_is_free(tmp_path / "app.log.lock"))
+    compression = file._compression
+    assert compression is not None
+    until(lambda: compression.is_idle)
     file.close()
-    (tmp_path / "app.log.2.gz.tmp").rmdir()
-    assert ["0000000", "0000001", "0000002"] == sorted(lines_in(tmp_path))
+    unfinished.rmdir()
+    assert ["0000000", "0000001"] == sorted(lines_in(tmp_path))
 
 
 def lock_is_free(path: Path) -> bool:
@@ -208,17 +243,14 @@ def test_several_processes_that_rotate_one_file_lose_nothing(tmp_path: Path) -> 
 
 
 def test_a_child_does_not_keep_the_parent_s_rotation_lock(tmp_path: Path) -> None:
-    from bext_otel.logs import files
-
     path = tmp_path / "app.log.lock"
-    lock = files._locked(path)
-    assert lock is not None
     reader, writer = os.pipe()
-    pid = os.fork()
-    if not pid:
-        os.read(reader, 1)
-        os._exit(0)
-    files._unlock(lock)
+    with rotation_lock(tmp_path / "app.log") as lock:
+        assert lock is not None
+        pid = os.fork()
+        if not pid:
+            os.read(reader, 1)
+            os._exit(0)
     free = until(lambda: lock_is_free(path), why="the child closes its copy")
     os.write(writer, b"x")
     os.waitpid(pid, 0)
@@ -250,16 +282,13 @@ def test_compressing_does_not_write_through_a_link(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
     file = RotatingFile(tmp_path / "app.log", max_bytes=8, keep=9, compress=True)
-    (tmp_path / "app.log.2.gz.tmp").symlink_to(victim)
     file.write(b"0000000\n")
+    (tmp_path / f"app.log.{(tmp_path / 'app.log').stat().st_ino}.gz.tmp").symlink_to(victim)
     file.write(b"0000001\n")
-    os.utime(tmp_path / "app.log.1", (0, 0))
-    file.write(b"0000002\n")
-    until(lambda: lock_is_free(tmp_path / "app.log.lock"))
+    until((tmp_path / "app.log.1.gz").is_file)
     file.close()
     assert "precious" == victim.read_text()
-    assert (tmp_path / "app.log.2.gz").is_file()
-    assert ["0000000", "0000001", "0000002"] == sorted(lines_in(tmp_path))
+    assert ["0000000", "0000001"] == sorted(lines_in(tmp_path))
 
 
 def test_what_is_linked_in_the_place_of_a_rotated_file_is_not_read(tmp_path: Path) -> None:
@@ -271,9 +300,10 @@ def test_what_is_linked_in_the_place_of_a_rotated_file_is_not_read(tmp_path: Pat
     file = RotatingFile(tmp_path / "app.log", max_bytes=8, keep=9, compress=True)
     file.write(b"0000000\n")
     file.write(b"0000001\n")
-    until(lambda: lock_is_free(tmp_path / "app.log.lock"))
+    until((tmp_path / "app.log.1.gz").exists)
     file.close()
-    assert [] == list(tmp_path.glob("*.gz"))
+    assert ["app.log.1.gz"] == [path.name for path in tmp_path.glob("*.gz")]
+    assert (tmp_path / "app.log.2").is_symlink()
 
 
 def test_a_lock_that_is_a_link_leaves_its_target_alone(

@@ -17,7 +17,6 @@ from opentelemetry.sdk.resources import Resource
 from bext_otel.apps import with_app
 from bext_otel.config import LoggingSettings
 from bext_otel.logs.install import BextLoggerProvider, build_provider, install
-from bext_otel.logs.sinks import Losses
 from tests.logs.conftest import Start, provider_without_disk
 
 
@@ -195,25 +194,6 @@ def test_a_sink_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
     emit(provider)
     provider.shutdown()
     assert 1 == len(exporter.get_finished_logs())
-
-
-def test_losses_are_told_again_after_a_while(capsys: pytest.CaptureFixture[str]) -> None:
-    now = [0.0]
-    losses = Losses("stdout", clock=lambda: now[0])
-    for _ in range(10):
-        losses.add(OSError("full"))
-    now[0] += 300
-    losses.add(OSError("full"))
-    first, second = capsys.readouterr().err.splitlines()
-    assert first.endswith("dropped and counted: 1 so far")
-    assert second.endswith("dropped and counted: 11 so far")
-
-
-def test_trouble_without_a_stderr_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stderr", None)
-    losses = Losses("stdout")
-    losses.add(OSError("full"))
-    assert 1 == losses.count
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

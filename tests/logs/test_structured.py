@@ -20,6 +20,7 @@ from opentelemetry import trace
 from opentelemetry.context import attach, detach
 
 from tests.logs.conftest import Start
+from tests.logs.programs import Ran
 
 
 @pytest.fixture(autouse=True)
@@ -393,6 +394,60 @@ def test_the_fastest_setup_loses_nothing(start: Start, factory: Any, names: tupl
     assert "test_the_fastest_setup_loses_nothing" in str((first.attributes or {})["code.stacktrace"])
     assert {*(names or [__name__])} == {record.instrumentation_scope.name for record in logs.whole()}
     assert [] == logs.lines()
+
+
+# Each factory of structlog's, as its documentation has it, and whether what it writes stands at the terminal.
+FACTORIES = {
+    "as it is": "",
+    "print": "structlog.configure(logger_factory=structlog.PrintLoggerFactory())",
+    "print to stderr": "structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))",
+    "write": "structlog.configure(logger_factory=structlog.WriteLoggerFactory())",
+    "write to stderr": "structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=sys.stderr))",
+    "stdlib, for logging": (
+        "structlog.configure(logger_factory=structlog.stdlib.LoggerFactory(), processors=["
+        "structlog.stdlib.filter_by_level, structlog.stdlib.render_to_log_kwargs], "
+        "wrapper_class=structlog.stdlib.BoundLogger)"
+    ),
+}
+BYTES = (
+    "structlog.configure(logger_factory=structlog.BytesLoggerFactory(), processors=["
+    "structlog.processors.add_log_level, "
+    "structlog.processors.JSONRenderer(serializer=lambda *a, **k: json.dumps(*a, **k).encode())])"
+)
+
+
+@pytest.mark.parametrize("configured", FACTORIES.values(), ids=list(FACTORIES))
+def test_every_factory_ends_in_one_line_and_one_record(configured: str) -> None:
+    ran = Ran(f"import structlog\n{configured}\nstructlog.get_logger().info('order.placed', order=7)\n")
+    assert ([], ["order.placed"], 7) == (ran.err, ran.messages, json.loads(ran.out[0])["order"])
+    assert ["order.placed"] == ran.exported
+
+
+def test_what_structlog_makes_a_text_of_for_the_standard_library_is_one_line_and_one_record() -> None:
+    ran = Ran(
+        "import structlog\nstructlog.stdlib.recreate_defaults()\n"
+        "structlog.get_logger().info('order.placed', order=7)\n"
+    )
+    ((said,), (exported,)) = (ran.messages, ran.exported)
+    assert (True, said, []) == ("order.placed" in said, exported, ran.err)
+
+
+def test_what_a_bytes_logger_writes_stays_as_the_program_chose_it_and_is_one_record() -> None:
+    ran = Ran(f"import json, structlog\n{BYTES}\nstructlog.get_logger().info('order.placed', order=7)\n")
+    assert (['{"order": 7, "event": "order.placed", "level": "info"}'], []) == (ran.out, ran.err)
+    assert ["order.placed"] == ran.exported
+
+
+@pytest.mark.parametrize(
+    "factory", ["structlog.ReturnLoggerFactory", "structlog.testing.CapturingLoggerFactory"]
+)
+def test_what_is_returned_or_kept_for_a_test_is_no_event(factory: str) -> None:
+    ran = Ran(
+        f"import structlog\nstructlog.configure(logger_factory={factory}(), processors=[lambda *a: a[2]])\n"
+        "log = structlog.get_logger()\nsaid = log.info('order.placed', order=7)\n"
+        "assert said is None or said == {'order': 7, 'event': 'order.placed'} or said[1], said\n"
+    )
+    assert ([], [], []) == (ran.out, ran.err, ran.exported)
 
 
 def test_a_stack_that_was_asked_for_is_shown(start: Start) -> None:

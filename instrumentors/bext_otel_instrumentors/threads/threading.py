@@ -14,6 +14,7 @@ from typing import Any
 from opentelemetry import context
 from opentelemetry.context import Context
 
+from bext_otel.crashes import note_leaving
 from bext_otel_instrumentors._kit.base import Instrumentor
 from bext_otel_instrumentors._kit.carrying import in_context, packed, unpacked_in
 from bext_otel_instrumentors._kit.executors import Submit, is_process_pool, submits
@@ -118,8 +119,13 @@ def _starting(original: Callable[[threading.Thread], None]) -> Callable[[threadi
 
 def _running(here: Context, before: Callable[[], None] | None, thread: threading.Thread) -> None:
     _put_back(thread, before)  # who keeps the thread does not keep the request
-    with queues.working(leased(here)):
-        thread.run()
+    here = leased(here)
+    with queues.working(here):
+        try:
+            thread.run()
+        except BaseException as error:
+            note_leaving(error, here)
+            raise
 
 
 def _put_back(thread: threading.Thread, run: Callable[[], None] | None) -> None:

@@ -1,0 +1,97 @@
+"""The sinks of lines that `[logging]` asks for: where they go, and in which form."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+
+from bext_otel.config import LoggingSettings
+from bext_otel.export.record import Record
+from bext_otel.logs.files import NullDevice, RotatingFile
+from bext_otel.logs.formats import Format, json_line, pretty_line
+from bext_otel.logs.outputs import Output, StandardStream, write_stderr
+from bext_otel.logs.people import People, PeopleSink, wants_color
+from bext_otel.logs.sinks import LineSink
+from bext_otel.logs.terminal import Terminal
+
+__all__ = ["line_sinks", "prints"]
+
+_KB, _MB = 1024, 1024 * 1024
+
+
+def prints(config: LoggingSettings) -> bool:
+    """Do lines go anywhere?"""
+    return config.enabled and config.output != "none"
+
+
+def line_sinks(config: LoggingSettings) -> list[LineSink]:
+    """A sink for each output. A file that cannot be written is left out, with one line that says so; where it
+    was the only one, lines go to standard output."""
+    if not prints(config):
+        return []
+    outputs: list[Output] = []
+    for name in config.output.split(","):
+        output = _file(config) if name == "file" else StandardStream(name or "stdout")
+        if output is not None:
+            outputs.append(output)
+    outputs = outputs or [StandardStream("stdout")]
+    json: Format = partial(json_line, max_bytes=config.max_line_kb * _KB)
+    if len(outputs) > 1:
+        json = Shared(json)
+    return [_sink(config, output, json) for output in outputs]
+
+
+def _sink(config: LoggingSettings, output: Output, json: Format) -> LineSink:
+    if not isinstance(output, StandardStream):
+        return LineSink(_pretty(config, color=False) if config.format == "pretty" else json, output)
+    terminal = Terminal(output.name, always=config.output != "")
+    isatty = output.isatty()
+    if config.format == "json" or not (config.format == "pretty" or isatty):
+        return LineSink(json, output, terminal)
+    color = wants_color(os.environ, isatty=isatty)
+    if not isatty:
+        return LineSink(_pretty(config, color=color), output, terminal)
+    return PeopleSink(People(json, color=color), output, terminal)
+
+
+def _pretty(config: LoggingSettings, *, color: bool) -> Format:
+    return partial(pretty_line, color=color, max_bytes=config.max_line_kb * _KB)
+
+
+class Shared:
+    """A format whose line serves several sinks, which are given each record one after the other."""
+
+    def __init__(self, line: Format) -> None:
+        self._line = line
+        self._last: tuple[Record | None, bytes] = (None, b"")
+
+    def __call__(self, record: Record) -> bytes:
+        last, line = self._last
+        if last is not record:
+            line = self._line(record)
+            self._last = (record, line)
+        return line
+
+
+def _file(config: LoggingSettings) -> Output | None:
+    if os.path.normpath(config.file_path) == os.devnull:
+        # A file to rotate it is not, nor anything that another user could have put there.
+        return NullDevice(config.file_path)
+    file = RotatingFile(
+        config.file_path,
+        max_bytes=config.rotate_max_size_mb * _MB if config.rotate else 0,
+        when=config.rotate_when,
+        keep=config.rotate_max_files,
+        max_days=config.rotate_max_days,
+        compress=config.rotate_compress,
+    )
+    try:
+        file.open()
+    except OSError as exc:
+        instead = "to stdout" if config.output == "file" else f"to {config.output.partition(',')[0]} only"
+        write_stderr(
+            f"[logging] file_path = {config.file_path!r}: {exc.strerror or exc}; give a path that can be "
+            f"written. Log lines go {instead}"
+        )
+        return None
+    return file
