@@ -528,3 +528,10 @@ def test_a_context_holds_its_span_under_one_key() -> None:
 
     span = trace.NonRecordingSpan(trace.SpanContext(1, 2, is_remote=False))
     assert span is trace.get_current_span(Context({_compat.SPAN_KEY: span}))
+
+
+def test_a_pattern_is_parsed_into_pairs_of_an_operation_and_what_it_is_given() -> None:
+    assert [("LITERAL", 97), ("MAX_REPEAT", 1)] == [
+        (str(kind), given if isinstance(given, int) else given[0])
+        for kind, given in _compat.parse_pattern("ab+")
+    ]

@@ -126,18 +126,20 @@ class _Key:
 class Attributes:
     """Writes attributes as repeated KeyValue of one field; `tag` is its number and wire type.
 
+    `redact` is asked what may be written of a value, by its name; of one that is kept as bytes once only.
     What an attribute cannot be written for is left out, and counted in `left_out`.
     """
 
-    def __init__(self, tag: bytes) -> None:
+    def __init__(self, tag: bytes, redact: Callable[[str, Any], Any] | None = None) -> None:
         self._tag = tag
+        self._redact = redact
         self._keys: dict[str, _Key] = {}
         self._kept_bytes = 0
         self.left_out = 0
 
     def write(self, attributes: Mapping[str, Any], to: list[bytes]) -> None:
         """Append the fields. Attributes are those of a span, event, link, record, resource or scope."""
-        keys = self._keys
+        keys, redact = self._keys, self._redact
         for name, value in attributes.items():
             key = keys.get(name) or self._new(name)
             kind = type(value)
@@ -149,7 +151,9 @@ class Attributes:
                 written = None
             if written is None:
                 try:
-                    written = self._write(key, kind, value)
+                    written = (
+                        self._write(key, kind, value) if redact is None else self._safely(key, name, value)
+                    )
                 except Exception:  # as `any_value` says; the other attributes tell the rest
                     self.left_out += 1
                     continue
@@ -160,6 +164,13 @@ class Attributes:
         if type(name) is str and len(self._keys) < _MAX_KEYS and len(name) <= _MAX_KEY:
             self._keys[name] = key
         return key
+
+    def _safely(self, key: _Key, name: str, value: Any) -> bytes:
+        assert self._redact is not None
+        safe = self._redact(name, value)
+        # What is hidden is not what is kept.
+        kept = key if safe is value or safe == value else _Key(key.prefix)
+        return self._write(kept, type(safe), safe)
 
     def _write(self, key: _Key, kind: type, value: Any) -> bytes:
         prefix = key.prefix

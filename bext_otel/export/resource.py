@@ -16,6 +16,7 @@ from opentelemetry.sdk.resources import (
     get_aggregated_resources,
 )
 
+from bext_otel.redaction import redact_attributes
 from bext_otel.scope import VERSION
 
 __all__ = ["DISTRO_NAME", "architecture", "build_resource", "container_id"]
@@ -30,7 +31,8 @@ def build_resource(*, service_name: str = "", attributes: Mapping[str, str] | No
     """`service.*`, `telemetry.*`, `process.*`, `host.*`, and `container.id` when inside one.
 
     What `OTEL_RESOURCE_ATTRIBUTES` says comes before what is detected; `service_name`, which the settings
-    have weighed against the standard variables already, and `attributes` come before everything.
+    have weighed against the standard variables already, and `attributes` come before everything. Secrets are
+    redacted.
     """
     ours: dict[str, str] = {
         "telemetry.distro.name": DISTRO_NAME,
@@ -44,7 +46,8 @@ def build_resource(*, service_name: str = "", attributes: Mapping[str, str] | No
     environment = OTELResourceDetector().detect()
     detected = get_aggregated_resources([_Process()], base)
     named = {"service.name": service_name} if service_name else {}
-    return detected.merge(environment).merge(Resource({**named, **(attributes or {})}))
+    merged = detected.merge(environment).merge(Resource({**named, **(attributes or {})}))
+    return Resource(redact_attributes(merged.attributes), merged.schema_url)
 
 
 class _Process(ProcessResourceDetector):
