@@ -921,3 +921,9 @@ def pin_certificate(exporter: Any) -> None:
     if session is not None and verify is not True:
         send = session.request
         session.request = lambda *args, **kwargs: send(*args, **{"verify": verify, **kwargs})
+
+
+def parse_pattern(pattern: str) -> Any:
+    """A regular expression as Python's own engine reads it: pairs of an operation and what it is given."""
+    parser = import_module("re._parser" if sys.version_info >= (3, 11) else "sre_parse")
+    return parser.parse(pattern)

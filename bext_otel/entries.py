@@ -19,9 +19,8 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.semconv.attributes import exception_attributes
 from opentelemetry.util.types import AttributeValue
 
-from bext_otel.redaction import redact_text
+from bext_otel.redaction import shortened_text
 from bext_otel.scope import logger_of
-from bext_otel.text import encodable
 
 __all__ = [
     "EXCEPTIONS",
@@ -150,7 +149,7 @@ def _facts(error: BaseException) -> list[dict[str, Any]]:
         seen.add(id(each))
         fact: dict[str, Any] = {
             "type": type_of(each),
-            "message": redact_text(encodable(_message(each)[:_MAX_FACT])),
+            "message": shortened_text(_message(each), _MAX_FACT),
         }
         if relation:
             fact |= {"relation": relation, "of": of}
@@ -187,7 +186,7 @@ def _described(error: BaseException, message: str, stacktrace: str) -> dict[str,
     return {
         exception_attributes.EXCEPTION_TYPE: type_of(error),
         exception_attributes.EXCEPTION_MESSAGE: _shown(message),
-        exception_attributes.EXCEPTION_STACKTRACE: redact_text(encodable(stacktrace[-MAX_STACKTRACE:])),
+        exception_attributes.EXCEPTION_STACKTRACE: shortened_text(stacktrace, MAX_STACKTRACE, end=True),
     }
 
 
@@ -204,7 +203,7 @@ def message_of(error: BaseException) -> str:
 
 
 def _shown(message: str) -> str:
-    return redact_text(encodable(message[:MAX_STACKTRACE]))
+    return shortened_text(message, MAX_STACKTRACE)
 
 
 def _message(error: BaseException) -> str:

@@ -38,6 +38,7 @@ from bext_otel.logs.outputs import write_stderr
 from bext_otel.logs.quiet import quieten_exports
 from bext_otel.operation import Settings, use
 from bext_otel.process import catch_up, on_fork
+from bext_otel.redaction import use_policy
 from bext_otel.routes import load_functions, router
 from bext_otel.service.board import Board
 from bext_otel.service.child_exit import at_end_of_children, at_end_of_workers
@@ -152,6 +153,7 @@ def build_runtime(
     chosen: Chosen = NOTHING_CHOSEN,
 ) -> Runtime:
     """Build what the settings ask for, install it as the process's providers, and have it end at exit."""
+    told, unredact = _redact(config)
     identity = InstanceIds(
         build_resource(
             service_name=config.telemetry.service_name,
@@ -164,6 +166,8 @@ def build_runtime(
     runtime = (
         _disabled(config, health) if config.telemetry.disabled else _enabled(config, health, identity, chosen)
     )
+    runtime._undoing.callback(unredact)
+    told()
     if not config.telemetry.disabled:
         resolver = _resolver(config, app_resolver, str(made.attributes.get("service.name", "")))
         use(
@@ -175,6 +179,7 @@ def build_runtime(
                 route_of=router(config.apps, load_functions(failed=_log.warning), failed=_log.warning),
                 trusts=trusted_parents(config.telemetry.trust_parent, config.apps),
                 proxies=trusted_proxies(config.telemetry.trust_proxies),
+                bodies=frozenset(name for name, app in config.apps.items() if app.log_bodies),
             )
         )
         runtime._undoing.callback(propagate_app(Hosts(config.telemetry.propagate_app_to, config.apps)))
@@ -190,6 +195,27 @@ def build_runtime(
         deadline = config.telemetry.shutdown_timeout_seconds + _CLOSING_SECONDS
         runtime._undoing.callback(end_on_termination(runtime.shutdown, deadline_seconds=deadline))
     return runtime
+
+
+def _redact(config: Config) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Have the policy of the settings hold from here on. What is wrong with it is told as soon as the first
+    that is returned is called, since there are no lines before; the second undoes it."""
+    waiting: list[str] = []
+    say: Callable[[str], object] = waiting.append
+    settings = config.redaction
+
+    def tell(line: str) -> None:
+        say(line)
+
+    undo = use_policy(settings.names, settings.patterns, settings.allow, settings.callback, tell=tell)
+
+    def begin() -> None:
+        nonlocal say
+        say = partial(_log.warning, "%s")
+        for line in waiting:
+            say(line)
+
+    return begin, undo
 
 
 def _bext_attributes(config: Config) -> dict[str, str]:

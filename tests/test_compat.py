@@ -560,3 +560,10 @@ def test_upstream_makes_parts_of_a_declarative_configuration() -> None:
         "aggregation": "DropAggregation",
     } == {kind: type(part).__name__ for kind, part in made.items()}
     assert {each.value for each in models.InstrumentType} == _compat.instrument_classes().keys()
+
+
+def test_a_pattern_is_parsed_into_pairs_of_an_operation_and_what_it_is_given() -> None:
+    assert [("LITERAL", 97), ("MAX_REPEAT", 1)] == [
+        (str(kind), given if isinstance(given, int) else given[0])
+        for kind, given in _compat.parse_pattern("ab+")
+    ]

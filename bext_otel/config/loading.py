@@ -24,6 +24,7 @@ from bext_otel.config.model import (
     Isolates,
     LoggingSettings,
     MetricsSettings,
+    RedactionSettings,
     TelemetrySettings,
 )
 from bext_otel.config.report import Given, Path, SettingsReport
@@ -82,6 +83,7 @@ def load(
         telemetry=msgspec.structs.replace(telemetry, exporters=found),
         cache=CacheSettings(**settings.section("cache")),
         isolates=Isolates(**settings.section("isolates")),
+        redaction=RedactionSettings(**settings.section("redaction")),
         apps=settings.apps(),
     )
     return Loaded(config, report.lines(lambda path: _at(config, path)), file.source)

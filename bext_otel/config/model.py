@@ -31,6 +31,7 @@ __all__ = [
     "LoggingSettings",
     "MetricsSettings",
     "Protocol",
+    "RedactionSettings",
     "Signal",
     "Target",
     "TelemetrySettings",
@@ -98,6 +99,8 @@ _TRUST: Mapping[str, Any] = {
     "in_doubt": ("none",),
 }
 PoolPattern = Annotated[str, Meta(pattern=r"\S", extra={"expected": 'a pattern of names, e.g. "render-*"'})]
+FieldName = Annotated[str, Meta(pattern=r"[^\s*]", extra={"expected": 'a name, e.g. "customer_no"'})]
+Pattern = Annotated[str, Meta(min_length=1, extra={"expected": 'a regular expression, e.g. "cust-[0-9]{8}"'})]
 Limit = Annotated[int, Meta(ge=1, le=1_000_000, extra={"unit": "values", "example": 200})]
 
 
@@ -346,6 +349,46 @@ class LoggingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     ] = False
 
 
+class RedactionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[redaction]`: what is taken out of every signal beside passwords, tokens, keys, cookies and card
+    numbers, which are by themselves."""
+
+    names: Annotated[
+        tuple[FieldName, ...],
+        Meta(
+            description="Names of fields, attributes, headers and parameters whose values are hidden, "
+            "whatever they are written like (`customerNo` is `customer_no`); `*` stands for anything.",
+            extra={"example": ["customer_no", "iban*"]},
+        ),
+    ] = ()
+    patterns: Annotated[
+        tuple[Pattern, ...],
+        Meta(
+            description="Regular expressions; what they match in any text is hidden. They are RE2's where "
+            "google-re2 is installed (the extra `redaction`); without it only those count that can be "
+            "matched in one way. The variable separates them by commas.",
+            extra={"example": ["cust-[0-9]{8}"]},
+        ),
+    ] = ()
+    allow: Annotated[
+        tuple[FieldName, ...],
+        Meta(
+            description="Names whose values are left as they are, where something is taken for a secret that "
+            "is none.",
+            extra={"example": ["order_token", "idempotency_key"]},
+        ),
+    ] = ()
+    callback: Annotated[
+        str,
+        Meta(
+            pattern=r"^(?:[\w.]+:[\w.]+)?$",
+            description="Function that is asked with a name and a value, for each that the other rules "
+            "leave: where it answers with true, the value is hidden.",
+            extra={"expected": "module:function", "example": "shop.privacy:hides"},
+        ),
+    ] = ""
+
+
 class CacheSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[cache]`: what the caches of the process are for; the bext server's own settings of this section are
     left alone."""
@@ -529,6 +572,13 @@ class AppSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         Literal["", Level],
         Meta(description="Least level that is logged for this app; empty: as `[logging] level`."),
     ] = ""
+    log_bodies: Annotated[
+        bool,
+        Meta(
+            description="At level trace, log what requests of this app and their answers hold: text only, at "
+            "most 4 kB of each, redacted."
+        ),
+    ] = False
     trust_parent: Annotated[
         tuple[Trusted, ...],
         Meta(
@@ -554,6 +604,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     telemetry: TelemetrySettings = TelemetrySettings()
     cache: CacheSettings = CacheSettings()
     isolates: Isolates = Isolates()
+    redaction: RedactionSettings = RedactionSettings()
     apps: Mapping[str, AppSettings] = {}
 
 
@@ -565,6 +616,7 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "telemetry": TelemetrySettings,
     "cache": CacheSettings,
     "isolates": Isolates,
+    "redaction": RedactionSettings,
 }
 """Our sections of the file, but for `[apps.NAME]`."""
 

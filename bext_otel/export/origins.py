@@ -13,6 +13,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from bext_otel.export.protobuf import Attributes, field, text
+from bext_otel.redaction.policy import redact_attribute
 
 __all__ = ["Encoded", "Origins", "resource_message", "scope_message", "size_of"]
 
@@ -66,7 +67,7 @@ def scope_message(scope: InstrumentationScope | None, items: list[bytes]) -> byt
     if scope is None:
         return b"".join([b"\x0a\x00", *items])
     parts = [text(b"\x0a", scope.name), text(b"\x12", scope.version)]
-    Attributes(b"\x1a").write(scope.attributes or {}, parts)
+    Attributes(b"\x1a", redact_attribute).write(scope.attributes or {}, parts)
     return b"".join([field(b"\x0a", b"".join(parts)), *items, text(b"\x1a", scope.schema_url)])
 
 
@@ -74,5 +75,5 @@ def resource_message(resource: Resource | None, scopes: list[bytes]) -> bytes:
     """A resource with its scopes, which are fields 2 already."""
     resource = Resource.create({}) if resource is None else resource
     parts: list[bytes] = []
-    Attributes(b"\x0a").write(resource.attributes, parts)
+    Attributes(b"\x0a", redact_attribute).write(resource.attributes, parts)
     return b"".join([field(b"\x0a", b"".join(parts)), *scopes, text(b"\x1a", resource.schema_url)])

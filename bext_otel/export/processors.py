@@ -13,6 +13,7 @@ from bext_otel.export.batching import Batches, QueueLimits
 from bext_otel.export.delivery import queue_of
 from bext_otel.export.internal_metrics import SpanCounts
 from bext_otel.traces.addresses import ADDRESSES
+from bext_otel.traces.hiding import safe_span
 
 __all__ = ["CountingSpanProcessor", "LazySpanProcessor"]
 
@@ -38,7 +39,7 @@ class LazySpanProcessor(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         if span.context is not None and span.context.trace_flags.sampled:
-            self.batches.add(span)
+            self.batches.add(safe_span(span))
 
     def shutdown(self) -> None:
         self.batches.end(_END_SECONDS)

@@ -129,11 +129,13 @@ _KEPT: frozenset[type] = frozenset({str, int})
 class Attributes:
     """Writes attributes as repeated KeyValue of one field; `tag` is its number and wire type.
 
+    `redact` is asked what may be written of a value, by its name; of one that is kept as bytes once only.
     What an attribute cannot be written for is left out, and counted in `left_out`.
     """
 
-    def __init__(self, tag: bytes) -> None:
+    def __init__(self, tag: bytes, redact: Callable[[str, Any], Any] | None = None) -> None:
         self._tag = tag
+        self._redact = redact
         self._keys: dict[str, _Key] = {}
         # By key and value, as whole fields.
         self._written: dict[tuple[str, Any], bytes] = {}
@@ -152,10 +154,12 @@ class Attributes:
             found = [
                 get((name, value)) if type(value) in _KEPT else None for name, value in attributes.items()
             ]
+        redact = self._redact
         for written, (name, value) in zip(found, attributes.items(), strict=False):
             if written is None:
                 try:
-                    written = self._write(name, type(value), value)  # noqa: PLW2901  # what was not found
+                    safe = value if redact is None else redact(name, value)
+                    written = self._write(name, type(safe), safe)  # noqa: PLW2901  # what was not found
                 except Exception:  # as `any_value` says; the other attributes tell the rest
                     self.left_out += 1
                     continue

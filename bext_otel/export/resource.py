@@ -17,6 +17,7 @@ from opentelemetry.sdk.resources import (
     get_aggregated_resources,
 )
 
+from bext_otel.redaction import redact_attributes
 from bext_otel.scope import VERSION
 
 __all__ = ["DISTRO_NAME", "architecture", "build_resource", "container_id"]
@@ -34,7 +35,7 @@ def build_resource(
 
     What `OTEL_RESOURCE_ATTRIBUTES` says comes before what is detected; `service_name`, which the settings
     have weighed against the standard variables already, and `attributes` come before everything; `schema_url`
-    is theirs.
+    is theirs. Secrets are redacted.
     """
     ours: dict[str, str] = {
         "telemetry.distro.name": DISTRO_NAME,
@@ -48,7 +49,8 @@ def build_resource(
     environment = OTELResourceDetector().detect()
     detected = get_aggregated_resources([_Process()], base)
     named = {"service.name": service_name} if service_name else {}
-    return detected.merge(environment).merge(Resource({**named, **(attributes or {})}, schema_url))
+    merged = detected.merge(environment).merge(Resource({**named, **(attributes or {})}, schema_url))
+    return Resource(redact_attributes(merged.attributes), merged.schema_url)
 
 
 class _Process(ProcessResourceDetector):

@@ -12,6 +12,7 @@ from opentelemetry.trace import DEFAULT_TRACE_STATE, Link, SpanKind, Status, Tra
 from bext_otel.described import Shared
 from bext_otel.export.origins import Encoded, Origins
 from bext_otel.export.protobuf import Attributes, field, nanoseconds, number, text, varint
+from bext_otel.redaction.policy import redact_attribute
 from bext_otel.traces.span import UNSET, Span
 
 __all__ = ["SpanEncoder"]
@@ -42,9 +43,9 @@ class SpanEncoder:
 
     def __init__(self, origins: Origins) -> None:
         self._origins = origins
-        self._attributes = Attributes(b"\x4a")
-        self._of_events = Attributes(b"\x1a")
-        self._of_links = Attributes(b"\x22")
+        self._attributes = Attributes(b"\x4a", redact_attribute)
+        self._of_events = Attributes(b"\x1a", redact_attribute)
+        self._of_links = Attributes(b"\x22", redact_attribute)
         self._names: dict[str, bytes] = {}
 
     def encode(self, span: Span) -> Encoded:
@@ -90,7 +91,7 @@ class SpanEncoder:
         return written
 
     def _name(self, name: object) -> bytes:
-        written = text(b"\x2a", name)
+        written = text(b"\x2a", redact_attribute("", name))
         if type(name) is str and len(self._names) < _MAX_NAMES and len(name) <= _MAX_NAME:
             self._names[name] = written
         return written
@@ -100,7 +101,7 @@ class SpanEncoder:
         for event in span.events:
             inner = [
                 b"\x09" + nanoseconds(event.timestamp).to_bytes(8, "little"),
-                text(b"\x12", event.name),
+                text(b"\x12", redact_attribute("", event.name)),
                 number(b"\x20", event.dropped_attributes),
             ]
             self._of_events.write(event.attributes or {}, inner)
@@ -129,4 +130,7 @@ def _state(state: TraceState) -> bytes:
 
 def _status(status: Status) -> bytes:
     """message 2 and code 3."""
-    return field(b"\x7a", text(b"\x12", status.description) + number(b"\x18", status.status_code.value))
+    return field(
+        b"\x7a",
+        text(b"\x12", redact_attribute("", status.description)) + number(b"\x18", status.status_code.value),
+    )

@@ -22,8 +22,9 @@ from bext_otel.export.record import Record, Severity
 from bext_otel.logs.correlation import CORRELATION
 from bext_otel.logs.levels import Gate, number_of, severity_of_level
 from bext_otel.logs.logger import BextLogger
-from bext_otel.logs.values import plain, plain_fields, plain_text, shown, text
-from bext_otel.redaction import redact_urls
+from bext_otel.logs.values import plain, plain_fields, shown, text
+from bext_otel.redaction import redact_message
+from bext_otel.redaction.policy import CLEAN, is_ours_named, redact_whole, safe_text
 from bext_otel.scope import SCOPE, logger_of
 
 __all__ = ["OWN_FIELDS", "Chain"]
@@ -173,9 +174,11 @@ class Chain:
                 attributes.update(caused)
             if type(body) is not str:
                 body = _guarded_plain(body)
-            elif "://" in body or "?" in body or not body.isascii():
-                body = plain_text(body)
+            elif body not in CLEAN:
+                body = safe_text(body)
             if ours is None:
+                if is_ours_named():
+                    body, _, attributes = redact_whole(body, None, attributes)
                 _emit(found, timestamp, severity_of_level(level), body, attributes, context)
                 return
             now = time_ns()
@@ -303,7 +306,7 @@ def _caused(exc_info: object, stack: str | None) -> dict[str, Any]:
     """What tells of an exception and of a stack."""
     caused = _exception(exc_info) if exc_info else {}
     if stack:
-        caused[code_attributes.CODE_STACKTRACE] = redact_urls(text(str(stack)))
+        caused[code_attributes.CODE_STACKTRACE] = redact_message(text(str(stack)))
     return caused
 
 

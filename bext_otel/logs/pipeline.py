@@ -17,7 +17,8 @@ from bext_otel.export.record import Record, record_of
 from bext_otel.logs.levels import Gate
 from bext_otel.logs.processors import Processors
 from bext_otel.logs.values import plain, text
-from bext_otel.redaction import redact_urls
+from bext_otel.redaction import redact_value
+from bext_otel.redaction.policy import is_ours_named, redact_whole
 from bext_otel.scope import is_own
 
 __all__ = ["Pipeline", "Sink"]
@@ -84,6 +85,10 @@ class Pipeline(LogRecordProcessor):
         record.app = attributes.pop("app") if "app" in attributes else current_app(record.context)
         if most is not None and len(attributes) >= most:
             self._cut(record, most)
+        if is_ours_named():
+            record.body, record.app, record.attributes = redact_whole(
+                record.body, record.app, record.attributes
+            )
         if self.has_users:
             record = self._changed(record, written)
         gate, scope = self.gate, record.scope
@@ -117,6 +122,8 @@ class Pipeline(LogRecordProcessor):
             self._failures += 1
             return record
         made.app = made.attributes.pop("app", None)
+        if is_ours_named():
+            made.body, made.app, made.attributes = redact_whole(made.body, made.app, made.attributes)
         made.checked, made.printed, made.waits = record.checked, record.printed, record.waits
         return made
 
@@ -189,16 +196,15 @@ class Pipeline(LogRecordProcessor):
 
 def _make_plain(log: LogRecord, attributes: Fields) -> None:
     for name, value in attributes.copy().items():
-        if _refused(value):
-            attributes[name] = plain(value)
-        elif type(value) is str and (safe := redact_urls(value)) is not value:
+        safe = redact_value(name, plain(value) if _refused(value) else value)
+        if safe is not value:
             attributes[name] = safe
         if _refused(name):
             attributes[text(name)] = attributes.pop(name)
     if _refused(log.body):
         log.body = plain(log.body)
-    elif type(log.body) is str:
-        log.body = redact_urls(log.body)
+    else:
+        log.body = redact_value("", log.body)
 
 
 def _refused(value: object) -> bool:

@@ -12,7 +12,20 @@ from pathlib import PurePath
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from bext_otel.redaction import redact_urls
+from bext_otel.redaction.policy import (
+    ALLOWED,
+    CLEAN,
+    HIDDEN,
+    LEAST_NUMBER,
+    PLAIN,
+    STATES,
+    is_pair,
+    redact_body,
+    redact_number,
+    safe_name,
+    safe_text,
+    state_of,
+)
 from bext_otel.text import encodable
 
 __all__ = ["Plain", "plain", "plain_fields", "plain_text", "shown", "text"]
@@ -27,6 +40,11 @@ MAX_REPR = 1000
 _AS_THEY_ARE: frozenset[type] = frozenset({bool, float, type(None)})
 _LEAST, _MOST = -(2**63), 2**63 - 1
 
+_UNKNOWN = -1
+_HIDES_NOTHING = frozenset({"", HIDDEN})
+_SHORT_NAME = 12  # no secret has a shape in less
+_MARGIN = 8192  # beyond what is shown of a `repr`: a secret that is cut is not known by its half
+
 
 def text(value: str) -> str:
     """See `encodable`."""
@@ -34,38 +52,62 @@ def text(value: str) -> str:
 
 
 def plain_text(value: str) -> str:
-    """As `plain` has text; quick for text that needs nothing."""
-    return value if value.isascii() and "://" not in value and "?" not in value else redact_urls(text(value))
+    """As `plain` has text; quick for text that is known."""
+    return value if value in CLEAN else safe_text(value)
 
 
 def plain_fields(
     fields: Mapping[Any, Any], convert: Callable[[object], Plain] | None = None
 ) -> dict[str, Any]:
-    """Fields with values as `plain` has them, in a dict of their own. Names that are empty become `""`, since
-    OpenTelemetry has no such names and warns about each. `convert` stands for `plain` where that may run code
-    of the application's."""
+    """Fields with values as `plain` has them, in a dict of their own, without those that have the names of
+    secrets. Names that are empty become `""`, since OpenTelemetry has no such names and warns about each.
+    `convert` stands for `plain` where that may run code of the application's."""
     made: dict[str, Any] = {}
+    known, clean = STATES, CLEAN
     for given, value in fields.items():
-        name = given
-        if type(name) is not str or not name or not name.isascii():
-            name = text(name if type(name) is str else str(name)) or '""'
-        kind = type(value)
+        name, kind = given, type(value)
         # Written out, since this is done for every field of every record.
+        if type(name) is not str or known.get(name, _UNKNOWN):
+            name, state = _name(name)
+            if state:
+                made[name] = _unlike(value, state)
+                continue
         if kind is str:
-            if "://" in value or "?" in value or not value.isascii():
-                made[name] = redact_urls(text(value))
-            else:
-                made[name] = value
-        elif kind in _AS_THEY_ARE or (kind is int and _LEAST <= value <= _MOST):
+            made[name] = value if value in clean else safe_text(value)
+        elif kind in _AS_THEY_ARE:
             made[name] = value
+        elif kind is int:
+            made[name] = value if -LEAST_NUMBER < value < LEAST_NUMBER else plain(value)
         else:
-            made[name] = plain(value) if convert is None or kind is int else convert(value)
+            made[name] = plain(value) if convert is None else convert(value)
     return made
 
 
+def _name(given: object) -> tuple[str, int]:
+    """A field's name as it can be written, and what is known of it."""
+    name = text(given if type(given) is str else str(given)) or '""'
+    state = STATES.get(name)
+    if state is None:
+        state = state_of(name)
+    if state == PLAIN and len(name) > _SHORT_NAME:
+        name = safe_name(name)
+    return name, state
+
+
+def _unlike(value: object, state: int) -> Plain:
+    """A value that is hidden, or left as it is, by its name."""
+    if state == ALLOWED:
+        if type(value) is int and _LEAST <= value <= _MOST:
+            return value
+        return text(value) if type(value) is str else plain(value)
+    if value is None or value is True or value is False:
+        return value
+    return value if type(value) is str and value in _HIDES_NOTHING else HIDDEN
+
+
 def plain(value: object, depth: int = MAX_DEPTH) -> Plain:
-    """`value` as text, number, truth value, None, or a list or mapping of those; URLs in text without their
-    secrets.
+    """`value` as text, number, truth value, None, or a list or mapping of those; without the secrets that
+    are in it by their names or their looks (`redaction`).
 
     Bytes are decoded with replacement; an int outside 64 bits is text; dates are ISO 8601; UUIDs, decimals
     and paths are text; anything else is its `repr`, at most `MAX_REPR` characters. Collections keep their
@@ -77,7 +119,8 @@ def plain(value: object, depth: int = MAX_DEPTH) -> Plain:
     if value is None or kind is bool or kind is float:
         return value  # type: ignore[return-value]  # `kind` says so
     if kind is int:
-        return value if _LEAST <= value <= _MOST else shown(value)  # type: ignore[operator,return-value]  # `kind` says so
+        whole = redact_number(value)  # type: ignore[arg-type]  # `kind` says so
+        return whole if type(whole) is str or _LEAST <= whole <= _MOST else shown(value)  # type: ignore[operator]
     try:
         return _converted(value, depth)
     except Exception:  # the object's own methods raise: the event matters more than this field
@@ -95,13 +138,16 @@ def _converted(value: object, depth: int) -> Plain:
 def _mapping(value: Mapping[object, object], depth: int) -> dict[str, Plain]:
     plain_mapping: dict[str, Plain] = {}
     for key in islice(value, MAX_ITEMS):
-        name = text(key) if type(key) is str else str(plain(key, 0))
         # OpenTelemetry has no empty attribute names, and warns about each.
-        plain_mapping[name or '""'] = plain(value[key], depth)
+        name, state = _name(key if type(key) is str else str(plain(key, 0)))
+        inner = value[key]
+        plain_mapping[name] = _unlike(inner, state) if state else plain(inner, depth)
     return plain_mapping
 
 
 def _items(value: Iterable[object], depth: int) -> list[Plain]:
+    if isinstance(value, list | tuple) and is_pair(value):
+        return [plain(value[0], depth), HIDDEN]
     return [plain(item, depth) for item in islice(value, MAX_ITEMS)]
 
 
@@ -109,7 +155,7 @@ def shown(value: object) -> str:
     """The `repr` of `value`, at most `MAX_REPR` characters; a stand-in with its type's name where that
     raises."""
     try:
-        whole = redact_urls(text(repr(value)))
+        whole = redact_body(text(repr(value)[: MAX_REPR + _MARGIN]))
     except Exception:  # a broken __repr__ is the application's business, the event is ours
         return _unprintable(value)
     return whole if len(whole) <= MAX_REPR else whole[:MAX_REPR] + "…"
@@ -122,12 +168,12 @@ def _unprintable(value: object) -> str:
 # The first that fits decides: an enum of strings is an enum, a string is a sequence.
 _CONVERSIONS: tuple[tuple[type | tuple[type, ...], Callable[[Any, int], Plain]], ...] = (
     (Enum, lambda value, depth: plain(value.value, depth)),
-    (str, lambda value, _: redact_urls(text(str.__str__(value)))),
+    (str, lambda value, _: redact_body(text(str.__str__(value)))),
     (int, lambda value, depth: plain(int(value), depth)),
     (float, lambda value, _: float(value)),
-    ((bytes, bytearray, memoryview), lambda value, _: redact_urls(bytes(value).decode(errors="replace"))),
+    ((bytes, bytearray, memoryview), lambda value, _: redact_body(bytes(value).decode(errors="replace"))),
     ((date, time), lambda value, _: str(value.isoformat())),
-    ((UUID, Decimal, PurePath), lambda value, _: text(str(value))),
+    ((UUID, Decimal, PurePath), lambda value, _: redact_body(text(str(value)))),
     (Mapping, _mapping),
     ((Sequence, Set), _items),
 )

@@ -12,6 +12,7 @@ from typing import Any
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import SpanLimits
 
+from bext_otel.redaction import redact_value
 from bext_otel.traces.addresses import without_secrets
 
 __all__ = [
@@ -108,7 +109,8 @@ def _fitted(attributes: Any, most: int | None, length: int | None) -> BoundedAtt
 def _cut_all(attributes: Any, length: int | None) -> Any:
     if length is None or not isinstance(attributes, Mapping):
         return attributes
-    return {name: _cut(value, length) for name, value in attributes.items()}
+    # A secret is not known by its half.
+    return {name: _cut(redact_value(name, value), length) for name, value in attributes.items()}
 
 
 def _cut(value: Any, length: int) -> Any:

@@ -23,8 +23,10 @@ from opentelemetry.util.types import Attributes, AttributeValue
 
 from bext_otel.described import Shared, merged
 from bext_otel.entries import describe_exception, message_of
+from bext_otel.redaction.policy import redact_attribute
 from bext_otel.timing import Anchor
 from bext_otel.traces.addresses import ADDRESSES
+from bext_otel.traces.hiding import hide, safe_events, safe_links, safe_status
 from bext_otel.traces.limits import PLAIN, cleaned, fitted, has_plain_names, has_plain_values
 
 if TYPE_CHECKING:
@@ -165,19 +167,19 @@ class Span(SdkSpan):
         return self.finished()
 
     def finished(self) -> FinishedSpan:
-        """What processors and exporters of the SDK's interfaces get."""
+        """What processors and exporters of the SDK's interfaces get: without secrets."""
         return FinishedSpan(
             self._dropped,
-            name=self._name,
+            name=redact_attribute("", self._name),
             context=self._context,
             parent=self._parent,
             resource=self.tracer.resource,
-            attributes=self._attributes,
-            events=self._events,
-            links=self._links,
+            attributes=hide(self._attributes),
+            events=safe_events(self._events),
+            links=safe_links(self._links),
             kind=self._kind,
             instrumentation_info=self.tracer.instrumentation_info,
-            status=self._status,
+            status=safe_status(self._status),
             start_time=self._start_time,
             end_time=self._end_time,
             instrumentation_scope=self.tracer.scope,

@@ -85,3 +85,12 @@ def test_a_hidden_proc_is_no_error(tmp_path: Path) -> None:
 )
 def test_the_architecture_is_named_as_the_conventions_do(machine: str, shown: str) -> None:
     assert shown == architecture(machine)
+
+
+def test_secrets_in_the_variable_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        "OTEL_RESOURCE_ATTRIBUTES", "deploy.token=hunter2,team=shop,url=https%3A%2F%2Fu%3Ahunter2%40x%2F"
+    )
+    found = build_resource().attributes
+    assert ("REDACTED[name]", "shop") == (found["deploy.token"], found["team"])
+    assert "hunter2" not in str(dict(found))

@@ -8,9 +8,11 @@ from functools import partial, wraps
 from typing import Any, TypeAlias
 
 from bext_otel._compat import get_current
+from bext_otel.operation import settings
 from bext_otel_instrumentors.http.asgi_messages import Message, Receive, Send, receiving, sending
 from bext_otel_instrumentors.http.asgi_request import ASGI, Scope
 from bext_otel_instrumentors.http.background import log_late_failure
+from bext_otel_instrumentors.http.body_log import bodies_of, noting_receive, noting_send
 from bext_otel_instrumentors.http.current_request import (
     enter,
     leave,
@@ -165,6 +167,9 @@ async def _serve_http(app: ASGIApp, scope: Scope, receive: Receive, send: Send, 
     entered = enter(exchange)
     try:
         exchange.begin()
+        if settings().bodies and (bodies := bodies_of(exchange, lambda: scope["headers"])):
+            exchange.bodies = bodies
+            receive, send = noting_receive(receive, bodies), noting_send(send, bodies)
         await app(scope, receiving(receive, exchange), sending(send, scope, exchange))
     except BaseException as error:
         if exchange.finished:

@@ -97,6 +97,10 @@ class CountedBody(_Body):
         self._iterator: Iterator[bytes] | None = None
         self._early = not hasattr(chunks, "close")
 
+    def read_by(self, iterator: Iterator[bytes]) -> None:
+        """Have the chunks come from here, which are those that it was made of."""
+        self._iterator = iterator
+
     def __iter__(self) -> Iterator[bytes]:
         # A generator, which is left and entered in C. Nothing of ours refers to it, so that who lets go of it
         # lets go of the answer.
@@ -188,19 +192,24 @@ class ListBody(_Body):
 
 def counting_input(stream: Any, exchange: Exchange) -> Any:
     """`wsgi.input` that counts what is read from it."""
-    return _CountingInput(stream, exchange)
+    return _WatchedInput(stream, lambda data: exchange.received(len(data)))
 
 
-class _CountingInput:
+def noting_input(stream: Any, note: Callable[[bytes], object]) -> Any:
+    """`wsgi.input` that tells what is read from it."""
+    return _WatchedInput(stream, note)
+
+
+class _WatchedInput:
     """The four methods that PEP 3333 asks for, and whatever else the stream has; copied, pickled, compared
     and printed it is the stream."""
 
-    def __init__(self, stream: Any, exchange: Exchange) -> None:
+    def __init__(self, stream: Any, note: Callable[[bytes], object]) -> None:
         self._stream = stream
-        self._exchange = exchange
+        self._note = note
 
     def _count(self, data: bytes) -> bytes:
-        self._exchange.received(len(data))
+        self._note(data)
         return data
 
     def read(self, *size: int) -> bytes:

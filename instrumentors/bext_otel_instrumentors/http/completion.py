@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry._logs import SeverityNumber
 
 from bext_otel.entries import logger, write
-from bext_otel.redaction import redact_urls
-from bext_otel.text import encodable
+from bext_otel.redaction import redact_body, shortened_text
 
 if TYPE_CHECKING:
     from bext_otel_instrumentors.http.exchange import Exchange
@@ -40,10 +39,7 @@ def emit_completion(
     else:
         severity = SeverityNumber.INFO
     path = exchange.path
-    if len(path) > _MAX_PATH:
-        path = path[:_MAX_PATH]
-    if "://" in path or "?" in path or not path.isascii():
-        path = redact_urls(encodable(path))
+    path = shortened_text(path, _MAX_PATH) if len(path) > _MAX_PATH else redact_body(path)
     attributes: dict[str, Any] = {
         "app": exchange.app,
         "method": exchange.method,
@@ -74,5 +70,5 @@ def _cache_of(headers: Iterable[tuple[Any, Any]]) -> str | None:
     for name, value in headers:
         if len(name) == 12 and name.lower() in {"x-bext-cache", b"x-bext-cache"}:
             text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
-            return redact_urls(encodable(text[:_MAX_CACHE]))
+            return redact_body(text[:_MAX_CACHE])
     return None

@@ -27,6 +27,7 @@ from bext_otel_instrumentors.http.routed import Asked, Routed
 from bext_otel_instrumentors.http.server_span import annotate, is_upstreams, show_error, show_result
 
 if TYPE_CHECKING:
+    from bext_otel_instrumentors.http.body_log import Bodies
     from bext_otel_instrumentors.http.opening import Opening
 
 __all__ = ["Exchange", "current", "declared_length"]
@@ -77,7 +78,7 @@ class Exchange(Routed):
     left), `parting` what the server raised then. `ended_ns` is when the last byte was out. `awaited` are the
     answered requests that it is one of, while its application still runs. `process` is where it is counted as
     being in progress, and `in_progress` what counts it (None: it is not). `withdrawn`: it is not measured
-    after all.
+    after all. `bodies` notes what it and its answer hold (None: nobody asks).
     """
 
     __slots__ = (
@@ -85,6 +86,7 @@ class Exchange(Routed):
         "app",
         "asgi",
         "awaited",
+        "bodies",
         "chosen",
         "context",
         "counting",
@@ -160,6 +162,7 @@ class Exchange(Routed):
         self.left_at: int | None = None
         self.parting: BaseException | None = None
         self.awaited: dict[Exchange, Any] | None = None
+        self.bodies: Bodies | None = None
         self.finished = self.withdrawn = False
         self.process: object = None
         self.in_progress: Measure | None = None
@@ -293,6 +296,7 @@ class Exchange(Routed):
         self.context = _NOTHING
         self.headers = ()
         self.error = self.unhandled = self.parting = self.surroundings = self.asked = None
+        self.bodies = None
         if self.awaited is not None:
             self.awaited.pop(self, None)
             self.awaited = None
@@ -315,6 +319,8 @@ class Exchange(Routed):
         self.show_result(route, status, error_type, error, failed=failed)
         record_request(self, route, status, counted, error_type)
         current_settings = settings()
+        if self.bodies is not None:
+            self.bodies.tell(self)
         if current_settings.log_requests:
             raised = error_type if error is not None or not failed else None
             emit_completion(

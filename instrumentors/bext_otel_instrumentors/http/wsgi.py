@@ -11,7 +11,8 @@ from bext_otel._compat import get_current
 from bext_otel.operation import settings
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.background import log_late_failure
-from bext_otel_instrumentors.http.bodies import CountedBody, Finish, ListBody, SizedBody
+from bext_otel_instrumentors.http.bodies import CountedBody, Finish, ListBody, SizedBody, noting_input
+from bext_otel_instrumentors.http.body_log import bodies_of
 from bext_otel_instrumentors.http.current_request import (
     enter,
     exchange_of,
@@ -144,6 +145,8 @@ def _serve(
     entered = enter(exchange)
     try:
         exchange.begin()
+        if settings().bodies:
+            _note_bodies(environ, exchange)
         chunks = app(environ, _observed(start_response, environ, exchange))
     except BaseException as error:
         leave(entered)
@@ -151,6 +154,19 @@ def _serve(
         raise
     leave(entered)
     return _watched(chunks, environ, exchange, finish)
+
+
+def _note_bodies(environ: Environ, exchange: Exchange) -> None:
+    """Have what is read from the request noted, where its app asks for that."""
+    bodies = exchange.bodies = bodies_of(
+        exchange,
+        lambda: (
+            ("content-type", environ.get("CONTENT_TYPE") or ""),
+            ("content-encoding", environ.get("HTTP_CONTENT_ENCODING") or ""),
+        ),
+    )
+    if bodies is not None and (stream := environ.get("wsgi.input")) is not None:
+        environ["wsgi.input"] = noting_input(stream, bodies.read)
 
 
 def _finisher(environ: Environ, exchange: Exchange) -> Finish:
@@ -192,7 +208,11 @@ def _note_leaving(environ: Environ, exchange: Exchange, error: BaseException | N
 def _watched(
     chunks: Iterable[bytes], environ: Environ, exchange: Exchange, finish: Finish
 ) -> Iterable[bytes]:
+    bodies = exchange.bodies
     if type(chunks) is list or type(chunks) is tuple:
+        if bodies is not None:
+            for chunk in chunks:
+                bodies.answered(chunk)
         return ListBody(chunks, exchange, finish)
     answer: object = chunks
     if isinstance(answer, bytes):
@@ -207,9 +227,11 @@ def _watched(
         exchange.sent_whole()
         finish(None)
         return chunks
-    if hasattr(chunks, "__len__"):
-        return SizedBody(chunks, exchange, finish)
-    return CountedBody(chunks, exchange, finish)
+    kind = SizedBody if hasattr(chunks, "__len__") else CountedBody
+    body = kind(chunks, exchange, finish)
+    if bodies is not None:
+        body.read_by(bodies.each_answered(chunks))
+    return body
 
 
 def _observed(start_response: StartResponse, environ: Environ, exchange: Exchange) -> StartResponse:
@@ -231,6 +253,8 @@ def _observed(start_response: StartResponse, environ: Environ, exchange: Exchang
 
         def counting_write(chunk: bytes) -> Any:
             exchange.sent(len(chunk))
+            if exchange.bodies is not None:
+                exchange.bodies.answered(chunk)
             try:
                 return write(chunk)
             except OSError as error:  # so a server says that the client is not there any more
