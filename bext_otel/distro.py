@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from functools import partial
 from importlib.metadata import EntryPoint, PackageNotFoundError, distribution
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.dependencies import DependencyConflictError
@@ -21,6 +22,7 @@ from bext_otel.apps import Resolver, import_resolver
 from bext_otel.awaited import awaited_module, when_used
 from bext_otel.config import load
 from bext_otel.config.upstream import correct_upstream_variables
+from bext_otel.config.watching import ChangedFile
 from bext_otel.distribution import INSTRUMENTORS
 from bext_otel.endpoints.port import take_word
 from bext_otel.process import collector_paused
@@ -131,7 +133,8 @@ def configure(
                 "are ignored"
             )
         return _runtime
-    loaded = load(settings)
+    again = partial(load, settings, environ=dict(os.environ), cwd=_working_directory())
+    loaded = again()
     if reference := settings.get("telemetry", {}).get("app_resolver"):
         app_resolver = app_resolver or import_resolver(reference)
     # Before anybody's instrumentor asks, an application's own calls of one included.
@@ -147,13 +150,24 @@ def configure(
     from bext_otel.runtime import build_runtime
 
     chosen = choose(os.environ, given(**handed))
-    _runtime = build_runtime(loaded.config, app_resolver=app_resolver, resource=resource, chosen=chosen)
+    file = ChangedFile(loaded, again) if loaded.path else None
+    _runtime = build_runtime(
+        loaded.config, app_resolver=app_resolver, resource=resource, chosen=chosen, file=file
+    )
     # Told when logging stands, so that each is one line like any other.
     for line in (*loaded.warnings, *corrected, *chosen.lines, *_without_metadata()):
         _warn_once(_runtime, line)
     if instrument:
         _instrument()
     return _runtime
+
+
+def _working_directory() -> Path | None:
+    """Where the file is looked for, also when the application has gone elsewhere; None: it is gone."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return None
 
 
 def _warn_once(runs: Runtime, line: str) -> None:

@@ -38,11 +38,13 @@ _HEADERS = re.compile("OTEL_EXPORTER_OTLP_(?:(?:TRACES|METRICS|LOGS)_)?HEADERS")
 
 class Loaded(msgspec.Struct, frozen=True):
     """What was read: the settings, one line for each thing wrong with them, and the file they came from (""
-    if none)."""
+    if none). `path` is where a file is looked for ("": nowhere), `problem` why it could not be read."""
 
     config: Config
     warnings: tuple[str, ...]
     source: str
+    path: str = ""
+    problem: str = ""
 
 
 def load(
@@ -81,7 +83,8 @@ def load(
         isolates=Isolates(**settings.section("isolates")),
         apps=settings.apps(),
     )
-    return Loaded(config, report.lines(lambda path: _at(config, path)), file.source)
+    lines = report.lines(lambda path: _at(config, path))
+    return Loaded(config, lines, file.source, file.path, file.problem)
 
 
 class _Settings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import time
@@ -26,11 +25,12 @@ from bext_otel.logs import structured
 from bext_otel.logs.chain import MAX_ATTRIBUTES, Chain
 from bext_otel.logs.configurator import normalized
 from bext_otel.logs.correlation import correlate
-from bext_otel.logs.disabled import disable_for_others
 from bext_otel.logs.files import NullDevice, RotatingFile
 from bext_otel.logs.formats import Format, json_line, pretty_line
-from bext_otel.logs.levels import Gate, level_number
+from bext_otel.logs.level_control import OWN, LevelControl, SetLevels
+from bext_otel.logs.levels import level_number
 from bext_otel.logs.logger import BextLogger
+from bext_otel.logs.logger_levels import LoggerLevels
 from bext_otel.logs.outputs import Output, StandardStream, write_stderr
 from bext_otel.logs.pipeline import Pipeline
 from bext_otel.logs.servers import follow_raw_lines, follow_raw_tracebacks
@@ -44,7 +44,6 @@ __all__ = ["BextLoggerProvider", "Installed", "build_provider", "install"]
 
 _KB, _MB = 1024, 1024 * 1024
 _RECENT_SECONDS = 60.0
-_OWN = ("bext_otel", "bext_otel_instrumentors")
 _UPSTREAM = "opentelemetry"
 
 
@@ -203,9 +202,11 @@ def _limits() -> LogRecordLimits:
 
 
 class Installed:
-    """What `install` did; `remove` undoes all of it."""
+    """What `install` did; `remove` undoes all of it. `levels` are those in force (None: logging is not
+    ours)."""
 
-    def __init__(self, undoing: ExitStack, chain: Chain | None) -> None:
+    def __init__(self, undoing: ExitStack, chain: Chain | None, levels: LevelControl | None = None) -> None:
+        self.levels = levels
         self._undoing = undoing
         self._chain = chain
 
@@ -243,13 +244,15 @@ def install(
     if not (config.enabled and is_wanted):
         # What OpenTelemetry and we say of ourselves has its level (`OTEL_LOG_LEVEL`) wherever it is printed.
         undoing = ExitStack()
-        for name in (*_OWN, _UPSTREAM):
-            if (wanted := config.filters.get(name)) is not None:
-                undoing.callback(_set_level(name, level_number(wanted)))
+        loggers = LoggerLevels()
+        loggers.apply(
+            {name: level_number(config.filters[name]) for name in (*OWN, _UPSTREAM) if name in config.filters}
+        )
+        undoing.callback(loggers.apply, {})
         _current = Installed(undoing, None)
         return _current
-    level = level_number(config.level) if config.level else None
-    gate = Gate(level, {name: level_number(app.log_level) for name, app in apps.items() if app.log_level})
+    levels = LevelControl(SetLevels.of(config, apps))
+    gate = levels.gate
     chain = Chain(
         provider,
         gate,
@@ -260,9 +263,7 @@ def install(
     if ours is not None:
         ours.use(chain)
         undoing.callback(ours.use, None)
-    undoing.enter_context(_set_levels(config, gate))
-    if gate.opened:
-        undoing.callback(disable_for_others(gate))
+    undoing.callback(levels.remove)
     terminal = _terminal(ours)
     mark, forget = correlate(
         os.environ, str(ours.resource.attributes.get("service.name", "")) if ours is not None else ""
@@ -288,7 +289,7 @@ def install(
     undoing.callback(follow_raw_lines(lambda: is_ours() and is_completed()))
     undoing.callback(follow_raw_tracebacks(is_ours))
     undoing.callback(_when_structlog_is_there(chain, is_ours))
-    _current = Installed(undoing, chain)
+    _current = Installed(undoing, chain, levels)
     return _current
 
 
@@ -296,34 +297,6 @@ def _terminal(provider: BextLoggerProvider | None) -> Terminal | None:
     """What lines go to; None if they go to a file, or nowhere."""
     sinks = provider.sinks if provider is not None else []
     return next((sink.terminal for sink in sinks if isinstance(sink, LineSink) and sink.terminal), None)
-
-
-def _set_levels(config: LoggingSettings, gate: Gate) -> ExitStack:
-    undoing = ExitStack()
-    if gate.level is None:
-        # What we say of ourselves passes no root logger either, that export works again for instance.
-        for name in _OWN:
-            if logging.getLogger(name).level == logging.NOTSET:
-                undoing.callback(_set_level(name, logging.INFO))
-    for name, wanted in config.filters.items():
-        undoing.callback(_set_level(name, level_number(wanted)))
-    if logging.root.level == logging.WARNING and gate.lowest != logging.WARNING:
-        undoing.callback(_set_level(None, gate.lowest))
-        gate.opened = True
-    return undoing
-
-
-def _set_level(name: str | None, level: int) -> Callable[[], None]:
-    """Set a logger's level; what it returns sets the one before, unless somebody has changed it meanwhile."""
-    logger = logging.getLogger(name)
-    before = logger.level
-    logger.setLevel(level)
-
-    def undo() -> None:
-        if logger.level == level:
-            logger.setLevel(before)
-
-    return undo
 
 
 def _when_structlog_is_there(chain: Chain, is_ours: Callable[[], bool]) -> Callable[[], None]:
