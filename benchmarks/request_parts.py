@@ -62,7 +62,7 @@ def _beginning(scope: dict[str, Any], line: Any) -> Iterator[Part]:
     def described() -> dict[str, Any]:
         method, scheme, path, query, version, host, server, client, agent = line
         return opening._described(
-            method, method, scheme, path, query, version, host, server, client, agent, "shop"
+            method, method, scheme, path, query, version, host, server, client, agent, "shop", None
         )
 
     yield "is it measured already", _us(lambda: measured(scope))

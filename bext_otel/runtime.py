@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from opentelemetry.sdk.trace import TracerProvider
 
+from bext_otel.access_policy import SlowLimits, quiet_requests
 from bext_otel.answering import on_answering
 from bext_otel.app_baggage import Hosts, propagate_app
-from bext_otel.apps import AppResolver, Resolver, default_app, guarded, import_resolver
+from bext_otel.apps import AppResolver, Resolver, clean, default_app, guarded, import_resolver
 from bext_otel.config import Config
 from bext_otel.config.watching import ChangedFile
 from bext_otel.endpoints.on_use import ServerOnUse, expose_on_use
@@ -181,11 +182,13 @@ def build_runtime(
             Settings(
                 resolver=resolver,
                 log_requests=config.logging.enabled and config.logging.requests,
-                slow_request_ms=config.logging.slow_request_ms,
+                slow_request_ms=_slow_limits(config),
+                quiet=quiet_requests(config.access.excluded_paths, config.access.sampling),
                 units=config.telemetry.engine == "bext",
                 route_of=router(config.apps, load_functions(failed=_log.warning), failed=_log.warning),
                 trusts=trusted_parents(config.telemetry.trust_parent, config.apps),
                 proxies=trusted_proxies(config.telemetry.trust_proxies),
+                sends_request_id=config.logging.send_request_id,
             )
         )
         runtime._undoing.callback(propagate_app(Hosts(config.telemetry.propagate_app_to, config.apps)))
@@ -203,6 +206,12 @@ def build_runtime(
         deadline = config.telemetry.shutdown_timeout_seconds + _CLOSING_SECONDS
         runtime._undoing.callback(end_on_termination(runtime.shutdown, deadline_seconds=deadline))
     return runtime
+
+
+def _slow_limits(config: Config) -> float | SlowLimits:
+    apps = {clean(name): app.slow_request_ms for name, app in config.apps.items() if app.slow_request_ms >= 0}
+    general, routes = float(config.logging.slow_request_ms), config.logging.slow_routes
+    return SlowLimits(general, apps, routes) if apps or routes else general
 
 
 def _bext_attributes(config: Config) -> dict[str, str]:

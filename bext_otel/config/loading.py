@@ -15,7 +15,9 @@ from bext_otel.config.exporters import check_endpoint, exporters
 from bext_otel.config.fields import Field, Wrong, fields_of
 from bext_otel.config.file import read_file
 from bext_otel.config.model import (
+    ACCESS,
     SECTIONS,
+    AccessSettings,
     AppSettings,
     CacheSettings,
     Config,
@@ -78,6 +80,7 @@ def load(
         health=HealthSettings(**settings.section("health")),
         endpoints=EndpointsSettings(**settings.section("endpoints")),
         logging=LoggingSettings(**settings.section("logging")),
+        access=AccessSettings(**settings.section(ACCESS)),
         telemetry=msgspec.structs.replace(telemetry, exporters=found),
         cache=CacheSettings(**settings.section("cache")),
         isolates=Isolates(**settings.section("isolates")),
@@ -196,6 +199,8 @@ def _keep_headers(winners: dict[Path, Given], environ: Mapping[str, str], report
 def _at(config: Config, path: Path) -> Any:
     """The final value at `path`; None where nothing holds one."""
     found: Any = config
+    if path[0] == ACCESS:
+        path = ("access", *path[1:])
     for key in path:
         found = found.get(key) if isinstance(found, Mapping) else getattr(found, key, None)
     return found

@@ -61,6 +61,10 @@ class RecordEncoder:
             self._attributes.write(record.attributes, parts)
         if record.app is not None:
             self._attributes.write({"app": record.app}, parts)
+        if record.route is not None:
+            self._attributes.write({"route": record.route}, parts)
+        if record.request_id is not None:
+            self._attributes.write({"request_id": record.request_id}, parts)
         if record.dropped:
             parts.append(number(b"\x38", record.dropped))
         if record.event_name:

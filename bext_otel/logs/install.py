@@ -19,9 +19,10 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.util.types import Attributes
 
 from bext_otel._compat import become, configure_loggers
-from bext_otel.config import AppSettings, LoggingSettings
+from bext_otel.config import AccessSettings, AppSettings, LoggingSettings
 from bext_otel.export.otlp import EncodedExporter
 from bext_otel.logs import structured
+from bext_otel.logs.access import AccessSink, combined_line, only_of_request
 from bext_otel.logs.chain import MAX_ATTRIBUTES, Chain
 from bext_otel.logs.configurator import normalized
 from bext_otel.logs.correlation import correlate
@@ -139,6 +140,7 @@ def build_provider(
     *,
     shutdown_timeout_seconds: float = 3.0,
     shutdown_on_exit: bool = False,
+    access: AccessSettings | None = None,
 ) -> BextLoggerProvider:
     """A logger provider with the sinks that are asked for: lines where `[logging] output` says, and the
     exporter if there is one.
@@ -147,15 +149,58 @@ def build_provider(
     `shutdown_on_exit`.
     """
     sinks: list[LineSink | ExportSink] = []
+    main: LineSink | None = None
     if _prints(config):
         output = _output(config)
         terminal = (
             Terminal(output.name, always=config.output != "") if isinstance(output, StandardStream) else None
         )
-        sinks.append(LineSink(_format(config, output), output, terminal))
+        main = LineSink(_format(config, output), output, terminal)
+        sinks.append(main)
+    if config.enabled and config.requests and access is not None:
+        sinks += _access_sinks(config, access, main)
     if otlp_exporter is not None:
         sinks.append(ExportSink(otlp_exporter, shutdown_seconds=shutdown_timeout_seconds))
     return BextLoggerProvider(resource, sinks, shutdown_on_exit=shutdown_on_exit)
+
+
+def _access_sinks(config: LoggingSettings, access: AccessSettings, main: LineSink | None) -> list[LineSink]:
+    """Where entries of requests go that have an output or a format of their own; `main` leaves them to that,
+    if it can be written."""
+    combined = access.format == "combined"
+    output: Output | None = None
+    if access.output == "file":
+        output = _access_file(config, access.path)
+    elif access.output in {"stdout", "stderr"}:
+        same = main is not None and main.output.name == access.output
+        output = main.output if same and main is not None else StandardStream(access.output)
+    if access.output == "none":
+        if main is not None:
+            main.leaves = only_of_request
+        return []
+    if output is None or (main is not None and output is main.output):
+        if not combined or main is None:
+            return []
+        output = main.output
+    terminal = None
+    if isinstance(output, StandardStream):
+        shared = main is not None and output is main.output
+        terminal = main.terminal if shared and main is not None else Terminal(output.name, always=True)
+    if main is not None:
+        # One that failed is told among other lines too; in the same output once, in the access log's form.
+        main.leaves = only_of_request
+    return [AccessSink(combined_line if combined else _format(config, output), output, terminal)]
+
+
+def _access_file(config: LoggingSettings, path: str) -> Output | None:
+    try:
+        return _file(config, path)
+    except OSError as exc:
+        write_stderr(
+            f"[logging.access] path = {path!r}: {exc.strerror or exc}; give a path that can be written. "
+            "Requests are told among other lines"
+        )
+        return None
 
 
 def _prints(config: LoggingSettings) -> bool:
@@ -165,23 +210,28 @@ def _prints(config: LoggingSettings) -> bool:
 def _output(config: LoggingSettings) -> Output:
     if config.output != "file":
         return StandardStream(config.output or "stdout")
-    if os.path.normpath(config.file_path) == os.devnull:
-        # A file to rotate it is not, nor anything that another user could have put there.
-        return NullDevice(config.file_path)
-    file = RotatingFile(
-        config.file_path,
-        max_bytes=config.rotate_max_size_mb * _MB if config.rotate else 0,
-        keep=config.rotate_max_files,
-        compress=config.rotate_compress,
-    )
     try:
-        file.open()
+        return _file(config, config.file_path)
     except OSError as exc:
         write_stderr(
             f"[logging] file_path = {config.file_path!r}: {exc.strerror or exc}; give a path that can be "
             "written. Log lines go to stdout"
         )
         return StandardStream("stdout")
+
+
+def _file(config: LoggingSettings, path: str) -> Output:
+    """Raises OSError where it cannot be written."""
+    if os.path.normpath(path) == os.devnull:
+        # A file to rotate it is not, nor anything that another user could have put there.
+        return NullDevice(path)
+    file = RotatingFile(
+        path,
+        max_bytes=config.rotate_max_size_mb * _MB if config.rotate else 0,
+        keep=config.rotate_max_files,
+        compress=config.rotate_compress,
+    )
+    file.open()
     return file
 
 
@@ -296,7 +346,7 @@ def install(
 def _terminal(provider: BextLoggerProvider | None) -> Terminal | None:
     """What lines go to; None if they go to a file, or nowhere."""
     sinks = provider.sinks if provider is not None else []
-    return next((sink.terminal for sink in sinks if isinstance(sink, LineSink) and sink.terminal), None)
+    return next((sink.terminal for sink in sinks if type(sink) is LineSink and sink.terminal), None)
 
 
 def _when_structlog_is_there(chain: Chain, is_ours: Callable[[], bool]) -> Callable[[], None]:

@@ -62,6 +62,8 @@ class LineSink:
     levelled = True
 
     def __init__(self, line: Format, output: Output, terminal: Terminal | None = None) -> None:
+        self.leaves: Callable[[Record], bool] | None = None
+        """Which records another sink writes in this one's place."""
         self.output = output
         self.terminal = terminal
         self.losses = Losses(output.name)
@@ -72,6 +74,8 @@ class LineSink:
     def take(self, record: Record) -> None:
         """See `Sink`."""
         try:
+            if self.leaves is not None and self.leaves(record):
+                return
             if self.terminal is not None:
                 if record.printed or not (record.checked or is_own(record.scope)):
                     return

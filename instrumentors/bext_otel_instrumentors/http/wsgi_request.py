@@ -38,7 +38,7 @@ def _read(environ: Environ) -> Said:
         (address, declared_length(str(port)) if port else None) if address else None,
         get("HTTP_USER_AGENT") or "",
     )
-    return line, root, length, counting, carries
+    return line, root, length, counting, carries, get("HTTP_X_REQUEST_ID")
 
 
 def path_of(environ: Environ) -> tuple[str, str]:
