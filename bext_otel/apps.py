@@ -21,6 +21,7 @@ from bext_otel.process import on_fork
 from bext_otel.text import encodable
 
 __all__ = [
+    "APP_KEY",
     "BAGGAGE_KEY",
     "AppResolver",
     "Budget",
@@ -46,7 +47,9 @@ here."""
 
 _log = logging.getLogger("bext_otel")
 
-_APP = create_key("bext-otel-app")
+APP_KEY = create_key("bext-otel-app")
+"""Under which a context holds the app whose work is done; `current_app` reads it."""
+
 _MAX_CHARACTERS = 256
 # Hexadecimal digits of the digest that a value which is cut ends in, and how much of a value is read for it
 # from each end.
@@ -201,13 +204,13 @@ def import_resolver(reference: str) -> Resolver:
 
 def current_app(context: Context | None = None) -> str | None:
     """The app whose work is being done in `context` (default: the current one); None outside of any."""
-    app = (get_current() if context is None else context).get(_APP)
+    app = (get_current() if context is None else context).get(APP_KEY)
     return app if isinstance(app, str) else None
 
 
 def with_app(app: str, context: Context | None = None) -> Context:
     """`context` (default: the current one) as the context of `app`'s work."""
-    return set_value(_APP, clean(app), context)
+    return set_value(APP_KEY, clean(app), context)
 
 
 def clean(value: object, label: str = "") -> str:

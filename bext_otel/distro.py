@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from functools import partial
 from importlib.metadata import EntryPoint, PackageNotFoundError, distribution
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.dependencies import DependencyConflictError
@@ -22,6 +23,7 @@ from bext_otel.awaited import awaited_module, when_used
 from bext_otel.config import load
 from bext_otel.config.config_file import config_file, put_aside, put_back
 from bext_otel.config.upstream import correct_upstream_variables
+from bext_otel.config.watching import ChangedFile
 from bext_otel.distribution import INSTRUMENTORS
 from bext_otel.endpoints.port import take_word
 from bext_otel.process import collector_paused
@@ -143,7 +145,14 @@ def configure(
             )
         return _runtime
     declared = _declared()
-    loaded = load(settings, declared=None if declared is None else declared.settings)
+    again = partial(
+        load,
+        settings,
+        environ=dict(os.environ),
+        cwd=_working_directory(),
+        declared=None if declared is None else declared.settings,
+    )
+    loaded = again()
     if reference := settings.get("telemetry", {}).get("app_resolver"):
         app_resolver = app_resolver or import_resolver(reference)
     # Before anybody's instrumentor asks, an application's own calls of one included.
@@ -164,8 +173,14 @@ def configure(
         resource, schema_url = {**declared.resource, **(resource or {})}, declared.schema_url
         corrected = (*declared.lines, *corrected)
     chosen = choose(os.environ, given(**handed))
+    file = ChangedFile(loaded, again) if loaded.path else None
     _runtime = build_runtime(
-        loaded.config, app_resolver=app_resolver, resource=resource, schema_url=schema_url, chosen=chosen
+        loaded.config,
+        app_resolver=app_resolver,
+        resource=resource,
+        schema_url=schema_url,
+        chosen=chosen,
+        file=file,
     )
     # Told when logging stands, so that each is one line like any other.
     for line in (*loaded.warnings, *corrected, *chosen.lines, *_without_metadata()):
@@ -189,6 +204,14 @@ def _declared() -> Declared | None:
 
         set_global_textmap(declared.propagator)
     return declared
+
+
+def _working_directory() -> Path | None:
+    """Where the file is looked for, also when the application has gone elsewhere; None: it is gone."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return None
 
 
 def _warn_once(runs: Runtime, line: str) -> None:

@@ -69,23 +69,26 @@ class Settings(msgspec.Struct, frozen=True):
     """What the composition root decided for the whole process.
 
     `resolver` maps a request's host and path to its app; `log_requests` asks for a log record at the end of
-    each request; `slow_request_ms` is from where that record is a warning; `units` says whether instruments
-    carry their unit, or leave it to the name; `route_of` knows the route template of a request of an app, by
-    its path and its scope or environ, where no framework tells one; `trusts` says whether the trace context
-    and baggage of a request count, by its app and the address that its connection comes from ("": not
-    known), None that all do; `proxies` says by an address whether it is a proxy's whose word about the client
-    counts, None that nobody's does; `bodies` are the apps whose requests' bodies
-    are logged at trace.
+    each request; `slow_request_ms` is from where that record is a warning, for all or by app and route;
+    `units` says whether instruments carry their unit, or leave it to the name; `route_of` knows the route
+    template of a request of an app, by its path and its scope or environ, where no framework tells one;
+    `trusts` says whether the trace context and baggage of a request count, by its app and the address that
+    its connection comes from ("": not known), None that all do; `proxies` says by an address whether it is a
+    proxy's whose word about the client counts, None that nobody's does; `sends_request_id` asks for
+    `X-Request-Id` in each answer; `quiet` says by a request's path, status and trace that none is made of it
+    if it was neither slow nor failed; `bodies` are the apps whose requests' bodies are logged at trace.
     """
 
     resolver: Callable[[str, str], str] | None = None
     log_requests: bool = True
-    slow_request_ms: float = 500.0
+    slow_request_ms: float | Callable[[str, str | None], float] = 500.0
     units: bool = True
     route_of: Callable[[str, str, Mapping[str, Any]], str | None] | None = None
     trusts: Callable[[str, str], bool] | None = None
     proxies: Callable[[str], bool] | None = None
     bodies: frozenset[str] = frozenset()
+    sends_request_id: bool = False
+    quiet: Callable[[str, int, int], bool] | None = None
 
 
 _settings = Settings()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import socket
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -14,11 +16,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from opentelemetry.sdk.trace import TracerProvider
 
+from bext_otel.access_policy import SlowLimits, quiet_requests
 from bext_otel.answering import on_answering
 from bext_otel.app_baggage import Hosts, propagate_app
-from bext_otel.apps import AppResolver, Resolver, default_app, guarded, import_resolver
+from bext_otel.apps import AppResolver, Resolver, clean, default_app, guarded, import_resolver
 from bext_otel.config import Config
+from bext_otel.config.watching import ChangedFile
 from bext_otel.endpoints.on_use import ServerOnUse, expose_on_use
+from bext_otel.endpoints.port import take_word
 from bext_otel.endpoints.server_start import ServerStart
 from bext_otel.endpoints.token import Token
 from bext_otel.errors import ConfigError
@@ -34,6 +39,8 @@ from bext_otel.health.builtin import disk
 from bext_otel.health.builtin import telemetry as telemetry_check
 from bext_otel.health.evaluation import Health
 from bext_otel.logs.install import install
+from bext_otel.logs.level_control import LevelControl
+from bext_otel.logs.level_watch import LevelWatch
 from bext_otel.logs.outputs import write_stderr
 from bext_otel.logs.quiet import quieten_exports
 from bext_otel.operation import Settings, use
@@ -61,22 +68,26 @@ _log = logging.getLogger("bext_otel")
 _CLOSING_SECONDS = 2.0
 # Space on a disk changes slowly, and a file system of the network's is asked over the network.
 _DISK_SECONDS = 10.0
+# How many lines about the file nobody else says while we run.
+_MAX_WORDS = 8
 
 Figures: TypeAlias = Mapping[str, "int | float | str"]
 
 
 @dataclass
 class Runtime:
-    """A configured process. `make_endpoints` is called once, when somebody wants them; `service_key` is the
-    same for all workers of a service, and known to nobody else where they share memory; `board` is what they
-    share. `tracer_provider` is None where telemetry is disabled."""
+    """A configured process. `make_endpoints` is called once, when somebody wants them, with `levels`, the log
+    levels in force (None: logging is not ours); `service_key` is the same for all workers of a service, and
+    known to nobody else where they share memory; `board` is what they share. `tracer_provider` is None where
+    telemetry is disabled."""
 
     config: Config
     health: Health
-    make_endpoints: Callable[[], Endpoints]
+    make_endpoints: Callable[..., Endpoints]
     service_key: str = ""
     board: Board | None = None
     serving: ServerStart | None = None
+    levels: LevelWatch | None = None
     tracer_provider: TracerProvider | None = None
     _deliveries: list[Delivery] = field(default_factory=list)
     _flushings: list[Callable[[float], object]] = field(default_factory=list)
@@ -84,6 +95,7 @@ class Runtime:
     _hands: tuple[Hand, ...] = ()
     _undoing: ExitStack = field(default_factory=ExitStack)
     _in_time: bool = True
+    _level_control: LevelControl | None = None
 
     def __post_init__(self) -> None:
         self._undoing.callback(self._end)
@@ -92,7 +104,7 @@ class Runtime:
     @cached_property
     def endpoints(self) -> Endpoints:
         """What is answered, by path."""
-        return self.make_endpoints()
+        return self.make_endpoints(levels=self.levels)
 
     def on_serving(self) -> None:
         """This process serves an application: the stand-alone server may open."""
@@ -107,6 +119,8 @@ class Runtime:
         """This process has measured something: its stand-alone server has something to show."""
         if self.serving is not None:
             self.serving.on_measuring()
+        if self.levels is not None:
+            self.levels.start()
 
     def flush(self) -> bool:
         """Send and share what there is, as long as `shutdown` may take; whether all of it was in time. The
@@ -151,8 +165,10 @@ def build_runtime(
     resource: Mapping[str, Any] | None = None,
     schema_url: str = "",
     chosen: Chosen = NOTHING_CHOSEN,
+    file: ChangedFile | None = None,
 ) -> Runtime:
-    """Build what the settings ask for, install it as the process's providers, and have it end at exit."""
+    """Build what the settings ask for, install it as the process's providers, and have it end at exit. `file`
+    is where the settings are from: log levels change with it."""
     told, unredact = _redact(config)
     identity = InstanceIds(
         build_resource(
@@ -174,12 +190,14 @@ def build_runtime(
             Settings(
                 resolver=resolver,
                 log_requests=config.logging.enabled and config.logging.requests,
-                slow_request_ms=config.logging.slow_request_ms,
+                slow_request_ms=_slow_limits(config),
+                quiet=quiet_requests(config.access.excluded_paths, config.access.sampling),
                 units=config.telemetry.engine == "bext",
                 route_of=router(config.apps, load_functions(failed=_log.warning), failed=_log.warning),
                 trusts=trusted_parents(config.telemetry.trust_parent, config.apps),
                 proxies=trusted_proxies(config.telemetry.trust_proxies),
                 bodies=frozenset(name for name, app in config.apps.items() if app.log_bodies),
+                sends_request_id=config.logging.send_request_id,
             )
         )
         runtime._undoing.callback(propagate_app(Hosts(config.telemetry.propagate_app_to, config.apps)))
@@ -188,6 +206,8 @@ def build_runtime(
         board = runtime.board = join_service(service)
         runtime._undoing.callback(board.close)
     runtime.service_key = board.secret.hex() or _service_key(service)
+    if runtime._level_control is not None:
+        _watch_levels(runtime, runtime._level_control, board, file)
     if not config.metrics.mount and (config.health.enabled or config.telemetry.exporters.prometheus):
         runtime.serving = _serve(config, runtime)
     atexit.register(runtime.at_exit)
@@ -216,6 +236,12 @@ def _redact(config: Config) -> tuple[Callable[[], None], Callable[[], None]]:
             say(line)
 
     return begin, undo
+
+
+def _slow_limits(config: Config) -> float | SlowLimits:
+    apps = {clean(name): app.slow_request_ms for name, app in config.apps.items() if app.slow_request_ms >= 0}
+    general, routes = float(config.logging.slow_request_ms), config.logging.slow_routes
+    return SlowLimits(general, apps, routes) if apps or routes else general
 
 
 def _bext_attributes(config: Config) -> dict[str, str]:
@@ -288,6 +314,7 @@ def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chos
         _flushings=signals.flushings(),
         _endings=signals.endings(),
         _hands=(signals.metrics.do, sender.do),
+        _level_control=installed.levels,
         _undoing=undoing,
     )
     signals.start_with(measuring=runtime.on_measuring)
@@ -307,6 +334,21 @@ def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chos
     ):
         undoing.callback(undo)
     return runtime
+
+
+def _watch_levels(runtime: Runtime, control: LevelControl, board: Board, file: ChangedFile | None) -> None:
+    """Have levels change while the process runs: it is a worker, from when it answers or measures."""
+    words: deque[socket.socket] = deque(maxlen=_MAX_WORDS)
+
+    def tell(line: str) -> None:
+        # Workers read the same file: one of them says what is wrong with it.
+        if (word := take_word(f"{runtime.service_key} levels {line}")) is not None:
+            words.append(word)
+            _log.warning("%s", line)
+
+    levels = runtime.levels = LevelWatch(control, file=file, board=board, tell=tell)
+    runtime._undoing.callback(levels.close)
+    runtime._undoing.callback(on_answering(levels.start))
 
 
 def _import_for_workers(config: Config) -> None:

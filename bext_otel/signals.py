@@ -178,7 +178,11 @@ def _build_logs(
     seconds = config.telemetry.shutdown_timeout_seconds
     outlets = log_exporters(config.telemetry.exporters, given=chosen.given.log_exporters)
     provider = build_provider(
-        config.logging, resource, outlets[0][0] if outlets else None, shutdown_timeout_seconds=seconds
+        config.logging,
+        resource,
+        outlets[0][0] if outlets else None,
+        shutdown_timeout_seconds=seconds,
+        access=config.access,
     )
     for exporter, _ in outlets[1:]:
         provider.add_sink(ExportSink(exporter, shutdown_seconds=seconds))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from bext_otel.config.loading import Loaded, load
 from bext_otel.config.model import (
+    AccessSettings,
     AppSettings,
     CacheSettings,
     Config,
@@ -22,6 +23,7 @@ from bext_otel.config.model import (
 )
 
 __all__ = [
+    "AccessSettings",
     "AppSettings",
     "CacheSettings",
     "Config",

@@ -43,7 +43,7 @@ STANDARD: tuple[Standard, ...] = (
 
 def variable(section: str, key: str) -> str:
     """The `BEXT_` variable of a setting."""
-    return f"BEXT_{section}_{key}".upper()
+    return f"BEXT_{section}_{key}".replace(".", "_").upper()
 
 
 def bext_variables(environ: Mapping[str, str], report: SettingsReport) -> Iterator[Given]:
@@ -64,7 +64,7 @@ def bext_variables(environ: Mapping[str, str], report: SettingsReport) -> Iterat
         elif name.startswith("BEXT_APPS_"):
             report.say(f"{name}: apps cannot be set by variables; write [apps.NAME] in {FILE_NAME}")
         elif name not in known and any(
-            name.startswith(f"BEXT_{section}_".upper()) for section in SECTIONS if section not in SHARED
+            name.startswith(variable(section, "")) for section in SECTIONS if section not in SHARED
         ):
             report.unknown(name, name, [one for one in known if one.split("_")[1] == name.split("_")[1]])
 

@@ -22,11 +22,14 @@ _MAX_BYTES = 4 * 1024 * 1024
 
 class SettingsFile(NamedTuple):
     """What a file says, its path ("": there is none), and whether nobody but this user and root can have
-    written it."""
+    written it. `path` is where it is looked for ("": nobody named one, and there is none); `problem` says why
+    it is not read."""
 
     settings: dict[str, Any]
     source: str = ""
     is_own: bool = True
+    path: str = ""
+    problem: str = ""
 
 
 def read_file(environ: Mapping[str, str], cwd: Path | None, report: SettingsReport) -> SettingsFile:
@@ -38,35 +41,32 @@ def read_file(environ: Mapping[str, str], cwd: Path | None, report: SettingsRepo
     """
     named = environ.get("BEXT_CONFIG", "").strip()
     name = "BEXT_CONFIG=" if named else ""
-    shown = repr(named or FILE_NAME)
+    shown, path = repr(named or FILE_NAME), ""
     try:
-        path = (cwd or Path.cwd()) / os.path.expanduser(named or FILE_NAME)  # noqa: PTH111  # never fails, unlike Path's
-        text, writer = _read(path)
+        found = (cwd or Path.cwd()) / os.path.expanduser(named or FILE_NAME)  # noqa: PTH111  # never fails, unlike Path's
+        path = str(found)
+        text, writer = _read(found)
         if writer and not named:
             raise _UnreadableError(
                 f"{writer}; make it yours and writable by you only, or name it by BEXT_CONFIG"
             )
-        return SettingsFile(_parsed(text), str(path), not writer)
+        return SettingsFile(_parsed(text), path, not writer, path)
     except FileNotFoundError:
-        if named:
-            report.say(f"{name}{shown}: no such file; name one that exists, or unset it; using defaults")
+        if not named:
+            return SettingsFile({})
+        problem = "no such file; name one that exists, or unset it"
     except _UnreadableError as error:
-        report.say(f"{name}{shown}: {error}; using defaults")
+        problem = str(error)
     except OSError as error:
-        report.say(
-            f"{name}{shown}: cannot be read ({error.strerror or type(error).__name__}); make it a readable "
-            "file; using defaults"
-        )
+        problem = f"cannot be read ({error.strerror or type(error).__name__}); make it a readable file"
     except UnicodeDecodeError as error:
-        report.say(f"{name}{shown}: not UTF-8 (byte {error.start}); save it as UTF-8; using defaults")
+        problem = f"not UTF-8 (byte {error.start}); save it as UTF-8"
     except RecursionError:
-        report.say(f"{name}{shown}: not TOML that can be read (nested too deeply); using defaults")
+        problem = "not TOML that can be read (nested too deeply)"
     except ValueError as error:  # tomllib.TOMLDecodeError, and integers too long for Python
-        report.say(
-            f"{name}{shown}: not TOML ({' '.join(str(error).split())[:200]}); correct the file; using "
-            "defaults"
-        )
-    return SettingsFile({})
+        problem = f"not TOML ({' '.join(str(error).split())[:200]}); correct the file"
+    report.say(f"{name}{shown}: {problem}; using defaults")
+    return SettingsFile({}, path=path, problem=f"{name}{shown}: {problem}")
 
 
 class _UnreadableError(Exception):

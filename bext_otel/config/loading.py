@@ -15,7 +15,9 @@ from bext_otel.config.exporters import check_endpoint, exporters
 from bext_otel.config.fields import Field, Wrong, fields_of
 from bext_otel.config.file import read_file
 from bext_otel.config.model import (
+    ACCESS,
     SECTIONS,
+    AccessSettings,
     AppSettings,
     CacheSettings,
     Config,
@@ -39,11 +41,13 @@ _HEADERS = re.compile("OTEL_EXPORTER_OTLP_(?:(?:TRACES|METRICS|LOGS)_)?HEADERS")
 
 class Loaded(msgspec.Struct, frozen=True):
     """What was read: the settings, one line for each thing wrong with them, and the file they came from (""
-    if none)."""
+    if none). `path` is where a file is looked for ("": nowhere), `problem` why it could not be read."""
 
     config: Config
     warnings: tuple[str, ...]
     source: str
+    path: str = ""
+    problem: str = ""
 
 
 def load(
@@ -80,13 +84,15 @@ def load(
         health=HealthSettings(**settings.section("health")),
         endpoints=EndpointsSettings(**settings.section("endpoints")),
         logging=LoggingSettings(**settings.section("logging")),
+        access=AccessSettings(**settings.section(ACCESS)),
         telemetry=msgspec.structs.replace(telemetry, exporters=found),
         cache=CacheSettings(**settings.section("cache")),
         isolates=Isolates(**settings.section("isolates")),
         redaction=RedactionSettings(**settings.section("redaction")),
         apps=settings.apps(),
     )
-    return Loaded(config, report.lines(lambda path: _at(config, path)), file.source)
+    lines = report.lines(lambda path: _at(config, path))
+    return Loaded(config, lines, file.source, file.path, file.problem)
 
 
 class _Settings:
@@ -198,6 +204,8 @@ def _keep_headers(winners: dict[Path, Given], environ: Mapping[str, str], report
 def _at(config: Config, path: Path) -> Any:
     """The final value at `path`; None where nothing holds one."""
     found: Any = config
+    if path[0] == ACCESS:
+        path = ("access", *path[1:])
     for key in path:
         found = found.get(key) if isinstance(found, Mapping) else getattr(found, key, None)
     return found

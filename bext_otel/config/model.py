@@ -16,11 +16,13 @@ from msgspec import Meta
 from bext_otel.redaction import SECRET, redact_url
 
 __all__ = [
+    "ACCESS",
     "COMPUTED",
     "LEVELS",
     "SECTIONS",
     "SHARED",
     "SIGNALS",
+    "AccessSettings",
     "AppSettings",
     "CacheSettings",
     "Config",
@@ -53,6 +55,9 @@ Protocol = Literal["http/protobuf", "http/json", "grpc"]
 COMPUTED = frozenset({"exporters"})
 """Fields of `TelemetrySettings` that are derived from standard variables, and are no settings of their
 own."""
+
+ACCESS = "logging.access"
+"""The section that stands within another."""
 
 _DAY = 86_400
 _URL_PATH = r"^/[^\s?#]+$"
@@ -101,6 +106,7 @@ _TRUST: Mapping[str, Any] = {
 PoolPattern = Annotated[str, Meta(pattern=r"\S", extra={"expected": 'a pattern of names, e.g. "render-*"'})]
 FieldName = Annotated[str, Meta(pattern=r"[^\s*]", extra={"expected": 'a name, e.g. "customer_no"'})]
 Pattern = Annotated[str, Meta(min_length=1, extra={"expected": 'a regular expression, e.g. "cust-[0-9]{8}"'})]
+Milliseconds = Annotated[float, Meta(ge=0, le=_DAY * 1000, extra={"unit": "milliseconds", "example": 2000})]
 Limit = Annotated[int, Meta(ge=1, le=1_000_000, extra={"unit": "values", "example": 200})]
 
 
@@ -309,6 +315,13 @@ class LoggingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         ),
     ] = 64
     requests: Annotated[bool, Meta(description="One line at the end of each request.")] = True
+    send_request_id: Annotated[
+        bool,
+        Meta(
+            description="Send the `request_id` of a request's entries back as `X-Request-Id`, unless the "
+            "application sends one."
+        ),
+    ] = False
     slow_request_ms: Annotated[
         float,
         Meta(
@@ -318,6 +331,13 @@ class LoggingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             extra={"unit": "milliseconds"},
         ),
     ] = 500.0
+    slow_routes: Annotated[
+        Mapping[str, Milliseconds],
+        Meta(
+            description="`[logging.slow_routes]`: the same by route, as lines show it; comes before that of "
+            "the app."
+        ),
+    ] = {}
     filters: Annotated[
         Mapping[str, Level], Meta(description="`[logging.filters]`: least level by logger name.")
     ] = {}
@@ -387,6 +407,63 @@ class RedactionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
             extra={"expected": "module:function", "example": "shop.privacy:hides"},
         ),
     ] = ""
+
+
+class AccessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[logging.access]`: the entries of requests, as `[logging] requests` asks for them."""
+
+    format: Annotated[
+        Literal["json", "combined"],
+        Meta(
+            description="Form of a line: that of other lines (`[logging] format`), or Apache's `combined`, "
+            "with the client's address, the query (without its secrets), Referer and User-Agent."
+        ),
+    ] = "json"
+    output: Annotated[
+        Literal["", "stdout", "stderr", "file", "none"],
+        Meta(
+            description="Where they go; empty: where other lines do; `none`: nowhere, but OTLP. Slow and "
+            "failed requests are told among other lines in any case."
+        ),
+    ] = ""
+    path: Annotated[
+        str,
+        Meta(
+            description='File that `output = "file"` writes to, another than `[logging] file_path`; rotated '
+            "as `[logging]` says.",
+            extra={"example": "/var/log/bext/access.log"},
+        ),
+    ] = ""
+    excluded_paths: Annotated[
+        tuple[EndpointPath, ...],
+        Meta(
+            description="Paths of which nothing is told, unless such a request is slow or fails; one that "
+            "ends in `*` is the beginning of paths.",
+            extra={"example": ["/ping", "/internal/*"]},
+        ),
+    ] = (
+        "/metrics",
+        "/health",
+        "/health/*",
+        "/__bext/*",
+        "/debug/bext/*",
+        "/healthz",
+        "/livez",
+        "/readyz",
+        "/-/healthy",
+        "/-/ready",
+        "/ping",
+        "/up",
+    )
+    sampling: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="Share of requests that succeeded (a status below 400) of which something is told, "
+            "by whole traces; slow ones are told in any case.",
+        ),
+    ] = 1.0
 
 
 class CacheSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -579,6 +656,15 @@ class AppSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             "most 4 kB of each, redacted."
         ),
     ] = False
+    slow_request_ms: Annotated[
+        float,
+        Meta(
+            ge=-1,
+            le=_DAY * 1000,
+            description="From where a request's line is a warning; -1: as `[logging] slow_request_ms`.",
+            extra={"unit": "milliseconds"},
+        ),
+    ] = -1.0
     trust_parent: Annotated[
         tuple[Trusted, ...],
         Meta(
@@ -601,6 +687,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     health: HealthSettings = HealthSettings()
     endpoints: EndpointsSettings = EndpointsSettings()
     logging: LoggingSettings = LoggingSettings()
+    access: AccessSettings = AccessSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     cache: CacheSettings = CacheSettings()
     isolates: Isolates = Isolates()
@@ -613,6 +700,7 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "health": HealthSettings,
     "endpoints": EndpointsSettings,
     "logging": LoggingSettings,
+    ACCESS: AccessSettings,
     "telemetry": TelemetrySettings,
     "cache": CacheSettings,
     "isolates": Isolates,

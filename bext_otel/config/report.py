@@ -115,7 +115,7 @@ def setting_name(path: Path) -> str:
 
 def table_name(path: Path) -> str:
     """The name of a table: `[metrics.budgets]`."""
-    return f"[{'.'.join(map(_key, path))}]"
+    return f"[{'.'.join(each if each == 'logging.access' else _key(each) for each in path)}]"
 
 
 def _key(key: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 from bext_otel.catalogue import LABELS
-from bext_otel.config.model import HealthSettings, MetricsSettings
+from bext_otel.config.model import ACCESS, HealthSettings, MetricsSettings
 from bext_otel.config.report import Given, Path, SettingsReport, nearest
 
 __all__ = ["check_apps", "check_budgets", "check_together"]
@@ -19,6 +21,14 @@ def check_together(winners: dict[Path, Given], report: SettingsReport) -> None:
         else:
             winners[output.path] = output.holding(names[0])
         report.wrong(output, '[logging] file_path to say which file, e.g. "/var/log/bext/app.log"')
+    access, path = winners.get((ACCESS, "output")), winners.get((ACCESS, "path"))
+    if access is not None and access.raw == "file":
+        if path is None or not path.raw:
+            del winners[access.path]
+            report.wrong(access, '[logging.access] path to say which file, e.g. "/var/log/bext/access.log"')
+        elif file_path is not None and os.path.normpath(path.raw) == os.path.normpath(file_path.raw):
+            del winners[access.path]
+            report.wrong(path, "another file than [logging] file_path", instead="written among other lines")
     key, certificate = winners.get(("endpoints", "key_file")), winners.get(("endpoints", "certificate_file"))
     if key is not None and key.raw and (certificate is None or not certificate.raw):
         del winners[key.path]

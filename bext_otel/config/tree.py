@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from bext_otel.config.fields import Field, fields_of, shown
-from bext_otel.config.model import SECTIONS, SHARED, AppSettings
+from bext_otel.config.model import ACCESS, SECTIONS, SHARED, AppSettings
 from bext_otel.config.report import Given, Path, SettingsReport, setting_name, table_name
 
 __all__ = ["flatten"]
@@ -22,10 +22,15 @@ def flatten(tree: Mapping[str, Any], report: SettingsReport, *, explicit: bool =
         if section == "apps":
             for name, app in _table(("apps",), content, report, explicit).items():
                 yield from _app(name, app, report, explicit)
-        elif section in SECTIONS:
+        elif section == "logging" and isinstance(content, Mapping) and "access" in content:
+            rest = {name: value for name, value in content.items() if name != "access"}
+            yield from _section((section,), fields_of(SECTIONS[section]), rest, report, explicit)
+            yield from _section((ACCESS,), fields_of(SECTIONS[ACCESS]), content["access"], report, explicit)
+        elif section in SECTIONS and section != ACCESS:
             yield from _section((section,), fields_of(SECTIONS[section]), content, report, explicit)
         elif explicit:
-            report.unknown(table_name((str(section),)), str(section), [*SECTIONS, "apps"], explicit=True)
+            known = [each for each in (*SECTIONS, "apps") if each != ACCESS]
+            report.unknown(table_name((str(section),)), str(section), known, explicit=True)
 
 
 def _app(name: Any, content: Any, report: SettingsReport, explicit: bool) -> Iterator[Given]:

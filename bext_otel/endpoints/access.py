@@ -12,7 +12,7 @@ from bext_otel.endpoints.token import Token
 
 __all__ = ["POLICY", "Access", "Caller", "Door", "Rule", "What"]
 
-What: TypeAlias = Literal["status", "details", "metrics", "system", "telemetry", "moved"]
+What: TypeAlias = Literal["status", "details", "metrics", "system", "telemetry", "moved", "levels"]
 """What there is to see."""
 
 Door: TypeAlias = Literal["open", "token", "token, if one is set", "setting"]
@@ -44,6 +44,7 @@ POLICY: Mapping[What, Rule] = MappingProxyType(
             "setting",
             "token",
         ),
+        "levels": Rule("log levels, and raising them for a time", "open", "token"),
     }
 )
 """What is shown under `metrics` in any case is shown under the others only where `metrics` is."""

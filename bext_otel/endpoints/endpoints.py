@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from bext_otel import config
+from bext_otel.endpoints import log_levels
 from bext_otel.endpoints.access import Access, Caller
 from bext_otel.endpoints.formats import json, negotiate
 from bext_otel.endpoints.pages import FORMATS, Collection, content_type, packed
@@ -20,6 +21,7 @@ from bext_otel.endpoints.token import Token
 from bext_otel.endpoints.views import View
 from bext_otel.health.evaluation import Health, HealthReport
 from bext_otel.listener.lanes import Together
+from bext_otel.logs.level_watch import LevelWatch
 from bext_otel.metrics.snapshot import Snapshot
 
 __all__ = ["NOT_FOUND", "Endpoints", "Reply", "finished", "plain_text"]
@@ -29,6 +31,7 @@ HEALTH_ALIAS = "/__bext/health"
 """Where the bext server looks as well."""
 
 _MAX_QUERY = 2048
+_READING, _CHANGING = ("GET", "HEAD"), ("GET", "HEAD", "PUT", "DELETE")
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +53,7 @@ class _Request:
     query: str
     caller: Caller
     together: Together | None
+    method: str
 
 
 _Handler: TypeAlias = Callable[[_Request], Reply]
@@ -59,7 +63,8 @@ class Endpoints:
     """Metrics and health by path.
 
     `read` gives a fresh snapshot; without it there are no metrics to be had, for the reason `unread`.
-    `settings` and `token` say who sees what (`access.POLICY`).
+    `settings` and `token` say who sees what (`access.POLICY`). `levels` are the log levels that may be raised
+    here (None: none may).
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class Endpoints:
         settings: config.EndpointsSettings | None = None,
         token: Token | None = None,
         unread: str = "nothing is collected in this process, as with OTEL_SDK_DISABLED=true",
+        levels: LevelWatch | None = None,
     ) -> None:
         self._metrics_settings = metrics
         self._health_settings = health_settings
@@ -87,6 +93,9 @@ class Endpoints:
             self._routes |= {base: self._full, f"{base}/live": self._live, f"{base}/ready": self._ready}
         paths = (metrics.path, *((METRICS_ALIAS,) if aliases else ()))
         self._routes |= dict.fromkeys(paths, self._metrics)
+        self._levels = levels
+        if levels is not None:
+            self._routes.setdefault(log_levels.PATH, self._log_levels)
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -106,6 +115,8 @@ class Endpoints:
                 (f"{health}/live", "is the process alive?"),
                 (f"{health}/ready", "can it serve traffic?"),
             ]
+        if log_levels.PATH in self._routes:
+            listed.append((log_levels.PATH, "log levels in force; PUT raises one for a time"))
         return tuple(listed)
 
     def begin(self) -> None:
@@ -150,12 +161,12 @@ class Endpoints:
         handler = self._routes.get(path)
         if handler is None:
             return None
-        if method not in {"GET", "HEAD"}:
-            wrong = plain_text(405, f"{path} answers GET and HEAD only")
-            return finished(replace(wrong, headers=(("allow", "GET, HEAD"),)), method, headers)
+        if method not in (allowed := _CHANGING if handler == self._log_levels else _READING):
+            wrong = plain_text(405, f"{path} answers {' and '.join(allowed)} only")
+            return finished(replace(wrong, headers=(("allow", ", ".join(allowed)),)), method, headers)
         try:
             reply = finished(
-                handler(_Request(path, query, Caller(headers, trusted), together)), method, headers
+                handler(_Request(path, query, Caller(headers, trusted), together, method)), method, headers
             )
             self._failed.pop(path, None)
             return reply
@@ -194,6 +205,12 @@ class Endpoints:
         if path == own:
             return self.access.shows("metrics", caller)
         return self.access.shows_platform_path(caller, moved=own != config.MetricsSettings().path)
+
+    def _log_levels(self, asked: _Request) -> Reply:
+        if self._levels is None or not self.access.shows("levels", asked.caller):
+            return _WANTS_TOKEN
+        status, document = log_levels.answer(self._levels, asked.method, asked.query)
+        return Reply(status, json.CONTENT_TYPE, document)
 
     def _live(self, asked: _Request) -> Reply:
         try:

@@ -48,7 +48,8 @@ def severity_of(number: SeverityNumber | None, text: str | None) -> Severity:
 
 class Record:
     """A log record, as the data model of OpenTelemetry's logs has it; `attributes` are its own, of values
-    that OTLP and JSON hold, and so is `app`, which is one of them (None: it has none).
+    that OTLP and JSON hold, and so are `app`, and `route` and `request_id` of its request, each of which is
+    one of them (None: it has none).
 
     `checked` says that its level has been looked at; `printed` that the application has printed it itself,
     where our lines go too; `waits` that it is no reason to begin exporting; `dropped` how many attributes it
@@ -66,7 +67,9 @@ class Record:
         "event_name",
         "observed",
         "printed",
+        "request_id",
         "resource",
+        "route",
         "scope",
         "severity",
         "span_id",
@@ -102,6 +105,8 @@ class Record:
         self.attributes = attributes
         self.dropped = dropped
         self.app: Any = None
+        self.route: str | None = None
+        self.request_id: str | None = None
         self.event_name: str | None = None
         self.trace_id = self.span_id = self.trace_flags = 0
         self.checked = checked
@@ -124,10 +129,15 @@ class Record:
         )
 
     def all_attributes(self) -> dict[str, Any] | BoundedAttributes:
-        """Its attributes, the app's among them, as the SDK keeps them where there were more."""
+        """Its attributes, the app's and those of its request among them, as the SDK keeps them where there
+        were more."""
         attributes = dict(self.attributes)
         if self.app is not None:
             attributes["app"] = self.app
+        if self.route is not None:
+            attributes["route"] = self.route
+        if self.request_id is not None:
+            attributes["request_id"] = self.request_id
         if not self.dropped:
             return attributes
         bounded = BoundedAttributes(attributes=attributes, immutable=False)

@@ -63,8 +63,7 @@ class RecordEncoder:
             scope = record.scope
             if scope is not None and (names := registered(scope.name, record.attributes)) is not None:
                 self._attributes.write(names, parts)
-        if record.app is not None:
-            self._attributes.write({"app": record.app}, parts)
+        self._write_work(record, parts)
         if record.dropped:
             parts.append(number(b"\x38", record.dropped))
         if record.event_name:
@@ -73,6 +72,15 @@ class RecordEncoder:
             self._origins.number(record.resource, record.scope),
             field(b"\x12", b"".join(parts)),
         )
+
+    def _write_work(self, record: Record, parts: list[bytes]) -> None:
+        """Whose work it is of."""
+        if record.app is not None:
+            self._attributes.write({"app": record.app}, parts)
+        if record.route is not None:
+            self._attributes.write({"route": record.route}, parts)
+        if record.request_id is not None:
+            self._attributes.write({"request_id": record.request_id}, parts)
 
     def _severity(self, severity: Severity) -> bytes:
         """severity_number 2 and severity_text 3."""

@@ -71,6 +71,10 @@ def _quickly(record: Record) -> bytes:
         else b""
     )
     fields = b"," + _encode(attributes)[1:-1] if shape else b""
+    if record.route is not None:
+        ids += _route(record.route)
+    if record.request_id is not None:
+        ids += b',"request_id":' + _encode(record.request_id)
     scope = record.scope
     head = _heads.get((record.severity, scope.name if scope is not None else "")) or _head(record)
     app = record.app
@@ -103,6 +107,11 @@ def _begun(epoch: int) -> bytes:
 @lru_cache(maxsize=1024)
 def _app(app: str) -> bytes:
     return b',"app":' + _encode(app)
+
+
+@lru_cache(maxsize=1024)
+def _route(route: str) -> bytes:
+    return b',"route":' + _encode(route)
 
 
 def _head(record: Record) -> bytes:
@@ -143,6 +152,10 @@ def _line(record: Record) -> dict[str, Any]:
         line["trace_id"] = f"{record.trace_id:032x}"
     if record.span_id:
         line["span_id"] = f"{record.span_id:016x}"
+    if record.route is not None:
+        line["route"] = record.route
+    if record.request_id is not None:
+        line["request_id"] = record.request_id
     if record.dropped:
         line[_free("fields_dropped", attributes)] = record.dropped
     _add(line, attributes)

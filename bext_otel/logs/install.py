@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import time
@@ -20,17 +19,19 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.util.types import Attributes
 
 from bext_otel._compat import become, configure_loggers
-from bext_otel.config import AppSettings, LoggingSettings
+from bext_otel.config import AccessSettings, AppSettings, LoggingSettings
 from bext_otel.export.otlp import EncodedExporter
 from bext_otel.logs import loguru_events, structured
+from bext_otel.logs.access import AccessSink
 from bext_otel.logs.chain import MAX_ATTRIBUTES, Chain
 from bext_otel.logs.configurator import normalized
 from bext_otel.logs.correlation import correlate
-from bext_otel.logs.disabled import disable_for_others
 from bext_otel.logs.hooks import watch_hooks
-from bext_otel.logs.levels import Gate, level_number
-from bext_otel.logs.lines import line_sinks, prints
+from bext_otel.logs.level_control import OWN, LevelControl, SetLevels
+from bext_otel.logs.levels import level_number
+from bext_otel.logs.lines import access_sinks, line_sinks, prints
 from bext_otel.logs.logger import BextLogger
+from bext_otel.logs.logger_levels import LoggerLevels
 from bext_otel.logs.outputs import write_stderr
 from bext_otel.logs.pipeline import Pipeline
 from bext_otel.logs.servers import follow_raw_lines, follow_raw_tracebacks
@@ -43,7 +44,6 @@ from bext_otel.process import on_import
 __all__ = ["BextLoggerProvider", "Installed", "build_provider", "install"]
 
 _RECENT_SECONDS = 60.0
-_OWN = ("bext_otel", "bext_otel_instrumentors")
 _UPSTREAM = "opentelemetry"
 
 
@@ -143,6 +143,7 @@ def build_provider(
     *,
     shutdown_timeout_seconds: float = 3.0,
     shutdown_on_exit: bool = False,
+    access: AccessSettings | None = None,
 ) -> BextLoggerProvider:
     """A logger provider with the sinks that are asked for: lines where `[logging] output` says, and the
     exporter if there is one.
@@ -150,7 +151,10 @@ def build_provider(
     Its shutdown takes at most `shutdown_timeout_seconds`; whoever builds it calls that, or asks for it with
     `shutdown_on_exit`.
     """
-    sinks: list[LineSink | ExportSink] = [*line_sinks(config)]
+    lines = line_sinks(config)
+    sinks: list[LineSink | ExportSink] = [*lines]
+    if config.enabled and config.requests and access is not None:
+        sinks += access_sinks(config, access, lines)
     if otlp_exporter is not None:
         sinks.append(ExportSink(otlp_exporter, shutdown_seconds=shutdown_timeout_seconds))
     return BextLoggerProvider(resource, sinks, shutdown_on_exit=shutdown_on_exit)
@@ -165,9 +169,11 @@ def _limits() -> LogRecordLimits:
 
 
 class Installed:
-    """What `install` did; `remove` undoes all of it."""
+    """What `install` did; `remove` undoes all of it. `levels` are those in force (None: logging is not
+    ours)."""
 
-    def __init__(self, undoing: ExitStack, chain: Chain | None) -> None:
+    def __init__(self, undoing: ExitStack, chain: Chain | None, levels: LevelControl | None = None) -> None:
+        self.levels = levels
         self._undoing = undoing
         self._chain = chain
 
@@ -205,13 +211,15 @@ def install(
     if not (config.enabled and is_wanted):
         # What OpenTelemetry and we say of ourselves has its level (`OTEL_LOG_LEVEL`) wherever it is printed.
         undoing = ExitStack()
-        for name in (*_OWN, _UPSTREAM):
-            if (wanted := config.filters.get(name)) is not None:
-                undoing.callback(_set_level(name, level_number(wanted)))
+        loggers = LoggerLevels()
+        loggers.apply(
+            {name: level_number(config.filters[name]) for name in (*OWN, _UPSTREAM) if name in config.filters}
+        )
+        undoing.callback(loggers.apply, {})
         _current = Installed(undoing, None)
         return _current
-    level = level_number(config.level) if config.level else None
-    gate = Gate(level, {name: level_number(app.log_level) for name, app in apps.items() if app.log_level})
+    levels = LevelControl(SetLevels.of(config, apps))
+    gate = levels.gate
     chain = Chain(
         provider,
         gate,
@@ -222,9 +230,7 @@ def install(
     if ours is not None:
         ours.use(chain)
         undoing.callback(ours.use, None)
-    undoing.enter_context(_set_levels(config, gate))
-    if gate.opened:
-        undoing.callback(disable_for_others(gate))
+    undoing.callback(levels.remove)
     terminal = _terminal(ours)
     mark, forget = correlate(
         os.environ, str(ours.resource.attributes.get("service.name", "")) if ours is not None else ""
@@ -256,42 +262,15 @@ def install(
             lambda: loguru_events.watch(chain, is_ours=is_ours, is_passing=attachment.is_passing),
         )
     )
-    _current = Installed(undoing, chain)
+    _current = Installed(undoing, chain, levels)
     return _current
 
 
 def _terminal(provider: BextLoggerProvider | None) -> Terminal | None:
     """What lines go to; None if they go to a file, or nowhere."""
     sinks = provider.sinks if provider is not None else []
-    return next((sink.terminal for sink in sinks if isinstance(sink, LineSink) and sink.terminal), None)
-
-
-def _set_levels(config: LoggingSettings, gate: Gate) -> ExitStack:
-    undoing = ExitStack()
-    if gate.level is None:
-        # What we say of ourselves passes no root logger either, that export works again for instance.
-        for name in _OWN:
-            if logging.getLogger(name).level == logging.NOTSET:
-                undoing.callback(_set_level(name, logging.INFO))
-    for name, wanted in config.filters.items():
-        undoing.callback(_set_level(name, level_number(wanted)))
-    if logging.root.level == logging.WARNING and gate.lowest != logging.WARNING:
-        undoing.callback(_set_level(None, gate.lowest))
-        gate.opened = True
-    return undoing
-
-
-def _set_level(name: str | None, level: int) -> Callable[[], None]:
-    """Set a logger's level; what it returns sets the one before, unless somebody has changed it meanwhile."""
-    logger = logging.getLogger(name)
-    before = logger.level
-    logger.setLevel(level)
-
-    def undo() -> None:
-        if logger.level == level:
-            logger.setLevel(before)
-
-    return undo
+    lines = [sink for sink in sinks if isinstance(sink, LineSink) and not isinstance(sink, AccessSink)]
+    return next((sink.terminal for sink in lines if sink.terminal), None)
 
 
 def _when_imported(name: str, watch: Callable[[], Callable[[], None]]) -> Callable[[], None]:

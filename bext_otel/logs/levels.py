@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
 
 from opentelemetry._logs import SeverityNumber
 
@@ -117,6 +119,9 @@ def level_name(number: SeverityNumber | None) -> str:
     return _NAMES.get(id(number), "info")
 
 
+_NONE: Mapping[Any, int] = MappingProxyType({})
+
+
 class Gate:
     """Which events are told, by who says them and for which app.
 
@@ -129,16 +134,41 @@ class Gate:
     """
 
     def __init__(self, level: int | None, apps: Mapping[str, int]) -> None:
-        self.level = level
-        self.base = logging.WARNING if level is None else level
-        self.lowest = min([self.base, *apps.values()])
         self.opened = False
         """Have we set the root logger to `lowest`?"""
+        self.become(level, apps)
+
+    def become(
+        self,
+        level: int | None,
+        apps: Mapping[str, int],
+        base: int | None = None,
+        *,
+        narrow: Mapping[tuple[str, str], int] = _NONE,
+        widened: Mapping[str, int] = _NONE,
+    ) -> None:
+        """Have other levels from now on. `base` is the level of those for whom nobody has set one (None:
+        `level`, or Python's warning).
+
+        `narrow` are levels of loggers while an app is at work, by app and logger. `widened` are the loggers
+        that we have opened for that, each with the level that it has for everybody else (0: none of its own).
+        """
+        self.level = level
+        if base is None:
+            base = logging.WARNING if level is None else level
+        self.base = base
+        self.lowest = min([base, *apps.values()])
         self.apps = apps
+        self.narrow, self.widened = narrow, widened
 
     def admits(self, logger_name: str, number: int, app: str | None = None) -> bool:
         """Does an event of level `number` that this logger let through pass, for `app` (None: the app at
         work)?"""
+        if self.widened:
+            app = app or current_app() or ""
+            own, _ = self._own(logger_name, app)
+            if own is not None:
+                return number >= own
         if not self.apps:
             return True
         threshold = self.apps.get(app or current_app() or "")
@@ -150,7 +180,33 @@ class Gate:
     def hides(self, logger_name: str, number: int) -> bool:
         """Is it an event that got this far only because an app's level has opened the root logger, and that
         is none of that app's?"""
+        if self.widened and self.is_beyond(logger_name, number, current_app() or ""):
+            return True
         return number < self.base and self._is_open() and not self.admits(logger_name, number)
+
+    def is_beyond(self, logger_name: str, number: int, app: str) -> bool:
+        """Does an event pass its logger only because we have opened that for another app?"""
+        own, is_widened = self._own(logger_name, app)
+        if not is_widened:
+            return False
+        if own is None:
+            own = self.apps.get(app, self.base) if self._is_open() else logging.root.level
+        return number < own
+
+    def _own(self, name: str, app: str) -> tuple[int | None, bool]:
+        """The level that a logger, or one above it but for the root, has for an app; whether one of those on
+        the way was opened for somebody."""
+        known, is_widened = logging.root.manager.loggerDict, False
+        for each in _lineage(name):
+            if each in self.widened:
+                is_widened = True
+                level = self.narrow.get((app, each)) or self.widened[each]
+            else:
+                logger = known.get(each)
+                level = logger.level if isinstance(logger, logging.Logger) else 0
+            if level:
+                return level, is_widened
+        return None, is_widened
 
     def _is_open(self) -> bool:
         return self.opened and logging.root.level == self.lowest
@@ -173,7 +229,7 @@ class Gate:
         """
         if number <= logging.root.manager.disable:
             return False
-        own = own_level(name)
+        own = self._own(name, app or current_app() or "")[0] if self.widened else own_level(name)
         if own is None and self.apps:
             own = self.apps.get(app or current_app() or "")
         if own is None:

@@ -19,6 +19,7 @@ from bext_otel.logs.processors import Processors
 from bext_otel.logs.values import plain, text
 from bext_otel.redaction import redact_value
 from bext_otel.redaction.policy import is_ours_named, redact_whole
+from bext_otel.request_facts import REQUEST_KEY
 from bext_otel.scope import is_own
 
 __all__ = ["Pipeline", "Sink"]
@@ -83,6 +84,9 @@ class Pipeline(LogRecordProcessor):
         """A record whose attributes any sink can write; `written` is the SDK's, where it was one."""
         attributes, most = record.attributes, self._max_attributes
         record.app = attributes.pop("app") if "app" in attributes else current_app(record.context)
+        request = record.context.get(REQUEST_KEY)
+        if request is not None:
+            self._tell_request(record, request)
         if most is not None and len(attributes) >= most:
             self._cut(record, most)
         if is_ours_named():
@@ -122,10 +126,25 @@ class Pipeline(LogRecordProcessor):
             self._failures += 1
             return record
         made.app = made.attributes.pop("app", None)
+        if record.request_id is not None:
+            made.route = made.attributes.pop("route", None)
+            made.request_id = made.attributes.pop("request_id", None)
         if is_ours_named():
             made.body, made.app, made.attributes = redact_whole(made.body, made.app, made.attributes)
         made.checked, made.printed, made.waits = record.checked, record.printed, record.waits
         return made
+
+    def _tell_request(self, record: Record, request: Any) -> None:
+        """What an application says itself under these names stands for itself."""
+        try:
+            route, request_id = request.facts()
+        except Exception:  # a record tells less of its request, and is one all the same
+            self._failures += 1
+            return
+        if "route" not in record.attributes:
+            record.route = route
+        if "request_id" not in record.attributes:
+            record.request_id = request_id
 
     def _check(self, log: LogRecord) -> None:
         try:

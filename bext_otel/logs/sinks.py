@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -35,6 +35,8 @@ class LineSink:
     levelled = True
 
     def __init__(self, line: Format, output: Output, terminal: Terminal | None = None) -> None:
+        self.leaves: Callable[[Record], bool] | None = None
+        """Which records another sink writes in this one's place."""
         self.output = output
         self.terminal = terminal
         self.losses = Losses(output.name, output.name if isinstance(output, StandardStream) else "file")
@@ -45,6 +47,8 @@ class LineSink:
     def take(self, record: Record) -> None:
         """See `Sink`."""
         try:
+            if self.leaves is not None and self.leaves(record):
+                return
             if self.terminal is not None:
                 if record.printed or not (record.checked or is_own(record.scope)):
                     return

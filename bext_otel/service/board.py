@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -15,10 +16,12 @@ from bext_otel.service.members import members
 from bext_otel.service.procfs import Proc
 from bext_otel.service.shared_file import Copy, GoneError, SharedFile, TornError
 
-__all__ = ["Board", "Peer"]
+__all__ = ["Board", "Peer", "change_orders"]
 
 T = TypeVar("T")
 _NONE: Mapping[int, int] = MappingProxyType({})
+# Whoever replaces the orders holds their lock for some microseconds.
+_ORDER_TRIES, _ORDER_PAUSE_SECONDS = 50, 0.004
 
 
 class Peer(NamedTuple):
@@ -40,6 +43,7 @@ class _Own:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
+        self.ordering = threading.Lock()
         self.slot: int | None = None
         self.sequence = 0
 
@@ -142,6 +146,21 @@ class Board:
     def post(self, notice: bytes) -> None:
         """Replace the notice."""
         self._try(lambda arena: arena.post(notice))
+
+    def orders_mark(self) -> bytes:
+        """Another one than before as soon as the orders are others; the same as long as they cannot be
+        read."""
+        return self._try(SharedFile.orders_mark) or b""
+
+    def orders(self) -> bytes:
+        """What somebody has asked of all processes of the service; empty if nothing."""
+        return self._try(SharedFile.orders) or b""
+
+    def change_orders(self, change: Callable[[bytes], bytes]) -> bytes | None:
+        """Replace the orders by what `change` makes of them; the new ones, None where that is impossible.
+        What `change` raises goes on."""
+        with self._own().ordering:  # the lock is the process's, whichever thread asks
+            return self._try(lambda arena: change_orders(arena, change))
 
     @contextmanager
     def turn(self) -> Iterator[bool]:
@@ -262,3 +281,17 @@ class Board:
             return arena.read(slot)
         except TornError:
             return None
+
+
+def change_orders(arena: SharedFile, change: Callable[[bytes], bytes]) -> bytes | None:
+    """See `Board.change_orders`; for who is no process of the service, but has its file."""
+    for _ in range(_ORDER_TRIES):
+        if arena.lock_orders():
+            try:
+                orders = change(arena.orders())
+                arena.order(orders)
+                return orders
+            finally:
+                arena.unlock_orders()
+        time.sleep(_ORDER_PAUSE_SECONDS)
+    return None

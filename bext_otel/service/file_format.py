@@ -26,9 +26,11 @@ __all__ = [
     "ENTRY",
     "LARGEST",
     "LONGEST_NOTICE",
+    "LONGEST_ORDERS",
     "MARKS",
     "NOTICE",
     "NOTICE_HEADER",
+    "ORDERS",
     "SECRET",
     "SECRET_BYTES",
     "SLOTS",
@@ -51,7 +53,10 @@ NOTICE_HEADER = struct.Struct("<HI")
 SLOTS = 1024
 """How many processes of one service can take part at a time."""
 MARKS = 4096
+ORDERS = MARKS + SLOTS
 DIRECTORY = 8192
+LONGEST_ORDERS = DIRECTORY - ORDERS - NOTICE_HEADER.size
+"""In bytes. They stand within one page, so that whoever is killed leaves the former ones or the new ones."""
 _PAYLOADS = 128 * 1024
 _FIRST = 16 * 1024
 _REGIONS = 13
@@ -132,7 +137,8 @@ def service_of(start: bytes) -> bytes | None:
 
 
 def notice_in(found: bytes) -> bytes:
-    """The notice, of what stands at `NOTICE`; empty if there is none, or it is just being replaced."""
+    """The notice, of what stands at `NOTICE`, or the orders at `ORDERS`; empty if there is none, or it is
+    just being replaced."""
     if len(found) < NOTICE_HEADER.size:
         return b""
     length, check = NOTICE_HEADER.unpack_from(found)

@@ -156,6 +156,33 @@ class SharedFile:
         """Let others have it."""
         fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, layout.NOTICE)
 
+    def orders_mark(self) -> bytes:
+        """What tells whether the orders are other ones than before; the cheapest look there is."""
+        return os.pread(self._descriptor, layout.NOTICE_HEADER.size, layout.ORDERS)
+
+    def orders(self) -> bytes:
+        """What somebody has asked of all processes of the service; empty if nothing, or if it is just being
+        replaced."""
+        found = os.pread(self._descriptor, layout.NOTICE_HEADER.size + layout.LONGEST_ORDERS, layout.ORDERS)
+        return layout.notice_in(found)
+
+    def order(self, orders: bytes) -> None:
+        """Replace the orders. Raises OSError if they are too long (EFBIG)."""
+        if len(orders) > layout.LONGEST_ORDERS:
+            raise OSError(
+                errno.EFBIG, f"orders of {len(orders)} bytes, and at most {layout.LONGEST_ORDERS} fit"
+            )
+        header = layout.NOTICE_HEADER.pack(len(orders), crc32(orders))
+        memory.write(self._descriptor, header + orders, layout.ORDERS)
+
+    def lock_orders(self) -> bool:
+        """Keep other processes from replacing the orders; False if one of them does so. Does not wait."""
+        return self._lock(layout.ORDERS)
+
+    def unlock_orders(self) -> None:
+        """Let others replace them."""
+        fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, layout.ORDERS)
+
     def headers(self) -> list[Header | None]:
         """The newest header of each slot used; None for one that holds nothing whole at the moment."""
         size = self.used() * layout.ENTRY

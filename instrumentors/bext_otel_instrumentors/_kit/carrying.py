@@ -12,6 +12,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN
 
 from bext_otel.apps import current_app, with_app
+from bext_otel.request_facts import facts_of, with_facts
 from bext_otel_instrumentors._kit.guard import report
 
 __all__ = ["apart", "in_context", "packed", "rooted", "unpacked", "unpacked_in"]
@@ -20,6 +21,8 @@ __all__ = ["apart", "in_context", "packed", "rooted", "unpacked", "unpacked_in"]
 R = TypeVar("R")
 
 _EMPTY = Context()
+# No headers: what is packed is read by us alone.
+_ROUTE, _REQUEST_ID = "bext route", "bext request id"
 
 
 def in_context(here: Context, function: Callable[..., R], /, *args: Any, **kwargs: Any) -> R:
@@ -51,12 +54,18 @@ def apart(original: Callable[..., R]) -> Callable[..., R]:
 
 
 def packed() -> tuple[str, dict[str, str]]:
-    """The current app ("": none) and what the propagators say of the current context; both can be pickled."""
+    """The current app ("": none) and what the propagators say of the current context, beside the facts of its
+    request; both can be pickled."""
     carrier: dict[str, str] = {}
     try:
         propagate.inject(carrier)
     except Exception as error:  # a propagator of the application's own
         report("a propagator", error)
+    route, request_id = facts_of(context.get_current())
+    if route is not None:
+        carrier[_ROUTE] = route
+    if request_id is not None:
+        carrier[_REQUEST_ID] = request_id
     return current_app() or "", carrier
 
 
@@ -64,6 +73,7 @@ def unpacked(app: str, carrier: Mapping[str, str]) -> Context:
     """The context that was packed, with nothing of the current one."""
     try:
         here = propagate.extract(carrier, context=Context())
+        here = with_facts(carrier.get(_ROUTE), carrier.get(_REQUEST_ID), here)
         return with_app(app, here) if app else here
     except Exception as error:  # as above
         report("a propagator", error)

@@ -23,9 +23,9 @@ _SCOPE = "bext.cache"
 _TELL_EVERY_SECONDS = 1.0
 _MAX_PACES = 1000
 
-# Asking the sinks takes more than the rest of a lookup's counting, so their answer holds for a second; each
-# app has a level of its own.
-_ASK_EVERY_SECONDS = 1.0
+# Asking the sinks takes more than the rest of a lookup's counting, so their answer holds for half a second;
+# each app has a level of its own.
+_ASK_EVERY_SECONDS = 0.5
 _MAX_ANSWERS = 1000
 _answers: dict[str, tuple[_logs.LoggerProvider, float, bool]] = {}
 

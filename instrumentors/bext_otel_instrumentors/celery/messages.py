@@ -11,11 +11,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context, propagate, trace
+from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import Span, SpanKind
 
-from bext_otel.apps import clean
+from bext_otel.apps import clean, current_app
 from bext_otel.operation import Operation, show_failure, tracer
+from bext_otel.request_facts import facts_of
 from bext_otel.runs import Hold
 from bext_otel.text import traceparent
 from bext_otel.timing import Anchor, anchor_of
@@ -26,10 +28,13 @@ if TYPE_CHECKING:
     from bext_otel_instrumentors.celery.eager import Canvas
 
 __all__ = [
+    "APP",
     "BEFORE",
     "CARRIER",
     "FLOW",
     "MACHINERY",
+    "REQUEST_ID",
+    "ROUTE",
     "RUN",
     "RunIdentity",
     "TaskStep",
@@ -44,6 +49,9 @@ __all__ = [
 
 FLOW, RUN, BEFORE = "bext_flow", "bext_run", "bext_before"
 """Headers of a message: the flow's name (a caller may give it), its run, and the span of the step before."""
+
+APP, ROUTE, REQUEST_ID = "bext_app", "bext_route", "bext_request_id"
+"""Headers of a message: whose work its task is, and of which request."""
 
 MACHINERY = frozenset({"celery.chord_unlock"})
 """Tasks by which Celery looks again and again whether a chord is ready. They are no steps, and nobody's
@@ -75,6 +83,7 @@ class TaskStep:
     operation: Operation | None = None
     held: Hold | None = None
     token: Any = None
+    context: Context | None = None
     outer: TaskStep | None = None
     canvas: Canvas | None = None
     started: float = 0.0
@@ -245,6 +254,10 @@ def before_publish(
         identity = _identify(headers, str(sender), step)
         headers[FLOW], headers[RUN] = identity.flow, identity.run
         headers.pop(BEFORE, None)
+        route, request_id = facts_of(context.get_current())
+        for name, value in ((APP, current_app()), (ROUTE, route), (REQUEST_ID, request_id)):
+            if value:
+                headers[name] = value
         if step is not None and step.operation is not None and step.identity == identity:
             before = step.operation.span.get_span_context()
             if before.is_valid:

@@ -13,10 +13,11 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, SpanKind
 from opentelemetry.util.types import AttributeValue
 
-from bext_otel.apps import clean
-from bext_otel.catalogue import FLOW_COMPLETED, FLOW_FAILED, FLOW_STEP, FLOW_STEP_DURATION
+from bext_otel.apps import clean, with_app
+from bext_otel.catalogue import FLOW_COMPLETED, FLOW_FAILED, FLOW_STEP, FLOW_STEP_DURATION, UNKNOWN
 from bext_otel.flows import log_run_failed
-from bext_otel.operation import finish, measure, show_failure, start, tracer
+from bext_otel.operation import finish, measure, settings, show_failure, start, tracer
+from bext_otel.request_facts import with_facts
 from bext_otel.runs import hold
 from bext_otel.text import parse_traceparent
 from bext_otel_instrumentors._kit.carrying import rooted
@@ -24,10 +25,13 @@ from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.celery.active import received
 from bext_otel_instrumentors.celery.eager import canvas_of, ended_in, join
 from bext_otel_instrumentors.celery.messages import (
+    APP,
     BEFORE,
     CARRIER,
     FLOW,
     MACHINERY,
+    REQUEST_ID,
+    ROUTE,
     RUN,
     RunIdentity,
     TaskStep,
@@ -64,7 +68,7 @@ def before_run(task_id: str = "", task: Any = None, **_: Any) -> None:
             here = _context(step)
             if task.name not in MACHINERY:
                 here = _open(step, task.name, here)
-            step.token = context.attach(here)
+            step.token, step.context = context.attach(here), here
         if getattr(request, "is_eager", False) and canvas is None:
             # In a worker, its main process knows which runs are active: it outlives those that execute them.
             step.held = hold()
@@ -138,7 +142,7 @@ def _end(step: TaskStep, state: str | None, error: BaseException | None) -> Cont
     if state == "RETRY":
         step.operation.span.set_attribute("bext.retried", True)
     finish(step.operation, error)
-    return trace.set_span_in_context(step.operation.span)
+    return trace.set_span_in_context(step.operation.span, step.context)
 
 
 def _end_run(step: TaskStep, state: str | None, failure: str | None, here: Context) -> None:
@@ -263,10 +267,22 @@ def _came(request: Any) -> Context:
     """The context that came with a message. One that carries none begins a trace, whatever the worker was
     started in, unless the task is called eagerly."""
     came = propagate.extract(request, getter=CARRIER)
-    if trace.get_current_span(came).get_span_context().is_valid:
-        return came
-    here = context.get_current()
-    return here if getattr(request, "is_eager", False) else rooted(here)
+    if not trace.get_current_span(came).get_span_context().is_valid:
+        here = context.get_current()
+        if getattr(request, "is_eager", False):
+            return here
+        came = rooted(here)
+    return _with_request(came, request)
+
+
+def _with_request(here: Context, request: Any) -> Context:
+    """With the app and the request that a message names; else the app of what is none's in particular."""
+    app, resolver = getattr(request, APP, None), settings().resolver
+    if not isinstance(app, str) or not app:
+        app = resolver("", "") if resolver is not None else UNKNOWN
+    if app != UNKNOWN:
+        here = with_app(app, here)
+    return with_facts(getattr(request, ROUTE, None), getattr(request, REQUEST_ID, None), here)
 
 
 def _before(request: Any) -> SpanContext | None:

@@ -69,7 +69,7 @@ def sending(send: Send, scope: Mapping[str, Any], exchange: Exchange) -> Send:
 def _begun(message: Message, scope: Mapping[str, Any], exchange: Exchange) -> Message:
     """The message that begins an answer, with the headers that we add to it."""
     headers = message.get("headers") or ()
-    if added := response_headers(exchange):
+    if added := response_headers(exchange, headers):
         message = {
             **message,
             "headers": [

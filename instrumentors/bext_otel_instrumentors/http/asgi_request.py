@@ -43,7 +43,7 @@ def _read(scope: Scope) -> Said:
         get("client"),
         agent.decode("latin-1") if agent else "",
     )
-    return line, get("root_path") or "", length, counting, carries
+    return line, get("root_path") or "", length, counting, carries, headers.get(b"x-request-id")
 
 
 def _header_pairs(scope: Scope) -> Pairs:

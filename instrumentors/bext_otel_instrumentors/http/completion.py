@@ -25,17 +25,17 @@ _MAX_CACHE = 32
 def emit_completion(
     exchange: Exchange, status: int, raised: str | None, *, failed: bool, slow_request_ms: float
 ) -> None:
-    """Tell that a request is completed: at error if it `failed`, at warn if it took longer than
-    `slow_request_ms`, else at info.
+    """Tell that a request is completed: at error if it `failed`, at warn, with the threshold, if it took
+    longer than `slow_request_ms`, else at info.
 
     `raised` is the class of the exception that ended it, if any. The path is cut after 1 kB. An exception
     that left the application is shown: a server tells of it too, but no longer knows which request it was.
     """
-    duration_ms = exchange.seconds * 1e3
+    duration_ms, event = exchange.seconds * 1e3, "bext.request.completed"
     if failed:
         severity = SeverityNumber.ERROR
     elif duration_ms > slow_request_ms:
-        severity = SeverityNumber.WARN
+        severity, event = SeverityNumber.WARN, "bext.request.slow"
     else:
         severity = SeverityNumber.INFO
     path = exchange.path
@@ -49,6 +49,8 @@ def emit_completion(
     }
     if (cache := _cache_of(exchange.headers)) is not None:
         attributes["cache"] = cache
+    if event == "bext.request.slow":
+        attributes["threshold_ms"] = slow_request_ms
     if raised is not None:
         attributes["error_type"] = raised
     error = exchange.unhandled if failed else None
@@ -59,7 +61,7 @@ def emit_completion(
         attributes,
         here=exchange.context,
         error=error,
-        event="bext.request.completed",
+        event=event,
         are_plain=True,
     )
 

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Mapping
 from time import perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from opentelemetry import trace
-from opentelemetry.context import Context, create_key
+from opentelemetry.context import Context
 
 from bext_otel._compat import SPAN_KEY, get_current
 from bext_otel.apps import with_app
 from bext_otel.crashes import note_crash
 from bext_otel.operation import Measure, settings
 from bext_otel.process import on_fork
+from bext_otel.request_facts import REQUEST_KEY, Access, Carried, Facts, well_formed
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.completion import emit_completion
 from bext_otel_instrumentors.http.disconnect import Outcome, departure, outcome
@@ -28,6 +28,7 @@ from bext_otel_instrumentors.http.server_span import annotate, is_upstreams, sho
 
 if TYPE_CHECKING:
     from bext_otel_instrumentors.http.body_log import Bodies
+    from bext_otel_instrumentors.http.incoming import Interface
     from bext_otel_instrumentors.http.opening import Opening
 
 __all__ = ["Exchange", "current", "declared_length"]
@@ -42,7 +43,6 @@ _MAX_LENGTH_DIGITS = 18
 _IN_PROGRESS = "the requests in progress"
 _CONTENT_LENGTH = frozenset({"content-length", b"content-length"})
 _NOTHING = Context()
-_EXCHANGE = create_key("bext-otel-exchange")
 
 # Which process this is: a child that is forked in the middle of a request does not end it, for that is still
 # its parent's.
@@ -59,7 +59,7 @@ on_fork(in_child=_in_child)
 
 def current(context: Context | None = None) -> Exchange | None:
     """The exchange that the current code (or `context`) works for; None outside of a request."""
-    found = (get_current() if context is None else context).get(_EXCHANGE)
+    found = (get_current() if context is None else context).get(REQUEST_KEY)
     return found if isinstance(found, Exchange) else None
 
 
@@ -67,18 +67,20 @@ class Exchange(Routed):
     """A request and its answer, from the first byte to the last.
 
     Who it is, from its `Opening`: `app`, `method`, `scheme`, `path`, `version`, `span`, `owned`, `anchor`,
-    `started`; the `context` of the work that is done for it. `asgi` says that its server speaks ASGI,
-    `upstream` that upstream's instrumentation runs inside, `counting` that no length of the request's body
-    was declared, so its bytes are counted as they are read. `chosen` says which headers its span is to show,
-    `name` is what it is called instead of its route. `surroundings` is the scope or environ as whoever is
-    furthest inside got it.
+    `started`; the `context` of the work that is done for it. `interface` is what its server speaks, `asgi`
+    says that it is ASGI, `upstream` that upstream's instrumentation runs inside, `counting` that no length of
+    the request's body was declared, so its bytes are counted as they are read. `chosen` says which headers
+    its span is to show, `name` is what it is called instead of its route. `sent_id` is the X-Request-Id that
+    came, as it came, and `request_id` what it is known by once somebody has asked (`facts`). `surroundings`
+    is the scope or environ as whoever is furthest inside got it.
 
-    Its answer: `status` is what was sent, 0 before; `request_bytes` and `response_bytes` count bodies.
-    `left_at` is the status that was sent when the client left (0: none yet; None: it is not known to have
-    left), `parting` what the server raised then. `ended_ns` is when the last byte was out. `awaited` are the
-    answered requests that it is one of, while its application still runs. `process` is where it is counted as
-    being in progress, and `in_progress` what counts it (None: it is not). `withdrawn`: it is not measured
-    after all. `bodies` notes what it and its answer hold (None: nobody asks).
+    Its answer: `route` is the whole template, once it is over; `status` is what was sent, 0 before;
+    `request_bytes` and `response_bytes` count bodies. `left_at` is the status that was sent when the client
+    left (0: none yet; None: it is not known to have left), `parting` what the server raised then. `ended_ns`
+    is when the last byte was out. `awaited` are the answered requests that it is one of, while its
+    application still runs. `process` is where it is counted as being in progress, and `in_progress` what
+    counts it (None: it is not). `withdrawn`: it is not measured after all. `bodies` notes what it and its
+    answer hold (None: nobody asks).
     """
 
     __slots__ = (
@@ -95,6 +97,7 @@ class Exchange(Routed):
         "finished",
         "headers",
         "in_progress",
+        "interface",
         "left_at",
         "method",
         "name",
@@ -102,9 +105,12 @@ class Exchange(Routed):
         "parting",
         "process",
         "request_bytes",
+        "request_id",
         "response_bytes",
+        "route",
         "scheme",
         "seconds",
+        "sent_id",
         "span",
         "started",
         "status",
@@ -120,13 +126,14 @@ class Exchange(Routed):
         opening: Opening,
         surroundings: Mapping[str, Any],
         *,
-        asgi: bool,
+        interface: Interface,
         upstream: bool,
         mounted: str,
         chosen: Choices,
         length: int | None,
         counting: bool,
         asked: Asked | None,
+        sent_id: str | bytes | None,
     ) -> None:
         """`length` is the declared one of the request's body; None: none was declared."""
         (
@@ -144,13 +151,17 @@ class Exchange(Routed):
         # As `Routed` begins, without another call.
         self.path, self.root, self.mounts, self.mounted = path, mounted, "", mounted
         self.asked, self.matched, self.routed = asked, None, False
-        self.context = Context({**above, SPAN_KEY: self.span, _EXCHANGE: self})
+        self.context = Context({**above, SPAN_KEY: self.span, REQUEST_KEY: self})
         self.surroundings: Mapping[str, Any] | None = surroundings
-        self.asgi = asgi
+        self.interface = interface
+        self.asgi = interface.asgi
         self.upstream = upstream
         self.chosen = chosen
         self.request_bytes = length or 0
         self.counting = counting
+        self.sent_id = sent_id
+        self.route: str | None = None
+        self.request_id: str | None = None
         self.name = ""
         self.status = 0
         self.headers: Iterable[tuple[Any, Any]] = ()
@@ -166,6 +177,23 @@ class Exchange(Routed):
         self.finished = self.withdrawn = False
         self.process: object = None
         self.in_progress: Measure | None = None
+
+    def facts(self) -> Facts:
+        """See `bext_otel.request_facts`: the id is the one that was sent, if it is well formed, else that of
+        the trace."""
+        route, known = self.route, self.request_id
+        if route is None and self.matched is not None:
+            route = f"{self.root}{self.mounts}{self.matched}"
+        if known is None:
+            known = well_formed(self.sent_id)
+            if known is None and (trace_id := self.span.get_span_context().trace_id):
+                known = f"{trace_id:032x}"
+            self.request_id = known
+        return route, known
+
+    def access(self) -> Access | None:
+        """See `bext_otel.request_facts`."""
+        return None if self.surroundings is None else self.interface.access(self, self.surroundings)
 
     # --- Its bodies -----------------------------------------------------------------------------------------
 
@@ -302,6 +330,7 @@ class Exchange(Routed):
             self.awaited = None
 
     def _conclude(self, route: str | None, error: BaseException | None) -> None:
+        self.route = route
         if not self.ended_ns:
             self.seconds = perf_counter() - self.started
         elif error is not None and self.status < 500 and departure(error) is not None:
@@ -322,16 +351,20 @@ class Exchange(Routed):
         if self.bodies is not None:
             self.bodies.tell(self)
         if current_settings.log_requests:
-            raised = error_type if error is not None or not failed else None
-            emit_completion(
-                self,
-                status or counted,
-                raised,
-                failed=failed,
-                slow_request_ms=current_settings.slow_request_ms,
-            )
+            slow = current_settings.slow_request_ms
+            limit = slow if type(slow) is float else slow(self.app, route)  # type: ignore[operator]
+            quiet = current_settings.quiet
+            if (
+                failed
+                or quiet is None
+                or self.seconds * 1e3 > limit
+                or not quiet(self.path, status or counted, self.span.get_span_context().trace_id)
+            ):
+                raised = error_type if error is not None or not failed else None
+                emit_completion(self, status or counted, raised, failed=failed, slow_request_ms=limit)
         if self.unhandled is not None:  # of which the server tells next
-            here = with_app(self.app, trace.set_span_in_context(self.span, Context()))
+            here = Context({SPAN_KEY: self.span, REQUEST_KEY: Carried(*self.facts())})
+            here = with_app(self.app, here)
             note_crash(self.unhandled, here, told=failed and current_settings.log_requests)
 
     def result(self, error: BaseException | None) -> Outcome:

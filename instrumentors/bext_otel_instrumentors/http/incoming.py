@@ -14,7 +14,9 @@ from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 
 from bext_otel._compat import get_current
 from bext_otel.operation import set_request_logged, settings
+from bext_otel.request_facts import Access
 from bext_otel_instrumentors._kit.guard import report
+from bext_otel_instrumentors.http.access import access_of
 from bext_otel_instrumentors.http.current_request import LeftOut, further_inside, left_out
 from bext_otel_instrumentors.http.environment import Choices
 from bext_otel_instrumentors.http.exchange import Exchange, current
@@ -44,10 +46,11 @@ HTTP_VERSIONS: Mapping[str, str] = {"1": "1.0", "2.0": "2", "3.0": "3"}
 
 _NOTHING = Context()
 
-Said: TypeAlias = "tuple[RequestLine, str, int | None, bool, bool | str]"
+Said: TypeAlias = "tuple[RequestLine, str, int | None, bool, bool | str, str | bytes | None]"
 """What a server says of a request: what it is opened with; what the application is mounted under; the
 declared length of its body (None: none is); whether its bytes are to be counted instead; whether it has
-headers of W3C's, or the `traceparent` if it was sent once and is the only one. Read once, so no class."""
+headers of W3C's, or the `traceparent` if it was sent once and is the only one; its X-Request-Id (None: none
+was sent). Read once, so no class."""
 
 
 class Interface(NamedTuple):
@@ -71,6 +74,15 @@ class Interface(NamedTuple):
         known, or nobody asks. `carrier` are its headers."""
         return "" if settings().trusts is None else socket_address(self.peer(surroundings), carrier)
 
+    def access(self, exchange: Exchange, surroundings: Any) -> Access:
+        """What an access log tells of a request."""
+        line, carrier, proxies = self.read(surroundings)[0], self.carrier(surroundings), settings().proxies
+        client = line[7][0] if line[7] is not None else ""
+        if proxies is not None:
+            told = told_by_proxies(carrier, socket_address(self.peer(surroundings), carrier), proxies)
+            client = told[2][0] if told[2] is not None else client
+        return access_of(exchange, line, surroundings, carrier, client)
+
 
 def exchange_for(
     interface: Interface, surroundings: Any, chosen: Choices, *, upstream: bool, asked: Asked | None
@@ -86,7 +98,7 @@ def exchange_for(
             if not is_http_instrumentation_enabled():
                 return None
             context = _arriving(context)
-        line, mounted, length, counting, carries = interface.read(surroundings)
+        line, mounted, length, counting, carries, sent_id = interface.read(surroundings)
         sent, told, of_all = None, None, settings()
         if of_all.proxies is not None:
             carrier = interface.carrier(surroundings)
@@ -101,13 +113,14 @@ def exchange_for(
         exchange = Exchange(
             open_request(line, context, sent, told),
             surroundings,
-            asgi=interface.asgi,
+            interface=interface,
             upstream=upstream,
             mounted=mounted,
             chosen=chosen,
             length=length,
             counting=counting,
             asked=asked,
+            sent_id=sent_id,
         )
         if chosen.request is not None:
             exchange.show_headers(chosen.request, interface.headers(surroundings))

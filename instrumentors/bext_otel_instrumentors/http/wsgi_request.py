@@ -37,7 +37,7 @@ def _read(environ: Environ) -> Said:
         (address, get("REMOTE_PORT") or None) if address else None,
         get("HTTP_USER_AGENT") or "",
     )
-    return line, root, length, counting, carries
+    return line, root, length, counting, carries, get("HTTP_X_REQUEST_ID")
 
 
 # What nearly all servers say.

@@ -120,7 +120,8 @@ def _preparing(original: Handle) -> Handle:
         exchange = None
         try:
             exchange = None if self.prepared else exchange_of(request)
-            for name, value in () if exchange is None else response_headers(exchange):
+            added = () if exchange is None else response_headers(exchange, self.headers.items())
+            for name, value in added:
                 self.headers[name] = value
         except Exception as error:
             report("an answer", error)

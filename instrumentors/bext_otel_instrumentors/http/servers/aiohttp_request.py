@@ -91,7 +91,8 @@ def _read(request: Any) -> Said:
         _client(request),
         headers.get("User-Agent", ""),
     )
-    return line, "", length, length is None and "Transfer-Encoding" in headers, carries
+    counting = length is None and "Transfer-Encoding" in headers
+    return line, "", length, counting, carries, headers.get("X-Request-Id")
 
 
 def _address(name: Any) -> tuple[str, int] | None:

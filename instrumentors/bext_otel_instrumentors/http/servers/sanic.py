@@ -201,7 +201,7 @@ def _sending(original: Call) -> Call:
 def _note(turn: _Turn, response: Any, data: Any) -> None:
     exchange = turn.exchange
     if not exchange.status:
-        for name, value in response_headers(exchange):
+        for name, value in response_headers(exchange, response.headers.items()):
             response.headers[name] = value
         turn.begin_answer(response.status, list(response.headers.items()))
         data = data or getattr(response, "body", None)

@@ -49,7 +49,8 @@ def _read(surroundings: Any) -> Said:
         _client(request),
         headers.get("user-agent", ""),
     )
-    return line, "", length, length is None and "transfer-encoding" in headers, carries
+    counting = length is None and "transfer-encoding" in headers
+    return line, "", length, counting, carries, headers.get("x-request-id")
 
 
 def _server(connection: Any) -> tuple[str, int | None] | None:

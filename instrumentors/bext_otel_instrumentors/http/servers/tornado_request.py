@@ -163,7 +163,8 @@ def _read(request: Any) -> Said:
         (remote, peer[1] if peer is not None and peer[0] == remote else 0) if remote else None,
         headers.get("User-Agent", ""),
     )
-    return line, "", length, length is None and "Transfer-Encoding" in headers, carries
+    counting = length is None and "Transfer-Encoding" in headers
+    return line, "", length, counting, carries, headers.get("X-Request-Id")
 
 
 def _carrier(request: Any) -> dict[str, list[str]]:
