@@ -27,6 +27,7 @@ from bext_otel.export.shutdown import Ending
 from bext_otel.export.traces import build_traces, build_upstream_traces
 from bext_otel.logs.install import BextLoggerProvider, build_provider
 from bext_otel.logs.sinks import ExportSink
+from bext_otel.recording import wrong_calls
 from bext_otel.service.board import Board
 from bext_otel.service.joining import join_service
 from bext_otel.traces.provider import BextTracerProvider
@@ -113,6 +114,7 @@ class Signals:
             **self._own.figures(metric_points_dropped=self.metrics.dropped()),
             **self.logger_provider.lost(),
             **cut_figures(),
+            **wrong_calls(),
             **({"metric_measurements_folded": folded} if folded else {}),
             **alone,
         }

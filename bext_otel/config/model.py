@@ -167,7 +167,8 @@ class MetricsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         Mapping[str, Limit],
         Meta(
             description="`[metrics.budgets]`: how many distinct values a label may show before the rest "
-            "folds into `_overflow`."
+            "folds into `otel.metric.overflow`; of the catalogue's labels, and of any label of "
+            "the application's own metrics by its name."
         ),
     ] = {}
 
