@@ -39,10 +39,10 @@ def check_together(winners: dict[Path, Given], report: SettingsReport) -> None:
 def check_budgets(winners: dict[Path, Given], report: SettingsReport) -> None:
     """Budgets of labels that no metric of the catalogue has: they are those of the application's own metrics,
     or mistyped."""
-    from difflib import get_close_matches  # for who has names of his own there
-
     known = sorted({label.name for label in LABELS})
     for path in [path for path in winners if path[:2] == ("metrics", "budgets") and path[2] not in known]:
+        from difflib import get_close_matches  # for who has names of his own there
+
         given = winners[path]
         if close := get_close_matches(path[2][:64], known, n=1, cutoff=_ALIKE):
             del winners[path]
