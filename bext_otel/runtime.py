@@ -30,6 +30,8 @@ from bext_otel.export.resource import build_resource
 from bext_otel.export.sender import sender
 from bext_otel.export.shutdown import Hand, ShutdownBudget, Undelivered, end_all
 from bext_otel.export.sigterm import end_on_termination
+from bext_otel.fields import FieldSettings
+from bext_otel.fields import use as use_fields
 from bext_otel.health.builtin import disk
 from bext_otel.health.builtin import telemetry as telemetry_check
 from bext_otel.health.evaluation import Health
@@ -171,6 +173,13 @@ def build_runtime(
                 route_of=router(config.apps, load_functions(failed=_log.warning), failed=_log.warning),
                 trusts=trusted_parents(config.telemetry.trust_parent, config.apps),
                 proxies=trusted_proxies(config.telemetry.trust_proxies),
+            )
+        )
+        use_fields(
+            FieldSettings(
+                config.logging.baggage,
+                frozenset(config.logging.span_fields),
+                frozenset(config.logging.task_fields),
             )
         )
         runtime._undoing.callback(propagate_app(Hosts(config.telemetry.propagate_app_to, config.apps)))

@@ -13,6 +13,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
+from bext_otel import fields
 from bext_otel._compat import already_installed, count_logs
 from bext_otel.apps import cut_figures
 from bext_otel.bounded import within
@@ -115,6 +116,7 @@ class Signals:
             **self.logger_provider.lost(),
             **cut_figures(),
             **wrong_calls(),
+            **fields.figures(),
             **({"metric_measurements_folded": folded} if folded else {}),
             **alone,
         }

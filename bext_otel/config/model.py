@@ -291,6 +291,28 @@ class LoggingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             extra={"unit": "milliseconds"},
         ),
     ] = 500.0
+    baggage: Annotated[
+        tuple[PoolPattern, ...],
+        Meta(
+            description="Keys of baggage that lines show as fields, of requests whose baggage counts.",
+            extra={"example": ["tenant"], "expected": "keys of baggage"},
+        ),
+    ] = ()
+    span_fields: Annotated[
+        tuple[PoolPattern, ...],
+        Meta(
+            description="Names of fields (`bext_otel.bind`) that the current span shows, and the request's.",
+            extra={"example": ["tenant"], "expected": "names of fields"},
+        ),
+    ] = ()
+    task_fields: Annotated[
+        tuple[PoolPattern, ...],
+        Meta(
+            description="Names of fields that Celery tasks have from who starts them: in the message, and on "
+            "the lines of a worker that has this setting too.",
+            extra={"example": ["tenant"], "expected": "names of fields"},
+        ),
+    ] = ()
     filters: Annotated[
         Mapping[str, Level], Meta(description="`[logging.filters]`: least level by logger name.")
     ] = {}

@@ -36,6 +36,7 @@ from bext_otel.logs.pipeline import Pipeline
 from bext_otel.logs.servers import follow_raw_lines, follow_raw_tracebacks
 from bext_otel.logs.sinks import ExportSink, LineSink
 from bext_otel.logs.stdlib import attach
+from bext_otel.logs.structlog_fields import follow_structlog
 from bext_otel.logs.terminal import Terminal
 from bext_otel.operation import app_of_request, is_request_logged
 from bext_otel.process import on_import
@@ -288,6 +289,7 @@ def install(
     undoing.callback(follow_raw_lines(lambda: is_ours() and is_completed()))
     undoing.callback(follow_raw_tracebacks(is_ours))
     undoing.callback(_when_structlog_is_there(chain, is_ours))
+    undoing.callback(follow_structlog())
     _current = Installed(undoing, chain)
     return _current
 

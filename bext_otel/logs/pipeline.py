@@ -8,10 +8,11 @@ from typing import Any, Protocol, TypeAlias, cast
 
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 from opentelemetry.sdk._logs import LogRecordLimits, LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from bext_otel import fields
 from bext_otel.apps import current_app
 from bext_otel.export.record import Record, record_of
 from bext_otel.logs.levels import Gate
@@ -82,6 +83,8 @@ class Pipeline(LogRecordProcessor):
         """A record whose attributes any sink can write; `written` is the SDK's, where it was one."""
         attributes, most = record.attributes, self._max_attributes
         record.app = attributes.pop("app") if "app" in attributes else current_app(record.context)
+        if fields.used:
+            fields.add_to(attributes, record.context or get_current())
         if most is not None and len(attributes) >= most:
             self._cut(record, most)
         if self.has_users:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import Span, SpanKind
 
 from bext_otel.apps import clean
+from bext_otel.fields import Holder, carried
 from bext_otel.operation import Operation, show_failure, tracer
 from bext_otel.runs import Hold
 from bext_otel.text import traceparent
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BEFORE",
     "CARRIER",
+    "FIELDS",
     "FLOW",
     "MACHINERY",
     "RUN",
@@ -44,6 +46,9 @@ __all__ = [
 
 FLOW, RUN, BEFORE = "bext_flow", "bext_run", "bext_before"
 """Headers of a message: the flow's name (a caller may give it), its run, and the span of the step before."""
+
+FIELDS = "bext_fields"
+"""Header of a message: fields that a task's lines have from who starts it."""
 
 MACHINERY = frozenset({"celery.chord_unlock"})
 """Tasks by which Celery looks again and again whether a chord is ready. They are no steps, and nobody's
@@ -78,6 +83,7 @@ class TaskStep:
     outer: TaskStep | None = None
     canvas: Canvas | None = None
     started: float = 0.0
+    fields: Holder = field(default_factory=Holder)
     _next: Any = None
     _has_continued: bool = False
     _successors: frozenset[str] | None = None
@@ -245,6 +251,8 @@ def before_publish(
         identity = _identify(headers, str(sender), step)
         headers[FLOW], headers[RUN] = identity.flow, identity.run
         headers.pop(BEFORE, None)
+        if inherited := carried(context.get_current()):
+            headers[FIELDS] = inherited
         if step is not None and step.operation is not None and step.identity == identity:
             before = step.operation.span.get_span_context()
             if before.is_valid:

@@ -9,12 +9,13 @@ from time import perf_counter
 from typing import Any
 
 from opentelemetry import context, propagate, trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, set_value
 from opentelemetry.trace import SpanContext, SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from bext_otel.apps import clean
 from bext_otel.catalogue import FLOW_COMPLETED, FLOW_FAILED, FLOW_STEP, FLOW_STEP_DURATION
+from bext_otel.fields import HOLDER, restored
 from bext_otel.flows import log_run_failed
 from bext_otel.operation import finish, measure, show_failure, start, tracer
 from bext_otel.runs import hold
@@ -26,6 +27,7 @@ from bext_otel_instrumentors.celery.eager import canvas_of, ended_in, join
 from bext_otel_instrumentors.celery.messages import (
     BEFORE,
     CARRIER,
+    FIELDS,
     FLOW,
     MACHINERY,
     RUN,
@@ -61,7 +63,8 @@ def before_run(task_id: str = "", task: Any = None, **_: Any) -> None:
         identity = join(canvas, task_id, task.name) if canvas is not None else _identity(request, task.name)
         step = TaskStep(request, task.name, task_id, identity, outer=current_step.get(), canvas=canvas)
         if not upstream_traces():
-            here = _context(step)
+            step.fields.fields = restored(getattr(request, FIELDS, "")) or None
+            here = set_value(HOLDER, step.fields, _context(step))
             if task.name not in MACHINERY:
                 here = _open(step, task.name, here)
             step.token = context.attach(here)
@@ -138,7 +141,7 @@ def _end(step: TaskStep, state: str | None, error: BaseException | None) -> Cont
     if state == "RETRY":
         step.operation.span.set_attribute("bext.retried", True)
     finish(step.operation, error)
-    return trace.set_span_in_context(step.operation.span)
+    return set_value(HOLDER, step.fields, trace.set_span_in_context(step.operation.span))
 
 
 def _end_run(step: TaskStep, state: str | None, failure: str | None, here: Context) -> None:

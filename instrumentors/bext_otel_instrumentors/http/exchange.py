@@ -11,11 +11,12 @@ from time import perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from opentelemetry import trace
-from opentelemetry.context import Context, create_key
+from opentelemetry.context import Context, set_value
 
 from bext_otel._compat import SPAN_KEY, get_current
 from bext_otel.apps import with_app
 from bext_otel.crashes import note_crash
+from bext_otel.fields import HOLDER, Holder, Value
 from bext_otel.operation import Measure, settings
 from bext_otel.process import on_fork
 from bext_otel_instrumentors._kit.guard import report
@@ -41,7 +42,7 @@ _MAX_LENGTH_DIGITS = 18
 _IN_PROGRESS = "the requests in progress"
 _CONTENT_LENGTH = frozenset({"content-length", b"content-length"})
 _NOTHING = Context()
-_EXCHANGE = create_key("bext-otel-exchange")
+_EXCHANGE = HOLDER
 
 # Which process this is: a child that is forked in the middle of a request does not end it, for that is still
 # its parent's.
@@ -77,7 +78,7 @@ class Exchange(Routed):
     left), `parting` what the server raised then. `ended_ns` is when the last byte was out. `awaited` are the
     answered requests that it is one of, while its application still runs. `process` is where it is counted as
     being in progress, and `in_progress` what counts it (None: it is not). `withdrawn`: it is not measured
-    after all.
+    after all. `fields` are those that the application has bound to its lines.
     """
 
     __slots__ = (
@@ -90,6 +91,7 @@ class Exchange(Routed):
         "counting",
         "ended_ns",
         "error",
+        "fields",
         "finished",
         "headers",
         "in_progress",
@@ -161,6 +163,7 @@ class Exchange(Routed):
         self.parting: BaseException | None = None
         self.awaited: dict[Exchange, Any] | None = None
         self.finished = self.withdrawn = False
+        self.fields: Mapping[str, Value] | None = None
         self.process: object = None
         self.in_progress: Measure | None = None
 
@@ -325,6 +328,8 @@ class Exchange(Routed):
             )
         if self.unhandled is not None:  # of which the server tells next
             here = with_app(self.app, trace.set_span_in_context(self.span, Context()))
+            if self.fields:
+                here = set_value(HOLDER, Holder(self.fields), here)
             note_crash(self.unhandled, here, told=failed and current_settings.log_requests)
 
     def result(self, error: BaseException | None) -> Outcome:
