@@ -48,8 +48,10 @@ __all__ = [
     "count",
     "finish",
     "gauge",
+    "is_request_left_out",
     "is_request_logged",
     "joint",
+    "leave_request_out",
     "measure",
     "observe",
     "operation",
@@ -115,11 +117,22 @@ def tracer() -> trace.Tracer:
 
 # A server tells of a request when the request's own context has been left.
 _request: ContextVar[tuple[bool, str] | None] = ContextVar("bext_otel_request", default=None)
+_LEFT_OUT = (False, UNKNOWN)  # told from another such pair by its identity
 
 
 def set_request_logged(*, told: bool, app: str = UNKNOWN) -> None:
     """A request of `app` begins here, and a record will tell (or not) of its completion."""
     _request.set((told, app))
+
+
+def leave_request_out() -> None:
+    """A request begins here that the operator has excluded: nothing tells of it, not even its server."""
+    _request.set(_LEFT_OUT)
+
+
+def is_request_left_out() -> bool:
+    """Whether the last request that began here is one of those."""
+    return _request.get() is _LEFT_OUT
 
 
 def is_request_logged() -> bool | None:

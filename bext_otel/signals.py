@@ -50,6 +50,7 @@ class Signals:
         listen_to_exporters()
         resource, exporters = identity.resource, config.telemetry.exporters
         self._engine = config.telemetry.engine
+        self._has_lost_endpoint = exporters.has_lost_endpoint
         self._own = SelfTelemetry()
         if self._engine == "upstream":
             traces = build_upstream_traces(exporters, resource, self._own.spans, chosen)
@@ -118,6 +119,7 @@ class Signals:
             **wrong_calls(),
             **fields.figures(),
             **({"metric_measurements_folded": folded} if folded else {}),
+            **({"otlp_endpoint": "unusable"} if self._has_lost_endpoint else {}),
             **alone,
         }
 
@@ -125,7 +127,7 @@ class Signals:
         """`healthy`, or `degraded` while something is lost or kept from the other workers."""
         apart = self._board is not None and self._board.reason
         losing = self._own.losing() or self.metrics.failing or self.logger_provider.losing()
-        return "degraded" if apart or losing else "healthy"
+        return "degraded" if apart or losing or self._has_lost_endpoint else "healthy"
 
     def reset(self) -> None:
         """Begin anew, as a forked child does."""

@@ -388,7 +388,8 @@ class Exporters(msgspec.Struct, frozen=True, kw_only=True):
 
     `traces`, `metrics` and `logs` name exporters (`otlp`, `console`; `prometheus` for metrics), nobody if
     empty. `targets` says where the signals that name `otlp` go. `prometheus` is False only where
-    `OTEL_METRICS_EXPORTER` is given and leaves `prometheus` out.
+    `OTEL_METRICS_EXPORTER` is given and leaves `prometheus` out. `has_lost_endpoint`: somebody named an
+    endpoint that is none, and nothing is exported.
     """
 
     traces: tuple[str, ...] = ()
@@ -396,6 +397,7 @@ class Exporters(msgspec.Struct, frozen=True, kw_only=True):
     logs: tuple[str, ...] = ()
     targets: Mapping[Signal, Target] = {}
     prometheus: bool = True
+    has_lost_endpoint: bool = False
 
 
 class TelemetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

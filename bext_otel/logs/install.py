@@ -38,7 +38,7 @@ from bext_otel.logs.sinks import ExportSink, LineSink
 from bext_otel.logs.stdlib import attach
 from bext_otel.logs.structlog_fields import follow_structlog
 from bext_otel.logs.terminal import Terminal
-from bext_otel.operation import app_of_request, is_request_logged
+from bext_otel.operation import app_of_request, is_request_left_out, is_request_logged
 from bext_otel.process import on_import
 
 __all__ = ["BextLoggerProvider", "Installed", "build_provider", "install"]
@@ -271,6 +271,8 @@ def install(
     undoing.callback(forget)
 
     def is_completed() -> bool:
+        if is_request_left_out():  # it is told nowhere
+            return True
         # By a record that is written: where a level keeps that one back, the server's own line is all there
         # is.
         return (

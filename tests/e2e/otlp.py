@@ -44,6 +44,7 @@ class Span:
     status: str
     attributes: dict[str, Any]
     resource: dict[str, Any]
+    scope: str = ""
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,7 @@ def _spans(message: Any) -> Iterator[Span]:
                     status,
                     _plain(span.attributes),
                     attributes,
+                    scope.scope.name,
                 )
 
 

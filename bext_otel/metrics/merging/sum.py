@@ -192,12 +192,18 @@ class Tally:
         add_figures(self.telemetry, contribution.telemetry)
 
 
+# Of words, the graver one stays: a worker that has not been answered yet says nothing of one that has.
+_GRAVITY: Mapping[object, int] = {None: 0, "trying": 1, "ok": 2}
+_GRAVE = 3
+
+
 def add_figures(held: dict[str, int | float | str], more: Figures) -> None:
-    """Add what workers say of their telemetry: numbers add up; of words, one that is not `ok` stays."""
+    """Add what workers say of their telemetry: numbers add up; of words, the gravest stays."""
     for name, value in more.items():
         before = held.get(name)
         if isinstance(value, str) or isinstance(before, str):
-            held[name] = value if before in {None, "ok"} else before
+            graver = _GRAVITY.get(before, _GRAVE) < _GRAVITY.get(value, _GRAVE)
+            held[name] = value if graver or before is None else before
         else:
             held[name] = (before or 0) + value
 
