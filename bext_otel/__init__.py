@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import bext_otel.api_environment  # isort: skip  # noqa: F401  # corrects what upstream's API reads at its import, which comes next
 
-from bext_otel.operation import operation
+from bext_otel.declarations import metric, work
+from bext_otel.fields import bind, bound
+from bext_otel.operation import count, operation, record
 
 if TYPE_CHECKING:
     from bext_otel.deploys import deploy
@@ -17,16 +19,22 @@ if TYPE_CHECKING:
 
 __all__ = [
     "asgi_app",
+    "bind",
     "blueprint",
+    "bound",
     "configure",
+    "count",
     "deploy",
     "drain",
     "events",
     "flow",
+    "metric",
     "operation",
+    "record",
     "register_check",
     "running",
     "step",
+    "work",
     "wsgi_app",
 ]
 

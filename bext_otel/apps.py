@@ -301,10 +301,10 @@ on_fork(in_child=_in_child)
 
 
 class Budget:
-    """The values that one label may show: the first `limit` different ones, and `_overflow` for all others.
+    """The values that one label may show: the first `limit` different ones, and `OVERFLOW` for all others.
 
     For a label with a closed set, a value outside of it becomes `_OTHER` or `unknown`, if the set has that,
-    else `_overflow`. `overflowed` counts how often a value was folded into `_overflow`. `admitted` has the
+    else `OVERFLOW`. `overflowed` counts how often a value was folded into that. `admitted` has the
     values and since when (monotonic seconds), which is how the workers of a service agree on whose values
     stay. Memory is bounded by the limit.
     """
@@ -350,6 +350,19 @@ class Budgets:
                 label, Budget(label, self._overrides.get(label.name, label.budget))
             )
         return found
+
+    @property
+    def overrides(self) -> Mapping[str, int]:
+        """Limits by label name, as `[metrics.budgets]` has them."""
+        return self._overrides
+
+    def of_attributes(self) -> Mapping[str, Budget]:
+        """Budgets for the attributes of one instrument of the OpenTelemetry API's, by name: of those that
+        `[metrics.budgets]` names."""
+        made = {name: Budget(Label(name, "", budget=limit), limit) for name, limit in self._overrides.items()}
+        for budget in made.values():
+            self._budgets[budget.label] = budget
+        return made
 
     def admitted(self) -> dict[str, dict[str, float]]:
         """Values of the catalogue's open labels and since when they are admitted, by the label's key; a

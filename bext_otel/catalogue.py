@@ -24,6 +24,7 @@ __all__ = [
     "WORKS",
     "Kind",
     "Label",
+    "Merge",
     "Metric",
     "Type",
     "Work",
@@ -34,6 +35,9 @@ Kind = Literal["counter", "up_down_counter", "gauge", "summary", "histogram"]
 """`up_down_counter` is a sum that may fall: a gauge on `/metrics`, a sum in OTLP. `summary` is quantiles of
 the recent window on `/metrics`, and an exponential histogram in OTLP."""
 
+Merge = Literal["sum", "max", "min"]
+"""What the workers of a service are together, of a gauge that each of them holds for itself."""
+
 Type = Literal["counter", "gauge", "summary", "histogram"]
 """What a metric is in Prometheus."""
 
@@ -43,11 +47,12 @@ QUANTILES = (0.5, 0.9, 0.95, 0.99)
 UNKNOWN = "unknown"
 """Value of a label whose source had no answer."""
 
-OVERFLOW = "_overflow"
-"""Value that stands for every label value past the label's budget."""
+OVERFLOW = "otel.metric.overflow"
+"""Value that stands for every label value past the label's budget: the specification's word for what is
+past a limit."""
 
-# What else is named in a call that measures.
-_TAKEN = frozenset({"by", "context"})
+TAKEN = frozenset({"by", "context"})
+"""What else is named in a call that measures."""
 
 # Unit (UCUM) -> what the exported name ends in. A unit in braces counts things and is not part of a name.
 _SUFFIXES: Mapping[str, str] = {"ms": "ms", "us": "us", "s": "seconds", "By": "bytes", "1": "ratio"}
@@ -78,7 +83,8 @@ class Metric:
 
     `name` is the instrument's dotted name, `unit` its UCUM unit. `exported` is the name on `/metrics`, in
     JSON and in OTLP (the unit is part of it, so the exported stream has an empty unit). `recent` says that
-    readers also want its increase over the rate window. The values of several workers are added up.
+    readers also want its increase over the rate window. The values of several workers are added up, but for
+    a gauge whose `merge` says otherwise.
     """
 
     name: str
@@ -89,6 +95,7 @@ class Metric:
     exported: str = ""
     recent: bool = False
     bounds: tuple[float, ...] = ()
+    merge: Merge = "sum"
 
     def __post_init__(self) -> None:
         if not self.exported:
@@ -96,7 +103,7 @@ class Metric:
         if (self.kind == "histogram") != bool(self.bounds):
             raise CatalogueError(f"{self.name}: bounds belong to a histogram, and to nothing else")
         for keyword in self.keywords:
-            if keyword in _TAKEN or self.keywords.count(keyword) > 1:
+            if keyword in TAKEN or self.keywords.count(keyword) > 1:
                 raise CatalogueError(
                     f"{self.name}: the label {keyword!r} could not be named in a call; give it another name"
                 )
@@ -431,10 +438,11 @@ METRICS: tuple[Metric, ...] = tuple(row for row in globals().values() if isinsta
 LABELS: tuple[Label, ...] = tuple({label: None for row in METRICS for label in row.labels})
 """Every label of every row, once."""
 
-LABEL_KEYS: Mapping[Label, str] = {
+LABEL_KEYS: dict[Label, str] = {
     label: f"{row.exported}.{label.name}" for row in reversed(METRICS) for label in row.labels
 }
-"""What tells labels apart, two of one name too: the first metric that has it, and its name."""
+"""What tells labels apart, two of one name too: the first metric that has it, and its name. Those of the
+application's own rows come in as they are declared."""
 
 # --- Kinds of work ------------------------------------------------------------------------------------------
 

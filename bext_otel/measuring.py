@@ -20,6 +20,7 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.util.types import AttributeValue
 
 from bext_otel.catalogue import Kind, Metric
+from bext_otel.declarations import is_own
 from bext_otel.errors import CatalogueError
 from bext_otel.process import Undo
 from bext_otel.scope import SCOPE, meter_of
@@ -32,12 +33,14 @@ __all__ = [
     "Measure",
     "Recorder",
     "count",
+    "current",
     "gauge",
     "joint",
     "measure",
     "name_units",
     "observable",
     "observe",
+    "ordered",
     "recorder",
 ]
 
@@ -153,7 +156,8 @@ class _Instruments:
         )
 
     def _unit(self, metric: Metric) -> str:
-        return metric.unit if self._units else ""
+        # Of the application's rows, nobody but the standard translation makes the name on /metrics.
+        return metric.unit if self._units or is_own(metric) else ""
 
 
 # Who observes a metric, whatever the provider: callbacks, the names of what they answer, and the source that
@@ -249,8 +253,9 @@ def _order(metric: Metric, names: Iterable[str]) -> tuple[int, ...]:
     return tuple([given.index(name) for name in expected])
 
 
-def _values(metric: Metric, labels: dict[str, LabelValue]) -> tuple[LabelValue, ...]:
-    """Label values in the order of the metric's labels."""
+def ordered(metric: Metric, labels: dict[str, LabelValue]) -> tuple[LabelValue, ...]:
+    """Label values in the order of the metric's labels. Raises CatalogueError unless each of them is named,
+    and nothing else is."""
     if len(labels) == len(metric.keywords):
         try:
             return tuple([labels[name] for name in metric.keywords])
@@ -266,7 +271,8 @@ _units = True
 _instruments = _Instruments(metrics.NoOpMeterProvider(), units=_units)
 
 
-def _current() -> _Instruments:
+def current() -> _Instruments:
+    """The catalogue's instruments at the meter provider that is set now."""
     provider = metrics.get_meter_provider()
     found = _instruments
     return found if found.provider is provider else _follow(_Instruments(provider, units=_units))
@@ -300,17 +306,17 @@ def measure(metric: Metric, value: float, /, *, context: Context | None = None, 
     the span that an exemplar points to; None: the current one. Raises CatalogueError unless each label of the
     metric's row is named, and nothing else is.
     """
-    _current().handle(metric, _values(metric, labels))(value, context)
+    current().handle(metric, ordered(metric, labels))(value, context)
 
 
 def count(metric: Metric, /, *, by: float = 1, **labels: LabelValue) -> None:
     """Add `by` (at least 0) to a counter; labels as for `measure`."""
-    _current().handle(metric, _values(metric, labels))(by)
+    current().handle(metric, ordered(metric, labels))(by)
 
 
 def gauge(metric: Metric, value: float, /, **labels: LabelValue) -> None:
     """Set a gauge to `value`; labels as for `measure`."""
-    _current().handle(metric, _values(metric, labels))(value)
+    current().handle(metric, ordered(metric, labels))(value)
 
 
 def recorder(metric: Metric, /, *names: str) -> Recorder:
@@ -329,7 +335,7 @@ def recorder(metric: Metric, /, *names: str) -> Recorder:
         nonlocal held
         instruments = _instruments
         if instruments.provider is not metrics.get_meter_provider():
-            instruments = _current()
+            instruments = current()
         if not arranged and len(values) == len(order):
             values = tuple([values[at] for at in order])
         known, handles = held
@@ -344,7 +350,7 @@ def recorder(metric: Metric, /, *names: str) -> Recorder:
     def bind(*values: LabelValue) -> Measure:
         if len(values) == len(order):
             values = tuple([values[at] for at in order])
-        return _current().handle(metric, values)
+        return current().handle(metric, values)
 
     record.bind = bind  # type: ignore[attr-defined]  # a function is called faster than an object
     return cast("Recorder", record)
@@ -359,7 +365,7 @@ def joint(bind: Callable[..., T]) -> Callable[[tuple[LabelValue, ...]], T]:
         nonlocal held
         instruments = _instruments
         if instruments.provider is not metrics.get_meter_provider():
-            instruments = _current()
+            instruments = current()
         known, bound = held
         if known is not instruments:
             bound = {}
@@ -391,7 +397,7 @@ def observe(metric: Metric, callback: Callback, /, *names: str, shared: str = ""
     observers, observer = _observers.setdefault(metric, []), (callback, labels, shared)
     if observer not in observers:
         observers.append(observer)
-    _current().observe(metric)
+    current().observe(metric)
 
     def undo() -> None:
         with suppress(ValueError):  # it is undone already

@@ -19,6 +19,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.util.types import AttributeValue
 
+from bext_otel.apps import current_app
 from bext_otel.catalogue import UNKNOWN, Metric, Work
 from bext_otel.entries import describe_exception, emit, type_of
 from bext_otel.measuring import (
@@ -27,14 +28,12 @@ from bext_otel.measuring import (
     LabelValue,
     Measure,
     Recorder,
-    count,
-    gauge,
     joint,
-    measure,
     name_units,
     observe,
     recorder,
 )
+from bext_otel.recording import count, gauge, measure, record, refuse
 from bext_otel.redaction import describe
 from bext_otel.scope import tracer_of
 from bext_otel.timing import anchor_of, child_anchor
@@ -49,11 +48,14 @@ __all__ = [
     "count",
     "finish",
     "gauge",
+    "is_request_left_out",
     "is_request_logged",
     "joint",
+    "leave_request_out",
     "measure",
     "observe",
     "operation",
+    "record",
     "recorder",
     "set_request_logged",
     "settings",
@@ -120,11 +122,22 @@ def tracer() -> trace.Tracer:
 
 # A server tells of a request when the request's own context has been left.
 _request: ContextVar[tuple[bool, str] | None] = ContextVar("bext_otel_request", default=None)
+_LEFT_OUT = (False, UNKNOWN)  # told from another such pair by its identity
 
 
 def set_request_logged(*, told: bool, app: str = UNKNOWN) -> None:
     """A request of `app` begins here, and a record will tell (or not) of its completion."""
     _request.set((told, app))
+
+
+def leave_request_out() -> None:
+    """A request begins here that the operator has excluded: nothing tells of it, not even its server."""
+    _request.set(_LEFT_OUT)
+
+
+def is_request_left_out() -> bool:
+    """Whether the last request that began here is one of those."""
+    return _request.get() is _LEFT_OUT
 
 
 def is_request_logged() -> bool | None:
@@ -260,7 +273,24 @@ def _record(metric: Metric, value: float, labels: Mapping[str, str], here: Conte
     record = _recorders.get(metric)
     if record is None:
         record = _recorders[metric] = recorder(metric, *metric.label_names)
-    record(value, *[labels.get(name, UNKNOWN) for name in metric.label_names], context=here)
+    try:
+        values = [labels[name] for name in metric.label_names]
+    except KeyError:
+        values = [_value_of(metric, labels, name, here) for name in metric.label_names]
+    record(value, *values, context=here)
+
+
+def _value_of(metric: Metric, labels: Mapping[str, str], name: str, here: Context) -> str:
+    if name in labels:
+        return labels[name]
+    if name == "app" and (app := current_app(here)):
+        return app
+    named = ", ".join(metric.keywords)
+    refuse(
+        f"{metric.name} has the labels ({named}): {name!r} was not named before the end, and is "
+        f"{UNKNOWN!r} now"
+    )
+    return UNKNOWN
 
 
 def _failed(operation: Operation, error: BaseException | str) -> None:
@@ -298,10 +328,33 @@ def _slow(operation: Operation, here: Context) -> None:
     emit(name, SeverityNumber.WARN, f"{name} slow", fields, here=here, event=f"{name}.slow")
 
 
+# By work, the labels of its metrics.
+_labels_of: dict[Work, frozenset[str]] = {}
+
+
+def _known_labels(work: Work) -> frozenset[str]:
+    found = _labels_of.get(work)
+    if found is None:
+        metrics = [metric for metric in (work.duration, work.completed, work.failed) if metric is not None]
+        found = frozenset([label.name for metric in metrics for label in metric.labels])
+        found = _labels_of[work] = found | {label.name for label in work.labels}
+    return found
+
+
 @contextmanager
-def operation(work: Work, **labels: str) -> Iterator[Operation]:
-    """Measure and trace the body: `with operation(RENDER, app=app) as op`. What it raises passes on, and is
-    its outcome."""
+def operation(work: Work, /, **labels: str) -> Iterator[Operation]:
+    """Measure and trace the body: `with operation(CHECKOUT, plan="pro") as op`. What it raises passes on, and
+    is its outcome.
+
+    A decorator of plain functions, too. `app` is the app at work where it is not named. A label that the work
+    does not have is one line in the log; the span shows it all the same.
+    """
+    if not labels.keys() <= (known := _known_labels(work)):
+        wrong = ", ".join(repr(name) for name in labels if name not in known)
+        refuse(
+            f"{work.name} has the labels ({', '.join(label.name for label in work.labels)}): {wrong} is not "
+            "one of them; add it to the declaration, or show it on the span alone, by op.set()"
+        )
     current = _start(work, labels)
     token = context.attach(trace.set_span_in_context(current.span))
     try:

@@ -35,6 +35,8 @@ from bext_otel.export.resource import build_resource
 from bext_otel.export.sender import sender
 from bext_otel.export.shutdown import Hand, ShutdownBudget, Undelivered, end_all
 from bext_otel.export.sigterm import end_on_termination
+from bext_otel.fields import FieldSettings
+from bext_otel.fields import use as use_fields
 from bext_otel.health.builtin import disk
 from bext_otel.health.builtin import telemetry as telemetry_check
 from bext_otel.health.evaluation import Health
@@ -198,6 +200,13 @@ def build_runtime(
                 proxies=trusted_proxies(config.telemetry.trust_proxies),
                 bodies=frozenset(name for name, app in config.apps.items() if app.log_bodies),
                 sends_request_id=config.logging.send_request_id,
+            )
+        )
+        use_fields(
+            FieldSettings(
+                config.logging.baggage,
+                frozenset(config.logging.span_fields),
+                frozenset(config.logging.task_fields),
             )
         )
         runtime._undoing.callback(propagate_app(Hosts(config.telemetry.propagate_app_to, config.apps)))

@@ -13,6 +13,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
+from bext_otel import fields
 from bext_otel._compat import already_installed, configure_meters, count_logs
 from bext_otel.apps import cut_figures
 from bext_otel.bounded import within
@@ -27,6 +28,7 @@ from bext_otel.export.shutdown import Ending
 from bext_otel.export.traces import build_traces, build_upstream_traces
 from bext_otel.logs.install import BextLoggerProvider, build_provider
 from bext_otel.logs.sinks import ExportSink
+from bext_otel.recording import wrong_calls
 from bext_otel.service.board import Board
 from bext_otel.service.joining import join_service
 from bext_otel.traces.provider import BextTracerProvider
@@ -48,6 +50,7 @@ class Signals:
         listen_to_exporters()
         resource, exporters = identity.resource, config.telemetry.exporters
         self._engine = config.telemetry.engine
+        self._has_lost_endpoint = exporters.has_lost_endpoint
         self._own = SelfTelemetry()
         if self._engine == "upstream":
             traces = build_upstream_traces(exporters, resource, self._own.spans, chosen)
@@ -122,7 +125,10 @@ class Signals:
             **self._own.figures(metric_points_dropped=self.metrics.dropped()),
             **self.logger_provider.lost(),
             **cut_figures(),
+            **wrong_calls(),
+            **fields.figures(),
             **({"metric_measurements_folded": folded} if folded else {}),
+            **({"otlp_endpoint": "unusable"} if self._has_lost_endpoint else {}),
             **alone,
         }
 
@@ -130,7 +136,7 @@ class Signals:
         """`healthy`, or `degraded` while something is lost or kept from the other workers."""
         apart = self._board is not None and self._board.reason
         losing = self._own.losing() or self.metrics.failing or self.logger_provider.losing()
-        return "degraded" if apart or losing else "healthy"
+        return "degraded" if apart or losing or self._has_lost_endpoint else "healthy"
 
     def reset(self) -> None:
         """Begin anew, as a forked child does."""

@@ -287,7 +287,7 @@ def test_label_values_without_bounds_do_not_pile_up_characters(
     for number in range(100):
         count(CACHE_HITS, app="shop", layer=f"/{number}".ljust(1000, "x"))
         count(CACHE_HITS, app="shop", layer=f"/{number}".ljust(5000, "x"))
-    kept = [values for handles in measuring._current()._handles.values() for values in handles]
+    kept = [values for handles in measuring.current()._handles.values() for values in handles]
     assert 0 < sum(len(value) for values in kept for value in values if isinstance(value, str)) <= 10_000
 
 
@@ -297,7 +297,7 @@ def test_label_values_without_bounds_do_not_pile_up_handles(
     monkeypatch.setattr(measuring, "_MAX_HANDLES", 10)
     for number in range(100):
         count(CACHE_HITS, app=f"app-{number}", layer="isr")
-    assert 0 < sum(map(len, measuring._current()._handles.values())) <= 10
+    assert 0 < sum(map(len, measuring.current()._handles.values())) <= 10
     assert 100 == len(told.points(CACHE_HITS.name))
 
 

@@ -274,3 +274,23 @@ def test_whose_traces_count_is_what_the_settings_say(tmp_path: Path) -> None:
     assert fresh(TRUSTING, tmp_path)[0] is None
     shown, _ = fresh(TRUSTING, tmp_path, BEXT_TELEMETRY_TRUST_PARENT="10.0.0.0/8")
     assert [True, False, True, True] == shown
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "expected"),
+    [("localhost:4318", ["degraded", "unusable"]), ("", ["healthy", None])],
+)
+def test_an_endpoint_that_is_none_degrades_health(
+    tmp_path: Path, endpoint: str, expected: list[str | None]
+) -> None:
+    """Somebody wants export, and gets none."""
+    shown, _ = fresh(
+        """
+        import bext_otel
+        check = bext_otel.configure().health.full().checks["telemetry"]
+        show([check.status, check.details.get("otlp_endpoint")])
+        """,
+        tmp_path,
+        OTEL_EXPORTER_OTLP_ENDPOINT=endpoint,
+    )
+    assert expected == shown

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import click
@@ -25,8 +29,20 @@ __all__ = ["catalogue"]
     help="Compare with FILE: exit code 1 and the difference if it is out of date.",
     metavar="FILE",
 )
-def catalogue(write: Path | None, check: Path | None) -> None:
-    """Print the metric reference as Markdown, derived from the catalogue."""
+@click.option(
+    "--module",
+    "modules",
+    multiple=True,
+    help="Import MODULE first, such as shop.metrics, and list what it declares; once for each.",
+    metavar="MODULE",
+)
+def catalogue(write: Path | None, check: Path | None, modules: tuple[str, ...]) -> None:
+    """Print the metric reference as Markdown, derived from the catalogue.
+
+    Metrics of the application's own stand in it too: those of --module, and of modules that installed
+    packages name by an entry point of the group bext_otel_catalogue.
+    """
+    _import_all(modules)
     page = reference()
     if check is not None:
         _compare(page, check)
@@ -34,6 +50,19 @@ def catalogue(write: Path | None, check: Path | None) -> None:
         write.write_text(page, encoding="utf-8")
     elif check is None:
         click.echo(page, nl=False)
+
+
+def _import_all(modules: Sequence[str]) -> None:
+    installed = [point.value.partition(":")[0] for point in entry_points(group="bext_otel_catalogue")]
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # what stands in the working directory, as `python -m` has it
+    for name in dict.fromkeys([*installed, *modules]):
+        try:
+            import_module(name)
+        except Exception as error:  # the application's code, which may raise anything
+            raise click.ClickException(
+                f"{name} cannot be imported: {type(error).__name__}: {error}"
+            ) from error
 
 
 def _compare(page: str, file: Path) -> None:

@@ -16,6 +16,7 @@ from bext_otel.catalogue import (
     Metric,
     Work,
 )
+from bext_otel.declarations import own_rows, own_works
 from bext_otel.metrics.snapshot import label_name
 
 __all__ = ["reference"]
@@ -70,8 +71,31 @@ def reference() -> str:
         "## Work",
         "What `bext_otel.operation` measures: each kind is a span, a duration and an outcome. Slow work is a warning in the log.",
         _table(works, (_work(work) for work in WORKS)),
+        *_of_application(works),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _of_application(works: Sequence[str]) -> list[str]:
+    """What the application has declared, if it has been imported."""
+    rows, own = own_rows(), own_works()
+    if not rows:
+        return []
+    merged = {"sum": "added up", "max": "the greatest", "min": "the least"}
+    head = ("name", "type", "labels", "unit", "workers", "what it tells")
+    parts = [
+        "## The application's own",
+        _table(head, ((*cells[:4], merged[row.merge], cells[4]) for row in rows for cells in [[*_row(row)]])),
+        _table(
+            ("label", "on", "values"),
+            (
+                (f"`{label.name}`", f"`{row.exported}`", _values(label))
+                for row in rows
+                for label in row.labels
+            ),
+        ),
+    ]
+    return [*parts, _table(works, (_work(each) for each in own))] if own else parts
 
 
 def _row(metric: Metric) -> Sequence[str]:
@@ -90,18 +114,18 @@ def _instrument(metric: Metric) -> Sequence[str]:
 
 def _label(label: Label) -> Sequence[str]:
     users = [metric.exported for metric in METRICS if label in metric.labels]
-    if label.values is None:
-        values = f"up to {label.budget}"
-    elif len(label.values) > 20:
-        values = f"`{label.values[0]}` to `{label.values[-1]}`"
-    else:
-        values = _codes(label.values)
     return (
         f"`{label.name}`",
         _codes(users) if len(users) <= 3 else f"{len(users)} metrics",
-        values,
+        _values(label),
         label.description,
     )
+
+
+def _values(label: Label) -> str:
+    if label.values is None:
+        return f"up to {label.budget}"
+    return f"`{label.values[0]}` to `{label.values[-1]}`" if len(label.values) > 20 else _codes(label.values)
 
 
 def _work(work: Work) -> Sequence[str]:

@@ -79,6 +79,8 @@ def load(
     telemetry = TelemetrySettings(**settings.section("telemetry"))
     endpoint = settings.winners.get(_ENDPOINT)
     found = exporters(environ, telemetry, explicit=endpoint is not None and endpoint.explicit, report=report)
+    if report.is_wrong(_ENDPOINT) and not found.targets:
+        found = msgspec.structs.replace(found, has_lost_endpoint=True)
     config = Config(
         metrics=MetricsSettings(**settings.section("metrics")),
         health=HealthSettings(**settings.section("health")),

@@ -193,7 +193,8 @@ class MetricsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         Mapping[str, Limit],
         Meta(
             description="`[metrics.budgets]`: how many distinct values a label may show before the rest "
-            "folds into `_overflow`."
+            "folds into `otel.metric.overflow`; of the catalogue's labels, and of any label of "
+            "the application's own metrics by its name."
         ),
     ] = {}
 
@@ -338,6 +339,28 @@ class LoggingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             "the app."
         ),
     ] = {}
+    baggage: Annotated[
+        tuple[PoolPattern, ...],
+        Meta(
+            description="Keys of baggage that lines show as fields, of requests whose baggage counts.",
+            extra={"example": ["tenant"], "expected": "keys of baggage"},
+        ),
+    ] = ()
+    span_fields: Annotated[
+        tuple[PoolPattern, ...],
+        Meta(
+            description="Names of fields (`bext_otel.bind`) that the current span shows, and the request's.",
+            extra={"example": ["tenant"], "expected": "names of fields"},
+        ),
+    ] = ()
+    task_fields: Annotated[
+        tuple[PoolPattern, ...],
+        Meta(
+            description="Names of fields that Celery tasks have from who starts them: in the message, and on "
+            "the lines of a worker that has this setting too.",
+            extra={"example": ["tenant"], "expected": "names of fields"},
+        ),
+    ] = ()
     filters: Annotated[
         Mapping[str, Level], Meta(description="`[logging.filters]`: least level by logger name.")
     ] = {}
@@ -528,7 +551,8 @@ class Exporters(msgspec.Struct, frozen=True, kw_only=True):
 
     `traces`, `metrics` and `logs` name exporters (`otlp`, `console`; `prometheus` for metrics), nobody if
     empty. `targets` says where the signals that name `otlp` go. `prometheus` is False only where
-    `OTEL_METRICS_EXPORTER` is given and leaves `prometheus` out.
+    `OTEL_METRICS_EXPORTER` is given and leaves `prometheus` out. `has_lost_endpoint`: somebody named an
+    endpoint that is none, and nothing is exported.
     """
 
     traces: tuple[str, ...] = ()
@@ -536,6 +560,7 @@ class Exporters(msgspec.Struct, frozen=True, kw_only=True):
     logs: tuple[str, ...] = ()
     targets: Mapping[Signal, Target] = {}
     prometheus: bool = True
+    has_lost_endpoint: bool = False
 
 
 class TelemetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -54,6 +54,7 @@ class SettingsReport:
 
     def __init__(self) -> None:
         self._entries: list[tuple[str, Given | None]] = []
+        self._wrong: set[Path] = set()
 
     def wrong(self, given: Given, expected: str, *, instead: str | None = None) -> None:
         """A value that is not what its setting takes. `instead` says what happens; None: what the setting
@@ -61,7 +62,12 @@ class SettingsReport:
         message = _printable(f"{given}: expected {expected}")
         if given.explicit:
             raise ConfigError(message)
+        self._wrong.add(given.path)
         self._entries.append((f"{message}; {instead}", None) if instead else (message, given))
+
+    def is_wrong(self, path: Path) -> bool:
+        """Whether somebody gave this setting a value that it does not take."""
+        return path in self._wrong
 
     def say(self, line: str, *, explicit: bool = False) -> None:
         """Anything else that is wrong."""

@@ -6,9 +6,12 @@ import os
 
 from bext_otel.catalogue import LABELS
 from bext_otel.config.model import ACCESS, HealthSettings, MetricsSettings
-from bext_otel.config.report import Given, Path, SettingsReport, nearest
+from bext_otel.config.report import Given, Path, SettingsReport
 
 __all__ = ["check_apps", "check_budgets", "check_together"]
+
+# A label of the application's own that is as near as that to one of ours is a mistake.
+_ALIKE = 0.85
 
 
 def check_together(winners: dict[Path, Given], report: SettingsReport) -> None:
@@ -48,14 +51,19 @@ def check_together(winners: dict[Path, Given], report: SettingsReport) -> None:
 
 
 def check_budgets(winners: dict[Path, Given], report: SettingsReport) -> None:
-    """Budgets of labels that no metric has."""
+    """Budgets of labels that no metric of the catalogue has: they are those of the application's own metrics,
+    or mistyped."""
     known = sorted({label.name for label in LABELS})
     for path in [path for path in winners if path[:2] == ("metrics", "budgets") and path[2] not in known]:
-        given = winners.pop(path)
-        report.say(
-            f"{given.name}: no metric has a label of this name; {nearest(path[2], known)}; ignored",
-            explicit=given.explicit,
-        )
+        from difflib import get_close_matches  # for who has names of his own there
+
+        given = winners[path]
+        if close := get_close_matches(path[2][:64], known, n=1, cutoff=_ALIKE):
+            del winners[path]
+            report.say(
+                f"{given.name}: no metric has a label of this name; did you mean {close[0]}?; ignored",
+                explicit=given.explicit,
+            )
 
 
 def check_apps(winners: dict[Path, Given], report: SettingsReport) -> None:

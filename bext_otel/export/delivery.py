@@ -31,6 +31,31 @@ _INNERMOST = re.compile(r"\[Errno -?\d+\] ([^\"'()]+)|(\[SSL[^\]]*\] [^\"'()]+)"
 _MAX_REASON = 300
 # As urllib3 has it, with how many seconds it waited; and as we do.
 _TIMEOUT, _NO_ANSWER = "Read timed out", "no answer in time"
+# What an exporter says where the other side speaks another protocol, and what that means.
+_MISTAKEN: tuple[tuple[re.Pattern[str], str], ...] = (
+    (  # the first frame of HTTP/2
+        re.compile(r"BadStatusLine\(['\"](?:\\x00|\x00){2}"),
+        "this port speaks gRPC: set OTEL_EXPORTER_OTLP_PROTOCOL=grpc, or use port 4318",
+    ),
+    (
+        re.compile(r"Failed parsing HTTP/2|Trying to connect an http1\.x server|Unexpected HTTP/1\.x"),
+        "this port speaks HTTP: set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, or use port 4317",
+    ),
+    (  # an alert of TLS
+        re.compile(
+            r"BadStatusLine\(['\"](?:\\x15|\x15)(?:\\x03|\x03)|HTTP request was sent to (?:an )?HTTPS"
+        ),
+        "this port speaks TLS: write https:// in front of it",
+    ),
+    (
+        re.compile(r"WRONG_VERSION_NUMBER|wrong version number"),
+        "this port speaks no TLS: write http:// in front of it, or set OTEL_EXPORTER_OTLP_INSECURE=true",
+    ),
+)
+_UNEXPLAINED = "no reason given"
+_UNEXPLAINED_GRPC = (
+    "no answer; if this port speaks HTTP, set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, or use port 4317"
+)
 # Whose export this thread is at.
 _exporting = threading.local()
 # What upstream's batch processors say of each item that they drop. `Queue` counts those, and says so.
@@ -95,6 +120,8 @@ class Delivery:
         """Start over, as a forked child does."""
         self.queue.reset()
         self.exported = self.inflight = self._lost_before = 0
+        # Until the first one has arrived, nobody knows.
+        self._was_answered = False
         self._asked_at: float | None = None
         self.failures: dict[str, int] = {}
         self.failing = False
@@ -178,6 +205,10 @@ class Delivery:
             text = ": ".join(part for part in told.groups() if part)
         elif self.reason:
             return
+        for mistake, meaning in _MISTAKEN:
+            if mistake.search(text):
+                self.reason = meaning
+                return
         if _TIMEOUT in text:
             text = _NO_ANSWER
         innermost = _INNERMOST.search(text)
@@ -210,6 +241,7 @@ class Delivery:
     def succeeded(self, items: int) -> None:
         """A batch arrived."""
         self.exported += items
+        self._was_answered = True
         if self.failing:
             self.failing = False
             if lost := self.lost_so_far - self._lost_before:
@@ -241,7 +273,7 @@ class Delivery:
                 "(OTEL_EXPORTER_OTLP_ENDPOINT or [telemetry] otlp_endpoint says where to)",
                 self.signal,
                 self.endpoint,
-                reason or self.reason or "no reason given",
+                reason or self.reason or (_UNEXPLAINED_GRPC if "grpc" in self.component else _UNEXPLAINED),
                 "kept while there is room and sent again, what is lost is "
                 if self.kept and _ROOM[self.signal]
                 else "",
@@ -286,7 +318,7 @@ class Delivery:
             f"{word}_exported": self.exported,
             f"{word}_dropped": sum(self.queue.dropped.values()),
             f"{word}_failed": self.failed,
-            f"{word}_export": "failing" if self.failing else "ok",
+            f"{word}_export": "failing" if self.failing else "ok" if self._was_answered else "trying",
         }
 
 

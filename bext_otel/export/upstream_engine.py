@@ -19,6 +19,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.core import Metric as PrometheusFamily
 
 from bext_otel.catalogue import METRICS, Metric
+from bext_otel.declarations import rows
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.otlp import CountedMetricExporter
 from bext_otel.metrics.snapshot import Family, FamilyType, Histogram, LabelSet, Point, Series, Snapshot
@@ -78,12 +79,14 @@ class UpstreamReader:
 
     def snapshot(self) -> Snapshot:
         """A fresh picture of this process."""
-        rows = {row.exported: row for row in METRICS}
+        known = {row.exported: row for row in rows()}
         return Snapshot(
             time_unix=time.time(),
             started_unix=self._started_unix,
             uptime_seconds=time.monotonic() - self._started,
-            families=tuple(_family(family, rows) for family in self._registry.collect() if _is_shown(family)),
+            families=tuple(
+                _family(family, known) for family in self._registry.collect() if _is_shown(family)
+            ),
             system=self._system.figures(),
             telemetry=self._telemetry(),
             resource=self._resource,

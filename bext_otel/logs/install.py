@@ -37,8 +37,9 @@ from bext_otel.logs.pipeline import Pipeline
 from bext_otel.logs.servers import follow_raw_lines, follow_raw_tracebacks
 from bext_otel.logs.sinks import ExportSink, LineSink
 from bext_otel.logs.stdlib import attach
+from bext_otel.logs.structlog_fields import follow_structlog
 from bext_otel.logs.terminal import Terminal
-from bext_otel.operation import app_of_request, is_request_logged
+from bext_otel.operation import app_of_request, is_request_left_out, is_request_logged
 from bext_otel.process import on_import
 
 __all__ = ["BextLoggerProvider", "Installed", "build_provider", "install"]
@@ -238,6 +239,8 @@ def install(
     undoing.callback(forget)
 
     def is_completed() -> bool:
+        if is_request_left_out():  # it is told nowhere
+            return True
         # By a record that is written: where a level keeps that one back, the server's own line is all there
         # is.
         return (
@@ -256,6 +259,7 @@ def install(
     undoing.callback(follow_raw_tracebacks(is_ours))
     undoing.callback(watch_hooks(chain, is_ours=is_ours))
     undoing.callback(_when_imported("structlog", lambda: structured.watch(chain, is_ours=is_ours)))
+    undoing.callback(follow_structlog())
     undoing.callback(
         _when_imported(
             "loguru",

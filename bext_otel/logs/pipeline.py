@@ -8,10 +8,11 @@ from typing import Any, Protocol, TypeAlias, cast
 
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 from opentelemetry.sdk._logs import LogRecordLimits, LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from bext_otel import fields
 from bext_otel.apps import current_app
 from bext_otel.export.record import Record, record_of
 from bext_otel.logs.levels import Gate
@@ -87,6 +88,8 @@ class Pipeline(LogRecordProcessor):
         request = record.context.get(REQUEST_KEY)
         if request is not None:
             self._tell_request(record, request)
+        if fields.used:
+            fields.add_to(attributes, record.context or get_current())
         if most is not None and len(attributes) >= most:
             self._cut(record, most)
         if is_ours_named():

@@ -10,7 +10,8 @@ from itertools import zip_longest
 from operator import attrgetter
 from typing import Any, TypeAlias
 
-from bext_otel.catalogue import METRICS
+from bext_otel.catalogue import Merge, Metric
+from bext_otel.declarations import rows as declared_rows
 from bext_otel.metrics.asking import Round, tell_of_hanging
 from bext_otel.metrics.lazy import Lazy
 from bext_otel.metrics.merging.sum import Tally
@@ -167,9 +168,10 @@ def _growth(stream: Stream, now: float) -> Mapping[LabelSet, float]:
 
 
 def of_service(streams: Streams, tally: Tally) -> list[Family]:
-    """The families of all workers together, in the catalogue's order."""
+    """The families of all workers together, in the catalogue's order; what others have declared comes
+    last."""
     families = []
-    for metric in METRICS:
+    for metric in _in_order(tally.rows):
         if held := tally.series.get(metric.exported):
             stream = streams.stream(metric)
             points = (
@@ -181,6 +183,11 @@ def of_service(streams: Streams, tally: Tally) -> list[Family]:
     return families
 
 
+def _in_order(told: Mapping[str, Metric]) -> list[Metric]:
+    known = {row.exported: row for row in declared_rows() if row.exported in told}
+    return list({**known, **told}.values())
+
+
 def _numbers(stream: Stream, held: Mapping[Labels, Sequence[Row]]) -> Numbers:
     series: list[Series] = []
     values: list[float] = []
@@ -189,11 +196,14 @@ def _numbers(stream: Stream, held: Mapping[Labels, Sequence[Row]]) -> Numbers:
         told = enumerate([newest_exemplar(rows) for _, rows in part], len(series))
         exemplars |= {position: Exemplar(*found) for position, found in told if found is not None}
         series += [stream.series(labels) for labels, _ in part]
-        values += [_number(rows) for _, rows in part]
+        values += [_number(rows, stream.metric.merge) for _, rows in part]
     return Numbers(series, values, exemplars)
 
 
-def _number(rows: Sequence[Row]) -> float:
+def _number(rows: Sequence[Row], merge: Merge) -> float:
+    if merge != "sum" and len(rows) > 1:
+        numbers: list[Any] = [row.value for row in rows]
+        return float((max if merge == "max" else min)(map(plain, numbers)))
     value: Any = rows[0].value if len(rows) == 1 else merged([row.value for row in rows])
     return plain(value)
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from bext_otel.catalogue import LABEL_OVERFLOW
+from bext_otel.catalogue import LABEL_OVERFLOW, OVERFLOW
 from bext_otel.metrics import families
 from bext_otel.metrics.instruments.store import Instruments
 from bext_otel.metrics.merging.label_budgets import apply_budgets
@@ -91,13 +91,20 @@ class SnapshotReader:
         streams.wake = self._wake
         self.instruments.on_observable = self._heard
         streams.stream(LABEL_OVERFLOW).observers.append(
-            lambda: [(count, {"label": name}) for name, count in streams.budgets.overflowed().items()]
+            lambda: [(count, {"label": name}) for name, count in self._overflowed().items()]
         )
         self._parent = 0
         self._begin()
         if self._service is not None and self._service.has_peers():
             # Executed to go on with the work of others.
             self._listen(self._heard)
+
+    def _overflowed(self) -> dict[str, int]:
+        """How often what was folded: values of labels, and sets of attributes past the limit of series."""
+        found = dict(self.streams.budgets.overflowed())
+        if folded := self.instruments.folded:
+            found[OVERFLOW] = folded
+        return found
 
     def _wake(self) -> bool:
         catch_up()

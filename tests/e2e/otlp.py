@@ -45,6 +45,7 @@ class Span:
     status: str
     attributes: dict[str, Any]
     resource: dict[str, Any]
+    scope: str = ""
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ def _spans(message: Any) -> Iterator[Span]:
                     status,
                     _plain(span.attributes),
                     attributes,
+                    scope.scope.name,
                 )
 
 

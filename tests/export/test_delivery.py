@@ -211,6 +211,54 @@ def test_a_forked_child_has_delivered_nothing_yet() -> None:
         "spans_exported": 0,
         "spans_dropped": 0,
         "spans_failed": 0,
-        "spans_export": "ok",
+        "spans_export": "trying",
     } == delivery.figures()
     assert not delivery.lost_within(60)
+
+
+@pytest.mark.parametrize(
+    ("said", "component", "expected"),
+    [
+        (
+            "('Connection aborted.', BadStatusLine('\\x00\\x00\\x18\\x04\\x00'))",
+            "",
+            "this port speaks gRPC: set OTEL_EXPORTER_OTLP_PROTOCOL=grpc, or use port 4318",
+        ),
+        (
+            "UNAVAILABLE: Failed parsing HTTP/2 (Expected SETTINGS frame as the first frame, got frame type 79)",
+            "",
+            "this port speaks HTTP: set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, or use port 4317",
+        ),
+        ("('Connection aborted.', BadStatusLine('\\x15\\x03\\x01\\x00'))", "", "this port speaks TLS"),
+        (
+            "SSLError(1, '[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)')",
+            "",
+            "speaks no TLS",
+        ),
+        ("", "otlp_grpc_span_exporter", "no answer; if this port speaks HTTP, set"),
+        ("", "otlp_http_span_exporter", "no reason given"),
+    ],
+)
+def test_a_wrong_protocol_is_told_in_words(
+    caplog: pytest.LogCaptureFixture, said: str, component: str, expected: str
+) -> None:
+    delivery = Delivery("traces", "http://127.0.0.1:4317", component=component)
+
+    def export() -> bool:
+        if said:
+            delivery.hear(said)
+        return False
+
+    delivery.attempt(1, export)
+    (line,) = lines(caplog)
+    assert expected in line
+    assert "x00" not in line
+
+
+def test_nobody_knows_until_the_first_answer() -> None:
+    delivery = Delivery("traces", "here")
+    assert "trying" == delivery.figures()["spans_export"]
+    delivery.attempt(1, lambda: True)
+    assert "ok" == delivery.figures()["spans_export"]
+    delivery.attempt(1, lambda: False)
+    assert "failing" == delivery.figures()["spans_export"]

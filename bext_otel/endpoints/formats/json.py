@@ -13,6 +13,7 @@ import msgspec
 
 from bext_otel import catalogue
 from bext_otel.catalogue import Label, Metric
+from bext_otel.endpoints.formats.json_parts import own_metrics, routes
 from bext_otel.metrics.snapshot import Distribution, LabelSet, Numbers, Snapshot, Summary
 
 __all__ = ["CONTENT_TYPE", "document", "render"]
@@ -55,6 +56,9 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
             for name, value in snapshot.telemetry.items()
         },
     }
+    for name, part in (("routes", routes(snapshot)), ("metrics", own_metrics(snapshot))):
+        if part:
+            whole["telemetry"][name] = part
     return whole
 
 

@@ -13,7 +13,8 @@ from opentelemetry import metrics
 from opentelemetry.metrics import CallbackT
 
 from bext_otel._compat import Gauge, InstrumentKind, SdkMeter
-from bext_otel.catalogue import METRICS, Metric, by_name
+from bext_otel.catalogue import Metric
+from bext_otel.declarations import row_by_name
 from bext_otel.metrics.instruments.identity import identified
 from bext_otel.metrics.instruments.store import Instruments
 from bext_otel.metrics.store.instruments import row_instrument
@@ -24,7 +25,6 @@ __all__ = ["BextMeter"]
 
 _log = logging.getLogger("bext_otel")
 
-_ROWS = by_name(METRICS)
 # Rows of the semantic conventions: another library's instruments of these names are its own.
 _STANDARD = ("http.", "otel.sdk.")
 # Upstream's own meter: what it tells of itself is told by us already.
@@ -52,7 +52,7 @@ class BextMeter(SdkMeter):
         self.instruments.enable(self.scope, enabled=self.enabled)
 
     def _row(self, kind: InstrumentKind, name: Any) -> Metric | None:
-        row = _ROWS.get(name) if isinstance(name, str) else None
+        row = row_by_name(name) if isinstance(name, str) else None
         if row is None or row.kind not in _KINDS_OF_ROWS[kind]:
             return None
         # An application that upstream instruments too makes these instruments as well. Ours has counted the

@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 from opentelemetry.context import Context
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from bext_otel.apps import clean
+from bext_otel.apps import Budget, clean
+from bext_otel.catalogue import OVERFLOW
 from bext_otel.metrics.instruments.cells import CELLS, MeterCell, with_reservoir
 from bext_otel.metrics.instruments.plan import Plan
 from bext_otel.metrics.snapshot import LabelSet, Series
@@ -19,9 +20,6 @@ from bext_otel.metrics.store.columns import Columns
 __all__ = ["OVERFLOW", "Attributes", "SeriesTable"]
 
 _log = logging.getLogger("bext_otel")
-
-OVERFLOW = "otel.metric.overflow"
-"""The attribute of the point for what is past the limit."""
 
 _PAST_LIMIT = ((OVERFLOW,), (("bool", "True"),))
 
@@ -33,14 +31,22 @@ Attributes: TypeAlias = "Mapping[str, Any] | None"
 
 
 class SeriesTable(Columns):
-    """The series that a plan has. `labels` are those that tell its scope.
+    """The series that a plan has. `labels` are those that tell its scope, `budgets` how many values
+    attributes may have, by their names.
 
     `shapes` has the series whose attributes are text, by their names and then by their values, both in the
     order that they are given in: who measures looks there first. `bare` is the one without attributes.
     """
 
-    def __init__(self, plan: Plan, scope: InstrumentationScope, labels: LabelSet) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        scope: InstrumentationScope,
+        labels: LabelSet,
+        budgets: Mapping[str, Budget] | None = None,
+    ) -> None:
         super().__init__()
+        self._budgets = budgets or {}
         self.plan, self.scope, self.labels = plan, scope, labels
         self.rejected = 0
         self.folded = 0
@@ -111,6 +117,7 @@ class SeriesTable(Columns):
         if not isinstance(attributes, Mapping):
             self.rejected += 1  # what nobody can read says nothing; the amount counts all the same
             attributes = {}
+        attributes = self._within_budgets(attributes) if self._budgets else attributes
         given = tuple([name for name in attributes if isinstance(name, str) and name])
         names = self._orders.get(frozenset(given), given)
         values = tuple([_frozen(attributes[name]) for name in names])
@@ -132,6 +139,15 @@ class SeriesTable(Columns):
             self.bare = cell
         self._remember(spelled, told, cell, plain=plain)
         return cell
+
+    def _within_budgets(self, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The attributes, with values past the budget of their name as one."""
+        folded = {
+            name: OVERFLOW
+            for name, budget in self._budgets.items()
+            if name in attributes and budget.admit(_text(attributes[name], name)) == OVERFLOW
+        }
+        return {**attributes, **folded} if folded else attributes
 
     def _table(self, names: tuple[str, ...], *, plain: bool) -> dict[Any, MeterCell]:
         """Where the series of these names are found, made for the first of them."""

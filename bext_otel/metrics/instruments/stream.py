@@ -55,7 +55,7 @@ class MeterStream(SeriesTable):
         self.blocks: list[tuple[list[ThirdPartyRow], bytes]] = []
         # What each series was at the fork.
         self._inherited: dict[MeterCell, float] = {}
-        super().__init__(plan, scope, labels)
+        super().__init__(plan, scope, labels, parent.budgets.of_attributes())
 
     def now(self) -> int:
         """The time that is told to backends (nanoseconds since 1970)."""

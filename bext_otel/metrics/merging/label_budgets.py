@@ -14,7 +14,8 @@ from operator import add
 from typing import TypeVar
 
 from bext_otel.apps import Budgets
-from bext_otel.catalogue import LABEL_KEYS, LABEL_OVERFLOW, METRICS, OVERFLOW, Label, Metric
+from bext_otel.catalogue import LABEL_KEYS, LABEL_OVERFLOW, OVERFLOW, Metric
+from bext_otel.declarations import label_of
 from bext_otel.metrics.merging.sum import Tally
 from bext_otel.metrics.merging.wire import Labels, Publication, Row
 
@@ -22,12 +23,10 @@ __all__ = ["apply_budgets", "apply_budgets_for_good"]
 
 R = TypeVar("R")
 
-_ROWS = {row.exported: row for row in METRICS}
-_OPEN: Mapping[str, Label] = {key: label for label, key in LABEL_KEYS.items() if label.values is None}
-
 
 def apply_budgets(tally: Tally, budgets: Budgets) -> None:
     """Fold, in place, the values that are past the budget of the service, and count them."""
+    tally.attribute_limits = budgets.overrides
     _fold(tally, {key: lost for key in tally.admitted if (lost := _losers(tally.admitted, key, budgets))})
 
 
@@ -40,6 +39,7 @@ def apply_budgets_for_good(
     They are asked only if what there is here is past it by itself; whether a value is shown then depends on
     when any of them admitted it.
     """
+    tally.attribute_limits = budgets.overrides
     over = [key for key in tally.admitted if _losers(tally.admitted, key, budgets)]
     if not over:
         return
@@ -61,20 +61,21 @@ def _fold(tally: Tally, losers: Mapping[str, Set[str]]) -> None:
     if not losers:
         return
     for name, series in tally.series.items():
-        tally.series[name] = _folded(series, _ROWS.get(name), losers, add)
+        tally.series[name] = _folded(series, tally.rows.get(name), losers, add)
     rates = tally.rates
-    rates |= {name: _folded(held, _ROWS.get(name), losers, add) for name, held in rates.items()}
+    rates |= {name: _folded(held, tally.rows.get(name), losers, add) for name, held in rates.items()}
+    tally.rows[LABEL_OVERFLOW.exported] = LABEL_OVERFLOW
     counts = tally.series.setdefault(LABEL_OVERFLOW.exported, {})
     for key, lost in losers.items():
-        label = (_OPEN[key].name,)
+        label = (getattr(label_of(key), "name", key),)
         counts[label] = [*counts.get(label, ()), Row(label, len(lost))]
 
 
 def _losers(admitted: Mapping[str, Mapping[str, float]], key: str, budgets: Budgets) -> frozenset[str]:
     """The values past the limit, in the order of their admission; of two admitted at once the first by name
     stays."""
-    values, label = admitted[key], _OPEN.get(key)
-    if label is None or len(values) <= (limit := budgets.of(label).limit):
+    values, label = admitted[key], label_of(key)
+    if label is None or label.values is not None or len(values) <= (limit := budgets.of(label).limit):
         return frozenset()
     return frozenset(sorted(values, key=lambda value: (values[value], value))[limit:])
 
@@ -85,7 +86,7 @@ def _folded(
     folding = [
         (position, losers[key])
         for position, label in enumerate(metric.labels if metric is not None else ())
-        if (key := LABEL_KEYS[label]) in losers
+        if (key := LABEL_KEYS.get(label, "")) in losers
     ]
     found: dict[Labels, R] = {}
     for labels, row in held.items():

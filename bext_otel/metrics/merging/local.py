@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import Any
 
 from bext_otel.metrics.families import Observed
+from bext_otel.metrics.merging.row_keys import key_of
 from bext_otel.metrics.merging.wire import BLOCK, Block, Rates, Row, blocks
 from bext_otel.metrics.pacing import slices
 from bext_otel.metrics.store.cell import Cell
@@ -28,12 +29,12 @@ class LocalRows:
         self._blocks: dict[str, list[Block]] = {}
 
     def fields(self, observed: Observed, now: float) -> dict[str, Any]:
-        """Rows and rates, by field of a contribution and exported name. Called under the reading's lock;
+        """Rows and rates, by field of a contribution and key of the row. Called under the reading's lock;
         `now` is monotonic seconds."""
         series: dict[str, list[Block]] = {}
         rates: dict[str, Rates] = {}
         for stream, values in observed.items():
-            name = stream.metric.exported
+            name = key_of(stream.metric)
             cells = [cell for cell in stream.cells() if cell not in values] if values else stream.cells()
             found = [
                 *self._made(name, cells, now),

@@ -13,8 +13,8 @@ from itertools import pairwise
 from math import inf, isfinite, isnan
 from typing import Any, Final
 
-from bext_otel.catalogue import METRICS
 from bext_otel.metrics.exponential import SCALE, Buckets
+from bext_otel.metrics.merging.row_keys import known_row
 from bext_otel.metrics.values import Distribution, Histogram, Summary, Total
 
 __all__ = ["ImplausibleError", "check_foreign_rows", "check_moments", "check_rows", "check_types", "is_of"]
@@ -25,7 +25,6 @@ _OF_KIND: Mapping[str, frozenset[type]] = {
     "histogram": frozenset({Histogram}),
 }
 _PLAIN: Final = frozenset({int, float, Total})
-_METRICS = {metric.exported: (len(metric.labels), _OF_KIND.get(metric.kind, _PLAIN)) for metric in METRICS}
 _OF_TYPE: Mapping[str, frozenset[type]] = {
     "summary": frozenset({Summary, Distribution}),
     "histogram": frozenset({Histogram, Distribution}),
@@ -43,14 +42,14 @@ class ImplausibleError(ValueError):
     """No worker says such a thing."""
 
 
-def is_of(name: str, rows: Sequence[Any]) -> bool:
-    """Whether checked rows can be those of the catalogue's metric of this name; yes, if it has none, as they
-    are nobody's then."""
-    if not rows or name not in _METRICS:
+def is_of(key: str, rows: Sequence[Any]) -> bool:
+    """Whether checked rows can be those of the metric of this key; yes, if there is none, as they are
+    nobody's then."""
+    known = known_row(key) if rows else None
+    if known is None:
         return True
-    labels, kinds = _METRICS[name]
-    first = rows[0]
-    return len(first.labels) == labels and type(first.value) in kinds
+    first, kinds = rows[0], _OF_KIND.get(known.kind, _PLAIN)
+    return len(first.labels) == known.own_labels and type(first.value) in kinds
 
 
 def check_rows(rows: Sequence[Any]) -> None:

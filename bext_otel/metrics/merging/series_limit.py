@@ -8,16 +8,17 @@ over from workers that are gone they are folded for good, so that it stays as sm
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from msgspec.structs import replace
 
+from bext_otel.catalogue import OVERFLOW
 from bext_otel.metrics.merging.totals import sum_third_party
 from bext_otel.metrics.merging.wire import ThirdPartyFamily, ThirdPartyRow
 
-__all__ = ["OVERFLOW_LABELS", "within_limit"]
+__all__ = ["OVERFLOW_LABELS", "within_budgets", "within_limit"]
 
-OVERFLOW_LABELS = (("otel.metric.overflow", "true"),)
+OVERFLOW_LABELS = ((OVERFLOW, "true"),)
 
 
 def within_limit(family: ThirdPartyFamily, rows: Sequence[ThirdPartyRow]) -> Sequence[ThirdPartyRow]:
@@ -34,6 +35,40 @@ def within_limit(family: ThirdPartyFamily, rows: Sequence[ThirdPartyRow]) -> Seq
     past = [row for row in rows if row.labels and row.labels not in kept]
     others = [row for row in rows if not row.labels or row.labels in kept]
     return [*others, replace(_together(family, past), labels=OVERFLOW_LABELS)]
+
+
+def within_budgets(
+    family: ThirdPartyFamily, rows: Sequence[ThirdPartyRow], limits: Mapping[str, int]
+) -> Sequence[ThirdPartyRow]:
+    """The rows of an instrument of the API's; of an attribute with more values than its limit, those that
+    began last are one."""
+    for name, limit in limits.items() if family.limit else ():
+        first: dict[str, float] = {}
+        for row in rows:
+            for label, value in row.labels:
+                if label == name and value != OVERFLOW:
+                    first[value] = min(first.get(value, row.began), row.began)
+        if len(first) > limit:
+            past = frozenset(sorted(first, key=lambda value: (first[value], value))[limit:])
+            rows = _folded(family, rows, name, past)
+    return rows
+
+
+def _folded(
+    family: ThirdPartyFamily, rows: Sequence[ThirdPartyRow], name: str, past: Set[str]
+) -> list[ThirdPartyRow]:
+    alike: dict[tuple[tuple[str, str], ...], list[ThirdPartyRow]] = {}
+    for row in rows:
+        labels = tuple(
+            [(label, OVERFLOW if label == name and value in past else value) for label, value in row.labels]
+        )
+        alike.setdefault(labels, []).append(row)
+    return [
+        held[0]
+        if len(held) == 1 and held[0].labels == labels
+        else replace(_together(family, held), labels=labels)
+        for labels, held in alike.items()
+    ]
 
 
 def _together(family: ThirdPartyFamily, rows: Sequence[ThirdPartyRow]) -> ThirdPartyRow:

@@ -12,9 +12,12 @@ from functools import cached_property
 from itertools import chain
 from typing import TypeAlias
 
-from bext_otel.catalogue import METRICS
+from msgspec.structs import replace
+
+from bext_otel.catalogue import Metric
 from bext_otel.metrics.merging.gauges import Gauges
-from bext_otel.metrics.merging.series_limit import within_limit
+from bext_otel.metrics.merging.row_keys import key_of, known_row
+from bext_otel.metrics.merging.series_limit import within_budgets, within_limit
 from bext_otel.metrics.merging.totals import one_row, sum_third_party
 from bext_otel.metrics.merging.wire import (
     BLOCK,
@@ -38,9 +41,7 @@ _ADDED: frozenset[FamilyType] = frozenset({"counter", "histogram", "summary"})
 
 # What the figures of telemetry end in that count since a worker's start: these happened, also when it is
 # gone.
-_COUNTS = ("_exported", "_failed", "_dropped", "_lost", "_cut", "_folded")
-
-_ROWS = {row.exported: row for row in METRICS}
+_COUNTS = ("_exported", "_failed", "_dropped", "_lost", "_cut", "_folded", "_wrong")
 
 
 class _Added:
@@ -68,10 +69,14 @@ class Tally:
         self.now = now
         self.started = now
         self.started_unix: float | None = None
+        # By exported name, the rows that there is something of.
+        self.rows: dict[str, Metric] = {}
         self.series: dict[str, dict[Labels, list[Row]]] = {}
         self.shared: dict[str, dict[tuple[Labels, str], tuple[float, Row]]] = {}
         self._rates: list[Mapping[str, Iterable[tuple[Labels, float]]]] = []
         self.admitted: dict[str, dict[str, float]] = {}
+        # How many values an attribute of an instrument of the API's may have, by its name.
+        self.attribute_limits: Mapping[str, int] = {}
         self._foreign: dict[tuple[object, ...], _Added | Gauges] = {}
         self.system: dict[str, float] = {}
         self.telemetry: dict[str, int | float | str] = {}
@@ -106,13 +111,17 @@ class Tally:
             for value, since in values.items():
                 first[value] = min(first.get(value, since), since)
 
-    def _add_series(self, name: str, series: Sequence[Block], published: float, *, alive: bool) -> None:
-        metric = _ROWS.get(name)
-        if metric is None or (metric.kind in {"gauge", "up_down_counter"} and not alive):
+    def _add_series(self, key: str, series: Sequence[Block], published: float, *, alive: bool) -> None:
+        known = known_row(key)
+        if known is None or (known.kind in {"gauge", "up_down_counter"} and not alive):
             return
+        name, arranged = known.row.exported, known.arranged
+        self.rows[name] = known.row
         held = self.series.setdefault(name, {})
         for part in slices(series, AT_ONCE // BLOCK):
             for row in chain.from_iterable([block.rows for block in part]):
+                if arranged is not None:
+                    row = replace(row, labels=arranged(row.labels))  # noqa: PLW2901  as we have it
                 if row.source:
                     self._add_shared(name, row, published)
                 elif (before := held.get(row.labels)) is None:
@@ -139,7 +148,7 @@ class Tally:
     def foreign(self) -> list[ThirdPartyFamily]:
         """Families of other libraries, none with more series than its limit."""
         return [
-            held.part.with_rows(within_limit(held.part, rows))
+            held.part.with_rows(self._bounded(held.part, rows))
             for held in self._foreign.values()
             if (rows := held.rows())
         ]
@@ -147,10 +156,13 @@ class Tally:
     def foreign_kept(self) -> list[ThirdPartyFamily]:
         """The same of workers that are gone, to be kept: in as few rows as say it exactly."""
         return [
-            held.part.with_rows(within_limit(held.part, rows))
+            held.part.with_rows(self._bounded(held.part, rows))
             for held in self._foreign.values()
             if (rows := held.kept())
         ]
+
+    def _bounded(self, part: ThirdPartyFamily, rows: Sequence[ThirdPartyRow]) -> Sequence[ThirdPartyRow]:
+        return within_limit(part, within_budgets(part, rows, self.attribute_limits))
 
     def _add_foreign(self, part: ThirdPartyFamily, whose: Shared) -> None:
         held = self._foreign.get(part.key)
@@ -163,7 +175,11 @@ class Tally:
         """Increases per second, by exported name and labels; computed at the first look."""
         found: dict[str, dict[Labels, float]] = {}
         for told in self._rates:
-            for name, rates in told.items():
+            for key, rates in told.items():
+                known = known_row(key)
+                if known is None:
+                    continue
+                name = known.row.exported
                 held = found.setdefault(name, {})
                 for labels, rate in rates:
                     held[labels] = held.get(labels, 0.0) + rate
@@ -176,12 +192,18 @@ class Tally:
         add_figures(self.telemetry, contribution.telemetry)
 
 
+# Of words, the graver one stays: a worker that has not been answered yet says nothing of one that has.
+_GRAVITY: Mapping[object, int] = {None: 0, "trying": 1, "ok": 2}
+_GRAVE = 3
+
+
 def add_figures(held: dict[str, int | float | str], more: Figures) -> None:
-    """Add what workers say of their telemetry: numbers add up; of words, one that is not `ok` stays."""
+    """Add what workers say of their telemetry: numbers add up; of words, the gravest stays."""
     for name, value in more.items():
         before = held.get(name)
         if isinstance(value, str) or isinstance(before, str):
-            held[name] = value if before in {None, "ok"} else before
+            graver = _GRAVITY.get(before, _GRAVE) < _GRAVITY.get(value, _GRAVE)
+            held[name] = value if graver or before is None else before
         else:
             held[name] = (before or 0) + value
 
@@ -196,11 +218,11 @@ def compacted(
         tally.add(contribution, alive=False)
     fold(tally)
     series = {
-        name: [one_row(labels, rows, now) for labels, rows in held.items()]
+        key_of(tally.rows[name]): [one_row(labels, rows, now) for labels, rows in held.items()]
         for name, held in tally.series.items()
     }
     for name, shared in tally.shared.items():
-        series.setdefault(name, []).extend(row for _, row in shared.values())
+        series.setdefault(key_of(tally.rows[name]), []).extend(row for _, row in shared.values())
     return Publication(
         started=tally.started,
         started_unix=tally.started_unix or 0.0,

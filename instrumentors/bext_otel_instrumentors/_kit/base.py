@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DISTRO
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # upstream turned checking off there
 
 from bext_otel_instrumentors._kit.patch import Patches
@@ -32,7 +34,10 @@ class Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # as above
         return self.requires
 
     def instrument(self, **kwargs: Any) -> Any:
-        """As upstream's, which warns of a second time."""
+        """As upstream's, which warns of a second time. Under another distribution than ours, which a variable
+        asks for, its loader gets nothing of ours."""
+        if _is_anothers(kwargs):
+            return None
         return None if self.is_instrumented_by_opentelemetry else super().instrument(**kwargs)
 
     @abstractmethod
@@ -49,6 +54,13 @@ class Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # as above
 
     def _uninstrument(self, **kwargs: Any) -> None:  # upstream's signature
         self._patches.undo()
+
+
+def _is_anothers(given: Mapping[str, Any]) -> bool:
+    """Whether it is the loader of another distribution that asks, by what it gives, and not the application
+    or ours."""
+    asked = os.environ.get(OTEL_PYTHON_DISTRO) or "bext"
+    return asked != "bext" and "skip_dep_check" in given and "disabled" not in given
 
 
 class HostingInstrumentor(Instrumentor):

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import Span, SpanKind
 
 from bext_otel.apps import clean, current_app
+from bext_otel.fields import Holder, carried
 from bext_otel.operation import Operation, show_failure, tracer
 from bext_otel.request_facts import facts_of
 from bext_otel.runs import Hold
@@ -31,6 +32,7 @@ __all__ = [
     "APP",
     "BEFORE",
     "CARRIER",
+    "FIELDS",
     "FLOW",
     "MACHINERY",
     "REQUEST_ID",
@@ -52,6 +54,8 @@ FLOW, RUN, BEFORE = "bext_flow", "bext_run", "bext_before"
 
 APP, ROUTE, REQUEST_ID = "bext_app", "bext_route", "bext_request_id"
 """Headers of a message: whose work its task is, and of which request."""
+FIELDS = "bext_fields"
+"""Header of a message: fields that a task's lines have from who starts it."""
 
 MACHINERY = frozenset({"celery.chord_unlock"})
 """Tasks by which Celery looks again and again whether a chord is ready. They are no steps, and nobody's
@@ -87,6 +91,7 @@ class TaskStep:
     outer: TaskStep | None = None
     canvas: Canvas | None = None
     started: float = 0.0
+    fields: Holder = field(default_factory=Holder)
     _next: Any = None
     _has_continued: bool = False
     _successors: frozenset[str] | None = None
@@ -258,6 +263,8 @@ def before_publish(
         for name, value in ((APP, current_app()), (ROUTE, route), (REQUEST_ID, request_id)):
             if value:
                 headers[name] = value
+        if inherited := carried(context.get_current()):
+            headers[FIELDS] = inherited
         if step is not None and step.operation is not None and step.identity == identity:
             before = step.operation.span.get_span_context()
             if before.is_valid:

@@ -9,12 +9,13 @@ from time import perf_counter
 from typing import Any
 
 from opentelemetry import context, propagate, trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, set_value
 from opentelemetry.trace import SpanContext, SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from bext_otel.apps import clean, with_app
 from bext_otel.catalogue import FLOW_COMPLETED, FLOW_FAILED, FLOW_STEP, FLOW_STEP_DURATION, UNKNOWN
+from bext_otel.fields import HOLDER, restored
 from bext_otel.flows import log_run_failed
 from bext_otel.operation import finish, measure, settings, show_failure, start, tracer
 from bext_otel.request_facts import with_facts
@@ -28,6 +29,7 @@ from bext_otel_instrumentors.celery.messages import (
     APP,
     BEFORE,
     CARRIER,
+    FIELDS,
     FLOW,
     MACHINERY,
     REQUEST_ID,
@@ -65,7 +67,8 @@ def before_run(task_id: str = "", task: Any = None, **_: Any) -> None:
         identity = join(canvas, task_id, task.name) if canvas is not None else _identity(request, task.name)
         step = TaskStep(request, task.name, task_id, identity, outer=current_step.get(), canvas=canvas)
         if not upstream_traces():
-            here = _context(step)
+            step.fields.fields = restored(getattr(request, FIELDS, "")) or None
+            here = set_value(HOLDER, step.fields, _context(step))
             if task.name not in MACHINERY:
                 here = _open(step, task.name, here)
             step.token, step.context = context.attach(here), here
@@ -142,7 +145,8 @@ def _end(step: TaskStep, state: str | None, error: BaseException | None) -> Cont
     if state == "RETRY":
         step.operation.span.set_attribute("bext.retried", True)
     finish(step.operation, error)
-    return trace.set_span_in_context(step.operation.span, step.context)
+    here = trace.set_span_in_context(step.operation.span, step.context)
+    return set_value(HOLDER, step.fields, here)
 
 
 def _end_run(step: TaskStep, state: str | None, failure: str | None, here: Context) -> None:

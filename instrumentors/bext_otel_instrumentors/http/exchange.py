@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Mapping
 from time import perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from opentelemetry.context import Context
+from opentelemetry.context import Context, set_value
 
 from bext_otel._compat import SPAN_KEY, get_current
 from bext_otel.apps import with_app
 from bext_otel.crashes import note_crash
+from bext_otel.fields import HOLDER, Holder, Value
 from bext_otel.operation import Measure, settings
 from bext_otel.process import on_fork
 from bext_otel.request_facts import REQUEST_KEY, Access, Carried, Facts, well_formed
@@ -80,7 +81,7 @@ class Exchange(Routed):
     is when the last byte was out. `awaited` are the answered requests that it is one of, while its
     application still runs. `process` is where it is counted as being in progress, and `in_progress` what
     counts it (None: it is not). `withdrawn`: it is not measured after all. `bodies` notes what it and its
-    answer hold (None: nobody asks).
+    answer hold (None: nobody asks). `fields` are those that the application has bound to its lines.
     """
 
     __slots__ = (
@@ -94,6 +95,7 @@ class Exchange(Routed):
         "counting",
         "ended_ns",
         "error",
+        "fields",
         "finished",
         "headers",
         "in_progress",
@@ -151,7 +153,7 @@ class Exchange(Routed):
         # As `Routed` begins, without another call.
         self.path, self.root, self.mounts, self.mounted = path, mounted, "", mounted
         self.asked, self.matched, self.routed = asked, None, False
-        self.context = Context({**above, SPAN_KEY: self.span, REQUEST_KEY: self})
+        self.context = Context({**above, SPAN_KEY: self.span, REQUEST_KEY: self, HOLDER: self})
         self.surroundings: Mapping[str, Any] | None = surroundings
         self.interface = interface
         self.asgi = interface.asgi
@@ -175,6 +177,7 @@ class Exchange(Routed):
         self.awaited: dict[Exchange, Any] | None = None
         self.bodies: Bodies | None = None
         self.finished = self.withdrawn = False
+        self.fields: Mapping[str, Value] | None = None
         self.process: object = None
         self.in_progress: Measure | None = None
 
@@ -365,6 +368,8 @@ class Exchange(Routed):
         if self.unhandled is not None:  # of which the server tells next
             here = Context({SPAN_KEY: self.span, REQUEST_KEY: Carried(*self.facts())})
             here = with_app(self.app, here)
+            if self.fields:
+                here = set_value(HOLDER, Holder(self.fields), here)
             note_crash(self.unhandled, here, told=failed and current_settings.log_requests)
 
     def result(self, error: BaseException | None) -> Outcome:

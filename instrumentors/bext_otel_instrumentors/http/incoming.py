@@ -13,7 +13,7 @@ from opentelemetry.context import Context, attach, detach
 from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 
 from bext_otel._compat import get_current
-from bext_otel.operation import set_request_logged, settings
+from bext_otel.operation import leave_request_out, settings
 from bext_otel.request_facts import Access
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.access import access_of
@@ -197,5 +197,5 @@ def leaves_out(interface: Interface, chosen: Choices, surroundings: Any) -> bool
     except Exception as error:
         report("an excluded URL", error)
         return False
-    set_request_logged(told=False)
+    leave_request_out()
     return True

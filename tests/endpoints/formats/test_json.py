@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bext_otel import catalogue
 from bext_otel.endpoints.formats import json
-from bext_otel.metrics.snapshot import Snapshot
+from bext_otel.metrics.snapshot import Family, Histogram, Point, Series, Snapshot
 from tests.endpoints.snapshots import EMPTY, SPECIFICATION, family, numbers, series, summary
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "metrics.json"
@@ -44,7 +44,48 @@ def test_the_example_of_the_specification_comes_out() -> None:
         },
         "system": {"memory_mb": 256, "cpu_percent": 15.2, "open_fds": 128},
     } == document
+    routes, others = telemetry.pop("routes"), telemetry.pop("metrics")
+    assert {"queue_wait_seconds"} == others.keys()
+    assert {"marketing", "api"} == routes.keys()
     assert {"series": 23, "engine": "bext", "lag_seconds": None} == telemetry
+
+
+def test_requests_are_told_by_route() -> None:
+    counts = {("a", "GET", "200", "/x"): 3, ("a", "POST", "500", "/x"): 1, ("b", "GET", "404", "/"): 2}
+    timed = {("a", "/x"): summary(4, 10.0)}
+    snapshot = replace(
+        EMPTY,
+        families=(numbers(catalogue.REQUESTS, dict(counts)), family(catalogue.REQUEST_DURATION, dict(timed))),
+    )
+    found = json.document(snapshot)["telemetry"]["routes"]
+    assert {"total": 2, "errors": 0, "error_rate": 0.0} == found["b"]["/"]
+    assert (4, 1, 0.25) == tuple(found["a"]["/x"][name] for name in ("total", "errors", "error_rate"))
+    assert {"avg_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms"} < found["a"]["/x"].keys()
+
+
+def test_metrics_that_are_not_the_platforms_are_in_the_document() -> None:
+    histogram = Histogram((1.0, 5.0), (1, 0, 2), 20.0, 3)
+    labels = Series((("country", "de"),))
+    families = (
+        Family("orders_total", "counter", "Orders.", "", (Point(labels, 7),)),
+        Family("size_bytes", "histogram", "Size.", "By", (Point(Series(()), histogram),)),
+        numbers(catalogue.CACHE_HITS, {("docs", "isr"): 3}),
+    )
+    document = standard.loads(json.render(replace(EMPTY, families=families)))
+    assert {
+        "orders_total": {
+            "type": "counter",
+            "unit": "",
+            "description": "Orders.",
+            "series": [{"labels": {"country": "de"}, "value": 7}],
+        },
+        "size_bytes": {
+            "type": "histogram",
+            "unit": "By",
+            "description": "Size.",
+            "series": [{"labels": {}, "count": 3, "sum": 20.0, "buckets": {"1": 1, "5": 0, "+Inf": 2}}],
+        },
+    } == document["telemetry"]["metrics"]
 
 
 def test_what_is_not_known_is_null() -> None:
