@@ -38,7 +38,6 @@ from bext_otel.config import Exporters, Signal
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.encodable import encodable_records, encodable_spans
 from bext_otel.export.entry_points import named_exporter
-from bext_otel.export.http_settings import has_credential_provider
 from bext_otel.export.metric_encoder import MetricEncoder
 from bext_otel.export.origins import Encoded, Origins
 from bext_otel.export.temporality import otlp_temporality
@@ -384,7 +383,7 @@ def import_otlp(exporters: Exporters, *, encoded: bool = True) -> None:
     for signal, target in exporters.targets.items():
         if "otlp" not in asked[signal]:
             continue
-        if not encoded or target.protocol == "grpc" or has_credential_provider(signal):
+        if not encoded or target.protocol == "grpc" or _has_credential_provider(signal):
             otlp_exporter(target.protocol, signal)
         else:
             from bext_otel.export import otlp_http  # noqa: F401
@@ -443,7 +442,7 @@ def _otlp(
                 "needs none"
             )
         json_of = _json_of(signal) if target.protocol == "http/json" else None
-        if encoded and target.protocol != "grpc" and not has_credential_provider(signal):
+        if encoded and target.protocol != "grpc" and not _has_credential_provider(signal):
             from bext_otel.export.otlp_http import OtlpHttp
 
             return OtlpHttp(signal, target.endpoint, delivery, json_of=json_of)
@@ -461,6 +460,12 @@ def _otlp(
         return _ByUpstream(exporter) if encoded else exporter
 
     return make
+
+
+def _has_credential_provider(signal: Signal) -> bool:
+    from bext_otel.export.http_settings import has_credential_provider
+
+    return has_credential_provider(signal)
 
 
 def _json_of(signal: Signal) -> Callable[[bytes], bytes]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+import msgspec
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader
 from opentelemetry.sdk.metrics.view import View
 
 __all__ = ["NO_PARTS", "MetricParts"]
 
 
-@dataclass(frozen=True)
-class MetricParts:
+class MetricParts(msgspec.Struct, frozen=True):
     """The SDK's own: views, readers that get every metric, and exporters beside those that variables name."""
 
     views: Sequence[View] = ()
