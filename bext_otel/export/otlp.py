@@ -388,6 +388,8 @@ def import_otlp(exporters: Exporters, *, encoded: bool = True) -> None:
         else:
             from bext_otel.export import otlp_http  # noqa: F401
 
+            if target.protocol == "http/json":
+                _json_of(signal)
             import_module("encodings.idna")  # as the first connection does
 
 

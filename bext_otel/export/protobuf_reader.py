@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["double", "fields", "first"]
+__all__ = ["double", "fields", "first", "varints"]
 
 
 def fields(content: Any) -> Iterator[tuple[int, Any]]:
@@ -39,6 +39,14 @@ def _varint(content: bytes, at: int) -> tuple[int, int]:
         at, shift = at + 1, shift + 7
         if not byte & 0x80:
             return number, at
+
+
+def varints(content: bytes) -> Iterator[int]:
+    """Whole numbers that are packed one after the other. Raises ValueError where one breaks off."""
+    at = 0
+    while at < len(content):
+        number, at = _varint(content, at)
+        yield number
 
 
 def first(content: Any, number: int, default: Any) -> Any:

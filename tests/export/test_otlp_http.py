@@ -133,16 +133,19 @@ runs.shutdown()
 names = ("requests", "urllib3", "google", "opentelemetry.exporter.otlp", "opentelemetry.exporter.http", "opentelemetry.proto", "grpc", "urllib.request")
 show([
     sorted(name for name in sys.modules if name in names or name.startswith(tuple(f"{each}." for each in names))),
-    sorted(name for name in while_exporting if name.startswith(("bext_otel.export.http", "encodings", "http", "ssl"))),
+    sorted(name for name in while_exporting if name.startswith(("bext_otel.export.http", "bext_otel.export.otlp_", "encodings", "http", "ssl"))),
 ])
 """
 
 
+@pytest.mark.parametrize("protocol", ["http/protobuf", "http/json"])
 def test_every_signal_is_sent_without_upstream_s_exporters_and_imports_nothing_at_its_first_request(
-    tmp_path: Path,
+    tmp_path: Path, protocol: str
 ) -> None:
     """A fork in the middle of an import leaves its lock held in the child."""
     with answering() as server:
-        shown, lines = fresh(ALL, tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=server.url)
+        shown, lines = fresh(
+            ALL, tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=server.url, OTEL_EXPORTER_OTLP_PROTOCOL=protocol
+        )
     assert ([[], []], []) == (shown, lines)
     assert {"/v1/traces", "/v1/logs", "/v1/metrics"} == set(server.targets)
