@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import bext_otel.api_environment  # isort: skip  # noqa: F401  # corrects what upstream's API reads at its import, which comes next
 
-from bext_otel.declarations import metric, work
-from bext_otel.fields import bind, bound
-from bext_otel.operation import count, operation, record
+from bext_otel.helpers import is_helper
+
+# The launcher comes here in a helper of multiprocessing too, which has nothing to measure and nobody's time.
+if not is_helper(sys.orig_argv):
+    from bext_otel.declarations import metric, work
+    from bext_otel.fields import bind, bound
+    from bext_otel.operation import count, operation, record
 
 if TYPE_CHECKING:
     from bext_otel.deploys import deploy

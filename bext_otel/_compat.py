@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar, Token
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.machinery import ModuleSpec
+from importlib.metadata import EntryPoint
 from importlib.util import find_spec, module_from_spec
 from types import SimpleNamespace
 from typing import Any, Literal, Protocol, TypeAlias
@@ -75,6 +75,7 @@ __all__ = [
     "logger_config",
     "make_reservoir",
     "matches",
+    "offered",
     "on_ending",
     "otlp_exporter",
     "own_resource",
@@ -136,18 +137,19 @@ def _found_below(package: str, name: str, places: Sequence[str]) -> ModuleSpec |
 
 
 class _Executor(ThreadPoolExecutor):
-    """Does at once, in the thread that asks, what it has no thread for."""
+    """Does at once, in the thread that asks, what needs no thread, and what it has none for."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        # The SDK's own detectors wait for nobody, and are quicker than a thread.
+        if not type(getattr(fn, "__self__", None)).__module__.startswith("opentelemetry.sdk."):
+            with suppress(RuntimeError):  # no thread can be started
+                return super().submit(fn, *args, **kwargs)
+        future: Future[Any] = Future()
         try:
-            return super().submit(fn, *args, **kwargs)
-        except RuntimeError:  # no thread can be started
-            future: Future[Any] = Future()
-            try:
-                future.set_result(fn(*args, **kwargs))
-            except Exception as error:  # as an executor does
-                future.set_exception(error)
-            return future
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # as an executor does
+            future.set_exception(error)
+        return future
 
 
 def detect_resources_anywhere() -> None:
@@ -160,6 +162,13 @@ def detect_resources_anywhere() -> None:
                 ThreadPoolExecutor=_Executor, TimeoutError=concurrent.futures.TimeoutError
             )
         )
+
+
+def offered(group: str) -> Sequence[EntryPoint]:
+    """What packages offer under this name. The launcher has looked at every package already, and the API
+    keeps what it found: to look once more opens a file of each."""
+    known: Any = import_module("opentelemetry.util._importlib_metadata")
+    return tuple(known.entry_points(group=group))
 
 
 def check_requirements_once(checks_later: Callable[[Any], bool]) -> None:
@@ -308,8 +317,7 @@ SDK_INSTRUMENTS: Mapping[InstrumentKind, Any] = {
 Form: TypeAlias = Literal["default", "drop", "sum", "last_value", "explicit", "exponential"]
 
 
-@dataclass(frozen=True)
-class Aggregated:
+class Aggregated(msgspec.Struct, frozen=True):
     """An SDK's aggregation, as data. `bounds` are None where the instrument, or the default, says them."""
 
     form: Form = "default"
@@ -343,8 +351,7 @@ def aggregation_of(aggregation: Any) -> Aggregated:
     return Aggregated()
 
 
-@dataclass(frozen=True)
-class ViewParts:
+class ViewParts(msgspec.Struct, frozen=True):
     """What a view makes of the instruments that it matches; None leaves it as it is."""
 
     name: str | None
@@ -397,8 +404,7 @@ def make_reservoir(factory: Callable[[Any], Any], form: Form, bounds: Sequence[f
     return factory(_RESERVOIR_KINDS[form])(**options)
 
 
-@dataclass(frozen=True)
-class ReaderPreferences:
+class ReaderPreferences(msgspec.Struct, frozen=True):
     """What a metric reader asks for, by kind of instrument. `limits` has those that are not the SDK's
     default."""
 
@@ -654,7 +660,6 @@ def count_logs(provider: Any, counts: _LoggerMetrics) -> None:
     provider._logger_metrics = counts
 
 
-@dataclass
 class _Outcome:
     """What upstream's exporters write down of an export: `ExportResult` of their own telemetry."""
 

@@ -6,15 +6,15 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from bext_otel import threads
 
 __all__ = ["Answer", "within"]
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What a call came back with: a value, or the exception that it raised, for which `value` is False."""
 
     value: object

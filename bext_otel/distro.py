@@ -18,18 +18,21 @@ from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr
 from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DISABLED_INSTRUMENTATIONS
 
 from bext_otel import api_environment
-from bext_otel.apps import Resolver, import_resolver
-from bext_otel.awaited import awaited_module, when_used
-from bext_otel.config import load
-from bext_otel.config.config_file import config_file, put_aside, put_back
-from bext_otel.config.upstream import correct_upstream_variables
-from bext_otel.config.watching import ChangedFile
 from bext_otel.distribution import INSTRUMENTORS
-from bext_otel.endpoints.port import take_word
-from bext_otel.process import collector_paused
-from bext_otel.service.process_tree import is_helper
+from bext_otel.helpers import is_helper
+
+if not is_helper(sys.orig_argv):  # which sets nothing up
+    from bext_otel.apps import import_resolver
+    from bext_otel.awaited import awaited_module, when_used
+    from bext_otel.config import load
+    from bext_otel.config.config_file import config_file, put_aside, put_back
+    from bext_otel.config.upstream import correct_upstream_variables
+    from bext_otel.config.watching import ChangedFile
+    from bext_otel.endpoints.port import take_word
+    from bext_otel.process import collector_paused
 
 if TYPE_CHECKING:
+    from bext_otel.apps import Resolver
     from bext_otel.export import given as parts
     from bext_otel.export.declared import Declared
     from bext_otel.runtime import Runtime
@@ -403,6 +406,7 @@ class BextConfigurator:
     def configure(self, **kwargs: Any) -> None:
         """Set telemetry up from the environment and the file."""
         if is_helper(sys.orig_argv):
+            os.environ[OTEL_PYTHON_DISABLED_INSTRUMENTATIONS] = "*"  # the launcher need not look for any
             return
         try:
             with collector_paused():

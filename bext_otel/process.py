@@ -15,7 +15,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -33,11 +32,11 @@ def _nothing() -> None:
     pass
 
 
-@dataclass(frozen=True, eq=False)
 class _Forks:
-    before: Callable[[], None]
-    in_parent: Callable[[], None]
-    in_child: Callable[[], None]
+    def __init__(
+        self, before: Callable[[], None], in_parent: Callable[[], None], in_child: Callable[[], None]
+    ) -> None:
+        self.before, self.in_parent, self.in_child = before, in_parent, in_child
 
 
 _EMBEDDED = "uwsgi"

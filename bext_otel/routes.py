@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -120,8 +119,10 @@ def _guarded(name: str, function: RouteFunction, failed: Callable[[str], None]) 
 def load_functions(*, failed: Callable[[str], None]) -> dict[str, RouteFunction]:
     """The functions that packages offer, by the names of their entry points; `failed` is told, with one line,
     of each that cannot be imported."""
+    from bext_otel._compat import offered  # it knows the SDK, which instrumentors import nothing of
+
     found: dict[str, RouteFunction] = {}
-    for entry_point in islice(entry_points(group=GROUP), _MAX_FUNCTIONS):
+    for entry_point in islice(offered(GROUP), _MAX_FUNCTIONS):
         try:
             function = entry_point.load()
             if not callable(function):

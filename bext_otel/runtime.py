@@ -364,7 +364,7 @@ def _import_for_workers(config: Config) -> None:
     """Import once, in a server's master, what each of its workers would import for itself."""
     from bext_otel.endpoints import server  # noqa: F401
 
-    import_otlp(config.telemetry.exporters)
+    import_otlp(config.telemetry.exporters, encoded=config.telemetry.engine == "bext")
 
 
 def _token(config: Config) -> Token:

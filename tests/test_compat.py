@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Literal
 
@@ -567,3 +568,40 @@ def test_a_pattern_is_parsed_into_pairs_of_an_operation_and_what_it_is_given() -
         (str(kind), given if isinstance(given, int) else given[0])
         for kind, given in _compat.parse_pattern("ab+")
     ]
+
+
+def test_what_packages_offer_is_what_their_metadata_say_and_looked_up_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expected = {(each.name, each.value) for each in entry_points(group="opentelemetry_instrumentor")}
+    assert expected == {(each.name, each.value) for each in _compat.offered("opentelemetry_instrumentor")}
+    monkeypatch.setattr("importlib.metadata.distributions", lambda **_: pytest.fail("looked again"))
+    assert () == _compat.offered("bext_otel_nothing")
+
+
+def test_the_sdk_s_own_detectors_need_no_thread_and_those_of_others_get_one(tmp_path: Path) -> None:
+    """Theirs may take long, and have five seconds each."""
+    shown, _ = fresh(
+        """
+        import threading
+        started = []
+        start = threading.Thread.start
+        threading.Thread.start = lambda thread: (started.append(thread.name), start(thread))[1]
+        from bext_otel import _compat
+        _compat.detect_resources_anywhere()
+        from opentelemetry.sdk import resources
+        own = resources.get_aggregated_resources(
+            [resources.OTELResourceDetector(), resources.ProcessResourceDetector()], resources.Resource.get_empty()
+        )
+        before = len(started)
+
+        class Theirs(resources.ResourceDetector):
+            def detect(self):
+                return resources.Resource({"thread": threading.current_thread() is threading.main_thread()})
+
+        theirs = resources.get_aggregated_resources([Theirs()], resources.Resource.get_empty())
+        show([before, "process.pid" in own.attributes, theirs.attributes["thread"]])
+        """,
+        tmp_path,
+    )
+    assert [0, True, False] == shown

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import msgspec
 from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk._logs.export import LogRecordExporter
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader
@@ -51,8 +51,7 @@ Configurator: TypeAlias = Callable[[Any], Any]
 "LoggerConfigurator")."""
 
 
-@dataclass(frozen=True)
-class Given:
+class Given(msgspec.Struct, frozen=True):
     """What there is; empty, or None, is what variables say. Processors are called in this order, exporters
     beside those that variables name, each in batches of its own."""
 

@@ -7,7 +7,8 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Generic, TypeVar
+from importlib import import_module
+from typing import Any, Generic, Protocol, TypeVar
 
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk._logs.export import ConsoleLogRecordExporter, LogRecordExporter, LogRecordExportResult
@@ -106,6 +107,30 @@ class _Own(Generic[E]):
             shutdown(self._made)
 
 
+class _Sends(Protocol):
+    """Sends requests of OTLP that are encoded already."""
+
+    def send(self, content: bytes, items: int, /) -> bool:
+        """Send a request of so many items; whether it arrived."""
+
+    def shutdown(self) -> None:
+        """Let go of the connection."""
+
+
+class _ByUpstream:
+    """One of upstream's exporters that has taken bytes (`take_bytes`): gRPC's, and over HTTP one whose
+    credentials another package makes."""
+
+    def __init__(self, exporter: Any) -> None:
+        self._exporter = exporter
+
+    def send(self, content: bytes, items: int) -> bool:
+        return export_bytes(self._exporter, content, items)
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+
 class _Later(Exception):  # noqa: N818  # no error yet
     """An exporter cannot be made now."""
 
@@ -137,7 +162,7 @@ class _Spans(SpanExporter):
 class EncodedExporter:
     """Sends items that are encoded where they ended, as OTLP."""
 
-    def __init__(self, own: _Own[Any], delivery: Delivery) -> None:
+    def __init__(self, own: _Own[_Sends], delivery: Delivery) -> None:
         self._own = own
         self.delivery = delivery
         self.origins = Origins()
@@ -146,7 +171,7 @@ class EncodedExporter:
         """Send a batch; whether it arrived."""
         return self._own.attempt(
             len(batch),
-            lambda exporter: export_bytes(exporter, self.origins.request(batch), len(batch)),
+            lambda exporter: exporter.send(self.origins.request(batch), len(batch)),
         )
 
     def shutdown(self) -> None:
@@ -202,7 +227,7 @@ class _Metrics(MetricExporter):
 class _EncodedMetrics(MetricExporter):
     """Encodes metrics itself, and has them sent as OTLP."""
 
-    def __init__(self, own: _Own[Any]) -> None:
+    def __init__(self, own: _Own[_Sends]) -> None:
         super().__init__(preferred_temporality=otlp_temporality())
         self._own = own
         self._encoder = MetricEncoder()
@@ -219,11 +244,11 @@ class _EncodedMetrics(MetricExporter):
             for scope in resource.scope_metrics
             for metric in scope.metrics
         )
-        arrived = export_bytes(exporter, self._encoder.encode(metrics_data), points)
+        arrived = exporter.send(self._encoder.encode(metrics_data), points)
         return MetricExportResult.SUCCESS if arrived else MetricExportResult.FAILURE
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        self._own.end(lambda exporter: exporter.shutdown(timeout_millis, **kwargs))
+        self._own.end(lambda exporter: exporter.shutdown())
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         return True  # exporters hold nothing back
@@ -280,7 +305,7 @@ def span_exporters(
     made: list[tuple[SpanExporter | EncodedExporter, Delivery]] = []
     for number, name in enumerate(exporters.traces):
         delivery = _delivery(name, exporters, "traces", number)
-        make = (
+        make: Callable[[], Any] = (
             ConsoleSpanExporter
             if name == "console"
             else _maker(name, exporters, "traces", delivery, encoded=encoded)
@@ -351,12 +376,21 @@ def metric_exporters(
     return made
 
 
-def import_otlp(exporters: Exporters) -> None:
-    """Import what the exporters over OTLP will need: for a process that forks many which will."""
+def import_otlp(exporters: Exporters, *, encoded: bool = True) -> None:
+    """Import what the exporters over OTLP will need: for a process that forks many which will. `encoded`: by
+    our engine."""
     asked = {"traces": exporters.traces, "logs": exporters.logs, "metrics": exporters.metrics}
     for signal, target in exporters.targets.items():
-        if "otlp" in asked[signal]:
+        if "otlp" not in asked[signal]:
+            continue
+        if not encoded or target.protocol == "grpc" or _has_credential_provider(signal):
             otlp_exporter(target.protocol, signal)
+        else:
+            from bext_otel.export import otlp_http  # noqa: F401
+
+            if target.protocol == "http/json":
+                _json_of(signal)
+            import_module("encodings.idna")  # as the first connection does
 
 
 # As the semantic conventions name them (`otel.component.type`).
@@ -409,22 +443,37 @@ def _otlp(
                 "gRPC needs threads, and none can be started; OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf "
                 "needs none"
             )
+        json_of = _json_of(signal) if target.protocol == "http/json" else None
+        if encoded and target.protocol != "grpc" and not _has_credential_provider(signal):
+            from bext_otel.export.otlp_http import OtlpHttp
+
+            return OtlpHttp(signal, target.endpoint, delivery, json_of=json_of)
         options = {"compression": _grpc_compression(signal)} if target.protocol == "grpc" else {}
         exporter = otlp_exporter(target.protocol, signal)(endpoint=target.endpoint, **options)
         pin_certificate(exporter)
         if encoded:
             take_bytes(exporter, signal)
-        if target.protocol == "http/json":
-            from bext_otel.export.otlp_json import json_of
-
-            speak_json(exporter, partial(json_of, signal))
+        if json_of is not None:
+            speak_json(exporter, json_of)
         explain_exports(exporter, failed, delivery.rejected, delivery.answered)
         if once:
             try_once(exporter)
         delivery.limits(limit_exports(exporter))
-        return exporter
+        return _ByUpstream(exporter) if encoded else exporter
 
     return make
+
+
+def _has_credential_provider(signal: Signal) -> bool:
+    from bext_otel.export.http_settings import has_credential_provider
+
+    return has_credential_provider(signal)
+
+
+def _json_of(signal: Signal) -> Callable[[bytes], bytes]:
+    from bext_otel.export.otlp_json import json_of
+
+    return partial(json_of, signal)
 
 
 def _grpc_compression(signal: Signal) -> Any:

@@ -4,14 +4,14 @@ what each decides."""
 from __future__ import annotations
 
 import json
-import struct
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
 
+from bext_otel.export.protobuf_reader import double, fields, first
 from bext_otel.traces.ratio import ConsistentRatio
 
 __all__ = ["ByOperation", "RateLimit", "strategy_of_json", "strategy_of_protobuf"]
@@ -84,11 +84,11 @@ def strategy_of_json(content: bytes) -> ByOperation:
 def strategy_of_protobuf(content: bytes) -> ByOperation:
     """The strategy of an answer over gRPC. Raises ValueError for what is none."""
     said: dict[str, Any] = {}
-    for number, value in _fields(content):
+    for number, value in fields(content):
         if number == 2:
-            said["probabilisticSampling"] = {"samplingRate": _double(value, 1)}
+            said["probabilisticSampling"] = {"samplingRate": double(value, 1)}
         elif number == 3:
-            said["rateLimitingSampling"] = {"maxTracesPerSecond": _first(value, 1, 0)}
+            said["rateLimitingSampling"] = {"maxTracesPerSecond": first(value, 1, 0)}
         elif number == 4:
             said["operationSampling"] = _operations(value)
     return _strategy(said)
@@ -96,18 +96,18 @@ def strategy_of_protobuf(content: bytes) -> ByOperation:
 
 def _operations(content: Any) -> dict[str, Any]:
     named = []
-    for number, value in _fields(content):
+    for number, value in fields(content):
         if number == 3:
-            share = _first(value, 2, b"")
+            share = first(value, 2, b"")
             named.append(
                 {
-                    "operation": bytes(_first(value, 1, b"")).decode(errors="replace"),
-                    "probabilisticSampling": {"samplingRate": _double(share, 1)},
+                    "operation": bytes(first(value, 1, b"")).decode(errors="replace"),
+                    "probabilisticSampling": {"samplingRate": double(share, 1)},
                 }
             )
     return {
-        "defaultSamplingProbability": _double(content, 1),
-        "defaultLowerBoundTracesPerSecond": _double(content, 2),
+        "defaultSamplingProbability": double(content, 1),
+        "defaultLowerBoundTracesPerSecond": double(content, 2),
         "perOperationStrategies": named,
     }
 
@@ -136,48 +136,3 @@ def _strategy(said: Mapping[str, Any]) -> ByOperation:
 
 def _ratio(share: object) -> ConsistentRatio:
     return ConsistentRatio(float(share or 0))  # type: ignore[arg-type]  # what is no number raises
-
-
-# --- Protobuf, as far as these messages need it ---------------------------------------------------------
-
-
-def _fields(content: Any) -> Iterator[tuple[int, Any]]:
-    """Each field's number, and its value: an int, or bytes."""
-    if isinstance(content, int):
-        raise ValueError("a number where a message was expected")
-    at = 0
-    while at < len(content):
-        key, at = _varint(content, at)
-        kind = key & 7
-        if kind == 0:
-            value, at = _varint(content, at)
-            yield key >> 3, value
-            continue
-        size, at = (8, at) if kind == 1 else (4, at) if kind == 5 else _varint(content, at)
-        if kind not in {1, 2, 5} or at + size > len(content):
-            raise ValueError("the answer is no message")
-        yield key >> 3, content[at : at + size]
-        at += size
-
-
-def _varint(content: bytes, at: int) -> tuple[int, int]:
-    number = shift = 0
-    while True:
-        if at >= len(content) or shift > 63:
-            raise ValueError("the answer is no message")
-        byte = content[at]
-        number |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if not byte & 0x80:
-            return number, at
-
-
-def _first(content: Any, number: int, default: Any) -> Any:
-    return next((value for found, value in _fields(content) if found == number), default)
-
-
-def _double(content: Any, number: int) -> float:
-    value = _first(content, number, b"\0" * 8)
-    if not isinstance(value, bytes) or len(value) != 8:
-        raise ValueError("the answer is no message")
-    return float(struct.unpack("<d", value)[0])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+import msgspec
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader
 from opentelemetry.sdk.metrics.view import View
 
@@ -13,8 +13,7 @@ from bext_otel.metrics.producers import MetricFilter, MetricProducer
 __all__ = ["NO_PARTS", "MetricParts"]
 
 
-@dataclass(frozen=True)
-class MetricParts:
+class MetricParts(msgspec.Struct, frozen=True):
     """The SDK's own: views, readers that get every metric, and exporters beside those that variables name.
     `producers` and `metric_filter` are for what is exported; readers have their own (`producing`)."""
 

@@ -9,17 +9,17 @@ apart: environment variables reach nested programs, sessions and process groups 
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
+import msgspec
+
+from bext_otel.helpers import is_helper, runs
 from bext_otel.service.procfs import Proc, Stat
 
-__all__ = ["Kind", "Origin", "commands", "is_helper", "is_spawned", "line", "origin_of", "relatives"]
+__all__ = ["Kind", "Origin", "commands", "is_spawned", "line", "origin_of", "relatives"]
 
 Kind = Literal["inert", "joins", "forked", "new", "unknown"]
 
@@ -29,8 +29,7 @@ RELATIVES = 4096
 """How many processes of a service are looked at."""
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """How a process came to be.
 
     inert: a helper that does no work of the application. joins: a program executed to go on with its parent's
@@ -124,19 +123,6 @@ def _fork_of(child: Stat, parent: Stat | None) -> bool:
     return child.session == parent.session
 
 
-def is_helper(argv: Sequence[str]) -> bool:
-    """Whether a command line is that of `multiprocessing`'s resource tracker, which does no work of the
-    application."""
-    return _runs(argv, "multiprocessing.resource_tracker")
-
-
 def is_spawned(argv: Sequence[str]) -> bool:
     """Whether a command line is that of a child which `multiprocessing` spawned, or of its fork server."""
-    return "--multiprocessing-fork" in argv or _runs(argv, "multiprocessing.forkserver")
-
-
-def _runs(argv: Sequence[str], module: str) -> bool:
-    """Whether this is Python running a line of `multiprocessing`'s: `python -c 'from MODULE import main;
-    ...'`, in newer Pythons with an `import sys; ` before it."""
-    line = re.compile(rf"(import [\w., ]+; *)*from {re.escape(module)} import ")
-    return any(option == "-c" and line.match(code) for option, code in pairwise(argv))
+    return "--multiprocessing-fork" in argv or runs(argv, "multiprocessing.forkserver")

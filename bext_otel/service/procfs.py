@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 __all__ = ["Proc", "Stat"]
 
@@ -14,8 +15,7 @@ FORKED = 0x40
 """The kernel's PF_FORKNOEXEC (include/linux/sched.h): forked, and has executed no program since."""
 
 
-@dataclass(frozen=True)
-class Stat:
+class Stat(msgspec.Struct, frozen=True):
     """Fields of /proc/PID/stat (proc_pid_stat(5)). `cpu_ticks` is processor time, `started` when it began,
     both in clock ticks. `stack` and `arguments` are addresses, drawn anew by each exec and kept by a fork; 0
     where the kernel does not tell us, because the process belongs to somebody else."""

@@ -3,95 +3,52 @@
 from __future__ import annotations
 
 import ssl
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from shutil import which
+from typing import Any
 
 import pytest
 
 from bext_otel.config import Exporters, Target
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.otlp import span_exporters
+from bext_otel.traces.provider import BextTracerProvider
+from tests.export.certificates import Collector, certificate, needs_openssl, over_tls
 from tests.export.sending import sending
-from tests.serving import serving
 
-pytestmark = pytest.mark.skipif(which("openssl") is None, reason="makes certificates with openssl")
-
-
-def certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """A certificate for localhost that signs itself, and its key."""
-    made, key = folder / f"{name}.pem", folder / f"{name}.key"
-    subject = ["-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "2",
-        *subject,
-    ]
-    subprocess.run([*command, "-keyout", str(key), "-out", str(made)], check=True, capture_output=True)
-    return made, key
-
-
-@dataclass
-class Collector:
-    """Takes spans over TLS."""
-
-    port: int = 0
-    pinned: Path = Path()
-    other: Path = Path()
-    client: tuple[Path, Path] = (Path(), Path())
-    context: ssl.SSLContext = field(default_factory=lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
-    requests: int = 0
+pytestmark = needs_openssl
 
 
 @pytest.fixture
-def collector(tmp_path: Path) -> Iterator[Collector]:
-    state = Collector(other=certificate(tmp_path, "somebody-else")[0], client=certificate(tmp_path, "client"))
-    state.pinned, key = certificate(tmp_path, "collector")
-    state.context.load_cert_chain(state.pinned, key)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            state.requests += 1
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *args: object) -> None:
-            """Nobody reads it."""
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: object, client_address: object) -> None:
-            """A client that trusts somebody else hangs up."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    server.socket = state.context.wrap_socket(server.socket, server_side=True)
-    state.port = server.server_port
-    with serving(server):
-        yield state
+def pinned(tmp_path: Path) -> tuple[Path, Path]:
+    """The collector's own, and its key."""
+    return certificate(tmp_path, "collector")
 
 
-def export(collector: Collector) -> Delivery:
-    """Export one span, by what the environment says; how it went."""
-    targets: dict[str, Target] = {
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    return certificate(tmp_path, "somebody-else")[0]
+
+
+@pytest.fixture
+def collector(pinned: tuple[Path, Path]) -> Iterator[Collector]:
+    with over_tls(*pinned) as made:
+        yield made
+
+
+def exporting(collector: Collector) -> tuple[BextTracerProvider, Delivery]:
+    targets: Any = {
         "traces": Target(endpoint=f"https://localhost:{collector.port}/v1/traces", protocol="http/protobuf")
     }
     ((exporter, delivery),) = span_exporters(
         Exporters(traces=("otlp",), metrics=(), logs=(), targets=targets, prometheus=False)
-    )  # type: ignore[arg-type]
-    provider = sending(exporter)
+    )
+    return sending(exporter), delivery
+
+
+def export(collector: Collector) -> Delivery:
+    """Export one span, by what the environment says; how it went."""
+    provider, delivery = exporting(collector)
     provider.get_tracer("t").start_span("s").end()
     provider.shutdown()
     return delivery
@@ -102,40 +59,101 @@ def export(collector: Collector) -> Delivery:
 )
 @pytest.mark.parametrize("bundle", ["", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 def test_a_pinned_certificate_holds_whatever_bundle_is_set(
-    collector: Collector, monkeypatch: pytest.MonkeyPatch, variable: str, bundle: str
+    collector: Collector,
+    pinned: tuple[Path, Path],
+    other: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    bundle: str,
 ) -> None:
-    monkeypatch.setenv(variable, str(collector.pinned))
+    monkeypatch.setenv(variable, str(pinned[0]))
     if bundle:
-        monkeypatch.setenv(bundle, str(collector.other))
+        monkeypatch.setenv(bundle, str(other))
     assert (1, {}) == (export(collector).exported, export(collector).failures)
 
 
-def test_where_none_is_pinned_the_bundle_holds(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(collector.pinned))
+def test_where_none_is_pinned_the_bundle_holds(
+    collector: Collector, pinned: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pinned[0]))
     assert 1 == export(collector).exported
 
 
 @pytest.mark.specification("Beyond the rows", "OTLP: TLS by the certificate that is set, and no other")
 def test_a_pinned_certificate_is_the_only_one_that_is_trusted(
-    collector: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    collector: Collector,
+    pinned: tuple[Path, Path],
+    other: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """And the one line about it says what TLS says."""
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(collector.other))
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(collector.pinned))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(other))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pinned[0]))
     delivery = export(collector)
-    assert (0, 0) == (delivery.exported, collector.requests)
+    assert (0, 0) == (delivery.exported, len(collector.targets))
     (line,) = [record.getMessage() for record in caplog.records if record.name == "bext_otel.export"]
     assert "CERTIFICATE_VERIFY_FAILED" in line
     assert "\n" not in line
 
 
 @pytest.mark.specification("Beyond the rows", "OTLP: mutual TLS")
-def test_a_client_shows_its_own_certificate(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_shows_its_own_certificate(
+    collector: Collector,
+    pinned: tuple[Path, Path],
+    other: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = certificate(tmp_path, "client")
     collector.context.verify_mode = ssl.CERT_REQUIRED
-    collector.context.load_verify_locations(collector.client[0])
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(collector.pinned))
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(collector.other))
+    collector.context.load_verify_locations(client[0])
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(pinned[0]))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(other))
     assert 0 == export(collector).exported
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", str(collector.client[0]))
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_KEY", str(collector.client[1]))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", str(client[0]))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_KEY", str(client[1]))
     assert 1 == export(collector).exported
+
+
+@pytest.mark.parametrize(
+    ("made", "trusted", "reason"),
+    [
+        ({"expired": True}, True, "certificate has expired"),
+        ({"of": "DNS:collector.example"}, True, "Hostname mismatch"),
+        ({}, False, "self-signed certificate"),
+    ],
+)
+def test_a_certificate_that_does_not_hold_gets_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    made: dict[str, Any],
+    trusted: bool,
+    reason: str,
+) -> None:
+    shown = certificate(tmp_path, "shown", **made)
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
+    if trusted:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(shown[0]))
+    with over_tls(*shown) as collector:
+        delivery = export(collector)
+    assert ({"SSLError": 1}, []) == (delivery.failures, collector.targets)
+    (line,) = [message for message in caplog.messages if "CERTIFICATE_VERIFY_FAILED" in message]
+    assert reason in line
+
+
+def test_a_certificate_that_is_not_there_is_told_and_looked_for_again(
+    collector: Collector, pinned: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that a side-car writes may come later."""
+    late = tmp_path / "late.pem"
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(late))
+    provider, delivery = exporting(collector)
+    provider.get_tracer("t").start_span("s").end()
+    assert {"FileNotFoundError": 1} == delivery.failures
+    late.write_bytes(pinned[0].read_bytes())
+    provider.get_tracer("t").start_span("s").end()
+    provider.shutdown()
+    assert 1 == delivery.exported

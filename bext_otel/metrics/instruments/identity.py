@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+import msgspec
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from bext_otel._compat import SDK_INSTRUMENTS, InstrumentKind
@@ -24,8 +25,7 @@ _UNIT = re.compile(r"[\x00-\x7F]{0,63}")
 _once = Once(1000)
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """An instrument, spelled as its first maker spells it. `bounds` are advice and tell nobody apart. `row`
     is that of the catalogue which a view changes."""
 
@@ -44,13 +44,16 @@ class Identity:
 
     def probe(self) -> Any:
         """What a view of the SDK's can look at: an instrument of the SDK's that measures nothing."""
-        probe: Any = object.__new__(_probes[self.kind])
+        probe: Any = object.__new__(_probe_of(self.kind))
         probe.name, probe.unit, probe.description = self.name.lower(), self.unit, self.description
         probe.instrumentation_scope = self.scope
         return probe
 
 
-_probes = {kind: type(made.__name__, (made,), {}) for kind, made in SDK_INSTRUMENTS.items()}
+@cache
+def _probe_of(kind: InstrumentKind) -> type:
+    made = SDK_INSTRUMENTS[kind]
+    return type(made.__name__, (made,), {})
 
 
 def identified(

@@ -6,10 +6,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
 from typing import Any, Literal, TypeAlias
+
+import msgspec
 
 from bext_otel._compat import Aggregated, Form, InstrumentKind, ViewParts, matches, parts_of_view
 from bext_otel.metrics.instruments.identity import Identity
@@ -37,8 +38,7 @@ Shape: TypeAlias = Literal["counter", "up_down_counter", "gauge", "histogram", "
 """What the points of a stream are: as what they are stored, shown and exported."""
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """A stream: who it is, and how measurements become its points.
 
     `keys` are the attributes that it keeps; None: all but the `excluded` ones. `limit` is how many attribute

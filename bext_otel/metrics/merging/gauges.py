@@ -9,10 +9,10 @@ count. Of a process that is gone a copy says nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from math import isnan
 from typing import TypeAlias
 
+import msgspec
 from msgspec.structs import replace
 
 from bext_otel.metrics.merging.totals import sum_third_party
@@ -29,8 +29,7 @@ _LIVE, _PID = "live", "pid"
 LabelSet: TypeAlias = "tuple[tuple[str, str], ...]"
 
 
-@dataclass(frozen=True)
-class _Told:
+class _Told(msgspec.Struct, frozen=True):
     row: ThirdPartyRow
     pid: int
     parent: int
