@@ -48,6 +48,7 @@ _NAMES = (
     "completion",
     "disabled",
     "disabled-stdlib",
+    "structlog-disabled",
 )
 # Ours, whom it is compared with, and the share that is wanted.
 _SHARES = (
@@ -59,6 +60,7 @@ _SHARES = (
     ("stdlib-otlp", "stdlib-json-otlp", 0.25),
     ("structlog-otlp", "stdlib-json-otlp", 0.25),
     ("disabled", "disabled-stdlib", 3.0),
+    ("structlog-disabled", "disabled-stdlib", 3.0),
 )
 
 
@@ -202,7 +204,7 @@ def _calls(name: str, counted: _Counted) -> tuple[Callable[[], object], Any]:
         _json_logger(plain=name.endswith("plain"))
         if name.endswith("otlp"):
             provider = _upstream(counted)
-    elif name == "disabled":
+    elif name in {"disabled", "structlog-disabled"}:
         provider = _ours(apps=["other"])
     elif name == "disabled-stdlib":
         logging.root.setLevel(logging.INFO)
@@ -212,6 +214,8 @@ def _calls(name: str, counted: _Counted) -> tuple[Callable[[], object], Any]:
         import structlog
 
         log = structlog.get_logger("shop.orders").bind()
+        if name == "structlog-disabled":
+            return lambda: log.debug(_MESSAGE), provider
         return lambda: log.info(_MESSAGE, **_FIELDS), provider
     logger = logging.getLogger("shop.orders")
     if name.startswith("disabled"):

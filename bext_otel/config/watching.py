@@ -35,6 +35,10 @@ class ChangedFile:
         self._troubled_at: float | None = None
         self._told: set[str] = {*loaded.warnings, loaded.problem}
 
+    def has_changed(self) -> bool:
+        """Whether there is something to look at."""
+        return _state_of(self.path) != self._state
+
     def look(self) -> tuple[Loaded | None, tuple[str, ...]]:
         """The settings if the file has changed and can be read, else None; and what is wrong with it that was
         not said before, a line each. Never raises."""

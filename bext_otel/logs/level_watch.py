@@ -24,7 +24,7 @@ from bext_otel.serving import is_serving
 
 __all__ = ["LOOK_SECONDS", "LevelWatch", "NotSharedError"]
 
-LOOK_SECONDS = 1.25
+LOOK_SECONDS = 1.5
 """How often the settings' file is looked at, so that a change is in force within two seconds."""
 
 # Longer ones are more than the system takes.
@@ -84,16 +84,19 @@ class LevelWatch:
                 self._tell(f"log levels cannot be brought up to date: {type(error).__name__}: {error}")
 
     def _look(self) -> None:
+        self._look_at_file()
+        if self._board is not None and (mark := self._board.orders_mark()) != self._mark:
+            self._mark = mark
+            self._control.obey(decode(self._board.orders()))
+        self._control.refresh()
+
+    def _look_at_file(self) -> None:
         if self._file is not None:
             loaded, lines = self._file.look()
             for line in lines:
                 self._tell(line)
             if loaded is not None:
                 self._control.use(SetLevels.of(loaded.config.logging, loaded.config.apps))
-        if self._board is not None and (mark := self._board.orders_mark()) != self._mark:
-            self._mark = mark
-            self._control.obey(decode(self._board.orders()))
-        self._control.refresh()
 
     def ask(self, order: Order) -> None:
         """Have an order obeyed by all workers. Raises ConfigError where there are too many, NotSharedError
@@ -158,8 +161,10 @@ class LevelWatch:
             self._life = None
 
     def _run(self, life: object, bell: Bell | None) -> None:
+        rung = True
         while self._life is life:
-            self.look()
+            if rung or (self._file is not None and self._file.has_changed()):
+                self.look()
             seconds = self._seconds(bell)
             if bell is None:
                 if seconds is None:  # nothing is left to wait for
@@ -168,9 +173,9 @@ class LevelWatch:
                 time.sleep(min(seconds, LOOK_SECONDS))
                 continue
             try:
-                bell.wait(seconds)
+                rung = bell.wait(seconds) or seconds != LOOK_SECONDS
             except (OSError, ValueError):  # it was closed, by us or by who closes what he does not know
-                bell = None
+                bell, rung = None, True
 
     def _seconds(self, bell: Bell | None) -> float | None:
         """How long nothing needs to be looked at; None: until it is rung."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import select
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
@@ -27,15 +28,21 @@ class Bell:
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         try:
             self._socket.bind(_name(secret, os.getpid()))
+            self._socket.setblocking(False)
+            self._poll = select.poll()
+            self._poll.register(self._socket, select.POLLIN)
         except BaseException:
             self._socket.close()
             raise
 
-    def wait(self, seconds: float | None) -> None:
-        """Until it is rung, or so long (None: for ever). Raises OSError once it is closed."""
-        self._socket.settimeout(seconds)
-        with suppress(TimeoutError, socket.timeout):
-            self._socket.recv(1)
+    def wait(self, seconds: float | None) -> bool:
+        """Until it is rung, or so long (None: for ever); whether it was. Raises OSError once it is closed."""
+        if not self._poll.poll(None if seconds is None else seconds * 1e3):
+            return False
+        with suppress(BlockingIOError):
+            while self._socket.recv(1):
+                pass
+        return True
 
     def close(self) -> None:
         """Listen no more."""

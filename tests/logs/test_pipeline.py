@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from opentelemetry import _logs, context, trace
 from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.context import Context
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from bext_otel.apps import with_app
 from bext_otel.entries import emit
+from bext_otel.request_facts import REQUEST_KEY, with_facts
 from tests.logs.conftest import Start
 
 
@@ -208,3 +210,53 @@ def test_a_record_that_cannot_be_made_is_counted_and_raises_nothing(start: Start
     assert 2 <= len(kept.records) + logs.provider.lost()["log_events_failed"]
     api.emit(LogRecord(body="the next one"))
     assert "the next one" == kept.records[-1].log_record.body
+
+
+def test_an_entry_of_a_request_tells_its_route_and_id_on_every_way(
+    start: Start, logger: logging.Logger
+) -> None:
+    """What the application says itself under these names stands for itself."""
+    logs = start()
+    token = context.attach(with_facts("/items/{item}", "42", Context()))
+    try:
+        logger.warning("hello")
+        logger.warning("own", extra={"request_id": "mine", "n": 1})
+        emit("bext.request", SeverityNumber.INFO, "ours", {"n": 2})
+        logs.provider.get_logger("theirs").emit(LogRecord(body={"a": 1}))
+    finally:
+        context.detach(token)
+    expected = [("/items/{item}", "42"), ("/items/{item}", "mine"), ("/items/{item}", "42")]
+    assert expected[:2] == [(line["route"], line["request_id"]) for line in logs.lines()][:2]
+    exported = [dict(each.attributes or {}) for each in logs.exported()]
+    assert {("/items/{item}", "42"), ("/items/{item}", "mine")} == {
+        (each["route"], each["request_id"]) for each in exported
+    }
+
+
+def test_a_request_whose_facts_cannot_be_had_costs_no_entry(start: Start, logger: logging.Logger) -> None:
+    class Broken:
+        def facts(self) -> None:
+            raise RuntimeError
+
+    logs = start()
+    token = context.attach(context.set_value(REQUEST_KEY, Broken(), Context()))
+    logger.warning("hello")
+    context.detach(token)
+    assert ["hello"] == [line["message"] for line in logs.lines()]
+
+
+def test_a_processor_sees_them_and_may_take_them_away(start: Start, logger: logging.Logger) -> None:
+    class Taking(Kept):
+        def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+            super().on_emit(log_record)
+            attributes = dict(log_record.log_record.attributes or {})
+            attributes.pop("request_id")
+            log_record.log_record.attributes = attributes
+
+    logs, taking = start(), Taking()
+    logs.provider.add_log_record_processor(taking)
+    token = context.attach(with_facts("/x", "42", Context()))
+    logger.warning("hello")
+    context.detach(token)
+    (line,) = logs.lines()
+    assert ("/x", None) == (line["route"], line.get("request_id"))
