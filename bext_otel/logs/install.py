@@ -28,7 +28,7 @@ from bext_otel.logs.configurator import normalized
 from bext_otel.logs.correlation import correlate
 from bext_otel.logs.disabled import disable_for_others
 from bext_otel.logs.files import NullDevice, RotatingFile
-from bext_otel.logs.formats import Format, json_line, pretty_line
+from bext_otel.logs.formats import Format, json_format, pretty_line
 from bext_otel.logs.levels import Gate, level_number
 from bext_otel.logs.logger import BextLogger
 from bext_otel.logs.outputs import Output, StandardStream, write_stderr
@@ -189,7 +189,7 @@ def _output(config: LoggingSettings) -> Output:
 def _format(config: LoggingSettings, output: Output) -> Format:
     max_bytes = config.max_line_kb * _KB
     if config.format == "json":
-        return partial(json_line, max_bytes=max_bytes)
+        return json_format(max_bytes)
     color = isinstance(output, StandardStream) and output.isatty()
     return partial(pretty_line, color=color, max_bytes=max_bytes)
 

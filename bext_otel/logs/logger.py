@@ -109,8 +109,9 @@ class BextLogger(Logger):
         if not counts_record(self):
             return
         span: Span | None = record.context.get(_SPAN)  # type: ignore[assignment]  # as the API has it
-        if span is not None and (ids := span.get_span_context()).trace_id:
-            record.trace_id, record.span_id, record.trace_flags = ids.trace_id, ids.span_id, ids.trace_flags
+        if span is not None and (ids := span.get_span_context())[0]:
+            # By place: the names of a context's fields are properties, each of which is a call.
+            record.trace_id, record.span_id, record.trace_flags = ids[0], ids[1], ids[3]
         if self.limits.max_log_record_attribute_length is not None:
             record.attributes = self._shortened(record.attributes)
         self.pipeline.take(record)
