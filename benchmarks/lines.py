@@ -181,7 +181,7 @@ class _Exchange:
 
     app, method, path, seconds = "shop", "GET", "/products/chair", 0.0021
     headers = ((b"content-type", b"text/plain"), (b"content-length", b"7"))
-    unhandled = None
+    unhandled = error = None
 
     def __init__(self, context: Any) -> None:
         self.context = context

@@ -11,7 +11,17 @@ from typing import NamedTuple
 
 from opentelemetry.context import Context
 
-__all__ = ["Crash", "context_of", "crash_of", "last_crash", "note_crash", "note_leaving"]
+__all__ = [
+    "Crash",
+    "context_of",
+    "crash_of",
+    "is_left_to_request",
+    "last_crash",
+    "leave_to_request",
+    "note_answered",
+    "note_crash",
+    "note_leaving",
+]
 
 # Some servers tell of it from another task than the request's.
 _MAX_RECENT = 64
@@ -74,6 +84,33 @@ def context_of(error: BaseException | None) -> Context | None:
     it was asked for before."""
     kind, context = _left.pop(id(error), (None, None))
     return context if kind is type(error) else None
+
+
+# Exceptions that a framework has turned into answers, whose requests go on; by identity, for the request
+# holds them. True: the framework's line was left out.
+_answered: OrderedDict[int, bool] = OrderedDict()
+
+
+def note_answered(error: BaseException) -> None:
+    """A framework turns `error` into an answer, and will tell of it; its request goes on, and is going to be
+    told of too."""
+    _answered[id(error)] = False
+    if len(_answered) > _MAX_RECENT:
+        with suppress(KeyError):  # another thread has done it
+            _answered.popitem(last=False)
+
+
+def leave_to_request(error: BaseException | None) -> bool:
+    """Leave it to the record of the request to tell of `error`; whether there is such a request."""
+    if error is None or id(error) not in _answered:
+        return False
+    _answered[id(error)] = True
+    return True
+
+
+def is_left_to_request(error: BaseException | None) -> bool:
+    """Whether the request that ends has to tell of `error`, because nobody else has. To be asked once."""
+    return error is not None and _answered.pop(id(error), False)
 
 
 def _summary(error: BaseException) -> str:

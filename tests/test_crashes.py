@@ -8,7 +8,14 @@ import weakref
 
 from opentelemetry.context import Context
 
-from bext_otel.crashes import crash_of, last_crash, note_crash
+from bext_otel.crashes import (
+    crash_of,
+    is_left_to_request,
+    last_crash,
+    leave_to_request,
+    note_answered,
+    note_crash,
+)
 
 
 class OutOfCoffeeError(Exception):
@@ -68,3 +75,24 @@ def test_one_that_cannot_be_shown_is_known_all_the_same() -> None:
     error = OddError()
     note_crash(error, HERE, told=True)
     assert crash_of(error) is not None
+
+
+def test_an_exception_that_became_an_answer_is_told_by_its_request_where_that_was_left_to_it() -> None:
+    error, other = ValueError(), ValueError()
+    assert not leave_to_request(error)
+    note_answered(error)
+    note_answered(other)
+    assert leave_to_request(error)
+    assert [True, False, False] == [
+        is_left_to_request(error),
+        is_left_to_request(error),
+        is_left_to_request(other),
+    ]
+
+
+def test_what_is_kept_of_such_exceptions_is_bounded() -> None:
+    errors = [ValueError(number) for number in range(100)]
+    for error in errors:
+        note_answered(error)
+    assert not leave_to_request(errors[0])
+    assert leave_to_request(errors[-1])

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 import msgspec
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.semconv.attributes import code_attributes, exception_attributes
 
 from bext_otel.entries import EXCEPTIONS
@@ -18,7 +19,7 @@ from bext_otel.logs.limits import MAX_FIELD_BYTES, MAX_LINE_BYTES, shortened
 from bext_otel.logs.values import plain, shown
 from bext_otel.text import UNSEEN, visible
 
-__all__ = ["Format", "json_line", "pretty_line", "quoted"]
+__all__ = ["Format", "json_format", "json_line", "pretty_line", "quoted"]
 
 Format: TypeAlias = Callable[[Record], bytes]
 
@@ -42,47 +43,56 @@ def json_line(record: Record, *, max_bytes: int = MAX_LINE_BYTES) -> bytes:
     A field that has the name of a fixed key is shown as `fields.<name>`. What JSON can't hold is shown as its
     `repr`. See `limits` for what is too long.
     """
-    try:
-        line = _quickly(record)
-    except Exception:  # as `_encoded` has it
-        line = b""
-    if line and len(line) <= MAX_FIELD_BYTES and len(line) <= max_bytes:
-        return line
-    made = _line(record)
-    encoded = _encoded(made)
-    if len(encoded) > MAX_FIELD_BYTES or len(encoded) >= max_bytes:
-        encoded = _encoded(shortened(made, max_bytes, lambda each: len(_encoded(each)) + 1))
-    return encoded + b"\n"
+    return json_format(max_bytes)(record)
+
+
+@lru_cache(maxsize=8)
+def json_format(max_bytes: int) -> Format:
+    """`json_line` for lines of so many bytes at most."""
+    most = min(MAX_FIELD_BYTES, max_bytes)
+
+    def line(record: Record) -> bytes:
+        try:
+            quick = _quickly(record)
+        except Exception:  # as `_encoded` has it
+            quick = b""
+        if quick and len(quick) <= most:
+            return quick
+        made = _line(record)
+        encoded = _encoded(made)
+        if len(encoded) > MAX_FIELD_BYTES or len(encoded) >= max_bytes:
+            encoded = _encoded(shortened(made, max_bytes, lambda each: len(_encoded(each)) + 1))
+        return encoded + b"\n"
+
+    return line
 
 
 def _quickly(record: Record) -> bytes:
     """The line of a record as nearly all are, put together of what has been encoded before; empty if it is
     another one. Raises what msgspec does."""
-    attributes = record.attributes
-    shape = tuple(attributes)
-    is_request = shape in _REQUESTS
-    body = record.body
-    if record.dropped or body is None or not (is_request or _SPECIAL.isdisjoint(shape)):
+    attributes, body = record.attributes, record.body
+    is_request = not _SPECIAL.isdisjoint(attributes)
+    if record.dropped or body is None or (is_request and tuple(attributes) not in _REQUESTS):
         return b""
-    nanoseconds = record.timestamp or record.observed or 0
-    ids = (
-        b',"trace_id":"%032x","span_id":"%016x"' % (record.trace_id, record.span_id)
-        if record.trace_id
-        else b""
-    )
-    fields = b"," + _encode(attributes)[1:-1] if shape else b""
+    seconds, nanoseconds = divmod(record.timestamp or record.observed or 0, 1_000_000_000)
+    trace_id, span_id = record.trace_id, record.span_id
+    ids = b""
+    if trace_id:
+        known = _ids.get(span_id)
+        ids = known[1] if known is not None and known[0] == trace_id else _with_ids(trace_id, span_id)
     if record.route is not None:
         ids += _route(record.route)
     if record.request_id is not None:
         ids += b',"request_id":' + _encode(record.request_id)
+    fields = b"," + _encode(attributes)[1:-1] if attributes else b""
     scope = record.scope
-    head = _heads.get((record.severity, scope.name if scope is not None else "")) or _head(record)
+    head = _heads.get((record.severity, id(scope)))
     app = record.app
     line = b"".join(
         (
-            _begun(nanoseconds // 1_000_000_000),
-            _MILLISECONDS[nanoseconds // 1_000_000 % 1000],
-            head,
+            _begun(seconds),
+            _MILLISECONDS[nanoseconds // 1_000_000],
+            head[1] if head is not None and head[0] is scope else _head(record),
             _encode(body),
             b"" if app is None else _app(app) if type(app) is str else b',"app":' + _encode(app),
             fields if is_request else ids,
@@ -90,13 +100,25 @@ def _quickly(record: Record) -> bytes:
             b"}\n",
         )
     )
-    return line if line.isascii() and b"\x7f" not in line else b""
+    return line if line.isascii() and 0x7F not in line else b""
 
 
 _MILLISECONDS = tuple(b"%03dZ" % number for number in range(1000))
-# By severity and target, of which there are as many as loggers.
-_heads: dict[tuple[Severity, str], bytes] = {}
+# By severity and the identity of the scope, which is kept, so that this stays its own; there are as many as
+# loggers.
+_heads: dict[tuple[Severity, int], tuple[InstrumentationScope | None, bytes]] = {}
 _MAX_HEADS = 4096
+# A span says several things. By its id, and for the trace that has it.
+_ids: dict[int, tuple[int, bytes]] = {}
+_MAX_IDS = 512
+
+
+def _with_ids(trace_id: int, span_id: int) -> bytes:
+    encoded = b',"trace_id":"%032x","span_id":"%016x"' % (trace_id, span_id)
+    if len(_ids) >= _MAX_IDS:
+        _ids.clear()
+    _ids[span_id] = trace_id, encoded
+    return encoded
 
 
 @lru_cache(maxsize=4)
@@ -118,7 +140,7 @@ def _head(record: Record) -> bytes:
     head = {"level": level_name(record.severity.number), "target": _target(record)}
     encoded = b'",' + _encode(head)[1:-1] + b',"message":'
     if len(_heads) < _MAX_HEADS:
-        _heads[record.severity, _target(record)] = encoded
+        _heads[record.severity, id(record.scope)] = record.scope, encoded
     return encoded
 
 

@@ -9,7 +9,7 @@ from bext_otel.config import AccessSettings, LoggingSettings
 from bext_otel.export.record import Record
 from bext_otel.logs.access import AccessSink, combined_line, only_of_request
 from bext_otel.logs.files import NullDevice, RotatingFile
-from bext_otel.logs.formats import Format, json_line, pretty_line
+from bext_otel.logs.formats import Format, json_format, pretty_line
 from bext_otel.logs.outputs import Output, StandardStream, write_stderr
 from bext_otel.logs.people import People, PeopleSink, wants_color
 from bext_otel.logs.sinks import LineSink
@@ -36,7 +36,7 @@ def line_sinks(config: LoggingSettings) -> list[LineSink]:
         if output is not None:
             outputs.append(output)
     outputs = outputs or [StandardStream("stdout")]
-    json: Format = partial(json_line, max_bytes=config.max_line_kb * _KB)
+    json = json_format(config.max_line_kb * _KB)
     if len(outputs) > 1:
         json = Shared(json)
     return [_sink(config, output, json) for output in outputs]
@@ -94,7 +94,7 @@ def access_sinks(config: LoggingSettings, access: AccessSettings, lines: list[Li
     elif config.format == "pretty":
         form = _pretty(config, color=False)
     else:
-        form = partial(json_line, max_bytes=config.max_line_kb * _KB)
+        form = json_format(config.max_line_kb * _KB)
     return [AccessSink(form, output, terminal)]
 
 

@@ -110,7 +110,7 @@ class BextLogger(Logger):
             return
         span: Span | None = record.context.get(_SPAN)  # type: ignore[assignment]  # as the API has it
         if span is not None and (ids := span.get_span_context())[0]:
-            # As the tuple that it is: each field by its name is a call.
+            # By place: the names of a context's fields are properties, each of which is a call.
             record.trace_id, record.span_id, record.trace_flags = ids[0], ids[1], ids[3]
         if self.limits.max_log_record_attribute_length is not None:
             record.attributes = self._shortened(record.attributes)

@@ -104,7 +104,10 @@ class StandardStream:
                 self._straight_bytes -= length
                 # What the application printed before comes before.
                 straight.flush()
-                self._lines.write(self._straight_write, line)
+                lines, write = self._lines, self._straight_write
+                # Written out, since nearly all lines of a file go by here.
+                if lines.is_torn or (written := write(line)) != length:
+                    lines.write(write, line, 0 if lines.is_torn else written)
                 return
             read, to = self._read, self._unwaiting
             if (
@@ -224,14 +227,16 @@ class WholeLines:
     """Writes lines so that each starts on a line of its own, also after one that got through only in part."""
 
     def __init__(self) -> None:
-        self._torn = False
+        self.is_torn = False
 
-    def write(self, write: Callable[[bytes], int | None], line: bytes) -> None:
-        """Write all of `line`. Raises OSError if that fails; BlockingIOError if the descriptor doesn't block,
-        and its reader is behind."""
-        if self._torn:
+    def write(self, write: Callable[[bytes], int | None], line: bytes, done: int | None = 0) -> None:
+        """Write all of `line`, of which so many bytes are `done` (None: the reader is behind). Raises OSError
+        if that fails; BlockingIOError if the descriptor doesn't block, and its reader is behind."""
+        if done is None:
+            raise BlockingIOError("the reader is behind, and the descriptor does not block")
+        if self.is_torn:
             line = b"\n" + line
-        done, length = 0, len(line)
+        length = len(line)
         try:
             while True:
                 written = write(line[done:] if done else line)
@@ -242,7 +247,7 @@ class WholeLines:
                     return
         finally:
             if done:
-                self._torn = done < length
+                self.is_torn = done < length
 
 
 _streams: weakref.WeakSet[StandardStream] = weakref.WeakSet()

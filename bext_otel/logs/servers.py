@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 from typing import Any
 
 from bext_otel.covering import cover
-from bext_otel.crashes import Crash, crash_of, last_crash
+from bext_otel.crashes import Crash, crash_of, last_crash, leave_to_request
 from bext_otel.logs.terminal import leads_to_terminal, name_of
 from bext_otel.operation import is_request_logged
 from bext_otel.process import Undo, on_import
@@ -19,6 +19,7 @@ __all__ = [
     "follow_raw_lines",
     "follow_raw_tracebacks",
     "is_access_line",
+    "is_left_out",
     "is_of_master",
     "may_tell_of_requests",
 ]
@@ -40,6 +41,7 @@ _MIXED = frozenset({"django.server", "werkzeug"})
 _CHANNELS = "django.channels.server"
 _CHERRYPY = "cherrypy.access"  # one for each of its applications
 _REQUEST_FACTS = 3
+_DJANGO = "django.request"
 # How the names of the loggers begin by which servers tell that the application has raised.
 _SERVERS = frozenset(
     {"_granian", "cherrypy", "daphne", "granian", "gunicorn", "hypercorn", "sanic", "uvicorn"}
@@ -87,6 +89,17 @@ def crash_in(record: logging.LogRecord) -> Crash | None:
     if crash is not None and crash.summary and _ends_with(record, crash.summary):
         return crash
     return None
+
+
+def is_left_out(record: logging.LogRecord) -> bool:
+    """Is it what Django says of an exception that it has turned into an answer? Of that the completion record
+    tells, which is to be written."""
+    return (
+        name_of(record) == _DJANGO
+        and record.levelno >= logging.ERROR
+        and isinstance(record.exc_info, tuple)
+        and leave_to_request(record.exc_info[1])
+    )
 
 
 def _errors_in(record: logging.LogRecord) -> Iterator[BaseException | None]:

@@ -15,7 +15,7 @@ from bext_otel.logs.correlation import Mark
 from bext_otel.logs.handed_on import is_handed_on
 from bext_otel.logs.outputs import write_stderr
 from bext_otel.logs.printing import Passage, Printing
-from bext_otel.logs.servers import crash_in, is_access_line, is_of_master, may_tell_of_requests
+from bext_otel.logs.servers import crash_in, is_access_line, is_left_out, is_of_master, may_tell_of_requests
 from bext_otel.logs.shortcut import is_unheard, take_shortcut
 from bext_otel.logs.terminal import Terminal, name_of, path
 
@@ -146,6 +146,8 @@ class Attachment:
             if is_access_line(record):
                 told = self._is_completed()
                 return propagates and not told and self._chain.admits(record), told
+            if record.levelno >= logging.ERROR and self._is_completed() and is_left_out(record):
+                return False, True
             crash = crash_in(record)
             told = crash is not None and crash.told
             return not told and self._chain.admits(record), told

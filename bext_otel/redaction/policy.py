@@ -16,7 +16,7 @@ from bext_otel.once import Once
 from bext_otel.redaction.names import is_allowed, is_secret_field, use_names
 from bext_otel.redaction.patterns import has_any, use_patterns
 from bext_otel.redaction.shapes import is_card, is_suspect, redact_shapes
-from bext_otel.redaction.texts import redact_message
+from bext_otel.redaction.texts import is_marker, redact_message
 from bext_otel.text import encodable
 
 __all__ = [
@@ -46,7 +46,6 @@ HIDDEN: Final = "REDACTED[name]"
 """What stands for a value that has the name of a secret."""
 
 _BY_CALLBACK: Final = "REDACTED[callback]"
-_HIDDEN_BEFORE = ("REDACTED", "[REDACTED]", "***")
 _MARKERS = frozenset({HIDDEN, _BY_CALLBACK})
 LEAST_NUMBER: Final = 10**12
 """Numbers below this are no cards'."""
@@ -185,7 +184,7 @@ def _hidden(value: Any) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return value if not value or value.startswith(_HIDDEN_BEFORE) else HIDDEN
+        return value if not value or is_marker(value) else HIDDEN
     if isinstance(value, (list, tuple)):
         # Headers are lists.
         return value if all(_hidden(each) is each for each in value) else [HIDDEN]

@@ -11,7 +11,7 @@ from bext_otel.redaction.shapes import is_suspect, redact_shapes
 from bext_otel.redaction.urls import REDACTED, redact_urls
 from bext_otel.text import encodable
 
-__all__ = ["describe", "redact_form", "redact_message", "redact_text", "shortened_text"]
+__all__ = ["describe", "is_marker", "redact_form", "redact_message", "redact_text", "shortened_text"]
 
 # In running text: what is said of a name, as in `password=...`, `"token": "..."`, `Authorization: Bearer
 # ...`; credentials alone. Quotes are escaped where JSON stands in JSON.
@@ -28,6 +28,7 @@ _WHOLE_LINES = ("cookie",)
 _PLACEHOLDER = re.compile(r"\?|%s|%\(\w{1,64}\)s|\$\d{1,4}|NULL|None|null|true|false|True|False|\{\}")
 # In a sentence, what is said of these is mostly how they are: "session: expired".
 _WORDS = frozenset({"auth", "pass", "session", "sess", "card", "pin", "otp", "sid"})
+_MARKER = re.compile(r"REDACTED(?:\[[a-z-]{1,16}\])?|\[REDACTED\]|\*\*\*\*?")
 _ELEMENT = re.compile(r"<([\w:.-]{1,64})(?:\s[^<>]{0,200})?>([^<>]+)</")
 
 _MAX_DESCRIPTION = 1024
@@ -92,12 +93,17 @@ def _without_said(text: str, is_named: Callable[[str], bool], words: Set[str]) -
         said = (_LINE.match(text, at) if whole else None) or _SAID.match(text, at)
         if (
             said is not None
-            and not said[0].startswith(REDACTED)
+            and not is_marker(said[0].strip("\\\"'"))
             and _PLACEHOLDER.fullmatch(said[0].rstrip(")")) is None
         ):
             left.append(REDACTED)
             at = said.end()
     return "".join([*left, text[at:]]) if left else text
+
+
+def is_marker(text: str) -> bool:
+    """Is it what stands for a secret already, ours or somebody else's?"""
+    return _MARKER.fullmatch(text) is not None
 
 
 def shortened_text(text: str, limit: int, *, end: bool = False) -> str:

@@ -223,3 +223,16 @@ def test_what_is_remembered_is_bounded() -> None:
         plain_fields({f"name{number}": f"value {number}"})
     assert len(CLEAN) <= 4096
     assert len(STATES) <= 4096
+
+
+@pytest.mark.parametrize(
+    "secret", ["REDACTEDhunter2", "REDACTED[x]hunter2", "***hunter2", "[REDACTED]hunter2"]
+)
+def test_what_only_begins_like_a_marker_is_hidden(secret: str) -> None:
+    assert "REDACTED[name]" == redact_value("password", secret)
+    assert "hunter2" not in redact_body(f'"password": "{secret}"')
+
+
+def test_what_is_hidden_is_hidden_once() -> None:
+    for text in ('{"card":"REDACTED[name]","n":1}', "password=REDACTED", '{"token": "[REDACTED]"}'):
+        assert text == redact_body(text)

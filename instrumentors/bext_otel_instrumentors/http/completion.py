@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry._logs import SeverityNumber
 
+from bext_otel.crashes import is_left_to_request
 from bext_otel.entries import logger, write
 from bext_otel.redaction import redact_body, shortened_text
 
@@ -54,6 +55,8 @@ def emit_completion(
     if raised is not None:
         attributes["error_type"] = raised
     error = exchange.unhandled if failed else None
+    if exchange.error is not None and is_left_to_request(exchange.error):
+        error = exchange.error
     write(
         logger(REQUEST_SCOPE),
         severity,
