@@ -89,7 +89,9 @@ class _Counted:
         return True
 
 
-def _ours(*, counted: _Counted | None = None, apps: Sequence[str] = (), level: str = "info") -> Any:
+def _ours(
+    *, counted: _Counted | None = None, apps: Sequence[str] = (), level: str = "info", **settings: Any
+) -> Any:
     from opentelemetry import _logs
     from opentelemetry.sdk.resources import Resource
 
@@ -109,7 +111,7 @@ def _ours(*, counted: _Counted | None = None, apps: Sequence[str] = (), level: s
         def shutdown(self) -> None:
             pass
 
-    config = LoggingSettings(level=level, output="stdout")
+    config = LoggingSettings(level=level, **{"output": "stdout", **settings})
     provider = build_provider(
         config, Resource({"service.name": "shop"}), Counting(counted) if counted is not None else None
     )

@@ -8,6 +8,7 @@ that go with it.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, TypeAlias
@@ -28,6 +29,7 @@ _FORMAT = (
     "span_id=%(otelSpanID)s "
     "resource.service.name=%(otelServiceName)s trace_sampled=%(otelTraceSampled)s] - %(message)s"
 )
+_NAMES = re.compile(r"%\((\w+)\)")
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -64,14 +66,31 @@ def correlate(environ: Mapping[str, str], service_name: str) -> tuple[Mark | Non
 
 def _set_format(environ: Mapping[str, str]) -> None:
     level = _LEVELS.get(environ.get("OTEL_PYTHON_LOG_LEVEL", "").strip().lower(), logging.INFO)
+    chosen, before = environ.get("OTEL_PYTHON_LOG_FORMAT") or _FORMAT, logging.root.handlers[:]
     try:
-        logging.basicConfig(format=environ.get("OTEL_PYTHON_LOG_FORMAT") or _FORMAT, level=level)
+        logging.basicConfig(format=chosen, level=level)
+        if unknown := _unknown(chosen):
+            write_stderr(
+                f"OTEL_PYTHON_LOG_FORMAT = {chosen!r}: no log record has {', '.join(unknown)}; empty, "
+                "unless the application gives its records that"
+            )
+            formatter = logging.Formatter(chosen, defaults=dict.fromkeys(unknown, ""))
+            for handler in logging.root.handlers:
+                if handler not in before:
+                    handler.setFormatter(formatter)
     except ValueError as error:
         write_stderr(
             f"OTEL_PYTHON_LOG_FORMAT = {environ['OTEL_PYTHON_LOG_FORMAT']!r}: {error}; upstream's own "
             "format is used"
         )
         logging.basicConfig(format=_FORMAT, level=level)
+
+
+def _unknown(text: str) -> list[str]:
+    """The names in a format that no record has by itself; each line would be a traceback."""
+    made = vars(logging.LogRecord("", 0, "", 0, "", (), None))
+    known = {*made, *CORRELATION, "message", "asctime", "taskName"}
+    return [name for name in dict.fromkeys(_NAMES.findall(text)) if name not in known]
 
 
 def _mark(record: logging.LogRecord, service_name: str) -> None:

@@ -230,8 +230,6 @@ class RotatingFile:
         """Open the file now, to find out whether that is possible. Raises OSError."""
         with self._lock:
             self._current()
-            if self._compression is not None and self._generations.plain():
-                self._compression.ask()
 
     def close(self) -> None:
         """Let go of the file; the next line opens it again."""

@@ -18,6 +18,7 @@ from bext_otel.logs.terminal import Terminal
 __all__ = ["access_sinks", "line_sinks", "prints"]
 
 _KB, _MB = 1024, 1024 * 1024
+_NOTHING = (None, b"")
 
 
 def prints(config: LoggingSettings) -> bool:
@@ -60,17 +61,21 @@ def _pretty(config: LoggingSettings, *, color: bool) -> Format:
 
 
 class Shared:
-    """A format whose line serves several sinks, which are given each record one after the other."""
+    """A format whose line serves two sinks, which are given each record one after the other."""
 
     def __init__(self, line: Format) -> None:
         self._line = line
-        self._last: tuple[Record | None, bytes] = (None, b"")
+        self._last: tuple[Record | None, bytes] = _NOTHING
 
     def __call__(self, record: Record) -> bytes:
+        """As the format has it."""
         last, line = self._last
-        if last is not record:
-            line = self._line(record)
-            self._last = (record, line)
+        if last is record:
+            # Not to hold on to a request.
+            self._last = _NOTHING
+            return line
+        line = self._line(record)
+        self._last = (record, line)
         return line
 
 

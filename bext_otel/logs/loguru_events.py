@@ -8,6 +8,7 @@ Each of its loggers makes a record in `Logger._log` and gives it to the handlers
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext, suppress
 from contextvars import ContextVar
@@ -47,13 +48,15 @@ class _Watch:
 
     def stand(self) -> None:
         """Stand at its classes."""
-        from loguru import _handler, _logger, _simple_sinks
-
-        self._undoing.callback(self._stand_at_loggers(_logger.Logger))
-        self._undoing.callback(cover(_handler.Handler, "emit", self._emitted))
+        # No dependency of ours: it is here if it was imported.
+        loggers, handlers, sinks = (
+            sys.modules[f"loguru.{name}"] for name in ("_logger", "_handler", "_simple_sinks")
+        )
+        self._undoing.callback(self._stand_at_loggers(loggers.Logger))
+        self._undoing.callback(cover(handlers.Handler, "emit", self._emitted))
         # They may give a message to the standard library, with its queue in another thread.
         for name in ("StandardSink", "CallableSink"):
-            if (sink := getattr(_simple_sinks, name, None)) is not None:
+            if (sink := getattr(sinks, name, None)) is not None:
                 self._undoing.callback(cover(sink, "write", _written))
 
     def remove(self) -> None:

@@ -95,3 +95,21 @@ def sell():
     for said in ("by the task's logger", "by another", "raise RuntimeError"):
         assert [True] == [line.startswith("{") for line in output if said in line]
     assert all(re.fullmatch("[0-9a-f]{32}", line["trace_id"]) for line in worker.lines(target="shop"))
+
+
+def test_at_a_terminal_what_a_request_says_stands_below_it(tmp_path: Path) -> None:
+    command = (
+        "python -m at_terminal opentelemetry-instrument uvicorn starlette_app:app --no-use-colors "
+        "--log-level warning --port {port}"
+    )
+    with launched(tmp_path, command, instrument=False, env={"TERM": "xterm"}) as running:
+        running.get("/items/7")
+        until(lambda: "/items/7 " in running.output().partition("> ")[2])
+        shown = re.sub(r"\x1b\[[0-9;]*m", "", running.output())
+    told = [line.strip("\r") for line in shown.split("\n")]
+    begun = next(number for number, line in enumerate(told) if line.startswith("> GET /items/7 "))
+    assert re.fullmatch(r"  WARN  item read .*item=7 .*shop \d\d:\d\d:\d\d\.\d{3}", told[begun + 1])
+    assert re.fullmatch(
+        r"< INFO  GET /items/7 200 in [\d.]+ ms .*bext\.request \d\d:\d\d:\d\d\.\d{3}", told[begun + 2]
+    )
+    assert "\x1b[33mWARN " in running.output()

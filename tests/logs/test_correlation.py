@@ -70,6 +70,18 @@ def test_upstream_s_own_format_is_used_where_there_is_none(
     assert (form is not None) == any("OTEL_PYTHON_LOG_FORMAT" in line for line in ran.err)
 
 
+def test_a_name_that_no_record_has_is_one_line_and_empty_until_the_application_gives_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTEL_PYTHON_LOG_FORMAT", "%(shop)s: %(message)s")
+    ran = Ran("log.info('hello')\nlog.info('again', extra={'shop': 'north'})", level="", output="none")
+    complaint, *printed = ran.err
+    assert [": hello", "north: again"] == printed
+    assert (
+        "OTEL_PYTHON_LOG_FORMAT = '%(shop)s: %(message)s': no log record has shop; empty, unless" in complaint
+    )
+
+
 def test_without_the_variable_records_have_nothing_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_PYTHON_LOG_CORRELATION", "false")
     assert ["False"] == Ran("print(hasattr(logging.makeLogRecord({}), 'otelTraceID'))").out

@@ -3,6 +3,7 @@ from __future__ import annotations
 import fcntl
 import gzip
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -166,10 +167,19 @@ def test_a_compressed_file_is_as_old_as_what_is_in_it(tmp_path: Path) -> None:
     file = RotatingFile(tmp_path / "app.log", max_bytes=8, keep=9, compress=True)
     (tmp_path / "app.log.1").write_bytes(b"old\n")
     os.utime(tmp_path / "app.log.1", (1000, 1000))
-    file.open()
-    until((tmp_path / "app.log.1.gz").exists)
+    file.write(b"0000000\n")
+    file.write(b"0000001\n")
+    until((tmp_path / "app.log.2.gz").exists)
     file.close()
-    assert 1000 == (tmp_path / "app.log.1.gz").stat().st_mtime
+    assert 1000 == (tmp_path / "app.log.2.gz").stat().st_mtime
+
+
+def test_whoever_opens_a_file_can_fork_without_a_thread(tmp_path: Path) -> None:
+    """As a server's master does."""
+    (tmp_path / "app.log.1").write_bytes(b"old\n")
+    before = set(threading.enumerate())
+    RotatingFile(tmp_path / "app.log", max_bytes=8, compress=True).open()
+    assert set() == set(threading.enumerate()) - before
 
 
 def test_who_was_killed_while_compressing_leaves_nothing_and_nothing_twice(tmp_path: Path) -> None:

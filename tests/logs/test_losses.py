@@ -131,6 +131,21 @@ def test_a_forked_child_counts_its_own() -> None:
     assert 1 == losses.count
 
 
+def test_a_reader_that_has_gone_is_closed(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    logs = start()
+    with os.fdopen(writer, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        for _ in range(3):
+            logging.getLogger("shop").info("hello")
+        monkeypatch.undo()
+    (count, labels), *others = logs.provider.dropped()
+    assert ({"sink": "stdout", "reason": "closed"}, []) == (labels, others)
+    assert logs.provider.losing()
+    assert 1 <= count <= 3
+
+
 def test_a_reader_that_is_stuck_and_reads_again_gets_the_number(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
