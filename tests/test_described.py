@@ -94,6 +94,18 @@ def test_processors_see_all_attributes() -> None:
     assert [WHOLE, {**WHOLE, **RESULT.attributes}] == seen
 
 
+def test_a_processor_may_put_others_in_their_place() -> None:
+    """As some do with upstream's spans, whose field that is."""
+
+    class Hiding(SpanProcessor):
+        def on_start(self, span: Any, parent_context: Any = None) -> None:
+            span._attributes = {"url.path": "hidden"}
+
+    span = concluded(tracer_with(Hiding()), PARTS)
+    assert {"url.path": "hidden", **RESULT.attributes} == dict(span.attributes or {})
+    assert "hidden" in written(span)["url.path"]
+
+
 def test_threads_that_ask_at_once_change_the_same_attributes() -> None:
     tracer = tracer_with(max_span_attributes=1000)
     for _ in range(200):

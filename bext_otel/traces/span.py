@@ -120,9 +120,14 @@ class Span(SdkSpan):
     # --- What the SDK's class reads -------------------------------------------------------------------------
 
     @property
-    def _attributes(self) -> dict[str, Any]:  # type: ignore[override]  # upstream's is a field
+    def _attributes(self) -> dict[str, Any]:
         kept = self.kept
         return self._gathered() if kept is None else kept
+
+    @_attributes.setter
+    def _attributes(self, attributes: dict[str, Any]) -> None:
+        # By processors that put others in the place of upstream's field.
+        self.kept = attributes
 
     def _gathered(self) -> dict[str, Any]:
         """Its parts as one dictionary from now on, the same for all threads that ask at once."""

@@ -326,8 +326,9 @@ class Exchange(Routed):
         """Let go of what refers back to this exchange, so that no garbage collector is needed to free it."""
         self.context = _NOTHING
         self.headers = ()
-        self.error = self.unhandled = self.parting = self.surroundings = self.asked = None
-        self.bodies = None
+        self.surroundings = self.asked = self.bodies = None
+        if self.error is not None or self.parting is not None:
+            self.error = self.unhandled = self.parting = None
         if self.awaited is not None:
             self.awaited.pop(self, None)
             self.awaited = None
@@ -348,7 +349,10 @@ class Exchange(Routed):
             counted, error_type, failed = status, None, False
         else:
             counted, status, error_type, failed = self.result(error)
-        self.show_result(route, status, error_type, error, failed=failed)
+        if error_type is not None:
+            self.show_result(route, status, error_type, error, failed=failed)
+        elif self.owned:
+            show_result(self.span, self.method, route, status, self.name)
         record_request(self, route, status, counted, error_type)
         current_settings = settings()
         if self.bodies is not None:
