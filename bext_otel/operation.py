@@ -74,7 +74,7 @@ class Settings(msgspec.Struct, frozen=True):
     its path and its scope or environ, where no framework tells one; `trusts` says whether the trace context
     and baggage of a request count, by its app and the address that its connection comes from ("": not
     known), None that all do; `proxies` says by an address whether it is a proxy's whose word about the client
-    counts, None that nobody's does.
+    counts, None that nobody's does; `body_sizes` asks for the conventions' metrics of bodies.
     """
 
     resolver: Callable[[str, str], str] | None = None
@@ -84,6 +84,7 @@ class Settings(msgspec.Struct, frozen=True):
     route_of: Callable[[str, str, Mapping[str, Any]], str | None] | None = None
     trusts: Callable[[str, str], bool] | None = None
     proxies: Callable[[str], bool] | None = None
+    body_sizes: bool = False
 
 
 _settings = Settings()

@@ -167,6 +167,7 @@ def build_runtime(
         use(
             Settings(
                 resolver=resolver,
+                body_sizes=config.metrics.body_sizes,
                 log_requests=config.logging.enabled and config.logging.requests,
                 slow_request_ms=config.logging.slow_request_ms,
                 units=config.telemetry.engine == "bext",

@@ -19,6 +19,7 @@ from bext_otel.crashes import note_crash
 from bext_otel.operation import Measure, settings
 from bext_otel.process import on_fork
 from bext_otel_instrumentors._kit.guard import report
+from bext_otel_instrumentors.http.body_sizes import record_body_sizes
 from bext_otel_instrumentors.http.completion import emit_completion
 from bext_otel_instrumentors.http.disconnect import Outcome, departure, outcome
 from bext_otel_instrumentors.http.environment import CapturedHeaders, Choices
@@ -314,6 +315,8 @@ class Exchange(Routed):
         self.show_result(route, status, error_type, error, failed=failed)
         record_request(self, route, status, counted, error_type)
         current_settings = settings()
+        if current_settings.body_sizes:
+            record_body_sizes(self, route, status, error_type)
         if current_settings.log_requests:
             raised = error_type if error is not None or not failed else None
             emit_completion(
