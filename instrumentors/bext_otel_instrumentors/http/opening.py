@@ -23,7 +23,7 @@ from bext_otel_instrumentors._kit.carrying import rooted
 from bext_otel_instrumentors.http.exchange import current
 from bext_otel_instrumentors.http.forwarded import Told
 
-__all__ = ["Opening", "RequestLine", "open_request", "parentage", "server_span"]
+__all__ = ["Opening", "RequestLine", "open_request", "parentage", "server_span", "span_for_this_request"]
 
 _KNOWN_METHODS = frozenset(METHODS)
 _DEFAULT_PORTS: Mapping[str, int] = {"http": 80, "https": 443, "ws": 80, "wss": 443}
@@ -222,7 +222,7 @@ def server_span(context: Context) -> Span | None:
     return span
 
 
-def _span_for_this_request(context: Context, scheme: str) -> Span | None:
+def span_for_this_request(context: Context, scheme: str) -> Span | None:
     """The SERVER span that another instrumentation, outside of ours, has started for the HTTP request that is
     just coming in.
 
@@ -246,7 +246,7 @@ def _beginning(
     strangers: Sequence[Link] = ()
     if sent is not None:
         context, strangers = _believed(sent, context, app)
-    span = _span_for_this_request(context, scheme) if context else None
+    span = span_for_this_request(context, scheme) if context else None
     if span is not None or not context:
         return span, context, strangers
     context, links = _parentage(context)
