@@ -78,7 +78,8 @@ class Settings(msgspec.Struct, frozen=True):
     its connection comes from ("": not known), None that all do; `proxies` says by an address whether it is a
     proxy's whose word about the client counts, None that nobody's does; `sends_request_id` asks for
     `X-Request-Id` in each answer; `quiet` says by a request's path, status and trace that none is made of it
-    if it was neither slow nor failed; `bodies` are the apps whose requests' bodies are logged at trace.
+    if it was neither slow nor failed; `bodies` are the apps whose requests' bodies are logged at trace;
+    `body_sizes` asks for the conventions' metrics of bodies.
     """
 
     resolver: Callable[[str, str], str] | None = None
@@ -91,6 +92,7 @@ class Settings(msgspec.Struct, frozen=True):
     bodies: frozenset[str] = frozenset()
     sends_request_id: bool = False
     quiet: Callable[[str, int, int], bool] | None = None
+    body_sizes: bool = False
 
 
 _settings = Settings()

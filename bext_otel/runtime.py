@@ -191,6 +191,7 @@ def build_runtime(
         use(
             Settings(
                 resolver=resolver,
+                body_sizes=config.metrics.body_sizes,
                 log_requests=config.logging.enabled and config.logging.requests,
                 slow_request_ms=_slow_limits(config),
                 quiet=quiet_requests(config.access.excluded_paths, config.access.sampling),

@@ -84,6 +84,7 @@ EXTRAS = {
     "bext_otel/cli/tree.py": "tools",
     "bext_otel/cli/view.py": "tools",
     "bext_otel/endpoints/flask.py": "flask",
+    "bext_otel/export/declared.py": "config",
     "bext_otel/export/otlp.py": "grpc",
     "bext_otel/export/remote_sampler.py": "grpc",
     "bext_otel/metrics/process_figures.py": "tools",

@@ -175,6 +175,13 @@ class MetricsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             "`otel_scope_name`, `otel_scope_version`, `otel_scope_schema_url` and its attributes."
         ),
     ] = True
+    body_sizes: Annotated[
+        bool,
+        Meta(
+            description="Record `http.server.request.body.size` and `http.server.response.body.size` for "
+            "each request, by method, route and status."
+        ),
+    ] = False
     total_suffix: Annotated[
         bool,
         Meta(

@@ -66,13 +66,17 @@ class Telemetry:
 
     def every_point(self, metric: Metric) -> list[Any]:
         """Data points of a metric, of any scope."""
+        return self.points_of(metric.name)
+
+    def points_of(self, name: str) -> list[Any]:
+        """The same of one that is none of the catalogue's."""
         data = self._metrics.get_metrics_data()
         return [
             point
             for resource in (data.resource_metrics if data else ())
             for scope in resource.scope_metrics
             for stream in scope.metrics
-            if stream.name == metric.name
+            if stream.name == name
             for point in stream.data.data_points
         ]
 

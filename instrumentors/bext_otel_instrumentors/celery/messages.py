@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import Span, SpanKind
 
 from bext_otel.apps import clean, current_app
+from bext_otel.entries import type_of
 from bext_otel.fields import Holder, carried
 from bext_otel.operation import Operation, show_failure, tracer
 from bext_otel.request_facts import facts_of
@@ -24,9 +25,11 @@ from bext_otel.text import traceparent
 from bext_otel.timing import Anchor, anchor_of
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.patch import Original
+from bext_otel_instrumentors.celery.messaging import destination_of, sent, titled
 
 if TYPE_CHECKING:
     from bext_otel_instrumentors.celery.eager import Canvas
+    from bext_otel_instrumentors.celery.messaging import Processing
 
 __all__ = [
     "APP",
@@ -43,7 +46,6 @@ __all__ = [
     "alone",
     "before_publish",
     "current_step",
-    "destination_of",
     "publishing",
     "sending",
     "upstream_traces",
@@ -77,7 +79,8 @@ class RunIdentity:
 class TaskStep:
     """A task that is being executed. `operation` is None where upstream's instrumentation makes the span.
 
-    `canvas` is what executes it at once, with others of its run.
+    `canvas` is what executes it at once, with others of its run; `processing` is the message that asked for
+    it, if one did.
     """
 
     request: Any
@@ -85,6 +88,7 @@ class TaskStep:
     task_id: str
     identity: RunIdentity
     operation: Operation | None = None
+    processing: Processing | None = None
     held: Hold | None = None
     token: Any = None
     context: Context | None = None
@@ -169,16 +173,26 @@ def upstream_traces() -> bool:
     return module is not None and bool(module.CeleryInstrumentor().is_instrumented_by_opentelemetry)
 
 
+_destination: ContextVar[dict[str, str] | None] = ContextVar("bext_celery_destination", default=None)
+"""Where the message goes that is being sent here: known only when it is published."""
+
+
 def sending(original: Original, self: Any, /, name: str, *args: Any, **kwargs: Any) -> Any:
     """`Celery.send_task`, by which every task is published, inside of a span."""
     span, token = _begin(name)
-    anchor = anchor_of(span) if span is not None else None
+    anchor, began = anchor_of(span) if span is not None else None, perf_counter()
+    destination: dict[str, str] = {}
+    known, failure = _destination.set(destination), None
     try:
         return original(self, name, *args, **kwargs)
     except BaseException as error:
+        failure = type_of(error)
         _failed(span, error)
         raise
     finally:
+        _destination.reset(known)
+        if span is not None:
+            sent(destination, perf_counter() - began, failure)
         _end(span, token, anchor)
 
 
@@ -192,7 +206,8 @@ def _begin(name: str) -> tuple[Span | None, Any]:
             "messaging.operation.type": "send",
             "bext.task": clean(name),
         }
-        span = tracer().start_span(f"send {clean(name)}", kind=SpanKind.PRODUCER, attributes=shown)
+        # Where to is known only when it is published.
+        span = tracer().start_span("send", kind=SpanKind.PRODUCER, attributes=shown)
         return span, context.attach(trace.set_span_in_context(span))
     except Exception as error:  # the task is sent all the same
         report("the publishing of a task", error)
@@ -232,17 +247,6 @@ def alone() -> Iterator[None]:
         _canvas.reset(token)
 
 
-def destination_of(delivery: Mapping[str, Any] | None) -> dict[str, str]:
-    """`messaging.destination.name`: the routing key, which is the queue's name unless routes say otherwise;
-    else the exchange."""
-    delivery = delivery or {}
-    for given in (delivery.get("routing_key"), delivery.get("exchange")):
-        name = getattr(given, "name", given)
-        if isinstance(name, str) and name:
-            return {"messaging.destination.name": clean(name)}
-    return {}
-
-
 def before_publish(
     sender: str | None = None,
     headers: MutableMapping[str, Any] | None = None,
@@ -271,12 +275,13 @@ def before_publish(
                 headers[BEFORE] = traceparent(before)
         if not upstream_traces():
             propagate.inject(headers)
+            shown = destination_of({"exchange": exchange, "routing_key": routing_key})
+            if (known := _destination.get()) is not None:
+                known.update(shown)
             span = trace.get_current_span()
             if getattr(span, "kind", None) is SpanKind.PRODUCER:
-                shown = destination_of({"exchange": exchange, "routing_key": routing_key})
                 span.set_attributes({"messaging.message.id": str(headers["id"]), **shown})
-                if shown:  # known only now; the task's own name is an attribute
-                    span.update_name(f"send {shown['messaging.destination.name']}")
+                span.update_name(titled("send", shown))
     except Exception as error:  # the task is sent all the same
         report("the publishing of a task", error)
 

@@ -10,11 +10,12 @@ from typing import Any
 
 from opentelemetry import context, propagate, trace
 from opentelemetry.context import Context, set_value
-from opentelemetry.trace import SpanContext, SpanKind
+from opentelemetry.trace import SpanContext
 from opentelemetry.util.types import AttributeValue
 
 from bext_otel.apps import clean, with_app
 from bext_otel.catalogue import FLOW_COMPLETED, FLOW_FAILED, FLOW_STEP, FLOW_STEP_DURATION, UNKNOWN
+from bext_otel.entries import type_of
 from bext_otel.fields import HOLDER, restored
 from bext_otel.flows import log_run_failed
 from bext_otel.operation import finish, measure, settings, show_failure, start, tracer
@@ -38,9 +39,9 @@ from bext_otel_instrumentors.celery.messages import (
     RunIdentity,
     TaskStep,
     current_step,
-    destination_of,
     upstream_traces,
 )
+from bext_otel_instrumentors.celery.messaging import Processing
 
 __all__ = ["after_run", "before_run", "failed_elsewhere", "in_child", "revoked"]
 
@@ -81,14 +82,16 @@ def before_run(task_id: str = "", task: Any = None, **_: Any) -> None:
 
 
 def _open(step: TaskStep, name: str, above: Context) -> Context:
-    """Begin the step's span below `above`; the context inside of it."""
-    shown = {**_shown(name, step.task_id, step.request), "bext.attempt": int(step.request.retries or 0) + 1}
+    """Begin the step's span below `above`, within that of the message; the context inside of it."""
+    if not getattr(step.request, "is_eager", False):
+        step.processing = Processing(step.task_id, getattr(step.request, "delivery_info", None), above)
+        above = step.processing.context
+    attempt = int(step.request.retries or 0) + 1
     step.operation = start(
         FLOW_STEP,
         name=_title(name),
-        kind=SpanKind.CONSUMER,
         context=above,
-        attributes=shown,
+        attributes={"bext.step": clean(name), "bext.attempt": attempt},
         flow_name=step.identity.flow,
     )
     if (before := step.canvas.before if step.canvas is not None else _before(step.request)) is not None:
@@ -98,18 +101,6 @@ def _open(step: TaskStep, name: str, above: Context) -> Context:
 
 def _title(name: str) -> str:
     return f"{FLOW_STEP.name} {clean(name)}"
-
-
-def _shown(name: str, task_id: str, request: Any) -> dict[str, AttributeValue]:
-    """What the span of a step shows, whichever way it ends."""
-    return {
-        "messaging.system": "celery",
-        "messaging.operation.name": "process",
-        "messaging.operation.type": "process",
-        "messaging.message.id": task_id,
-        "bext.step": clean(name),
-        **destination_of(getattr(request, "delivery_info", None)),
-    }
 
 
 def after_run(
@@ -145,6 +136,8 @@ def _end(step: TaskStep, state: str | None, error: BaseException | None) -> Cont
     if state == "RETRY":
         step.operation.span.set_attribute("bext.retried", True)
     finish(step.operation, error)
+    if step.processing is not None:
+        step.processing.end(None if error is None else type_of(error), error)
     here = trace.set_span_in_context(step.operation.span, step.context)
     return set_value(HOLDER, step.fields, here)
 
@@ -234,11 +227,13 @@ def _lost(name: str, task_id: str, request: Any, reason: str, error: BaseExcepti
         flow = _identity(request, name).flow
         here = _came(request)
         if not upstream_traces():
-            shown = {**_shown(name, task_id, request), "bext.flow_name": flow}
-            span = tracer().start_span(_title(name), here, SpanKind.CONSUMER, shown)
+            processing = Processing(task_id, getattr(request, "delivery_info", None), here)
+            shown: dict[str, AttributeValue] = {"bext.step": clean(name), "bext.flow_name": flow}
+            span = tracer().start_span(_title(name), processing.context, attributes=shown)
             show_failure(span, reason, error)
             span.end()
-            here = trace.set_span_in_context(span, here)
+            processing.end(reason if error is None else type_of(error), error)
+            here = trace.set_span_in_context(span, processing.context)
         _run_failed(flow, reason, here)
     except Exception as failure:  # the worker goes on all the same
         report("the loss of a task", failure)

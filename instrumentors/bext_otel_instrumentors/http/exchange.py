@@ -20,6 +20,7 @@ from bext_otel.operation import Measure, settings
 from bext_otel.process import on_fork
 from bext_otel.request_facts import REQUEST_KEY, Access, Carried, Facts, well_formed
 from bext_otel_instrumentors._kit.guard import report
+from bext_otel_instrumentors.http.body_sizes import record_body_sizes
 from bext_otel_instrumentors.http.completion import emit_completion
 from bext_otel_instrumentors.http.disconnect import Outcome, departure, outcome
 from bext_otel_instrumentors.http.environment import CapturedHeaders, Choices
@@ -357,6 +358,8 @@ class Exchange(Routed):
         current_settings = settings()
         if self.bodies is not None:
             self.bodies.tell(self)
+        if current_settings.body_sizes:
+            record_body_sizes(self, route, status, error_type)
         if current_settings.log_requests:
             slow = current_settings.slow_request_ms
             limit = slow if type(slow) is float else slow(self.app, route)  # type: ignore[operator]

@@ -25,7 +25,7 @@ from bext_otel_instrumentors.http.described import describe as described
 from bext_otel_instrumentors.http.exchange import current
 from bext_otel_instrumentors.http.forwarded import Told
 
-__all__ = ["Opening", "RequestLine", "open_request", "parentage", "server_span"]
+__all__ = ["Opening", "RequestLine", "open_request", "parentage", "server_span", "span_for_this_request"]
 
 _KNOWN_METHODS = frozenset(METHODS)
 
@@ -122,7 +122,7 @@ def server_span(context: Context) -> Span | None:
     return span
 
 
-def _span_for_this_request(context: Context, scheme: str) -> Span | None:
+def span_for_this_request(context: Context, scheme: str) -> Span | None:
     """The SERVER span that another instrumentation, outside of ours, has started for the HTTP request that is
     just coming in.
 
@@ -146,7 +146,7 @@ def _beginning(
     strangers: Sequence[Link] = ()
     if sent is not None:
         context, strangers = _believed(sent, context, app)
-    span = _span_for_this_request(context, scheme) if context else None
+    span = span_for_this_request(context, scheme) if context else None
     if span is not None or not context:
         return span, context, strangers
     context, links = _parentage(context)

@@ -1,5 +1,5 @@
 """Upstream's own middleware around an application: `engine = "upstream"` has it make the span and its
-metrics, and ours only count."""
+metrics, and ours only count. Where the application has one around itself already, that one does."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from functools import partial, wraps
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from bext_otel._compat import get_current
 from bext_otel_instrumentors.http.asgi_request import ASGI
 from bext_otel_instrumentors.http.current_request import measured
 from bext_otel_instrumentors.http.environment import Choices
 from bext_otel_instrumentors.http.incoming import leaves_out
-from bext_otel_instrumentors.http.opening import parentage
+from bext_otel_instrumentors.http.opening import parentage, span_for_this_request
 from bext_otel_instrumentors.http.strangers import hide, restore
 from bext_otel_instrumentors.http.wsgi_request import WSGI
 
@@ -35,6 +36,7 @@ def around_asgi(chosen: Choices, original: Callable[..., Awaitable[None]]) -> Ca
             scope["type"] not in {"http", "websocket"}
             or measured(scope) is not None
             or leaves_out(ASGI, chosen, scope)
+            or span_for_this_request(get_current(), scope.get("scheme", "http")) is not None
         ):
             await original(self, scope, receive, send)
             return
@@ -61,7 +63,11 @@ def around_wsgi(chosen: Choices, original: Callable[..., Iterable[bytes]]) -> Ca
 
     @wraps(original)
     def call(self: Any, environ: Any, start_response: Any) -> Iterable[bytes]:
-        if measured(environ) is not None or leaves_out(WSGI, chosen, environ):
+        if (
+            measured(environ) is not None
+            or leaves_out(WSGI, chosen, environ)
+            or span_for_this_request(get_current(), environ.get("wsgi.url_scheme", "http")) is not None
+        ):
             return original(self, environ, start_response)
         middleware = middlewares.get(self)
         if middleware is None:

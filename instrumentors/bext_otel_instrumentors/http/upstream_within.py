@@ -3,7 +3,7 @@ stays, within ours, and what they count is counted once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any
 
@@ -21,7 +21,7 @@ class ASGIWithin(Instrumentor):
     def _patch(self, patches: Patches) -> None:
         patches.when_imported(
             "opentelemetry.instrumentation.asgi",
-            lambda module: patches.wrap(module.OpenTelemetryMiddleware, "__call__", _meeting),
+            lambda module: patches.wrap(module.OpenTelemetryMiddleware, "__call__", _meeting_asgi),
         )
 
 
@@ -35,16 +35,32 @@ class WSGIWithin(Instrumentor):
         )
 
 
+def _meet(surroundings: Any) -> None:
+    try:
+        if (exchange := exchange_of(surroundings)) is not None:
+            exchange.meet_upstream()
+    except Exception as error:
+        report("upstream's middleware", error)
+
+
 def _meeting(original: Callable[..., Any]) -> Callable[..., Any]:
-    """It is called with a scope, or an environ."""
+    """It is called with an environ."""
 
     @wraps(original)
-    def __call__(self: Any, surroundings: Any, *args: Any) -> Any:  # noqa: N807  # it becomes that method
-        try:
-            if (exchange := exchange_of(surroundings)) is not None:
-                exchange.meet_upstream()
-        except Exception as error:
-            report("upstream's middleware", error)
-        return original(self, surroundings, *args)
+    def __call__(self: Any, environ: Any, *args: Any) -> Any:  # noqa: N807  # it becomes that method
+        _meet(environ)
+        return original(self, environ, *args)
+
+    return __call__
+
+
+def _meeting_asgi(original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """It is called with a scope. A coroutine function, as servers and test clients tell by that which ASGI an
+    application speaks."""
+
+    @wraps(original)
+    async def __call__(self: Any, scope: Any, *args: Any) -> None:  # noqa: N807  # as above
+        _meet(scope)
+        await original(self, scope, *args)
 
     return __call__

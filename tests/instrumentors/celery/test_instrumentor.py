@@ -179,16 +179,17 @@ def test_a_plain_task_is_a_run_of_one_step_in_the_publishers_trace(
     assert 3 == sent.get(timeout=10)
     ended(instrumented, 1)
     whole(instrumented)
-    (request,), (send,), (step,) = (
-        spans(instrumented, name) for name in ("request", sends(shop.app), f"{STEP}add")
-    )
-    assert (SpanKind.PRODUCER, SpanKind.CONSUMER) == (send.kind, step.kind)
-    assert send.parent is not None
-    assert step.parent is not None
-    assert request.context is not None
-    assert send.context is not None
-    assert (request.context.span_id, send.context.span_id) == (send.parent.span_id, step.parent.span_id)
-    assert [sent.id, sent.id] == [attribute(span, "messaging.message.id") for span in (send, step)]
+    names = ("request", sends(shop.app), f"process {shop.app.conf.task_default_queue}", f"{STEP}add")
+    (request,), (send,), (process,), (step,) = (spans(instrumented, name) for name in names)
+    assert (SpanKind.PRODUCER, SpanKind.CONSUMER, SpanKind.INTERNAL) == (send.kind, process.kind, step.kind)
+    above = (request, send, process)
+    assert [span.context and span.context.span_id for span in above] == [
+        span.parent and span.parent.span_id for span in (send, process, step)
+    ]
+    for span, operation in ((send, "send"), (process, "process")):
+        shown = [attribute(span, f"messaging.{name}") for name in ("system", "message.id", "operation.name")]
+        assert ["celery", sent.id, operation] == shown
+        assert operation == attribute(span, "messaging.operation.type")
     assert {"add": 1} == steps(instrumented)
 
 
@@ -223,9 +224,9 @@ def test_a_message_without_a_trace_begins_one_whatever_the_worker_was_started_in
         for _ in range(2):
             assert 3 == shop.add.delay(2).get(timeout=10)
         ended(instrumented, 2)
-    steps_of_both = spans(instrumented, f"{STEP}add")
-    assert [None, None] == [span.parent for span in steps_of_both]
-    assert 2 == len({span.context.trace_id for span in steps_of_both if span.context})
+    both = spans(instrumented, f"process {shop.app.conf.task_default_queue}")
+    assert [None, None] == [span.parent for span in both]
+    assert 2 == len({span.context.trace_id for span in both if span.context})
 
 
 def test_what_beat_sends_is_a_trace_each_whatever_it_was_started_in(instrumented: Telemetry) -> None:
@@ -616,3 +617,60 @@ def test_both_ends_name_the_queue(instrumented: Telemetry, shop: App, queue: str
         (SpanKind.PRODUCER, queue or shop.app.conf.task_default_queue),
         (SpanKind.CONSUMER, queue or shop.app.conf.task_default_queue),
     } == {(span.kind, attribute(span, "messaging.destination.name")) for span in ends}
+
+
+def test_both_ends_count_and_time_messages_as_the_conventions_have_it(
+    instrumented: Telemetry, shop: App
+) -> None:
+    """By destination, and by what they failed with."""
+    shop.add.delay(2).get(timeout=10)
+    with pytest.raises(LookupError):
+        shop.fail.delay().get(timeout=10)
+    ended(instrumented, 1, 1)
+    queue = shop.app.conf.task_default_queue
+    common = {"messaging.system": "celery", "messaging.destination.name": queue}
+    send = {**common, "messaging.operation.name": "send"}
+    process = {**common, "messaging.operation.name": "process"}
+    failed = {**process, "error.type": "LookupError"}
+    expected = {
+        "messaging.client.sent.messages": {(2, frozenset(send.items()))},
+        "messaging.client.operation.duration": {
+            (2, frozenset({**send, "messaging.operation.type": "send"}.items()))
+        },
+        "messaging.client.consumed.messages": {
+            (1, frozenset(process.items())),
+            (1, frozenset(failed.items())),
+        },
+        "messaging.process.duration": {(1, frozenset(process.items())), (1, frozenset(failed.items()))},
+    }
+    found = {
+        name: {
+            (getattr(point, "count", getattr(point, "value", 0)), frozenset(point.attributes.items()))
+            for point in instrumented.points_of(name)
+        }
+        for name in expected
+    }
+    assert expected == found
+
+
+def test_a_task_that_no_message_asked_for_is_a_step_alone(instrumented: Telemetry, shop: App) -> None:
+    shop.add.apply((1,))
+    assert [(f"{STEP}add", SpanKind.INTERNAL)] == [(span.name, span.kind) for span in instrumented.spans()]
+
+
+def test_what_cannot_be_sent_is_counted_with_its_error(
+    instrumented: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = celery.Celery("shop", broker="memory://", set_as_current=False)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ConnectionError("no broker")
+
+    monkeypatch.setattr(app.amqp, "send_task_message", refuse)
+    with pytest.raises(ConnectionError):
+        app.send_task("add")
+    (span,) = spans(instrumented, "send")
+    assert ("ConnectionError", StatusCode.ERROR) == (attribute(span, "error.type"), span.status.status_code)
+    points = instrumented.points_of("messaging.client.sent.messages")
+    (point,) = [point for point in points if "error.type" in point.attributes]
+    assert (1, "ConnectionError") == (point.value, point.attributes["error.type"])
