@@ -16,7 +16,7 @@ from bext_otel._compat import SPAN_KEY, get_current
 from bext_otel.apps import with_app
 from bext_otel.crashes import note_crash
 from bext_otel.fields import HOLDER, Holder, Value
-from bext_otel.operation import Measure, settings
+from bext_otel.operation import Measure, Settings, settings
 from bext_otel.process import on_fork
 from bext_otel.request_facts import REQUEST_KEY, Access, Carried, Facts, well_formed
 from bext_otel_instrumentors._kit.guard import report
@@ -361,23 +361,25 @@ class Exchange(Routed):
         if current_settings.body_sizes:
             record_body_sizes(self, route, status, error_type)
         if current_settings.log_requests:
-            slow = current_settings.slow_request_ms
-            limit = slow if type(slow) is float else slow(self.app, route)  # type: ignore[operator]
-            quiet = current_settings.quiet
-            if (
-                failed
-                or quiet is None
-                or self.seconds * 1e3 > limit
-                or not quiet(self.path, status or counted, self.span.get_span_context().trace_id)
-            ):
-                raised = error_type if error is not None or not failed else None
-                emit_completion(self, status or counted, raised, failed=failed, slow_request_ms=limit)
+            raised = error_type if error is not None or not failed else None
+            self._complete(current_settings, status or counted, raised, failed=failed)
         if self.unhandled is not None:  # of which the server tells next
             here = Context({SPAN_KEY: self.span, REQUEST_KEY: Carried(*self.facts())})
             here = with_app(self.app, here)
             if self.fields:
                 here = set_value(HOLDER, Holder(self.fields), here)
             note_crash(self.unhandled, here, told=failed and current_settings.log_requests)
+
+    def _complete(self, known: Settings, status: int, raised: str | None, *, failed: bool) -> None:
+        slow, quiet = known.slow_request_ms, known.quiet
+        limit = slow if type(slow) is float else slow(self.app, self.route)  # type: ignore[operator]
+        if (
+            failed
+            or quiet is None
+            or self.seconds * 1e3 > limit
+            or not quiet(self.path, status, self.span.get_span_context().trace_id)
+        ):
+            emit_completion(self, status, raised, failed=failed, slow_request_ms=limit)
 
     def result(self, error: BaseException | None) -> Outcome:
         """What became of the request, which `error` ended."""
