@@ -356,10 +356,8 @@ class Exchange(Routed):
             show_result(self.span, self.method, route, status, self.name)
         record_request(self, route, status, counted, error_type)
         current_settings = settings()
-        if self.bodies is not None:
-            self.bodies.tell(self)
-        if current_settings.body_sizes:
-            record_body_sizes(self, route, status, error_type)
+        if self.bodies is not None or current_settings.body_sizes:
+            self._tell_bodies(route, status, error_type, sizes=current_settings.body_sizes)
         if current_settings.log_requests:
             raised = error_type if error is not None or not failed else None
             self._complete(current_settings, status or counted, raised, failed=failed)
@@ -369,6 +367,12 @@ class Exchange(Routed):
             if self.fields:
                 here = set_value(HOLDER, Holder(self.fields), here)
             note_crash(self.unhandled, here, told=failed and current_settings.log_requests)
+
+    def _tell_bodies(self, route: str | None, status: int, error_type: str | None, *, sizes: bool) -> None:
+        if self.bodies is not None:
+            self.bodies.tell(self)
+        if sizes:
+            record_body_sizes(self, route, status, error_type)
 
     def _complete(self, known: Settings, status: int, raised: str | None, *, failed: bool) -> None:
         slow, quiet = known.slow_request_ms, known.quiet
