@@ -26,7 +26,7 @@ from opentelemetry.context import Context, create_key, set_value
 
 from bext_otel.once import Once
 from bext_otel.process import on_fork
-from bext_otel.redaction import REDACTED, is_secret, redact_urls
+from bext_otel.redaction import REDACTED, is_secret, redact_value
 from bext_otel.text import encodable
 
 __all__ = [
@@ -64,6 +64,8 @@ MAX_NAME = 64
 MAX_VALUE = 256
 """How many fields work may have, and how many characters a name and a value."""
 _MAX_CARRIED = 4096
+# Of a longer text nobody reads more.
+_MAX_LOOKED_AT = 4096
 _LEAST, _MOST = -(2**63), 2**63 - 1
 
 _log = logging.getLogger("bext_otel")
@@ -289,8 +291,15 @@ def _made(given: Mapping[str, object]) -> dict[str, Value]:
             _drop(len(given) - len(made))
             break
         name = encodable(str(given_name)[:MAX_NAME])
-        made[name] = REDACTED if value is not None and is_secret(name) else _value(value)
+        made[name] = REDACTED if value is not None and is_secret(name) else _safe(name, value)
     return made
+
+
+def _safe(name: str, given: object) -> Value:
+    """Redacted before it is cut, since half of a secret is one as well."""
+    value = _value(given)
+    safe: Value = value if value is None else redact_value(name, value)
+    return safe[:MAX_VALUE] if isinstance(safe, str) else safe
 
 
 def _value(value: object) -> Value:
@@ -301,7 +310,7 @@ def _value(value: object) -> Value:
         text = str.__str__(value) if isinstance(value, str) else str(value)
     except Exception:  # the application's own code; the line matters more
         text = f"<unprintable {kind.__name__}>"
-    return redact_urls(encodable(text[:MAX_VALUE]))
+    return encodable(text[:_MAX_LOOKED_AT])
 
 
 def _show(fields: Mapping[str, Value], holder: Any) -> None:

@@ -1,7 +1,6 @@
 """What every log entry of a request tells of it: its route, once that is known, and its id.
 
-They stand in the context of the request's work, under `REQUEST_KEY`, and travel with it. Knows the
-OpenTelemetry API only.
+They stand in the context of the request's work, under `REQUEST_KEY`, and travel with it.
 """
 
 from __future__ import annotations
@@ -10,6 +9,8 @@ import re
 from typing import NamedTuple, Protocol, TypeAlias
 
 from opentelemetry.context import Context, create_key, set_value
+
+from bext_otel.redaction import redact_body
 
 __all__ = ["REQUEST_KEY", "Access", "Carried", "Facts", "Request", "facts_of", "well_formed", "with_facts"]
 
@@ -66,11 +67,11 @@ class Carried:
 
 def well_formed(sent: str | bytes | None) -> str | None:
     """An `X-Request-Id` as it was sent, if it is one: up to 128 letters, digits and `._:+/=@-`, the first one
-    a letter or a digit."""
+    a letter or a digit. What looks like a secret, such as somebody's token, is none."""
     if not sent:
         return None
     text = sent if isinstance(sent, str) else sent.decode("latin-1")
-    return text if _ID.fullmatch(text) else None
+    return text if _ID.fullmatch(text) and redact_body(text) == text else None
 
 
 def facts_of(context: Context) -> Facts:

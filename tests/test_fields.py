@@ -123,6 +123,12 @@ def test_values_are_bounded_and_can_be_written(given: Any, shown: object) -> Non
     assert {"value": shown} == bound()
 
 
+@pytest.mark.parametrize("before", ["", "x" * 250])
+def test_secrets_by_their_looks_are_redacted_also_where_the_value_is_cut(before: str) -> None:
+    bind(note=f"{before} Bearer abcdefghijklmnopqrstuvwxyz0123456789")
+    assert "abcd" not in str(bound()["note"])
+
+
 def test_secrets_by_their_names_are_redacted() -> None:
     bind(api_token="abc", password="abc", tenant="acme")
     assert {"api_token": "REDACTED", "password": "REDACTED", "tenant": "acme"} == bound()

@@ -32,3 +32,8 @@ def test_facts_travel_in_a_context_and_wrong_ones_are_left_out() -> None:
     assert (None, "42") == facts_of(with_facts(7, "42", Context()))
     assert (None, None) == facts_of(with_facts("", "a b", Context()))
     assert Context() == with_facts(None, None, Context())
+
+
+def test_what_looks_like_a_token_is_no_id() -> None:
+    token = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P"
+    assert well_formed(token) is None

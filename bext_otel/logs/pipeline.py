@@ -19,7 +19,7 @@ from bext_otel.logs.levels import Gate
 from bext_otel.logs.processors import Processors
 from bext_otel.logs.values import plain, text
 from bext_otel.redaction import redact_value
-from bext_otel.redaction.policy import is_ours_named, redact_whole
+from bext_otel.redaction.policy import is_ours_named, redact_attribute, redact_whole
 from bext_otel.request_facts import REQUEST_KEY
 from bext_otel.scope import is_own
 
@@ -148,6 +148,10 @@ class Pipeline(LogRecordProcessor):
             record.route = route
         if "request_id" not in record.attributes:
             record.request_id = request_id
+        if is_ours_named():
+            # What the callback leaves of them need not be text.
+            record.route = _text_or_none("route", record.route)
+            record.request_id = _text_or_none("request_id", record.request_id)
 
     def _check(self, log: LogRecord) -> None:
         try:
@@ -238,3 +242,8 @@ def _refused(value: object) -> bool:
     if isinstance(value, Mapping):
         return any(_refused(name) or _refused(item) for name, item in value.items())
     return isinstance(value, Sequence) and not isinstance(value, bytes) and any(map(_refused, value))
+
+
+def _text_or_none(name: str, value: str | None) -> str | None:
+    safe = None if value is None else redact_attribute(name, value)
+    return safe if safe is None or isinstance(safe, str) else str(safe)
