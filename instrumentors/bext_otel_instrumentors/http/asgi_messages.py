@@ -49,7 +49,7 @@ def sending(send: Send, scope: Mapping[str, Any], exchange: Exchange) -> Send:
                 trailers = message.get("trailers", False)
                 exchange.begin_answer(message["status"], message.get("headers") or ())
                 bodiless = exchange.is_bodiless()
-                if not exchange.owned or propagates():
+                if not exchange.owned or exchange.sends_id or propagates():
                     message = _begun(message, scope, exchange)
             else:
                 last = _is_last(message, exchange, trailers=trailers)
