@@ -35,5 +35,7 @@ def test_facts_travel_in_a_context_and_wrong_ones_are_left_out() -> None:
 
 
 def test_what_looks_like_a_token_is_no_id() -> None:
-    token = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P"
+    token = (
+        "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P"
+    )
     assert well_formed(token) is None

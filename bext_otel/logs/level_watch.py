@@ -155,7 +155,7 @@ class LevelWatch:
             return
         self._life = life = object()
         if self._bell is None and self._board is not None:
-            with suppress(OSError):
+            with suppress(OSError, AttributeError):  # a system without what it is made of
                 self._bell = Bell(self._board.secret)
         if threads.start(self._run, life, self._bell, name="bext-otel-levels") is None:
             self._life = None

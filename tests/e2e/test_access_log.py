@@ -163,3 +163,18 @@ def test_the_same_file_in_another_form_is_one_line(tmp_path: Path) -> None:
             line for line in file.read_text().splitlines() if "another file than [logging] file_path" in line
         ]
         assert 1 == len(told)
+
+
+@pytest.mark.parametrize("server", ["tornado", "aiohttp"])
+def test_servers_that_speak_neither_asgi_nor_wsgi_are_logged_too_and_send_the_id(
+    tmp_path: Path, server: str
+) -> None:
+    pytest.importorskip(server)
+    file, env = own_file(tmp_path, BEXT_LOGGING_ACCESS_FORMAT="combined", BEXT_LOGGING_SEND_REQUEST_ID="true")
+    command = f"python {Path(__file__).parent / 'apps' / f'access_{server}.py'} {{port}}"
+    with launched(tmp_path, command, env=env) as program:
+        answer = program.get("/items/a%20b?q=1", headers={"x-request-id": "4711"})
+        assert "4711" == answer.headers["x-request-id"]
+        (entry,) = parsed(file, 1)
+        assert "GET /items/a%20b?q=1 HTTP/1.1" == entry.request_line
+        assert (200, 5) == (entry.final_status, entry.bytes_sent)

@@ -69,7 +69,7 @@ def test_what_may_pass_is_kept_for_as_long_as_the_collector_asks(status: int) ->
         ("inf", 0, 0),
         ("soon", 0, 0),
         ("Sun, 06 Nov 1994 08:49:37 GMT", 0, 0),
-        (formatdate(time.time() + 3600, usegmt=True), 3500, 3600),
+        pytest.param(formatdate(time.time() + 3600, usegmt=True), 3500, 3600, id="in an hour"),
     ],
 )
 def test_a_pause_is_told_in_seconds_or_by_a_date(asked: str, low: float, high: float) -> None:

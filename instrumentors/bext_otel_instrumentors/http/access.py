@@ -54,8 +54,8 @@ def _raw_path(surroundings: Mapping[str, Any], path: str) -> str:
     raw: object = surroundings.get("raw_path")
     if isinstance(raw, bytes):
         return raw.decode("latin-1").partition("?")[0]
-    for name in ("RAW_URI", "REQUEST_URI"):
-        raw = surroundings.get(name)
+    line = surroundings.get("start_line")  # Tornado's
+    for raw in (surroundings.get("RAW_URI"), surroundings.get("REQUEST_URI"), getattr(line, "path", None)):
         if isinstance(raw, str) and raw.startswith("/"):
             return raw.partition("?")[0]
     return quote(path, safe=_AS_IT_IS, errors="replace")

@@ -48,7 +48,7 @@ def sending(send: Send, scope: Mapping[str, Any], exchange: Exchange) -> Send:
             elif kind == "http.response.start":
                 trailers = message.get("trailers", False)
                 bodiless = exchange.begin_answer(message["status"], message.get("headers") or ())
-                if not exchange.owned or propagates():
+                if not exchange.owned or exchange.sends_id or propagates():
                     message = _begun(message, scope, exchange)
             else:
                 last = _is_last(message, exchange, trailers=trailers)

@@ -73,8 +73,8 @@ class Exchange(Routed):
     says that it is ASGI, `upstream` that upstream's instrumentation runs inside, `counting` that no length of
     the request's body was declared, so its bytes are counted as they are read. `chosen` says which headers
     its span is to show, `name` is what it is called instead of its route. `sent_id` is the X-Request-Id that
-    came, as it came, and `request_id` what it is known by once somebody has asked (`facts`). `surroundings`
-    is the scope or environ as whoever is furthest inside got it.
+    came, as it came, and `request_id` what it is known by once somebody has asked (`facts`); `sends_id`
+    says that this is sent back. `surroundings` is the scope or environ as whoever is furthest inside got it.
 
     Its answer: `route` is the whole template, once it is over; `status` is what was sent, 0 before;
     `request_bytes` and `response_bytes` count bodies. `left_at` is the status that was sent when the client
@@ -88,7 +88,6 @@ class Exchange(Routed):
     __slots__ = (
         "anchor",
         "app",
-        "asgi",
         "awaited",
         "bodies",
         "chosen",
@@ -113,6 +112,7 @@ class Exchange(Routed):
         "route",
         "scheme",
         "seconds",
+        "sends_id",
         "sent_id",
         "span",
         "started",
@@ -137,6 +137,7 @@ class Exchange(Routed):
         counting: bool,
         asked: Asked | None,
         sent_id: str | bytes | None,
+        sends_id: bool,
     ) -> None:
         """`length` is the declared one of the request's body; None: none was declared."""
         (
@@ -157,14 +158,12 @@ class Exchange(Routed):
         self.context = Context({**above, SPAN_KEY: self.span, REQUEST_KEY: self, HOLDER: self})
         self.surroundings: Mapping[str, Any] | None = surroundings
         self.interface = interface
-        self.asgi = interface.asgi
         self.upstream = upstream
         self.chosen = chosen
         self.request_bytes = length or 0
         self.counting = counting
-        self.sent_id = sent_id
-        self.route: str | None = None
-        self.request_id: str | None = None
+        # `route` and `request_id` are set once they are known, which most are never asked for.
+        self.sent_id, self.sends_id = sent_id, sends_id
         self.name = ""
         self.status = 0
         self.headers: Iterable[tuple[Any, Any]] = ()
@@ -185,15 +184,21 @@ class Exchange(Routed):
     def facts(self) -> Facts:
         """See `bext_otel.request_facts`: the id is the one that was sent, if it is well formed, else that of
         the trace."""
-        route, known = self.route, self.request_id
+        route: str | None = getattr(self, "route", None)
+        known: str | None = getattr(self, "request_id", None)
         if route is None and self.matched is not None:
             route = f"{self.root}{self.mounts}{self.matched}"
         if known is None:
             known = well_formed(self.sent_id)
             if known is None and (trace_id := self.span.get_span_context().trace_id):
                 known = f"{trace_id:032x}"
-            self.request_id = known
+            self.request_id: str | None = known
         return route, known
+
+    @property
+    def asgi(self) -> bool:
+        """Whether its server speaks ASGI."""
+        return self.interface.asgi
 
     def access(self) -> Access | None:
         """See `bext_otel.request_facts`."""
@@ -335,7 +340,7 @@ class Exchange(Routed):
             self.awaited = None
 
     def _conclude(self, route: str | None, error: BaseException | None) -> None:
-        self.route = route
+        self.route: str | None = route
         if not self.ended_ns:
             self.seconds = perf_counter() - self.started
         elif error is not None and self.status < 500 and departure(error) is not None:

@@ -121,6 +121,7 @@ def exchange_for(
             counting=counting,
             asked=asked,
             sent_id=sent_id,
+            sends_id=of_all.sends_request_id,
         )
         if chosen.request is not None:
             exchange.show_headers(chosen.request, interface.headers(surroundings))

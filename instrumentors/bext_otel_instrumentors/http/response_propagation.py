@@ -8,7 +8,6 @@ from typing import Any
 
 from opentelemetry.instrumentation import propagators as untyped
 
-from bext_otel.operation import settings
 from bext_otel_instrumentors.http.exchange import Exchange
 
 __all__ = ["propagates", "response_headers"]
@@ -20,8 +19,8 @@ _append = propagators.FuncSetter(lambda carrier, key, value: carrier.append((key
 
 
 def propagates() -> bool:
-    """Whether there may be something to add."""
-    return propagators.get_global_response_propagator() is not None or settings().sends_request_id
+    """Whether there is such a propagator."""
+    return propagators.get_global_response_propagator() is not None
 
 
 def response_headers(exchange: Exchange, headers: Iterable[tuple[Any, Any]] = ()) -> list[tuple[str, str]]:
@@ -32,7 +31,7 @@ def response_headers(exchange: Exchange, headers: Iterable[tuple[Any, Any]] = ()
     if propagator is not None and exchange.owned and not exchange.upstream:
         propagator.inject(added, exchange.context, _append)
     if (
-        settings().sends_request_id
+        exchange.sends_id
         and (request_id := exchange.facts()[1])
         and not any(name.lower() in _REQUEST_ID for name, _ in headers)
     ):

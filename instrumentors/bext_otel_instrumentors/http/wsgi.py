@@ -239,7 +239,7 @@ def _observed(start_response: StartResponse, environ: Environ, exchange: Exchang
         try:
             if not exchange.routed and "flask" in sys.modules:
                 _guess_route(exchange)
-            if propagates() and (added := response_headers(exchange, headers)):
+            if (exchange.sends_id or propagates()) and (added := response_headers(exchange, headers)):
                 headers = [*headers, *added]
             exchange.begin_answer(int(status[:3]), headers)
             if exc_info and exc_info[0] is not None and exchange.status >= _FAILED:

@@ -13,6 +13,7 @@ import wrapt
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.exchange import Exchange, declared_length
 from bext_otel_instrumentors.http.incoming import Interface, Said
+from bext_otel_instrumentors.http.response_propagation import response_headers
 from bext_otel_instrumentors.http.websocket import Handshake
 
 __all__ = [
@@ -46,6 +47,9 @@ class Connection(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic in wra
         exchange = self._self_exchange
         if exchange is not None:
             try:
+                if exchange.sends_id:
+                    for name, value in response_headers(exchange, list(headers.get_all())):
+                        headers[name] = value
                 exchange.begin_answer(start_line.code, list(headers.get_all()))
                 if self._self_answer is not None:
                     self._self_answer(start_line.code)
