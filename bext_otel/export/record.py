@@ -52,9 +52,9 @@ class Record:
     one of them (None: it has none).
 
     `checked` says that its level has been looked at; `printed` that the application has printed it itself,
-    where our lines go too; `waits` that it is no reason to begin exporting; `dropped` how many attributes it
-    has not, because there are too many. Times are nanoseconds since the epoch; ids are 0 where there is no
-    span.
+    where our lines go too; `heard` that the terminal was ours a moment ago; `waits` that it is no reason to
+    begin exporting; `dropped` how many attributes it has not, because there are too many. Times are
+    nanoseconds since the epoch; ids are 0 where there is no span.
     """
 
     __slots__ = (
@@ -65,6 +65,7 @@ class Record:
         "context",
         "dropped",
         "event_name",
+        "heard",
         "observed",
         "printed",
         "request_id",
@@ -93,6 +94,7 @@ class Record:
         checked: bool = False,
         printed: bool = False,
         waits: bool = False,
+        heard: bool = False,
     ) -> None:
         """Its ids are for whoever makes it to set."""
         self.resource = resource
@@ -112,6 +114,7 @@ class Record:
         self.checked = checked
         self.printed = printed
         self.waits = waits
+        self.heard = heard
 
     def writable(self, limits: LogRecordLimits) -> ReadWriteLogRecord:
         """As the SDK's processors know records."""

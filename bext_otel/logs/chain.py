@@ -195,6 +195,7 @@ class Chain:
                 True,
                 printed,
                 waits,
+                heard,
             )
             ours.send(record)
         except Exception:  # logging must not fail the work that is logged

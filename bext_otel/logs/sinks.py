@@ -52,7 +52,7 @@ class LineSink:
             if self.terminal is not None:
                 if record.printed or not (record.checked or is_own(record.scope)):
                     return
-                if not self.terminal.is_ours():
+                if not (record.heard or self.terminal.is_ours()):
                     if (error := self.terminal.lost_by()) is not None:
                         self.losses.add(error)
                     return

@@ -109,7 +109,7 @@ class _Watch:
         straight to the chain, where our line takes the place of that."""
         original, active = base._proxy_to_logger, True
         chain, defaults, kind, streams = self._chain, self._defaults, self._logger_class, self._streams
-        is_terminal_ours, takes = self._is_terminal_ours, chain.gate.takes
+        is_terminal_ours, takes, names = self._is_terminal_ours, chain.gate.takes, _names
 
         @wraps(original)
         def proxy_to_logger(self: Any, method_name: str, event: Any = None, **event_kw: Any) -> Any:
@@ -126,8 +126,12 @@ class _Watch:
                 and (logger._file is sys.stdout or logger._file is sys.stderr or logger._file in streams)
                 and is_terminal_ours()
             ):
-                name, fields = _name_of(logger), {**context, **event_kw} if context else event_kw
-                if takes(name, level, _app_in(fields), least=logging.NOTSET):
+                # The name that it was asked for by; this kind has none of its own.
+                asked = names.get(id(logger))
+                name = asked[1] if asked is not None and asked[0]() is logger else _name_of(logger)
+                fields = {**context, **event_kw} if context else event_kw
+                app = fields.get("app")
+                if takes(name, level, app if type(app) is str else None, least=logging.NOTSET):
                     chain.emit(name, level, "" if event is None else event, fields, heard=True)
                 return None
             return original(self, method_name, event, **event_kw)
