@@ -149,3 +149,38 @@ def test_every_signal_is_sent_without_upstream_s_exporters_and_imports_nothing_a
         )
     assert ([[], []], []) == (shown, lines)
     assert {"/v1/traces", "/v1/logs", "/v1/metrics"} == set(server.targets)
+
+
+CREDENTIALS = """
+import requests
+
+def session():
+    made = requests.Session()
+    made.headers["authorization"] = "Bearer made"
+    return made
+"""
+
+
+def test_another_package_may_make_the_credentials(tmp_path: Path) -> None:
+    """As a session of requests, by which upstream's exporter sends then; other signals do without."""
+    (tmp_path / "credentials_of_tests.py").write_text(CREDENTIALS, encoding="utf-8")
+    info = tmp_path / "credentials_of_tests-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: credentials-of-tests\nVersion: 1\n", encoding="utf-8"
+    )
+    (info / "entry_points.txt").write_text(
+        "[opentelemetry_otlp_credential_provider]\nmade = credentials_of_tests:session\n", encoding="utf-8"
+    )
+    with answering() as server:
+        fresh(
+            ALL,
+            tmp_path,
+            OTEL_EXPORTER_OTLP_ENDPOINT=server.url,
+            OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER="made",
+        )
+    said = {
+        target: headers.get("authorization")
+        for target, headers in zip(server.targets, server.headers, strict=True)
+    }
+    assert {"/v1/traces": "Bearer made", "/v1/logs": None, "/v1/metrics": None} == said
