@@ -69,13 +69,21 @@ def test_what_may_pass_is_kept_for_as_long_as_the_collector_asks(status: int) ->
         ("inf", 0, 0),
         ("soon", 0, 0),
         ("Sun, 06 Nov 1994 08:49:37 GMT", 0, 0),
-        (formatdate(time.time() + 3600, usegmt=True), 3500, 3600),
     ],
 )
 def test_a_pause_is_told_in_seconds_or_by_a_date(asked: str, low: float, high: float) -> None:
     with answering(lambda request: reply(request, 503, Retry_After=asked)) as server:
         _, delivery = sent(server)
     assert low <= delivery.pause_seconds <= high
+
+
+def test_a_pause_until_a_date_is_what_is_left_until_then() -> None:
+    """Within an hour, however long this takes."""
+    until = int(time.time()) + 3600
+    asked = formatdate(until, usegmt=True)
+    with answering(lambda request: reply(request, 503, Retry_After=asked)) as server:
+        _, delivery = sent(server)
+    assert until - time.time() <= delivery.pause_seconds <= 3600
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308, 400, 404, 413, 500, 501])
