@@ -203,10 +203,10 @@ class HttpClient:
             ):  # who refuses may answer before it has read all
                 _send(connection, content, deadline)
             response = connection.getresponse()
+            body = _body(response)
         except BaseException:
             connection.close()
             raise
-        body = _body(response)
         if body is None or response.will_close:
             response.close()
             connection.close()

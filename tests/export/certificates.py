@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from shutil import which
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,7 @@ class Collector:
     port: int = 0
     targets: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    peers: set[Any] = field(default_factory=set)
 
 
 @contextmanager
@@ -62,6 +64,7 @@ def over_tls(made: Path, key: Path) -> Iterator[Collector]:
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             state.targets.append(self.path)
+            state.peers.add(self.client_address)
             state.headers.append({name.lower(): value for name, value in self.headers.items()})
             self.send_response(200)
             self.send_header("Content-Length", "0")

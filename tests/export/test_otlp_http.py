@@ -69,13 +69,21 @@ def test_what_may_pass_is_kept_for_as_long_as_the_collector_asks(status: int) ->
         ("inf", 0, 0),
         ("soon", 0, 0),
         ("Sun, 06 Nov 1994 08:49:37 GMT", 0, 0),
-        pytest.param(formatdate(time.time() + 3600, usegmt=True), 3500, 3600, id="in an hour"),
     ],
 )
 def test_a_pause_is_told_in_seconds_or_by_a_date(asked: str, low: float, high: float) -> None:
     with answering(lambda request: reply(request, 503, Retry_After=asked)) as server:
         _, delivery = sent(server)
     assert low <= delivery.pause_seconds <= high
+
+
+def test_a_pause_until_a_date_is_what_is_left_until_then() -> None:
+    """Within an hour, however long this takes."""
+    until = int(time.time()) + 3600
+    asked = formatdate(until, usegmt=True)
+    with answering(lambda request: reply(request, 503, Retry_After=asked)) as server:
+        _, delivery = sent(server)
+    assert until - time.time() <= delivery.pause_seconds <= 3600
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308, 400, 404, 413, 500, 501])
@@ -149,3 +157,38 @@ def test_every_signal_is_sent_without_upstream_s_exporters_and_imports_nothing_a
         )
     assert ([[], []], []) == (shown, lines)
     assert {"/v1/traces", "/v1/logs", "/v1/metrics"} == set(server.targets)
+
+
+CREDENTIALS = """
+import requests
+
+def session():
+    made = requests.Session()
+    made.headers["authorization"] = "Bearer made"
+    return made
+"""
+
+
+def test_another_package_may_make_the_credentials(tmp_path: Path) -> None:
+    """As a session of requests, by which upstream's exporter sends then; other signals do without."""
+    (tmp_path / "credentials_of_tests.py").write_text(CREDENTIALS, encoding="utf-8")
+    info = tmp_path / "credentials_of_tests-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: credentials-of-tests\nVersion: 1\n", encoding="utf-8"
+    )
+    (info / "entry_points.txt").write_text(
+        "[opentelemetry_otlp_credential_provider]\nmade = credentials_of_tests:session\n", encoding="utf-8"
+    )
+    with answering() as server:
+        fresh(
+            ALL,
+            tmp_path,
+            OTEL_EXPORTER_OTLP_ENDPOINT=server.url,
+            OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER="made",
+        )
+    said = {
+        target: headers.get("authorization")
+        for target, headers in zip(server.targets, server.headers, strict=True)
+    }
+    assert {"/v1/traces": "Bearer made", "/v1/logs": None, "/v1/metrics": None} == said

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -157,3 +159,25 @@ def test_a_certificate_that_is_not_there_is_told_and_looked_for_again(
     provider.get_tracer("t").start_span("s").end()
     provider.shutdown()
     assert 1 == delivery.exported
+
+
+def test_what_a_forked_child_lets_go_of_is_its_own_end_of_the_connection(
+    collector: Collector, pinned: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(pinned[0]))
+    provider, delivery = exporting(collector)
+    provider.get_tracer("t").start_span("parent's").end()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            provider.get_tracer("t").start_span("child's").end()
+            code = 0 if delivery.exported == 2 else 2
+            del provider
+            gc.collect()
+        finally:
+            os._exit(code)
+    assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    provider.get_tracer("t").start_span("parent's").end()
+    provider.shutdown()
+    assert (2, 3, 2) == (delivery.exported, len(collector.targets), len(collector.peers))
