@@ -72,17 +72,18 @@ class Settings(msgspec.Struct, frozen=True):
 
     `resolver` maps a request's host and path to its app; `log_requests` asks for a log record at the end of
     each request; `slow_request_ms` is from where that record is a warning; `units` says whether instruments
-    carry their unit, or leave it to the name; `route_of` knows the route template of a request of an app, by
-    its path and its scope or environ, where no framework tells one; `trusts` says whether the trace context
-    and baggage of a request count, by its app and the address that its connection comes from ("": not
-    known), None that all do; `proxies` says by an address whether it is a proxy's whose word about the client
-    counts, None that nobody's does.
+    carry their unit, or leave it to the name; `flow_names` has runs and steps counted by name; `route_of`
+    knows the route template of a request of an app, by its path and its scope or environ, where no framework
+    tells one; `trusts` says whether the trace context and baggage of a request count, by its app and the
+    address that its connection comes from ("": not known), None that all do; `proxies` says by an address
+    whether it is a proxy's whose word about the client counts, None that nobody's does.
     """
 
     resolver: Callable[[str, str], str] | None = None
     log_requests: bool = True
     slow_request_ms: float = 500.0
     units: bool = True
+    flow_names: bool = False
     route_of: Callable[[str, str, Mapping[str, Any]], str | None] | None = None
     trusts: Callable[[str, str], bool] | None = None
     proxies: Callable[[str], bool] | None = None

@@ -170,6 +170,7 @@ def build_runtime(
                 log_requests=config.logging.enabled and config.logging.requests,
                 slow_request_ms=config.logging.slow_request_ms,
                 units=config.telemetry.engine == "bext",
+                flow_names=config.metrics.flow_names,
                 route_of=router(config.apps, load_functions(failed=_log.warning), failed=_log.warning),
                 trusts=trusted_parents(config.telemetry.trust_parent, config.apps),
                 proxies=trusted_proxies(config.telemetry.trust_proxies),
