@@ -237,6 +237,8 @@ PLUGIN = Label("plugin", "Name of the plugin.", budget=200)
 HOOK = Label("hook", "Hook that was called.", budget=50)
 DEPLOY_STATUS = Label("status", "How the deploy ended.", ("success", "failed", "rolled_back"))
 FLOW_NAME = Label("flow_name", "Name of the flow.", budget=200)
+STEP = Label("step", "Name of the step, or of the task.", budget=200)
+RUN_STATUS = Label("status", "How it ended.", ("success", "failed", "retried"))
 BUDGETED_LABEL = Label("label", "Label whose budget was used up.", budget=50)
 LOG_SINK = Label("sink", "Where log lines go.", ("stdout", "stderr", "file", "otlp"))
 LOG_DROP_REASON = Label(
@@ -252,6 +254,7 @@ LOG_DROP_REASON = Label(
 REQUESTS = _counter(
     "bext.requests", "{request}", "Requests answered.", APP, METHOD, STATUS, ROUTE, recent=True
 )
+REQUESTS_ACTIVE = _up_down_counter("bext.requests.active", "{request}", "Requests in progress.", APP)
 REQUEST_DURATION = _summary(
     "bext.request.duration", "ms", "Time from a request's first byte to its answer's last.", APP, ROUTE
 )
@@ -337,6 +340,21 @@ DEPLOY_DURATION = _summary("bext.deploy.duration", "ms", "Time that a deploy too
 FLOW_ACTIVE_RUNS = _up_down_counter("bext.flow.active_runs", "{run}", "Flow runs in progress.")
 FLOW_COMPLETED = _counter("bext.flow.completed", "{run}", "Flow runs that completed.")
 FLOW_FAILED = _counter("bext.flow.failed", "{run}", "Flow runs that failed.")
+FLOW_RUNS = _counter(
+    "bext.flow.runs",
+    "{run}",
+    "Flow runs that ended, by flow; with `[metrics] flow_names`.",
+    FLOW_NAME,
+    RUN_STATUS,
+)
+FLOW_STEPS = _counter(
+    "bext.flow.steps",
+    "{step}",
+    "Steps and tasks that ended, by name; with `[metrics] flow_names`.",
+    FLOW_NAME,
+    STEP,
+    RUN_STATUS,
+)
 FLOW_STEP_DURATION = _summary("bext.flow.step.duration", "ms", "Time that a step of a flow took.", FLOW_NAME)
 
 # --- Telemetry about telemetry ------------------------------------------------------------------------------

@@ -31,9 +31,9 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext
 from opentelemetry.util.types import AttributeValue
 
 from bext_otel.apps import clean
-from bext_otel.catalogue import FLOW_COMPLETED, FLOW_FAILED, FLOW_STEP, UNKNOWN
+from bext_otel.catalogue import FLOW_COMPLETED, FLOW_FAILED, FLOW_RUNS, FLOW_STEP, FLOW_STEPS, UNKNOWN
 from bext_otel.entries import emit
-from bext_otel.operation import Operation, finish, measure, start, tracer
+from bext_otel.operation import Operation, finish, measure, settings, start, tracer
 from bext_otel.runs import Hold, hold
 from bext_otel.text import parse_traceparent, traceparent
 
@@ -130,7 +130,7 @@ class Run:
         held.release()
         if self._suspended:
             return
-        measure(FLOW_COMPLETED if error is None else FLOW_FAILED, 1, context=self.context)
+        count_runs(self.name, failed=error is not None, here=self.context)
         if error is not None:
             log_run_failed(self.name, type(error).__qualname__, self.context)
 
@@ -173,6 +173,8 @@ class Step:
             return
         context.detach(self._token)
         finish(self._operation, error)
+        flow_name = UNKNOWN if self._run is None else self._run.name
+        count_step(flow_name, self._name, "success" if error is None else "failed")
         if self._run is not None:
             self._run.passed(self._operation.span.get_span_context())
 
@@ -256,6 +258,21 @@ def current_run() -> Run | None:
     """The run whose work is being done in the current context; None outside of any."""
     run = get_value(_RUN)
     return run if isinstance(run, Run) else None
+
+
+def count_runs(flow_name: str, *, failed: bool, here: Context | None, runs: int = 1) -> None:
+    """Runs of a flow have ended; by name where the operator wants that."""
+    measure(FLOW_FAILED if failed else FLOW_COMPLETED, runs, context=here)
+    if settings().flow_names:
+        status = "failed" if failed else "success"
+        measure(FLOW_RUNS, runs, context=here, flow_name=flow_name, status=status)
+
+
+def count_step(flow_name: str, name: str, status: str, here: Context | None = None) -> None:
+    """A step, or a task, has ended: `success`, `failed` or `retried`; counted where the operator wants
+    that."""
+    if settings().flow_names:
+        measure(FLOW_STEPS, 1, context=here, flow_name=flow_name, step=clean(name), status=status)
 
 
 def log_run_failed(flow_name: str, error_type: str, here: Context) -> None:

@@ -79,13 +79,14 @@ class Settings(msgspec.Struct, frozen=True):
     proxy's whose word about the client counts, None that nobody's does; `sends_request_id` asks for
     `X-Request-Id` in each answer; `quiet` says by a request's path, status and trace that none is made of it
     if it was neither slow nor failed; `bodies` are the apps whose requests' bodies are logged at trace;
-    `body_sizes` asks for the conventions' metrics of bodies.
+    `body_sizes` asks for the conventions' metrics of bodies; `flow_names` has runs and steps counted by name.
     """
 
     resolver: Callable[[str, str], str] | None = None
     log_requests: bool = True
     slow_request_ms: float | Callable[[str, str | None], float] = 500.0
     units: bool = True
+    flow_names: bool = False
     route_of: Callable[[str, str, Mapping[str, Any]], str | None] | None = None
     trusts: Callable[[str, str], bool] | None = None
     proxies: Callable[[str], bool] | None = None

@@ -196,6 +196,7 @@ def build_runtime(
                 slow_request_ms=_slow_limits(config),
                 quiet=quiet_requests(config.access.excluded_paths, config.access.sampling),
                 units=config.telemetry.engine == "bext",
+                flow_names=config.metrics.flow_names,
                 route_of=router(config.apps, load_functions(failed=_log.warning), failed=_log.warning),
                 trusts=trusted_parents(config.telemetry.trust_parent, config.apps),
                 proxies=trusted_proxies(config.telemetry.trust_proxies),

@@ -24,6 +24,7 @@ from bext_otel.catalogue import FLOW_ACTIVE_RUNS, FLOW_COMPLETED, FLOW_FAILED, F
 from bext_otel.flows import Run, current_run, flow, step
 from tests.e2e.launching import environment, free_port
 from tests.e2e.otlp import receiving
+from tests.fresh import fresh
 from tests.instrumentors.conftest import Telemetry, telemetry, use_telemetry  # noqa: F401  # fixtures
 from tests.waiting import until
 
@@ -356,3 +357,27 @@ def test_a_run_knows_its_context(telemetry: Telemetry) -> None:
     with flow("checkout") as run:
         assert run is current_run()
         assert isinstance(run, Run)
+
+
+def test_flows_and_steps_are_counted_by_name_where_the_operator_wants_that(tmp_path: Path) -> None:
+    code = """
+    import bext_otel
+    runs = bext_otel.configure()
+
+    for amount in (1, 2, 0):
+        try:
+            with bext_otel.flow("checkout") as run, run.step("charge"):
+                1 / amount
+        except ZeroDivisionError:
+            pass
+    page = runs.endpoints.reply("GET", "/metrics", "", {}, trusted=True).body.decode()
+    show(sorted(line for line in page.splitlines() if line.startswith(("bext_flow_runs", "bext_flow_steps"))))
+    """
+    shown, _ = fresh(code, tmp_path, BEXT_METRICS_FLOW_NAMES="true")
+    assert [
+        'bext_flow_runs_total{flow_name="checkout",status="failed"} 1',
+        'bext_flow_runs_total{flow_name="checkout",status="success"} 2',
+        'bext_flow_steps_total{flow_name="checkout",step="charge",status="failed"} 1',
+        'bext_flow_steps_total{flow_name="checkout",step="charge",status="success"} 2',
+    ] == shown
+    assert [] == fresh(code, tmp_path)[0]

@@ -22,7 +22,7 @@ from bext_otel.cli.platform import (
     missing_requirements,
     traffic,
 )
-from bext_otel.cli.ports import free_port, open_viewer, token_option
+from bext_otel.cli.ports import free_port, local_port_of, open_viewer, port_of, token_option
 from bext_otel.cli.sending import Sent, send
 from bext_otel.cli.signals import UntilInterrupted
 from bext_otel.cli.tree import best_trace, trace_tree
@@ -55,13 +55,20 @@ _SEED = 7
     "--port",
     type=click.IntRange(1, 65535),
     default=None,
-    help="The demo's own port.  [default: 8000, or a free one]",
+    help="The demo's own port.  [default: PORT; 8000, or a free one]",
 )
 @click.option(
     "--view-port",
     type=click.IntRange(1, 65535),
     default=None,
-    help="The viewer's port.  [default: 4318, or a free one]",
+    help="The viewer's port.  [default: that of OTEL_EXPORTER_OTLP_ENDPOINT if it is on this machine; "
+    "4318, or a free one]",
+)
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65535),
+    default=None,
+    help="The port of /metrics and /health.  [default: OTEL_EXPORTER_PROMETHEUS_PORT; 9464, or a free one]",
 )
 @token_option
 @click.option(
@@ -82,6 +89,7 @@ def demo(
     requests: int,
     port: int | None,
     view_port: int | None,
+    metrics_port: int | None,
     token: bool | None,
     examples: Path | None,
     verbose: bool,
@@ -95,15 +103,16 @@ def demo(
     if missing := missing_requirements():
         raise click.ClickException(f"the demo needs {', '.join(missing)}: pip install 'bext-otel[demo]'")
     planned = traffic(folder, requests, _SEED)
-    app_port = free_port(port, usual=8000, option="--port")
+    app_port = free_port(port or port_of("PORT"), usual=8000, option="--port")
+    view_port = view_port or local_port_of("OTEL_EXPORTER_OTLP_ENDPOINT")
+    metrics_port = metrics_port or port_of("OTEL_EXPORTER_PROMETHEUS_PORT")
+    endpoints_port = free_port(metrics_port, usual=9464, option="--metrics-port")
     code = 130 if once else 0
     with (
         UntilInterrupted() as end,
         open_viewer(view_port, option="--view-port", limits=_limits(requests), token=token) as viewer,
     ):
-        platform = Platform(
-            folder, app_port, free_port(None, usual=9464, option=""), viewer.url, find_broker(folder)
-        )
+        platform = Platform(folder, app_port, endpoints_port, viewer.url, find_broker(folder))
         code = _run(platform, viewer, planned, once=once, verbose=verbose)
     if end.interrupted:
         # The end that everybody but --once waits for; there it is 130, the shell's code for Ctrl-C.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
+from urllib.parse import urlsplit
 
 import click
 
@@ -11,7 +13,9 @@ from bext_otel.viewer import Limits, Viewer
 from bext_otel.viewer.login import is_shared
 from bext_otel.viewer.memory import give_back_freed_memory
 
-__all__ = ["OTLP_PORT", "free_port", "open_viewer", "token_option"]
+__all__ = ["OTLP_PORT", "free_port", "local_port_of", "open_viewer", "port_of", "token_option"]
+
+_MAX_PORT = 65_535
 
 OTLP_PORT = 4318
 """OTLP over HTTP (registered with IANA, and the default of every OTLP exporter)."""
@@ -37,6 +41,27 @@ def free_port(wanted: int | None, *, usual: int, option: str) -> int:
                 continue
             return int(probe.getsockname()[1])
     raise _taken(option, wanted)
+
+
+def port_of(variable: str) -> int | None:
+    """The port that a variable names; None where it is not set, or lets the system choose. Raises a usage
+    error that names the variable where it is no port."""
+    raw = os.environ.get(variable, "").strip()
+    if not raw or raw == "0":
+        return None
+    if not (raw.isascii() and raw.isdigit() and int(raw) <= _MAX_PORT):
+        raise click.ClickException(f"{variable} = {raw[:64]!r}: expected a port, 1 to {_MAX_PORT}")
+    return int(raw)
+
+
+def local_port_of(variable: str) -> int | None:
+    """The port of the URL that a variable holds, if that is on this machine: telemetry of the demo goes
+    nowhere else."""
+    try:
+        parts = urlsplit(os.environ.get(variable, "").strip())
+        return parts.port if parts.hostname in {"localhost", "127.0.0.1", "::1"} else None
+    except ValueError:
+        return None
 
 
 def open_viewer(

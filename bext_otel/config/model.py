@@ -168,6 +168,13 @@ class MetricsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             "`otel.metric.overflow=true`."
         ),
     ] = 2000
+    flow_names: Annotated[
+        bool,
+        Meta(
+            description="Count runs by the flow's name and status (`bext_flow_runs_total`), and steps and "
+            "tasks by theirs (`bext_flow_steps_total`), each label within its budget."
+        ),
+    ] = False
     scope_labels: Annotated[
         bool,
         Meta(

@@ -7,7 +7,7 @@ import click
 import pytest
 
 from bext_otel.cli import ports
-from bext_otel.cli.ports import free_port, open_viewer
+from bext_otel.cli.ports import free_port, local_port_of, open_viewer, port_of
 
 
 @pytest.fixture
@@ -44,3 +44,35 @@ def test_the_viewer_says_where_it_went_instead(
     monkeypatch.setattr(ports, "OTLP_PORT", taken)
     with open_viewer(None) as viewer:
         assert f"Port {taken} is taken: the viewer uses {viewer.port}.\n" == capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("value", "port"), [("", None), ("0", None), ("9999", 9999), (" 9999 ", 9999)])
+def test_a_variable_names_a_port(monkeypatch: pytest.MonkeyPatch, value: str, port: int | None) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_PORT", value)
+    assert port == port_of("OTEL_EXPORTER_PROMETHEUS_PORT")
+
+
+@pytest.mark.parametrize("value", ["x", "-1", "65536", "\u0661"])
+def test_a_variable_that_names_none_is_told(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_PORT", value)
+    with pytest.raises(click.ClickException, match=r"OTEL_EXPORTER_PROMETHEUS_PORT = .*: expected a port"):
+        port_of("OTEL_EXPORTER_PROMETHEUS_PORT")
+
+
+@pytest.mark.parametrize(
+    ("value", "port"),
+    [
+        ("", None),
+        ("http://127.0.0.1:14318", 14318),
+        ("http://localhost:14318/x", 14318),
+        ("http://127.0.0.1", None),
+        ("https://collector.example:14318", None),
+        ("http://127.0.0.1:x", None),
+    ],
+)
+def test_an_endpoint_on_this_machine_names_a_port(
+    monkeypatch: pytest.MonkeyPatch, value: str, port: int | None
+) -> None:
+    """Another one is somebody's, and gets nothing of the demo's."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", value)
+    assert port == local_port_of("OTEL_EXPORTER_OTLP_ENDPOINT")

@@ -10,10 +10,11 @@ import signal
 import socket
 import subprocess
 import sysconfig
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import psutil
@@ -60,12 +61,19 @@ class Running:
 
 
 @contextmanager
-def running(tmp_path: Path, *arguments: str, cwd: Path = CHECKOUT, redis_url: str = "") -> Iterator[Running]:
+def running(
+    tmp_path: Path,
+    *arguments: str,
+    cwd: Path = CHECKOUT,
+    redis_url: str = "",
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Running]:
     output = tmp_path / "printed"
     # One that runs on this machine is somebody's.
     env = {
         **{name: value for name, value in os.environ.items() if not name.startswith("OTEL_")},
         "BEXT_DEMO_REDIS": redis_url,
+        **variables,
     }
     with output.open("wb") as stdout:
         process = subprocess.Popen(
@@ -115,6 +123,19 @@ def after_exports(view_port: int, exports: int) -> list[dict[str, object]]:
         before = updates()
         until(lambda: updates() > before)  # noqa: B023 - called at once
     return ask("traces?limit=1000")["traces"]  # type: ignore[return-value]
+
+
+def test_ports_are_those_that_the_variables_name(tmp_path: Path) -> None:
+    port, view_port, metrics_port = free_ports(3)
+    variables = {
+        "PORT": str(port),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{view_port}",
+        "OTEL_EXPORTER_PROMETHEUS_PORT": str(metrics_port),
+    }
+    with running(tmp_path, "demo", "--once", "--requests", "5", variables=variables) as demo:
+        assert 0 == demo.ended(seconds=180), demo.printed
+        for address in (f"127.0.0.1:{port}/", f"127.0.0.1:{view_port}/", f"127.0.0.1:{metrics_port}/metrics"):
+            assert address in demo.printed
 
 
 def test_once_ends_well_when_everything_arrived(tmp_path: Path) -> None:

@@ -17,9 +17,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext
 
 from bext_otel.apps import clean
-from bext_otel.catalogue import FLOW_COMPLETED, FLOW_FAILED
-from bext_otel.flows import log_run_failed
-from bext_otel.operation import measure
+from bext_otel.flows import count_runs, log_run_failed
 from bext_otel.runs import hold
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.celery.messages import FLOW, RunIdentity, TaskStep, alone, current_step
@@ -155,12 +153,12 @@ def _leave(canvas: Canvas, result: Any, error: BaseException | None) -> None:
         states = [(leaf.id, leaf.state) for leaf in _leaves(result)] if error is None else []
         completed = sum(state == "SUCCESS" and task_id not in run.going_on for task_id, state in states)
         if completed:
-            measure(FLOW_COMPLETED, completed, context=run.last)
+            count_runs(run.identity.flow, failed=False, here=run.last, runs=completed)
         failed = sum(state == "FAILURE" for _, state in states) if error is None else 1
         here = run.last or context.get_current()
         failures = run.failures or [(type(error).__qualname__, here)]
         for reason, where in failures[-failed:] if failed else ():
-            measure(FLOW_FAILED, 1, context=where)
+            count_runs(run.identity.flow, failed=True, here=where)
             log_run_failed(run.identity.flow, reason, where)
     except Exception as failure:  # it has been executed all the same
         report("the end of a canvas", failure)

@@ -14,10 +14,10 @@ from opentelemetry.trace import SpanContext
 from opentelemetry.util.types import AttributeValue
 
 from bext_otel.apps import clean, with_app
-from bext_otel.catalogue import FLOW_COMPLETED, FLOW_FAILED, FLOW_STEP, FLOW_STEP_DURATION, UNKNOWN
+from bext_otel.catalogue import FLOW_STEP, FLOW_STEP_DURATION, UNKNOWN
 from bext_otel.entries import type_of
 from bext_otel.fields import HOLDER, restored
-from bext_otel.flows import log_run_failed
+from bext_otel.flows import count_runs, count_step, log_run_failed
 from bext_otel.operation import finish, measure, settings, show_failure, start, tracer
 from bext_otel.request_facts import with_facts
 from bext_otel.runs import hold
@@ -130,6 +130,8 @@ def after_run(
 
 def _end(step: TaskStep, state: str | None, error: BaseException | None) -> Context:
     """End a step, by its span if it has one; the context of what is told of it."""
+    status = "retried" if state == "RETRY" else "success" if error is None else "failed"
+    count_step(step.identity.flow, step.name, status)
     if step.operation is None:
         measure(FLOW_STEP_DURATION, (perf_counter() - step.started) * 1e3, flow_name=step.identity.flow)
         return context.get_current()
@@ -147,7 +149,7 @@ def _end_run(step: TaskStep, state: str | None, failure: str | None, here: Conte
     if step.canvas is not None:
         ended_in(step.canvas, step, failure, here)
     elif state == "SUCCESS" and step.is_last():
-        measure(FLOW_COMPLETED, 1, context=here)
+        count_runs(step.identity.flow, failed=False, here=here)
     elif failure is not None:
         _run_failed(step.identity.flow, failure, here)
 
@@ -225,6 +227,7 @@ def _lost(name: str, task_id: str, request: Any, reason: str, error: BaseExcepti
         if len(_told) > _MAX_TOLD:
             _told.popitem(last=False)
         flow = _identity(request, name).flow
+        count_step(flow, name, "failed")
         here = _came(request)
         if not upstream_traces():
             processing = Processing(task_id, getattr(request, "delivery_info", None), here)
@@ -240,7 +243,7 @@ def _lost(name: str, task_id: str, request: Any, reason: str, error: BaseExcepti
 
 
 def _run_failed(flow: str, reason: str, here: Context) -> None:
-    measure(FLOW_FAILED, 1, context=here)
+    count_runs(flow, failed=True, here=here)
     log_run_failed(flow, reason, here)
 
 

@@ -18,8 +18,8 @@ from typing import Any
 from opentelemetry import context, trace
 
 from bext_otel.apps import clean
-from bext_otel.catalogue import FLOW_COMPLETED, FLOW_FAILED, FLOW_STEP_DURATION
-from bext_otel.flows import Run, log_run_failed
+from bext_otel.catalogue import FLOW_STEP_DURATION, UNKNOWN
+from bext_otel.flows import Run, count_runs, log_run_failed
 from bext_otel.operation import measure
 from bext_otel.runs import Hold, hold
 from bext_otel_instrumentors._kit.guard import report
@@ -152,7 +152,8 @@ def outcome(original: Original, self: Any, /, workflow_id: str, status: str, **k
         run = _runs.get(workflow_id)
         if landed:
             here = run.context if run is not None else context.get_current()
-            measure(FLOW_COMPLETED if status == "SUCCESS" else FLOW_FAILED, 1, context=here)
+            name = run.name if run is not None else UNKNOWN
+            count_runs(name, failed=status != "SUCCESS", here=here)
             if status != "SUCCESS" and run is not None:
                 error = sys.exc_info()[1]
                 log_run_failed(

@@ -241,7 +241,7 @@ class Exchange(Routed):
         counted twice."""
         if not self.upstream and (self.owned or not is_upstreams(self.span)):
             try:
-                self.in_progress = count_active(self.method, self.scheme)
+                self.in_progress = count_active(self.method, self.scheme, self.app)
                 self.process = _process
             except Exception as failure:
                 report(_IN_PROGRESS, failure)

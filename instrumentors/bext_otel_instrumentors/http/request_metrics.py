@@ -6,13 +6,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bext_otel.catalogue import (
+    APP,
     HTTP_SERVER_ACTIVE_REQUESTS,
     HTTP_SERVER_REQUEST_DURATION,
+    OVERFLOW,
     REQUEST_DURATION,
     REQUEST_SIZE,
     REQUESTS,
+    REQUESTS_ACTIVE,
 )
-from bext_otel.operation import Measure, joint, recorder
+from bext_otel.operation import Measure, joint, observe, recorder
+from bext_otel.process import on_fork
 from bext_otel_instrumentors.http.upstream import measures_requests
 
 if TYPE_CHECKING:
@@ -39,12 +43,48 @@ _record_http_duration = recorder(
 )
 
 
-_active = joint(_count_active.bind)
+# By app, something for each of its requests in progress: a list grows and shrinks in one step, whatever other
+# threads do, and costs a fraction of a measurement.
+_in_progress: dict[str, list[None]] = {}
 
 
-def count_active(method: str, scheme: str) -> Measure:
+def _held_by(app: str) -> list[None]:
+    observe(REQUESTS_ACTIVE, _observed, "app")
+    known = app in _in_progress or len(_in_progress) < APP.budget
+    return _in_progress.setdefault(app if known else OVERFLOW, [])
+
+
+def _observed() -> list[tuple[int, tuple[str]]]:
+    return [(len(held), (app,)) for app, held in tuple(_in_progress.items())]
+
+
+def _in_child() -> None:
+    for held in _in_progress.values():
+        held.clear()
+
+
+on_fork(in_child=_in_child)
+
+
+def _bind_active(method: str, scheme: str, app: str) -> Measure:
+    by_method, held = _count_active.bind(method, scheme), _held_by(app)
+
+    def count(amount: int) -> None:
+        by_method(amount)
+        if amount > 0:
+            held.append(None)
+        elif held:
+            held.pop()
+
+    return count
+
+
+_active = joint(_bind_active)
+
+
+def count_active(method: str, scheme: str, app: str) -> Measure:
     """One request more is in progress; what it answers with counts one less (-1)."""
-    count = _active((method, scheme))
+    count = _active((method, scheme, app))
     count(1)
     return count
 
