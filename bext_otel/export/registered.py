@@ -33,7 +33,10 @@ def registered(scope: str, attributes: Mapping[str, Any]) -> dict[str, Any] | No
     names = _NAMES.get(scope)
     if names is None:
         return None
-    found = {name: attributes[field] for field, name in names if field in attributes}
+    found = {}
+    for field, name in names:  # a comprehension costs a call more, for each request
+        if field in attributes:
+            found[name] = attributes[field]
     # A field has a class by its short name, the conventions by its whole one.
     if "error.type" in found and "exception.type" in attributes:
         found["error.type"] = attributes["exception.type"]
