@@ -52,8 +52,21 @@ _FIELD_NAMES = frozenset({"auth", "sid", "pass", "bearer", "pin"})
 _FIELD_PARTS = re.compile("creditcard|cardnumber|cardno|socialsecurity|phpsessid|connectsid")
 # What is told about a secret, and is none: `token_type`, `session_duration_ms`, `input_tokens`.
 _ABOUT = frozenset(
-    {"age", "at", "brand", "count", "duration", "enabled", "expires", "expiry", "expired", "kind", "length"}
-    | {"limit", "max", "min", "ms", "name", "policy", "present", "seconds", "size", "source", "start"}
+    {
+        "age",
+        "arn",
+        "at",
+        "brand",
+        "count",
+        "duration",
+        "enabled",
+        "expires",
+        "expiry",
+        "expired",
+        "kind",
+        "length",
+    }
+    | {"limit", "max", "min", "ms", "name", "pid", "policy", "present", "seconds", "size", "source", "start"}
     | {"started", "state", "status", "tokens", "total", "ttl", "type", "used", "valid", "version"}
 )
 _WORD = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 import sys
 from types import ModuleType
 from typing import Any
@@ -10,6 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.semconv import attributes
+from opentelemetry.semconv._incubating import attributes as incubating
 
 from bext_otel.logs.values import plain_fields
 from bext_otel.redaction import is_secret_field, redact_attributes, redact_body, redact_value, use_policy
@@ -236,3 +240,18 @@ def test_what_only_begins_like_a_marker_is_hidden(secret: str) -> None:
 def test_what_is_hidden_is_hidden_once() -> None:
     for text in ('{"card":"REDACTED[name]","n":1}', "password=REDACTED", '{"token": "[REDACTED]"}'):
         assert text == redact_body(text)
+
+
+def test_of_the_semantic_conventions_only_ids_of_sessions_are_secrets() -> None:
+    """Names of attributes that any instrumentation writes."""
+    found = set()
+    for package in (attributes, incubating):
+        for module in pkgutil.iter_modules(package.__path__):
+            values = vars(importlib.import_module(f"{package.__name__}.{module.name}")).values()
+            found |= {
+                value for value in values if isinstance(value, str) and " " not in value and "." in value
+            }
+    assert {"session.id", "session.previous_id", "mcp.session.id"} >= {
+        name for name in found if is_secret_field(name) and "opentelemetry" not in name
+    }
+    assert 200 < len(found)
