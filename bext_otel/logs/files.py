@@ -32,6 +32,8 @@ MAX_KEPT_BYTES = 262_144
 # and compresses it at once needs longer than that to start the program that does.
 _TRUSTED_SECONDS, _TRUSTED_BYTES = 0.005, 65_536
 _PAUSE_SECONDS, _RETRY_SECONDS = 0.25, 60.0
+# Nobody compresses a file sooner after it was moved.
+_INTERRUPTED_SECONDS = 0.1
 _DAY = 86_400.0
 # What passes when somebody makes room.
 _FULL = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
@@ -134,9 +136,16 @@ class RotatingFile:
             if (written := self._append(line)) != length:
                 self._written_again(line, written)
             self._torn = False
+            if self._clock() - self._trusted_until > _INTERRUPTED_SECONDS and self._is_gone():
+                self._look(line)
+                self._append(line)
         except OSError:
             self._trusted_bytes = 0
             raise
+
+    def _is_gone(self) -> bool:
+        """Has somebody compressed, or removed, the file while we were interrupted? He may have read it."""
+        return self._fd is not None and os.fstat(self._fd).st_nlink == 0
 
     def _written_again(self, line: bytes, written: int) -> None:
         """Of a line that got through in part: not to go on where another process may have written since, all

@@ -9,7 +9,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import Context as PythonContext
 from contextvars import ContextVar
 from typing import Any
@@ -28,8 +28,7 @@ __all__ = ["watch_hooks"]
 
 _THREADS, _LOOPS, _UNRAISABLE, _WARNINGS = "threading", "asyncio", "sys.unraisablehook", "py.warnings"
 
-# The context of an event loop's handler of which is told already; what is warned of while that is told.
-_told: ContextVar[object] = ContextVar("bext_otel_logs_told", default=None)
+# Set while a warning is told, which may warn.
 _warning: ContextVar[bool] = ContextVar("bext_otel_logs_warning", default=False)
 
 
@@ -79,12 +78,15 @@ class _Hooks:
     def __init__(self, chain: Chain, is_ours: Callable[[], bool]) -> None:
         self._chain = chain
         self._is_ours = is_ours
+        # By identity, what event loops' handlers are being told of which is told here: since Python 3.12 they
+        # run in the context of the task.
+        self._telling: set[int] = set()
 
     def stand(self, loop: Any) -> Undo:
         """Hear what a kind of event loops has to tell."""
         undoing = ExitStack()
         undoing.callback(cover(loop, "call_exception_handler", self._called))
-        undoing.callback(cover(loop, "default_exception_handler", _by_default))
+        undoing.callback(cover(loop, "default_exception_handler", self._by_default))
         return undoing.close
 
     def unraisable(self, args: Any) -> None:
@@ -133,11 +135,15 @@ class _Hooks:
             return
         message = context.get("message") or "Unhandled exception in event loop"
         self._tell(_LOOPS, message, {}, context.get("exception"), context=here)
-        token = _told.set(context)
+        self._telling.add(id(context))
         try:
             original(loop, context)
         finally:
-            _told.reset(token)
+            self._telling.discard(id(context))
+
+    def _by_default(self, original: Callable[..., None], loop: Any, context: Mapping[str, Any]) -> None:
+        with handing_on() if id(context) in self._telling else nullcontext():
+            original(loop, context)
 
     def _tell(
         self,
@@ -167,14 +173,6 @@ class _Hooks:
             self._chain.failures += 1
             return False
         return True
-
-
-def _by_default(original: Callable[..., None], loop: Any, context: Mapping[str, Any]) -> None:
-    if _told.get() is context:
-        with handing_on():
-            original(loop, context)
-    else:
-        original(loop, context)
 
 
 @contextmanager

@@ -149,18 +149,22 @@ def test_rotated_files_are_compressed_at_once(tmp_path: Path) -> None:
     assert [line.decode().strip() for line in numbered(4)] == sorted(lines_in(tmp_path))
 
 
-def test_a_line_that_comes_late_is_in_the_compressed_file(tmp_path: Path) -> None:
-    """Of a process that was interrupted between finding its file in place and writing to it."""
-    file = RotatingFile(tmp_path / "app.log", max_bytes=16, keep=9, compress=True)
-    file.write(b"0000000\n")
-    with (tmp_path / "app.log").open("ab", buffering=0) as late:
-        file.write(b"0000001\n")
-        file.write(b"0000002\n")
-        until((tmp_path / "app.log.1.gz").exists)
-        late.write(b"late\n")
-        until(lambda: "late" in lines_in(tmp_path))
+def test_a_process_that_was_interrupted_before_it_wrote_finds_its_file_gone(tmp_path: Path) -> None:
+    """Between finding it in place and writing to it, others have rotated and compressed it."""
+    clock = Clock()
+    late = RotatingFile(tmp_path / "app.log", clock=clock)
+    clock.stopped = True
+    late.write(b"early\n")
+    file = RotatingFile(tmp_path / "app.log", max_bytes=8, keep=9, compress=True)
+    file.write(b"0000001\n")
+    until((tmp_path / "app.log.1.gz").exists)
+    until(lambda: not (tmp_path / "app.log.1").exists())
+    # It looks at the clock, is interrupted, and writes.
+    times = iter([clock.seconds, clock.seconds + 1, clock.seconds + 1])
+    late._clock = lambda: next(times)
+    late.write(b"late\n")
     file.close()
-    assert ["0000000", "0000001", "0000002", "late"] == sorted(lines_in(tmp_path))
+    assert ["0000001", "early", "late"] == sorted(lines_in(tmp_path))
 
 
 def test_a_compressed_file_is_as_old_as_what_is_in_it(tmp_path: Path) -> None:
