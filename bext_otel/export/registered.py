@@ -24,6 +24,7 @@ _NAMES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "bext.isolate": _ERROR,
     "bext.plugin": _ERROR,
     "bext.flow": _ERROR,
+    "bext.deploy": _ERROR,
 }
 
 

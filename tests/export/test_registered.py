@@ -25,7 +25,7 @@ from tests.specification.programs import attributes, running
             {"error.type": "shop.errors.KeyError"},
         ),
         ("bext.flow", {"flow_name": "checkout", "error_type": "Late"}, {"error.type": "Late"}),
-        ("bext.deploy", {"status": "failed"}, None),
+        ("bext.deploy", {"status": "failed"}, {}),
         ("shop", {"method": "pay", "status": 5}, None),
     ],
 )
