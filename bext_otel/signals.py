@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
-from bext_otel._compat import already_installed, count_logs
+from bext_otel._compat import already_installed
 from bext_otel.apps import cut_figures
 from bext_otel.bounded import within
 from bext_otel.config import Config
@@ -58,7 +58,7 @@ class Signals:
         parts = chosen.given.metrics
         self.metrics = build_metrics(config, resource, self.figures, ledger=self._board, parts=parts)
         self.logger_provider, log_deliveries = _build_logs(config, resource, chosen)
-        count_logs(self.logger_provider, self._own.logs)
+        self.logger_provider.counts = self._own.logs
         self._own.deliveries += [*traces.deliveries, *self.metrics.deliveries, *log_deliveries]
         self._own.observe(self.metrics.provider, units=self._engine == "bext")
         identity.keep(self.tracer_provider, self.metrics.provider, self.logger_provider)
