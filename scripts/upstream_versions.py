@@ -2,7 +2,7 @@
 
 `scripts/upstream_versions.py make|test [VERSION]` makes an environment for each version (or for VERSION),
 once, outside the checkout, and runs in it the tests that say most about the SDK. `newest` takes pre-releases
-too. Ends with 1 if tests failed anywhere.
+of OpenTelemetry too. Ends with 1 if tests failed anywhere.
 """
 
 from __future__ import annotations
@@ -64,11 +64,9 @@ def requirements(version: str) -> list[str]:
 
     wanted = dict.fromkeys([*project["dependencies"], *whole(extras["test"])])
     kept = [one for one in wanted if re.split(r"[^\w.-]", one)[0] not in LEFT_OUT]
-    return (
-        kept
-        if version == "newest"
-        else [*kept, f"opentelemetry-api=={version}", f"opentelemetry-sdk=={version}"]
-    )
+    # Whoever names a pre-release takes them: of OpenTelemetry, and of nobody else.
+    sdk = ">=1.39.dev0" if version == "newest" else f"=={version}"
+    return [*kept, f"opentelemetry-api{sdk}", f"opentelemetry-sdk{sdk}"]
 
 
 def make(version: str) -> Path:
@@ -81,8 +79,7 @@ def make(version: str) -> Path:
         for old in CACHE.glob(f"{version}-*"):
             shutil.rmtree(old, ignore_errors=True)
         CACHE.mkdir(parents=True, exist_ok=True)
-        prerelease = "allow" if version == "newest" else "if-necessary-or-explicit"
-        only = ["--prerelease", prerelease]
+        only = ["--prerelease", "if-necessary-or-explicit"]
         for arguments in (
             ["venv", "--python", sys.executable, venv],
             ["pip", "install", "--python", python, *only, *wanted],
