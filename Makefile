@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test lint format docs lock package sbom audit lowest bench gate faults fuzz nox newer backends applications clean
+.PHONY: help demo quick test lint format docs lock package sbom audit lowest versions bench gate faults fuzz nox newer backends applications clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ audit: $(VENV)/dev.done  ## known vulnerabilities of what the image holds
 
 lowest: $(VENV)/dev.done  ## part of the tests with the lowest versions that we say we work with
 	$(BIN)/python scripts/lowest_versions.py $(ARGS)
+
+versions: $(VENV)/dev.done  ## part of the tests with OpenTelemetry from the oldest version that we support to the newest (ARGS=1.42.1 takes one)
+	$(BIN)/python scripts/upstream_versions.py test $(ARGS)
 
 bench: $(VENV)/dev.done  ## what requests, lines, scrapes, caches and plugins cost, beside a bare application and upstream
 	$(BIN)/python -m benchmarks.requests

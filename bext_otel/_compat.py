@@ -13,30 +13,27 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar, Token
-from functools import cache
+from functools import partial
 from importlib import import_module
-from importlib.machinery import ModuleSpec
-from importlib.metadata import EntryPoint
-from importlib.util import find_spec, module_from_spec
+from importlib.metadata import EntryPoint, version
+from inspect import signature
+from threading import Event
+from time import time
 from types import SimpleNamespace
 from typing import Any, Literal, Protocol, TypeAlias
+from weakref import WeakSet
 
 import msgspec
 from opentelemetry import _logs, metrics, trace
 from opentelemetry import context as contexts
-from opentelemetry._logs._internal import ProxyLoggerProvider
 from opentelemetry.context import Context
 from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
-from opentelemetry.metrics import _Gauge as Gauge
-from opentelemetry.metrics._internal import _ProxyMeterProvider
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk import metrics as sdk_metrics
+from opentelemetry.sdk._logs import Logger, LoggerProvider
 from opentelemetry.sdk.metrics import view as sdk_views
-from opentelemetry.sdk.metrics._internal import aggregation as sdk_aggregations
-from opentelemetry.sdk.metrics._internal import instrument as sdk_instruments
-from opentelemetry.sdk.metrics._internal.view import _default_reservoir_factory
-from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter, MetricReader
+from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter, MetricReader, MetricsData
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Span, SpanProcessor, Tracer, TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, StaticSampler
@@ -53,9 +50,11 @@ __all__ = [
     "InstrumentKind",
     "MeasurementConsumer",
     "ReaderPreferences",
+    "SdkLogger",
     "SdkMeter",
     "SdkTracer",
     "ViewParts",
+    "add_reader",
     "aggregation_of",
     "already_installed",
     "attach",
@@ -64,17 +63,20 @@ __all__ = [
     "configure_meters",
     "configure_tracers",
     "consume_by",
-    "counts_record",
     "decision_of",
     "declared_part",
     "delegates_of",
     "detach",
+    "equipped",
     "export_bytes",
     "get_current",
     "instrument_classes",
-    "logger_config",
+    "is_heard",
+    "keep_scope",
+    "logger_provider_options",
     "make_reservoir",
     "matches",
+    "missing",
     "offered",
     "on_ending",
     "otlp_exporter",
@@ -83,15 +85,49 @@ __all__ = [
     "parts_of_view",
     "preferences_of",
     "preferred_temporality",
-    "prometheus_name",
+    "remove_reader",
     "resource_of",
     "span_context",
     "span_processors",
     "speak_json",
     "take_bytes",
     "trace_state",
-    "unit_word",
 ]
+
+_log = logging.getLogger("bext_otel")
+
+_missing: dict[str, str] = {}
+_told: list[Callable[[str], object]] = []
+
+
+def _lacks(name: str, instead: str) -> None:
+    """Upstream has no such name: what happens `instead` is told at the start, or now if that is over."""
+    if _missing.setdefault(name, instead) is instead and _told:
+        _told[0](missing() or "")
+
+
+def missing(tell: Callable[[str], object] | None = None) -> str | None:
+    """One line about what upstream lacks of what is taken from its inside, since the last time; None if it
+    lacks nothing. `tell` hears of what turns out later."""
+    if tell is not None:
+        _told[:] = [tell]
+    found, now = dict(_missing), version("opentelemetry-sdk")
+    new = {name: instead for name, instead in found.items() if instead}
+    _missing.update(dict.fromkeys(new, ""))
+    if not new:
+        return None
+    said = "; ".join(dict.fromkeys(new.values()))
+    return f"OpenTelemetry {now} has no {', '.join(new)}: {said}. The rest of telemetry works as ever"
+
+
+def _looked_up(module: str, name: str, instead: str) -> Any:
+    """What upstream has under a private name; None, noted, where it has not."""
+    try:
+        return getattr(import_module(module), name)
+    except Exception:  # moved, renamed, or broken
+        _lacks(f"{module}.{name}", instead)
+        return None
+
 
 _OTLP = {
     "traces": ("trace_exporter", "OTLPSpanExporter"),
@@ -108,32 +144,6 @@ _REPLIES = {
     "metrics": ("metrics", "ExportMetricsServiceResponse"),
     "logs": ("logs", "ExportLogsServiceResponse"),
 }
-
-
-@cache
-def _prometheus_mapping() -> Any:
-    """The module with upstream's translation alone: its package imports `prometheus_client`, which then shows
-    metrics of its own."""
-    package = find_spec("opentelemetry.exporter.prometheus")
-    if package is None or not package.submodule_search_locations:
-        raise ImportError("opentelemetry-exporter-prometheus is not installed: reinstall bext-otel")
-    spec = _found_below(package.name, "_mapping", package.submodule_search_locations)
-    if spec is None or spec.loader is None:
-        raise ImportError("opentelemetry-exporter-prometheus has no _mapping: reinstall it")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _found_below(package: str, name: str, places: Sequence[str]) -> ModuleSpec | None:
-    """A module of a package that is not imported for it, wherever packages come from: a folder, an archive,
-    a frozen program."""
-    for finder in sys.meta_path:
-        find = getattr(finder, "find_spec", None)
-        spec: ModuleSpec | None = find(f"{package}.{name}", places) if find is not None else None
-        if spec is not None:
-            return spec
-    return None
 
 
 class _Executor(ThreadPoolExecutor):
@@ -175,7 +185,10 @@ def check_requirements_once(checks_later: Callable[[Any], bool]) -> None:
     """Have the launcher read the requirements of a distribution once, and not for each of its instrumentors,
     since each time parses its whole description; and not at all where its instrumentors do that themselves
     when they are activated, as `checks_later` says of a distribution."""
-    loader: Any = import_module("opentelemetry.instrumentation.auto_instrumentation._load")
+    try:
+        loader: Any = import_module("opentelemetry.instrumentation.auto_instrumentation._load")
+    except ImportError:  # each checks as it does by itself
+        return
     check: Callable[[Any], Any] | None = getattr(loader, "get_dist_dependency_conflicts", None)
     if check is None or getattr(check, "__module__", "") == __name__:
         return
@@ -197,38 +210,23 @@ def check_requirements_once(checks_later: Callable[[Any], bool]) -> None:
 _LATE = ("encodings.idna", "netrc")
 
 
-def prometheus_name(name: str, unit: str, *, counter: bool, total: bool = True) -> str:
-    """The standard translation of an instrument's name and unit to Prometheus (OpenTelemetry compatibility
-    specification).
-
-    Ratios of unit `1` end in `_ratio` when they are gauges; a counter ends in `_total`, unless `total` says
-    otherwise.
-    """
-    mapping = _prometheus_mapping()
-    legal: str = mapping.sanitize_full_name(name)
-    suffix = unit_word(unit)
-    if unit == "1" and not counter:
-        suffix = "ratio"
-    if suffix and not legal.endswith(f"_{suffix}"):
-        legal = f"{legal}_{suffix}"
-    return f"{legal}_total" if counter and total and not legal.endswith("_total") else legal
-
-
-def unit_word(unit: str) -> str:
-    """A UCUM unit as the word that names of Prometheus end in; empty for one that is told nowhere."""
-    # UCUM's kilo is a small letter; upstream's table, which is the collector's, has it large.
-    word: str = _prometheus_mapping().map_unit(f"K{unit[1:]}" if unit.startswith("kBy") else unit)
-    return word
-
-
 def already_installed() -> tuple[str, ...]:
     """The signals whose provider the application has set by itself."""
-    proxies = {
-        "traces": (trace.get_tracer_provider(), trace.ProxyTracerProvider),
-        "metrics": (metrics.get_meter_provider(), _ProxyMeterProvider),
-        "logs": (_logs.get_logger_provider(), ProxyLoggerProvider),
+    providers = {
+        "traces": trace.get_tracer_provider(),
+        "metrics": metrics.get_meter_provider(),
+        "logs": _logs.get_logger_provider(),
     }
-    return tuple(signal for signal, (provider, proxy) in proxies.items() if not isinstance(provider, proxy))
+    return tuple(signal for signal, provider in providers.items() if not _is_proxy(provider))
+
+
+_NO_OPS = (trace.NoOpTracerProvider, metrics.NoOpMeterProvider, _logs.NoOpLoggerProvider)
+_API = tuple(f"{module.__name__}." for module in (trace, metrics, _logs))
+
+
+def _is_proxy(provider: object) -> bool:
+    """Does it stand in, in the API, for a provider that nobody has set yet?"""
+    return f"{type(provider).__module__}.".startswith(_API) and not isinstance(provider, _NO_OPS)
 
 
 def otlp_exporter(
@@ -243,18 +241,125 @@ def otlp_exporter(
     return getattr(import_module(f"opentelemetry.exporter.otlp.proto.{transport}.{module}"), name)
 
 
+def equipped(exporter: Any) -> Any:
+    """An OTLP exporter that sends bytes. Upstream's over HTTP have a client for that from 1.45 on; others get
+    one, which goes by their public `export` and by their session."""
+    if _transport(exporter) is None and ".http." in f"{type(exporter).__module__}.":
+        if not hasattr(exporter, "_session"):
+            _lacks(
+                f"{type(exporter).__name__}._client",
+                "what OTEL_EXPORTER_OTLP_* says of certificates is asked anew",
+            )
+            exporter = type(exporter)(
+                endpoint=getattr(exporter, "_endpoint", None), session=import_module("requests").Session()
+            )
+        exporter._client = _SessionClient(exporter)
+    return exporter
+
+
+class _Sent:
+    """How a request of HTTP went, as newer exporters' transports tell it."""
+
+    def __init__(self, response: Any = None, error: Exception | None = None) -> None:
+        self.response = response
+        self.error = error
+
+    @property
+    def status_code(self) -> int | None:
+        return None if self.response is None else int(self.response.status_code)
+
+    @property
+    def reason(self) -> str | None:
+        return None if self.response is None else str(self.response.reason)
+
+    @property
+    def success(self) -> bool:
+        return self.response is not None and 200 <= self.response.status_code < 300
+
+    def headers(self) -> Mapping[str, str]:
+        return {} if self.response is None else self.response.headers
+
+
+_ITEMS = {"OTLPSpanExporter": "spans", "OTLPMetricExporter": "metrics", "OTLPLogExporter": "logs"}
+
+
+class _SessionClient:
+    """Sends bytes by an exporter that encodes by itself: has it export nothing, and puts them in the place of
+    what it hands its session. So its own certificates, headers and compression hold, whatever it calls
+    them."""
+
+    def __init__(self, exporter: Any) -> None:
+        self._session = exporter._session
+        self._send = self._session.request
+        self._session.request = self._request
+        self._exporter = exporter
+        self._kind = _ITEMS[type(exporter).__name__]
+        self._headers = self._session.headers
+        self._timeout: float = exporter._timeout
+        self._shutdown_event = Event()
+        self._transport = self
+        self._content: bytes | None = None
+        self._sent = _Sent()
+
+    def export(self, content: bytes) -> _Sent:
+        self._sent, self._content = _Sent(), content
+        try:
+            self._exporter.export(MetricsData([]) if self._kind == "metrics" else [])
+        finally:
+            self._content = None
+        return self._sent
+
+    def _request(self, method: str, url: str, **options: Any) -> Any:
+        if self._content is None:  # it encodes by itself
+            return self._send(method, url, **{**options, "stream": False})
+        encoding = self._headers.get("Content-Encoding")
+        packer = {"gzip": "gzip", "deflate": "zlib"}.get(str(encoding))
+        # Late, as whatever only sending needs.
+        options["data"] = import_module(packer).compress(self._content) if packer else self._content
+        self._sent = self.request(method, url, **options)
+        done = import_module("requests").Response()
+        done.status_code, done._content = 200, b""  # what became of it is known, and tried again by others
+        return done
+
+    def request(self, method: str, url: str, **options: Any) -> _Sent:
+        options["timeout"] = self._timeout
+        try:
+            try:
+                return _Sent(self._send(method, url, **options))
+            except Exception as error:
+                if not self.is_connection_error(error):
+                    raise
+            # One that was kept open may have been closed meanwhile.
+            return _Sent(self._send(method, url, **options))
+        except Exception as error:  # told as the newer ones tell it
+            return _Sent(error=error)
+
+    @staticmethod
+    def is_connection_error(error: Exception) -> bool:
+        return isinstance(error, import_module("requests").exceptions.ConnectionError)
+
+
 def preferred_temporality(exporter: MetricExporter) -> Mapping[type, AggregationTemporality]:
     """What an exporter prefers, by the SDK's classes of instruments; empty for one that has no preference."""
     return getattr(exporter, "_preferred_temporality", None) or {}
 
 
+class _Enabled:
+    is_enabled = True
+
+
+_ENABLED = _Enabled()
+
+
 class SdkMeter(sdk_metrics.Meter):
     """An SDK meter, and what is to be known of it to make an instrument."""
+
+    _meter_config: Any = _ENABLED  # of SDKs without configurators
 
     @property
     def enabled(self) -> bool:
         """Whether its instruments measure (meter configurator)."""
-        return self._meter_config.is_enabled
+        return self._meter_config.is_enabled  # type: ignore[no-any-return]  # a bool, by whomever
 
     @property
     def scope(self) -> InstrumentationScope:
@@ -262,7 +367,7 @@ class SdkMeter(sdk_metrics.Meter):
         return self._instrumentation_scope
 
     def _set_meter_config(self, meter_config: Any) -> None:
-        super()._set_meter_config(meter_config)
+        super()._set_meter_config(meter_config)  # nobody calls it where there is none
         self.on_configured()
 
     def on_configured(self) -> None:
@@ -287,9 +392,37 @@ def consume_by(provider: Any, consumer: MeasurementConsumer) -> None:
     provider._measurement_consumer = consumer
 
 
+def add_reader(provider: Any, reader: MetricReader) -> None:
+    """Have a reader ask a meter provider's consumer; SDKs before 1.41 have readers added by nobody later."""
+    add = getattr(sdk_metrics.MeterProvider, "add_metric_reader", None)
+    if add is not None:
+        add(provider, reader)
+        return
+    consumer = provider._measurement_consumer
+    connect = getattr(reader, "_set_collect_callback", None)
+    if connect is None:
+        _lacks("MetricReader._set_collect_callback", "metric readers of the application's see nothing")
+        return
+    consumer.add_metric_reader(reader)
+    connect(consumer.collect)
+
+
+def remove_reader(provider: Any, reader: MetricReader) -> None:
+    """Have a reader ask nobody any more."""
+    remove = getattr(sdk_metrics.MeterProvider, "remove_metric_reader", None)
+    if remove is not None:
+        remove(provider, reader)
+        return
+    provider._measurement_consumer.remove_metric_reader(reader)
+
+
 def resource_of(provider: Any) -> Resource:
     """The resource of a meter provider, as a fork may have changed it."""
-    found: Resource = provider._sdk_config.resource
+    try:
+        found: Resource = provider._sdk_config.resource
+    except AttributeError:
+        _lacks("MeterProvider._sdk_config", "metric readers see a resource of their own")
+        return Resource.create({})
     return found
 
 
@@ -303,16 +436,38 @@ InstrumentKind: TypeAlias = Literal[
     "observable_gauge",
 ]
 
+_INSTRUMENTS = "opentelemetry.sdk.metrics._internal.instrument"
+_NAMES: Mapping[InstrumentKind, str] = {
+    "counter": "_Counter",
+    "up_down_counter": "_UpDownCounter",
+    "gauge": "_Gauge",
+    "histogram": "_Histogram",
+    "observable_counter": "_ObservableCounter",
+    "observable_up_down_counter": "_ObservableUpDownCounter",
+    "observable_gauge": "_ObservableGauge",
+}
+
+
+def _made_instrument(kind: InstrumentKind) -> Any:
+    """The class of what an SDK's meter makes."""
+    provider = sdk_metrics.MeterProvider(resource=Resource({}), shutdown_on_exit=False)
+    meter: Any = provider.get_meter("bext_otel")
+    if isinstance(meter, metrics.NoOpMeter):  # the SDK is disabled, and nothing will be measured
+        meter = metrics.NoOpMeter("bext_otel")
+    made = getattr(meter, f"create_{kind}")("probe")
+    provider.shutdown()
+    return type(made)
+
+
 SDK_INSTRUMENTS: Mapping[InstrumentKind, Any] = {
-    "counter": sdk_instruments._Counter,
-    "up_down_counter": sdk_instruments._UpDownCounter,
-    "gauge": sdk_instruments._Gauge,
-    "histogram": sdk_instruments._Histogram,
-    "observable_counter": sdk_instruments._ObservableCounter,
-    "observable_up_down_counter": sdk_instruments._ObservableUpDownCounter,
-    "observable_gauge": sdk_instruments._ObservableGauge,
+    kind: _looked_up(_INSTRUMENTS, name, "instruments are known by what a meter makes")
+    or _made_instrument(kind)
+    for kind, name in _NAMES.items()
 }
 """The classes that readers and views know instruments by."""
+
+Gauge: Any = getattr(metrics, "_Gauge", None) or type(metrics.NoOpMeter("m").create_gauge("g")).__mro__[1]
+"""The API's class of synchronous gauges, which has no public name."""
 
 Form: TypeAlias = Literal["default", "drop", "sum", "last_value", "explicit", "exponential"]
 
@@ -336,16 +491,18 @@ def aggregation_of(aggregation: Any) -> Aggregated:
     if isinstance(aggregation, sdk_views.LastValueAggregation):
         return Aggregated("last_value")
     if isinstance(aggregation, sdk_views.ExplicitBucketHistogramAggregation):
-        bounds = aggregation._boundaries
+        bounds = getattr(aggregation, "_boundaries", None)
         return Aggregated(
-            "explicit", None if bounds is None else tuple(bounds), min_max=aggregation._record_min_max
+            "explicit",
+            None if bounds is None else tuple(bounds),
+            min_max=getattr(aggregation, "_record_min_max", True),
         )
     if isinstance(aggregation, sdk_views.ExponentialBucketHistogramAggregation):
         return Aggregated(
             "exponential",
             None,
-            aggregation._max_size,
-            aggregation._max_scale,
+            getattr(aggregation, "_max_size", 160),
+            getattr(aggregation, "_max_scale", 20),
             min_max=getattr(aggregation, "_record_min_max", True),
         )
     return Aggregated()
@@ -365,16 +522,17 @@ class ViewParts(msgspec.Struct, frozen=True):
 
 def parts_of_view(view: Any) -> ViewParts:
     """What a view says."""
-    factory, keys = view._exemplar_reservoir_factory, view._attribute_keys
+    factory = getattr(view, "_exemplar_reservoir_factory", _default_reservoirs)
+    keys = getattr(view, "_attribute_keys", None)
     # Our own views' (`metrics/views.py`).
     excluded: frozenset[str] = getattr(view, "excluded_attribute_keys", frozenset())
     limit = getattr(view, "aggregation_cardinality_limit", None)
     return ViewParts(
-        view._name,
-        view._description,
+        getattr(view, "_name", None),
+        getattr(view, "_description", None),
         None if keys is None else frozenset(keys) - excluded,
-        aggregation_of(view._aggregation),
-        None if factory is _default_reservoir_factory else factory,
+        aggregation_of(getattr(view, "_aggregation", None)),
+        None if factory is _default_reservoirs else factory,
         getattr(view, "_aggregation_cardinality_limit", None) if limit is None else limit,
         excluded if keys is None else frozenset(),
     )
@@ -383,25 +541,49 @@ def parts_of_view(view: Any) -> ViewParts:
 def matches(view: Any, instrument: Any) -> bool:
     """Whether a view is about an instrument, which has a `name` in lower case, a `unit`, an
     `instrumentation_scope`, and is of one of `SDK_INSTRUMENTS`."""
-    return bool(view._match(instrument))
+    match = getattr(view, "_match", None)
+    return match is not None and bool(match(instrument))
 
 
+def _look_at_views() -> Any:
+    """The SDK's factory of exemplar reservoirs. What a view keeps to itself is known by having one."""
+    view = sdk_views.View(instrument_name="probe")
+    for name in ("_match", "_name", "_description", "_attribute_keys", "_aggregation"):
+        if not hasattr(view, name):
+            _lacks(f"View.{name}", "views change nothing, or less than they say")
+    return getattr(view, "_exemplar_reservoir_factory", None)
+
+
+_default_reservoirs = _look_at_views()
+
+
+_RESERVOIRS: Mapping[Form, str] = {
+    "sum": "_SumAggregation",
+    "last_value": "_LastValueAggregation",
+    "explicit": "_ExplicitBucketHistogramAggregation",
+    "exponential": "_ExponentialBucketHistogramAggregation",
+}
 _RESERVOIR_KINDS: Mapping[Form, Any] = {
-    "sum": sdk_aggregations._SumAggregation,
-    "last_value": sdk_aggregations._LastValueAggregation,
-    "explicit": sdk_aggregations._ExplicitBucketHistogramAggregation,
-    "exponential": sdk_aggregations._ExponentialBucketHistogramAggregation,
+    form: _looked_up(
+        "opentelemetry.sdk.metrics._internal.aggregation",
+        name,
+        "the simplest reservoir keeps exemplars",
+    )
+    for form, name in _RESERVOIRS.items()
 }
 
 
 def make_reservoir(factory: Callable[[Any], Any], form: Form, bounds: Sequence[float], max_size: int) -> Any:
     """An exemplar reservoir for one series, by a view's factory."""
+    kind = _RESERVOIR_KINDS[form]
+    if kind is None:
+        return sdk_metrics.SimpleFixedSizeExemplarReservoir()
     options: dict[str, Any] = {}
     if form == "explicit":
         options["boundaries"] = bounds
     elif form == "exponential":
         options["size"] = min(20, max_size)
-    return factory(_RESERVOIR_KINDS[form])(**options)
+    return factory(kind)(**options)
 
 
 class ReaderPreferences(msgspec.Struct, frozen=True):
@@ -421,12 +603,17 @@ def preferences_of(reader: MetricReader) -> ReaderPreferences:
     """What a reader of the SDK's interface prefers."""
     limits: Mapping[Any, int] = getattr(reader, "_instrument_class_cardinality_limit", {})
     found = {kind: limits.get(made, _DEFAULT_LIMIT) for kind, made in SDK_INSTRUMENTS.items()}
+    for name in ("_instrument_class_temporality", "_instrument_class_aggregation"):
+        if not hasattr(reader, name):
+            _lacks(f"MetricReader.{name}", "metric readers get cumulative values, in default aggregations")
+    temporality = getattr(reader, "_instrument_class_temporality", {})
+    aggregation = getattr(reader, "_instrument_class_aggregation", {})
     return ReaderPreferences(
-        {kind: reader._instrument_class_temporality[made] for kind, made in SDK_INSTRUMENTS.items()},
         {
-            kind: aggregation_of(reader._instrument_class_aggregation[made])
+            kind: temporality.get(made, AggregationTemporality.CUMULATIVE)
             for kind, made in SDK_INSTRUMENTS.items()
         },
+        {kind: aggregation_of(aggregation.get(made)) for kind, made in SDK_INSTRUMENTS.items()},
         {kind: limit for kind, limit in found.items() if limit != _DEFAULT_LIMIT},
     )
 
@@ -448,7 +635,11 @@ def parts_of_propagator(propagator: TextMapPropagator) -> tuple[TextMapPropagato
     """The propagators that a composite asks, however deep; any other one is its own only part."""
     if type(propagator) is not CompositePropagator:
         return (propagator,)
-    return tuple(part for each in propagator._propagators for part in parts_of_propagator(each))
+    parts = getattr(propagator, "_propagators", None)
+    if parts is None:
+        _lacks("CompositePropagator._propagators", "a composite propagator is taken for one")
+        return (propagator,)
+    return tuple(part for each in parts for part in parts_of_propagator(each))
 
 
 class _TraceState(TraceState):
@@ -469,11 +660,16 @@ class _TraceState(TraceState):
 
 
 _MAX_MEMBERS = 32
+_KEEPS_MEMBERS = hasattr(TraceState(), "_dict")
+if not _KEEPS_MEMBERS:
+    _lacks("TraceState._dict", "a tracestate keeps what level 1 of W3C Trace Context has")
 
 
 def trace_state(members: Sequence[tuple[str, str]]) -> TraceState:
     """A tracestate with these members, which are known to be well-formed."""
     state = _TraceState()
+    if not _KEEPS_MEMBERS:
+        return TraceState(members)
     state._dict = dict(members)
     return state
 
@@ -481,9 +677,41 @@ def trace_state(members: Sequence[tuple[str, str]]) -> TraceState:
 def own_resource(provider: Any) -> Callable[[Resource], None]:
     """Keep a tracer, meter or logger provider from changing its resource after a fork; what it answers with
     merges a resource into it."""
-    update: Callable[[Resource], None] = provider._update_resource
+    update: Callable[[Resource], None] | None = getattr(provider, "_update_resource", None)
+    if update is None:  # of an SDK that changes nothing after a fork
+        return partial(_merge_resource, provider)
     provider._update_resource = lambda _: None
     return update
+
+
+def _merge_resource(provider: Any, resource: Resource) -> None:
+    if (shared := getattr(provider, "_sdk_config", None)) is not None:
+        shared.resource = shared.resource.merge(resource)
+        return
+    merged = provider._resource = provider.resource.merge(resource)
+    for made in tuple(_made_by(provider)):
+        # A tracer's is a field, a logger's a property.
+        setattr(made, "_resource" if hasattr(made, "_resource") else "resource", merged)
+
+
+def _made_by(provider: Any) -> WeakSet[Any]:
+    """The tracers or loggers of a provider, which SDKs before 1.40 don't remember."""
+    found: WeakSet[Any] | None = getattr(provider, "bext_made", None)
+    if found is None:
+        found = provider.bext_made = WeakSet()
+    return found
+
+
+def keep_scope(provider: Any, made: Any, scope: Callable[[], InstrumentationScope]) -> None:
+    """What an SDK's provider has just made knows its scope, and its provider knows it. Upstream's do, by
+    private names and from some version on."""
+    if not hasattr(made, "_instrumentation_scope"):
+        made._instrumentation_scope = scope()
+    if not hasattr(provider, "_update_resource"):
+        _made_by(provider).add(made)
+        configured = getattr(provider, "bext_configured", None)
+        if configured is not None:
+            configured(made)
 
 
 class _LoggerMetrics(Protocol):
@@ -493,10 +721,12 @@ class _LoggerMetrics(Protocol):
 class SdkTracer(Tracer):
     """An SDK tracer, and what is to be known of it to make a span."""
 
+    _tracer_config: Any = _ENABLED  # of SDKs without configurators
+
     @property
     def enabled(self) -> bool:
         """Whether its spans may be recorded (tracer configurator)."""
-        return self._tracer_config.is_enabled
+        return self._tracer_config.is_enabled  # type: ignore[no-any-return]  # as above
 
     @property
     def scope(self) -> InstrumentationScope:
@@ -504,12 +734,28 @@ class SdkTracer(Tracer):
         return self._instrumentation_scope
 
 
-def counts_record(logger: Any) -> bool:
-    """Whether an SDK's logger emits (logger configurator); one more record of its is counted then."""
-    if not logger._logger_config.is_enabled:
-        return False
-    logger._logger_metrics.emit_log()
-    return True
+class SdkLogger(Logger):
+    """An SDK logger, and what is to be known of it to make a record. `counts` is told of each."""
+
+    counts: _LoggerMetrics
+    _logger_config: Any = _ENABLED  # of SDKs without configurators
+
+    @property
+    def instrumentation_scope(self) -> InstrumentationScope:
+        """Whose logger it is."""
+        return self._instrumentation_scope
+
+    @property
+    def config(self) -> Any:
+        """What a logger configurator has said of it."""
+        return self._logger_config
+
+    def counts_record(self) -> bool:
+        """Whether it emits (logger configurator); one more record of its is counted then."""
+        if not self._logger_config.is_enabled:
+            return False
+        self.counts.emit_log()
+        return True
 
 
 def _contexts_of_spans() -> Callable[[int, int, TraceFlags, TraceState], SpanContext]:
@@ -547,18 +793,12 @@ SPAN_KEY = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, Context())))
 """Under which a context holds its span, found by putting one there."""
 
 
-def logger_config(logger: Any) -> Any:
-    """What a logger configurator has said of an SDK's logger."""
-    return logger._logger_config
-
-
 def feeds(handler: logging.Handler, provider: _logs.LoggerProvider) -> bool:
     """Is it one of upstream's `LoggingHandler`s (the SDK's, or the instrumentation's) that emits at this
     provider?"""
     found = getattr(handler, "_logger_provider", None)
     return found is not None and (
-        found is provider
-        or (isinstance(found, ProxyLoggerProvider) and _logs.get_logger_provider() is provider)
+        found is provider or (_is_proxy(found) and _logs.get_logger_provider() is provider)
     )
 
 
@@ -571,11 +811,26 @@ def become(made: object, base: type, kind: type, **fields: Any) -> None:
             setattr(made, name, value)
 
 
+def is_heard(logger: Any) -> bool:
+    """Would a logger of the Logs API have somebody take its records? Older APIs don't say."""
+    enabled = getattr(logger, "enabled", None)
+    return enabled is None or bool(enabled())
+
+
+def logger_provider_options(limits: Any) -> dict[str, Any]:
+    """What a logger provider of the SDK's is made with so that it reads no limits itself."""
+    return (
+        {"log_record_limits": limits} if "log_record_limits" in signature(LoggerProvider).parameters else {}
+    )
+
+
 def configure_tracers(provider: TracerProvider, configurator: Callable[[Any], Any]) -> None:
     """Have a provider ask, for each tracer that it has made and will make, whether its spans are recorded (in
     development: a private name of upstream's, which older SDKs don't have)."""
     if (configure := getattr(provider, "_set_tracer_configurator", None)) is not None:
         configure(tracer_configurator=configurator)
+    else:
+        _configure(provider, "_tracer_config", configurator)
 
 
 # Factories of upstream's package of the declarative configuration, by what they make; in public it offers
@@ -621,12 +876,30 @@ def configure_loggers(provider: Any, configurator: Callable[[Any], Any]) -> None
     """The same for a logger provider, and the records of its loggers."""
     if (configure := getattr(provider, "_set_logger_configurator", None)) is not None:
         configure(logger_configurator=configurator)
+    else:
+        _configure(provider, "_logger_config", configurator)
+
+
+def _configure(provider: Any, field: str, configurator: Callable[[Any], Any]) -> None:
+    """For SDKs that have no configurators themselves."""
+
+    def configure(made: Any) -> None:
+        try:
+            setattr(made, field, configurator(made._instrumentation_scope))
+        except Exception:  # the application's
+            _log.exception("a configurator failed for %r, which is as it would be without", made)
+
+    provider.bext_configured = configure
+    for made in tuple(_made_by(provider)):
+        configure(made)
 
 
 def span_processors(provider: TracerProvider) -> tuple[SpanProcessor, ...]:
     """All the span processors of a provider, in the order in which they were added. Programs change them by
     this name."""
-    active = provider._active_span_processor
+    active = getattr(provider, "_active_span_processor", None)
+    if active is None:
+        return tuple(getattr(provider, "added", ()))
     return getattr(active, "_span_processors", None) or (active,)
 
 
@@ -638,33 +911,28 @@ def on_ending(processor: SpanProcessor, span: Span) -> None:
         hear(span)
 
 
-def delegates_of(sampler: ParentBased) -> tuple[Sampler, ...]:
+def delegates_of(sampler: ParentBased) -> tuple[Sampler | None, ...]:
     """The samplers that a parent-based one asks: for roots; for remote parents, sampled and not; for local
-    ones likewise."""
-    return (
-        sampler._root,
-        sampler._remote_parent_sampled,
-        sampler._remote_parent_not_sampled,
-        sampler._local_parent_sampled,
-        sampler._local_parent_not_sampled,
-    )
+    ones likewise. None where that is not to be known: such a sampler is asked itself."""
+    names = ("_root", *(f"_{whose}_parent_{what}" for whose in ("remote", "local") for what in _SAMPLED))
+    return tuple(getattr(sampler, name, None) for name in names)
 
 
-def decision_of(sampler: StaticSampler) -> Decision:
-    """What a sampler decides that always decides the same."""
-    return sampler._decision
+_SAMPLED = ("sampled", "not_sampled")
 
 
-def count_logs(provider: Any, counts: _LoggerMetrics) -> None:
-    """Have the loggers that a provider makes from now on tell `counts` of each record."""
-    provider._logger_metrics = counts
+def decision_of(sampler: StaticSampler) -> Decision | None:
+    """What a sampler decides that always decides the same; None where that is not to be known."""
+    return getattr(sampler, "_decision", None)
 
 
 class _Outcome:
     """What upstream's exporters write down of an export: `ExportResult` of their own telemetry."""
 
-    error: Exception | None = None
     error_attrs: Mapping[str, object] | None = None
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -750,7 +1018,6 @@ def _explain_http(
 ) -> None:
     package, name = _REPLIES[exporter._client._kind]
     kind = getattr(import_module(f"opentelemetry.proto.collector.{package}.v1.{package}_service_pb2"), name)
-    http = import_module("opentelemetry.exporter.otlp.common.http")
     send = transport.request
     answers: list[Any] = []
     # Bodies are read below.
@@ -774,12 +1041,12 @@ def _explain_http(
         if outcome.error is None and not outcome.error_attrs:
             return None
         status, error = (answers[0].status_code, answers[0].error) if answers else (None, None)
-        if status is not None and http._is_retryable(status):
+        if status in _MAY_PASS:
             return Failure(
                 _cause(outcome),
                 f"{status} {answers[0].reason or ''}",
                 True,
-                http._extract_retry_after(answers[0]) or 0.0,
+                _retry_after(answers[0].headers()),
             )
         if error is not None:
             return Failure(_cause(outcome), str(error), transport.is_connection_error(error))
@@ -787,6 +1054,24 @@ def _explain_http(
 
     transport.request = request
     exporter._metrics = _Explaining(failed, judge, answers.clear)
+
+
+# OTLP specification, "Retryable Response Codes".
+_MAY_PASS = frozenset({429, 502, 503, 504})
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """How many seconds an answer asks to wait, in seconds or until a date; 0.0 if it does not."""
+    asked = next((value for name, value in headers.items() if name.lower() == "retry-after"), "").strip()
+    with suppress(TypeError, ValueError, OverflowError):
+        if asked.isascii() and asked.isdigit():
+            return float(asked)
+        return (
+            max(import_module("email.utils").parsedate_to_datetime(asked).timestamp() - time(), 0.0)
+            if asked
+            else 0.0
+        )
+    return 0.0
 
 
 def _body(response: Any) -> bytes:
@@ -811,14 +1096,20 @@ def speak_json(exporter: Any, json_of: Callable[[bytes], bytes]) -> None:
 
 
 def _explain_grpc(exporter: Any, failed: Callable[[Failure], None], look: Callable[[Any], None]) -> None:
-    make, passing = exporter._stub, {code.name for code in exporter._retryable_error_codes}
+    make, passing = exporter._stub, {code.name for code in _retryable(exporter)}
+    tells = hasattr(exporter, "_metrics")
 
     def stub(channel: Any) -> Any:
         made = make(channel)
         export = made.Export
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            reply = export(*args, **kwargs)
+            try:
+                reply = export(*args, **kwargs)
+            except Exception as error:
+                if not tells and (failure := judge(_Outcome(error))) is not None:
+                    failed(failure)
+                raise
             look(reply)
             return reply
 
@@ -832,6 +1123,7 @@ def _explain_grpc(exporter: Any, failed: Callable[[Failure], None], look: Callab
         cause = _cause(outcome)
         if not hasattr(error, "code"):
             return Failure(cause, str(error))
+        cause = error.code().name
         asked = _retry_info(error)
         # What is too large for a message exhausts a resource too, each time: such a failure passes if the
         # other side says so.
@@ -864,6 +1156,7 @@ def take_bytes(exporter: Any, signal: Literal["traces", "metrics", "logs"]) -> N
         return SimpleNamespace(Export=channel.unary_unary(service, response_deserializer=reply.FromString))
 
     exporter._stub = stub
+    exporter.sends_bytes = not hasattr(exporter, "_count_data")
     exporter._translate_data = lambda data: data.content
     exporter._count_data = lambda data: data.items
 
@@ -873,6 +1166,11 @@ _KINDS_OF_REPLIES = {"traces": "spans", "metrics": "metrics", "logs": "logs"}
 
 def export_bytes(exporter: Any, content: bytes, items: int) -> bool:
     """Have an exporter send a request that is encoded already, of so many items; whether it arrived."""
+    if getattr(exporter, "sends_bytes", False):  # before 1.42, it tries again whatever one says
+        with suppress(Exception):  # `explain_exports` has told
+            exporter._client.Export(request=content, metadata=exporter._headers, timeout=exporter._timeout)
+            return True
+        return False
     if _transport(exporter) is None:
         return bool(exporter._export(_Content(content, items)).name == "SUCCESS")
     with exporter._metrics.export_operation(items) as outcome:
@@ -881,6 +1179,15 @@ def export_bytes(exporter: Any, content: bytes, items: int) -> bool:
         if result.status_code is not None and not result.success:
             outcome.error_attrs = {"http.response.status_code": result.status_code}
         return bool(result.success)
+
+
+def _retryable(exporter: Any) -> Any:
+    """The statuses of gRPC at which an exporter tries again."""
+    found = getattr(exporter, "_retryable_error_codes", None)
+    if found is None:
+        module = import_module("opentelemetry.exporter.otlp.proto.grpc.exporter")
+        found = getattr(module, "_RETRYABLE_ERROR_CODES", ())
+    return found
 
 
 def _retry_info(error: Any) -> float | None:

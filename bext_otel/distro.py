@@ -163,7 +163,7 @@ def configure(
     api_environment.correct()  # again: the application may have set some of them since
     corrected = (*api_environment.told(), *correct_upstream_variables(os.environ))
     # Only now: upstream's SDK reads variables when it is imported.
-    from bext_otel._compat import detect_resources_anywhere
+    from bext_otel._compat import detect_resources_anywhere, missing
 
     detect_resources_anywhere()
     from bext_otel.export.entry_points import choose
@@ -186,7 +186,9 @@ def configure(
         file=file,
     )
     # Told when logging stands, so that each is one line like any other.
-    for line in (*loaded.warnings, *corrected, *chosen.lines, *_without_metadata()):
+    lacking = missing(partial(_warn_once, _runtime))
+    lines = (*loaded.warnings, *corrected, *chosen.lines, *_without_metadata(), lacking)
+    for line in filter(None, lines):
         _warn_once(_runtime, line)
     if instrument:
         _instrument()

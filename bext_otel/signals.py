@@ -14,7 +14,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from bext_otel import fields
-from bext_otel._compat import already_installed, configure_meters, count_logs
+from bext_otel._compat import already_installed, configure_meters
 from bext_otel.apps import cut_figures
 from bext_otel.bounded import within
 from bext_otel.config import Config
@@ -63,7 +63,7 @@ class Signals:
         if chosen.meter_configurator is not None:
             configure_meters(self.metrics.provider, chosen.meter_configurator)
         self.logger_provider, log_deliveries = _build_logs(config, resource, chosen)
-        count_logs(self.logger_provider, self._own.logs)
+        self.logger_provider.counts = self._own.logs
         self._own.dropped_lines = self.logger_provider.dropped
         self._own.deliveries += [*traces.deliveries, *self.metrics.deliveries, *log_deliveries]
         self._own.observe(self.metrics.provider, units=self._engine == "bext")

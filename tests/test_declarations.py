@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from bext_otel import metric, work
-from bext_otel._compat import prometheus_name
 from bext_otel.catalogue import APP, Kind
 from bext_otel.declarations import UNITS, is_own, own_rows, own_works, row_by_exported, row_by_name
 from bext_otel.errors import CatalogueError
+from bext_otel.metrics.prometheus_names import prometheus_name
 from tests.declaring import forget_rows
 
 __all__ = ["forget_rows"]

@@ -11,17 +11,19 @@ import os
 import sys
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
+from opentelemetry.sdk import resources
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.resources import Resource, ServiceInstanceIdResourceDetector
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from bext_otel._compat import own_resource
 from bext_otel.service.process_tree import origin_of
 from bext_otel.service.procfs import Proc
 
-__all__ = ["InstanceIds"]
+__all__ = ["InstanceIds", "random_id"]
 
 _ID = "service.instance.id"
 # How much of the random id follows the user's.
@@ -35,7 +37,7 @@ class InstanceIds:
     def __init__(self, resource: Resource, *, worker: bool | None = None) -> None:
         """`worker`: whether the process is one of several that share the user's settings; None: find out."""
         given = str(resource.attributes.get(_ID, ""))
-        self._users = "" if given == _random_id() else given
+        self._users = "" if given == random_id() else given
         self.resource = resource
         self._listeners: list[Callable[[Resource], None]] = []
         if self._users and (_is_worker() if worker is None else worker):
@@ -60,13 +62,24 @@ class InstanceIds:
             listener(self.resource)
 
     def _id(self) -> str:
-        found = _random_id()
+        found = random_id()
         return f"{self._users}-{found[:_SUFFIX]}" if self._users else found
 
 
-def _random_id() -> str:
-    """Upstream's: random, kept by a process, another one in a forked child."""
-    return str(ServiceInstanceIdResourceDetector().detect().attributes[_ID])
+def random_id() -> str:
+    """Upstream's, where it has one: random, kept by a process, another one in a forked child."""
+    detector = getattr(resources, "ServiceInstanceIdResourceDetector", None)
+    if detector is not None:
+        return str(detector().detect().attributes[_ID])
+    pid = os.getpid()
+    if pid not in _random_ids:
+        _random_ids.clear()
+        _random_ids[pid] = str(uuid4())
+    return _random_ids[pid]
+
+
+# By process, for SDKs before 1.43.
+_random_ids: dict[int, str] = {}
 
 
 def _is_worker() -> bool:

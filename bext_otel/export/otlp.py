@@ -24,6 +24,7 @@ from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter, Sp
 
 from bext_otel._compat import (
     Failure,
+    equipped,
     explain_exports,
     export_bytes,
     limit_exports,
@@ -449,7 +450,7 @@ def _otlp(
 
             return OtlpHttp(signal, target.endpoint, delivery, json_of=json_of)
         options = {"compression": _grpc_compression(signal)} if target.protocol == "grpc" else {}
-        exporter = otlp_exporter(target.protocol, signal)(endpoint=target.endpoint, **options)
+        exporter = equipped(otlp_exporter(target.protocol, signal)(endpoint=target.endpoint, **options))
         pin_certificate(exporter)
         if encoded:
             take_bytes(exporter, signal)

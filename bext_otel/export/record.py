@@ -143,7 +143,8 @@ class Record:
             attributes["request_id"] = self.request_id
         if not self.dropped:
             return attributes
-        bounded = BoundedAttributes(attributes=attributes, immutable=False)
+        # Also such values as only records have, lists of mappings for instance.
+        bounded = BoundedAttributes(attributes=attributes, immutable=False, extended_attributes=True)
         bounded.dropped = self.dropped
         return bounded
 

@@ -17,12 +17,14 @@ from opentelemetry.sdk.resources import (
     get_aggregated_resources,
 )
 
+from bext_otel.export.instance_id import random_id
 from bext_otel.redaction import redact_attributes
 from bext_otel.scope import VERSION
 
 __all__ = ["DISTRO_NAME", "architecture", "build_resource", "container_id"]
 
 DISTRO_NAME = "bext-otel"
+_ID = "service.instance.id"
 
 # A container's id is 64 hexadecimal digits, in cgroup v1's path or in the mounts of cgroup v2.
 _CONTAINER_ID = re.compile(r"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
@@ -46,6 +48,11 @@ def build_resource(
     if found := container_id():
         ours["container.id"] = found
     base = Resource.create({name: value for name, value in ours.items() if value})
+    # SDKs before 1.43 tell neither which process a nameless service is, nor which of its instances this is.
+    missing = {} if _ID in base.attributes else {_ID: random_id()}
+    if base.attributes.get("service.name") == "unknown_service":
+        missing["service.name"] = f"unknown_service:{Path(sys.executable or 'python').name}"
+    base = base.merge(Resource(missing))
     environment = OTELResourceDetector().detect()
     detected = get_aggregated_resources([_Process()], base)
     named = {"service.name": service_name} if service_name else {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from inspect import signature
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
@@ -39,7 +40,7 @@ def build_upstream(
 ) -> tuple[MeterProvider, UpstreamReader]:
     """The SDK's provider with the catalogue as views, and what reads its Prometheus registry; `views` and
     `others`, readers, are the application's."""
-    readers: list[MetricReader] = [PrometheusMetricReader(scope_info_enabled=False), *others]
+    readers: list[MetricReader] = [_prometheus_reader(), *others]
     readers += [
         PeriodicExportingMetricReader(
             CountedMetricExporter(exporter, delivery), export_interval_millis=interval_seconds * 1e3
@@ -50,6 +51,13 @@ def build_upstream(
         readers, resource, shutdown_on_exit=False, views=[*[_view(row) for row in METRICS], *views]
     )
     return provider, UpstreamReader(REGISTRY, shown, telemetry)
+
+
+def _prometheus_reader() -> MetricReader:
+    """Without labels that tell the scope; older ones have none."""
+    if "scope_info_enabled" in signature(PrometheusMetricReader).parameters:
+        return PrometheusMetricReader(scope_info_enabled=False)
+    return PrometheusMetricReader()
 
 
 def _view(row: Metric) -> View:

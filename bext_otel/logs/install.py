@@ -8,17 +8,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import chain as joined
+from typing import Protocol
 
 from opentelemetry._logs import Logger as APILogger
 from opentelemetry._logs import LoggerProvider as APILoggerProvider
 from opentelemetry._logs import SeverityNumber
-from opentelemetry.sdk._logs import Logger, LoggerProvider, LogRecordLimits
+from opentelemetry.sdk._logs import Logger, LoggerProvider
 from opentelemetry.sdk._logs.export import LogRecordExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.util.types import Attributes
 
-from bext_otel._compat import become, configure_loggers
+from bext_otel._compat import become, configure_loggers, is_heard, keep_scope, logger_provider_options
 from bext_otel.config import AccessSettings, AppSettings, LoggingSettings
 from bext_otel.export.otlp import EncodedExporter
 from bext_otel.logs import loguru_events, structured
@@ -39,6 +40,7 @@ from bext_otel.logs.sinks import ExportSink, LineSink
 from bext_otel.logs.stdlib import attach
 from bext_otel.logs.structlog_fields import follow_structlog
 from bext_otel.logs.terminal import Terminal
+from bext_otel.logs.written import RecordLimits
 from bext_otel.operation import app_of_request, is_request_left_out, is_request_logged
 from bext_otel.process import on_import
 
@@ -48,26 +50,35 @@ _RECENT_SECONDS = 60.0
 _UPSTREAM = "opentelemetry"
 
 
+class RecordCounter(Protocol):
+    """Is told of each record that loggers emit."""
+
+    def emit_log(self) -> None: ...
+
+
+class _NoCounts:
+    def emit_log(self) -> None: ...
+
+
 class BextLoggerProvider(LoggerProvider):
-    """The SDK's provider, which knows its sinks, and which of them export."""
+    """The SDK's provider, which knows its sinks, and which of them export. `counts` is told of the records of
+    the loggers that it makes from now on."""
 
     def __init__(
         self, resource: Resource, sinks: list[LineSink | ExportSink], *, shutdown_on_exit: bool
     ) -> None:
         limits = _limits()
         self.max_attributes: int | None = limits.max_log_record_attributes
-        # The SDK keeps those that came last, with a line for each that goes and a warning, an error where
-        # warnings are.
-        limits.max_log_record_attributes = None
-        self._limits = limits
+        self._limits = limits.all_attributes()
         self._pipeline = Pipeline(sinks, limits, self.max_attributes)
         super().__init__(
             resource,
             shutdown_on_exit=shutdown_on_exit,
             multi_log_record_processor=self._pipeline,  # type: ignore[arg-type]  # it has what the SDK calls
-            log_record_limits=limits,
+            **logger_provider_options(limits),
         )
         self.sinks = sinks
+        self.counts: RecordCounter = _NoCounts()
         self._chain: Chain | None = None
         self._failed, self._failed_at = 0, -math.inf
 
@@ -94,7 +105,15 @@ class BextLoggerProvider(LoggerProvider):
     ) -> APILogger:
         """See `opentelemetry._logs.LoggerProvider`."""
         logger = super().get_logger(name, version, schema_url, attributes)
-        become(logger, Logger, BextLogger, limits=self._limits, pipeline=self._pipeline)
+        keep_scope(self, logger, lambda: InstrumentationScope(name, version, schema_url, attributes))
+        become(
+            logger,
+            Logger,
+            BextLogger,
+            limits=self._limits,
+            pipeline=self._pipeline,
+            counts=self.counts,
+        )
         return logger
 
     def configure_loggers(self, configurator: Callable[[InstrumentationScope], object]) -> None:
@@ -161,12 +180,12 @@ def build_provider(
     return BextLoggerProvider(resource, sinks, shutdown_on_exit=shutdown_on_exit)
 
 
-def _limits() -> LogRecordLimits:
+def _limits() -> RecordLimits:
     try:
-        return LogRecordLimits()
+        return RecordLimits()
     except ValueError as exc:
         write_stderr(f"{exc}; the standard limits apply")
-        return LogRecordLimits(*[LogRecordLimits.UNSET] * 4)
+        return RecordLimits({})
 
 
 class Installed:
@@ -208,7 +227,7 @@ def install(
         _current.remove()
     ours = provider if isinstance(provider, BextLoggerProvider) else None
     # The SDK's loggers know whether any processor wants a record; lines may be wanted later only.
-    is_wanted = ours.has_outlets() if ours is not None else provider.get_logger("bext_otel.logs").enabled()
+    is_wanted = ours.has_outlets() if ours is not None else is_heard(provider.get_logger("bext_otel.logs"))
     if not (config.enabled and is_wanted):
         # What OpenTelemetry and we say of ourselves has its level (`OTEL_LOG_LEVEL`) wherever it is printed.
         undoing = ExitStack()

@@ -10,14 +10,15 @@ from typing import Any
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context, get_current
-from opentelemetry.sdk._logs import Logger, LogRecordLimits
+from opentelemetry.sdk._logs import LogRecordLimits
 from opentelemetry.trace import INVALID_SPAN, Span, set_span_in_context
 
-from bext_otel._compat import counts_record, logger_config
+from bext_otel._compat import SdkLogger
 from bext_otel.export.record import Record, severity_of
 from bext_otel.logs.configurator import LoggerConfig
 from bext_otel.logs.pipeline import Pipeline
 from bext_otel.logs.values import plain_fields, plain_text
+from bext_otel.logs.written import written
 from bext_otel.traces.limits import has_plain_names
 
 __all__ = ["BextLogger"]
@@ -27,7 +28,7 @@ __all__ = ["BextLogger"]
 _PLAIN: frozenset[type] = frozenset({str, int, bool, float, type(None)})
 
 
-class BextLogger(Logger):
+class BextLogger(SdkLogger):
     """See `opentelemetry._logs.Logger`; `limits` are those of its provider, `pipeline` has its sinks."""
 
     limits: LogRecordLimits
@@ -41,10 +42,15 @@ class BextLogger(Logger):
         event_name: str | None = None,
     ) -> bool:
         """See `opentelemetry._logs.Logger`."""
-        config = logger_config(self)
+        config = self._logger_config
         if type(config) is LoggerConfig and not config.passes(severity_number, context):
             return False
-        return super().enabled(context=context, severity_number=severity_number, event_name=event_name)
+        return bool(config.is_enabled) and self.pipeline.enabled(
+            context=context,
+            instrumentation_scope=self._instrumentation_scope,
+            severity_number=severity_number,
+            event_name=event_name,
+        )
 
     def emit(self, record: LogRecord | None = None, **of: Any) -> None:
         """See `opentelemetry._logs.Logger`."""
@@ -54,15 +60,17 @@ class BextLogger(Logger):
             self.pipeline.failed(error)
 
     def _emit(self, record: LogRecord | None, of: dict[str, Any]) -> None:
-        config = logger_config(self)
+        config = self._logger_config
         if type(config) is LoggerConfig and not config.passes(*_of_whom(record, of)):
             return
         if record is None or type(record) is not LogRecord or not self._is_plain(record):
-            super().emit(record, **of)
+            if self.counts_record():
+                made = written(record, of, self.resource, self.instrumentation_scope, self.limits)
+                self.pipeline.on_emit(made)
             return
-        if not counts_record(self):
+        if not self.counts_record():
             return
-        made = Record(
+        plain = Record(
             self.resource,
             self.instrumentation_scope,
             record.context or get_current(),
@@ -72,10 +80,10 @@ class BextLogger(Logger):
             plain_text(record.body) if type(record.body) is str else record.body,
             plain_fields(record.attributes) if record.attributes else {},
         )
-        made.event_name = record.event_name
-        made.trace_id, made.span_id = record.trace_id or 0, record.span_id or 0
-        made.trace_flags = record.trace_flags or 0
-        self.pipeline.take(made)
+        plain.event_name = record.event_name
+        plain.trace_id, plain.span_id = record.trace_id or 0, record.span_id or 0
+        plain.trace_flags = record.trace_flags or 0
+        self.pipeline.take(plain)
 
     def entry(
         self,
@@ -103,10 +111,10 @@ class BextLogger(Logger):
 
     def send(self, record: Record) -> None:
         """Have the sinks take a record of ours, with the ids of its context."""
-        config = logger_config(self)
+        config = self._logger_config
         if type(config) is LoggerConfig and not config.passes(record.severity.number, record.context):
             return
-        if not counts_record(self):
+        if not self.counts_record():
             return
         span: Span | None = record.context.get(_SPAN)  # type: ignore[assignment]  # as the API has it
         if span is not None and (ids := span.get_span_context())[0]:
@@ -123,7 +131,7 @@ class BextLogger(Logger):
     def _is_plain(self, record: LogRecord) -> bool:
         """Whether there is nothing that the SDK would change."""
         attributes, body = record.attributes, record.body
-        if record.exception is not None or (body is not None and type(body) is not str):
+        if getattr(record, "exception", None) is not None or (body is not None and type(body) is not str):
             return False
         return attributes is None or (
             type(attributes) is dict
@@ -139,6 +147,7 @@ class BextLogger(Logger):
                 None,
                 attributes,
                 immutable=False,
+                extended_attributes=True,
                 max_value_len=self.limits.max_log_record_attribute_length,
             ).copy()
         )

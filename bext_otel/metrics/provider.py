@@ -15,7 +15,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.util.types import Attributes
 
-from bext_otel._compat import become, consume_by
+from bext_otel._compat import add_reader, become, consume_by, keep_scope, remove_reader
 from bext_otel.bounded import within
 from bext_otel.metrics.instruments.meter import BextMeter
 from bext_otel.metrics.instruments.plan import Planner
@@ -80,8 +80,17 @@ class BextMeterProvider(MeterProvider):
                 meter if isinstance(meter, NoOpMeter) else self._without_name(version, schema_url, attributes)
             )
         meter = super().get_meter(name, version, schema_url, attributes)
+        keep_scope(self, meter, lambda: InstrumentationScope(name, version, schema_url, attributes))
         become(meter, sdk.Meter, BextMeter, streams=self.streams, instruments=self.instruments)
         return meter  # type: ignore[no-any-return]  # of the API's class
+
+    def add_metric_reader(self, metric_reader: MetricReader) -> None:
+        """A reader joins, which gets every metric."""
+        add_reader(self, metric_reader)
+
+    def remove_metric_reader(self, metric_reader: MetricReader) -> None:
+        """A reader leaves."""
+        remove_reader(self, metric_reader)
 
     def _without_name(self, version: str | None, schema_url: str | None, attributes: Attributes) -> BextMeter:
         scope = InstrumentationScope("", version, schema_url, attributes)

@@ -17,10 +17,11 @@ from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace import Tracer as SdkTracer
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, Sampler
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind
 from opentelemetry.util.types import Attributes
 
-from bext_otel._compat import become, on_ending, span_processors
+from bext_otel._compat import become, keep_scope, on_ending, span_processors
 from bext_otel.bounded import within
 from bext_otel.once import Once
 from bext_otel.traces.completing import complete
@@ -214,6 +215,7 @@ class BextTracerProvider(TracerProvider):
             span_limits=span_limits,
         )
         self._outlets: list[Outlet] = []
+        self.added: list[SpanProcessor] = []
         self.core = Core(self.id_generator, span_limits, counts or _NoCounts())
 
     def add_sink(self, sink: Sink, outlet: Outlet) -> None:
@@ -247,6 +249,7 @@ class BextTracerProvider(TracerProvider):
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
         """See `opentelemetry.sdk.trace.TracerProvider`."""
         super().add_span_processor(span_processor)
+        self.added.append(span_processor)
         self.core.processors, self.core.has_processors = partial(span_processors, self), True
 
     def get_tracer(
@@ -259,6 +262,13 @@ class BextTracerProvider(TracerProvider):
         """See `opentelemetry.trace.TracerProvider.get_tracer`."""
         tracer = super().get_tracer(
             instrumenting_module_name, instrumenting_library_version, schema_url, attributes
+        )
+        keep_scope(
+            self,
+            tracer,
+            lambda: InstrumentationScope(
+                instrumenting_module_name, instrumenting_library_version or "", schema_url, attributes
+            ),
         )
         become(tracer, SdkTracer, Tracer, core=self.core)
         return tracer

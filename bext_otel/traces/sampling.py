@@ -65,12 +65,13 @@ def rule_of(sampler: Sampler) -> SamplingRule | None:
     if isinstance(sampler, ParentBased) and type(sampler).should_sample is ParentBased.should_sample:
         root, *others = delegates_of(sampler)
         # Remote and local parents, sampled or not.
-        if others != [ALWAYS_ON, ALWAYS_OFF, ALWAYS_ON, ALWAYS_OFF]:
+        if root is None or others != [ALWAYS_ON, ALWAYS_OFF, ALWAYS_ON, ALWAYS_OFF]:
             return None
         sampler, by_parent = root, True
     if isinstance(sampler, StaticSampler) and type(sampler).should_sample is StaticSampler.should_sample:
         bounds = {Decision.RECORD_AND_SAMPLE: _ALL, Decision.DROP: 0}
-        bound = bounds.get(decision_of(sampler))
+        decision = decision_of(sampler)
+        bound = bounds.get(decision) if decision is not None else None
         return None if bound is None else SamplingRule(bound, by_parent=by_parent)
     if type(sampler) is TraceIdRatioBased:
         return SamplingRule(sampler.bound, by_parent=by_parent)

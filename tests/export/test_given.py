@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from bext_otel.errors import ConfigError
 from bext_otel.export.given import given
 from tests.fresh import fresh
+from tests.versions import since
 
 
 def test_exporters_go_to_their_signals() -> None:
@@ -97,6 +98,7 @@ show([flushed, sorted(heard)])
 """
 
 
+@since(42, "an order of its own in which processors end")
 @pytest.mark.parametrize("engine", ["bext", "upstream"])
 @pytest.mark.specification(
     "Beyond the rows",

@@ -22,6 +22,7 @@ from bext_otel.export.origins import Origins
 from bext_otel.export.record import record_of
 from bext_otel.export.record_encoder import RecordEncoder
 from tests.traces.test_differential import attributes, names, values
+from tests.versions import since
 
 
 class Sink(LogRecordProcessor):
@@ -79,6 +80,7 @@ spans = st.one_of(
 )
 
 
+@since(45, "the same on the wire, in what is compared here")
 @pytest.mark.filterwarnings("ignore:Log record attributes were dropped")
 @given(st.lists(st.tuples(records, spans), min_size=1, max_size=4))
 @settings(max_examples=150, deadline=None)

@@ -18,6 +18,7 @@ from bext_otel.apps import with_app
 from bext_otel.config import LoggingSettings
 from bext_otel.logs.install import BextLoggerProvider, build_provider, install
 from tests.logs.conftest import Start, provider_without_disk
+from tests.versions import since
 
 
 def test_records_of_opentelemetry_s_own_loggers_are_lines_and_never_exported(start: Start) -> None:
@@ -102,6 +103,7 @@ def test_a_record_emitted_past_logging_gets_its_app_and_is_made_exportable(start
     assert {"app": "marketing", "path": "/�", "n": str(2**70), "status": 200} == dict(record.attributes or {})
 
 
+@since(42, "exceptions of records")
 def test_what_others_emit_past_logging_is_exported_and_stands_on_no_terminal(start: Start) -> None:
     """FastAPI tells of each unhandled exception at the Logs API, and uvicorn of the same in its log."""
     logs = start()

@@ -101,6 +101,7 @@ log.warning("bye")
 
 def test_a_handler_of_opentelemetry_s_that_emits_where_we_do_tells_nothing_twice() -> None:
     """Documents of backends have it added; with a provider of the application's own it goes on as ever."""
+    pytest.importorskip("opentelemetry.instrumentation.logging.handler")
     program = """
 from opentelemetry.instrumentation.logging.handler import LoggingHandler
 from opentelemetry.sdk._logs import LoggerProvider

@@ -42,6 +42,7 @@ from opentelemetry.trace import (
 from bext_otel.export.origins import Encoded, Origins
 from bext_otel.export.span_encoder import SpanEncoder
 from bext_otel.traces.provider import BextTracerProvider
+from tests.versions import since
 
 RESOURCE = Resource({"service.name": "shop", "port": 80, "tags": ["a", "b"]}, "https://schema/1")
 
@@ -206,6 +207,7 @@ span = st.fixed_dictionaries(
     ),
 )
 @settings(max_examples=150, deadline=None)
+@since(45, "the same on the wire, in what is compared here")
 def test_exporters_and_the_wire_see_what_upstream_shows(
     parent: SpanContext | None,
     spans: list[tuple[dict[str, Any], list[tuple[str, tuple[Any, ...]]]]],

@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind
 
 from bext_otel.traces.provider import BextTracerProvider
+from tests.versions import SDK
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_everybody_finds_a_span_a_tracer_and_a_provider_of_the_sdk_s(provider: B
     assert isinstance(span, ReadableSpan)
     assert ({"a": 1}, "s", "shop") == (span.attributes, span.name, span.resource.attributes["service.name"])
     assert '"name": "s"' in span.to_json()
-    assert tracer is provider.get_tracer("t")
+    assert SDK < (1, 42) or tracer is provider.get_tracer("t")
 
 
 def test_a_decorator_traces_each_call(provider: BextTracerProvider, exporter: InMemorySpanExporter) -> None:
@@ -88,7 +89,7 @@ def test_seeding_random_repeats_no_id(provider: BextTracerProvider) -> None:
     for _ in range(1000):
         random.seed(1)
         context = tracer.start_span("s", trace.set_span_in_context(trace.INVALID_SPAN)).get_span_context()
-        assert context.trace_flags.random_trace_id
+        assert context.trace_flags & 2, "it is random"
         ids |= {context.trace_id, context.span_id}
     assert 2000 == len(ids)
 

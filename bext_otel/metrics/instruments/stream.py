@@ -7,12 +7,13 @@ from typing import Any
 
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from bext_otel._compat import InstrumentKind, prometheus_name, unit_word
+from bext_otel._compat import InstrumentKind
 from bext_otel.metrics.instruments.cells import MeterCell
 from bext_otel.metrics.instruments.plan import Plan
 from bext_otel.metrics.instruments.series import Attributes, SeriesTable
 from bext_otel.metrics.merging.wire import ThirdPartyRow
 from bext_otel.metrics.numbers import GREATEST, exact, finite
+from bext_otel.metrics.prometheus_names import prometheus_name, unit_word
 from bext_otel.metrics.snapshot import LabelSet
 from bext_otel.metrics.store.streams import Streams
 

@@ -47,7 +47,7 @@ class _Histogram(_Instrument, metrics.Histogram):
         self._stream.cell(attributes).add(amount, context)
 
 
-class _LastValue(_Instrument, Gauge):
+class _LastValue(_Instrument, Gauge):  # type: ignore[misc]  # the API has no public name for it
     def set(self, amount: float, attributes: Attributes = None, context: Context | None = None) -> None:
         self._stream.cell(attributes).add(amount, context)
 

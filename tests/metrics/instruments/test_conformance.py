@@ -4,6 +4,7 @@ under every view and preference."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,6 @@ from hypothesis import strategies as st
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk import metrics as sdk
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics._internal import _default_meter_configurator, _disable_meter_configurator
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     HistogramDataPoint,
@@ -34,6 +34,7 @@ from opentelemetry.sdk.resources import Resource
 from bext_otel.apps import Budgets
 from bext_otel.metrics.provider import BextMeterProvider
 from bext_otel.metrics.store.streams import Streams
+from tests.versions import since
 
 RESOURCE = Resource({"service.name": "shop"})
 DELTA = AggregationTemporality.DELTA
@@ -236,6 +237,7 @@ TEMPORALITY: Mapping[str, Mapping[type, AggregationTemporality]] = {
 }
 
 
+@since(45, "the same points, in what is compared here")
 @pytest.mark.parametrize("temporality", TEMPORALITY)
 @pytest.mark.parametrize("views", VIEWS)
 @pytest.mark.filterwarnings("ignore")
@@ -257,6 +259,7 @@ def test_a_reader_gets_what_upstreams_does(views: str, temporality: str) -> None
     sides.end()
 
 
+@since(45, "the same points, in what is compared here")
 @pytest.mark.parametrize(
     "aggregation",
     [
@@ -353,6 +356,7 @@ def test_an_instrument_whose_name_is_none_is_told_and_works(caplog: pytest.LogCa
 @pytest.mark.specification(
     "Beyond the rows", "Metrics SDK: a meter that a configurator turns off measures nothing"
 )
+@since(42, "meter configurators")
 def test_a_meter_that_a_configurator_turns_off_measures_nothing() -> None:
     reader = InMemoryMetricReader()
     provider = BextMeterProvider(Streams(Budgets({})), RESOURCE, metric_readers=[reader])
@@ -360,12 +364,12 @@ def test_a_meter_that_a_configurator_turns_off_measures_nothing() -> None:
     counter = meter.create_counter("jobs")
     meter.create_observable_gauge("level", [lambda _: [Observation(1)]])
     counter.add(1)
-    provider._set_meter_configurator(meter_configurator=_disable_meter_configurator)
+    provider._set_meter_configurator(meter_configurator=lambda _: SimpleNamespace(is_enabled=False))
     counter.add(2)
     meter.create_histogram("wait").record(1)
     (found,) = simplified(reader.get_metrics_data()).values()
     assert [1] == [point for points in found.values() for point in points.values()]
-    provider._set_meter_configurator(meter_configurator=_default_meter_configurator)
+    provider._set_meter_configurator(meter_configurator=lambda _: SimpleNamespace(is_enabled=True))
     counter.add(4)
     (found,) = simplified(reader.get_metrics_data()).values()
     assert [5, 1] == [point for points in found.values() for point in points.values()]
