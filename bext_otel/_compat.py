@@ -31,7 +31,6 @@ from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk import metrics as sdk_metrics
-from opentelemetry.sdk._logs import Logger, LoggerProvider
 from opentelemetry.sdk.metrics import view as sdk_views
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter, MetricReader, MetricsData
 from opentelemetry.sdk.resources import Resource
@@ -734,10 +733,13 @@ class SdkTracer(Tracer):
         return self._instrumentation_scope
 
 
-class SdkLogger(Logger):
-    """An SDK logger, and what is to be known of it to make a record. `counts` is told of each."""
+class SdkLogger:
+    """What is to be known of an SDK logger to make a record: for a class of its own that is one too, since the
+    SDK's logs detect resources when they are imported (see `detect_resources_anywhere`). `counts` is told of
+    each record."""
 
     counts: _LoggerMetrics
+    _instrumentation_scope: InstrumentationScope
     _logger_config: Any = _ENABLED  # of SDKs without configurators
 
     @property
@@ -819,6 +821,8 @@ def is_heard(logger: Any) -> bool:
 
 def logger_provider_options(limits: Any) -> dict[str, Any]:
     """What a logger provider of the SDK's is made with so that it reads no limits itself."""
+    from opentelemetry.sdk._logs import LoggerProvider  # late, as `SdkLogger` says
+
     return (
         {"log_record_limits": limits} if "log_record_limits" in signature(LoggerProvider).parameters else {}
     )

@@ -10,7 +10,7 @@ from typing import Any
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context, get_current
-from opentelemetry.sdk._logs import LogRecordLimits
+from opentelemetry.sdk._logs import Logger, LogRecordLimits
 from opentelemetry.trace import INVALID_SPAN, Span, set_span_in_context
 
 from bext_otel._compat import SdkLogger
@@ -28,7 +28,7 @@ __all__ = ["BextLogger"]
 _PLAIN: frozenset[type] = frozenset({str, int, bool, float, type(None)})
 
 
-class BextLogger(SdkLogger):
+class BextLogger(SdkLogger, Logger):
     """See `opentelemetry._logs.Logger`; `limits` are those of its provider, `pipeline` has its sinks."""
 
     limits: LogRecordLimits
