@@ -734,9 +734,8 @@ class SdkTracer(Tracer):
 
 
 class SdkLogger:
-    """What is to be known of an SDK logger to make a record: for a class of its own that is one too, since the
-    SDK's logs detect resources when they are imported (see `detect_resources_anywhere`). `counts` is told of
-    each record."""
+    """What is to be known of an SDK logger to make a record, for a class that is one too: the SDK's logs detect
+    resources when they are imported (see `detect_resources_anywhere`). `counts` is told of each record."""
 
     counts: _LoggerMetrics
     _instrumentation_scope: InstrumentationScope
