@@ -734,8 +734,10 @@ class SdkTracer(Tracer):
 
 
 class SdkLogger:
-    """What is to be known of an SDK logger to make a record, for a class that is one too: the SDK's logs detect
-    resources when they are imported (see `detect_resources_anywhere`). `counts` is told of each record."""
+    """What is to be known of an SDK logger to make a record, for a class that is one too: to import the SDK's
+    logs detects resources (see `detect_resources_anywhere`). `counts` is told of each record."""
+
+    __slots__ = ()  # what the SDK has made becomes one
 
     counts: _LoggerMetrics
     _instrumentation_scope: InstrumentationScope
