@@ -351,7 +351,7 @@ def test_a_tracer_of_nobody_s_stays_what_it_is() -> None:
     assert type(tracer) is trace.NoOpTracer
 
 
-class OwnLogger(_compat.SdkLogger, Logger):
+class OwnLogger(Logger, _compat.SdkLogger):
     pass
 
 

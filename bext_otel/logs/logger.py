@@ -28,7 +28,7 @@ __all__ = ["BextLogger"]
 _PLAIN: frozenset[type] = frozenset({str, int, bool, float, type(None)})
 
 
-class BextLogger(SdkLogger, Logger):
+class BextLogger(Logger, SdkLogger):
     """See `opentelemetry._logs.Logger`; `limits` are those of its provider, `pipeline` has its sinks."""
 
     limits: LogRecordLimits
