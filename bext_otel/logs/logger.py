@@ -33,6 +33,7 @@ class BextLogger(Logger, SdkLogger):
 
     limits: LogRecordLimits
     pipeline: Pipeline
+    _logger_config: Any  # of upstream's, or of an application's configurator
 
     def enabled(
         self,
