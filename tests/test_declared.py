@@ -89,6 +89,7 @@ EXTRAS = {
     "bext_otel/export/remote_sampler.py": "grpc",
     "bext_otel/metrics/process_figures.py": "tools",
     "bext_otel/mounting.py": "flask",
+    "bext_otel/redaction/patterns.py": "redaction",
 }
 
 
