@@ -29,6 +29,7 @@ VERSIONS = ("1.39.0", "1.42.1", "1.43.0", "1.44.0", "newest")
 # What there is of newer SDKs only, or asks for one.
 LEFT_OUT = {
     "dbos",
+    "opentelemetry-configuration",
     "opentelemetry-exporter-otlp-json-file",
     "opentelemetry-exporter-otlp-json-http",
     "streamlit",
