@@ -18,6 +18,8 @@ from opentelemetry._logs import LogRecord, SeverityNumber, get_logger
 from opentelemetry.context import Context, get_current
 from opentelemetry.util.types import AnyValue
 
+from bext_otel.scope import with_enabled
+
 __all__ = ["Events", "events"]
 
 
@@ -31,7 +33,7 @@ class Events:
 
     def __init__(self, scope: str, version: str | None = None, schema_url: str | None = None) -> None:
         # The API's: it hands over to the provider as soon as there is one.
-        self._logger = get_logger(scope, version or "", schema_url=schema_url)
+        self._logger = with_enabled(get_logger(scope, version or "", schema_url=schema_url))
 
     def enabled(
         self,
@@ -58,19 +60,18 @@ class Events:
         if not self._logger.enabled(context=here, severity_number=severity, event_name=name):
             return
         now = time_ns()
-        self._logger.emit(
-            LogRecord(
-                timestamp=now,
-                observed_timestamp=now,
-                context=here,
-                severity_number=severity,
-                severity_text=severity.name,
-                body=body,
-                attributes=dict(attributes) if attributes else None,
-                event_name=name,
-                exception=exception,
-            )
+        record = LogRecord(
+            timestamp=now,
+            observed_timestamp=now,
+            context=here,
+            severity_number=severity,
+            severity_text=severity.name,
+            body=body,
+            attributes=dict(attributes) if attributes else None,
+            event_name=name,
         )
+        record.exception = exception  # older APIs take none; our provider looks for it all the same
+        self._logger.emit(record)
 
     def trace(
         self,

@@ -5,13 +5,13 @@ Knows the OpenTelemetry API only.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from opentelemetry import _logs, metrics, trace
 
 from bext_otel.distribution import VERSION
 
-__all__ = ["SCHEMA_URL", "SCOPE", "VERSION", "is_own", "logger_of", "meter_of", "tracer_of"]
+__all__ = ["SCHEMA_URL", "SCOPE", "VERSION", "is_own", "logger_of", "meter_of", "tracer_of", "with_enabled"]
 
 SCOPE = "bext_otel"
 """Instrumentation scope of everything that the catalogue declares."""
@@ -48,4 +48,24 @@ def meter_of(provider: metrics.MeterProvider) -> metrics.Meter:
 
 def logger_of(provider: _logs.LoggerProvider, name: str) -> _logs.Logger:
     """One of our loggers at this provider, such as `bext.request`."""
-    return provider.get_logger(name, VERSION, SCHEMA_URL)
+    return with_enabled(provider.get_logger(name, VERSION, SCHEMA_URL))
+
+
+def with_enabled(logger: _logs.Logger) -> _logs.Logger:
+    """A logger that can be asked whether anybody wants a record. Those of older APIs can't: theirs takes
+    whatever it is given."""
+    return logger if hasattr(logger, "enabled") else _Unasked(logger)
+
+
+class _Unasked(_logs.Logger):
+    def __init__(self, logger: _logs.Logger) -> None:
+        self._logger = logger
+
+    def enabled(self, **_: object) -> bool:
+        return not isinstance(self._logger, _logs.NoOpLogger)
+
+    def emit(self, record: _logs.LogRecord | None = None, **of: Any) -> None:
+        if record is None:
+            self._logger.emit(**of)
+        else:
+            self._logger.emit(record)

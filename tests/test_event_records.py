@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import set_span_in_context
 
 from bext_otel.event_records import Events
+from bext_otel.scope import with_enabled
 from tests.fresh import fresh
 
 
@@ -22,7 +23,7 @@ class At(Events):
     """Of a provider that is not the process's."""
 
     def __init__(self, provider: LoggerProvider) -> None:
-        self._logger = provider.get_logger("shop.orders", "3", "https://schema/1")
+        self._logger = with_enabled(provider.get_logger("shop.orders", "3", "https://schema/1"))
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from bext_otel.logs.logger import BextLogger
 from bext_otel.logs.values import plain, plain_fields, shown, text
 from bext_otel.redaction import redact_message
 from bext_otel.redaction.policy import CLEAN, is_ours_named, redact_whole, safe_text
-from bext_otel.scope import SCOPE, logger_of
+from bext_otel.scope import SCOPE, logger_of, with_enabled
 
 __all__ = ["OWN_FIELDS", "Chain"]
 
@@ -208,11 +208,13 @@ class Chain:
             if len(self._loggers) < MAX_LOGGERS:
                 ours = name.partition(".")[0] == SCOPE
                 found = self._loggers[name] = (
-                    logger_of(self._provider, name) if ours else self._provider.get_logger(text(name))
+                    logger_of(self._provider, name)
+                    if ours
+                    else with_enabled(self._provider.get_logger(text(name)))
                 )
             else:
                 # The provider keeps loggers for ever, except those that have attributes.
-                found = self._provider.get_logger(text(name), attributes={})
+                found = with_enabled(self._provider.get_logger(text(name), attributes={}))
         return found
 
 
