@@ -10,11 +10,12 @@ from opentelemetry.sdk.resources import Resource
 
 from bext_otel.metrics.provider import BextMeterProvider
 from bext_otel.metrics.store.streams import Streams
-from tests.metrics.store.test_raising_signals import interrupted
+from tests.metrics.store.test_raising_signals import in_a_thread, interrupted
 
 
 @pytest.mark.parametrize("views", [(), (View(instrument_name="*", attribute_keys={"kind", "n"}),)])
 @pytest.mark.parametrize("form", ["text", "number", "list", "bare"])
+@in_a_thread
 def test_no_completed_measurement_is_lost_and_none_counts_twice(
     streams: Streams, form: str, views: tuple[View, ...]
 ) -> None:
