@@ -82,6 +82,7 @@ __all__ = [
     "parts_of_propagator",
     "parts_of_view",
     "preferences_of",
+    "preferred_aggregation",
     "preferred_temporality",
     "prometheus_name",
     "resource_of",
@@ -246,6 +247,11 @@ def otlp_exporter(
 def preferred_temporality(exporter: MetricExporter) -> Mapping[type, AggregationTemporality]:
     """What an exporter prefers, by the SDK's classes of instruments; empty for one that has no preference."""
     return getattr(exporter, "_preferred_temporality", None) or {}
+
+
+def preferred_aggregation(exporter: MetricExporter) -> Mapping[type, Any]:
+    """The same for the aggregation of each class."""
+    return getattr(exporter, "_preferred_aggregation", None) or {}
 
 
 class SdkMeter(sdk_metrics.Meter):

@@ -24,6 +24,7 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
+from bext_otel.bounded import within
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.packs import Pack, give_freed_memory_back
 from bext_otel.export.queue import Queue
@@ -303,16 +304,26 @@ class Batches(Generic[T]):
             self._sending.release()
 
     def flush(self, seconds: float) -> bool:
-        """Send what is queued; whether all of it arrived within `seconds`. Not from the thread that sends,
-        which is told no."""
+        """Send what is queued, and have the exporter send what it holds; whether all of it arrived within
+        `seconds`. Not from the thread that sends, which is told no."""
         if self._last is not None or threading.get_ident() in self._workers:
             return False
-        if not self._waiting and not self._sending.locked():
-            return True
         turn = _Turn(seconds)
-        if not self._hand_over(turn):
-            self._serve(turn)
-        return turn.wait()
+        arrived = True
+        if self._waiting or self._sending.locked():
+            if not self._hand_over(turn):
+                self._serve(turn)
+            arrived = turn.wait()
+        return self._flush_exporter(max(turn.left, 0.0)) and arrived
+
+    def _flush_exporter(self, seconds: float) -> bool:
+        """One that is not ours may hold something back (specification, trace SDK, "ForceFlush")."""
+        flush = getattr(self._exporter, "force_flush", None)
+        if flush is None:
+            return True
+        with suppress_instrumentation():
+            (answer,) = within(seconds, [lambda: flush(int(seconds * 1e3))])
+        return answer is not None and answer.value is not False
 
     def _hand_over(self, turn: _Turn) -> bool:
         """Have a thread serve a turn at once; False if none does."""
