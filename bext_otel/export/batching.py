@@ -321,8 +321,7 @@ class Batches(Generic[T]):
         flush = getattr(self._exporter, "force_flush", None)
         if flush is None:
             return True
-        with suppress_instrumentation():
-            (answer,) = within(seconds, [lambda: flush(int(seconds * 1e3))])
+        (answer,) = within(seconds, [lambda: flush(int(seconds * 1e3))])
         return answer is not None and answer.value is not False
 
     def _hand_over(self, turn: _Turn) -> bool:

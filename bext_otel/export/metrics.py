@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TypeAlias
@@ -11,7 +10,6 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter
 from opentelemetry.sdk.resources import Resource
 
-from bext_otel._compat import preferred_aggregation
 from bext_otel.apps import Budgets
 from bext_otel.config import Config, MetricsSettings
 from bext_otel.export.delivery import Delivery
@@ -31,8 +29,6 @@ from bext_otel.process import on_fork
 from bext_otel.service.board import Board
 
 __all__ = ["MetricsSignal", "build_metrics"]
-
-_log = logging.getLogger("bext_otel")
 
 Figures: TypeAlias = Mapping[str, "int | float | str"]
 
@@ -272,13 +268,6 @@ def build_metrics(
     exporters = metric_exporters(config.telemetry.exporters, once=not upstream, given=parts.exporters)
     if upstream:
         return UpstreamMetrics(resource, exporters, config.metrics, telemetry, parts)
-    for each in parts.exporters:
-        if preferred_aggregation(each):
-            _log.warning(
-                "exporters: the aggregation that %s prefers is passed over, since exporters share streams; "
-                "metric_readers=[PeriodicExportingMetricReader(...)] around it has its own",
-                type(each).__name__,
-            )
     return BextMetrics(config, resource, exporters, telemetry, ledger, parts)
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any, Generic, Protocol, TypeVar
 
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk._logs.export import ConsoleLogRecordExporter, LogRecordExporter, LogRecordExportResult
 from opentelemetry.sdk.metrics.export import (
@@ -107,14 +108,16 @@ class _Own(Generic[E]):
         if flush is None or self._pid != os.getpid():
             return True
         try:
-            return flush(timeout_millis) is not False
+            with suppress_instrumentation():
+                return flush(timeout_millis) is not False
         except Exception:  # of the application's own exporter
             return False
 
     def end(self, shutdown: Callable[[E], object]) -> None:
         """Shut this process's down, if it has any."""
         if self._made is not None and self._pid == os.getpid():
-            shutdown(self._made)
+            with suppress_instrumentation():
+                shutdown(self._made)
 
 
 class _Sends(Protocol):
@@ -224,11 +227,10 @@ class _Metrics(MetricExporter):
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
     ) -> MetricExportResult:
         exporter = self._own.ready()
-        return (
-            exporter.export(metrics_data, timeout_millis, **kwargs)
-            if exporter is not None
-            else MetricExportResult.FAILURE
-        )
+        if exporter is None:
+            return MetricExportResult.FAILURE
+        with suppress_instrumentation():  # a client that is instrumented may be what it sends with
+            return exporter.export(metrics_data, timeout_millis, **kwargs)
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         self._own.end(lambda exporter: exporter.shutdown(timeout_millis, **kwargs))
