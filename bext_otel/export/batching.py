@@ -18,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from math import inf
 from typing import Generic, Protocol, TypeVar
 
@@ -38,6 +39,8 @@ _random = random.SystemRandom()
 
 MAX_ENCODED = 65_536
 """How many items wait that are bytes, and limited as such, unless a variable says otherwise."""
+
+_served: ContextVar[frozenset[object]] = ContextVar("bext_otel_batches_served", default=frozenset())
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -184,8 +187,8 @@ class Batches(Generic[T]):
         # The end, once it was asked for.
         self._last: _Turn | None = None
         self._is_handed_over = False
-        # The threads that serve, while they do.
-        self._workers: set[int] = set()
+        # In the context of who serves, and so of what that calls in threads of its own.
+        self._mark = object()
         self._pauses.reset()
         self._inline_pauses.reset()
         self._not_before = 0.0
@@ -306,7 +309,7 @@ class Batches(Generic[T]):
     def flush(self, seconds: float) -> bool:
         """Send what is queued, and have the exporter send what it holds; whether all of it arrived within
         `seconds`. Not from the thread that sends, which is told no."""
-        if self._last is not None or threading.get_ident() in self._workers:
+        if self._last is not None or self._mark in _served.get():
             return False
         turn = _Turn(seconds)
         arrived = True
@@ -381,12 +384,11 @@ class Batches(Generic[T]):
     def work(self) -> None:
         """See `Member`."""
         self._rung = False
-        thread = threading.get_ident()
-        self._workers.add(thread)
+        token = _served.set(_served.get() | {self._mark})
         try:
             self._work()
         finally:
-            self._workers.discard(thread)
+            _served.reset(token)
 
     def _work(self) -> None:
         """What is due now."""

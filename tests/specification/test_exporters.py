@@ -384,6 +384,44 @@ def test_one_destination_that_hangs_keeps_nothing_from_another(tmp_path: Path) -
     assert [False, True, True] == run.shown
 
 
+SILENT = """
+import os, socket
+silent = socket.create_server(("127.0.0.1", 0))
+os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{silent.getsockname()[1]}"
+import bext_otel
+from opentelemetry import _logs, metrics, trace
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+class Metrics(MetricExporter):
+    names = []
+    def export(self, metrics_data, timeout_millis=10_000, **kwargs):
+        self.names += [metric.name for resource in metrics_data.resource_metrics for scope in resource.scope_metrics for metric in scope.metrics]
+        return MetricExportResult.SUCCESS
+    def force_flush(self, timeout_millis=10_000): return True
+    def shutdown(self, timeout_millis=30_000, **kwargs): pass
+
+spans, points, records = InMemorySpanExporter(), Metrics(), InMemoryLogRecordExporter()
+bext_otel.configure(exporters=[spans, points, records], logging={"output": "none"})
+trace.get_tracer("shop").start_span("work").end()
+metrics.get_meter("shop").create_counter("sold").add(1)
+_logs.get_logger("shop").emit(body="sold")
+flushed = [provider.force_flush(2000) for provider in (trace.get_tracer_provider(), metrics.get_meter_provider(), _logs.get_logger_provider())]
+show([flushed, [span.name for span in spans.get_finished_spans()], "sold" in points.names, "sold" in [each.log_record.body for each in records.get_finished_logs()]])
+import sys
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+@pytest.mark.specification("Exporters", "OTLP: Multi-destination spec compliance")
+def test_a_backend_that_does_not_answer_keeps_no_flush_from_another(tmp_path: Path) -> None:
+    """Though it comes first, and takes all of the time."""
+    shown, _ = fresh(SILENT, tmp_path)
+    assert [[False] * 3, ["work"], True, True] == shown
+
+
 EXPORTING = """
 import io, sys
 # Upstream's exporter writes to what this was when it was imported.
