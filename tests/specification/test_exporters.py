@@ -312,7 +312,8 @@ BIG = """
 import bext_otel
 from opentelemetry import trace
 runs = bext_otel.configure()
-trace.get_tracer("shop").start_span("big", attributes={"text": "x" * (66 << 20)}).end()
+trace.get_tracer("shop").start_span("big", attributes={"text": TEXT}).end()
+runs.flush()
 trace.get_tracer("shop").start_span("small").end()
 runs.shutdown()
 show(None)
@@ -320,9 +321,17 @@ show(None)
 
 
 @pytest.mark.specification("Exporters", "OTLP: Limits the size of a request to 64 MiB")
-def test_no_request_is_larger_than_the_specification_has(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("protocol", "text"),
+    [
+        ("http/protobuf", "'x' * (66 << 20)"),
+        # Each of these has six in JSON.
+        ("http/json", "chr(1) * (12 << 20)"),
+    ],
+)
+def test_no_request_is_larger_than_the_specification_has(tmp_path: Path, protocol: str, text: str) -> None:
     with answering() as backend:
-        _, lines = sent_to(backend, BIG, tmp_path)
+        _, lines = sent_to(backend, BIG.replace("TEXT", text), tmp_path, OTEL_EXPORTER_OTLP_PROTOCOL=protocol)
     assert all(len(request.body) < 64 * MIB for request in backend.requests)
     spans = b"".join(request.body for request in backend.requests)
     assert b"small" in spans
