@@ -83,6 +83,7 @@ __all__ = [
     "parts_of_propagator",
     "parts_of_view",
     "preferences_of",
+    "preferred_aggregation",
     "preferred_temporality",
     "remove_reader",
     "resource_of",
@@ -348,6 +349,11 @@ class _Enabled:
 
 
 _ENABLED = _Enabled()
+
+
+def preferred_aggregation(exporter: MetricExporter) -> Mapping[type, Any]:
+    """The same for the aggregation of each class."""
+    return getattr(exporter, "_preferred_aggregation", None) or {}
 
 
 class SdkMeter(sdk_metrics.Meter):

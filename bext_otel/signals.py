@@ -14,7 +14,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from bext_otel import fields
-from bext_otel._compat import already_installed, configure_meters
+from bext_otel._compat import already_installed, configure_meters, preferred_aggregation
 from bext_otel.apps import cut_figures
 from bext_otel.bounded import within
 from bext_otel.config import Config
@@ -28,6 +28,7 @@ from bext_otel.export.shutdown import Ending
 from bext_otel.export.traces import build_traces, build_upstream_traces
 from bext_otel.logs.install import BextLoggerProvider, build_provider
 from bext_otel.logs.sinks import ExportSink
+from bext_otel.metrics.parts import MetricParts
 from bext_otel.recording import wrong_calls
 from bext_otel.service.board import Board
 from bext_otel.service.joining import join_service
@@ -89,12 +90,7 @@ class Signals:
                 "its own part only",
                 self._board.reason,
             )
-        parts = chosen.given.metrics
-        if self._engine == "upstream" and (parts.producers or parts.metric_filter):
-            _log.warning(
-                "metric_producers and metric_filter are passed over: the SDK has none ([telemetry] engine = "
-                '"upstream")'
-            )
+        self._tell_of_parts(chosen.given.metrics)
         users = already_installed()
         if own := [signal for signal in users if signal not in chosen.providers]:
             _log.warning(
@@ -108,6 +104,20 @@ class Signals:
             metrics.set_meter_provider(self.metrics.provider)
         if "logs" not in users:
             _logs.set_logger_provider(self.logger_provider)
+
+    def _tell_of_parts(self, parts: MetricParts) -> None:
+        if self._engine == "upstream" and (parts.producers or parts.metric_filter):
+            _log.warning(
+                "metric_producers and metric_filter are passed over: the SDK has none ([telemetry] engine = "
+                '"upstream")'
+            )
+        for each in parts.exporters if self._engine == "bext" else ():
+            if preferred_aggregation(each):
+                _log.warning(
+                    "exporters: the aggregation that %s prefers is passed over, since exporters share "
+                    "streams; metric_readers=[PeriodicExportingMetricReader(...)] around it has its own",
+                    type(each).__name__,
+                )
 
     def start_with(self, *, measuring: Callable[[], object]) -> None:
         """Have `measuring` called at the first measurement."""

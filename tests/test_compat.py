@@ -272,6 +272,12 @@ def test_a_reader_is_limited_by_kind_of_instrument() -> None:
 
 def test_an_exporter_without_a_preference_has_none() -> None:
     assert not _compat.preferred_temporality(ConsoleMetricExporter())
+    assert not _compat.preferred_aggregation(ConsoleMetricExporter())
+
+
+def test_an_exporter_tells_which_aggregation_it_prefers() -> None:
+    wanted: dict[type, view.Aggregation] = {Histogram: view.ExponentialBucketHistogramAggregation()}
+    assert wanted == _compat.preferred_aggregation(ConsoleMetricExporter(preferred_aggregation=wanted))
 
 
 def resource_of(provider: object) -> Mapping[str, object]:

@@ -18,12 +18,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from math import inf
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
+from bext_otel.bounded import within
 from bext_otel.export.delivery import Delivery
 from bext_otel.export.packs import Pack, give_freed_memory_back
 from bext_otel.export.queue import Queue
@@ -37,6 +39,8 @@ _random = random.SystemRandom()
 
 MAX_ENCODED = 65_536
 """How many items wait that are bytes, and limited as such, unless a variable says otherwise."""
+
+_served: ContextVar[frozenset[object]] = ContextVar("bext_otel_batches_served", default=frozenset())
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -183,8 +187,8 @@ class Batches(Generic[T]):
         # The end, once it was asked for.
         self._last: _Turn | None = None
         self._is_handed_over = False
-        # The threads that serve, while they do.
-        self._workers: set[int] = set()
+        # In the context of who serves, and so of what that calls in threads of its own.
+        self._mark = object()
         self._pauses.reset()
         self._inline_pauses.reset()
         self._not_before = 0.0
@@ -303,16 +307,25 @@ class Batches(Generic[T]):
             self._sending.release()
 
     def flush(self, seconds: float) -> bool:
-        """Send what is queued; whether all of it arrived within `seconds`. Not from the thread that sends,
-        which is told no."""
-        if self._last is not None or threading.get_ident() in self._workers:
+        """Send what is queued, and have the exporter send what it holds; whether all of it arrived within
+        `seconds`. Not from the thread that sends, which is told no."""
+        if self._last is not None or self._mark in _served.get():
             return False
-        if not self._waiting and not self._sending.locked():
-            return True
         turn = _Turn(seconds)
-        if not self._hand_over(turn):
-            self._serve(turn)
-        return turn.wait()
+        arrived = True
+        if self._waiting or self._sending.locked():
+            if not self._hand_over(turn):
+                self._serve(turn)
+            arrived = turn.wait()
+        return self._flush_exporter(max(turn.left, 0.0)) and arrived
+
+    def _flush_exporter(self, seconds: float) -> bool:
+        """One that is not ours may hold something back (specification, trace SDK, "ForceFlush")."""
+        flush = getattr(self._exporter, "force_flush", None)
+        if flush is None:
+            return True
+        (answer,) = within(seconds, [lambda: flush(int(seconds * 1e3))])
+        return answer is not None and answer.value is not False
 
     def _hand_over(self, turn: _Turn) -> bool:
         """Have a thread serve a turn at once; False if none does."""
@@ -371,12 +384,11 @@ class Batches(Generic[T]):
     def work(self) -> None:
         """See `Member`."""
         self._rung = False
-        thread = threading.get_ident()
-        self._workers.add(thread)
+        token = _served.set(_served.get() | {self._mark})
         try:
             self._work()
         finally:
-            self._workers.discard(thread)
+            _served.reset(token)
 
     def _work(self) -> None:
         """What is due now."""

@@ -10,10 +10,10 @@ from functools import partial
 from importlib import import_module
 from typing import Any, Generic, Protocol, TypeVar
 
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk._logs.export import ConsoleLogRecordExporter, LogRecordExporter, LogRecordExportResult
 from opentelemetry.sdk.metrics.export import (
-    AggregationTemporality,
     ConsoleMetricExporter,
     MetricExporter,
     MetricExportResult,
@@ -30,6 +30,7 @@ from bext_otel._compat import (
     limit_exports,
     otlp_exporter,
     pin_certificate,
+    preferred_aggregation,
     preferred_temporality,
     speak_json,
     take_bytes,
@@ -41,7 +42,7 @@ from bext_otel.export.encodable import encodable_records, encodable_spans
 from bext_otel.export.entry_points import named_exporter
 from bext_otel.export.metric_encoder import MetricEncoder
 from bext_otel.export.origins import Encoded, Origins
-from bext_otel.export.temporality import otlp_temporality
+from bext_otel.export.temporality import otlp_aggregation, otlp_temporality
 from bext_otel.process import late_imports
 from bext_otel.redaction import redact_url
 from bext_otel.threads import GRPC_THREADS, has_room_for
@@ -102,10 +103,22 @@ class _Own(Generic[E]):
             items, lambda: (exporter := self.ready()) is not None and export(exporter)
         )
 
+    def flush(self, timeout_millis: float) -> bool:
+        """Have this process's send what it holds, if it can hold anything; whether it says so."""
+        flush = getattr(self._made, "force_flush", None)
+        if flush is None or self._pid != os.getpid():
+            return True
+        try:
+            with suppress_instrumentation():
+                return flush(timeout_millis) is not False
+        except Exception:  # of the application's own exporter
+            return False
+
     def end(self, shutdown: Callable[[E], object]) -> None:
         """Shut this process's down, if it has any."""
         if self._made is not None and self._pid == os.getpid():
-            shutdown(self._made)
+            with suppress_instrumentation():
+                shutdown(self._made)
 
 
 class _Sends(Protocol):
@@ -157,7 +170,7 @@ class _Spans(SpanExporter):
         self._own.end(lambda exporter: exporter.shutdown())
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        return True  # exporters hold nothing back
+        return self._own.flush(timeout_millis)
 
 
 class EncodedExporter:
@@ -200,29 +213,31 @@ class _Logs(LogRecordExporter):
         self._own.end(lambda exporter: exporter.shutdown())  # type: ignore[no-untyped-call]  # upstream left it untyped
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        return True  # exporters hold nothing back
+        return self._own.flush(timeout_millis)
 
 
 class _Metrics(MetricExporter):
     def __init__(self, own: _Own[MetricExporter], *, is_otlp: bool) -> None:
-        super().__init__(preferred_temporality=otlp_temporality() if is_otlp else _asked(own))
+        super().__init__(
+            preferred_temporality=otlp_temporality() if is_otlp else _asked(own, preferred_temporality),
+            preferred_aggregation=otlp_aggregation() if is_otlp else _asked(own, preferred_aggregation),
+        )
         self._own = own
 
     def export(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
     ) -> MetricExportResult:
         exporter = self._own.ready()
-        return (
-            exporter.export(metrics_data, timeout_millis, **kwargs)
-            if exporter is not None
-            else MetricExportResult.FAILURE
-        )
+        if exporter is None:
+            return MetricExportResult.FAILURE
+        with suppress_instrumentation():  # a client that is instrumented may be what it sends with
+            return exporter.export(metrics_data, timeout_millis, **kwargs)
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         self._own.end(lambda exporter: exporter.shutdown(timeout_millis, **kwargs))
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        return True  # exporters hold nothing back
+        return self._own.flush(timeout_millis)
 
 
 class _EncodedMetrics(MetricExporter):
@@ -252,13 +267,13 @@ class _EncodedMetrics(MetricExporter):
         self._own.end(lambda exporter: exporter.shutdown())
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        return True  # exporters hold nothing back
+        return True  # it holds nothing back
 
 
-def _asked(own: _Own[MetricExporter]) -> dict[type, AggregationTemporality]:
+def _asked(own: _Own[MetricExporter], preferred: Callable[[MetricExporter], Any]) -> dict[type, Any]:
     """What an exporter of somebody else's prefers, by the SDK's classes of instruments."""
     try:
-        return dict(preferred_temporality(own.get()))
+        return dict(preferred(own.get()))
     except Exception:  # the first export tells
         return {}
 
@@ -267,7 +282,10 @@ class CountedMetricExporter(MetricExporter):
     """A metric exporter for the SDK's own reader, which counts nothing itself."""
 
     def __init__(self, exporter: MetricExporter, delivery: Delivery) -> None:
-        super().__init__(preferred_temporality=dict(preferred_temporality(exporter)))
+        super().__init__(
+            preferred_temporality=dict(preferred_temporality(exporter)),
+            preferred_aggregation=dict(preferred_aggregation(exporter)),
+        )
         self._exporter = exporter
         self._delivery = delivery
 

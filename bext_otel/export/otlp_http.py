@@ -16,7 +16,10 @@ from bext_otel.export.http_settings import http_settings
 from bext_otel.export.replies import rejected, said
 from bext_otel.text import visible
 
-__all__ = ["OtlpHttp"]
+__all__ = ["MAX_REQUEST", "OtlpHttp"]
+
+MAX_REQUEST = 64 << 20
+"""How many bytes a request has at most, before it is compressed: JSON has up to six for one of a text."""
 
 # OTLP specification, "Retryable Response Codes".
 _MAY_PASS = frozenset({429, 502, 503, 504})
@@ -63,7 +66,13 @@ class OtlpHttp:
     def send(self, content: bytes, items: int) -> bool:
         """Send a request; whether it arrived."""
         del items  # the delivery knows
-        body = self._compressed(content if self._json_of is None else self._json_of(content))
+        message = content if self._json_of is None else self._json_of(content)
+        if len(message) > MAX_REQUEST:
+            self._delivery.explain(
+                "too_large", f"a request has {len(message) >> 20} MiB, and 64 are the most"
+            )
+            return False
+        body = self._compressed(message)
         try:
             answer = self._client.post(body, self._headers, seconds=self._seconds)
         except UnsentError as error:

@@ -244,8 +244,14 @@ class MetricExport:
         return self._is_handed_over
 
     def flush(self, timeout_seconds: float) -> bool:
-        """Send now; whether it arrived. See `send`, and `_send_last` for what is not sent."""
-        return self.send(of_itself=self._has_begun, timeout_seconds=timeout_seconds)
+        """Send now, and have the exporter send what it holds; whether all of it arrived. See `send`, and
+        `_send_last` for what is not sent."""
+        until = monotonic() + timeout_seconds
+        arrived = self.send(of_itself=self._has_begun, timeout_seconds=timeout_seconds)
+        if self._closed:
+            return arrived
+        left = max(until - monotonic(), 0.0)
+        return self._exporter.force_flush(left * 1e3) and arrived
 
     def shutdown(self, timeout_seconds: float) -> None:
         """Send what is there for the last time, and end. Once.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeAlias, cast
 
 from opentelemetry._logs import LogRecord, SeverityNumber
@@ -14,6 +14,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from bext_otel import fields
 from bext_otel.apps import current_app
+from bext_otel.bounded import within
 from bext_otel.export.record import Record, record_of
 from bext_otel.logs.levels import Gate
 from bext_otel.logs.processors import Processors
@@ -212,11 +213,14 @@ class Pipeline(LogRecordProcessor):
         self._users.end(seconds)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """See `LogRecordProcessor`."""
-        until, flushed = time.monotonic() + timeout_millis / 1e3, True
-        for sink in self.sinks:
-            flushed &= sink.force_flush(max(0, int((until - time.monotonic()) * 1e3)))
-        # Side by side, each with all of the time: a sink that takes it all keeps nobody else from sending.
+        """See `LogRecordProcessor`. Side by side, each with all of the time: a sink that takes it all keeps
+        nobody else from sending."""
+        if len(self.sinks) == 1:  # no thread, where that is all there is
+            flushed = self.sinks[0].force_flush(timeout_millis)
+        else:
+            calls = [partial(sink.force_flush, timeout_millis) for sink in self.sinks]
+            answers = within(timeout_millis / 1e3, calls)
+            flushed = all(each is not None and each.value is True for each in answers)
         return self._users.force_flush(timeout_millis) and flushed
 
 

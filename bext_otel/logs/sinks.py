@@ -6,6 +6,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 from opentelemetry.sdk._logs.export import LogRecordExporter
@@ -172,16 +173,23 @@ class _Marked:
         self._exporter = exporter
         # Our own exporters know who counts for them.
         self.delivery = getattr(exporter, "delivery", None)
+        # Of those that hold something back.
+        if (flush := getattr(exporter, "force_flush", None)) is not None:
+            self.force_flush = partial(_marked, flush)
 
     def export(self, batch: Sequence[Any]) -> object:
-        token = _exporting.set(True)
-        try:
-            return self._exporter.export(batch)
-        finally:
-            _exporting.reset(token)
+        return _marked(self._exporter.export, batch)
 
     def shutdown(self) -> object:
         return self._exporter.shutdown()
+
+
+def _marked(call: Callable[[Any], object], argument: Any) -> object:
+    token = _exporting.set(True)
+    try:
+        return call(argument)
+    finally:
+        _exporting.reset(token)
 
 
 _sinks: weakref.WeakSet[ExportSink] = weakref.WeakSet()

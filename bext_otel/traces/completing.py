@@ -8,15 +8,20 @@ that are no SQL, which their instrumentors mask themselves.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from opentelemetry.trace import StatusCode
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import Event
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+    from opentelemetry.trace import Status
+
     from bext_otel.traces.span import Span
 
-__all__ = ["complete", "without_literals"]
+__all__ = ["complete", "complete_attributes", "without_literals"]
 
 _CONTRIB = "opentelemetry.instrumentation."
 # Systems that speak SQL, by the stable conventions and by those before.
@@ -44,17 +49,23 @@ _MAX_KNOWN, _MAX_LENGTH = 500, 4096
 
 def complete(span: Span) -> None:
     """A CLIENT span that has ended. Whatever cannot be told from what it has is left as it is."""
-    if not span.tracer.scope.name.startswith(_CONTRIB):
+    complete_attributes(span._attributes, span.tracer.scope, span._status, span._events)
+
+
+def complete_attributes(
+    kept: dict[str, Any], scope: InstrumentationScope | None, status: Status, events: Iterable[Event]
+) -> None:
+    """The same for the attributes of a CLIENT span whose parts these are."""
+    if scope is None or not scope.name.startswith(_CONTRIB):
         return
-    kept = span._attributes
     for name, system in (("db.query.text", "db.system.name"), ("db.statement", "db.system")):
         text = kept.get(name)
         if text is not None and isinstance(text, str) and kept.get(system) in _SQL:
             kept[name] = without_literals(text, double=kept[system] in _DOUBLE)
     if "server.address" not in kept and "net.peer.name" not in kept:
         _add_server(kept)
-    if span._status.status_code is StatusCode.ERROR and "error.type" not in kept:
-        kept["error.type"] = _cause(span)
+    if status.status_code is StatusCode.ERROR and "error.type" not in kept:
+        kept["error.type"] = _cause(kept, events)
 
 
 def without_literals(text: str, *, double: bool = False) -> str:
@@ -87,10 +98,10 @@ def _add_server(kept: dict[str, Any]) -> None:
         return
 
 
-def _cause(span: Span) -> str:
+def _cause(kept: Mapping[str, Any], events: Iterable[Event]) -> str:
     """What an error is called: by the exception that was recorded, the status of an answer, or nothing."""
-    for event in reversed(list(span._events)):
+    for event in reversed(list(events)):
         if (kind := (event.attributes or {}).get("exception.type")) is not None:
             return str(kind)
-    status = span._attributes.get("http.response.status_code")
+    status = kept.get("http.response.status_code")
     return str(status) if status is not None else "_OTHER"

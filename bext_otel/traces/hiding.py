@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util import BoundedList
-from opentelemetry.trace import Link, Status
+from opentelemetry.trace import Link, SpanKind, Status
 from opentelemetry.util.types import Attributes
 
 from bext_otel.redaction.policy import redact_attribute, redact_attributes
+from bext_otel.traces.completing import complete_attributes
 
 __all__ = ["hide", "safe_events", "safe_links", "safe_span", "safe_status"]
 
@@ -51,13 +52,19 @@ def safe_status(status: Status) -> Status:
 
 
 def safe_span(span: ReadableSpan) -> ReadableSpan:
-    """A span of the SDK's that has ended."""
+    """A span of the SDK's that has ended; one of an outgoing call has what `completing` tells."""
+    kept = redact_attributes(span.attributes or {})
+    if span.kind is SpanKind.CLIENT:
+        kept = dict(kept)
+        complete_attributes(kept, span.instrumentation_scope, span.status, span.events)
+    attributes = BoundedAttributes(None, kept)
+    attributes.dropped = span.dropped_attributes
     return ReadableSpan(
         redact_attribute("", span.name),
         span.context,
         span.parent,
         span.resource,
-        _safe(span.attributes, span),
+        attributes,
         safe_events(span.events),
         safe_links(span.links),
         span.kind,

@@ -224,15 +224,22 @@ class BextTracerProvider(TracerProvider):
         self._outlets.append(outlet)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """See `opentelemetry.sdk.trace.TracerProvider`. It ends, whatever a processor does."""
+        """See `opentelemetry.sdk.trace.TracerProvider`. It ends, whatever a processor or an exporter does,
+        and one that hangs keeps no other from it."""
         until = monotonic() + timeout_millis / 1e3
-        arrived = [outlet.flush(max(until - monotonic(), 0.0)) for outlet in self._outlets]
+        outlets = tuple(self._outlets)
+        if len(outlets) == 1:  # no thread, where that is all there is
+            arrived = outlets[0].flush(timeout_millis / 1e3)
+        else:
+            seconds = timeout_millis / 1e3
+            answers = within(seconds, [partial(outlet.flush, seconds) for outlet in outlets])
+            arrived = all(each is not None and each.value is True for each in answers)
         left = max(until - monotonic(), 0.0)
         flushed = within(
             left, [partial(each.force_flush, int(left * 1e3)) for each in self.core.processors()]
         )
         # Those that answer with nothing have flushed, as the SDK takes it.
-        return all(arrived) and all(each is not None and each.value is not False for each in flushed)
+        return arrived and all(each is not None and each.value is not False for each in flushed)
 
     def shutdown(self) -> None:
         """See `opentelemetry.sdk.trace.TracerProvider`."""

@@ -189,3 +189,72 @@ def test_a_second_call_that_brings_parts_is_told(tmp_path: Path) -> None:
         tmp_path,
     )
     assert "these settings are ignored" in line["message"]
+
+
+HOLDING = """
+import bext_otel, time
+from opentelemetry import _logs, metrics, trace
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+answers = {"value": True}
+
+def flush(self, timeout_millis=30000):
+    self.flushed = getattr(self, "flushed", 0) + 1
+    if answers["value"] is None:
+        time.sleep(30)
+    if answers["value"] == "raise":
+        raise OSError("the disk is away")
+    return answers["value"]
+
+class Spans(InMemorySpanExporter): force_flush = flush
+class Logs(InMemoryLogRecordExporter): force_flush = flush
+class Metrics(MetricExporter):
+    def export(self, metrics_data, timeout_millis=10000, **kwargs): return MetricExportResult.SUCCESS
+    def shutdown(self, timeout_millis=30000, **kwargs): pass
+    force_flush = flush
+
+held = [Spans(), Metrics(), Logs()]
+bext_otel.configure(exporters=held)
+trace.get_tracer("shop").start_span("work").end()
+metrics.get_meter("shop").create_counter("orders").add(1)
+_logs.get_logger("shop").emit(body="work")
+providers = trace.get_tracer_provider(), metrics.get_meter_provider(), _logs.get_logger_provider()
+told = []
+# The SDK's periodic reader waits for as long as its exporter takes.
+hanging = () if bext_otel.running().config.telemetry.engine == "upstream" else (None,)
+for answers["value"] in (True, False, "raise", *hanging):
+    told.append([bool(provider.force_flush(1000)) for provider in providers])
+show([told, [exporter.flushed for exporter in held]])
+import os, sys
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("engine", ["bext", "upstream"])
+def test_what_an_exporter_holds_back_is_flushed_with_its_provider(tmp_path: Path, engine: str) -> None:
+    """Once all is sent, too; one that says no, raises or hangs is told of, in time."""
+    (told, flushed), _ = fresh(HOLDING, tmp_path, BEXT_TELEMETRY_ENGINE=engine)
+    # The SDK's periodic reader does not look at what an exporter's flush says.
+    by_metrics = [False, False, False] if engine == "bext" else [True, True]
+    assert [[True] * 3, *[[False, metrics, False] for metrics in by_metrics]] == told
+    assert [1 + len(by_metrics)] * 3 == flushed
+
+
+def test_an_aggregation_that_an_exporter_alone_prefers_is_one_line(tmp_path: Path) -> None:
+    _, lines = fresh(
+        """
+        import bext_otel
+        from opentelemetry.sdk.metrics import Histogram
+        from opentelemetry.sdk.metrics.export import ConsoleMetricExporter
+        from opentelemetry.sdk.metrics.view import SumAggregation
+        summing = ConsoleMetricExporter(preferred_aggregation={Histogram: SumAggregation()})
+        bext_otel.configure(exporters=[summing])
+        show(None)
+        """,
+        tmp_path,
+    )
+    (told,) = [line["message"] for line in lines if "prefers is passed over" in line["message"]]
+    assert "metric_readers=[PeriodicExportingMetricReader(...)]" in told

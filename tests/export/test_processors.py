@@ -7,7 +7,7 @@ import threading
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanKind, StatusCode
 
 from bext_otel.export.processors import LazySpanProcessor
 
@@ -60,3 +60,24 @@ def test_the_address_of_a_call_loses_its_secrets() -> None:
         "other": "code=4711",
     } == dict(call.attributes or {})
     assert {"url.full": "https://x/?q=1"} == dict(plain.attributes or {})
+
+
+def test_a_call_of_another_instrumentor_is_completed_and_shows_no_literals() -> None:
+    """As with our engine."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(LazySpanProcessor(exporter))
+    statement = {"db.system.name": "postgresql", "db.query.text": "select * from t where a = 'secret'"}
+    for scope, kind in (
+        ("opentelemetry.instrumentation.psycopg", SpanKind.CLIENT),
+        ("opentelemetry.instrumentation.psycopg", SpanKind.INTERNAL),
+        ("shop", SpanKind.CLIENT),
+    ):
+        span = provider.get_tracer(scope).start_span("select", kind=kind, attributes=statement)
+        span.set_status(StatusCode.ERROR)
+        span.end()
+    provider.shutdown()
+    theirs, *others = [dict(span.attributes or {}) for span in exporter.get_finished_spans()]
+    expected = {**statement, "db.query.text": "select * from t where a = ?", "error.type": "_OTHER"}
+    assert expected == theirs
+    assert [statement] * 2 == others

@@ -115,6 +115,27 @@ def test_a_series_starts_when_it_was_measured_first_and_keeps_that(
         assert found[kind].time_unix_nano >= int(bext_clock() * 1e9)
 
 
+def test_a_series_that_is_observed_starts_when_it_was_not_seen_last(
+    provider: BextMeterProvider, bext_clock: Clock
+) -> None:
+    """When its instrument was made, or else at the collection before."""
+    reader = InMemoryMetricReader()
+    provider.add_metric_reader(reader)
+    seen = ["tea"]
+    made = int(bext_clock() * 1e9)
+    provider.get_meter("shop").create_observable_counter(
+        "orders", [lambda _: [Observation(5, {"kind": kind}) for kind in seen]]
+    )
+    collected = []
+    for _ in range(3):
+        bext_clock.advance(10)
+        collected.append(int(bext_clock() * 1e9))
+        found = {point.attributes["kind"]: point.start_time_unix_nano for point in points(reader, "orders")}
+        seen = ["tea", "coffee"]
+    assert made <= found["tea"] <= made + 1000
+    assert collected[0] <= found["coffee"] < collected[1]
+
+
 @pytest.mark.specification(
     "Beyond the rows", "Metrics SDK: all points of deltas of one instrument share their interval"
 )

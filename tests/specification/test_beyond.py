@@ -17,8 +17,34 @@ from opentelemetry import _logs, metrics, propagate, trace
 from opentelemetry.instrumentation.requests import RequestsInstrumentor
 from opentelemetry.metrics import Observation
 
+import requests
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
 RequestsInstrumentor().instrument()
-runs = bext_otel.configure()
+posted = []
+def post():
+    try:
+        requests.post("http://127.0.0.1:1", timeout=1)
+    except requests.ConnectionError:
+        posted.append(1)
+class PostingMetrics(MetricExporter):
+    def export(self, metrics_data, timeout_millis=10_000, **kwargs):
+        post()
+        return MetricExportResult.SUCCESS
+    def force_flush(self, timeout_millis=10_000):
+        post()
+        return True
+    def shutdown(self, timeout_millis=30_000, **kwargs): pass
+class PostingSpans(SpanExporter):
+    def export(self, spans):
+        post()
+        return SpanExportResult.SUCCESS
+    def force_flush(self, timeout_millis=30_000):
+        post()
+        return True
+runs = bext_otel.configure(exporters=[PostingMetrics(), PostingSpans()])
+trace.get_tracer_provider().force_flush()
 page = lambda: runs.endpoints.reply("GET", "/metrics", "", {}, trusted=True).body.decode().splitlines()
 flush = lambda: metrics.get_meter_provider().force_flush()
 meter = metrics.get_meter("shop")
@@ -69,6 +95,7 @@ show({
     "sold": [line for line in page() if line.startswith("sold_total")],
     "info": sum(line.startswith("target_info{") for line in page()),
     "callbacks": [most, asked > 0],
+    "posted": len(posted),
     "valid": valid,
 })
 # Neither flushed nor shut down: the end of the program sends what there is.
@@ -206,6 +233,8 @@ def test_headers_that_are_none_are_no_parents(run: Run) -> None:
 
 @pytest.mark.specification("Beyond the rows", "OTLP: requests of exporters are not traced")
 def test_an_export_is_nobody_s_trace(run: Run) -> None:
+    """Of ours, and of one that sends by a library that is instrumented."""
+    assert run.shown["posted"] >= 3
     assert {"nameless", "big", "beside"} == {span.name for span, _, _ in run.spans()}
 
 

@@ -384,9 +384,15 @@ show(None)
         ("BASE2_exponential_bucket_histogram", "exponential_histogram"),
     ],
 )
-def test_histograms_have_the_buckets_that_the_variable_names(tmp_path: Path, chosen: str, kind: str) -> None:
+@pytest.mark.parametrize("engine", ["bext", "upstream"])
+def test_histograms_have_the_buckets_that_the_variable_names(
+    tmp_path: Path, chosen: str, kind: str, engine: str
+) -> None:
     with running(
-        AGGREGATED, tmp_path, OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION=chosen
+        AGGREGATED,
+        tmp_path,
+        OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION=chosen,
+        BEXT_TELEMETRY_ENGINE=engine,
     ) as run:
         metric = one(run, "shop.waited")
     assert kind == metric.WhichOneof("data")

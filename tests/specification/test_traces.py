@@ -11,8 +11,10 @@ import pytest
 from tests.specification.programs import Run, attributes, running
 
 PROGRAM = """
+import json
 import threading
 import bext_otel
+from bext_otel.catalogue import RENDER
 from opentelemetry import context, trace
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
@@ -113,6 +115,11 @@ with tracer.start_as_current_span("exceptions") as span:
     except ValueError as error:
         span.record_exception(error)
         span.record_exception(error, attributes={"exception.message": "mine", "shelf": 4}, timestamp=7)
+try:
+    with bext_otel.operation(RENDER, app="shop"):
+        json.loads("{")
+except ValueError:
+    pass
 
 # Threads
 shared = tracer.start_span("shared")
@@ -369,6 +376,7 @@ def test_exceptions_are_events_whose_attributes_the_caller_may_set(run: Run) -> 
     assert "Traceback (most recent call last)" in first["exception.stacktrace"]
     assert {"exception.type", "exception.message", "exception.stacktrace"} == first.keys()
     assert ("mine", 4) == (second["exception.message"], second["shelf"])
+    assert "json.decoder.JSONDecodeError" == attributes(run.span("bext.render").attributes)["error.type"]
 
 
 LIMITS = """

@@ -281,6 +281,7 @@ def test_what_is_dropped_is_not_there(run: Run) -> None:
 )
 def test_a_histogram_can_be_a_sum_a_last_value_and_either_kind_of_histogram(run: Run) -> None:
     assert ("sum", 5) == (one(run, "summed").WhichOneof("data"), points(run, "summed")[0].as_int)
+    assert one(run, "summed").sum.is_monotonic
     assert ("gauge", 3) == (one(run, "last").WhichOneof("data"), points(run, "last")[0].as_int)
     (point,) = points(run, "explicit")
     assert ([1.0, 10.0], [0, 2, 0], 5, 2, 3) == (

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from bext_otel._compat import Aggregated, Form, InstrumentKind, ViewParts, matches, parts_of_view
+from bext_otel.metrics.instruments.advice import advised_bounds
 from bext_otel.metrics.instruments.identity import Identity
 
 __all__ = ["DEFAULT_BOUNDS", "Plan", "Planner"]
@@ -33,6 +34,9 @@ _FORMS: Mapping[InstrumentKind, Form] = {
     "observable_up_down_counter": "sum",
     "observable_gauge": "last_value",
 }
+
+# Whose sums never fall (metrics SDK, "Sum Aggregation"): a histogram takes no negative amounts.
+_MONOTONIC = frozenset({"counter", "observable_counter", "histogram"})
 
 Shape: TypeAlias = Literal["counter", "up_down_counter", "gauge", "histogram", "exponential"]
 """What the points of a stream are: as what they are stored, shown and exported."""
@@ -137,11 +141,14 @@ def _shape(form: Form, kind: InstrumentKind) -> Shape:
         return "exponential"
     if form == "last_value":
         return "gauge"
-    return "counter" if kind in {"counter", "observable_counter"} else "up_down_counter"
+    return "counter" if kind in _MONOTONIC else "up_down_counter"
 
 
 def _bounds(wanted: Aggregated, identity: Identity) -> tuple[float, ...]:
-    for bounds in (wanted.bounds, identity.bounds):
+    advised = identity.bounds
+    if advised is None:
+        advised = advised_bounds(identity.name, identity.unit)
+    for bounds in (wanted.bounds, advised):
         if bounds is not None:
             if sound_bounds(bounds):
                 return tuple(map(float, bounds))

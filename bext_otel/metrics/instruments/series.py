@@ -183,8 +183,9 @@ class SeriesTable(Columns):
             self._all.append(made)
             self._overflow = self._odd.setdefault(_PAST_LIMIT, made)  # somebody else may have made it now
             _log.warning(
-                "metric %s of %s has more than %d attribute sets ([metrics] series_limit): further ones are "
-                "counted together, with %s=true; use attributes with fewer values",
+                "metric %s of %s has more than %d attribute sets (the limit of its view, of a reader or "
+                "[metrics] series_limit): further ones are counted together, with %s=true; use attributes "
+                "with fewer values",
                 self.plan.name,
                 self.scope.name,
                 self.plan.limit,

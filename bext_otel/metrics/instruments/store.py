@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from threading import RLock
 from typing import Any
 
+from msgspec.structs import replace
 from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
@@ -58,6 +59,8 @@ class Instruments:
         self._own: dict[MetricReader, dict[Measuring | Observing, tuple[MeterStream, ...]]] = {}
         self._preferences: dict[MetricReader, ReaderPreferences] = {}
         self._disabled: set[InstrumentationScope] = set()
+        # By scope and name in small letters, how the name was spelled first.
+        self._spellings: dict[tuple[InstrumentationScope, str], str] = {}
         # By scope and name, what streams there are.
         self._names: dict[tuple[InstrumentationScope, str], list[Plan]] = {}
         # Called when there is something to ask that was not there before.
@@ -100,6 +103,7 @@ class Instruments:
         """The instrument that this is, made when it is first asked for."""
         identity = identified(scope, kind, name, unit, description, bounds, row)
         with self._lock:
+            identity = self._first_spelled(identity)
             found = self._made.get((scope, identity.key))
             if found is not None:
                 self._same(found, identity, callbacks)
@@ -117,12 +121,21 @@ class Instruments:
             self.on_observable()  # what is only asked has something to show, too
         return made
 
+    def _first_spelled(self, identity: Identity) -> Identity:
+        """The identity by the name that its meter saw first, whatever else it is: case tells no names
+        apart."""
+        key = identity.scope, identity.name.lower()
+        if len(self._spellings) >= _MOST:
+            first = self._spellings.get(key, identity.name)
+        else:
+            first = self._spellings.setdefault(key, identity.name)
+        if first == identity.name:
+            return identity
+        tell(first, f"is also spelled {identity.name}: it keeps the name that was seen first")
+        return replace(identity, name=first)
+
     def _same(self, found: Any, identity: Identity, callbacks: Sequence[Any] | None) -> None:
         """An instrument is made again."""
-        if found.identity.name != identity.name:
-            tell(
-                found.identity.name, f"is also spelled {identity.name}: it keeps the name that was seen first"
-            )
         if found.identity.bounds != identity.bounds:
             tell(
                 identity.name,

@@ -53,6 +53,8 @@ class MeterStream(SeriesTable):
         )
         self.word = unit_word(plan.unit)
         self.observed: dict[MeterCell, Any] = {}
+        # When observers were asked last, or else this was made.
+        self._asked_at = parent.now()
         self.blocks: list[tuple[list[ThirdPartyRow], bytes]] = []
         # What each series was at the fork.
         self._inherited: dict[MeterCell, float] = {}
@@ -94,6 +96,10 @@ class MeterStream(SeriesTable):
             found[cell] = fresh
         if self._inherited and self.plan.shape == "counter":
             found = {cell: self._since_fork(cell, value) for cell, value in found.items()}
+        for cell in found.keys() - self.observed.keys():
+            # What is seen first has come since nobody saw it (metrics SDK, "Start timestamps").
+            cell.began = self._asked_at
+        self._asked_at = self.now()
         self.observed = found
         if len(found) < len(self._all):
             self._forget_others(found)
@@ -114,6 +120,7 @@ class MeterStream(SeriesTable):
             return
         self._inherited = dict(self.observed) if self.plan.shape == "counter" else {}
         self.observed = {}
+        self._asked_at = self.now()
         for cell in self._all:
             cell.began = 0
 

@@ -27,6 +27,7 @@ from bext_otel_instrumentors.http.environment import CapturedHeaders, Choices
 from bext_otel_instrumentors.http.request_metrics import count_active, record_request
 from bext_otel_instrumentors.http.routed import Asked, Routed
 from bext_otel_instrumentors.http.server_span import annotate, is_upstreams, show_error, show_result
+from bext_otel_instrumentors.http.upstream_counts import meet_inside
 
 if TYPE_CHECKING:
     from bext_otel_instrumentors.http.body_log import Bodies
@@ -251,6 +252,7 @@ class Exchange(Routed):
         if not self.upstream:
             self.upstream = True
             self._leave_progress()
+            meet_inside()
 
     def withdraw(self) -> None:
         """It is not measured after all, says the application: nothing is told of it, and its span is

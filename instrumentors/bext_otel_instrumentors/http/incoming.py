@@ -30,6 +30,7 @@ from bext_otel_instrumentors.http.propagation import (
     reads_parent_alone,
 )
 from bext_otel_instrumentors.http.routed import Asked
+from bext_otel_instrumentors.http.upstream_counts import meet_inside
 
 __all__ = [
     "HTTP_VERSIONS",
@@ -123,6 +124,8 @@ def exchange_for(
             sent_id=sent_id,
             sends_id=of_all.sends_request_id,
         )
+        if upstream:
+            meet_inside()
         if chosen.request is not None:
             exchange.show_headers(chosen.request, interface.headers(surroundings))
         interface.opened(surroundings, exchange)

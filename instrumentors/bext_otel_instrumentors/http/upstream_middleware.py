@@ -1,5 +1,6 @@
 """Upstream's own middleware around an application: `engine = "upstream"` has it make the span and its
-metrics, and ours only count. Where the application has one around itself already, that one does."""
+metrics, and ours only count. Where the application has one around itself already, that one does; where it
+has one inside, that one counts."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from bext_otel_instrumentors.http.environment import Choices
 from bext_otel_instrumentors.http.incoming import leaves_out
 from bext_otel_instrumentors.http.opening import parentage, span_for_this_request
 from bext_otel_instrumentors.http.strangers import hide, restore
+from bext_otel_instrumentors.http.upstream_counts import CountsUntilMet, counting_around
 from bext_otel_instrumentors.http.wsgi_request import WSGI
 
 __all__ = ["around_asgi", "around_wsgi"]
@@ -42,9 +44,11 @@ def around_asgi(chosen: Choices, original: Callable[..., Awaitable[None]]) -> Ca
             return
         middleware = middlewares.get(self)
         if middleware is None:
-            middleware = middlewares[self] = OpenTelemetryMiddleware(partial(seeing_all, self))
+            middleware = middlewares[self] = OpenTelemetryMiddleware(
+                partial(seeing_all, self), meter_provider=CountsUntilMet()
+            )
         hide(ASGI, scope)
-        with parentage():
+        with parentage(), counting_around():
             await middleware(scope, receive, send)
 
     return call
@@ -71,10 +75,13 @@ def around_wsgi(chosen: Choices, original: Callable[..., Iterable[bytes]]) -> Ca
             return original(self, environ, start_response)
         middleware = middlewares.get(self)
         if middleware is None:
-            middleware = middlewares[self] = OpenTelemetryMiddleware(partial(seeing_all, self))
+            middleware = middlewares[self] = OpenTelemetryMiddleware(
+                partial(seeing_all, self), meter_provider=CountsUntilMet()
+            )
         hide(WSGI, environ)
         # Not within `parentage`: this one keeps its context attached until its answer is closed.
-        answer: Iterable[bytes] = middleware(environ, start_response)
+        with counting_around():
+            answer: Iterable[bytes] = middleware(environ, start_response)
         return answer
 
     return call

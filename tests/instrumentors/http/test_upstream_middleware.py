@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,3 +117,73 @@ def test_upstreams_span_has_no_parent_that_is_not_trusted(
     span = upstream.server()
     assert ["7" if trusted != "none" else None, SENT[0][1]] == seen
     assert (trusted == "none") == (span.parent is None)
+
+
+COUNTED = """
+import sys
+from opentelemetry import metrics, trace
+from tests.instrumentors.conftest import Telemetry
+telemetry = Telemetry()
+trace.set_tracer_provider(telemetry.tracer_provider)
+metrics.set_meter_provider(telemetry.meter_provider)
+
+from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+from opentelemetry.instrumentation.django import DjangoInstrumentor as UpstreamDjango
+from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor as UpstreamFastAPI
+from opentelemetry.instrumentation.flask import FlaskInstrumentor as UpstreamFlask
+from opentelemetry.instrumentation.starlette import StarletteInstrumentor as UpstreamStarlette
+from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware as UpstreamWSGI
+from bext_otel_instrumentors.http.django import DjangoInstrumentor
+from bext_otel_instrumentors.http.flask import FlaskInstrumentor
+from bext_otel_instrumentors.http.starlette import StarletteInstrumentor
+from bext_otel_instrumentors.http.upstream_within import ASGIWithin, WSGIWithin
+from tests.instrumentors.driving import ask, ask_wsgi
+from tests.instrumentors.http.test_upstream import fastapi, flask, starlette
+
+kind, by = sys.argv[1:]
+if kind == "django":
+    from tests.instrumentors import django_project
+    if by == "instrumentor":
+        UpstreamDjango().instrument()
+for instrumentor in (DjangoInstrumentor, FlaskInstrumentor, StarletteInstrumentor, ASGIWithin, WSGIWithin):
+    instrumentor().instrument(upstream=True)
+if kind == "django":
+    from tests.instrumentors.http.test_django import by_wsgi
+    call = lambda: by_wsgi("/items/7/")
+elif kind == "flask":
+    app = flask()
+    if by == "middleware":
+        app.wsgi_app = UpstreamWSGI(app.wsgi_app)
+    elif by == "instrumentor":
+        UpstreamFlask().instrument_app(app)
+    call = lambda: ask_wsgi(app, "/a/1")
+else:
+    app = {"starlette": starlette, "fastapi": fastapi}[kind]()
+    if by == "middleware":
+        app.add_middleware(OpenTelemetryMiddleware)
+    elif by == "instrumentor":
+        {"starlette": UpstreamStarlette, "fastapi": UpstreamFastAPI}[kind].instrument_app(app)
+    call = lambda: ask(app, "/a/1")
+call()
+call()
+print(sum(point.count for point in telemetry.points_of("http.server.request.duration")))
+print(sum(point.value for point in telemetry.points_of("http.server.active_requests")))
+"""
+
+
+@pytest.mark.parametrize("by", ["nobody", "middleware", "instrumentor"])
+@pytest.mark.parametrize("kind", ["starlette", "fastapi", "flask", "django"])
+def test_a_request_is_counted_once_whoever_else_counts_inside(kind: str, by: str) -> None:
+    """And none is in progress any more. Upstream reads which conventions it speaks once for a process."""
+    if (kind, by) == ("django", "middleware"):
+        pytest.skip("Django has upstream's middleware by its instrumentor alone")
+    done = subprocess.run(
+        [sys.executable, "-c", COUNTED, kind, by],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "OTEL_SEMCONV_STABILITY_OPT_IN": "http"},
+        cwd=Path(__file__).parents[3],
+    )
+    assert ("2\n0\n", "") == (done.stdout, done.stderr)

@@ -88,7 +88,7 @@ def simplified(data: MetricsData | None) -> dict[Any, Any]:
             scope.scope.schema_url,
             dict(scope.scope.attributes or {}) == {},
         ): {
-            (metric.name.lower(), metric.description, metric.unit, *kind(metric.data)): {
+            (metric.name.lower(), metric.description, metric.unit, *kind(metric.name, metric.data)): {
                 series(point): said(point, metric.data) for point in metric.data.data_points
             }
             for metric in scope.metrics
@@ -98,8 +98,15 @@ def simplified(data: MetricsData | None) -> dict[Any, Any]:
     }
 
 
-def kind(data: Any) -> tuple[Any, ...]:
-    return type(data), getattr(data, "is_monotonic", None), getattr(data, "aggregation_temporality", None)
+# Histograms: their sums never fall, says the specification; upstream says they may.
+NEVER_FALL = frozenset({"jobs.wait", "jobs.size"})
+
+
+def kind(name: str, data: Any) -> tuple[Any, ...]:
+    monotonic = getattr(data, "is_monotonic", None)
+    if monotonic is not None and name in NEVER_FALL:
+        monotonic = True
+    return type(data), monotonic, getattr(data, "aggregation_temporality", None)
 
 
 def series(point: Any) -> tuple[Any, ...]:
@@ -334,6 +341,34 @@ def test_instruments_of_one_name_each_work(caplog: pytest.LogCaptureFixture) -> 
         "metric things is also spelled THINGS: it keeps the name that was seen first",
     ] == [message.partition(", which")[0] for message in caplog.messages]
     assert meter.create_counter("things", "s") is meter.create_counter("Things", "s")
+    provider.shutdown()
+
+
+def test_names_that_differ_by_case_are_spelled_as_first_seen_whatever_else_differs(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reader = InMemoryMetricReader()
+    provider = BextMeterProvider(Streams(Budgets({})), RESOURCE, metric_readers=[reader])
+    meter, other = provider.get_meter("cases"), provider.get_meter("others")
+    made = [
+        meter.create_counter("requestCount"),
+        meter.create_counter("RequestCount", "By"),
+        meter.create_histogram("REQUESTCOUNT"),
+        meter.create_observable_gauge("requestcount", [lambda _: [Observation(1)]]),
+    ]
+    assert {"requestCount"} == {instrument.name for instrument in made}  # type: ignore[attr-defined]  # as the SDK's
+    made[0].add(1)  # type: ignore[attr-defined]  # a counter
+    made[2].record(1)  # type: ignore[attr-defined]  # a histogram
+    other.create_counter("RequestCount").add(1)
+    data = reader.get_metrics_data()
+    assert data is not None
+    names = [
+        [metric.name for metric in scope.metrics]
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+    ]
+    assert [["RequestCount"], ["requestCount"] * 3] == sorted(names)
+    assert 3 == sum("is also spelled" in message for message in caplog.messages)
     provider.shutdown()
 
 
