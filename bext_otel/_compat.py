@@ -802,6 +802,27 @@ SPAN_KEY = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, Context())))
 """Under which a context holds its span, found by putting one there."""
 
 
+def _levels_cache() -> dict[Any, bool]:
+    known = getattr(logging.root, "_cache", None)
+    return known if type(known) is dict else _NeverKnown()
+
+
+class _NeverKnown(dict[Any, bool]):
+    """Where Python has no such cache."""
+
+    def __setitem__(self, key: Any, value: bool) -> None:
+        """Nothing is kept."""
+
+
+levels_cache = _levels_cache()
+"""What `logging` has found out of the root logger's levels, and forgets with every `setLevel` and `disable`:
+what else is put there tells by its being gone that a level was set somewhere."""
+
+
+level_names: Mapping[int, str] = getattr(logging, "_levelToName", {})
+"""The names of levels, by number, as `logging.getLevelName` looks them up first."""
+
+
 def feeds(handler: logging.Handler, provider: _logs.LoggerProvider) -> bool:
     """Is it one of upstream's `LoggingHandler`s (the SDK's, or the instrumentation's) that emits at this
     provider?"""

@@ -529,6 +529,29 @@ def test_the_current_context_is_in_a_context_variable() -> None:
     assert context.get_current() is _compat.get_current() is not here
 
 
+def test_what_is_kept_with_the_root_logger_s_levels_is_gone_with_each_level_that_is_set() -> None:
+    logger, mark = logging.getLogger("shop.compat"), object()
+    for change in (
+        lambda: logger.setLevel(logging.DEBUG),
+        lambda: logger.setLevel(logging.NOTSET),
+        lambda: logging.root.setLevel(logging.root.level),
+        lambda: logging.disable(logging.root.manager.disable),
+    ):
+        _compat.levels_cache[mark] = True
+        assert mark in _compat.levels_cache
+        change()
+        assert mark not in _compat.levels_cache
+
+
+def test_the_name_of_a_level_is_the_one_that_it_has_now() -> None:
+    before = logging.getLevelName(logging.INFO)
+    try:
+        logging.addLevelName(logging.INFO, "NOTE")
+        assert "NOTE" == _compat.level_names[logging.INFO] == logging.getLevelName(logging.INFO)
+    finally:
+        logging.addLevelName(logging.INFO, before)
+
+
 def test_a_context_holds_its_span_under_one_key() -> None:
     from opentelemetry.context import Context
 

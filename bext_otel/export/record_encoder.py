@@ -9,6 +9,7 @@ from bext_otel.export.origins import Encoded, Origins
 from bext_otel.export.protobuf import Attributes, any_value, field, nanoseconds, number, text
 from bext_otel.export.record import Record, Severity
 from bext_otel.export.registered import registered
+from bext_otel.text import encodable
 
 __all__ = ["RecordEncoder"]
 
@@ -17,6 +18,10 @@ _pack_time = struct.Struct("<cQ").pack
 _pack_times = struct.Struct("<cQcQ").pack
 _pack_ids = struct.Struct(">2s16s2sQ").pack
 _pack_flags = struct.Struct("<cI").pack
+
+_REQUEST_ID = field(b"\x0a", b"request_id")
+# Below this each length is one byte.
+_SHORT_ID = 128 - 16
 
 _MAX_FLAGS = (1 << 32) - 1
 _MAX_TIME = 1 << 63
@@ -75,12 +80,20 @@ class RecordEncoder:
 
     def _write_work(self, record: Record, parts: list[bytes]) -> None:
         """Whose work it is of."""
-        if record.app is not None:
-            self._attributes.write({"app": record.app}, parts)
-        if record.route is not None:
-            self._attributes.write({"route": record.route}, parts)
-        if record.request_id is not None:
-            self._attributes.write({"request_id": record.request_id}, parts)
+        app, route, request_id = record.app, record.route, record.request_id
+        if route is not None:
+            self._attributes.write({"route": route} if app is None else {"app": app, "route": route}, parts)
+        elif app is not None:
+            self._attributes.write({"app": app}, parts)
+        if request_id is None:
+            return
+        # Each request has another one, so that there is nothing to be kept.
+        written = encodable(request_id).encode()
+        size = len(written)
+        if size < _SHORT_ID:
+            parts.append(b"\x32%c%b\x12%c\x0a%c%b" % (size + 16, _REQUEST_ID, size + 2, size, written))
+        else:
+            parts.append(field(b"\x32", _REQUEST_ID + field(b"\x12", field(b"\x0a", written))))
 
     def _severity(self, severity: Severity) -> bytes:
         """severity_number 2 and severity_text 3."""

@@ -13,10 +13,10 @@ from time import time_ns
 from typing import Any
 
 from opentelemetry._logs import Logger, LoggerProvider, LogRecord
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import Context
 from opentelemetry.semconv.attributes import code_attributes, exception_attributes
 
-from bext_otel._compat import feeds
+from bext_otel._compat import feeds, get_current
 from bext_otel.entries import exception_facts
 from bext_otel.export.record import Record, Severity
 from bext_otel.logs.correlation import CORRELATION

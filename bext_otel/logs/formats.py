@@ -72,18 +72,21 @@ def _quickly(record: Record) -> bytes:
     another one. Raises what msgspec does."""
     attributes, body = record.attributes, record.body
     is_request = not _SPECIAL.isdisjoint(attributes)
-    if record.dropped or body is None or (is_request and tuple(attributes) not in _REQUESTS):
+    if record.dropped or body is None:
         return b""
+    others = b""
+    if is_request and tuple(attributes) not in _REQUESTS:
+        attributes, bound = _apart(attributes)
+        if not attributes:
+            return b""
+        others = b"," + _encode(bound)[1:-1]
     seconds, nanoseconds = divmod(record.timestamp or record.observed or 0, 1_000_000_000)
-    trace_id, span_id = record.trace_id, record.span_id
-    ids = b""
-    if trace_id:
-        known = _ids.get(span_id)
-        ids = known[1] if known is not None and known[0] == trace_id else _with_ids(trace_id, span_id)
-    if record.route is not None:
-        ids += _route(record.route)
-    if record.request_id is not None:
-        ids += b',"request_id":' + _encode(record.request_id)
+    trace_id, route, request_id = record.trace_id, record.route, record.request_id
+    known = _work.get(record.span_id)
+    if known is not None and known[0] == trace_id and known[1] == route and known[2] == request_id:
+        ids = known[3]
+    else:
+        ids = _with_work(record)
     fields = b"," + _encode(attributes)[1:-1] if attributes else b""
     scope = record.scope
     head = _heads.get((record.severity, id(scope)))
@@ -97,10 +100,26 @@ def _quickly(record: Record) -> bytes:
             b"" if app is None else _app(app) if type(app) is str else b',"app":' + _encode(app),
             fields if is_request else ids,
             ids if is_request else fields,
+            others,
             b"}\n",
         )
     )
     return line if line.isascii() and 0x7F not in line else b""
+
+
+def _apart(attributes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is told of a request, and the fields that the application has bound to it; nothing where there is
+    anything else, or nothing bound."""
+    names = tuple(attributes)
+    count = len(_REQUEST) if "cache" in attributes else len(_REQUEST) - 1
+    bound = {name: attributes[name] for name in names[count:]}
+    if (
+        names[:count] not in _REQUESTS
+        or not _SPECIAL.isdisjoint(bound)
+        or any(name.startswith(_OURS_BEGIN) for name in bound)
+    ):
+        return {}, {}
+    return {name: attributes[name] for name in names[:count]}, bound
 
 
 _MILLISECONDS = tuple(b"%03dZ" % number for number in range(1000))
@@ -108,16 +127,22 @@ _MILLISECONDS = tuple(b"%03dZ" % number for number in range(1000))
 # loggers.
 _heads: dict[tuple[Severity, int], tuple[InstrumentationScope | None, bytes]] = {}
 _MAX_HEADS = 4096
-# A span says several things. By its id, and for the trace that has it.
-_ids: dict[int, tuple[int, bytes]] = {}
-_MAX_IDS = 512
+# Work says several things. By the id of its span, and for the trace, the route and the request that it has.
+_work: dict[int, tuple[int, str | None, str | None, bytes]] = {0: (0, None, None, b"")}
+_MAX_WORK = 512
 
 
-def _with_ids(trace_id: int, span_id: int) -> bytes:
-    encoded = b',"trace_id":"%032x","span_id":"%016x"' % (trace_id, span_id)
-    if len(_ids) >= _MAX_IDS:
-        _ids.clear()
-    _ids[span_id] = trace_id, encoded
+def _with_work(record: Record) -> bytes:
+    trace_id, span_id, route, request_id = record.trace_id, record.span_id, record.route, record.request_id
+    encoded = b',"trace_id":"%032x","span_id":"%016x"' % (trace_id, span_id) if trace_id else b""
+    if route is not None:
+        encoded += _route(route)
+    if request_id is not None:
+        encoded += b',"request_id":' + _encode(request_id)
+    if span_id:
+        if len(_work) >= _MAX_WORK:
+            _work.clear()
+        _work[span_id] = trace_id, route, request_id, encoded
     return encoded
 
 

@@ -268,16 +268,16 @@ def install(
             and gate.wants("bext.request", SeverityNumber.INFO, app_of_request())
         )
 
-    def is_ours() -> bool:
-        return terminal is not None and terminal.is_ours()
-
+    is_ours = terminal.is_ours if terminal is not None else _never
     to_file = terminal is None and prints(config)
     attachment = attach(chain, terminal=terminal, to_file=to_file, is_completed=is_completed, mark=mark)
     undoing.callback(attachment.remove)
     undoing.callback(follow_raw_lines(lambda: is_ours() and is_completed()))
     undoing.callback(follow_raw_tracebacks(is_ours))
     undoing.callback(watch_hooks(chain, is_ours=is_ours))
-    undoing.callback(_when_imported("structlog", lambda: structured.watch(chain, is_ours=is_ours)))
+    undoing.callback(
+        _when_imported("structlog", lambda: structured.watch(chain, is_ours=is_ours, terminal=terminal))
+    )
     undoing.callback(follow_structlog())
     undoing.callback(
         _when_imported(
@@ -287,6 +287,10 @@ def install(
     )
     _current = Installed(undoing, chain, levels)
     return _current
+
+
+def _never() -> bool:
+    return False
 
 
 def _terminal(provider: BextLoggerProvider | None) -> Terminal | None:

@@ -10,7 +10,8 @@ from typing import Any
 
 from opentelemetry._logs import SeverityNumber
 
-from bext_otel.apps import current_app
+from bext_otel._compat import get_current, level_names, levels_cache
+from bext_otel.apps import APP_KEY, current_app
 from bext_otel.export.record import Severity, severity_of
 
 __all__ = [
@@ -99,7 +100,7 @@ def severity_text(number: int) -> str:
 
 def severity_of_level(number: int) -> Severity:
     """Both, for a Python level number."""
-    name = logging.getLevelName(number)
+    name = level_names.get(number) or logging.getLevelName(number)
     found = _by_level.get((number, name))
     if found is None:
         found = severity_of(severity(number), severity_text(number))
@@ -136,6 +137,10 @@ class Gate:
     def __init__(self, level: int | None, apps: Mapping[str, int]) -> None:
         self.opened = False
         """Have we set the root logger to `lowest`?"""
+        self.decided: dict[tuple[str, int, str, int], bool] = {}
+        """What `takes` has answered, by what it was asked, the app at work among that where it matters; it
+        holds as long as `mark` is in `levels_cache`."""
+        self.mark: object = None
         self.become(level, apps)
 
     def become(
@@ -160,6 +165,16 @@ class Gate:
         self.lowest = min([base, *apps.values()])
         self.apps = apps
         self.narrow, self.widened = narrow, widened
+        self.is_by_app = bool(apps or widened)
+        """Does it matter which app is at work?"""
+        self._forget()
+
+    def _forget(self) -> None:
+        # First the mark: what is found out by old levels meanwhile is kept where nobody looks any more.
+        levels_cache.pop(self.mark, None)
+        self.mark = object()
+        levels_cache[self.mark] = True
+        self.decided = {}
 
     def admits(self, logger_name: str, number: int, app: str | None = None) -> bool:
         """Does an event of level `number` that this logger let through pass, for `app` (None: the app at
@@ -214,11 +229,15 @@ class Gate:
     def wants(self, scope: str, number: SeverityNumber | None, app: str | None = None) -> bool:
         """Does a record of this severity pass that was emitted past any logger, at the scope of this name?
         One without severity does."""
-        return (
-            number is None
-            or number is SeverityNumber.UNSPECIFIED
-            or self.takes(scope, _LEVELS_OF.get(id(number), TRACE), app, least=logging.INFO)
-        )
+        if number is None or number is SeverityNumber.UNSPECIFIED:
+            return True
+        level = _LEVELS_OF.get(id(number), TRACE)
+        # As `takes` begins, without a call for what has been decided before.
+        if (app or not self.is_by_app) and self.mark in levels_cache:
+            known = self.decided.get((scope, level, app if self.is_by_app else "", logging.INFO))  # type: ignore[arg-type]  # there is one
+            if known is not None:
+                return known
+        return self.takes(scope, level, app, least=logging.INFO)
 
     def takes(self, name: str, number: int, app: str | None = None, *, least: int) -> bool:
         """Does an event pass that no logger of Python's has let through, if by itself it has the level
@@ -227,16 +246,38 @@ class Gate:
         The root logger's level does not count: an application that sets that to warnings means what its
         libraries say.
         """
+        if not self.is_by_app:
+            app = ""
+        elif not app:
+            # As `current_app` says, without two calls more.
+            here = get_current().get(APP_KEY)
+            app = here if isinstance(here, str) else ""
+        key = (name, number, app, least)
+        if self.mark in levels_cache:
+            known = self.decided.get(key)
+            if known is not None:
+                return known
+        else:
+            self._forget()
+        decided = self.decided
+        if len(decided) >= _MAX_DECIDED:
+            decided.clear()
+        decided[key] = found = self._decide(name, number, app, least)
+        return found
+
+    def _decide(self, name: str, number: int, app: str, least: int) -> bool:
         if number <= logging.root.manager.disable:
             return False
-        own = self._own(name, app or current_app() or "")[0] if self.widened else own_level(name)
+        own = self._own(name, app)[0] if self.widened else own_level(name)
         if own is None and self.apps:
-            own = self.apps.get(app or current_app() or "")
+            own = self.apps.get(app)
         if own is None:
             own = least if self.level is None else self.level
         return number >= own
 
 
+# There are as many as loggers, levels and apps.
+_MAX_DECIDED = 4096
 # Python's level number for a severity.
 _LEVELS_OF = {
     id(number): next((level for level, lowest, _ in _SEVERITIES if number.value >= lowest.value), TRACE)

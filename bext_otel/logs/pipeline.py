@@ -13,7 +13,7 @@ from opentelemetry.sdk._logs import LogRecordLimits, LogRecordProcessor, ReadWri
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from bext_otel import fields
-from bext_otel.apps import current_app
+from bext_otel.apps import APP_KEY, current_app
 from bext_otel.bounded import within
 from bext_otel.export.record import Record, record_of
 from bext_otel.logs.levels import Gate
@@ -84,32 +84,36 @@ class Pipeline(LogRecordProcessor):
 
     def take(self, record: Record, written: ReadWriteLogRecord | None = None) -> None:
         """A record whose attributes any sink can write; `written` is the SDK's, where it was one."""
-        attributes, most = record.attributes, self._max_attributes
-        record.app = attributes.pop("app") if "app" in attributes else current_app(record.context)
-        request = record.context.get(REQUEST_KEY)
-        if request is not None:
+        attributes, most, here = record.attributes, self._max_attributes, record.context
+        if "app" in attributes:
+            record.app = attributes.pop("app")
+        elif isinstance(app := here.get(APP_KEY), str):  # as `current_app` says, without another call
+            record.app = app
+        if (request := here.get(REQUEST_KEY)) is not None:
             self._tell_request(record, request)
         if fields.used:
-            fields.add_to(attributes, record.context or get_current())
+            fields.add_to(attributes, here or get_current())
         if most is not None and len(attributes) >= most:
             self._cut(record, most)
         if is_ours_named():
-            record.body, record.app, record.attributes = redact_whole(
-                record.body, record.app, record.attributes
-            )
+            record.body, record.app, record.attributes = redact_whole(record.body, record.app, attributes)
         if self.has_users:
             record = self._changed(record, written)
         gate, scope = self.gate, record.scope
         if not record.checked and gate is not None and scope is not None:
             app = record.app
             if not gate.wants(scope.name, record.severity.number, app if type(app) is str else None):
-                if not is_own(scope):
-                    for sink in self.sinks:
-                        if not sink.levelled:
-                            sink.take(record)
+                self._keep_back(record)
                 return
         for sink in self.sinks:
             sink.take(record)
+
+    def _keep_back(self, record: Record) -> None:
+        """One below its level: what others emit goes to who has no levels."""
+        if not is_own(record.scope):
+            for sink in self.sinks:
+                if not sink.levelled:
+                    sink.take(record)
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """See `LogRecordProcessor`."""
@@ -145,9 +149,10 @@ class Pipeline(LogRecordProcessor):
         except Exception:  # a record tells less of its request, and is one all the same
             self._failures += 1
             return
-        if "route" not in record.attributes:
+        attributes = record.attributes
+        if "route" not in attributes:
             record.route = route
-        if "request_id" not in record.attributes:
+        if "request_id" not in attributes:
             record.request_id = request_id
         if is_ours_named():
             # What the callback leaves of them need not be text.

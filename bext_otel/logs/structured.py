@@ -12,13 +12,16 @@ from contextvars import ContextVar
 from functools import wraps
 from operator import is_
 from types import FrameType
-from typing import Any
+from typing import Any, TypeAlias
 
 from opentelemetry.semconv.attributes import exception_attributes
 
+from bext_otel._compat import get_current, levels_cache
+from bext_otel.apps import APP_KEY
 from bext_otel.covering import cover, replace
 from bext_otel.logs.chain import Chain
 from bext_otel.logs.levels import TRACE, number_of
+from bext_otel.logs.terminal import Terminal
 
 __all__ = ["watch"]
 
@@ -44,6 +47,10 @@ _BETWEEN = ("structlog.", "bext_otel.logs.", "bext_otel.covering.")
 # The names that loggers were asked for by whose factory drops them, by identity, each with its logger. A
 # `WeakKeyDictionary` takes several calls to find one.
 _names: dict[int, tuple[weakref.ref[object], str]] = {}
+
+# A bound logger, the `Gate.mark` since which it is known, and by app its methods that are below their level.
+_Quiet: TypeAlias = "tuple[weakref.ref[Any], object, dict[Any, set[str]]]"
+_MAX_QUIET = 4096
 
 
 class _Seen:
@@ -73,10 +80,12 @@ class _Watch:
     too.
     """
 
-    def __init__(self, structlog: Any, chain: Chain, *, is_ours: Callable[[], bool]) -> None:
+    def __init__(
+        self, structlog: Any, chain: Chain, *, is_ours: Callable[[], bool], terminal: Terminal | None
+    ) -> None:
         config, base, output = structlog._config, structlog._base.BoundLoggerBase, structlog._output
         self._chain = chain
-        self._is_terminal_ours = is_ours
+        self._is_terminal_ours, self._terminal = is_ours, terminal
         self._is_configured: Callable[[], bool] = structlog.is_configured
         self._drop: type[Exception] = structlog.DropEvent
         self._defaults: list[Any] = list(config._BUILTIN_DEFAULT_PROCESSORS)
@@ -88,6 +97,8 @@ class _Watch:
         self._needed = [
             each for each in self._defaults[:-1] if each is not level and not isinstance(each, time)
         ]
+        # Where those of its loggers stand.
+        self._methods = vars(sys.modules.get("structlog._native", sys))
         self._undo = [
             cover(base, "_process_event", self._process_event),
             # Those that were ever bound (`bind_contextvars`), if that can be known.
@@ -109,31 +120,73 @@ class _Watch:
         straight to the chain, where our line takes the place of that."""
         original, active = base._proxy_to_logger, True
         chain, defaults, kind, streams = self._chain, self._defaults, self._logger_class, self._streams
-        is_terminal_ours, takes, names = self._is_terminal_ours, chain.gate.takes, _names
+        is_terminal_ours, names, levels = self._is_terminal_ours, _names, _PLAIN_LEVELS
+        gate, takes, methods = chain.gate, chain.gate.takes, self._methods
+        terminal: Any = self._terminal
+        quiet: dict[int, _Quiet] = {}
 
         @wraps(original)
         def proxy_to_logger(self: Any, method_name: str, event: Any = None, **event_kw: Any) -> Any:
+            name: Any
+            who: Any
+            # A call below its level, as one was before: by its logger, the app at work, and levels since.
+            if (
+                (known := quiet.get(id(self))) is not None
+                and method_name in known[2].get(get_current().get(APP_KEY), ())
+                and known[1] in levels_cache
+                and known[0]() is self
+                and terminal.settled is sys.stdout
+                and self._processors == defaults  # type: ignore[union-attr]  # it is no None
+                and not (event_kw and "app" in event_kw)
+                and active
+            ):
+                return None
             logger: Any = getattr(self, "_logger", None)
             if (
                 active
                 and type(logger) is kind
-                and (level := _PLAIN_LEVELS.get(method_name)) is not None
+                and (level := levels.get(method_name)) is not None
                 and self._processors == defaults
                 and type(context := self._context) is dict
-                and _CHANGING.isdisjoint(event_kw)
-                and not context_variables
-                and (not context or _CHANGING.isdisjoint(context))
-                and (logger._file is sys.stdout or logger._file is sys.stderr or logger._file in streams)
+                and ((file := logger._file) is sys.stdout or file is sys.stderr or file in streams)
                 and is_terminal_ours()
             ):
                 # The name that it was asked for by; this kind has none of its own.
                 asked = names.get(id(logger))
-                name = asked[1] if asked is not None and asked[0]() is logger else _name_of(logger)
+                if asked is not None and asked[0]() is logger:
+                    name = asked[1]
+                elif (
+                    (method := sys._getframe(1)).f_globals is not methods
+                    or (caller := method.f_back) is None
+                    or type(name := caller.f_globals.get("__name__")) is not str
+                    or name not in _callers
+                ):
+                    name = _name_of(logger)
                 fields = {**context, **event_kw} if context else event_kw
-                app = fields.get("app")
-                if takes(name, level, app if type(app) is str else None, least=logging.NOTSET):
+                app = fields.get("app") if fields else None
+                if type(app) is not str:
+                    app = None
+                # What `Gate.takes` has answered before costs no call.
+                who = (app or get_current().get(APP_KEY) or "") if gate.is_by_app else ""
+                mark, passes = gate.mark, None
+                if mark in levels_cache:
+                    passes = gate.decided.get((name, level, who, logging.NOTSET))
+                if passes is None:
+                    passes = takes(name, level, app, least=logging.NOTSET)
+                if not passes:
+                    if (
+                        app is None
+                        and terminal is not None
+                        and terminal.name == "stdout"
+                        and file in streams
+                        and asked is not None
+                        and asked[1] is name
+                    ):
+                        _keep_quiet(quiet, self, mark, method_name)
+                    return None
+                if _CHANGING.isdisjoint(fields) and not context_variables:
                     chain.emit(name, level, "" if event is None else event, fields, heard=True)
-                return None
+                    return None
             return original(self, method_name, event, **event_kw)
 
         put_back = replace(base, "_proxy_to_logger", proxy_to_logger)
@@ -232,16 +285,18 @@ class _Watch:
         self._chain.emit(name, level, event, fields, exc_info, stack, printed=printed)
 
 
-def watch(chain: Chain, *, is_ours: Callable[[], bool]) -> Callable[[], None]:
+def watch(
+    chain: Chain, *, is_ours: Callable[[], bool], terminal: Terminal | None = None
+) -> Callable[[], None]:
     """Let structlog's events enter the chain. What it returns undoes it.
 
     A program that doesn't configure structlog gets the chain's lines while the terminal is ours (`is_ours`),
     and structlog's own elsewhere. A program's own configuration, sooner or later, stands as
-    if we were not there.
+    if we were not there. `terminal` is what `is_ours` is about.
     """
     import structlog
 
-    return _Watch(structlog, chain, is_ours=is_ours).remove
+    return _Watch(structlog, chain, is_ours=is_ours, terminal=terminal).remove
 
 
 def _with(bound: Any, processors: list[Callable[..., Any]]) -> Any:
@@ -275,6 +330,21 @@ def _with_trace(wrapper: Any, is_ours: Callable[[Any, list[Any]], bool]) -> Call
     return lambda: delattr(wrapper, "trace")
 
 
+# Modules from which structlog's methods were called, and that are none of those between.
+_callers: set[str] = set()
+_MAX_CALLERS = 4096
+
+
+def _keep_quiet(quiet: dict[int, _Quiet], bound: Any, mark: object, method: str) -> None:
+    """Remember that calls of this method are below their level while this app is at work."""
+    known = quiet.get(id(bound))
+    if known is None or known[1] is not mark or known[0]() is not bound:
+        if len(quiet) >= _MAX_QUIET:
+            quiet.clear()
+        quiet[id(bound)] = known = weakref.ref(bound), mark, {}
+    known[2].setdefault(get_current().get(APP_KEY), set()).add(method)
+
+
 def _name_of(logger: Any) -> str:
     """The name that the logger has, or was asked for by; else the module that says something."""
     name = getattr(logger, "name", None)
@@ -284,7 +354,12 @@ def _name_of(logger: Any) -> str:
     if asked is not None and asked[0]() is logger:
         return asked[1]
     frame = _asking()
-    return str(frame.f_globals.get("__name__") or _NAME) if frame is not None else _NAME
+    if frame is None:
+        return _NAME
+    found = str(frame.f_globals.get("__name__") or _NAME)
+    if len(_callers) < _MAX_CALLERS:
+        _callers.add(found)
+    return found
 
 
 def _kept_caller() -> ContextVar[FrameType | None] | None:

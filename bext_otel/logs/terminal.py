@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ _STANDARD = ("stdout", "stderr")
 _MAX_DEPTH = 2
 # Whoever read it has gone: a pipe's reader, a terminal that was hung up, a descriptor that was closed.
 _GONE = frozenset({errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO})
+
+_NOBODY_S = object()
 
 
 class Terminal:
@@ -36,21 +39,29 @@ class Terminal:
         self._error: BaseException | None = None
         self._looked_at: object = None
         self._is_null = False
+        # The stream that was found to be ours, and is until it is closed, replaced or fails.
+        self.settled: Any = _NOBODY_S
 
     def is_ours(self) -> bool:
         """Do lines go there now, in the place of what the application would print? Never raises."""
         try:
-            stream = getattr(sys, self.name, None)
+            settled: Any = self.settled
+            stream: Any = getattr(sys, self.name, None)
+            if stream is settled:
+                return not stream.closed
             if stream is not self._looked_at:
                 self._is_null = not self._always and _is_null(stream)
                 self._looked_at = stream
-            return (
+            ours = (
                 stream is not None
                 and not self._is_null
                 and (self._error is None or stream is not self._gone)
                 and (self._always or is_serving())
                 and not getattr(stream, "closed", False)
             )
+            if ours and type(stream) is TextIOWrapper:
+                self.settled = stream
+            return ours
         except Exception:  # a stream of the application's own making
             return False
 
@@ -65,6 +76,7 @@ class Terminal:
         application's to print."""
         if isinstance(error, ValueError) or (isinstance(error, OSError) and error.errno in _GONE):
             self._gone, self._error = getattr(sys, self.name, None), error
+            self.settled = _NOBODY_S
 
 
 def path(logger: logging.Logger) -> Iterator[logging.Logger]:

@@ -131,7 +131,8 @@ def state_of(name: str) -> int:
         state = SECRET
     else:
         state = PLAIN
-    if len(STATES) < _MAX_KNOWN and len(name) <= _MAX_LENGTH:
+    # One that is a secret itself is looked at each time.
+    if len(STATES) < _MAX_KNOWN and len(name) <= _MAX_LENGTH and (state != PLAIN or safe_name(name) == name):
         STATES[name] = state
     return state
 

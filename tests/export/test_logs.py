@@ -103,3 +103,24 @@ def test_records_are_encoded_as_upstream_encodes_them(made: list[tuple[dict[str,
         ]
     )
     assert expected == found
+
+
+@given(
+    st.one_of(st.none(), names),
+    st.one_of(st.none(), names),
+    st.one_of(st.none(), names, st.sampled_from(["a" * 111, "a" * 112, "é" * 56, "a" * 128])),
+)
+def test_what_is_told_of_a_request_is_encoded_as_upstream_encodes_attributes(
+    app: str | None, route: str | None, request_id: str | None
+) -> None:
+    kept: list[ReadWriteLogRecord] = []
+    provider = LoggerProvider(Resource({"service.name": "shop"}), shutdown_on_exit=False)
+    provider.add_log_record_processor(Sink(kept.append))
+    provider.get_logger("t").emit(body="hello", attributes={"tenant": "acme"})
+    record = record_of(kept[0])
+    record.app, record.route, record.request_id = app, route, request_id
+    origins = Origins()
+    encoder = RecordEncoder(origins)
+    encoder.encode(record)
+    found = ExportLogsServiceRequest.FromString(origins.request([encoder.encode(record)]))
+    assert encode_logs([record.readable()]) == found

@@ -168,3 +168,37 @@ def test_color_is_around_the_level_only(level: SeverityNumber | None) -> None:
     plain = pretty_line(record(severity_number=level)).decode()
     assert 2 == colored.count("\x1b[")
     assert len(plain) + len("\x1b[31m\x1b[0m") == len(colored)
+
+
+@pytest.mark.parametrize("cache", [(), ("cache",)])
+@pytest.mark.parametrize(
+    ("bound", "after"),
+    [
+        ((), []),
+        (("tenant", "code"), ["tenant", "code"]),
+        (("tenant", "code.line.number"), ["code.line.number", "tenant"]),
+        (("tenant", "error_type"), ["error_type", "tenant"]),
+        (("timestamp", "tenant"), ["fields.timestamp", "tenant"]),
+    ],
+)
+def test_a_request_s_own_keys_come_first_then_ids_and_at_last_what_was_bound_to_it(
+    cache: tuple[str, ...], bound: tuple[str, ...], after: list[str]
+) -> None:
+    told = ("method", "path", "status", "duration_ms", *cache)
+    made = record("request completed", dict.fromkeys((*told, *bound), "x"), context=SPAN)
+    made.app, made.route, made.request_id = "shop", "/carts/{id}", "r-1"
+    line = msgspec.json.decode(json_line(made))
+    ids = ["trace_id", "span_id", "route", "request_id"]
+    assert ["timestamp", "level", "target", "message", "app", *told, *ids, *after] == list(line)
+    assert ("/carts/{id}", "r-1") == (line["route"], line["request_id"])
+
+
+def test_lines_of_one_span_tell_each_of_its_own_route_and_request() -> None:
+    facts = [(None, None), ("/a", "r-1"), ("/b", "r-1"), ("/b", "r-2"), ("/b", "r-2"), (None, None)]
+    shown = []
+    for route, request_id in facts:
+        made = record("hello", {}, context=SPAN)
+        made.route, made.request_id = route, request_id
+        line = msgspec.json.decode(json_line(made))
+        shown.append((line.get("route"), line.get("request_id")))
+    assert facts == shown

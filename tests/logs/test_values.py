@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-from bext_otel.logs.values import MAX_ITEMS, MAX_REPR, plain, text
+from bext_otel.logs.values import MAX_ITEMS, MAX_REPR, plain, plain_fields, text
 
 anything: st.SearchStrategy[Any] = st.recursive(
     st.none()
@@ -119,6 +119,36 @@ def test_a_value_that_holds_itself_ends_somewhere() -> None:
 def test_large_values_are_cut() -> None:
     assert MAX_REPR + 1 == len(str(plain(type("Big", (), {"__repr__": lambda _: "x" * 10**6})())))
     assert MAX_ITEMS == len(plain(range(10**6)))  # type: ignore[arg-type]
+
+
+@given(
+    st.dictionaries(st.sampled_from(["a", "b", "password", "Ké"]), st.one_of(st.integers(), anything)),
+    st.dictionaries(st.sampled_from(["a", "b", "password", "Ké"]), st.one_of(st.integers(), anything)),
+)
+def test_fields_are_made_plain_alike_whatever_was_before(one: dict[str, Any], other: dict[str, Any]) -> None:
+    for fields in (one, other, one, {name: one.get(name, value) for name, value in other.items()}):
+        expected = {
+            name: plain({name: value})[name]  # type: ignore[call-overload,index]  # a mapping stays one
+            for name, value in fields.items()
+        }
+        assert repr(expected) == repr(plain_fields(fields)) == repr(plain_fields(fields))
+
+
+def test_a_secret_stays_hidden_when_it_comes_again() -> None:
+    names = {"AKIAIOSFODNN7EXAMPLE": 1}
+    assert [{"REDACTED[aws-key]": 1}] * 2 == [plain_fields(names), plain_fields(names)]
+    values = [{"note": "hello", "count": 1}, {"note": "password=hunter2", "count": 4111111111111111}]
+    (_, shown) = [plain_fields(each) for each in values]
+    assert "REDACTED" in shown["note"]
+    assert "REDACTED[card]" == shown["count"]
+
+
+def test_names_that_are_text_of_a_kind_of_its_own_are_shown_as_ever() -> None:
+    class Name(str):
+        def __str__(self) -> str:
+            return "other"
+
+    assert [{"note": "a"}, {"other": "a"}] == [plain_fields({"note": "a"}), plain_fields({Name("note"): "a"})]
 
 
 @given(st.dictionaries(st.text(st.characters()), anything, max_size=5))

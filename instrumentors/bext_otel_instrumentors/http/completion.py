@@ -57,8 +57,13 @@ def emit_completion(
     error = exchange.unhandled if failed else None
     if exchange.error is not None and is_left_to_request(exchange.error):
         error = exchange.error
+    to = logger(REQUEST_SCOPE)
+    # As `write` has it, without that call for nearly all requests.
+    if error is None and (take := getattr(to, "entry", None)) is not None:
+        take(severity, "request completed", attributes, exchange.context, event, True)
+        return
     write(
-        logger(REQUEST_SCOPE),
+        to,
         severity,
         "request completed",
         attributes,

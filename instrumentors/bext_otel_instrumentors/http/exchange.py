@@ -190,8 +190,10 @@ class Exchange(Routed):
         if route is None and self.matched is not None:
             route = f"{self.root}{self.mounts}{self.matched}"
         if known is None:
-            known = well_formed(self.sent_id)
-            if known is None and (trace_id := self.span.get_span_context().trace_id):
+            if self.sent_id:
+                known = well_formed(self.sent_id)
+            # By place, since the names of a context's fields are properties.
+            if known is None and (trace_id := self.span.get_span_context()[0]):
                 known = f"{trace_id:032x}"
             self.request_id: str | None = known
         return route, known
