@@ -1,4 +1,4 @@
-"""The settings reference in docs/ is what the settings say."""
+"""The generated references in docs/ are what the settings and the code say."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from bext_otel.config.model import SECTIONS, AppSettings
 ROOT = Path(__file__).parent.parent.parent
 
 
-def check() -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "scripts/settings_reference.py", "--check"]
+def check(script: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, f"scripts/{script}.py", "--check"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_the_reference_is_current() -> None:
-    found = check()
+@pytest.mark.parametrize("script", ["settings_reference", "api_reference"])
+def test_the_reference_is_current(script: str) -> None:
+    found = check(script)
     assert (0, "") == (found.returncode, found.stderr)
 
 
