@@ -29,6 +29,14 @@ def test_the_lines_of_the_page(tmp_path: Path) -> None:
         (priced,) = shop.lines(message="priced")
         assert ("acme", "pricing") == (priced["tenant"], priced["step"])
         assert "tenant" not in shop.completion("/docs")
+        httpx.post(f"{shop.url}/checkout", trust_env=False, timeout=20)
+        assert "checkout" == shop.completion("/checkout")["app"]
+        (debug,) = shop.lines(level="debug", target="shop")
+        assert ("stock looked up", "checkout") == (debug["message"], debug["app"])
+        # The file has what the terminal has.
+        said = [line for line in shop.output().splitlines() if line.startswith("{")]
+        file = tmp_path / "shop.log"
+        until(lambda: set(said) <= set(file.read_text().splitlines()), why="the same lines in the file")
 
 
 _CRASHING = """
