@@ -145,12 +145,12 @@ from tests.endpoints.test_server_start import Recorded, ServerStart, opening
 from tests.waiting import until
 server = Recorded()
 serving = ServerStart(server)
+from gevent import monkey  # which may take longer than the server waits
+import gevent
 serving.on_serving()
 if {opened}:
     until(lambda: server.calls and not opening())
-from gevent import monkey
 monkey.{patching}()
-import gevent
 with gevent.Timeout(20):
     while server.calls[-1] != "start" or opening():
         gevent.sleep(0.01)
