@@ -29,6 +29,7 @@ lint: $(VENV)/dev.done  ## formatting, ruff, mypy, bandit, import contract, gene
 	$(BIN)/python scripts/distribution.py --check
 	$(BIN)/bext-otel catalogue --check docs/metrics.md
 	$(BIN)/python scripts/settings_reference.py --check
+	$(BIN)/python scripts/api_reference.py --check
 	$(BIN)/python scripts/specification.py --check
 	$(BIN)/python scripts/semantic_conventions.py --check
 
@@ -36,6 +37,7 @@ docs: $(VENV)/dev.done  ## write the generated pages again
 	$(BIN)/python scripts/distribution.py
 	$(BIN)/bext-otel catalogue --write docs/metrics.md
 	$(BIN)/python scripts/settings_reference.py
+	$(BIN)/python scripts/api_reference.py
 	$(BIN)/python scripts/specification.py
 	$(BIN)/python scripts/semantic_conventions.py
 

@@ -47,8 +47,16 @@ def register_check(
     failures: int = 1,
     successes: int = 1,
 ) -> None:
-    """Let `/health` ask `probe` too, as `Health.register` says; without telemetry in this process, do
-    nothing."""
+    """Let `/health` ask `probe` too, under `name`, in the place of one of the same name; without telemetry in
+    this process, do nothing.
+
+    It is called in a thread of ours, or, a coroutine function, awaited in the event loop that runs where it
+    is registered, or in one of its own. It returns nothing or True for healthy, False for unhealthy, a
+    mapping of details, or a `bext_otel.health.Check`; what it raises is unhealthy. `critical` says that the
+    service can't do without: readiness asks for it. It is unhealthy past `timeout_seconds` (default:
+    `[health] timeout_seconds`), and asked each `interval_seconds` (`[health] interval_seconds`). `failures`
+    results in a row turn it for the worse, `successes` back. Raises ConfigError for what can't be asked so.
+    """
     runs = running()
     if runs is not None:
         runs.health.register(

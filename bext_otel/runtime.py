@@ -6,6 +6,7 @@ import atexit
 import logging
 import os
 import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -54,7 +55,7 @@ from bext_otel.service.child_exit import at_end_of_children, at_end_of_workers
 from bext_otel.service.joining import join_service
 from bext_otel.service.process_tree import commands
 from bext_otel.service.procfs import Proc
-from bext_otel.serving import watch
+from bext_otel.serving import is_serving, watch
 from bext_otel.signals import Signals
 from bext_otel.trust import trusted_parents, trusted_proxies
 
@@ -407,9 +408,24 @@ def _serve(config: Config, runtime: Runtime) -> ServerStart:
             board=runtime.board,
             log=_log.warning,
             settings=config.endpoints,
+            announce=partial(_say_at_terminal, config),
         )
 
     serving = ServerStart(ServerOnUse(make))
     runtime._undoing.callback(serving.close)
     runtime._undoing.callback(on_answering(serving.on_request))
     return serving
+
+
+def _say_at_terminal(config: Config, line: str) -> None:
+    """For whoever starts a server by hand, and for nobody else: not into a file, a pipe or a script's own
+    lines."""
+    stream = sys.stderr
+    if (
+        is_serving()
+        and config.logging.enabled
+        and config.logging.output != "none"
+        and stream is not None
+        and stream.isatty()
+    ):
+        write_stderr(line)

@@ -126,6 +126,67 @@ in lower case with dashes, as the conventions have it; a word is a whole name |
 """
 
 
+# Where a setting is used, and why: by its key, else by its section.
+GUIDES = {
+    "metrics": "metrics.md",
+    "metrics.path": "security.md",
+    "metrics.mount": "health.md#kubernetes",
+    "metrics.host": "health.md#kubernetes",
+    "metrics.port": "nothing-arrives.md#metrics-does-not-answer",
+    "metrics.in_prometheus_client": "moving.md#from-prometheus_client",
+    "metrics.window_seconds": "promql.md",
+    "metrics.rate_window_seconds": "promql.md",
+    "metrics.export_interval_seconds": "nothing-arrives.md",
+    "metrics.export_batch_size": "nothing-arrives.md",
+    "metrics.series_limit": "own-metrics.md#plain-opentelemetry-instruments",
+    "metrics.scope_labels": "own-metrics.md#plain-opentelemetry-instruments",
+    "metrics.total_suffix": "own-metrics.md#plain-opentelemetry-instruments",
+    "metrics.flow_names": "promql.md#whether-telemetry-itself-is-well",
+    "metrics.body_sizes": "moving.md#from-prometheus-fastapi-instrumentator",
+    "metrics.budgets": "own-metrics.md#labels",
+    "health": "health.md",
+    "endpoints": "security.md",
+    "logging": "logging.md",
+    "logging.baggage": "log-lines.md#fields-of-your-own-on-every-line",
+    "logging.span_fields": "log-lines.md#fields-of-your-own-on-every-line",
+    "logging.task_fields": "log-lines.md#fields-of-your-own-on-every-line",
+    "logging.access": "logging.md#the-access-log",
+    "logging.access.sampling": "sampling-and-privacy.md#10--of-the-traces-and-all-errors",
+    "telemetry": "environment.md",
+    "telemetry.otlp_endpoint": "sampling-and-privacy.md",
+    "telemetry.otlp_protocol": "nothing-arrives.md",
+    "telemetry.shutdown_timeout_seconds": "nothing-arrives.md",
+    "telemetry.disabled": "testing.md",
+    "telemetry.propagate_app_to": "security.md",
+    "telemetry.trust_parent": "security.md#from-outside",
+    "telemetry.trust_proxies": "security.md#from-outside",
+    "telemetry.token": "security.md",
+    "telemetry.token_file": "security.md",
+    "telemetry.engine": "../README.md#two-engines",
+    "cache": "metrics.md",
+    "isolates": "metrics.md",
+    "redaction": "redaction.md",
+    "redaction.names": "sampling-and-privacy.md#names-and-patterns-of-your-own-no-e-mail-addresses",
+    "redaction.patterns": "sampling-and-privacy.md#names-and-patterns-of-your-own-no-e-mail-addresses",
+    "apps": "logging.md",
+    "apps.hosts": "../README.md#what-you-get",
+    "apps.paths": "../README.md#what-you-get",
+    "apps.mounts": "../README.md#what-you-get",
+    "apps.routes": "nothing-arrives.md#metrics-does-not-answer",
+    "apps.trust_parent": "security.md#from-outside",
+    "apps.log_bodies": "redaction.md#bodies",
+    "apps.status": "health.md",
+    "apps.version": "health.md",
+}
+
+
+def guide(section: str, key: str) -> str:
+    """A link to the page that shows how a setting is used."""
+    page = GUIDES.get(f"{section}.{key}") or GUIDES[section]
+    title = page.removeprefix("../").partition(".md")[0].replace("-", " ")
+    return f" [{title}]({page})"
+
+
 def section(name: str, title: str, fields: Mapping[str, Field], description: str) -> Iterator[str]:
     """A table of settings."""
     yield f"\n## {title}\n"
@@ -137,7 +198,7 @@ def section(name: str, title: str, fields: Mapping[str, Field], description: str
         path: SettingPath = (name, key)
         also = f" Also `{standard[path]}`." if path in standard else ""
         default = toml({} if field.is_table else field.default)
-        yield f"| `{key}` | {takes(field)} | `{default}` | {field.description}{also} |"
+        yield f"| `{key}` | {takes(field)} | `{default}` | {field.description}{also}{guide(name, key)} |"
 
 
 def takes(field: Field) -> str:

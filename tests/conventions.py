@@ -120,6 +120,7 @@ def unknown() -> Iterator[str]:
         each["id"] for each in yaml.safe_load((MODEL / "metrics.yaml").read_text())["groups"][0]["attributes"]
     }
     known = fields | labels | modelled | registered_names()
+    known |= _BOUND
     yield from sorted(f"{field} of {event}" for event, field in _fields if field not in known)
     groups = yaml.safe_load((MODEL / "metrics.yaml").read_text())["groups"]
     streams = {each.get("metric_name") for each in groups} | {row.streamed for row in METRICS}
@@ -150,3 +151,5 @@ def registered_names() -> frozenset[str]:
 
 # Fields that tests give to `Operation.set`.
 _OF_TESTS: frozenset[str] = frozenset()
+# What applications of tests bind (`bext_otel.bind`) is theirs, and has no place in a model of ours.
+_BOUND = frozenset({"tenant", "step"})

@@ -10,7 +10,7 @@ __all__ = ["DOCS", "blocks", "write_files"]
 DOCS = Path(__file__).parent.parent / "docs"
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_FILE = re.compile(r"# ([\w./]+\.(?:py|toml))\n")
+_FILE = re.compile(r"# ([\w./]+\.(?:py|toml|yml|yaml|sh))\n")
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -22,7 +22,7 @@ def blocks(page: str, language: str) -> list[str]:
 def write_files(page: str, folder: Path) -> list[str]:
     """Write the files that a page shows; their names."""
     names = []
-    for code in (*blocks(page, "python"), *blocks(page, "toml")):
+    for code in (block for language in ("python", "toml", "yaml") for block in blocks(page, language)):
         if match := _FILE.match(code):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / match[1]).write_text(code, encoding="utf-8")

@@ -119,6 +119,12 @@ class Endpoints:
             listed.append((log_levels.PATH, "log levels in force; PUT raises one for a time"))
         return tuple(listed)
 
+    @property
+    def first_page(self) -> tuple[str, str]:
+        """What is shown, in a word, and where: metrics, else health."""
+        path = next((path for path, _ in self.listing), "/")
+        return ("metrics" if path == self._metrics_settings.path else "health"), path
+
     def begin(self) -> None:
         """They are served from now on: health checks are asked, so that the first who wants to know is
         answered."""

@@ -48,8 +48,8 @@ class StandaloneServer:
     `start` and `stop` only.
 
     `board` is what the processes of a service share: one of them serves, the others wait for it in silence.
-    A port that somebody else holds is one line to `log`. `rank` says what this process has to show: one that
-    has less gives the port to it.
+    A port that somebody else holds is one line to `log`, where they are served is one to `announce`. `rank`
+    says what this process has to show: one that has less gives the port to it.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class StandaloneServer:
         board: Board | None,
         log: Callable[[str], None],
         settings: EndpointsSettings | None = None,
+        announce: Callable[[str], object] | None = None,
     ) -> None:
         self._endpoints = endpoints
         self._settings = settings or EndpointsSettings()
@@ -69,6 +70,7 @@ class StandaloneServer:
         self._port = port
         self._board = board
         self._log = log
+        self._announce = announce
         self.rank = Rank.CANDIDATE
         self._told: set[str] = set()
         self._words: list[socket.socket] = []
@@ -150,15 +152,15 @@ class StandaloneServer:
             reply = wsgi.finished_for(_WRONG_HOST, environ)
         return wsgi.respond(reply, start_response)
 
-    def tell(self, about: str, line: str) -> None:
-        """One line about this, once for all workers of the service."""
+    def tell(self, about: str, line: str, *, by: Callable[[str], object] | None = None) -> None:
+        """One line about this, once for all workers of the service, `by` this (None: by the log)."""
         if about in self._told:
             return
         self._told.add(about)
         secret = self._board.secret.hex() if self._board is not None else ""
         word = take_word(f"{secret} {self._host} {self._port} {about}") if secret else None
         if word is not None or not secret:
-            self._log(line)
+            (by or self._log)(line)
         if word is not None:
             self._words.append(word)
 
@@ -175,9 +177,15 @@ class StandaloneServer:
         if not (is_loopback(self._host) or self._endpoints.access.is_guarded):
             self.tell("open", _OPEN.format(address=self._address))
         self._endpoints.begin()
-        return Listener(
+        served = Listener(
             sock, self.application, lane_of=self._endpoints.lane, name="bext-otel-endpoints", tls=tls
         )
+        if self._announce is not None:
+            scheme = "http" if tls is None else "https"
+            what, path = self._endpoints.first_page
+            address = _address(self._host, served.port)
+            self.tell("where", f"{what} at {scheme}://{address}{path}", by=self._announce)
+        return served
 
     def _tls(self) -> TLS | None:
         certificate, key = self._settings.certificate_file, self._settings.key_file
@@ -195,13 +203,17 @@ class StandaloneServer:
 
     @property
     def _address(self) -> str:
-        return f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
+        return _address(self._host, self._port)
 
     def _page(self, path: str, *, trusted: bool) -> Reply:
         if path != "/":
             return plain_text(404, "not found; / lists what there is")
         # What else runs on this machine is for those on this machine.
         return index(self._endpoints, others(self._board, self._host, self._port) if trusted else [])
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class _Life:

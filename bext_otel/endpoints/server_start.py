@@ -11,6 +11,7 @@ from typing import Protocol
 from bext_otel.endpoints.notice import Rank
 from bext_otel.late_patching import on_patching
 from bext_otel.process import on_fork
+from bext_otel.serving import is_serving
 from bext_otel.threads import begin
 
 __all__ = ["ServerStart"]
@@ -28,6 +29,7 @@ class _Server(Protocol):
     @property
     def rank(self) -> Rank: ...
     def start(self) -> None: ...
+    def prepare(self) -> None: ...
     def raise_rank(self, rank: Rank) -> None: ...
     def stop(self) -> None: ...
     def forget(self) -> None: ...
@@ -42,14 +44,15 @@ class ServerStart:
     server closes, so that the port is free for the children and no thread runs across the fork; each forked
     worker opens it again, the parent only on new evidence. A measurement is evidence of work: such a process
     keeps its server when it forks helpers, and gets the port from one that has none; and one that serves gets
-    it from one that only measures.
+    it from one that only measures. The first request, or an ASGI server's lifespan, is certainty: nobody is
+    waited for any more, so that the endpoints are there for whoever has got the first answer.
 
     Where gevent patches threads, it closes before, and opens again after.
     """
 
     def __init__(self, server: _Server) -> None:
         self._server = server
-        self._timer: threading.Timer | None = None
+        self._opening: _Opening | None = None
         self._candidate = False
         self._shown = False
         self._closed = False
@@ -76,6 +79,8 @@ class ServerStart:
         """This process serves: requests come, or tasks."""
         self._server.raise_rank(Rank.SERVES)
         self.on_serving()
+        if (opening := self._opening) is not None:
+            opening.hurry.set()
 
     def close(self) -> None:
         """Serve no more."""
@@ -86,22 +91,19 @@ class ServerStart:
             self._stand_down()
             self._server.close()
 
-    def _schedule(self, start: Callable[[], None]) -> None:
+    def _schedule(self, start: Callable[[], None], *, delay_seconds: float = _DELAY_SECONDS) -> None:
         self._candidate = True
-        timer = threading.Timer(_DELAY_SECONDS, start)
-        timer.daemon = True
-        timer.name = "bext-otel-serving"
-        if begin(timer):
-            self._timer = timer
+        opening = _Opening(self._server, start, delay_seconds)
+        if begin(opening.thread):
+            self._opening = opening
         else:  # the next evidence tries again
             self._candidate = False
 
     def _stand_down(self) -> None:
         self._candidate = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer.join()
-            self._timer = None
+        if self._opening is not None:
+            self._opening.cancel()
+            self._opening = None
         self._server.stop()
 
     def _before_fork(self) -> None:
@@ -128,9 +130,11 @@ class ServerStart:
         self._lock = threading.RLock()  # another thread of the parent may hold it
         self._server.forget()
         self._candidate = False
-        self._timer = None
+        self._opening = None
         if self._shown and not self._closed:
-            self._schedule(self._start_unless_helper)
+            # A worker of such a master forks no further ones.
+            delay = 0.0 if _MASTER in sys.modules else _DELAY_SECONDS
+            self._schedule(self._start_unless_helper, delay_seconds=delay)
 
     def _start_unless_helper(self) -> None:
         # A child of `multiprocessing` computes something for its parent more often than it serves: it has to
@@ -140,3 +144,28 @@ class ServerStart:
             self._server.start()
         else:
             self._candidate = False
+
+
+class _Opening:
+    """A thread that opens the server after a while; at once, if that is cut short by `hurry`."""
+
+    def __init__(self, server: _Server, start: Callable[[], None], delay_seconds: float) -> None:
+        self._server = server
+        self._start = start
+        self._delay_seconds = delay_seconds
+        self._cancelled = False
+        self.hurry = threading.Event()
+        self.thread = threading.Thread(target=self._run, name="bext-otel-serving", daemon=True)
+
+    def cancel(self) -> None:
+        """Open nothing, and have the thread end."""
+        self._cancelled = True
+        self.hurry.set()
+        self.thread.join()
+
+    def _run(self) -> None:
+        if is_serving():  # a short script imports nothing that it will not use
+            self._server.prepare()
+        self.hurry.wait(self._delay_seconds)
+        if not self._cancelled:
+            self._start()

@@ -33,8 +33,8 @@ _MAX_REASON = 300
 _TIMEOUT, _NO_ANSWER = "Read timed out", "no answer in time"
 # What an exporter says where the other side speaks another protocol, and what that means.
 _MISTAKEN: tuple[tuple[re.Pattern[str], str], ...] = (
-    (  # the first frame of HTTP/2
-        re.compile(r"BadStatusLine\(['\"](?:\\x00|\x00){2}"),
+    (  # the first frame of HTTP/2; the exception's text is what came, its representation has it in quotes
+        re.compile(r"(?:BadStatusLine\(['\"]|^)(?:\\x00|\x00){2}"),
         "this port speaks gRPC: set OTEL_EXPORTER_OTLP_PROTOCOL=grpc, or use port 4318",
     ),
     (
@@ -43,7 +43,7 @@ _MISTAKEN: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (  # an alert of TLS
         re.compile(
-            r"BadStatusLine\(['\"](?:\\x15|\x15)(?:\\x03|\x03)|HTTP request was sent to (?:an )?HTTPS"
+            r"(?:BadStatusLine\(['\"]|^)(?:\\x15|\x15)(?:\\x03|\x03)|HTTP request was sent to (?:an )?HTTPS"
         ),
         "this port speaks TLS: write https:// in front of it",
     ),

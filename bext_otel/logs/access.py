@@ -10,6 +10,7 @@ from opentelemetry._logs import SeverityNumber
 
 from bext_otel.export.record import Record
 from bext_otel.logs.sinks import LineSink
+from bext_otel.redaction.policy import redact_attribute, redact_body
 from bext_otel.request_facts import REQUEST_KEY
 
 __all__ = ["AccessSink", "combined_line", "is_of_request", "only_of_request"]
@@ -44,8 +45,9 @@ class AccessSink(LineSink):
 
 
 def combined_line(record: Record) -> bytes:
-    """The entry of a request as a line of httpd's `combined`, byte for byte, but that URLs have lost their
-    secrets. The time is when it began, in local time."""
+    """The entry of a request as a line of httpd's `combined`, byte for byte, but for what the one policy of
+    redaction hides, by the names that the same facts have elsewhere. The time is when it began, in local
+    time."""
     request = record.context.get(REQUEST_KEY)
     access = request.access() if request is not None else None  # type: ignore[attr-defined]  # only requests stand there
     if access is None:
@@ -53,15 +55,19 @@ def combined_line(record: Record) -> bytes:
     began = (record.timestamp or time.time_ns()) / 1e9 - access.seconds
     status = record.attributes.get("status") or "-"
     return b'%b - %b [%b] "%b" %b %b "%b" "%b"\n' % (
-        _field(access.client),
-        _field(access.user),
+        _field(_safe("client.address", access.client)),
+        _field(_safe("user.name", access.user)),
         _time(int(began)),
-        _escaped(access.request),
+        _escaped(redact_body(access.request)),
         str(status).encode(),
         b"%d" % access.response_bytes if access.response_bytes else b"-",
-        b"-" if access.referer is None else _escaped(access.referer),
-        b"-" if access.user_agent is None else _escaped(access.user_agent),
+        b"-" if access.referer is None else _escaped(_safe("http.request.header.referer", access.referer)),
+        b"-" if access.user_agent is None else _escaped(_safe("user_agent.original", access.user_agent)),
     )
+
+
+def _safe(name: str, text: str) -> str:
+    return str(redact_attribute(name, text)) if text else text
 
 
 def _field(text: str) -> bytes:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 from bext_otel.catalogue import LABELS, METRICS, WORKS
 from bext_otel.cli.reference import reference
 from tests.cli.commands import Ended, invoke
+from tests.e2e.launching import SCRIPTS
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "metrics.md"
 
@@ -61,3 +64,32 @@ def test_a_page_out_of_date_is_a_failure_that_shows_the_difference(tmp_path: Pat
         "asked. |" in checked.output
     )
     assert f"bext-otel catalogue --write {page}" in checked.output
+
+
+def test_an_installed_package_names_its_module_by_an_entry_point(tmp_path: Path) -> None:
+    """As an installer writes it; and one whose module cannot be imported is told."""
+    (tmp_path / "tea_facts.py").write_text(
+        "import bext_otel\n"
+        "bext_otel.metric('tea.cups', kind='counter', unit='{cup}', text='Cups poured.', labels=('variety',))\n"
+    )
+    metadata = tmp_path / "tea-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: tea\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[bext_otel_catalogue]\ntea = tea_facts\n")
+
+    def listed() -> subprocess.CompletedProcess[str]:
+        command = [f"{SCRIPTS}/bext-otel", "catalogue"]
+        env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=False, env=env, cwd=tmp_path
+        )
+
+    found = listed()
+    assert "| `tea_cups_total` | counter | `variety` | cup | added up | Cups poured. |" in found.stdout, (
+        found.stderr
+    )
+    (tmp_path / "tea_facts.py").write_text("import nothing_like_that\n")
+    broken = listed()
+    assert broken.returncode != 0
+    assert "tea_facts" in broken.stderr
+    assert "Traceback" not in broken.stderr

@@ -1,7 +1,8 @@
-"""The settings reference in docs/ is what the settings say."""
+"""The generated references in docs/ are what the settings and the code say."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,15 +13,17 @@ from bext_otel.config.fields import fields_of
 from bext_otel.config.model import SECTIONS, AppSettings
 
 ROOT = Path(__file__).parent.parent.parent
+_PUBLISHED = "https://github.com/bext-stack/bext-otel/blob/main/"
 
 
-def check() -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "scripts/settings_reference.py", "--check"]
+def check(script: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, f"scripts/{script}.py", "--check"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_the_reference_is_current() -> None:
-    found = check()
+@pytest.mark.parametrize("script", ["settings_reference", "api_reference"])
+def test_the_reference_is_current(script: str) -> None:
+    found = check(script)
     assert (0, "") == (found.returncode, found.stderr)
 
 
@@ -33,3 +36,23 @@ def test_every_setting_is_in_the_reference() -> None:
     text = (ROOT / "docs" / "configuration.md").read_text()
     names = [name for struct in (*SECTIONS.values(), AppSettings) for name in fields_of(struct)]
     assert [] == [name for name in names if f"| `{name}` |" not in text]
+
+
+def test_every_link_of_a_page_leads_to_a_page_and_a_heading() -> None:
+    def anchors(page: Path) -> set[str]:
+        headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        shown = [re.sub(r"[^\w\- ]", "", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", one)) for one in headings]
+        return {one.strip().lower().replace(" ", "-") for one in shown}
+
+    wrong = []
+    for page in [*(ROOT / "docs").glob("*.md"), ROOT / "README.md"]:
+        text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
+            target, _, anchor = link.removeprefix(_PUBLISHED).partition("#")
+            if "://" in target:
+                continue
+            base = ROOT if link.startswith(_PUBLISHED) else page.parent
+            found = base / target if target else page
+            if not found.exists() or (anchor and anchor not in anchors(found)):
+                wrong.append(f"{page.name}: {link}")
+    assert [] == wrong

@@ -7,7 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.launching import launched
+from tests.e2e.launching import SOON, launched
+from tests.e2e.otlp import receiving
 from tests.pages import write_files
 from tests.waiting import until
 
@@ -28,6 +29,14 @@ def test_the_lines_of_the_page(tmp_path: Path) -> None:
         (priced,) = shop.lines(message="priced")
         assert ("acme", "pricing") == (priced["tenant"], priced["step"])
         assert "tenant" not in shop.completion("/docs")
+        httpx.post(f"{shop.url}/checkout", trust_env=False, timeout=20)
+        assert "checkout" == shop.completion("/checkout")["app"]
+        (debug,) = shop.lines(level="debug", target="shop")
+        assert ("stock looked up", "checkout") == (debug["message"], debug["app"])
+        # The file has what the terminal has.
+        said = [line for line in shop.output().splitlines() if line.startswith("{")]
+        file = tmp_path / "shop.log"
+        until(lambda: set(said) <= set(file.read_text().splitlines()), why="the same lines in the file")
 
 
 _CRASHING = """
@@ -65,3 +74,43 @@ def test_baggage_that_the_operator_names_is_on_the_completion_line(tmp_path: Pat
         httpx.get(f"{shop.url}/x", headers={"baggage": "tenant=acme,other=1"}, trust_env=False, timeout=20)
         line = shop.completion("/x")
         assert ("acme", False) == (line["tenant"], "other" in line)
+
+
+_TWO_LIBRARIES = """
+import logging
+import bext_otel
+from fastapi import FastAPI
+from loguru import logger
+
+app = FastAPI()
+
+@app.get("/")
+def root():
+    bext_otel.bind(tenant="acme")
+    logger.bind(user="u1").info("by loguru")
+    with bext_otel.bind(step="pricing"):
+        logger.info("within")
+        logging.getLogger("shop").warning("by logging")
+    return {}
+"""
+
+
+def test_bound_fields_are_on_loguru_s_lines_and_on_records_that_are_exported(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(_TWO_LIBRARIES)
+    expected = {
+        "by loguru": {"tenant": "acme", "user": "u1"},
+        "within": {"tenant": "acme", "step": "pricing"},
+        "by logging": {"tenant": "acme", "step": "pricing"},
+        "request completed": {"tenant": "acme"},
+    }
+    with receiving() as received:
+        env = {**SOON, "OTEL_SERVICE_NAME": "shop", "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint}
+        with launched(tmp_path, "uvicorn app:app --port {port}", env=env, path="/") as shop:
+            shop.completion("/")
+            for message, fields in expected.items():
+                (line,) = shop.lines(message=message)[:1]
+                (record,) = until(lambda message=message: received.lines(message), why=message)[:1]
+                for found in (line, record.attributes):
+                    assert fields == {
+                        name: found[name] for name in ("tenant", "user", "step") if name in found
+                    }

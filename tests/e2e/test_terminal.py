@@ -105,6 +105,7 @@ def test_at_a_terminal_what_a_request_says_stands_below_it(tmp_path: Path) -> No
     with launched(tmp_path, command, instrument=False, env={"TERM": "xterm"}) as running:
         running.get("/items/7")
         until(lambda: "/items/7 " in running.output().partition("> ")[2])
+        until(lambda: "metrics at" in running.output(), why=running.output)
         shown = re.sub(r"\x1b\[[0-9;]*m", "", running.output())
     told = [line.strip("\r") for line in shown.split("\n")]
     begun = next(number for number, line in enumerate(told) if line.startswith("> GET /items/7 "))
@@ -113,3 +114,30 @@ def test_at_a_terminal_what_a_request_says_stands_below_it(tmp_path: Path) -> No
         r"< INFO  GET /items/7 200 in [\d.]+ ms .*bext\.request \d\d:\d\d:\d\d\.\d{3}", told[begun + 2]
     )
     assert "\x1b[33mWARN " in running.output()
+    # Standard error is the same terminal here; elsewhere it is not told at all, as other tests of lines see.
+    address = f"{running.endpoints_url}/metrics"
+    assert [f"bext-otel: metrics at {address}"] == [line for line in told if address in line]
+
+
+@pytest.mark.parametrize("output", ["none", ""])
+def test_where_the_endpoints_are_is_told_at_a_terminal_of_a_server_only(tmp_path: Path, output: str) -> None:
+    """Once for two workers; not where the terminal is left as it is, and not in a pipe."""
+    terminal = "python -m at_terminal " * (output == "none")
+    command = f"{terminal}opentelemetry-instrument uvicorn starlette_app:app --workers 2 --port {{port}}"
+    env = {"TERM": "xterm"} | ({"BEXT_LOGGING_OUTPUT": output} if output else {})
+    with launched(tmp_path, command, instrument=False, env=env) as running:
+        assert 200 == running.endpoint("/metrics").status_code
+        running.get("/items/7")
+    assert "metrics at" not in running.output()
+
+
+def test_two_workers_tell_once_where_the_endpoints_are(tmp_path: Path) -> None:
+    command = (
+        "python -m at_terminal opentelemetry-instrument uvicorn starlette_app:app --workers 2 --port {port}"
+    )
+    with launched(tmp_path, command, instrument=False, env={"TERM": "xterm"}) as running:
+        for _ in range(4):
+            running.get("/items/7")
+        assert 200 == running.endpoint("/metrics").status_code
+        until(lambda: "metrics at" in running.output(), why=running.output)
+    assert 1 == running.output().count(f"bext-otel: metrics at {running.endpoints_url}/metrics")

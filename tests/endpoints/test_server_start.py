@@ -30,6 +30,9 @@ class Recorded:
     def start(self) -> None:
         self.calls.append("start")
 
+    def prepare(self) -> None:
+        """Imports, which nobody counts."""
+
     def stop(self) -> None:
         self.calls.append("stop")
 
@@ -98,6 +101,27 @@ def test_evidence_opens_it_once(serving: ServerStart, server: Recorded) -> None:
     assert ["start"] == server.calls
 
 
+def test_the_first_request_opens_it_at_once(
+    serving: ServerStart, server: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a second later than an application is asked first, however long a master may take to fork."""
+    monkeypatch.setattr(ServerStart._schedule, "__kwdefaults__", {"delay_seconds": 86_400.0})
+    serving.on_serving()
+    assert ([], 1) == (server.calls, len(opening()))
+    serving.on_request()
+    until(lambda: server.calls and not opening())
+    assert (["start"], Rank.SERVES) == (server.calls, server.rank)
+
+
+def test_a_worker_of_gunicorns_waits_for_no_fork_of_its_own(
+    serving: ServerStart, server: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ServerStart._schedule, "__kwdefaults__", {"delay_seconds": 86_400.0})
+    monkeypatch.setitem(sys.modules, "gunicorn.arbiter", types.ModuleType("gunicorn.arbiter"))
+    serving.on_serving()
+    assert ["keep_open", "stop", "forget", "start"] == told_by_child(server, 4)
+
+
 def test_a_master_closes_before_it_forks_and_every_child_opens(
     serving: ServerStart, server: Recorded
 ) -> None:
@@ -121,12 +145,12 @@ from tests.endpoints.test_server_start import Recorded, ServerStart, opening
 from tests.waiting import until
 server = Recorded()
 serving = ServerStart(server)
+from gevent import monkey  # which may take longer than the server waits
+import gevent
 serving.on_serving()
 if {opened}:
     until(lambda: server.calls and not opening())
-from gevent import monkey
 monkey.{patching}()
-import gevent
 with gevent.Timeout(20):
     while server.calls[-1] != "start" or opening():
         gevent.sleep(0.01)

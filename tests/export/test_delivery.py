@@ -224,6 +224,9 @@ def test_a_forked_child_has_delivered_nothing_yet() -> None:
             "",
             "this port speaks gRPC: set OTEL_EXPORTER_OTLP_PROTOCOL=grpc, or use port 4318",
         ),
+        # What `http.client` says, which has the line itself for its text.
+        ("\x00\x00\x18\x04\x00", "", "this port speaks gRPC"),
+        ("\x15\x03\x03\x00\x02\x02F", "", "this port speaks TLS"),
         (
             "UNAVAILABLE: Failed parsing HTTP/2 (Expected SETTINGS frame as the first frame, got frame type 79)",
             "",

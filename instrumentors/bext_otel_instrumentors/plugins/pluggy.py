@@ -18,11 +18,15 @@ __all__ = ["PluggyInstrumentor"]
 Multicall = Callable[[str, Sequence[Any], Mapping[str, object], bool], Any]
 
 
+_NOT_WORK = frozenset({"pytest"})
+
+
 class PluggyInstrumentor(Instrumentor):
     """Instruments plugin managers: those made from now on, and older ones when a plugin is registered with
     them.
 
-    `instrument(projects=("datasette",))`: only managers of these projects; without it, all.
+    `instrument(projects=("datasette",))`: only managers of these projects; without it, all but pytest's,
+    whose hooks are the tests of an application and none of its work.
     """
 
     _managers: weakref.WeakSet[Any]
@@ -76,8 +80,9 @@ class PluggyInstrumentor(Instrumentor):
         """Stand between the manager and what executes its calls: inside of anybody's monitoring, who goes on
         to see the real hooks."""
         try:
+            name = manager.project_name
             if manager in self._managers or (
-                self._projects is not None and manager.project_name not in self._projects
+                name in _NOT_WORK if self._projects is None else name not in self._projects
             ):
                 return
             manager._inner_hookexec = _Executor(manager._inner_hookexec)

@@ -65,3 +65,13 @@ def test_a_task_inherits_what_the_operator_names(
         see.delay(1).get(timeout=20)
     see.delay(2).get(timeout=20)
     assert [{"tenant": "acme"}, {"tenant": "acme", "user": 1}, {}, {"user": 2}] == seen
+
+
+def test_lines_of_a_worker_that_binds_nothing_look_for_what_it_inherits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In a process of its own nothing else has said that there are fields."""
+    monkeypatch.setattr(fields, "used", False)
+    use(FieldSettings(tasks=frozenset({"tenant"})))
+    assert ({}, False) == (fields.restored('{"other": 1}'), fields.used)
+    assert ({"tenant": "acme"}, True) == (fields.restored('{"tenant": "acme"}'), fields.used)

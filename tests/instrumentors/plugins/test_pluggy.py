@@ -295,6 +295,20 @@ def test_managers_of_other_projects_are_left_alone(instrumented: None, telemetry
     assert "_Executor" not in type(other._inner_hookexec).__name__
 
 
+def test_a_test_run_of_pytest_s_is_no_plugin_s_work(telemetry: Telemetry) -> None:
+    """The page on testing sets telemetry up within one; any other manager is measured."""
+    instrumentor = PluggyInstrumentor()
+    instrumentor.instrument()
+    try:
+        names = [
+            type(pluggy.PluginManager(project)._inner_hookexec).__name__
+            for project in ("pytest", "datasette")
+        ]
+        assert [False, True] == [name == "_Executor" for name in names]
+    finally:
+        instrumentor.uninstrument()
+
+
 def test_everything_is_put_back_even_under_a_monitor(telemetry: Telemetry) -> None:
     before = dict(vars(pluggy.PluginManager))
     instrumentor = PluggyInstrumentor()
