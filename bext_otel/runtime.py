@@ -40,6 +40,7 @@ from bext_otel.fields import use as use_fields
 from bext_otel.health.builtin import disk
 from bext_otel.health.builtin import telemetry as telemetry_check
 from bext_otel.health.evaluation import Health
+from bext_otel.health.offered import register_offered
 from bext_otel.logs.install import install
 from bext_otel.logs.level_control import LevelControl
 from bext_otel.logs.level_watch import LevelWatch
@@ -267,12 +268,16 @@ def _health(config: Config, version: str) -> Health:
         timeout_seconds=settings.timeout_seconds,
         interval_seconds=settings.interval_seconds,
         version=version,
+        checks=settings.checks,
+        groups=settings.groups,
     )
     health.register(
         "disk",
         disk(settings.disk_path, settings.disk_min_free_mb),
         interval_seconds=max(settings.interval_seconds, _DISK_SECONDS),
     )
+    register_offered(health.register, failed=_log.warning)
+    health.register_declared()
     for name, app in config.apps.items():
         health.register_app(name, app.status, app.version)
     return health

@@ -156,17 +156,27 @@ def description(struct: type) -> str:
     return text[0].upper() + text[1:]
 
 
+def tables(name: str, struct: type) -> Iterator[str]:
+    """Tables of settings within a section."""
+    for key, field in fields_of(struct).items():
+        if field.struct is not None:
+            below = f"{name}.{key}.NAME" if field.is_table else f"{name}.{key}"
+            yield from section(below, f"`[{below}]`", fields_of(field.struct), description(field.struct))
+
+
 def page() -> str:
     """The whole page."""
     lines = [HEAD.rstrip()]
     for name, struct in SECTIONS.items():
+        own = {key: field for key, field in fields_of(struct).items() if field.struct is None}
         example = variable(name, next(iter(fields_of(struct))))
         lines += section(
             name,
             f"`[{name}]`",
-            fields_of(struct),
+            own,
             f"{description(struct)} As variables: `{example}` and so on.",
         )
+        lines += tables(name, struct)
     lines += section("apps", "`[apps.NAME]`", fields_of(AppSettings), description(AppSettings))
     lines.append(APPS.rstrip())
     unit = {row.variable: f" (in {row.unit})" if row.unit else "" for row in STANDARD}

@@ -17,17 +17,21 @@ from bext_otel.redaction import SECRET, redact_url
 
 __all__ = [
     "ACCESS",
+    "APPS",
     "COMPUTED",
     "LEVELS",
+    "NAMED",
     "SECTIONS",
     "SHARED",
     "SIGNALS",
     "AccessSettings",
     "AppSettings",
     "CacheSettings",
+    "CheckSettings",
     "Config",
     "EndpointsSettings",
     "Exporters",
+    "GroupSettings",
     "HealthSettings",
     "Level",
     "LoggingSettings",
@@ -58,6 +62,9 @@ own."""
 
 ACCESS = "logging.access"
 """The section that stands within another."""
+
+APPS = "apps"
+"""The section that is all tables by names of the user's."""
 
 _DAY = 86_400
 _URL_PATH = r"^/[^\s?#]+$"
@@ -107,6 +114,9 @@ PoolPattern = Annotated[str, Meta(pattern=r"\S", extra={"expected": 'a pattern o
 FieldName = Annotated[str, Meta(pattern=r"[^\s*]", extra={"expected": 'a name, e.g. "customer_no"'})]
 Pattern = Annotated[str, Meta(min_length=1, extra={"expected": 'a regular expression, e.g. "cust-[0-9]{8}"'})]
 Milliseconds = Annotated[float, Meta(ge=0, le=_DAY * 1000, extra={"unit": "milliseconds", "example": 2000})]
+HttpStatus = Annotated[int, Meta(ge=100, le=599, extra={"example": 200})]
+CheckName = Annotated[str, Meta(pattern=r"\S", extra={"expected": 'the name of a check, e.g. "database"'})]
+Argument = Annotated[str, Meta(extra={"expected": "a text"})]
 Limit = Annotated[int, Meta(ge=1, le=1_000_000, extra={"unit": "values", "example": 200})]
 
 
@@ -246,6 +256,132 @@ class EndpointsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     ] = ""
 
 
+class CheckSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[health.checks.NAME]`: one check; without `url`, `tcp` and `command`, how one of this name is asked
+    that comes from code, from an entry point or from ourselves."""
+
+    enabled: Annotated[bool, Meta(description="Ask it.")] = True
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(?:https?://[^\s/?#]+[^\s#]*)?$",
+            description="Address that has to answer; certificates are verified, redirections are not "
+            "followed, and no proxy is used.",
+            extra={"expected": "an http:// or https:// URL", "example": "https://payments.example/healthz"},
+        ),
+    ] = ""
+    status: Annotated[
+        tuple[HttpStatus, ...],
+        Meta(description="Statuses that `url` may answer with; empty: any from 200 to 299."),
+    ] = ()
+    contains: Annotated[
+        str,
+        Meta(
+            description="Text that the first 64 kB of what `url` answers have to hold.",
+            extra={"example": "ok"},
+        ),
+    ] = ""
+    ca_file: Annotated[
+        str,
+        Meta(
+            description="File of the authorities that may have signed the certificate of `url`; empty: the "
+            "system's.",
+            extra={"example": "/etc/ssl/private-ca.pem"},
+        ),
+    ] = ""
+    tcp: Annotated[
+        str,
+        Meta(
+            pattern=r"^(?:(?:\[[0-9A-Fa-f:.%\w]+\]|[^\s:/\[\]]+):[0-9]{1,5})?$",
+            description="Address that has to take a connection.",
+            extra={"expected": "host:port", "example": "queue.example:5672"},
+        ),
+    ] = ""
+    command: Annotated[
+        tuple[Argument, ...],
+        Meta(
+            description="Program with its arguments, without a shell; past its limit it is killed with its "
+            "children.",
+            extra={"example": ["/usr/bin/test", "-e", "/run/ready"]},
+        ),
+    ] = ()
+    exit_code: Annotated[
+        int, Meta(ge=0, le=255, description="Code that `command` has to exit with.", extra={"example": 0})
+    ] = 0
+    critical: Annotated[
+        bool | None,
+        Meta(
+            description="The service can't do without: readiness asks for it; not set: as whoever brings it "
+            "says."
+        ),
+    ] = None
+    interval_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=_DAY,
+            description="How often it is asked; 0: as whoever brings it says, or `[health] "
+            "interval_seconds`.",
+            extra={"unit": "seconds", "example": 10},
+        ),
+    ] = 0.0
+    timeout_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=600,
+            description="How long it may take; 0: as whoever brings it says, or `[health] timeout_seconds`.",
+            extra={"unit": "seconds", "example": 2},
+        ),
+    ] = 0.0
+    failures: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1000,
+            description="How many bad results in a row turn it; 0: as whoever brings it says, or 1.",
+            extra={"example": 3},
+        ),
+    ] = 0
+    successes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1000,
+            description="How many good results in a row turn it back; 0: as whoever brings it says, or 1.",
+            extra={"example": 2},
+        ),
+    ] = 0
+
+
+class GroupSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[health.groups.NAME]`: some checks, served at `NAME` below `[health] path`; `live`, `ready` and
+    `startup` are groups that are there in any case."""
+
+    checks: Annotated[
+        tuple[CheckName, ...],
+        Meta(
+            description="Names of its checks, `*` for all; one that nobody has registered is unhealthy. Not "
+            "set: nothing for `live`, what is critical for `ready` and `startup`, all for others.",
+            extra={"example": ["database", "queue"]},
+        ),
+    ] = ()
+    show: Annotated[
+        Literal["", "never", "token", "always"],
+        Meta(
+            description="Who sees its checks beside the status: nobody, who has the token, or everybody; "
+            "empty: as for the whole of health."
+        ),
+    ] = ""
+    status: Annotated[
+        Mapping[str, HttpStatus],
+        Meta(
+            description="`[health.groups.NAME.status]`: HTTP status by status (`healthy`, `starting`, "
+            "`degraded`, `unhealthy`); otherwise 503 for `unhealthy` and `starting`, and 200."
+        ),
+    ] = {}
+
+
 class HealthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[health]`: what the health endpoints say."""
 
@@ -280,6 +416,14 @@ class HealthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             extra={"unit": "megabytes"},
         ),
     ] = 100
+    checks: Annotated[
+        Mapping[str, CheckSettings],
+        Meta(description="`[health.checks.NAME]`: checks, and how those of others are asked."),
+    ] = {}
+    groups: Annotated[
+        Mapping[str, GroupSettings],
+        Meta(description="`[health.groups.NAME]`: checks that are asked about together."),
+    ] = {}
 
 
 class LoggingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -739,6 +883,13 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "redaction": RedactionSettings,
 }
 """Our sections of the file, but for `[apps.NAME]`."""
+
+NAMED: Mapping[tuple[str, ...], str] = {
+    (APPS,): "an app",
+    ("health", "checks"): "a check",
+    ("health", "groups"): "a group",
+}
+"""Tables whose entries are tables of settings, and what an entry of them is."""
 
 SHARED = frozenset({"cache", "isolates"})
 """Sections in which the bext server has settings of its own: a key that we do not know is one of those."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from bext_otel.config import CheckSettings, GroupSettings
 from bext_otel.errors import ConfigError
 from bext_otel.health.checks import Check, Status, combined, weighed
+from bext_otel.health.declared import declared
+from bext_otel.health.groups import members, unknown
 from bext_otel.health.probes import Ask, Clock, Probe, Prober
 from bext_otel.health.standing import Patience
 
@@ -21,43 +25,61 @@ __all__ = ["READINESS", "Health", "HealthReport"]
 
 Apps: TypeAlias = Mapping[str, Mapping[str, str]]
 
+_log = logging.getLogger(__name__)
+_AS_REGISTERED = CheckSettings()
+_NO_SETTINGS = GroupSettings()
+
 READINESS = frozenset({"database", "isolates"})
 """Checks that readiness asks for as soon as they are registered."""
 
 
 @dataclass(frozen=True)
 class HealthReport:
-    """The state of the service. `uptime_seconds` counts since the `Health` was made."""
+    """The state of the service, or of a group. `uptime_seconds` counts since the `Health` was made; `unknown`
+    are checks that the group names, and nobody has registered."""
 
     status: Status
     checks: Mapping[str, Check] = field(default_factory=dict)
     apps: Apps = field(default_factory=dict)
     version: str = ""
     uptime_seconds: float = 0.0
+    unknown: tuple[str, ...] = ()
+    http_statuses: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def http_status(self) -> int:
         """503 if unhealthy, or if something critical was not asked yet, else 200: what is degraded still
-        serves."""
+        serves. `http_statuses` may say otherwise, but for a group whose checks are `unknown`."""
+        if self.unknown:
+            return 503
+        if self.status in self.http_statuses:
+            return self.http_statuses[self.status]
         return 503 if self.status in {"unhealthy", "starting"} else 200
 
     def document(self) -> dict[str, Any]:
         """The document that the platform's specification shows, ready for JSON."""
         return {
-            "status": self.status,
+            **self.plain(),
             "version": self.version,
             "uptime_secs": int(self.uptime_seconds),
             "checks": {name: check.document() for name, check in self.checks.items()},
             "apps": {name: dict(app) for name, app in self.apps.items()},
         }
 
+    def plain(self) -> dict[str, Any]:
+        """The same for those who may not see the details."""
+        if not self.unknown:
+            return {"status": self.status}
+        return {"status": self.status, "reason": f"no check is named {', '.join(self.unknown)}"}
+
 
 class Health:
     """The registered probes and apps, and the three questions about them.
 
     Probes are asked in the background, from `begin` or the first question on: every `interval_seconds`, for
-    `timeout_seconds` at most, unless they are registered with others. `version` is the service's. Questions
-    are answered at once from what was found last, and are safe from any thread.
+    `timeout_seconds` at most, unless they are registered with others or `checks` (by name) say so. `version`
+    is the service's. Questions are answered at once from what was found last, and are safe from any thread.
+    `warn` is told, once it is asked, which of the `groups` names a check that nobody has registered.
     """
 
     def __init__(
@@ -67,6 +89,9 @@ class Health:
         interval_seconds: float = 1.0,
         version: str = "",
         clock: Clock = time.monotonic,
+        checks: Mapping[str, CheckSettings] | None = None,
+        groups: Mapping[str, GroupSettings] | None = None,
+        warn: Callable[[str], object] = _log.warning,
     ) -> None:
         self._default = Patience(interval_seconds, timeout_seconds)
         self._version = version
@@ -74,6 +99,10 @@ class Health:
         self._started = clock()
         self._prober = Prober(clock=clock)
         self._draining = False
+        self._has_started = False
+        self._settings = checks or {}
+        self._groups = groups or {}
+        self.warn = warn
         # Setting, deleting and copying are one step each, so neither needs a lock, which a fork could leave
         # held.
         self._probes: dict[str, Probe] = {}
@@ -99,20 +128,27 @@ class Health:
         own. `critical` says that the service can't do without: readiness asks for it (default: only for the
         names in `READINESS`). `failures` results in a row turn it for the worse, `successes` back; being past
         the limit turns something critical at once. With `at_once`, a probe that looks at memory only is asked
-        by whoever wants to know, and at no interval. Raises ConfigError for what can't be asked like this.
+        by whoever wants to know, and at no interval. Settings for a check of this name come before all that
+        is said here. Raises ConfigError for what can't be asked like this.
         """
         if not callable(probe):
             raise ConfigError(
                 f"health probe {name!r} = {probe!r}: expected a function, or a coroutine function"
             )
-        default = self._default
+        default, settings = self._default, self._settings.get(name, _AS_REGISTERED)
+        if not settings.enabled:
+            return
         patience = Patience(
-            default.interval_seconds if interval_seconds is None else interval_seconds,
-            default.timeout_seconds if timeout_seconds is None else timeout_seconds,
-            failures,
-            successes,
+            settings.interval_seconds
+            or (default.interval_seconds if interval_seconds is None else interval_seconds),
+            settings.timeout_seconds
+            or (default.timeout_seconds if timeout_seconds is None else timeout_seconds),
+            settings.failures or failures,
+            settings.successes or successes,
         )
         _check(name, patience)
+        if settings.critical is not None:
+            critical = settings.critical
         made = Probe(
             probe, name in READINESS if critical is None else critical, patience, _running_loop(), at_once
         )
@@ -129,10 +165,24 @@ class Health:
         """Show an app, or its new state; the state "failed" degrades the service."""
         self._apps[name] = MappingProxyType({"status": status, "version": version})
 
+    def register_declared(self) -> None:
+        """Ask what the settings declare."""
+        for name, settings in self._settings.items():
+            seconds = settings.timeout_seconds or self._default.timeout_seconds
+            if (probe := declared(settings, seconds)) is not None:
+                self.register(name, probe)
+
     def begin(self) -> None:
         """Ask the probes from now on; nothing happens if they are."""
-        if not self._prober.begun:
-            self._prober.begin(list(self._probes.copy().values()))
+        if self._prober.begun:
+            return
+        self._prober.begin(list(self._probes.copy().values()))
+        for name, settings in self._groups.items():
+            for check in unknown(settings, self._probes.copy()):
+                self.warn(
+                    f"[health.groups.{name}] checks names {check!r}, and no check has that name: the group "
+                    "is unhealthy"
+                )
 
     def end(self) -> None:
         """Ask nobody any more."""
@@ -149,8 +199,25 @@ class Health:
     def ready(self, *, wait_seconds: float = 0.0) -> HealthReport:
         """Can it serve traffic? What is critical, and whether it drains. Waits for first answers for as long
         at most."""
-        critical = {name: probe for name, probe in self._probes.copy().items() if probe.critical}
-        return self._asked(critical, wait_seconds=wait_seconds)
+        return self.group("ready", wait_seconds=wait_seconds)
+
+    def group(self, name: str, *, wait_seconds: float = 0.0) -> HealthReport:
+        """What the checks of a group add up to; `ready` knows whether it drains, and
+        `startup` is healthy for good once it was. Waits for first answers for as long at most."""
+        settings, probes = self._groups.get(name, _NO_SETTINGS), self._probes.copy()
+        critical = (check for check, probe in probes.items() if probe.critical)
+        chosen = members(name, settings, probes, critical)
+        missing = unknown(settings, probes)
+        if name == "startup" and self._has_started:
+            chosen, missing = {}, ()
+        if not chosen and not missing and name != "ready":
+            return replace(self._report("healthy"), http_statuses=settings.status)
+        report = self._asked(chosen, wait_seconds=wait_seconds, drains=name == "ready")
+        if missing:
+            report = replace(report, status="unhealthy", unknown=missing)
+        elif name == "startup" and report.status not in {"unhealthy", "starting"}:
+            self._has_started = True
+        return replace(report, http_statuses=settings.status)
 
     def full(self, *, wait_seconds: float = 0.0) -> HealthReport:
         """All probes and apps: unhealthy if something critical is, degraded if anything else isn't
@@ -158,7 +225,12 @@ class Health:
         return self._asked(self._probes.copy(), self._apps.copy(), wait_seconds=wait_seconds)
 
     def _asked(
-        self, probes: Mapping[str, Probe], apps: Apps | None = None, *, wait_seconds: float
+        self,
+        probes: Mapping[str, Probe],
+        apps: Apps | None = None,
+        *,
+        wait_seconds: float,
+        drains: bool = True,
     ) -> HealthReport:
         apps = apps or {}
         self.begin()
@@ -170,7 +242,7 @@ class Health:
         weights = [weighed(check.status, critical=probes[name].critical) for name, check in checks.items()]
         if any(app["status"] == "failed" for app in apps.values()):
             weights.append("degraded")
-        if self._draining:
+        if self._draining and drains:
             checks["drain"] = Check.unhealthy(reason="this process ends soon, and still serves")
             weights.append("unhealthy")
         return self._report(combined(weights), checks, apps)

@@ -35,8 +35,8 @@ class FixedHealth:
     def live(self) -> HealthReport:
         return self._say("live")
 
-    def ready(self) -> HealthReport:
-        return self._say("ready")
+    def group(self, name: str) -> HealthReport:
+        return self._say(name)
 
     def full(self) -> HealthReport:
         return self._say("full")
