@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from opentelemetry.sdk.trace import TracerProvider
 
+from bext_otel._compat import offered
 from bext_otel.access_policy import SlowLimits, quiet_requests
 from bext_otel.answering import on_answering
 from bext_otel.app_baggage import Hosts, propagate_app
@@ -39,8 +40,9 @@ from bext_otel.fields import FieldSettings
 from bext_otel.fields import use as use_fields
 from bext_otel.health.builtin import disk
 from bext_otel.health.builtin import telemetry as telemetry_check
+from bext_otel.health.draining import Draining, hold_termination
 from bext_otel.health.evaluation import Health
-from bext_otel.health.offered import register_offered
+from bext_otel.health.offered import GROUP, register_offered
 from bext_otel.logs.install import install
 from bext_otel.logs.level_control import LevelControl
 from bext_otel.logs.level_watch import LevelWatch
@@ -55,7 +57,7 @@ from bext_otel.service.child_exit import at_end_of_children, at_end_of_workers
 from bext_otel.service.joining import join_service
 from bext_otel.service.process_tree import commands
 from bext_otel.service.procfs import Proc
-from bext_otel.serving import watch
+from bext_otel.serving import is_serving, watch
 from bext_otel.signals import Signals
 from bext_otel.trust import trusted_parents, trusted_proxies
 
@@ -222,6 +224,15 @@ def build_runtime(
     if not config.metrics.mount and (config.health.enabled or config.telemetry.exporters.prometheus):
         runtime.serving = _serve(config, runtime)
     atexit.register(runtime.at_exit)
+    if config.health.drain_seconds:
+        draining = Draining(
+            config.health.drain_seconds,
+            health.drain,
+            board,
+            serves=lambda: config.telemetry.disabled or is_serving(),
+        )
+        runtime._undoing.callback(hold_termination(draining))
+        health.drain_with(draining.is_over_soon)
     if not config.telemetry.disabled:
         deadline = config.telemetry.shutdown_timeout_seconds + _CLOSING_SECONDS
         runtime._undoing.callback(end_on_termination(runtime.shutdown, deadline_seconds=deadline))
@@ -276,7 +287,7 @@ def _health(config: Config, version: str) -> Health:
         disk(settings.disk_path, settings.disk_min_free_mb),
         interval_seconds=max(settings.interval_seconds, _DISK_SECONDS),
     )
-    register_offered(health.register, failed=_log.warning)
+    register_offered(offered(GROUP), health.register, failed=_log.warning)
     health.register_declared()
     for name, app in config.apps.items():
         health.register_app(name, app.status, app.version)

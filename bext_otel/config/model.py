@@ -404,6 +404,16 @@ class HealthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             "intervals counts as failed."
         ),
     ] = 1.0
+    drain_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=600,
+            description="How long a process that is told to end by SIGTERM goes on serving while it says "
+            "that it is not ready; 0: its server handles the signal at once.",
+            extra={"unit": "seconds", "example": 10},
+        ),
+    ] = 0.0
     disk_path: Annotated[
         str, Meta(min_length=1, description="Directory whose disk the disk check looks at.")
     ] = "."

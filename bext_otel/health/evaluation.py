@@ -99,6 +99,7 @@ class Health:
         self._started = clock()
         self._prober = Prober(clock=clock)
         self._draining = False
+        self._ends_soon: Callable[[], bool] = bool
         self._has_started = False
         self._settings = checks or {}
         self._groups = groups or {}
@@ -188,6 +189,10 @@ class Health:
         """Ask nobody any more."""
         self._prober.end()
 
+    def drain_with(self, ends_soon: Callable[[], bool]) -> None:
+        """Drain while `ends_soon` says so, too: the service that this process is a worker of does."""
+        self._ends_soon = ends_soon
+
     def drain(self) -> None:
         """From now on this process is not ready: no new traffic, please. What comes is served."""
         self._draining = True
@@ -242,7 +247,7 @@ class Health:
         weights = [weighed(check.status, critical=probes[name].critical) for name, check in checks.items()]
         if any(app["status"] == "failed" for app in apps.values()):
             weights.append("degraded")
-        if self._draining and drains:
+        if drains and (self._draining or self._ends_soon()):
             checks["drain"] = Check.unhealthy(reason="this process ends soon, and still serves")
             weights.append("unhealthy")
         return self._report(combined(weights), checks, apps)

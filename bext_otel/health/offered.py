@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Callable, Iterable
+from importlib.metadata import EntryPoint
 
 from bext_otel.health.checks import Check
 
@@ -13,10 +13,12 @@ GROUP = "bext_otel.health"
 """The group: the name of an entry point is the check's, its object a function or coroutine function."""
 
 
-def register_offered(register: Callable[..., object], *, failed: Callable[..., object]) -> None:
-    """Hand each to `register(name, function)`. One that can't be loaded is unhealthy, and told to `failed`:
-    a check that nobody asks would look as one that is well."""
-    for point in entry_points(group=GROUP):
+def register_offered(
+    points: Iterable[EntryPoint], register: Callable[..., object], *, failed: Callable[..., object]
+) -> None:
+    """Hand each of `GROUP`'s to `register(name, function)`. One that can't be loaded is unhealthy, and told
+    to `failed`: a check that nobody asks would look as one that is well."""
+    for point in points:
         try:
             register(point.name, point.load())
         except Exception as error:

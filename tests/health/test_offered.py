@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 from bext_otel.health import Health
-from bext_otel.health.offered import register_offered
+from bext_otel.health.offered import GROUP, register_offered
 
 LONG_S = 60.0
 
@@ -27,7 +28,8 @@ def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_packages_offer_checks_and_one_that_cannot_be_loaded_is_not_green() -> None:
     health = Health()
     lines: list[str] = []
-    register_offered(health.register, failed=lambda line, *facts: lines.append(line % facts))
+    points = entry_points(group=GROUP)
+    register_offered(points, health.register, failed=lambda line, *facts: lines.append(line % facts))
     checks = health.full(wait_seconds=LONG_S).checks
     assert {"stock": "healthy", "gone": "unhealthy"} == {name: check.status for name, check in checks.items()}
     assert 3 == checks["stock"].details["items"]
