@@ -237,6 +237,7 @@ PLUGIN = Label("plugin", "Name of the plugin.", budget=200)
 HOOK = Label("hook", "Hook that was called.", budget=50)
 DEPLOY_STATUS = Label("status", "How the deploy ended.", ("success", "failed", "rolled_back"))
 FLOW_NAME = Label("flow_name", "Name of the flow.", budget=200)
+CHECK = Label("check", "Name of the health check.", budget=200)
 BUDGETED_LABEL = Label("label", "Label whose budget was used up.", budget=50)
 LOG_SINK = Label("sink", "Where log lines go.", ("stdout", "stderr", "file", "otlp"))
 LOG_DROP_REASON = Label(
@@ -338,6 +339,18 @@ FLOW_ACTIVE_RUNS = _up_down_counter("bext.flow.active_runs", "{run}", "Flow runs
 FLOW_COMPLETED = _counter("bext.flow.completed", "{run}", "Flow runs that completed.")
 FLOW_FAILED = _counter("bext.flow.failed", "{run}", "Flow runs that failed.")
 FLOW_STEP_DURATION = _summary("bext.flow.step.duration", "ms", "Time that a step of a flow took.", FLOW_NAME)
+
+# --- Health -------------------------------------------------------------------------------------------------
+
+HEALTH_STATUS = Metric(
+    "bext.health.status",
+    "gauge",
+    "{status}",
+    "What a health check says: 1 healthy, 0.5 degraded, 0 unhealthy; the worst of all workers.",
+    (CHECK,),
+    merge="min",
+)
+HEALTH_CHECK_DURATION = _summary("bext.health.check.duration", "ms", "Time that a health check took.", CHECK)
 
 # --- Telemetry about telemetry ------------------------------------------------------------------------------
 

@@ -43,6 +43,7 @@ from bext_otel.health.builtin import telemetry as telemetry_check
 from bext_otel.health.draining import Draining, hold_termination
 from bext_otel.health.evaluation import Health
 from bext_otel.health.offered import GROUP, register_offered
+from bext_otel.health.telling import observe_checks
 from bext_otel.logs.install import install
 from bext_otel.logs.level_control import LevelControl
 from bext_otel.logs.level_watch import LevelWatch
@@ -343,6 +344,7 @@ def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chos
         _level_control=installed.levels,
         _undoing=undoing,
     )
+    undoing.callback(observe_checks(health.current))
     signals.start_with(measuring=runtime.on_measuring)
 
     def in_child() -> None:

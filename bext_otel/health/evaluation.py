@@ -15,8 +15,9 @@ from bext_otel.errors import ConfigError
 from bext_otel.health.checks import Check, Status, combined, weighed
 from bext_otel.health.declared import declared
 from bext_otel.health.groups import members, unknown
-from bext_otel.health.probes import Ask, Clock, Probe, Prober
+from bext_otel.health.probes import Ask, Clock, Concluded, Probe, Prober
 from bext_otel.health.standing import Patience
+from bext_otel.health.telling import tell
 
 if TYPE_CHECKING:
     import asyncio
@@ -97,7 +98,7 @@ class Health:
         self._version = version
         self._clock = clock
         self._started = clock()
-        self._prober = Prober(clock=clock)
+        self._prober = Prober(clock=clock, tell=_tell)
         self._draining = False
         self._ends_soon: Callable[[], bool] = bool
         self._has_started = False
@@ -151,7 +152,12 @@ class Health:
         if settings.critical is not None:
             critical = settings.critical
         made = Probe(
-            probe, name in READINESS if critical is None else critical, patience, _running_loop(), at_once
+            probe,
+            name in READINESS if critical is None else critical,
+            patience,
+            _running_loop(),
+            at_once,
+            name=name,
         )
         self.unregister(name)
         self._probes[name] = made
@@ -184,6 +190,12 @@ class Health:
                     f"[health.groups.{name}] checks names {check!r}, and no check has that name: the group "
                     "is unhealthy"
                 )
+
+    def current(self) -> Mapping[str, Check]:
+        """What each check says now; nothing while nobody asks them."""
+        if not self._prober.begun:
+            return {}
+        return {name: self._prober.shown(probe) for name, probe in self._probes.copy().items()}
 
     def end(self) -> None:
         """Ask nobody any more."""
@@ -256,6 +268,11 @@ class Health:
         self, status: Status, checks: Mapping[str, Check] | None = None, apps: Apps | None = None
     ) -> HealthReport:
         return HealthReport(status, checks or {}, apps or {}, self._version, self._clock() - self._started)
+
+
+def _tell(concluded: Concluded) -> None:
+    probe, latency_ms, before, now = concluded
+    tell(probe.name, probe.critical, latency_ms, before, now)
 
 
 def _check(name: str, patience: Patience) -> None:
