@@ -43,6 +43,7 @@ from bext_otel.health.builtin import telemetry as telemetry_check
 from bext_otel.health.draining import Draining, hold_termination
 from bext_otel.health.evaluation import Health
 from bext_otel.health.offered import GROUP, register_offered
+from bext_otel.health.reaching import reaching
 from bext_otel.health.telling import observe_checks
 from bext_otel.logs.install import install
 from bext_otel.logs.level_control import LevelControl
@@ -51,6 +52,7 @@ from bext_otel.logs.outputs import write_stderr
 from bext_otel.logs.quiet import quieten_exports
 from bext_otel.operation import Settings, use
 from bext_otel.process import catch_up, on_fork
+from bext_otel.reached import Kind, on_reaching
 from bext_otel.redaction import use_policy
 from bext_otel.routes import load_functions, router
 from bext_otel.service.board import Board
@@ -74,6 +76,8 @@ _log = logging.getLogger("bext_otel")
 _CLOSING_SECONDS = 2.0
 # Space on a disk changes slowly, and a file system of the network's is asked over the network.
 _DISK_SECONDS = 10.0
+# Each worker asks, and where nothing is pooled each asking is a connection.
+_REACHED_SECONDS = 5.0
 # How many lines about the file nobody else says while we run.
 _MAX_WORDS = 8
 
@@ -345,6 +349,7 @@ def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chos
         _undoing=undoing,
     )
     undoing.callback(observe_checks(health.current))
+    undoing.callback(on_reaching(partial(_ask_reached, health, config.health.interval_seconds)))
     signals.start_with(measuring=runtime.on_measuring)
 
     def in_child() -> None:
@@ -362,6 +367,10 @@ def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chos
     ):
         undoing.callback(undo)
     return runtime
+
+
+def _ask_reached(health: Health, interval_seconds: float, kind: Kind) -> None:
+    health.register_found(kind, reaching(kind), interval_seconds=max(interval_seconds, _REACHED_SECONDS))
 
 
 def _watch_levels(runtime: Runtime, control: LevelControl, board: Board, file: ChangedFile | None) -> None:

@@ -172,6 +172,12 @@ class Health:
         """Show an app, or its new state; the state "failed" degrades the service."""
         self._apps[name] = MappingProxyType({"status": status, "version": version})
 
+    def register_found(self, name: str, probe: Ask, **asked: Any) -> None:
+        """Ask what was found without a word from the application, unless it has registered something under
+        this name."""
+        if name not in self._probes:
+            self.register(name, probe, **asked)
+
     def register_declared(self) -> None:
         """Ask what the settings declare."""
         for name, settings in self._settings.items():
