@@ -177,7 +177,9 @@ def page() -> str:
             f"{description(struct)} As variables: `{example}` and so on.",
         )
         lines += tables(name, struct)
-    lines += section("apps", "`[apps.NAME]`", fields_of(AppSettings), description(AppSettings))
+    own = {key: field for key, field in fields_of(AppSettings).items() if field.struct is None}
+    lines += section("apps", "`[apps.NAME]`", own, description(AppSettings))
+    lines += tables("apps.NAME", AppSettings)
     lines.append(APPS.rstrip())
     unit = {row.variable: f" (in {row.unit})" if row.unit else "" for row in STANDARD}
     rows = "\n".join(

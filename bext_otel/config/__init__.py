@@ -6,6 +6,7 @@ from __future__ import annotations
 from bext_otel.config.loading import Loaded, load
 from bext_otel.config.model import (
     AccessSettings,
+    AppHealthSettings,
     AppSettings,
     CacheSettings,
     CheckSettings,
@@ -26,6 +27,7 @@ from bext_otel.config.model import (
 
 __all__ = [
     "AccessSettings",
+    "AppHealthSettings",
     "AppSettings",
     "CacheSettings",
     "CheckSettings",

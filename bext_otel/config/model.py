@@ -25,6 +25,7 @@ __all__ = [
     "SHARED",
     "SIGNALS",
     "AccessSettings",
+    "AppHealthSettings",
     "AppSettings",
     "CacheSettings",
     "CheckSettings",
@@ -417,6 +418,20 @@ class HealthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     disk_path: Annotated[
         str, Meta(min_length=1, description="Directory whose disk the disk check looks at.")
     ] = "."
+    data_dir: Annotated[
+        str,
+        Meta(
+            description="Directory whose size the disk check shows, as `data_dir_mb`; empty: none.",
+            extra={"example": "/var/lib/shop"},
+        ),
+    ] = ""
+    stuck_seconds: Annotated[
+        Seconds,
+        Meta(
+            description="How long flows may be active without that a step of any ends, before "
+            "`flow_engine` is degraded."
+        ),
+    ] = 300.0
     disk_min_free_mb: Annotated[
         int,
         Meta(
@@ -805,6 +820,44 @@ class TelemetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         return f"Telemetry({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
+class AppHealthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[apps.NAME.health]`: when an app is not well, which degrades the service; shown at `apps/NAME` below
+    `[health] path`."""
+
+    max_error_rate: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="Share of the requests of the last minute that may fail with a status from 500 on; "
+            "0: any.",
+            extra={"example": 0.05},
+        ),
+    ] = 0.0
+    max_p99_ms: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=_DAY * 1000,
+            description="How long 99 of 100 recent requests may take at most; 0: any time.",
+            extra={"unit": "milliseconds", "example": 1000},
+        ),
+    ] = 0.0
+    min_requests: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1_000_000,
+            description="How many requests of the last minute make a share of them that counts.",
+            extra={"unit": "requests", "example": 20},
+        ),
+    ] = 20
+    checks: Annotated[
+        tuple[CheckName, ...],
+        Meta(description="Checks without which the app is not well.", extra={"example": ["database"]}),
+    ] = ()
+
+
 class AppSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[apps.NAME]`: one application of the process, and how its requests are recognised."""
 
@@ -864,6 +917,9 @@ class AppSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         Literal["running", "stopped", "deploying", "failed", "draining"],
         Meta(description="Status that health shows at first."),
     ] = "running"
+    health: Annotated[
+        AppHealthSettings, Meta(description="`[apps.NAME.health]`: when the app is not well.")
+    ] = AppHealthSettings()
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):

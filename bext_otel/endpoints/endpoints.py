@@ -70,6 +70,8 @@ class Endpoints:
     here (None: none may).
     """
 
+    _app_path = "/apps/"
+
     def __init__(
         self,
         *,
@@ -92,7 +94,8 @@ class Endpoints:
         self._failed: dict[str, str] = {}
         self._routes: dict[str, _Handler] = {}
         aliases = settings.platform_paths != "off"
-        for base in (health_settings.path, *((HEALTH_ALIAS,) if aliases else ())):
+        self._bases = (health_settings.path, *((HEALTH_ALIAS,) if aliases else ()))
+        for base in self._bases:
             self._routes[base] = self._full
             for name in group_names(health_settings.groups):
                 is_live = name == "live" and not health_settings.groups.get(name, _NO_GROUP).checks
@@ -138,7 +141,15 @@ class Endpoints:
 
     def owns(self, path: str) -> bool:
         """Whether a path is answered here."""
-        return path in self._routes
+        return self._handler(path) is not None
+
+    def _handler(self, path: str) -> _Handler | None:
+        found = self._routes.get(path)
+        if found is None and self._app_path in path:  # apps come as they are seen
+            base, _, app = path.partition(self._app_path)
+            if base in self._bases and app in self._health.apps:
+                return partial(self._app, app)
+        return found
 
     def lane(
         self, path: str, visitor: Mapping[str, str] | None = None
@@ -146,7 +157,7 @@ class Endpoints:
         """Where the answer is made: those of one lane one after the other, and none behind another lane's.
         None: at once, for it asks nobody; so is one that refuses a `visitor` of the application, by his
         headers."""
-        handler = self._routes.get(path)
+        handler = self._handler(path)
         if handler is None or handler == self._live:
             return None
         if handler == self._metrics and visitor is not None:
@@ -169,7 +180,7 @@ class Endpoints:
         reached our own loopback listener: on the application's port every visitor may look local, since bext
         is a proxy on the same host. Those who are answered `together` get pages of one collection.
         """
-        handler = self._routes.get(path)
+        handler = self._handler(path)
         if handler is None:
             return None
         if method not in (allowed := _CHANGING if handler == self._log_levels else _READING):
@@ -233,6 +244,9 @@ class Endpoints:
     def _group(self, name: str, asked: _Request) -> Reply:
         show = self._health_settings.groups.get(name, _NO_GROUP).show
         return self._told(partial(self._health.group, name), asked, show=show)
+
+    def _app(self, name: str, asked: _Request) -> Reply:
+        return self._told(partial(self._health.app, name), asked)
 
     def _full(self, asked: _Request) -> Reply:
         return self._told(self._health.full, asked)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from bext_otel.config import CheckSettings, GroupSettings
+from bext_otel.config import AppHealthSettings, CheckSettings, GroupSettings
 from bext_otel.errors import ConfigError
 from bext_otel.health.checks import Check, Status, combined, weighed
 from bext_otel.health.declared import declared
@@ -29,6 +29,7 @@ Apps: TypeAlias = Mapping[str, Mapping[str, str]]
 _log = logging.getLogger(__name__)
 _AS_REGISTERED = CheckSettings()
 _NO_SETTINGS = GroupSettings()
+_NO_APP_SETTINGS = AppHealthSettings()
 
 READINESS = frozenset({"database", "isolates"})
 """Checks that readiness asks for as soon as they are registered."""
@@ -92,6 +93,7 @@ class Health:
         clock: Clock = time.monotonic,
         checks: Mapping[str, CheckSettings] | None = None,
         groups: Mapping[str, GroupSettings] | None = None,
+        apps: Mapping[str, AppHealthSettings] | None = None,
         warn: Callable[[str], object] = _log.warning,
     ) -> None:
         self._default = Patience(interval_seconds, timeout_seconds)
@@ -104,11 +106,15 @@ class Health:
         self._has_started = False
         self._settings = checks or {}
         self._groups = groups or {}
+        self._app_settings = apps or {}
+        self._deployed_over: dict[str, str] = {}
         self.warn = warn
         # Setting, deleting and copying are one step each, so neither needs a lock, which a fork could leave
         # held.
         self._probes: dict[str, Probe] = {}
         self._apps: dict[str, Mapping[str, str]] = {}
+        self._beside: list[Probe] = []
+        self._app_checks: Callable[[str], Mapping[str, Check]] = lambda _: {}
 
     def register(
         self,
@@ -172,6 +178,52 @@ class Health:
         """Show an app, or its new state; the state "failed" degrades the service."""
         self._apps[name] = MappingProxyType({"status": status, "version": version})
 
+    def deployed(self, name: str, version: str, status: str) -> None:
+        """Show what a deploy makes of an app: `deploying`; then the new version, or, rolled back, the one
+        before; `failed` with the new one."""
+        before = self._apps.get(name, {}).get("version", "")
+        if status == "deploying":
+            self._deployed_over[name] = before
+            self.register_app(name, "deploying", version)
+        elif status == "rolled_back":
+            self.register_app(name, "running", self._deployed_over.pop(name, before))
+        else:
+            self._deployed_over.pop(name, None)
+            self.register_app(name, "failed" if status == "failed" else "running", version)
+
+    @property
+    def apps(self) -> tuple[str, ...]:
+        """Names of the apps that are shown."""
+        return tuple(self._apps.copy())
+
+    def app(self, name: str) -> HealthReport:
+        """How an app fares: its status and its checks. Raises KeyError for one that is not known."""
+        shown, settings = self._apps[name], self._app_settings.get(name, _NO_APP_SETTINGS)
+        probes = self._probes.copy()
+        self.begin()
+        checks = {check: self._prober.shown(probes[check]) for check in settings.checks if check in probes}
+        missing = tuple(check for check in settings.checks if check not in probes)
+        checks.update(self._app_checks(name))
+        weights = [check.status for check in checks.values()]
+        if shown["status"] == "failed" or missing:
+            weights.append("unhealthy")
+        report = self._report(combined(weights), checks, {name: shown})
+        return replace(report, unknown=missing)
+
+    def watch(
+        self,
+        look: Callable[[], object],
+        interval_seconds: float,
+        app_checks: Callable[[str], Mapping[str, Check]],
+    ) -> None:
+        """Call `look` at this interval while checks are asked; it is no check itself. `app_checks` says what
+        was found out about an app by that."""
+        patience = Patience(interval_seconds, self._default.timeout_seconds)
+        made = Probe(lambda: bool(look()) or None, False, patience)
+        self._beside.append(made)
+        self._app_checks = app_checks
+        self._prober.add(made)
+
     def register_found(self, name: str, probe: Ask, **asked: Any) -> None:
         """Ask what was found without a word from the application, unless it has registered something under
         this name."""
@@ -189,7 +241,7 @@ class Health:
         """Ask the probes from now on; nothing happens if they are."""
         if self._prober.begun:
             return
-        self._prober.begin(list(self._probes.copy().values()))
+        self._prober.begin([*self._probes.copy().values(), *self._beside])
         for name, settings in self._groups.items():
             for check in unknown(settings, self._probes.copy()):
                 self.warn(
@@ -258,17 +310,20 @@ class Health:
         apps = apps or {}
         self.begin()
         if not self._prober.begun:
-            self._prober.ask_now(list(probes.values()))
+            self._prober.ask_now([*probes.values(), *self._beside])
         elif wait_seconds:
             self._prober.wait(list(probes.values()), wait_seconds)
         checks = {name: self._prober.shown(probe) for name, probe in probes.items()}
         weights = [weighed(check.status, critical=probes[name].critical) for name, check in checks.items()]
-        if any(app["status"] == "failed" for app in apps.values()):
+        if any(app["status"] == "failed" or self._is_unwell(name) for name, app in apps.items()):
             weights.append("degraded")
         if drains and (self._draining or self._ends_soon()):
             checks["drain"] = Check.unhealthy(reason="this process ends soon, and still serves")
             weights.append("unhealthy")
         return self._report(combined(weights), checks, apps)
+
+    def _is_unwell(self, app: str) -> bool:
+        return any(check.status != "healthy" for check in self._app_checks(app).values())
 
     def _report(
         self, status: Status, checks: Mapping[str, Check] | None = None, apps: Apps | None = None
@@ -277,6 +332,8 @@ class Health:
 
 
 def _tell(concluded: Concluded) -> None:
+    if not concluded.probe.name:  # no check, but what looks after some
+        return
     probe, latency_ms, before, now = concluded
     tell(probe.name, probe.critical, latency_ms, before, now)
 

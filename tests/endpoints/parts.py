@@ -32,6 +32,11 @@ class FixedHealth:
     def begin(self) -> None:
         """It asks nobody."""
 
+    apps = tuple(APPS)
+
+    def app(self, name: str) -> HealthReport:
+        return self._say(f"apps/{name}")
+
     def live(self) -> HealthReport:
         return self._say("live")
 
