@@ -44,6 +44,7 @@ from bext_otel.health.builtin import disk
 from bext_otel.health.builtin import telemetry as telemetry_check
 from bext_otel.health.draining import Draining, hold_termination
 from bext_otel.health.evaluation import Health
+from bext_otel.health.loop_lag import LoopLag
 from bext_otel.health.offered import GROUP, register_offered
 from bext_otel.health.reaching import reaching
 from bext_otel.health.subsystems import Subsystems
@@ -82,6 +83,8 @@ _CLOSING_SECONDS = 2.0
 _DISK_SECONDS = 10.0
 # Each worker asks, and where nothing is pooled each asking is a connection.
 _REACHED_SECONDS = 5.0
+# How many times in a row the event loop has to be late.
+_LATE_LOOPS = 3
 # How often the metrics are looked at for what health shows of them.
 _LOOK_SECONDS = 10.0
 # How many lines about the file nobody else says while we run.
@@ -293,6 +296,7 @@ def _health(config: Config, version: str) -> Health:
         checks=settings.checks,
         groups=settings.groups,
         apps={name: app.health for name, app in config.apps.items()},
+        thresholds=settings.thresholds,
     )
     health.register(
         "disk",
@@ -357,6 +361,7 @@ def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chos
     )
     undoing.callback(observe_checks(health.current))
     undoing.callback(on_deploy(health.deployed))
+    undoing.callback(_watch_loop(config, health))
     undoing.callback(on_reaching(_look_after_parts(config, health, read)))
     signals.start_with(measuring=runtime.on_measuring)
 
@@ -375,6 +380,13 @@ def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chos
     ):
         undoing.callback(undo)
     return runtime
+
+
+def _watch_loop(config: Config, health: Health) -> Callable[[], None]:
+    """Have the event loop asked that answers requests, if any does. It may be late now and then."""
+    lag = LoopLag(0.8 * config.health.timeout_seconds)
+    register = partial(health.register_found, "event_loop", critical=False, failures=_LATE_LOOPS)
+    return on_answering(partial(lag.watch, register))
 
 
 def _look_after_parts(

@@ -126,8 +126,10 @@ in lower case with dashes, as the conventions have it; a word is a whole name |
 """
 
 
-def section(name: str, title: str, fields: Mapping[str, Field], description: str) -> Iterator[str]:
-    """A table of settings."""
+def section(
+    name: str, title: str, fields: Mapping[str, Field], description: str, instead: object = None
+) -> Iterator[str]:
+    """A table of settings; `instead` holds defaults of its own."""
     yield f"\n## {title}\n"
     yield f"{description}\n"
     yield "| Key | Takes | Default | Meaning |"
@@ -136,7 +138,7 @@ def section(name: str, title: str, fields: Mapping[str, Field], description: str
     for key, field in fields.items():
         path: SettingPath = (name, key)
         also = f" Also `{standard[path]}`." if path in standard else ""
-        default = toml({} if field.is_table else field.default)
+        default = toml({} if field.is_table else getattr(instead, key, field.default))
         yield f"| `{key}` | {takes(field)} | `{default}` | {field.description}{also} |"
 
 
@@ -161,7 +163,11 @@ def tables(name: str, struct: type) -> Iterator[str]:
     for key, field in fields_of(struct).items():
         if field.struct is not None:
             below = f"{name}.{key}.NAME" if field.is_table else f"{name}.{key}"
-            yield from section(below, f"`[{below}]`", fields_of(field.struct), description(field.struct))
+            own = {name: each for name, each in fields_of(field.struct).items() if each.struct is None}
+            if own:
+                about = description(field.struct) if field.is_table else field.description
+                yield from section(below, f"`[{below}]`", own, about, field.default)
+            yield from tables(below, field.struct)
 
 
 def page() -> str:

@@ -23,6 +23,8 @@ from bext_otel.config.model import (
     Signal,
     Target,
     TelemetrySettings,
+    ThresholdLevels,
+    ThresholdSettings,
 )
 
 __all__ = [
@@ -45,5 +47,7 @@ __all__ = [
     "Signal",
     "Target",
     "TelemetrySettings",
+    "ThresholdLevels",
+    "ThresholdSettings",
     "load",
 ]

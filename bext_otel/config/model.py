@@ -42,6 +42,8 @@ __all__ = [
     "Signal",
     "Target",
     "TelemetrySettings",
+    "ThresholdLevels",
+    "ThresholdSettings",
 ]
 
 Level = Literal["trace", "debug", "info", "warn", "error"]
@@ -383,6 +385,38 @@ class GroupSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     ] = {}
 
 
+class ThresholdLevels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[health.thresholds.FIGURE]`: from where a check with such a figure is not well."""
+
+    degraded: Annotated[
+        float, Meta(ge=0, le=1e15, description="Past this it is degraded; 0: never.", extra={"example": 500})
+    ] = 0.0
+    unhealthy: Annotated[
+        float,
+        Meta(ge=0, le=1e15, description="Past this it is unhealthy; 0: never.", extra={"example": 2000}),
+    ] = 0.0
+
+
+class ThresholdSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[health.thresholds]`: two levels for figures that checks tell."""
+
+    latency_ms: Annotated[ThresholdLevels, Meta(description="How long a check takes, in milliseconds.")] = (
+        ThresholdLevels()
+    )
+    hit_rate: Annotated[
+        ThresholdLevels, Meta(description="Share of lookups that caches answer of late; the less the worse.")
+    ] = ThresholdLevels()
+    free_mb: Annotated[ThresholdLevels, Meta(description="Free megabytes of a disk; the less the worse.")] = (
+        ThresholdLevels()
+    )
+    lag_ms: Annotated[
+        ThresholdLevels, Meta(description="How long the event loop keeps others waiting, in milliseconds.")
+    ] = ThresholdLevels(degraded=500.0, unhealthy=1500.0)
+    backlog: Annotated[
+        ThresholdLevels, Meta(description="What waits, by a check of your own that tells `backlog`.")
+    ] = ThresholdLevels()
+
+
 class HealthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[health]`: what the health endpoints say."""
 
@@ -441,6 +475,9 @@ class HealthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             extra={"unit": "megabytes"},
         ),
     ] = 100
+    thresholds: Annotated[
+        ThresholdSettings, Meta(description="`[health.thresholds]`: two levels for figures that checks tell.")
+    ] = ThresholdSettings()
     checks: Annotated[
         Mapping[str, CheckSettings],
         Meta(description="`[health.checks.NAME]`: checks, and how those of others are asked."),

@@ -7,10 +7,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from bext_otel.config import AppHealthSettings, CheckSettings, GroupSettings
+from bext_otel.config import AppHealthSettings, CheckSettings, GroupSettings, ThresholdSettings
 from bext_otel.errors import ConfigError
 from bext_otel.health.checks import Check, Status, combined, weighed
 from bext_otel.health.declared import declared
@@ -18,6 +19,7 @@ from bext_otel.health.groups import members, unknown
 from bext_otel.health.probes import Ask, Clock, Concluded, Probe, Prober
 from bext_otel.health.standing import Patience
 from bext_otel.health.telling import tell
+from bext_otel.health.thresholds import judged
 
 if TYPE_CHECKING:
     import asyncio
@@ -94,13 +96,15 @@ class Health:
         checks: Mapping[str, CheckSettings] | None = None,
         groups: Mapping[str, GroupSettings] | None = None,
         apps: Mapping[str, AppHealthSettings] | None = None,
+        thresholds: ThresholdSettings | None = None,
         warn: Callable[[str], object] = _log.warning,
     ) -> None:
         self._default = Patience(interval_seconds, timeout_seconds)
         self._version = version
         self._clock = clock
         self._started = clock()
-        self._prober = Prober(clock=clock, tell=_tell)
+        judge = partial(judged, thresholds=thresholds or ThresholdSettings())
+        self._prober = Prober(clock=clock, tell=_tell, judge=judge)
         self._draining = False
         self._ends_soon: Callable[[], bool] = bool
         self._has_started = False

@@ -92,12 +92,19 @@ class Concluded(NamedTuple):
 
 
 class Prober:
-    """Runs probes. `clock` measures ages and latencies, `tell` is told of each run that has ended or is past
-    its limit."""
+    """Runs probes. `clock` measures ages and latencies, `judge` says what a result is with the figures that
+    it tells, `tell` is told of each run that has ended or is past its limit."""
 
-    def __init__(self, *, clock: Clock, tell: Callable[[Concluded], object] = bool) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        tell: Callable[[Concluded], object] = bool,
+        judge: Callable[[Check], Check] = lambda check: check,
+    ) -> None:
         self._clock = clock
         self._tell = tell
+        self._judge = judge
         self._start_over()
         _probers.add(self)
 
@@ -159,7 +166,7 @@ class Prober:
     def shown(self, probe: Probe) -> Check:
         """What a probe said last, or that it should have. Takes no lock and waits for nobody."""
         if probe.at_once:
-            return _timed(probe, self._clock)
+            return self._judge(_timed(probe, self._clock))
         run, standing = probe.run, probe.standing
         if run is not None and run.life is self._life and run.is_late():
             latency_ms = (self._clock() - run.started) * 1e3
@@ -284,6 +291,7 @@ class Prober:
         latency_ms = (now - run.started) * 1e3
         if check.latency_ms is None:  # one that was handed in measured for itself
             check = replace(check, latency_ms=latency_ms)
+        check = self._judge(check)
         if before is None:
             standing = Standing.first(check, now)
         else:

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from bext_otel.config.fields import fields_of
-from bext_otel.config.model import SECTIONS, AppHealthSettings, AppSettings, CheckSettings, GroupSettings
+from bext_otel.config.model import (
+    SECTIONS,
+    AppHealthSettings,
+    AppSettings,
+    CheckSettings,
+    GroupSettings,
+    ThresholdLevels,
+    ThresholdSettings,
+)
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -24,7 +32,15 @@ def test_the_reference_is_current() -> None:
     assert (0, "") == (found.returncode, found.stderr)
 
 
-STRUCTS = (*SECTIONS.values(), AppSettings, AppHealthSettings, CheckSettings, GroupSettings)
+STRUCTS = (
+    *SECTIONS.values(),
+    AppSettings,
+    AppHealthSettings,
+    CheckSettings,
+    GroupSettings,
+    ThresholdLevels,
+    ThresholdSettings,
+)
 
 
 @pytest.mark.parametrize("struct", STRUCTS)
