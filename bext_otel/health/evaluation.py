@@ -231,8 +231,12 @@ class Health:
     def register_found(self, name: str, probe: Ask, **asked: Any) -> None:
         """Ask what was found without a word from the application, unless it has registered something under
         this name."""
-        if name not in self._probes:
-            self.register(name, probe, **asked)
+        if name in self._probes:
+            return
+        self.register(name, probe, **asked)
+        # What a service begins to use while it serves does not make it unready before it has been asked.
+        if (made := self._probes.get(name)) is not None:
+            made.is_late = self._prober.begun
 
     def register_declared(self) -> None:
         """Ask what the settings declare."""
@@ -318,7 +322,9 @@ class Health:
         elif wait_seconds:
             self._prober.wait(list(probes.values()), wait_seconds)
         checks = {name: self._prober.shown(probe) for name, probe in probes.items()}
-        weights = [weighed(check.status, critical=probes[name].critical) for name, check in checks.items()]
+        weights = [
+            weighed(check.status, critical=_counts(probes[name], check)) for name, check in checks.items()
+        ]
         if any(app["status"] == "failed" or self._is_unwell(name) for name, app in apps.items()):
             weights.append("degraded")
         if drains and (self._draining or self._ends_soon()):
@@ -333,6 +339,11 @@ class Health:
         self, status: Status, checks: Mapping[str, Check] | None = None, apps: Apps | None = None
     ) -> HealthReport:
         return HealthReport(status, checks or {}, apps or {}, self._version, self._clock() - self._started)
+
+
+def _counts(probe: Probe, check: Check) -> bool:
+    """Whether the service can't do without what this check says."""
+    return probe.critical and not (probe.is_late and check.status == "starting")
 
 
 def _tell(concluded: Concluded) -> None:

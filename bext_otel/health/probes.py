@@ -67,7 +67,7 @@ class Probe:
 
     `loop` is the event loop in which a coroutine is awaited, if it runs; otherwise it has a loop of its own.
     One that `at_once` says what is takes no thread and no interval. `watched`: somebody looks at the end of
-    its run's time.
+    its run's time. `is_late`: it was found while others were asked already.
     """
 
     ask: Ask
@@ -80,6 +80,7 @@ class Probe:
     removed: bool = False
     name: str = ""
     watched: bool = False
+    is_late: bool = False
 
 
 class Concluded(NamedTuple):
