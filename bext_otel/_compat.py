@@ -41,6 +41,7 @@ from opentelemetry.trace import DEFAULT_TRACE_STATE, SpanContext, TraceFlags, Tr
 
 __all__ = [
     "SDK_INSTRUMENTS",
+    "SIGNAL_LOOPS",
     "SPAN_KEY",
     "Aggregated",
     "Failure",
@@ -87,6 +88,7 @@ __all__ = [
     "preferred_temporality",
     "remove_reader",
     "resource_of",
+    "signal_loop",
     "span_context",
     "span_processors",
     "speak_json",
@@ -179,6 +181,16 @@ def offered(group: str) -> Sequence[EntryPoint]:
     keeps what it found: to look once more opens a file of each."""
     known: Any = import_module("opentelemetry.util._importlib_metadata")
     return tuple(known.entry_points(group=group))
+
+
+SIGNAL_LOOPS = "asyncio.unix_events"
+"""Where asyncio keeps the event loops that hear of signals, and the handler that it sets for them."""
+
+
+def signal_loop(module: Any) -> Any:
+    """The class of asyncio's event loops whose `add_signal_handler` they all have; None where it is another
+    one."""
+    return getattr(module, "_UnixSelectorEventLoop", None)
 
 
 def check_requirements_once(checks_later: Callable[[Any], bool]) -> None:

@@ -239,6 +239,7 @@ DEPLOY_STATUS = Label("status", "How the deploy ended.", ("success", "failed", "
 FLOW_NAME = Label("flow_name", "Name of the flow.", budget=200)
 STEP = Label("step", "Name of the step, or of the task.", budget=200)
 RUN_STATUS = Label("status", "How it ended.", ("success", "failed", "retried"))
+CHECK = Label("check", "Name of the health check.", budget=200)
 BUDGETED_LABEL = Label("label", "Label whose budget was used up.", budget=50)
 LOG_SINK = Label("sink", "Where log lines go.", ("stdout", "stderr", "file", "otlp"))
 LOG_DROP_REASON = Label(
@@ -356,6 +357,18 @@ FLOW_STEPS = _counter(
     RUN_STATUS,
 )
 FLOW_STEP_DURATION = _summary("bext.flow.step.duration", "ms", "Time that a step of a flow took.", FLOW_NAME)
+
+# --- Health -------------------------------------------------------------------------------------------------
+
+HEALTH_STATUS = Metric(
+    "bext.health.status",
+    "gauge",
+    "{status}",
+    "What a health check says: 1 healthy, 0.5 degraded, 0 unhealthy; the worst of all workers.",
+    (CHECK,),
+    merge="min",
+)
+HEALTH_CHECK_DURATION = _summary("bext.health.check.duration", "ms", "Time that a health check took.", CHECK)
 
 # --- Telemetry about telemetry ------------------------------------------------------------------------------
 

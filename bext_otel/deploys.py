@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from opentelemetry import context, propagate, trace
@@ -20,9 +20,12 @@ from bext_otel.apps import clean, with_app
 from bext_otel.catalogue import DEPLOY, UNKNOWN
 from bext_otel.entries import emit
 from bext_otel.operation import Operation, finish, show_failure, start, tracer
+from bext_otel.process import Undo
 from bext_otel.timing import anchor_of
 
-__all__ = ["Deploy", "context_of", "deploy"]
+__all__ = ["Deploy", "context_of", "deploy", "on_deploy"]
+
+_told: list[Callable[[str, str, str], object]] = []
 
 _STEP = "bext.deploy.step"
 # Deploys are told of at info. One that failed is an error, as a failed request is: somebody has to look after
@@ -143,6 +146,7 @@ def deploy(app: str, version: str) -> Iterator[Deploy]:
     operation = start(DEPLOY, context=above, app=shown, version=clean(version))
     here = with_app(shown, trace.set_span_in_context(operation.span, above))
     current = Deploy(operation, here)
+    _tell(shown, clean(version), "deploying")
     token = context.attach(here)
     error: BaseException | None = None
     try:
@@ -153,6 +157,25 @@ def deploy(app: str, version: str) -> Iterator[Deploy]:
     finally:
         context.detach(token)
         current._end(error)
+        _tell(shown, clean(version), current._status)
+
+
+def on_deploy(call: Callable[[str, str, str], object]) -> Undo:
+    """Call this with app, version and `deploying`, when a deploy begins in this process, and with `success`,
+    `failed` or `rolled_back` when it has ended."""
+    _told.append(call)
+
+    def undo() -> None:
+        with suppress(ValueError):  # it is undone already
+            _told.remove(call)
+
+    return undo
+
+
+def _tell(app: str, version: str, status: str) -> None:
+    for call in tuple(_told):
+        with suppress(Exception):  # the deploy goes on, whatever is made of it
+            call(app, version, status)
 
 
 def context_of(environ: Mapping[str, str]) -> Context:

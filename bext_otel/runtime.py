@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from opentelemetry.sdk.trace import TracerProvider
 
+from bext_otel._compat import offered
 from bext_otel.access_policy import SlowLimits, quiet_requests
 from bext_otel.answering import on_answering
 from bext_otel.app_baggage import Hosts, propagate_app
 from bext_otel.apps import AppResolver, Resolver, clean, default_app, guarded, import_resolver
+from bext_otel.catalogue import UNKNOWN
 from bext_otel.config import Config
 from bext_otel.config.watching import ChangedFile
+from bext_otel.deploys import on_deploy
 from bext_otel.endpoints.on_use import ServerOnUse, expose_on_use
 from bext_otel.endpoints.port import take_word
 from bext_otel.endpoints.server_start import ServerStart
@@ -40,14 +43,22 @@ from bext_otel.fields import FieldSettings
 from bext_otel.fields import use as use_fields
 from bext_otel.health.builtin import disk
 from bext_otel.health.builtin import telemetry as telemetry_check
+from bext_otel.health.draining import Draining, hold_termination
 from bext_otel.health.evaluation import Health
+from bext_otel.health.loop_lag import LoopLag
+from bext_otel.health.offered import GROUP, register_offered
+from bext_otel.health.reaching import reaching
+from bext_otel.health.subsystems import Subsystems
+from bext_otel.health.telling import observe_checks
 from bext_otel.logs.install import install
 from bext_otel.logs.level_control import LevelControl
 from bext_otel.logs.level_watch import LevelWatch
 from bext_otel.logs.outputs import write_stderr
 from bext_otel.logs.quiet import quieten_exports
+from bext_otel.metrics.snapshot import Snapshot
 from bext_otel.operation import Settings, use
 from bext_otel.process import catch_up, on_fork
+from bext_otel.reached import Kind, on_reaching
 from bext_otel.redaction import use_policy
 from bext_otel.routes import load_functions, router
 from bext_otel.service.board import Board
@@ -71,6 +82,12 @@ _log = logging.getLogger("bext_otel")
 _CLOSING_SECONDS = 2.0
 # Space on a disk changes slowly, and a file system of the network's is asked over the network.
 _DISK_SECONDS = 10.0
+# Each worker asks, and where nothing is pooled each asking is a connection.
+_REACHED_SECONDS = 5.0
+# How many times in a row the event loop has to be late.
+_LATE_LOOPS = 3
+# How often the metrics are looked at for what health shows of them.
+_LOOK_SECONDS = 10.0
 # How many lines about the file nobody else says while we run.
 _MAX_WORDS = 8
 
@@ -223,6 +240,15 @@ def build_runtime(
     if not config.metrics.mount and (config.health.enabled or config.telemetry.exporters.prometheus):
         runtime.serving = _serve(config, runtime)
     atexit.register(runtime.at_exit)
+    if config.health.drain_seconds:
+        draining = Draining(
+            config.health.drain_seconds,
+            health.drain,
+            board,
+            serves=lambda: config.telemetry.disabled or is_serving(),
+        )
+        runtime._undoing.callback(hold_termination(draining))
+        health.drain_with(draining.is_over_soon)
     if not config.telemetry.disabled:
         deadline = config.telemetry.shutdown_timeout_seconds + _CLOSING_SECONDS
         runtime._undoing.callback(end_on_termination(runtime.shutdown, deadline_seconds=deadline))
@@ -269,12 +295,18 @@ def _health(config: Config, version: str) -> Health:
         timeout_seconds=settings.timeout_seconds,
         interval_seconds=settings.interval_seconds,
         version=version,
+        checks=settings.checks,
+        groups=settings.groups,
+        apps={name: app.health for name, app in config.apps.items()},
+        thresholds=settings.thresholds,
     )
     health.register(
         "disk",
-        disk(settings.disk_path, settings.disk_min_free_mb),
+        disk(settings.disk_path, settings.disk_min_free_mb, data_dir=settings.data_dir),
         interval_seconds=max(settings.interval_seconds, _DISK_SECONDS),
     )
+    register_offered(offered(GROUP), health.register, failed=_log.warning)
+    health.register_declared()
     for name, app in config.apps.items():
         health.register_app(name, app.status, app.version)
     return health
@@ -329,6 +361,10 @@ def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chos
         _level_control=installed.levels,
         _undoing=undoing,
     )
+    undoing.callback(observe_checks(health.current))
+    undoing.callback(on_deploy(health.deployed))
+    undoing.callback(_watch_loop(config, health))
+    undoing.callback(on_reaching(_look_after_parts(config, health, read)))
     signals.start_with(measuring=runtime.on_measuring)
 
     def in_child() -> None:
@@ -346,6 +382,45 @@ def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chos
     ):
         undoing.callback(undo)
     return runtime
+
+
+def _watch_loop(config: Config, health: Health) -> Callable[[], None]:
+    """Have the event loop asked that answers requests, if any does. It may be late now and then."""
+    lag = LoopLag(0.8 * config.health.timeout_seconds)
+    register = partial(health.register_found, "event_loop", critical=False, failures=_LATE_LOOPS)
+    return on_answering(partial(lag.watch, register))
+
+
+def _look_after_parts(
+    config: Config, health: Health, read: Callable[[], Snapshot] | None
+) -> Callable[[Kind], None]:
+    """Have health ask for what the process has, as its metrics and what is returned, with what it reaches,
+    tell."""
+    parts = None
+    if read is not None:
+        limits = {name: app.health for name, app in config.apps.items()}
+        parts = Subsystems(
+            read, limits, stuck_seconds=config.health.stuck_seconds, interval_seconds=_LOOK_SECONDS
+        )
+
+    def ask(kind: Kind) -> None:
+        facts = (lambda: parts.cache) if parts is not None and kind == "cache" else dict
+        seconds = max(config.health.interval_seconds, _REACHED_SECONDS)
+        health.register_found(kind, reaching(kind, facts), interval_seconds=seconds)
+
+    def look() -> None:
+        assert parts is not None
+        parts.look()
+        if parts.cache:
+            ask("cache")
+        for name in parts.checks:
+            health.register_found(name, partial(parts.latest, name), critical=False, at_once=True)
+        for app in set(parts.apps) - {UNKNOWN, *health.apps}:
+            health.register_app(app)
+
+    if parts is not None:
+        health.watch(look, _LOOK_SECONDS, lambda app: parts.apps.get(app, {}))
+    return ask
 
 
 def _watch_levels(runtime: Runtime, control: LevelControl, board: Board, file: ChangedFile | None) -> None:

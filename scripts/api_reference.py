@@ -175,6 +175,7 @@ HOW = {
     "isolates": "renders, isolates, their heap",
     "plugins": "hooks, their errors, fuel",
     "threads": "the context goes along",
+    "reached": "asked by the health checks `database` and `cache`",
 }
 
 

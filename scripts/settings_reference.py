@@ -182,13 +182,15 @@ GUIDES = {
 
 def guide(section: str, key: str) -> str:
     """A link to the page that shows how a setting is used."""
-    page = GUIDES.get(f"{section}.{key}") or GUIDES[section]
+    page = GUIDES.get(f"{section}.{key}") or GUIDES[section.partition(".")[0]]
     title = page.removeprefix("../").partition(".md")[0].replace("-", " ")
     return f" [{title}]({page})"
 
 
-def section(name: str, title: str, fields: Mapping[str, Field], description: str) -> Iterator[str]:
-    """A table of settings."""
+def section(
+    name: str, title: str, fields: Mapping[str, Field], description: str, instead: object = None
+) -> Iterator[str]:
+    """A table of settings; `instead` holds defaults of its own."""
     yield f"\n## {title}\n"
     yield f"{description}\n"
     yield "| Key | Takes | Default | Meaning |"
@@ -197,7 +199,7 @@ def section(name: str, title: str, fields: Mapping[str, Field], description: str
     for key, field in fields.items():
         path: SettingPath = (name, key)
         also = f" Also `{standard[path]}`." if path in standard else ""
-        default = toml({} if field.is_table else field.default)
+        default = toml({} if field.is_table else getattr(instead, key, field.default))
         yield f"| `{key}` | {takes(field)} | `{default}` | {field.description}{also}{guide(name, key)} |"
 
 
@@ -217,18 +219,34 @@ def description(struct: type) -> str:
     return text[0].upper() + text[1:]
 
 
+def tables(name: str, struct: type) -> Iterator[str]:
+    """Tables of settings within a section."""
+    for key, field in fields_of(struct).items():
+        if field.struct is not None:
+            below = f"{name}.{key}.NAME" if field.is_table else f"{name}.{key}"
+            own = {name: each for name, each in fields_of(field.struct).items() if each.struct is None}
+            if own:
+                about = description(field.struct) if field.is_table else field.description
+                yield from section(below, f"`[{below}]`", own, about, field.default)
+            yield from tables(below, field.struct)
+
+
 def page() -> str:
     """The whole page."""
     lines = [HEAD.rstrip()]
     for name, struct in SECTIONS.items():
+        own = {key: field for key, field in fields_of(struct).items() if field.struct is None}
         example = variable(name, next(iter(fields_of(struct))))
         lines += section(
             name,
             f"`[{name}]`",
-            fields_of(struct),
+            own,
             f"{description(struct)} As variables: `{example}` and so on.",
         )
-    lines += section("apps", "`[apps.NAME]`", fields_of(AppSettings), description(AppSettings))
+        lines += tables(name, struct)
+    own = {key: field for key, field in fields_of(AppSettings).items() if field.struct is None}
+    lines += section("apps", "`[apps.NAME]`", own, description(AppSettings))
+    lines += tables("apps.NAME", AppSettings)
     lines.append(APPS.rstrip())
     unit = {row.variable: f" (in {row.unit})" if row.unit else "" for row in STANDARD}
     rows = "\n".join(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 import socket
+import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -633,3 +635,11 @@ def test_the_sdk_s_own_detectors_need_no_thread_and_those_of_others_get_one(tmp_
         tmp_path,
     )
     assert [0, True, False] == shown
+
+
+def test_asyncio_has_its_loops_that_hear_of_signals_where_we_cover_them() -> None:
+    loop = asyncio.new_event_loop()
+    try:
+        assert isinstance(loop, _compat.signal_loop(sys.modules[_compat.SIGNAL_LOOPS]))
+    finally:
+        loop.close()

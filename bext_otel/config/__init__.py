@@ -6,11 +6,14 @@ from __future__ import annotations
 from bext_otel.config.loading import Loaded, load
 from bext_otel.config.model import (
     AccessSettings,
+    AppHealthSettings,
     AppSettings,
     CacheSettings,
+    CheckSettings,
     Config,
     EndpointsSettings,
     Exporters,
+    GroupSettings,
     HealthSettings,
     Isolates,
     Level,
@@ -20,15 +23,20 @@ from bext_otel.config.model import (
     Signal,
     Target,
     TelemetrySettings,
+    ThresholdLevels,
+    ThresholdSettings,
 )
 
 __all__ = [
     "AccessSettings",
+    "AppHealthSettings",
     "AppSettings",
     "CacheSettings",
+    "CheckSettings",
     "Config",
     "EndpointsSettings",
     "Exporters",
+    "GroupSettings",
     "HealthSettings",
     "Isolates",
     "Level",
@@ -39,5 +47,7 @@ __all__ = [
     "Signal",
     "Target",
     "TelemetrySettings",
+    "ThresholdLevels",
+    "ThresholdSettings",
     "load",
 ]

@@ -9,7 +9,7 @@ import msgspec
 
 from bext_otel.config.fields import fields_of
 from bext_otel.config.file import FILE_NAME
-from bext_otel.config.model import COMPUTED, SECTIONS, SHARED
+from bext_otel.config.model import NAMED, SECTIONS, SHARED
 from bext_otel.config.report import Given, Path, SettingsReport
 
 __all__ = ["STANDARD", "Standard", "bext_variables", "standard_variables", "variable"]
@@ -51,9 +51,10 @@ def bext_variables(environ: Mapping[str, str], report: SettingsReport) -> Iterat
     known = {
         variable(section, key): (section, key)
         for section, struct in SECTIONS.items()
-        for key in struct.__struct_fields__
-        if key not in COMPUTED
+        for key, field in fields_of(struct).items()
+        if field.struct is None
     }
+    named = {variable(*path): path for path in NAMED if len(path) == 2}
     for name in sorted(environ):
         raw = environ[name].strip()
         if name in known and raw:
@@ -63,6 +64,11 @@ def bext_variables(environ: Mapping[str, str], report: SettingsReport) -> Iterat
             yield from _entries(given, report) if field.is_table else (given,)
         elif name.startswith("BEXT_APPS_"):
             report.say(f"{name}: apps cannot be set by variables; write [apps.NAME] in {FILE_NAME}")
+        elif table := next((table for table in named if f"{name}_".startswith(f"{table}_")), ""):
+            path = ".".join(named[table])
+            report.say(
+                f"{name}: {named[table][-1]} cannot be set by variables; write [{path}.NAME] in {FILE_NAME}"
+            )
         elif name not in known and any(
             name.startswith(variable(section, "")) for section in SECTIONS if section not in SHARED
         ):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import inspect
@@ -14,13 +14,15 @@ from msgspec import inspect
 from bext_otel.config.model import COMPUTED
 from bext_otel.redaction import SECRET, redact_settings, redact_url
 
-__all__ = ["Field", "Wrong", "fields_of", "shown", "toml", "words"]
+__all__ = ["Field", "Wrong", "built", "field_at", "fields_of", "shown", "toml", "words"]
 
 # `yes` and `on` are for BEXT_ variables only; the standard ones know "true" alone, and msgspec "true",
 # "false", "1" and "0".
 _BOOLEANS: Mapping[str, bool] = {"yes": True, "on": True, "no": False, "off": False}
 _ALIASES: Mapping[str, str] = {"warning": "warn"}
 _MAX_SHOWN = 120
+_S = TypeVar("_S", bound=msgspec.Struct)
+StructType: TypeAlias = type[msgspec.Struct]
 
 
 class Wrong(Exception):  # noqa: N818  # never leaves this package
@@ -52,6 +54,14 @@ class Field(msgspec.Struct, frozen=True):
     def is_table(self) -> bool:
         """Whether the setting is a table of its own, such as `[metrics.budgets]`."""
         return isinstance(self.type, inspect.DictType)
+
+    @property
+    def struct(self) -> StructType | None:
+        """The settings that it holds, where it is a table of settings of its own; where `is_table`, those of
+        each of its entries."""
+        if self.is_table:
+            return self.element.struct
+        return self.type.cls if isinstance(self.type, inspect.StructType) else None
 
     @property
     def is_list(self) -> bool:
@@ -134,6 +144,31 @@ def fields_of(struct: type[msgspec.Struct]) -> Mapping[str, Field]:
     return {name: _field(name, hint, defaults[name]) for name, hint in hints.items() if name not in COMPUTED}
 
 
+def field_at(struct: type[msgspec.Struct], path: Sequence[str]) -> Field | None:
+    """The setting at `path` below a section, in tables of it too; None where that is a table of settings."""
+    field = fields_of(struct)[path[0]]
+    rest = path[1:]
+    if field.is_table and rest:
+        field, rest = field.element, rest[1:]
+    if field.struct is not None and not field.is_table:
+        return field_at(field.struct, rest) if rest else None
+    return field
+
+
+def built(struct: type[_S], values: Mapping[str, Any]) -> _S:
+    """A section of checked values, nested as the file is."""
+    made: dict[str, Any] = {}
+    for name, value in values.items():
+        field = fields_of(struct)[name]
+        if field.struct is None:
+            made[name] = value
+        elif field.is_table:
+            made[name] = {entry: built(field.struct, each) for entry, each in value.items()}
+        else:
+            made[name] = built(field.struct, value)
+    return struct(**made)
+
+
 def shown(value: Any, *, secret: bool = False) -> str:
     """A value for a person to read: on one line, not too long, never a secret."""
     if secret:
@@ -143,7 +178,9 @@ def shown(value: Any, *, secret: bool = False) -> str:
 
 
 def toml(value: Any) -> str:
-    """A value as it is written in the file."""
+    """A value as it is written in the file; empty where it can't be."""
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (list, tuple)):
@@ -160,9 +197,10 @@ def _field(name: str, hint: Any, default: Any) -> Field:
         extra.update(meta.extra or {})
         description = meta.description or description
     seen = inspect.type_info(hint)
-    return Field(
-        name, hint, seen.type if isinstance(seen, inspect.Metadata) else seen, default, description, extra
-    )
+    kind = seen.type if isinstance(seen, inspect.Metadata) else seen
+    if isinstance(kind, inspect.UnionType):  # or None, which nobody can write: not set
+        kind = kind.types[0]
+    return Field(name, hint, kind, default, description, extra)
 
 
 def _check_text(text: str) -> None:

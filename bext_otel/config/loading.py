@@ -6,16 +6,17 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from bext_otel.config.environment import bext_variables, standard_variables
 from bext_otel.config.exporters import check_endpoint, exporters
-from bext_otel.config.fields import Field, Wrong, fields_of
+from bext_otel.config.fields import Field, Wrong, built, field_at
 from bext_otel.config.file import read_file
 from bext_otel.config.model import (
     ACCESS,
+    APPS,
     SECTIONS,
     AccessSettings,
     AppSettings,
@@ -30,11 +31,12 @@ from bext_otel.config.model import (
     TelemetrySettings,
 )
 from bext_otel.config.report import Given, Path, SettingsReport
-from bext_otel.config.rules import check_apps, check_budgets, check_together
+from bext_otel.config.rules import check_apps, check_budgets, check_health, check_together
 from bext_otel.config.tree import flatten
 
 __all__ = ["Loaded", "load"]
 
+_S = TypeVar("_S", bound=msgspec.Struct)
 _ENDPOINT: Path = ("telemetry", "otlp_endpoint")
 _HEADERS = re.compile("OTEL_EXPORTER_OTLP_(?:(?:TRACES|METRICS|LOGS)_)?HEADERS")
 
@@ -74,23 +76,23 @@ def load(
     settings.take(flatten(explicit or {}, report, explicit=True))
     if not file.is_own:
         _keep_headers(settings.winners, environ, report)
-    for rule in (_check_endpoint, check_together, check_budgets, check_apps):
+    for rule in (_check_endpoint, check_together, check_budgets, check_apps, check_health):
         rule(settings.winners, report)
-    telemetry = TelemetrySettings(**settings.section("telemetry"))
+    telemetry = settings.made("telemetry", TelemetrySettings)
     endpoint = settings.winners.get(_ENDPOINT)
     found = exporters(environ, telemetry, explicit=endpoint is not None and endpoint.explicit, report=report)
     if report.is_wrong(_ENDPOINT) and not found.targets:
         found = msgspec.structs.replace(found, has_lost_endpoint=True)
     config = Config(
-        metrics=MetricsSettings(**settings.section("metrics")),
-        health=HealthSettings(**settings.section("health")),
-        endpoints=EndpointsSettings(**settings.section("endpoints")),
-        logging=LoggingSettings(**settings.section("logging")),
-        access=AccessSettings(**settings.section(ACCESS)),
+        metrics=settings.made("metrics", MetricsSettings),
+        health=settings.made("health", HealthSettings),
+        endpoints=settings.made("endpoints", EndpointsSettings),
+        logging=settings.made("logging", LoggingSettings),
+        access=settings.made(ACCESS, AccessSettings),
         telemetry=msgspec.structs.replace(telemetry, exporters=found),
-        cache=CacheSettings(**settings.section("cache")),
-        isolates=Isolates(**settings.section("isolates")),
-        redaction=RedactionSettings(**settings.section("redaction")),
+        cache=settings.made("cache", CacheSettings),
+        isolates=settings.made("isolates", Isolates),
+        redaction=settings.made("redaction", RedactionSettings),
         apps=settings.apps(),
     )
     lines = report.lines(lambda path: _at(config, path))
@@ -111,43 +113,53 @@ class _Settings:
                 value = _checked(given, self._report)
             except Wrong as wrong:
                 self._report.wrong(given, str(wrong))
-                value = _field_of(given.path).extra.get("in_doubt")
+                field = _field_of(given.path)
+                value = None if field is None else field.extra.get("in_doubt")
                 if value is None:
                     continue
             self.winners[given.path] = given.holding(value)
 
     def section(self, name: str) -> dict[str, Any]:
-        """The values of a section, as its Struct takes them."""
+        """The values of a section, nested as its Struct is."""
         found: dict[str, Any] = {}
         for path, given in self.winners.items():
             if path[0] != name:
                 continue
-            if len(path) == 2:
-                found[path[1]] = given.raw
+            table = found
+            for key in path[1:-1]:
+                table = table.setdefault(key, {})
+            if _field_of(path) is None:
+                table.setdefault(path[-1], {})
             else:
-                found.setdefault(path[1], {})[path[2]] = given.raw
+                table[path[-1]] = given.raw
         return found
+
+    def made(self, name: str, struct: type[_S]) -> _S:
+        """A section."""
+        return built(struct, self.section(name))
 
     def apps(self) -> dict[str, AppSettings]:
         """Applications in the order they were named."""
-        found: dict[str, dict[str, Any]] = {}
-        for path, given in self.winners.items():
-            if path[0] == "apps":
-                app = found.setdefault(path[1], {})
-                if len(path) == 3:
-                    app[path[2]] = given.raw
-        return {name: AppSettings(**values) for name, values in found.items()}
+        return {name: built(AppSettings, values) for name, values in self.section(APPS).items()}
 
 
-def _field_of(path: Path) -> Field:
-    field = fields_of(AppSettings)[path[2]] if path[0] == "apps" else fields_of(SECTIONS[path[0]])[path[1]]
-    return field.element if field.is_table else field
+def _field_of(path: Path) -> Field | None:
+    """The setting at `path`; None for a table of settings, of which it only says that it is there."""
+    if path[0] != APPS:
+        field = field_at(SECTIONS[path[0]], path[1:])
+    elif len(path) == 2:
+        return None
+    else:
+        field = field_at(AppSettings, path[2:])
+    if field is not None and field.is_table:
+        return field.element
+    return field
 
 
 def _checked(given: Given, report: SettingsReport) -> Any:
-    if given.path[0] == "apps" and len(given.path) == 2:
-        return None
     field = _field_of(given.path)
+    if field is None:
+        return None
     if (listed := field.as_list(given.raw)) is not None:
         return tuple(_elements(given, listed, field.element, report)) or field.extra.get("in_doubt", ())
     if given.scale == 1.0:

@@ -17,17 +17,22 @@ from bext_otel.redaction import SECRET, redact_url
 
 __all__ = [
     "ACCESS",
+    "APPS",
     "COMPUTED",
     "LEVELS",
+    "NAMED",
     "SECTIONS",
     "SHARED",
     "SIGNALS",
     "AccessSettings",
+    "AppHealthSettings",
     "AppSettings",
     "CacheSettings",
+    "CheckSettings",
     "Config",
     "EndpointsSettings",
     "Exporters",
+    "GroupSettings",
     "HealthSettings",
     "Level",
     "LoggingSettings",
@@ -37,6 +42,8 @@ __all__ = [
     "Signal",
     "Target",
     "TelemetrySettings",
+    "ThresholdLevels",
+    "ThresholdSettings",
 ]
 
 Level = Literal["trace", "debug", "info", "warn", "error"]
@@ -58,6 +65,9 @@ own."""
 
 ACCESS = "logging.access"
 """The section that stands within another."""
+
+APPS = "apps"
+"""The section that is all tables by names of the user's."""
 
 _DAY = 86_400
 _URL_PATH = r"^/[^\s?#]+$"
@@ -107,6 +117,9 @@ PoolPattern = Annotated[str, Meta(pattern=r"\S", extra={"expected": 'a pattern o
 FieldName = Annotated[str, Meta(pattern=r"[^\s*]", extra={"expected": 'a name, e.g. "customer_no"'})]
 Pattern = Annotated[str, Meta(min_length=1, extra={"expected": 'a regular expression, e.g. "cust-[0-9]{8}"'})]
 Milliseconds = Annotated[float, Meta(ge=0, le=_DAY * 1000, extra={"unit": "milliseconds", "example": 2000})]
+HttpStatus = Annotated[int, Meta(ge=100, le=599, extra={"example": 200})]
+CheckName = Annotated[str, Meta(pattern=r"\S", extra={"expected": 'the name of a check, e.g. "database"'})]
+Argument = Annotated[str, Meta(extra={"expected": "a text"})]
 Limit = Annotated[int, Meta(ge=1, le=1_000_000, extra={"unit": "values", "example": 200})]
 
 
@@ -253,6 +266,164 @@ class EndpointsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     ] = ""
 
 
+class CheckSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[health.checks.NAME]`: one check; without `url`, `tcp` and `command`, how one of this name is asked
+    that comes from code, from an entry point or from ourselves."""
+
+    enabled: Annotated[bool, Meta(description="Ask it.")] = True
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(?:https?://[^\s/?#]+[^\s#]*)?$",
+            description="Address that has to answer; certificates are verified, redirections are not "
+            "followed, and no proxy is used.",
+            extra={"expected": "an http:// or https:// URL", "example": "https://payments.example/healthz"},
+        ),
+    ] = ""
+    status: Annotated[
+        tuple[HttpStatus, ...],
+        Meta(description="Statuses that `url` may answer with; empty: any from 200 to 299."),
+    ] = ()
+    contains: Annotated[
+        str,
+        Meta(
+            description="Text that the first 64 kB of what `url` answers have to hold.",
+            extra={"example": "ok"},
+        ),
+    ] = ""
+    ca_file: Annotated[
+        str,
+        Meta(
+            description="File of the authorities that may have signed the certificate of `url`; empty: the "
+            "system's.",
+            extra={"example": "/etc/ssl/private-ca.pem"},
+        ),
+    ] = ""
+    tcp: Annotated[
+        str,
+        Meta(
+            pattern=r"^(?:(?:\[[0-9A-Fa-f:.%\w]+\]|[^\s:/\[\]]+):[0-9]{1,5})?$",
+            description="Address that has to take a connection.",
+            extra={"expected": "host:port", "example": "queue.example:5672"},
+        ),
+    ] = ""
+    command: Annotated[
+        tuple[Argument, ...],
+        Meta(
+            description="Program with its arguments, without a shell; past its limit it is killed with its "
+            "children.",
+            extra={"example": ["/usr/bin/test", "-e", "/run/ready"]},
+        ),
+    ] = ()
+    exit_code: Annotated[
+        int, Meta(ge=0, le=255, description="Code that `command` has to exit with.", extra={"example": 0})
+    ] = 0
+    critical: Annotated[
+        bool | None,
+        Meta(
+            description="The service can't do without: readiness asks for it; not set: as whoever brings it "
+            "says."
+        ),
+    ] = None
+    interval_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=_DAY,
+            description="How often it is asked; 0: as whoever brings it says, or `[health] "
+            "interval_seconds`.",
+            extra={"unit": "seconds", "example": 10},
+        ),
+    ] = 0.0
+    timeout_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=600,
+            description="How long it may take; 0: as whoever brings it says, or `[health] timeout_seconds`.",
+            extra={"unit": "seconds", "example": 2},
+        ),
+    ] = 0.0
+    failures: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1000,
+            description="How many bad results in a row turn it; 0: as whoever brings it says, or 1.",
+            extra={"example": 3},
+        ),
+    ] = 0
+    successes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1000,
+            description="How many good results in a row turn it back; 0: as whoever brings it says, or 1.",
+            extra={"example": 2},
+        ),
+    ] = 0
+
+
+class GroupSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[health.groups.NAME]`: some checks, served at `NAME` below `[health] path`; `live`, `ready` and
+    `startup` are groups that are there in any case."""
+
+    checks: Annotated[
+        tuple[CheckName, ...],
+        Meta(
+            description="Names of its checks, `*` for all; one that nobody has registered is unhealthy. Not "
+            "set: nothing for `live`, what is critical for `ready` and `startup`, all for others.",
+            extra={"example": ["database", "queue"]},
+        ),
+    ] = ()
+    show: Annotated[
+        Literal["", "never", "token", "always"],
+        Meta(
+            description="Who sees its checks beside the status: nobody, who has the token, or everybody; "
+            "empty: as for the whole of health."
+        ),
+    ] = ""
+    status: Annotated[
+        Mapping[str, HttpStatus],
+        Meta(
+            description="`[health.groups.NAME.status]`: HTTP status by status (`healthy`, `starting`, "
+            "`degraded`, `unhealthy`); otherwise 503 for `unhealthy` and `starting`, and 200."
+        ),
+    ] = {}
+
+
+class ThresholdLevels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[health.thresholds.FIGURE]`: from where a check with such a figure is not well."""
+
+    degraded: Annotated[
+        float, Meta(ge=0, le=1e15, description="Past this it is degraded; 0: never.", extra={"example": 500})
+    ] = 0.0
+    unhealthy: Annotated[
+        float,
+        Meta(ge=0, le=1e15, description="Past this it is unhealthy; 0: never.", extra={"example": 2000}),
+    ] = 0.0
+
+
+class ThresholdSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[health.thresholds]`: two levels for figures that checks tell."""
+
+    latency_ms: Annotated[ThresholdLevels, Meta(description="How long a check takes, in milliseconds.")] = (
+        ThresholdLevels()
+    )
+    hit_rate: Annotated[
+        ThresholdLevels, Meta(description="Share of lookups that caches answer of late; the less the worse.")
+    ] = ThresholdLevels()
+    free_mb: Annotated[ThresholdLevels, Meta(description="Free megabytes of a disk; the less the worse.")] = (
+        ThresholdLevels()
+    )
+    lag_ms: Annotated[
+        ThresholdLevels, Meta(description="How long the event loop keeps others waiting, in milliseconds.")
+    ] = ThresholdLevels(degraded=500.0, unhealthy=1500.0)
+    backlog: Annotated[
+        ThresholdLevels, Meta(description="What waits, by a check of your own that tells `backlog`.")
+    ] = ThresholdLevels()
+
+
 class HealthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[health]`: what the health endpoints say."""
 
@@ -275,9 +446,33 @@ class HealthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             "intervals counts as failed."
         ),
     ] = 1.0
+    drain_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=600,
+            description="How long a process that is told to end by SIGTERM goes on serving while it says "
+            "that it is not ready; 0: its server handles the signal at once.",
+            extra={"unit": "seconds", "example": 10},
+        ),
+    ] = 0.0
     disk_path: Annotated[
         str, Meta(min_length=1, description="Directory whose disk the disk check looks at.")
     ] = "."
+    data_dir: Annotated[
+        str,
+        Meta(
+            description="Directory whose size the disk check shows, as `data_dir_mb`; empty: none.",
+            extra={"example": "/var/lib/shop"},
+        ),
+    ] = ""
+    stuck_seconds: Annotated[
+        Seconds,
+        Meta(
+            description="How long flows may be active without that a step of any ends, before "
+            "`flow_engine` is degraded."
+        ),
+    ] = 300.0
     disk_min_free_mb: Annotated[
         int,
         Meta(
@@ -287,6 +482,17 @@ class HealthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             extra={"unit": "megabytes"},
         ),
     ] = 100
+    thresholds: Annotated[
+        ThresholdSettings, Meta(description="`[health.thresholds]`: two levels for figures that checks tell.")
+    ] = ThresholdSettings()
+    checks: Annotated[
+        Mapping[str, CheckSettings],
+        Meta(description="`[health.checks.NAME]`: checks, and how those of others are asked."),
+    ] = {}
+    groups: Annotated[
+        Mapping[str, GroupSettings],
+        Meta(description="`[health.groups.NAME]`: checks that are asked about together."),
+    ] = {}
 
 
 class LoggingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -658,6 +864,44 @@ class TelemetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         return f"Telemetry({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
+class AppHealthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[apps.NAME.health]`: when an app is not well, which degrades the service; shown at `apps/NAME` below
+    `[health] path`."""
+
+    max_error_rate: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="Share of the requests of the last minute that may fail with a status from 500 on; "
+            "0: any.",
+            extra={"example": 0.05},
+        ),
+    ] = 0.0
+    max_p99_ms: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=_DAY * 1000,
+            description="How long 99 of 100 recent requests may take at most; 0: any time.",
+            extra={"unit": "milliseconds", "example": 1000},
+        ),
+    ] = 0.0
+    min_requests: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1_000_000,
+            description="How many requests of the last minute make a share of them that counts.",
+            extra={"unit": "requests", "example": 20},
+        ),
+    ] = 20
+    checks: Annotated[
+        tuple[CheckName, ...],
+        Meta(description="Checks without which the app is not well.", extra={"example": ["database"]}),
+    ] = ()
+
+
 class AppSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[apps.NAME]`: one application of the process, and how its requests are recognised."""
 
@@ -717,6 +961,9 @@ class AppSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         Literal["running", "stopped", "deploying", "failed", "draining"],
         Meta(description="Status that health shows at first."),
     ] = "running"
+    health: Annotated[
+        AppHealthSettings, Meta(description="`[apps.NAME.health]`: when the app is not well.")
+    ] = AppHealthSettings()
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -746,6 +993,13 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "redaction": RedactionSettings,
 }
 """Our sections of the file, but for `[apps.NAME]`."""
+
+NAMED: Mapping[tuple[str, ...], str] = {
+    (APPS,): "an app",
+    ("health", "checks"): "a check",
+    ("health", "groups"): "a group",
+}
+"""Tables whose entries are tables of settings, and what an entry of them is."""
 
 SHARED = frozenset({"cache", "isolates"})
 """Sections in which the bext server has settings of its own: a key that we do not know is one of those."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 
 from bext_otel.catalogue import LABELS
 from bext_otel.config.model import ACCESS, HealthSettings, MetricsSettings
 from bext_otel.config.report import Given, Path, SettingsReport
 
-__all__ = ["check_apps", "check_budgets", "check_together"]
+__all__ = ["check_apps", "check_budgets", "check_health", "check_together"]
 
 # A label of the application's own that is as near as that to one of ours is a mistake.
 _ALIKE = 0.85
+_ASKS = ("url", "tcp", "command")
+_HEALTH_STATUSES = ("healthy", "starting", "degraded", "unhealthy")
+_GROUP_NAME = re.compile(r"[A-Za-z0-9_.~-]+")
 
 
 def check_together(winners: dict[Path, Given], report: SettingsReport) -> None:
@@ -80,3 +84,26 @@ def check_apps(winners: dict[Path, Given], report: SettingsReport) -> None:
                     f"{given.name}: {kind} {value!r} belongs to [apps.{owner}] already; give each app its own"
                 )
                 report.say(line, explicit=given.explicit)
+
+
+def check_health(winners: dict[Path, Given], report: SettingsReport) -> None:
+    """What a check asks, which is one thing, and what groups are called and say."""
+    asks: dict[Path, Given] = {}
+    for path, given in list(winners.items()):
+        kind = path[:2]
+        if kind == ("health", "checks") and len(path) == 4 and path[3] in _ASKS and given.raw:
+            first = asks.setdefault(path[:3], given)
+            if first is not given:
+                del winners[path]
+                report.wrong(given, f"one of url, tcp and command; {first.path[3]} is set", instead="ignored")
+        elif kind == ("health", "groups") and len(path) == 5 and path[4] not in _HEALTH_STATUSES:
+            del winners[path]
+            report.unknown(given.name, path[4], _HEALTH_STATUSES, explicit=given.explicit)
+        elif kind == ("health", "groups") and len(path) == 3 and not _GROUP_NAME.fullmatch(path[2]):
+            for below in [each for each in winners if each[:3] == path]:
+                del winners[below]
+            report.say(
+                f"{given.name}: expected a name of letters, digits, `-`, `_`, `.` and `~`, which stands in a "
+                "path; ignored",
+                explicit=given.explicit,
+            )

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from bext_otel.config.fields import Field, fields_of, shown
-from bext_otel.config.model import ACCESS, SECTIONS, SHARED, AppSettings
+from bext_otel.config.model import ACCESS, APPS, NAMED, SECTIONS, SHARED, AppSettings
 from bext_otel.config.report import Given, Path, SettingsReport, setting_name, table_name
 
 __all__ = ["flatten"]
@@ -19,9 +19,8 @@ def flatten(tree: Mapping[str, Any], report: SettingsReport, *, explicit: bool =
     """Settings of our sections, in order. Other sections belong to others, but for `explicit` ones: nobody
     else reads those."""
     for section, content in tree.items():
-        if section == "apps":
-            for name, app in _table(("apps",), content, report, explicit).items():
-                yield from _app(name, app, report, explicit)
+        if section == APPS:
+            yield from _named((section,), AppSettings, content, report, explicit)
         elif section == "logging" and isinstance(content, Mapping) and "access" in content:
             rest = {name: value for name, value in content.items() if name != "access"}
             yield from _section((section,), fields_of(SECTIONS[section]), rest, report, explicit)
@@ -29,21 +28,26 @@ def flatten(tree: Mapping[str, Any], report: SettingsReport, *, explicit: bool =
         elif section in SECTIONS and section != ACCESS:
             yield from _section((section,), fields_of(SECTIONS[section]), content, report, explicit)
         elif explicit:
-            known = [each for each in (*SECTIONS, "apps") if each != ACCESS]
+            known = [each for each in (*SECTIONS, APPS) if each != ACCESS]
             report.unknown(table_name((str(section),)), str(section), known, explicit=True)
 
 
-def _app(name: Any, content: Any, report: SettingsReport, explicit: bool) -> Iterator[Given]:
-    if not isinstance(name, str) or not name:
-        report.say(
-            f"[apps]: {shown(name)} is no name of an app; expected a text that is not empty; ignored",
-            explicit=explicit,
-        )
-        return
-    path = ("apps", name)
-    if isinstance(content, (Mapping, msgspec.Struct)):
-        yield Given(path, None, table_name(path), explicit)  # it exists, even if nothing is said about it
-    yield from _section(path, fields_of(AppSettings), content, report, explicit)
+def _named(
+    path: Path, struct: type[msgspec.Struct], content: Any, report: SettingsReport, explicit: bool
+) -> Iterator[Given]:
+    """Tables of settings by names of the user's, such as `[apps.NAME]` and `[health.checks.NAME]`."""
+    for name, table in _table(path, content, report, explicit).items():
+        if not isinstance(name, str) or not name:
+            report.say(
+                f"{table_name(path)}: {shown(name)} is no name of {NAMED[path]}; expected a text that is not "
+                "empty; ignored",
+                explicit=explicit,
+            )
+            continue
+        here = (*path, name)
+        if isinstance(table, (Mapping, msgspec.Struct)):
+            yield Given(here, None, table_name(here), explicit)  # it exists, even if nothing is said about it
+        yield from _section(here, fields_of(struct), table, report, explicit)
 
 
 def _section(
@@ -56,6 +60,10 @@ def _section(
             continue
         if field is None:
             report.unknown(setting_name(here), str(key), known, explicit=explicit)
+        elif field.struct is not None and field.is_table:
+            yield from _named(here, field.struct, raw, report, explicit)
+        elif field.struct is not None:
+            yield from _section(here, fields_of(field.struct), raw, report, explicit)
         elif field.is_table:
             for entry, value in _table(here, raw, report, explicit).items():
                 below = (*here, str(entry))

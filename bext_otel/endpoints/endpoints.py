@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, TypeAlias
 from urllib.parse import parse_qsl
 
@@ -20,6 +21,7 @@ from bext_otel.endpoints.sharing import Sharing
 from bext_otel.endpoints.token import Token
 from bext_otel.endpoints.views import View
 from bext_otel.health.evaluation import Health, HealthReport
+from bext_otel.health.groups import OWN_GROUPS, group_names
 from bext_otel.listener.lanes import Together
 from bext_otel.logs.level_watch import LevelWatch
 from bext_otel.metrics.snapshot import Snapshot
@@ -31,6 +33,7 @@ HEALTH_ALIAS = "/__bext/health"
 """Where the bext server looks as well."""
 
 _MAX_QUERY = 2048
+_NO_GROUP = config.GroupSettings()
 _READING, _CHANGING = ("GET", "HEAD"), ("GET", "HEAD", "PUT", "DELETE")
 
 _log = logging.getLogger(__name__)
@@ -67,6 +70,8 @@ class Endpoints:
     here (None: none may).
     """
 
+    _app_path = "/apps/"
+
     def __init__(
         self,
         *,
@@ -89,8 +94,12 @@ class Endpoints:
         self._failed: dict[str, str] = {}
         self._routes: dict[str, _Handler] = {}
         aliases = settings.platform_paths != "off"
-        for base in (health_settings.path, *((HEALTH_ALIAS,) if aliases else ())):
-            self._routes |= {base: self._full, f"{base}/live": self._live, f"{base}/ready": self._ready}
+        self._bases = (health_settings.path, *((HEALTH_ALIAS,) if aliases else ()))
+        for base in self._bases:
+            self._routes[base] = self._full
+            for name in group_names(health_settings.groups):
+                is_live = name == "live" and not health_settings.groups.get(name, _NO_GROUP).checks
+                self._routes[f"{base}/{name}"] = self._live if is_live else partial(self._group, name)
         paths = (metrics.path, *((METRICS_ALIAS,) if aliases else ()))
         self._routes |= dict.fromkeys(paths, self._metrics)
         self._levels = levels
@@ -114,6 +123,8 @@ class Endpoints:
                 (health, "every health check"),
                 (f"{health}/live", "is the process alive?"),
                 (f"{health}/ready", "can it serve traffic?"),
+                (f"{health}/startup", "has it started?"),
+                *((f"{health}/{name}", "a group of checks") for name in self._groups()),
             ]
         if log_levels.PATH in self._routes:
             listed.append((log_levels.PATH, "log levels in force; PUT raises one for a time"))
@@ -125,6 +136,9 @@ class Endpoints:
         path = next((path for path, _ in self.listing), "/")
         return ("metrics" if path == self._metrics_settings.path else "health"), path
 
+    def _groups(self) -> tuple[str, ...]:
+        return group_names(self._health_settings.groups)[len(OWN_GROUPS) :]
+
     def begin(self) -> None:
         """They are served from now on: health checks are asked, so that the first who wants to know is
         answered."""
@@ -133,7 +147,15 @@ class Endpoints:
 
     def owns(self, path: str) -> bool:
         """Whether a path is answered here."""
-        return path in self._routes
+        return self._handler(path) is not None
+
+    def _handler(self, path: str) -> _Handler | None:
+        found = self._routes.get(path)
+        if found is None and self._app_path in path:  # apps come as they are seen
+            base, _, app = path.partition(self._app_path)
+            if base in self._bases and app in self._health.apps:
+                return partial(self._app, app)
+        return found
 
     def lane(
         self, path: str, visitor: Mapping[str, str] | None = None
@@ -141,7 +163,7 @@ class Endpoints:
         """Where the answer is made: those of one lane one after the other, and none behind another lane's.
         None: at once, for it asks nobody; so is one that refuses a `visitor` of the application, by his
         headers."""
-        handler = self._routes.get(path)
+        handler = self._handler(path)
         if handler is None or handler == self._live:
             return None
         if handler == self._metrics and visitor is not None:
@@ -164,7 +186,7 @@ class Endpoints:
         reached our own loopback listener: on the application's port every visitor may look local, since bext
         is a proxy on the same host. Those who are answered `together` get pages of one collection.
         """
-        handler = self._routes.get(path)
+        handler = self._handler(path)
         if handler is None:
             return None
         if method not in (allowed := _CHANGING if handler == self._log_levels else _READING):
@@ -225,22 +247,39 @@ class Endpoints:
             self._warn("liveness", exc)
             return Reply(200, json.CONTENT_TYPE, b'{"status":"healthy"}')
 
-    def _ready(self, asked: _Request) -> Reply:
-        return self._told(self._health.ready, asked)
+    def _group(self, name: str, asked: _Request) -> Reply:
+        show = self._health_settings.groups.get(name, _NO_GROUP).show
+        return self._told(partial(self._health.group, name), asked, show=show)
+
+    def _app(self, name: str, asked: _Request) -> Reply:
+        return self._told(partial(self._health.app, name), asked)
 
     def _full(self, asked: _Request) -> Reply:
         return self._told(self._health.full, asked)
 
-    def _told(self, ask: Callable[[], HealthReport], asked: _Request, *, status: int | None = None) -> Reply:
+    def _told(
+        self,
+        ask: Callable[[], HealthReport],
+        asked: _Request,
+        *,
+        status: int | None = None,
+        show: Literal["", "never", "token", "always"] = "",
+    ) -> Reply:
         """A report, with its details only for those who may see them."""
         if not self._health_settings.enabled:
             return plain_text(404, "health is off: [health] enabled (BEXT_HEALTH_ENABLED) is false")
         report = ask()
-        detailed = self._health_settings.include_details and self.access.shows("details", asked.caller)
-        document = report.document() if detailed else {"status": report.status}
+        document = report.document() if self._sees_details(show, asked.caller) else report.plain()
         return Reply(
             status or report.http_status, json.CONTENT_TYPE, msgspec.json.encode(document, enc_hook=str)
         )
+
+    def _sees_details(self, show: Literal["", "never", "token", "always"], caller: Caller) -> bool:
+        if show == "token":
+            return self.access.has_token(caller.headers)
+        if show:
+            return show == "always"
+        return self._health_settings.include_details and self.access.shows("details", caller)
 
     def _warn(self, path: str, exc: Exception) -> None:
         """One line for a failure, and no other until it changes or is over: a scraper comes back every few

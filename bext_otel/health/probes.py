@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from inspect import isawaitable
 from itertools import count
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
@@ -28,7 +28,7 @@ from bext_otel.process import on_fork
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["Ask", "Clock", "Probe", "Prober"]
+__all__ = ["Ask", "Clock", "Concluded", "Probe", "Prober"]
 
 Answer: TypeAlias = Check | Mapping[str, object] | bool | None
 Ask: TypeAlias = Callable[[], Answer | Awaitable[Answer]]
@@ -45,14 +45,16 @@ _JITTER = 0.1
 
 
 class ProbeRun:
-    """One asking of one probe. `deadline` is on the monotonic clock; `life` is the prober's that began it."""
+    """One asking of one probe. `deadline` is on the monotonic clock; `life` is the prober's that began it;
+    `told`: it is past its limit, and has counted as failed."""
 
-    __slots__ = ("deadline", "life", "started")
+    __slots__ = ("deadline", "life", "started", "told")
 
     def __init__(self, started: float, deadline: float, life: object) -> None:
         self.started = started
         self.deadline = deadline
         self.life = life
+        self.told = False
 
     def is_late(self) -> bool:
         """Whether it is past its limit."""
@@ -64,7 +66,8 @@ class Probe:
     """A registered probe, its newest run while that is under way, and what its results add up to.
 
     `loop` is the event loop in which a coroutine is awaited, if it runs; otherwise it has a loop of its own.
-    One that `at_once` says what is takes no thread and no interval.
+    One that `at_once` says what is takes no thread and no interval. `watched`: somebody looks at the end of
+    its run's time. `is_late`: it was found while others were asked already.
     """
 
     ask: Ask
@@ -75,20 +78,42 @@ class Probe:
     run: ProbeRun | None = None
     standing: Standing | None = None
     removed: bool = False
+    name: str = ""
+    watched: bool = False
+    is_late: bool = False
+
+
+class Concluded(NamedTuple):
+    """What a run has made of a probe's standing."""
+
+    probe: Probe
+    latency_ms: float
+    before: Standing | None
+    now: Standing
 
 
 class Prober:
-    """Runs probes. `clock` measures ages and latencies."""
+    """Runs probes. `clock` measures ages and latencies, `judge` says what a result is with the figures that
+    it tells, `tell` is told of each run that has ended or is past its limit."""
 
-    def __init__(self, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        tell: Callable[[Concluded], object] = bool,
+        judge: Callable[[Check], Check] = lambda check: check,
+    ) -> None:
         self._clock = clock
+        self._tell = tell
+        self._judge = judge
         self._start_over()
         _probers.add(self)
 
     def _start_over(self) -> None:
         # Looked up in its module now: gevent's workers patch it after the fork.
         self._changed = threading.Condition()
-        self._due: list[tuple[float, int, Probe]] = []
+        # When, the manieth, which probe, and whether a run of it is at its limit then.
+        self._due: list[tuple[float, int, Probe, bool]] = []
         self._numbers = count()
         self._waiting: list[tuple[Probe, ProbeRun]] = []
         self._idle = 0
@@ -109,6 +134,7 @@ class Prober:
             self._begun = True
             for probe in probes:
                 probe.run = probe.standing = None
+                probe.watched = False
                 if not probe.at_once:
                     self._schedule(probe, time.monotonic())
         self._begun = threads.start(self._keep_asking, self._life, name="bext-otel-health") is not None
@@ -141,7 +167,7 @@ class Prober:
     def shown(self, probe: Probe) -> Check:
         """What a probe said last, or that it should have. Takes no lock and waits for nobody."""
         if probe.at_once:
-            return _timed(probe, self._clock)
+            return self._judge(_timed(probe, self._clock))
         run, standing = probe.run, probe.standing
         if run is not None and run.life is self._life and run.is_late():
             latency_ms = (self._clock() - run.started) * 1e3
@@ -160,31 +186,56 @@ class Prober:
             if standing is None or self._clock() - standing.at >= probe.patience.interval_seconds:
                 self._perform(probe, self._new_run(probe))
 
-    def _schedule(self, probe: Probe, due: float) -> None:
-        heapq.heappush(self._due, (due, next(self._numbers), probe))
+    def _schedule(self, probe: Probe, due: float, *, ends: bool = False) -> None:
+        heapq.heappush(self._due, (due, next(self._numbers), probe, ends))
 
     def _keep_asking(self, life: object) -> None:
-        while True:
-            with self._changed:
-                while self._life is life and (pause := self._pause()) is not None:
-                    self._changed.wait(pause or None)
-                if self._life is not life:
-                    return
-                probe = heapq.heappop(self._due)[2]
-                if probe.removed:
-                    continue
-                run = self._new_run(probe)
-                if self._threads - self._idle >= MAX_THREADS:
-                    self._conclude(probe, run, Check.unhealthy(reason=f"{MAX_THREADS} probes hang"))
-                    continue
-                self._waiting.append((probe, run))
-                if self._idle >= len(self._waiting):
-                    self._changed.notify_all()
-                    continue
-                self._threads += 1
-            if threads.start(self._work, life, name="bext-health") is None:
+        while (due := self._next(life)) is not None:
+            concluded, works = due
+            if concluded is not None:
+                self._tell(concluded)
+            if works and threads.start(self._work, life, name="bext-health") is None:
                 # In this thread: better a probe that hangs up the others than none that is asked.
                 self._work(life, idle_seconds=0.0)
+
+    def _next(self, life: object) -> tuple[Concluded | None, bool] | None:
+        """Wait for what is due and do it: what it has made of a probe, and whether one thread more is wanted.
+        None: this life is over."""
+        with self._changed:
+            while self._life is life and (pause := self._pause()) is not None:
+                self._changed.wait(pause or None)
+            if self._life is not life:
+                return None
+            _, _, probe, ends = heapq.heappop(self._due)
+            if ends:
+                return self._look_after(probe), False
+            if probe.removed:
+                return None, False
+            run = self._new_run(probe)
+            if self._threads - self._idle >= MAX_THREADS:
+                return self._conclude(probe, run, Check.unhealthy(reason=f"{MAX_THREADS} probes hang")), False
+            if not probe.watched:
+                probe.watched = True
+                self._schedule(probe, run.deadline, ends=True)
+            self._waiting.append((probe, run))
+            if self._idle >= len(self._waiting):
+                self._changed.notify_all()
+                return None, False
+            self._threads += 1
+            return None, True
+
+    def _look_after(self, probe: Probe) -> Concluded | None:
+        """At the end of a run's time: it counts as failed, though it may go on for good."""
+        probe.watched = False
+        run = probe.run
+        if run is None or run.told or probe.removed:
+            return None
+        if not run.is_late():  # another one, which began since
+            probe.watched = True
+            self._schedule(probe, run.deadline, ends=True)
+            return None
+        run.told = True
+        return self._stands(probe, run, timed_out(probe.patience), at_once=True)
 
     def _pause(self) -> float | None:
         """Seconds until one is due; 0: nobody knows; None: one is."""
@@ -214,22 +265,18 @@ class Prober:
     def _perform(self, probe: Probe, run: ProbeRun) -> None:
         check = _found(probe)
         with self._changed:
-            self._conclude(probe, run, check)
+            concluded = self._conclude(probe, run, check)
+        if concluded is not None:
+            self._tell(concluded)
 
-    def _conclude(self, probe: Probe, run: ProbeRun, check: Check) -> None:
+    def _conclude(self, probe: Probe, run: ProbeRun, check: Check) -> Concluded | None:
         if run.life is not self._life or probe.run is not run:
-            return
-        now = self._clock()
-        late = run.is_late()
-        if late:
-            check = timed_out(probe.patience)
-        if check.latency_ms is None:  # one that was handed in measured for itself
-            check = replace(check, latency_ms=(now - run.started) * 1e3)
-        standing = probe.standing
-        if standing is None:
-            probe.standing = Standing.first(check, now)
-        else:
-            probe.standing = standing.after(check, now, probe.patience, at_once=late and probe.critical)
+            return None
+        concluded = None
+        if not run.told:
+            late = run.is_late()
+            check = timed_out(probe.patience) if late else check
+            concluded = self._stands(probe, run, check, at_once=late)
         probe.run = None
         if self._begun:
             jitter = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311  # nosec B311  # no secret
@@ -237,6 +284,21 @@ class Prober:
             began = run.deadline - probe.patience.timeout_seconds
             self._schedule(probe, max(began + interval, time.monotonic()))
         self._changed.notify_all()
+        return concluded
+
+    def _stands(self, probe: Probe, run: ProbeRun, check: Check, *, at_once: bool) -> Concluded:
+        """After one result more."""
+        now, before = self._clock(), probe.standing
+        latency_ms = (now - run.started) * 1e3
+        if check.latency_ms is None:  # one that was handed in measured for itself
+            check = replace(check, latency_ms=latency_ms)
+        check = self._judge(check)
+        if before is None:
+            standing = Standing.first(check, now)
+        else:
+            standing = before.after(check, now, probe.patience, at_once=at_once)
+        probe.standing = standing
+        return Concluded(probe, latency_ms, before, standing)
 
 
 def _is_awaited(probe: Probe) -> bool:

@@ -147,6 +147,22 @@ class Board:
         """Replace the notice."""
         self._try(lambda arena: arena.post(notice))
 
+    def hold(self, pid: int) -> None:
+        """Say which process holds SIGTERM for the service."""
+        self._try(lambda arena: arena.hold(pid))
+
+    def holder(self) -> int:
+        """Which process does; 0 if none, or if that cannot be read."""
+        return self._try(SharedFile.holder) or 0
+
+    def drain(self, pid: int, until: float) -> None:
+        """Say that this process has been told to end, and serves until then (`time.monotonic`)."""
+        self._try(lambda arena: arena.drain(pid, until))
+
+    def drained(self) -> tuple[int, float]:
+        """Which process was told so last, and until when it serves; zeros if none."""
+        return self._try(SharedFile.drained) or (0, 0.0)
+
     def orders_mark(self) -> bytes:
         """Another one than before as soon as the orders are others; the same as long as they cannot be
         read."""

@@ -3,6 +3,7 @@
     0      magic, version, name of the service
     2048   a secret, which proves that one has the file
     2304   a notice to all, after its length and CRC-32; the lock of whoever replaces it is on its first byte
+    3584   which process holds SIGTERM for the service; which one was told to end, and how long it holds
     4096   a mark for each slot that was ever used; the locks are on these bytes
     8192   directory: two headers for each slot, one for each half
     128 K  payloads
@@ -23,7 +24,11 @@ from zlib import crc32
 __all__ = [
     "BEGINNING",
     "DIRECTORY",
+    "DRAINED",
+    "DRAINED_PID",
     "ENTRY",
+    "HOLDER",
+    "HOLDER_PID",
     "LARGEST",
     "LONGEST_NOTICE",
     "LONGEST_ORDERS",
@@ -49,6 +54,11 @@ NOTICE = 2304
 LONGEST_NOTICE = 1024
 """In bytes."""
 NOTICE_HEADER = struct.Struct("<HI")
+
+HOLDER = 3584
+HOLDER_PID = struct.Struct("<Q")
+DRAINED = HOLDER + HOLDER_PID.size
+DRAINED_PID = struct.Struct("<Qd")
 
 SLOTS = 1024
 """How many processes of one service can take part at a time."""

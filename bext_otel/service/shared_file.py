@@ -130,6 +130,25 @@ class SharedFile:
         """Say that this process has it too."""
         memory.write(self._descriptor, b"\1", _COMPANY)
 
+    def hold(self, pid: int) -> None:
+        """This process holds SIGTERM for the service."""
+        memory.write(self._descriptor, layout.HOLDER_PID.pack(pid), layout.HOLDER)
+
+    def holder(self) -> int:
+        """Which one does; 0: none."""
+        found = os.pread(self._descriptor, layout.HOLDER_PID.size, layout.HOLDER)
+        return int(layout.HOLDER_PID.unpack(found)[0])
+
+    def drain(self, pid: int, until: float) -> None:
+        """This process has been told to end, and serves until then."""
+        memory.write(self._descriptor, layout.DRAINED_PID.pack(pid, until), layout.DRAINED)
+
+    def drained(self) -> tuple[int, float]:
+        """Which one has been told to end last, and until when it serves; zeros: none."""
+        found = os.pread(self._descriptor, layout.DRAINED_PID.size, layout.DRAINED)
+        pid, until = layout.DRAINED_PID.unpack(found)
+        return int(pid), float(until)
+
     def secret(self) -> bytes:
         """What only those know who have the file."""
         return os.pread(self._descriptor, layout.SECRET_BYTES, layout.SECRET)

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from bext_otel.config.fields import fields_of
-from bext_otel.config.model import SECTIONS, AppSettings
+from bext_otel.config.model import (
+    SECTIONS,
+    AppHealthSettings,
+    AppSettings,
+    CheckSettings,
+    GroupSettings,
+    ThresholdLevels,
+    ThresholdSettings,
+)
 
 ROOT = Path(__file__).parent.parent.parent
 _PUBLISHED = "https://github.com/bext-stack/bext-otel/blob/main/"
@@ -27,14 +35,25 @@ def test_the_reference_is_current(script: str) -> None:
     assert (0, "") == (found.returncode, found.stderr)
 
 
-@pytest.mark.parametrize("struct", [*SECTIONS.values(), AppSettings])
+STRUCTS = (
+    *SECTIONS.values(),
+    AppSettings,
+    AppHealthSettings,
+    CheckSettings,
+    GroupSettings,
+    ThresholdLevels,
+    ThresholdSettings,
+)
+
+
+@pytest.mark.parametrize("struct", STRUCTS)
 def test_every_setting_says_what_it_means(struct: type) -> None:
     assert [] == [name for name, field in fields_of(struct).items() if not field.description.endswith(".")]
 
 
 def test_every_setting_is_in_the_reference() -> None:
     text = (ROOT / "docs" / "configuration.md").read_text()
-    names = [name for struct in (*SECTIONS.values(), AppSettings) for name in fields_of(struct)]
+    names = [name for struct in STRUCTS for name, field in fields_of(struct).items() if not field.struct]
     assert [] == [name for name in names if f"| `{name}` |" not in text]
 
 

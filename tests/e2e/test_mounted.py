@@ -186,7 +186,7 @@ def test_endpoints_mounted_in_code_answer_below_their_prefix(
     configured: tuple[Launched, Receiver, str],
 ) -> None:
     program, _, _ = configured
-    assert {"status": "healthy"} == program.get("/ops/health").json()
+    until(lambda: program.get("/ops/health").json() == {"status": "healthy"})
     assert "disk" in program.get("/ops/health", headers=TOKEN).json()["checks"]
     assert 200 == program.get("/ops/health/live").status_code
     assert "apps" in program.get("/ops/metrics?format=json").json()

@@ -32,11 +32,16 @@ class FixedHealth:
     def begin(self) -> None:
         """It asks nobody."""
 
+    apps = tuple(APPS)
+
+    def app(self, name: str) -> HealthReport:
+        return self._say(f"apps/{name}")
+
     def live(self) -> HealthReport:
         return self._say("live")
 
-    def ready(self) -> HealthReport:
-        return self._say("ready")
+    def group(self, name: str) -> HealthReport:
+        return self._say(name)
 
     def full(self) -> HealthReport:
         return self._say("full")

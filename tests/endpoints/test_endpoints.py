@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bext_otel import config
 from bext_otel.endpoints import sharing
 from bext_otel.endpoints.endpoints import Reply
 from bext_otel.endpoints.formats import protobuf, text
@@ -266,3 +267,24 @@ def test_no_request_can_break_the_endpoints(method: str, query: str, headers: di
             reply = endpoints(token="s3cret").reply(chosen, path, query, headers, trusted=False)
             assert reply is not None
             assert reply.status in {200, 400, 405}
+
+
+@pytest.mark.parametrize(
+    ("show", "trusted", "headers", "shown"),
+    [
+        ("", False, {}, False),
+        ("", True, {}, True),
+        ("never", True, {}, False),
+        ("always", False, {}, True),
+        ("token", True, {}, False),
+        ("token", False, {"authorization": "Bearer abc"}, True),
+    ],
+)
+def test_a_group_says_who_sees_its_checks(
+    show: str, trusted: bool, headers: dict[str, str], shown: bool
+) -> None:
+    group = config.GroupSettings(checks=("database",), show=show)  # type: ignore[arg-type]
+    asked = endpoints(token="abc", health_settings={"groups": {"storage": group}})
+    reply = asked.reply("GET", "/health/storage", "", headers, trusted=trusted)
+    assert reply is not None
+    assert shown == ("checks" in json.loads(reply.body))

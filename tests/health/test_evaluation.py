@@ -398,3 +398,23 @@ def test_a_probe_that_looks_at_memory_only_says_what_is_now() -> None:
     assert 1 == health.full().checks["cache"].details["entries"]
     held[0] = 2
     assert 2 == health.full().checks["cache"].details["entries"]
+
+
+def test_what_is_found_while_a_service_serves_does_not_make_it_unready_before_it_was_asked(
+    hung: Hung,
+) -> None:
+    health = Health(timeout_seconds=LONG_S)
+    health.register_found("database", hung)
+    assert 503 == health.ready().http_status
+    health.unregister("database")
+    health.register_found("database", hung)
+    assert ("starting", 200) == (health.ready().checks["database"].status, health.ready().http_status)
+    health.register_found("database", lambda: False)
+    assert "starting" == health.ready().checks["database"].status
+
+
+def test_a_check_of_the_application_s_own_takes_the_place_of_one_that_was_found() -> None:
+    health = Health()
+    health.register("database", lambda: {"own": True})
+    health.register_found("database", lambda: False)
+    assert True is health.full(wait_seconds=LONG_S).checks["database"].details["own"]
