@@ -70,6 +70,7 @@ bench: $(VENV)/dev.done  ## what requests, lines, scrapes, caches and plugins co
 	$(BIN)/python -m benchmarks.weight
 	$(BIN)/python -m benchmarks.listener
 	$(BIN)/python -m benchmarks.viewer_memory
+	$(BIN)/python -m benchmarks.anomalies
 
 gate: $(VENV)/dev.done  ## what requests, spans, lines and instruments cost beside upstream: fails above 1.5 of benchmarks/overhead.json
 	$(BIN)/python -m benchmarks.gate
