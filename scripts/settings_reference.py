@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bext_otel.config.environment import STANDARD, variable
 from bext_otel.config.fields import Field, fields_of, toml
-from bext_otel.config.model import SECTIONS, AppSettings
+from bext_otel.config.model import NAMED, SECTIONS, AppSettings
 from bext_otel.config.report import Path as SettingPath
 from bext_otel.config.variables import VARIABLES
 
@@ -167,6 +167,10 @@ def page() -> str:
             fields_of(struct),
             f"{description(struct)} As variables: `{example}` and so on.",
         )
+    for name, struct in NAMED.items():
+        if name != "apps":
+            about = f"{description(struct)} No variables."
+            lines += section(name, f"`[{name}.NAME]`", fields_of(struct), about)
     lines += section("apps", "`[apps.NAME]`", fields_of(AppSettings), description(AppSettings))
     lines.append(APPS.rstrip())
     unit = {row.variable: f" (in {row.unit})" if row.unit else "" for row in STANDARD}

@@ -16,8 +16,15 @@ from bext_otel.config.fields import Field, Wrong, fields_of
 from bext_otel.config.file import read_file
 from bext_otel.config.model import (
     ACCESS,
+    NAMED,
+    RECEIVERS,
+    RULES,
     SECTIONS,
+    SILENCES,
     AccessSettings,
+    AlertReceiver,
+    AlertSilence,
+    AlertsSettings,
     AppSettings,
     CacheSettings,
     Config,
@@ -91,7 +98,11 @@ def load(
         cache=CacheSettings(**settings.section("cache")),
         isolates=Isolates(**settings.section("isolates")),
         redaction=RedactionSettings(**settings.section("redaction")),
-        apps=settings.apps(),
+        alerts=AlertsSettings(**settings.section("alerts")),
+        alert_rules=settings.named(RULES),
+        alert_receivers={name: AlertReceiver(**values) for name, values in settings.named(RECEIVERS).items()},
+        alert_silences={name: AlertSilence(**values) for name, values in settings.named(SILENCES).items()},
+        apps={name: AppSettings(**values) for name, values in settings.named("apps").items()},
     )
     lines = report.lines(lambda path: _at(config, path))
     return Loaded(config, lines, file.source, file.path, file.problem)
@@ -128,24 +139,28 @@ class _Settings:
                 found.setdefault(path[1], {})[path[2]] = given.raw
         return found
 
-    def apps(self) -> dict[str, AppSettings]:
-        """Applications in the order they were named."""
+    def named(self, table: str) -> dict[str, dict[str, Any]]:
+        """The values of each table below this one, in the order they were named."""
         found: dict[str, dict[str, Any]] = {}
         for path, given in self.winners.items():
-            if path[0] == "apps":
-                app = found.setdefault(path[1], {})
-                if len(path) == 3:
-                    app[path[2]] = given.raw
-        return {name: AppSettings(**values) for name, values in found.items()}
+            if path[0] != table:
+                continue
+            values = found.setdefault(path[1], {})
+            if len(path) == 3:
+                values[path[2]] = given.raw
+            elif len(path) == 4:
+                values.setdefault(path[2], {})[path[3]] = given.raw
+        return found
 
 
 def _field_of(path: Path) -> Field:
-    field = fields_of(AppSettings)[path[2]] if path[0] == "apps" else fields_of(SECTIONS[path[0]])[path[1]]
+    named = NAMED.get(path[0])
+    field = fields_of(SECTIONS[path[0]])[path[1]] if named is None else fields_of(named)[path[2]]
     return field.element if field.is_table else field
 
 
 def _checked(given: Given, report: SettingsReport) -> Any:
-    if given.path[0] == "apps" and len(given.path) == 2:
+    if given.path[0] in NAMED and len(given.path) == 2:
         return None
     field = _field_of(given.path)
     if (listed := field.as_list(given.raw)) is not None:
@@ -208,6 +223,8 @@ def _at(config: Config, path: Path) -> Any:
     found: Any = config
     if path[0] == ACCESS:
         path = ("access", *path[1:])
+    elif path[0] in NAMED:
+        path = (path[0].replace("alerts.", "alert_"), *path[1:])
     for key in path:
         found = found.get(key) if isinstance(found, Mapping) else getattr(found, key, None)
     return found

@@ -20,6 +20,7 @@ Path = tuple[str, ...]
 "route")`."""
 
 _MAX_LINES = 100
+_NESTED = frozenset({"logging.access", "alerts.rules", "alerts.receivers", "alerts.silences"})
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -121,7 +122,7 @@ def setting_name(path: Path) -> str:
 
 def table_name(path: Path) -> str:
     """The name of a table: `[metrics.budgets]`."""
-    return f"[{'.'.join(each if each == 'logging.access' else _key(each) for each in path)}]"
+    return f"[{'.'.join(each if each in _NESTED else _key(each) for each in path)}]"
 
 
 def _key(key: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from bext_otel.config.fields import Field, fields_of, shown
-from bext_otel.config.model import ACCESS, SECTIONS, SHARED, AppSettings
+from bext_otel.config.model import ACCESS, NAMED, SECTIONS, SHARED
 from bext_otel.config.report import Given, Path, SettingsReport, setting_name, table_name
 
 __all__ = ["flatten"]
@@ -20,12 +20,17 @@ def flatten(tree: Mapping[str, Any], report: SettingsReport, *, explicit: bool =
     else reads those."""
     for section, content in tree.items():
         if section == "apps":
-            for name, app in _table(("apps",), content, report, explicit).items():
-                yield from _app(name, app, report, explicit)
+            yield from _named(section, "an app", content, report, explicit)
         elif section == "logging" and isinstance(content, Mapping) and "access" in content:
             rest = {name: value for name, value in content.items() if name != "access"}
             yield from _section((section,), fields_of(SECTIONS[section]), rest, report, explicit)
             yield from _section((ACCESS,), fields_of(SECTIONS[ACCESS]), content["access"], report, explicit)
+        elif section == "alerts" and isinstance(content, Mapping):
+            tables = {name: f"alerts.{name}" for name in content if f"alerts.{name}" in NAMED}
+            rest = {name: value for name, value in content.items() if name not in tables}
+            yield from _section((section,), fields_of(SECTIONS[section]), rest, report, explicit)
+            for name, table in tables.items():
+                yield from _named(table, f"a {name[:-1]}", content[name], report, explicit)
         elif section in SECTIONS and section != ACCESS:
             yield from _section((section,), fields_of(SECTIONS[section]), content, report, explicit)
         elif explicit:
@@ -33,17 +38,19 @@ def flatten(tree: Mapping[str, Any], report: SettingsReport, *, explicit: bool =
             report.unknown(table_name((str(section),)), str(section), known, explicit=True)
 
 
-def _app(name: Any, content: Any, report: SettingsReport, explicit: bool) -> Iterator[Given]:
-    if not isinstance(name, str) or not name:
-        report.say(
-            f"[apps]: {shown(name)} is no name of an app; expected a text that is not empty; ignored",
-            explicit=explicit,
-        )
-        return
-    path = ("apps", name)
-    if isinstance(content, (Mapping, msgspec.Struct)):
-        yield Given(path, None, table_name(path), explicit)  # it exists, even if nothing is said about it
-    yield from _section(path, fields_of(AppSettings), content, report, explicit)
+def _named(table: str, what: str, content: Any, report: SettingsReport, explicit: bool) -> Iterator[Given]:
+    """Settings of each table within `table`, by its name."""
+    for name, values in _table((table,), content, report, explicit).items():
+        if not isinstance(name, str) or not name:
+            report.say(
+                f"[{table}]: {shown(name)} is no name of {what}; expected a text that is not empty; ignored",
+                explicit=explicit,
+            )
+            continue
+        path = (table, name)
+        if isinstance(values, (Mapping, msgspec.Struct)):
+            yield Given(path, None, table_name(path), explicit)  # it exists, even if nothing is said about it
+        yield from _section(path, fields_of(NAMED[table]), values, report, explicit)
 
 
 def _section(

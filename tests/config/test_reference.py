@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bext_otel.config.fields import fields_of
-from bext_otel.config.model import SECTIONS, AppSettings
+from bext_otel.config.model import NAMED, SECTIONS
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -24,12 +24,12 @@ def test_the_reference_is_current() -> None:
     assert (0, "") == (found.returncode, found.stderr)
 
 
-@pytest.mark.parametrize("struct", [*SECTIONS.values(), AppSettings])
+@pytest.mark.parametrize("struct", [*SECTIONS.values(), *NAMED.values()])
 def test_every_setting_says_what_it_means(struct: type) -> None:
     assert [] == [name for name, field in fields_of(struct).items() if not field.description.endswith(".")]
 
 
 def test_every_setting_is_in_the_reference() -> None:
     text = (ROOT / "docs" / "configuration.md").read_text()
-    names = [name for struct in (*SECTIONS.values(), AppSettings) for name in fields_of(struct)]
+    names = [name for struct in (*SECTIONS.values(), *NAMED.values()) for name in fields_of(struct)]
     assert [] == [name for name in names if f"| `{name}` |" not in text]
