@@ -28,6 +28,7 @@ lint: $(VENV)/dev.done  ## formatting, ruff, mypy, bandit, import contract, gene
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive bext_otel instrumentors examples
 	$(BIN)/python scripts/distribution.py --check
 	$(BIN)/bext-otel catalogue --check docs/metrics.md
+	$(BIN)/bext-otel catalogue --prometheus-rules --check collector-config/bext-alerts.yml
 	$(BIN)/python scripts/settings_reference.py --check
 	$(BIN)/python scripts/specification.py --check
 	$(BIN)/python scripts/semantic_conventions.py --check
@@ -35,6 +36,7 @@ lint: $(VENV)/dev.done  ## formatting, ruff, mypy, bandit, import contract, gene
 docs: $(VENV)/dev.done  ## write the generated pages again
 	$(BIN)/python scripts/distribution.py
 	$(BIN)/bext-otel catalogue --write docs/metrics.md
+	$(BIN)/bext-otel catalogue --prometheus-rules --write collector-config/bext-alerts.yml
 	$(BIN)/python scripts/settings_reference.py
 	$(BIN)/python scripts/specification.py
 	$(BIN)/python scripts/semantic_conventions.py

@@ -274,7 +274,8 @@ def prometheus(folder: Path, config: Mapping[str, Any], *, native: bool = False)
     `native` has it ask for protobuf and keep native histograms, which then stand in the place of quantiles.
     """
     (folder / "prometheus.yml").write_text(yaml.safe_dump(dict(config)))
-    (folder / "collector-alerts.yml").write_text((CONFIG / "collector-alerts.yml").read_text())
+    for rules in ("collector-alerts.yml", "bext-alerts.yml"):
+        (folder / rules).write_text((CONFIG / rules).read_text())
     address = f"127.0.0.1:{free_port()}"
     argv = [
         program("prometheus"),
