@@ -34,7 +34,7 @@ def unavailable(reason: str) -> NoReturn:
 
 
 def program(name: str) -> str:
-    """Path of collector, jaeger, prometheus, promtool, podman or redis-server."""
+    """Path of collector, jaeger, prometheus, alertmanager, promtool, podman or redis-server."""
     found = subprocess.run(
         [ROOT / "scripts" / "backends.sh", "path", name],
         capture_output=True,
@@ -287,3 +287,23 @@ def prometheus(folder: Path, config: Mapping[str, Any], *, native: bool = False)
     ]
     with running(argv, ready=f"http://{address}/-/ready", log=folder / "prometheus.log"):
         yield Prometheus(f"http://{address}")
+
+
+# --- Alertmanager -------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def alertmanager(folder: Path) -> Iterator[str]:
+    """The address of an Alertmanager that groups by all labels, and notifies nobody."""
+    config = {"route": {"receiver": "nobody", "group_by": ["..."]}, "receivers": [{"name": "nobody"}]}
+    (folder / "alertmanager.yml").write_text(yaml.safe_dump(config))
+    address = f"127.0.0.1:{free_port()}"
+    argv = [
+        program("alertmanager"),
+        f"--config.file={folder / 'alertmanager.yml'}",
+        f"--storage.path={folder / 'alertmanager'}",
+        f"--web.listen-address={address}",
+        "--cluster.listen-address=",
+    ]
+    with running(argv, ready=f"http://{address}/-/ready", log=folder / "alertmanager.log"):
+        yield f"http://{address}"
