@@ -28,6 +28,7 @@ lint: $(VENV)/dev.done  ## formatting, ruff, mypy, bandit, import contract, gene
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive bext_otel instrumentors examples
 	$(BIN)/python scripts/distribution.py --check
 	$(BIN)/bext-otel catalogue --check docs/metrics.md
+	$(BIN)/bext-otel catalogue --prometheus-rules --check collector-config/bext-alerts.yml
 	$(BIN)/python scripts/settings_reference.py --check
 	$(BIN)/python scripts/api_reference.py --check
 	$(BIN)/python scripts/specification.py --check
@@ -36,6 +37,7 @@ lint: $(VENV)/dev.done  ## formatting, ruff, mypy, bandit, import contract, gene
 docs: $(VENV)/dev.done  ## write the generated pages again
 	$(BIN)/python scripts/distribution.py
 	$(BIN)/bext-otel catalogue --write docs/metrics.md
+	$(BIN)/bext-otel catalogue --prometheus-rules --write collector-config/bext-alerts.yml
 	$(BIN)/python scripts/settings_reference.py
 	$(BIN)/python scripts/api_reference.py
 	$(BIN)/python scripts/specification.py
@@ -75,6 +77,7 @@ bench: $(VENV)/dev.done  ## what requests, lines, scrapes, caches and plugins co
 	$(BIN)/python -m benchmarks.weight
 	$(BIN)/python -m benchmarks.listener
 	$(BIN)/python -m benchmarks.viewer_memory
+	$(BIN)/python -m benchmarks.anomalies
 
 gate: $(VENV)/dev.done  ## what requests, spans, lines and instruments cost beside upstream: fails above 1.5 of benchmarks/overhead.json
 	$(BIN)/python -m benchmarks.gate

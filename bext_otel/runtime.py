@@ -19,6 +19,10 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from bext_otel._compat import offered
 from bext_otel.access_policy import SlowLimits, quiet_requests
+from bext_otel.alerts.logged import log_alert
+from bext_otel.alerts.notifying import receivers_of
+from bext_otel.alerts.rules import rules_of
+from bext_otel.alerts.service import AlertService
 from bext_otel.answering import on_answering
 from bext_otel.app_baggage import Hosts, propagate_app
 from bext_otel.apps import AppResolver, Resolver, clean, default_app, guarded, import_resolver
@@ -108,6 +112,7 @@ class Runtime:
     board: Board | None = None
     serving: ServerStart | None = None
     levels: LevelWatch | None = None
+    alerts: AlertService | None = None
     tracer_provider: TracerProvider | None = None
     _deliveries: list[Delivery] = field(default_factory=list)
     _flushings: list[Callable[[float], object]] = field(default_factory=list)
@@ -116,6 +121,7 @@ class Runtime:
     _undoing: ExitStack = field(default_factory=ExitStack)
     _in_time: bool = True
     _level_control: LevelControl | None = None
+    _read: Callable[[], Snapshot] | None = None
 
     def __post_init__(self) -> None:
         self._undoing.callback(self._end)
@@ -237,6 +243,8 @@ def build_runtime(
     runtime.service_key = board.secret.hex() or _service_key(service)
     if runtime._level_control is not None:
         _watch_levels(runtime, runtime._level_control, board, file)
+    if config.alerts.enabled and runtime._read is not None:
+        _alert(config, runtime, runtime._read)
     if not config.metrics.mount and (config.health.enabled or config.telemetry.exporters.prometheus):
         runtime.serving = _serve(config, runtime)
     atexit.register(runtime.at_exit)
@@ -336,9 +344,13 @@ def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chos
     signals.install(chosen)
     health.register(
         "telemetry",
-        telemetry_check(lambda: {"status": signals.status(), **signals.figures()}),
+        telemetry_check(lambda: {"status": signals.status(), **signals.figures(), **alert_figures()}),
         at_once=True,
     )
+
+    def alert_figures() -> Mapping[str, int]:
+        return {} if runtime.alerts is None else runtime.alerts.figures()
+
     read = signals.metrics.snapshot if config.metrics.enabled else None
     undoing = ExitStack()
     undoing.callback(quieten_exports())  # until nothing is exported any more
@@ -359,6 +371,7 @@ def _enabled(config: Config, health: Health, identity: InstanceIds, chosen: Chos
         _endings=signals.endings(),
         _hands=(signals.metrics.do, sender.do),
         _level_control=installed.levels,
+        _read=read,
         _undoing=undoing,
     )
     undoing.callback(observe_checks(health.current))
@@ -436,6 +449,22 @@ def _watch_levels(runtime: Runtime, control: LevelControl, board: Board, file: C
     levels = runtime.levels = LevelWatch(control, file=file, board=board, tell=tell)
     runtime._undoing.callback(levels.close)
     runtime._undoing.callback(on_answering(levels.start))
+
+
+def _alert(config: Config, runtime: Runtime, read: Callable[[], Snapshot]) -> None:
+    """Have one of the service's processes evaluate the rules, from when it answers."""
+    rules = rules_of(config.alert_rules, shipped=config.alerts.shipped, tell=_log.warning)
+    service = AlertService(
+        rules,
+        read,
+        interval_seconds=config.alerts.interval_seconds,
+        take_word=partial(take_word, f"{runtime.service_key} alerts"),
+        notify=[log_alert],
+        receivers=receivers_of(config.alerts.receivers, config.alerts.silences, tell=_log.warning),
+    )
+    runtime.alerts = service
+    runtime._undoing.callback(service.close)
+    runtime._undoing.callback(on_answering(service.start))
 
 
 def _import_for_workers(config: Config) -> None:

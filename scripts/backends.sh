@@ -4,15 +4,15 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/bext-otel
-packages="prometheus redis-server podman crun uidmap netavark aardvark-dns iptables runc debootstrap ca-certificates"
+packages="prometheus prometheus-alertmanager redis-server podman crun uidmap netavark aardvark-dns iptables runc debootstrap ca-certificates"
 
 usage() {
     cat <<'EOF'
 Usage: scripts/backends.sh COMMAND
 
-  install                      Debian packages: Prometheus with promtool, Redis, podman, debootstrap (needs root)
+  install                      Debian packages: Prometheus with promtool, Alertmanager, Redis, podman, debootstrap (needs root)
   build [collector|jaeger|all] build what is not built yet (needs Go 1.25 or later; about ten minutes on two cores)
-  path NAME                    print where collector, jaeger, prometheus, promtool, podman or redis-server is, or why it is not there
+  path NAME                    print where collector, jaeger, prometheus, alertmanager, promtool, podman or redis-server is, or why it is not there
 
 Programs are built into ${XDG_CACHE_HOME:-~/.cache}/bext-otel/bin, named after a hash of what they are built from, so that
 a changed scripts/backends/ is built anew and everything else is kept. Nothing is started and no service is enabled.
@@ -118,7 +118,10 @@ path() {
             [ -x "$found" ] || fail "$1 is not built: run scripts/backends.sh build $1" ;;
         prometheus | promtool | podman | redis-server)
             found=$(command -v "$1") || fail "$1 is not installed: run scripts/backends.sh install as root" ;;
-        *) fail "no program called '$1': expected collector, jaeger, prometheus, promtool, podman or redis-server" ;;
+        alertmanager)
+            found=$(command -v prometheus-alertmanager || command -v alertmanager) \
+                || fail "alertmanager is not installed: run scripts/backends.sh install as root" ;;
+        *) fail "no program called '$1': expected collector, jaeger, prometheus, alertmanager, promtool, podman or redis-server" ;;
     esac
     printf '%s\n' "$found"
 }

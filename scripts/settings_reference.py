@@ -165,6 +165,7 @@ GUIDES = {
     "telemetry.engine": "../README.md#two-engines",
     "cache": "metrics.md",
     "isolates": "metrics.md",
+    "alerts": "alerts.md",
     "redaction": "redaction.md",
     "redaction.names": "sampling-and-privacy.md#names-and-patterns-of-your-own-no-e-mail-addresses",
     "redaction.patterns": "sampling-and-privacy.md#names-and-patterns-of-your-own-no-e-mail-addresses",

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import click
 
+from bext_otel.alerts.prometheus import rule_file
+from bext_otel.alerts.rules import SHIPPED
 from bext_otel.cli.reference import reference
 
 __all__ = ["catalogue"]
@@ -36,16 +38,22 @@ __all__ = ["catalogue"]
     help="Import MODULE first, such as shop.metrics, and list what it declares; once for each.",
     metavar="MODULE",
 )
-def catalogue(write: Path | None, check: Path | None, modules: tuple[str, ...]) -> None:
+@click.option(
+    "--prometheus-rules",
+    "as_rules",
+    is_flag=True,
+    help="Instead of the reference, the shipped alert rules for Prometheus.",
+)
+def catalogue(write: Path | None, check: Path | None, modules: tuple[str, ...], as_rules: bool) -> None:
     """Print the metric reference as Markdown, derived from the catalogue.
 
     Metrics of the application's own stand in it too: those of --module, and of modules that installed
     packages name by an entry point of the group bext_otel_catalogue.
     """
     _import_all(modules)
-    page = reference()
+    page = rule_file(SHIPPED) if as_rules else reference()
     if check is not None:
-        _compare(page, check)
+        _compare(page, check, "catalogue --prometheus-rules" if as_rules else "catalogue")
     if write is not None:
         write.write_text(page, encoding="utf-8")
     elif check is None:
@@ -65,7 +73,7 @@ def _import_all(modules: Sequence[str]) -> None:
             ) from error
 
 
-def _compare(page: str, file: Path) -> None:
+def _compare(page: str, file: Path, command: str) -> None:
     held = file.read_text(encoding="utf-8")
     if held == page:
         return
@@ -73,4 +81,4 @@ def _compare(page: str, file: Path) -> None:
         held.splitlines(), page.splitlines(), str(file), "the catalogue", lineterm="", n=1
     )
     click.echo("\n".join(lines))
-    raise click.ClickException(f"{file} is out of date: run bext-otel catalogue --write {file}")
+    raise click.ClickException(f"{file} is out of date: run bext-otel {command} --write {file}")

@@ -49,6 +49,7 @@ _COMMANDS: Mapping[str, _Command] = {
     "run": _Command("Run a command with telemetry, as opentelemetry-instrument does."),
     "health": _Command("Ask a running service how it is, for probes: the exit code says it."),
     "level": _Command("Show a running service's log levels, or raise one for a time."),
+    "alerts": _Command("List the alert rules, or try one on recorded pages of /metrics."),
     "deploy": _Command("Run a command, and tell how the deploy went."),
     "view": _Command("Receive OTLP on this machine, and show it on a page.", ("click",)),
     "demo": _Command(

@@ -19,6 +19,7 @@ from bext_otel.config.model import (
     APPS,
     SECTIONS,
     AccessSettings,
+    AlertsSettings,
     AppSettings,
     CacheSettings,
     Config,
@@ -93,6 +94,8 @@ def load(
         cache=settings.made("cache", CacheSettings),
         isolates=settings.made("isolates", Isolates),
         redaction=settings.made("redaction", RedactionSettings),
+        alerts=settings.made("alerts", AlertsSettings),
+        alert_rules=settings.section("alerts").get("rules", {}),
         apps=settings.apps(),
     )
     lines = report.lines(lambda path: _at(config, path))

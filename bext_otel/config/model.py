@@ -6,7 +6,9 @@ field here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from datetime import datetime
 from ipaddress import ip_network
 from typing import Annotated, Any, Literal
 
@@ -25,6 +27,10 @@ __all__ = [
     "SHARED",
     "SIGNALS",
     "AccessSettings",
+    "AlertReceiver",
+    "AlertRule",
+    "AlertSilence",
+    "AlertsSettings",
     "AppHealthSettings",
     "AppSettings",
     "CacheSettings",
@@ -93,6 +99,20 @@ Template = Annotated[
         },
     ),
 ]
+
+
+def _is_pattern(text: str) -> bool:
+    try:
+        return bool(re.compile(text))
+    except re.error:
+        return False
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return bool(datetime.fromisoformat(text.replace("Z", "+00:00")))
+    except ValueError:
+        return False
 
 
 def _is_trust(word: str) -> bool:
@@ -966,6 +986,171 @@ class AppSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     ] = AppHealthSettings()
 
 
+Ratio = Annotated[float, Meta(ge=0, le=1)]
+Window = Annotated[float, Meta(ge=1, le=7 * _DAY, extra={"unit": "seconds"})]
+LabelPattern = Annotated[
+    str, Meta(extra={"expected": 'a regular expression, e.g. "5.."', "check": _is_pattern})
+]
+LabelText = Annotated[str, Meta(extra={"expected": 'a text, e.g. "payments"'})]
+
+
+class AlertRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[alerts.rules.NAME]`: one rule; the name of a shipped one changes that."""
+
+    kind: Annotated[
+        Literal["threshold", "rate", "ratio", "absence", "burn_rate", "anomaly"],
+        Meta(
+            description="What is looked at: a value; its increase a second; `metric` over `of`, in the "
+            "window; whether there is no such series; a ratio over the windows of the SRE workbook; what "
+            "nothing led to expect (docs/anomalies.md)."
+        ),
+    ] = "threshold"
+    metric: Annotated[
+        str, Meta(description="Name on `/metrics`.", extra={"example": "bext_requests_total"})
+    ] = ""
+    of: Annotated[
+        tuple[Annotated[str, Meta(extra={"expected": "a metric's name"})], ...],
+        Meta(
+            description="What a ratio is of: the sum of these; empty: all of `metric`, without `match`.",
+            extra={"example": ["bext_cache_hits_total", "bext_cache_misses_total"]},
+        ),
+    ] = ()
+    match: Annotated[
+        Mapping[str, LabelPattern],
+        Meta(description="Which series: labels whose whole value matches."),
+    ] = {}
+    quantile: Annotated[Ratio, Meta(description="Of a summary: 0.5, 0.9, 0.95 or 0.99; 0: none.")] = 0.0
+    by: Annotated[
+        tuple[Annotated[str, Meta(extra={"expected": "a label's name"})], ...],
+        Meta(description="Labels to tell alerts apart by.", extra={"example": ["app", "route"]}),
+    ] = ()
+    comparison: Annotated[
+        Literal["above", "below"], Meta(description="On which side of `limit` it is worth an alert.")
+    ] = "above"
+    limit: Annotated[
+        float, Meta(description="The limit itself is none.", ge=-1e15, le=1e15, extra={"example": 0.05})
+    ] = 0.0
+    window_seconds: Annotated[
+        Window, Meta(description="What a rate or a ratio looks back on; how long an anomaly fires.")
+    ] = 300.0
+    for_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=7 * _DAY,
+            description="How long it must hold before it fires.",
+            extra={"unit": "seconds"},
+        ),
+    ] = 0.0
+    minimum: Annotated[
+        float,
+        Meta(ge=0, le=1e15, description="Events of `of` in the window below which a ratio says nothing."),
+    ] = 1.0
+    objective: Annotated[Ratio, Meta(description="Of a burn rate: the share that is to be good.")] = 0.999
+    severity: Annotated[
+        Literal["info", "warning", "critical"], Meta(description="The alert's label `severity`.")
+    ] = "warning"
+    labels: Annotated[
+        Mapping[str, LabelText], Meta(description="Labels of the alert, beside those of `by`.")
+    ] = {}
+    description: Annotated[str, Meta(description="For people.")] = ""
+    runbook_url: Annotated[
+        str,
+        Meta(description="Where it says what to do.", extra={"example": "https://runbooks.example/errors"}),
+    ] = ""
+    enabled: Annotated[bool, Meta(description="Evaluate it.")] = True
+
+
+class AlertReceiver(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[alerts.receivers.NAME]`: who is told of alerts, beside the log."""
+
+    kind: Annotated[
+        Literal["webhook", "alertmanager", "slack", "command", "python"],
+        Meta(
+            description="What it is: JSON to any address; Alertmanager's API v2; Slack's incoming webhook; a "
+            "program that reads the JSON; a function of the application's."
+        ),
+    ] = "webhook"
+    url: Annotated[
+        str,
+        Meta(
+            description="Where it is. Never shown, as it may be a key.",
+            extra={"secret": True, "expected": "an http:// or https:// URL with a host"},
+        ),
+    ] = ""
+    secret: Annotated[
+        str,
+        Meta(
+            description="Signs what a webhook is sent, with its time: HMAC-SHA256.",
+            extra={"secret": True, "expected": "a text"},
+        ),
+    ] = ""
+    command: Annotated[
+        tuple[Annotated[str, Meta(extra={"expected": "a text"})], ...],
+        Meta(description="Program and arguments.", extra={"example": ["/usr/local/bin/page", "--stdin"]}),
+    ] = ()
+    function: Annotated[
+        str,
+        Meta(description="`module:function`, called with a list of alerts.", extra={"example": "shop:page"}),
+    ] = ""
+    severity: Annotated[
+        Literal["info", "warning", "critical"], Meta(description="The least severity that it is told of.")
+    ] = "info"
+    timeout_seconds: Annotated[Timeout, Meta(description="How long a try may take.")] = 5.0
+    cooldown_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=_DAY,
+            description="How long after it was told that an alert fires it is not told that the same one "
+            "fires again.",
+            extra={"unit": "seconds"},
+        ),
+    ] = 300.0
+
+    def __repr__(self) -> str:
+        """Without what is secret."""
+        secrets = {name: SECRET for name in ("url", "secret") if getattr(self, name)}
+        shown = {**msgspec.structs.asdict(self), **secrets}
+        return f"AlertReceiver({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+class AlertSilence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[alerts.silences.NAME]`: alerts that receivers are not told of; they are logged."""
+
+    match: Annotated[
+        Mapping[str, LabelPattern], Meta(description="Labels of the alert whose whole value matches.")
+    ] = {}
+    until: Annotated[
+        str,
+        Meta(
+            description="When it ends; without one, there is no silence.",
+            extra={
+                "expected": 'a time as text, e.g. "2030-01-31T18:00:00Z"',
+                "check": lambda text: not text or _is_time(text),
+            },
+        ),
+    ] = ""
+
+
+class AlertsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[alerts]`: rules over the service's metrics, evaluated by one of its processes."""
+
+    enabled: Annotated[bool, Meta(description="Evaluate the rules, and log what fires and resolves.")] = True
+    interval_seconds: Annotated[Seconds, Meta(description="How often.")] = 15.0
+    shipped: Annotated[
+        bool, Meta(description="Have the rules that come with bext-otel; `bext-otel alerts list` shows them.")
+    ] = True
+    rules: Annotated[Mapping[str, AlertRule], Meta(description="`[alerts.rules.NAME]`: rules by name.")] = {}
+    receivers: Annotated[
+        Mapping[str, AlertReceiver], Meta(description="`[alerts.receivers.NAME]`: who is told, by name.")
+    ] = {}
+    silences: Annotated[
+        Mapping[str, AlertSilence],
+        Meta(description="`[alerts.silences.NAME]`: what receivers are not told of, by name."),
+    ] = {}
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Every setting, validated."""
 
@@ -978,6 +1163,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     cache: CacheSettings = CacheSettings()
     isolates: Isolates = Isolates()
     redaction: RedactionSettings = RedactionSettings()
+    alerts: AlertsSettings = AlertsSettings()
+    alert_rules: Mapping[str, Mapping[str, Any]] = {}
+    """What is said of each rule by name, checked key by key; a shipped one is the rest of it."""
     apps: Mapping[str, AppSettings] = {}
 
 
@@ -991,6 +1179,7 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "cache": CacheSettings,
     "isolates": Isolates,
     "redaction": RedactionSettings,
+    "alerts": AlertsSettings,
 }
 """Our sections of the file, but for `[apps.NAME]`."""
 
@@ -998,6 +1187,9 @@ NAMED: Mapping[tuple[str, ...], str] = {
     (APPS,): "an app",
     ("health", "checks"): "a check",
     ("health", "groups"): "a group",
+    ("alerts", "rules"): "a rule",
+    ("alerts", "receivers"): "a receiver",
+    ("alerts", "silences"): "a silence",
 }
 """Tables whose entries are tables of settings, and what an entry of them is."""
 

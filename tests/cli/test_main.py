@@ -9,7 +9,7 @@ import pytest
 from bext_otel.errors import ConfigError
 from tests.cli.commands import invoke
 
-COMMANDS = ("run", "health", "level", "deploy", "view", "demo", "catalogue")
+COMMANDS = ("run", "health", "level", "alerts", "deploy", "view", "demo", "catalogue")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -12,6 +12,9 @@ import pytest
 from bext_otel.config.fields import fields_of
 from bext_otel.config.model import (
     SECTIONS,
+    AlertReceiver,
+    AlertRule,
+    AlertSilence,
     AppHealthSettings,
     AppSettings,
     CheckSettings,
@@ -37,6 +40,9 @@ def test_the_reference_is_current(script: str) -> None:
 
 STRUCTS = (
     *SECTIONS.values(),
+    AlertReceiver,
+    AlertRule,
+    AlertSilence,
     AppSettings,
     AppHealthSettings,
     CheckSettings,

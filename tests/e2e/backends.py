@@ -34,7 +34,7 @@ def unavailable(reason: str) -> NoReturn:
 
 
 def program(name: str) -> str:
-    """Path of collector, jaeger, prometheus, promtool, podman or redis-server."""
+    """Path of collector, jaeger, prometheus, alertmanager, promtool, podman or redis-server."""
     found = subprocess.run(
         [ROOT / "scripts" / "backends.sh", "path", name],
         capture_output=True,
@@ -274,7 +274,8 @@ def prometheus(folder: Path, config: Mapping[str, Any], *, native: bool = False)
     `native` has it ask for protobuf and keep native histograms, which then stand in the place of quantiles.
     """
     (folder / "prometheus.yml").write_text(yaml.safe_dump(dict(config)))
-    (folder / "collector-alerts.yml").write_text((CONFIG / "collector-alerts.yml").read_text())
+    for rules in ("collector-alerts.yml", "bext-alerts.yml"):
+        (folder / rules).write_text((CONFIG / rules).read_text())
     address = f"127.0.0.1:{free_port()}"
     argv = [
         program("prometheus"),
@@ -286,3 +287,23 @@ def prometheus(folder: Path, config: Mapping[str, Any], *, native: bool = False)
     ]
     with running(argv, ready=f"http://{address}/-/ready", log=folder / "prometheus.log"):
         yield Prometheus(f"http://{address}")
+
+
+# --- Alertmanager -------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def alertmanager(folder: Path) -> Iterator[str]:
+    """The address of an Alertmanager that groups by all labels, and notifies nobody."""
+    config = {"route": {"receiver": "nobody", "group_by": ["..."]}, "receivers": [{"name": "nobody"}]}
+    (folder / "alertmanager.yml").write_text(yaml.safe_dump(config))
+    address = f"127.0.0.1:{free_port()}"
+    argv = [
+        program("alertmanager"),
+        f"--config.file={folder / 'alertmanager.yml'}",
+        f"--storage.path={folder / 'alertmanager'}",
+        f"--web.listen-address={address}",
+        "--cluster.listen-address=",
+    ]
+    with running(argv, ready=f"http://{address}/-/ready", log=folder / "alertmanager.log"):
+        yield f"http://{address}"

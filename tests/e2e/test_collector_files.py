@@ -57,7 +57,10 @@ def test_the_collector_refuses_a_file_with_a_typo(tmp_path: Any) -> None:
 
 
 @pytest.mark.backends
-@pytest.mark.parametrize(("kind", "file"), [("config", "prometheus.yml"), ("rules", "collector-alerts.yml")])
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    [("config", "prometheus.yml"), ("rules", "collector-alerts.yml"), ("rules", "bext-alerts.yml")],
+)
 def test_promtool_accepts_the_prometheus_files(kind: str, file: str) -> None:
     result = subprocess.run(
         [program("promtool"), "check", kind, str(CONFIG / file)],
