@@ -71,6 +71,27 @@ def test_combined_is_apache_s(tmp_path: Path, server: str) -> None:
         assert not [each for each in program.output().splitlines() if "/items/1" in each]
 
 
+@pytest.mark.parametrize("server", ["uvicorn", "gunicorn"])
+def test_no_part_of_a_line_tells_a_secret(tmp_path: Path, server: str) -> None:
+    """Known by its looks, by its name or by a name of the user's own, wherever a client puts it."""
+    file, env = own_file(
+        tmp_path, BEXT_LOGGING_ACCESS_FORMAT="combined", BEXT_REDACTION_NAMES="client.address"
+    )
+    key = "AKIAIOSFODNN7EXAMPLE"
+    with launched(tmp_path, SERVERS[server], env=env) as program:
+        headers = {"referer": f"https://shop.example/{key}?x={key}", "user-agent": f"agent {key}"}
+        program.get(f"/items/{key}?q={key}&card=4111111111111111", headers=headers)
+        (entry,) = parsed(file, 1)
+        (line,) = logged(file, 1)
+        for secret in (key, "4111111111111111", "127.0.0.1"):
+            assert secret not in line
+        assert ("REDACTED[name]", "agent REDACTED[aws-key]") == (
+            entry.remote_host,
+            entry.headers_in["User-Agent"],
+        )
+        assert entry.request_line.startswith("GET /items/REDACTED[aws-key]?q=REDACTED[aws-key]&card=REDACTED")
+
+
 def test_what_is_missing_is_a_dash(tmp_path: Path) -> None:
     file, env = own_file(tmp_path, BEXT_LOGGING_ACCESS_FORMAT="combined")
     with launched(tmp_path, SERVERS["uvicorn"], env=env, path="/first") as program:

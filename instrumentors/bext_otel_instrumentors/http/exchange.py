@@ -14,7 +14,7 @@ from opentelemetry.context import Context, set_value
 
 from bext_otel._compat import SPAN_KEY, get_current
 from bext_otel.apps import with_app
-from bext_otel.crashes import note_crash
+from bext_otel.crashes import note_answered, note_crash
 from bext_otel.fields import HOLDER, Holder, Value
 from bext_otel.operation import Measure, Settings, settings
 from bext_otel.process import on_fork
@@ -288,9 +288,12 @@ class Exchange(Routed):
                 self.left_at = self.status
 
     def failed(self, error: BaseException) -> None:
-        """The application failed with `error`, even if somebody turns that into an answer."""
+        """The application failed with `error`, even if somebody turns that into an answer, and tells of it
+        next."""
         if self.error is None:
             self.error = error
+            if not self.finished:
+                note_answered(error)
 
     def answered(self) -> None:
         """The last byte of the answer is out; what the application does after that takes no time of the
@@ -348,7 +351,7 @@ class Exchange(Routed):
         if self.method == "HEAD" or self.status in _BODILESS:  # as `is_bodiless` says, without another call
             self.response_bytes = 0
         if error is not None:
-            self.failed(error)
+            self.error = self.error or error
             self.unhandled = error
         error, status = self.error, self.status
         if error is None and 0 < status < 500:
@@ -385,6 +388,7 @@ class Exchange(Routed):
         if (
             failed
             or quiet is None
+            or self.error is not None
             or self.seconds * 1e3 > limit
             or not quiet(self.path, status, self.span.get_span_context().trace_id)
         ):
