@@ -86,7 +86,7 @@ def load(
         health=HealthSettings(**settings.section("health")),
         endpoints=EndpointsSettings(**settings.section("endpoints")),
         logging=LoggingSettings(**settings.section("logging")),
-        access=AccessSettings(**settings.section(ACCESS)),
+        access=AccessSettings(**settings.access()),
         telemetry=msgspec.structs.replace(telemetry, exporters=found),
         cache=CacheSettings(**settings.section("cache")),
         isolates=Isolates(**settings.section("isolates")),
@@ -127,6 +127,12 @@ class _Settings:
             else:
                 found.setdefault(path[1], {})[path[2]] = given.raw
         return found
+
+    def access(self) -> dict[str, Any]:
+        """Those of the access log, whose file is rotated as others are where nobody says how."""
+        others = self.section("logging")
+        rotation = {name: value for name, value in others.items() if name.startswith("rotate")}
+        return {**rotation, **self.section(ACCESS)}
 
     def apps(self) -> dict[str, AppSettings]:
         """Applications in the order they were named."""

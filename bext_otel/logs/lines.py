@@ -116,7 +116,7 @@ def _access_output(
     output: Output | None = None
     if access.output == "file":
         try:
-            output = _opened(config, access.path)
+            output = _opened(access, access.path)
         except OSError as exc:
             write_stderr(
                 f"[logging.access] path = {access.path!r}: {exc.strerror or exc}; give a path that can be "
@@ -143,7 +143,7 @@ def _file(config: LoggingSettings) -> Output | None:
         return None
 
 
-def _opened(config: LoggingSettings, path: str) -> Output:
+def _opened(config: LoggingSettings | AccessSettings, path: str) -> Output:
     """Raises OSError where it cannot be written."""
     if os.path.normpath(path) == os.devnull:
         # A file to rotate it is not, nor anything that another user could have put there.

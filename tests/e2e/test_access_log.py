@@ -111,6 +111,25 @@ def test_json_in_a_file_of_its_own_and_what_failed_among_other_lines_too(tmp_pat
         assert {"/crash", "/slow"} == {line["path"] for line in program.lines(message="request completed")}
 
 
+def test_its_file_is_rotated_in_its_own_way(tmp_path: Path) -> None:
+    other = tmp_path / "app.log"
+    file, env = own_file(
+        tmp_path,
+        BEXT_LOGGING_ACCESS_ROTATE="true",
+        BEXT_LOGGING_ACCESS_ROTATE_MAX_SIZE_MB="1",
+        BEXT_LOGGING_OUTPUT="file",
+        BEXT_LOGGING_FILE_PATH=str(other),
+    )
+    file.write_bytes(b"x" * 1024 * 1024 + b"\n")
+    other.write_bytes(b"x" * 1024 * 1024 + b"\n")
+    with launched(tmp_path, SERVERS["uvicorn"], env=env, path="/first") as program:
+        program.get("/crash")
+        until(lambda: "/crash" in other.read_text(), why=lambda: program.output())
+        until(lambda: file.exists() and file.stat().st_size < 10_000, why="a file of its own")
+    assert (tmp_path / "access.log.1").exists()
+    assert not (tmp_path / "app.log.1").exists()
+
+
 def test_by_default_probes_leave_no_line_and_all_else_does(tmp_path: Path) -> None:
     with launched(tmp_path, SERVERS["uvicorn"], path="/first") as program:
         for path in ("/healthz", "/health/deep", "/ping", "/other"):
