@@ -85,7 +85,7 @@ def access_sinks(config: LoggingSettings, access: AccessSettings, lines: list[Li
     if access.output == "none":
         _leave_requests(lines)
         return []
-    output, shared = _access_output(config, access, lines)
+    output, shared = _access_output(access, lines)
     combined = access.format == "combined"
     if output is None or (shared is not None and not combined):
         return []
@@ -108,9 +108,7 @@ def _leave_requests(lines: list[LineSink]) -> None:
         sink.leaves = only_of_request
 
 
-def _access_output(
-    config: LoggingSettings, access: AccessSettings, lines: list[LineSink]
-) -> tuple[Output | None, LineSink | None]:
+def _access_output(access: AccessSettings, lines: list[LineSink]) -> tuple[Output | None, LineSink | None]:
     """The output of the access log, and who of `lines` has it too; that of the first of them where none is
     named, or where a file cannot be written."""
     output: Output | None = None
