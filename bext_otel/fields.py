@@ -357,7 +357,7 @@ def carried(of: Context) -> str:
 
 
 def restored(text: object) -> dict[str, Value]:
-    """The fields of such text, whoever wrote it: those that tasks inherit here, too."""
+    """The fields of such text, whoever wrote it: those that tasks inherit here, too; lines look for them."""
     if not (_settings.tasks and isinstance(text, str) and 0 < len(text) <= _MAX_CARRIED):
         return {}
     try:
@@ -366,4 +366,8 @@ def restored(text: object) -> dict[str, Value]:
         return {}
     if not isinstance(found, dict):
         return {}
-    return _made({name: value for name, value in found.items() if name in _settings.tasks})
+    made = _made({name: value for name, value in found.items() if name in _settings.tasks})
+    if made:
+        global used
+        used = True
+    return made
