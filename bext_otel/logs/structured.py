@@ -32,10 +32,12 @@ _LEVELS = {
     "exception": logging.ERROR,
     "critical": logging.CRITICAL,
     "fatal": logging.CRITICAL,
+    "msg": logging.INFO,  # Twisted's two
+    "err": logging.ERROR,
 }
 # What structlog's own processors take out of an event, or we do.
 _CHANGING = frozenset({"event", "stack_info", "exc_info", "stack", "exception"})
-_PLAIN_LEVELS = {method: level for method, level in _LEVELS.items() if method != "exception"}
+_PLAIN_LEVELS = {method: level for method, level in _LEVELS.items() if method not in {"exception", "err"}}
 _STACK = "Stack (most recent call last)"
 _NAME = "structlog"
 # What structlog's classes and ours add to the way from who says something to here.
@@ -216,8 +218,10 @@ class _Watch:
         name = _name_of(bound._logger)
         if not self._chain.gate.takes(name, level, _app_in(fields), least=logging.NOTSET):
             return
-        if printed and number_of(fields.get("level")) == level:
+        if printed and (number_of(fields.get("level")) == level or fields.get("level") == method):
             del fields["level"]
+        if method == "err":
+            _read_failure(fields)
         if printed and isinstance(fields.get("exception"), str) and not fields.get("exc_info"):
             fields[exception_attributes.EXCEPTION_STACKTRACE] = fields.pop("exception")
         event, exc_info, stack = (
@@ -285,6 +289,21 @@ def _name_of(logger: Any) -> str:
         return asked[1]
     frame = _asking()
     return str(frame.f_globals.get("__name__") or _NAME) if frame is not None else _NAME
+
+
+def _read_failure(fields: dict[str, Any]) -> None:
+    """What Twisted's `err` is given: a failure, or an exception, and why; the exception that is being handled
+    where it is given neither."""
+    failure, why, event = fields.pop("_stuff", None), fields.pop("_why", None), fields.get("event")
+    if isinstance(event, BaseException) or isinstance(getattr(event, "value", None), BaseException):
+        failure = fields.pop("event")
+    error = getattr(failure, "value", failure)
+    if error is None:
+        error = sys.exc_info()[1]
+    if isinstance(error, BaseException):
+        fields.setdefault("exc_info", error)
+    if why is not None:
+        fields.setdefault("event", why)
 
 
 def _kept_caller() -> ContextVar[FrameType | None] | None:
