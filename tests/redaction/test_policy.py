@@ -41,6 +41,11 @@ def test_what_is_said_of_a_secrets_name_is_never_said(form: str, name: str, secr
         assert secret not in redact_body("before " + form.format(name, secret) + " after")
 
 
+@pytest.mark.parametrize("text", ["{token:hunter2}", "<token:pathhunter2>", "{password:path-hunter2}"])
+def test_what_is_no_type_of_a_parameter_is_said_of_its_name(text: str) -> None:
+    assert "hunter2" not in redact_body(text)
+
+
 def inside(secret: Any) -> st.SearchStrategy[Any]:
     """A value with `secret` somewhere in it, in any depth."""
     return st.recursive(
@@ -107,6 +112,7 @@ def test_what_is_no_secret_is_as_it_was(fields: dict[str, Any], message: str) ->
             "key=value",
             "pass: 3",
         ),
+        *("GET /files/{token:path}", "/reset/<token:str>", "/pw/<password:int(min=3)>"),
     ],
 )
 def test_a_sentence_that_only_looks_alike_stays(text: str) -> None:

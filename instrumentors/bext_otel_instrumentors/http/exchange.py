@@ -18,6 +18,7 @@ from bext_otel.crashes import note_answered, note_crash
 from bext_otel.fields import HOLDER, Holder, Value
 from bext_otel.operation import Measure, Settings, settings
 from bext_otel.process import on_fork
+from bext_otel.redaction import redact_body
 from bext_otel.request_facts import REQUEST_KEY, Access, Carried, Facts, well_formed
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.body_sizes import record_body_sizes
@@ -187,7 +188,7 @@ class Exchange(Routed):
         route: str | None = getattr(self, "route", None)
         known: str | None = getattr(self, "request_id", None)
         if route is None and self.matched is not None:
-            route = f"{self.root}{self.mounts}{self.matched}"
+            route = redact_body(f"{self.root}{self.mounts}{self.matched}")
         if known is None:
             known = well_formed(self.sent_id)
             if known is None and (trace_id := self.span.get_span_context().trace_id):
@@ -343,6 +344,7 @@ class Exchange(Routed):
             self.awaited = None
 
     def _conclude(self, route: str | None, error: BaseException | None) -> None:
+        route = None if route is None else redact_body(route)
         self.route: str | None = route
         if not self.ended_ns:
             self.seconds = perf_counter() - self.started

@@ -67,3 +67,12 @@ def test_names_of_the_users_own_and_those_that_are_allowed(
     provider.get_meter("shop").create_counter("orders").add(1, {"customer": "Ada", "token": "t"})
     assert ['customer="REDACTED[name]",token="t"'] == list(shown(provider))
     provider.shutdown()
+
+
+def test_labels_that_tell_a_scope(streams: Streams) -> None:
+    provider = BextMeterProvider(streams, Resource({}))
+    provider.get_meter("shop", attributes={"token": "hunter2", "part": KEY}).create_counter("orders").add(1)
+    (series,) = shown(provider)
+    assert 'otel_scope_token="REDACTED[name]"' in series
+    assert 'otel_scope_part="REDACTED[aws-key]"' in series
+    provider.shutdown()
