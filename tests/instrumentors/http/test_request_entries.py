@@ -86,5 +86,5 @@ def test_a_route_that_is_a_secret_is_told_nowhere(use_telemetry: Use) -> None:
     ask(ASGIMiddleware(app), f"/hooks/{key}/1")
     shown = "/hooks/REDACTED[aws-key]/{token:path}"
     assert shown == telemetry.attributes()["http.route"]
-    assert [shown] == [dict(labels)["route"] for labels in telemetry.counts(REQUESTS)]
+    assert shown in str(telemetry.every_point(REQUESTS)[0].attributes)
     assert key not in telemetry.server().name
