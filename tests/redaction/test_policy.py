@@ -261,3 +261,11 @@ def test_of_the_semantic_conventions_only_ids_of_sessions_are_secrets() -> None:
         name for name in found if is_secret_field(name) and "opentelemetry" not in name
     }
     assert 200 < len(found)
+
+
+def test_a_name_that_is_a_secret_is_told_no_time() -> None:
+    """Neither the first nor the second: who logs what a client has sent logs its names too."""
+    key = "ghp_" + "a1B2" * 9
+    for _ in range(2):
+        assert {"REDACTED[api-key]": 1, "n": 2} == plain_fields({key: 1, "n": 2})
+        assert {"REDACTED[api-key]": 1, "n": 2} == redact_attributes({key: 1, "n": 2})

@@ -16,7 +16,7 @@ from bext_otel.metrics.instruments.cells import CELLS, MeterCell, with_reservoir
 from bext_otel.metrics.instruments.plan import Plan
 from bext_otel.metrics.snapshot import LabelSet, Series
 from bext_otel.metrics.store.columns import Columns
-from bext_otel.redaction.policy import redact_attribute
+from bext_otel.redaction.policy import known_name, redact_attribute
 
 __all__ = ["OVERFLOW", "Attributes", "SeriesTable"]
 
@@ -224,7 +224,10 @@ class SeriesTable(Columns):
 def _safe(attributes: Mapping[Any, Any]) -> Mapping[Any, Any]:
     """Without secrets. This runs once for a series: who measures finds it by the attributes as given."""
     try:
-        return {name: redact_attribute(str(name), value) for name, value in attributes.items()}
+        return {
+            known_name(name) if isinstance(name, str) else name: redact_attribute(str(name), value)
+            for name, value in attributes.items()
+        }
     except Exception:  # a value's own code fails: as a label it is known by its type
         return {name: value if _is_plain(value) else _text(value, "") for name, value in attributes.items()}
 
