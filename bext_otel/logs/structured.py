@@ -75,10 +75,18 @@ class _Watch:
     too.
     """
 
-    def __init__(self, structlog: Any, chain: Chain, *, is_ours: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        structlog: Any,
+        chain: Chain,
+        *,
+        is_ours: Callable[[], bool],
+        takes_place: Callable[[], bool],
+    ) -> None:
         config, base, output = structlog._config, structlog._base.BoundLoggerBase, structlog._output
         self._chain = chain
         self._is_terminal_ours = is_ours
+        self._takes_place = takes_place
         self._is_configured: Callable[[], bool] = structlog.is_configured
         self._drop: type[Exception] = structlog.DropEvent
         self._defaults: list[Any] = list(config._BUILTIN_DEFAULT_PROCESSORS)
@@ -190,7 +198,7 @@ class _Watch:
     def _is_ours(self, bound: Any, processors: list[Any]) -> bool:
         """Is it as structlog does it by itself, for people and printed, where our line is printed instead?"""
         return (
-            self._is_terminal_ours()
+            self._takes_place()
             and self._are_defaults(processors)
             and type(bound._logger) in self._printing
             and any(bound._logger._file is each for each in (*self._streams, sys.stdout, sys.stderr))
@@ -236,16 +244,18 @@ class _Watch:
         self._chain.emit(name, level, event, fields, exc_info, stack, printed=printed)
 
 
-def watch(chain: Chain, *, is_ours: Callable[[], bool]) -> Callable[[], None]:
+def watch(
+    chain: Chain, *, is_ours: Callable[[], bool], takes_place: Callable[[], bool] | None = None
+) -> Callable[[], None]:
     """Let structlog's events enter the chain. What it returns undoes it.
 
     A program that doesn't configure structlog gets the chain's lines while the terminal is ours (`is_ours`),
-    and structlog's own elsewhere. A program's own configuration, sooner or later, stands as
-    if we were not there.
+    or was ours until whoever read it had gone (`takes_place`), and structlog's own elsewhere. A program's own
+    configuration, sooner or later, stands as if we were not there.
     """
     import structlog
 
-    return _Watch(structlog, chain, is_ours=is_ours).remove
+    return _Watch(structlog, chain, is_ours=is_ours, takes_place=takes_place or is_ours).remove
 
 
 def _with(bound: Any, processors: list[Callable[..., Any]]) -> Any:
