@@ -134,13 +134,22 @@ def host_name(host: str) -> str:
 
 
 def default_app(apps: Mapping[str, AppSettings], service_name: str) -> str:
-    """The app of requests that match none: the service itself where no apps are configured; the only one that
-    is, if it has routes and claims no host or path, since nothing else could be meant; else `unknown`."""
+    """The app of requests that match none: the service itself where no apps are configured, or one of its
+    name that claims no host or path; the only one that is, if it claims none and says how its requests are to
+    be told, since nothing else could be meant; else `unknown`."""
+    named = apps.get(service_name)
+    if service_name and (not apps or (named is not None and not _claims(named))):
+        return clean(service_name)
     if len(apps) == 1:
         ((name, app),) = apps.items()
-        if app.routes and not (app.hosts or app.paths or app.mounts):
+        says = AppSettings(version=app.version, status=app.status) != app
+        if says and not _claims(app):
             return clean(name)
-    return UNKNOWN if apps or not service_name else clean(service_name)
+    return UNKNOWN
+
+
+def _claims(app: AppSettings) -> bool:
+    return bool(app.hosts or app.paths or app.mounts)
 
 
 def guarded(resolver: Resolver, *, failed: Callable[[str], None] | None = None) -> Resolver:

@@ -27,6 +27,7 @@ from opentelemetry.context import Context, create_key, set_value
 from bext_otel.once import Once
 from bext_otel.process import on_fork
 from bext_otel.redaction import REDACTED, is_secret, redact_value
+from bext_otel.redaction.policy import known_name
 from bext_otel.text import encodable
 
 __all__ = [
@@ -290,7 +291,7 @@ def _made(given: Mapping[str, object]) -> dict[str, Value]:
         if len(made) >= MAX_FIELDS:
             _drop(len(given) - len(made))
             break
-        name = encodable(str(given_name)[:MAX_NAME])
+        name = known_name(encodable(str(given_name)[:_MAX_LOOKED_AT]))[:MAX_NAME]
         made[name] = REDACTED if value is not None and is_secret(name) else _safe(name, value)
     return made
 
@@ -357,8 +358,7 @@ def carried(of: Context) -> str:
 
 
 def restored(text: object) -> dict[str, Value]:
-    """The fields of such text, whoever wrote it: those that tasks inherit here, too."""
-    global used
+    """The fields of such text, whoever wrote it: those that tasks inherit here, too; lines look for them."""
     if not (_settings.tasks and isinstance(text, str) and 0 < len(text) <= _MAX_CARRIED):
         return {}
     try:
@@ -368,5 +368,7 @@ def restored(text: object) -> dict[str, Value]:
     if not isinstance(found, dict):
         return {}
     made = _made({name: value for name, value in found.items() if name in _settings.tasks})
-    used = used or bool(made)  # a worker may bind nothing itself
+    if made:  # a worker may bind nothing itself
+        global used
+        used = True
     return made

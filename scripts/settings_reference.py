@@ -70,7 +70,9 @@ set. A table is written as pairs: `BEXT_METRICS_BUDGETS="route=2000,app=50"`. `[
 APPS = """
 A request belongs to the app with the longest path prefix or mount that its path starts with, in whole segments (`/api` is `/api` and
 `/api/users`, not `/apiary`); then to the app that has its host; then to the app with the prefix `/`; else it is `unknown`. Where no
-apps are configured, every request is the service's own: its app has the service's name, and is `unknown` where that has none. Where two
+apps are configured, every request is the service's own: its app has the service's name, and is `unknown` where that has none. An app of the
+service's name without hosts, paths and mounts has what no other claims; so has the only app, if it says how its requests are told
+(`[apps.shop] log_level` alone is enough). Where two
 apps claim the same host or prefix, the first one named has it, and one line says so. `[telemetry] app_resolver` names a function of host
 and path to be asked instead; where it raises or returns no name, the app is `unknown`. Variables cannot set apps.
 

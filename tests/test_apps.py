@@ -182,6 +182,25 @@ def test_who_has_what_matches_no_app() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("app", "apps", "service"),
+    [
+        ("shop", {"shop": AppSettings()}, "shop"),
+        ("shop", {"shop": AppSettings(log_bodies=True), "api": AppSettings(paths=("/api",))}, "shop"),
+        ("api", {"api": AppSettings(log_level="debug")}, "shop"),
+        ("api", {"api": AppSettings(slow_request_ms=50)}, ""),
+        ("unknown", {"api": AppSettings(version="1.2")}, "shop"),
+        ("unknown", {"shop": AppSettings(hosts=("shop.example",))}, "shop"),
+        ("unknown", {"api": AppSettings(log_level="debug"), "web": AppSettings()}, "shop"),
+    ],
+)
+def test_an_app_that_can_only_be_meant_has_what_nobody_claims(
+    app: str, apps: dict[str, AppSettings], service: str
+) -> None:
+    """`[apps.shop] log_level` alone, for the only application of the process, does something."""
+    assert app == default_app(apps, service)
+
+
 def _raises(host: str, path: str) -> str:
     raise LookupError(host)
 

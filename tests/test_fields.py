@@ -175,6 +175,14 @@ def test_tasks_inherit_what_the_operator_names() -> None:
     assert {} == restored('{"user": 7}')
 
 
+def test_what_came_with_a_task_is_on_lines_where_nothing_was_bound_ever() -> None:
+    """A worker whose tasks bind nothing themselves."""
+    use(FieldSettings(tasks=frozenset({"tenant"})))
+    assert not fields.used
+    restored('{"tenant": "acme"}')
+    assert fields.used
+
+
 @pytest.mark.parametrize("text", [None, 7, "", "[", "[1]", "{" * 2000, '{"tenant": ' + "[" * 4000])
 def test_what_no_message_of_ours_says_is_nothing(text: object) -> None:
     use(FieldSettings(tasks=frozenset({"tenant"})))

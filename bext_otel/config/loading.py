@@ -89,7 +89,7 @@ def load(
         health=settings.made("health", HealthSettings),
         endpoints=settings.made("endpoints", EndpointsSettings),
         logging=settings.made("logging", LoggingSettings),
-        access=settings.made(ACCESS, AccessSettings),
+        access=built(AccessSettings, settings.access()),
         telemetry=msgspec.structs.replace(telemetry, exporters=found),
         cache=settings.made("cache", CacheSettings),
         isolates=settings.made("isolates", Isolates),
@@ -140,6 +140,12 @@ class _Settings:
     def made(self, name: str, struct: type[_S]) -> _S:
         """A section."""
         return built(struct, self.section(name))
+
+    def access(self) -> dict[str, Any]:
+        """Those of the access log, whose file is rotated as others are where nobody says how."""
+        others = self.section("logging")
+        rotation = {name: value for name, value in others.items() if name.startswith("rotate")}
+        return {**rotation, **self.section(ACCESS)}
 
     def apps(self) -> dict[str, AppSettings]:
         """Applications in the order they were named."""

@@ -692,8 +692,7 @@ class AccessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     path: Annotated[
         str,
         Meta(
-            description='File that `output = "file"` writes to, another than `[logging] file_path`; rotated '
-            "as `[logging]` says.",
+            description='File that `output = "file"` writes to, another than `[logging] file_path`.',
             extra={"example": "/var/log/bext/access.log"},
         ),
     ] = ""
@@ -727,6 +726,34 @@ class AccessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             "by whole traces; slow ones are told in any case.",
         ),
     ] = 1.0
+    rotate: Annotated[
+        bool,
+        Meta(description="Rotate this file by size. This and what follows: if not set, as `[logging]` says."),
+    ] = False
+    rotate_max_size_mb: Annotated[
+        int, Meta(ge=1, le=2**20, description="Size at which it is rotated.", extra={"unit": "megabytes"})
+    ] = 100
+    rotate_max_files: Annotated[
+        int, Meta(ge=1, le=10_000, description="How many rotated files are kept.", extra={"unit": "files"})
+    ] = 5
+    rotate_when: Annotated[
+        Literal["", "hourly", "midnight"],
+        Meta(
+            description="Rotate it at the first line of each hour, or day, of local time; empty: at no time."
+        ),
+    ] = ""
+    rotate_max_days: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=36_500,
+            description="For how long rotated files are kept; 0: as long as their number allows.",
+            extra={"unit": "days", "example": 14},
+        ),
+    ] = 0
+    rotate_compress: Annotated[
+        bool, Meta(description="Compress rotated files with gzip, at once and by a thread.")
+    ] = False
 
 
 class CacheSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -269,6 +269,11 @@ def install(
         )
 
     is_ours = terminal.is_ours if terminal is not None else _never
+
+    def is_ours_or_lost() -> bool:
+        # Whoever read it has gone: to print there would fail the application's work.
+        return terminal is not None and (terminal.is_ours() or terminal.lost_by() is not None)
+
     to_file = terminal is None and prints(config)
     attachment = attach(chain, terminal=terminal, to_file=to_file, is_completed=is_completed, mark=mark)
     undoing.callback(attachment.remove)
@@ -276,7 +281,10 @@ def install(
     undoing.callback(follow_raw_tracebacks(is_ours))
     undoing.callback(watch_hooks(chain, is_ours=is_ours))
     undoing.callback(
-        _when_imported("structlog", lambda: structured.watch(chain, is_ours=is_ours, terminal=terminal))
+        _when_imported(
+            "structlog",
+            lambda: structured.watch(chain, is_ours=is_ours, takes_place=is_ours_or_lost, terminal=terminal),
+        )
     )
     undoing.callback(follow_structlog())
     undoing.callback(

@@ -85,7 +85,7 @@ def access_sinks(config: LoggingSettings, access: AccessSettings, lines: list[Li
     if access.output == "none":
         _leave_requests(lines)
         return []
-    output, shared = _access_output(config, access, lines)
+    output, shared = _access_output(access, lines)
     combined = access.format == "combined"
     if output is None or (shared is not None and not combined):
         return []
@@ -108,15 +108,13 @@ def _leave_requests(lines: list[LineSink]) -> None:
         sink.leaves = only_of_request
 
 
-def _access_output(
-    config: LoggingSettings, access: AccessSettings, lines: list[LineSink]
-) -> tuple[Output | None, LineSink | None]:
+def _access_output(access: AccessSettings, lines: list[LineSink]) -> tuple[Output | None, LineSink | None]:
     """The output of the access log, and who of `lines` has it too; that of the first of them where none is
     named, or where a file cannot be written."""
     output: Output | None = None
     if access.output == "file":
         try:
-            output = _opened(config, access.path)
+            output = _opened(access, access.path)
         except OSError as exc:
             write_stderr(
                 f"[logging.access] path = {access.path!r}: {exc.strerror or exc}; give a path that can be "
@@ -143,7 +141,7 @@ def _file(config: LoggingSettings) -> Output | None:
         return None
 
 
-def _opened(config: LoggingSettings, path: str) -> Output:
+def _opened(config: LoggingSettings | AccessSettings, path: str) -> Output:
     """Raises OSError where it cannot be written."""
     if os.path.normpath(path) == os.devnull:
         # A file to rotate it is not, nor anything that another user could have put there.

@@ -10,15 +10,18 @@ from typing import Any
 
 from bext_otel.covering import cover
 from bext_otel.crashes import Crash, crash_of, last_crash, leave_to_request
+from bext_otel.export.record import Record
 from bext_otel.logs.terminal import leads_to_terminal, name_of
 from bext_otel.operation import is_request_logged
 from bext_otel.process import Undo, on_import
+from bext_otel.scope import is_own
 
 __all__ = [
     "crash_in",
     "follow_raw_lines",
     "follow_raw_tracebacks",
     "is_access_line",
+    "is_crash_event",
     "is_left_out",
     "is_of_master",
     "may_tell_of_requests",
@@ -41,19 +44,26 @@ _MIXED = frozenset({"django.server", "werkzeug"})
 _CHANNELS = "django.channels.server"
 _CHERRYPY = "cherrypy.access"  # one for each of its applications
 _REQUEST_FACTS = 3
-_DJANGO = "django.request"
+_CRASH_EVENT = "http.server.request.exception"  # the semantic conventions', as FastAPI has it
+# The loggers by which frameworks tell of an exception that they turn into an answer, and how such a line
+# begins where the logger has the application's name: Flask's, and Quart's.
+_ANSWERING = frozenset(
+    {"aiohttp.server", "blacksheep.server", "django.request", "sanic.error", "tornado.application"}
+)
+_CHERRYPY_ERRORS = "cherrypy.error"  # one for each of its applications
+_ANSWERED = "Exception on "
 # How the names of the loggers begin by which servers tell that the application has raised.
 _SERVERS = frozenset(
     {"_granian", "cherrypy", "daphne", "granian", "gunicorn", "hypercorn", "sanic", "uvicorn"}
     | {"waitress", "werkzeug"}
 )
+_TELLING = _SERVERS | {"aiohttp", "blacksheep", "django", "tornado"}
 
 
 def may_tell_of_requests(name: str) -> bool:
-    """Is it the name of a logger by which a server, or Django's, says something? All others have nothing to
-    do with this module."""
-    first = name.partition(".")[0]
-    return first in _SERVERS or first == "django"
+    """Is it the name of a logger by which a server or a framework says something? What others say has nothing
+    to do with this module, unless it is of an exception."""
+    return name.partition(".")[0] in _TELLING
 
 
 def is_access_line(record: logging.LogRecord) -> bool:
@@ -92,14 +102,22 @@ def crash_in(record: logging.LogRecord) -> Crash | None:
 
 
 def is_left_out(record: logging.LogRecord) -> bool:
-    """Is it what Django says of an exception that it has turned into an answer? Of that the completion record
-    tells, which is to be written."""
+    """Is it what a framework says of an exception that it has turned into an answer? Of that the completion
+    record tells, which is to be written."""
+    if record.levelno < logging.ERROR or not isinstance(record.exc_info, tuple):
+        return False
+    name = name_of(record)
     return (
-        name_of(record) == _DJANGO
-        and record.levelno >= logging.ERROR
-        and isinstance(record.exc_info, tuple)
-        and leave_to_request(record.exc_info[1])
-    )
+        name in _ANSWERING
+        or name.startswith(_CHERRYPY_ERRORS)
+        or (type(record.msg) is str and record.msg.startswith(_ANSWERED))
+    ) and leave_to_request(record.exc_info[1])
+
+
+def is_crash_event(record: Record) -> bool:
+    """Is it the event by which a framework tells, at OpenTelemetry's Logs API, of an exception that leaves
+    the application, of which the completion record is going to tell?"""
+    return record.event_name == _CRASH_EVENT and not is_own(record.scope) and bool(is_request_logged())
 
 
 def _errors_in(record: logging.LogRecord) -> Iterator[BaseException | None]:

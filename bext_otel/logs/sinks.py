@@ -18,6 +18,7 @@ from bext_otel.logs.files import RotatingFile
 from bext_otel.logs.formats import Format
 from bext_otel.logs.losses import Losses
 from bext_otel.logs.outputs import FINISH_SECONDS, Output, StandardStream
+from bext_otel.logs.servers import is_crash_event
 from bext_otel.logs.terminal import Terminal
 from bext_otel.process import on_fork
 from bext_otel.scope import is_own
@@ -57,6 +58,8 @@ class LineSink:
                     if (error := self.terminal.lost_by()) is not None:
                         self.losses.add(error)
                     return
+            elif record.event_name is not None and is_crash_event(record):
+                return
             self.output.write(self._line(record))
             if self.losses.pending:
                 self.losses.end()

@@ -110,6 +110,7 @@ class Attachment:
                 self._is_pythons
                 and logging.lastResort is _LAST_RESORT
                 and type(record.levelno) is int
+                and not record.exc_info
                 and is_unheard(logger)
                 and not is_handed_on()
             ):
@@ -146,7 +147,7 @@ class Attachment:
             if is_access_line(record):
                 told = self._is_completed()
                 return propagates and not told and self._chain.admits(record), told
-            if record.levelno >= logging.ERROR and self._is_completed() and is_left_out(record):
+            if record.exc_info and self._is_completed() and is_left_out(record):
                 return False, True
             crash = crash_in(record)
             told = crash is not None and crash.told

@@ -35,10 +35,12 @@ _LEVELS = {
     "exception": logging.ERROR,
     "critical": logging.CRITICAL,
     "fatal": logging.CRITICAL,
+    "msg": logging.INFO,  # Twisted's two
+    "err": logging.ERROR,
 }
 # What structlog's own processors take out of an event, or we do.
 _CHANGING = frozenset({"event", "stack_info", "exc_info", "stack", "exception"})
-_PLAIN_LEVELS = {method: level for method, level in _LEVELS.items() if method != "exception"}
+_PLAIN_LEVELS = {method: level for method, level in _LEVELS.items() if method not in {"exception", "err"}}
 _STACK = "Stack (most recent call last)"
 _NAME = "structlog"
 # What structlog's classes and ours add to the way from who says something to here.
@@ -81,11 +83,18 @@ class _Watch:
     """
 
     def __init__(
-        self, structlog: Any, chain: Chain, *, is_ours: Callable[[], bool], terminal: Terminal | None
+        self,
+        structlog: Any,
+        chain: Chain,
+        *,
+        is_ours: Callable[[], bool],
+        takes_place: Callable[[], bool],
+        terminal: Terminal | None,
     ) -> None:
         config, base, output = structlog._config, structlog._base.BoundLoggerBase, structlog._output
         self._chain = chain
         self._is_terminal_ours, self._terminal = is_ours, terminal
+        self._takes_place = takes_place
         self._is_configured: Callable[[], bool] = structlog.is_configured
         self._drop: type[Exception] = structlog.DropEvent
         self._defaults: list[Any] = list(config._BUILTIN_DEFAULT_PROCESSORS)
@@ -241,7 +250,7 @@ class _Watch:
     def _is_ours(self, bound: Any, processors: list[Any]) -> bool:
         """Is it as structlog does it by itself, for people and printed, where our line is printed instead?"""
         return (
-            self._is_terminal_ours()
+            self._takes_place()
             and self._are_defaults(processors)
             and type(bound._logger) in self._printing
             and any(bound._logger._file is each for each in (*self._streams, sys.stdout, sys.stderr))
@@ -269,8 +278,10 @@ class _Watch:
         name = _name_of(bound._logger)
         if not self._chain.gate.takes(name, level, _app_in(fields), least=logging.NOTSET):
             return
-        if printed and number_of(fields.get("level")) == level:
+        if printed and (number_of(fields.get("level")) == level or fields.get("level") == method):
             del fields["level"]
+        if method == "err":
+            _read_failure(fields)
         if printed and isinstance(fields.get("exception"), str) and not fields.get("exc_info"):
             fields[exception_attributes.EXCEPTION_STACKTRACE] = fields.pop("exception")
         event, exc_info, stack = (
@@ -286,17 +297,23 @@ class _Watch:
 
 
 def watch(
-    chain: Chain, *, is_ours: Callable[[], bool], terminal: Terminal | None = None
+    chain: Chain,
+    *,
+    is_ours: Callable[[], bool],
+    takes_place: Callable[[], bool] | None = None,
+    terminal: Terminal | None = None,
 ) -> Callable[[], None]:
     """Let structlog's events enter the chain. What it returns undoes it.
 
     A program that doesn't configure structlog gets the chain's lines while the terminal is ours (`is_ours`),
-    and structlog's own elsewhere. A program's own configuration, sooner or later, stands as
-    if we were not there. `terminal` is what `is_ours` is about.
+    or was ours until whoever read it had gone (`takes_place`), and structlog's own elsewhere. A program's own
+    configuration, sooner or later, stands as if we were not there. `terminal` is what `is_ours` is about.
     """
     import structlog
 
-    return _Watch(structlog, chain, is_ours=is_ours, terminal=terminal).remove
+    return _Watch(
+        structlog, chain, is_ours=is_ours, takes_place=takes_place or is_ours, terminal=terminal
+    ).remove
 
 
 def _with(bound: Any, processors: list[Callable[..., Any]]) -> Any:
@@ -360,6 +377,21 @@ def _name_of(logger: Any) -> str:
     if len(_callers) < _MAX_CALLERS:
         _callers.add(found)
     return found
+
+
+def _read_failure(fields: dict[str, Any]) -> None:
+    """What Twisted's `err` is given: a failure, or an exception, and why; the exception that is being handled
+    where it is given neither."""
+    failure, why, event = fields.pop("_stuff", None), fields.pop("_why", None), fields.get("event")
+    if isinstance(event, BaseException) or isinstance(getattr(event, "value", None), BaseException):
+        failure = fields.pop("event")
+    error = getattr(failure, "value", failure)
+    if error is None:
+        error = sys.exc_info()[1]
+    if isinstance(error, BaseException):
+        fields.setdefault("exc_info", error)
+    if why is not None:
+        fields.setdefault("event", why)
 
 
 def _kept_caller() -> ContextVar[FrameType | None] | None:

@@ -27,6 +27,7 @@ __all__ = [
     "Callback",
     "is_ours_named",
     "is_pair",
+    "known_name",
     "redact_attribute",
     "redact_attributes",
     "redact_body",
@@ -237,7 +238,7 @@ def is_pair(value: Any) -> bool:
 
 def redact_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Attributes of a span, an event, a link or a resource, in a dictionary of their own."""
-    return {str(name): redact_attribute(str(name), value) for name, value in attributes.items()}
+    return {known_name(name): redact_attribute(str(name), value) for name, value in attributes.items()}
 
 
 def redact_whole(body: Any, app: Any, attributes: Mapping[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
@@ -253,6 +254,12 @@ def redact_whole(body: Any, app: Any, attributes: Mapping[str, Any]) -> tuple[An
 def safe_name(name: str) -> str:
     """A field's name, without a secret in it."""
     return redact_shapes(name) if is_suspect(name) else name
+
+
+def known_name(name: object) -> str:
+    """The same of any name, without a look at those that are known."""
+    text = str(name)
+    return text if text in STATES else safe_name(text)
 
 
 def _removed(fields: Mapping[str, Any], above: str = "") -> dict[str, Any]:

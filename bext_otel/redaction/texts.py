@@ -28,6 +28,11 @@ _WHOLE_LINES = ("cookie",)
 _PLACEHOLDER = re.compile(r"\?|%s|%\(\w{1,64}\)s|\$\d{1,4}|NULL|None|null|true|false|True|False|\{\}")
 # In a sentence, what is said of these is mostly how they are: "session: expired".
 _WORDS = frozenset({"auth", "pass", "session", "sess", "card", "pin", "otp", "sid"})
+# What a route template says of a parameter (`{token:path}`, `<token:str>`).
+_CONVERTER = re.compile(
+    r"(?:path|int|str|string|strorempty|float|number|decimal|bool|uuid|slug|alpha|any|date|ymd|dt|ext|hash|re|regex)"
+    r"(?:\([^(){}<>\s]{0,64}\))?[}>]"
+)
 _MARKER = re.compile(r"REDACTED(?:\[[a-z-]{1,16}\])?|\[REDACTED\]|\*\*\*\*?")
 _ELEMENT = re.compile(r"<([\w:.-]{1,64})(?:\s[^<>]{0,200})?>([^<>]+)</")
 
@@ -88,6 +93,8 @@ def _without_said(text: str, is_named: Callable[[str], bool], words: Set[str]) -
         if not is_named(named[1]) or text.startswith("//", at):
             continue
         if named[3] == ":" and not named[2] and named[1].lower() in words:
+            continue
+        if named.start() and text[named.start() - 1] in "{<" and _CONVERTER.match(text, at):
             continue
         whole = any(each in named[1].lower() for each in _WHOLE_LINES)
         said = (_LINE.match(text, at) if whole else None) or _SAID.match(text, at)

@@ -71,6 +71,27 @@ def test_combined_is_apache_s(tmp_path: Path, server: str) -> None:
         assert not [each for each in program.output().splitlines() if "/items/1" in each]
 
 
+@pytest.mark.parametrize("server", ["uvicorn", "gunicorn"])
+def test_no_part_of_a_line_tells_a_secret(tmp_path: Path, server: str) -> None:
+    """Known by its looks, by its name or by a name of the user's own, wherever a client puts it."""
+    file, env = own_file(
+        tmp_path, BEXT_LOGGING_ACCESS_FORMAT="combined", BEXT_REDACTION_NAMES="client.address"
+    )
+    key = "AKIAIOSFODNN7EXAMPLE"
+    with launched(tmp_path, SERVERS[server], env=env) as program:
+        headers = {"referer": f"https://shop.example/{key}?x={key}", "user-agent": f"agent {key}"}
+        program.get(f"/items/{key}?q={key}&card=4111111111111111", headers=headers)
+        (entry,) = parsed(file, 1)
+        (line,) = logged(file, 1)
+        for secret in (key, "4111111111111111", "127.0.0.1"):
+            assert secret not in line
+        assert ("REDACTED[name]", "agent REDACTED[aws-key]") == (
+            entry.remote_host,
+            entry.headers_in["User-Agent"],
+        )
+        assert entry.request_line.startswith("GET /items/REDACTED[aws-key]?q=REDACTED[aws-key]&card=REDACTED")
+
+
 def test_what_is_missing_is_a_dash(tmp_path: Path) -> None:
     file, env = own_file(tmp_path, BEXT_LOGGING_ACCESS_FORMAT="combined")
     with launched(tmp_path, SERVERS["uvicorn"], env=env, path="/first") as program:
@@ -88,6 +109,25 @@ def test_json_in_a_file_of_its_own_and_what_failed_among_other_lines_too(tmp_pat
         lines: list[dict[str, Any]] = [json.loads(line) for line in logged(file, 3)]
         assert ["/fine", "/crash", "/slow"] == [line["path"] for line in lines]
         assert {"/crash", "/slow"} == {line["path"] for line in program.lines(message="request completed")}
+
+
+def test_its_file_is_rotated_in_its_own_way(tmp_path: Path) -> None:
+    other = tmp_path / "app.log"
+    file, env = own_file(
+        tmp_path,
+        BEXT_LOGGING_ACCESS_ROTATE="true",
+        BEXT_LOGGING_ACCESS_ROTATE_MAX_SIZE_MB="1",
+        BEXT_LOGGING_OUTPUT="file",
+        BEXT_LOGGING_FILE_PATH=str(other),
+    )
+    file.write_bytes(b"x" * 1024 * 1024 + b"\n")
+    other.write_bytes(b"x" * 1024 * 1024 + b"\n")
+    with launched(tmp_path, SERVERS["uvicorn"], env=env, path="/first") as program:
+        program.get("/crash")
+        until(lambda: "/crash" in other.read_text(), why=lambda: program.output())
+        until(lambda: file.exists() and file.stat().st_size < 10_000, why="a file of its own")
+    assert (tmp_path / "access.log.1").exists()
+    assert not (tmp_path / "app.log.1").exists()
 
 
 def test_by_default_probes_leave_no_line_and_all_else_does(tmp_path: Path) -> None:

@@ -178,3 +178,21 @@ def test_undoing_leaves_loguru_as_it_was() -> None:
 def test_a_lazy_message_is_made_once() -> None:
     done = ran("made = []\nlogger.opt(lazy=True).info('n {}', lambda: made.append(1) or len(made))\n")
     assert ["n 1"] == done.messages
+
+
+@pytest.mark.parametrize(
+    "setup", ["", "logger.remove()\nlogger.add(sys.stderr)\n"], ids=["as it is", "replaced"]
+)
+def test_fields_that_are_bound_to_the_work_are_on_its_lines_too(setup: str) -> None:
+    """Beside what loguru's own `bind` and `contextualize` say, redacted by the one policy."""
+    script = """
+import bext_otel
+with bext_otel.bind(tenant="acme", note="Bearer abcdefghijklmnopqrstuvwxyz12345"):
+    with logger.contextualize(inner=1):
+        logger.bind(token="hunter2").info("within")
+logger.info("outside")
+"""
+    within, outside = lines(ran(setup + script))
+    expected = {"tenant": "acme", "note": "Bearer REDACTED", "inner": 1, "token": "REDACTED[name]"}
+    assert expected == {name: within.get(name) for name in expected}
+    assert "tenant" not in outside

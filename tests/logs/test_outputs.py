@@ -80,6 +80,31 @@ assert provider.lost()["log_lines_lost"] == 1000, provider.lost()
     assert b"can't be written to stdout (BrokenPipeError" in done.stderr
 
 
+def test_a_reader_that_has_gone_fails_nobody_who_logs_by_structlog(tmp_path: Path) -> None:
+    """structlog's own logger prints, which would raise in a request; the file goes on."""
+    script = """
+import sys, structlog
+from bext_otel.config import LoggingSettings
+from bext_otel.logs.install import build_provider, install
+from opentelemetry.sdk.resources import Resource
+config = LoggingSettings(level="info", output="stdout,file", file_path=sys.argv[1])
+provider = build_provider(config, Resource({}), None)
+install(config, provider, apps={})
+for number in range(10):
+    structlog.get_logger().info("hello", number=number)
+    structlog.get_logger().bind(n=1).warning("bound", exc_info=ValueError("x"))
+assert provider.lost()["log_lines_lost"] == 20, provider.lost()
+"""
+    reader, writer = os.pipe()
+    os.close(reader)
+    file = tmp_path / "app.log"
+    command = [sys.executable, "-c", script, str(file)]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=60, check=False)
+    os.close(writer)
+    assert 0 == done.returncode, done.stderr
+    assert 20 == len(file.read_bytes().splitlines())
+
+
 def test_several_processes_on_one_pipe_keep_lines_whole() -> None:
     script = """
 import os

@@ -530,3 +530,41 @@ assert not structlog.is_configured()
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
     )
     assert (0, 1) == (done.returncode, done.stdout.count('"message":"hello"')), done.stderr
+
+
+@pytest.mark.parametrize("renderer", ["JSONRenderer", "EventAdapter"])
+def test_twisted_s_factory_hands_on_messages_and_failures(start: Start, renderer: str) -> None:
+    """Twisted prints them; an error is one, with its exception."""
+    pytest.importorskip("twisted")
+    from twisted.python.failure import Failure
+
+    logs = start()
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, getattr(structlog.twisted, renderer)()],
+        logger_factory=structlog.twisted.LoggerFactory(),
+        wrapper_class=structlog.twisted.BoundLogger,
+    )
+    logger = structlog.get_logger().bind(password="hunter2")
+    logger.msg("hello", tea=2)
+    try:
+        raise LookupError("no tea")
+    except LookupError:
+        logger.err(event="failed")
+        logger.err(Failure(), _why="again")
+        logger.err(_stuff=Failure(), _why="again")
+    said, *failed = logs.exported()
+    assert ("hello", "INFO", {"password": "REDACTED[name]", "tea": 2}) == (
+        said.body,
+        said.severity_text,
+        dict(said.attributes or {}),
+    )
+    for record, body in zip(failed, ("failed", "again", "again"), strict=True):
+        attributes = dict(record.attributes or {})
+        assert (body, "ERROR", "LookupError", "no tea") == (
+            record.body,
+            record.severity_text,
+            attributes["exception.type"],
+            attributes["exception.message"],
+        )
+        assert not [name for name in attributes if name.startswith("_") or name == "level"]
+    structlog.reset_defaults()

@@ -41,6 +41,11 @@ def test_what_is_said_of_a_secrets_name_is_never_said(form: str, name: str, secr
         assert secret not in redact_body("before " + form.format(name, secret) + " after")
 
 
+@pytest.mark.parametrize("text", ["{token:hunter2}", "<token:pathhunter2>", "{password:path-hunter2}"])
+def test_what_is_no_type_of_a_parameter_is_said_of_its_name(text: str) -> None:
+    assert "hunter2" not in redact_body(text)
+
+
 def inside(secret: Any) -> st.SearchStrategy[Any]:
     """A value with `secret` somewhere in it, in any depth."""
     return st.recursive(
@@ -107,6 +112,7 @@ def test_what_is_no_secret_is_as_it_was(fields: dict[str, Any], message: str) ->
             "key=value",
             "pass: 3",
         ),
+        *("GET /files/{token:path}", "/reset/<token:str>", "/pw/<password:int(min=3)>"),
     ],
 )
 def test_a_sentence_that_only_looks_alike_stays(text: str) -> None:
@@ -255,3 +261,11 @@ def test_of_the_semantic_conventions_only_ids_of_sessions_are_secrets() -> None:
         name for name in found if is_secret_field(name) and "opentelemetry" not in name
     }
     assert 200 < len(found)
+
+
+def test_a_name_that_is_a_secret_is_told_no_time() -> None:
+    """Neither the first nor the second: who logs what a client has sent logs its names too."""
+    key = "ghp_" + "a1B2" * 9
+    for _ in range(2):
+        assert {"REDACTED[api-key]": 1, "n": 2} == plain_fields({key: 1, "n": 2})
+        assert {"REDACTED[api-key]": 1, "n": 2} == redact_attributes({key: 1, "n": 2})

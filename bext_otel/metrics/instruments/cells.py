@@ -33,6 +33,7 @@ from bext_otel.metrics.store.cells import (
 from bext_otel.metrics.store.extremes import Intervals, widened
 from bext_otel.metrics.timeline import NANO
 from bext_otel.metrics.values import Histogram
+from bext_otel.redaction.policy import redact_attribute, redact_attributes
 
 __all__ = ["CELLS", "ExponentialCell", "MeterCell", "MeterGaugeCell", "with_reservoir"]
 
@@ -95,7 +96,8 @@ class MeterCell(Cell):
         if ALWAYS or (span.is_valid and span.trace_flags & trace.TraceFlags.SAMPLED):
             self.exemplar_tries = 0
             for value in sound((amount,), self._least):
-                self._keep_exemplar(exemplar_of(value, self.stream.clock(), span, dropped), left)
+                safe = tuple([(name, redact_attribute(str(name), given)) for name, given in dropped])
+                self._keep_exemplar(exemplar_of(value, self.stream.clock(), span, safe), left)
 
     def foreign_row(self, now: float) -> ThirdPartyRow:
         """What there is to say of this series for the other workers."""
@@ -333,7 +335,7 @@ def _of_sdk(told: Any) -> Exemplar:
         told.time_unix_nano / NANO,
         f"{told.trace_id:032x}" if told.trace_id else "",
         f"{told.span_id:016x}" if told.span_id else "",
-        dropped=tuple((told.filtered_attributes or {}).items()),
+        dropped=tuple(redact_attributes(told.filtered_attributes or {}).items()),
     )
 
 

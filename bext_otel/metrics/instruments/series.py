@@ -16,6 +16,7 @@ from bext_otel.metrics.instruments.cells import CELLS, MeterCell, with_reservoir
 from bext_otel.metrics.instruments.plan import Plan
 from bext_otel.metrics.snapshot import LabelSet, Series
 from bext_otel.metrics.store.columns import Columns
+from bext_otel.redaction.policy import known_name, redact_attribute
 
 __all__ = ["OVERFLOW", "Attributes", "SeriesTable"]
 
@@ -117,6 +118,7 @@ class SeriesTable(Columns):
         if not isinstance(attributes, Mapping):
             self.rejected += 1  # what nobody can read says nothing; the amount counts all the same
             attributes = {}
+        attributes = _safe(attributes)
         attributes = self._within_budgets(attributes) if self._budgets else attributes
         given = tuple([name for name in attributes if isinstance(name, str) and name])
         names = self._orders.get(frozenset(given), given)
@@ -160,7 +162,7 @@ class SeriesTable(Columns):
             return
         names, values, types = spelled
         if plain and _TEXT.issuperset(types):
-            if names != cell.names:
+            if names != cell.names or values != cell.key:
                 self.shapes.setdefault(names, {})[values] = cell
                 self._aliases += 1
         elif _HASHABLE.issuperset(types) and values == values:  # noqa: PLR0124  no NaN equals itself
@@ -218,6 +220,17 @@ class SeriesTable(Columns):
             if not cell.names:
                 self.bare = cell
         self._tickets = count(len(self._all))
+
+
+def _safe(attributes: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Without secrets. This runs once for a series: who measures finds it by the attributes as given."""
+    try:
+        return {
+            known_name(name) if isinstance(name, str) else name: redact_attribute(str(name), value)
+            for name, value in attributes.items()
+        }
+    except Exception:  # a value's own code fails: as a label it is known by its type
+        return {name: value if _is_plain(value) else _text(value, "") for name, value in attributes.items()}
 
 
 def _text(value: Any, name: str) -> str:

@@ -25,6 +25,7 @@ from bext_otel.metrics.instruments.synchronous import SYNCHRONOUS, Measuring
 from bext_otel.metrics.merging.wire import ThirdPartyFamily
 from bext_otel.metrics.snapshot import Family, LabelSet
 from bext_otel.metrics.store.streams import Streams
+from bext_otel.redaction import redact_attributes
 
 __all__ = ["Instruments"]
 
@@ -287,6 +288,6 @@ def scope_labels(scope: InstrumentationScope) -> LabelSet:
         "otel_scope_name": scope.name,
         "otel_scope_version": scope.version or "",
         "otel_scope_schema_url": scope.schema_url or "",
-        **{f"otel_scope_{name}": value for name, value in (scope.attributes or {}).items()},
+        **{f"otel_scope_{name}": value for name, value in redact_attributes(scope.attributes or {}).items()},
     }
     return tuple([(name, clean(value, name)) for name, value in told.items() if value != ""])

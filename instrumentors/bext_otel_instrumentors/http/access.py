@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from bext_otel.redaction import redact_query, redact_url, redact_urls
+from bext_otel.redaction import redact_query, redact_url
+from bext_otel.redaction.policy import redact_attribute
 from bext_otel.request_facts import Access
 
 if TYPE_CHECKING:
@@ -31,22 +32,27 @@ def access_of(
     """`line` is what its server says of it, `headers` are by lower-case names, `client` who sent it ("": not
     known)."""
     method, _, _, query, version, *_ = line
-    target = _raw_path(surroundings, exchange.path)[:_MAX_TARGET]
-    if "://" in target:
-        target = redact_urls(target)
+    target = _safe("url.path", _raw_path(surroundings, exchange.path)[:_MAX_TARGET])
     if query:
-        target += f"?{redact_query(query[:_MAX_TARGET])}"
+        target += f"?{_safe('url.query', redact_query(query[:_MAX_TARGET]))}"
     referer = headers.get("referer")
     agent = headers.get("user-agent")
     return Access(
-        client=client,
-        user=str(surroundings.get("REMOTE_USER") or ""),
+        client=_safe("client.address", client),
+        user=_safe("user.name", str(surroundings.get("REMOTE_USER") or "")),
         request=f"{method} {target} HTTP/{_VERSIONS.get(version, version or '1.1')}",
         response_bytes=exchange.response_bytes,
-        referer=None if not referer else redact_url(referer[0][:_MAX_HEADER]),
-        user_agent=None if not agent else redact_urls(agent[0][:_MAX_HEADER]),
+        referer=None
+        if not referer
+        else _safe("http.request.header.referer", redact_url(referer[0][:_MAX_HEADER])),
+        user_agent=None if not agent else _safe("user_agent.original", agent[0][:_MAX_HEADER]),
         seconds=exchange.seconds,
     )
+
+
+def _safe(name: str, value: str) -> str:
+    """As an attribute of that name is told everywhere else."""
+    return str(redact_attribute(name, value))
 
 
 def _raw_path(surroundings: Mapping[str, Any], path: str) -> str:

@@ -22,7 +22,7 @@ from bext_otel_instrumentors.http.completion import REQUEST_SCOPE
 if TYPE_CHECKING:
     from bext_otel_instrumentors.http.exchange import Exchange
 
-__all__ = ["Bodies", "bodies_of", "noting_receive", "noting_send"]
+__all__ = ["Bodies", "bodies_of", "note_bodies", "noting_receive", "noting_send"]
 
 _MAX_SHOWN = 4096
 # More is noted than shown, so that a secret at the end is known before it is cut.
@@ -113,6 +113,12 @@ def bodies_of(exchange: Exchange, headers: Callable[[], Iterable[tuple[Any, Any]
     except Exception as error:
         report("the bodies of a request", error)
         return None
+
+
+def note_bodies(exchange: Exchange, headers: Callable[[], Iterable[tuple[Any, Any]]]) -> None:
+    """Have the exchange note its bodies, where its app asks for that."""
+    if settings().bodies:
+        exchange.bodies = bodies_of(exchange, headers)
 
 
 def noting_receive(

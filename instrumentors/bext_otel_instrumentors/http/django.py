@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any
 
-from bext_otel.crashes import note_answered
 from bext_otel_instrumentors._kit.base import HostingInstrumentor
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.patch import Patches
@@ -146,5 +145,3 @@ def _failed(request: Any = None, **_: Any) -> None:
     error = sys.exc_info()[1]
     if exchange is not None and error is not None:
         exchange.failed(error)
-        if exchange.error is error and not exchange.finished:
-            note_answered(error)

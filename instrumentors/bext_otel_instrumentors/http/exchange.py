@@ -14,10 +14,11 @@ from opentelemetry.context import Context, set_value
 
 from bext_otel._compat import SPAN_KEY, get_current
 from bext_otel.apps import with_app
-from bext_otel.crashes import note_crash
+from bext_otel.crashes import note_answered, note_crash
 from bext_otel.fields import HOLDER, Holder, Value
 from bext_otel.operation import Measure, Settings, settings
 from bext_otel.process import on_fork
+from bext_otel.redaction import redact_body
 from bext_otel.request_facts import REQUEST_KEY, Access, Carried, Facts, well_formed
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors.http.body_sizes import record_body_sizes
@@ -188,7 +189,7 @@ class Exchange(Routed):
         route: str | None = getattr(self, "route", None)
         known: str | None = getattr(self, "request_id", None)
         if route is None and self.matched is not None:
-            route = f"{self.root}{self.mounts}{self.matched}"
+            route = redact_body(f"{self.root}{self.mounts}{self.matched}")
         if known is None:
             if self.sent_id:
                 known = well_formed(self.sent_id)
@@ -292,9 +293,12 @@ class Exchange(Routed):
                 self.left_at = self.status
 
     def failed(self, error: BaseException) -> None:
-        """The application failed with `error`, even if somebody turns that into an answer."""
+        """The application failed with `error`, even if somebody turns that into an answer, and tells of it
+        next."""
         if self.error is None:
             self.error = error
+            if not self.finished:
+                note_answered(error)
 
     def answered(self) -> None:
         """The last byte of the answer is out; what the application does after that takes no time of the
@@ -344,6 +348,7 @@ class Exchange(Routed):
             self.awaited = None
 
     def _conclude(self, route: str | None, error: BaseException | None) -> None:
+        route = None if route is None else redact_body(route)
         self.route: str | None = route
         if not self.ended_ns:
             self.seconds = perf_counter() - self.started
@@ -352,7 +357,7 @@ class Exchange(Routed):
         if self.method == "HEAD" or self.status in _BODILESS:  # as `is_bodiless` says, without another call
             self.response_bytes = 0
         if error is not None:
-            self.failed(error)
+            self.error = self.error or error
             self.unhandled = error
         error, status = self.error, self.status
         if error is None and 0 < status < 500:
@@ -389,6 +394,7 @@ class Exchange(Routed):
         if (
             failed
             or quiet is None
+            or self.error is not None
             or self.seconds * 1e3 > limit
             or not quiet(self.path, status, self.span.get_span_context().trace_id)
         ):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from bext_otel.access_policy import SlowLimits, quiet_requests
+from bext_otel.catalogue import REQUESTS
+from bext_otel_instrumentors.http.asgi import ASGIMiddleware
 from bext_otel_instrumentors.http.wsgi import WSGIMiddleware
 from tests.instrumentors.conftest import Telemetry
-from tests.instrumentors.driving import ask_wsgi
+from tests.instrumentors.driving import ask, ask_wsgi
 
 Use = Callable[..., Telemetry]
 
@@ -68,3 +71,20 @@ def test_of_an_excluded_path_a_slow_or_failed_request_is_told(
     ask_wsgi(WSGIMiddleware(answering(status)), "/ping")
     assert told == len(telemetry.completions())
     assert 1 == len(telemetry.servers())
+
+
+def test_a_route_that_is_a_secret_is_told_nowhere(use_telemetry: Use) -> None:
+    """Bots have their token for a path."""
+    telemetry = use_telemetry()
+    key = "AKIAIOSFODNN7EXAMPLE"
+
+    async def app(scope: Any, _: Any, send: Any) -> None:
+        scope["route"] = SimpleNamespace(path=f"/hooks/{key}/{{token:path}}")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    ask(ASGIMiddleware(app), f"/hooks/{key}/1")
+    shown = "/hooks/REDACTED[aws-key]/{token:path}"
+    assert shown == telemetry.attributes()["http.route"]
+    assert shown in str(telemetry.every_point(REQUESTS)[0].attributes)
+    assert key not in telemetry.server().name

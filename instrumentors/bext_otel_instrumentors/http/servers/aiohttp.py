@@ -8,6 +8,7 @@ from typing import Any
 
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.patch import Patches
+from bext_otel_instrumentors.http.body_log import note_bodies
 from bext_otel_instrumentors.http.current_request import exchange_of, left_out, working_for
 from bext_otel_instrumentors.http.environment import choices
 from bext_otel_instrumentors.http.exchange import Exchange, current
@@ -16,6 +17,7 @@ from bext_otel_instrumentors.http.incoming import exchange_for, leaves_out
 from bext_otel_instrumentors.http.operators import or_operators_by
 from bext_otel_instrumentors.http.response_propagation import response_headers
 from bext_otel_instrumentors.http.servers import aiohttp_upstream
+from bext_otel_instrumentors.http.servers.aiohttp_bodies import note_reading, whole_body
 from bext_otel_instrumentors.http.servers.aiohttp_request import AIOHTTP, is_websocket, route_of, scope_of
 from bext_otel_instrumentors.http.servers.instrumentor import ServerInstrumentor, before
 from bext_otel_instrumentors.http.websocket import Handshake
@@ -70,6 +72,9 @@ async def _serve(exchange: Exchange, request: Any, handle: Handle) -> Any:
     try:
         with working_for(exchange):
             exchange.begin()
+            note_bodies(exchange, request.headers.items)
+            if exchange.bodies is not None:
+                note_reading(request.content)
             response, left = await handle()
     except BaseException as error:
         exchange.finish(_route(exchange, request), error)
@@ -130,6 +135,8 @@ def _preparing(original: Handle) -> Handle:
             exchange.begin_answer(self.status, self.headers.items())
             if (handshake := _handshakes.get(exchange)) is not None:
                 handshake.answer(self.status)
+            if exchange.bodies is not None:
+                exchange.bodies.answered(whole_body(self))
         return writer
 
     return prepare
@@ -142,6 +149,8 @@ def _writing(original: Handle) -> Handle:
     async def write(self: Any, data: Any) -> None:
         if (exchange := current()) is not None and exchange.status:
             exchange.sent(len(data))
+            if exchange.bodies is not None:
+                exchange.bodies.answered(data)
         await original(self, data)
 
     return write

@@ -9,6 +9,7 @@ from typing import Any
 
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.patch import Patches
+from bext_otel_instrumentors.http.body_log import note_bodies
 from bext_otel_instrumentors.http.current_request import left_out, working_for
 from bext_otel_instrumentors.http.environment import choices
 from bext_otel_instrumentors.http.exchange import Exchange
@@ -70,6 +71,7 @@ class SanicServerInstrumentor(ServerInstrumentor):
         turn = _turns[request.stream] = _Turn(exchange, request)
         if not request.stream.upgrade_websocket:
             exchange.begin()
+            note_bodies(exchange, request.headers.items)
         try:
             with working_for(exchange):
                 return await handle(request)
@@ -126,6 +128,9 @@ class _Turn:
         self.note_leaving()
         if self.exchange.counting:
             self.exchange.received(stream.request_bytes or 0)
+        if self.exchange.bodies is not None:
+            # Sanic's own reading cannot be covered: what a handler streams itself is not here.
+            self.exchange.bodies.read(self.request.body or b"")
         if self.handshake is not None:
             self.handshake.finish()
         else:
@@ -203,10 +208,17 @@ def _note(turn: _Turn, response: Any, data: Any) -> None:
     if not exchange.status:
         for name, value in response_headers(exchange, response.headers.items()):
             response.headers[name] = value
-        turn.begin_answer(response.status, list(response.headers.items()))
+        headers = list(response.headers.items())
+        kind = getattr(response, "content_type", None)
+        if kind and "content-type" not in response.headers:  # Sanic adds it when it writes
+            headers.append(("content-type", kind))
+        turn.begin_answer(response.status, headers)
         data = data or getattr(response, "body", None)
     if data and not exchange.is_bodiless():
-        exchange.sent(len(data.encode() if isinstance(data, str) else data))
+        data = data.encode() if isinstance(data, str) else data
+        exchange.sent(len(data))
+        if exchange.bodies is not None:
+            exchange.bodies.answered(data)
 
 
 def _upgrading(original: Call) -> Call:

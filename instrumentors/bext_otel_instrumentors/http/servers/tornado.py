@@ -9,6 +9,7 @@ from typing import Any
 
 from bext_otel_instrumentors._kit.guard import report
 from bext_otel_instrumentors._kit.patch import Patches
+from bext_otel_instrumentors.http.body_log import note_bodies
 from bext_otel_instrumentors.http.current_request import left_out, working_for
 from bext_otel_instrumentors.http.environment import Choices, choices
 from bext_otel_instrumentors.http.exchange import Exchange
@@ -105,8 +106,11 @@ class Measured:
         """A part of its body is there."""
         if self._reply is not None:
             return None
-        if self._exchange is not None and self._exchange.counting:
-            self._exchange.received(len(chunk))
+        if self._exchange is not None:
+            if self._exchange.counting:
+                self._exchange.received(len(chunk))
+            if self._exchange.bodies is not None:
+                self._exchange.bodies.read(chunk)
         with self._working():
             return self._delegate.data_received(chunk)
 
@@ -153,6 +157,7 @@ class Measured:
             connection._self_handshake = handshake
         else:
             exchange.begin()
+            note_bodies(exchange, headers.get_all)
 
     def _working(self) -> AbstractContextManager[None]:
         if self._exchange is not None and not self._exchange.finished:

@@ -53,15 +53,21 @@ class Connection(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic in wra
                 exchange.begin_answer(start_line.code, list(headers.get_all()))
                 if self._self_answer is not None:
                     self._self_answer(start_line.code)
-                exchange.sent(len(chunk or b""))
+                self._sent(exchange, chunk or b"")
             except Exception as error:
                 report("an answer", error)
         return self.__wrapped__.write_headers(start_line, headers, chunk)
 
     def write(self, chunk: bytes) -> Any:
         if self._self_exchange is not None:
-            self._self_exchange.sent(len(chunk))
+            self._sent(self._self_exchange, chunk)
         return self.__wrapped__.write(chunk)
+
+    @staticmethod
+    def _sent(exchange: Exchange, chunk: bytes) -> None:
+        exchange.sent(len(chunk))
+        if exchange.bodies is not None:
+            exchange.bodies.answered(chunk)
 
     def set_close_callback(self, callback: Callable[[], None] | None) -> None:
         if callback is None or self._self_leave is None:
