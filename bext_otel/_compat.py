@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar, Token
 from functools import partial
 from importlib import import_module
-from importlib.metadata import EntryPoint, version
+from importlib.metadata import EntryPoint
 from inspect import signature
 from threading import Event
 from time import time
@@ -37,6 +37,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Span, SpanProcessor, Tracer, TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, StaticSampler
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.sdk.version import __version__ as sdk_version
 from opentelemetry.trace import DEFAULT_TRACE_STATE, SpanContext, TraceFlags, TraceState
 
 __all__ = [
@@ -113,13 +114,13 @@ def missing(tell: Callable[[str], object] | None = None) -> str | None:
     lacks nothing. `tell` hears of what turns out later."""
     if tell is not None:
         _told[:] = [tell]
-    found, now = dict(_missing), version("opentelemetry-sdk")
+    found = dict(_missing)
     new = {name: instead for name, instead in found.items() if instead}
     _missing.update(dict.fromkeys(new, ""))
     if not new:
         return None
     said = "; ".join(dict.fromkeys(new.values()))
-    return f"OpenTelemetry {now} has no {', '.join(new)}: {said}. The rest of telemetry works as ever"
+    return f"OpenTelemetry {sdk_version} has no {', '.join(new)}: {said}. The rest of telemetry works as ever"
 
 
 def _looked_up(module: str, name: str, instead: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any
@@ -67,13 +68,17 @@ def _is_busy(engine: Any) -> bool:
     return used is not None and most >= 0 and used() >= pool.size() + most
 
 
+def _one() -> Any:
+    """What each database has its own words for; the library is there, since its engine is."""
+    library = sys.modules["sqlalchemy"]
+    return library.select(library.literal(1))
+
+
 def _ping(engine: Any) -> object:
     if _is_busy(engine):
         return BUSY
-    from sqlalchemy import literal, select
-
     with engine.connect() as connection:
-        connection.execute(select(literal(1))).scalar()
+        connection.execute(_one()).scalar()
     return None
 
 
@@ -82,7 +87,5 @@ def _ping_async(engine: Any, loop: Any) -> object:
 
 
 async def _asked(engine: Any) -> None:
-    from sqlalchemy import literal, select
-
     async with engine.connect() as connection:
-        await connection.execute(select(literal(1)))
+        await connection.execute(_one())
