@@ -54,10 +54,6 @@ class ServerOnUse:
         """Open the server."""
         self._get().start()
 
-    def prepare(self) -> None:
-        """It is about to be started: import now what that takes."""
-        self._get()
-
     def keep_open(self) -> None:
         """In a master that is about to fork a worker, which will need what this imports."""
         self._get().keep_open()

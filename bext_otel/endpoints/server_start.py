@@ -11,7 +11,6 @@ from typing import Protocol
 from bext_otel.endpoints.notice import Rank
 from bext_otel.late_patching import on_patching
 from bext_otel.process import on_fork
-from bext_otel.serving import is_serving
 from bext_otel.threads import begin
 
 __all__ = ["ServerStart"]
@@ -29,7 +28,6 @@ class _Server(Protocol):
     @property
     def rank(self) -> Rank: ...
     def start(self) -> None: ...
-    def prepare(self) -> None: ...
     def raise_rank(self, rank: Rank) -> None: ...
     def stop(self) -> None: ...
     def forget(self) -> None: ...
@@ -164,8 +162,7 @@ class _Opening:
         self.thread.join()
 
     def _run(self) -> None:
-        if is_serving():  # a short script imports nothing that it will not use
-            self._server.prepare()
+        # What is imported is so after that: a master that is not Python's own forks its workers meanwhile.
         self.hurry.wait(self._delay_seconds)
         if not self._cancelled:
             self._start()

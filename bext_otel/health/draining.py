@@ -31,6 +31,8 @@ __all__ = ["Draining", "hold_termination"]
 
 # How long a worker waits for its first process to say that the service ends, of which both are told at once.
 _WORD_SECONDS = 0.25
+# How often one that waits for longer looks whether the first process does not any more.
+_LOOK_SECONDS = 0.1
 
 
 class Draining:
@@ -75,7 +77,11 @@ class Draining:
     def hold(self, pass_on: Callable[[], None]) -> bool:
         """Whether to hold the signal now; `pass_on` is called when it is over. Whoever asks twice does not
         want to wait."""
-        if self._begun or not self.active:
+        if not self.active:
+            return False
+        if self._begun:
+            if not self._first_above():  # the workers need not wait for longer either
+                self._board.drain(os.getpid(), time.monotonic())
             return False
         if not self._first_above() and not self._serves():
             return False
@@ -97,8 +103,8 @@ class Draining:
             deadline = time.monotonic() + _WORD_SECONDS
             while not self.is_over_soon() and time.monotonic() < deadline:
                 time.sleep(0.01)
-            if self.is_over_soon():
-                time.sleep(max(self._seconds_left(), 0.0))
+            while self.is_over_soon() and (left := self._seconds_left()) > 0:
+                time.sleep(min(left, _LOOK_SECONDS))
         pass_on()
 
     def _seconds_left(self) -> float:

@@ -117,7 +117,7 @@ def test_alertmanager_takes_ours_and_prometheuss_for_one_alert(tmp_path: Path) -
                 until(lambda: _sum(url, "alertmanager_alerts_received_total") >= 2)
                 assert [labels] == [each["labels"] for each in _alerts(url)]
                 until(lambda: _alerts(url) == [], why="the end of it", seconds=90)
-                assert program.lines(alert="error_ratio")[-1]["level"] == "info"
+                until(lambda: program.lines(alert="error_ratio")[-1]["level"] == "info", seconds=60)
 
 
 def _alerts(url: str) -> list[dict[str, Any]]:

@@ -354,6 +354,7 @@ FORCED_BY_THE_SPECIFICATION = {
     f"bext_compression_duration_us {ABBREVIATED}",
     f"bext_deploy_duration_ms {ABBREVIATED}",
     f"bext_flow_step_duration_ms {ABBREVIATED}",
+    f"bext_health_check_duration_ms {ABBREVIATED}",  # named like its others
     f"bext_isolate_render_duration_ms {ABBREVIATED}",
     f"bext_plugin_duration_us {ABBREVIATED}",
     f"bext_request_duration_ms {ABBREVIATED}",

@@ -22,7 +22,7 @@ SERVERS = {
     "gunicorn": (
         "gunicorn -b 127.0.0.1:{port} --access-logfile - flask_app:app",
         "Listening at",
-        "Exception on /fail [GET]",
+        "request completed",
     ),
     "gunicorn-asgi": (
         "gunicorn -k asgi -b 127.0.0.1:{port} --access-logfile - starlette_app:app",
@@ -43,7 +43,7 @@ SERVERS = {
     "waitress": (
         "waitress-serve --listen 127.0.0.1:{port} flask_app:app",
         "Serving on",
-        "Exception on /fail [GET]",
+        "request completed",
     ),
     "uvicorn-worker": (
         f"gunicorn -k {WORKER} -b 127.0.0.1:{{port}} --access-logfile - starlette_app:app",

@@ -30,9 +30,6 @@ class Recorded:
     def start(self) -> None:
         self.calls.append("start")
 
-    def prepare(self) -> None:
-        """Imports, which nobody counts."""
-
     def stop(self) -> None:
         self.calls.append("stop")
 
