@@ -148,7 +148,8 @@ class Attachment:
                 told = self._is_completed()
                 return propagates and not told and self._chain.admits(record), told
             if record.exc_info and self._is_completed() and is_left_out(record):
-                return False, True
+                # What the application prints by itself is not ours to leave out.
+                return False, self._is_terminal_ours()
             crash = crash_in(record)
             told = crash is not None and crash.told
             return not told and self._chain.admits(record), told

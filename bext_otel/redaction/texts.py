@@ -74,6 +74,10 @@ def _redacted(text: str, is_named: Callable[[str], bool], words: Set[str] = froz
     return patterns.redact(text) if patterns.has_any() else text
 
 
+# Parsers speak of another kind of token: "unexpected token: line 3".
+_OF_PARSERS = ("unclosed ", "unexpected ", "unterminated ", "unmatched ", "unrecognized ")
+
+
 def _without_content(found: re.Match[str], is_named: Callable[[str], bool]) -> str:
     if not found[2].strip() or not is_named(found[1].rpartition(":")[2]):
         return found[0]
@@ -93,6 +97,8 @@ def _without_said(text: str, is_named: Callable[[str], bool], words: Set[str]) -
         if not is_named(named[1]) or text.startswith("//", at):
             continue
         if named[3] == ":" and not named[2] and named[1].lower() in words:
+            continue
+        if named[1].lower() == "token" and text[: named.start()].lower().endswith(_OF_PARSERS):
             continue
         if named.start() and text[named.start() - 1] in "{<" and _CONVERTER.match(text, at):
             continue

@@ -25,7 +25,8 @@ _FRAME = re.compile(r"(?!\s+(DEBUG|INFO|WARNING|ERROR) )(\s|[|+│╭╰~^])")
 
 # What a server says of a crash of the application, above its traceback: the record of the request has it.
 _CRASH = re.compile(
-    r"^(Error on request:|(ERROR: )?Exception in ASGI application|(ERROR:waitress:)?Exception while serving .*)$"
+    r"^(Error on request:|(ERROR: )?Exception in ASGI application|(ERROR:waitress:)?Exception while serving .*"
+    r"|.* ERROR in \w+: Exception on /.*|\[E \d+ TIME web:\d+\] Uncaught exception .*)$"
 )
 
 

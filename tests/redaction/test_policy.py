@@ -269,3 +269,10 @@ def test_a_name_that_is_a_secret_is_told_no_time() -> None:
     for _ in range(2):
         assert {"REDACTED[api-key]": 1, "n": 2} == plain_fields({key: 1, "n": 2})
         assert {"REDACTED[api-key]": 1, "n": 2} == redact_attributes({key: 1, "n": 2})
+
+
+@pytest.mark.parametrize("word", ["unclosed", "Unexpected", "unterminated"])
+def test_what_a_parser_says_of_a_token_is_no_secret(word: str) -> None:
+    said = f"{word} token: line 1, column 0"
+    assert said == redact_body(said)
+    assert "abcd1234" not in redact_body(f"the token: abcd1234 {word}")
