@@ -187,7 +187,7 @@ def test_the_terminal_shows_once_what_the_bare_one_shows(both: Comparison) -> No
     application = both.application
     bare, ours = both.terminals()
     lost, besides = compared(bare, ours)
-    assert [] == lost
+    assert [] == lost, "\n".join(lost)
     assert application.besides == set(besides)
     # Whether a crash of a request that was left is told is the server's chance; doubled ones would be more.
     left = sum(not one.was_read for one in both.sent)

@@ -62,6 +62,7 @@ RADICALE = Application(
     rules=(
         DATES,
         Rule("the launcher's variable", r" with PYTHONPATH='[^']*'", ""),
+        Rule("a setting that is named as a secret is", r"(?<=_create_token: ).*", "REDACTED"),
         Rule("tags of states", r"http://radicale.org/ns/sync/[0-9a-f]+", "SYNC"),
         Rule("seconds that work took", r"\b\d+\.\d{3,} seconds", "SECONDS"),
         TIMES,

@@ -8,10 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-import asyncpg
 import pytest
-import sqlalchemy
-from psycopg_pool import ConnectionPool
 
 from bext_otel import reached
 from bext_otel.health.checks import Check
@@ -21,6 +18,10 @@ from bext_otel_instrumentors.reached.psycopg_pool import PsycopgPoolReached
 from bext_otel_instrumentors.reached.sqlalchemy import SQLAlchemyReached
 from tests.instrumentors.conftest import instrumenting
 from tests.instrumentors.postgres_server import postgres_server
+
+asyncpg = pytest.importorskip("asyncpg")
+sqlalchemy = pytest.importorskip("sqlalchemy")
+ConnectionPool = pytest.importorskip("psycopg_pool").ConnectionPool
 
 LONG_S = 60.0
 
