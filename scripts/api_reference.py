@@ -11,11 +11,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import tomli
 from packaging.requirements import Requirement
 
 import bext_otel
 from bext_otel.distribution import INSTRUMENTORS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -143,7 +147,7 @@ def api() -> str:
 
 def libraries() -> str:
     """The page of the libraries."""
-    project = tomli.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     prefix = "Programming Language :: Python :: 3."
     minors = sorted(int(line[len(prefix) :]) for line in project["classifiers"] if line.startswith(prefix))
     upstream = next(

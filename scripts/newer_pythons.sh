@@ -144,7 +144,12 @@ test_on() { # VERSION PYTEST...
         cd /src
         PATH=$1/bin:$PATH servers=$2; shift 2
         export PATH
-        if [ $# -gt 0 ]; then exec python -m pytest -m "not backends" "$@"; fi
+        if [ $# -gt 0 ]; then
+            python -m pytest -m "not backends" "$@" && exit
+            [ $? -eq 1 ] || exit 1
+            echo "What failed beside the other Python is run once more; that decides."
+            exec python -m pytest --last-failed --last-failed-no-failures=none -m "not backends" "$@"
+        fi
         python -m pytest -q -m "not e2e and not backends"
         # shellcheck disable=SC2086 # a list of words
         python -m pytest -q -m "e2e and not backends" $servers' sh "$venv" "$servers" "$@"

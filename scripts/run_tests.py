@@ -2,6 +2,8 @@
 
 The tests that wait for programs wait side by side, a module of them at a time in each of some processes
 (pytest-xdist); those that are marked `quiet`, since they measure time or processors, come last and alone.
+What failed side by side is run once more by itself, which tells a test that is wrong from one that a busy
+machine kept from its deadline; both runs are shown.
 With arguments of pytest's there is one run, in one process, of what they name.
 
 `--quick` leaves out what starts programs, backends, applications or installers, and what takes long: what a
@@ -17,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 # More than these only fill the memory: most of a test's time is spent in programs that it has started.
 SIDE_BY_SIDE = ["--numprocesses=auto", "--maxprocesses=4", "--dist=loadscope"]
+FAILED = 1
 QUICK = "not (e2e or backends or applications or installs or quiet or slow)"
 # Where most of what is left starts programs of its own, or imports many libraries.
 LONG = ["e2e", "applications", "faults", "service", "examples", "instrumentors"]
@@ -45,6 +48,9 @@ def main(arguments: list[str]) -> int:
     if arguments:
         return run(*arguments)
     together = run(*SIDE_BY_SIDE, "-m", "not quiet")
+    if together == FAILED:
+        print("run_tests.py: what failed side by side is run once more, by itself; that decides")
+        together = run("--last-failed", "--last-failed-no-failures=none", "-m", "not quiet")
     alone = run("-m", "quiet")
     if together:
         print(f"run_tests.py: the tests that ran side by side, above, ended with {together}")

@@ -26,7 +26,10 @@ HERE = Context({"here": True})
 
 
 def test_a_crash_is_known_by_its_exception_and_by_where_it_was() -> None:
-    error, other = OutOfCoffeeError("no beans"), OutOfCoffeeError("no beans")
+    class OtherError(Exception):
+        """Nobody has ended by one, whose place in memory another could have now."""
+
+    error, other = OutOfCoffeeError("no beans"), OtherError("no beans")
     note_crash(error, HERE, told=True)
     crash = crash_of(error)
     assert crash is not None

@@ -32,7 +32,11 @@ def certificate(
         *("-keyout", str(key), "-out", str(made)),
     )
     if expired:
-        _openssl("x509", "-in", str(made), "-signkey", str(key), "-days", "-1", "-out", f"{made}.past")
+        again = ("x509", "-in", str(made), "-signkey", str(key), "-out", f"{made}.past")
+        try:
+            _openssl(*again, "-days", "-1")
+        except subprocess.CalledProcessError:  # newer ones take no such number, and older ones no dates
+            _openssl(*again, "-not_before", "20200101000000Z", "-not_after", "20200102000000Z")
         made = Path(f"{made}.past")
     return made, key
 

