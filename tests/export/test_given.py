@@ -233,7 +233,9 @@ os._exit(0)
 """
 
 
-@pytest.mark.parametrize("engine", ["bext", "upstream"])
+@pytest.mark.parametrize(
+    "engine", ["bext", pytest.param("upstream", marks=since(42, "processors that flush their exporters"))]
+)
 def test_what_an_exporter_holds_back_is_flushed_with_its_provider(tmp_path: Path, engine: str) -> None:
     """Once all is sent, too; one that says no, raises or hangs is told of, in time."""
     (told, flushed), _ = fresh(HOLDING, tmp_path, BEXT_TELEMETRY_ENGINE=engine)
