@@ -348,7 +348,8 @@ def test_a_level_that_the_application_set_before_stays() -> None:
 
 def test_a_worker_of_a_preforking_server_logs_like_its_parent() -> None:
     script = """
-import os
+import os, warnings
+warnings.simplefilter("ignore")  # newer Pythons warn of forks beside threads
 log.info("parent")
 pid = os.fork()
 if not pid:
