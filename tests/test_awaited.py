@@ -78,6 +78,7 @@ _SERVERS = {
     "difflib",
     "http.server",
     "bext_otel.endpoints.endpoints",
+    "bext_otel.endpoints.formats",
     "bext_otel.endpoints.server",
     "bext_otel.endpoints.wsgi",
 }
