@@ -24,6 +24,7 @@ else:
 ROOT = Path(__file__).resolve().parents[1]
 UV = Path(sys.executable).with_name("uv")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bext-otel" / "upstream"
+FAILED = 1  # pytest's code
 # The oldest first, and those whose insides differ most from their neighbours'.
 VERSIONS = ("1.39.0", "1.42.1", "1.43.0", "1.44.0", "newest")
 # What there is of newer SDKs only, or asks for one.
@@ -100,15 +101,19 @@ def test(version: str) -> int:
         "-m",
         f"not e2e and not backends{between}",
         "--hypothesis-profile=quick",
-        "-p",
-        "no:cacheprovider",
+        "-o",
+        f"cache_dir={make(version).parents[1] / 'pytest'}",
         *TESTS,
     ]
     # The environment is the cache's, and serves whichever checkout runs it.
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "instrumentors")])}
-    return subprocess.run(
-        [make(version), "-m", "pytest", "-q", "-n", "2", *selection], cwd=ROOT, env=env, check=False
-    ).returncode
+    command = [make(version), "-m", "pytest", "-q"]
+    ended = subprocess.run([*command, "-n", "2", *selection], cwd=ROOT, env=env, check=False).returncode
+    if ended != FAILED:
+        return ended
+    print("What failed side by side is run once more by itself; that decides.", flush=True)
+    again = ["--last-failed", "--last-failed-no-failures=none"]
+    return subprocess.run([*command, *again, *selection], cwd=ROOT, env=env, check=False).returncode
 
 
 def main(arguments: list[str]) -> int:
