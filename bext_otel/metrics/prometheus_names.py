@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import re
 
+from bext_otel.declarations import UNITS
+
 __all__ = ["prometheus_name", "unit_word"]
 
 _ILLEGAL = re.compile(r"[^a-zA-Z0-9:]+")
@@ -12,33 +14,14 @@ _ANNOTATION = re.compile(r"{.*}")  # UCUM's, which is no unit
 
 # As the collector has them, but for UCUM's kilo, which is a small letter.
 _WORDS = {
-    "d": "days",
-    "h": "hours",
-    "min": "minutes",
-    "s": "seconds",
-    "ms": "milliseconds",
-    "us": "microseconds",
-    "ns": "nanoseconds",
-    "By": "bytes",
-    "KiBy": "kibibytes",
-    "MiBy": "mebibytes",
-    "GiBy": "gibibytes",
+    **UNITS,
     "TiBy": "tibibytes",
     "kBy": "kilobytes",
     "KBy": "kilobytes",
     "MBy": "megabytes",
     "GBy": "gigabytes",
     "TBy": "terabytes",
-    "m": "meters",
-    "V": "volts",
-    "A": "amperes",
-    "J": "joules",
-    "W": "watts",
-    "g": "grams",
-    "Cel": "celsius",
-    "Hz": "hertz",
     "1": "",
-    "%": "percent",
 }
 _PER = {"s": "second", "m": "minute", "h": "hour", "d": "day", "w": "week", "mo": "month", "y": "year"}
 

@@ -155,17 +155,11 @@ class SharedFile:
 
     def notice(self) -> bytes:
         """What was posted last; empty if nothing, or if it is just being replaced."""
-        found = os.pread(self._descriptor, layout.NOTICE_HEADER.size + layout.LONGEST_NOTICE, layout.NOTICE)
-        return layout.notice_in(found)
+        return self._message(layout.NOTICE, layout.LONGEST_NOTICE)
 
     def post(self, notice: bytes) -> None:
         """Replace the notice. Raises OSError if it is too long (EFBIG)."""
-        if len(notice) > layout.LONGEST_NOTICE:
-            raise OSError(
-                errno.EFBIG, f"a notice of {len(notice)} bytes, and at most {layout.LONGEST_NOTICE} fit"
-            )
-        header = layout.NOTICE_HEADER.pack(len(notice), crc32(notice))
-        memory.write(self._descriptor, header + notice, layout.NOTICE)
+        self._replace("a notice", notice, layout.NOTICE, layout.LONGEST_NOTICE)
 
     def lock_notice(self) -> bool:
         """Keep other processes from the notice; False if one of them does so. Does not wait."""
@@ -182,17 +176,11 @@ class SharedFile:
     def orders(self) -> bytes:
         """What somebody has asked of all processes of the service; empty if nothing, or if it is just being
         replaced."""
-        found = os.pread(self._descriptor, layout.NOTICE_HEADER.size + layout.LONGEST_ORDERS, layout.ORDERS)
-        return layout.notice_in(found)
+        return self._message(layout.ORDERS, layout.LONGEST_ORDERS)
 
     def order(self, orders: bytes) -> None:
         """Replace the orders. Raises OSError if they are too long (EFBIG)."""
-        if len(orders) > layout.LONGEST_ORDERS:
-            raise OSError(
-                errno.EFBIG, f"orders of {len(orders)} bytes, and at most {layout.LONGEST_ORDERS} fit"
-            )
-        header = layout.NOTICE_HEADER.pack(len(orders), crc32(orders))
-        memory.write(self._descriptor, header + orders, layout.ORDERS)
+        self._replace("orders", orders, layout.ORDERS, layout.LONGEST_ORDERS)
 
     def lock_orders(self) -> bool:
         """Keep other processes from replacing the orders; False if one of them does so. Does not wait."""
@@ -201,6 +189,16 @@ class SharedFile:
     def unlock_orders(self) -> None:
         """Let others replace them."""
         fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, layout.ORDERS)
+
+    def _message(self, place: int, longest: int) -> bytes:
+        found = os.pread(self._descriptor, layout.NOTICE_HEADER.size + longest, place)
+        return layout.notice_in(found)
+
+    def _replace(self, what: str, message: bytes, place: int, longest: int) -> None:
+        if len(message) > longest:
+            raise OSError(errno.EFBIG, f"{what} of {len(message)} bytes, and at most {longest} fit")
+        header = layout.NOTICE_HEADER.pack(len(message), crc32(message))
+        memory.write(self._descriptor, header + message, place)
 
     def headers(self) -> list[Header | None]:
         """The newest header of each slot used; None for one that holds nothing whole at the moment."""
